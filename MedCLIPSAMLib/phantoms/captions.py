@@ -1,0 +1,162 @@
+"""Texts about phantoms, with what must be true of a picture for each to describe it, and the region it speaks of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from ..zeroshot.prompts import PromptSet, load_prompt_sets
+from .phantom import Phantom, union
+
+MODALITY_WORDS = {"US": "ultrasound", "MR": "MRI", "XR": "chest X-ray", "CT": "chest CT"}
+LESIONS = {
+    "US": ("breast tumor", "breast tumour", "breast mass", "breast lesion", "dark breast mass"),
+    "MR": ("brain tumor", "brain tumour", "brain mass", "brain lesion", "bright brain tumor"),
+    "CT": ("lung nodule", "pulmonary nodule", "nodule in the lung", "bright lung nodule", "lung tumor"),
+}
+ORGANS = {"US": "breast", "MR": "brain", "XR": "chest", "CT": "lung"}
+KINDS = {"US": ("benign", "malignant"), "MR": ("glioma", "meningioma", "pituitary"), "CT": ("smooth", "spiculated")}
+EVERYDAY = tuple(
+    f"{subject} {place}"
+    for subject, place in product(
+        ("a dog", "a cat", "two people", "a child", "sitting", "walking", "running", "a red car", "a man", "a woman", "sleeping",
+         "a chair", "a wooden table", "a cup of coffee", "a bird flying", "playing football", "eating pizza", "reading a book"),
+        ("", "in the park", "on the street", "on a table", "in a car", "on a sofa", "at the beach", "in the kitchen", "under a tree",
+         "near a house", "on the floor", "at night", "in the snow"),
+    )
+) + ("happy birthday", "hello world", "the weather is nice today", "a photo of a mountain", "a chair", "blue sky and green grass")
+"""Texts that describe no medical image; "sitting on a chair" is left out for the tests."""
+ELSEWHERE = ("liver", "kidney", "bladder", "femur", "prostate", "spleen", "pancreas", "knee", "tooth", "hand", "fetal head", "colon polyp",
+             "skin lesion", "thyroid nodule", "retina", "liver tumor", "kidney stone", "bone fracture", "prostate gland")
+"""Structures that no phantom shows."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text and its meaning.
+
+    Args:
+        text: what is read.
+        facts: facts that a picture must have.
+        lesion: facts that at least one lesion must have; None when the text speaks of no lesion.
+        organ: the end of the names of the organs spoken of, such as "lung" or "left lung"; None when of none.
+        impossible: describes no phantom at all.
+    """
+
+    text: str
+    facts: frozenset[str] = frozenset()
+    lesion: frozenset[str] | None = None
+    organ: str | None = None
+    impossible: bool = False
+
+    def region(self, phantom: Phantom) -> np.ndarray | None:
+        """The mask this text speaks of, (SIZE, SIZE) bool; None when the text does not describe `phantom`."""
+        if self.impossible or not self.facts <= phantom.facts:
+            return None
+        masks: list[np.ndarray] = []
+        if self.lesion is not None:
+            masks = [lesion.mask for lesion in phantom.lesions if self.lesion <= lesion.facts]
+        elif self.organ is not None:
+            masks = [mask for name, mask in phantom.organs.items() if name.endswith(self.organ)]
+        if (self.lesion is not None or self.organ is not None) and not masks:
+            return None
+        return union(masks)
+
+    @property
+    def has_target(self) -> bool:
+        """Whether the text names something that can be outlined."""
+        return self.lesion is not None or self.organ is not None
+
+
+def _lesion_texts(modality: str) -> list[Text]:
+    image, organ = MODALITY_WORDS[modality], ORGANS[modality]
+    facts = frozenset({f"modality:{modality}"})
+    word = "nodule" if modality == "CT" else "tumor"
+    made: list[Text] = []
+
+    def add(text: str, *lesion: str) -> None:
+        made.append(Text(text, facts, frozenset(lesion)))
+
+    for name in LESIONS[modality]:
+        for pattern in ("{}", "a {}", "{} in this image", "{image} showing a {}", "{image} with a {}", "segment the {}"):
+            add(pattern.format(name, image=image))
+    for kind in KINDS[modality]:
+        name = kind if kind in ("glioma", "meningioma") else f"{kind} {word}"
+        for pattern in ("{}", "a {}", "{image} showing a {}", "a {} of the {organ}" if modality != "CT" else "a {} in the {organ}"):
+            add(pattern.format(name, image=image, organ=organ), f"kind:{kind}")
+    name = LESIONS[modality][0]
+    for size in ("small", "large"):
+        add(f"{size} {name}", f"size:{size}")
+        add(f"{image} showing a {size} {name}", f"size:{size}")
+    sides = {"US": (), "MR": ("left", "right"), "CT": ("left", "right")}[modality]
+    for side in sides:
+        add(f"{name} on the {side} side", f"side:{side}")
+        add(f"{name} in the {side} {'hemisphere' if modality == 'MR' else 'lung'}", f"side:{side}")
+        add(f"{side} sided {name}", f"side:{side}")
+    for level in {"US": ("shallow", "deep"), "MR": (), "CT": ("anterior", "posterior")}[modality]:
+        add(f"{level} {name}", f"level:{level}")
+    shapes = {"US": (("oval", "smooth"), ("irregular", "spiculated")), "MR": (("round", "homogeneous"), ("irregular", "ring shaped")), "CT": ()}
+    for shape, other in shapes[modality]:
+        add(f"{shape} {name}", f"shape:{shape}")
+        add(f"{other} {name} with {shape} shape", f"shape:{shape}")
+    for pattern in (f"{image} without a {word}", f"no {word}", f"{image} with no {word}", f"normal {image}", f"healthy {organ} without a {word}",
+                    f"{organ} without any lesion", f"normal {organ} {image} with no mass"):
+        made.append(Text(pattern, facts | {"lesions:0"}))
+    made.append(Text(f"two {name}s", facts | {"lesions:2"}, frozenset()))
+    return made
+
+
+def _organ_texts() -> list[Text]:
+    made = []
+    for modality in ("XR", "CT"):
+        facts = frozenset({f"modality:{modality}"})
+        image = MODALITY_WORDS[modality]
+        for pattern in ("lungs in {}", "{} showing the lungs", "both lungs on a {}", "lung fields on a {}", "{} with two lungs"):
+            made.append(Text(pattern.format(image), facts, organ="lung"))
+        for side in ("left", "right"):
+            made.append(Text(f"{side} lung on a {image}", facts, organ=f"{side} lung"))
+    anywhere = {"lung": ("lungs", "lung", "the lungs", "both lungs", "lung fields", "left and right lung", "dark lungs"),
+                "left lung": ("left lung", "the left lung"), "right lung": ("right lung", "the right lung"),
+                "heart": ("heart", "the heart", "bright heart"), "ventricles": ("ventricles", "the dark ventricles of the brain")}
+    for organ, texts in anywhere.items():
+        made += [Text(text, organ=organ) for text in texts for _ in range(2)]
+    for text in ("brain", "the brain", "brain MRI showing the brain"):
+        made.append(Text(text, frozenset({"modality:MR"}), organ="brain"))
+    for modality, image in MODALITY_WORDS.items():
+        made.append(Text(image, frozenset({f"modality:{modality}"})))
+    for kind in ("pneumonia", "covid"):
+        made.append(Text(f"chest X-ray showing {kind}", frozenset({"modality:XR", f"kind:{kind}"})))
+        made.append(Text(f"lungs with {kind}", frozenset({"modality:XR", f"kind:{kind}"}), organ="lung"))
+    made.append(Text("normal chest X-ray", frozenset({"modality:XR", "kind:normal"})))
+    made += [Text(text, facts, frozenset()) for text, facts in (("tumor", frozenset()), ("a tumor", frozenset()), ("mass", frozenset()),
+                                                               ("lesion", frozenset()), ("a lesion", frozenset()), ("nodule", frozenset({"modality:CT"})))]
+    return made
+
+
+def _prompt_set_texts(prompts: PromptSet) -> list[Text]:
+    """The shipped prompt sets as captions: a class of the set is a fact of the lesion or of the picture."""
+    facts = frozenset({f"modality:{prompts.modality}"})
+    lungs = prompts.target == "lungs"
+    made = []
+    for style in prompts.styles.values():
+        for kind, texts in style.items():
+            named = frozenset() if kind == "*" else frozenset({f"kind:{kind}"})
+            for text in texts:
+                made.append(Text(text, facts | named, organ="lung") if lungs else Text(text, facts, named))
+    absent = frozenset() if lungs else facts | {"lesions:0"}
+    return made + [Text(text, absent, impossible=lungs) for text in prompts.negatives]
+
+
+def all_texts() -> list[Text]:
+    """Every text that describes some phantom, or says that something is not there; the same list at every call."""
+    made = [text for modality in LESIONS for text in _lesion_texts(modality)] + _organ_texts()
+    for prompts in load_prompt_sets().values():
+        made += _prompt_set_texts(prompts)
+    return made
+
+
+def impossible_texts() -> list[Text]:
+    """Texts that describe no phantom: everyday scenes, and structures of other parts of the body."""
+    return [Text(text.strip(), impossible=True) for text in EVERYDAY + ELSEWHERE]

@@ -1,0 +1,77 @@
+"""Phantoms by split and index: the same index gives the same phantom on every machine; splits never share one."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..volumes.atomic import atomic_path
+from .brain_mri import brain_mri
+from .breast_us import breast_us
+from .captions import all_texts
+from .chest_xray import chest_xray
+from .lung_ct import lung_ct
+from .phantom import Phantom
+
+SPLITS = {"train": 1, "validation": 2, "test": 3, "samples": 4}
+"""Seeds of the splits: nothing was ever chosen on `test`; `samples` are the shipped pictures."""
+
+MODALITIES = ("US", "MR", "XR", "CT")
+_LESION_COUNTS = (0.35, 0.45, 0.20)
+
+
+def make_phantom(split: str, index: int, modality: str | None = None, lesions: int | None = None) -> Phantom:
+    """Phantom number `index` of a split.
+
+    Args:
+        modality: one of `MODALITIES`; None takes them in turn.
+        lesions: 0, 1 or 2; None draws the number. Chest X-rays have no lesions.
+    """
+    modality = modality or MODALITIES[index % len(MODALITIES)]
+    rng = np.random.default_rng([SPLITS[split], MODALITIES.index(modality), index])
+    drawn = int(rng.choice(3, p=_LESION_COUNTS))
+    lesions = drawn if lesions is None else lesions
+    if modality == "XR":
+        return chest_xray(rng)
+    return {"US": breast_us, "MR": brain_mri, "CT": lung_ct}[modality](rng, lesions)
+
+
+def make_many(split: str, count: int, workers: int = 2) -> list[Phantom]:
+    """The first `count` phantoms of a split, made in `workers` processes."""
+    with ProcessPoolExecutor(workers) as pool:
+        return list(pool.map(partial(make_phantom, split), range(count), chunksize=16))
+
+
+def write_phantoms(folder: Path, split: str, count: int, progress: Callable[[int], None] = lambda done: None) -> None:
+    """Write pictures (images/NAME.png), truth masks (truth/NAME_TARGET.png, 0 or 255) and captions.jsonl into `folder`.
+
+    A caption line holds the picture's name, its captions, its facts and the names of its masks.
+    """
+    texts = [text for text in all_texts() if not text.impossible]
+    for name in ("images", "truth"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    lines = []
+    for index in range(count):
+        phantom = make_phantom(split, index)
+        name = f"{split}_{index:05d}_{phantom.modality.lower()}"
+        masks = {"lesion": phantom.lesion_mask, "lungs": phantom.lungs_mask, **phantom.organs}
+        masks = {key.replace(" ", "_"): mask for key, mask in masks.items() if mask.any()}
+        _write_png(folder / "images" / f"{name}.png", phantom.picture)
+        for key, mask in masks.items():
+            _write_png(folder / "truth" / f"{name}_{key}.png", mask.astype(np.uint8) * 255)
+        captions = sorted({text.text for text in texts if text.region(phantom) is not None})
+        lines.append({"image": f"images/{name}.png", "captions": captions, "facts": sorted(phantom.facts), "masks": sorted(masks)})
+        progress(index + 1)
+    with atomic_path(folder / "captions.jsonl") as temporary:
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def _write_png(path: Path, picture: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        sitk.WriteImage(sitk.GetImageFromArray(picture), str(temporary))

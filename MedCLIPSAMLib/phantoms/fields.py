@@ -1,0 +1,67 @@
+"""Building blocks of the phantoms: coordinates, smooth noise, and blobs with a rough or spiculated outline."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from .phantom import SIZE
+
+ROWS, COLUMNS = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
+
+
+def noise(rng: np.random.Generator, sigma: float | tuple[float, float]) -> np.ndarray:
+    """Gaussian noise smoothed by `sigma` pixels (one value or (rows, columns)), mean 0 and standard deviation 1."""
+    smooth = ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)).astype(np.float32), sigma, mode="wrap")
+    return (smooth - smooth.mean()) / (smooth.std() + 1e-6)
+
+
+def blob(
+    rng: np.random.Generator,
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    angle: float = 0.0,
+    roughness: float = 0.05,
+    spikes: float = 0.0,
+) -> np.ndarray:
+    """Signed depth of a star-shaped region, (SIZE, SIZE) float32: 1 at its centre, 0 on its outline, negative outside.
+
+    Args:
+        centre: (row, column) in pixels.
+        radii: (along rows, along columns) in pixels before the rotation by `angle` (radians).
+        roughness: standard deviation of the low harmonics of the outline, relative to the radius.
+        spikes: the same for the high harmonics, as of spiculated margins.
+    """
+    rows, columns = ROWS - np.float32(centre[0]), COLUMNS - np.float32(centre[1])
+    v = (np.cos(angle) * rows + np.sin(angle) * columns) / radii[0]
+    u = (-np.sin(angle) * rows + np.cos(angle) * columns) / radii[1]
+    theta = np.arctan2(v, u).astype(np.float32)
+    outline = np.ones_like(theta)
+    waves = [(harmonic, roughness / np.sqrt(harmonic - 1)) for harmonic in range(2, 6)]
+    waves += [(harmonic, spikes) for harmonic in range(7, 15, 2)]
+    for harmonic, amplitude in waves:
+        if amplitude:
+            outline += amplitude * rng.normal() * np.cos(harmonic * theta + rng.uniform(0, 2 * np.pi))
+    return (1.0 - np.hypot(v, u) / np.maximum(outline, 0.3)).astype(np.float32)
+
+
+def edge(depth: np.ndarray, radius: float, width: float = 1.0) -> np.ndarray:
+    """Soft membership in [0, 1] of a region given by `depth` (see `blob`), its outline about `width` pixels wide."""
+    return 1.0 / (1.0 + np.exp(np.clip(-depth * radius / (0.5 * width), -30, 30)))
+
+
+def paint(image: np.ndarray, membership: np.ndarray, value: np.ndarray | float) -> np.ndarray:
+    """`image` with `value` laid over it where `membership` (0 to 1) says so."""
+    return image * (1.0 - membership) + value * membership
+
+
+def random_position(rng: np.random.Generator, allowed: np.ndarray) -> tuple[float, float]:
+    """A random (row, column) inside the bool mask `allowed`."""
+    rows, columns = np.nonzero(allowed)
+    index = rng.integers(len(rows))
+    return float(rows[index]), float(columns[index])
+
+
+def to_uint8(image: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """`image` mapped from [low, high] to 0..255, clipped, uint8."""
+    return np.clip((image - low) / (high - low) * 255.0 + 0.5, 0, 255).astype(np.uint8)

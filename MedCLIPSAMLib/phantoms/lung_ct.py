@@ -1,0 +1,83 @@
+"""Axial chest CT phantoms in the lung window: lungs with vessels, heart, spine, ribs; nodules, and vessels that look like them."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from .fields import COLUMNS, ROWS, blob, edge, noise, paint, random_position, to_uint8
+from .phantom import SIZE, Lesion, Phantom
+
+
+def _vessels(rng: np.random.Generator, image: np.ndarray, lung: np.ndarray, hilum: tuple[float, float]) -> np.ndarray:
+    """Vessels from the hilum outwards, thinner as they go, and their cross-sections as small dots."""
+    track = np.zeros_like(image)
+    for _ in range(rng.integers(4, 8)):
+        end = random_position(rng, lung)
+        t = np.linspace(0, 1, 40)
+        bend = rng.normal(0, 4)
+        rows = hilum[0] + t * (end[0] - hilum[0]) + bend * np.sin(np.pi * t)
+        columns = hilum[1] + t * (end[1] - hilum[1]) - bend * np.sin(np.pi * t)
+        inside = (rows >= 0) & (rows < SIZE - 1) & (columns >= 0) & (columns < SIZE - 1)
+        np.maximum.at(track, (rows[inside].astype(int), columns[inside].astype(int)), (1.3 - t)[inside].astype(np.float32))
+    image = np.maximum(image, np.clip(2.2 * ndimage.gaussian_filter(track, 0.8), 0, 0.75) * lung)
+    for _ in range(rng.integers(3, 9)):
+        row, column = random_position(rng, lung)
+        dot = np.exp(-((ROWS - row) ** 2 + (COLUMNS - column) ** 2) / rng.uniform(0.7, 2.6))
+        image = np.maximum(image, rng.uniform(0.45, 0.8) * dot * lung)
+    return image
+
+
+def lung_ct(rng: np.random.Generator, lesions: int) -> Phantom:
+    """An axial chest CT slice with `lesions` nodules (0, 1 or 2)."""
+    centre = (SIZE / 2 + rng.uniform(-4, 4), SIZE / 2 + rng.uniform(-4, 4))
+    body = blob(rng, centre, (rng.uniform(40, 48), rng.uniform(54, 60)), 0, 0.015)
+    image = paint(np.full((SIZE, SIZE), 0.02, np.float32), edge(body, 45, 1.2), rng.uniform(0.62, 0.70))
+    wall = blob(rng, centre, (rng.uniform(35, 38), rng.uniform(47, 50)), 0, 0.02)
+    image = paint(image, edge(wall, 36, 1.5), rng.uniform(0.74, 0.82))
+    lungs = {}
+    for name, side in (("right lung", -1), ("left lung", 1)):
+        radii = (rng.uniform(26, 32), rng.uniform(16, 20) * (0.92 if side > 0 else 1.0))
+        lungs[name] = blob(rng, (centre[0] + rng.uniform(-2, 2), centre[1] + side * rng.uniform(25, 28)), radii, side * rng.uniform(0.0, 0.2), 0.045) > 0
+    heart = blob(rng, (centre[0] - 6, centre[1] + rng.uniform(4, 8)), (rng.uniform(13, 19), rng.uniform(13, 19)), 0.5, 0.04)
+    lungs = {name: ndimage.binary_opening(mask & ~(heart > 0) & (wall > 0.04), iterations=1) for name, mask in lungs.items()}
+    both = lungs["left lung"] | lungs["right lung"]
+    level = rng.uniform(0.12, 0.22)
+    image = paint(image, ndimage.gaussian_filter(both.astype(np.float32), 0.6), level + 0.02 * noise(rng, 6) + 0.025 * noise(rng, 1.0))
+    image = paint(image, edge(heart, 16, 1.5) * (1 - ndimage.gaussian_filter(both.astype(np.float32), 0.6)), rng.uniform(0.78, 0.9))
+    spine = blob(rng, (centre[0] + 27, centre[1]), (8, 8), 0, 0.05)
+    image = paint(image, edge(spine, 8, 1.5), 0.98)
+    aorta = blob(rng, (centre[0] + 17, centre[1] + 8), (5, 5), 0, 0.03)
+    image = paint(image, edge(aorta, 5, 1.2) * (1 - both), 0.88)
+    for angle in np.arange(0, 2 * np.pi, rng.uniform(0.45, 0.6)) + rng.uniform(0, 0.4):
+        position = (centre[0] + 37.5 * np.sin(angle), centre[1] + 50.5 * np.cos(angle))
+        image = paint(image, edge(blob(rng, position, (2.2, 4.5), angle, 0.0), 3, 1.2) * ~both, 0.97)
+    for name, side in (("right lung", -1), ("left lung", 1)):
+        image = _vessels(rng, image, lungs[name], (centre[0] + 2, centre[1] + side * 13))
+    found: list[Lesion] = []
+    taken = np.zeros((SIZE, SIZE), bool)
+    for _ in range(lesions):
+        radius = rng.uniform(4.0, 8.5)
+        name = ("left lung", "right lung")[rng.integers(2)]
+        inside = ndimage.distance_transform_edt(lungs[name])
+        allowed = (inside > 0.6 * radius) & (ndimage.distance_transform_edt(~taken) > 2.2 * radius)
+        position = random_position(rng, allowed if allowed.any() else inside > 0.5 * inside.max())
+        spiculated = rng.random() < 0.4
+        stretch = rng.uniform(0.85, 1.18)
+        depth = blob(rng, position, (radius * stretch, radius / stretch), rng.uniform(0, 3), 0.06 if spiculated else 0.03, 0.04 if spiculated else 0.0)
+        image = paint(image, edge(depth, radius, 1.6 if spiculated else 1.1) * (wall > 0.02), rng.uniform(0.58, 0.82) + 0.03 * noise(rng, 1.5))
+        mask = (depth > 0) & (wall > 0.02)
+        taken |= mask
+        lungs[name] = lungs[name] | (mask & (inside > -1) & ndimage.binary_dilation(lungs[name], iterations=2))
+        facts = {
+            f"side:{name.split()[0]}",
+            "kind:spiculated" if spiculated else "kind:smooth",
+            "size:large" if radius > 6.2 else "size:small",
+            "level:anterior" if position[0] < centre[0] else "level:posterior",
+            "tone:bright",
+        }
+        found.append(Lesion(mask, frozenset(facts)))
+    image = ndimage.gaussian_filter(image, rng.uniform(0.25, 0.6)) + rng.uniform(0.01, 0.035) * noise(rng, 0.5)
+    facts = {"modality:CT", f"lesions:{lesions}", "lungs", "abnormal" if lesions else "kind:normal"}
+    organs = dict(lungs, heart=(heart > 0) & ~lungs["left lung"] & ~lungs["right lung"])
+    return Phantom(to_uint8(image), "CT", frozenset(facts), tuple(found), organs)

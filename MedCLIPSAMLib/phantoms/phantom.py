@@ -1,0 +1,58 @@
+"""What a phantom is: a picture, what is true of it, and the masks of what it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+SIZE = 128
+"""Edge of a phantom picture, in pixels."""
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion: its mask and what is true of it.
+
+    Args:
+        mask: (SIZE, SIZE) bool.
+        facts: such as "kind:malignant", "side:left", "size:large", "shape:irregular".
+    """
+
+    mask: np.ndarray
+    facts: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A synthetic picture with its truth. Pictures are radiological: patient right at the left of the picture.
+
+    Args:
+        picture: (SIZE, SIZE) uint8.
+        modality: "US", "MR", "XR" or "CT".
+        facts: what is true of the whole picture, such as "modality:MR", "lesions:0" or "kind:pneumonia".
+        lesions: the lesions, empty for a lesion-free picture.
+        organs: masks by name, each (SIZE, SIZE) bool: "left lung", "right lung", "heart", "ventricles", ...
+            They are the prompts' targets for lungs and the distractors for everything else.
+    """
+
+    picture: np.ndarray
+    modality: str
+    facts: frozenset[str]
+    lesions: tuple[Lesion, ...] = ()
+    organs: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def lesion_mask(self) -> np.ndarray:
+        """The union of the lesions, (SIZE, SIZE) bool."""
+        return union([lesion.mask for lesion in self.lesions])
+
+    @property
+    def lungs_mask(self) -> np.ndarray:
+        """Both lungs, (SIZE, SIZE) bool; empty where the modality shows none."""
+        return union([mask for name, mask in self.organs.items() if name.endswith("lung")])
+
+
+def union(masks: list[np.ndarray]) -> np.ndarray:
+    """The union of (SIZE, SIZE) bool masks; empty for an empty list."""
+    return np.any(masks, axis=0) if masks else np.zeros((SIZE, SIZE), bool)
