@@ -1,1 +1,9 @@
+"""Images in, upright slices for the models, masks out on the source voxels."""
 
+from MedCLIPSAMLib.volumes.read import read_volume
+from MedCLIPSAMLib.volumes.segment import Segment
+from MedCLIPSAMLib.volumes.slices import SliceStack
+from MedCLIPSAMLib.volumes.volume import Volume
+from MedCLIPSAMLib.volumes.write import write_saliency, write_segmentation
+
+__all__ = ["Segment", "SliceStack", "Volume", "read_volume", "write_saliency", "write_segmentation"]

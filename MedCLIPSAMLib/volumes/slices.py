@@ -1,0 +1,167 @@
+"""Upright radiological slices of a volume, and the way back to its voxels.
+
+Every plane shows the patient as a radiologist sees them:
+
+    plane      top of picture   left of picture   slice 0 .. last
+    axial      anterior         patient's right   inferior .. superior
+    coronal    superior         patient's right   posterior .. anterior
+    sagittal   superior         anterior          right .. left
+    natural    as stored (pictures without orientation); slice k is voxel index k
+
+Nothing is rotated: each anatomical axis is given the voxel axis nearest to it, and slices are voxel planes, only
+permuted and flipped. So a mask returns to the very voxels it was drawn on, oblique volumes included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import permutations
+
+import numpy as np
+from PIL import Image
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.volume import Volume
+from MedCLIPSAMLib.volumes.window import Window, to_uint8, window_range
+
+# For each plane the patient direction of (slice number, row, column): LPS axis 0, 1, 2 and its sense.
+PLANES: dict[str, tuple[tuple[int, int], ...]] = {
+    "axial": ((2, +1), (1, +1), (0, +1)),
+    "coronal": ((1, -1), (2, -1), (0, +1)),
+    "sagittal": ((0, +1), (2, -1), (1, +1)),
+}
+SQUARE_TOLERANCE = 0.01
+
+
+class SliceStack:
+    """The slices of a volume along one anatomical plane, as square-pixel 8-bit pictures.
+
+    Where the voxels of a slice are square within 1 % a pixel is a voxel. Else (a coronal view of thick slices) the picture
+    is enlarged along the coarser side to square pixels, since models know no other, and `to_grid` averages over each
+    voxel's area.
+
+    Args:
+        volume: what to slice.
+        plane: "axial", "coronal" or "sagittal"; pictures without orientation are always "natural".
+        window: see `window.window_range`; one range for all slices.
+
+    Attributes:
+        plane: the plane in use ("natural" for pictures).
+        voxel_shape: (rows, columns) of a slice on the voxel grid.
+        picture_shape: (H, W) of `picture`.
+        pixel_spacing: (row_mm, col_mm) of a pixel of `picture`.
+        slice_spacing: mm between neighbouring slices.
+        window: (low, high) intensities shown as 0 and 255.
+
+    Raises:
+        InputError: unknown plane or window.
+    """
+
+    def __init__(self, volume: Volume, plane: str = "axial", window: Window = None) -> None:
+        if plane not in PLANES and plane != "natural":
+            raise InputError(f"There is no plane '{plane}'.", f"Choose one of: {', '.join(PLANES)}.")
+        self.volume = volume
+        self.plane = "natural" if volume.natural else plane
+        self._axes, self._flips = _array_axes(volume, self.plane)
+        spacing = [volume.image.GetSpacing()[2 - axis] for axis in self._axes]
+        self.slice_spacing = spacing[0]
+        self._voxels = self._oriented(volume.array)
+        self.voxel_shape: tuple[int, int] = self._voxels.shape[1:3]
+        self.picture_shape, self.pixel_spacing = _square(self.voxel_shape, (spacing[1], spacing[2]))
+        self.window = (0.0, 255.0) if volume.is_rgb else window_range(volume, window)
+
+    def __len__(self) -> int:
+        return len(self._voxels)
+
+    def picture(self, k: int) -> np.ndarray:
+        """Slice k, uint8 (H, W, 3), upright and windowed; raises InputError when k is not in 0 .. len - 1."""
+        self._check(k)
+        pixels = self._voxels[k]
+        if not self.volume.is_rgb:
+            grey = to_uint8(pixels, *self.window, invert=self.volume.inverted)
+            pixels = np.repeat(grey[..., None], 3, axis=2)
+        if self.picture_shape == self.voxel_shape:
+            return np.ascontiguousarray(pixels)
+        height, width = self.picture_shape
+        return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BILINEAR))
+
+    def source_index(self, k: int) -> int:
+        """The voxel index of slice k along the volume's own axis `source_axis`."""
+        self._check(k)
+        return len(self) - 1 - k if self._flips[0] else k
+
+    @property
+    def source_axis(self) -> str:
+        """The voxel axis that the stack runs along: "I", "J" or "K"."""
+        return "KJI"[self._axes[0]]
+
+    def to_grid(self, pictures: Mapping[int, np.ndarray]) -> np.ndarray:
+        """Masks or saliency maps of slices, (H, W) each, to a (K, J, I) array on the source grid.
+
+        Boolean masks give a boolean array: a voxel is set when more than half of its area is. Anything else gives float32,
+        the mean over the voxel's area. Slices that are not given are 0.
+
+        Raises:
+            InputError: a slice number out of range or a picture of another shape.
+        """
+        is_mask = all(np.asarray(picture).dtype == bool for picture in pictures.values())
+        grid = np.zeros(self.volume.shape, bool if is_mask else np.float32)
+        slices = self._oriented(grid)
+        for k, picture in pictures.items():
+            self._check(k)
+            picture = np.asarray(picture)
+            if picture.shape != self.picture_shape:
+                raise InputError(f"A map of shape {picture.shape} came for slice {k}; its picture is {self.picture_shape}.")
+            if self.picture_shape != self.voxel_shape:
+                picture = _area_mean(picture, self.voxel_shape)
+                picture = picture > 0.5 if is_mask else picture
+            slices[k] = picture
+        return grid
+
+    def _oriented(self, array: np.ndarray) -> np.ndarray:
+        """A view of a (K, J, I, ...) array as (slice, row, column, ...)."""
+        rest = tuple(range(3, array.ndim))
+        return array.transpose(self._axes + rest)[tuple(slice(None, None, -1 if flip else 1) for flip in self._flips)]
+
+    def _check(self, k: int) -> None:
+        if not 0 <= k < len(self):
+            raise InputError(
+                f"'{self.volume.name}' has no {self.plane} slice {k}.", f"Its slices are 0 to {len(self) - 1}."
+            )
+
+
+def nearest_axes(direction: np.ndarray) -> tuple[int, int, int]:
+    """The voxel axis (0 = I, 1 = J, 2 = K) nearest to each of L, P and S, each used once.
+
+    Of the six assignments the one with the largest sum of |cosines|, so that two anatomical axes never share one.
+
+    Args:
+        direction: 3 x 3, column a is the unit LPS vector of voxel axis a (ITK's direction matrix).
+    """
+    cosines = np.abs(direction)
+    return max(permutations(range(3)), key=lambda axes: sum(cosines[patient, axes[patient]] for patient in range(3)))
+
+
+def _array_axes(volume: Volume, plane: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """The axes of a (K, J, I) array that make (slice, row, column), and which of them to flip."""
+    if plane == "natural":
+        return (0, 1, 2), (False, False, False)
+    direction = np.array(volume.image.GetDirection()).reshape(3, 3)
+    nearest = nearest_axes(direction)
+    axes = tuple(2 - nearest[patient] for patient, _ in PLANES[plane])
+    flips = tuple(bool(direction[patient, nearest[patient]] * sense < 0) for patient, sense in PLANES[plane])
+    return axes, flips
+
+
+def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple[int, int], tuple[float, float]]:
+    """(H, W) and (row_mm, col_mm) of the picture with square pixels of the finer spacing."""
+    finest = min(spacing)
+    if max(spacing) <= finest * (1 + SQUARE_TOLERANCE):
+        return shape, spacing
+    sizes = [max(n, round(n * mm / finest)) for n, mm in zip(shape, spacing)]
+    return (sizes[0], sizes[1]), (shape[0] * spacing[0] / sizes[0], shape[1] * spacing[1] / sizes[1])
+
+
+def _area_mean(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A (H, W) map averaged over the area of each cell of a coarser grid, float32 `shape`."""
+    return np.asarray(Image.fromarray(picture.astype(np.float32)).resize(shape[::-1], Image.Resampling.BOX))

@@ -1,0 +1,98 @@
+"""Display windows: which intensities become black and which white."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.volume import Volume
+
+Window: TypeAlias = str | tuple[float, float] | None
+
+# Usual CT reading windows in Hounsfield units: (centre, width).
+PRESETS: dict[str, tuple[float, float]] = {
+    "lung": (-600.0, 1500.0),
+    "mediastinum": (40.0, 400.0),
+    "abdomen": (40.0, 400.0),
+    "liver": (60.0, 160.0),
+    "soft tissue": (50.0, 350.0),
+    "brain": (40.0, 80.0),
+    "stroke": (35.0, 40.0),
+    "subdural": (75.0, 215.0),
+    "bone": (400.0, 1800.0),
+    "angio": (300.0, 600.0),
+}
+PERCENTILES = (0.5, 99.5)
+SAMPLE = 2_000_000
+
+
+def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
+    """(low, high) intensities that become 0 and 255, the same for the whole volume so that neighbours look alike.
+
+    Args:
+        window: None for the best one known: as stored for 8-bit pictures, the window of the file, "soft tissue" for CT,
+            else percentiles. Or the name of a preset, "file", "percentiles", or (low, high).
+
+    Raises:
+        InputError: an unknown name, "file" where the file has no window, or low >= high.
+    """
+    if window is None:
+        return _best_range(volume)
+    if not isinstance(window, str):
+        low, high = (float(value) for value in window)
+        if not low < high:
+            raise InputError(f"The window ({low:g}, {high:g}) is empty.", "Give the low value first, then the high one.")
+        return low, high
+    if window == "percentiles":
+        return percentile_range(volume.array)
+    if window == "file":
+        if volume.window is None:
+            raise InputError(f"'{volume.name}' has no display window.", "Choose 'percentiles', a preset or two values.")
+        return _around(*volume.window)
+    if window not in PRESETS:
+        known = ", ".join(["file", "percentiles", *PRESETS])
+        raise InputError(f"There is no window '{window}'.", f"Choose one of: {known}; or give low and high.")
+    return _around(*PRESETS[window])
+
+
+def percentile_range(array: np.ndarray) -> tuple[float, float]:
+    """The 0.5 and 99.5 percentiles of the voxels above the lowest value.
+
+    The lowest value is taken for background: padding outside the field of view, or zeros around a skull-stripped head.
+    Of large volumes two million voxels drawn with a fixed seed are used.
+    """
+    values = array.reshape(-1)
+    if values.size > SAMPLE:
+        values = values[np.random.default_rng(0).integers(0, values.size, SAMPLE)]
+    foreground = values[values > values.min()]
+    if foreground.size == 0:
+        return float(values[0]), float(values[0])
+    low, high = np.percentile(foreground, PERCENTILES)
+    if low == high:
+        low = values.min()
+    return float(low), float(high)
+
+
+def to_uint8(array: np.ndarray, low: float, high: float, invert: bool = False) -> np.ndarray:
+    """Intensities to 0..255, linear between low and high, rounded; all 0 when low == high. Any shape."""
+    if not low < high:
+        return np.zeros(array.shape, np.uint8)
+    scaled = np.clip((array.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255)
+    grey = np.rint(scaled).astype(np.uint8)
+    return 255 - grey if invert else grey
+
+
+def _best_range(volume: Volume) -> tuple[float, float]:
+    if volume.natural and volume.array.dtype == np.uint8:
+        return 0.0, 255.0
+    if volume.window is not None:
+        return _around(*volume.window)
+    if volume.modality == "CT":
+        return _around(*PRESETS["soft tissue"])
+    return percentile_range(volume.array)
+
+
+def _around(centre: float, width: float) -> tuple[float, float]:
+    return centre - width / 2, centre + width / 2
