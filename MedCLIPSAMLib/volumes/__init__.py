@@ -2,8 +2,9 @@
 
 from MedCLIPSAMLib.volumes.read import read_volume
 from MedCLIPSAMLib.volumes.segment import Segment
+from MedCLIPSAMLib.volumes.segmentation import read_segmentation
 from MedCLIPSAMLib.volumes.slices import SliceStack
 from MedCLIPSAMLib.volumes.volume import Volume
 from MedCLIPSAMLib.volumes.write import write_saliency, write_segmentation
 
-__all__ = ["Segment", "SliceStack", "Volume", "read_volume", "write_saliency", "write_segmentation"]
+__all__ = ["Segment", "SliceStack", "Volume", "read_segmentation", "read_volume", "write_saliency", "write_segmentation"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,17 +34,42 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
     Raises:
         InputError: the path is missing, empty, truncated, of an unknown format, 4-D, or holds no usable voxels.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
-    try:
+    path = _existing(path)
+    with _reading(path):
         volume, image = dicom.read_series(path, series) if path.is_dir() else _read_file(path)
-    except (RuntimeError, OSError) as error:
-        raise InputError(f"'{path}' cannot be read: {_reason(error)}", "Is the file complete?") from error
     notes = list(volume.notes)
     image = _usable_voxels(_three_dimensional(image, path), path, notes)
     return replace(volume, image=image, notes=notes)
+
+
+def read_image(path: str | Path) -> sitk.Image:
+    """The voxels of one image file as they are, of any type and number of channels, 3-D; for masks and label maps.
+
+    Raises:
+        InputError: as `read_volume` does, but for the checks of the voxels.
+    """
+    path = _existing(path)
+    if path.is_dir():
+        raise InputError(f"'{path}' is a folder.", "Give an image file.")
+    with _reading(path):
+        return _three_dimensional(_read_file(path)[1], path)
+
+
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
+    return path
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the readers raise into an InputError."""
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        raise InputError(f"'{path}' cannot be read: {_reason(error)}", "Is the file complete?") from error
 
 
 def _read_file(path: Path) -> tuple[Volume, sitk.Image]:
@@ -49,12 +79,16 @@ def _read_file(path: Path) -> tuple[Volume, sitk.Image]:
         with Image.open(path) as picture:
             picture.load()  # raises on truncated data, which ITK would fill with grey
     image_io = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
+    if not image_io and _is_dicom(path):
+        raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
     if not image_io:
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
     header = dicom.read_header(path)
     _check_dimension(header, path)
     if image_io == "GDCMImageIO":
         return dicom.read_file(path)
+    if image_io == "NiftiImageIO":
+        _check_nifti_complete(path, header)
     natural = header.GetDimension() == 2 or path.suffix.lower() in PICTURE_SUFFIXES
     volume = Volume(
         sitk.Image(1, 1, 1, sitk.sitkUInt8),
@@ -130,6 +164,27 @@ def _rgb(image: sitk.Image, path: Path, notes: list[str]) -> sitk.Image:
     return sitk.Compose(channels)
 
 
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _check_nifti_complete(path: Path, header: sitk.ImageFileReader) -> None:
+    """ITK reads a truncated NIfTI without complaint and leaves the rest of the voxels undefined."""
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        return
+    needed = int(float(header.GetMetaData("vox_offset"))) + math.prod(header.GetSize()) * int(header.GetMetaData("bitpix")) // 8
+    found = 0
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            while block := file.read(1 << 22):
+                found += len(block)
+    except (EOFError, zlib.error):
+        found = min(found, needed - 1)
+    if found < needed:
+        raise InputError(f"'{path}' is truncated: {found} of {needed} bytes are there.", "Copy or export it again.")
+
+
 def _nifti_window(header: sitk.ImageFileReader) -> tuple[float, float] | None:
     """(centre, width) from NIfTI's cal_min and cal_max, its display range."""
     if not (header.HasMetaDataKey("cal_min") and header.HasMetaDataKey("cal_max")):
@@ -141,4 +196,5 @@ def _nifti_window(header: sitk.ImageFileReader) -> tuple[float, float] | None:
 def _reason(error: Exception) -> str:
     """The last line of an ITK message, without its class and address."""
     line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    return line.split("): ")[-1].strip().rstrip(".") + "."
+    line = line.split("): ")[-1].strip().rstrip(".")
+    return "it is damaged or incomplete." if "No such file" in line else f"{line}."

@@ -1,4 +1,7 @@
-"""Words of a prompt as SNOMED CT codes, in the way 3D Slicer stores them with a segment."""
+"""Words of a prompt as SNOMED CT codes, in the way 3D Slicer stores them with a segment.
+
+Codes, meanings and colours are those of Slicer's "3D Slicer General Anatomy list" and of DICOM PS3.16 (CID 4031, 7159).
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,61 @@ NO_CODE: Code = ("", "", "")
 
 TISSUE: Code = ("SCT", "85756007", "Tissue")
 ANATOMY: Code = ("SCT", "123037004", "Anatomical Structure")
-ABNORMAL: Code = ("SCT", "49755003", "Morphologically Altered Structure")
+ALTERED: Code = ("SCT", "49755003", "Morphologically Altered Structure")
+SIDES: dict[str, Code] = {"left": ("SCT", "7771000", "Left"), "right": ("SCT", "24028007", "Right")}
+
+# words, SNOMED CT code, meaning, and for organs and tissues the recommended colour (0 to 255)
+LESIONS: list[tuple[str, str, str]] = [
+    ("tumour tumor mass nodule lesion cancer carcinoma glioma meningioma metastasis neoplasm", "4147007", "Mass"),
+    ("cyst", "367643001", "Cyst"),
+    ("edema oedema", "79654002", "Edema"),
+    ("hemorrhage haemorrhage bleeding hematoma haematoma", "50960005", "Hemorrhage"),
+    ("necrosis", "6574001", "Necrosis"),
+    ("clot thrombus", "75753009", "Blood clot"),
+    ("embolus embolism", "55584005", "Embolus"),
+]
+ORGANS: list[tuple[str, str, str, tuple[int, int, int]]] = [
+    ("aorta", "15825003", "Aorta", (224, 97, 76)),
+    ("bladder", "89837001", "Bladder", (222, 154, 132)),
+    ("brain", "12738006", "Brain", (250, 250, 225)),
+    ("clavicle", "51299004", "Clavicle", (205, 179, 108)),
+    ("colon", "71854001", "Colon", (204, 168, 143)),
+    ("esophagus oesophagus", "32849002", "Esophagus", (211, 171, 143)),
+    ("gallbladder", "28231008", "Gallbladder", (139, 150, 98)),
+    ("heart", "80891009", "Heart", (206, 110, 84)),
+    ("kidney renal", "64033007", "Kidney", (185, 102, 83)),
+    ("liver hepatic", "10200004", "Liver", (221, 130, 101)),
+    ("lung pulmonary", "39607008", "Lung", (197, 165, 145)),
+    ("ovary ovarian", "15497006", "Ovary", (213, 141, 113)),
+    ("pancreas pancreatic", "15776009", "Pancreas", (249, 180, 111)),
+    ("pituitary", "56329008", "Pituitary", (57, 157, 110)),
+    ("prostate", "41216001", "Prostate", (230, 158, 140)),
+    ("rib", "113197003", "Rib", (253, 232, 158)),
+    ("skull", "89546000", "Skull", (241, 213, 144)),
+    ("spleen splenic", "78961009", "Spleen", (157, 108, 162)),
+    ("stomach gastric", "69695003", "Stomach", (216, 132, 105)),
+    ("thyroid", "69748006", "Thyroid", (62, 162, 114)),
+    ("trachea", "44567001", "Trachea", (182, 228, 255)),
+    ("uterus uterine", "35039007", "Uterus", (255, 181, 158)),
+    ("ventricle", "35764002", "Brain ventricle", (88, 106, 215)),
+]
+TISSUES: list[tuple[str, str, str, tuple[int, int, int]]] = [
+    ("bone", "272673000", "Bone", (241, 214, 145)),
+    ("muscle", "71616004", "Muscle", (192, 104, 88)),
+    ("skin", "39937001", "Skin", (177, 122, 101)),
+    ("fat", "248300009", "Body fat", (230, 220, 70)),
+    ("artery", "51114001", "Artery", (216, 101, 79)),
+    ("vein", "29092000", "Vein", (0, 151, 206)),
+]
+SIDED = {"Kidney", "Lung", "Ovary", "Clavicle"}
 
 
 @dataclass(frozen=True)
 class Terminology:
-    """What a segment is: a category, a type in it, and where it lies; codes of Slicer's own terminology lists."""
+    """What a segment is: a category, a type in it, its side, and the region where it lies."""
 
-    category: Code
-    type: Code
+    category: Code = TISSUE
+    type: Code = TISSUE
     modifier: Code = NO_CODE
     region: Code = NO_CODE
 
@@ -34,26 +83,75 @@ class Terminology:
         codes = ["^".join(code) for code in (self.category, self.type, self.modifier)]
         return "~".join([TYPE_CONTEXT, *codes, REGION_CONTEXT, "^".join(self.region), "^".join(NO_CODE)])
 
+    @classmethod
+    def from_entry(cls, entry: str) -> Terminology:
+        """The reverse of `entry`; what cannot be understood is left at its default."""
+        parts = [tuple(part.split("^")) for part in entry.split("~")]
+        if len(parts) < 6 or any(len(parts[n]) != 3 for n in (1, 2, 3, 5)):
+            return cls()
+        return cls(parts[1], parts[2], parts[3], parts[5])
 
-UNKNOWN = Terminology(TISSUE, TISSUE)
-WORDS: dict[str, tuple[Terminology, Colour]] = {}
+
+@dataclass(frozen=True)
+class _Term:
+    category: Code
+    code: Code
+    colour: Colour | None = None
+
+
+def _table() -> dict[str, _Term]:
+    terms: dict[str, _Term] = {}
+    for words, value, meaning in LESIONS:
+        terms |= dict.fromkeys(words.split(), _Term(ALTERED, ("SCT", value, meaning)))
+    for category, rows in ((ANATOMY, ORGANS), (TISSUE, TISSUES)):
+        for words, value, meaning, rgb in rows:
+            colour = (rgb[0] / 255, rgb[1] / 255, rgb[2] / 255)
+            terms |= dict.fromkeys(words.split(), _Term(category, ("SCT", value, meaning), colour))
+    return terms
+
+
+TERMS = _table()
+BREAST: Code = ("SCT", "76752008", "Breast")
+IRREGULAR = {"masses": "mass", "metastases": "metastasis", "arteries": "artery", "ovaries": "ovary"}
 
 
 def terminology_for(text: str) -> Terminology:
-    """The terminology of the first known word in `text` ("Tissue" when none is known)."""
-    found = _find(text)
-    return found[0] if found else UNKNOWN
+    """What the words of `text` say: "left lung tumour" is a mass in the lung, "left lung" the lung, left.
+
+    A lesion wins over the organ it is in, which becomes its region. "Tissue" when no word is known.
+    """
+    words = _words(text)
+    found = [TERMS[word] for word in words if word in TERMS]
+    lesion = next((term for term in found if term.category == ALTERED), None)
+    place = next((term for term in found if term.category == ANATOMY), None)
+    if lesion:
+        region = place.code if place else BREAST if "breast" in words else NO_CODE
+        return Terminology(lesion.category, lesion.code, region=region)
+    if not found:
+        return Terminology()
+    term = found[0]
+    side = next((SIDES[word] for word in words if word in SIDES), NO_CODE)
+    return Terminology(term.category, term.code, side if term.code[2] in SIDED else NO_CODE)
 
 
 def colour_for(text: str) -> Colour:
-    """Slicer's recommended colour of the first known word, else a bright colour fixed by the text itself."""
-    found = _find(text)
-    if found:
-        return found[1]
+    """Slicer's recommended colour for an organ or tissue; for anything else a bright colour fixed by the text itself.
+
+    Lesions take the latter, so that "benign tumour" and "malignant tumour" can be told apart.
+    """
+    found = [TERMS[word] for word in _words(text) if word in TERMS]
+    if found and all(term.colour for term in found):
+        return found[0].colour
     hue = int.from_bytes(hashlib.sha256(text.strip().lower().encode()).digest()[:2], "big") / 65536
     return colorsys.hsv_to_rgb(hue, 0.75, 0.95)
 
 
-def _find(text: str) -> tuple[Terminology, Colour] | None:
-    words = re.findall(r"\w+", text.lower())
-    return next((WORDS[word] for word in words if word in WORDS), None)
+def _words(text: str) -> list[str]:
+    """Lower-case words, plurals also in the singular."""
+    words = []
+    for word in re.findall(r"\w+", text.lower()):
+        words.append(word)
+        singular = IRREGULAR.get(word, word.removesuffix("s"))
+        if word not in TERMS and singular in TERMS:
+            words.append(singular)
+    return words

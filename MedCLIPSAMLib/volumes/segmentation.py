@@ -1,0 +1,112 @@
+"""Read masks: Slicer segmentations, label maps and mask pictures."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.read import PICTURE_SUFFIXES, read_image
+from MedCLIPSAMLib.volumes.segment import Segment
+from MedCLIPSAMLib.volumes.terminology import Terminology
+from MedCLIPSAMLib.volumes.volume import Volume, stem
+
+MAX_LABELS = 1000
+
+
+def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
+    """Read a .seg.nrrd file as Slicer writes it, a label map (.nii.gz, .nrrd, .mha) or a mask picture (.png).
+
+    A label map gives a segment for each value but 0, in ascending order, named after the file and, where there are several,
+    the value.
+
+    Args:
+        volume: put the masks on the grid of this volume (Slicer crops a segmentation to its content). By nearest voxel: exact
+            where the grids share their voxels. Without it, masks are on the grid of the file.
+
+    Raises:
+        InputError: unreadable, of several channels, more than 1000 values, or fractional values.
+    """
+    path = Path(path)
+    image = read_image(path)
+    if path.name.lower().endswith(".seg.nrrd") or image.HasMetaDataKey("Segment0_ID"):
+        return _slicer_segments(image, volume)
+    image = _one_channel(image, path)
+    is_picture = path.suffix.lower() in PICTURE_SUFFIXES
+    if is_picture and volume is not None:
+        if image.GetSize() != volume.image.GetSize():
+            raise InputError(f"'{path}' has the size {image.GetSize()}, '{volume.name}' has {volume.image.GetSize()}.")
+        volume = None
+    labels = _on_grid(image, volume)
+    values = np.unique(labels)
+    if values.size > MAX_LABELS or not np.array_equal(values, np.floor(values)):
+        raise InputError(f"'{path}' is no mask: it holds {values.size} different values.", "Give a label map.")
+    values = values[values != 0]
+    name = stem(path)
+    return [Segment(name if values.size == 1 else f"{name} {int(value)}", labels == value) for value in values]
+
+
+def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
+    """The image itself, or its first channel when red, green and blue are the same."""
+    count = image.GetNumberOfComponentsPerPixel()
+    if count == 1:
+        return image
+    array = sitk.GetArrayViewFromImage(image)
+    if count not in (3, 4) or (array[..., :1] != array[..., :3]).any():
+        raise InputError(f"'{path}' is a colour picture, not a mask.", "Save it with one label value per pixel.")
+    return sitk.VectorIndexSelectionCast(image, 0)
+
+
+def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
+    """Segments by the Segment{n}_ fields; files of Slicer before 4.11 have a layer for each segment and no such fields."""
+    layer_count = image.GetNumberOfComponentsPerPixel()
+    layers = [image] if layer_count == 1 else [sitk.VectorIndexSelectionCast(image, n) for n in range(layer_count)]
+    grids = [_on_grid(layer, volume) for layer in layers]
+    numbers = sorted(int(match[1]) for key in image.GetMetaDataKeys() if (match := re.fullmatch(r"Segment(\d+)_ID", key)))
+    segments = []
+    for number in numbers:
+        fields = {key: _field(image, f"Segment{number}_{key}") for key in ("Name", "Color", "Layer", "LabelValue", "Tags")}
+        layer = int(fields["Layer"] or min(number, layer_count - 1))
+        tags = dict(tag.split(":", 1) for tag in fields["Tags"].split("|") if ":" in tag)
+        colour = tuple(float(channel) for channel in fields["Color"].split())
+        segments.append(
+            Segment(
+                name=fields["Name"] or f"Segment {number + 1}",
+                mask=grids[layer] == int(fields["LabelValue"] or 1),
+                colour=colour if len(colour) == 3 else None,
+                terminology=Terminology.from_entry(tags.pop("TerminologyEntry", "")),
+                tags=tags,
+            )
+        )
+    return segments
+
+
+def _field(image: sitk.Image, key: str) -> str:
+    return image.GetMetaData(key) if image.HasMetaDataKey(key) else ""
+
+
+def _on_grid(labels: sitk.Image, volume: Volume | None) -> np.ndarray:
+    """(K, J, I) label values on the grid of `volume`, 0 outside of the file's extent."""
+    array = sitk.GetArrayFromImage(labels)
+    if volume is None or _same_grid(labels, volume.image):
+        return array
+    moved = sitk.GetArrayFromImage(sitk.Resample(labels, volume.image, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0))
+    if array.any() and not moved.any():
+        raise InputError(f"The mask lies wholly outside of '{volume.name}'.", "Is it of the same patient and series?")
+    return moved
+
+
+def _same_grid(one: sitk.Image, other: sitk.Image) -> bool:
+    if one.GetSize() != other.GetSize():
+        return False
+    return all(
+        np.allclose(a, b, atol=1e-4)
+        for a, b in (
+            (one.GetOrigin(), other.GetOrigin()),
+            (one.GetSpacing(), other.GetSpacing()),
+            (one.GetDirection(), other.GetDirection()),
+        )
+    )
