@@ -173,16 +173,16 @@ def _check_nifti_complete(path: Path, header: sitk.ImageFileReader) -> None:
     """ITK reads a truncated NIfTI without complaint and leaves the rest of the voxels undefined."""
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         return
-    needed = int(float(header.GetMetaData("vox_offset"))) + math.prod(header.GetSize()) * int(header.GetMetaData("bitpix")) // 8
-    found = 0
+    voxel_bytes = math.prod(header.GetSize()) * int(header.GetMetaData("bitpix")) // 8
+    missing = int(float(header.GetMetaData("vox_offset"))) + voxel_bytes
     try:
         with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             while block := file.read(1 << 22):
-                found += len(block)
+                missing -= len(block)
     except (EOFError, zlib.error):
-        found = min(found, needed - 1)
-    if found < needed:
-        raise InputError(f"'{path}' is truncated: {found} of {needed} bytes are there.", "Copy or export it again.")
+        missing = max(missing, 1)
+    if missing > 0:
+        raise InputError(f"'{path}' is truncated: voxels are missing at its end.", "Copy or export it again.")
 
 
 def _nifti_window(header: sitk.ImageFileReader) -> tuple[float, float] | None:

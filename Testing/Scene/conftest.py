@@ -1,0 +1,47 @@
+"""A real MRML scene from slicer-core, without the desktop: the classes that 3D Slicer itself loads files with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
+MODULES = ("Color", "Volumes", "SegmentationsModule")
+
+
+@pytest.fixture(scope="session")
+def logics() -> dict[str, object]:
+    """The application logic ("Application") and the module logics by name, around a scene set as `slicer.mrmlScene`.
+
+    The application logic comes first and the module logics after it: setting their scene registers the node classes.
+    """
+    slicer.mrmlScene = slicer.vtkMRMLScene()
+    application = slicer.vtkSlicerApplicationLogic()
+    application.SetMRMLScene(slicer.mrmlScene)
+    made = {"Application": application}
+    for name in MODULES:
+        logic = getattr(slicer, f"vtkSlicer{name}Logic")()
+        logic.SetMRMLApplicationLogic(application)
+        logic.SetMRMLScene(slicer.mrmlScene)
+        made[name] = logic
+    application.SetModuleLogic("Colors", made["Color"])
+    return made
+
+
+@pytest.fixture
+def scene(logics: dict[str, object]) -> Iterator[object]:
+    """The scene, empty before and after the test."""
+    slicer.mrmlScene.Clear(False)
+    yield slicer.mrmlScene
+    slicer.mrmlScene.Clear(False)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the real images are not at {SHARED_DATA}")
+    return SHARED_DATA
