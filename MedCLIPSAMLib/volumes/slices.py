@@ -37,8 +37,8 @@ class SliceStack:
     """The slices of a volume along one anatomical plane, as square-pixel 8-bit pictures.
 
     Where the voxels of a slice are square within 1 % a pixel is a voxel. Else (a coronal view of thick slices) the picture
-    is enlarged along the coarser side to square pixels, since models know no other, and `to_grid` averages over each
-    voxel's area.
+    is enlarged along the coarser side to square pixels, since models know no other, and `to_grid` averages the pixels of
+    each voxel.
 
     Args:
         volume: what to slice.
@@ -98,8 +98,8 @@ class SliceStack:
     def to_grid(self, pictures: Mapping[int, np.ndarray]) -> np.ndarray:
         """Masks or saliency maps of slices, (H, W) each, to a (K, J, I) array on the source grid.
 
-        Boolean masks give a boolean array: a voxel is set when more than half of its area is. Anything else gives float32,
-        the mean over the voxel's area. Slices that are not given are 0.
+        Boolean masks give a boolean array: a voxel is set when more than half of the pixels centred in it are. Anything else
+        gives float32, the mean of these pixels. Slices that are not given are 0.
 
         Raises:
             InputError: a slice number out of range or a picture of another shape.
@@ -113,10 +113,18 @@ class SliceStack:
             if picture.shape != self.picture_shape:
                 raise InputError(f"A map of shape {picture.shape} came for slice {k}; its picture is {self.picture_shape}.")
             if self.picture_shape != self.voxel_shape:
-                picture = _area_mean(picture, self.voxel_shape)
+                picture = _voxel_means(picture, self.voxel_shape)
                 picture = picture > 0.5 if is_mask else picture
             slices[k] = picture
         return grid
+
+    def from_grid(self, array: np.ndarray, k: int) -> np.ndarray:
+        """Slice k of a (K, J, I) mask or map as its picture shows it, (H, W); `to_grid` gives it back exactly."""
+        self._check(k)
+        if array.shape != self.volume.shape:
+            raise InputError(f"A mask of shape {array.shape} is not on the grid {self.volume.shape} of '{self.volume.name}'.")
+        rows, columns = (_voxel_of_pixel(n, voxels) for n, voxels in zip(self.picture_shape, self.voxel_shape))
+        return self._oriented(array)[k][np.ix_(rows, columns)]
 
     def _oriented(self, array: np.ndarray) -> np.ndarray:
         """A view of a (K, J, I, ...) array as (slice, row, column, ...)."""
@@ -162,6 +170,17 @@ def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple
     return (sizes[0], sizes[1]), (shape[0] * spacing[0] / sizes[0], shape[1] * spacing[1] / sizes[1])
 
 
-def _area_mean(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A (H, W) map averaged over the area of each cell of a coarser grid, float32 `shape`."""
-    return np.asarray(Image.fromarray(picture.astype(np.float32)).resize(shape[::-1], Image.Resampling.BOX))
+def _voxel_of_pixel(pixels: int, voxels: int) -> np.ndarray:
+    """The voxel that the centre of each pixel lies in, along one side; in whole numbers, so exact on voxel edges."""
+    return (2 * np.arange(pixels) + 1) * voxels // (2 * pixels)
+
+
+def _voxel_means(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The mean of the pixels whose centres lie in each voxel, float32 of `shape`."""
+    means = picture.astype(np.float32)
+    for axis, voxels in enumerate(shape):
+        owners = _voxel_of_pixel(picture.shape[axis], voxels)
+        counts = np.bincount(owners, minlength=voxels).astype(np.float32)
+        sums = np.add.reduceat(means, np.searchsorted(owners, np.arange(voxels)), axis=axis)
+        means = sums / (counts[:, None] if axis == 0 else counts)
+    return means
