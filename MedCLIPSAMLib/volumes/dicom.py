@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +46,14 @@ def read_series(folder: Path, series: str | None = None) -> tuple[Volume, sitk.I
         return read_file(Path(files[0]))
     headers = [read_header(file) for file in files]
     notes = _check_geometry(headers, folder)
-    reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(files)
-    return describe(headers[len(headers) // 2], folder, notes), reader.Execute()
+    volume = describe(headers[len(headers) // 2], folder, notes)
+    return volume, _read_pixels(files, volume.inverted)
 
 
 def read_file(path: Path) -> tuple[Volume, sitk.Image]:
     """One DICOM file: a slice, a radiograph, or all frames of a multi-frame image. Returns as `read_series` does."""
-    return describe(read_header(path), path, []), sitk.ReadImage(str(path))
+    volume = describe(read_header(path), path, [])
+    return volume, _read_pixels([str(path)], volume.inverted)
 
 
 def read_header(path: str | Path) -> sitk.ImageFileReader:
@@ -75,6 +77,21 @@ def describe(header: sitk.ImageFileReader, path: Path, notes: list[str]) -> Volu
         natural=not header.HasMetaDataKey(ORIENTATION) and header.GetDirection() == _identity(header.GetDimension()),
         inverted=_tag(header, PHOTOMETRIC) == "MONOCHROME1",
     )
+
+
+def _read_pixels(files: Sequence[str], monochrome1: bool) -> sitk.Image:
+    """The stored values, rescaled to the modality's units and never inverted.
+
+    GDCM inverts MONOCHROME1 for some transfer syntaxes and not for others, which would also leave the window tags wrong. It is
+    kept from doing so by copies that say MONOCHROME2; `Volume.inverted` makes the pictures right.
+    """
+    if not monochrome1:
+        return sitk.ReadImage(files if len(files) > 1 else files[0])
+    with tempfile.TemporaryDirectory() as folder:
+        copies = [str(Path(folder) / f"{number}.dcm") for number in range(len(files))]
+        for file, copy in zip(files, copies):
+            Path(copy).write_bytes(Path(file).read_bytes().replace(b"MONOCHROME1", b"MONOCHROME2", 1))
+        return _read_pixels(copies, monochrome1=False)
 
 
 def _identity(dimension: int) -> tuple[float, ...]:

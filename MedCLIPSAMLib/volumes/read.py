@@ -19,6 +19,7 @@ from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+ALPHA_NOTE = "The alpha channel was left out."
 FORMATS = "DICOM (a file or a folder), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
 
 
@@ -78,6 +79,9 @@ def _read_file(path: Path) -> tuple[Volume, sitk.Image]:
     if path.suffix.lower() in PICTURE_SUFFIXES:
         with Image.open(path) as picture:
             picture.load()  # raises on truncated data, which ITK would fill with grey
+            if picture.mode == "LA":  # which SimpleITK cannot read
+                grey = sitk.GetImageFromArray(np.asarray(picture)[..., 0])
+                return Volume(grey, clean_name(stem(path)), path=path, notes=[ALPHA_NOTE], natural=True), grey
     image_io = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
     if not image_io and _is_dicom(path):
         raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
@@ -126,9 +130,6 @@ def _usable_voxels(image: sitk.Image, path: Path, notes: list[str]) -> sitk.Imag
     components = image.GetNumberOfComponentsPerPixel()
     if "complex" in image.GetPixelIDTypeAsString():
         raise InputError(f"'{path}' holds complex numbers.", "Save the magnitude first.")
-    if components == 2 and path.suffix.lower() in PICTURE_SUFFIXES:
-        notes.append("The alpha channel was left out.")
-        return sitk.VectorIndexSelectionCast(image, 0)
     if components in (3, 4):
         return _rgb(image, path, notes)
     if components > 1:
@@ -157,7 +158,7 @@ def _rgb(image: sitk.Image, path: Path, notes: list[str]) -> sitk.Image:
         )
     channels = [sitk.VectorIndexSelectionCast(image, channel) for channel in range(3)]
     if image.GetNumberOfComponentsPerPixel() == 4:
-        notes.append("The alpha channel was left out.")
+        notes.append(ALPHA_NOTE)
     if "16-bit" in pixel_type:
         notes.append("16-bit RGB was reduced to 8-bit.")
         channels = [sitk.Cast(sitk.ShiftScale(channel, 0, 1 / 257), sitk.sitkUInt8) for channel in channels]
