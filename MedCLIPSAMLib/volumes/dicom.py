@@ -15,6 +15,7 @@ from MedCLIPSAMLib.volumes.volume import Volume, clean_name
 MODALITY, DESCRIPTION, SERIES_UID = "0008|0060", "0008|103e", "0020|000e"
 POSITION, ORIENTATION = "0020|0032", "0020|0037"
 PHOTOMETRIC, WINDOW_CENTRE, WINDOW_WIDTH = "0028|0004", "0028|1050", "0028|1051"
+TOMOGRAPHY = ("CT", "MR", "PT")  # multi-frame files keep their orientation where the tags above do not show it
 GAP_TOLERANCE_MM = 0.05
 
 
@@ -67,14 +68,16 @@ def read_header(path: str | Path) -> sitk.ImageFileReader:
 def describe(header: sitk.ImageFileReader, path: Path, notes: list[str]) -> Volume:
     """A Volume with the name, modality, window and orientation that the tags give; its image is a place-holder."""
     centre, width = _numbers(header, WINDOW_CENTRE), _numbers(header, WINDOW_WIDTH)
+    modality = _tag(header, MODALITY) or None
+    oriented = header.HasMetaDataKey(ORIENTATION) or header.GetDirection() != _identity(header.GetDimension())
     return Volume(
         image=sitk.Image(1, 1, 1, sitk.sitkUInt8),
         name=clean_name(_tag(header, DESCRIPTION) or (path.name if path.is_dir() else path.stem)),
-        modality=_tag(header, MODALITY) or None,
+        modality=modality,
         window=(centre[0], width[0]) if centre and width and width[0] > 0 else None,
         path=path,
         notes=notes,
-        natural=not header.HasMetaDataKey(ORIENTATION) and header.GetDirection() == _identity(header.GetDimension()),
+        natural=not oriented and modality not in TOMOGRAPHY,
         inverted=_tag(header, PHOTOMETRIC) == "MONOCHROME1",
     )
 

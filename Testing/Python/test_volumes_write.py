@@ -1,0 +1,207 @@
+"""Segmentations, label maps and pictures are written whole, on the grid of their volume, and read back the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from MedCLIPSAMLib.errors import InputError, OutputError
+from MedCLIPSAMLib.volumes import Segment, Volume, read_segmentation, write_saliency, write_segmentation
+from MedCLIPSAMLib.volumes.atomic import atomic_path
+from MedCLIPSAMLib.volumes.terminology import Terminology, colour_for, terminology_for
+from MedCLIPSAMLib.volumes.write import assign_layers
+
+
+@pytest.fixture
+def volume() -> Volume:
+    image = sitk.Image(7, 6, 5, sitk.sitkInt16)
+    image.SetSpacing((1, 2, 3))
+    image.SetOrigin((10, 20, 30))
+    c, s = np.cos(0.3), np.sin(0.3)
+    image.SetDirection((0, -1, 0, s, 0, c, c, 0, -s))
+    return Volume(image)
+
+
+@pytest.fixture
+def picture() -> Volume:
+    return Volume(sitk.Image(7, 6, 1, sitk.sitkUInt8), natural=True)
+
+
+def box(volume: Volume, *bounds: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros(volume.shape, bool)
+    mask[tuple(slice(*pair) for pair in bounds)] = True
+    return mask
+
+
+def same_grid(path: Path, volume: Volume) -> bool:
+    image = sitk.ReadImage(str(path))
+    getters = ("GetOrigin", "GetSpacing", "GetDirection")
+    return all(np.allclose(getattr(image, get)(), getattr(volume.image, get)(), atol=1e-5) for get in getters)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_label_maps_number_the_segments_in_order(tmp_path: Path, volume: Volume, suffix: str) -> None:
+    a, b = box(volume, (0, 2), (1, 4), (2, 5)), box(volume, (3, 5), (1, 4), (2, 5))
+    path = tmp_path / f"out{suffix}"
+    write_segmentation(path, [Segment("a", a), Segment("b", b)], volume)
+    assert same_grid(path, volume)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), a * 1 + b * 2)
+    first, second = read_segmentation(path)
+    assert (first.name, second.name) == ("out 1", "out 2")
+    np.testing.assert_array_equal(first.mask, a)
+    np.testing.assert_array_equal(second.mask, b)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_overlaps_need_seg_nrrd(tmp_path: Path, volume: Volume) -> None:
+    a, b = box(volume, (0, 3), (0, 3), (0, 3)), box(volume, (2, 5), (2, 5), (2, 5))
+    segments = [Segment("tumour", a, tags={"Prompt": "a: b"}), Segment("Ödem", b, (0.1, 0.2, 0.3)), Segment("", a & b)]
+    with pytest.raises(OutputError, match=r"'Ödem' overlaps 'tumour'.*seg\.nrrd"):
+        write_segmentation(tmp_path / "out.nii.gz", segments, volume)
+    assert not any(tmp_path.iterdir())
+    path = tmp_path / "out.seg.nrrd"
+    write_segmentation(path, segments, volume)
+    back = read_segmentation(path, volume)
+    assert [segment.name for segment in back] == ["tumour", "Ödem", "Segment 3"]
+    for segment, mask in zip(back, (a, b, a & b), strict=True):
+        np.testing.assert_array_equal(segment.mask, mask)
+    assert back[0].tags == {"Prompt": "a: b"}
+    assert back[0].terminology == terminology_for("tumour")
+    assert back[1].colour == pytest.approx((0.1, 0.2, 0.3), abs=1e-6)
+
+
+def test_layers_are_shared_by_segments_that_do_not_overlap() -> None:
+    a, b, c, d = np.zeros((4, 1, 1, 6), bool)
+    a[..., :2], b[..., 1:4], c[..., 4:], d[..., 1] = True, True, True, True
+    assert assign_layers([a, b, c, d]) == [(0, 1), (1, 1), (0, 2), (2, 1)]
+
+
+@pytest.mark.parametrize("count", [0, 300])
+def test_no_segment_and_more_than_255_segments_are_kept(tmp_path: Path, count: int) -> None:
+    volume = Volume(sitk.Image(300, 2, 1, sitk.sitkInt16))
+    masks = np.zeros((count, 1, 2, 300), bool)
+    for n in range(count):
+        masks[n, 0, 0, n] = True
+    segments = [Segment(f"s{n}", mask) for n, mask in enumerate(masks)]
+    for name in ("many.seg.nrrd", "many.nii.gz"):
+        write_segmentation(tmp_path / name, segments, volume)
+        back = read_segmentation(tmp_path / name, volume)
+        assert len(back) == count
+        assert all(np.array_equal(segment.mask, mask) for segment, mask in zip(back, masks))
+
+
+def test_pictures_are_written_as_png(tmp_path: Path, picture: Volume, volume: Volume) -> None:
+    a, b = box(picture, (0, 1), (0, 3), (0, 3)), box(picture, (0, 1), (3, 6), (3, 7))
+    write_segmentation(tmp_path / "one.png", [Segment("a", a)], picture)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "one.png")), a[0] * 255)
+    write_segmentation(tmp_path / "two.png", [Segment("a", a), Segment("b", b)], picture)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "two.png")), a[0] + 2 * b[0])
+    (back,) = read_segmentation(tmp_path / "one.png", picture)
+    np.testing.assert_array_equal(back.mask, a)
+    with pytest.raises(OutputError, match="5 slices"):
+        write_segmentation(tmp_path / "volume.png", [], volume)
+
+
+def test_saliency_keeps_its_values_and_place(tmp_path: Path, volume: Volume) -> None:
+    saliency = np.random.default_rng(0).random(volume.shape)
+    for suffix in (".nrrd", ".nii.gz"):
+        write_saliency(tmp_path / f"map{suffix}", saliency, volume)
+        assert same_grid(tmp_path / f"map{suffix}", volume)
+        image = sitk.ReadImage(str(tmp_path / f"map{suffix}"))
+        assert image.GetPixelID() == sitk.sitkFloat32
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(image), saliency.astype(np.float32))
+    with pytest.raises(OutputError, match="none of .nii.gz"):
+        write_saliency(tmp_path / "map.png", saliency, volume)
+
+
+def test_outputs_that_cannot_be_written_are_refused_and_leave_nothing(tmp_path: Path, volume: Volume) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder.nii.gz").mkdir()
+    for name, reason in {
+        "out.xyz": "none of .seg.nrrd",
+        "out": "none of .seg.nrrd",
+        "missing/out.nii.gz": "does not exist",
+        "file/out.nii.gz": "does not exist",
+        "folder.nii.gz": "is a folder",
+    }.items():
+        with pytest.raises(OutputError, match=reason):
+            write_segmentation(tmp_path / name, [], volume)
+    with pytest.raises(OutputError, match="/proc/out.nii.gz"):
+        write_segmentation("/proc/out.nii.gz", [], volume)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "folder.nii.gz"]
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_half_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.nii.gz"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        assert temporary.parent == tmp_path and temporary.name.endswith(".nii.gz")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    with atomic_path(path) as temporary:
+        temporary.write_text("new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out.nii.gz"]
+    assert path.read_text() == "new"
+
+
+def test_masks_of_another_shape_are_a_programming_error(tmp_path: Path, volume: Volume) -> None:
+    with pytest.raises(ValueError, match="shape"):
+        write_segmentation(tmp_path / "out.nii.gz", [Segment("a", np.zeros((1, 2, 3), bool))], volume)
+
+
+def test_what_is_no_mask_is_refused(tmp_path: Path, picture: Volume) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (6, 7, 3), dtype=np.uint8)).save(tmp_path / "colour.png")
+    with pytest.raises(InputError, match="colour picture"):
+        read_segmentation(tmp_path / "colour.png")
+    sitk.WriteImage(sitk.GetImageFromArray(rng.random((3, 4, 5))), str(tmp_path / "map.nrrd"))
+    with pytest.raises(InputError, match="no mask"):
+        read_segmentation(tmp_path / "map.nrrd")
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "other.png")
+    with pytest.raises(InputError, match=r"\(9, 9, 1\)"):
+        read_segmentation(tmp_path / "other.png", picture)
+
+
+def test_a_grey_mask_saved_as_rgb_is_read(tmp_path: Path) -> None:
+    mask = np.zeros((6, 7), bool)
+    mask[2:4, 3:5] = True
+    Image.fromarray(np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)).save(tmp_path / "mask.png")
+    (segment,) = read_segmentation(tmp_path / "mask.png")
+    assert segment.name == "mask"
+    np.testing.assert_array_equal(segment.mask[0], mask)
+
+
+def test_masks_come_to_the_grid_of_their_volume_or_are_refused(tmp_path: Path, volume: Volume) -> None:
+    mask = box(volume, (1, 3), (2, 5), (3, 6))
+    labels = volume.image_like(mask.astype(np.uint8))
+    sitk.WriteImage(labels[2:, 1:, 1:4], str(tmp_path / "cropped.nrrd"))  # keeps its place
+    np.testing.assert_array_equal(read_segmentation(tmp_path / "cropped.nrrd", volume)[0].mask, mask)
+    labels.SetOrigin((1000, 0, 0))
+    sitk.WriteImage(labels, str(tmp_path / "elsewhere.nrrd"))
+    with pytest.raises(InputError, match="wholly outside"):
+        read_segmentation(tmp_path / "elsewhere.nrrd", volume)
+
+
+def test_words_of_a_prompt_become_codes() -> None:
+    assert terminology_for("a benign breast tumour").type[2] == "Mass"
+    assert terminology_for("a benign breast tumour").region[2] == "Breast"
+    assert terminology_for("Brain TUMORS").region[1] == "12738006"
+    assert terminology_for("right kidney").modifier[2] == "Right"
+    assert terminology_for("right liver lobe").modifier == ("", "", "")
+    assert terminology_for("sitting on a chair") == Terminology()
+    for text in ("left lung", "lung nodule", "chair"):
+        assert Terminology.from_entry(terminology_for(text).entry()) == terminology_for(text)
+    assert Terminology.from_entry("nonsense") == Terminology()
+
+
+def test_colours_are_slicers_for_organs_and_differ_for_other_names() -> None:
+    assert colour_for("liver") == pytest.approx((221 / 255, 130 / 255, 101 / 255))
+    names = ["benign tumour", "malignant tumour", "liver tumour", "chair"]
+    assert len({colour_for(name) for name in names}) == 4
+    assert colour_for("Benign tumour ") == colour_for("benign tumour")
+    assert all(0 <= channel <= 1 and max(colour_for(name)) > 0.9 for name in names for channel in colour_for(name))
