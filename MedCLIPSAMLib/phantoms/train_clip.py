@@ -178,7 +178,9 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
     trunk, head = model.visual.trunk, model.visual.head
     for step in range(settings.steps):
         pictures, chosen, match, dense, regions = batches.draw()
-        patches = trunk.forward_features((augment(batches.pictures[pictures], generator) - 0.5) / 0.25)
+        images = (augment(batches.pictures[pictures], generator) - 0.5) / 0.25
+        with torch.autocast("cpu", torch.bfloat16):
+            patches = trunk.forward_features(images).float()
         image = F.normalize(head(trunk.fc_norm(patches.mean(1))), dim=-1)
         unique, where = np.unique(np.concatenate([chosen, dense.ravel()]), return_inverse=True)
         ids = tokens[unique]
