@@ -1,0 +1,77 @@
+"""Prompt sets of the paper's four tasks in the styles P0 to P5, and ensembles of prompts.
+
+P0 short generic, P1 short with the class, P2 a generic descriptive sentence, P3 a descriptive sentence with the class, P4 and P5
+ensembles of P2 and P3 (MedCLIP-SAMv2, arXiv 2409.19483, section 4.3). P1, P3 and P5 tell the model the diagnosis: where it is not
+known, P0, P2 and P4 are the ones to use.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+
+from ..errors import InputError, PromptError
+from ..resources import resource_path
+
+if TYPE_CHECKING:
+    from ..models.clip import ClipModel
+
+STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
+ANY_CLASS = "*"
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """The prompts of one task.
+
+    Args:
+        task: its name, such as "mri_tumour".
+        title: for people.
+        modality: "US", "MR", "XR" or "CT".
+        target: the short name of what is segmented, the same as the P0 prompt.
+        styles: style -> class (`ANY_CLASS` where the style names none) -> prompts.
+        negatives: sentences on pictures of the same kind in which the target is absent.
+    """
+
+    task: str
+    title: str
+    modality: str
+    target: str
+    styles: dict[str, dict[str, list[str]]]
+    negatives: list[str]
+
+    def prompts(self, style: str, kind: str = ANY_CLASS) -> list[str]:
+        """The prompts of a style; `kind` is the class for P1, P3 and P5.
+
+        Raises:
+            PromptError: no such style, or no such class in it.
+        """
+        if style not in self.styles:
+            raise PromptError(f"There is no prompt style '{style}'.", f"Choose one of: {', '.join(self.styles)}.")
+        by_class = self.styles[style]
+        if kind not in by_class:
+            raise PromptError(f"Style {style} of '{self.title}' has no class '{kind}'.", f"Choose one of: {', '.join(by_class)}.")
+        return by_class[kind]
+
+
+@cache
+def load_prompt_sets() -> dict[str, PromptSet]:
+    """The shipped prompt sets by task."""
+    sets = {}
+    for path in sorted(resource_path("prompts").glob("*.json")):
+        try:
+            prompt_set = PromptSet(**json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            raise InputError(f"The prompt set {path} cannot be read: {error}.") from error
+        sets[prompt_set.task] = prompt_set
+    return sets
+
+
+def ensemble_features(clip: ClipModel, prompts: list[str]) -> torch.Tensor:
+    """The mean of the L2-normalised text features of `prompts`, L2-normalised again: (D,) float32."""
+    return F.normalize(clip.encode_text(prompts).mean(0), dim=-1)
