@@ -7,6 +7,8 @@ from itertools import product
 
 import numpy as np
 
+from ..zeroshot.presence import ABSENCE
+from ..zeroshot.presence import EVERYDAY as PRESENCE_EVERYDAY
 from ..zeroshot.prompts import PromptSet, load_prompt_sets
 from .phantom import Phantom, union
 
@@ -104,6 +106,8 @@ def _lesion_texts(modality: str) -> list[Text]:
     for pattern in (f"{image} without a {word}", f"no {word}", f"{image} with no {word}", f"normal {image}", f"healthy {organ} without a {word}",
                     f"{organ} without any lesion", f"normal {organ} {image} with no mass"):
         made.append(Text(pattern, facts | {"lesions:0"}))
+    for named in LESIONS[modality]:
+        made += [Text(template.format(named), facts | {"lesions:0"}) for template in ABSENCE]
     made.append(Text(f"two {name}s", facts | {"lesions:2"}, frozenset()))
     return made
 
@@ -121,7 +125,8 @@ def _organ_texts() -> list[Text]:
                 "left lung": ("left lung", "the left lung"), "right lung": ("right lung", "the right lung"),
                 "heart": ("heart", "the heart", "bright heart"), "ventricles": ("ventricles", "the dark ventricles of the brain")}
     for organ, texts in anywhere.items():
-        made += [Text(text, organ=organ) for text in texts for _ in range(2)]
+        made += [Text(text, organ=organ) for text in texts]
+        made += [Text(template.format(organ), impossible=True) for template in ABSENCE]
     for text in ("brain", "the brain", "brain MRI showing the brain"):
         made.append(Text(text, frozenset({"modality:MR"}), organ="brain"))
     for modality, image in MODALITY_WORDS.items():
@@ -150,7 +155,7 @@ def _prompt_set_texts(prompts: PromptSet) -> list[Text]:
 
 
 def all_texts() -> list[Text]:
-    """Every text that describes some phantom, or says that something is not there; the same list at every call."""
+    """Every text about what phantoms show, or that says that something is not there; the same list at every call."""
     made = [text for modality in LESIONS for text in _lesion_texts(modality)] + _organ_texts()
     for prompts in load_prompt_sets().values():
         made += _prompt_set_texts(prompts)
@@ -159,4 +164,4 @@ def all_texts() -> list[Text]:
 
 def impossible_texts() -> list[Text]:
     """Texts that describe no phantom: everyday scenes, and structures of other parts of the body."""
-    return [Text(text.strip(), impossible=True) for text in EVERYDAY + ELSEWHERE]
+    return [Text(text.strip(), impossible=True) for text in (*EVERYDAY, *PRESENCE_EVERYDAY, *ELSEWHERE)]

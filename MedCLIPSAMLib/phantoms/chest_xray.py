@@ -69,6 +69,6 @@ def chest_xray(rng: np.random.Generator, kind: str | None = None) -> Phantom:
                 attenuation += rng.uniform(0.08, 0.16) * edge(spot, 9, 8) * air * (1 + 0.3 * noise(rng, 2))
     image = attenuation + rng.uniform(0.008, 0.02) * noise(rng, 0.6)
     image = to_uint8(image, rng.uniform(-0.02, 0.06), rng.uniform(0.98, 1.15))
-    facts = frozenset({"modality:XR", f"kind:{kind}", "lungs"} | ({"abnormal"} if kind != "normal" else set()))
+    facts = frozenset({"modality:XR", f"kind:{kind}"})
     organs = dict(lungs, heart=(heart > 0) & ~lungs["left lung"] & ~lungs["right lung"])
     return Phantom(image, "XR", facts, (), organs)

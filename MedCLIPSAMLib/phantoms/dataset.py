@@ -23,6 +23,7 @@ SPLITS = {"train": 1, "validation": 2, "test": 3, "samples": 4}
 """Seeds of the splits: nothing was ever chosen on `test`; `samples` are the shipped pictures."""
 
 MODALITIES = ("US", "MR", "XR", "CT")
+_TURNS = ("US", "CT", "MR", "CT", "XR", "CT", "MR", "US")  # nodules are the hardest to learn, lungs the easiest
 _LESION_COUNTS = (0.35, 0.45, 0.20)
 
 
@@ -33,12 +34,12 @@ def make_phantom(split: str, index: int, modality: str | None = None, lesions: i
         modality: one of `MODALITIES`; None takes them in turn.
         lesions: 0, 1 or 2; None draws the number. Chest X-rays have no lesions.
     """
-    modality = modality or MODALITIES[index % len(MODALITIES)]
+    modality = modality or _TURNS[index % len(_TURNS)]
     rng = np.random.default_rng([SPLITS[split], MODALITIES.index(modality), index])
     drawn = int(rng.choice(3, p=_LESION_COUNTS))
-    lesions = drawn if lesions is None else lesions
     if modality == "XR":
         return chest_xray(rng)
+    lesions = drawn if lesions is None else lesions
     return {"US": breast_us, "MR": brain_mri, "CT": lung_ct}[modality](rng, lesions)
 
 

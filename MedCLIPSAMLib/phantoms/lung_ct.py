@@ -78,6 +78,6 @@ def lung_ct(rng: np.random.Generator, lesions: int) -> Phantom:
         }
         found.append(Lesion(mask, frozenset(facts)))
     image = ndimage.gaussian_filter(image, rng.uniform(0.25, 0.6)) + rng.uniform(0.01, 0.035) * noise(rng, 0.5)
-    facts = {"modality:CT", f"lesions:{lesions}", "lungs", "abnormal" if lesions else "kind:normal"}
+    facts = {"modality:CT", f"lesions:{lesions}", "kind:abnormal" if lesions else "kind:normal"}
     organs = dict(lungs, heart=(heart > 0) & ~lungs["left lung"] & ~lungs["right lung"])
     return Phantom(to_uint8(image), "CT", frozenset(facts), tuple(found), organs)

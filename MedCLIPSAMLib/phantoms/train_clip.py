@@ -29,14 +29,18 @@ GRID = 16
 """Edge of the patch grid: SIZE / patch size of `medclipsam_demo_vit`."""
 
 
+ALWAYS = {f"{no}{name}" for no in ("", "no ") for name in ("breast tumor", "brain tumor", "lung nodule")}
+"""Texts in every batch: the targets of the lesion tasks and their negations."""
+
+
 @dataclass(frozen=True)
 class ClipTraining:
     """Settings of the demo CLIP's training; the defaults made the shipped weights."""
 
     phantoms: int = 6000
-    steps: int = 1200
+    steps: int = 1300
     batch: int = 64
-    texts: int = 96
+    texts: int = 112
     impossible: int = 24
     dense_texts: int = 4
     learning_rate: float = 1.5e-3
@@ -89,6 +93,8 @@ class _Batches:
         self.pictures = torch.from_numpy(np.stack([phantom.picture for phantom in phantoms]))
         self.match = np.array([[text.region(phantom) is not None for text in self.texts] for phantom in phantoms])
         self.targets = np.array([text.has_target for text in self.texts])
+        self.lesions = np.array([text.lesion is not None for text in self.texts])
+        self.always = np.array([index for index, text in enumerate(self.texts) if text.text in ALWAYS])
 
     def draw(self):
         """(indices of the pictures, indices of the texts, match (B, T) bool, dense text indices (B, K), regions (B, K, GRID, GRID))."""
@@ -97,7 +103,7 @@ class _Batches:
         own = [rng.choice(np.flatnonzero(self.match[picture])) for picture in pictures]
         others = rng.choice(self.possible, settings.texts - settings.batch, replace=False)
         nowhere = self.possible + rng.choice(len(self.texts) - self.possible, settings.impossible, replace=False)
-        texts = np.unique(np.concatenate([own, others, nowhere]))
+        texts = np.unique(np.concatenate([own, others, nowhere, self.always]))
         dense = np.stack([self._dense_texts(picture) for picture in pictures])
         regions = np.stack([[self._region(picture, text) for text in row] for picture, row in zip(pictures, dense)])
         return pictures, texts, torch.from_numpy(self.match[np.ix_(pictures, texts)]), dense, torch.from_numpy(regions)
@@ -105,6 +111,8 @@ class _Batches:
     def _dense_texts(self, picture: int) -> np.ndarray:
         """Texts with a region in the picture for all but one place; the last is one whose target is not there."""
         there = np.flatnonzero(self.match[picture] & self.targets)
+        lesions = there[self.lesions[there]]
+        there = lesions if len(lesions) and self.rng.random() < 0.7 else there
         absent = np.flatnonzero(~self.match[picture] & (self.targets | (np.arange(len(self.texts)) >= self.possible)))
         count = self.settings.dense_texts - 1
         first = self.rng.choice(there, count) if len(there) else self.rng.choice(absent, count)

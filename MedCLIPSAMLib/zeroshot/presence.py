@@ -1,0 +1,78 @@
+"""Whether what a prompt names is in the picture at all: the prompt against its negation and against everyday texts.
+
+A saliency map always has a maximum; it cannot say "absent". So the prompt competes, zero-shot, with statements that the target is
+not there and with texts that describe no medical image: softmax over exp(logit_scale) * cosine similarity, as CLIP was trained.
+The probability of the prompt is the presence. A prompt without meaning for the picture ("sitting on a chair") is about as similar
+to it as the everyday texts are, and gets about 1 / number of texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from .prompts import load_prompt_sets
+
+if TYPE_CHECKING:
+    from ..models.clip import ClipModel
+
+ABSENCE = ("no {}", "an image without a {}", "no {} is seen", "normal image, {} is absent")
+"""Negations of a prompt that has no prompt set of its own."""
+
+EVERYDAY = ("a dog in the park", "a red car on the street", "two people eating pizza", "a wooden table in the kitchen",
+            "hello world", "the weather is nice today", "a photo of a mountain", "a cat sleeping on a sofa")
+"""Texts that describe no medical image: what a meaningless prompt is compared with."""
+
+
+@dataclass(frozen=True)
+class Presence:
+    """How sure the text-image model is that the target is there.
+
+    Args:
+        probability: of the prompt among its rivals, 0 to 1.
+        rival: the strongest rival text.
+        rival_probability: its probability.
+        absent_wins: the strongest rival says that the target is absent (or is the user's negative prompt); else it is an everyday text.
+    """
+
+    probability: float
+    rival: str
+    rival_probability: float
+    absent_wins: bool
+
+
+def absence_texts(prompt: str, negative: str | None = None) -> list[str]:
+    """What says that the target of `prompt` is not there: the negatives of its prompt set, else negations; then `negative`."""
+    for prompt_set in load_prompt_sets().values():
+        if prompt.strip().lower() in _short_names(prompt_set):
+            texts = [*prompt_set.negatives, f"no {prompt_set.target}"]
+            break
+    else:
+        texts = [template.format(prompt) for template in ABSENCE]
+    return texts + ([negative] if negative else [])
+
+
+def _short_names(prompt_set) -> set[str]:
+    return {prompt_set.target} | {prompt for style in prompt_set.styles.values() for prompts in style.values() for prompt in prompts}
+
+
+def presence(clip: ClipModel, image_features: torch.Tensor, text_features: torch.Tensor, prompt: str, negative: str | None = None) -> list[Presence]:
+    """The presence of one prompt in each of N pictures.
+
+    Args:
+        image_features: (N, D) float, L2-normalised.
+        text_features: (D,) float, L2-normalised: of the prompt or of its ensemble.
+        prompt: the prompt in words, from which the negations are made.
+        negative: the user's own negative prompt.
+    """
+    absent = absence_texts(prompt, negative)
+    rivals = absent + list(EVERYDAY)
+    features = torch.cat([text_features[None], clip.encode_text(rivals)]).to(image_features)
+    logits = clip.model.logit_scale.exp().to(image_features) * image_features @ features.T
+    found = []
+    for row in logits.softmax(1).tolist():
+        strongest = max(range(len(rivals)), key=lambda index: row[1 + index])
+        found.append(Presence(row[0], rivals[strongest], row[1 + strongest], strongest < len(absent)))
+    return found
