@@ -54,7 +54,7 @@ class SliceStack:
         window: (low, high) intensities shown as 0 and 255.
 
     Raises:
-        InputError: unknown plane or window.
+        InputError: unknown plane or window, or a plane across a volume that is a single slice.
     """
 
     def __init__(self, volume: Volume, plane: str = "axial", window: Window = None) -> None:
@@ -67,6 +67,9 @@ class SliceStack:
         self.slice_spacing = spacing[0]
         self._voxels = self._oriented(volume.array)
         self.voxel_shape: tuple[int, int] = self._voxels.shape[1:3]
+        if len(self) > 1 and 1 in self.voxel_shape:
+            own = next(name for name in PLANES if volume.shape[_array_axes(volume, name)[0][0]] == 1)
+            raise InputError(f"'{volume.name}' is one {own} slice: it has no {plane} pictures.", f"Use the plane '{own}'.")
         self.picture_shape, self.pixel_spacing = _square(self.voxel_shape, (spacing[1], spacing[2]))
         self.window = (0.0, 255.0) if volume.is_rgb else window_range(volume, window)
 

@@ -26,14 +26,15 @@ PRESETS: dict[str, tuple[float, float]] = {
 }
 PERCENTILES = (0.5, 99.5)
 SAMPLE = 2_000_000
+USEFUL_SHARE = 0.01  # a window of the file that shows fewer foreground voxels in grey is not believed
 
 
 def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
     """(low, high) intensities that become 0 and 255, the same for the whole volume so that neighbours look alike.
 
     Args:
-        window: None for the best one known: as stored for 8-bit pictures, the window of the file, "soft tissue" for CT,
-            else percentiles. Or the name of a preset, "file", "percentiles", or (low, high).
+        window: None for the best one known: as stored for 8-bit pictures, the window of the file (unless it turns almost
+            everything black or white), "soft tissue" for CT, else percentiles. Or the name of a preset, "file", "percentiles", or (low, high).
 
     Raises:
         InputError: an unknown name, "file" where the file has no window, or low >= high.
@@ -63,16 +64,11 @@ def percentile_range(array: np.ndarray) -> tuple[float, float]:
     The lowest value is taken for background: padding outside the field of view, or zeros around a skull-stripped head.
     Of large volumes two million voxels drawn with a fixed seed are used.
     """
-    values = array.reshape(-1)
-    if values.size > SAMPLE:
-        values = values[np.random.default_rng(0).integers(0, values.size, SAMPLE)]
-    foreground = values[values > values.min()]
+    lowest, foreground = _foreground(array)
     if foreground.size == 0:
-        return float(values[0]), float(values[0])
+        return lowest, lowest
     low, high = np.percentile(foreground, PERCENTILES)
-    if low == high:
-        low = values.min()
-    return float(low), float(high)
+    return float(low) if low < high else lowest, float(high)
 
 
 def to_uint8(array: np.ndarray, low: float, high: float, invert: bool = False) -> np.ndarray:
@@ -88,10 +84,22 @@ def _best_range(volume: Volume) -> tuple[float, float]:
     if volume.natural and volume.array.dtype == np.uint8:
         return 0.0, 255.0
     if volume.window is not None:
-        return _around(*volume.window)
+        low, high = _around(*volume.window)
+        foreground = _foreground(volume.array)[1]
+        if np.count_nonzero((foreground > low) & (foreground < high)) > USEFUL_SHARE * foreground.size:
+            return low, high
     if volume.modality == "CT":
         return _around(*PRESETS["soft tissue"])
     return percentile_range(volume.array)
+
+
+def _foreground(array: np.ndarray) -> tuple[float, np.ndarray]:
+    """The lowest value, and the values above it (a sample of them in large volumes)."""
+    values = array.reshape(-1)
+    if values.size > SAMPLE:
+        values = values[np.random.default_rng(0).integers(0, values.size, SAMPLE)]
+    lowest = values.min()
+    return float(lowest), values[values > lowest]
 
 
 def _around(centre: float, width: float) -> tuple[float, float]:

@@ -103,7 +103,7 @@ def test_steps_on_a_picture_go_the_radiological_way(seed: int, plane: str) -> No
 @settings(max_examples=60, deadline=None)
 def test_masks_of_square_pixels_round_trip_exactly(seed: int, plane: str) -> None:
     rng = np.random.default_rng(seed)
-    shape = tuple(rng.integers(1, 9, 3))
+    shape = tuple(rng.integers(2, 9, 3))
     volume = make_volume((rng.random(shape) > 0.5).astype(np.uint8), random_direction(rng), (1.3, 1.3, 1.3))
     stack = SliceStack(volume, plane, window=(0, 1))
     masks = {k: stack.picture(k)[..., 0] > 127 for k in range(len(stack))}
@@ -117,7 +117,7 @@ def test_masks_of_square_pixels_round_trip_exactly(seed: int, plane: str) -> Non
 @settings(max_examples=60, deadline=None)
 def test_masks_of_enlarged_pictures_round_trip_exactly_when_drawn_voxel_by_voxel(seed: int, plane: str) -> None:
     rng = np.random.default_rng(seed)
-    shape = tuple(rng.integers(1, 12, 3))
+    shape = tuple(rng.integers(2, 12, 3))
     spacing = tuple(np.exp(rng.uniform(-1.5, 1.5, 3)))
     volume = make_volume((rng.random(shape) > 0.5).astype(np.uint8), random_direction(rng), spacing)
     stack = SliceStack(volume, plane)
@@ -203,6 +203,13 @@ def test_a_map_of_another_shape_and_an_unknown_plane_are_refused() -> None:
         SliceStack(volume).to_grid({0: np.zeros((6, 5), bool)})
     with pytest.raises(InputError, match="axial, coronal, sagittal"):
         SliceStack(volume, "oblique")
+
+
+def test_a_plane_across_a_single_slice_is_refused_with_the_plane_to_use() -> None:
+    volume = make_volume(np.zeros((1, 5, 6), np.int16), np.array([[0, 0, 1], [1, 0, 0], [0, -1, 0]]))
+    assert len(SliceStack(volume, "sagittal")) == 1
+    with pytest.raises(InputError, match="Use the plane 'sagittal'"):
+        SliceStack(volume, "axial")
 
 
 @needs_shared_data

@@ -32,6 +32,13 @@ def test_the_file_comes_before_the_modality_before_percentiles() -> None:
     assert window_range(volume_of(np.zeros((1, 4, 4), np.uint8), natural=True)) == (0, 255)
 
 
+def test_a_window_of_the_file_that_shows_nothing_is_not_believed() -> None:
+    ramp = np.linspace(0, 4000, 1000, dtype=np.float32).reshape(10, 10, 10)
+    assert window_range(volume_of(ramp, window=(0.5, 1))) == percentile_range(ramp)
+    assert window_range(volume_of(ramp, window=(9000, 100))) == percentile_range(ramp)
+    assert window_range(volume_of(ramp, window=(0.5, 1)), "file") == (0, 1)
+
+
 def test_percentiles_leave_out_the_background() -> None:
     rng = np.random.default_rng(0)
     array = np.zeros((20, 50, 50), np.float32)
