@@ -1,0 +1,108 @@
+"""How well a mask agrees with the truth: overlap (DSC) and surfaces (NSD, HD95).
+
+Surfaces are those of Nikolov et al. 2021 (J. Med. Internet Res. 23(7):e26151): contour segments in 2-D, surface patches in
+3-D, weighted by their length or area in mm. Masks are (H, W) or (K, H, W) arrays, non-zero inside, both on one grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def dsc(pred: np.ndarray, truth: np.ndarray) -> float:
+    """Dice similarity coefficient, 2 |A and B| / (|A| + |B|), 0 to 1; 1.0 when both are empty, 0.0 when one is.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    pred, truth = _masks(pred, truth)
+    total = int(pred.sum()) + int(truth.sum())
+    return 2 * int((pred & truth).sum()) / total if total else 1.0
+
+
+def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance: float) -> float:
+    """Normalised surface distance: the share of both surfaces that lies within `tolerance` of the other, 0 to 1.
+
+    Axes of length one are left out, so that a picture stored as a volume of one slice is measured by its contour.
+
+    Args:
+        spacing: mm for each axis of the arrays, in their order: (row, column) or (slice, row, column).
+        tolerance: mm; pixels with a spacing of ones.
+
+    Returns:
+        1.0 when both are empty, 0.0 when one is.
+
+    Raises:
+        ValueError: the shapes differ, or less than two axes are longer than one.
+    """
+    pred, truth, spacing = _without_single_axes(*_masks(pred, truth), spacing)
+    return _surface_dice(pred, truth, spacing, tolerance)
+
+
+def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0) -> float:
+    """The NSD column of the MedCLIP-SAMv2 paper, only to compare with it; use `nsd` to measure.
+
+    The authors' code takes a 2-D mask for a volume of one slice, 1 mm thick. Every pixel of the mask then has surface above
+    and below it, and the score says more about overlap than about the contour: discs of radius 40 shifted by 6 pixels score
+    0.951, where the contours agree by 0.278.
+
+    Args:
+        pred, truth: (H, W).
+        tolerance: pixels.
+    """
+    pred, truth = _masks(pred, truth)
+    return _surface_dice(pred[None], truth[None], (1.0, 1.0, 1.0), tolerance)
+
+
+def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float:
+    """The 95th percentile of the Hausdorff distance in mm, the larger of the two directions.
+
+    Axes of length one are left out, as in `nsd`. 0.0 when both are empty, infinite when one is.
+
+    Raises:
+        ValueError: the shapes differ, or less than two axes are longer than one.
+    """
+    from monai.metrics import compute_hausdorff_distance
+
+    pred, truth, spacing = _without_single_axes(*_masks(pred, truth), spacing)
+    if not (pred.any() and truth.any()):
+        return float("inf") if pred.any() or truth.any() else 0.0
+    batches = _batch(pred), _batch(truth)
+    return compute_hausdorff_distance(*batches, include_background=True, percentile=95, spacing=list(spacing)).item()
+
+
+def _surface_dice(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance: float) -> float:
+    from monai.metrics import compute_surface_dice
+
+    if not (pred.any() and truth.any()):
+        return 0.0 if pred.any() or truth.any() else 1.0
+    return compute_surface_dice(
+        _batch(pred), _batch(truth), [tolerance], include_background=True, spacing=list(spacing), use_subvoxels=True
+    ).item()
+
+
+def _masks(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if pred.shape != truth.shape:
+        raise ValueError(f"the masks have different shapes: {pred.shape} and {truth.shape}")
+    return pred.astype(bool), truth.astype(bool)
+
+
+def _without_single_axes(
+    pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+    if len(spacing) != pred.ndim:
+        raise ValueError(f"{len(spacing)} spacings given for masks of {pred.ndim} axes")
+    kept = tuple(float(step) for step, size in zip(spacing, pred.shape) if size > 1)
+    if len(kept) not in (2, 3):
+        raise ValueError(f"masks of shape {pred.shape} have no contour or surface")
+    return pred.squeeze(), truth.squeeze(), kept
+
+
+def _batch(mask: np.ndarray) -> Any:
+    """A (1, 1, ...) float tensor, as MONAI wants it."""
+    import torch
+
+    return torch.from_numpy(mask)[None, None].float()
