@@ -7,4 +7,12 @@ from MedCLIPSAMLib.volumes.slices import SliceStack
 from MedCLIPSAMLib.volumes.volume import Volume
 from MedCLIPSAMLib.volumes.write import write_saliency, write_segmentation
 
-__all__ = ["Segment", "SliceStack", "Volume", "read_segmentation", "read_volume", "write_saliency", "write_segmentation"]
+__all__ = [
+    "Segment",
+    "SliceStack",
+    "Volume",
+    "read_segmentation",
+    "read_volume",
+    "write_saliency",
+    "write_segmentation",
+]

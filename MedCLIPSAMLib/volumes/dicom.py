@@ -29,16 +29,20 @@ def read_series(folder: Path, series: str | None = None) -> tuple[Volume, sitk.I
         The description of the volume (its image is a place-holder of one slice) and the pixels as read.
 
     Raises:
-        InputError: no series, several and none chosen, an unknown UID, several images at one position, or mixed orientations.
+        InputError: no series, several and none chosen, an unknown UID, several images at one position, or mixed
+            orientations.
     """
     uids = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
     if not uids:
-        present = sum(1 for entry in folder.iterdir() if entry.is_file())
-        found = f"holds {present} files but no DICOM image" if present else "is empty"
+        entries = list(folder.iterdir())
+        files = sum(entry.is_file() for entry in entries)
+        found = f"holds {files} files but no DICOM image" if files else "holds only folders" if entries else "is empty"
         raise InputError(f"The folder '{folder}' {found}.", "Give a folder with one DICOM series, or an image file.")
     if series is None and len(uids) > 1:
         listing = "\n".join(f"  {uid}  {_describe(folder, uid)}" for uid in uids)
-        raise InputError(f"The folder '{folder}' holds {len(uids)} DICOM series:\n{listing}\n", "Choose one by its UID.")
+        raise InputError(
+            f"The folder '{folder}' holds {len(uids)} DICOM series:\n{listing}\n", "Choose one by its UID."
+        )
     uid = series or uids[0]
     if uid not in uids:
         raise InputError(f"The folder '{folder}' has no DICOM series '{uid}'.", f"It has: {', '.join(uids)}.")
@@ -85,8 +89,8 @@ def describe(header: sitk.ImageFileReader, path: Path, notes: list[str]) -> Volu
 def _read_pixels(files: Sequence[str], monochrome1: bool) -> sitk.Image:
     """The stored values, rescaled to the modality's units and never inverted.
 
-    GDCM inverts MONOCHROME1 for some transfer syntaxes and not for others, which would also leave the window tags wrong. It is
-    kept from doing so by copies that say MONOCHROME2; `Volume.inverted` makes the pictures right.
+    GDCM inverts the voxels of MONOCHROME1 files (the uncompressed ones at least) but not their window tags, which then
+    miss them. It is kept from doing so by copies that say MONOCHROME2; `Volume.inverted` makes the pictures right.
     """
     if not monochrome1:
         return sitk.ReadImage(files if len(files) > 1 else files[0])
@@ -108,7 +112,8 @@ def _check_geometry(headers: list[sitk.ImageFileReader], folder: Path) -> list[s
     orientations = np.array([_numbers(header, ORIENTATION) for header in headers])
     if np.abs(orientations - orientations[0]).max() > 1e-3:
         raise InputError(
-            f"The DICOM series in '{folder}' mixes slice orientations (a localiser?).", "Give one orientation at a time."
+            f"The DICOM series in '{folder}' mixes slice orientations (a localiser?).",
+            "Give one orientation at a time.",
         )
     positions = np.array([_numbers(header, POSITION) for header in headers])
     normal = np.cross(orientations[0][:3], orientations[0][3:])
@@ -124,12 +129,14 @@ def _check_geometry(headers: list[sitk.ImageFileReader], folder: Path) -> list[s
     if np.ptp(np.abs(gaps)) > GAP_TOLERANCE_MM:
         low, high = np.abs(gaps).min(), np.abs(gaps).max()
         notes.append(
-            f"Uneven slice spacing ({low:.2f} to {high:.2f} mm): missing slices? Positions between slices are approximate."
+            f"Uneven slice spacing ({low:.2f} to {high:.2f} mm): missing slices? Positions along the stack are inexact."
         )
     shift = positions[-1] - positions[0]
     sideways = float(np.linalg.norm(shift - normal * (shift @ normal)))
     if sideways > 0.5:
-        notes.append(f"Slices are shifted sideways by {sideways:.1f} mm over the stack (gantry tilt): shown as straight.")
+        notes.append(
+            f"Slices are shifted sideways by {sideways:.1f} mm over the stack (gantry tilt): shown as straight."
+        )
     return notes
 
 

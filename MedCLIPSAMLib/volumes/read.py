@@ -70,7 +70,9 @@ def _reading(path: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:
-        raise InputError(f"'{path}' cannot be read: {_reason(error)}", "Is the file complete?") from error
+        sheared = "orthonormal" in str(error)
+        remedy = "Its axes are not at right angles: resample it first." if sheared else "Is the file complete?"
+        raise InputError(f"'{path}' cannot be read: {_reason(error)}", remedy) from error
 
 
 def _read_file(path: Path) -> tuple[Volume, sitk.Image]:
@@ -110,7 +112,7 @@ def _check_dimension(header: sitk.ImageFileReader, path: Path) -> None:
         shape = " x ".join(str(extent) for extent in size)
         raise InputError(
             f"'{path}' is {len(size)}-D ({shape}), not a single volume.",
-            "Save one time point, for example: python -c \"import SimpleITK as s; "
+            'Save one time point, for example: python -c "import SimpleITK as s; '
             f"s.WriteImage(s.ReadImage('{path.name}')[..., 0], 'one.nii.gz')\"",
         )
 
@@ -153,7 +155,7 @@ def _rgb(image: sitk.Image, path: Path, notes: list[str]) -> sitk.Image:
     pixel_type = image.GetPixelIDTypeAsString()
     if "8-bit unsigned" not in pixel_type and "16-bit unsigned" not in pixel_type:
         raise InputError(
-            f"'{path}' has {image.GetNumberOfComponentsPerPixel()} values per voxel ({pixel_type}), which is no RGB image.",
+            f"'{path}' has {image.GetNumberOfComponentsPerPixel()} values per voxel ({pixel_type}): no RGB image.",
             "Only grey and RGB(A) images can be used.",
         )
     channels = [sitk.VectorIndexSelectionCast(image, channel) for channel in range(3)]

@@ -20,12 +20,12 @@ MAX_LABELS = 1000
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
     """Read a .seg.nrrd file as Slicer writes it, a label map (.nii.gz, .nrrd, .mha) or a mask picture (.png).
 
-    A label map gives a segment for each value but 0, in ascending order, named after the file and, where there are several,
-    the value.
+    A label map gives a segment for each value but 0, in ascending order, named after the file and, where there are
+    several, the value.
 
     Args:
-        volume: put the masks on the grid of this volume (Slicer crops a segmentation to its content). By nearest voxel: exact
-            where the grids share their voxels. Without it, masks are on the grid of the file.
+        volume: put the masks on the grid of this volume (Slicer crops a segmentation to its content). By nearest voxel:
+            exact where the grids share their voxels. Without it, masks are on the grid of the file.
 
     Raises:
         InputError: unreadable, of several channels, more than 1000 values, or fractional values.
@@ -61,14 +61,18 @@ def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
 
 
 def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
-    """Segments by the Segment{n}_ fields; files of Slicer before 4.11 have a layer for each segment and no such fields."""
+    """Segments by the Segment{n}_ fields; Slicer before 4.11 wrote a layer for each and no LabelValue."""
     layer_count = image.GetNumberOfComponentsPerPixel()
     layers = [image] if layer_count == 1 else [sitk.VectorIndexSelectionCast(image, n) for n in range(layer_count)]
     grids = [_on_grid(layer, volume) for layer in layers]
-    numbers = sorted(int(match[1]) for key in image.GetMetaDataKeys() if (match := re.fullmatch(r"Segment(\d+)_ID", key)))
+    numbers = sorted(
+        int(match[1]) for key in image.GetMetaDataKeys() if (match := re.fullmatch(r"Segment(\d+)_ID", key))
+    )
     segments = []
     for number in numbers:
-        fields = {key: _field(image, f"Segment{number}_{key}") for key in ("Name", "Color", "Layer", "LabelValue", "Tags")}
+        fields = {
+            key: _field(image, f"Segment{number}_{key}") for key in ("Name", "Color", "Layer", "LabelValue", "Tags")
+        }
         layer = int(fields["Layer"] or min(number, layer_count - 1))
         tags = dict(tag.split(":", 1) for tag in fields["Tags"].split("|") if ":" in tag)
         colour = tuple(float(channel) for channel in fields["Color"].split())

@@ -36,9 +36,9 @@ SQUARE_TOLERANCE = 0.01
 class SliceStack:
     """The slices of a volume along one anatomical plane, as square-pixel 8-bit pictures.
 
-    Where the voxels of a slice are square within 1 % a pixel is a voxel. Else (a coronal view of thick slices) the picture
-    is enlarged along the coarser side to square pixels, since models know no other, and `to_grid` averages the pixels of
-    each voxel.
+    Where the voxels of a slice are square within 1 % a pixel is a voxel. Else (a coronal view of thick slices) the
+    picture is enlarged along the coarser side to square pixels, since models know no other, and `to_grid` averages the
+    pixels of each voxel.
 
     Args:
         volume: what to slice.
@@ -69,7 +69,9 @@ class SliceStack:
         self.voxel_shape: tuple[int, int] = self._voxels.shape[1:3]
         if len(self) > 1 and 1 in self.voxel_shape:
             own = next(name for name in PLANES if volume.shape[_array_axes(volume, name)[0][0]] == 1)
-            raise InputError(f"'{volume.name}' is one {own} slice: it has no {plane} pictures.", f"Use the plane '{own}'.")
+            raise InputError(
+                f"'{volume.name}' is one {own} slice: it has no {plane} pictures.", f"Use the plane '{own}'."
+            )
         self.picture_shape, self.pixel_spacing = _square(self.voxel_shape, (spacing[1], spacing[2]))
         self.window = (0.0, 255.0) if volume.is_rgb else window_range(volume, window)
 
@@ -86,7 +88,9 @@ class SliceStack:
         if self.picture_shape == self.voxel_shape:
             return np.ascontiguousarray(pixels)
         height, width = self.picture_shape
-        return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BILINEAR))
+        return np.asarray(
+            Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BILINEAR)
+        )
 
     def source_index(self, k: int) -> int:
         """The voxel index of slice k along the volume's own axis `source_axis`."""
@@ -101,8 +105,8 @@ class SliceStack:
     def to_grid(self, pictures: Mapping[int, np.ndarray]) -> np.ndarray:
         """Masks or saliency maps of slices, (H, W) each, to a (K, J, I) array on the source grid.
 
-        Boolean masks give a boolean array: a voxel is set when more than half of the pixels centred in it are. Anything else
-        gives float32, the mean of these pixels. Slices that are not given are 0.
+        Boolean masks give a boolean array: a voxel is set when more than half of the pixels centred in it are. Anything
+        else gives float32, the mean of these pixels. Slices that are not given are 0.
 
         Raises:
             InputError: a slice number out of range or a picture of another shape.
@@ -114,7 +118,9 @@ class SliceStack:
             self._check(k)
             picture = np.asarray(picture)
             if picture.shape != self.picture_shape:
-                raise InputError(f"A map of shape {picture.shape} came for slice {k}; its picture is {self.picture_shape}.")
+                raise InputError(
+                    f"A map of shape {picture.shape} came for slice {k}; its picture is {self.picture_shape}."
+                )
             if self.picture_shape != self.voxel_shape:
                 picture = _voxel_means(picture, self.voxel_shape)
                 picture = picture > 0.5 if is_mask else picture
@@ -125,7 +131,9 @@ class SliceStack:
         """Slice k of a (K, J, I) mask or map as its picture shows it, (H, W); `to_grid` gives it back exactly."""
         self._check(k)
         if array.shape != self.volume.shape:
-            raise InputError(f"A mask of shape {array.shape} is not on the grid {self.volume.shape} of '{self.volume.name}'.")
+            raise InputError(
+                f"A mask of shape {array.shape} is not on the grid {self.volume.shape} of '{self.volume.name}'."
+            )
         rows, columns = (_voxel_of_pixel(n, voxels) for n, voxels in zip(self.picture_shape, self.voxel_shape))
         return self._oriented(array)[k][np.ix_(rows, columns)]
 

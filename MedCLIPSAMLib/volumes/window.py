@@ -33,8 +33,9 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
     """(low, high) intensities that become 0 and 255, the same for the whole volume so that neighbours look alike.
 
     Args:
-        window: None for the best one known: as stored for 8-bit pictures, the window of the file (unless it turns almost
-            everything black or white), "soft tissue" for CT, else percentiles. Or the name of a preset, "file", "percentiles", or (low, high).
+        window: None for the best one known: as stored for 8-bit pictures, the window of the file (unless it turns
+            almost everything black or white), "soft tissue" for CT, else percentiles. Or the name of a preset, "file",
+            "percentiles", or (low, high).
 
     Raises:
         InputError: an unknown name, "file" where the file has no window, or low >= high.
@@ -44,7 +45,9 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
     if not isinstance(window, str):
         low, high = (float(value) for value in window)
         if not low < high:
-            raise InputError(f"The window ({low:g}, {high:g}) is empty.", "Give the low value first, then the high one.")
+            raise InputError(
+                f"The window ({low:g}, {high:g}) is empty.", "Give the low value first, then the high one."
+            )
         return low, high
     if window == "percentiles":
         return percentile_range(volume.array)

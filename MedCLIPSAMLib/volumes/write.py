@@ -22,8 +22,8 @@ REPRESENTATION = "Binary labelmap"
 def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Volume) -> None:
     """Write masks on the grid of `volume`; the suffix chooses the format.
 
-    .seg.nrrd: a Slicer segmentation with names, colours, terminology and tags. Segments that overlap go to layers of their
-        own; those that do not share one.
+    .seg.nrrd: a Slicer segmentation with names, colours, terminology and tags. Segments that overlap go to layers of
+        their own; those that do not share one.
     .nii.gz, .nii, .nrrd, .mha: a label map; segment n of the list is n (from 1), 0 is background. Cannot hold overlaps.
     .png: pictures only; one segment is 0 and 255, several are their numbers.
 
@@ -78,7 +78,9 @@ def assign_layers(masks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
 def _segmentation_image(segments: Sequence[Segment], volume: Volume) -> sitk.Image:
     """Slicer's layout: one layer a component, and for each segment its Segment{n}_ fields in the header."""
     places = assign_layers([segment.mask for segment in segments])
-    layers = [np.zeros(volume.shape, _label_type(len(segments))) for _ in range(1 + max([n for n, _ in places], default=0))]
+    layers = [
+        np.zeros(volume.shape, _label_type(len(segments))) for _ in range(1 + max([n for n, _ in places], default=0))
+    ]
     for segment, (layer, value) in zip(segments, places):
         layers[layer][segment.mask] = value
     images = [volume.image_like(layer) for layer in layers]

@@ -61,14 +61,24 @@ def test_volume_files_keep_voxels_and_geometry(tmp_path: Path, suffix: str) -> N
     np.testing.assert_allclose(volume.image.GetOrigin(), image.GetOrigin(), atol=1e-5)
     np.testing.assert_allclose(volume.image.GetSpacing(), image.GetSpacing(), atol=1e-5)
     np.testing.assert_allclose(volume.image.GetDirection(), image.GetDirection(), atol=1e-5)
-    assert (volume.name, volume.modality, volume.window, volume.notes, volume.natural) == ("mr scan", None, None, [], False)
+    assert (volume.name, volume.modality, volume.window, volume.notes, volume.natural) == (
+        "mr scan",
+        None,
+        None,
+        [],
+        False,
+    )
     assert volume.shape == (5, 6, 7)
 
 
 def test_a_dicom_series_is_sorted_by_position_and_described(tmp_path: Path) -> None:
     folder = tmp_path / "series"
     write_dicom(
-        folder, [(0, 0, -2.5 * n) for n in range(4)], t0008_103e="Thorax: axial", t0028_1050="40\\300", t0028_1051="400\\1500"
+        folder,
+        [(0, 0, -2.5 * n) for n in range(4)],
+        t0008_103e="Thorax: axial",
+        t0028_1050="40\\300",
+        t0028_1051="400\\1500",
     )
     volume = read_volume(folder)
     np.testing.assert_array_equal(volume.array[:, 0, 0], [3, 2, 1, 0])  # inferior first
@@ -225,6 +235,19 @@ def test_folders_and_files_that_hold_no_image_are_refused(tmp_path: Path) -> Non
         read_volume(tmp_path / "texts" / "a.txt")
     with pytest.raises(InputError, match="b.nii.gz"):
         read_volume(tmp_path / "texts" / "b.nii.gz")
+
+
+def test_a_folder_of_folders_and_a_sheared_volume_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "study" / "series").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds only folders"):
+        read_volume(tmp_path / "study")
+    path = save(a_volume(), tmp_path / "sheared.nii")
+    raw = bytearray(path.read_bytes())
+    raw[252:256] = np.array([0, 1], "<i2").tobytes()  # qform_code 0, sform_code 1
+    raw[280:328] = np.array([[1, 0.8, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], "<f4").tobytes()
+    path.write_bytes(raw)
+    with pytest.raises(InputError, match="right angles"):
+        read_volume(path)
 
 
 def test_paths_outside_ascii_and_awkward_names_are_read(tmp_path: Path) -> None:

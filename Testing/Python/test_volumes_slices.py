@@ -54,7 +54,9 @@ def random_direction(rng: np.random.Generator) -> np.ndarray:
     # sagittal: J from right to left, 5 - 1 - 2 = 2; I from the top, 2; K from anterior, 3
     [("axial", 1, 3, 2), ("coronal", 2, 2, 2), ("sagittal", 2, 2, 3)],
 )
-def test_a_bright_voxel_is_where_a_radiologist_would_see_it(plane: str, slice_number: int, row: int, column: int) -> None:
+def test_a_bright_voxel_is_where_a_radiologist_would_see_it(
+    plane: str, slice_number: int, row: int, column: int
+) -> None:
     array = np.zeros((6, 5, 4), np.int16)
     array[3, 2, 1] = 100
     direction = np.array([[0, -1, 0], [0, 0, 1], [1, 0, 0]])

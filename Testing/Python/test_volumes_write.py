@@ -91,7 +91,7 @@ def test_no_segment_and_more_than_255_segments_are_kept(tmp_path: Path, count: i
         write_segmentation(tmp_path / name, segments, volume)
         back = read_segmentation(tmp_path / name, volume)
         assert len(back) == count
-        assert all(np.array_equal(segment.mask, mask) for segment, mask in zip(back, masks))
+        assert all(np.array_equal(segment.mask, mask) for segment, mask in zip(back, masks, strict=True))
 
 
 def test_pictures_are_written_as_png(tmp_path: Path, picture: Volume, volume: Volume) -> None:

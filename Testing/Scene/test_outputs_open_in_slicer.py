@@ -206,7 +206,9 @@ def test_saliency_opens_as_a_volume_at_the_place_of_its_image(
     np.testing.assert_allclose(slicer.util.arrayFromVolume(node), saliency, atol=1e-6)
 
 
-def test_a_picture_mask_has_the_geometry_slicer_gives_the_picture(scene: object, shared_data: Path, tmp_path: Path) -> None:
+def test_a_picture_mask_has_the_geometry_slicer_gives_the_picture(
+    scene: object, shared_data: Path, tmp_path: Path
+) -> None:
     volume = read_volume(shared_data / "us_femur.png")
     mask = np.zeros(volume.shape, bool)
     mask[0, 210, 240] = True  # Slicer puts pixel (column, row) of a PNG at RAS (-column, -row, 0)
