@@ -1,0 +1,144 @@
+"""Results as pictures: masks over an image, and contact sheets with a row for each case."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from skimage.segmentation import find_boundaries
+
+from MedCLIPSAMLib.volumes.atomic import atomic_path
+
+Colour = tuple[float, float, float]
+
+TINT = 0.28
+LEAST_SIDE = 512
+SALIENCY_STRENGTH = 0.75
+COARSE_COLOUR: Colour = (1.0, 0.76, 0.03)
+MASK_COLOUR: Colour = (0.0, 0.85, 0.80)
+TRUTH_COLOUR: Colour = (0.38, 0.90, 0.25)
+BOX_COLOUR: Colour = (1.0, 1.0, 1.0)
+COLUMNS = ("Image", "Saliency", "Coarse mask and boxes", "Mask", "Truth")
+
+
+def overlay(
+    picture: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    colours: Mapping[str, Colour],
+    boxes: np.ndarray | None = None,
+) -> np.ndarray:
+    """A picture with masks as tinted areas with contours, and boxes.
+
+    Small pictures are enlarged by a whole factor until their shorter side has at least 512 pixels, for contours are two
+    pixels wide. Where masks overlap, the later one lies on top.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        masks: (H, W) bool by name.
+        colours: (red, green, blue), 0 to 1, by the same names.
+        boxes: (B, 4) x0, y0, x1, y1 in pixels of `picture`, drawn white.
+
+    Returns:
+        (F H, F W, 3) uint8, F the factor.
+    """
+    factor = max(1, -(-LEAST_SIDE // min(picture.shape[:2])))
+    height, width = picture.shape[:2]
+    enlarged = Image.fromarray(picture).resize((width * factor, height * factor), Image.Resampling.BICUBIC)
+    canvas = np.asarray(enlarged).astype(np.float32)
+    for name, mask in masks.items():
+        area = mask.astype(bool).repeat(factor, 0).repeat(factor, 1)
+        colour = np.asarray(colours[name], np.float32) * 255
+        canvas[area] += TINT * (colour - canvas[area])
+        canvas[find_boundaries(area, mode="thick")] = colour
+    for box in () if boxes is None else boxes:
+        canvas[_frame(canvas.shape[:2], np.asarray(box) * factor)] = np.asarray(BOX_COLOUR) * 255
+    return canvas.round().astype(np.uint8)
+
+
+def heat_map(picture: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+    """The saliency in the colours of "inferno" over a picture, more opaque where it is higher.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        saliency: (H, W), scaled by its own range; a constant map leaves the picture as it is.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    from matplotlib import colormaps
+
+    low, high = float(saliency.min()), float(saliency.max())
+    strength = (saliency - low) / (high - low) if high > low else np.zeros_like(saliency, float)
+    opacity = SALIENCY_STRENGTH * np.sqrt(strength)[..., None]
+    mixed = (1 - opacity) * picture + opacity * colormaps["inferno"](strength)[..., :3] * 255
+    return mixed.round().astype(np.uint8)
+
+
+def contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
+    """Write one figure (PNG, PDF or SVG by the suffix), a row for each case, from image to truth.
+
+    Args:
+        rows: each with "title" and "caption" (str), "picture" (H, W, 3) uint8, "saliency" (H, W), "boxes" (B, 4) x0, y0, x1, y1
+            in pixels, "coarse", "mask" (H, W) bool and "truth" (H, W) bool or None. Without any truth, its column is left out.
+
+    Raises:
+        OutputError: the folder is missing or the file cannot be written.
+        ValueError: no rows.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    if not rows:
+        raise ValueError("a contact sheet needs at least one row")
+    columns = COLUMNS if any(row["truth"] is not None for row in rows) else COLUMNS[:-1]
+    cell, gap = 2.1, 0.34
+    tallest = max(row["picture"].shape[0] / row["picture"].shape[1] for row in rows)
+    figure = Figure(figsize=(cell * len(columns), (cell * tallest + gap) * len(rows) + 0.3), facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), len(columns), squeeze=False)
+    for row, line in zip(rows, axes):
+        for axis, picture in zip(line, _cells(row)):
+            if picture is not None:
+                axis.imshow(picture, interpolation="nearest")
+        for axis in line:
+            axis.set_axis_off()
+        line[0].set_title(row["title"], fontsize=8, fontweight="bold", loc="left", pad=3)
+        line[-1].set_title(row["caption"], fontsize=8, loc="right", pad=3)
+    _head_columns(figure, axes[0], columns)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=200)
+
+
+def _cells(row: Mapping[str, Any]) -> list[np.ndarray | None]:
+    picture = row["picture"]
+    truth = row["truth"]
+    return [
+        overlay(picture, {}, {}),
+        overlay(heat_map(picture, row["saliency"]), {}, {}),
+        overlay(picture, {"coarse": row["coarse"]}, {"coarse": COARSE_COLOUR}, row["boxes"]),
+        overlay(picture, {"mask": row["mask"]}, {"mask": MASK_COLOUR}),
+        None if truth is None else overlay(picture, {"truth": truth}, {"truth": TRUTH_COLOUR}),
+    ]
+
+
+def _head_columns(figure: Any, first_line: Sequence[Any], columns: Sequence[str]) -> None:
+    """The names of the columns above the first row, clear of its titles."""
+    inch = 1 / figure.get_size_inches()[1]
+    figure.subplots_adjust(left=0.005, right=0.995, bottom=0.06 * inch, top=1 - 0.52 * inch, wspace=0.03, hspace=0.15)
+    for axis, name in zip(first_line, columns):
+        place = axis.get_position(original=True)
+        figure.text((place.x0 + place.x1) / 2, 1 - 0.08 * inch, name, fontsize=9, ha="center", va="top", color="0.35")
+
+
+def _frame(shape: tuple[int, int], box: np.ndarray) -> np.ndarray:
+    """(H, W) bool: the outline of a box, two pixels wide, cut at the border of the picture."""
+    x0, y0, x1, y1 = np.rint(box).astype(int)
+    x0, x1 = np.clip([x0, x1], 0, shape[1])
+    y0, y1 = np.clip([y0, y1], 0, shape[0])
+    frame = np.zeros(shape, bool)
+    frame[y0:y1, x0:x1] = True
+    frame[y0 + 2 : y1 - 2, x0 + 2 : x1 - 2] = False
+    return frame
