@@ -108,7 +108,7 @@ class SamTraining:
     """Settings of the demo SAM 2's training; the defaults made the shipped weights."""
 
     phantoms: int = 6000
-    steps: int = 1500
+    steps: int = 2200
     batch: int = 10
     prompts: int = 6
     learning_rate: float = 1e-3
@@ -150,9 +150,8 @@ def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
     """A random prompt for a random structure of `phantom`, lesions first; one in six asks for nothing that is there."""
     structures = _structures(phantom)
     lesions = [lesion.mask for lesion in phantom.lesions]
-    everything = np.any(structures, axis=0) if structures else np.zeros((SIZE, SIZE), bool)
     if not structures or rng.random() < 1 / 6:
-        for _ in range(20):
+        while True:
             width, height = rng.uniform(8, 36, 2)
             x0, y0 = rng.uniform(0, SIZE - width), rng.uniform(0, SIZE - height)
             inside = np.zeros((SIZE, SIZE), bool)
@@ -161,10 +160,8 @@ def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
             if not covered:
                 box = np.array([[x0, y0], [x0 + width, y0 + height]])
                 return Prompt(np.zeros((SIZE, SIZE), bool), box, np.array([2, 3]))
-    pool = lesions if lesions and rng.random() < 0.6 else structures or [everything]
+    pool = lesions if lesions and rng.random() < 0.6 else structures
     truth = pool[rng.integers(len(pool))]
-    if not truth.any():
-        return Prompt(truth, np.array([[0.0, 0.0], [SIZE, SIZE]]), np.array([2, 3]))
     if rng.random() < 0.7:
         x0, y0, x1, y1 = _jitter(rng, truth)
         return Prompt(truth, np.array([[x0, y0], [x1, y1]]), np.array([2, 3]))
@@ -268,7 +265,7 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
         images = augment(torch.from_numpy(np.stack([phantom.picture for phantom in chosen])), generator)
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
         prompts = [draw_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
-        single = step % 4 == 3
+        single = step % 5 == 4
         if single:
             prompts = [_one_click(rng, prompt) for prompt in prompts]
         truth = torch.from_numpy(np.stack([prompt.truth for prompt in prompts]))[:, None].float()
@@ -279,30 +276,35 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
         embedding, high = repeat(embedding), [repeat(level) for level in high]
         logits, ious, score = decode(sam, embedding, high, pack([(p.coords, p.labels) for p in prompts]), multimask=single)
         loss = mask_loss(logits, ious, score, truth)
-        best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
-        second = []
-        for prompt, guess in zip(prompts, best.numpy()):
-            click = _correction(rng, guess, prompt.truth)
-            if click is None:
-                second.append((prompt.coords, prompt.labels))
-            else:
-                second.append((np.concatenate([prompt.coords, click[0]]), np.append(prompt.labels, click[1])))
-        previous = best[:, None].clamp(-32, 32) if step % 2 else None
-        logits, ious, score = decode(sam, embedding, high, pack(second), masks=previous)
-        loss = loss + mask_loss(logits, ious, score, truth)
+        if step % 2:
+            loss = loss + _corrected(rng, sam, embedding, high, prompts, logits, ious, truth)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         if step % 20 == 19 or step + 1 == settings.steps:
-            hard, solid = logits > 0, truth > 0.5
+            hard, solid = logits[:, :1] > 0, truth > 0.5
             there = solid.flatten(1).any(1)
             dice = (2 * (hard & solid).flatten(1).sum(1) / (hard.flatten(1).sum(1) + solid.flatten(1).sum(1)).clamp(min=1))[there].mean()
             report(f"sam step {step + 1}/{settings.steps} loss {loss.item():.3f} batch DSC {dice.item():.3f} {time.time() - started:.0f} s")
     weights = {name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor for name, tensor in sam.state_dict().items()}
     with atomic_path(folder / "model.safetensors") as temporary:
         save_file(weights, str(temporary), metadata={"training": json.dumps(asdict(settings))})
+
+
+def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth) -> torch.Tensor:
+    """The loss after a correction click on the best masks so far, which are given back as mask prompts every other time."""
+    best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
+    second = []
+    for prompt, guess in zip(prompts, best.numpy()):
+        click = _correction(rng, guess, prompt.truth)
+        if click is None:
+            second.append((prompt.coords, prompt.labels))
+        else:
+            second.append((np.concatenate([prompt.coords, click[0]]), np.append(prompt.labels, click[1])))
+    previous = best[:, None].clamp(-32, 32) if rng.random() < 0.5 else None
+    return mask_loss(*decode(sam, embedding, high, pack(second), masks=previous), truth)
 
 
 def _one_click(rng: np.random.Generator, prompt: Prompt) -> Prompt:

@@ -21,10 +21,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         OutputError: the parent folder is missing, `path` is a folder, or the file cannot be written.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise OutputError(f"Cannot write '{path}': the folder '{path.parent}' does not exist.", "Create it first.")
-    if path.is_dir():
-        raise OutputError(f"Cannot write '{path}': it is a folder.", "Give a file name in it.")
+    check_writable(path)
     temporary = path.with_name(f".{secrets.token_hex(4)}.partial{''.join(path.suffixes[-2:])}")
     try:
         yield temporary
@@ -35,3 +32,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a path that cannot be written, before long work is done for it.
+
+    Raises:
+        OutputError: the parent folder is missing or may not be written to, or `path` is a folder.
+    """
+    if not path.parent.is_dir():
+        raise OutputError(f"Cannot write '{path}': the folder '{path.parent}' does not exist.", "Create it first.")
+    if path.is_dir():
+        raise OutputError(f"Cannot write '{path}': it is a folder.", "Give a file name in it.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"Cannot write '{path}': the folder '{path.parent}' is read-only for you.", "Choose another folder.")

@@ -11,11 +11,12 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import OutputError
-from MedCLIPSAMLib.volumes.atomic import atomic_path
+from MedCLIPSAMLib.volumes.atomic import atomic_path, check_writable
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.volume import Volume
 
 LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+SEGMENTATION_SUFFIXES = (".seg.nrrd", *LABELMAP_SUFFIXES, ".png")
 REPRESENTATION = "Binary labelmap"
 
 
@@ -43,8 +44,7 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
     elif suffix.endswith(".png"):
         _write_png(path, segments, volume)
     else:
-        known = ", ".join([".seg.nrrd", *LABELMAP_SUFFIXES, ".png"])
-        raise OutputError(f"Cannot write '{path}': its ending is none of {known}.", "Give the file one of these.")
+        check_output(path, SEGMENTATION_SUFFIXES)
 
 
 def write_saliency(path: str | Path, saliency: np.ndarray, volume: Volume) -> None:
@@ -57,6 +57,30 @@ def write_saliency(path: str | Path, saliency: np.ndarray, volume: Volume) -> No
     if not path.name.lower().endswith(LABELMAP_SUFFIXES):
         raise OutputError(f"Cannot write '{path}': its ending is none of {', '.join(LABELMAP_SUFFIXES)}.")
     _write_image(path, volume.image_like(saliency.astype(np.float32)))
+
+
+def write_picture(path: str | Path, picture: np.ndarray) -> None:
+    """Write a picture, uint8 (H, W, 3), as PNG.
+
+    Raises:
+        OutputError: another suffix than .png, missing folder or unwritable file.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise OutputError(f"Cannot write '{path}': pictures are written as .png only.", "Give the file that ending.")
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture).save(temporary)
+
+
+def check_output(path: Path, suffixes: Sequence[str]) -> None:
+    """Refuse an output before long work is done for it: an unknown suffix or a place that cannot be written.
+
+    Raises:
+        OutputError: naming the path and what is wrong with it.
+    """
+    if not path.name.lower().endswith(tuple(suffixes)):
+        raise OutputError(f"Cannot write '{path}': its ending is none of {', '.join(suffixes)}.", "Give the file one of these.")
+    check_writable(path)
 
 
 def assign_layers(masks: Sequence[np.ndarray]) -> list[tuple[int, int]]:

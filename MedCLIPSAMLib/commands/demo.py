@@ -1,0 +1,57 @@
+"""`medclipsam demo`: the main job on the shipped sample images, offline, with the demo models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made when absent.")] = Path("demo-output"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Segment a sample image of four modalities by text and compare with the known truth."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..evaluation.metrics import dsc, nsd
+    from ..evaluation.pictures import contact_sheet, overlay
+    from ..phantoms.samples import SAMPLES
+    from ..volumes import read_segmentation, read_volume, write_segmentation
+    from ..volumes.terminology import colour_for
+    from ..volumes.write import write_picture
+    from ..zeroshot.segmenter import load_segmenter
+    from ..zeroshot.volume import segment_volume
+
+    out.mkdir(parents=True, exist_ok=True)
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    rows, scores = [], []
+    for sample in SAMPLES:
+        volume = read_volume(sample.image)
+        truth = read_segmentation(sample.truth, volume)[0].mask
+        found = segment_volume(segmenter, volume, [sample.prompt])
+        segment = found.segments()[0]
+        write_segmentation(out / f"{sample.name}.seg.nrrd", [segment], volume)
+        (number, result), = found.results[sample.prompt].items()
+        picture = found.stack.picture(number)
+        write_picture(out / f"{sample.name}_overlay.png", overlay(picture, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)}))
+        score = {"image": sample.name, "prompt": sample.prompt, "dsc": dsc(segment.mask, truth), "nsd": nsd(segment.mask[0], truth[0], (1.0, 1.0), 2.0),
+                 "presence": result.where.presence.probability, "seconds": sum(result.seconds.values())}
+        scores.append(score)
+        rows.append({"title": f"{sample.name}\n\"{sample.prompt}\"", "picture": picture, "saliency": result.where.saliency, "boxes": result.sam_prompts.boxes,
+                     "coarse": result.coarse, "mask": result.mask, "truth": found.stack.from_grid(truth, number), "caption": f"DSC {score['dsc']:.2f}"})
+    contact_sheet(rows, out / "contact_sheet.png")
+    if as_json:
+        print(json.dumps({"folder": str(out), "scores": scores}, indent=1))
+        return
+    table = Table(title="Sample images (synthetic) against their truth")
+    for column in ("image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"):
+        table.add_column(column)
+    for score in scores:
+        table.add_row(score["image"], score["prompt"], *(f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds")))
+    Console().print(table)
+    typer.echo(f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. For research, not for diagnosis.")
+

@@ -1,0 +1,244 @@
+"""From a text prompt to a mask of one picture: look at it, ask where something is, outline it.
+
+    segmenter = load_segmenter("biomedclip", "sam2.1-large", device="cuda")
+    segmenter.set_image(picture)                    # uint8 (H, W, 3)
+    where = segmenter.saliency("brain tumor")       # map, presence
+    result = segmenter.segment("brain tumor")       # mask, score, boxes, and the message for the user
+
+The image embedding of SAM 2 and the features of the picture are computed once and serve every further prompt on it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+
+from ..errors import InputError, PromptError
+from ..models.clip import ClipModel, load_clip
+from ..models.catalogue import find
+from ..models.device import resolve_device
+from ..models.sam import image_predictor, load_sam
+from .coarse import CoarseSettings, coarse_mask
+from .components import ComponentSettings, components
+from .presence import Presence, presence
+from .prompts import ensemble_features, load_prompt_sets
+from .saliency import M2IBSettings, m2ib, normalise, upsample
+from .sam_prompts import PromptSettings, SamPrompts, make_prompts
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a prompt becomes a mask.
+
+    Args:
+        saliency: M2IB; the catalogue has defaults for every model.
+        coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
+        presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found";
+            0 segments whatever the saliency map shows best.
+        style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
+        kind: the class for P1, P3 and P5.
+    """
+
+    saliency: M2IBSettings
+    coarse: CoarseSettings = CoarseSettings()
+    components: ComponentSettings = ComponentSettings()
+    prompts: PromptSettings = PromptSettings()
+    presence_threshold: float = 0.5
+    style: str | None = None
+    kind: str = "*"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.presence_threshold <= 1:
+            raise InputError(f"A presence threshold of {self.presence_threshold} was given.", "It must lie between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the text-image model sees in a picture for a prompt.
+
+    Args:
+        saliency: (H, W) float32, 0 to 1 within the picture: where, never whether.
+        presence: whether.
+    """
+
+    saliency: np.ndarray
+    presence: Presence
+
+
+@dataclass(frozen=True)
+class Result:
+    """The answer to one prompt on one picture, with all that led to it.
+
+    Args:
+        prompt: as the user typed it.
+        mask: (H, W) bool; empty when nothing was found.
+        score: presence times the mean mask quality (IoU) that SAM 2 predicts, 0 to 1; 0 when nothing was found.
+        message: one sentence for the user.
+        where: saliency map and presence.
+        coarse: (H, W) bool, the saliency map cut in two, kept components only.
+        sam_prompts: boxes and points given to SAM 2.
+        predicted_iou: (B,) float32, the quality that SAM 2 predicts for each component's mask.
+        seconds: by stage: "saliency", "embedding", "mask".
+    """
+
+    prompt: str
+    mask: np.ndarray
+    score: float
+    message: str
+    where: Where
+    coarse: np.ndarray
+    sam_prompts: SamPrompts
+    predicted_iou: np.ndarray
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def found(self) -> bool:
+        return bool(self.mask.any())
+
+
+class TextSegmenter:
+    """Text-prompted segmentation of pictures with two models that stay loaded.
+
+    Args:
+        clip: the text-image model.
+        sam: a SAM 2 model.
+        settings: see `Settings`.
+        cancelled: asked between steps; when it says True the work ends with `errors.Cancelled`.
+    """
+
+    def __init__(self, clip: ClipModel, sam: torch.nn.Module, settings: Settings, cancelled: Callable[[], bool] | None = None) -> None:
+        self.clip, self.sam, self.settings = clip, sam, settings
+        self.cancelled = cancelled
+        self._predictor = image_predictor(sam)
+        self._picture: np.ndarray | None = None
+
+    def set_image(self, picture: np.ndarray) -> None:
+        """Take a picture, uint8 (H, W, 3), upright and windowed.
+
+        Raises:
+            InputError: another shape or type.
+        """
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+            raise InputError(f"A picture of shape {picture.shape} and type {picture.dtype} came.", "It must be (H, W, 3) of uint8.")
+        self._picture = picture
+        self._pixels = self.clip.preprocess(picture[None])
+        self._features = self.clip.encode_image(self._pixels)
+        self._embedded = False
+
+    def saliency(self, prompt: str, negative: str | None = None) -> Where:
+        """Where the picture answers to `prompt`, and whether it does.
+
+        Args:
+            negative: what not to take: its saliency is subtracted, and it competes with the prompt for presence.
+
+        Raises:
+            PromptError: empty, too long, or no word of it known to the model.
+        """
+        picture = self._require_picture()
+        text = self._text_features(prompt)
+        present = presence(self.clip, self._features, text, prompt, negative)[0]
+        texts = [text] + ([self._text_features(negative)] if negative else [])
+        found = m2ib(self.clip, self._pixels, torch.stack(texts), self.settings.saliency, self.cancelled)
+        maps = normalise(upsample(found.maps, picture.shape[:2]))[0].cpu().numpy()
+        shown = maps[0]
+        if negative:
+            difference = torch.from_numpy(np.clip(maps[0] - maps[1], 0, None))
+            shown = normalise(difference).numpy()
+        return Where(shown.astype(np.float32), present)
+
+    def segment(self, prompt: str, negative: str | None = None) -> Result:
+        """Outline what `prompt` names; see `saliency` for the arguments and errors."""
+        picture = self._require_picture()
+        started = time.perf_counter()
+        where = self.saliency(prompt, negative)
+        coarse = coarse_mask(where.saliency, self.settings.coarse, picture)
+        labels = components(coarse, where.saliency, self.settings.components)
+        kept = labels > 0
+        sam_prompts = make_prompts(labels, where.saliency, self.settings.prompts)
+        seconds = {"saliency": time.perf_counter() - started}
+        nothing = _why_nothing(prompt, where.presence, kept, self.settings.presence_threshold)
+        if nothing:
+            empty = np.zeros(picture.shape[:2], bool)
+            return Result(prompt, empty, 0.0, nothing, where, kept, sam_prompts, np.zeros(0, np.float32), seconds)
+        mask, quality = self.outline(sam_prompts, seconds)
+        if not mask.any():
+            message = f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is."
+            return Result(prompt, mask, 0.0, message, where, kept, sam_prompts, quality, seconds)
+        score = where.presence.probability * float(quality.mean())
+        message = f"Found '{prompt}': presence {where.presence.probability:.2f}, predicted mask quality {quality.mean():.2f}."
+        return Result(prompt, mask, score, message, where, kept, sam_prompts, quality, seconds)
+
+    def outline(self, sam_prompts: SamPrompts, seconds: dict[str, float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """The union of SAM 2's masks for prompts given in pixels: (H, W) bool, and the predicted IoU of each, (B,) float32."""
+        picture = self._require_picture()
+        seconds = {} if seconds is None else seconds
+        started = time.perf_counter()
+        if not self._embedded:
+            self._predictor.set_image(picture)
+            self._embedded = True
+        seconds["embedding"] = time.perf_counter() - started
+        union, qualities = np.zeros(picture.shape[:2], bool), []
+        for index in range(len(sam_prompts)):
+            box, points, labels = sam_prompts.row(index)
+            masks, quality, _ = self._predictor.predict(point_coords=points, point_labels=labels, box=box, multimask_output=False)
+            union |= masks[0] > 0
+            qualities.append(float(quality[0]))
+        seconds["mask"] = time.perf_counter() - started - seconds["embedding"]
+        return union, np.clip(np.array(qualities, np.float32), 0, 1)
+
+    def _text_features(self, prompt: str) -> torch.Tensor:
+        """(D,) float32 of a prompt or of the ensemble that stands for it."""
+        if not prompt.strip():
+            raise PromptError("The prompt is empty.", "Say what to segment, such as 'brain tumor'.")
+        prompts = [prompt]
+        if self.settings.style:
+            sets = [each for each in load_prompt_sets().values() if each.target == prompt.strip().lower()]
+            if not sets:
+                raise PromptError(f"No prompt set has the target '{prompt}', so style {self.settings.style} cannot be used.",
+                                  "Leave the style out, or use one of: " + ", ".join(sorted({each.target for each in load_prompt_sets().values()})) + ".")
+            prompts = [text for each in sets for text in each.prompts(self.settings.style, self.settings.kind)]
+        unknown = self.clip.unknown_words(prompt)
+        if unknown and len(unknown) == len(prompt.split()):
+            raise PromptError(f"The model '{self.clip.name}' knows no word of the prompt '{prompt}'.", "Use other words, or a model with a larger vocabulary.")
+        return ensemble_features(self.clip, prompts)
+
+    def _require_picture(self) -> np.ndarray:
+        if self._picture is None:
+            raise InputError("No picture was given yet.", "Call set_image first.")
+        return self._picture
+
+
+def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: float) -> str:
+    """The sentence that says why nothing was found; empty when something was."""
+    if present.probability < threshold:
+        if present.absent_wins:
+            return f"Nothing found for '{prompt}': \"{present.rival}\" fits the picture better ({present.rival_probability:.2f} against {present.probability:.2f})."
+        return f"Nothing found for '{prompt}': it describes the picture no better than an unrelated text does (presence {present.probability:.2f})."
+    if not kept.any():
+        return f"Nothing found for '{prompt}': the saliency map has no region that stands out."
+    return ""
+
+
+def load_segmenter(model: str = "demo", sam: str = "demo", device: str = "auto", models_dir: Path | None = None, settings: Settings | None = None) -> TextSegmenter:
+    """A `TextSegmenter` of catalogue models.
+
+    Args:
+        model, sam: names in the catalogue.
+        settings: the model's defaults of the catalogue when None.
+
+    Raises:
+        ModelError: unknown, absent or damaged model. DeviceError: a device that is not there.
+    """
+    where = resolve_device(device)
+    settings = settings or default_settings(model)
+    return TextSegmenter(load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir), settings)
+
+
+def default_settings(model: str) -> Settings:
+    """The settings of the catalogue for a text-image model."""
+    return Settings(saliency=M2IBSettings(**find(model, "clip").saliency))
