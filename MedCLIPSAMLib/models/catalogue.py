@@ -1,0 +1,159 @@
+"""The models that can be used: what each is for, its licence, where its files come from and what their checksums are.
+
+Code that needs a model asks `find` for its entry and reads what it needs from there; no code branches on the name of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any, Literal
+
+from ..errors import ModelError
+
+Kind = Literal["clip", "sam"]
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A file of a model's folder.
+
+    Args:
+        name: in the folder.
+        url: where it is downloaded from; empty for a shipped file.
+        size: in bytes, where known.
+        sha256: where known; else the checksum of the first download is recorded and later ones are compared with it.
+    """
+
+    name: str
+    url: str = ""
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A catalogue entry.
+
+    Args:
+        name: what the user types; unique within a kind.
+        kind: "clip" (text and image in one space) or "sam" (outlines what a box or point marks).
+        title, purpose: for people, one line each.
+        licence: SPDX identifier, or a sentence where there is none.
+        source: a page about the model.
+        folder: name of its folder in any folder of models.
+        image_size: edge in pixels of the square that the model sees.
+        files: what the folder must hold.
+        shipped: comes with the package, in Resources/models.
+        by_hand: how to get the weights when the download is refused.
+        config: for SAM, the configuration inside the package `sam2`; empty when the folder holds its own .yaml.
+        options: for SAM, settings merged into that configuration.
+        saliency: for CLIP, what of `zeroshot.saliency.M2IBSettings` differs from its defaults.
+    """
+
+    name: str
+    kind: Kind
+    title: str
+    purpose: str
+    licence: str
+    source: str
+    folder: str
+    image_size: int
+    files: tuple[ModelFile, ...]
+    shipped: bool = False
+    by_hand: str = ""
+    config: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    saliency: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+        object.__setattr__(self, "saliency", MappingProxyType(dict(self.saliency)))
+
+    @property
+    def size(self) -> int | None:
+        """Bytes to download, as far as they are known; None when not even the weights' are."""
+        known = [file.size for file in self.files if file.size]
+        return sum(known) if known else None
+
+
+_HUB = "https://huggingface.co"
+_BIOMEDCLIP = f"{_HUB}/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224/resolve/9f341de24bfb00180f1b847274256e9b65a3a32e"
+_BIOMEDBERT = f"{_HUB}/microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract/resolve/d673b8835373c6fa116d6d8006b33d48734e305d"
+_META = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
+_CLIP_FILES = ("open_clip_config.json", "config.json", "vocab.txt", "tokenizer_config.json")
+
+_BIOMEDCLIP_ARCHITECTURE = (
+    ModelFile("open_clip_config.json", f"{_BIOMEDCLIP}/open_clip_config.json"),
+    ModelFile("config.json", f"{_BIOMEDBERT}/config.json"),
+    ModelFile("vocab.txt", f"{_BIOMEDBERT}/vocab.txt"),
+    ModelFile("tokenizer_config.json", f"{_BIOMEDBERT}/tokenizer_config.json"),
+)
+
+
+def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) -> Model:
+    """An entry for one of Meta's SAM 2.1 models, with the mask selection that Meta's own predictor uses."""
+    weights = f"sam2.1_hiera_{size.replace('-', '_')}.pt"
+    stability = {"dynamic_multimask_via_stability": True, "dynamic_multimask_stability_delta": 0.05, "dynamic_multimask_stability_thresh": 0.98}
+    return Model(
+        name=f"sam2.1-{size}", kind="sam", title=f"SAM 2.1 Hiera {size}", purpose=purpose, licence="Apache-2.0",
+        source="https://github.com/facebookresearch/sam2", folder=f"sam2.1-{size}", image_size=1024,
+        files=(ModelFile(weights, f"{_META}/{weights}", file_bytes, sha256),),
+        config=f"configs/sam2.1/{config}.yaml", options={"sam_mask_decoder_extra_args": stability, "binarize_mask_from_pts_for_mem_enc": True},
+    )
+
+
+MODELS: tuple[Model, ...] = (
+    Model(
+        name="demo", kind="clip", title="Demo CLIP", purpose="Trying the program offline; knows only the phantoms of four modalities.",
+        licence="Licence of this project", source="MedCLIPSAMLib/phantoms", folder="demo-clip", image_size=128, shipped=True,
+        files=tuple(map(ModelFile, (*_CLIP_FILES, "open_clip_model.safetensors"))), saliency={"layer": 2},
+    ),
+    Model(
+        name="biomedclip", kind="clip", title="BiomedCLIP", purpose="Biomedical images and texts, as published by Microsoft (PMC-15M).",
+        licence="MIT", source=f"{_HUB}/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224", folder="biomedclip", image_size=224,
+        files=(*_BIOMEDCLIP_ARCHITECTURE,
+               ModelFile("open_clip_pytorch_model.bin", f"{_BIOMEDCLIP}/open_clip_pytorch_model.bin", 783_705_670,
+                         "52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be")),
+    ),
+    Model(
+        name="medclip-samv2", kind="clip", title="BiomedCLIP fine-tuned with DHN-NCE",
+        purpose="BiomedCLIP fine-tuned on MedPix by the authors of MedCLIP-SAMv2: the weights of the paper.",
+        licence="None stated with the weights; ask the authors before other use than research",
+        source="https://github.com/HealthX-Lab/MedCLIP-SAMv2", folder="medclip-samv2", image_size=224,
+        files=(*_BIOMEDCLIP_ARCHITECTURE,
+               ModelFile("pytorch_model.bin", "https://drive.usercontent.google.com/download?id=1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5&export=download&confirm=t")),
+        by_hand="Open https://drive.google.com/file/d/1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5/view in a browser and save the file as 'pytorch_model.bin'",
+    ),
+    _sam2("tiny", "sam2.1_hiera_t", "The fastest of SAM 2.1; enough on a CPU.", 156_008_466,
+          "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
+    _sam2("small", "sam2.1_hiera_s", "A little slower and better than tiny.", 184_416_285,
+          "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
+    _sam2("base-plus", "sam2.1_hiera_b+", "Better outlines; for a GPU or a patient user.", 323_606_802,
+          "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
+    _sam2("large", "sam2.1_hiera_l", "The best outlines; for a GPU.", 898_083_611,
+          "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
+    Model(
+        name="demo", kind="sam", title="Demo SAM 2", purpose="Trying the program offline; trained on the phantoms of four modalities.",
+        licence="Licence of this project", source="MedCLIPSAMLib/phantoms", folder="demo-sam", image_size=192, shipped=True,
+        files=(ModelFile("sam2_demo.yaml"), ModelFile("model.safetensors")),
+    ),
+)
+
+
+def find(name: str, kind: Kind | None = None) -> Model:
+    """The entry of that name; `kind` is needed where both kinds have one ("demo").
+
+    Raises:
+        ModelError: no such entry; the message lists those that there are.
+    """
+    entries = [model for model in MODELS if kind in (None, model.kind)]
+    for model in entries:
+        if model.name == name:
+            return model
+    what = {"clip": "text-image model", "sam": "SAM model", None: "model"}[kind]
+    names = list(dict.fromkeys(model.name for model in entries))
+    close = get_close_matches(name, names, n=1)
+    raise ModelError(f"There is no {what} '{name}'.", (f"Did you mean '{close[0]}'? " if close else "") + f"There are: {', '.join(names)}.")

@@ -1,0 +1,126 @@
+"""Where the files of a model are: a folder that the user names, the shipped ones, or the user's cache of downloads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+
+from ..errors import ModelError
+from ..resources import resource_path
+from .catalogue import MODELS, Model
+from .checksums import recorded, sha256_of
+
+ENVIRONMENT = "MEDCLIPSAM_MODELS"
+"""Environment variable that names an offline folder of models."""
+
+WEIGHTS = (".safetensors", ".bin", ".pt")
+
+State = Literal["shipped", "offline", "downloaded", "incomplete", "damaged", "missing"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a model is and whether it can be used.
+
+    Args:
+        state: "shipped", "offline" (in a folder that the user named) and "downloaded" can be used; "incomplete", "damaged" and "missing" not.
+        folder: where the model is, or would be downloaded to.
+        detail: what is wrong; empty when nothing is.
+    """
+
+    model: Model
+    state: State
+    folder: Path
+    detail: str = ""
+
+    @property
+    def usable(self) -> bool:
+        return self.state in ("shipped", "offline", "downloaded")
+
+
+def cache_folder() -> Path:
+    """The user's folder of downloaded models; XDG_CACHE_HOME and its like move it."""
+    return Path(platformdirs.user_cache_dir("medclipsam", appauthor=False)) / "models"
+
+
+def status(model: Model, models_dir: Path | str | None = None, checksums: bool = False) -> Status:
+    """Look a model up in `models_dir`, then in $MEDCLIPSAM_MODELS, then among the shipped ones, then in the user's cache.
+
+    Args:
+        models_dir: a folder of models, each in a folder of the name in the catalogue.
+        checksums: read every file and compare its SHA-256, not only its size; a second or so a gigabyte.
+
+    Raises:
+        ModelError: a folder that the user named does not exist.
+    """
+    for origin, folder in _candidates(model, models_dir):
+        if folder.is_dir() and any(path.suffix in WEIGHTS for path in folder.iterdir()):
+            return _inspect(model, origin, folder, checksums)
+    started = cache_folder() / model.folder
+    if started.is_dir() and any(started.iterdir()):
+        return Status(model, "incomplete", started, "its download did not finish")
+    return Status(model, "missing", started)
+
+
+def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> list[Status]:
+    """The status of every model of the catalogue, in its order."""
+    return [status(model, models_dir, checksums) for model in MODELS]
+
+
+def locate(model: Model, models_dir: Path | str | None = None) -> Path:
+    """The folder of a model that can be used.
+
+    Raises:
+        ModelError: the model is absent, incomplete or damaged; the message says where it was looked for and what to do.
+    """
+    found = status(model, models_dir)
+    if found.usable:
+        return found.folder
+    run = f"'medclipsam models download {model.name}'"
+    if model.shipped:
+        remedy = "Install the program anew."
+    elif found.folder == cache_folder() / model.folder:
+        remedy = f"Run {run}, or put its folder '{model.folder}' into a folder named by --models-dir or ${ENVIRONMENT}."
+    else:
+        remedy = f"Put the right files there, or remove that folder and run {run}."
+    if found.state == "missing":
+        places = ", ".join(f"'{folder.parent}'" for _, folder in _candidates(model, models_dir))
+        raise ModelError(f"The model '{model.name}' ({model.title}) is not on this machine; looked in {places}.", remedy)
+    raise ModelError(f"The model '{model.name}' in '{found.folder}' is {found.state}: {found.detail}.", remedy)
+
+
+def _candidates(model: Model, models_dir: Path | str | None) -> Iterator[tuple[State, Path]]:
+    for named, by in ((models_dir, "--models-dir"), (os.environ.get(ENVIRONMENT), f"${ENVIRONMENT}")):
+        if named:
+            if not Path(named).expanduser().is_dir():
+                raise ModelError(f"The folder of models '{named}' does not exist.", f"Correct {by}.")
+            yield "offline", Path(named).expanduser() / model.folder
+    if model.shipped:
+        yield "shipped", resource_path("models") / model.folder
+    else:
+        yield "downloaded", cache_folder() / model.folder
+
+
+def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Status:
+    """A user may keep weights under another of the known names, so that only the small files are required by name."""
+    absent = [file.name for file in model.files if not (folder / file.name).is_file() and not file.name.endswith(WEIGHTS)]
+    if absent:
+        return Status(model, "incomplete", folder, f"it lacks {', '.join(absent)}")
+    known = recorded(folder) if checksums else {}
+    for file in model.files:
+        path = folder / file.name
+        if not path.is_file():
+            continue
+        size = path.stat().st_size
+        if file.size is not None and size != file.size:
+            return Status(model, "damaged", folder, f"'{file.name}' has {size} bytes, not {file.size}")
+        expected = file.sha256 or known.get(file.name)
+        if checksums and expected and sha256_of(path) != expected:
+            return Status(model, "damaged", folder, f"the checksum of '{file.name}' is wrong")
+    return Status(model, origin, folder)
+
