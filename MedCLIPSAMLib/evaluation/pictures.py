@@ -101,9 +101,7 @@ def contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for row, line in zip(rows, axes):
         for axis, picture in zip(line, _cells(row)):
-            if picture is not None:
-                axis.imshow(picture, interpolation="nearest")
-        for axis in line:
+            axis.imshow(picture, interpolation="nearest")
             axis.set_axis_off()
         line[0].set_title(row["title"], fontsize=8, fontweight="bold", loc="left", pad=3)
         line[-1].set_title(row["caption"], fontsize=8, loc="right", pad=3)
@@ -112,7 +110,7 @@ def contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         figure.savefig(temporary, dpi=200)
 
 
-def _cells(row: Mapping[str, Any]) -> list[np.ndarray | None]:
+def _cells(row: Mapping[str, Any]) -> list[np.ndarray]:
     picture = row["picture"]
     truth = row["truth"]
     return [
@@ -120,7 +118,7 @@ def _cells(row: Mapping[str, Any]) -> list[np.ndarray | None]:
         overlay(heat_map(picture, row["saliency"]), {}, {}),
         overlay(picture, {"coarse": row["coarse"]}, {"coarse": COARSE_COLOUR}, row["boxes"]),
         overlay(picture, {"mask": row["mask"]}, {"mask": MASK_COLOUR}),
-        None if truth is None else overlay(picture, {"truth": truth}, {"truth": TRUTH_COLOUR}),
+        np.full_like(picture, 255) if truth is None else overlay(picture, {"truth": truth}, {"truth": TRUTH_COLOUR}),
     ]
 
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from PIL import Image
 
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.evaluation.folders import evaluate_folders, summarise
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd, nsd_as_published
+from MedCLIPSAMLib.evaluation.pictures import contact_sheet, overlay
+from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
 
 def disc(column: float, radius: float = 40, size: int = 200) -> np.ndarray:
@@ -75,3 +82,139 @@ def test_masks_that_cannot_be_compared_are_refused():
         dsc(square(), square()[:50])
     with pytest.raises(ValueError, match="2 spacings"):
         nsd(square()[None], square()[None], (1, 1), 2)
+
+
+def write_masks(folder: Path, name: str, labels: np.ndarray, origin=(0.0, 0.0, 0.0), spacing=(1.0, 1.0, 3.0)) -> None:
+    folder.mkdir(exist_ok=True)
+    if name.endswith(".png"):
+        image = sitk.GetImageFromArray(labels[0])
+    else:
+        image = sitk.GetImageFromArray(labels)
+        image.SetOrigin(origin)
+        image.SetSpacing(spacing)
+    sitk.WriteImage(image, str(folder / name))
+
+
+def labels(*places: tuple[int, int], values: tuple[int, ...] = (1, 2), slices: int = 1) -> np.ndarray:
+    array = np.zeros((slices, 60, 60), np.uint8)
+    for value, place in zip(values, places):
+        array[:, square(*place)] = value
+    return array
+
+
+def test_folders_are_matched_by_name_whatever_the_format(tmp_path):
+    pred, truth = tmp_path / "pred", tmp_path / "truth"
+    write_masks(truth, "a.png", labels((20, 20)) * 255)
+    write_masks(truth, "b.nii.gz", labels((5, 5)))
+    write_masks(truth, "c.png", labels((20, 20)) * 255)
+    write_masks(pred, "b.nrrd", labels((5, 5)))
+    write_masks(pred, "a.nii.gz", labels((20, 30)))
+    write_masks(pred, "z.png", labels((20, 20)))
+    found = evaluate_folders(pred, truth)
+    assert [(score.case, score.dsc) for score in found.scores] == [("a", 0.5), ("b", 1.0), ("c", 0.0)]
+    assert found.scores[0].hd95 == pytest.approx(10)
+    assert found.scores[2].note == "no prediction"
+    assert (found.missing, found.extra) == (["c"], ["z"])
+    summary = found.summary("dsc")
+    assert (summary.n, summary.mean, summary.median) == (3, 0.5, 0.5)
+    assert summary.low == 0.0 and summary.high == 1.0
+    assert found.summary("hd95").n == 2
+
+
+def test_a_picture_stored_as_a_volume_scores_like_the_picture(tmp_path):
+    for suffix in (".png", ".nii.gz"):
+        write_masks(tmp_path / f"truth{suffix}", f"a{suffix}", labels((20, 20)))
+        write_masks(tmp_path / f"pred{suffix}", f"a{suffix}", labels((20, 26)))
+    flat = evaluate_folders(tmp_path / "pred.png", tmp_path / "truth.png")
+    volume = evaluate_folders(tmp_path / "pred.nii.gz", tmp_path / "truth.nii.gz")
+    assert flat.scores == volume.scores
+    assert 0.2 < flat.scores[0].nsd < 0.8
+
+
+def test_spacing_of_the_file_is_that_of_its_axes(tmp_path):
+    write_masks(tmp_path / "truth", "a.nii.gz", labels((20, 20)), spacing=(1.0, 3.0, 1.0))
+    write_masks(tmp_path / "pred", "a.nii.gz", labels((21, 20)), spacing=(1.0, 3.0, 1.0))
+    assert evaluate_folders(tmp_path / "pred", tmp_path / "truth").scores[0].hd95 == pytest.approx(3)
+
+
+def test_segments_are_matched_by_label(tmp_path):
+    pred, truth = tmp_path / "pred", tmp_path / "truth"
+    write_masks(truth, "a.nii.gz", labels((0, 0), (30, 30)))
+    write_masks(pred, "a.nii.gz", labels((30, 30), values=(2,)))
+    write_masks(truth, "b.nii.gz", labels((0, 0), values=(1,)))
+    write_masks(pred, "b.nii.gz", labels((0, 0), (30, 30), values=(2, 7)))
+    found = evaluate_folders(pred, truth)
+    got = [(score.case, score.segment, score.dsc) for score in found.scores]
+    assert got == [("a", "1", 0.0), ("a", "2", 1.0), ("b", "1", 0.0), ("b", "2", 0.0)]
+    assert found.extra == ["b: 7"]
+
+
+def test_a_false_positive_on_an_empty_truth_scores_nothing(tmp_path):
+    pred, truth = tmp_path / "pred", tmp_path / "truth"
+    for name, drawn in (("a", (20, 20)), ("b", None)):
+        write_masks(truth, f"{name}.png", labels(drawn) if drawn else labels())
+        write_masks(pred, f"{name}.png", labels((20, 20)))
+    assert [score.dsc for score in evaluate_folders(pred, truth).scores] == [1.0, 0.0]
+
+
+def test_cropped_slicer_segmentations_are_put_in_place(tmp_path):
+    image = sitk.Image(60, 60, 4, sitk.sitkUInt8)
+    image.SetSpacing((1.0, 1.0, 3.0))
+    image.SetOrigin((5.0, -7.0, 2.0))
+    mask = np.repeat(square()[None], 4, 0)
+    for name in ("pred", "truth"):
+        (tmp_path / name).mkdir()
+    write_segmentation(tmp_path / "truth" / "a.seg.nrrd", [Segment("Liver", mask)], Volume(image))
+    cropped = image[10:50, 15:45, 1:]
+    inside = mask[1:, 15:45, 10:50]
+    write_segmentation(tmp_path / "pred" / "a.seg.nrrd", [Segment("liver", inside)], Volume(cropped))
+    score = evaluate_folders(tmp_path / "pred", tmp_path / "truth").scores[0]
+    assert score.dsc == pytest.approx(2 * 3 / (3 + 4))
+    assert score.hd95 == pytest.approx(3)
+
+
+@pytest.mark.parametrize("shift", [{"origin": (0.0, 0.0, 4.0)}, {"spacing": (1.0, 1.0, 2.0)}])
+def test_different_grids_are_refused_by_case(tmp_path, shift):
+    write_masks(tmp_path / "truth", "patient7.nii.gz", labels((20, 20), slices=2))
+    write_masks(tmp_path / "pred", "patient7.nii.gz", labels((20, 20), slices=2), **shift)
+    with pytest.raises(InputError, match="patient7.*different grids"):
+        evaluate_folders(tmp_path / "pred", tmp_path / "truth")
+
+
+def test_foreign_segment_names_are_refused(tmp_path):
+    write_masks(tmp_path / "truth", "a.nii.gz", labels((0, 0), (30, 30)))
+    write_masks(tmp_path / "pred", "a.nii.gz", labels((0, 0), (30, 30), values=(8, 9)))
+    with pytest.raises(InputError, match="'8', '9' and '1', '2'"):
+        evaluate_folders(tmp_path / "pred", tmp_path / "truth")
+
+
+def test_bootstrap_interval_is_that_of_the_mean_and_repeatable():
+    values = np.random.default_rng(1).normal(0.7, 0.1, 400)
+    summary = summarise(values)
+    error = 1.96 * values.std(ddof=1) / 20
+    assert summary.low == pytest.approx(values.mean() - error, abs=0.002)
+    assert summary.high == pytest.approx(values.mean() + error, abs=0.002)
+    assert summary == summarise(values)
+
+
+def test_overlay_enlarges_small_pictures_and_draws_contours():
+    picture = np.full((60, 60, 3), 100, np.uint8)
+    drawn = overlay(picture, {"a": square()}, {"a": (1.0, 0.0, 0.0)}, boxes=np.array([[10, 10, 50, 50]]))
+    factor = 9
+    assert drawn.shape == (60 * factor, 60 * factor, 3)
+    assert tuple(drawn[20 * factor, 30 * factor]) == (255, 0, 0)
+    assert tuple(drawn[30 * factor, 30 * factor]) == (143, 72, 72)
+    assert tuple(drawn[10 * factor, 30 * factor]) == (255, 255, 255)
+    assert tuple(drawn[2, 2]) == (100, 100, 100)
+
+
+def test_contact_sheet_is_written_with_and_without_truth(tmp_path):
+    picture = np.full((60, 60, 3), 100, np.uint8)
+    row = dict(title="a $b", caption="DSC 1.00", picture=picture, saliency=square().astype(float), coarse=square(), mask=square())
+    row |= {"boxes": np.array([[20, 20, 40, 40]]), "truth": square()}
+    contact_sheet([row, row | {"truth": None}], tmp_path / "both.png")
+    contact_sheet([row | {"truth": None}], tmp_path / "without.png")
+    with Image.open(tmp_path / "both.png") as both, Image.open(tmp_path / "without.png") as without:
+        assert both.width * 4 == without.width * 5
+        assert (without.height, both.height) == pytest.approx((548, 1036), abs=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both.png", "without.png"]

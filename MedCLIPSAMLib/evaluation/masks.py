@@ -1,0 +1,125 @@
+"""Masks by name with their grid, and two such files brought on one grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.read import read_image
+from MedCLIPSAMLib.volumes.segmentation import read_segmentation
+from MedCLIPSAMLib.volumes.volume import Volume, stem
+
+PICTURE_MASKS = (".png", ".bmp", ".tif", ".tiff")
+MASK_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha", *PICTURE_MASKS)
+OFF_LATTICE = 0.01
+"""Voxels: how far the grids of a case may be shifted against each other."""
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The masks of one file, (K, J, I) bool by lower-case name (Slicer segmentation) or label value, and its grid.
+
+    White (255) in a picture of one mask is label 1.
+    """
+
+    path: Path
+    masks: dict[str, np.ndarray]
+    grid: sitk.Image
+
+    @property
+    def is_picture(self) -> bool:
+        return self.path.suffix.lower() in PICTURE_MASKS
+
+    @property
+    def may_be_cropped(self) -> bool:
+        """Slicer crops a segmentation to its content."""
+        return self.path.name.lower().endswith(".seg.nrrd")
+
+
+def read_masks(path: Path) -> Masks:
+    """Read one file of masks.
+
+    Raises:
+        InputError: the file cannot be read as a mask.
+    """
+    grid = read_image(path)
+    segments = read_segmentation(path)
+    if grid.HasMetaDataKey("Segment0_ID"):
+        return Masks(path, {segment.name.lower(): segment.mask for segment in segments}, grid)
+    if len(segments) != 1:
+        return Masks(path, {segment.name.removeprefix(stem(path)).strip(): segment.mask for segment in segments}, grid)
+    value = sitk.GetArrayViewFromImage(grid).max()
+    only = Masks(path, {f"{value:g}": segments[0].mask}, grid)
+    return Masks(path, {"1": segments[0].mask}, grid) if only.is_picture and value == 255 else only
+
+
+def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
+    """Both masks on one grid, and its spacing in the order (K, J, I): mm, or ones where both are pictures.
+
+    Files must share their grid. Slicer segmentations may be cropped: they are padded where the voxels coincide. Of pictures,
+    which know no position, only the size is compared.
+
+    Raises:
+        InputError: the grids differ; names the case.
+    """
+    pictures = pred.is_picture or truth.is_picture
+    if pictures and pred.grid.GetSize() == truth.grid.GetSize():
+        grid = pred.grid if truth.is_picture else truth.grid
+        spacing = (1.0, 1.0, 1.0) if pred.is_picture and truth.is_picture else grid.GetSpacing()[::-1]
+        return pred, truth, spacing
+    spacing = truth.grid.GetSpacing()[::-1]
+    if not pictures:
+        offset = _offset(pred.grid, truth.grid)
+        if offset is not None and not offset.any() and pred.grid.GetSize() == truth.grid.GetSize():
+            return pred, truth, spacing
+        if offset is not None and (pred.may_be_cropped or truth.may_be_cropped):
+            both = _union(pred.grid, truth.grid, offset)
+            return _on(pred, both), _on(truth, both), spacing
+    raise InputError(
+        f"The masks of '{case}' lie on different grids: {_words(pred.grid)} ('{pred.path.name}') "
+        f"and {_words(truth.grid)} ('{truth.path.name}').",
+        "Make the prediction on the image that the truth was drawn on, or resample one of them.",
+    )
+
+
+def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
+    """The whole voxels (i, j, k) from the origin of `reference` to that of `grid`; None where the voxels do not coincide."""
+    if not np.allclose(grid.GetSpacing(), reference.GetSpacing(), rtol=1e-3):
+        return None
+    if not np.allclose(grid.GetDirection(), reference.GetDirection(), atol=1e-3):
+        return None
+    offset = np.array(reference.TransformPhysicalPointToContinuousIndex(grid.GetOrigin()))
+    return np.rint(offset).astype(int) if np.abs(offset - np.rint(offset)).max() < OFF_LATTICE else None
+
+
+def _union(grid: sitk.Image, reference: sitk.Image, offset: np.ndarray) -> Volume:
+    """The smallest grid on the voxels of `reference` that covers both."""
+    low = np.minimum(offset, 0)
+    high = np.maximum(offset + grid.GetSize(), reference.GetSize())
+    image = sitk.Image([int(size) for size in high - low], sitk.sitkUInt8)
+    image.SetOrigin(reference.TransformContinuousIndexToPhysicalPoint(low.astype(float).tolist()))
+    image.SetSpacing(reference.GetSpacing())
+    image.SetDirection(reference.GetDirection())
+    return Volume(image, name="both")
+
+
+def _on(masks: Masks, volume: Volume) -> Masks:
+    own = Volume(masks.grid)
+    moved = {
+        name: sitk.GetArrayFromImage(
+            sitk.Resample(own.image_like(mask.astype(np.uint8)), volume.image, sitk.Transform(), sitk.sitkNearestNeighbor)
+        ).astype(bool)
+        for name, mask in masks.masks.items()
+    }
+    return Masks(masks.path, moved, volume.image)
+
+
+def _words(grid: sitk.Image) -> str:
+    size = " x ".join(str(extent) for extent in grid.GetSize())
+    spacing = " x ".join(f"{step:.4g}" for step in grid.GetSpacing())
+    origin = ", ".join(f"{value:.4g}" for value in grid.GetOrigin())
+    return f"{size} voxels of {spacing} mm at ({origin})"
