@@ -159,7 +159,7 @@ class TextSegmenter:
         coarse = coarse_mask(where.saliency, self.settings.coarse, picture)
         labels = components(coarse, where.saliency, self.settings.components)
         kept = labels > 0
-        sam_prompts = make_prompts(labels, where.saliency, self.settings.prompts)
+        sam_prompts = make_prompts(labels, self.settings.prompts)
         seconds = {"saliency": time.perf_counter() - started}
         nothing = _why_nothing(prompt, where.presence, kept, self.settings.presence_threshold)
         if nothing:

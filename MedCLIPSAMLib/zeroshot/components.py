@@ -1,0 +1,56 @@
+"""Which connected components of a coarse mask are kept: by confidence (the paper) or by area and number (the authors' code)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from skimage.measure import label
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class ComponentSettings:
+    """What is kept.
+
+    Args:
+        keep: "confidence" keeps the components whose mean saliency is at least `confidence` times that of the best one;
+            "area" keeps the `number` largest.
+        confidence: 0 to 1, relative to the best component, so that a map whose values are low everywhere keeps its best.
+        number: for "area": 1, or 2 for lungs.
+        least_area: components below this share of the picture are dropped.
+    """
+
+    keep: str = "confidence"
+    confidence: float = 0.75
+    number: int = 1
+    least_area: float = 0.001
+
+    def __post_init__(self) -> None:
+        if self.keep not in ("confidence", "area"):
+            raise InputError(f"There is no way '{self.keep}' to keep components.", "Choose confidence or area.")
+        if not (0 <= self.confidence <= 1 and 0 <= self.least_area < 1 and self.number >= 1):
+            raise InputError("Component settings are out of range.", "Confidence and least area lie between 0 and 1, the number is at least 1.")
+
+
+def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettings) -> np.ndarray:
+    """The kept components of `mask`, (H, W) bool: (H, W) int, 0 outside and 1, 2, ... from the best to the least.
+
+    An empty mask stays empty: it means "nothing found".
+
+    Args:
+        saliency: (H, W) float, for the confidence of a component, its mean saliency.
+    """
+    found = label(mask, connectivity=2)
+    areas = np.bincount(found.ravel())
+    confidence = np.bincount(found.ravel(), saliency.ravel()) / np.maximum(areas, 1)
+    large = [index for index in range(1, len(areas)) if areas[index] >= settings.least_area * mask.size]
+    if settings.keep == "area":
+        kept = sorted(large, key=lambda index: areas[index], reverse=True)[: settings.number]
+    else:
+        large.sort(key=lambda index: confidence[index], reverse=True)
+        kept = [index for index in large if confidence[index] >= settings.confidence * confidence[large[0]]]
+    ranks = np.zeros(len(areas), int)
+    ranks[kept] = np.arange(1, len(kept) + 1)
+    return ranks[found]

@@ -1,0 +1,101 @@
+"""Prompts of SAM 2 from the components of a coarse mask: a box and points for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..errors import InputError
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """What SAM 2 is given for a component.
+
+    Args:
+        kind: "boxes" (the paper's best for ultrasound, MRI and CT), "points" (for X-ray), or "both".
+        margin: the box is widened by this share of its side, half of it on either end.
+        positive: number of random points in the component (10 in the paper).
+        negative: number of random points well outside of every component.
+        seed: of the points.
+    """
+
+    kind: str = "boxes"
+    margin: float = 0.0
+    positive: int = 10
+    negative: int = 0
+    seed: int = 12
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("boxes", "points", "both"):
+            raise InputError(f"There is no kind of SAM prompt '{self.kind}'.", "Choose boxes, points or both.")
+        if self.positive < 1 or self.negative < 0 or self.margin < 0:
+            raise InputError("SAM prompt settings are out of range.", "At least one positive point, no negative numbers.")
+
+
+@dataclass(frozen=True)
+class SamPrompts:
+    """Prompts of B objects, in pixels of the picture; pixel (row, column) covers [column, column + 1] x [row, row + 1].
+
+    Args:
+        boxes: (B, 4) float32, x0 y0 x1 y1, edges of the outermost pixels; without rows when only points are used.
+        points: (B, P, 2) float32, x y.
+        labels: (B, P) int32, 1 inside, 0 outside.
+    """
+
+    boxes: np.ndarray
+    points: np.ndarray
+    labels: np.ndarray
+
+    @classmethod
+    def from_boxes(cls, boxes: np.ndarray) -> SamPrompts:
+        """Boxes alone, (B, 4)."""
+        return cls(boxes.reshape(-1, 4).astype(np.float32), np.zeros((len(boxes), 0, 2), np.float32), np.zeros((len(boxes), 0), np.int32))
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def row(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+        """(box, points, labels) of one object, None for what it does not have."""
+        box = self.boxes[index] if len(self.boxes) else None
+        has_points = self.points.shape[1] > 0
+        return box, self.points[index] if has_points else None, self.labels[index] if has_points else None
+
+
+def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts:
+    """A prompt for every component of an (H, W) int array (see `components.components`); no component, no prompt.
+
+    The same component gets the same points whatever else is in the array.
+    """
+    count = int(components.max(initial=0))
+    boxes = np.array([_box(components == index, settings.margin) for index in range(1, count + 1)], np.float32).reshape(-1, 4)
+    if settings.kind == "boxes":
+        return SamPrompts.from_boxes(boxes)
+    outside = ndimage.distance_transform_edt(components == 0) > 0.05 * max(components.shape)
+    points, labels = [], []
+    for index in range(1, count + 1):
+        rng = np.random.default_rng(settings.seed)
+        inside = _draw(rng, components == index, settings.positive)
+        around = _draw(rng, outside, settings.negative) if outside.any() else inside[:0]
+        points.append(np.concatenate([inside, around]))
+        labels.append([1] * len(inside) + [0] * len(around))
+    shape = (count, len(labels[0]) if labels else 0)
+    kept = boxes if settings.kind == "both" else boxes[:0]
+    return SamPrompts(kept, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape))
+
+
+def _box(mask: np.ndarray, margin: float) -> tuple[float, float, float, float]:
+    rows, columns = np.nonzero(mask)
+    x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
+    dx, dy = 0.5 * margin * (x1 - x0), 0.5 * margin * (y1 - y0)
+    height, width = mask.shape
+    return max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, width), min(y1 + dy, height)
+
+
+def _draw(rng: np.random.Generator, mask: np.ndarray, count: int) -> np.ndarray:
+    """`count` random pixel centres (x, y) inside the mask, with repetition only where it has fewer pixels."""
+    pixels = np.argwhere(mask)
+    chosen = pixels[rng.choice(len(pixels), count, replace=len(pixels) < count)]
+    return chosen[:, ::-1] + 0.5

@@ -1,0 +1,96 @@
+"""A vision transformer cut in two at a block, so that what lies before the cut is computed once.
+
+Works on timm's VisionTransformer behind open_clip's TimmModel, as BiomedCLIP has it. Nothing is installed in the model.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
+
+from ..errors import InputError, ModelError
+
+
+class VisionTower:
+    """The two halves of a vision transformer.
+
+    Args:
+        visual: the `visual` part of an open_clip model.
+
+    Attributes:
+        depth: number of blocks.
+        grid: (h, w) of the patch tokens.
+        prefix: number of tokens before the patch tokens (1 with a class token).
+
+    Raises:
+        ModelError: not a timm VisionTransformer with class-token or average pooling.
+    """
+
+    def __init__(self, visual: nn.Module) -> None:
+        trunk = getattr(visual, "trunk", None)
+        if not isinstance(trunk, VisionTransformer) or trunk.global_pool not in ("token", "avg"):
+            raise ModelError("This model's vision tower is not a timm VisionTransformer with class-token or average pooling.", "M2IB needs one, such as BiomedCLIP's.")
+        self.trunk, self.head = trunk, visual.head
+        self.depth, self.grid, self.prefix = len(trunk.blocks), trunk.patch_embed.grid_size, trunk.num_prefix_tokens
+
+    def check_layer(self, layer: int) -> None:
+        """Refuse a block that has no tokens to attribute to: with a class token the last block's patch tokens reach nothing.
+
+        Raises:
+            InputError: naming the blocks that serve.
+        """
+        last = self.depth - (2 if self.trunk.global_pool == "token" else 1)
+        if not 0 <= layer <= last:
+            raise InputError(f"M2IB cannot be put at block {layer} of this model.", f"Choose a layer from 0 to {last}.")
+
+    @torch.no_grad()
+    def tokens_at(self, pixels: torch.Tensor, layer: int) -> torch.Tensor:
+        """The output of block `layer` (0-based): pixels (N, 3, S, S) to tokens (N, T, C)."""
+        trunk = self.trunk
+        tokens = trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels))))
+        for block in trunk.blocks[: layer + 1]:
+            tokens = block(tokens)
+        return tokens
+
+    def features_from(self, tokens: torch.Tensor, layer: int) -> torch.Tensor:
+        """Image features of tokens (N, T, C) that leave block `layer`: (N, D), L2-normalised.
+
+        With class-token pooling only the class token's row of the last block is computed, which is exact.
+        """
+        trunk = self.trunk
+        rest = list(trunk.blocks[layer + 1 :])
+        class_only = trunk.global_pool == "token" and bool(rest) and _is_plain(rest[-1])
+        for block in rest[:-1] if class_only else rest:
+            tokens = block(tokens)
+        if class_only:
+            tokens = _class_token_of(rest[-1], tokens)
+        return F.normalize(self.head(trunk.forward_head(trunk.norm(tokens))).float(), dim=-1)
+
+
+def _is_plain(block: nn.Module) -> bool:
+    """Whether `_class_token_of` knows the block: fused qkv and no norms inside the attention."""
+    attention = block.attn
+    inner = (attention.q_norm, attention.k_norm, getattr(attention, "norm", nn.Identity()))
+    return isinstance(getattr(attention, "qkv", None), nn.Linear) and all(isinstance(part, nn.Identity) for part in inner)
+
+
+def _class_token_of(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    """The class token after `block`: (N, T, C) to (N, 1, C).
+
+    Keys and values are absorbed: q . (W_k h + b_k) = (W_k^T q) . h + const, the constant falls out of the softmax, and W_v acts on
+    the average of h instead of on each token.
+    """
+    attention, width = block.attn, tokens.shape[-1]
+    heads = attention.num_heads
+    weight_q, weight_k, weight_v = attention.qkv.weight.reshape(3, width, width)
+    bias = attention.qkv.bias if attention.qkv.bias is not None else tokens.new_zeros(3 * width)
+    normed = block.norm1(tokens)
+    query = F.linear(normed[:, 0], weight_q, bias[:width]).unflatten(-1, (heads, -1)) * attention.scale
+    probe = torch.einsum("nhd,hdc->nhc", query, weight_k.unflatten(0, (heads, -1)))
+    share = torch.einsum("nhc,ntc->nht", probe, normed).softmax(-1)
+    average = torch.einsum("nht,ntc->nhc", share, normed)
+    value = torch.einsum("nhc,hdc->nhd", average, weight_v.unflatten(0, (heads, -1))).flatten(1) + bias[2 * width :]
+    token = tokens[:, 0] + block.ls1(attention.proj(value))
+    return (token + block.ls2(block.mlp(block.norm2(token))))[:, None]
