@@ -127,6 +127,11 @@ MODELS: tuple[Model, ...] = (
                ModelFile("pytorch_model.bin", "https://drive.usercontent.google.com/download?id=1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5&export=download&confirm=t")),
         by_hand="Open https://drive.google.com/file/d/1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5/view in a browser and save the file as 'pytorch_model.bin'",
     ),
+    Model(
+        name="demo", kind="sam", title="Demo SAM 2", purpose="Trying the program offline; trained on the phantoms of four modalities.",
+        licence="Licence of this project", source="MedCLIPSAMLib/phantoms", folder="demo-sam", image_size=192, shipped=True,
+        files=(ModelFile("sam2_demo.yaml"), ModelFile("model.safetensors")),
+    ),
     _sam2("tiny", "sam2.1_hiera_t", "The fastest of SAM 2.1; enough on a CPU.", 156_008_466,
           "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
     _sam2("small", "sam2.1_hiera_s", "A little slower and better than tiny.", 184_416_285,
@@ -135,11 +140,6 @@ MODELS: tuple[Model, ...] = (
           "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
     _sam2("large", "sam2.1_hiera_l", "The best outlines; for a GPU.", 898_083_611,
           "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
-    Model(
-        name="demo", kind="sam", title="Demo SAM 2", purpose="Trying the program offline; trained on the phantoms of four modalities.",
-        licence="Licence of this project", source="MedCLIPSAMLib/phantoms", folder="demo-sam", image_size=192, shipped=True,
-        files=(ModelFile("sam2_demo.yaml"), ModelFile("model.safetensors")),
-    ),
 )
 
 

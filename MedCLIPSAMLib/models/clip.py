@@ -1,20 +1,158 @@
-"""BiomedCLIP and its like: built from a folder's open_clip configuration."""
+"""BiomedCLIP and its like: a folder becomes a model that puts texts and pictures into one space."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD  # noqa: E402
 from open_clip.model import CustomTextCLIP  # noqa: E402
+from tokenizers import BertWordPieceTokenizer  # noqa: E402
 
+from ..errors import InputError, ModelError, PromptError  # noqa: E402
 from . import demo_vit  # noqa: E402, F401
+from .catalogue import find  # noqa: E402
+from .layouts import is_hugging_face, to_open_clip  # noqa: E402
+from .store import locate  # noqa: E402
+from .weights import load_strictly, read_weights  # noqa: E402
+
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
+"""Names under which a folder's weights are looked for, in this order; the keys in the file tell the layout."""
+
+
+class ClipModel:
+    """A text-image model with the tokenizer and the picture normalisation that belong to it.
+
+    Args:
+        name: in the catalogue.
+        model: in evaluation mode, its parameters frozen.
+        folder: where vocab.txt, tokenizer_config.json and open_clip_config.json are.
+    """
+
+    def __init__(self, name: str, model: CustomTextCLIP, folder: Path) -> None:
+        self.name, self.model = name, model
+        config, tokenizer = _read_json(folder / "open_clip_config.json"), _read_json(folder / "tokenizer_config.json")
+        preprocess = config.get("preprocess_cfg", {})
+        self.image_size = int(config["model_cfg"]["vision_cfg"]["image_size"])
+        self.context_length = int(config["model_cfg"]["text_cfg"].get("context_length", 77))
+        parameter = next(model.parameters())
+        self.device, self.dtype = parameter.device, parameter.dtype
+        self._mean = torch.tensor(preprocess.get("mean", OPENAI_DATASET_MEAN), device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(preprocess.get("std", OPENAI_DATASET_STD), device=self.device).view(3, 1, 1)
+        self._tokenizer = BertWordPieceTokenizer.from_file(str(folder / "vocab.txt"), lowercase=tokenizer.get("do_lower_case", True))
+
+    def tokenize(self, texts: list[str]) -> torch.Tensor:
+        """Token ids, int64 (N, L) on the model's device; L is the length of the longest text, not the model's limit.
+
+        Raises:
+            PromptError: a text of more tokens than the model can take.
+        """
+        encoded = [self._tokenizer.encode(text).ids for text in texts]
+        for text, ids in zip(texts, encoded):
+            if len(ids) > self.context_length:
+                raise PromptError(f"The prompt '{text[:40]}...' has {len(ids)} tokens; '{self.name}' takes {self.context_length} at most.", "Shorten it.")
+        tokens = torch.full((len(texts), max(map(len, encoded))), self.model.text.config.pad_token_id, dtype=torch.long)
+        for row, ids in enumerate(encoded):
+            tokens[row, : len(ids)] = torch.tensor(ids)
+        return tokens.to(self.device)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """The words of `text` of which the tokenizer knows no part and makes [UNK]; punctuation does not count beside letters."""
+        return [word for word in text.split() if self._is_unknown(word)]
+
+    def _is_unknown(self, word: str) -> bool:
+        encoding = self._tokenizer.encode(word, add_special_tokens=False)
+        pieces = [(token, word[start:end]) for token, (start, end) in zip(encoding.tokens, encoding.offsets)]
+        pieces = [piece for piece in pieces if any(map(str.isalnum, piece[1]))] or pieces
+        return all(token == "[UNK]" for token, _ in pieces)
+
+    @torch.inference_mode()
+    def encode_text(self, texts: list[str]) -> torch.Tensor:
+        """Features of N texts, float32 (N, D) on the model's device, each of length 1.
+
+        Raises:
+            PromptError: a text of more tokens than the model can take.
+        """
+        return F.normalize(self.model.encode_text(self.tokenize(texts)).float(), dim=-1)
+
+    def preprocess(self, pictures: np.ndarray) -> torch.Tensor:
+        """Pictures uint8 (N, H, W, 3) as the model's input, float32 (N, 3, S, S) on its device.
+
+        The whole picture is resized to the square, bicubic with antialias, without a crop: every part of it gets a patch.
+
+        Raises:
+            InputError: another shape or type.
+        """
+        if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8:
+            raise InputError(f"Pictures of shape {pictures.shape} and type {pictures.dtype} came.", "They must be (N, H, W, 3) of uint8.")
+        pixels = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        size = (self.image_size, self.image_size)
+        if pixels.shape[2:] != size:
+            pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+        return (pixels - self._mean) / self._std
+
+    @torch.inference_mode()
+    def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Features of what `preprocess` gave, float32 (N, D) on the model's device, each of length 1."""
+        return F.normalize(self.model.encode_image(pixels.to(self.device, self.dtype)).float(), dim=-1)
+
+
+def load_clip(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, models_dir: Path | None = None) -> ClipModel:
+    """A text-image model of the catalogue, from open_clip's layout or the Hugging Face one, without the network.
+
+    Args:
+        dtype: of the weights: float32, or bfloat16 for speed.
+        models_dir: a folder of models that is looked into first.
+
+    Raises:
+        ModelError: unknown, absent, damaged, or of another architecture than its configuration says.
+    """
+    folder = locate(find(name, "clip"), models_dir)
+    model = build_clip(folder)
+    load_weights(model, folder)
+    return ClipModel(name, model.to(device, dtype).eval().requires_grad_(False), folder)
+
+
+def load_weights(model: CustomTextCLIP, folder: Path) -> None:
+    """Load the weights of a folder, in either layout, strictly: all the model's and nothing else.
+
+    Raises:
+        ModelError: no weights, an unreadable file, or names or shapes that do not fit; the message names a few.
+    """
+    path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if path is None:
+        raise ModelError(f"'{folder}' holds none of {', '.join(WEIGHTS)}.", "Put the weights there under one of these names.")
+    state = read_weights(path)
+    load_strictly(model, to_open_clip(state) if is_hugging_face(state) else state, path)
 
 
 def build_clip(folder: Path) -> CustomTextCLIP:
-    """A model with random weights, shaped by open_clip_config.json and config.json (BERT) of `folder`; no network."""
-    config = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]
-    config["text_cfg"]["hf_model_name"] = str(folder)
-    return CustomTextCLIP(**config)
+    """A model with random weights, shaped by open_clip_config.json and config.json (BERT) of `folder`; no network.
+
+    Raises:
+        ModelError: a configuration is missing, unreadable, or not of this kind of model.
+    """
+    config = _read_json(folder / "open_clip_config.json").get("model_cfg", {})
+    try:
+        vision = config["vision_cfg"] | {"timm_model_pretrained": False}
+        text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
+        return CustomTextCLIP(config["embed_dim"], vision, text)
+    except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        raise ModelError(f"No model can be built from open_clip_config.json and config.json in '{folder}': {error}.", "Get both files anew.") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"'{path}' cannot be read: {error}.", "Get the file anew.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"'{path}' is not a configuration.", "Get the file anew.")
+    return content

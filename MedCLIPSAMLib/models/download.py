@@ -76,7 +76,7 @@ def _fetch(model: Model, file: ModelFile, folder: Path, expected: str | None, pr
         with _open(model, file, done) as response:
             if _is_page(response, file):
                 raise ModelError(f"The server answered with a web page in place of '{file.name}' of '{model.name}'.", _by_hand(model, folder))
-            if response.status != 206:
+            if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
                 done = 0
             total = _total(response, done) or file.size
             if total and shutil.disk_usage(folder).free < total - done:

@@ -1,13 +1,89 @@
-"""SAM 2 from the `sam2` package, built from a configuration of ours or of the package."""
+"""SAM 2 from the package `sam2`, built from a configuration of ours or of the package."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from sam2.build_sam import build_sam2_video_predictor
+import torch
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from sam2.sam2_image_predictor import SAM2ImagePredictor
 from sam2.sam2_video_predictor import SAM2VideoPredictor
+from yaml import YAMLError
+
+from ..errors import ModelError
+from .catalogue import find
+from .store import WEIGHTS, locate
+from .weights import load_strictly, read_weights
+
+_PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
+_PARTS = {None, _PREDICTOR} | {f"sam2.modeling.{part}" for part in (
+    "backbones.hieradet.Hiera", "backbones.image_encoder.FpnNeck", "backbones.image_encoder.ImageEncoder", "memory_attention.MemoryAttention",
+    "memory_attention.MemoryAttentionLayer", "memory_encoder.CXBlock", "memory_encoder.Fuser", "memory_encoder.MaskDownSampler",
+    "memory_encoder.MemoryEncoder", "position_encoding.PositionEmbeddingSine", "sam.transformer.RoPEAttention")}
 
 
-def build_sam(config: Path) -> SAM2VideoPredictor:
-    """A model with random weights on the CPU, shaped by a sam2 configuration file outside the package."""
-    return build_sam2_video_predictor(f"//{config.resolve()}", None, device="cpu", mode="eval", apply_postprocessing=False)
+def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> SAM2VideoPredictor:
+    """A model with random weights on the CPU, in evaluation mode, shaped by a sam2 configuration file.
+
+    The file is read by itself, not through hydra's global search path, which other programs in the process may hold.
+
+    Args:
+        options: settings merged into the model's part of the configuration.
+
+    Raises:
+        ModelError: an unreadable configuration, or one that names anything else than the parts of sam2.
+    """
+    try:
+        model = OmegaConf.merge(OmegaConf.load(config)["model"], dict(options or {}))
+        OmegaConf.resolve(model)
+        model["_target_"] = _PREDICTOR
+        _require_own_parts(model, config)
+        return instantiate(model, _recursive_=True).eval()
+    except (OSError, YAMLError, KeyError, TypeError, AssertionError, OmegaConfBaseException, HydraException) as error:
+        raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration anew.") from error
+
+
+def _require_own_parts(part: Any, config: Path) -> None:
+    """A configuration names Python objects to be called: only the parts of SAM 2 may be."""
+    target = part.get("_target_") if isinstance(part, DictConfig) else None
+    if target not in _PARTS:
+        raise ModelError(f"The configuration '{config}' would run '{target}', which is no part of SAM 2.", "Use a configuration from a source that you trust.")
+    for child in part.values() if isinstance(part, DictConfig) else part:
+        if OmegaConf.is_config(child):
+            _require_own_parts(child, config)
+
+
+def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> SAM2VideoPredictor:
+    """A SAM 2 of the catalogue, in evaluation mode, its parameters frozen, its name in the catalogue as attribute `name`.
+
+    Args:
+        models_dir: a folder of models that is looked into first.
+
+    Raises:
+        ModelError: unknown, absent, damaged, or weights that do not fit the configuration; the message names a few.
+    """
+    entry = find(name, "sam")
+    folder = locate(entry, models_dir)
+    own = sorted(folder.glob("*.yaml"))
+    if not own and not entry.config:
+        raise ModelError(f"'{folder}' holds no configuration (.yaml).", "Put it beside the weights.")
+    sam = build_sam(own[0] if own else Path(str(files("sam2").joinpath(entry.config))), entry.options)
+    path = next(path for suffix in WEIGHTS for path in sorted(folder.glob(f"*{suffix}")))
+    load_strictly(sam, read_weights(path), path)
+    sam.name = name
+    return sam.to(device).requires_grad_(False)
+
+
+def image_predictor(sam: SAM2VideoPredictor) -> SAM2ImagePredictor:
+    """The predictor for single pictures of a SAM 2 of any image size; sam2's own knows only 1024."""
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # sam2 compiles its transforms with torch.jit
+        predictor = SAM2ImagePredictor(sam)
+    predictor._bb_feat_sizes = [(sam.image_size // stride,) * 2 for stride in (4, 8, 16)]
+    return predictor

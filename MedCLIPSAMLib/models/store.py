@@ -61,10 +61,9 @@ def status(model: Model, models_dir: Path | str | None = None, checksums: bool =
     for origin, folder in _candidates(model, models_dir):
         if folder.is_dir() and any(path.suffix in WEIGHTS for path in folder.iterdir()):
             return _inspect(model, origin, folder, checksums)
-    started = cache_folder() / model.folder
-    if started.is_dir() and any(started.iterdir()):
-        return Status(model, "incomplete", started, "its download did not finish")
-    return Status(model, "missing", started)
+    if folder.is_dir() and any(folder.iterdir()):
+        return Status(model, "incomplete", folder, "it holds no weights" if model.shipped else "its download did not finish")
+    return Status(model, "missing", folder)
 
 
 def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> list[Status]:

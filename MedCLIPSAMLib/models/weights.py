@@ -1,0 +1,50 @@
+"""Read a file of weights without running anything that is in it, and put it into a model without leaving anything out."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from ..errors import ModelError
+from .layouts import some, without_buffers
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .safetensors file, or of a PyTorch file (its "model" entry, if there is one), on the CPU.
+
+    Raises:
+        ModelError: a truncated or foreign file, or one that holds more than tensors and could run code.
+    """
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise ModelError(f"'{path}' is damaged, or holds more than weights: {reason}.", "Get the file anew from its source.") from error
+    if isinstance(state, dict) and isinstance(state.get("model"), dict):
+        state = state["model"]
+    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ModelError(f"'{path}' is not a table of weights.", "Get the file anew from its source.")
+    return without_buffers(state)
+
+
+def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Put every tensor of `state` into `model`, which must want exactly these.
+
+    Raises:
+        ModelError: names are missing or left over, or shapes differ; the message names a few.
+    """
+    wanted = without_buffers(model.state_dict())
+    for what, names in (
+        ("lacks", wanted.keys() - state.keys()),
+        ("has the unexpected", state.keys() - wanted.keys()),
+        ("has another shape for", {name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape}),
+    ):
+        if names:
+            raise ModelError(f"'{path}' does not fit its configuration: it {what} {some(sorted(names))}.",
+                             "Get the weights and the configuration from the same source.")
+    model.load_state_dict(state, strict=False)
