@@ -1,8 +1,14 @@
 """Only what pyproject.toml cannot say: Resources/ lies beside the package in the source and inside it when installed."""
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, find_packages, setup
+
+RESOURCES = "MedCLIPSAMLib.Resources"
 
 setup(
-    packages=[*find_packages(include=["MedCLIPSAMLib*"]), "MedCLIPSAMLib.Resources"],
-    package_dir={"MedCLIPSAMLib.Resources": "Resources"},
+    packages=[
+        *find_packages(include=["MedCLIPSAMLib*"]),
+        RESOURCES,
+        *(f"{RESOURCES}.{name}" for name in find_namespace_packages("Resources")),
+    ],
+    package_dir={RESOURCES: "Resources"},
 )

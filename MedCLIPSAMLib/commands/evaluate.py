@@ -31,7 +31,8 @@ def evaluate(
 
     from ..evaluation.folders import evaluate_folders, write_csv
 
-    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Scoring")
         evaluation = evaluate_folders(
             pred_dir, truth_dir, tolerance, lambda done, total: bar.update(task, completed=done, total=total)

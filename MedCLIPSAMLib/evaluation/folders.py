@@ -88,7 +88,7 @@ def evaluate_folders(
         InputError: a folder is missing or holds no mask, two files share a name, the grids of a case differ, or the names of
             the segments have nothing in common.
     """
-    truths, preds = _mask_files(truth_dir), _mask_files(pred_dir, may_be_empty=True)
+    preds, truths = _mask_files(pred_dir, may_be_empty=True), _mask_files(truth_dir)
     names = {path: set(read_masks(path).masks) for path in [*truths.values(), *preds.values()]}
     known = set().union(*(names[path] for path in truths.values()))
     predicted = set().union(*(names[path] for case, path in preds.items() if case in truths))

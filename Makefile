@@ -1,0 +1,40 @@
+# make demo    install what is needed into .venv and segment four sample images (demo-output/)
+# make test    the same, and run every test
+# make clean   remove .venv and demo-output
+
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel)
+
+.PHONY: demo test clean
+
+demo: .venv/.installed
+	.venv/bin/medclipsam demo --out demo-output
+
+# Each suite in a process of its own: slicer-core and a stand-in of Slicer's widgets do not go together.
+test: .venv/.installed-test
+	@failed=; for suite in $(SUITES); do \
+	    echo "== $$suite"; .venv/bin/python -m pytest -q $$suite || failed="$$failed $$suite"; \
+	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+clean:
+	rm -rf .venv demo-output
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    || { echo "Python 3.11 or newer is needed as '$(PYTHON)'. Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy python3-venv; \
+	    else echo "'$(PYTHON)' cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; fi; }
+	$(PYTHON) -m venv .venv
+
+# The build of sam2 wants torch; without isolation it takes the one that is there in place of fetching a second one.
+.venv/.installed: pyproject.toml setup.py | .venv/bin/python
+	$(PIP) install -q "setuptools>=77" wheel "torch>=2.5,<3" "torchvision>=0.20,<1"
+	SAM2_BUILD_CUDA=0 $(PIP) install -q --no-build-isolation "sam2>=1.1,<2"
+	$(PIP) install -q --no-build-isolation -e .
+	touch $@
+
+.venv/.installed-test: .venv/.installed
+	$(PIP) install -q --no-build-isolation -e ".[test,scene]"
+	touch $@

@@ -1,0 +1,5 @@
+"""`python -m MedCLIPSAMLib` is `medclipsam`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,65 @@
+"""The command `medclipsam`: its commands put together, and the one place where errors become messages."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from . import __version__
+from .commands import benchmark, demo, evaluate, models, phantoms, search, segment
+from .errors import Cancelled, MedCLIPSAMError
+
+app = typer.Typer(
+    name="medclipsam",
+    help="Text-prompted segmentation of medical images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("segment")(segment.segment)
+app.command("demo")(demo.demo)
+app.command("evaluate")(evaluate.evaluate)
+app.command("search")(search.search)
+app.add_typer(benchmark.app, name="benchmark")
+app.add_typer(models.app, name="models")
+app.add_typer(phantoms.phantoms_app, name="phantoms")
+app.add_typer(phantoms.models_app, name="demo-models")
+
+EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"medclipsam {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    """Text-prompted segmentation of medical images."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 refused with a message, 130 interrupted."""
+    try:
+        app()
+    except (KeyboardInterrupt, Cancelled):
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:  # `medclipsam ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_INTERRUPTED)
+    except MedCLIPSAMError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        print(f"error: {error.problem}", file=sys.stderr)
+        if error.remedy:
+            print(f"  {error.remedy}", file=sys.stderr)
+        sys.exit(EXIT_ERROR)

@@ -1,0 +1,93 @@
+"""`medclipsam models`: what models there are, where they are, and their download."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from ..models.store import Status
+
+app = typer.Typer(help="Models: what there is, where it is, download.", no_args_is_help=True)
+
+ModelsDir = Annotated[Path | None, typer.Option(help="Folder of models, looked in first.")]
+Checksums = Annotated[bool, typer.Option("--checksums", help="Read every file and compare its SHA-256.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+KindOption = Annotated[Literal["clip", "sam"] | None, typer.Option(help="Where both kinds have the name.")]
+
+
+@app.command("list")
+def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_json: AsJson = False) -> None:
+    """List the models, their licences and whether they are on this machine."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..models.store import statuses
+
+    found = statuses(models_dir, checksums)
+    if as_json:
+        typer.echo(json.dumps([_as_dict(status) for status in found], indent=2))
+        return
+    table = Table()
+    for heading in ("name", "kind", "state", "download", "licence", "purpose"):
+        table.add_column(heading, no_wrap=heading in ("name", "download"))
+    for status in found:
+        model = status.model
+        size = f"{model.size / 1e6:.0f} MB" if model.size and not model.shipped else ""
+        state = f"{status.state}: {status.detail}" if status.detail else status.state
+        table.add_row(model.name, model.kind, state, size, model.licence, model.purpose)
+    Console().print(table)
+
+
+@app.command()
+def where(name: str, kind: KindOption = None, models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
+    """Print the folder of a model; an error where it cannot be used."""
+    from ..models.catalogue import find
+    from ..models.store import locate, status
+
+    model = find(name, kind)
+    folder = locate(model, models_dir)
+    typer.echo(json.dumps(_as_dict(status(model, models_dir)), indent=2) if as_json else str(folder))
+
+
+@app.command()
+def download(name: str, kind: KindOption = None) -> None:
+    """Download a model into the user's cache; an interrupted download is continued."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ..models.catalogue import find
+    from ..models.download import download as fetch
+
+    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        tasks: dict[str, int] = {}
+
+        def show(file: str, done: int, total: int | None) -> None:
+            if file not in tasks:
+                tasks[file] = bar.add_task(file)
+            bar.update(tasks[file], completed=done, total=total)
+
+        folder = fetch(find(name, kind), progress=show)
+    typer.echo(folder)
+
+
+def _as_dict(status: Status) -> dict:
+    model = status.model
+    return {
+        "name": model.name,
+        "kind": model.kind,
+        "title": model.title,
+        "purpose": model.purpose,
+        "licence": model.licence,
+        "source": model.source,
+        "state": status.state,
+        "usable": status.usable,
+        "folder": str(status.folder),
+        "detail": status.detail,
+        "download_bytes": None if model.shipped else model.size,
+    }

@@ -1,0 +1,116 @@
+"""The command line as a user meets it: a process of its own, its output and its exit code."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from MedCLIPSAMLib import __version__
+
+COMMAND = [sys.executable, "-m", "MedCLIPSAMLib"]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run([*COMMAND, *map(str, arguments)], env=settings, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[Path, Path]:
+    pred, truth = tmp_path / "pred", tmp_path / "truth"
+    for folder in (pred, truth):
+        folder.mkdir()
+    for number in range(3):
+        mask = np.zeros((60, 60), np.uint8)
+        mask[20:40, 20:40] = 255
+        Image.fromarray(mask).save(truth / f"case{number}.png")
+        if number != 2:
+            Image.fromarray(np.roll(mask, 10 * number, 1)).save(pred / f"case{number}.png")
+    return pred, truth
+
+
+def test_help_comes_without_loading_torch():
+    probe = "import sys; import MedCLIPSAMLib.cli; print([name for name in ('torch', 'matplotlib', 'SimpleITK') if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert found.stdout.strip() == "[]", found.stderr
+    shown = run("--help")
+    assert shown.returncode == 0
+    for command in ("evaluate", "models", "segment", "demo"):
+        assert command in shown.stdout
+
+
+def test_version():
+    assert run("--version").stdout.strip() == f"medclipsam {__version__}"
+
+
+def test_evaluate_prints_a_table_and_writes_a_csv(folders, tmp_path):
+    shown = run("evaluate", *folders, "--csv", tmp_path / "scores.csv")
+    assert shown.returncode == 0, shown.stderr
+    assert "0.5000" in shown.stdout and "No prediction (scored 0): case2" in shown.stdout
+    with (tmp_path / "scores.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["case"], float(line["dsc"])) for line in lines] == [("case0", 1.0), ("case1", 0.5), ("case2", 0.0)]
+
+
+def test_evaluate_prints_json_that_any_reader_takes(folders):
+    shown = run("evaluate", *folders, "--json", "--tolerance", "10")
+    found = json.loads(shown.stdout, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found["summary"]["mask"]["dsc"]["mean"] == 0.5
+    assert [case["nsd"] for case in found["cases"]] == [1.0, 1.0, 0.0]
+    assert found["cases"][2]["hd95"] is None
+    assert found["missing"] == ["case2"]
+
+
+def test_an_error_is_a_message_and_exit_code_2(tmp_path):
+    shown = run("evaluate", tmp_path / "absent", tmp_path)
+    assert shown.returncode == 2
+    assert shown.stderr.startswith("error: There is no folder") and "absent" in shown.stderr
+    assert "Traceback" not in shown.stderr and len(shown.stderr.strip().splitlines()) <= 2
+    assert "Traceback" in run("--debug", "evaluate", tmp_path / "absent", tmp_path).stderr
+
+
+def test_csv_into_a_missing_folder_is_refused(folders, tmp_path):
+    shown = run("evaluate", *folders, "--csv", tmp_path / "absent" / "scores.csv")
+    assert shown.returncode == 2 and "does not exist" in shown.stderr
+
+
+def test_interruption_ends_with_130(folders):
+    pred, truth = folders
+    large = np.zeros((2000, 2000), np.uint8)
+    large[500:1500, 500:1500] = 255
+    for number in range(100):
+        for folder in folders:
+            path = folder / f"large{number}.png"
+            os.link(folder / "large0.png", path) if number else Image.fromarray(large).save(path)
+    running = subprocess.Popen(
+        [*COMMAND, "evaluate", str(pred), str(truth)], stderr=subprocess.PIPE, text=True, cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    time.sleep(5)
+    running.send_signal(signal.SIGINT)
+    _, message = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in message
+
+
+def test_models_are_listed_and_found():
+    listed = {(model["name"], model["kind"]): model for model in json.loads(run("models", "list", "--json").stdout)}
+    assert listed["biomedclip", "clip"]["licence"] == "MIT"
+    assert listed["demo", "clip"]["download_bytes"] is None
+    assert "biomedclip" in run("models", "list").stdout
+
+
+def test_an_absent_model_says_how_to_get_it(tmp_path):
+    shown = run("models", "where", "biomedclip", XDG_CACHE_HOME=str(tmp_path))
+    assert shown.returncode == 2 and "medclipsam models download biomedclip" in shown.stderr
+    assert "Did you mean 'biomedclip'" in run("models", "where", "bimedclip").stderr
