@@ -1,0 +1,179 @@
+"""`medclipsam segment` on real files, and the messages for input that cannot work."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.phantoms.samples import SAMPLES
+from MedCLIPSAMLib.volumes import read_segmentation, read_volume
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+
+@pytest.fixture()
+def run(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, output, error output)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        written = capsys.readouterr()
+        return code, written.out, written.err
+
+    return call
+
+
+@pytest.fixture()
+def brain(tmp_path):
+    image = sitk.GetImageFromArray(make_phantom("validation", 1, "MR", 1).picture[None])
+    image.SetSpacing((1.4, 1.4, 5.0))
+    sitk.WriteImage(image, str(tmp_path / "brain.nii.gz"))
+    return tmp_path / "brain.nii.gz"
+
+
+def test_everything_is_written_and_reported(run, brain, tmp_path):
+    code, out, err = run("segment", brain, "-p", "brain tumor", "-p", "ventricles", "-o", tmp_path / "out.seg.nrrd",
+                         "--saliency", tmp_path / "saliency.nii.gz", "--overlay", tmp_path / "overlay.png", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert [row["prompt"] for row in report["results"]] == ["brain tumor", "ventricles"] and report["results"][0]["found"]
+    volume = read_volume(brain)
+    segments = read_segmentation(tmp_path / "out.seg.nrrd", volume)
+    assert [segment.name for segment in segments] == ["brain tumor", "ventricles"]
+    assert segments[0].mask.sum() == report["results"][0]["pixels"] > 30
+    saliency = sitk.ReadImage(str(tmp_path / "saliency.nii.gz"))
+    assert saliency.GetSize() == volume.image.GetSize() and np.allclose(saliency.GetSpacing(), volume.image.GetSpacing())
+    assert 0.9 < sitk.GetArrayFromImage(saliency).max() <= 1.0
+    assert (tmp_path / "overlay.png").stat().st_size > 1000
+    assert not list(tmp_path.glob(".*")) and len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_shipped_samples(run, tmp_path, sample):
+    code, out, _ = run("segment", sample.image, "-p", sample.prompt, "-o", tmp_path / "out.nii.gz", "--json")
+    assert code == 0 and json.loads(out)["results"][0]["found"]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real images of ../shared/data are not here")
+@pytest.mark.parametrize("name, ending", [("MR_Gd.nii.gz", ".seg.nrrd"), ("CT_pitch.nii.gz", ".nii.gz"), ("ct-3slice", ".seg.nrrd"), ("us_femur.png", ".png")])
+def test_real_images(run, tmp_path, name, ending):
+    out = tmp_path / f"out{ending}"
+    code, _, err = run("segment", SHARED / name, "-p", "tumor", "--presence", "0", "-o", out)
+    assert code == 0, err
+    mask = sitk.ReadImage(str(out))
+    source = read_volume(SHARED / name).image
+    assert mask.GetSize()[:2] == source.GetSize()[:2] and sitk.GetArrayFromImage(mask).any()
+    if ending != ".png":
+        assert np.allclose(mask.GetDirection(), source.GetDirection(), atol=1e-5) and np.allclose(mask.GetOrigin(), source.GetOrigin(), atol=1e-3)
+
+
+def _write(path, array):
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
+    return path
+
+
+BAD_INPUT = {
+    "missing file": (lambda folder: folder / "nowhere.nii.gz", [], "nowhere"),
+    "4-D volume": (lambda folder: _write_4d(folder), [], "4"),
+    "empty folder": (lambda folder: _folder(folder), [], "empty"),
+    "truncated file": (lambda folder: _truncated(folder), [], "cut"),
+    "only NaN": (lambda folder: _write(folder / "nan.nrrd", np.full((2, 8, 8), np.nan, np.float32)), [], "NaN"),
+    "slice out of range": (None, ["--slice", "7"], "7"),
+    "slices backwards": (None, ["--slices", "5:2"], "5:2"),
+    "two ways to choose": (None, ["--slice", "0", "--all"], "one"),
+    "unknown model": (None, ["--model", "clippy"], "clippy"),
+    "unknown SAM": (None, ["--sam", "sam9"], "sam9"),
+    "model that was not downloaded": (None, ["--model", "biomedclip"], "download"),
+    "no CUDA": (None, ["--device", "cuda"], "CUDA"),
+    "bad layer": (None, ["--layer", "40"], "40"),
+    "bad window": (None, ["--window", "a:b"], "a:b"),
+    "unwritable output": (None, ["-o", "/nowhere/out.nii.gz"], "/nowhere"),
+    "unknown ending": (None, ["-o", "out.docx"], "docx"),
+}
+
+
+def _write_4d(folder):
+    image = sitk.JoinSeries([sitk.GetImageFromArray(np.zeros((4, 8, 8), np.float32))] * 3)
+    sitk.WriteImage(image, str(folder / "four.nii.gz"))
+    return folder / "four.nii.gz"
+
+
+def _folder(folder):
+    (folder / "nothing").mkdir()
+    return folder / "nothing"
+
+
+def _truncated(folder):
+    _write(folder / "whole.nii.gz", np.random.default_rng(0).normal(size=(8, 64, 64)).astype(np.float32))
+    (folder / "cut.nii.gz").write_bytes((folder / "whole.nii.gz").read_bytes()[:20000])
+    return folder / "cut.nii.gz"
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_refused_in_two_lines(run, brain, tmp_path, monkeypatch, case):
+    monkeypatch.delenv("MEDCLIPSAM_MODELS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    make, options, named = BAD_INPUT[case]
+    if case == "no CUDA":
+        import torch
+
+        if torch.cuda.is_available():
+            pytest.skip("this machine has CUDA")
+    image = make(tmp_path) if make else brain
+    output = [] if "-o" in options else ["-o", tmp_path / "out.seg.nrrd"]
+    code, out, err = run("segment", image, "-p", "brain tumor", *output, *options)
+    assert code == 2 and not (tmp_path / "out.seg.nrrd").exists()
+    assert err.startswith("error: ") and named in err and "Traceback" not in err and len(err.strip().splitlines()) <= 2
+    assert not out
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "tumor " * 300, "qwxzj"])
+def test_bad_prompts_are_refused(run, brain, tmp_path, prompt):
+    code, _, err = run("segment", brain, "-p", prompt, "-o", tmp_path / "out.png")
+    assert code == 2 and "prompt" in err and not (tmp_path / "out.png").exists()
+
+
+def test_nothing_found_is_a_result_and_not_an_error(run, brain, tmp_path):
+    code, out, _ = run("segment", brain, "-p", "sitting on a chair", "-o", tmp_path / "out.seg.nrrd")
+    assert code == 0 and "Nothing found" in out
+    assert not read_segmentation(tmp_path / "out.seg.nrrd")[0].mask.any()
+
+
+def test_a_killed_run_leaves_no_half_file(brain, tmp_path):
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", brain, "-p", "brain tumor", "-o", tmp_path / "out.seg.nrrd"]
+    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        process.wait(2)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    assert not (tmp_path / "out.seg.nrrd").exists() or read_segmentation(tmp_path / "out.seg.nrrd")
+
+
+def test_phantoms_make_writes_a_data_set(run, tmp_path):
+    assert run("phantoms", "make", "-o", tmp_path / "data", "--count", "4", "--split", "validation")[0] == 0
+    assert len(list((tmp_path / "data" / "images").glob("*.png"))) == 4
+    assert run("phantoms", "make", "-o", tmp_path / "data", "--split", "exam")[0] == 2
+
+
+def test_the_search_command_finds_pairs_by_name(run, tmp_path):
+    (tmp_path / "images").mkdir(), (tmp_path / "truth").mkdir()
+    phantom = make_phantom("validation", 0, "XR")
+    _write(tmp_path / "images" / "a.png", phantom.picture)
+    _write(tmp_path / "truth" / "a.png", phantom.lungs_mask.astype(np.uint8) * 255)
+    code, out, err = run("search", tmp_path / "images", tmp_path / "truth", "-p", "lungs", "--layers", "3", "--betas", "0.1,1", "--json")
+    assert code == 0, err
+    assert json.loads(out)["cases"] == 1 and len(json.loads(out)["trials"]) == 2
+    assert run("search", tmp_path / "images", tmp_path, "-p", "lungs")[0] == 2

@@ -1,0 +1,99 @@
+"""From a saliency map to components: exact cuts, and nothing where nothing stands out."""
+
+import importlib.util
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as some
+from skimage.filters import threshold_otsu
+from sklearn.cluster import KMeans
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.zeroshot.coarse import CoarseSettings, coarse_mask, two_means_threshold
+from MedCLIPSAMLib.zeroshot.components import ComponentSettings, components
+
+
+def _hills(*centres, size=64, width=6.0, heights=None):
+    rows, columns = np.mgrid[:size, :size]
+    heights = heights or [1.0] * len(centres)
+    hills = [height * np.exp(-((rows - r) ** 2 + (columns - c) ** 2) / (2 * width**2)) for (r, c), height in zip(centres, heights)]
+    return np.max(hills, axis=0).astype(np.float32)
+
+
+def _spread(values, threshold):
+    return sum(((part - part.mean()) ** 2).sum() for part in (values[values > threshold], values[values <= threshold]) if len(part))
+
+
+@given(some.lists(some.floats(0, 1, width=32), min_size=2, max_size=40).filter(lambda values: len(set(values)) > 1))
+@settings(max_examples=60, deadline=None)
+def test_otsu_is_the_best_of_all_cuts(values):
+    values = np.array(values)
+    levels = np.unique(values)
+    best = min(_spread(values, (low + high) / 2) for low, high in pairwise(levels))
+    assert _spread(values, two_means_threshold(values)) <= best + 1e-9
+
+
+def test_otsu_is_two_means_and_agrees_with_otsu_of_a_histogram():
+    values = np.random.default_rng(1).beta(0.6, 2.0, 2000)
+    cut = two_means_threshold(values)
+    kmeans = KMeans(2, n_init=20, tol=0, max_iter=1000, random_state=0).fit(values[:, None])
+    assert _spread(values, cut) <= kmeans.inertia_ + 1e-9
+    assert cut == pytest.approx(kmeans.cluster_centers_.mean(), abs=2e-3)
+    assert cut == pytest.approx(threshold_otsu(values, 4096), abs=2e-3)
+
+
+@pytest.mark.parametrize("method", ["otsu", "kmeans", "threshold"])
+def test_a_hill_is_cut_out_where_it_is(method):
+    mask = coarse_mask(_hills((20, 45)), CoarseSettings(method))
+    assert mask[20, 45] and not mask[50, 10] and 0.005 < mask.mean() < 0.2
+    assert abs(np.argwhere(mask).mean(0) - (20, 45)).max() < 1
+
+
+@pytest.mark.parametrize("method", ["otsu", "kmeans", "threshold", "crf"])
+def test_a_constant_map_gives_an_empty_mask(method):
+    for level in (0.0, 0.4, 1.0):
+        assert not coarse_mask(np.full((32, 32), level, np.float32), CoarseSettings(method)).any()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is not None, reason="the extra is installed")
+def test_crf_names_its_extra_when_it_is_not_there():
+    with pytest.raises(InputError, match=r"medclipsam\[crf\]"):
+        coarse_mask(_hills((20, 45)), CoarseSettings("crf"), np.zeros((64, 64, 3), np.uint8))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
+def test_crf_follows_the_edges_of_the_picture():
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[12:28, 36:54] = 200
+    mask = coarse_mask(_hills((20, 45)), CoarseSettings("crf"), picture)
+    assert mask[14:26, 38:52].mean() > 0.9 and mask[40:].sum() == 0
+
+
+@pytest.mark.parametrize("wrong", [{"method": "magic"}, {"threshold": 1.5}])
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(InputError):
+        CoarseSettings(**wrong)
+
+
+def test_components_by_confidence_drop_the_faint_ones():
+    saliency = _hills((15, 15), (45, 45), (15, 50), heights=[1.0, 0.95, 0.4])
+    mask = saliency > 0.2
+    kept = components(mask, saliency, ComponentSettings("confidence", confidence=0.8))
+    assert kept[15, 15] == 1 and kept[45, 45] == 2 and kept[15, 50] == 0
+    assert set(np.unique(kept)) == {0, 1, 2}
+
+
+def test_components_by_area_keep_the_largest():
+    mask = np.zeros((64, 64), bool)
+    mask[5:30, 5:30] = mask[40:60, 40:60] = mask[50:55, 5:10] = True
+    kept = components(mask, mask.astype(np.float32), ComponentSettings("area", number=2))
+    assert kept[10, 10] == 1 and kept[50, 50] == 2 and kept[52, 7] == 0
+
+
+def test_specks_are_dropped_and_nothing_stays_nothing():
+    mask = np.zeros((64, 64), bool)
+    mask[3, 3] = True
+    assert not components(mask, mask.astype(np.float32), ComponentSettings(least_area=0.01)).any()
+    assert not components(np.zeros((64, 64), bool), np.zeros((64, 64)), ComponentSettings()).any()

@@ -1,0 +1,65 @@
+"""Phantoms: reproducible, true to what they say of themselves, and described by the captions that fit."""
+
+import json
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.phantoms.captions import Text, all_texts, impossible_texts
+from MedCLIPSAMLib.phantoms.dataset import MODALITIES, make_phantom, write_phantoms
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_the_same_index_gives_the_same_phantom_and_splits_differ(modality):
+    first, again = make_phantom("train", 3, modality), make_phantom("train", 3, modality)
+    assert np.array_equal(first.picture, again.picture) and first.facts == again.facts
+    assert not np.array_equal(first.picture, make_phantom("test", 3, modality).picture)
+
+
+@pytest.mark.parametrize("modality", ["US", "MR", "CT"])
+@pytest.mark.parametrize("lesions", [0, 1, 2])
+def test_lesions_are_as_many_as_asked_for_and_stand_out(modality, lesions):
+    for index in range(4):
+        phantom = make_phantom("validation", index, modality, lesions)
+        assert len(phantom.lesions) == lesions and f"lesions:{lesions}" in phantom.facts
+        for lesion in phantom.lesions:
+            assert 30 < lesion.mask.sum() < 0.25 * phantom.picture.size
+
+
+def test_left_is_at_the_right_of_the_picture():
+    seen = set()
+    for index in range(30):
+        for lesion in make_phantom("validation", index, "CT", 1).lesions:
+            side = next(fact.split(":")[1] for fact in lesion.facts if fact.startswith("side:"))
+            column = np.nonzero(lesion.mask)[1].mean()
+            assert (column > 64) == (side == "left")
+            seen.add(side)
+    assert seen == {"left", "right"}
+    lungs = make_phantom("validation", 0, "XR").organs
+    assert np.nonzero(lungs["left lung"])[1].mean() > np.nonzero(lungs["right lung"])[1].mean()
+
+
+def test_a_text_speaks_of_the_lesions_that_it_describes_only():
+    phantom = next(p for p in (make_phantom("validation", i, "CT", 2) for i in range(40)) if len({"side:left", "side:right"} & {f for l in p.lesions for f in l.facts}) == 2)
+    left = Text("left sided nodule", frozenset({"modality:CT"}), frozenset({"side:left"})).region(phantom)
+    assert np.array_equal(left, next(lesion.mask for lesion in phantom.lesions if "side:left" in lesion.facts))
+    assert Text("no nodule", frozenset({"modality:CT", "lesions:0"})).region(phantom) is None
+    assert Text("brain tumor", frozenset({"modality:MR"}), frozenset()).region(phantom) is None
+
+
+def test_the_prompt_of_the_meaningless_test_is_not_trained_on():
+    assert "sitting on a chair" not in {text.text for text in all_texts() + impossible_texts()}
+
+
+def test_written_phantoms_hold_captions_that_name_their_files(tmp_path):
+    write_phantoms(tmp_path, "validation", 8)
+    lines = [json.loads(line) for line in (tmp_path / "captions.jsonl").read_text().splitlines()]
+    assert len(lines) == 8
+    for line in lines:
+        picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / line["image"])))
+        assert picture.shape == (128, 128) and line["captions"]
+        for name in line["masks"]:
+            stem = line["image"].removeprefix("images/").removesuffix(".png")
+            mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "truth" / f"{stem}_{name}.png")))
+            assert set(np.unique(mask)) == {0, 255}

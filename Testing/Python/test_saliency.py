@@ -1,0 +1,157 @@
+"""The fast M2IB against the plain one, and what must hold of any saliency map."""
+
+from types import SimpleNamespace
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from reference_m2ib import reference_m2ib
+from timm.models import register_model
+from timm.models.vision_transformer import VisionTransformer
+
+from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
+from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise, upsample
+from MedCLIPSAMLib.zeroshot.vision_tower import VisionTower
+
+DEPTH = 4
+
+
+@register_model
+def medclipsam_test_vit_class_token(pretrained=False, **kwargs):
+    model = VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=DEPTH, num_heads=3, class_token=True, num_classes=0)
+    model.default_cfg = {}
+    return model
+
+
+@register_model
+def medclipsam_test_vit_average(pretrained=False, **kwargs):
+    model = VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=DEPTH, num_heads=3, class_token=False, global_pool="avg", num_classes=0)
+    model.default_cfg = {}
+    return model
+
+
+def _clip(pool):
+    """A random open_clip vision tower; only the `visual` part of the model is used by M2IB."""
+    from open_clip.timm_model import TimmModel
+
+    torch.manual_seed(3)
+    name = f"medclipsam_test_vit_{'average' if pool == 'avg' else 'class_token'}"
+    visual = TimmModel(name, embed_dim=16, image_size=32, pool=pool, proj="linear").eval().requires_grad_(False)
+    for parameter in visual.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    model = SimpleNamespace(visual=visual, encode_image=visual)
+    return SimpleNamespace(model=model)
+
+
+@pytest.fixture(scope="module", params=["", "avg"], ids=["class token", "average pooling"])
+def clip(request):
+    return _clip(request.param)
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    generator = torch.Generator().manual_seed(5)
+    pixels = torch.randn(2, 3, 32, 32, generator=generator)
+    return pixels, F.normalize(torch.randn(3, 16, generator=generator), dim=-1)
+
+
+def _noises(settings, shape):
+    generator = torch.Generator().manual_seed(settings.seed)
+    noises = [torch.randn(settings.samples, *shape, generator=generator) for _ in range(settings.steps - 1)]
+    return noises + [torch.zeros(settings.samples, *shape)]  # the last step's noise does not reach the map
+
+
+@pytest.mark.parametrize("layer", range(DEPTH))
+def test_matches_the_plain_implementation(clip, inputs, layer):
+    tower = VisionTower(clip.model.visual)
+    if layer == DEPTH - 1 and tower.prefix:
+        pytest.skip("patch tokens of the last block reach nothing")
+    pixels, texts = inputs
+    settings = M2IBSettings(layer, beta=0.3, steps=6, samples=3)
+    fast = m2ib(clip, pixels, texts, settings).maps
+    shape = (tower.prefix + 16, 24)
+    for picture in range(2):
+        for text in range(3):
+            plain = reference_m2ib(clip.model, pixels[picture : picture + 1], texts[text], layer, 0.3, 6, 3, 1.0, _noises(settings, shape))
+            assert torch.allclose(normalise(fast[picture, text]), normalise(plain), atol=1e-5)
+            assert torch.allclose(fast[picture, text], plain, rtol=1e-4, atol=1e-3)
+
+
+def test_features_equal_those_of_the_whole_model(clip, inputs):
+    tower = VisionTower(clip.model.visual)
+    whole = F.normalize(clip.model.visual(inputs[0]), dim=-1)
+    for layer in range(DEPTH):
+        assert torch.allclose(tower.features_from(tower.tokens_at(inputs[0], layer), layer), whole, atol=1e-6)
+
+
+def test_similarity_is_that_of_the_clean_picture(clip, inputs):
+    pixels, texts = inputs
+    found = m2ib(clip, pixels, texts, M2IBSettings(0, steps=2, samples=1)).similarity
+    assert torch.allclose(found, F.normalize(clip.model.visual(pixels), dim=-1) @ texts.T, atol=1e-6)
+
+
+def test_a_batch_gives_what_each_gives_alone_and_again(clip, inputs):
+    pixels, texts = inputs
+    settings = M2IBSettings(1, steps=4, samples=2)
+    together = m2ib(clip, pixels, texts, settings).maps
+    assert torch.equal(together, m2ib(clip, pixels, texts, settings).maps)
+    alone = m2ib(clip, pixels[1:], texts[2:], settings).maps
+    assert torch.allclose(together[1:, 2:], alone, rtol=1e-5, atol=1e-5)
+    other_seed = m2ib(clip, pixels, texts, M2IBSettings(1, steps=4, samples=2, seed=13)).maps
+    assert not torch.allclose(together, other_seed)
+
+
+def test_the_model_is_left_as_it_was(clip, inputs):
+    before = {name: value.clone() for name, value in clip.model.visual.state_dict().items()}
+    m2ib(clip, *inputs, M2IBSettings(1, steps=3, samples=1))
+    with pytest.raises(Cancelled):
+        m2ib(clip, *inputs, M2IBSettings(1), cancelled=lambda: True)
+    after = clip.model.visual.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert not any(parameter.grad is not None for parameter in clip.model.visual.parameters())
+    assert not any(module._forward_hooks for module in clip.model.visual.modules())
+
+
+def test_bf16_stays_near_f32(clip, inputs):
+    exact = m2ib(clip, *inputs, M2IBSettings(1, samples=4)).maps
+    rounded = m2ib(clip, *inputs, M2IBSettings(1, samples=4, precision="bf16")).maps
+    assert rounded.dtype == torch.float32
+    assert (normalise(exact) - normalise(rounded)).abs().mean() < 0.03
+
+
+def test_many_steps_stay_finite(clip, inputs):
+    for beta in (0.0, 50.0):
+        assert torch.isfinite(m2ib(clip, *inputs, M2IBSettings(0, beta=beta, steps=60, samples=1)).maps).all()
+
+
+def test_a_constant_map_becomes_zeros():
+    assert torch.equal(normalise(torch.full((1, 2, 4, 4), 3.0)), torch.zeros(1, 2, 4, 4))
+    scaled = normalise(torch.tensor([[[[1.0, 2.0], [3.0, 5.0]]]]))
+    assert torch.allclose(scaled, torch.tensor([[[[0.0, 0.25], [0.5, 1.0]]]]))
+
+
+def test_upsampling_keeps_places():
+    spot = torch.zeros(1, 1, 4, 4)
+    spot[0, 0, 1, 3] = 1
+    large = upsample(spot, (40, 80))[0, 0]
+    row, column = divmod(int(large.argmax()), 80)
+    assert 10 <= row < 20 and 60 <= column < 80
+
+
+@pytest.mark.parametrize("change", [{"layer": -1}, {"steps": 0}, {"samples": 0}, {"beta": -1.0}, {"learning_rate": 0.0}, {"precision": "f8"}])
+def test_settings_out_of_range_are_refused(change):
+    with pytest.raises(InputError):
+        M2IBSettings(**{"layer": 1, **change})
+
+
+def test_blocks_without_patch_attribution_are_refused(inputs):
+    with pytest.raises(InputError, match="from 0 to 2"):
+        m2ib(_clip(""), *inputs, M2IBSettings(3))
+    with pytest.raises(InputError, match="from 0 to 3"):
+        m2ib(_clip("avg"), *inputs, M2IBSettings(4))
+
+
+def test_other_towers_are_refused():
+    with pytest.raises(ModelError, match="VisionTransformer"):
+        VisionTower(SimpleNamespace(trunk=timm.create_model("resnet10t", pretrained=False), head=None))

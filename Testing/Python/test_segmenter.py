@@ -1,0 +1,146 @@
+"""The main job with the shipped demo models: a prompt becomes a mask at the right place, or "nothing found"."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.phantoms.benchmark import TASKS, picture_of
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.volumes import SliceStack, Volume
+from MedCLIPSAMLib.zeroshot.search import Case, search
+from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+from MedCLIPSAMLib.zeroshot.volume import segment_volume
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return load_segmenter("demo", "demo", "cpu")
+
+
+@pytest.fixture()
+def changed(segmenter):
+    """The segmenter, its settings put back after the test."""
+    before = segmenter.settings
+    yield segmenter
+    segmenter.settings, segmenter.cancelled = before, None
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_prompt_outlines_its_target_better_than_chance(segmenter, name):
+    task, scores = TASKS[name], []
+    for index in range(4):
+        phantom = task.phantom("validation", index)
+        segmenter.set_image(picture_of(phantom))
+        scores.append(dsc(segmenter.segment(task.prompt).mask, task.truth(phantom)))
+    assert np.mean(scores) > 0.55
+
+
+@pytest.mark.parametrize("prompt", ["sitting on a chair", "a dog in the park", "kidney"])
+def test_what_is_not_there_is_not_found(segmenter, prompt):
+    phantom = make_phantom("validation", 1, "MR", 1)
+    segmenter.set_image(picture_of(phantom))
+    nonsense, meant = segmenter.segment(prompt), segmenter.segment("brain tumor")
+    assert not nonsense.found and nonsense.score == 0 and "Nothing found" in nonsense.message
+    assert meant.found and meant.where.presence.probability > 0.5 > 2 * nonsense.where.presence.probability
+
+
+def test_a_picture_without_a_tumour_comes_out_empty(segmenter):
+    empty = 0
+    for index in range(10):
+        segmenter.set_image(picture_of(make_phantom("validation", 500 + index, "MR", 0)))
+        result = segmenter.segment("brain tumor")
+        empty += not result.found
+        assert result.found or not result.mask.any()
+    assert empty >= 9
+
+
+def test_the_same_request_gives_the_same_result(segmenter):
+    segmenter.set_image(picture_of(make_phantom("validation", 2, "US", 1)))
+    first, second = segmenter.segment("breast tumor"), segmenter.segment("breast tumor")
+    assert np.array_equal(first.mask, second.mask) and np.array_equal(first.where.saliency, second.where.saliency)
+
+
+def test_a_negative_prompt_takes_its_region_out_of_the_saliency(segmenter):
+    phantom = make_phantom("validation", 0, "CT", 0)
+    segmenter.set_image(picture_of(phantom))
+    left = phantom.organs["left lung"]
+    plain, without = segmenter.saliency("lungs"), segmenter.saliency("lungs", negative="left lung")
+    share = lambda where: where.saliency[left].sum() / where.saliency.sum()
+    assert share(without) < share(plain)
+
+
+def test_a_style_of_the_prompt_sets_replaces_the_name_of_the_target(changed):
+    changed.settings = replace(changed.settings, style="P4")
+    changed.set_image(picture_of(make_phantom("validation", 1, "MR", 1)))
+    assert changed.segment("brain tumor").found
+    with pytest.raises(PromptError, match="style P4"):
+        changed.segment("kidney")
+
+
+@pytest.mark.parametrize("prompt, words", [("  ", "empty"), ("xyzzy qwerty", "no word"), ("脑瘤 🧠", "no word"), ("tumor " * 200, "long")])
+def test_prompts_that_cannot_be_read_are_refused(segmenter, prompt, words):
+    segmenter.set_image(picture_of(make_phantom("validation", 1, "MR", 1)))
+    with pytest.raises(PromptError, match=words):
+        segmenter.segment(prompt)
+
+
+def test_a_constant_picture_gives_nothing_and_no_error(segmenter):
+    segmenter.set_image(np.full((64, 80, 3), 7, np.uint8))
+    assert not segmenter.segment("brain tumor").found
+
+
+@pytest.mark.parametrize("picture", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)])
+def test_pictures_of_another_kind_are_refused(segmenter, picture):
+    with pytest.raises(InputError, match="uint8"):
+        segmenter.set_image(picture)
+
+
+def test_cancel_stops_a_run(changed):
+    changed.cancelled = lambda: True
+    volume = Volume(sitk.GetImageFromArray(np.zeros((2, 16, 16), np.uint8)))
+    with pytest.raises(Cancelled):
+        segment_volume(changed, volume, ["brain tumor"])
+
+
+def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
+    phantom = make_phantom("validation", 1, "MR", 1)
+    stored = phantom.picture[::-1, ::-1]
+    image = sitk.GetImageFromArray(np.repeat(stored[None], 3, axis=0))
+    image.SetSpacing((1.5, 1.5, 4.0))
+    image.SetDirection((-0.995, -0.0998, 0, 0.0998, -0.995, 0, 0, 0, 1))  # I runs to the right, J to the front, 5.7 degrees oblique
+    volume = Volume(image, "oblique")
+    result = segment_volume(segmenter, volume, ["brain tumor"], [1])
+    truth = np.zeros(volume.shape, bool)
+    truth[1] = phantom.lesion_mask[::-1, ::-1]
+    mask = result.segments()[0].mask
+    assert mask.shape == (3, 128, 128) and not mask[[0, 2]].any()
+    picture = SliceStack(volume).picture(1)[..., 0].astype(float)
+    assert np.corrcoef(picture.ravel(), phantom.picture.ravel().astype(float))[0, 1] > 0.95
+    assert dsc(mask, truth) > 0.55
+
+
+@pytest.mark.parametrize("slices, words", [([5], "slice 5"), ([-1], "slice -1"), ([], "none")])
+def test_slices_out_of_range_are_named(segmenter, slices, words):
+    volume = Volume(sitk.GetImageFromArray(np.zeros((3, 16, 16), np.uint8)))
+    with pytest.raises(InputError, match=words):
+        segment_volume(segmenter, volume, ["brain tumor"], slices)
+
+
+def test_segments_carry_what_made_them(segmenter):
+    phantom = make_phantom("validation", 1, "MR", 1)
+    volume = Volume(sitk.GetImageFromArray(phantom.picture[None]))
+    tags = segment_volume(segmenter, volume, ["brain tumor"]).segments()[0].tags
+    assert tags["MedCLIPSAM.Prompt"] == "brain tumor" and tags["MedCLIPSAM.Model"] == "demo" and "seed" in tags["MedCLIPSAM.Settings"]
+
+
+def test_the_search_ranks_what_it_tried_and_leaves_the_settings_alone(segmenter):
+    phantom = make_phantom("validation", 0, "XR")
+    before = segmenter.settings
+    trials = search(segmenter, [Case(picture_of(phantom), "lungs", phantom.lungs_mask)], layers=[0, 3], betas=[0.1], steps=[4, 10])
+    assert len(trials) == 4 and segmenter.settings is before
+    assert [trial.dsc for trial in trials] == sorted((trial.dsc for trial in trials), reverse=True)
+    assert trials[0].layer == 3
