@@ -92,6 +92,9 @@ _BIOMEDCLIP_ARCHITECTURE = (
     ModelFile("tokenizer_config.json", f"{_BIOMEDBERT}/tokenizer_config.json"),
 )
 
+_PAPER_SALIENCY = {"layer": 9, "beta": 1.0}
+"""The authors' settings for breast ultrasound; for brain MRI they set beta to 2."""
+
 
 def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) -> Model:
     """An entry for one of Meta's SAM 2.1 models, with the mask selection that Meta's own predictor uses."""
@@ -108,7 +111,7 @@ def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) ->
 MODELS: tuple[Model, ...] = (
     Model(
         name="demo", kind="clip", title="Demo CLIP", purpose="Trying the program offline; knows only the phantoms of four modalities.",
-        licence="Licence of this project", source="MedCLIPSAMLib/phantoms", folder="demo-clip", image_size=128, shipped=True,
+        licence="Apache-2.0", source="MedCLIPSAMLib/phantoms", folder="demo-clip", image_size=128, shipped=True,
         files=tuple(map(ModelFile, (*_CLIP_FILES, "open_clip_model.safetensors"))), saliency={"layer": 2},
     ),
     Model(
@@ -117,6 +120,7 @@ MODELS: tuple[Model, ...] = (
         files=(*_BIOMEDCLIP_ARCHITECTURE,
                ModelFile("open_clip_pytorch_model.bin", f"{_BIOMEDCLIP}/open_clip_pytorch_model.bin", 783_705_670,
                          "52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be")),
+        saliency=_PAPER_SALIENCY,
     ),
     Model(
         name="medclip-samv2", kind="clip", title="BiomedCLIP fine-tuned with DHN-NCE",
@@ -125,11 +129,12 @@ MODELS: tuple[Model, ...] = (
         source="https://github.com/HealthX-Lab/MedCLIP-SAMv2", folder="medclip-samv2", image_size=224,
         files=(*_BIOMEDCLIP_ARCHITECTURE,
                ModelFile("pytorch_model.bin", "https://drive.usercontent.google.com/download?id=1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5&export=download&confirm=t")),
+        saliency=_PAPER_SALIENCY,
         by_hand="Open https://drive.google.com/file/d/1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5/view in a browser and save the file as 'pytorch_model.bin'",
     ),
     Model(
         name="demo", kind="sam", title="Demo SAM 2", purpose="Trying the program offline; trained on the phantoms of four modalities.",
-        licence="Licence of this project", source="MedCLIPSAMLib/phantoms", folder="demo-sam", image_size=192, shipped=True,
+        licence="Apache-2.0", source="MedCLIPSAMLib/phantoms", folder="demo-sam", image_size=192, shipped=True,
         files=(ModelFile("sam2_demo.yaml"), ModelFile("model.safetensors")),
     ),
     _sam2("tiny", "sam2.1_hiera_t", "The fastest of SAM 2.1; enough on a CPU.", 156_008_466,

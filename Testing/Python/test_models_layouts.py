@@ -1,0 +1,163 @@
+"""BiomedCLIP in open_clip's layout and in the Hugging Face layout is the same model."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.models.clip import build_clip, load_clip
+from MedCLIPSAMLib.models.layouts import to_hugging_face, to_open_clip
+
+WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] brain tumor lungs in the mri of a chest ##s".split()
+TEXTS = ["brain tumor", "lungs in the mri of a chest"]
+HEADS, TEXT_HEADS = 3, 4
+
+
+def write_architecture(folder):
+    """BiomedCLIP's architecture, smaller: a timm ViT with class token and 12 blocks, BERT, an MLP as text projection."""
+    folder.mkdir(parents=True)
+    clip = {"model_cfg": {"embed_dim": 64,
+                          "vision_cfg": {"timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear", "image_size": 224},
+                          "text_cfg": {"hf_model_name": "somewhere/else", "hf_tokenizer_name": "somewhere/else", "hf_proj_type": "mlp",
+                                       "hf_pooler_type": "cls_last_hidden_state_pooler", "context_length": 16}}}
+    bert = {"model_type": "bert", "vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": TEXT_HEADS,
+            "intermediate_size": 64, "max_position_embeddings": 24, "pad_token_id": 0, "type_vocab_size": 2}
+    for name, content in (("open_clip_config.json", clip), ("config.json", bert), ("tokenizer_config.json", {"do_lower_case": True})):
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def model_folders(tmp_path_factory):
+    """A folder of models where 'biomedclip' is in open_clip's layout and 'medclip-samv2' holds the same numbers in the other."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in ("biomedclip", "medclip-samv2"):
+        write_architecture(folder / name)
+    model = build_clip(folder / "biomedclip")
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(0, 0.1, generator=generator)
+            if "norm" in name.lower() and name.endswith("weight"):
+                parameter.add_(1)
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, folder / "biomedclip" / "open_clip_model.safetensors")
+    torch.save(to_hugging_face(state), folder / "medclip-samv2" / "pytorch_model.bin")
+    return folder
+
+
+def attention(x, state, prefix, heads):
+    n, tokens, width = x.shape
+    q, k, v = (F.linear(x, state[f"{prefix}.{part}_proj.weight"], state[f"{prefix}.{part}_proj.bias"]).view(n, tokens, heads, -1).transpose(1, 2) for part in "qkv")
+    mixed = (q @ k.transpose(2, 3) / math.sqrt(width // heads)).softmax(-1) @ v
+    return F.linear(mixed.transpose(1, 2).reshape(n, tokens, width), state[f"{prefix}.out_proj.weight"], state[f"{prefix}.out_proj.bias"])
+
+
+def mlp(x, state, prefix):
+    hidden = F.gelu(F.linear(x, state[f"{prefix}.fc1.weight"], state[f"{prefix}.fc1.bias"]))
+    return F.linear(hidden, state[f"{prefix}.fc2.weight"], state[f"{prefix}.fc2.bias"])
+
+
+def norm(x, state, name, eps):
+    return F.layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps)
+
+
+def image_by_hand(state, pixels):
+    """The image tower as the Hugging Face layout defines it: pre-norm blocks, the class token's last norm, a projection."""
+    patches = F.conv2d(pixels, state["vision_model.embeddings.patch_embedding.weight"], state["vision_model.embeddings.patch_embedding.bias"], stride=16)
+    token = state["vision_model.embeddings.class_embedding"].expand(len(pixels), 1, -1)
+    x = torch.cat([token, patches.flatten(2).transpose(1, 2)], 1) + state["vision_model.embeddings.position_embedding.weight"]
+    for layer in range(12):
+        name = f"vision_model.encoder.layers.{layer}"
+        x = x + attention(norm(x, state, f"{name}.layer_norm1", 1e-6), state, f"{name}.self_attn", HEADS)
+        x = x + mlp(norm(x, state, f"{name}.layer_norm2", 1e-6), state, f"{name}.mlp")
+    return F.normalize(F.linear(norm(x[:, 0], state, "vision_model.post_layernorm", 1e-6), state["visual_projection.weight"]), dim=-1)
+
+
+def text_by_hand(state, tokens):
+    """The text tower as the Hugging Face layout defines it: post-norm layers, the first token, a projection through GELU; no padding."""
+    embeddings = "text_model.embeddings"
+    x = F.embedding(tokens, state[f"{embeddings}.token_embedding.weight"]) + state[f"{embeddings}.token_type_embedding.weight"][0]
+    x = norm(x + state[f"{embeddings}.position_embedding.weight"][: tokens.shape[1]], state, f"{embeddings}.layer_norm", 1e-12)
+    for layer in range(2):
+        name = f"text_model.encoder.layers.{layer}"
+        x = norm(x + attention(x, state, f"{name}.self_attn", TEXT_HEADS), state, f"{name}.layer_norm1", 1e-12)
+        x = norm(x + mlp(x, state, f"{name}.mlp"), state, f"{name}.layer_norm2", 1e-12)
+    return F.normalize(F.linear(F.gelu(F.linear(x[:, 0], state["text_projection.fc1.weight"])), state["text_projection.fc2.weight"]), dim=-1)
+
+
+def pictures():
+    return np.random.default_rng(3).integers(0, 256, (2, 90, 120, 3), dtype=np.uint8)
+
+
+def test_both_layouts_give_the_same_embeddings(model_folders):
+    ours, theirs = (load_clip(name, models_dir=model_folders) for name in ("biomedclip", "medclip-samv2"))
+    pixels = ours.preprocess(pictures())
+    assert torch.equal(ours.encode_image(pixels), theirs.encode_image(pixels))
+    assert torch.equal(ours.encode_text(TEXTS), theirs.encode_text(TEXTS))
+    assert not torch.allclose(ours.encode_text(TEXTS)[0], ours.encode_text(TEXTS)[1], atol=1e-2)
+
+
+def test_the_hugging_face_layout_means_what_its_authors_mean(model_folders):
+    clip = load_clip("medclip-samv2", models_dir=model_folders)
+    state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
+    pixels = clip.preprocess(pictures())
+    assert torch.allclose(clip.encode_image(pixels), image_by_hand(state, pixels), atol=2e-6)
+    for text in TEXTS:
+        assert torch.allclose(clip.encode_text([text]), text_by_hand(state, clip.tokenize([text])), atol=2e-6)
+
+
+@pytest.mark.parametrize("names", [
+    ("vision_model.encoder.layers.3.self_attn.q_proj.weight", "vision_model.encoder.layers.3.self_attn.k_proj.weight"),
+    ("text_model.encoder.layers.1.layer_norm1.bias", "text_model.encoder.layers.1.layer_norm2.bias"),
+])
+def test_two_swapped_tensors_change_the_embeddings(model_folders, names):
+    clip = load_clip("medclip-samv2", models_dir=model_folders)
+    state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
+    pixels = clip.preprocess(pictures())
+    before = torch.cat([clip.encode_image(pixels), clip.encode_text(TEXTS)])
+    state[names[0]], state[names[1]] = state[names[1]], state[names[0]]
+    clip.model.load_state_dict(to_open_clip(state))
+    assert (torch.cat([clip.encode_image(pixels), clip.encode_text(TEXTS)]) - before).abs().max() > 1e-3
+
+
+def test_there_and_back_is_exact(model_folders):
+    state = build_clip(model_folders / "biomedclip").state_dict()
+    back = to_open_clip(to_hugging_face(state))
+    assert back.keys() == state.keys() and all(torch.equal(back[name], state[name]) for name in state)
+
+
+@pytest.mark.parametrize("change, said", [
+    (lambda state: state.pop("visual_projection.weight"), "visual.head.proj.weight"),
+    (lambda state: state.pop("vision_model.encoder.layers.11.self_attn.k_proj.bias"), "layers.11.self_attn.k_proj.bias"),
+    (lambda state: state.pop("text_model.encoder.layers.0.mlp.fc1.weight"), "text.transformer.encoder.layer.0.intermediate.dense.weight"),
+    (lambda state: state.update({"vision_model.pre_layrnorm.weight": torch.ones(2)}), "vision_model.pre_layrnorm.weight"),
+    (lambda state: state.update({"visual_projection.weight": torch.ones(2, 2)}), "another shape for 'visual.head.proj.weight'"),
+])
+def test_weights_that_do_not_fit_are_refused_by_name(model_folders, tmp_path, change, said):
+    state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
+    change(state)
+    write_architecture(tmp_path / "medclip-samv2")
+    torch.save(state, tmp_path / "medclip-samv2" / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=said.replace(".", r"\.")):
+        load_clip("medclip-samv2", models_dir=tmp_path)
+
+
+def test_constants_that_older_programs_saved_are_ignored(model_folders, tmp_path):
+    state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
+    state["text.transformer.embeddings.position_ids"] = state["text_model.embeddings.position_ids"] = torch.arange(24)[None]
+    write_architecture(tmp_path / "medclip-samv2")
+    torch.save(state, tmp_path / "medclip-samv2" / "pytorch_model.bin")
+    assert load_clip("medclip-samv2", models_dir=tmp_path).encode_text(TEXTS).shape == (2, 64)
+
+
+def test_a_model_of_another_architecture_cannot_be_written_in_the_hugging_face_layout():
+    with pytest.raises(ModelError, match="visual.trunk.fc_norm.weight"):
+        to_hugging_face({"visual.trunk.fc_norm.weight": torch.ones(4)})
