@@ -28,19 +28,24 @@ EVERYDAY = ("a dog in the park", "a red car on the street", "two people eating p
 
 @dataclass(frozen=True)
 class Presence:
-    """How sure the text-image model is that the target is there.
+    """How sure the text-image model is that the target is there. The three probabilities sum to 1.
 
     Args:
-        probability: of the prompt among its rivals, 0 to 1.
-        rival: the strongest rival text.
-        rival_probability: its probability.
-        absent_wins: the strongest rival says that the target is absent (or is the user's negative prompt); else it is an everyday text.
+        probability: of the prompt among all its rivals.
+        absent: of the texts that say the target is not there, together.
+        unrelated: of the everyday texts, together.
+        denial: the strongest of the texts that say the target is not there.
     """
 
     probability: float
-    rival: str
-    rival_probability: float
-    absent_wins: bool
+    absent: float
+    unrelated: float
+    denial: str
+
+    @property
+    def meaningful(self) -> bool:
+        """Whether the prompt fits the picture better than all unrelated texts together."""
+        return self.probability > self.unrelated
 
 
 def absence_texts(prompt: str, negative: str | None = None) -> list[str]:
@@ -72,7 +77,8 @@ def presence(clip: ClipModel, image_features: torch.Tensor, text_features: torch
     features = torch.cat([text_features[None], clip.encode_text(rivals)]).to(image_features)
     logits = clip.model.logit_scale.exp().to(image_features) * image_features @ features.T
     found = []
-    for row in logits.softmax(1).tolist():
-        strongest = max(range(len(rivals)), key=lambda index: row[1 + index])
-        found.append(Presence(row[0], rivals[strongest], row[1 + strongest], strongest < len(absent)))
+    for probability, *others in logits.softmax(1).tolist():
+        denials, unrelated = others[: len(absent)], others[len(absent) :]
+        denial = absent[denials.index(max(denials))]
+        found.append(Presence(probability, sum(denials), sum(unrelated), denial))
     return found

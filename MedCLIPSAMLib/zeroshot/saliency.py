@@ -31,7 +31,7 @@ ALPHA = 5.0
 
 @dataclass(frozen=True)
 class M2IBSettings:
-    """Settings of M2IB. The authors' `var` changes nothing in their code and is not here.
+    """Settings of M2IB; the defaults are the authors' for breast ultrasound with BiomedCLIP. The authors' `var` changes nothing in their code and is not here.
 
     Args:
         layer: block whose output is blended, counted from 0.
@@ -43,8 +43,8 @@ class M2IBSettings:
         precision: "f32", or "bf16" for matrix products in bfloat16 with the residual stream in float32.
     """
 
-    layer: int
-    beta: float = 0.1
+    layer: int = 9
+    beta: float = 1.0
     steps: int = 10
     samples: int = 10
     learning_rate: float = 1.0

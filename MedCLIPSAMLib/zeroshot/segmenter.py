@@ -216,9 +216,9 @@ class TextSegmenter:
 def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: float) -> str:
     """The sentence that says why nothing was found; empty when something was."""
     if present.probability < threshold:
-        if present.absent_wins:
-            return f"Nothing found for '{prompt}': \"{present.rival}\" fits the picture better ({present.rival_probability:.2f} against {present.probability:.2f})."
-        return f"Nothing found for '{prompt}': it describes the picture no better than an unrelated text does (presence {present.probability:.2f})."
+        if not present.meaningful:
+            return f"Nothing found for '{prompt}': it describes the picture no better than unrelated texts do (presence {present.probability:.2f})."
+        return f"Nothing found for '{prompt}': presence {present.probability:.2f}, below {threshold:.2f}; \"{present.denial}\" fits better."
     if not kept.any():
         return f"Nothing found for '{prompt}': the saliency map has no region that stands out."
     return ""
