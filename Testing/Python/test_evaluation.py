@@ -168,9 +168,10 @@ def test_cropped_slicer_segmentations_are_put_in_place(tmp_path):
     cropped = image[10:50, 15:45, 1:]
     inside = mask[1:, 15:45, 10:50]
     write_segmentation(tmp_path / "pred" / "a.seg.nrrd", [Segment("liver", inside)], Volume(cropped))
-    score = evaluate_folders(tmp_path / "pred", tmp_path / "truth").scores[0]
-    assert score.dsc == pytest.approx(2 * 3 / (3 + 4))
-    assert score.hd95 == pytest.approx(3)
+    for folders in (("pred", "truth"), ("truth", "pred")):
+        score = evaluate_folders(*(tmp_path / name for name in folders)).scores[0]
+        assert score.dsc == pytest.approx(2 * 3 / (3 + 4))
+        assert score.hd95 == pytest.approx(3)
 
 
 @pytest.mark.parametrize("shift", [{"origin": (0.0, 0.0, 4.0)}, {"spacing": (1.0, 1.0, 2.0)}])
