@@ -1,0 +1,190 @@
+"""Downloads from a real server on this machine: whole, interrupted, continued, damaged, refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from MedCLIPSAMLib.errors import Cancelled, ModelError, OutputError
+from MedCLIPSAMLib.models.catalogue import Model, ModelFile, find
+from MedCLIPSAMLib.models.download import download
+from MedCLIPSAMLib.models.store import status
+
+WEIGHTS = np.random.default_rng(1).bytes(3_500_000)
+CONFIG = b'{"a": 1}'
+SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
+
+
+@pytest.fixture
+def server():
+    """A file server: `files`, `ranges` (whether it can continue), `stop_after` bytes, `length` to claim, and what was `asked`."""
+    state = SimpleNamespace(files={"/w.bin": WEIGHTS, "/c.json": CONFIG}, ranges=True, stop_after=None, length=None, kind="application/octet-stream", asked=[])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            wanted = self.headers.get("Range")
+            state.asked.append((self.path, wanted))
+            body = state.files.get(self.path)
+            if body is None:
+                return self.send_error(404)
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and state.ranges else 0
+            if start >= len(body):
+                return self.send_error(416)
+            self.send_response(206 if start else 200)
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            self.send_header("Content-Type", state.kind)
+            self.send_header("Content-Length", str(state.length or len(body) - start))
+            self.end_headers()
+            self.wfile.write(body[start : state.stop_after])
+
+        def log_message(self, *arguments):
+            pass
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    state.url = f"http://127.0.0.1:{service.server_port}"
+    yield state
+    service.shutdown()
+    service.server_close()
+
+
+def entry(server, size=len(WEIGHTS), sha256=SHA256, by_hand=""):
+    files = (ModelFile("c.json", f"{server.url}/c.json"), ModelFile("w.bin", f"{server.url}/w.bin", size, sha256))
+    return Model("some", "clip", "Some", "Tests.", "MIT", "https://example.org", "some", 224, files, by_hand=by_hand)
+
+
+def names(folder: Path):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_download_is_whole_recorded_and_reports_its_progress(server, tmp_path):
+    seen = []
+    folder = download(entry(server), tmp_path / "some", progress=lambda *call: seen.append(call))
+    assert (folder / "w.bin").read_bytes() == WEIGHTS and (folder / "c.json").read_bytes() == CONFIG
+    assert names(folder) == ["c.json", "manifest.json", "w.bin"]
+    assert seen[-1] == ("w.bin", len(WEIGHTS), len(WEIGHTS)) and ("w.bin", 0, len(WEIGHTS)) in seen
+    assert json.loads((folder / "manifest.json").read_text())["w.bin"]["sha256"] == SHA256
+    assert status(entry(server), tmp_path, checksums=True).state == "offline"
+
+
+def test_what_is_there_is_not_downloaded_again(server, tmp_path):
+    download(entry(server), tmp_path)
+    server.asked.clear()
+    download(entry(server), tmp_path)
+    assert server.asked == []
+
+
+def test_an_interrupted_download_continues_where_it_stopped(server, tmp_path):
+    server.stop_after = 1_200_000
+    with pytest.raises(ModelError, match="1200000 of 3500000.*continues"):
+        download(entry(server), tmp_path)
+    assert names(tmp_path) == ["c.json", "manifest.json", "w.bin.partial"]
+    server.stop_after = None
+    download(entry(server), tmp_path)
+    assert server.asked[-1] == ("/w.bin", "bytes=1200000-")
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS
+
+
+def test_a_server_that_cannot_continue_sends_everything_again(server, tmp_path):
+    (tmp_path / "w.bin.partial").write_bytes(b"x" * 1_200_000)
+    server.ranges = False
+    download(entry(server), tmp_path)
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS
+
+
+def test_a_part_that_is_already_whole_or_too_long_is_put_right(server, tmp_path):
+    (tmp_path / "w.bin.partial").write_bytes(WEIGHTS)
+    download(entry(server), tmp_path)
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and all(path != "/w.bin" for path, _ in server.asked)
+    (tmp_path / "w.bin").unlink()
+    (tmp_path / "w.bin.partial").write_bytes(WEIGHTS + b"more")
+    download(entry(server, size=None), tmp_path)
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS
+
+
+def test_a_damaged_file_is_removed_and_the_message_says_so(server, tmp_path):
+    server.files["/w.bin"] = WEIGHTS[:-1] + b"?"
+    with pytest.raises(ModelError, match="checksum.*removed"):
+        download(entry(server), tmp_path)
+    assert names(tmp_path) == ["c.json", "manifest.json"]
+
+
+def test_a_part_of_another_file_does_not_pass(server, tmp_path):
+    (tmp_path / "w.bin.partial").write_bytes(b"x" * 1_200_000)
+    with pytest.raises(ModelError, match="checksum"):
+        download(entry(server), tmp_path)
+    download(entry(server), tmp_path)
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS
+
+
+def test_a_file_of_another_size_is_removed(server, tmp_path):
+    server.files["/w.bin"] = WEIGHTS + b"more"
+    with pytest.raises(ModelError, match="3500004 bytes, not 3500000; it was removed"):
+        download(entry(server), tmp_path)
+    assert names(tmp_path) == ["c.json", "manifest.json"]
+
+
+def test_without_a_checksum_in_the_catalogue_the_first_one_is_kept(server, tmp_path):
+    model = entry(server, size=None, sha256=None)
+    download(model, tmp_path)
+    (tmp_path / "w.bin").unlink()
+    server.files["/w.bin"] = WEIGHTS[::-1]
+    with pytest.raises(ModelError, match="checksum of 'w.bin'"):
+        download(model, tmp_path)
+
+
+def test_a_web_page_is_not_taken_for_weights(server, tmp_path):
+    server.kind = "text/html; charset=utf-8"
+    with pytest.raises(ModelError, match="web page.*Ask Bob in"):
+        download(entry(server, by_hand="Ask Bob"), tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_refusal_and_a_missing_network_are_told_apart(server, tmp_path):
+    del server.files["/w.bin"]
+    with pytest.raises(ModelError, match="refused 'w.bin' of 'some' with '404"):
+        download(entry(server), tmp_path)
+    server.url = "http://127.0.0.1:9"
+    with pytest.raises(ModelError, match="cannot be reached.*Check the network"):
+        download(entry(server), tmp_path / "else")
+
+
+def test_a_file_larger_than_the_disk_is_refused_before_it_is_written(server, tmp_path):
+    server.length = 10**15
+    with pytest.raises(ModelError, match="more than is free"):
+        download(entry(server, size=None), tmp_path)
+
+
+def test_a_cancelled_download_can_be_continued(server, tmp_path):
+    seen = []
+    with pytest.raises(Cancelled):
+        download(entry(server), tmp_path, progress=lambda *call: seen.append(call), cancelled=lambda: bool(seen) and seen[-1][1] > 1_000_000)
+    assert (tmp_path / "w.bin.partial").exists() and not (tmp_path / "w.bin").exists()
+    download(entry(server), tmp_path)
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and server.asked[-1][1] is not None
+
+
+def test_a_damaged_file_in_place_is_replaced(server, tmp_path):
+    download(entry(server), tmp_path)
+    (tmp_path / "w.bin").write_bytes(b"?" + WEIGHTS[1:])
+    assert download(entry(server), tmp_path) == tmp_path
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS
+
+
+def test_a_folder_that_cannot_be_written(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="Cannot write"):
+        download(entry(server), tmp_path / "file" / "some")
+
+
+def test_a_shipped_model_is_not_downloaded():
+    with pytest.raises(ModelError, match="comes with the program"):
+        download(find("demo", "clip"))

@@ -1,0 +1,132 @@
+"""The catalogue, and where its models are looked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from urllib.parse import urlsplit
+
+import pytest
+import torch
+
+from MedCLIPSAMLib.errors import DeviceError, ModelError
+from MedCLIPSAMLib.models.catalogue import MODELS, find
+from MedCLIPSAMLib.models.checksums import record
+from MedCLIPSAMLib.models.device import resolve_device
+from MedCLIPSAMLib.models.store import ENVIRONMENT, cache_folder, locate, status, statuses
+from MedCLIPSAMLib.resources import resource_path
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv(ENVIRONMENT, raising=False)
+
+
+def put(folder, *names, content=b"weights"):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(content)
+    return folder
+
+
+CLIP = [file.name for file in find("medclip-samv2").files]
+
+
+def test_every_entry_says_where_it_is_from_and_under_which_licence():
+    assert len({(model.name, model.kind) for model in MODELS}) == len({model.folder for model in MODELS}) == len(MODELS) == 8
+    for model in MODELS:
+        assert model.licence and model.source and model.purpose and model.files
+        for file in model.files:
+            assert model.shipped or urlsplit(file.url).scheme == "https"
+            assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256) and file.size
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(ModelError, match="no SAM model 'sam2.1-tinny'.*Did you mean 'sam2.1-tiny'.*sam2.1-large"):
+        find("sam2.1-tinny", "sam")
+    with pytest.raises(ModelError, match="no text-image model 'sam2.1-tiny'"):
+        find("sam2.1-tiny", "clip")
+    assert find("demo", "clip").kind == "clip" and find("demo", "sam").kind == "sam"
+
+
+def test_the_shipped_models_are_there():
+    for kind in ("clip", "sam"):
+        model = find("demo", kind)
+        assert status(model).state == "shipped", status(model)
+        assert locate(model) == resource_path("models") / model.folder
+
+
+def test_folders_are_searched_in_order(tmp_path, monkeypatch):
+    model = find("medclip-samv2")
+    with pytest.raises(ModelError, match="not on this machine.*medclipsam models download medclip-samv2"):
+        locate(model)
+    cached = put(cache_folder() / model.folder, *CLIP)
+    assert locate(model) == cached and status(model).state == "downloaded"
+    by_environment = put(tmp_path / "environment" / model.folder, *CLIP)
+    monkeypatch.setenv(ENVIRONMENT, str(by_environment.parent))
+    assert locate(model) == by_environment and status(model).state == "offline"
+    by_option = put(tmp_path / "option" / model.folder, *CLIP)
+    assert locate(model, by_option.parent) == by_option
+    assert locate(model, put(tmp_path / "empty")) == by_environment
+
+
+def test_a_named_folder_must_exist(tmp_path):
+    with pytest.raises(ModelError, match="does not exist.*--models-dir"):
+        locate(find("biomedclip"), tmp_path / "nowhere")
+
+
+def test_a_half_copied_or_truncated_model_is_not_used(tmp_path):
+    put(tmp_path / "biomedclip", "open_clip_pytorch_model.bin", "vocab.txt")
+    with pytest.raises(ModelError, match="incomplete: it lacks open_clip_config.json"):
+        locate(find("biomedclip"), tmp_path)
+    put(tmp_path / "sam2.1-tiny", "sam2.1_hiera_tiny.pt")
+    with pytest.raises(ModelError, match="damaged: 'sam2.1_hiera_tiny.pt' has 7 bytes, not 156008466.*Put the right files there"):
+        locate(find("sam2.1-tiny"), tmp_path)
+
+
+def test_an_unfinished_download_is_incomplete():
+    put(cache_folder() / "sam2.1-tiny", "sam2.1_hiera_tiny.pt.partial")
+    assert status(find("sam2.1-tiny")).state == "incomplete"
+    with pytest.raises(ModelError, match="did not finish.*models download sam2.1-tiny"):
+        locate(find("sam2.1-tiny"))
+
+
+def test_a_changed_file_is_found_by_its_checksum(tmp_path):
+    model = find("medclip-samv2")
+    folder = put(tmp_path / model.folder, *CLIP)
+    for name in CLIP:
+        record(folder, name, hashlib.sha256(b"weights").hexdigest(), 7, "https://example.org")
+    assert status(model, tmp_path, checksums=True).state == "offline"
+    put(folder, "pytorch_model.bin", content=b"weighty")
+    assert status(model, tmp_path).state == "offline"
+    assert status(model, tmp_path, checksums=True).detail == "the checksum of 'pytorch_model.bin' is wrong"
+    (folder / "manifest.json").write_text(json.dumps(["not", "a", "table"]))
+    assert status(model, tmp_path, checksums=True).usable
+
+
+def test_the_list_covers_the_catalogue():
+    assert [found.model for found in statuses()] == list(MODELS)
+
+
+def test_devices():
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    for name in ("gpu", "cpu:1", "cuda:x", ""):
+        with pytest.raises(DeviceError, match="There is no device"):
+            resolve_device(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA GPU")
+def test_cuda_that_is_not_there_is_refused_with_the_cause():
+    cause = "built for the CPU only" if torch.version.cuda is None else "no NVIDIA GPU"
+    with pytest.raises(DeviceError, match=cause):
+        resolve_device("cuda")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
+def test_cuda_by_number():
+    assert resolve_device("cuda:0") == torch.device("cuda", 0)
+    with pytest.raises(DeviceError, match="there are"):
+        resolve_device("cuda:99")
