@@ -46,7 +46,7 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> SAM2Vid
         model["_target_"] = _PREDICTOR
         _require_own_parts(model, config)
         return instantiate(model, _recursive_=True).eval()
-    except (OSError, YAMLError, KeyError, TypeError, AssertionError, OmegaConfBaseException, HydraException) as error:
+    except (OSError, YAMLError, KeyError, TypeError, ValueError, AssertionError, OmegaConfBaseException, HydraException) as error:
         raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration anew.") from error
 
 

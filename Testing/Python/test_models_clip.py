@@ -1,0 +1,133 @@
+"""A text-image model as the rest of the program uses it: words in, pictures in, features out, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torchvision.transforms.v2 import functional as transforms
+from transformers import AutoTokenizer
+
+from MedCLIPSAMLib.errors import InputError, ModelError, PromptError
+from MedCLIPSAMLib.models.clip import build_clip, load_clip
+from test_models_layouts import TEXTS, pictures, write_architecture
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    write_architecture(folder / "biomedclip")
+    torch.manual_seed(4)
+    save_file(build_clip(folder / "biomedclip").state_dict(), folder / "biomedclip" / "open_clip_model.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clip(models_dir):
+    return load_clip("biomedclip", models_dir=models_dir)
+
+
+def test_it_is_frozen_and_describes_itself(clip):
+    assert clip.name == "biomedclip" and clip.image_size == 224 and clip.context_length == 16
+    assert not clip.model.training and not any(parameter.requires_grad for parameter in clip.model.parameters())
+
+
+def test_tokens_are_those_of_transformers_and_as_long_as_the_longest_text(clip, models_dir):
+    tokens = clip.tokenize(TEXTS)
+    reference = AutoTokenizer.from_pretrained(models_dir / "biomedclip")(TEXTS, padding=True, return_tensors="pt").input_ids
+    assert tokens.dtype == torch.int64 and torch.equal(tokens, reference)
+    assert tokens.shape == (2, 9)
+    assert clip.tokenize(["Brain TUMORS"]).tolist() == [[2, 5, 6, 14, 3]], "lower case, and a word made of two pieces"
+
+
+def test_padding_does_not_change_a_text(clip):
+    assert torch.allclose(clip.encode_text(TEXTS)[0], clip.encode_text(TEXTS[:1])[0], atol=1e-6)
+
+
+def test_a_prompt_over_the_limit_is_refused_with_limit_and_count(clip):
+    assert clip.tokenize(["brain " * 14]).shape == (1, 16)
+    with pytest.raises(PromptError, match="'brain brain.* has 17 tokens; 'biomedclip' takes 16"):
+        clip.tokenize(["lungs", "brain " * 15])
+
+
+def test_unknown_words_are_named(clip):
+    assert clip.unknown_words("brain tumor") == []
+    assert clip.unknown_words("Tumors, in the qwxz!") == ["qwxz!"]
+    assert clip.unknown_words("qwxz ??? 漢") == ["qwxz", "???", "漢"]
+    assert clip.unknown_words("qwxz-tumor") == []
+
+
+def test_the_whole_picture_is_resized_without_a_crop(clip):
+    picture = np.zeros((1, 300, 100, 3), np.uint8)
+    picture[:, :30] = 255
+    pixels = clip.preprocess(picture)
+    assert pixels.shape == (1, 3, 224, 224) and pixels.dtype == torch.float32
+    assert pixels[0, :, :20].min() > 1 and pixels[0, :, 30:].max() < -1
+
+
+def test_pictures_are_resized_as_open_clip_resizes_and_normalised_with_its_numbers(clip):
+    """open_clip resizes with Pillow, which rounds and clips to 8 bits after each direction; ours does not, hence a grey level between them."""
+    picture = 80 + pictures()[:1] // 3
+    pillow = transforms.to_dtype(transforms.to_image(Image.fromarray(picture[0]).resize((224, 224), Image.Resampling.BICUBIC)), torch.float32, scale=True)
+    mean, std = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+    difference = (clip.preprocess(picture)[0] - transforms.normalize(pillow, mean, std)).abs()
+    assert difference.max() < 1.5 / 255 / 0.26 and difference.mean() < 0.5 / 255 / 0.26
+
+
+def test_pictures_of_another_form_are_refused(clip):
+    for wrong in (np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.float32), np.zeros((1, 4, 4), np.uint8)):
+        with pytest.raises(InputError, match="must be"):
+            clip.preprocess(wrong)
+
+
+def test_features_have_length_one_and_bfloat16_comes_close(clip, models_dir):
+    half = load_clip("biomedclip", dtype=torch.bfloat16, models_dir=models_dir)
+    assert half.dtype == torch.bfloat16
+    for exact, rough in ((clip.encode_text(TEXTS), half.encode_text(TEXTS)),
+                         (clip.encode_image(clip.preprocess(pictures())), half.encode_image(half.preprocess(pictures())))):
+        assert exact.dtype == rough.dtype == torch.float32 and exact.shape == (2, 64)
+        assert torch.allclose(exact.norm(dim=1), torch.ones(2)) and torch.allclose(rough.norm(dim=1), torch.ones(2))
+        assert (exact * rough).sum(1).min() > 0.99
+
+
+def test_open_clips_own_bin_file_loads_too(models_dir, clip, tmp_path):
+    write_architecture(tmp_path / "medclip-samv2")
+    torch.save(clip.model.state_dict(), tmp_path / "medclip-samv2" / "pytorch_model.bin")
+    assert torch.equal(load_clip("medclip-samv2", models_dir=tmp_path).encode_text(TEXTS), clip.encode_text(TEXTS))
+
+
+def damaged(content):
+    return lambda path: path.write_bytes(content(path.read_bytes()))
+
+
+class RunsCode:
+    def __reduce__(self):
+        return print, ("this must not run",)
+
+
+@pytest.mark.parametrize("spoil, said", [
+    (damaged(lambda content: content[: len(content) // 2]), "damaged, or holds more than weights"),
+    (damaged(lambda content: b""), "damaged, or holds more than weights"),
+    (damaged(lambda content: b"<html>sign in</html>"), "damaged, or holds more than weights"),
+    (lambda path: torch.save({"a": RunsCode()}, path), "damaged, or holds more than weights"),
+    (lambda path: torch.save([1, 2], path), "not a table of weights"),
+])
+def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(clip, tmp_path, capsys, spoil, said):
+    write_architecture(tmp_path / "medclip-samv2")
+    path = tmp_path / "medclip-samv2" / "pytorch_model.bin"
+    torch.save(clip.model.state_dict(), path)
+    spoil(path)
+    with pytest.raises(ModelError, match=said):
+        load_clip("medclip-samv2", models_dir=tmp_path)
+    assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name, content", [("open_clip_config.json", "{"), ("open_clip_config.json", "[]"), ("open_clip_config.json", "{}"), ("config.json", "{}")])
+def test_a_broken_configuration_is_refused(models_dir, tmp_path, name, content):
+    write_architecture(tmp_path / "biomedclip")
+    (tmp_path / "biomedclip" / "open_clip_model.safetensors").write_bytes((models_dir / "biomedclip" / "open_clip_model.safetensors").read_bytes())
+    (tmp_path / "biomedclip" / name).write_text(content)
+    with pytest.raises(ModelError, match="Get "):
+        load_clip("biomedclip", models_dir=tmp_path)

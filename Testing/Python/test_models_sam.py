@@ -1,0 +1,126 @@
+"""SAM 2 from Meta's files and from a folder with a configuration of its own."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from sam2.build_sam import build_sam2_video_predictor
+from safetensors.torch import save_file
+
+from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.models.catalogue import MODELS, find
+from MedCLIPSAMLib.models.sam import build_sam, image_predictor, load_sam
+
+TINY = Path(str(files("sam2").joinpath(find("sam2.1-tiny").config)))
+
+
+@pytest.fixture(scope="module")
+def meta_folder(tmp_path_factory):
+    """Random weights of the real SAM 2.1 tiny, in Meta's layout."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "sam2.1-tiny").mkdir()
+    torch.manual_seed(5)
+    torch.save({"model": build_sam(TINY).state_dict()}, folder / "sam2.1-tiny" / "random.pt")
+    return folder
+
+
+@pytest.fixture
+def small_folder(tmp_path):
+    """A SAM 2 of 256 px with its own configuration, as the shipped one has it."""
+    config = OmegaConf.load(TINY)
+    config.model.image_size = 256
+    config.model.image_encoder.trunk.merge_with({"embed_dim": 16, "stages": [1, 1, 2, 1], "global_att_blocks": [3]})
+    config.model.image_encoder.neck.backbone_channel_list = [128, 64, 32, 16]
+    config.model.memory_attention.num_layers = 1
+    folder = tmp_path / "demo-sam"
+    folder.mkdir()
+    (folder / "sam2_demo.yaml").write_text("# @package _global_\n" + OmegaConf.to_yaml(config), encoding="utf-8")
+    torch.manual_seed(6)
+    save_file(build_sam(folder / "sam2_demo.yaml").state_dict(), folder / "model.safetensors")
+    return folder
+
+
+def test_metas_file_loads_into_the_packaged_configuration(meta_folder):
+    sam = load_sam("sam2.1-tiny", models_dir=meta_folder)
+    saved = torch.load(meta_folder / "sam2.1-tiny" / "random.pt", weights_only=True)["model"]
+    assert sam.name == "sam2.1-tiny" and sam.image_size == find("sam2.1-tiny").image_size == 1024
+    assert all(torch.equal(tensor, saved[name]) for name, tensor in sam.state_dict().items())
+    assert not sam.training and not any(parameter.requires_grad for parameter in sam.parameters())
+    assert sam.sam_mask_decoder.dynamic_multimask_via_stability
+
+
+def test_the_model_is_the_one_that_sam2_itself_builds(meta_folder):
+    ours = load_sam("sam2.1-tiny", models_dir=meta_folder)
+    theirs = build_sam2_video_predictor(find("sam2.1-tiny").config, str(meta_folder / "sam2.1-tiny" / "random.pt"), device="cpu")
+    assert type(ours) is type(theirs) and repr(ours) == repr(theirs)
+    assert ours.binarize_mask_from_pts_for_mem_enc == theirs.binarize_mask_from_pts_for_mem_enc
+    for name in ("stability", "stability_delta", "stability_thresh"):
+        attribute = f"dynamic_multimask_{name}" if name != "stability" else "dynamic_multimask_via_stability"
+        assert getattr(ours.sam_mask_decoder, attribute) == getattr(theirs.sam_mask_decoder, attribute)
+
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model.config], ids=lambda model: model.name)
+def test_every_configuration_is_in_the_installed_package(model):
+    config = OmegaConf.load(str(files("sam2").joinpath(model.config)))
+    assert config.model.image_size == model.image_size
+
+
+def test_another_programs_hydra_is_left_alone(small_folder):
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        assert load_sam("demo", models_dir=small_folder.parent).image_size == 256
+        assert not GlobalHydra.instance().is_initialized()
+    finally:
+        GlobalHydra.instance().initialize(before)
+
+
+def test_a_picture_is_predicted_at_another_image_size(small_folder):
+    predictor = image_predictor(load_sam("demo", models_dir=small_folder.parent))
+    predictor.set_image(np.random.default_rng(0).integers(0, 256, (90, 140, 3), dtype=np.uint8))
+    masks, ious, logits = predictor.predict(box=np.array([10, 10, 60, 50]), multimask_output=True)
+    assert masks.shape == (3, 90, 140) and ious.shape == (3,) and logits.shape == (3, 64, 64)
+
+
+def test_the_predictor_of_1024_is_sam2s_own(meta_folder):
+    assert image_predictor(load_sam("sam2.1-tiny", models_dir=meta_folder))._bb_feat_sizes == [(256, 256), (128, 128), (64, 64)]
+
+
+def test_an_absent_model_is_answered_with_the_command_that_gets_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(ModelError, match="medclipsam models download sam2.1-small"):
+        load_sam("sam2.1-small", models_dir=tmp_path)
+
+
+def test_weights_of_another_size_and_truncated_ones_are_refused(meta_folder, tmp_path):
+    (tmp_path / "sam2.1-small").mkdir()
+    (tmp_path / "sam2.1-small" / "random.pt").write_bytes((meta_folder / "sam2.1-tiny" / "random.pt").read_bytes())
+    with pytest.raises(ModelError, match="does not fit its configuration: it lacks 'image_encoder.trunk.blocks.12"):
+        load_sam("sam2.1-small", models_dir=tmp_path)
+    (tmp_path / "sam2.1-tiny").mkdir()
+    (tmp_path / "sam2.1-tiny" / "random.pt").write_bytes((meta_folder / "sam2.1-tiny" / "random.pt").read_bytes()[:1_000_000])
+    with pytest.raises(ModelError, match="damaged"):
+        load_sam("sam2.1-tiny", models_dir=tmp_path)
+
+
+@pytest.mark.parametrize("target", ["os.system", "sam2.modeling.sam2_base.torch.hub.load", "sam2.build_sam.build_sam2"])
+def test_a_configuration_can_run_nothing_but_sam2(small_folder, target):
+    path = small_folder / "sam2_demo.yaml"
+    config = OmegaConf.load(path)
+    config.model.memory_attention.layer = {"_target_": target, "command": "touch /tmp/must-not-exist"}
+    OmegaConf.save(config, path)
+    with pytest.raises(ModelError, match=f"would run '{target}'"):
+        load_sam("demo", models_dir=small_folder.parent)
+
+
+@pytest.mark.parametrize("content", ["", "model: 3", "model: [", "a: b", "model: {image_size: 256}"])
+def test_a_broken_configuration_is_refused(small_folder, content):
+    (small_folder / "sam2_demo.yaml").write_text(content)
+    with pytest.raises(ModelError, match="No SAM 2 can be built"):
+        load_sam("demo", models_dir=small_folder.parent)
