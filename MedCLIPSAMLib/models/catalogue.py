@@ -1,6 +1,6 @@
 """The models that can be used: what each is for, its licence, where its files come from and what their checksums are.
 
-Code that needs a model asks `find` for its entry and reads what it needs from there; no code branches on the name of a model.
+Code that needs a model asks `find` for its entry and reads there what it needs; no code branches on a model's name.
 """
 
 from __future__ import annotations
@@ -80,8 +80,13 @@ class Model:
 
 
 _HUB = "https://huggingface.co"
-_BIOMEDCLIP = f"{_HUB}/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224/resolve/9f341de24bfb00180f1b847274256e9b65a3a32e"
-_BIOMEDBERT = f"{_HUB}/microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract/resolve/d673b8835373c6fa116d6d8006b33d48734e305d"
+_BIOMEDCLIP = (
+    f"{_HUB}/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224/resolve/9f341de24bfb00180f1b847274256e9b65a3a32e"
+)
+_BIOMEDBERT = (
+    f"{_HUB}/microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract/resolve/d673b8835373c6fa116d6d8006b33d48734e305d"
+)
+_DRIVE_FILE = "1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5"
 _META = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
 _CLIP_FILES = ("open_clip_config.json", "config.json", "vocab.txt", "tokenizer_config.json")
 
@@ -99,52 +104,119 @@ _PAPER_SALIENCY = {"layer": 9, "beta": 1.0}
 def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) -> Model:
     """An entry for one of Meta's SAM 2.1 models, with the mask selection that Meta's own predictor uses."""
     weights = f"sam2.1_hiera_{size.replace('-', '_')}.pt"
-    stability = {"dynamic_multimask_via_stability": True, "dynamic_multimask_stability_delta": 0.05, "dynamic_multimask_stability_thresh": 0.98}
+    stability = {
+        "dynamic_multimask_via_stability": True,
+        "dynamic_multimask_stability_delta": 0.05,
+        "dynamic_multimask_stability_thresh": 0.98,
+    }
     return Model(
-        name=f"sam2.1-{size}", kind="sam", title=f"SAM 2.1 Hiera {size}", purpose=purpose, licence="Apache-2.0",
-        source="https://github.com/facebookresearch/sam2", folder=f"sam2.1-{size}", image_size=1024,
+        name=f"sam2.1-{size}",
+        kind="sam",
+        title=f"SAM 2.1 Hiera {size}",
+        purpose=purpose,
+        licence="Apache-2.0",
+        source="https://github.com/facebookresearch/sam2",
+        folder=f"sam2.1-{size}",
+        image_size=1024,
         files=(ModelFile(weights, f"{_META}/{weights}", file_bytes, sha256),),
-        config=f"configs/sam2.1/{config}.yaml", options={"sam_mask_decoder_extra_args": stability, "binarize_mask_from_pts_for_mem_enc": True},
+        config=f"configs/sam2.1/{config}.yaml",
+        options={"sam_mask_decoder_extra_args": stability, "binarize_mask_from_pts_for_mem_enc": True},
     )
 
 
 MODELS: tuple[Model, ...] = (
     Model(
-        name="demo", kind="clip", title="Demo CLIP", purpose="Trying the program offline; knows only the phantoms of four modalities.",
-        licence="Apache-2.0", source="MedCLIPSAMLib/phantoms", folder="demo-clip", image_size=128, shipped=True,
-        files=tuple(map(ModelFile, (*_CLIP_FILES, "open_clip_model.safetensors"))), saliency={"layer": 2},
+        name="demo",
+        kind="clip",
+        title="Demo CLIP",
+        purpose="Trying the program offline; knows only the phantoms of four modalities.",
+        licence="Apache-2.0",
+        source="MedCLIPSAMLib/phantoms",
+        folder="demo-clip",
+        image_size=128,
+        shipped=True,
+        files=tuple(map(ModelFile, (*_CLIP_FILES, "open_clip_model.safetensors"))),
+        saliency={"layer": 2},
     ),
     Model(
-        name="biomedclip", kind="clip", title="BiomedCLIP", purpose="Biomedical images and texts, as published by Microsoft (PMC-15M).",
-        licence="MIT", source=f"{_HUB}/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224", folder="biomedclip", image_size=224,
-        files=(*_BIOMEDCLIP_ARCHITECTURE,
-               ModelFile("open_clip_pytorch_model.bin", f"{_BIOMEDCLIP}/open_clip_pytorch_model.bin", 783_705_670,
-                         "52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be")),
+        name="biomedclip",
+        kind="clip",
+        title="BiomedCLIP",
+        purpose="Biomedical images and texts, as published by Microsoft (PMC-15M).",
+        licence="MIT",
+        source=f"{_HUB}/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
+        folder="biomedclip",
+        image_size=224,
+        files=(
+            *_BIOMEDCLIP_ARCHITECTURE,
+            ModelFile(
+                "open_clip_pytorch_model.bin",
+                f"{_BIOMEDCLIP}/open_clip_pytorch_model.bin",
+                783_705_670,
+                "52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be",
+            ),
+        ),
         saliency=_PAPER_SALIENCY,
     ),
     Model(
-        name="medclip-samv2", kind="clip", title="BiomedCLIP fine-tuned with DHN-NCE",
+        name="medclip-samv2",
+        kind="clip",
+        title="BiomedCLIP fine-tuned with DHN-NCE",
         purpose="BiomedCLIP fine-tuned on MedPix by the authors of MedCLIP-SAMv2: the weights of the paper.",
         licence="None stated with the weights; ask the authors before other use than research",
-        source="https://github.com/HealthX-Lab/MedCLIP-SAMv2", folder="medclip-samv2", image_size=224,
-        files=(*_BIOMEDCLIP_ARCHITECTURE,
-               ModelFile("pytorch_model.bin", "https://drive.usercontent.google.com/download?id=1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5&export=download&confirm=t")),
+        source="https://github.com/HealthX-Lab/MedCLIP-SAMv2",
+        folder="medclip-samv2",
+        image_size=224,
+        files=(
+            *_BIOMEDCLIP_ARCHITECTURE,
+            ModelFile(
+                "pytorch_model.bin",
+                f"https://drive.usercontent.google.com/download?id={_DRIVE_FILE}&export=download&confirm=t",
+            ),
+        ),
         saliency=_PAPER_SALIENCY,
-        by_hand="Open https://drive.google.com/file/d/1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5/view in a browser and save the file as 'pytorch_model.bin'",
+        by_hand=f"Open https://drive.google.com/file/d/{_DRIVE_FILE}/view in a browser and save 'pytorch_model.bin'",
     ),
     Model(
-        name="demo", kind="sam", title="Demo SAM 2", purpose="Trying the program offline; trained on the phantoms of four modalities.",
-        licence="Apache-2.0", source="MedCLIPSAMLib/phantoms", folder="demo-sam", image_size=192, shipped=True,
+        name="demo",
+        kind="sam",
+        title="Demo SAM 2",
+        purpose="Trying the program offline; trained on the phantoms of four modalities.",
+        licence="Apache-2.0",
+        source="MedCLIPSAMLib/phantoms",
+        folder="demo-sam",
+        image_size=192,
+        shipped=True,
         files=(ModelFile("sam2_demo.yaml"), ModelFile("model.safetensors")),
     ),
-    _sam2("tiny", "sam2.1_hiera_t", "The fastest of SAM 2.1; enough on a CPU.", 156_008_466,
-          "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
-    _sam2("small", "sam2.1_hiera_s", "A little slower and better than tiny.", 184_416_285,
-          "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
-    _sam2("base-plus", "sam2.1_hiera_b+", "Better outlines; for a GPU or a patient user.", 323_606_802,
-          "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
-    _sam2("large", "sam2.1_hiera_l", "The best outlines; for a GPU.", 898_083_611,
-          "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
+    _sam2(
+        "tiny",
+        "sam2.1_hiera_t",
+        "The fastest of SAM 2.1; enough on a CPU.",
+        156_008_466,
+        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+    ),
+    _sam2(
+        "small",
+        "sam2.1_hiera_s",
+        "A little slower and better than tiny.",
+        184_416_285,
+        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+    ),
+    _sam2(
+        "base-plus",
+        "sam2.1_hiera_b+",
+        "Better outlines; for a GPU or a patient user.",
+        323_606_802,
+        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+    ),
+    _sam2(
+        "large",
+        "sam2.1_hiera_l",
+        "The best outlines; for a GPU.",
+        898_083_611,
+        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+    ),
 )
 
 
@@ -161,4 +233,7 @@ def find(name: str, kind: Kind | None = None) -> Model:
     what = {"clip": "text-image model", "sam": "SAM model", None: "model"}[kind]
     names = list(dict.fromkeys(model.name for model in entries))
     close = get_close_matches(name, names, n=1)
-    raise ModelError(f"There is no {what} '{name}'.", (f"Did you mean '{close[0]}'? " if close else "") + f"There are: {', '.join(names)}.")
+    raise ModelError(
+        f"There is no {what} '{name}'.",
+        (f"Did you mean '{close[0]}'? " if close else "") + f"There are: {', '.join(names)}.",
+    )

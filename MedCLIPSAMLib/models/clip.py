@@ -9,19 +9,19 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-import torch.nn.functional as F  # noqa: E402
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD  # noqa: E402
-from open_clip.model import CustomTextCLIP  # noqa: E402
-from tokenizers import BertWordPieceTokenizer  # noqa: E402
+import numpy as np
+import torch
+import torch.nn.functional as F
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+from open_clip.model import CustomTextCLIP
+from tokenizers import BertWordPieceTokenizer
 
-from ..errors import InputError, ModelError, PromptError  # noqa: E402
-from . import demo_vit  # noqa: E402, F401
-from .catalogue import find  # noqa: E402
-from .layouts import is_hugging_face, to_open_clip  # noqa: E402
-from .store import locate  # noqa: E402
-from .weights import load_strictly, read_weights  # noqa: E402
+from ..errors import InputError, ModelError, PromptError
+from . import demo_vit  # noqa: F401
+from .catalogue import find
+from .layouts import is_hugging_face, to_open_clip
+from .store import locate
+from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 """Names under which a folder's weights are looked for, in this order; the keys in the file tell the layout."""
@@ -46,7 +46,9 @@ class ClipModel:
         self.device, self.dtype = parameter.device, parameter.dtype
         self._mean = torch.tensor(preprocess.get("mean", OPENAI_DATASET_MEAN), device=self.device).view(3, 1, 1)
         self._std = torch.tensor(preprocess.get("std", OPENAI_DATASET_STD), device=self.device).view(3, 1, 1)
-        self._tokenizer = BertWordPieceTokenizer.from_file(str(folder / "vocab.txt"), lowercase=tokenizer.get("do_lower_case", True))
+        self._tokenizer = BertWordPieceTokenizer.from_file(
+            str(folder / "vocab.txt"), lowercase=tokenizer.get("do_lower_case", True)
+        )
 
     def tokenize(self, texts: list[str]) -> torch.Tensor:
         """Token ids, int64 (N, L) on the model's device; L is the length of the longest text, not the model's limit.
@@ -57,14 +59,18 @@ class ClipModel:
         encoded = [self._tokenizer.encode(text).ids for text in texts]
         for text, ids in zip(texts, encoded):
             if len(ids) > self.context_length:
-                raise PromptError(f"The prompt '{text[:40]}...' has {len(ids)} tokens; '{self.name}' takes {self.context_length} at most.", "Shorten it.")
+                raise PromptError(
+                    f"The prompt '{text[:40]}...' has {len(ids)} tokens; "
+                    f"'{self.name}' takes {self.context_length} at most.",
+                    "Shorten it.",
+                )
         tokens = torch.full((len(texts), max(map(len, encoded))), self.model.text.config.pad_token_id, dtype=torch.long)
         for row, ids in enumerate(encoded):
             tokens[row, : len(ids)] = torch.tensor(ids)
         return tokens.to(self.device)
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of `text` of which the tokenizer knows no part and makes [UNK]; punctuation does not count beside letters."""
+        """The words of `text` of which the tokenizer knows no part, so that it makes [UNK] of all their letters."""
         return [word for word in text.split() if self._is_unknown(word)]
 
     def _is_unknown(self, word: str) -> bool:
@@ -85,13 +91,16 @@ class ClipModel:
     def preprocess(self, pictures: np.ndarray) -> torch.Tensor:
         """Pictures uint8 (N, H, W, 3) as the model's input, float32 (N, 3, S, S) on its device.
 
-        The whole picture is resized to the square, bicubic with antialias, without a crop: every part of it gets a patch.
+        The whole picture is resized to the square, bicubic with antialias, without a crop: every part gets a patch.
 
         Raises:
             InputError: another shape or type.
         """
         if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8:
-            raise InputError(f"Pictures of shape {pictures.shape} and type {pictures.dtype} came.", "They must be (N, H, W, 3) of uint8.")
+            raise InputError(
+                f"Pictures of shape {pictures.shape} and type {pictures.dtype} came.",
+                "They must be (N, H, W, 3) of uint8.",
+            )
         pixels = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device).permute(0, 3, 1, 2).float() / 255
         size = (self.image_size, self.image_size)
         if pixels.shape[2:] != size:
@@ -104,7 +113,9 @@ class ClipModel:
         return F.normalize(self.model.encode_image(pixels.to(self.device, self.dtype)).float(), dim=-1)
 
 
-def load_clip(name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, models_dir: Path | None = None) -> ClipModel:
+def load_clip(
+    name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, models_dir: Path | None = None
+) -> ClipModel:
     """A text-image model of the catalogue, from open_clip's layout or the Hugging Face one, without the network.
 
     Args:
@@ -128,7 +139,9 @@ def load_weights(model: CustomTextCLIP, folder: Path) -> None:
     """
     path = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
     if path is None:
-        raise ModelError(f"'{folder}' holds none of {', '.join(WEIGHTS)}.", "Put the weights there under one of these names.")
+        raise ModelError(
+            f"'{folder}' holds none of {', '.join(WEIGHTS)}.", "Put the weights there under one of these names."
+        )
     state = read_weights(path)
     load_strictly(model, to_open_clip(state) if is_hugging_face(state) else state, path)
 
@@ -145,7 +158,10 @@ def build_clip(folder: Path) -> CustomTextCLIP:
         text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
         return CustomTextCLIP(config["embed_dim"], vision, text)
     except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise ModelError(f"No model can be built from open_clip_config.json and config.json in '{folder}': {error}.", "Get both files anew.") from error
+        raise ModelError(
+            f"No model can be built from open_clip_config.json and config.json in '{folder}': {error}.",
+            "Get both files anew.",
+        ) from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -10,30 +10,44 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The torch device for one of `DEVICES`, or for "cuda:1" and the like; "auto" takes CUDA, then Apple's MPS, then the CPU.
+    """The torch device for one of `DEVICES`, or for "cuda:1" and the like.
+
+    "auto" takes CUDA, else Apple's MPS, else the CPU.
 
     Raises:
         DeviceError: an unknown name, or a device that is not there; the message says why.
     """
     kind, _, index = name.partition(":")
     if kind not in DEVICES or (index and (kind != "cuda" or not index.isdecimal())):
-        raise DeviceError(f"There is no device '{name}'.", f"Use one of {', '.join(DEVICES)}, or a GPU by its number such as 'cuda:1'.")
+        raise DeviceError(
+            f"There is no device '{name}'.",
+            f"Use one of {', '.join(DEVICES)}, or a GPU by its number such as 'cuda:1'.",
+        )
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(kind)
     if kind == "cuda":
         _require_cuda(int(index or 0))
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("MPS was asked for, but this machine has no Apple GPU that torch can use.", "Use 'cpu' or 'auto'.")
+        raise DeviceError(
+            "MPS was asked for, but this machine has no Apple GPU that torch can use.", "Use 'cpu' or 'auto'."
+        )
     return torch.device(name)
 
 
 def _require_cuda(index: int) -> None:
     if torch.version.cuda is None and torch.version.hip is None:
-        raise DeviceError(f"CUDA was asked for, but the installed torch {torch.__version__} was built for the CPU only.",
-                          "Install a torch built for CUDA (https://pytorch.org/get-started/locally), or use 'cpu'.")
+        raise DeviceError(
+            f"CUDA was asked for, but the installed torch {torch.__version__} was built for the CPU only.",
+            "Install a torch built for CUDA (https://pytorch.org/get-started/locally), or use 'cpu'.",
+        )
     if not torch.cuda.is_available():
-        raise DeviceError("CUDA was asked for, but torch finds no NVIDIA GPU or no driver for it.",
-                          "See whether 'nvidia-smi' lists a GPU, or use 'cpu'.")
+        raise DeviceError(
+            "CUDA was asked for, but torch finds no NVIDIA GPU or no driver for it.",
+            "See whether 'nvidia-smi' lists a GPU, or use 'cpu'.",
+        )
     if index >= torch.cuda.device_count():
-        raise DeviceError(f"GPU {index} was asked for, but there are {torch.cuda.device_count()}, counted from 0.", "Use a smaller number.")
+        raise DeviceError(
+            f"GPU {index} was asked for, but there are {torch.cuda.device_count()}, counted from 0.",
+            "Use a smaller number.",
+        )

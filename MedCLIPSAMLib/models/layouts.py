@@ -1,7 +1,7 @@
-"""BiomedCLIP's weights in the two layouts that exist: open_clip's, and the Hugging Face one of `chuhac/BiomedCLIP-vit-bert-hf`.
+"""BiomedCLIP's weights in two layouts: open_clip's, and the Hugging Face one of `chuhac/BiomedCLIP-vit-bert-hf`.
 
-The Hugging Face layout, in which the authors of MedCLIP-SAMv2 publish their weights, has separate query, key and value matrices in the
-image tower where open_clip (timm) has one fused matrix, and other names. Both hold the same numbers.
+The Hugging Face layout, in which the authors of MedCLIP-SAMv2 publish their weights, has other names, and separate
+query, key and value matrices in the image tower where open_clip (timm) has one. Both hold the same numbers.
 """
 
 from __future__ import annotations
@@ -14,14 +14,33 @@ from ..errors import ModelError
 
 State = Mapping[str, torch.Tensor]
 
-_VISION_BLOCK = {"layer_norm1": "norm1", "self_attn.qkv": "attn.qkv", "self_attn.out_proj": "attn.proj", "layer_norm2": "norm2",
-                 "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
-_TEXT_LAYER = {"self_attn.q_proj": "attention.self.query", "self_attn.k_proj": "attention.self.key", "self_attn.v_proj": "attention.self.value",
-               "self_attn.out_proj": "attention.output.dense", "layer_norm1": "attention.output.LayerNorm",
-               "mlp.fc1": "intermediate.dense", "mlp.fc2": "output.dense", "layer_norm2": "output.LayerNorm"}
-_MODULES = {"vision_model.embeddings.patch_embedding": "visual.trunk.patch_embed.proj", "vision_model.post_layernorm": "visual.trunk.norm",
-            "text_model.embeddings.layer_norm": "text.transformer.embeddings.LayerNorm"}
-_CLASS_TOKEN, _POSITIONS = "vision_model.embeddings.class_embedding", "vision_model.embeddings.position_embedding.weight"
+_VISION_BLOCK = {
+    "layer_norm1": "norm1",
+    "self_attn.qkv": "attn.qkv",
+    "self_attn.out_proj": "attn.proj",
+    "layer_norm2": "norm2",
+    "mlp.fc1": "mlp.fc1",
+    "mlp.fc2": "mlp.fc2",
+}
+_TEXT_LAYER = {
+    "self_attn.q_proj": "attention.self.query",
+    "self_attn.k_proj": "attention.self.key",
+    "self_attn.v_proj": "attention.self.value",
+    "self_attn.out_proj": "attention.output.dense",
+    "layer_norm1": "attention.output.LayerNorm",
+    "mlp.fc1": "intermediate.dense",
+    "mlp.fc2": "output.dense",
+    "layer_norm2": "output.LayerNorm",
+}
+_MODULES = {
+    "vision_model.embeddings.patch_embedding": "visual.trunk.patch_embed.proj",
+    "vision_model.post_layernorm": "visual.trunk.norm",
+    "text_model.embeddings.layer_norm": "text.transformer.embeddings.LayerNorm",
+}
+_CLASS_TOKEN, _POSITIONS = (
+    "vision_model.embeddings.class_embedding",
+    "vision_model.embeddings.position_embedding.weight",
+)
 _TENSORS = {
     "logit_scale": "logit_scale",
     _CLASS_TOKEN: "visual.trunk.cls_token",
@@ -57,25 +76,37 @@ def to_open_clip(state: State) -> dict[str, torch.Tensor]:
     for name in [name for name in state if name.startswith("vision_model.") and ".self_attn.q_proj." in name]:
         parts = [name.replace(".q_proj.", f".{part}_proj.") for part in "qkv"]
         if lacking := [part for part in parts if part not in state]:
-            raise ModelError(f"The weights lack {some(lacking)}.", "Get the file anew; it must be BiomedCLIP in the Hugging Face layout.")
+            raise ModelError(
+                f"The weights lack {some(lacking)}.",
+                "Get the file anew; it must be BiomedCLIP in the Hugging Face layout.",
+            )
         state[name.replace(".q_proj.", ".qkv.")] = torch.cat([state.pop(part) for part in parts])
     names = _names(state, "vision_model.encoder.layers.", "text_model.encoder.layers.")
     if strange := [name for name in state if name not in names]:
-        raise ModelError(f"The weights have names of neither layout: {some(strange)}.", "Get the file anew; it must be BiomedCLIP in the Hugging Face layout.")
+        raise ModelError(
+            f"The weights have names of neither layout: {some(strange)}.",
+            "Get the file anew; it must be BiomedCLIP in the Hugging Face layout.",
+        )
     shaped = {_CLASS_TOKEN: (1, 1, -1), _POSITIONS: (1, *state[_POSITIONS].shape[-2:])} if _POSITIONS in state else {}
     return {names[name]: tensor.reshape(shaped.get(name, tensor.shape)) for name, tensor in state.items()}
 
 
 def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
-    """Weights of open_clip's layout under the names and in the shapes of the Hugging Face layout: the reverse of `to_open_clip`.
+    """Weights of open_clip's layout under the names and in the shapes of Hugging Face's: the reverse of `to_open_clip`.
 
     Raises:
         ModelError: a model of another architecture than BiomedCLIP's, for which that layout has no names.
     """
     state = without_buffers(state)
-    names = {open_clip: name for name, open_clip in _names(state, "visual.trunk.blocks.", "text.transformer.encoder.layer.").items()}
+    names = {
+        open_clip: name
+        for name, open_clip in _names(state, "visual.trunk.blocks.", "text.transformer.encoder.layer.").items()
+    }
     if strange := [name for name in state if name not in names]:
-        raise ModelError(f"The Hugging Face layout has no names for {some(strange)}.", "Only models of BiomedCLIP's architecture can be written in it.")
+        raise ModelError(
+            f"The Hugging Face layout has no names for {some(strange)}.",
+            "Only models of BiomedCLIP's architecture can be written in it.",
+        )
     renamed = {names[name]: tensor for name, tensor in state.items()}
     for name in [name for name in renamed if ".self_attn.qkv." in name]:
         for part, tensor in zip("qkv", renamed.pop(name).chunk(3)):
@@ -92,12 +123,18 @@ def some(names: Iterable[str], count: int = 3) -> str:
 
 
 def _names(state: State, vision_prefix: str, text_prefix: str) -> dict[str, str]:
-    """Every name of the Hugging Face layout (its image tower's query, key and value fused) with its name in open_clip."""
+    """Every name of the Hugging Face layout (query, key and value of the image tower fused) with open_clip's name."""
     modules = dict(_MODULES)
     for layer in range(_depth(state, vision_prefix)):
-        modules |= {f"vision_model.encoder.layers.{layer}.{a}": f"visual.trunk.blocks.{layer}.{b}" for a, b in _VISION_BLOCK.items()}
+        modules |= {
+            f"vision_model.encoder.layers.{layer}.{a}": f"visual.trunk.blocks.{layer}.{b}"
+            for a, b in _VISION_BLOCK.items()
+        }
     for layer in range(_depth(state, text_prefix)):
-        modules |= {f"text_model.encoder.layers.{layer}.{a}": f"text.transformer.encoder.layer.{layer}.{b}" for a, b in _TEXT_LAYER.items()}
+        modules |= {
+            f"text_model.encoder.layers.{layer}.{a}": f"text.transformer.encoder.layer.{layer}.{b}"
+            for a, b in _TEXT_LAYER.items()
+        }
     return _TENSORS | {f"{a}.{kind}": f"{b}.{kind}" for a, b in modules.items() for kind in ("weight", "bias")}
 
 

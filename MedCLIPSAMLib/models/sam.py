@@ -23,10 +23,22 @@ from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights
 
 _PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
-_PARTS = {None, _PREDICTOR} | {f"sam2.modeling.{part}" for part in (
-    "backbones.hieradet.Hiera", "backbones.image_encoder.FpnNeck", "backbones.image_encoder.ImageEncoder", "memory_attention.MemoryAttention",
-    "memory_attention.MemoryAttentionLayer", "memory_encoder.CXBlock", "memory_encoder.Fuser", "memory_encoder.MaskDownSampler",
-    "memory_encoder.MemoryEncoder", "position_encoding.PositionEmbeddingSine", "sam.transformer.RoPEAttention")}
+_PARTS = {None, _PREDICTOR} | {
+    f"sam2.modeling.{part}"
+    for part in (
+        "backbones.hieradet.Hiera",
+        "backbones.image_encoder.FpnNeck",
+        "backbones.image_encoder.ImageEncoder",
+        "memory_attention.MemoryAttention",
+        "memory_attention.MemoryAttentionLayer",
+        "memory_encoder.CXBlock",
+        "memory_encoder.Fuser",
+        "memory_encoder.MaskDownSampler",
+        "memory_encoder.MemoryEncoder",
+        "position_encoding.PositionEmbeddingSine",
+        "sam.transformer.RoPEAttention",
+    )
+}
 
 
 def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> SAM2VideoPredictor:
@@ -46,7 +58,16 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> SAM2Vid
         model["_target_"] = _PREDICTOR
         _require_own_parts(model, config)
         return instantiate(model, _recursive_=True).eval()
-    except (OSError, YAMLError, KeyError, TypeError, ValueError, AssertionError, OmegaConfBaseException, HydraException) as error:
+    except (
+        OSError,
+        YAMLError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AssertionError,
+        OmegaConfBaseException,
+        HydraException,
+    ) as error:
         raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration anew.") from error
 
 
@@ -54,14 +75,17 @@ def _require_own_parts(part: Any, config: Path) -> None:
     """A configuration names Python objects to be called: only the parts of SAM 2 may be."""
     target = part.get("_target_") if isinstance(part, DictConfig) else None
     if target not in _PARTS:
-        raise ModelError(f"The configuration '{config}' would run '{target}', which is no part of SAM 2.", "Use a configuration from a source that you trust.")
+        raise ModelError(
+            f"The configuration '{config}' would run '{target}', which is no part of SAM 2.",
+            "Use a configuration from a source that you trust.",
+        )
     for child in part.values() if isinstance(part, DictConfig) else part:
         if OmegaConf.is_config(child):
             _require_own_parts(child, config)
 
 
 def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> SAM2VideoPredictor:
-    """A SAM 2 of the catalogue, in evaluation mode, its parameters frozen, its name in the catalogue as attribute `name`.
+    """A SAM 2 of the catalogue, in evaluation mode, frozen, with its name in the catalogue as attribute `name`.
 
     Args:
         models_dir: a folder of models that is looked into first.
@@ -83,7 +107,9 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
 
 def image_predictor(sam: SAM2VideoPredictor) -> SAM2ImagePredictor:
     """The predictor for single pictures of a SAM 2 of any image size; sam2's own knows only 1024."""
-    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # sam2 compiles its transforms with torch.jit
+    with warnings.catch_warnings(
+        action="ignore", category=FutureWarning
+    ):  # sam2 compiles its transforms with torch.jit
         predictor = SAM2ImagePredictor(sam)
     predictor._bb_feat_sizes = [(sam.image_size // stride,) * 2 for stride in (4, 8, 16)]
     return predictor

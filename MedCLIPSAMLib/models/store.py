@@ -28,7 +28,8 @@ class Status:
     """Where a model is and whether it can be used.
 
     Args:
-        state: "shipped", "offline" (in a folder that the user named) and "downloaded" can be used; "incomplete", "damaged" and "missing" not.
+        state: "shipped", "offline" (in a folder that the user named) and "downloaded" can be used; "incomplete",
+            "damaged" and "missing" can not.
         folder: where the model is, or would be downloaded to.
         detail: what is wrong; empty when nothing is.
     """
@@ -49,7 +50,7 @@ def cache_folder() -> Path:
 
 
 def status(model: Model, models_dir: Path | str | None = None, checksums: bool = False) -> Status:
-    """Look a model up in `models_dir`, then in $MEDCLIPSAM_MODELS, then among the shipped ones, then in the user's cache.
+    """Look a model up in `models_dir`, in $MEDCLIPSAM_MODELS, then among the shipped ones or in the user's cache.
 
     Args:
         models_dir: a folder of models, each in a folder of the name in the catalogue.
@@ -62,7 +63,9 @@ def status(model: Model, models_dir: Path | str | None = None, checksums: bool =
         if folder.is_dir() and any(path.suffix in WEIGHTS for path in folder.iterdir()):
             return _inspect(model, origin, folder, checksums)
     if folder.is_dir() and any(folder.iterdir()):
-        return Status(model, "incomplete", folder, "it holds no weights" if model.shipped else "its download did not finish")
+        return Status(
+            model, "incomplete", folder, "it holds no weights" if model.shipped else "its download did not finish"
+        )
     return Status(model, "missing", folder)
 
 
@@ -89,7 +92,9 @@ def locate(model: Model, models_dir: Path | str | None = None) -> Path:
         remedy = f"Put the right files there, or remove that folder and run {run}."
     if found.state == "missing":
         places = ", ".join(f"'{folder.parent}'" for _, folder in _candidates(model, models_dir))
-        raise ModelError(f"The model '{model.name}' ({model.title}) is not on this machine; looked in {places}.", remedy)
+        raise ModelError(
+            f"The model '{model.name}' ({model.title}) is not on this machine; looked in {places}.", remedy
+        )
     raise ModelError(f"The model '{model.name}' in '{found.folder}' is {found.state}: {found.detail}.", remedy)
 
 
@@ -107,7 +112,9 @@ def _candidates(model: Model, models_dir: Path | str | None) -> Iterator[tuple[S
 
 def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Status:
     """A user may keep weights under another of the known names, so that only the small files are required by name."""
-    absent = [file.name for file in model.files if not (folder / file.name).is_file() and not file.name.endswith(WEIGHTS)]
+    absent = [
+        file.name for file in model.files if not (folder / file.name).is_file() and not file.name.endswith(WEIGHTS)
+    ]
     if absent:
         return Status(model, "incomplete", folder, f"it lacks {', '.join(absent)}")
     known = recorded(folder) if checksums else {}
@@ -122,4 +129,3 @@ def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Stat
         if checksums and expected and sha256_of(path) != expected:
             return Status(model, "damaged", folder, f"the checksum of '{file.name}' is wrong")
     return Status(model, origin, folder)
-

@@ -1,4 +1,4 @@
-"""Read a file of weights without running anything that is in it, and put it into a model without leaving anything out."""
+"""Read weights without running anything that is in the file, and put all of them into a model."""
 
 from __future__ import annotations
 
@@ -21,10 +21,25 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ModelError: a truncated or foreign file, or one that holds more than tensors and could run code.
     """
     try:
-        state = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, SafetensorError, pickle.UnpicklingError) as error:
+        state = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, map_location="cpu", weights_only=True)
+        )
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+        AttributeError,
+        SafetensorError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise ModelError(f"'{path}' is damaged, or holds more than weights: {reason}.", "Get the file anew from its source.") from error
+        raise ModelError(
+            f"'{path}' is damaged, or holds more than weights: {reason}.", "Get the file anew from its source."
+        ) from error
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
     if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -42,9 +57,14 @@ def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], pat
     for what, names in (
         ("lacks", wanted.keys() - state.keys()),
         ("has the unexpected", state.keys() - wanted.keys()),
-        ("has another shape for", {name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape}),
+        (
+            "has another shape for",
+            {name for name in wanted.keys() & state.keys() if wanted[name].shape != state[name].shape},
+        ),
     ):
         if names:
-            raise ModelError(f"'{path}' does not fit its configuration: it {what} {some(sorted(names))}.",
-                             "Get the weights and the configuration from the same source.")
+            raise ModelError(
+                f"'{path}' does not fit its configuration: it {what} {some(sorted(names))}.",
+                "Get the weights and the configuration from the same source.",
+            )
     model.load_state_dict(state, strict=False)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from test_models_layouts import TEXTS, pictures, write_architecture
 from torchvision.transforms.v2 import functional as transforms
 from transformers import AutoTokenizer
 
 from MedCLIPSAMLib.errors import InputError, ModelError, PromptError
 from MedCLIPSAMLib.models.clip import build_clip, load_clip
-from test_models_layouts import TEXTS, pictures, write_architecture
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,9 @@ def test_it_is_frozen_and_describes_itself(clip):
 
 def test_tokens_are_those_of_transformers_and_as_long_as_the_longest_text(clip, models_dir):
     tokens = clip.tokenize(TEXTS)
-    reference = AutoTokenizer.from_pretrained(models_dir / "biomedclip")(TEXTS, padding=True, return_tensors="pt").input_ids
+    reference = AutoTokenizer.from_pretrained(models_dir / "biomedclip")(
+        TEXTS, padding=True, return_tensors="pt"
+    ).input_ids
     assert tokens.dtype == torch.int64 and torch.equal(tokens, reference)
     assert tokens.shape == (2, 9)
     assert clip.tokenize(["Brain TUMORS"]).tolist() == [[2, 5, 6, 14, 3]], "lower case, and a word made of two pieces"
@@ -68,9 +70,13 @@ def test_the_whole_picture_is_resized_without_a_crop(clip):
 
 
 def test_pictures_are_resized_as_open_clip_resizes_and_normalised_with_its_numbers(clip):
-    """open_clip resizes with Pillow, which rounds and clips to 8 bits after each direction; ours does not, hence a grey level between them."""
+    """open_clip resizes with Pillow, which rounds to 8 bits after each direction; ours does not: a grey level apart."""
     picture = 80 + pictures()[:1] // 3
-    pillow = transforms.to_dtype(transforms.to_image(Image.fromarray(picture[0]).resize((224, 224), Image.Resampling.BICUBIC)), torch.float32, scale=True)
+    pillow = transforms.to_dtype(
+        transforms.to_image(Image.fromarray(picture[0]).resize((224, 224), Image.Resampling.BICUBIC)),
+        torch.float32,
+        scale=True,
+    )
     mean, std = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
     difference = (clip.preprocess(picture)[0] - transforms.normalize(pillow, mean, std)).abs()
     assert difference.max() < 1.5 / 255 / 0.26 and difference.mean() < 0.5 / 255 / 0.26
@@ -85,8 +91,10 @@ def test_pictures_of_another_form_are_refused(clip):
 def test_features_have_length_one_and_bfloat16_comes_close(clip, models_dir):
     half = load_clip("biomedclip", dtype=torch.bfloat16, models_dir=models_dir)
     assert half.dtype == torch.bfloat16
-    for exact, rough in ((clip.encode_text(TEXTS), half.encode_text(TEXTS)),
-                         (clip.encode_image(clip.preprocess(pictures())), half.encode_image(half.preprocess(pictures())))):
+    for exact, rough in (
+        (clip.encode_text(TEXTS), half.encode_text(TEXTS)),
+        (clip.encode_image(clip.preprocess(pictures())), half.encode_image(half.preprocess(pictures()))),
+    ):
         assert exact.dtype == rough.dtype == torch.float32 and exact.shape == (2, 64)
         assert torch.allclose(exact.norm(dim=1), torch.ones(2)) and torch.allclose(rough.norm(dim=1), torch.ones(2))
         assert (exact * rough).sum(1).min() > 0.99
@@ -107,13 +115,16 @@ class RunsCode:
         return print, ("this must not run",)
 
 
-@pytest.mark.parametrize("spoil, said", [
-    (damaged(lambda content: content[: len(content) // 2]), "damaged, or holds more than weights"),
-    (damaged(lambda content: b""), "damaged, or holds more than weights"),
-    (damaged(lambda content: b"<html>sign in</html>"), "damaged, or holds more than weights"),
-    (lambda path: torch.save({"a": RunsCode()}, path), "damaged, or holds more than weights"),
-    (lambda path: torch.save([1, 2], path), "not a table of weights"),
-])
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (damaged(lambda content: content[: len(content) // 2]), "damaged, or holds more than weights"),
+        (damaged(lambda content: b""), "damaged, or holds more than weights"),
+        (damaged(lambda content: b"<html>sign in</html>"), "damaged, or holds more than weights"),
+        (lambda path: torch.save({"a": RunsCode()}, path), "damaged, or holds more than weights"),
+        (lambda path: torch.save([1, 2], path), "not a table of weights"),
+    ],
+)
 def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(clip, tmp_path, capsys, spoil, said):
     write_architecture(tmp_path / "medclip-samv2")
     path = tmp_path / "medclip-samv2" / "pytorch_model.bin"
@@ -124,10 +135,20 @@ def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(
     assert "must not run" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name, content", [("open_clip_config.json", "{"), ("open_clip_config.json", "[]"), ("open_clip_config.json", "{}"), ("config.json", "{}")])
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("open_clip_config.json", "{"),
+        ("open_clip_config.json", "[]"),
+        ("open_clip_config.json", "{}"),
+        ("config.json", "{}"),
+    ],
+)
 def test_a_broken_configuration_is_refused(models_dir, tmp_path, name, content):
     write_architecture(tmp_path / "biomedclip")
-    (tmp_path / "biomedclip" / "open_clip_model.safetensors").write_bytes((models_dir / "biomedclip" / "open_clip_model.safetensors").read_bytes())
+    (tmp_path / "biomedclip" / "open_clip_model.safetensors").write_bytes(
+        (models_dir / "biomedclip" / "open_clip_model.safetensors").read_bytes()
+    )
     (tmp_path / "biomedclip" / name).write_text(content)
     with pytest.raises(ModelError, match="Get "):
         load_clip("biomedclip", models_dir=tmp_path)

@@ -24,8 +24,15 @@ SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
 @pytest.fixture
 def server():
-    """A file server: `files`, `ranges` (whether it can continue), `stop_after` bytes, `length` to claim, and what was `asked`."""
-    state = SimpleNamespace(files={"/w.bin": WEIGHTS, "/c.json": CONFIG}, ranges=True, stop_after=None, length=None, kind="application/octet-stream", asked=[])
+    """A file server: `files`, `ranges` (can it continue), `stop_after` bytes, `length` to claim, what was `asked`."""
+    state = SimpleNamespace(
+        files={"/w.bin": WEIGHTS, "/c.json": CONFIG},
+        ranges=True,
+        stop_after=None,
+        length=None,
+        kind="application/octet-stream",
+        asked=[],
+    )
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -56,7 +63,7 @@ def server():
     service.server_close()
 
 
-def entry(server, size=len(WEIGHTS), sha256=SHA256, by_hand=""):
+def entry(server, size=3_500_000, sha256=SHA256, by_hand=""):
     files = (ModelFile("c.json", f"{server.url}/c.json"), ModelFile("w.bin", f"{server.url}/w.bin", size, sha256))
     return Model("some", "clip", "Some", "Tests.", "MIT", "https://example.org", "some", 224, files, by_hand=by_hand)
 
@@ -166,7 +173,12 @@ def test_a_file_larger_than_the_disk_is_refused_before_it_is_written(server, tmp
 def test_a_cancelled_download_can_be_continued(server, tmp_path):
     seen = []
     with pytest.raises(Cancelled):
-        download(entry(server), tmp_path, progress=lambda *call: seen.append(call), cancelled=lambda: bool(seen) and seen[-1][1] > 1_000_000)
+        download(
+            entry(server),
+            tmp_path,
+            progress=lambda *call: seen.append(call),
+            cancelled=lambda: bool(seen) and seen[-1][1] > 1_000_000,
+        )
     assert (tmp_path / "w.bin.partial").exists() and not (tmp_path / "w.bin").exists()
     download(entry(server), tmp_path)
     assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and server.asked[-1][1] is not None

@@ -15,28 +15,72 @@ from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.models.clip import build_clip, load_clip
 from MedCLIPSAMLib.models.layouts import to_hugging_face, to_open_clip
 
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] brain tumor lungs in the mri of a chest ##s".split()
+WORDS = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+    "brain",
+    "tumor",
+    "lungs",
+    "in",
+    "the",
+    "mri",
+    "of",
+    "a",
+    "chest",
+    "##s",
+]
 TEXTS = ["brain tumor", "lungs in the mri of a chest"]
 HEADS, TEXT_HEADS = 3, 4
 
 
 def write_architecture(folder):
-    """BiomedCLIP's architecture, smaller: a timm ViT with class token and 12 blocks, BERT, an MLP as text projection."""
+    """BiomedCLIP's architecture, smaller: timm ViT with class token and 12 blocks, BERT, MLP as text projection."""
     folder.mkdir(parents=True)
-    clip = {"model_cfg": {"embed_dim": 64,
-                          "vision_cfg": {"timm_model_name": "vit_tiny_patch16_224", "timm_model_pretrained": False, "timm_pool": "", "timm_proj": "linear", "image_size": 224},
-                          "text_cfg": {"hf_model_name": "somewhere/else", "hf_tokenizer_name": "somewhere/else", "hf_proj_type": "mlp",
-                                       "hf_pooler_type": "cls_last_hidden_state_pooler", "context_length": 16}}}
-    bert = {"model_type": "bert", "vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": TEXT_HEADS,
-            "intermediate_size": 64, "max_position_embeddings": 24, "pad_token_id": 0, "type_vocab_size": 2}
-    for name, content in (("open_clip_config.json", clip), ("config.json", bert), ("tokenizer_config.json", {"do_lower_case": True})):
+    clip = {
+        "model_cfg": {
+            "embed_dim": 64,
+            "vision_cfg": {
+                "timm_model_name": "vit_tiny_patch16_224",
+                "timm_model_pretrained": False,
+                "timm_pool": "",
+                "timm_proj": "linear",
+                "image_size": 224,
+            },
+            "text_cfg": {
+                "hf_model_name": "somewhere/else",
+                "hf_tokenizer_name": "somewhere/else",
+                "hf_proj_type": "mlp",
+                "hf_pooler_type": "cls_last_hidden_state_pooler",
+                "context_length": 16,
+            },
+        }
+    }
+    bert = {
+        "model_type": "bert",
+        "vocab_size": len(WORDS),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": TEXT_HEADS,
+        "intermediate_size": 64,
+        "max_position_embeddings": 24,
+        "pad_token_id": 0,
+        "type_vocab_size": 2,
+    }
+    for name, content in (
+        ("open_clip_config.json", clip),
+        ("config.json", bert),
+        ("tokenizer_config.json", {"do_lower_case": True}),
+    ):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
     (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def model_folders(tmp_path_factory):
-    """A folder of models where 'biomedclip' is in open_clip's layout and 'medclip-samv2' holds the same numbers in the other."""
+    """Models where 'biomedclip' is in open_clip's layout and 'medclip-samv2' holds the same numbers in the other."""
     folder = tmp_path_factory.mktemp("models")
     for name in ("biomedclip", "medclip-samv2"):
         write_architecture(folder / name)
@@ -55,9 +99,18 @@ def model_folders(tmp_path_factory):
 
 def attention(x, state, prefix, heads):
     n, tokens, width = x.shape
-    q, k, v = (F.linear(x, state[f"{prefix}.{part}_proj.weight"], state[f"{prefix}.{part}_proj.bias"]).view(n, tokens, heads, -1).transpose(1, 2) for part in "qkv")
+    q, k, v = (
+        F.linear(x, state[f"{prefix}.{part}_proj.weight"], state[f"{prefix}.{part}_proj.bias"])
+        .view(n, tokens, heads, -1)
+        .transpose(1, 2)
+        for part in "qkv"
+    )
     mixed = (q @ k.transpose(2, 3) / math.sqrt(width // heads)).softmax(-1) @ v
-    return F.linear(mixed.transpose(1, 2).reshape(n, tokens, width), state[f"{prefix}.out_proj.weight"], state[f"{prefix}.out_proj.bias"])
+    return F.linear(
+        mixed.transpose(1, 2).reshape(n, tokens, width),
+        state[f"{prefix}.out_proj.weight"],
+        state[f"{prefix}.out_proj.bias"],
+    )
 
 
 def mlp(x, state, prefix):
@@ -70,27 +123,48 @@ def norm(x, state, name, eps):
 
 
 def image_by_hand(state, pixels):
-    """The image tower as the Hugging Face layout defines it: pre-norm blocks, the class token's last norm, a projection."""
-    patches = F.conv2d(pixels, state["vision_model.embeddings.patch_embedding.weight"], state["vision_model.embeddings.patch_embedding.bias"], stride=16)
+    """The image tower as its authors define it: pre-norm blocks, the class token's last norm, a projection."""
+    patches = F.conv2d(
+        pixels,
+        state["vision_model.embeddings.patch_embedding.weight"],
+        state["vision_model.embeddings.patch_embedding.bias"],
+        stride=16,
+    )
     token = state["vision_model.embeddings.class_embedding"].expand(len(pixels), 1, -1)
-    x = torch.cat([token, patches.flatten(2).transpose(1, 2)], 1) + state["vision_model.embeddings.position_embedding.weight"]
+    x = (
+        torch.cat([token, patches.flatten(2).transpose(1, 2)], 1)
+        + state["vision_model.embeddings.position_embedding.weight"]
+    )
     for layer in range(12):
         name = f"vision_model.encoder.layers.{layer}"
         x = x + attention(norm(x, state, f"{name}.layer_norm1", 1e-6), state, f"{name}.self_attn", HEADS)
         x = x + mlp(norm(x, state, f"{name}.layer_norm2", 1e-6), state, f"{name}.mlp")
-    return F.normalize(F.linear(norm(x[:, 0], state, "vision_model.post_layernorm", 1e-6), state["visual_projection.weight"]), dim=-1)
+    return F.normalize(
+        F.linear(norm(x[:, 0], state, "vision_model.post_layernorm", 1e-6), state["visual_projection.weight"]), dim=-1
+    )
 
 
 def text_by_hand(state, tokens):
-    """The text tower as the Hugging Face layout defines it: post-norm layers, the first token, a projection through GELU; no padding."""
+    """The text tower as its authors define it: post-norm layers, the first token, a projection through GELU."""
     embeddings = "text_model.embeddings"
-    x = F.embedding(tokens, state[f"{embeddings}.token_embedding.weight"]) + state[f"{embeddings}.token_type_embedding.weight"][0]
-    x = norm(x + state[f"{embeddings}.position_embedding.weight"][: tokens.shape[1]], state, f"{embeddings}.layer_norm", 1e-12)
+    x = (
+        F.embedding(tokens, state[f"{embeddings}.token_embedding.weight"])
+        + state[f"{embeddings}.token_type_embedding.weight"][0]
+    )
+    x = norm(
+        x + state[f"{embeddings}.position_embedding.weight"][: tokens.shape[1]],
+        state,
+        f"{embeddings}.layer_norm",
+        1e-12,
+    )
     for layer in range(2):
         name = f"text_model.encoder.layers.{layer}"
         x = norm(x + attention(x, state, f"{name}.self_attn", TEXT_HEADS), state, f"{name}.layer_norm1", 1e-12)
         x = norm(x + mlp(x, state, f"{name}.mlp"), state, f"{name}.layer_norm2", 1e-12)
-    return F.normalize(F.linear(F.gelu(F.linear(x[:, 0], state["text_projection.fc1.weight"])), state["text_projection.fc2.weight"]), dim=-1)
+    return F.normalize(
+        F.linear(F.gelu(F.linear(x[:, 0], state["text_projection.fc1.weight"])), state["text_projection.fc2.weight"]),
+        dim=-1,
+    )
 
 
 def pictures():
@@ -114,10 +188,16 @@ def test_the_hugging_face_layout_means_what_its_authors_mean(model_folders):
         assert torch.allclose(clip.encode_text([text]), text_by_hand(state, clip.tokenize([text])), atol=2e-6)
 
 
-@pytest.mark.parametrize("names", [
-    ("vision_model.encoder.layers.3.self_attn.q_proj.weight", "vision_model.encoder.layers.3.self_attn.k_proj.weight"),
-    ("text_model.encoder.layers.1.layer_norm1.bias", "text_model.encoder.layers.1.layer_norm2.bias"),
-])
+@pytest.mark.parametrize(
+    "names",
+    [
+        (
+            "vision_model.encoder.layers.3.self_attn.q_proj.weight",
+            "vision_model.encoder.layers.3.self_attn.k_proj.weight",
+        ),
+        ("text_model.encoder.layers.1.layer_norm1.bias", "text_model.encoder.layers.1.layer_norm2.bias"),
+    ],
+)
 def test_two_swapped_tensors_change_the_embeddings(model_folders, names):
     clip = load_clip("medclip-samv2", models_dir=model_folders)
     state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
@@ -134,13 +214,28 @@ def test_there_and_back_is_exact(model_folders):
     assert back.keys() == state.keys() and all(torch.equal(back[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("change, said", [
-    (lambda state: state.pop("visual_projection.weight"), "visual.head.proj.weight"),
-    (lambda state: state.pop("vision_model.encoder.layers.11.self_attn.k_proj.bias"), "layers.11.self_attn.k_proj.bias"),
-    (lambda state: state.pop("text_model.encoder.layers.0.mlp.fc1.weight"), "text.transformer.encoder.layer.0.intermediate.dense.weight"),
-    (lambda state: state.update({"vision_model.pre_layrnorm.weight": torch.ones(2)}), "vision_model.pre_layrnorm.weight"),
-    (lambda state: state.update({"visual_projection.weight": torch.ones(2, 2)}), "another shape for 'visual.head.proj.weight'"),
-])
+@pytest.mark.parametrize(
+    "change, said",
+    [
+        (lambda state: state.pop("visual_projection.weight"), "visual.head.proj.weight"),
+        (
+            lambda state: state.pop("vision_model.encoder.layers.11.self_attn.k_proj.bias"),
+            "layers.11.self_attn.k_proj.bias",
+        ),
+        (
+            lambda state: state.pop("text_model.encoder.layers.0.mlp.fc1.weight"),
+            "text.transformer.encoder.layer.0.intermediate.dense.weight",
+        ),
+        (
+            lambda state: state.update({"vision_model.pre_layrnorm.weight": torch.ones(2)}),
+            "vision_model.pre_layrnorm.weight",
+        ),
+        (
+            lambda state: state.update({"visual_projection.weight": torch.ones(2, 2)}),
+            "another shape for 'visual.head.proj.weight'",
+        ),
+    ],
+)
 def test_weights_that_do_not_fit_are_refused_by_name(model_folders, tmp_path, change, said):
     state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
     change(state)
@@ -152,7 +247,9 @@ def test_weights_that_do_not_fit_are_refused_by_name(model_folders, tmp_path, ch
 
 def test_constants_that_older_programs_saved_are_ignored(model_folders, tmp_path):
     state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
-    state["text.transformer.embeddings.position_ids"] = state["text_model.embeddings.position_ids"] = torch.arange(24)[None]
+    state["text.transformer.embeddings.position_ids"] = state["text_model.embeddings.position_ids"] = torch.arange(24)[
+        None
+    ]
     write_architecture(tmp_path / "medclip-samv2")
     torch.save(state, tmp_path / "medclip-samv2" / "pytorch_model.bin")
     assert load_clip("medclip-samv2", models_dir=tmp_path).encode_text(TEXTS).shape == (2, 64)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
-from sam2.build_sam import build_sam2_video_predictor
 from safetensors.torch import save_file
+from sam2.build_sam import build_sam2_video_predictor
 
 from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.models.catalogue import MODELS, find
@@ -57,7 +57,9 @@ def test_metas_file_loads_into_the_packaged_configuration(meta_folder):
 
 def test_the_model_is_the_one_that_sam2_itself_builds(meta_folder):
     ours = load_sam("sam2.1-tiny", models_dir=meta_folder)
-    theirs = build_sam2_video_predictor(find("sam2.1-tiny").config, str(meta_folder / "sam2.1-tiny" / "random.pt"), device="cpu")
+    theirs = build_sam2_video_predictor(
+        find("sam2.1-tiny").config, str(meta_folder / "sam2.1-tiny" / "random.pt"), device="cpu"
+    )
     assert type(ours) is type(theirs) and repr(ours) == repr(theirs)
     assert ours.binarize_mask_from_pts_for_mem_enc == theirs.binarize_mask_from_pts_for_mem_enc
     for name in ("stability", "stability_delta", "stability_thresh"):
@@ -89,7 +91,11 @@ def test_a_picture_is_predicted_at_another_image_size(small_folder):
 
 
 def test_the_predictor_of_1024_is_sam2s_own(meta_folder):
-    assert image_predictor(load_sam("sam2.1-tiny", models_dir=meta_folder))._bb_feat_sizes == [(256, 256), (128, 128), (64, 64)]
+    assert image_predictor(load_sam("sam2.1-tiny", models_dir=meta_folder))._bb_feat_sizes == [
+        (256, 256),
+        (128, 128),
+        (64, 64),
+    ]
 
 
 def test_an_absent_model_is_answered_with_the_command_that_gets_it(tmp_path, monkeypatch):
@@ -104,7 +110,9 @@ def test_weights_of_another_size_and_truncated_ones_are_refused(meta_folder, tmp
     with pytest.raises(ModelError, match="does not fit its configuration: it lacks 'image_encoder.trunk.blocks.12"):
         load_sam("sam2.1-small", models_dir=tmp_path)
     (tmp_path / "sam2.1-tiny").mkdir()
-    (tmp_path / "sam2.1-tiny" / "random.pt").write_bytes((meta_folder / "sam2.1-tiny" / "random.pt").read_bytes()[:1_000_000])
+    (tmp_path / "sam2.1-tiny" / "random.pt").write_bytes(
+        (meta_folder / "sam2.1-tiny" / "random.pt").read_bytes()[:1_000_000]
+    )
     with pytest.raises(ModelError, match="damaged"):
         load_sam("sam2.1-tiny", models_dir=tmp_path)
 

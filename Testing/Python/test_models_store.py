@@ -35,7 +35,12 @@ CLIP = [file.name for file in find("medclip-samv2").files]
 
 
 def test_every_entry_says_where_it_is_from_and_under_which_licence():
-    assert len({(model.name, model.kind) for model in MODELS}) == len({model.folder for model in MODELS}) == len(MODELS) == 8
+    assert (
+        len({(model.name, model.kind) for model in MODELS})
+        == len({model.folder for model in MODELS})
+        == len(MODELS)
+        == 8
+    )
     for model in MODELS:
         assert model.licence and model.source and model.purpose and model.files
         for file in model.files:
@@ -82,7 +87,9 @@ def test_a_half_copied_or_truncated_model_is_not_used(tmp_path):
     with pytest.raises(ModelError, match="incomplete: it lacks open_clip_config.json"):
         locate(find("biomedclip"), tmp_path)
     put(tmp_path / "sam2.1-tiny", "sam2.1_hiera_tiny.pt")
-    with pytest.raises(ModelError, match="damaged: 'sam2.1_hiera_tiny.pt' has 7 bytes, not 156008466.*Put the right files there"):
+    with pytest.raises(
+        ModelError, match="damaged: 'sam2.1_hiera_tiny.pt' has 7 bytes, not 156008466.*Put the right files there"
+    ):
         locate(find("sam2.1-tiny"), tmp_path)
 
 
@@ -112,7 +119,9 @@ def test_the_list_covers_the_catalogue():
 
 def test_devices():
     assert resolve_device("cpu") == torch.device("cpu")
-    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    assert resolve_device("auto").type == (
+        "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    )
     for name in ("gpu", "cpu:1", "cuda:x", ""):
         with pytest.raises(DeviceError, match="There is no device"):
             resolve_device(name)
