@@ -68,8 +68,9 @@ def _print_table(evaluation: Evaluation) -> None:
     console = Console()
     console.print(table)
     if any(math.isinf(score.hd95) for score in evaluation.scores):
-        console.print("HD95 leaves out the masks it does not exist for (one of the two empty or missing).", markup=False)
-    for heading, names in (("No prediction (scored 0)", evaluation.missing), ("No truth (not scored)", evaluation.extra)):
+        console.print("HD95 leaves out cases where one of the two masks is empty or missing.", markup=False)
+    unmatched = {"No prediction (scored 0)": evaluation.missing, "No truth (not scored)": evaluation.extra}
+    for heading, names in unmatched.items():
         if names:
             console.print(f"{heading}: {', '.join(names)}", markup=False)
 
@@ -94,4 +95,4 @@ def _as_dict(evaluation: Evaluation) -> dict:
 
 def _finite(values: dict) -> dict:
     """NaN and infinity, which JSON does not know, as null."""
-    return {key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in values.items()}
+    return {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in values.items()}

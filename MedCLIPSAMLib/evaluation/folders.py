@@ -34,7 +34,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of the finite values: their number, mean, standard deviation (n - 1), median and the 95 % interval of the mean."""
+    """Of the finite values: number, mean, standard deviation (n - 1), median and 95 % interval of the mean."""
 
     n: int
     mean: float
@@ -78,15 +78,15 @@ def evaluate_folders(
 ) -> Evaluation:
     """Score every mask of `truth_dir` with the prediction of the same name; the formats may differ.
 
-    A missing prediction scores 0. Where no file has more than one segment and the truth knows only one, masks are compared
-    whatever they are called. Otherwise segments are matched by name (upper and lower case alike) or label value; a predicted
-    segment that the truth has in other cases only is a false positive and scores 0.
+    A missing prediction scores 0. Where no file has more than one segment and the truth knows only one, masks are
+    compared whatever they are called. Otherwise segments are matched by name (upper and lower case alike) or label
+    value; a predicted segment that the truth has in other cases only is a false positive and scores 0.
 
     Volumes of one slice are measured by their contour. Lengths are mm; pixels where both files are pictures.
 
     Raises:
-        InputError: a folder is missing or holds no mask, two files share a name, the grids of a case differ, or the names of
-            the segments have nothing in common.
+        InputError: a folder is missing or holds no mask, two files share a name, the grids of a case differ, or the
+            names of the segments have nothing in common.
     """
     preds, truths = _mask_files(pred_dir, may_be_empty=True), _mask_files(truth_dir)
     names = {path: set(read_masks(path).masks) for path in [*truths.values(), *preds.values()]}
@@ -115,7 +115,7 @@ def evaluate_folders(
 
 
 def summarise(values: np.ndarray, seed: int = 0) -> Summary:
-    """The summary of the finite ones of `values` (N,). The interval is a bootstrap of 10,000 draws; NaN for less than two."""
+    """The summary of the finite `values` (N,); the interval by a bootstrap of 10,000 draws, NaN for less than two."""
     from scipy.stats import bootstrap
 
     values = values[np.isfinite(values)]
@@ -155,7 +155,8 @@ def _score_case(case: str, pred_path: Path, truth_path: Path, known: set[str] | 
         segments = sorted((pred.masks.keys() | truth.masks.keys()) & known)
         pairs = {name: (pred.masks.get(name, nothing), truth.masks.get(name, nothing)) for name in segments}
     return [
-        Score(case, name, dsc(*pair), nsd(*pair, spacing, tolerance), hd95(*pair, spacing)) for name, pair in pairs.items()
+        Score(case, name, dsc(*pair), nsd(*pair, spacing, tolerance), hd95(*pair, spacing))
+        for name, pair in pairs.items()
     ]
 
 
@@ -169,7 +170,8 @@ def _mask_files(folder: str | Path, may_be_empty: bool = False) -> dict[str, Pat
         if path.name.startswith(".") or not path.is_file() or not path.name.lower().endswith(MASK_SUFFIXES):
             continue
         if stem(path) in files:
-            raise InputError(f"'{path.name}' and '{files[stem(path)].name}' in '{folder}' are the same case.", "Keep one.")
+            other = files[stem(path)].name
+            raise InputError(f"'{path.name}' and '{other}' in '{folder}' are the same case.", "Keep one.")
         files[stem(path)] = path
     if not files and not may_be_empty:
         raise InputError(f"The folder '{folder}' holds no mask.", f"Readable are: {', '.join(MASK_SUFFIXES)}.")

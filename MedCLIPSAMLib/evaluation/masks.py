@@ -60,8 +60,8 @@ def read_masks(path: Path) -> Masks:
 def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
     """Both masks on one grid, and its spacing in the order (K, J, I): mm, or ones where both are pictures.
 
-    Files must share their grid. Slicer segmentations may be cropped: they are padded where the voxels coincide. Of pictures,
-    which know no position, only the size is compared.
+    Files must share their grid. Slicer segmentations may be cropped: they are padded where the voxels coincide. Of
+    pictures, which know no position, only the size is compared.
 
     Raises:
         InputError: the grids differ; names the case.
@@ -87,7 +87,7 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
 
 
 def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
-    """The whole voxels (i, j, k) from the origin of `reference` to that of `grid`; None where the voxels do not coincide."""
+    """Whole voxels (i, j, k) from the origin of `reference` to that of `grid`; None where voxels do not coincide."""
     if not np.allclose(grid.GetSpacing(), reference.GetSpacing(), rtol=1e-3):
         return None
     if not np.allclose(grid.GetDirection(), reference.GetDirection(), atol=1e-3):
@@ -109,12 +109,11 @@ def _union(grid: sitk.Image, reference: sitk.Image, offset: np.ndarray) -> Volum
 
 def _on(masks: Masks, volume: Volume) -> Masks:
     own = Volume(masks.grid)
-    moved = {
-        name: sitk.GetArrayFromImage(
-            sitk.Resample(own.image_like(mask.astype(np.uint8)), volume.image, sitk.Transform(), sitk.sitkNearestNeighbor)
-        ).astype(bool)
-        for name, mask in masks.masks.items()
-    }
+    moved = {}
+    for name, mask in masks.masks.items():
+        image = own.image_like(mask.astype(np.uint8))
+        padded = sitk.Resample(image, volume.image, sitk.Transform(), sitk.sitkNearestNeighbor)
+        moved[name] = sitk.GetArrayFromImage(padded).astype(bool)
     return Masks(masks.path, moved, volume.image)
 
 

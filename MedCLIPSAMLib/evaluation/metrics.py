@@ -1,12 +1,14 @@
 """How well a mask agrees with the truth: overlap (DSC) and surfaces (NSD, HD95).
 
-Surfaces are those of Nikolov et al. 2021 (J. Med. Internet Res. 23(7):e26151): contour segments in 2-D, surface patches in
-3-D, weighted by their length or area in mm. Masks are (H, W) or (K, H, W) arrays, non-zero inside, both on one grid.
+Surfaces are those of Nikolov et al. 2021 (J. Med. Internet Res. 23(7):e26151): contour segments in 2-D, surface patches
+in 3-D, weighted by their length or area in mm. Masks are (H, W) or (K, H, W) arrays, non-zero inside, both on one grid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -45,9 +47,9 @@ def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance
 def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0) -> float:
     """The NSD column of the MedCLIP-SAMv2 paper, only to compare with it; use `nsd` to measure.
 
-    The authors' code takes a 2-D mask for a volume of one slice, 1 mm thick. Every pixel of the mask then has surface above
-    and below it, and the score says more about overlap than about the contour: discs of radius 40 shifted by 6 pixels score
-    0.951, where the contours agree by 0.278.
+    The authors' code takes a 2-D mask for a volume of one slice, 1 mm thick. Every pixel of the mask then has surface
+    above and below it, and the score says more about overlap than about the contour: discs of radius 40 shifted by 6
+    pixels score 0.951, where the contours agree by 0.278.
 
     Args:
         pred, truth: (H, W).
@@ -70,8 +72,18 @@ def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float
     pred, truth, spacing = _without_single_axes(*_masks(pred, truth), spacing)
     if not (pred.any() and truth.any()):
         return float("inf") if pred.any() or truth.any() else 0.0
-    batches = _batch(pred), _batch(truth)
-    return compute_hausdorff_distance(*batches, include_background=True, percentile=95, spacing=list(spacing)).item()
+    with _quiet():
+        return compute_hausdorff_distance(
+            _batch(pred), _batch(truth), include_background=True, percentile=95, spacing=list(spacing)
+        ).item()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MONAI 1.6 warns of a call within itself."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 def _surface_dice(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance: float) -> float:
@@ -79,9 +91,10 @@ def _surface_dice(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float],
 
     if not (pred.any() and truth.any()):
         return 0.0 if pred.any() or truth.any() else 1.0
-    return compute_surface_dice(
-        _batch(pred), _batch(truth), [tolerance], include_background=True, spacing=list(spacing), use_subvoxels=True
-    ).item()
+    with _quiet():
+        return compute_surface_dice(
+            _batch(pred), _batch(truth), [tolerance], include_background=True, spacing=list(spacing), use_subvoxels=True
+        ).item()
 
 
 def _masks(pred: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -81,8 +81,9 @@ def contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Write one figure (PNG, PDF or SVG by the suffix), a row for each case, from image to truth.
 
     Args:
-        rows: each with "title" and "caption" (str), "picture" (H, W, 3) uint8, "saliency" (H, W), "boxes" (B, 4) x0, y0, x1, y1
-            in pixels, "coarse", "mask" (H, W) bool and "truth" (H, W) bool or None. Without any truth, its column is left out.
+        rows: each with "title" and "caption" (str), "picture" (H, W, 3) uint8, "saliency" (H, W), "boxes" (B, 4)
+            x0, y0, x1, y1 in pixels, "coarse", "mask" (H, W) bool and "truth" (H, W) bool or None. Without any truth,
+            its column is left out.
 
     Raises:
         OutputError: the folder is missing or the file cannot be written.

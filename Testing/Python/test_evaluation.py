@@ -211,8 +211,8 @@ def test_overlay_enlarges_small_pictures_and_draws_contours():
 
 def test_contact_sheet_is_written_with_and_without_truth(tmp_path):
     picture = np.full((60, 60, 3), 100, np.uint8)
-    row = dict(title="a $b", caption="DSC 1.00", picture=picture, saliency=square().astype(float), coarse=square(), mask=square())
-    row |= {"boxes": np.array([[20, 20, 40, 40]]), "truth": square()}
+    row = {"title": "a case", "caption": "DSC 1.00", "picture": picture, "saliency": square().astype(float)}
+    row |= {"coarse": square(), "mask": square(), "truth": square(), "boxes": np.array([[20, 20, 40, 40]])}
     contact_sheet([row, row | {"truth": None}], tmp_path / "both.png")
     contact_sheet([row | {"truth": None}], tmp_path / "without.png")
     with Image.open(tmp_path / "both.png") as both, Image.open(tmp_path / "without.png") as without:
