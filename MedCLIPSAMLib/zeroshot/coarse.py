@@ -17,8 +17,8 @@ class CoarseSettings:
     """How the map is cut.
 
     Args:
-        method: "otsu" (the paper; the exact two-means of the map), "kmeans" (the authors' code, for parity), "threshold", or
-            "crf" (dense conditional random field, the extra `medclipsam[crf]`).
+        method: "otsu" (the paper; the exact two-means of the map), "kmeans" (the authors' code, for parity),
+            "threshold", or "crf" (dense conditional random field, the extra `medclipsam[crf]`).
         threshold: for "threshold", on the map from 0 to 1.
     """
 
@@ -27,7 +27,9 @@ class CoarseSettings:
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
-            raise InputError(f"There is no way '{self.method}' to cut a saliency map.", f"Choose one of: {', '.join(METHODS)}.")
+            raise InputError(
+                f"There is no way '{self.method}' to cut a saliency map.", f"Choose one of: {', '.join(METHODS)}."
+            )
         if not 0 <= self.threshold <= 1:
             raise InputError(f"A saliency threshold of {self.threshold} was given.", "It must lie between 0 and 1.")
 
@@ -53,10 +55,11 @@ def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, picture: np.ndar
 
 
 def two_means_threshold(values: np.ndarray) -> float:
-    """The threshold whose two classes have the least summed squared distance to their means.
+    """The largest value of the lower class when the two classes have the least summed squared distance to their means.
 
-    Over a cut of the sorted values this is the largest between-class variance, Otsu's criterion (IEEE Trans. SMC 9, 1979), and the
-    optimum of k-means with k = 2 in one dimension: exact, and the same at every call.
+    Over all cuts of the sorted values this is the largest between-class variance, Otsu's criterion (IEEE Trans. SMC 9,
+    1979), since the variances within and between classes sum to that of all values; and the optimum of k-means with
+    k = 2, whose classes are intervals in one dimension. Exact, and the same at every call.
     """
     ordered = np.sort(values, axis=None).astype(np.float64)
     below = np.arange(1, len(ordered))
@@ -64,7 +67,7 @@ def two_means_threshold(values: np.ndarray) -> float:
     gap = sums[:-1] / below - (sums[-1] - sums[:-1]) / (len(ordered) - below)
     between = np.where(ordered[1:] > ordered[:-1], below * (len(ordered) - below) * gap**2, -1.0)
     cut = int(between.argmax())
-    return float((ordered[cut] + ordered[cut + 1]) / 2)
+    return float(ordered[cut])
 
 
 def _kmeans(saliency: np.ndarray) -> np.ndarray:

@@ -1,4 +1,7 @@
-"""Which connected components of a coarse mask are kept: by confidence (the paper) or by area and number (the authors' code)."""
+"""Which connected components of a coarse mask are kept.
+
+By confidence (the paper, arXiv 2409.19483, section 3.3) or by area and number (the authors' code).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ class ComponentSettings:
     Args:
         keep: "confidence" keeps the components whose mean saliency is at least `confidence` times that of the best one;
             "area" keeps the `number` largest.
-        confidence: 0 to 1, relative to the best component, so that a map whose values are low everywhere keeps its best.
+        confidence: 0 to 1, relative to the best component, so that a map of low values keeps its best.
         number: for "area": 1, or 2 for lungs.
         least_area: components below this share of the picture are dropped.
     """
@@ -31,7 +34,10 @@ class ComponentSettings:
         if self.keep not in ("confidence", "area"):
             raise InputError(f"There is no way '{self.keep}' to keep components.", "Choose confidence or area.")
         if not (0 <= self.confidence <= 1 and 0 <= self.least_area < 1 and self.number >= 1):
-            raise InputError("Component settings are out of range.", "Confidence and least area lie between 0 and 1, the number is at least 1.")
+            raise InputError(
+                f"Components: confidence {self.confidence}, number {self.number}, least area {self.least_area} came.",
+                "Confidence and least area lie between 0 and 1, the number is at least 1.",
+            )
 
 
 def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettings) -> np.ndarray:

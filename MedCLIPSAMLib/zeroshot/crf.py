@@ -8,7 +8,7 @@ from ..errors import InputError
 
 
 def dense_crf(saliency: np.ndarray, picture: np.ndarray | None, iterations: int = 10) -> np.ndarray:
-    """The map as foreground probability, made to follow the edges of the picture (Kraehenbuehl and Koltun, NeurIPS 2011).
+    """The map as foreground probability, made to follow the picture's edges (Kraehenbuehl and Koltun, NeurIPS 2011).
 
     Args:
         saliency: (H, W) float, 0 to 1.
@@ -24,7 +24,10 @@ def dense_crf(saliency: np.ndarray, picture: np.ndarray | None, iterations: int 
         from pydensecrf import densecrf
         from pydensecrf.utils import unary_from_softmax
     except ImportError as error:
-        raise InputError("The coarse mask 'crf' needs a package that is not installed.", "Install it with: pip install 'medclipsam[crf]'.") from error
+        raise InputError(
+            "The coarse mask 'crf' needs a package that is not installed.",
+            "Install it with: pip install 'medclipsam[crf]'.",
+        ) from error
     if picture is None:
         raise InputError("The coarse mask 'crf' needs the picture.")
     height, width = saliency.shape

@@ -1,8 +1,8 @@
 """Prompt sets of the paper's four tasks in the styles P0 to P5, and ensembles of prompts.
 
-P0 short generic, P1 short with the class, P2 a generic descriptive sentence, P3 a descriptive sentence with the class, P4 and P5
-ensembles of P2 and P3 (MedCLIP-SAMv2, arXiv 2409.19483, section 4.3). P1, P3 and P5 tell the model the diagnosis: where it is not
-known, P0, P2 and P4 are the ones to use.
+P0 short generic, P1 short with the class, P2 a generic descriptive sentence, P3 a descriptive sentence with the class,
+P4 and P5 ensembles of P2 and P3 (MedCLIP-SAMv2, arXiv 2409.19483, section 4.3). P1, P3 and P5 tell the model the
+diagnosis: where it is not known, P0, P2 and P4 are the ones to use.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..models.clip import ClipModel
 
 STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
+MODALITIES = ("US", "MR", "XR", "CT")
 ANY_CLASS = "*"
 
 
@@ -36,6 +37,9 @@ class PromptSet:
         target: the short name of what is segmented, the same as the P0 prompt.
         styles: style -> class (`ANY_CLASS` where the style names none) -> prompts.
         negatives: sentences on pictures of the same kind in which the target is absent.
+
+    Raises:
+        InputError: another modality or style, or nothing where a prompt belongs.
     """
 
     task: str
@@ -44,6 +48,17 @@ class PromptSet:
     target: str
     styles: dict[str, dict[str, list[str]]]
     negatives: list[str]
+
+    def __post_init__(self) -> None:
+        where = f"The prompt set '{self.task}'"
+        if self.modality not in MODALITIES:
+            raise InputError(f"{where} has the modality '{self.modality}'.", f"Choose of: {', '.join(MODALITIES)}.")
+        if not self.styles or not set(self.styles) <= set(STYLES):
+            raise InputError(f"{where} has the styles {sorted(self.styles)}.", f"Choose of: {', '.join(STYLES)}.")
+        by_class = [texts for style in self.styles.values() for texts in style.values() or [[]]]
+        for texts in ([self.target], self.negatives, *by_class):
+            if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
+                raise InputError(f"{where} holds {texts!r} where prompts belong.", "Give a list of one or more texts.")
 
     def prompts(self, style: str, kind: str = ANY_CLASS) -> list[str]:
         """The prompts of a style; `kind` is the class for P1, P3 and P5.
@@ -55,7 +70,9 @@ class PromptSet:
             raise PromptError(f"There is no prompt style '{style}'.", f"Choose one of: {', '.join(self.styles)}.")
         by_class = self.styles[style]
         if kind not in by_class:
-            raise PromptError(f"Style {style} of '{self.title}' has no class '{kind}'.", f"Choose one of: {', '.join(by_class)}.")
+            raise PromptError(
+                f"Style {style} of '{self.title}' has no class '{kind}'.", f"Choose one of: {', '.join(by_class)}."
+            )
         return by_class[kind]
 
 
@@ -66,7 +83,7 @@ def load_prompt_sets() -> dict[str, PromptSet]:
     for path in sorted(resource_path("prompts").glob("*.json")):
         try:
             prompt_set = PromptSet(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"The prompt set {path} cannot be read: {error}.") from error
         sets[prompt_set.task] = prompt_set
     return sets

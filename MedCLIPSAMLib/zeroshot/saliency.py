@@ -1,14 +1,14 @@
 """M2IB saliency: which patches of a picture carry what a text says.
 
-The multi-modal information bottleneck (Wang, Rudner, Wilson, NeurIPS 2023; MedCLIP-SAMv2, arXiv 2409.19483, section 3.2) blends the
-tokens X of one transformer block with noise, t = lambda X + (1 - lambda) eps, eps ~ N(0, 1), and looks for the lambda that keeps the
-picture's similarity with the text while it lets through as little as possible:
+The multi-modal information bottleneck (Wang, Rudner, Wilson, NeurIPS 2023; MedCLIP-SAMv2, arXiv 2409.19483, section
+3.2) blends the tokens X of one transformer block with noise, t = lambda X + (1 - lambda) eps, eps ~ N(0, 1), and looks
+for the lambda that keeps the picture's similarity with the text while it lets through as little as possible:
 
-    minimise  beta * mean KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) - mean cos(text, image(t)),   lambda = sigmoid(alpha)
+    minimise  beta * mean KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) - mean cos(text, image(t)), lambda = sigmoid(alpha)
 
-The saliency of a patch is the KL that is left in it, summed over channels. The same mathematics as the plain form, at less cost:
-the text and the tokens up to the block are computed once, the last block for the class token only, and no gradient is
-taken after the last step, whose lambda makes the map.
+The saliency of a patch is the KL that is left in it, summed over channels. The same mathematics as the plain form, at
+less cost: the text and the tokens up to the block are computed once, the last block for the class token only, and no
+gradient is taken after the last step, whose lambda makes the map.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ ALPHA = 5.0
 
 @dataclass(frozen=True)
 class M2IBSettings:
-    """Settings of M2IB; the defaults are the authors' for breast ultrasound with BiomedCLIP. The authors' `var` changes nothing in their code and is not here.
+    """Settings of M2IB; the defaults are the authors' for breast ultrasound with BiomedCLIP.
+
+    The authors' `var` changes nothing in their code and is not here.
 
     Args:
         layer: block whose output is blended, counted from 0.
@@ -56,7 +58,10 @@ class M2IBSettings:
             if getattr(self, name) < least:
                 raise InputError(f"M2IB: {name} is {getattr(self, name)}.", f"It must be at least {least}.")
         if self.beta < 0 or self.learning_rate <= 0:
-            raise InputError(f"M2IB: beta is {self.beta} and the learning rate {self.learning_rate}.", "Beta must not be negative, the rate positive.")
+            raise InputError(
+                f"M2IB: beta is {self.beta} and the learning rate {self.learning_rate}.",
+                "Beta must not be negative, the rate positive.",
+            )
         if self.precision not in ("f32", "bf16"):
             raise InputError(f"M2IB: there is no precision '{self.precision}'.", "Choose f32 or bf16.")
 
@@ -68,10 +73,13 @@ class Saliency:
     Args:
         maps: (N, P, h, w) float32, KL in nats by patch, not normalised.
         similarity: (N, P) float32, cosine similarity of picture and text without any noise.
+        kept_similarity: (N, P) float32, the same through the bottleneck, the mean over the noise of the last update;
+            NaN with one step, which has no update.
     """
 
     maps: torch.Tensor
     similarity: torch.Tensor
+    kept_similarity: torch.Tensor
 
 
 def m2ib(
@@ -80,6 +88,7 @@ def m2ib(
     text_features: torch.Tensor,
     settings: M2IBSettings,
     cancelled: Callable[[], bool] | None = None,
+    batch: int | None = None,
 ) -> Saliency:
     """M2IB saliency of every picture for every text.
 
@@ -87,6 +96,8 @@ def m2ib(
         pixels: (N, 3, S, S), as `clip.preprocess` gives them.
         text_features: (P, D), L2-normalised.
         cancelled: asked before every step.
+        batch: pairs of picture and text computed together; None is 1 on a CPU, where a loop is faster, else 16.
+            It changes rounding only.
 
     Raises:
         InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
@@ -99,20 +110,29 @@ def m2ib(
         with torch.no_grad():
             similarity = tower.features_from(tokens, settings.layer) @ text_features.T
         pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
-        together = 1 if pixels.device.type == "cpu" else 16  # on a CPU a loop is faster than a batch
-        maps = []
-        for start in range(0, len(pairs), together):
-            pictures, texts = zip(*pairs[start : start + together])
-            maps.append(_bottleneck(tower, tokens[list(pictures)], text_features[list(texts)], settings, cancelled))
-    return Saliency(torch.cat(maps).reshape(len(pixels), len(text_features), *tower.grid), similarity)
+        batch = batch or (1 if pixels.device.type == "cpu" else 16)
+        found = []
+        for start in range(0, len(pairs), batch):
+            pictures, texts = map(list, zip(*pairs[start : start + batch]))
+            found.append(_bottleneck(tower, tokens[pictures], text_features[texts], settings, cancelled))
+    maps, kept = map(torch.cat, zip(*found))
+    return Saliency(maps.reshape(*similarity.shape, *tower.grid), similarity, kept.reshape(similarity.shape))
 
 
-def _bottleneck(tower: VisionTower, tokens: torch.Tensor, texts: torch.Tensor, settings: M2IBSettings, cancelled: Callable[[], bool] | None) -> torch.Tensor:
-    """The KL of M pairs by patch token, (M, h * w): tokens (M, T, C), texts (M, D). Pairs do not influence each other."""
+def _bottleneck(
+    tower: VisionTower,
+    tokens: torch.Tensor,
+    texts: torch.Tensor,
+    settings: M2IBSettings,
+    cancelled: Callable[[], bool] | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """M pairs that do not influence each other: tokens (M, T, C) and texts (M, D) to the KL by patch token, (M, h * w),
+    and the similarity through the bottleneck, (M,)."""
     generator = torch.Generator().manual_seed(settings.seed)
     alpha = torch.full_like(tokens, ALPHA).requires_grad_(True)
     optimizer = torch.optim.Adam([alpha], lr=settings.learning_rate)
     count, length, width = tokens.shape
+    fit = torch.full((count,), torch.nan, device=tokens.device)
     for _ in range(settings.steps - 1):
         if cancelled and cancelled():
             raise Cancelled
@@ -124,11 +144,11 @@ def _bottleneck(tower: VisionTower, tokens: torch.Tensor, texts: torch.Tensor, s
         loss = settings.beta * _information(alpha, tokens).mean((1, 2)) - fit
         (alpha.grad,) = torch.autograd.grad(loss.sum(), alpha)
         optimizer.step()
-    return _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :]
+    return _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :], fit.detach()
 
 
 def _information(alpha: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) by element, in nats; log(1 - lambda) is taken from alpha, which never is log 0."""
+    """KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) by element, in nats; log(1 - lambda) is never log 0."""
     kept = alpha.sigmoid()
     return -0.5 * (1 + 2 * F.logsigmoid(-alpha) - (kept * tokens) ** 2 - (1 - kept) ** 2)
 
@@ -141,4 +161,5 @@ def upsample(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
 def normalise(maps: torch.Tensor) -> torch.Tensor:
     """Each map (the last two axes) from its minimum and maximum to 0 and 1; zeros where it is constant."""
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
-    return torch.where(high > low, (maps - low) / (high - low).clamp(min=torch.finfo(maps.dtype).tiny), torch.zeros_like(maps))
+    spread = (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
+    return torch.where(high > low, (maps - low) / spread, torch.zeros_like(maps))

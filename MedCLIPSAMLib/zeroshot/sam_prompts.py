@@ -32,7 +32,10 @@ class PromptSettings:
         if self.kind not in ("boxes", "points", "both"):
             raise InputError(f"There is no kind of SAM prompt '{self.kind}'.", "Choose boxes, points or both.")
         if self.positive < 1 or self.negative < 0 or self.margin < 0:
-            raise InputError("SAM prompt settings are out of range.", "At least one positive point, no negative numbers.")
+            raise InputError(
+                f"SAM prompts: {self.positive} positive, {self.negative} negative points, margin {self.margin} came.",
+                "At least one positive point, and no number below 0.",
+            )
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,9 @@ class SamPrompts:
     @classmethod
     def from_boxes(cls, boxes: np.ndarray) -> SamPrompts:
         """Boxes alone, (B, 4)."""
-        return cls(boxes.reshape(-1, 4).astype(np.float32), np.zeros((len(boxes), 0, 2), np.float32), np.zeros((len(boxes), 0), np.int32))
+        count = len(boxes)
+        points, labels = np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.int32)
+        return cls(boxes.reshape(-1, 4).astype(np.float32), points, labels)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -70,7 +75,8 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
     The same component gets the same points whatever else is in the array.
     """
     count = int(components.max(initial=0))
-    boxes = np.array([_box(components == index, settings.margin) for index in range(1, count + 1)], np.float32).reshape(-1, 4)
+    boxes = [_box(components == index, settings.margin) for index in range(1, count + 1)]
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
     if settings.kind == "boxes":
         return SamPrompts.from_boxes(boxes)
     outside = ndimage.distance_transform_edt(components == 0) > 0.05 * max(components.shape)

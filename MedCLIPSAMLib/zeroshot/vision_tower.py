@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import nn
 
 from ..errors import InputError, ModelError
@@ -25,18 +25,26 @@ class VisionTower:
         prefix: number of tokens before the patch tokens (1 with a class token).
 
     Raises:
-        ModelError: not a timm VisionTransformer with class-token or average pooling.
+        ModelError: not a timm VisionTransformer with class-token or average pooling, or weights not in float32.
     """
 
     def __init__(self, visual: nn.Module) -> None:
         trunk = getattr(visual, "trunk", None)
         if not isinstance(trunk, VisionTransformer) or trunk.global_pool not in ("token", "avg"):
-            raise ModelError("This model's vision tower is not a timm VisionTransformer with class-token or average pooling.", "M2IB needs one, such as BiomedCLIP's.")
+            raise ModelError(
+                "This model's vision tower is not a timm VisionTransformer with class-token or average pooling.",
+                "M2IB needs one, such as BiomedCLIP's.",
+            )
+        if any(parameter.dtype != torch.float32 for parameter in trunk.parameters()):
+            raise ModelError(
+                "This model's weights are not in float32.",
+                "Load it in float32 and set M2IB's precision to bf16, which rounds matrix products only.",
+            )
         self.trunk, self.head = trunk, visual.head
         self.depth, self.grid, self.prefix = len(trunk.blocks), trunk.patch_embed.grid_size, trunk.num_prefix_tokens
 
     def check_layer(self, layer: int) -> None:
-        """Refuse a block that has no tokens to attribute to: with a class token the last block's patch tokens reach nothing.
+        """Refuse a block after which the patch tokens reach nothing: the last one, with a class token.
 
         Raises:
             InputError: naming the blocks that serve.
@@ -70,17 +78,20 @@ class VisionTower:
 
 
 def _is_plain(block: nn.Module) -> bool:
-    """Whether `_class_token_of` knows the block: fused qkv and no norms inside the attention."""
+    """Whether `_class_token_of` knows the block: pre-norm, heads as wide as the tokens, no norm or gate inside."""
+    if type(block) is not Block or type(block.attn) is not Attention:
+        return False
     attention = block.attn
-    inner = (attention.q_norm, attention.k_norm, getattr(attention, "norm", nn.Identity()))
-    return isinstance(getattr(attention, "qkv", None), nn.Linear) and all(isinstance(part, nn.Identity) for part in inner)
+    inner = (attention.q_norm, attention.k_norm, getattr(attention, "norm", None), getattr(attention, "gate", None))
+    as_wide = attention.qkv.out_features == 3 * attention.qkv.in_features
+    return as_wide and all(part is None or isinstance(part, nn.Identity) for part in inner)
 
 
 def _class_token_of(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     """The class token after `block`: (N, T, C) to (N, 1, C).
 
-    Keys and values are absorbed: q . (W_k h + b_k) = (W_k^T q) . h + const, the constant falls out of the softmax, and W_v acts on
-    the average of h instead of on each token.
+    Keys and values are absorbed: q . (W_k h + b_k) = (W_k^T q) . h + const, the constant falls out of the softmax, and
+    W_v acts on the average of h instead of on each token.
     """
     attention, width = block.attn, tokens.shape[-1]
     heads = attention.num_heads

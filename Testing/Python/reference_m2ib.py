@@ -5,15 +5,20 @@ import torch.nn.functional as F
 
 
 def reference_m2ib(model, pixels, text, layer, beta, steps, samples, learning_rate, noises):
-    """The map of one picture (1, 3, S, S) for one text (D,), (h, w). `noises` holds (samples, T, C) for each step."""
+    """The map (h, w) of one picture (1, 3, S, S) for one text (D,), and the similarity at each step.
+
+    `noises` holds (samples, T, C) for each step.
+    """
     trunk = model.visual.trunk
     captured = {}
-    hook = trunk.blocks[layer].register_forward_hook(lambda module, inputs, output: captured.update(tokens=output.detach()))
+    block = trunk.blocks[layer]
+    hook = block.register_forward_hook(lambda module, inputs, output: captured.update(tokens=output.detach()))
     model.encode_image(pixels)
     hook.remove()
     tokens = captured["tokens"][0]
     alpha = torch.full_like(tokens, 5.0, requires_grad=True)
     optimizer = torch.optim.Adam([alpha], lr=learning_rate)
+    history = []
     for step in range(steps):
         weight = torch.sigmoid(alpha)
         mean, variance = weight * tokens, (1 - weight) ** 2
@@ -21,13 +26,14 @@ def reference_m2ib(model, pixels, text, layer, beta, steps, samples, learning_ra
         similarities = []
         for noise in noises[step]:
             blended = weight * tokens + (1 - weight) * noise
-            hook = trunk.blocks[layer].register_forward_hook(lambda module, inputs, output: blended[None])
+            hook = block.register_forward_hook(lambda module, inputs, output: blended[None])
             image = model.encode_image(pixels)[0]
             hook.remove()
             similarities.append(F.cosine_similarity(image, text, dim=0))
+        history.append(torch.stack(similarities).mean().item())
         loss = beta * kl.mean() - torch.stack(similarities).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     height, width = trunk.patch_embed.grid_size
-    return kl.detach().sum(-1)[trunk.num_prefix_tokens :].reshape(height, width)
+    return kl.detach().sum(-1)[trunk.num_prefix_tokens :].reshape(height, width), history

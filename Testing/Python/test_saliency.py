@@ -2,31 +2,36 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
 from reference_m2ib import reference_m2ib
 from timm.models import register_model
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, VisionTransformer
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
+from MedCLIPSAMLib.models.clip import ClipModel, build_clip
+from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.zeroshot.prompts import ensemble_features
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise, upsample
 from MedCLIPSAMLib.zeroshot.vision_tower import VisionTower
 
 DEPTH = 4
+SHAPE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": DEPTH, "num_heads": 3, "num_classes": 0}
 
 
 @register_model
 def medclipsam_test_vit_class_token(pretrained=False, **kwargs):
-    model = VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=DEPTH, num_heads=3, class_token=True, num_classes=0)
+    model = VisionTransformer(**SHAPE)
     model.default_cfg = {}
     return model
 
 
 @register_model
 def medclipsam_test_vit_average(pretrained=False, **kwargs):
-    model = VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=DEPTH, num_heads=3, class_token=False, global_pool="avg", num_classes=0)
+    model = VisionTransformer(**SHAPE, class_token=False, global_pool="avg")
     model.default_cfg = {}
     return model
 
@@ -69,13 +74,15 @@ def test_matches_the_plain_implementation(clip, inputs, layer):
         pytest.skip("patch tokens of the last block reach nothing")
     pixels, texts = inputs
     settings = M2IBSettings(layer, beta=0.3, steps=6, samples=3)
-    fast = m2ib(clip, pixels, texts, settings).maps
-    shape = (tower.prefix + 16, 24)
+    fast = m2ib(clip, pixels, texts, settings)
+    noises = _noises(settings, (tower.prefix + 16, 24))
     for picture in range(2):
         for text in range(3):
-            plain = reference_m2ib(clip.model, pixels[picture : picture + 1], texts[text], layer, 0.3, 6, 3, 1.0, _noises(settings, shape))
-            assert torch.allclose(normalise(fast[picture, text]), normalise(plain), atol=1e-5)
-            assert torch.allclose(fast[picture, text], plain, rtol=1e-4, atol=1e-3)
+            one = pixels[picture : picture + 1]
+            plain, similarities = reference_m2ib(clip.model, one, texts[text], layer, 0.3, 6, 3, 1.0, noises)
+            assert torch.allclose(normalise(fast.maps[picture, text]), normalise(plain), atol=1e-5)
+            assert torch.allclose(fast.maps[picture, text], plain, rtol=1e-4, atol=1e-3)
+            assert fast.kept_similarity[picture, text].item() == pytest.approx(similarities[-2], abs=1e-5)
 
 
 def test_features_equal_those_of_the_whole_model(clip, inputs):
@@ -91,15 +98,41 @@ def test_similarity_is_that_of_the_clean_picture(clip, inputs):
     assert torch.allclose(found, F.normalize(clip.model.visual(pixels), dim=-1) @ texts.T, atol=1e-6)
 
 
-def test_a_batch_gives_what_each_gives_alone_and_again(clip, inputs):
+@pytest.mark.parametrize("batch", [1, 4, 16])
+def test_a_pair_gives_the_same_alone_in_any_company_and_again(clip, inputs, batch):
     pixels, texts = inputs
     settings = M2IBSettings(1, steps=4, samples=2)
-    together = m2ib(clip, pixels, texts, settings).maps
-    assert torch.equal(together, m2ib(clip, pixels, texts, settings).maps)
-    alone = m2ib(clip, pixels[1:], texts[2:], settings).maps
-    assert torch.allclose(together[1:, 2:], alone, rtol=1e-5, atol=1e-5)
-    other_seed = m2ib(clip, pixels, texts, M2IBSettings(1, steps=4, samples=2, seed=13)).maps
-    assert not torch.allclose(together, other_seed)
+    together = m2ib(clip, pixels, texts, settings, batch=batch)
+    assert torch.equal(together.maps, m2ib(clip, pixels, texts, settings, batch=batch).maps)
+    for picture in range(2):
+        for text in range(3):
+            alone = m2ib(clip, pixels[picture : picture + 1], texts[text : text + 1], settings)
+            assert torch.allclose(together.maps[picture, text], alone.maps[0, 0], rtol=1e-5, atol=1e-4)
+            assert torch.allclose(together.kept_similarity[picture, text], alone.kept_similarity[0, 0], atol=1e-5)
+    swapped = m2ib(clip, pixels.flip(0), texts.flip(0), settings, batch=batch).maps
+    assert torch.allclose(together.maps, swapped.flip(0, 1), rtol=1e-5, atol=1e-4)
+
+
+def test_another_seed_gives_another_map(clip, inputs):
+    first, second = (m2ib(clip, *inputs, M2IBSettings(1, steps=4, samples=2, seed=seed)).maps for seed in (12, 13))
+    assert not torch.allclose(first, second)
+
+
+def test_one_step_is_the_start_without_an_update(clip, inputs):
+    found = m2ib(clip, *inputs, M2IBSettings(1, steps=1))
+    assert torch.isfinite(found.maps).all() and found.kept_similarity.isnan().all()
+
+
+def test_texts_and_pictures_of_the_demo_architecture_go_through():
+    folder = resource_path("models/demo-clip")
+    torch.manual_seed(0)
+    clip = ClipModel("demo", build_clip(folder).eval().requires_grad_(False), folder)
+    pixels = clip.preprocess(np.random.default_rng(0).integers(0, 255, (1, 90, 120, 3), np.uint8))
+    texts = torch.stack([ensemble_features(clip, [text]) for text in ("brain tumor", "lungs")])
+    found = m2ib(clip, pixels, texts, M2IBSettings(2, steps=3, samples=2))
+    assert found.maps.shape == (1, 2, *VisionTower(clip.model.visual).grid) and found.maps.dtype == torch.float32
+    assert torch.allclose(found.similarity, clip.encode_image(pixels) @ texts.T, atol=1e-5)
+    assert upsample(found.maps, (90, 120)).shape == (1, 2, 90, 120)
 
 
 def test_the_model_is_left_as_it_was(clip, inputs):
@@ -139,7 +172,10 @@ def test_upsampling_keeps_places():
     assert 10 <= row < 20 and 60 <= column < 80
 
 
-@pytest.mark.parametrize("change", [{"layer": -1}, {"steps": 0}, {"samples": 0}, {"beta": -1.0}, {"learning_rate": 0.0}, {"precision": "f8"}])
+@pytest.mark.parametrize(
+    "change",
+    [{"layer": -1}, {"steps": 0}, {"samples": 0}, {"beta": -1.0}, {"learning_rate": 0.0}, {"precision": "f8"}],
+)
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(InputError):
         M2IBSettings(**{"layer": 1, **change})
@@ -150,6 +186,29 @@ def test_blocks_without_patch_attribution_are_refused(inputs):
         m2ib(_clip(""), *inputs, M2IBSettings(3))
     with pytest.raises(InputError, match="from 0 to 3"):
         m2ib(_clip("avg"), *inputs, M2IBSettings(4))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"block_fn": ResPostBlock, "init_values": 0.5}, {"block_fn": ParallelScalingBlock}, {"qk_norm": True},
+     {"reg_tokens": 2}, {"qkv_bias": False}, {"init_values": 0.5}, {"pre_norm": True}],
+    ids=str,
+)
+def test_other_kinds_of_blocks_give_the_features_of_the_whole_model(inputs, extra):
+    torch.manual_seed(1)
+    trunk = VisionTransformer(**SHAPE, **extra).eval().requires_grad_(False)
+    for parameter in trunk.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    tower = VisionTower(SimpleNamespace(trunk=trunk, head=torch.nn.Identity()))
+    whole = F.normalize(trunk(inputs[0]), dim=-1)
+    assert torch.allclose(tower.features_from(tower.tokens_at(inputs[0], 1), 1), whole, atol=1e-6)
+
+
+def test_rounded_weights_are_refused(inputs):
+    clip = _clip("")
+    clip.model.visual.bfloat16()
+    with pytest.raises(ModelError, match="float32"):
+        m2ib(clip, *inputs, M2IBSettings(1))
 
 
 def test_other_towers_are_refused():

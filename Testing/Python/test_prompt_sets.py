@@ -1,0 +1,81 @@
+"""The shipped prompt sets: complete, usable by the demo model, and refused where something is missing."""
+
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from MedCLIPSAMLib.errors import InputError, PromptError
+from MedCLIPSAMLib.models.clip import ClipModel, build_clip
+from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.zeroshot.prompts import ANY_CLASS, STYLES, PromptSet, ensemble_features, load_prompt_sets
+
+TASKS = ("us_tumour", "mri_tumour", "xray_lungs", "ct_lungs")
+
+
+@pytest.fixture(scope="module")
+def clip():
+    """The demo model's tokenizer and architecture with random weights."""
+    folder = resource_path("models/demo-clip")
+    torch.manual_seed(0)
+    return ClipModel("demo", build_clip(folder).eval().requires_grad_(False), folder)
+
+
+def test_the_four_tasks_of_the_paper_are_there():
+    assert set(load_prompt_sets()) == set(TASKS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_style_is_there_and_only_some_name_the_class(task):
+    prompts = load_prompt_sets()[task]
+    assert tuple(prompts.styles) == STYLES
+    assert prompts.prompts("P0") == [prompts.target]
+    assert [len(prompts.prompts(style)) for style in ("P0", "P2")] == [1, 1] and len(prompts.prompts("P4")) >= 10
+    assert set(prompts.styles["P1"]) == set(prompts.styles["P3"]) == set(prompts.styles["P5"]) != {ANY_CLASS}
+    assert all(len(texts) == 1 for style in ("P1", "P3") for texts in prompts.styles[style].values())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_text_is_both_a_prompt_and_a_negative_or_there_twice(task):
+    prompts = load_prompt_sets()[task]
+    texts = [text for style in ("P2", "P3", "P4", "P5") for each in prompts.styles[style].values() for text in each]
+    texts += prompts.negatives
+    assert len(texts) == len(set(texts))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_demo_model_knows_every_word(clip, task):
+    prompts = load_prompt_sets()[task]
+    texts = prompts.negatives + [text for style in prompts.styles.values() for each in style.values() for text in each]
+    assert {word for text in texts for word in clip.unknown_words(text)} == set()
+
+
+def test_a_style_or_class_that_is_not_there_is_named():
+    prompts = load_prompt_sets()["us_tumour"]
+    with pytest.raises(PromptError, match="P9.*P0, P1"):
+        prompts.prompts("P9")
+    with pytest.raises(PromptError, match="glioma.*benign, malignant"):
+        prompts.prompts("P3", "glioma")
+    with pytest.raises(PromptError, match="benign, malignant"):
+        prompts.prompts("P3")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"modality": "PET"}, {"styles": {}}, {"styles": {"P7": {"*": ["a"]}}}, {"styles": {"P0": {}}}, {"negatives": []},
+     {"styles": {"P0": {"*": []}}}, {"styles": {"P0": {"*": ["a", " "]}}}, {"styles": {"P0": {"*": "lungs"}}}],
+    ids=str,
+)
+def test_an_incomplete_prompt_set_is_refused_by_name(change):
+    with pytest.raises(InputError, match="ct_lungs"):
+        PromptSet(**{**asdict(load_prompt_sets()["ct_lungs"]), **change})
+
+
+def test_an_ensemble_is_the_mean_of_directions(clip):
+    texts = load_prompt_sets()["mri_tumour"].prompts("P4")
+    found = ensemble_features(clip, texts)
+    raw = [clip.model.encode_text(clip.tokenize([text]))[0] for text in texts]
+    mean = torch.stack([each / each.norm() for each in raw]).mean(0)
+    assert found.shape == mean.shape and found.norm().item() == pytest.approx(1, abs=1e-6)
+    assert torch.allclose(found, mean / mean.norm(), atol=1e-5)
+    assert torch.allclose(found, ensemble_features(clip, texts[::-1]), atol=1e-5)
