@@ -101,6 +101,12 @@ def test_components_by_area_keep_the_largest():
     assert kept[10, 10] == 1 and kept[50, 50] == 2 and kept[52, 7] == 0
 
 
+def test_parts_that_touch_at_a_corner_are_one():
+    mask = np.zeros((64, 64), bool)
+    mask[10:20, 10:20] = mask[20:30, 20:30] = True
+    assert set(np.unique(components(mask, mask.astype(np.float32), ComponentSettings()))) == {0, 1}
+
+
 def test_specks_are_dropped_and_nothing_stays_nothing():
     mask = np.zeros((64, 64), bool)
     mask[3, 3] = True
