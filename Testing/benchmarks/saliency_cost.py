@@ -1,4 +1,4 @@
-"""Seconds for a saliency map at the size of BiomedCLIP's ViT-B/16: MedCLIPSAMLib's M2IB against the plain one of the tests.
+"""Seconds for a saliency map at the size of BiomedCLIP's ViT-B/16: our M2IB against the plain one of the tests.
 
     OMP_NUM_THREADS=1 .venv/bin/python Testing/benchmarks/saliency_cost.py --rounds 5
 
