@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -19,7 +19,7 @@ def _benchmark() -> None:
 @app.command()
 def phantoms(
     cases: Annotated[int, typer.Option(min=1, help="Phantoms a task.")] = 50,
-    out: Annotated[Optional[Path], typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
@@ -35,10 +35,13 @@ def phantoms(
     segmenter = load_segmenter(model, sam, device)
     console = Console(stderr=True)
     with console.status("measuring") as status:
-        figures = benchmark_phantoms(segmenter, cases, split, lambda task, done: status.update(f"{task}: {done} of {cases}"))
+        figures = benchmark_phantoms(
+            segmenter, cases, split, lambda task, done: status.update(f"{task}: {done} of {cases}")
+        )
     Console().print(table(figures))
     free = figures["lesion_free"]
-    typer.echo(f"Lesion-free pictures that come out empty: {free['empty_fraction']:.3f} of {free['cases']}. {figures['seconds_per_image']:.2f} s a picture.")
+    typer.echo(f"Lesion-free pictures that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
+    typer.echo(f"{figures['seconds_per_image']:.2f} s a picture.")
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -49,9 +52,25 @@ def table(figures: dict):
     from rich.table import Table
 
     made = Table(title="Phantoms of the test split, mean over cases")
-    for column in ("task", "cases", "coarse DSC", "DSC", "NSD (2 px)", "nothing found", "random box", "full box", "other saliency"):
+    for column in (
+        "task",
+        "cases",
+        "coarse DSC",
+        "DSC",
+        "NSD (2 px)",
+        "nothing found",
+        "random box",
+        "full box",
+        "other saliency",
+    ):
         made.add_column(column, justify="left" if column == "task" else "right")
     for name, row in figures["tasks"].items():
         values = (row["coarse_dsc"], row["dsc"], row["nsd"])
-        made.add_row(name, str(row["cases"]), *(f"{value:.3f}" for value in values), str(row["empty"]), *(f"{value:.3f}" for value in row["controls"].values()))
+        made.add_row(
+            name,
+            str(row["cases"]),
+            *(f"{value:.3f}" for value in values),
+            str(row["empty"]),
+            *(f"{value:.3f}" for value in row["controls"].values()),
+        )
     return made

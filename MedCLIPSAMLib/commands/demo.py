@@ -10,7 +10,9 @@ import typer
 
 
 def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made when absent.")] = Path("demo-output"),
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made when absent.")] = Path(
+        "demo-output"
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
 ) -> None:
     """Segment a sample image of four modalities by text and compare with the known truth."""
@@ -35,14 +37,33 @@ def demo(
         found = segment_volume(segmenter, volume, [sample.prompt])
         segment = found.segments()[0]
         write_segmentation(out / f"{sample.name}.seg.nrrd", [segment], volume)
-        (number, result), = found.results[sample.prompt].items()
+        ((number, result),) = found.results[sample.prompt].items()
         picture = found.stack.picture(number)
-        write_picture(out / f"{sample.name}_overlay.png", overlay(picture, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)}))
-        score = {"image": sample.name, "prompt": sample.prompt, "dsc": dsc(segment.mask, truth), "nsd": nsd(segment.mask[0], truth[0], (1.0, 1.0), 2.0),
-                 "presence": result.where.presence.probability, "seconds": sum(result.seconds.values())}
+        write_picture(
+            out / f"{sample.name}_overlay.png",
+            overlay(picture, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)}),
+        )
+        score = {
+            "image": sample.name,
+            "prompt": sample.prompt,
+            "dsc": dsc(segment.mask, truth),
+            "nsd": nsd(segment.mask[0], truth[0], (1.0, 1.0), 2.0),
+            "presence": result.where.presence.probability,
+            "seconds": sum(result.seconds.values()),
+        }
         scores.append(score)
-        rows.append({"title": f"{sample.name}\n\"{sample.prompt}\"", "picture": picture, "saliency": result.where.saliency, "boxes": result.sam_prompts.boxes,
-                     "coarse": result.coarse, "mask": result.mask, "truth": found.stack.from_grid(truth, number), "caption": f"DSC {score['dsc']:.2f}"})
+        rows.append(
+            {
+                "title": f'{sample.name}\n"{sample.prompt}"',
+                "picture": picture,
+                "saliency": result.where.saliency,
+                "boxes": result.sam_prompts.boxes,
+                "coarse": result.coarse,
+                "mask": result.mask,
+                "truth": found.stack.from_grid(truth, number),
+                "caption": f"DSC {score['dsc']:.2f}",
+            }
+        )
     contact_sheet(rows, out / "contact_sheet.png")
     if as_json:
         print(json.dumps({"folder": str(out), "scores": scores}, indent=1))
@@ -51,7 +72,10 @@ def demo(
     for column in ("image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"):
         table.add_column(column)
     for score in scores:
-        table.add_row(score["image"], score["prompt"], *(f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds")))
+        table.add_row(
+            score["image"], score["prompt"], *(f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds"))
+        )
     Console().print(table)
-    typer.echo(f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. For research, not for diagnosis.")
-
+    typer.echo(
+        f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. For research, not for diagnosis."
+    )

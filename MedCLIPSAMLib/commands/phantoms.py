@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -23,7 +23,9 @@ def _models() -> None:
 
 @phantoms_app.command()
 def make(
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for images/, truth/ and captions.jsonl.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder for images/, truth/ and captions.jsonl.", show_default=False)
+    ],
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
     split: Annotated[str, typer.Option(help="train, validation, test or samples.")] = "train",
 ) -> None:
@@ -42,11 +44,14 @@ def make(
 
 @models_app.command()
 def train(
-    out: Annotated[Optional[Path], typer.Option("-o", "--out", help="Folder for demo-clip/ and demo-sam/; the shipped one by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder for demo-clip/ and demo-sam/; the shipped one by default."),
+    ] = None,
     clip: Annotated[bool, typer.Option(help="Train the text-image model.")] = True,
     sam: Annotated[bool, typer.Option(help="Train SAM 2.")] = True,
-    clip_steps: Annotated[Optional[int], typer.Option(help="Fewer steps, for a trial.")] = None,
-    sam_steps: Annotated[Optional[int], typer.Option(help="Fewer steps, for a trial.")] = None,
+    clip_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
+    sam_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
 ) -> None:
     """Train both demo models from random weights (under an hour on two CPU cores)."""
     from dataclasses import replace

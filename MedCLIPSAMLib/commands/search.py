@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -15,14 +15,17 @@ def search(
     prompt: Annotated[str, typer.Option("-p", "--prompt", help="What the masks show.", show_default=False)],
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
-    models_dir: Annotated[Optional[Path], typer.Option(help="Folder with the models.")] = None,
+    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.")] = None,
     layers: Annotated[str, typer.Option(help="Blocks to try, such as 7,8,9; all of the model by default.")] = "",
     betas: Annotated[str, typer.Option(help="Weights of compression to try.")] = "0.1,1,2",
     steps: Annotated[str, typer.Option(help="Numbers of steps to try.")] = "10",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
 ) -> None:
-    """Try M2IB settings on a few images with masks and print what each gave. The result is tuned on them: measure it on others."""
+    """Try M2IB settings on a few images with masks and print what each gave.
+
+    The result is tuned on them: measure it on others.
+    """
     from dataclasses import asdict
 
     from rich.console import Console
@@ -36,16 +39,26 @@ def search(
     depth = len(segmenter.clip.model.visual.trunk.blocks)
     tried_layers = _numbers("--layers", layers, int) or list(range(depth))
     with Console(stderr=True).status("searching") as status:
-        trials = run(segmenter, cases, tried_layers, _numbers("--betas", betas, float), _numbers("--steps", steps, int),
-                     lambda done, total: status.update(f"{done} of {total} combinations"))
+        trials = run(
+            segmenter,
+            cases,
+            tried_layers,
+            _numbers("--betas", betas, float),
+            _numbers("--steps", steps, int),
+            lambda done, total: status.update(f"{done} of {total} combinations"),
+        )
     if as_json:
-        print(json.dumps({"cases": len(cases), "prompt": prompt, "trials": [asdict(trial) for trial in trials]}, indent=1))
+        print(
+            json.dumps({"cases": len(cases), "prompt": prompt, "trials": [asdict(trial) for trial in trials]}, indent=1)
+        )
         return
     table = Table(title=f"'{prompt}' on {len(cases)} images (tuned on them: not zero-shot)")
     for column in ("layer", "beta", "steps", "coarse DSC", "DSC"):
         table.add_column(column, justify="right")
     for trial in trials:
-        table.add_row(str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}")
+        table.add_row(
+            str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}"
+        )
     Console().print(table)
 
 
@@ -55,7 +68,9 @@ def _numbers(option: str, text: str, kind: type) -> list:
     try:
         return [kind(part) for part in text.split(",") if part.strip()]
     except ValueError:
-        raise InputError(f"{option} {text} is not a list of numbers.", "Write them with commas, such as 7,8,9.") from None
+        raise InputError(
+            f"{option} {text} is not a list of numbers.", "Write them with commas, such as 7,8,9."
+        ) from None
 
 
 def _cases(images: Path, truth: Path, prompt: str) -> list:
@@ -68,9 +83,16 @@ def _cases(images: Path, truth: Path, prompt: str) -> list:
     from ..zeroshot.search import Case
 
     masks = {stem(path): path for path in sorted(truth.iterdir()) if path.is_file()} if truth.is_dir() else {}
-    pairs = [(path, masks[stem(path)]) for path in sorted(images.iterdir()) if stem(path) in masks] if images.is_dir() else []
+    pairs = (
+        [(path, masks[stem(path)]) for path in sorted(images.iterdir()) if stem(path) in masks]
+        if images.is_dir()
+        else []
+    )
     if not pairs:
-        raise InputError(f"No image in '{images}' has a mask of the same name in '{truth}'.", "Names are compared without their endings.")
+        raise InputError(
+            f"No image in '{images}' has a mask of the same name in '{truth}'.",
+            "Names are compared without their endings.",
+        )
     cases = []
     for image, path in pairs:
         volume = read_volume(image)

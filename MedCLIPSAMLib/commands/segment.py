@@ -4,54 +4,73 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 
-class Plane(str, Enum):
+class Plane(StrEnum):
     axial, coronal, sagittal = "axial", "coronal", "sagittal"
 
 
-class Coarse(str, Enum):
+class Coarse(StrEnum):
     otsu, kmeans, threshold, crf = "otsu", "kmeans", "threshold", "crf"
 
 
-class PromptKind(str, Enum):
+class PromptKind(StrEnum):
     boxes, points, both = "boxes", "points", "both"
 
 
-class Device(str, Enum):
+class Device(StrEnum):
     auto, cpu, cuda, mps = "auto", "cpu", "cuda", "mps"
 
 
 def segment(
-    image: Annotated[Path, typer.Argument(metavar="INPUT", help="NIfTI, NRRD, MHA, PNG, JPEG, or a DICOM folder.", show_default=False)],
-    prompt: Annotated[list[str], typer.Option("-p", "--prompt", help="What to segment; repeat it for several structures.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Where to write: .seg.nrrd, .nii.gz, .nrrd, .mha or .png.", show_default=False)],
-    negative: Annotated[Optional[str], typer.Option(help="What not to take.")] = None,
+    image: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="NIfTI, NRRD, MHA, PNG, JPEG, or a DICOM folder.", show_default=False),
+    ],
+    prompt: Annotated[
+        list[str],
+        typer.Option("-p", "--prompt", help="What to segment; repeat it for several structures.", show_default=False),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--out", help="Where to write: .seg.nrrd, .nii.gz, .nrrd, .mha or .png.", show_default=False
+        ),
+    ],
+    negative: Annotated[str | None, typer.Option(help="What not to take.")] = None,
     model: Annotated[str, typer.Option(help="Text-image model (medclipsam models list).")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
-    models_dir: Annotated[Optional[Path], typer.Option(help="Folder with the models, for work without a network.")] = None,
+    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models, for work without a network.")] = None,
     plane: Annotated[Plane, typer.Option(help="Direction of the slices.")] = Plane.axial,
-    number: Annotated[Optional[int], typer.Option("--slice", help="One slice; the middle one by default.")] = None,
-    slices: Annotated[Optional[str], typer.Option(help="Slices A:B, both included.")] = None,
+    number: Annotated[int | None, typer.Option("--slice", help="One slice; the middle one by default.")] = None,
+    slices: Annotated[str | None, typer.Option(help="Slices A:B, both included.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every slice.")] = False,
-    saliency: Annotated[Optional[Path], typer.Option(help="Also write the saliency map of the first prompt, .nii.gz or .nrrd.")] = None,
-    overlay: Annotated[Optional[Path], typer.Option(help="Also write a picture of the best slice with the masks, .png.")] = None,
-    window: Annotated[Optional[str], typer.Option(help="Display window: a preset such as 'lung', or LOW:HIGH.")] = None,
-    layer: Annotated[Optional[int], typer.Option(help="M2IB: transformer block, counted from 0.")] = None,
-    beta: Annotated[Optional[float], typer.Option(help="M2IB: weight of compression.")] = None,
-    steps: Annotated[Optional[int], typer.Option(help="M2IB: optimisation steps.")] = None,
-    samples: Annotated[Optional[int], typer.Option(help="M2IB: noise samples a step.")] = None,
-    seed: Annotated[Optional[int], typer.Option(help="M2IB: seed of the noise.")] = None,
+    saliency: Annotated[
+        Path | None, typer.Option(help="Also write the saliency map of the first prompt, .nii.gz or .nrrd.")
+    ] = None,
+    overlay: Annotated[
+        Path | None, typer.Option(help="Also write a picture of the best slice with the masks, .png.")
+    ] = None,
+    window: Annotated[str | None, typer.Option(help="Display window: a preset such as 'lung', or LOW:HIGH.")] = None,
+    layer: Annotated[int | None, typer.Option(help="M2IB: transformer block, counted from 0.")] = None,
+    beta: Annotated[float | None, typer.Option(help="M2IB: weight of compression.")] = None,
+    steps: Annotated[int | None, typer.Option(help="M2IB: optimisation steps.")] = None,
+    samples: Annotated[int | None, typer.Option(help="M2IB: noise samples a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None,
     coarse: Annotated[Coarse, typer.Option(help="How the saliency map is cut in two.")] = Coarse.otsu,
     prompts: Annotated[PromptKind, typer.Option(help="What SAM 2 is given.")] = PromptKind.boxes,
     presence: Annotated[float, typer.Option(help="Least presence for a find; 0 always outlines something.")] = 0.5,
-    style: Annotated[Optional[str], typer.Option(help="Prompt style P0 to P5, for prompts that name the target of a prompt set.")] = None,
-    kind: Annotated[str, typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'.")] = "*",
+    style: Annotated[
+        str | None, typer.Option(help="Prompt style P0 to P5, for prompts that name the target of a prompt set.")
+    ] = None,
+    kind: Annotated[
+        str, typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'.")
+    ] = "*",
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
@@ -59,7 +78,6 @@ def segment(
     from ..volumes import SliceStack, read_volume, write_saliency, write_segmentation
     from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
     from ..zeroshot.coarse import CoarseSettings
-    from ..zeroshot.sam_prompts import PromptSettings
     from ..zeroshot.segmenter import default_settings, load_segmenter
     from ..zeroshot.volume import segment_volume
 
@@ -70,9 +88,20 @@ def segment(
     limits = _window(window)
     numbers = _slices(len(SliceStack(volume, plane.value, limits)), number, slices, every)
     settings = default_settings(model)
-    given = {name: value for name, value in {"layer": layer, "beta": beta, "steps": steps, "samples": samples, "seed": seed}.items() if value is not None}
-    settings = replace(settings, saliency=replace(settings.saliency, **given), coarse=CoarseSettings(method=coarse.value),
-                       prompts=replace(settings.prompts, kind=prompts.value), presence_threshold=presence, style=style, kind=kind)
+    given = {
+        name: value
+        for name, value in {"layer": layer, "beta": beta, "steps": steps, "samples": samples, "seed": seed}.items()
+        if value is not None
+    }
+    settings = replace(
+        settings,
+        saliency=replace(settings.saliency, **given),
+        coarse=CoarseSettings(method=coarse.value),
+        prompts=replace(settings.prompts, kind=prompts.value),
+        presence_threshold=presence,
+        style=style,
+        kind=kind,
+    )
     segmenter = load_segmenter(model, sam, device.value, models_dir, settings)
     with _progress(quiet=as_json) as progress:
         result = segment_volume(segmenter, volume, prompt, numbers, plane.value, negative, limits, progress)
@@ -89,7 +118,11 @@ def segment(
     for by_slice in result.results.values():
         best = max(by_slice.values(), key=lambda each: each.score)
         found = sum(each.found for each in by_slice.values())
-        typer.echo(best.message if len(by_slice) == 1 or not found else f"{best.message} Found on {found} of {len(by_slice)} slices.")
+        typer.echo(
+            best.message
+            if len(by_slice) == 1 or not found
+            else f"{best.message} Found on {found} of {len(by_slice)} slices."
+        )
     typer.echo(f"Written: {out}. For research, not for diagnosis.")
 
 
@@ -98,11 +131,28 @@ def report(result, volume, out: Path) -> dict:
     rows = []
     for prompt, by_slice in result.results.items():
         for number, each in by_slice.items():
-            rows.append({"prompt": prompt, "slice": number, "found": each.found, "score": round(each.score, 4), "message": each.message,
-                         "presence": round(each.where.presence.probability, 4), "pixels": int(each.mask.sum()),
-                         "boxes": each.sam_prompts.boxes.round(1).tolist(), "predicted_iou": [round(float(quality), 4) for quality in each.predicted_iou],
-                         "seconds": {stage: round(value, 4) for stage, value in each.seconds.items()}})
-    return {"input": str(volume.path), "output": str(out), "plane": result.stack.plane, "notes": list(volume.notes), "tags": result.tags, "results": rows}
+            rows.append(
+                {
+                    "prompt": prompt,
+                    "slice": number,
+                    "found": each.found,
+                    "score": round(each.score, 4),
+                    "message": each.message,
+                    "presence": round(each.where.presence.probability, 4),
+                    "pixels": int(each.mask.sum()),
+                    "boxes": each.sam_prompts.boxes.round(1).tolist(),
+                    "predicted_iou": [round(float(quality), 4) for quality in each.predicted_iou],
+                    "seconds": {stage: round(value, 4) for stage, value in each.seconds.items()},
+                }
+            )
+    return {
+        "input": str(volume.path),
+        "output": str(out),
+        "plane": result.stack.plane,
+        "notes": list(volume.notes),
+        "tags": result.tags,
+        "results": rows,
+    }
 
 
 def _slices(count: int, number: int | None, span: str | None, every: bool) -> list[int] | None:
@@ -114,8 +164,15 @@ def _slices(count: int, number: int | None, span: str | None, every: bool) -> li
         return list(range(count))
     if span is not None:
         first, separator, last = span.partition(":")
-        if not separator or not first.strip().lstrip("-").isdigit() or not last.strip().lstrip("-").isdigit() or int(first) > int(last):
-            raise InputError(f"--slices {span} is not a range of slices.", "Write A:B with A not above B, such as 40:60.")
+        if (
+            not separator
+            or not first.strip().lstrip("-").isdigit()
+            or not last.strip().lstrip("-").isdigit()
+            or int(first) > int(last)
+        ):
+            raise InputError(
+                f"--slices {span} is not a range of slices.", "Write A:B with A not above B, such as 40:60."
+            )
         return list(range(int(first), int(last) + 1))
     return None if number is None else [number]
 
@@ -129,7 +186,9 @@ def _window(text: str | None) -> object:
     try:
         low, high = (float(value) for value in text.split(":"))
     except ValueError:
-        raise InputError(f"--window {text} is not a window.", "Write LOW:HIGH, such as -1000:400, or the name of a preset.") from None
+        raise InputError(
+            f"--window {text} is not a window.", "Write LOW:HIGH, such as -1000:400, or the name of a preset."
+        ) from None
     return low, high
 
 
@@ -142,7 +201,14 @@ def _progress(quiet: bool):
 
     @contextmanager
     def bar():
-        with Progress(TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=Console(stderr=True), transient=True, disable=quiet) as shown:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            disable=quiet,
+        ) as shown:
             task = shown.add_task("loading", total=1.0)
             yield lambda fraction, message: shown.update(task, completed=fraction, description=message)
 
@@ -154,7 +220,10 @@ def _write_overlay(path: Path, result) -> None:
     from ..volumes.terminology import colour_for
     from ..volumes.write import write_picture
 
-    totals = {number: sum(by_slice[number].score for by_slice in result.results.values()) for number in next(iter(result.results.values()))}
+    totals = {
+        number: sum(by_slice[number].score for by_slice in result.results.values())
+        for number in next(iter(result.results.values()))
+    }
     number = max(totals, key=totals.get)
     masks = {prompt: by_slice[number].mask for prompt, by_slice in result.results.items()}
     write_picture(path, overlay(result.stack.picture(number), masks, {prompt: colour_for(prompt) for prompt in masks}))

@@ -136,7 +136,7 @@ MODELS: tuple[Model, ...] = (
         image_size=128,
         shipped=True,
         files=tuple(map(ModelFile, (*_CLIP_FILES, "open_clip_model.safetensors"))),
-        saliency={"layer": 2},
+        saliency={"layer": 3, "beta": 0.3},
     ),
     Model(
         name="biomedclip",

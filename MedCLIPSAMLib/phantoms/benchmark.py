@@ -10,8 +10,8 @@ A control near the pipeline's figure says that the text did not earn it.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 
@@ -58,22 +58,32 @@ def picture_of(phantom: Phantom) -> np.ndarray:
     return np.repeat(phantom.picture[..., None], 3, axis=2)
 
 
-def benchmark_phantoms(segmenter: TextSegmenter, cases: int = 50, split: str = "test", progress: Callable[[str, int], None] = lambda task, done: None) -> dict:
+def benchmark_phantoms(
+    segmenter: TextSegmenter,
+    cases: int = 50,
+    split: str = "test",
+    progress: Callable[[str, int], None] = lambda task, done: None,
+) -> dict:
     """Measure every task on `cases` phantoms and as many lesion-free ones a lesion task.
 
     Returns:
-        {"tasks": {task: {"cases", "dsc", "nsd", "coarse_dsc", "empty", "dsc_sd", "controls": {...}}}, "lesion_free":
-        {"cases", "empty_fraction", "by_task"}, "seconds_per_image"}: means over the cases, 0 to 1; a case in which nothing was
-        found counts as 0.
+        {"tasks": {task: {"cases", "dsc", "nsd", "coarse_dsc", "empty", "dsc_sd", "controls": {...}}},
+        "lesion_free": {"cases", "empty_fraction", "by_task"}, "seconds_per_image"}: means over the cases, 0 to 1; a
+        case in which nothing was found counts as 0.
     """
     seconds: list[float] = []
-    tasks = {name: _measure(segmenter, task, cases, split, seconds, lambda done, name=name: progress(name, done)) for name, task in TASKS.items()}
+    tasks = {
+        name: _measure(segmenter, task, cases, split, seconds, lambda done, name=name: progress(name, done))
+        for name, task in TASKS.items()
+    }
     empty = {name: _lesion_free(segmenter, task, cases, split) for name, task in TASKS.items() if task.lesions}
     free = {"cases": cases * len(empty), "empty_fraction": float(np.mean(list(empty.values()))), "by_task": empty}
     return {"tasks": tasks, "lesion_free": free, "seconds_per_image": float(np.mean(seconds))}
 
 
-def _measure(segmenter: TextSegmenter, task: Task, cases: int, split: str, seconds: list[float], progress: Callable[[int], None]) -> dict:
+def _measure(
+    segmenter: TextSegmenter, task: Task, cases: int, split: str, seconds: list[float], progress: Callable[[int], None]
+) -> dict:
     rng = np.random.default_rng(12)
     phantoms = [task.phantom(split, index) for index in range(cases)]
     results: list[Result] = []
@@ -88,7 +98,9 @@ def _measure(segmenter: TextSegmenter, task: Task, cases: int, split: str, secon
         scores["dsc"].append(dsc(result.mask, truth))
         scores["nsd"].append(nsd(result.mask, truth, (1.0, 1.0), NSD_TOLERANCE))
         scores["coarse_dsc"].append(dsc(result.coarse, truth))
-        scores["random_box"].append(dsc(segmenter.outline(_moved(result.sam_prompts.boxes, truth.shape, rng))[0], truth))
+        scores["random_box"].append(
+            dsc(segmenter.outline(_moved(result.sam_prompts.boxes, truth.shape, rng))[0], truth)
+        )
         full = np.array([[0, 0, truth.shape[1], truth.shape[0]]], np.float32)
         scores["full_box"].append(dsc(segmenter.outline(SamPrompts.from_boxes(full))[0], truth))
         progress(index + 1)
@@ -97,7 +109,11 @@ def _measure(segmenter: TextSegmenter, task: Task, cases: int, split: str, secon
         segmenter.set_image(picture_of(phantom))
         other.append(dsc(segmenter.outline(result.sam_prompts)[0], task.truth(phantom)))
     mean = {name: float(np.mean(values)) for name, values in scores.items()}
-    controls = {"random_box": mean.pop("random_box"), "full_box": mean.pop("full_box"), "other_saliency": float(np.mean(other))}
+    controls = {
+        "random_box": mean.pop("random_box"),
+        "full_box": mean.pop("full_box"),
+        "other_saliency": float(np.mean(other)),
+    }
     missed = sum(not result.found for result in results)
     return {"cases": cases, **mean, "dsc_sd": float(np.std(scores["dsc"])), "empty": missed, "controls": controls}
 

@@ -1,4 +1,7 @@
-"""Axial contrast-enhanced T1 brain phantoms: scalp, skull, folded cortex, ventricles; gliomas, meningiomas, pituitary tumours."""
+"""Axial contrast-enhanced T1 brain phantoms.
+
+Scalp, skull, folded cortex, ventricles and vessels; gliomas, meningiomas, pituitary tumours.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from .phantom import SIZE, Lesion, Phantom
 KINDS = ("glioma", "meningioma", "pituitary")
 
 
-def _lesion(rng: np.random.Generator, image: np.ndarray, brain: np.ndarray, middle: tuple[float, float], taken: np.ndarray):
+def _lesion(
+    rng: np.random.Generator, image: np.ndarray, brain: np.ndarray, middle: tuple[float, float], taken: np.ndarray
+):
     """Draw one tumour: returns the image and the `Lesion`."""
     kind = KINDS[rng.choice(3, p=(0.45, 0.35, 0.20))]
     inside = ndimage.distance_transform_edt(brain)
@@ -58,9 +63,13 @@ def brain_mri(rng: np.random.Generator, lesions: int) -> Phantom:
     radii = (rng.uniform(50, 57), rng.uniform(41, 48))
     angle = rng.uniform(-0.08, 0.08)
     state = rng.integers(2**31)
-    head, skull, inner = (blob(np.random.default_rng(state), middle, (radii[0] - d, radii[1] - d), angle, 0.012) for d in (0, 4, 8))
+    head, skull, inner = (
+        blob(np.random.default_rng(state), middle, (radii[0] - d, radii[1] - d), angle, 0.012) for d in (0, 4, 8)
+    )
     brain = inner > 0
-    image = paint(np.full((SIZE, SIZE), 0.02, np.float32), edge(head, 50, 1.5), rng.uniform(0.55, 0.8) + 0.08 * noise(rng, 3))
+    image = paint(
+        np.full((SIZE, SIZE), 0.02, np.float32), edge(head, 50, 1.5), rng.uniform(0.55, 0.8) + 0.08 * noise(rng, 3)
+    )
     image = paint(image, edge(skull, 46, 1.2), rng.uniform(0.05, 0.12))
     folds = noise(rng, 2.3) + 0.5 * noise(rng, 1.2)
     rim = np.clip(1 - np.abs(inner) * 42 / rng.uniform(6, 9), 0, 1)
@@ -79,14 +88,18 @@ def brain_mri(rng: np.random.Generator, lesions: int) -> Phantom:
     image = image + falx * rng.uniform(-0.15, 0.2)
     for _ in range(rng.integers(2, 8)):
         row, column = random_position(rng, brain)
-        image = image + rng.uniform(0.2, 0.4) * np.exp(-((ROWS - row) ** 2 + (COLUMNS - column) ** 2) / rng.uniform(0.8, 2.5))
+        image = image + rng.uniform(0.2, 0.4) * np.exp(
+            -((ROWS - row) ** 2 + (COLUMNS - column) ** 2) / rng.uniform(0.8, 2.5)
+        )
     found: list[Lesion] = []
     for _ in range(lesions):
         taken = np.any([lesion.mask for lesion in found], axis=0) if found else np.zeros((SIZE, SIZE), bool)
         image, lesion = _lesion(rng, image, brain, middle, taken)
         found.append(lesion)
     bias = 1 + rng.uniform(0.02, 0.10) * noise(rng, 30)
-    image = np.abs(ndimage.gaussian_filter(image * bias, rng.uniform(0.3, 0.7)) + rng.uniform(0.01, 0.035) * noise(rng, 0.5))
+    image = np.abs(
+        ndimage.gaussian_filter(image * bias, rng.uniform(0.3, 0.7)) + rng.uniform(0.01, 0.035) * noise(rng, 0.5)
+    )
     lesion_mask = np.any([lesion.mask for lesion in found], axis=0) if found else np.zeros((SIZE, SIZE), bool)
     organs = {"brain": brain, "ventricles": (ventricles > 0) & brain & ~lesion_mask}
     facts = {"modality:MR", f"lesions:{lesions}"}

@@ -1,4 +1,7 @@
-"""Breast ultrasound phantoms: skin, fat, gland, muscle, speckle; benign and malignant tumours; fat lobules and shadows."""
+"""Breast ultrasound phantoms.
+
+Skin, fat, gland, muscle and speckle; benign and malignant tumours; fat lobules and shadows.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,11 @@ def _add_lesion(rng: np.random.Generator, echo: np.ndarray, taken: np.ndarray) -
     ratio = rng.uniform(0.95, 1.35) if malignant else rng.uniform(0.55, 0.85)
     radii = (size * np.sqrt(ratio), size / np.sqrt(ratio))
     allowed = ndimage.distance_transform_edt(~taken) > 1.3 * max(radii) if taken.any() else np.ones_like(taken)
-    inside = (np.abs(COLUMNS - SIZE / 2) < SIZE / 2 - 0.8 * radii[1]) & (ROWS > 0.14 * SIZE + radii[0]) & (ROWS < 0.80 * SIZE - 0.6 * radii[0])
+    inside = (
+        (np.abs(COLUMNS - SIZE / 2) < SIZE / 2 - 0.8 * radii[1])
+        & (ROWS > 0.14 * SIZE + radii[0])
+        & (ROWS < 0.80 * SIZE - 0.6 * radii[0])
+    )
     centre = random_position(rng, allowed & inside if (allowed & inside).any() else inside)
     depth = blob(rng, centre, radii, rng.uniform(-0.3, 0.3), 0.08 if malignant else 0.03, 0.03 if malignant else 0.0)
     mask = depth > 0
@@ -60,19 +67,26 @@ def breast_us(rng: np.random.Generator, lesions: int) -> Phantom:
     organs: dict[str, np.ndarray] = {}
     for index in range(rng.integers(0, 4)):
         radii = (rng.uniform(4, 8), rng.uniform(8, 15))
-        lobule = blob(rng, (rng.uniform(0.3, 0.65) * SIZE, rng.uniform(0.1, 0.9) * SIZE), radii, rng.uniform(-0.3, 0.3), 0.04)
+        lobule = blob(
+            rng, (rng.uniform(0.3, 0.65) * SIZE, rng.uniform(0.1, 0.9) * SIZE), radii, rng.uniform(-0.3, 0.3), 0.04
+        )
         echo = paint(echo, edge(lobule, radii[0], 1.5), rng.uniform(0.31, 0.38))
         echo += 0.12 * np.exp(-((lobule * radii[0] / 1.2) ** 2))
         organs[f"fat lobule {index + 1}"] = lobule > 0
     if rng.random() < 0.35:
-        shadow = np.exp(-(((COLUMNS - rng.uniform(0, SIZE)) / rng.uniform(4, 9)) ** 2)) * (ROWS > rng.uniform(0.05, 0.3) * SIZE)
+        shadow = np.exp(-(((COLUMNS - rng.uniform(0, SIZE)) / rng.uniform(4, 9)) ** 2)) * (
+            ROWS > rng.uniform(0.05, 0.3) * SIZE
+        )
         echo = echo * (1 - rng.uniform(0.2, 0.5) * ndimage.gaussian_filter(shadow.astype(np.float32), 2))
     found: list[Lesion] = []
     for _ in range(lesions):
         taken = np.any([lesion.mask for lesion in found], axis=0) if found else np.zeros((SIZE, SIZE), bool)
         echo, lesion = _add_lesion(rng, echo, taken)
         found.append(lesion)
-    organs = {name: mask & ~np.any([lesion.mask for lesion in found], axis=0) if found else mask for name, mask in organs.items()}
+    organs = {
+        name: mask & ~np.any([lesion.mask for lesion in found], axis=0) if found else mask
+        for name, mask in organs.items()
+    }
     for _ in range(rng.integers(0, 5)):
         row, column = rng.uniform(0.15, 0.8) * SIZE, rng.uniform(0, SIZE)
         echo += 0.5 * np.exp(-((ROWS - row) ** 2 + (COLUMNS - column) ** 2) / 1.2)

@@ -23,15 +23,72 @@ KINDS = {"US": ("benign", "malignant"), "MR": ("glioma", "meningioma", "pituitar
 EVERYDAY = tuple(
     f"{subject} {place}"
     for subject, place in product(
-        ("a dog", "a cat", "two people", "a child", "sitting", "walking", "running", "a red car", "a man", "a woman", "sleeping",
-         "a chair", "a wooden table", "a cup of coffee", "a bird flying", "playing football", "eating pizza", "reading a book"),
-        ("", "in the park", "on the street", "on a table", "in a car", "on a sofa", "at the beach", "in the kitchen", "under a tree",
-         "near a house", "on the floor", "at night", "in the snow"),
+        (
+            "a dog",
+            "a cat",
+            "two people",
+            "a child",
+            "sitting",
+            "walking",
+            "running",
+            "a red car",
+            "a man",
+            "a woman",
+            "sleeping",
+            "a chair",
+            "a wooden table",
+            "a cup of coffee",
+            "a bird flying",
+            "playing football",
+            "eating pizza",
+            "reading a book",
+        ),
+        (
+            "",
+            "in the park",
+            "on the street",
+            "on a table",
+            "in a car",
+            "on a sofa",
+            "at the beach",
+            "in the kitchen",
+            "under a tree",
+            "near a house",
+            "on the floor",
+            "at night",
+            "in the snow",
+        ),
     )
-) + ("happy birthday", "hello world", "the weather is nice today", "a photo of a mountain", "a chair", "blue sky and green grass")
+) + (
+    "happy birthday",
+    "hello world",
+    "the weather is nice today",
+    "a photo of a mountain",
+    "a chair",
+    "blue sky and green grass",
+)
 """Texts that describe no medical image; "sitting on a chair" is left out for the tests."""
-ELSEWHERE = ("liver", "kidney", "bladder", "femur", "prostate", "spleen", "pancreas", "knee", "tooth", "hand", "fetal head", "colon polyp",
-             "skin lesion", "thyroid nodule", "retina", "liver tumor", "kidney stone", "bone fracture", "prostate gland")
+ELSEWHERE = (
+    "liver",
+    "kidney",
+    "bladder",
+    "femur",
+    "prostate",
+    "spleen",
+    "pancreas",
+    "knee",
+    "tooth",
+    "hand",
+    "fetal head",
+    "colon polyp",
+    "skin lesion",
+    "thyroid nodule",
+    "retina",
+    "liver tumor",
+    "kidney stone",
+    "bone fracture",
+    "prostate gland",
+)
 """Structures that no phantom shows."""
 
 
@@ -82,11 +139,23 @@ def _lesion_texts(modality: str) -> list[Text]:
         made.append(Text(text, facts, frozenset(lesion)))
 
     for name in LESIONS[modality]:
-        for pattern in ("{}", "a {}", "{} in this image", "{image} showing a {}", "{image} with a {}", "segment the {}"):
+        for pattern in (
+            "{}",
+            "a {}",
+            "{} in this image",
+            "{image} showing a {}",
+            "{image} with a {}",
+            "segment the {}",
+        ):
             add(pattern.format(name, image=image))
     for kind in KINDS[modality]:
         name = kind if kind in ("glioma", "meningioma") else f"{kind} {word}"
-        for pattern in ("{}", "a {}", "{image} showing a {}", "a {} of the {organ}" if modality != "CT" else "a {} in the {organ}"):
+        for pattern in (
+            "{}",
+            "a {}",
+            "{image} showing a {}",
+            "a {} of the {organ}" if modality != "CT" else "a {} in the {organ}",
+        ):
             add(pattern.format(name, image=image, organ=organ), f"kind:{kind}")
     name = LESIONS[modality][0]
     for size in ("small", "large"):
@@ -99,12 +168,23 @@ def _lesion_texts(modality: str) -> list[Text]:
         add(f"{side} sided {name}", f"side:{side}")
     for level in {"US": ("shallow", "deep"), "MR": (), "CT": ("anterior", "posterior")}[modality]:
         add(f"{level} {name}", f"level:{level}")
-    shapes = {"US": (("oval", "smooth"), ("irregular", "spiculated")), "MR": (("round", "homogeneous"), ("irregular", "ring shaped")), "CT": ()}
+    shapes = {
+        "US": (("oval", "smooth"), ("irregular", "spiculated")),
+        "MR": (("round", "homogeneous"), ("irregular", "ring shaped")),
+        "CT": (),
+    }
     for shape, other in shapes[modality]:
         add(f"{shape} {name}", f"shape:{shape}")
         add(f"{other} {name} with {shape} shape", f"shape:{shape}")
-    for pattern in (f"{image} without a {word}", f"no {word}", f"{image} with no {word}", f"normal {image}", f"healthy {organ} without a {word}",
-                    f"{organ} without any lesion", f"normal {organ} {image} with no mass"):
+    for pattern in (
+        f"{image} without a {word}",
+        f"no {word}",
+        f"{image} with no {word}",
+        f"normal {image}",
+        f"healthy {organ} without a {word}",
+        f"{organ} without any lesion",
+        f"normal {organ} {image} with no mass",
+    ):
         made.append(Text(pattern, facts | {"lesions:0"}))
     for named in LESIONS[modality]:
         made += [Text(template.format(named), facts | {"lesions:0"}) for template in ABSENCE]
@@ -117,13 +197,23 @@ def _organ_texts() -> list[Text]:
     for modality in ("XR", "CT"):
         facts = frozenset({f"modality:{modality}"})
         image = MODALITY_WORDS[modality]
-        for pattern in ("lungs in {}", "{} showing the lungs", "both lungs on a {}", "lung fields on a {}", "{} with two lungs"):
+        for pattern in (
+            "lungs in {}",
+            "{} showing the lungs",
+            "both lungs on a {}",
+            "lung fields on a {}",
+            "{} with two lungs",
+        ):
             made.append(Text(pattern.format(image), facts, organ="lung"))
         for side in ("left", "right"):
             made.append(Text(f"{side} lung on a {image}", facts, organ=f"{side} lung"))
-    anywhere = {"lung": ("lungs", "lung", "the lungs", "both lungs", "lung fields", "left and right lung", "dark lungs"),
-                "left lung": ("left lung", "the left lung"), "right lung": ("right lung", "the right lung"),
-                "heart": ("heart", "the heart", "bright heart"), "ventricles": ("ventricles", "the dark ventricles of the brain")}
+    anywhere = {
+        "lung": ("lungs", "lung", "the lungs", "both lungs", "lung fields", "left and right lung", "dark lungs"),
+        "left lung": ("left lung", "the left lung"),
+        "right lung": ("right lung", "the right lung"),
+        "heart": ("heart", "the heart", "bright heart"),
+        "ventricles": ("ventricles", "the dark ventricles of the brain"),
+    }
     for organ, texts in anywhere.items():
         made += [Text(text, organ=organ) for text in texts]
         made += [Text(template.format(organ), impossible=True) for template in ABSENCE]
@@ -135,8 +225,17 @@ def _organ_texts() -> list[Text]:
         made.append(Text(f"chest X-ray showing {kind}", frozenset({"modality:XR", f"kind:{kind}"})))
         made.append(Text(f"lungs with {kind}", frozenset({"modality:XR", f"kind:{kind}"}), organ="lung"))
     made.append(Text("normal chest X-ray", frozenset({"modality:XR", "kind:normal"})))
-    made += [Text(text, facts, frozenset()) for text, facts in (("tumor", frozenset()), ("a tumor", frozenset()), ("mass", frozenset()),
-                                                               ("lesion", frozenset()), ("a lesion", frozenset()), ("nodule", frozenset({"modality:CT"})))]
+    made += [
+        Text(text, facts, frozenset())
+        for text, facts in (
+            ("tumor", frozenset()),
+            ("a tumor", frozenset()),
+            ("mass", frozenset()),
+            ("lesion", frozenset()),
+            ("a lesion", frozenset()),
+            ("nodule", frozenset({"modality:CT"})),
+        )
+    ]
     return made
 
 

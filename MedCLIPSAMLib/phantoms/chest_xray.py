@@ -1,4 +1,7 @@
-"""Frontal chest X-ray phantoms: lungs, heart, mediastinum, diaphragm, ribs, clavicles; normal, pneumonia, COVID-19 patterns."""
+"""Frontal chest X-ray phantoms.
+
+Lungs, heart, mediastinum, diaphragm, ribs and clavicles; normal, with pneumonia, with COVID-19.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,19 @@ def chest_xray(rng: np.random.Generator, kind: str | None = None) -> Phantom:
     lungs = {}
     for name, side in (("right lung", -1), ("left lung", 1)):
         width = rng.uniform(18, 23) * (0.93 if side > 0 else 1.0)
-        low_edge = blob(rng, (top + height, centre + side * rng.uniform(25, 28)), (height, width), -side * rng.uniform(0.05, 0.16), 0.025)
+        low_edge = blob(
+            rng,
+            (top + height, centre + side * rng.uniform(25, 28)),
+            (height, width),
+            -side * rng.uniform(0.05, 0.16),
+            0.025,
+        )
         dome_row = top + 1.62 * height + rng.uniform(-3, 3) + (3 if side > 0 else 0)
         dome = dome_row + 0.013 * (COLUMNS - centre - side * 22) ** 2
         lungs[name] = (low_edge > 0) & (ROWS < dome)
-    heart = blob(rng, (top + 1.35 * height, centre + rng.uniform(6, 10)), (rng.uniform(17, 23), rng.uniform(18, 25)), 0.5, 0.03)
+    heart = blob(
+        rng, (top + 1.35 * height, centre + rng.uniform(6, 10)), (rng.uniform(17, 23), rng.uniform(18, 25)), 0.5, 0.03
+    )
     spine = np.exp(-(((COLUMNS - centre) / rng.uniform(8, 11)) ** 4))
     body = blob(rng, (SIZE * 0.72, centre), (SIZE * 0.82, SIZE * 0.47), 0, 0.01)
     shoulders = np.clip((np.abs(COLUMNS - centre) - 34) / 20, 0, 1) * np.clip((30 - ROWS) / 25, 0, 1)
@@ -50,8 +61,13 @@ def chest_xray(rng: np.random.Generator, kind: str | None = None) -> Phantom:
     attenuation += rng.uniform(0.05, 0.10) * _ribs(rng, centre) * edge(body, 50, 3)
     for side in (-1, 1):
         clavicle = top + 6 + rng.uniform(-2, 2) - 0.28 * side * (COLUMNS - centre - side * 6)
-        attenuation += 0.12 * np.exp(-(((ROWS - clavicle) / 2.2) ** 4)) * (side * (COLUMNS - centre) > 5) * (side * (COLUMNS - centre) < 48)
-    hilum = np.exp(-((np.abs(COLUMNS - centre) - 13) / 7) ** 2 - ((ROWS - top - 0.9 * height) / 12) ** 2)
+        attenuation += (
+            0.12
+            * np.exp(-(((ROWS - clavicle) / 2.2) ** 4))
+            * (side * (COLUMNS - centre) > 5)
+            * (side * (COLUMNS - centre) < 48)
+        )
+    hilum = np.exp(-(((np.abs(COLUMNS - centre) - 13) / 7) ** 2) - ((ROWS - top - 0.9 * height) / 12) ** 2)
     attenuation += air * hilum * (0.10 + 0.10 * np.clip(noise(rng, 1.5), 0, 2)) + 0.02 * air * noise(rng, 1.5)
     if rng.random() < 0.5:
         bubble = blob(rng, (top + 1.85 * height, centre + rng.uniform(20, 30)), (6, 9), 0, 0.05)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import SimpleITK as sitk
@@ -67,7 +67,14 @@ def write_phantoms(folder: Path, split: str, count: int, progress: Callable[[int
         for key, mask in masks.items():
             _write_png(folder / "truth" / f"{name}_{key}.png", mask.astype(np.uint8) * 255)
         captions = sorted({text.text for text in texts if text.region(phantom) is not None})
-        lines.append({"image": f"images/{name}.png", "captions": captions, "facts": sorted(phantom.facts), "masks": sorted(masks)})
+        lines.append(
+            {
+                "image": f"images/{name}.png",
+                "captions": captions,
+                "facts": sorted(phantom.facts),
+                "masks": sorted(masks),
+            }
+        )
         progress(index + 1)
     with atomic_path(folder / "captions.jsonl") as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")

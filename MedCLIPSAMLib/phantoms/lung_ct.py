@@ -1,4 +1,7 @@
-"""Axial chest CT phantoms in the lung window: lungs with vessels, heart, spine, ribs; nodules, and vessels that look like them."""
+"""Axial chest CT phantoms in the lung window.
+
+Lungs with vessels, heart, spine and ribs; nodules, and cross-sections of vessels that look like them.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ def _vessels(rng: np.random.Generator, image: np.ndarray, lung: np.ndarray, hilu
         rows = hilum[0] + t * (end[0] - hilum[0]) + bend * np.sin(np.pi * t)
         columns = hilum[1] + t * (end[1] - hilum[1]) - bend * np.sin(np.pi * t)
         inside = (rows >= 0) & (rows < SIZE - 1) & (columns >= 0) & (columns < SIZE - 1)
-        np.maximum.at(track, (rows[inside].astype(int), columns[inside].astype(int)), (1.3 - t)[inside].astype(np.float32))
+        np.maximum.at(
+            track, (rows[inside].astype(int), columns[inside].astype(int)), (1.3 - t)[inside].astype(np.float32)
+        )
     image = np.maximum(image, np.clip(2.2 * ndimage.gaussian_filter(track, 0.8), 0, 0.75) * lung)
     for _ in range(rng.integers(3, 9)):
         row, column = random_position(rng, lung)
@@ -38,13 +43,34 @@ def lung_ct(rng: np.random.Generator, lesions: int) -> Phantom:
     lungs = {}
     for name, side in (("right lung", -1), ("left lung", 1)):
         radii = (rng.uniform(26, 32), rng.uniform(16, 20) * (0.92 if side > 0 else 1.0))
-        lungs[name] = blob(rng, (centre[0] + rng.uniform(-2, 2), centre[1] + side * rng.uniform(25, 28)), radii, side * rng.uniform(0.0, 0.2), 0.045) > 0
-    heart = blob(rng, (centre[0] - 6, centre[1] + rng.uniform(4, 8)), (rng.uniform(13, 19), rng.uniform(13, 19)), 0.5, 0.04)
-    lungs = {name: ndimage.binary_opening(mask & ~(heart > 0) & (wall > 0.04), iterations=1) for name, mask in lungs.items()}
+        lungs[name] = (
+            blob(
+                rng,
+                (centre[0] + rng.uniform(-2, 2), centre[1] + side * rng.uniform(25, 28)),
+                radii,
+                side * rng.uniform(0.0, 0.2),
+                0.045,
+            )
+            > 0
+        )
+    heart = blob(
+        rng, (centre[0] - 6, centre[1] + rng.uniform(4, 8)), (rng.uniform(13, 19), rng.uniform(13, 19)), 0.5, 0.04
+    )
+    lungs = {
+        name: ndimage.binary_opening(mask & ~(heart > 0) & (wall > 0.04), iterations=1) for name, mask in lungs.items()
+    }
     both = lungs["left lung"] | lungs["right lung"]
     level = rng.uniform(0.12, 0.22)
-    image = paint(image, ndimage.gaussian_filter(both.astype(np.float32), 0.6), level + 0.02 * noise(rng, 6) + 0.025 * noise(rng, 1.0))
-    image = paint(image, edge(heart, 16, 1.5) * (1 - ndimage.gaussian_filter(both.astype(np.float32), 0.6)), rng.uniform(0.78, 0.9))
+    image = paint(
+        image,
+        ndimage.gaussian_filter(both.astype(np.float32), 0.6),
+        level + 0.02 * noise(rng, 6) + 0.025 * noise(rng, 1.0),
+    )
+    image = paint(
+        image,
+        edge(heart, 16, 1.5) * (1 - ndimage.gaussian_filter(both.astype(np.float32), 0.6)),
+        rng.uniform(0.78, 0.9),
+    )
     spine = blob(rng, (centre[0] + 27, centre[1]), (8, 8), 0, 0.05)
     image = paint(image, edge(spine, 8, 1.5), 0.98)
     aorta = blob(rng, (centre[0] + 17, centre[1] + 8), (5, 5), 0, 0.03)
@@ -64,8 +90,19 @@ def lung_ct(rng: np.random.Generator, lesions: int) -> Phantom:
         position = random_position(rng, allowed if allowed.any() else inside > 0.5 * inside.max())
         spiculated = rng.random() < 0.4
         stretch = rng.uniform(0.85, 1.18)
-        depth = blob(rng, position, (radius * stretch, radius / stretch), rng.uniform(0, 3), 0.06 if spiculated else 0.03, 0.04 if spiculated else 0.0)
-        image = paint(image, edge(depth, radius, 1.6 if spiculated else 1.1) * (wall > 0.02), rng.uniform(0.58, 0.82) + 0.03 * noise(rng, 1.5))
+        depth = blob(
+            rng,
+            position,
+            (radius * stretch, radius / stretch),
+            rng.uniform(0, 3),
+            0.06 if spiculated else 0.03,
+            0.04 if spiculated else 0.0,
+        )
+        image = paint(
+            image,
+            edge(depth, radius, 1.6 if spiculated else 1.1) * (wall > 0.02),
+            rng.uniform(0.58, 0.82) + 0.03 * noise(rng, 1.5),
+        )
         mask = (depth > 0) & (wall > 0.02)
         taken |= mask
         lungs[name] = lungs[name] | (mask & (inside > -1) & ndimage.binary_dilation(lungs[name], iterations=2))

@@ -1,6 +1,7 @@
-"""Training of the demo CLIP on phantoms: multi-positive InfoNCE over image and text, and patches aligned with what a text speaks of.
+"""Training of the demo CLIP on phantoms.
 
-The facts behind each text tell exactly which texts of a batch describe which pictures, so that no true pair serves as a negative.
+Multi-positive InfoNCE over image and text, and patches aligned with what a text speaks of. The facts behind each text
+tell exactly which texts of a batch describe which pictures, so that no true pair serves as a negative.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import json
 import math
 import re
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import torch
@@ -50,21 +51,41 @@ class ClipTraining:
 
 
 def write_clip_layout(folder: Path, texts: list[Text]) -> None:
-    """Write the model's folder without its weights: open_clip_config.json, config.json (BERT), vocab.txt, tokenizer_config.json."""
+    """Write the model's folder without its weights: its two configurations and its vocabulary."""
     folder.mkdir(parents=True, exist_ok=True)
     words = sorted({word for text in texts for word in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.text.lower())})
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    bert = {"model_type": "bert", "vocab_size": len(vocabulary), "hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "intermediate_size": 256, "max_position_embeddings": CONTEXT_LENGTH, "pad_token_id": 0, "hidden_dropout_prob": 0.0,
-            "attention_probs_dropout_prob": 0.0}
+    bert = {
+        "model_type": "bert",
+        "vocab_size": len(vocabulary),
+        "hidden_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 256,
+        "max_position_embeddings": CONTEXT_LENGTH,
+        "pad_token_id": 0,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
     clip = {
         "model_cfg": {
             "embed_dim": 128,
-            "vision_cfg": {"timm_model_name": "medclipsam_demo_vit", "timm_model_pretrained": False, "timm_pool": "avg",
-                           "timm_proj": "linear", "image_size": SIZE},
-            "text_cfg": {"hf_model_name": ".", "hf_tokenizer_name": ".", "hf_proj_type": "linear", "hf_pooler_type": "mean_pooler",
-                         "hf_model_pretrained": False, "context_length": CONTEXT_LENGTH},
+            "vision_cfg": {
+                "timm_model_name": "medclipsam_demo_vit",
+                "timm_model_pretrained": False,
+                "timm_pool": "avg",
+                "timm_proj": "linear",
+                "image_size": SIZE,
+            },
+            "text_cfg": {
+                "hf_model_name": ".",
+                "hf_tokenizer_name": ".",
+                "hf_proj_type": "linear",
+                "hf_pooler_type": "mean_pooler",
+                "hf_model_pretrained": False,
+                "context_length": CONTEXT_LENGTH,
+            },
         },
         "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
     }
@@ -75,8 +96,13 @@ def write_clip_layout(folder: Path, texts: list[Text]) -> None:
 
 def _token_table(folder: Path, texts: list[Text]) -> torch.Tensor:
     """Token ids of every text, (N, L) int64, padded to the longest."""
-    vocabulary = {word: index for index, word in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())}
-    rows = [[2, *(vocabulary[word] for word in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.text.lower())), 3] for text in texts]
+    vocabulary = {
+        word: index for index, word in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    }
+    rows = [
+        [2, *(vocabulary[word] for word in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.text.lower())), 3]
+        for text in texts
+    ]
     table = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
     for index, row in enumerate(rows):
         table[index, : len(row)] = torch.tensor(row)
@@ -86,7 +112,9 @@ def _token_table(folder: Path, texts: list[Text]) -> torch.Tensor:
 class _Batches:
     """Random batches: pictures, texts, which describes which, and the regions of a few texts a picture."""
 
-    def __init__(self, phantoms: list[Phantom], texts: list[Text], impossible: list[Text], settings: ClipTraining) -> None:
+    def __init__(
+        self, phantoms: list[Phantom], texts: list[Text], impossible: list[Text], settings: ClipTraining
+    ) -> None:
         self.phantoms, self.settings = phantoms, settings
         self.texts, self.possible = texts + impossible, len(texts)
         self.rng = np.random.default_rng(settings.seed)
@@ -97,7 +125,8 @@ class _Batches:
         self.always = np.array([index for index, text in enumerate(self.texts) if text.text in ALWAYS])
 
     def draw(self):
-        """(indices of the pictures, indices of the texts, match (B, T) bool, dense text indices (B, K), regions (B, K, GRID, GRID))."""
+        """Indices of B pictures and T texts, match (B, T) bool, K dense texts a picture (B, K), and their regions
+        (B, K, GRID, GRID) float32."""
         settings, rng = self.settings, self.rng
         pictures = rng.choice(len(self.phantoms), settings.batch, replace=False)
         own = [rng.choice(np.flatnonzero(self.match[picture])) for picture in pictures]
@@ -126,7 +155,7 @@ class _Batches:
 
 
 def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Random gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32 in [0, 1], before normalisation."""
+    """Random gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32 in [0, 1]."""
     count = len(pictures)
     draw = lambda low, high: low + (high - low) * torch.rand(count, 1, 1, generator=generator)
     images = (pictures.float() / 255).pow(draw(0.75, 1.33))
@@ -136,7 +165,7 @@ def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def contrastive_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
-    """Multi-positive InfoNCE, both directions: minus the mean log-probability of the texts that match a picture, and the reverse.
+    """Multi-positive InfoNCE: minus the mean log-probability of the texts that match a picture, and the reverse.
 
     Args:
         logits: (B, T) scaled cosine similarities.
@@ -178,10 +207,15 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
     dense_scale = torch.nn.Parameter(torch.tensor([10.0, -3.0]))
     decay = [p for p in model.parameters() if p.ndim > 1]
     plain = [p for p in model.parameters() if p.ndim <= 1] + [dense_scale]
-    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-                                  lr=settings.learning_rate, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / settings.warm_up,
-                                                 0.5 + 0.5 * math.cos(math.pi * step / settings.steps)))
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / settings.steps)),
+    )
     generator = torch.Generator().manual_seed(settings.seed)
     trunk, head = model.visual.trunk, model.visual.head
     for step in range(settings.steps):
@@ -204,9 +238,12 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
         optimizer.step()
         schedule.step()
         if step % 20 == 19 or step + 1 == settings.steps:
-            report(f"clip step {step + 1}/{settings.steps} contrastive {contrast.item():.3f} dense {(loss - contrast).item():.3f} "
-                   f"scale {model.logit_scale.exp().item():.1f} {time.time() - started:.0f} s")
-    weights = {name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
-               for name, tensor in model.state_dict().items() if not name.endswith("position_ids")}
+            parts = f"contrastive {contrast.item():.3f} dense {(loss - contrast).item():.3f}"
+            report(f"clip step {step + 1}/{settings.steps} {parts} {time.time() - started:.0f} s")
+    weights = {
+        name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+        if not name.endswith("position_ids")
+    }
     with atomic_path(folder / "open_clip_model.safetensors") as temporary:
         save_file(weights, str(temporary), metadata={"training": json.dumps(asdict(settings))})

@@ -45,4 +45,6 @@ def check_writable(path: Path) -> None:
     if path.is_dir():
         raise OutputError(f"Cannot write '{path}': it is a folder.", "Give a file name in it.")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"Cannot write '{path}': the folder '{path.parent}' is read-only for you.", "Choose another folder.")
+        raise OutputError(
+            f"Cannot write '{path}': the folder '{path.parent}' is read-only for you.", "Choose another folder."
+        )

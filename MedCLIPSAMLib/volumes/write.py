@@ -79,7 +79,9 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         OutputError: naming the path and what is wrong with it.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
-        raise OutputError(f"Cannot write '{path}': its ending is none of {', '.join(suffixes)}.", "Give the file one of these.")
+        raise OutputError(
+            f"Cannot write '{path}': its ending is none of {', '.join(suffixes)}.", "Give the file one of these."
+        )
     check_writable(path)
 
 

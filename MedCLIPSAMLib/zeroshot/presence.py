@@ -1,9 +1,9 @@
 """Whether what a prompt names is in the picture at all: the prompt against its negation and against everyday texts.
 
-A saliency map always has a maximum; it cannot say "absent". So the prompt competes, zero-shot, with statements that the target is
-not there and with texts that describe no medical image: softmax over exp(logit_scale) * cosine similarity, as CLIP was trained.
-The probability of the prompt is the presence. A prompt without meaning for the picture ("sitting on a chair") is about as similar
-to it as the everyday texts are, and gets about 1 / number of texts.
+A saliency map always has a maximum; it cannot say "absent". So the prompt competes, zero-shot, with statements that the
+target is not there and with texts that describe no medical image: softmax over exp(logit_scale) * cosine similarity, as
+CLIP was trained. The probability of the prompt is the presence. A prompt without meaning for the picture ("sitting on a
+chair") is about as similar to it as the everyday texts are, and gets about 1 / number of texts.
 """
 
 from __future__ import annotations
@@ -21,8 +21,16 @@ if TYPE_CHECKING:
 ABSENCE = ("no {}", "an image without a {}", "no {} is seen", "normal image, {} is absent")
 """Negations of a prompt that has no prompt set of its own."""
 
-EVERYDAY = ("a dog in the park", "a red car on the street", "two people eating pizza", "a wooden table in the kitchen",
-            "hello world", "the weather is nice today", "a photo of a mountain", "a cat sleeping on a sofa")
+EVERYDAY = (
+    "a dog in the park",
+    "a red car on the street",
+    "two people eating pizza",
+    "a wooden table in the kitchen",
+    "hello world",
+    "the weather is nice today",
+    "a photo of a mountain",
+    "a cat sleeping on a sofa",
+)
 """Texts that describe no medical image: what a meaningless prompt is compared with."""
 
 
@@ -49,7 +57,7 @@ class Presence:
 
 
 def absence_texts(prompt: str, negative: str | None = None) -> list[str]:
-    """What says that the target of `prompt` is not there: the negatives of its prompt set, else negations; then `negative`."""
+    """What says that the target of `prompt` is absent: the negatives of its set, else negations; then `negative`."""
     for prompt_set in load_prompt_sets().values():
         if prompt.strip().lower() in _short_names(prompt_set):
             texts = [*prompt_set.negatives, f"no {prompt_set.target}"]
@@ -60,10 +68,14 @@ def absence_texts(prompt: str, negative: str | None = None) -> list[str]:
 
 
 def _short_names(prompt_set) -> set[str]:
-    return {prompt_set.target} | {prompt for style in prompt_set.styles.values() for prompts in style.values() for prompt in prompts}
+    return {prompt_set.target} | {
+        prompt for style in prompt_set.styles.values() for prompts in style.values() for prompt in prompts
+    }
 
 
-def presence(clip: ClipModel, image_features: torch.Tensor, text_features: torch.Tensor, prompt: str, negative: str | None = None) -> list[Presence]:
+def presence(
+    clip: ClipModel, image_features: torch.Tensor, text_features: torch.Tensor, prompt: str, negative: str | None = None
+) -> list[Presence]:
     """The presence of one prompt in each of N pictures.
 
     Args:

@@ -1,13 +1,14 @@
 """Search for M2IB settings on a few pictures with truth masks, as the paper does (a grid scored by Dice).
 
-The search needs truth masks, so what it finds is not zero-shot any more: it is tuned on those pictures, and figures belong on others.
+The search needs truth masks, so what it finds is not zero-shot any more: it is tuned on those pictures, and figures
+belong on others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Callable, Sequence
 
 import numpy as np
 
@@ -45,7 +46,8 @@ def search(
 ) -> list[Trial]:
     """Try every combination on every case; the best (by final Dice, then coarse Dice) comes first.
 
-    `segmenter.settings` is as before when this returns or fails. The presence check is off meanwhile: what is searched is where, not whether.
+    `segmenter.settings` is as before when this returns or fails. The presence check is off
+    meanwhile: what is searched is where, not whether.
     """
     before = segmenter.settings
     grid = list(product(layers, betas, steps))

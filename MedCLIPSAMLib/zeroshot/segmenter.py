@@ -11,16 +11,16 @@ The image embedding of SAM 2 and the features of the picture are computed once a
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import torch
 
 from ..errors import InputError, PromptError
-from ..models.clip import ClipModel, load_clip
 from ..models.catalogue import find
+from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
 from ..models.sam import image_predictor, load_sam
 from .coarse import CoarseSettings, coarse_mask
@@ -54,7 +54,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not 0 <= self.presence_threshold <= 1:
-            raise InputError(f"A presence threshold of {self.presence_threshold} was given.", "It must lie between 0 and 1.")
+            raise InputError(
+                f"A presence threshold of {self.presence_threshold} was given.", "It must lie between 0 and 1."
+            )
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,9 @@ class TextSegmenter:
         cancelled: asked between steps; when it says True the work ends with `errors.Cancelled`.
     """
 
-    def __init__(self, clip: ClipModel, sam: torch.nn.Module, settings: Settings, cancelled: Callable[[], bool] | None = None) -> None:
+    def __init__(
+        self, clip: ClipModel, sam: torch.nn.Module, settings: Settings, cancelled: Callable[[], bool] | None = None
+    ) -> None:
         self.clip, self.sam, self.settings = clip, sam, settings
         self.cancelled = cancelled
         self._predictor = image_predictor(sam)
@@ -124,7 +128,9 @@ class TextSegmenter:
             InputError: another shape or type.
         """
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
-            raise InputError(f"A picture of shape {picture.shape} and type {picture.dtype} came.", "It must be (H, W, 3) of uint8.")
+            raise InputError(
+                f"A picture of shape {picture.shape} and type {picture.dtype} came.", "It must be (H, W, 3) of uint8."
+            )
         self._picture = picture
         self._pixels = self.clip.preprocess(picture[None])
         self._features = self.clip.encode_image(self._pixels)
@@ -170,11 +176,15 @@ class TextSegmenter:
             message = f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is."
             return Result(prompt, mask, 0.0, message, where, kept, sam_prompts, quality, seconds)
         score = where.presence.probability * float(quality.mean())
-        message = f"Found '{prompt}': presence {where.presence.probability:.2f}, predicted mask quality {quality.mean():.2f}."
+        message = (
+            f"Found '{prompt}': presence {where.presence.probability:.2f}, predicted mask quality {quality.mean():.2f}."
+        )
         return Result(prompt, mask, score, message, where, kept, sam_prompts, quality, seconds)
 
-    def outline(self, sam_prompts: SamPrompts, seconds: dict[str, float] | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The union of SAM 2's masks for prompts given in pixels: (H, W) bool, and the predicted IoU of each, (B,) float32."""
+    def outline(
+        self, sam_prompts: SamPrompts, seconds: dict[str, float] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The union of SAM 2's masks for prompts in pixels, (H, W) bool, and the predicted IoU of each, (B,)."""
         picture = self._require_picture()
         seconds = {} if seconds is None else seconds
         started = time.perf_counter()
@@ -185,7 +195,9 @@ class TextSegmenter:
         union, qualities = np.zeros(picture.shape[:2], bool), []
         for index in range(len(sam_prompts)):
             box, points, labels = sam_prompts.row(index)
-            masks, quality, _ = self._predictor.predict(point_coords=points, point_labels=labels, box=box, multimask_output=False)
+            masks, quality, _ = self._predictor.predict(
+                point_coords=points, point_labels=labels, box=box, multimask_output=False
+            )
             union |= masks[0] > 0
             qualities.append(float(quality[0]))
         seconds["mask"] = time.perf_counter() - started - seconds["embedding"]
@@ -199,12 +211,20 @@ class TextSegmenter:
         if self.settings.style:
             sets = [each for each in load_prompt_sets().values() if each.target == prompt.strip().lower()]
             if not sets:
-                raise PromptError(f"No prompt set has the target '{prompt}', so style {self.settings.style} cannot be used.",
-                                  "Leave the style out, or use one of: " + ", ".join(sorted({each.target for each in load_prompt_sets().values()})) + ".")
-            prompts = [text for each in sets for text in each.prompts(self.settings.style, self.settings.kind)]
+                raise PromptError(
+                    f"No prompt set has the target '{prompt}', so style {self.settings.style} cannot be used.",
+                    "Leave the style out, or use one of: "
+                    + ", ".join(sorted({each.target for each in load_prompt_sets().values()}))
+                    + ".",
+                )
+            fitting = [each for each in sets if self.settings.kind in each.styles.get(self.settings.style, {})] or sets
+            prompts = [text for each in fitting for text in each.prompts(self.settings.style, self.settings.kind)]
         unknown = self.clip.unknown_words(prompt)
         if unknown and len(unknown) == len(prompt.split()):
-            raise PromptError(f"The model '{self.clip.name}' knows no word of the prompt '{prompt}'.", "Use other words, or a model with a larger vocabulary.")
+            raise PromptError(
+                f"The model '{self.clip.name}' knows no word of the prompt '{prompt}'.",
+                "Use other words, or a model with a larger vocabulary.",
+            )
         return ensemble_features(self.clip, prompts)
 
     def _require_picture(self) -> np.ndarray:
@@ -217,14 +237,22 @@ def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: fl
     """The sentence that says why nothing was found; empty when something was."""
     if present.probability < threshold:
         if not present.meaningful:
-            return f"Nothing found for '{prompt}': it describes the picture no better than unrelated texts do (presence {present.probability:.2f})."
-        return f"Nothing found for '{prompt}': presence {present.probability:.2f}, below {threshold:.2f}; \"{present.denial}\" fits better."
+            why = f"it describes the picture no better than unrelated texts do (presence {present.probability:.2f})"
+        else:
+            why = f'presence {present.probability:.2f}, below {threshold:.2f}; "{present.denial}" fits better'
+        return f"Nothing found for '{prompt}': {why}."
     if not kept.any():
         return f"Nothing found for '{prompt}': the saliency map has no region that stands out."
     return ""
 
 
-def load_segmenter(model: str = "demo", sam: str = "demo", device: str = "auto", models_dir: Path | None = None, settings: Settings | None = None) -> TextSegmenter:
+def load_segmenter(
+    model: str = "demo",
+    sam: str = "demo",
+    device: str = "auto",
+    models_dir: Path | None = None,
+    settings: Settings | None = None,
+) -> TextSegmenter:
     """A `TextSegmenter` of catalogue models.
 
     Args:
@@ -236,7 +264,9 @@ def load_segmenter(model: str = "demo", sam: str = "demo", device: str = "auto",
     """
     where = resolve_device(device)
     settings = settings or default_settings(model)
-    return TextSegmenter(load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir), settings)
+    return TextSegmenter(
+        load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir), settings
+    )
 
 
 def default_settings(model: str) -> Settings:

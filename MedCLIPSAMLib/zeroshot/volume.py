@@ -1,10 +1,10 @@
-"""Prompts on the slices of a volume, each slice on its own (as the paper does), and the results back on the volume's grid."""
+"""Prompts on the slices of a volume, each slice on its own as in the paper, and the results on the volume's grid."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
-from typing import Callable, Sequence
+from datetime import UTC, datetime
 
 import numpy as np
 
@@ -78,7 +78,10 @@ def segment_volume(
     outside = [number for number in numbers if not 0 <= number < len(stack)]
     if outside or not numbers:
         asked = f"slice {outside[0]}" if outside else "none"
-        raise InputError(f"'{volume.name}' has {len(stack)} {stack.plane} slices and {asked} was asked for.", f"Slices are numbered 0 to {len(stack) - 1}.")
+        raise InputError(
+            f"'{volume.name}' has {len(stack)} {stack.plane} slices and {asked} was asked for.",
+            f"Slices are numbered 0 to {len(stack) - 1}.",
+        )
     results: dict[str, dict[int, Result]] = {prompt: {} for prompt in prompts}
     for done, number in enumerate(numbers):
         if segmenter.cancelled and segmenter.cancelled():
@@ -93,6 +96,12 @@ def segment_volume(
 
 def provenance(segmenter: TextSegmenter, **more: object) -> dict[str, str]:
     """What is needed to make a result again, as tags of a segment."""
-    made = {"Version": __version__, "Model": segmenter.clip.name, "SAM": segmenter.sam.name, "Date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "Settings": str(asdict(segmenter.settings)), **more}
+    made = {
+        "Version": __version__,
+        "Model": segmenter.clip.name,
+        "SAM": segmenter.sam.name,
+        "Date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "Settings": str(asdict(segmenter.settings)),
+        **more,
+    }
     return {f"MedCLIPSAM.{key.title()}": str(value) for key, value in made.items() if value is not None}

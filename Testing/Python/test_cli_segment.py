@@ -44,17 +44,34 @@ def brain(tmp_path):
 
 
 def test_everything_is_written_and_reported(run, brain, tmp_path):
-    code, out, err = run("segment", brain, "-p", "brain tumor", "-p", "ventricles", "-o", tmp_path / "out.seg.nrrd",
-                         "--saliency", tmp_path / "saliency.nii.gz", "--overlay", tmp_path / "overlay.png", "--json")
+    code, out, err = run(
+        "segment",
+        brain,
+        "-p",
+        "brain tumor",
+        "-p",
+        "ventricles",
+        "-o",
+        tmp_path / "out.seg.nrrd",
+        "--saliency",
+        tmp_path / "saliency.nii.gz",
+        "--overlay",
+        tmp_path / "overlay.png",
+        "--json",
+    )
     assert code == 0, err
     report = json.loads(out)
-    assert [row["prompt"] for row in report["results"]] == ["brain tumor", "ventricles"] and report["results"][0]["found"]
+    assert [row["prompt"] for row in report["results"]] == ["brain tumor", "ventricles"] and report["results"][0][
+        "found"
+    ]
     volume = read_volume(brain)
     segments = read_segmentation(tmp_path / "out.seg.nrrd", volume)
     assert [segment.name for segment in segments] == ["brain tumor", "ventricles"]
     assert segments[0].mask.sum() == report["results"][0]["pixels"] > 30
     saliency = sitk.ReadImage(str(tmp_path / "saliency.nii.gz"))
-    assert saliency.GetSize() == volume.image.GetSize() and np.allclose(saliency.GetSpacing(), volume.image.GetSpacing())
+    assert saliency.GetSize() == volume.image.GetSize() and np.allclose(
+        saliency.GetSpacing(), volume.image.GetSpacing()
+    )
     assert 0.9 < sitk.GetArrayFromImage(saliency).max() <= 1.0
     assert (tmp_path / "overlay.png").stat().st_size > 1000
     assert not list(tmp_path.glob(".*")) and len(list(tmp_path.iterdir())) == 4
@@ -67,7 +84,15 @@ def test_shipped_samples(run, tmp_path, sample):
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the real images of ../shared/data are not here")
-@pytest.mark.parametrize("name, ending", [("MR_Gd.nii.gz", ".seg.nrrd"), ("CT_pitch.nii.gz", ".nii.gz"), ("ct-3slice", ".seg.nrrd"), ("us_femur.png", ".png")])
+@pytest.mark.parametrize(
+    "name, ending",
+    [
+        ("MR_Gd.nii.gz", ".seg.nrrd"),
+        ("CT_pitch.nii.gz", ".nii.gz"),
+        ("ct-3slice", ".seg.nrrd"),
+        ("us_femur.png", ".png"),
+    ],
+)
 def test_real_images(run, tmp_path, name, ending):
     out = tmp_path / f"out{ending}"
     code, _, err = run("segment", SHARED / name, "-p", "tumor", "--presence", "0", "-o", out)
@@ -76,7 +101,9 @@ def test_real_images(run, tmp_path, name, ending):
     source = read_volume(SHARED / name).image
     assert mask.GetSize()[:2] == source.GetSize()[:2] and sitk.GetArrayFromImage(mask).any()
     if ending != ".png":
-        assert np.allclose(mask.GetDirection(), source.GetDirection(), atol=1e-5) and np.allclose(mask.GetOrigin(), source.GetOrigin(), atol=1e-3)
+        assert np.allclose(mask.GetDirection(), source.GetDirection(), atol=1e-5) and np.allclose(
+            mask.GetOrigin(), source.GetOrigin(), atol=1e-3
+        )
 
 
 def _write(path, array):
@@ -152,8 +179,20 @@ def test_nothing_found_is_a_result_and_not_an_error(run, brain, tmp_path):
 
 
 def test_a_killed_run_leaves_no_half_file(brain, tmp_path):
-    command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", brain, "-p", "brain tumor", "-o", tmp_path / "out.seg.nrrd"]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [
+        sys.executable,
+        "-m",
+        "MedCLIPSAMLib",
+        "segment",
+        brain,
+        "-p",
+        "brain tumor",
+        "-o",
+        tmp_path / "out.seg.nrrd",
+    ]
+    process = subprocess.Popen(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         process.wait(2)
     except subprocess.TimeoutExpired:
@@ -173,7 +212,9 @@ def test_the_search_command_finds_pairs_by_name(run, tmp_path):
     phantom = make_phantom("validation", 0, "XR")
     _write(tmp_path / "images" / "a.png", phantom.picture)
     _write(tmp_path / "truth" / "a.png", phantom.lungs_mask.astype(np.uint8) * 255)
-    code, out, err = run("search", tmp_path / "images", tmp_path / "truth", "-p", "lungs", "--layers", "3", "--betas", "0.1,1", "--json")
+    code, out, err = run(
+        "search", tmp_path / "images", tmp_path / "truth", "-p", "lungs", "--layers", "3", "--betas", "0.1,1", "--json"
+    )
     assert code == 0, err
     assert json.loads(out)["cases"] == 1 and len(json.loads(out)["trials"]) == 2
     assert run("search", tmp_path / "images", tmp_path, "-p", "lungs")[0] == 2

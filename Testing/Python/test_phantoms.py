@@ -41,7 +41,11 @@ def test_left_is_at_the_right_of_the_picture():
 
 
 def test_a_text_speaks_of_the_lesions_that_it_describes_only():
-    phantom = next(p for p in (make_phantom("validation", i, "CT", 2) for i in range(40)) if len({"side:left", "side:right"} & {f for l in p.lesions for f in l.facts}) == 2)
+    phantom = next(
+        p
+        for p in (make_phantom("validation", i, "CT", 2) for i in range(40))
+        if len({"side:left", "side:right"} & {fact for lesion in p.lesions for fact in lesion.facts}) == 2
+    )
     left = Text("left sided nodule", frozenset({"modality:CT"}), frozenset({"side:left"})).region(phantom)
     assert np.array_equal(left, next(lesion.mask for lesion in phantom.lesions if "side:left" in lesion.facts))
     assert Text("no nodule", frozenset({"modality:CT", "lesions:0"})).region(phantom) is None

@@ -62,8 +62,16 @@ def test_a_style_or_class_that_is_not_there_is_named():
 
 @pytest.mark.parametrize(
     "change",
-    [{"modality": "PET"}, {"styles": {}}, {"styles": {"P7": {"*": ["a"]}}}, {"styles": {"P0": {}}}, {"negatives": []},
-     {"styles": {"P0": {"*": []}}}, {"styles": {"P0": {"*": ["a", " "]}}}, {"styles": {"P0": {"*": "lungs"}}}],
+    [
+        {"modality": "PET"},
+        {"styles": {}},
+        {"styles": {"P7": {"*": ["a"]}}},
+        {"styles": {"P0": {}}},
+        {"negatives": []},
+        {"styles": {"P0": {"*": []}}},
+        {"styles": {"P0": {"*": ["a", " "]}}},
+        {"styles": {"P0": {"*": "lungs"}}},
+    ],
     ids=str,
 )
 def test_an_incomplete_prompt_set_is_refused_by_name(change):

@@ -190,8 +190,15 @@ def test_blocks_without_patch_attribution_are_refused(inputs):
 
 @pytest.mark.parametrize(
     "extra",
-    [{"block_fn": ResPostBlock, "init_values": 0.5}, {"block_fn": ParallelScalingBlock}, {"qk_norm": True},
-     {"reg_tokens": 2}, {"qkv_bias": False}, {"init_values": 0.5}, {"pre_norm": True}],
+    [
+        {"block_fn": ResPostBlock, "init_values": 0.5},
+        {"block_fn": ParallelScalingBlock},
+        {"qk_norm": True},
+        {"reg_tokens": 2},
+        {"qkv_bias": False},
+        {"init_values": 0.5},
+        {"pre_norm": True},
+    ],
     ids=str,
 )
 def test_other_kinds_of_blocks_give_the_features_of_the_whole_model(inputs, extra):

@@ -81,7 +81,9 @@ def test_a_style_of_the_prompt_sets_replaces_the_name_of_the_target(changed):
         changed.segment("kidney")
 
 
-@pytest.mark.parametrize("prompt, words", [("  ", "empty"), ("xyzzy qwerty", "no word"), ("脑瘤 🧠", "no word"), ("tumor " * 200, "long")])
+@pytest.mark.parametrize(
+    "prompt, words", [("  ", "empty"), ("xyzzy qwerty", "no word"), ("脑瘤 🧠", "no word"), ("tumor " * 200, "long")]
+)
 def test_prompts_that_cannot_be_read_are_refused(segmenter, prompt, words):
     segmenter.set_image(picture_of(make_phantom("validation", 1, "MR", 1)))
     with pytest.raises(PromptError, match=words):
@@ -93,7 +95,9 @@ def test_a_constant_picture_gives_nothing_and_no_error(segmenter):
     assert not segmenter.segment("brain tumor").found
 
 
-@pytest.mark.parametrize("picture", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)])
+@pytest.mark.parametrize(
+    "picture", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)]
+)
 def test_pictures_of_another_kind_are_refused(segmenter, picture):
     with pytest.raises(InputError, match="uint8"):
         segmenter.set_image(picture)
@@ -111,7 +115,9 @@ def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
     stored = phantom.picture[::-1, ::-1]
     image = sitk.GetImageFromArray(np.repeat(stored[None], 3, axis=0))
     image.SetSpacing((1.5, 1.5, 4.0))
-    image.SetDirection((-0.995, -0.0998, 0, 0.0998, -0.995, 0, 0, 0, 1))  # I runs to the right, J to the front, 5.7 degrees oblique
+    image.SetDirection(
+        (-0.995, -0.0998, 0, 0.0998, -0.995, 0, 0, 0, 1)
+    )  # I runs to the right, J to the front, 5.7 degrees oblique
     volume = Volume(image, "oblique")
     result = segment_volume(segmenter, volume, ["brain tumor"], [1])
     truth = np.zeros(volume.shape, bool)
@@ -134,13 +140,19 @@ def test_segments_carry_what_made_them(segmenter):
     phantom = make_phantom("validation", 1, "MR", 1)
     volume = Volume(sitk.GetImageFromArray(phantom.picture[None]))
     tags = segment_volume(segmenter, volume, ["brain tumor"]).segments()[0].tags
-    assert tags["MedCLIPSAM.Prompt"] == "brain tumor" and tags["MedCLIPSAM.Model"] == "demo" and "seed" in tags["MedCLIPSAM.Settings"]
+    assert (
+        tags["MedCLIPSAM.Prompt"] == "brain tumor"
+        and tags["MedCLIPSAM.Model"] == "demo"
+        and "seed" in tags["MedCLIPSAM.Settings"]
+    )
 
 
 def test_the_search_ranks_what_it_tried_and_leaves_the_settings_alone(segmenter):
     phantom = make_phantom("validation", 0, "XR")
     before = segmenter.settings
-    trials = search(segmenter, [Case(picture_of(phantom), "lungs", phantom.lungs_mask)], layers=[0, 3], betas=[0.1], steps=[4, 10])
+    trials = search(
+        segmenter, [Case(picture_of(phantom), "lungs", phantom.lungs_mask)], layers=[0, 3], betas=[0.1], steps=[4, 10]
+    )
     assert len(trials) == 4 and segmenter.settings is before
     assert [trial.dsc for trial in trials] == sorted((trial.dsc for trial in trials), reverse=True)
     assert trials[0].layer == 3
