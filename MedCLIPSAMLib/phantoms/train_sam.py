@@ -60,7 +60,7 @@ def pack(prompts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, to
 
 
 def image_features(sam: torch.nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The embedding (B, C, h, w) and the two high-resolution maps of the mask decoder, as SAM2ImagePredictor makes them."""
+    """The embedding (B, C, h, w) and the two high-resolution maps of the mask decoder, as in SAM2ImagePredictor."""
     output = sam.forward_image(images)
     _, features, _, sizes = sam._prepare_backbone_features(output)
     maps = [feature.permute(1, 2, 0).reshape(len(images), -1, *size) for feature, size in zip(features, sizes)]
