@@ -1,0 +1,199 @@
+"""Framed messages between a client and the worker: a JSON header, then raw array bytes.
+
+    frame   = magic "MCS1" | header bytes, uint32 | payload bytes, uint64 (both big-endian) | header | payload
+    header  = UTF-8 JSON object {"type": text, "id": number, "fields": object, "arrays": [...]}
+    array   = {"name": text, "dtype": one of DTYPES, "shape": [...], "bytes": number}, in the order of the payload
+
+The payload is the arrays one after another, C order, little-endian. Nothing received is ever executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import MedCLIPSAMError
+
+VERSION = 1
+"""Of the protocol; both sides must have the same."""
+
+MAGIC = b"MCS1"
+DTYPES = {"uint8": "|u1", "int16": "<i2", "int32": "<i4", "float32": "<f4"}
+MAX_HEADER = 1 << 20
+MAX_PAYLOAD = 4 << 30
+MAX_DIMENSIONS = 4
+
+_PREAMBLE = struct.Struct(">4sIQ")
+
+
+class ProtocolError(MedCLIPSAMError):
+    """Bytes that are no message. The stream cannot be used any further: nothing tells where the next frame begins."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message in either direction.
+
+    Args:
+        type: what it is, such as "segment" or "progress".
+        id: number of the request that it is or answers; 0 belongs to none.
+        fields: JSON values by name.
+        arrays: by name, of the types in DTYPES.
+    """
+
+    type: str
+    id: int = 0
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def encode(message: Message) -> bytes:
+    """A message as one frame.
+
+    Raises:
+        ProtocolError: an array of another type, or a frame over the limits.
+        TypeError, ValueError: a field that JSON cannot express.
+    """
+    described, parts = [], []
+    for name, array in message.arrays.items():
+        if array.dtype.name not in DTYPES:
+            raise ProtocolError(f"The array '{name}' has type {array.dtype}.", f"Use one of: {', '.join(DTYPES)}.")
+        part = np.ascontiguousarray(array, DTYPES[array.dtype.name]).tobytes()
+        described.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape), "bytes": len(part)})
+        parts.append(part)
+    content = {"type": message.type, "id": message.id, "fields": dict(message.fields), "arrays": described}
+    header = json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+    size = sum(map(len, parts))
+    _check_sizes(len(header), size, MAX_PAYLOAD)
+    _layout(described, size)
+    return b"".join([_PREAMBLE.pack(MAGIC, len(header), size), header, *parts])
+
+
+class FrameParser:
+    """Turns bytes that arrive in pieces of any size into messages.
+
+    It holds what has arrived and no more: sizes that a frame claims are checked, never allocated. After an error every
+    further call raises the same error.
+
+    Args:
+        max_payload: frames with more array bytes are refused as soon as they say so.
+    """
+
+    def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
+        self.max_payload = max_payload
+        self._buffer = bytearray()
+        self._sizes: tuple[int, int] | None = None
+        self._header: dict[str, Any] | None = None
+        self._error: ProtocolError | None = None
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that are complete with these bytes.
+
+        Raises:
+            ProtocolError: malformed or oversized; messages that came complete before the fault in the same piece are
+                lost with it.
+        """
+        if self._error:
+            raise self._error
+        self._buffer += data
+        messages = []
+        try:
+            while (message := self._next()) is not None:
+                messages.append(message)
+        except ProtocolError as error:
+            self._error, self._buffer = error, bytearray()
+            raise
+        return messages
+
+    def _next(self) -> Message | None:
+        if self._sizes is None:
+            start = bytes(self._buffer[: len(MAGIC)])
+            if not MAGIC.startswith(start):
+                text = bytes(self._buffer[:80]).decode("utf-8", errors="replace")
+                raise ProtocolError(
+                    f"A message was expected and {text!r} came.",
+                    "Nothing else may write on this stream: silence what the shell prints at login.",
+                )
+            if len(self._buffer) < _PREAMBLE.size:
+                return None
+            _, header, payload = _PREAMBLE.unpack(self._take(_PREAMBLE.size))
+            _check_sizes(header, payload, self.max_payload)
+            self._sizes = header, payload
+        header, payload = self._sizes
+        if self._header is None:
+            if len(self._buffer) < header:
+                return None
+            self._header = _read_header(self._take(header), payload)
+        if len(self._buffer) < payload:
+            return None
+        content, data = self._header, self._take(payload)
+        self._sizes = self._header = None
+        arrays = {
+            name: np.frombuffer(data, DTYPES[dtype], count, offset).reshape(shape)
+            for name, dtype, shape, count, offset in _layout(content["arrays"], payload)
+        }
+        return Message(content["type"], content["id"], content["fields"], arrays)
+
+    def _take(self, count: int) -> bytearray:
+        taken = self._buffer[:count]
+        del self._buffer[:count]
+        return taken
+
+
+def _check_sizes(header: int, payload: int, max_payload: int) -> None:
+    if header > MAX_HEADER or payload > max_payload:
+        raise ProtocolError(
+            f"A message of {header} header bytes and {payload} array bytes is too large.",
+            f"At most {MAX_HEADER} and {max_payload} are taken; send the slices in several messages.",
+        )
+
+
+def _read_header(data: bytearray, payload: int) -> dict[str, Any]:
+    try:
+        content = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"The header of a message cannot be read: {str(error)[:200]}.") from None
+    kinds = {"type": str, "id": int, "fields": dict, "arrays": list}
+    if not isinstance(content, dict) or content.keys() != kinds.keys():
+        raise ProtocolError(f"The header of a message is no object of {', '.join(kinds)}.")
+    for name, kind in kinds.items():
+        if type(content[name]) is not kind:
+            raise ProtocolError(f"'{name}' in the header of a message is no {kind.__name__}.")
+    if not 0 <= content["id"] < 1 << 53:
+        raise ProtocolError("The number of a message is out of range.")
+    _layout(content["arrays"], payload)
+    return content
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _layout(arrays: list[Any], payload: int) -> list[tuple[str, str, list[int], int, int]]:
+    """(name, dtype, shape, number of elements, first byte) of each array, when they fill the payload exactly."""
+    found, offset, names = [], 0, set()
+    for array in arrays:
+        if not isinstance(array, dict) or array.keys() != {"name", "dtype", "shape", "bytes"}:
+            raise ProtocolError("An array is not described by name, dtype, shape and bytes.")
+        name, dtype, shape, size = array["name"], array["dtype"], array["shape"], array["bytes"]
+        if not isinstance(name, str) or name in names or not isinstance(dtype, str) or dtype not in DTYPES:
+            raise ProtocolError("An array has no name of its own or an unknown type.")
+        if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or type(size) is not int:
+            raise ProtocolError(f"The array '{name[:80]}' has no proper shape.")
+        if any(type(side) is not int or side < 0 for side in shape):
+            raise ProtocolError(f"The array '{name[:80]}' has no proper shape.")
+        count = math.prod(shape)
+        if size != count * np.dtype(DTYPES[dtype]).itemsize or math.prod(max(side, 1) for side in shape) > MAX_PAYLOAD:
+            raise ProtocolError(f"The array '{name[:80]}' has another number of bytes than its shape.")
+        found.append((name, dtype, shape, count, offset))
+        names.add(name)
+        offset += size
+    if offset != payload:
+        raise ProtocolError(f"The arrays of a message have {offset} bytes and the message says {payload}.")
+    return found
