@@ -90,6 +90,8 @@ def m2ib(
     settings: M2IBSettings,
     cancelled: Callable[[], bool] | None = None,
     batch: int | None = None,
+    together: int | None = None,
+    early: dict[tuple[int, str], torch.Tensor] | None = None,
 ) -> Saliency:
     """M2IB saliency of every picture for every text.
 
@@ -99,6 +101,10 @@ def m2ib(
         cancelled: asked before every step.
         batch: pairs of picture and text computed together; None is 1 on a CPU, where a loop is faster, else 16.
             It changes rounding only.
+        together: noise samples computed together, all of them when None; fewer need less memory and change rounding
+            only.
+        early: the activations before the bottleneck, by layer and precision: taken from here when they are there, else
+            put there. Give the same dictionary for further texts on the same pixels.
 
     Raises:
         InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
@@ -107,7 +113,11 @@ def m2ib(
     tower.check_layer(settings.layer)
     text_features = text_features.to(pixels.device).float()
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
-        tokens = tower.tokens_at(pixels, settings.layer).float()
+        early = {} if early is None else early
+        key = settings.layer, settings.precision
+        if key not in early:
+            early[key] = tower.tokens_at(pixels, settings.layer).float()
+        tokens = early[key]
         with torch.no_grad():
             similarity = tower.features_from(tokens, settings.layer) @ text_features.T
         pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
@@ -115,7 +125,7 @@ def m2ib(
         found = []
         for start in range(0, len(pairs), batch):
             pictures, texts = map(list, zip(*pairs[start : start + batch]))
-            found.append(_bottleneck(tower, tokens[pictures], text_features[texts], settings, cancelled))
+            found.append(_bottleneck(tower, tokens[pictures], text_features[texts], settings, cancelled, together))
     maps, kept = map(torch.cat, zip(*found))
     return Saliency(maps.reshape(*similarity.shape, *tower.grid), similarity, kept.reshape(similarity.shape))
 
@@ -126,6 +136,7 @@ def _bottleneck(
     texts: torch.Tensor,
     settings: M2IBSettings,
     cancelled: Callable[[], bool] | None,
+    together: int | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """M pairs that do not influence each other: tokens (M, T, C) and texts (M, D) to the KL by patch token, (M, h * w),
     and the similarity through the bottleneck, (M,)."""
@@ -138,14 +149,18 @@ def _bottleneck(
         if cancelled and cancelled():
             raise Cancelled
         noise = torch.randn(settings.samples, length, width, generator=generator).to(tokens.device)
-        kept = alpha.sigmoid()[:, None]
-        blended = (kept * tokens[:, None] + (1 - kept) * noise).flatten(0, 1)
-        features = tower.features_from(blended, settings.layer).unflatten(0, (count, settings.samples))
-        fit = torch.einsum("msd,md->ms", features, texts).mean(1)
-        loss = settings.beta * _information(alpha, tokens).mean((1, 2)) - fit
-        (alpha.grad,) = torch.autograd.grad(loss.sum(), alpha)
+        fit = torch.zeros(count, device=tokens.device)
+        loss = settings.beta * _information(alpha, tokens).mean((1, 2)).sum()
+        (alpha.grad,) = torch.autograd.grad(loss, alpha)
+        for some in noise.split(together or settings.samples):
+            kept = alpha.sigmoid()[:, None]
+            blended = (kept * tokens[:, None] + (1 - kept) * some).flatten(0, 1)
+            features = tower.features_from(blended, settings.layer).unflatten(0, (count, len(some)))
+            share = torch.einsum("msd,md->m", features, texts) / settings.samples
+            alpha.grad -= torch.autograd.grad(share.sum(), alpha)[0]
+            fit += share.detach()
         optimizer.step()
-    return _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :], fit.detach()
+    return _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :], fit
 
 
 def _information(alpha: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,8 @@
     where = segmenter.saliency("brain tumor")       # map, presence
     result = segmenter.segment("brain tumor")       # mask, score, boxes, and the message for the user
 
-The image embedding of SAM 2 and the features of the picture are computed once and serve every further prompt on it.
+The image embedding of SAM 2, the features of the picture and its activations before the bottleneck are computed once and
+serve every further prompt on it.
 """
 
 from __future__ import annotations
@@ -111,6 +112,10 @@ class TextSegmenter:
         sam: a SAM 2 model.
         settings: see `Settings`.
         cancelled: asked between steps; when it says True the work ends with `errors.Cancelled`.
+
+    Attributes:
+        stage: called with "saliency", "embedding" or "mask" when that begins.
+        together: noise samples of M2IB computed together, all of them when None; see `saliency.m2ib`.
     """
 
     def __init__(
@@ -118,6 +123,8 @@ class TextSegmenter:
     ) -> None:
         self.clip, self.sam, self.settings = clip, sam, settings
         self.cancelled = cancelled
+        self.stage: Callable[[str], None] = lambda name: None
+        self.together: int | None = None
         self._predictor = image_predictor(sam)
         self._picture: np.ndarray | None = None
 
@@ -134,6 +141,7 @@ class TextSegmenter:
         self._picture = picture
         self._pixels = self.clip.preprocess(picture[None])
         self._features = self.clip.encode_image(self._pixels)
+        self._early: dict[tuple[int, str], torch.Tensor] = {}
         self._embedded = False
 
     def saliency(self, prompt: str, negative: str | None = None) -> Where:
@@ -146,10 +154,20 @@ class TextSegmenter:
             PromptError: empty, too long, or no word of it known to the model.
         """
         picture = self._require_picture()
+        self.stage("saliency")
         text = self._text_features(prompt)
         present = presence(self.clip, self._features, text, prompt, negative)[0]
         texts = [text] + ([self._text_features(negative)] if negative else [])
-        found = m2ib(self.clip, self._pixels, torch.stack(texts), self.settings.saliency, self.cancelled)
+        found = m2ib(
+            self.clip,
+            self._pixels,
+            torch.stack(texts),
+            self.settings.saliency,
+            self.cancelled,
+            batch=1 if self.together else None,
+            together=self.together,
+            early=self._early,
+        )
         maps = normalise(upsample(found.maps, picture.shape[:2]))[0].cpu().numpy()
         shown = maps[0]
         if negative:
@@ -182,21 +200,40 @@ class TextSegmenter:
         return Result(prompt, mask, score, message, where, kept, sam_prompts, quality, seconds)
 
     def outline(
-        self, sam_prompts: SamPrompts, seconds: dict[str, float] | None = None
+        self, sam_prompts: SamPrompts, seconds: dict[str, float] | None = None, logits: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The union of SAM 2's masks for prompts in pixels, (H, W) bool, and the predicted IoU of each, (B,)."""
+        """The union of SAM 2's masks for prompts in pixels, (H, W) bool, and the predicted IoU of each, (B,).
+
+        Args:
+            logits: a mask to start from, (B, h, w) float32, positive inside, h and w a quarter of SAM 2's image size.
+
+        Raises:
+            InputError: no picture yet, or logits of another shape.
+        """
         picture = self._require_picture()
         seconds = {} if seconds is None else seconds
+        side = self.sam.image_size // 4
+        if logits is not None and logits.shape != (len(sam_prompts), side, side):
+            raise InputError(
+                f"Mask logits of shape {logits.shape} came for {len(sam_prompts)} objects.",
+                f"They must be ({len(sam_prompts)}, {side}, {side}).",
+            )
         started = time.perf_counter()
         if not self._embedded:
+            self.stage("embedding")
             self._predictor.set_image(picture)
             self._embedded = True
         seconds["embedding"] = time.perf_counter() - started
+        self.stage("mask")
         union, qualities = np.zeros(picture.shape[:2], bool), []
         for index in range(len(sam_prompts)):
             box, points, labels = sam_prompts.row(index)
             masks, quality, _ = self._predictor.predict(
-                point_coords=points, point_labels=labels, box=box, multimask_output=False
+                point_coords=points,
+                point_labels=labels,
+                box=box,
+                mask_input=None if logits is None else logits[index : index + 1],
+                multimask_output=False,
             )
             union |= masks[0] > 0
             qualities.append(float(quality[0]))
