@@ -1,0 +1,275 @@
+"""What the worker can do: models that stay loaded, pictures by key, and requests on them. It reads and writes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, PromptError
+from ..models.device import resolve_device
+from ..zeroshot.sam_prompts import SamPrompts
+from ..zeroshot.segmenter import Result, TextSegmenter, default_settings, load_segmenter
+from ..zeroshot.volume import provenance
+from .memory import is_out_of_memory, release
+from .protocol import Message
+from .settings import with_changes
+
+T = TypeVar("T")
+
+KEPT_IMAGES = 4
+"""Stacks of pictures kept; the one not used for the longest time goes first."""
+
+_BEGINS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
+"""Where the stages begin in the work on one prompt and one picture, roughly."""
+
+
+class Reply(Protocol):
+    """What a request is told while it runs."""
+
+    def send(self, type: str, fields: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None: ...
+
+    def cancelled(self) -> bool: ...
+
+
+class Engine:
+    """The state of a worker; one request at a time."""
+
+    def __init__(self) -> None:
+        self.segmenter: TextSegmenter | None = None
+        self._choice: tuple[str, str, str, Path | None] | None = None
+        self._failure: MedCLIPSAMError | None = None
+        self._images: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._shown: tuple[np.ndarray, int] | None = None
+
+    def handle(self, message: Message, reply: Reply) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Fields and arrays of the result of a request.
+
+        Raises:
+            MedCLIPSAMError: with a cause and a remedy.
+        """
+        handlers = {"load": self._load, "image": self._image, "segment": self._segment, "outline": self._outline}
+        if message.type not in handlers:
+            raise InputError(f"There is no request '{message.type}'.", f"Use one of: {', '.join(handlers)}.")
+        return handlers[message.type](message, reply)
+
+    def _load(self, message: Message, reply: Reply):
+        started = time.perf_counter()
+        clip, sam, device = (_text(message, name, default) for name, default in _LOAD.items())
+        folder = message.fields.get("models_dir")
+        choice = clip, sam, device, None if folder is None else Path(_text(message, "models_dir"))
+        if choice != self._choice or self.segmenter is None:
+            self.segmenter = self._choice = self._shown = None
+            release()
+            reply.send("progress", {"stage": "loading", "fraction": 0.0, "slice": None})
+            try:
+                self.segmenter = self._loaded(choice, reply)
+            except MedCLIPSAMError as error:
+                self._failure = error
+                raise
+            self._choice, self._failure = choice, None
+        return self._description() | {"seconds": time.perf_counter() - started}, {}
+
+    def _loaded(self, choice: tuple[str, str, str, Path | None], reply: Reply) -> TextSegmenter:
+        clip, sam, device, folder = choice
+        try:
+            return load_segmenter(clip, sam, device, folder)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        release()
+        if resolve_device(device).type == "cpu":
+            raise DeviceError("The models do not fit into this machine's memory.", "Choose smaller models.")
+        _notify(reply, "The models do not fit into the memory of the GPU and run on the CPU, which is slower.")
+        return load_segmenter(clip, sam, "cpu", folder)
+
+    def _description(self) -> dict[str, Any]:
+        segmenter = self._require_segmenter()
+        device = segmenter.clip.device
+        return {
+            "clip": segmenter.clip.name,
+            "sam": segmenter.sam.name,
+            "device": str(device),
+            "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
+            "torch": torch.__version__,
+            "logits_side": segmenter.sam.image_size // 4,
+            "settings": asdict(default_settings(segmenter.clip.name)),
+        }
+
+    def _image(self, message: Message, reply: Reply):
+        key, pictures = _text(message, "key"), message.arrays.get("pictures")
+        stack = pictures[None] if pictures is not None and pictures.ndim == 3 else pictures
+        if stack is None or stack.ndim != 4 or stack.shape[3] != 3 or stack.dtype != np.uint8 or 0 in stack.shape:
+            came = "nothing" if pictures is None else f"{pictures.shape} of {pictures.dtype}"
+            raise InputError(
+                f"As pictures '{key}', {came} came.", "Give 'pictures', (H, W, 3) or (N, H, W, 3) of uint8."
+            )
+        self._images[key] = stack
+        self._images.move_to_end(key)
+        while len(self._images) > KEPT_IMAGES:
+            self._images.popitem(last=False)
+        return {"slices": len(stack)}, {}
+
+    def _segment(self, message: Message, reply: Reply):
+        started = time.perf_counter()
+        segmenter, stack = self._require_segmenter(), self._stack(message)
+        prompts = message.fields.get("prompts")
+        if not isinstance(prompts, list) or not prompts or not all(isinstance(each, str) for each in prompts):
+            raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
+        slices = message.fields.get("slices")
+        slices = list(range(len(stack))) if slices is None else slices
+        if not isinstance(slices, list) or not slices:
+            raise InputError(f"As slices {slices!r} came.", "Give a list of numbers.")
+        for number in slices:
+            _check_slice(number, stack)
+        negative = _text(message, "negative", "") or None
+        changes = message.fields.get("settings", {})
+        if not isinstance(changes, dict):
+            raise InputError(f"As settings {changes!r} came.", "Give an object of settings.")
+        settings = with_changes(default_settings(segmenter.clip.name), changes)
+        units = [(number, prompt) for number in slices for prompt in prompts]
+        for done, (number, prompt) in enumerate(units):
+
+            def stage(name: str) -> None:
+                fraction = (done + _BEGINS[name]) / len(units)
+                reply.send("progress", {"stage": name, "fraction": fraction, "slice": number, "prompt": prompt})
+
+            def work() -> Result:
+                self._prepare(stack, number, reply, stage)
+                self.segmenter.settings = settings
+                return self.segmenter.segment(prompt, negative)
+
+            result = self._within_memory(work, reply)
+            reply.send("part", *_part(result, number, bool(message.fields.get("saliency", True))))
+        return {
+            "device": str(self.segmenter.clip.device),
+            "tags": provenance(self.segmenter, negative=negative),
+            "seconds": time.perf_counter() - started,
+        }, {}
+
+    def _outline(self, message: Message, reply: Reply):
+        started = time.perf_counter()
+        self._require_segmenter()
+        stack, number = self._stack(message), message.fields.get("slice", 0)
+        _check_slice(number, stack)
+        prompts, logits = _sam_prompts(message.arrays), message.arrays.get("logits")
+
+        def stage(name: str) -> None:
+            reply.send("progress", {"stage": name, "fraction": _BEGINS[name], "slice": number})
+
+        def work() -> tuple[np.ndarray, np.ndarray]:
+            self._prepare(stack, number, reply, stage)
+            return self.segmenter.outline(prompts, logits=logits)
+
+        mask, quality = self._within_memory(work, reply)
+        fields = {"slice": number, "device": str(self.segmenter.clip.device), "seconds": time.perf_counter() - started}
+        return fields, {"mask": mask.astype(np.uint8), "predicted_iou": quality}
+
+    def _prepare(self, stack: np.ndarray, number: int, reply: Reply, stage: Callable[[str], None]) -> None:
+        """The segmenter told of this request and this picture; what it knows of the picture is kept when it is the same."""
+        if reply.cancelled():
+            raise Cancelled
+        self.segmenter.cancelled, self.segmenter.stage = reply.cancelled, stage
+        if self._shown is None or self._shown[0] is not stack or self._shown[1] != number:
+            self._shown = None
+            self.segmenter.set_image(stack[number])
+            self._shown = stack, number
+
+    def _within_memory(self, work: Callable[[], T], reply: Reply) -> T:
+        """`work`, tried again with less at once and then on the CPU when memory runs out; the user is told."""
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            release()
+            if self.segmenter.together is None:
+                self.segmenter.together = 1
+                _notify(reply, "Memory ran out; working in smaller steps, which takes longer.")
+            elif self.segmenter.clip.device.type != "cpu":
+                _notify(reply, "The memory of the GPU is too small; working on the CPU, which is slower.")
+                clip, sam, _, folder = self._choice
+                self.segmenter = self._shown = None
+                release()
+                self.segmenter = load_segmenter(clip, sam, "cpu", folder)
+            else:
+                raise DeviceError(
+                    "The memory of this machine ran out.", "Close other programs, or choose smaller models."
+                )
+
+    def _require_segmenter(self) -> TextSegmenter:
+        if self._failure:
+            raise self._failure
+        if self.segmenter is None:
+            raise InputError("No models are loaded.", "Send 'load' first.")
+        return self.segmenter
+
+    def _stack(self, message: Message) -> np.ndarray:
+        key = _text(message, "image")
+        if key not in self._images:
+            raise InputError(f"The worker has no pictures '{key}'.", "Send them first.")
+        self._images.move_to_end(key)
+        return self._images[key]
+
+
+_LOAD = {"clip": "demo", "sam": "demo", "device": "auto"}
+
+
+def _text(message: Message, name: str, default: str | None = None) -> str:
+    value = message.fields.get(name)
+    value = default if value is None else value
+    if not isinstance(value, str):
+        raise InputError(f"'{message.type}' came with {name} = {value!r}.", f"Give '{name}' as text.")
+    return value
+
+
+def _check_slice(number: Any, stack: np.ndarray) -> None:
+    if type(number) is not int or not 0 <= number < len(stack):
+        raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {len(stack) - 1}.")
+
+
+def _sam_prompts(arrays: dict[str, np.ndarray]) -> SamPrompts:
+    """Prompts from boxes (B, 4), points (B, P, 2) and labels (B, P) of a message, of which some may be absent."""
+    boxes, points, labels = (arrays.get(name) for name in ("boxes", "points", "labels"))
+    count = len(boxes) if boxes is not None and boxes.ndim else len(points) if points is not None and points.ndim else 0
+    boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
+    points = np.zeros((count, 0, 2), np.float32) if points is None else points
+    labels = np.zeros((count, 0), np.int32) if labels is None else labels
+    fits = boxes.shape in ((0, 4), (count, 4)) and points.ndim == 3 and points.shape[::2] == (count, 2)
+    if not count or not fits or labels.shape != points.shape[:2] or not (len(boxes) or points.shape[1]):
+        raise InputError(
+            f"Boxes {boxes.shape}, points {points.shape} and labels {labels.shape} came.",
+            "Give boxes (B, 4), or points (B, P, 2) with labels (B, P), or all three, of one object at least.",
+        )
+    return SamPrompts(boxes.astype(np.float32), points.astype(np.float32), labels.astype(np.int32))
+
+
+def _part(result: Result, number: int, with_saliency: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    fields = {
+        "prompt": result.prompt,
+        "slice": number,
+        "found": result.found,
+        "score": result.score,
+        "message": result.message,
+        "presence": asdict(result.where.presence),
+        "seconds": result.seconds,
+    }
+    arrays = {
+        "mask": result.mask.astype(np.uint8),
+        "boxes": result.sam_prompts.boxes,
+        "points": result.sam_prompts.points,
+        "labels": result.sam_prompts.labels,
+        "predicted_iou": result.predicted_iou,
+    }
+    return fields, arrays | ({"saliency": result.where.saliency} if with_saliency else {})
+
+
+def _notify(reply: Reply, text: str) -> None:
+    reply.send("notice", {"message": text})

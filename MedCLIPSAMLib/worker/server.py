@@ -1,0 +1,187 @@
+"""The worker process: requests come on standard input, answers go to standard output, all else to standard error.
+
+One thread reads, so that a cancel is seen while the models compute; the main thread computes. The process ends by
+itself when its input ends, when nothing was asked for the idle time, and after bytes that are no message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import queue
+import sys
+import threading
+import traceback
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import Cancelled, MedCLIPSAMError
+from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
+
+REQUESTS = ("hello", "load", "image", "segment", "outline", "cancel", "shutdown")
+EXIT_PROTOCOL = 2
+
+
+class Server:
+    """Answers requests until told to stop.
+
+    Args:
+        source, sink: file descriptors to read from and to write to.
+        idle_seconds: end after this time without a request; 0 waits for ever.
+    """
+
+    def __init__(self, source: int, sink: int, idle_seconds: float) -> None:
+        self._source, self._sink, self._idle = source, sink, idle_seconds
+        self._requests: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._open: set[int] = set()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Serve; returns after "shutdown" or the idle time."""
+        threading.Thread(target=self._read, daemon=True).start()
+        engine = None
+        while True:
+            try:
+                message = self._requests.get(timeout=self._idle or None)
+            except queue.Empty:
+                print(f"No request for {self._idle:g} s: the worker ends.", file=sys.stderr)
+                return
+            if message.type == "shutdown":
+                self.answer(message.id, "result", {})
+                return
+            if message.id not in self._open:
+                continue
+            try:
+                if message.type == "hello":
+                    result = _hello(), {}
+                else:
+                    if engine is None:
+                        from .engine import Engine  # torch and the models' packages: seconds
+
+                        engine = Engine()
+                    result = engine.handle(message, _Reply(self, message.id))
+                self.answer(message.id, "result", *result)
+            except Exception as error:
+                if not isinstance(error, MedCLIPSAMError):
+                    traceback.print_exc()
+                self.answer(message.id, "error", _described(error))
+
+    def answer(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
+        """Send the last message of a request, unless it was cancelled meanwhile and has one already."""
+        self._send(Message(type, request, fields, arrays or {}), last=True)
+
+    def tell(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
+        """Send a message of a request that goes on; nothing once it was cancelled."""
+        self._send(Message(type, request, fields, arrays or {}), last=False)
+
+    def is_open(self, request: int) -> bool:
+        return request in self._open
+
+    def _send(self, message: Message, last: bool) -> None:
+        data = encode(message)
+        with self._lock:
+            if message.id not in self._open:
+                return
+            if last:
+                self._open.discard(message.id)
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._sink, view[: 1 << 20]) :]
+        except OSError:  # nobody reads any more
+            os._exit(0)
+
+    def _read(self) -> None:
+        parser = FrameParser()
+        try:
+            while data := os.read(self._source, 1 << 20):
+                for message in parser.feed(data):
+                    self._receive(message)
+        except ProtocolError as error:
+            print(error, file=sys.stderr, flush=True)
+            if self._lock.acquire(timeout=1):
+                self._write(encode(Message("error", 0, _described(error))))
+            os._exit(EXIT_PROTOCOL)
+        except OSError:
+            pass
+        os._exit(0)
+
+    def _receive(self, message: Message) -> None:
+        if message.type == "cancel":
+            request = message.fields.get("request")
+            if type(request) is int:
+                self.answer(request, "error", _described(Cancelled()))
+            return
+        if message.id == 0 or message.id in self._open:
+            raise ProtocolError(f"A request '{message.type}' came without a number of its own.")
+        with self._lock:
+            self._open.add(message.id)
+        self._requests.put(message)
+
+
+class _Reply:
+    """What the engine sees of one request; a cancelled request is closed, and everything sent to it is dropped."""
+
+    def __init__(self, server: Server, request: int) -> None:
+        self._server, self._request = server, request
+
+    def send(self, type: str, fields: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
+        self._server.tell(self._request, type, fields, arrays)
+
+    def cancelled(self) -> bool:
+        return not self._server.is_open(self._request)
+
+
+def _hello() -> dict[str, Any]:
+    return {
+        "protocol": VERSION,
+        "version": __version__,
+        "requests": list(REQUESTS),
+        "host": platform.node(),
+        "python": platform.python_version(),
+        "pid": os.getpid(),
+    }
+
+
+def _described(error: Exception) -> dict[str, str]:
+    if isinstance(error, MedCLIPSAMError):
+        return {"problem": error.problem, "remedy": error.remedy, "kind": type(error).__name__}
+    return {
+        "problem": f"The worker failed: {type(error).__name__}: {error}",
+        "remedy": "See the worker's log, and report it.",
+        "kind": "InternalError",
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """`python -m MedCLIPSAMLib.worker`."""
+    parser = argparse.ArgumentParser("MedCLIPSAMLib.worker", description="Serve the models on standard input and output.")
+    parser.add_argument(
+        "--idle-seconds", type=float, default=3600, help="end after this time without a request; 0: never (3600)"
+    )
+    options = parser.parse_args(arguments)
+    source, sink = _take_streams()
+    Server(source, sink, options.idle_seconds).run()
+    sys.stderr.flush()
+    os._exit(0)  # at once: the reader waits in a call that cannot be interrupted
+
+
+def _take_streams() -> tuple[int, int]:
+    """Standard input and output for messages alone; whoever prints writes to standard error from here on."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        for stream in (0, 1):
+            msvcrt.setmode(stream, os.O_BINARY)
+    source, sink = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return source, sink
