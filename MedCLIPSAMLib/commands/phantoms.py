@@ -66,4 +66,5 @@ def train(
         train_clip(folder / "demo-clip", replace(settings, steps=clip_steps or settings.steps), typer.echo)
     if sam:
         settings = SamTraining()
-        train_sam(folder / "demo-sam", replace(settings, steps=sam_steps or settings.steps), typer.echo)
+        rounds = tuple(replace(each, steps=sam_steps or each.steps) for each in settings.rounds)
+        train_sam(folder / "demo-sam", replace(settings, rounds=rounds), typer.echo)

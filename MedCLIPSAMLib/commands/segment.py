@@ -116,13 +116,11 @@ def segment(
     for note in volume.notes:
         typer.echo(f"note: {note}", err=True)
     for by_slice in result.results.values():
-        best = max(by_slice.values(), key=lambda each: each.score)
+        best = max(by_slice, key=lambda number: by_slice[number].score)
+        where = f"{result.stack.plane} slice {best} of 0 to {len(result.stack) - 1}: " if len(result.stack) > 1 else ""
         found = sum(each.found for each in by_slice.values())
-        typer.echo(
-            best.message
-            if len(by_slice) == 1 or not found
-            else f"{best.message} Found on {found} of {len(by_slice)} slices."
-        )
+        count = f" Found on {found} of {len(by_slice)} slices." if len(by_slice) > 1 else ""
+        typer.echo(f"{where}{by_slice[best].message}{count}")
     typer.echo(f"Written: {out}. For research, not for diagnosis.")
 
 
@@ -199,15 +197,17 @@ def _progress(quiet: bool):
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
+
     @contextmanager
     def bar():
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
             transient=True,
-            disable=quiet,
+            disable=quiet or not console.is_terminal,
         ) as shown:
             task = shown.add_task("loading", total=1.0)
             yield lambda fraction, message: shown.update(task, completed=fraction, description=message)

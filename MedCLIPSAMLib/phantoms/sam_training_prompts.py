@@ -66,7 +66,7 @@ def one_click(rng: np.random.Generator, prompt: Prompt) -> Prompt:
 
 
 def correction(rng: np.random.Generator, logits: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """A click in the middle of the largest wrong region: (x, y) in pixels of SIZE, and 1 where foreground is missing."""
+    """A click in the middle of the largest wrong region: (x, y) in pixels, and 1 where foreground is missing."""
     predicted = ndimage.zoom(logits, SIZE / logits.shape[0], order=1) > 0
     wrong = predicted != truth
     depth = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1]

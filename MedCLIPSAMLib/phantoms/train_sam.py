@@ -24,7 +24,7 @@ from ..models.sam import build_sam
 from ..resources import resource_path
 from ..volumes.atomic import atomic_path
 from .dataset import make_many
-from .phantom import SIZE
+from .phantom import SIZE, Phantom
 from .sam_training_prompts import correction, draw_prompt, one_click
 from .train_clip import augment
 
@@ -33,14 +33,35 @@ IMAGE_SIZE = 192
 
 
 @dataclass(frozen=True)
+class Round:
+    """A round of training with a learning rate of its own, warmed up and brought to 0 along a cosine.
+
+    Args:
+        steps, batch: optimiser steps, and pictures a step.
+        click_every, correct_every: a step in so many asks with single clicks, or corrects its masks with another click.
+        balanced: weigh the foreground up, to leave the empty mask behind at first; without it outlines are sharper.
+        bf16: the image encoder in bfloat16.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    click_every: int
+    correct_every: int
+    balanced: bool = False
+    bf16: bool = False
+
+
+@dataclass(frozen=True)
 class SamTraining:
     """Settings of the demo SAM 2's training; the defaults made the shipped weights."""
 
     phantoms: int = 6000
-    steps: int = 2200
-    batch: int = 10
     prompts: int = 6
-    learning_rate: float = 1e-3
+    rounds: tuple[Round, ...] = (
+        Round(2200, 10, 1e-3, click_every=5, correct_every=2, balanced=True, bf16=True),
+        Round(5200, 6, 8e-4, click_every=10, correct_every=4),
+    )
     weight_decay: float = 0.02
     warm_up: int = 50
     seed: int = 12
@@ -82,15 +103,19 @@ def decode(sam, embedding, high_resolution, points, masks=None, multimask=False)
     return logits.float(), ious.float(), score.float()
 
 
-def mask_loss(logits: torch.Tensor, ious: torch.Tensor, score: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
+def mask_loss(
+    logits: torch.Tensor, ious: torch.Tensor, score: torch.Tensor, truth: torch.Tensor, balanced: bool
+) -> torch.Tensor:
     """Cross-entropy and Dice of the best of M masks, L1 of the predicted IoU, cross-entropy of the object score.
 
     Args:
         logits: (N, M, h, w); ious: (N, M); score: (N, 1); truth: (N, 1, h, w) float, the share of foreground.
     """
     target = truth.expand_as(logits)
-    share = truth.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
-    weight = 1 + target * (0.25 / share).clamp(1, 20)
+    weight = torch.ones_like(target)
+    if balanced:
+        share = truth.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
+        weight = 1 + target * (0.25 / share).clamp(1, 20)
     entropy = (weight * F.binary_cross_entropy_with_logits(logits, target, reduction="none")).mean((2, 3))
     probability = logits.sigmoid()
     overlap = (probability * target).sum((2, 3))
@@ -112,7 +137,7 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
 
     Args:
         folder: where the model is written; its weights are replaced at the end only.
-        report: receives a line of progress every 20 steps.
+        report: receives a line of progress every 50 steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "sam2_demo.yaml"
@@ -124,51 +149,10 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
     started = time.time()
     phantoms = make_many("train", settings.phantoms)
     report(f"{settings.phantoms} phantoms made in {time.time() - started:.0f} s")
-    parameters = [parameter for parameter in sam.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer,
-        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / settings.steps)),
-    )
-    mean, deviation = (
-        torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1),
-        torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1),
-    )
-    for step in range(settings.steps):
-        chosen = [phantoms[index] for index in rng.choice(len(phantoms), settings.batch, replace=False)]
-        images = augment(torch.from_numpy(np.stack([phantom.picture for phantom in chosen])), generator)
-        images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
-        prompts = [draw_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
-        single = step % 5 == 4
-        if single:
-            prompts = [one_click(rng, prompt) for prompt in prompts]
-        truth = torch.from_numpy(np.stack([prompt.truth for prompt in prompts]))[:, None].float()
-        truth = F.adaptive_avg_pool2d(truth, IMAGE_SIZE // 4)
-        with torch.autocast("cpu", torch.bfloat16):
-            embedding, high = image_features(sam, (images - mean) / deviation)
-        repeat = lambda tensor: tensor.float().repeat_interleave(settings.prompts, 0)
-        embedding, high = repeat(embedding), [repeat(level) for level in high]
-        logits, ious, score = decode(
-            sam, embedding, high, pack([(p.coords, p.labels) for p in prompts]), multimask=single
+    for number, settings_of_round in enumerate(settings.rounds, 1):
+        train_round(
+            sam, phantoms, settings, settings_of_round, rng, generator, lambda line: report(f"round {number} {line}")
         )
-        loss = mask_loss(logits, ious, score, truth)
-        if step % 2:
-            loss = loss + _corrected(rng, sam, embedding, high, prompts, logits, ious, truth)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 20 == 18 or step + 1 == settings.steps:
-            hard, solid = logits[:, :1] > 0, truth > 0.5
-            there = solid.flatten(1).any(1)
-            dice = (
-                2 * (hard & solid).flatten(1).sum(1) / (hard.flatten(1).sum(1) + solid.flatten(1).sum(1)).clamp(min=1)
-            )[there].mean()
-            spent = f"{time.time() - started:.0f} s"
-            report(f"sam step {step + 1}/{settings.steps} loss {loss.item():.3f} batch DSC {dice.item():.3f} {spent}")
     weights = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in sam.state_dict().items()
@@ -177,7 +161,65 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
         save_file(weights, str(temporary), metadata={"training": json.dumps(asdict(settings))})
 
 
-def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth) -> torch.Tensor:
+def train_round(
+    sam: torch.nn.Module,
+    phantoms: list[Phantom],
+    settings: SamTraining,
+    this: Round,
+    rng: np.random.Generator,
+    generator: torch.Generator,
+    report: Callable[[str], None],
+) -> None:
+    """Train `sam` in place for one round."""
+    started = time.time()
+    parameters = [parameter for parameter in sam.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=this.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / this.steps)),
+    )
+    mean, deviation = (
+        torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1),
+        torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1),
+    )
+    for step in range(this.steps):
+        chosen = [phantoms[index] for index in rng.choice(len(phantoms), this.batch, replace=False)]
+        images = augment(torch.from_numpy(np.stack([phantom.picture for phantom in chosen])), generator)
+        images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
+        prompts = [draw_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
+        single = step % this.click_every == this.click_every - 1
+        if single:
+            prompts = [one_click(rng, prompt) for prompt in prompts]
+        truth = torch.from_numpy(np.stack([prompt.truth for prompt in prompts]))[:, None].float()
+        truth = F.adaptive_avg_pool2d(truth, IMAGE_SIZE // 4)
+        with torch.autocast("cpu", torch.bfloat16, enabled=this.bf16):
+            embedding, high = image_features(sam, (images - mean) / deviation)
+        repeat = lambda tensor: tensor.float().repeat_interleave(settings.prompts, 0)
+        embedding, high = repeat(embedding), [repeat(level) for level in high]
+        logits, ious, score = decode(
+            sam, embedding, high, pack([(p.coords, p.labels) for p in prompts]), multimask=single
+        )
+        loss = mask_loss(logits, ious, score, truth, this.balanced)
+        if step % this.correct_every == 1:
+            loss = loss + _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, this.balanced)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 48 or step + 1 == this.steps:
+            hard, solid = logits[:, :1] > 0, truth > 0.5
+            there = solid.flatten(1).any(1)
+            dice = (
+                2 * (hard & solid).flatten(1).sum(1) / (hard.flatten(1).sum(1) + solid.flatten(1).sum(1)).clamp(min=1)
+            )[there].mean()
+            spent = f"{time.time() - started:.0f} s"
+            report(f"step {step + 1}/{this.steps} loss {loss.item():.3f} batch DSC {dice.item():.3f} {spent}")
+
+
+def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
     """The loss after a correction click on the best masks so far, every other time with these as mask prompts."""
     best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
     second = []
@@ -188,4 +230,4 @@ def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth) -> torch
         else:
             second.append((np.concatenate([prompt.coords, click[0]]), np.append(prompt.labels, click[1])))
     previous = best[:, None].clamp(-32, 32) if rng.random() < 0.5 else None
-    return mask_loss(*decode(sam, embedding, high, pack(second), masks=previous), truth)
+    return mask_loss(*decode(sam, embedding, high, pack(second), masks=previous), truth, balanced)

@@ -82,7 +82,8 @@ def test_a_style_of_the_prompt_sets_replaces_the_name_of_the_target(changed):
 
 
 @pytest.mark.parametrize(
-    "prompt, words", [("  ", "empty"), ("xyzzy qwerty", "no word"), ("脑瘤 🧠", "no word"), ("tumor " * 200, "long")]
+    "prompt, words",
+    [("  ", "empty"), ("xyzzy qwerty", "no word"), ("脑瘤 🧠", "no word"), ("tumor " * 200, "202 tokens")],
 )
 def test_prompts_that_cannot_be_read_are_refused(segmenter, prompt, words):
     segmenter.set_image(picture_of(make_phantom("validation", 1, "MR", 1)))
