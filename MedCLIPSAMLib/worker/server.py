@@ -161,7 +161,9 @@ def _described(error: Exception) -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """`python -m MedCLIPSAMLib.worker`."""
-    parser = argparse.ArgumentParser("MedCLIPSAMLib.worker", description="Serve the models on standard input and output.")
+    parser = argparse.ArgumentParser(
+        "MedCLIPSAMLib.worker", description="Serve the models on standard input and output."
+    )
     parser.add_argument(
         "--idle-seconds", type=float, default=3600, help="end after this time without a request; 0: never (3600)"
     )

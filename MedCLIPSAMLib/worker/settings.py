@@ -25,7 +25,9 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
     for name, value in changes.items():
         where = f"{path}{name}"
         if name not in known:
-            raise InputError(f"There is no setting '{where}'.", f"Use one of: {', '.join(path + each for each in known)}.")
+            raise InputError(
+                f"There is no setting '{where}'.", f"Use one of: {', '.join(path + each for each in known)}."
+            )
         values[name] = _checked(getattr(defaults, name), value, where)
     return replace(defaults, **values)
 
@@ -39,5 +41,7 @@ def _checked(default: Any, value: Any, where: str) -> Any:
         return float(value)
     optional_text = default is None and isinstance(value, str)
     if not optional_text and value is not None and type(value) is not type(default):
-        raise InputError(f"The setting '{where}' is {value!r}.", f"Give a {type(default).__name__}, such as {default!r}.")
+        raise InputError(
+            f"The setting '{where}' is {value!r}.", f"Give a {type(default).__name__}, such as {default!r}."
+        )
     return default if value is None else value

@@ -1,0 +1,330 @@
+"""The other end of the worker: requests go out, events come back. It needs no torch and has no threads or event loop.
+
+    transport = SubprocessTransport([sys.executable, "-m", "MedCLIPSAMLib.worker"])
+    client = WorkerClient(transport, on_event=print_progress)
+    client.load("demo", "demo", "cpu")
+    client.set_image("brain", picture)
+    request = client.segment("brain", ["brain tumor"])
+    transport.run_until(lambda: request.done)
+    mask = request.value().parts[0].arrays["mask"]
+
+Whoever owns the transport passes on what it gets: `feed`, `feed_log` and `ended`, all from one thread.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import errors
+from ..errors import Cancelled, MedCLIPSAMError
+from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
+
+LOG_LINES = 200
+KEPT_IMAGES = 4
+"""Stacks of pictures that a fresh worker is given again; as many as the worker keeps."""
+
+
+class WorkerError(MedCLIPSAMError):
+    """The worker ended, could not be started, speaks another protocol, or failed inside; `log` has its last lines."""
+
+    def __init__(self, problem: str, remedy: str = "", log: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.log = log
+
+
+class Transport(Protocol):
+    """A process and its three streams."""
+
+    def start(self, client: WorkerClient) -> None:
+        """Start a process, and from now on pass what it says to the client's `feed`, `feed_log` and `ended`.
+
+        Raises:
+            OSError: it cannot be started; where that is known later only, `ended` is called with the reason.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Send to its standard input; OSError when it is gone, or nothing and `ended` soon."""
+
+    def stop(self) -> None:
+        """End the process, if there is one; nothing of it is passed on from now on, not even `ended`."""
+
+
+@dataclass
+class Request:
+    """A request and what came back for it so far.
+
+    Args:
+        parts: results that come one by one, a prompt and a slice each.
+        result: the last message, when all went well.
+        error: why there is no result.
+    """
+
+    id: int
+    type: str
+    parts: list[Message] = field(default_factory=list)
+    result: Message | None = None
+    error: MedCLIPSAMError | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.result is not None or self.error is not None
+
+    def value(self) -> Request:
+        """The request itself when it has a result; else its error is raised."""
+        if self.error:
+            raise self.error
+        if self.result is None:
+            raise WorkerError(f"The request '{self.type}' is not answered yet.", "Wait until it is done.")
+        return self
+
+
+class WorkerClient:
+    """Requests to a worker that is started at the first one, and again at the first one after it died.
+
+    Args:
+        on_event: called with each message of the worker and the request that it belongs to, after the request took it
+            up: "progress" (stage, fraction, slice), "notice" (message), "part", "result", "error"; and with an "ended"
+            (problem, remedy) and no request when the worker died.
+    """
+
+    def __init__(
+        self, transport: Transport, on_event: Callable[[Request | None, Message], None] = lambda request, message: None
+    ) -> None:
+        self._transport, self._on_event = transport, on_event
+        self._running = False
+        self._parser = FrameParser()
+        self._last_id = 0
+        self._pending: dict[int, Request] = {}
+        self._load: dict[str, Any] | None = None
+        self._images: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._log: deque[str] = deque(maxlen=LOG_LINES)
+        self._log_rest = b""
+        self.about: Mapping[str, Any] = {}
+        """What the running worker said of itself: version, host, python, pid."""
+
+    @property
+    def running(self) -> bool:
+        return self._running
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._pending)
+
+    @property
+    def log(self) -> str:
+        """The last lines that workers wrote to standard error."""
+        return "\n".join(self._log)
+
+    def load(self, clip: str, sam: str, device: str = "auto", models_dir: Path | str | None = None) -> Request:
+        """Load models of the catalogue; at once when they are loaded already. `models_dir` is on the worker's machine.
+
+        The result has device, device_name, torch, logits_side (of `outline`), settings (defaults) and seconds.
+        """
+        fields = {"clip": clip, "sam": sam, "device": device, "models_dir": models_dir and str(models_dir)}
+        self._ensure_running()
+        self._load = fields
+        return self._request("load", fields)
+
+    def set_image(self, key: str, pictures: np.ndarray) -> Request:
+        """Give the worker pictures, uint8 (H, W, 3) or (N, H, W, 3), under a name.
+
+        They are kept, not copied, to be given to a fresh worker: leave them unchanged.
+        """
+        self._ensure_running()
+        self._images[key] = pictures
+        self._images.move_to_end(key)
+        while len(self._images) > KEPT_IMAGES:
+            self._images.popitem(last=False)
+        return self._request("image", {"key": key}, {"pictures": pictures})
+
+    def segment(
+        self,
+        key: str,
+        prompts: Sequence[str],
+        slices: Sequence[int] | None = None,
+        negative: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        saliency: bool = True,
+    ) -> Request:
+        """Segment what each prompt names on slices of pictures given before, all of them when None.
+
+        Each prompt on each slice comes as a part: prompt, slice, found, score, message, presence, seconds; arrays mask
+        (H, W) uint8, saliency (H, W) float32 unless declined, boxes (B, 4), points (B, P, 2), labels (B, P) and
+        predicted_iou (B,). The result has device, tags and seconds.
+
+        Args:
+            settings: changes to the defaults of the model, by the names in `zeroshot.segmenter.Settings`.
+        """
+        fields = {
+            "image": key,
+            "prompts": list(prompts),
+            "slices": None if slices is None else [int(number) for number in slices],
+            "negative": negative,
+            "settings": dict(settings or {}),
+            "saliency": saliency,
+        }
+        self._ensure_running(key)
+        return self._request("segment", fields)
+
+    def outline(
+        self,
+        key: str,
+        number: int = 0,
+        boxes: np.ndarray | None = None,
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+    ) -> Request:
+        """The union of SAM 2's masks of B objects on one slice: mask (H, W) uint8 and predicted_iou (B,) float32.
+
+        Args:
+            boxes: (B, 4), x0 y0 x1 y1 in pixels.
+            points, labels: (B, P, 2), x y in pixels, and (B, P), 1 inside and 0 outside.
+            logits: (B, h, h), a mask to start from, positive inside; h is `logits_side` in the result of `load`.
+        """
+        given = {"boxes": (boxes, np.float32), "points": (points, np.float32), "labels": (labels, np.int32)}
+        given["logits"] = logits, np.float32
+        arrays = {name: np.asarray(array, dtype) for name, (array, dtype) in given.items() if array is not None}
+        self._ensure_running(key)
+        return self._request("outline", {"image": key, "slice": int(number)}, arrays)
+
+    def cancel(self, request: Request) -> None:
+        """Ask for the end of a request, which then fails with `errors.Cancelled`; nothing when it is done."""
+        if request.id in self._pending:
+            self._write(Message("cancel", 0, {"request": request.id}))
+
+    def shutdown(self) -> None:
+        """End the worker now; requests without an answer are cancelled."""
+        if self._running:
+            self._running = False
+            self._transport.stop()
+        self._fail_all(Cancelled())
+
+    def feed(self, data: bytes) -> None:
+        """Take what the worker wrote to standard output, in pieces of any size."""
+        try:
+            messages = self._parser.feed(data)
+        except ProtocolError as error:
+            self._give_up(WorkerError(f"The worker cannot be understood: {error.problem}", error.remedy, self.log))
+            return
+        for message in messages:
+            self._receive(message)
+
+    def feed_log(self, data: bytes) -> None:
+        """Take what the worker wrote to standard error, in any encoding."""
+        *lines, self._log_rest = (self._log_rest + data).split(b"\n")
+        self._log.extend(line.decode("utf-8", errors="replace").rstrip("\r") for line in lines)
+        self._log_rest = self._log_rest[-10_000:]
+
+    def ended(self, reason: str = "") -> None:
+        """Take note that the process is gone; `reason` such as "exit code 1"."""
+        if not self._running:
+            return
+        self.feed_log(b"\n" if self._log_rest else b"")
+        told = f" ({reason})" if reason else ""
+        last = next((f" It last wrote: {line.strip()}" for line in reversed(self._log) if line.strip()), "")
+        problem = f"The worker process has ended{told}.{last if reason != 'exit code 0' else ''}"
+        self._give_up(WorkerError(problem, "The next request starts it again.", self.log))
+
+    def _ensure_running(self, key: str | None = None) -> None:
+        """Start a worker when there is none, and give it the choice of models and the pictures `key` again."""
+        if self._running:
+            return
+        self._parser, self._log_rest, self.about = FrameParser(), b"", {}
+        self._running = True
+        try:
+            self._transport.start(self)
+        except OSError as error:
+            self._running = False
+            raise WorkerError(f"The worker cannot be started: {error}.", "Check the command of the worker.") from error
+        self._request("hello", {})
+        if key is not None:
+            if self._load:
+                self._request("load", self._load)
+            if key in self._images:
+                self._request("image", {"key": key}, {"pictures": self._images[key]})
+
+    def _request(self, type: str, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Request:
+        self._last_id += 1
+        request = Request(self._last_id, type)
+        message = Message(type, request.id, fields, arrays or {})
+        self._pending[request.id] = request
+        try:
+            self._write(message)
+        except Exception:
+            self._pending.pop(request.id, None)
+            raise
+        return request
+
+    def _write(self, message: Message) -> None:
+        data = encode(message)
+        try:
+            self._transport.write(data)
+        except OSError as error:
+            self.ended(str(error))
+
+    def _receive(self, message: Message) -> None:
+        request = self._pending.get(message.id)
+        if message.id == 0 and message.type == "error":
+            self._give_up(_error(message.fields, self.log))
+            return
+        if request is None:
+            return
+        if message.type == "part":
+            request.parts.append(message)
+        elif message.type in ("result", "error"):
+            del self._pending[message.id]
+            if message.type == "result":
+                request.result = message
+            else:
+                request.error = _error(message.fields, self.log)
+            if request.type == "hello" and not self._accept(message):
+                return
+        self._on_event(request, message)
+
+    def _accept(self, hello: Message) -> bool:
+        self.about = hello.fields
+        if hello.fields.get("protocol") == VERSION:
+            return True
+        problem = f"The worker speaks protocol {hello.fields.get('protocol')} and this program {VERSION}."
+        self._give_up(WorkerError(problem, "Install the same version of MedCLIPSAM on both machines.", self.log))
+        return False
+
+    def _give_up(self, error: MedCLIPSAMError) -> None:
+        self._running = False
+        self._transport.stop()
+        self._fail_all(error)
+        self._on_event(None, Message("ended", 0, {"problem": error.problem, "remedy": error.remedy}))
+
+    def _fail_all(self, error: MedCLIPSAMError) -> None:
+        pending, self._pending = self._pending, {}
+        fields = {"problem": error.problem, "remedy": error.remedy, "kind": type(error).__name__}
+        for request in pending.values():
+            request.error = error
+            self._on_event(request, Message("error", request.id, fields))
+
+
+_KINDS: dict[str, type[MedCLIPSAMError]] = {
+    kind.__name__: kind
+    for kind in (
+        errors.InputError,
+        errors.PromptError,
+        errors.ModelError,
+        errors.OutputError,
+        errors.DeviceError,
+    )
+}
+
+
+def _error(fields: Mapping[str, Any], log: str) -> MedCLIPSAMError:
+    """The error of a message, of its own class where it is one of ours."""
+    kind, problem, remedy = (str(fields.get(name, "")) for name in ("kind", "problem", "remedy"))
+    if kind == Cancelled.__name__:
+        return Cancelled()
+    return _KINDS[kind](problem, remedy) if kind in _KINDS else WorkerError(problem, remedy, log)

@@ -1,0 +1,97 @@
+"""A worker as a child process of a program without an event loop: tests, the command line, clusters."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shlex
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from .client import Request, WorkerClient
+
+
+def worker_command(*options: str) -> list[str]:
+    """The worker with this Python on this machine."""
+    return [sys.executable, "-m", "MedCLIPSAMLib.worker", *options]
+
+
+class SubprocessTransport:
+    """Two threads read the process; what they read reaches the client in `run_until`, on the caller's thread.
+
+    Args:
+        command: a list, or a line as in a shell: "ssh gpuhost python -m MedCLIPSAMLib.worker". No shell runs it.
+        environment: variables added to this process's.
+    """
+
+    def __init__(self, command: Sequence[str] | str, environment: Mapping[str, str] | None = None) -> None:
+        self.command = shlex.split(command, posix=os.name == "posix") if isinstance(command, str) else list(command)
+        self.process: subprocess.Popen[bytes] | None = None
+        self._environment = {**os.environ, **(environment or {})}
+        self._client: WorkerClient | None = None
+        self._events: queue.SimpleQueue[tuple[subprocess.Popen[bytes], str, bytes]] = queue.SimpleQueue()
+
+    def start(self, client: WorkerClient) -> None:
+        pipe = subprocess.PIPE
+        self._client = client
+        self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._environment)
+        logs = threading.Thread(target=self._read, args=(self.process, "log"), daemon=True)
+        logs.start()
+        threading.Thread(target=self._read, args=(self.process, "data", logs), daemon=True).start()
+
+    def write(self, data: bytes) -> None:
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def stop(self) -> None:
+        process, self.process = self.process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            try:
+                process.stdin.close()
+            except OSError:  # bytes that it did not read
+                pass
+
+    def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> None:
+        """Pass on what comes until `done`.
+
+        Raises:
+            TimeoutError: not done after `timeout` seconds.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while not done():
+            left = None if end is None else end - time.monotonic()
+            try:
+                process, kind, data = self._events.get(timeout=left if left is None else max(left, 0))
+            except queue.Empty:
+                raise TimeoutError(f"The worker did not answer in {timeout:g} s.") from None
+            if process is not self.process:
+                continue
+            if kind == "data":
+                self._client.feed(data)
+            elif kind == "log":
+                self._client.feed_log(data)
+            else:
+                code = process.wait()
+                self._client.ended(f"exit code {code}" if code >= 0 else f"signal {-code}")
+
+    def wait(self, request: Request, timeout: float | None = None) -> Request:
+        """The request when it has its result.
+
+        Raises:
+            MedCLIPSAMError: its error. TimeoutError.
+        """
+        self.run_until(lambda: request.done, timeout)
+        return request.value()
+
+    def _read(self, process: subprocess.Popen[bytes], kind: str, logs: threading.Thread | None = None) -> None:
+        with process.stdout if kind == "data" else process.stderr as stream:
+            while data := os.read(stream.fileno(), 1 << 20):
+                self._events.put((process, kind, data))
+        if logs:
+            logs.join(1)
+            self._events.put((process, "ended", b""))
