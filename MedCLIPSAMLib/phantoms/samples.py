@@ -32,12 +32,12 @@ class Sample:
 
     @property
     def truth(self) -> Path:
-        return resource_path("samples") / f"{self.name}_truth{self.suffix}"
+        return resource_path("samples") / f"{self.name}_truth{'.nii.gz' if self.suffix == '.dcm' else self.suffix}"
 
 
 SAMPLES = (
     Sample("breast_us", "US", 1, "breast tumor", ".png", 1.0, 1),
-    Sample("brain_mri", "MR", 2, "brain tumor", ".nii.gz", 1.6, 1),
+    Sample("brain_mri", "MR", 2, "brain tumor", ".dcm", 1.6, 1),
     Sample("chest_xray", "XR", 3, "lungs", ".png", 1.0),
     Sample("lung_ct", "CT", 4, "lung nodule", ".nii.gz", 2.5, 1),
 )
@@ -57,11 +57,30 @@ def write_samples() -> None:
 
 
 def _write(path: Path, pixels: np.ndarray, sample: Sample) -> None:
-    image = sitk.GetImageFromArray(pixels if sample.suffix == ".png" else pixels[None])
-    if sample.suffix != ".png":
+    image = sitk.GetImageFromArray(pixels if path.suffix == ".png" else pixels[None])
+    if path.suffix != ".png":
         cosine, sine = math.cos(TILT), math.sin(TILT)
         image.SetSpacing((sample.spacing, sample.spacing, 5.0))
         image.SetDirection((1, 0, 0, 0, cosine, -sine, 0, sine, cosine))
         image.SetOrigin((-0.5 * sample.spacing * pixels.shape[1], -0.5 * sample.spacing * pixels.shape[0], 30.0))
+    if path.suffix == ".dcm":
+        _set_dicom_tags(image, sample)
     with atomic_path(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+        sitk.WriteImage(image, str(temporary), useCompression=path.suffix != ".dcm")
+
+
+def _set_dicom_tags(image: sitk.Image, sample: Sample) -> None:
+    """Modality, place in the patient, and the whole range as display window."""
+    direction = image.GetDirection()
+    axes = [direction[index] for index in (0, 3, 6, 1, 4, 7)]
+    tags = {
+        "0008|0060": sample.modality,
+        "0008|103e": "Synthetic brain with a tumor",
+        "0010|0010": "Phantom",
+        "0020|0032": "\\".join(f"{value:.6f}" for value in image.GetOrigin()),
+        "0020|0037": "\\".join(f"{value:.6f}" for value in axes),
+        "0028|1050": "127.5",
+        "0028|1051": "255",
+    }
+    for tag, value in tags.items():
+        image.SetMetaData(tag, value)
