@@ -86,9 +86,9 @@ class SliceStack:
             grey = to_uint8(pixels, *self.window, invert=self.volume.inverted)
             pixels = np.repeat(grey[..., None], 3, axis=2)
         if self.picture_shape == self.voxel_shape:
-            return np.ascontiguousarray(pixels)
+            return np.array(pixels, order="C")
         height, width = self.picture_shape
-        return np.asarray(
+        return np.array(
             Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BILINEAR)
         )
 

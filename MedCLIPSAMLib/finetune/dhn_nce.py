@@ -1,0 +1,67 @@
+"""DHN-NCE, the decoupled hard-negative noise-contrastive loss of MedCLIP-SAM (arXiv 2409.19483, equations 1 to 3)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from ..errors import InputError
+
+
+def dhn_nce_loss(
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    temperature: float = 0.6,
+    beta_image: float = 0.15,
+    beta_text: float = 0.15,
+) -> torch.Tensor:
+    """The DHN-NCE loss of a batch of matching pairs: the mean over the batch of the sum of both directions.
+
+    With z_ij = cos(image_i, text_j) / temperature, image to text:
+
+        L_i = -z_ii + log sum_{j != i} w_ij exp(z_ij),   w_ij = (B - 1) exp(beta z_ij) / sum_{k != i} exp(beta z_ik)
+
+    and the same over texts with its own beta. "Decoupled": the positive is not in the sum. "Hard negatives": the weights
+    raise the negatives that are near. With both betas 0 it is the decoupled contrastive loss (DCL). Computed as
+    -z_ii + logsumexp((1 + beta) z) - logsumexp(beta z) + log(B - 1) over the negatives, in float32 at least.
+
+    Args:
+        image_features: (B, D), row i belongs to row i of the texts; need not be normalised.
+        text_features: (B, D).
+        temperature: tau of the paper.
+        beta_image: hardness of the negatives of image to text; `beta_text` of text to image.
+
+    Returns:
+        A float32 scalar (float64 for float64 features).
+
+    Raises:
+        InputError: shapes that do not match, less than two pairs (there is no negative), or settings out of range.
+    """
+    if image_features.shape != text_features.shape or image_features.ndim != 2:
+        raise InputError(
+            f"DHN-NCE: features of shape {tuple(image_features.shape)} and {tuple(text_features.shape)} came.",
+            "Both must be (B, D), a row a pair.",
+        )
+    if len(image_features) < 2:
+        raise InputError(f"DHN-NCE: a batch of {len(image_features)} pair has no negatives.", "Use two pairs or more.")
+    if temperature <= 0 or beta_image < 0 or beta_text < 0:
+        raise InputError(
+            f"DHN-NCE: temperature {temperature}, beta {beta_image} and {beta_text} came.", "They must be positive."
+        )
+    with torch.autocast(image_features.device.type, enabled=False):
+        wide = torch.promote_types(image_features.dtype, torch.float32)
+        images, texts = (F.normalize(features.to(wide), dim=-1) for features in (image_features, text_features))
+        logits = images @ texts.T / temperature
+        return (_one_direction(logits, beta_image) + _one_direction(logits.T, beta_text)).mean()
+
+
+def _one_direction(logits: torch.Tensor, beta: float) -> torch.Tensor:
+    """L_i of every row, (B,)."""
+    count = len(logits)
+    positives = logits.diagonal()
+    others = ~torch.eye(count, dtype=torch.bool, device=logits.device)
+    negatives = logits[others].reshape(count, count - 1)
+    weighted = torch.logsumexp((1 + beta) * negatives, 1) - torch.logsumexp(beta * negatives, 1)
+    return weighted + math.log(count - 1) - positives
