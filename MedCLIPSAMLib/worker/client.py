@@ -15,27 +15,18 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from .. import errors
 from ..errors import Cancelled, MedCLIPSAMError
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
+from .request import Request, WorkerError, error_from
 
 LOG_LINES = 200
 KEPT_IMAGES = 4
 """Stacks of pictures that a fresh worker is given again; as many as the worker keeps."""
-
-
-class WorkerError(MedCLIPSAMError):
-    """The worker ended, could not be started, speaks another protocol, or failed inside; `log` has its last lines."""
-
-    def __init__(self, problem: str, remedy: str = "", log: str = "") -> None:
-        super().__init__(problem, remedy)
-        self.log = log
 
 
 class Transport(Protocol):
@@ -55,35 +46,6 @@ class Transport(Protocol):
         """End the process, if there is one; nothing of it is passed on from now on, not even `ended`."""
 
 
-@dataclass
-class Request:
-    """A request and what came back for it so far.
-
-    Args:
-        parts: results that come one by one, a prompt and a slice each.
-        result: the last message, when all went well.
-        error: why there is no result.
-    """
-
-    id: int
-    type: str
-    parts: list[Message] = field(default_factory=list)
-    result: Message | None = None
-    error: MedCLIPSAMError | None = None
-
-    @property
-    def done(self) -> bool:
-        return self.result is not None or self.error is not None
-
-    def value(self) -> Request:
-        """The request itself when it has a result; else its error is raised."""
-        if self.error:
-            raise self.error
-        if self.result is None:
-            raise WorkerError(f"The request '{self.type}' is not answered yet.", "Wait until it is done.")
-        return self
-
-
 class WorkerClient:
     """Requests to a worker that is started at the first one, and again at the first one after it died.
 
@@ -97,12 +59,13 @@ class WorkerClient:
         self, transport: Transport, on_event: Callable[[Request | None, Message], None] = lambda request, message: None
     ) -> None:
         self._transport, self._on_event = transport, on_event
-        self._running = False
+        self._running = self._load_given = False
         self._parser = FrameParser()
         self._last_id = 0
         self._pending: dict[int, Request] = {}
         self._load: dict[str, Any] | None = None
         self._images: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._given: set[str] = set()
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._log_rest = b""
         self.about: Mapping[str, Any] = {}
@@ -126,22 +89,21 @@ class WorkerClient:
 
         The result has device, device_name, torch, logits_side (of `outline`), settings (defaults) and seconds.
         """
-        fields = {"clip": clip, "sam": sam, "device": device, "models_dir": models_dir and str(models_dir)}
+        self._load = {"clip": clip, "sam": sam, "device": device, "models_dir": models_dir and str(models_dir)}
         self._ensure_running()
-        self._load = fields
-        return self._request("load", fields)
+        return self._send_load()
 
     def set_image(self, key: str, pictures: np.ndarray) -> Request:
         """Give the worker pictures, uint8 (H, W, 3) or (N, H, W, 3), under a name.
 
         They are kept, not copied, to be given to a fresh worker: leave them unchanged.
         """
-        self._ensure_running()
         self._images[key] = pictures
         self._images.move_to_end(key)
         while len(self._images) > KEPT_IMAGES:
-            self._images.popitem(last=False)
-        return self._request("image", {"key": key}, {"pictures": pictures})
+            self._given.discard(self._images.popitem(last=False)[0])
+        self._ensure_running()
+        return self._send_image(key)
 
     def segment(
         self,
@@ -169,7 +131,7 @@ class WorkerClient:
             "settings": dict(settings or {}),
             "saliency": saliency,
         }
-        self._ensure_running(key)
+        self._ensure_given(key)
         return self._request("segment", fields)
 
     def outline(
@@ -191,7 +153,7 @@ class WorkerClient:
         given = {"boxes": (boxes, np.float32), "points": (points, np.float32), "labels": (labels, np.int32)}
         given["logits"] = logits, np.float32
         arrays = {name: np.asarray(array, dtype) for name, (array, dtype) in given.items() if array is not None}
-        self._ensure_running(key)
+        self._ensure_given(key)
         return self._request("outline", {"image": key, "slice": int(number)}, arrays)
 
     def cancel(self, request: Request) -> None:
@@ -232,11 +194,11 @@ class WorkerClient:
         problem = f"The worker process has ended{told}.{last if reason != 'exit code 0' else ''}"
         self._give_up(WorkerError(problem, "The next request starts it again.", self.log))
 
-    def _ensure_running(self, key: str | None = None) -> None:
-        """Start a worker when there is none, and give it the choice of models and the pictures `key` again."""
+    def _ensure_running(self) -> None:
         if self._running:
             return
         self._parser, self._log_rest, self.about = FrameParser(), b"", {}
+        self._load_given, self._given = False, set()
         self._running = True
         try:
             self._transport.start(self)
@@ -244,11 +206,24 @@ class WorkerClient:
             self._running = False
             raise WorkerError(f"The worker cannot be started: {error}.", "Check the command of the worker.") from error
         self._request("hello", {})
-        if key is not None:
-            if self._load:
-                self._request("load", self._load)
-            if key in self._images:
-                self._request("image", {"key": key}, {"pictures": self._images[key]})
+
+    def _ensure_given(self, key: str) -> None:
+        """A worker that has the models and the pictures, which a fresh one is given again."""
+        self._ensure_running()
+        if self._load and not self._load_given:
+            self._send_load()
+        if key in self._images:
+            self._images.move_to_end(key)
+            if key not in self._given:
+                self._send_image(key)
+
+    def _send_load(self) -> Request:
+        self._load_given = True
+        return self._request("load", self._load)
+
+    def _send_image(self, key: str) -> Request:
+        self._given.add(key)
+        return self._request("image", {"key": key}, {"pictures": self._images[key]})
 
     def _request(self, type: str, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Request:
         self._last_id += 1
@@ -272,7 +247,7 @@ class WorkerClient:
     def _receive(self, message: Message) -> None:
         request = self._pending.get(message.id)
         if message.id == 0 and message.type == "error":
-            self._give_up(_error(message.fields, self.log))
+            self._give_up(error_from(message.fields, self.log))
             return
         if request is None:
             return
@@ -283,7 +258,7 @@ class WorkerClient:
             if message.type == "result":
                 request.result = message
             else:
-                request.error = _error(message.fields, self.log)
+                request.error = error_from(message.fields, self.log)
             if request.type == "hello" and not self._accept(message):
                 return
         self._on_event(request, message)
@@ -308,23 +283,3 @@ class WorkerClient:
         for request in pending.values():
             request.error = error
             self._on_event(request, Message("error", request.id, fields))
-
-
-_KINDS: dict[str, type[MedCLIPSAMError]] = {
-    kind.__name__: kind
-    for kind in (
-        errors.InputError,
-        errors.PromptError,
-        errors.ModelError,
-        errors.OutputError,
-        errors.DeviceError,
-    )
-}
-
-
-def _error(fields: Mapping[str, Any], log: str) -> MedCLIPSAMError:
-    """The error of a message, of its own class where it is one of ours."""
-    kind, problem, remedy = (str(fields.get(name, "")) for name in ("kind", "problem", "remedy"))
-    if kind == Cancelled.__name__:
-        return Cancelled()
-    return _KINDS[kind](problem, remedy) if kind in _KINDS else WorkerError(problem, remedy, log)

@@ -69,25 +69,12 @@ class Engine:
             release()
             reply.send("progress", {"stage": "loading", "fraction": 0.0, "slice": None})
             try:
-                self.segmenter = self._loaded(choice, reply)
+                self.segmenter = _loaded(choice, reply)
             except MedCLIPSAMError as error:
                 self._failure = error
                 raise
             self._choice, self._failure = choice, None
         return self._description() | {"seconds": time.perf_counter() - started}, {}
-
-    def _loaded(self, choice: tuple[str, str, str, Path | None], reply: Reply) -> TextSegmenter:
-        clip, sam, device, folder = choice
-        try:
-            return load_segmenter(clip, sam, device, folder)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        release()
-        if resolve_device(device).type == "cpu":
-            raise DeviceError("The models do not fit into this machine's memory.", "Choose smaller models.")
-        _notify(reply, "The models do not fit into the memory of the GPU and run on the CPU, which is slower.")
-        return load_segmenter(clip, sam, "cpu", folder)
 
     def _description(self) -> dict[str, Any]:
         segmenter = self._require_segmenter()
@@ -198,7 +185,7 @@ class Engine:
                 clip, sam, _, folder = self._choice
                 self.segmenter = self._shown = None
                 release()
-                self.segmenter = load_segmenter(clip, sam, "cpu", folder)
+                self.segmenter = _loaded((clip, sam, "cpu", folder), reply)
             else:
                 raise DeviceError(
                     "The memory of this machine ran out.", "Close other programs, or choose smaller models."
@@ -217,6 +204,32 @@ class Engine:
             raise InputError(f"The worker has no pictures '{key}'.", "Send them first.")
         self._images.move_to_end(key)
         return self._images[key]
+
+
+def _loaded(choice: tuple[str, str, str, Path | None], reply: Reply) -> TextSegmenter:
+    clip, sam, device, folder = choice
+    try:
+        return _interruptible(load_segmenter(clip, sam, device, folder))
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+    release()
+    if resolve_device(device).type == "cpu":
+        raise DeviceError("The models do not fit into this machine's memory.", "Choose smaller models.")
+    _notify(reply, "The models do not fit into the memory of the GPU and run on the CPU, which is slower.")
+    return _interruptible(load_segmenter(clip, sam, "cpu", folder))
+
+
+def _interruptible(segmenter: TextSegmenter) -> TextSegmenter:
+    """SAM 2's image encoder, whose larger ones take many seconds on a CPU, asks before every block whether to go on."""
+
+    def stop_if_cancelled(*_: object) -> None:
+        if segmenter.cancelled and segmenter.cancelled():
+            raise Cancelled
+
+    for block in segmenter.sam.image_encoder.trunk.blocks:
+        block.register_forward_pre_hook(stop_if_cancelled)
+    return segmenter
 
 
 _LOAD = {"clip": "demo", "sam": "demo", "device": "auto"}

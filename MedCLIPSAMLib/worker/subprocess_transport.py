@@ -11,7 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from .client import Request, WorkerClient
+from .client import WorkerClient
+from .request import Request
 
 
 def worker_command(*options: str) -> list[str]:

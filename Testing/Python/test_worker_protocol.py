@@ -13,7 +13,11 @@ from hypothesis.extra import numpy as arrays
 from MedCLIPSAMLib.worker.protocol import DTYPES, MAX_HEADER, FrameParser, Message, ProtocolError, encode
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
@@ -125,7 +129,12 @@ def test_sizes_that_a_frame_claims_are_not_allocated():
         framed({"type": "a", "id": -1, "fields": {}, "arrays": []}),
         framed({"type": "a", "id": 1, "fields": {}, "arrays": []}, b"too much"),
         framed(
-            {"type": "a", "id": 1, "fields": {}, "arrays": [{"name": "a", "dtype": "object", "shape": [1], "bytes": 8}]},
+            {
+                "type": "a",
+                "id": 1,
+                "fields": {},
+                "arrays": [{"name": "a", "dtype": "object", "shape": [1], "bytes": 8}],
+            },
             bytes(8),
         ),
         framed(

@@ -1,0 +1,68 @@
+"""A request to the worker: what came back for it, and the errors that it can end with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .. import errors
+from ..errors import Cancelled, MedCLIPSAMError
+from .protocol import Message
+
+
+class WorkerError(MedCLIPSAMError):
+    """The worker ended, could not be started, speaks another protocol, or failed inside; `log` has its last lines."""
+
+    def __init__(self, problem: str, remedy: str = "", log: str = "") -> None:
+        super().__init__(problem, remedy)
+        self.log = log
+
+
+@dataclass
+class Request:
+    """A request and what came back for it so far.
+
+    Args:
+        parts: results that come one by one, a prompt and a slice each.
+        result: the last message, when all went well.
+        error: why there is no result.
+    """
+
+    id: int
+    type: str
+    parts: list[Message] = field(default_factory=list)
+    result: Message | None = None
+    error: MedCLIPSAMError | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.result is not None or self.error is not None
+
+    def value(self) -> Request:
+        """The request itself when it has a result; else its error is raised."""
+        if self.error:
+            raise self.error
+        if self.result is None:
+            raise WorkerError(f"The request '{self.type}' is not answered yet.", "Wait until it is done.")
+        return self
+
+
+_KINDS: dict[str, type[MedCLIPSAMError]] = {
+    kind.__name__: kind
+    for kind in (
+        errors.InputError,
+        errors.PromptError,
+        errors.ModelError,
+        errors.OutputError,
+        errors.DeviceError,
+    )
+}
+
+
+def error_from(fields: Mapping[str, Any], log: str) -> MedCLIPSAMError:
+    """The error of a message, of its own class where it is one of ours."""
+    kind, problem, remedy = (str(fields.get(name, "")) for name in ("kind", "problem", "remedy"))
+    if kind == Cancelled.__name__:
+        return Cancelled()
+    return _KINDS[kind](problem, remedy) if kind in _KINDS else WorkerError(problem, remedy, log)

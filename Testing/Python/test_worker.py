@@ -1,0 +1,274 @@
+"""A real worker process with the demo models, over its pipes."""
+
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, PromptError
+from MedCLIPSAMLib.models.catalogue import find
+from MedCLIPSAMLib.models.store import status
+from MedCLIPSAMLib.phantoms.benchmark import picture_of
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.worker.client import WorkerClient
+from MedCLIPSAMLib.worker.protocol import FrameParser, Message, encode
+from MedCLIPSAMLib.worker.request import WorkerError
+from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command
+from MedCLIPSAMLib.zeroshot.sam_prompts import SamPrompts
+from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+
+pytestmark = pytest.mark.skipif(
+    not all(status(find("demo", kind)).usable for kind in ("clip", "sam")), reason="the demo models are not there"
+)
+
+SLOW = {"saliency": {"steps": 100_000}}
+"""A run of an hour or so."""
+
+
+class Worker:
+    """A client of a worker process that keeps the events, and waits for requests."""
+
+    def __init__(self, *options):
+        self.events = []
+        self.transport = SubprocessTransport(worker_command(*options))
+        self.client = WorkerClient(self.transport, lambda request, message: self.events.append((request, message)))
+
+    def wait(self, request, timeout=60):
+        return self.transport.wait(request, timeout)
+
+    def wait_for(self, type):
+        self.transport.run_until(lambda: any(message.type == type for _, message in self.events), 60)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    worker = Worker()
+    worker.client.load("demo", "demo", "cpu")
+    yield worker
+    worker.client.shutdown()
+
+
+@pytest.fixture()
+def worker(shared):
+    shared.events.clear()
+    return shared
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.stack([picture_of(make_phantom("validation", index, "MR", 1)) for index in (1, 2)])
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return load_segmenter("demo", "demo", "cpu")
+
+
+def test_the_worker_gives_what_the_same_work_in_process_gives(worker, pictures, segmenter):
+    prompts = ["brain tumor", "a dog in the park"]
+    worker.client.set_image("brain", pictures)
+    parts = worker.wait(worker.client.segment("brain", prompts, negative="skull")).parts
+    assert [(part.fields["slice"], part.fields["prompt"]) for part in parts] == [(k, p) for k in (0, 1) for p in prompts]
+    for part in parts:
+        if part.fields["prompt"] == prompts[0]:
+            segmenter.set_image(pictures[part.fields["slice"]])
+        expected = segmenter.segment(part.fields["prompt"], "skull")
+        assert part.arrays["mask"].dtype == np.uint8 and np.array_equal(part.arrays["mask"] > 0, expected.mask)
+        assert np.array_equal(part.arrays["saliency"], expected.where.saliency)
+        assert np.array_equal(part.arrays["boxes"], expected.sam_prompts.boxes)
+        assert part.fields["score"] == expected.score and part.fields["message"] == expected.message
+    assert any(part.arrays["mask"].any() for part in parts)
+
+
+def test_settings_and_slices_reach_the_models(worker, pictures, segmenter):
+    worker.client.set_image("brain", pictures)
+    changes = {"saliency": {"steps": 3}, "prompts": {"kind": "both"}, "presence_threshold": 0}
+    (part,) = worker.wait(worker.client.segment("brain", ["brain tumor"], [1], settings=changes, saliency=False)).parts
+    assert part.fields["slice"] == 1 and "saliency" not in part.arrays and part.arrays["points"].shape[1] == 10
+
+
+def test_progress_tells_stage_fraction_and_slice(worker, pictures):
+    worker.client.set_image("fresh", pictures)
+    request = worker.client.segment("fresh", ["brain tumor"])
+    worker.wait(request)
+    told = [message.fields for about, message in worker.events if about is request and message.type == "progress"]
+    assert [(each["stage"], each["slice"]) for each in told] == [
+        (stage, number) for number in (0, 1) for stage in ("saliency", "embedding", "mask")
+    ]
+    fractions = [each["fraction"] for each in told]
+    assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] < 1
+
+
+def test_a_second_prompt_on_a_slice_embeds_nothing_again(worker, pictures):
+    worker.client.set_image("again", pictures[0])
+    worker.wait(worker.client.segment("again", ["brain tumor"]))
+    worker.events.clear()
+    (part,) = worker.wait(worker.client.segment("again", ["tumor in the brain"])).parts
+    assert part.fields["seconds"].get("embedding", 0) < 0.001
+    assert "embedding" not in [message.fields.get("stage") for _, message in worker.events]
+
+
+def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, pictures, segmenter):
+    worker.client.set_image("brain", pictures)
+    side = worker.wait(worker.client.load("demo", "demo", "cpu")).result.fields["logits_side"]
+    segmenter.set_image(pictures[1])
+    box = np.array([[40, 40, 90, 90]], np.float32)
+    points, labels = np.array([[[60, 60], [20, 20]]], np.float32), np.array([[1, 0]], np.int32)
+    logits = np.full((1, side, side), -8, np.float32)
+    logits[:, side // 4 : side // 2, side // 4 : side // 2] = 8
+    for given, start in ((SamPrompts.from_boxes(box), None), (SamPrompts(box, points, labels), logits)):
+        expected, quality = segmenter.outline(given, logits=start)
+        with_points = {"points": given.points, "labels": given.labels} if start is not None else {}
+        arrays = worker.wait(worker.client.outline("brain", 1, given.boxes, **with_points, logits=start)).result.arrays
+        assert np.array_equal(arrays["mask"] > 0, expected) and np.array_equal(arrays["predicted_iou"], quality)
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind", "words"),
+    [
+        (lambda client: client.segment("brain", ["   "]), PromptError, "empty"),
+        (lambda client: client.segment("brain", []), PromptError, "No prompt"),
+        (lambda client: client.segment("elsewhere", ["tumor"]), InputError, "elsewhere"),
+        (lambda client: client.segment("brain", ["tumor"], [7]), InputError, "no slice 7"),
+        (lambda client: client.segment("brain", ["tumor"], settings={"speed": 1}), InputError, "no setting 'speed'"),
+        (lambda client: client.segment("brain", ["tumor"], settings={"saliency": 1}), InputError, "group"),
+        (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": "x"}}), InputError, "saliency.steps"),
+        (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "steps is 0"),
+        (lambda client: client.outline("brain"), InputError, "boxes"),
+        (lambda client: client.outline("brain", boxes=np.zeros(4)), InputError, "(4,)"),
+        (lambda client: client.outline("brain", boxes=np.ones((1, 4)), logits=np.ones((1, 3, 3))), InputError, "logits"),
+        (lambda client: client.set_image("flat", np.zeros((4, 4), np.uint8)), InputError, "(4, 4)"),
+    ],
+)
+def test_a_bad_request_is_answered_with_problem_and_remedy(worker, pictures, ask, kind, words):
+    worker.client.set_image("brain", pictures)
+    with pytest.raises(kind) as caught:
+        worker.wait(ask(worker.client))
+    assert words in str(caught.value) and caught.value.problem and caught.value.remedy
+    assert worker.client.running
+
+
+def test_a_cancelled_run_ends_within_a_second_and_the_worker_goes_on(worker, pictures):
+    worker.client.set_image("brain", pictures)
+    request = worker.client.segment("brain", ["brain tumor"], settings=SLOW)
+    worker.wait_for("progress")
+    process, started = worker.transport.process, time.perf_counter()
+    worker.client.cancel(request)
+    with pytest.raises(Cancelled):
+        worker.wait(request, 1)
+    worker.wait(worker.client.segment("brain", ["brain tumor"], [0]), 10)
+    assert worker.transport.process is process and time.perf_counter() - started < 10
+
+
+def test_a_request_that_waits_can_be_cancelled(worker, pictures):
+    worker.client.set_image("brain", pictures)
+    running = worker.client.segment("brain", ["brain tumor"], settings=SLOW)
+    waiting = worker.client.segment("brain", ["brain tumor"])
+    worker.wait_for("progress")
+    worker.client.cancel(waiting)
+    with pytest.raises(Cancelled):
+        worker.wait(waiting, 1)
+    assert not running.done
+    worker.client.cancel(running)
+
+
+def test_a_killed_worker_is_noticed_and_the_next_request_starts_a_fresh_one(worker, pictures):
+    worker.client.set_image("brain", pictures)
+    before = worker.wait(worker.client.segment("brain", ["brain tumor"], [0])).parts[0].arrays
+    request = worker.client.segment("brain", ["brain tumor"], settings=SLOW)
+    worker.wait_for("progress")
+    os.kill(worker.transport.process.pid, signal.SIGKILL)
+    with pytest.raises(WorkerError, match="has ended") as caught:
+        worker.wait(request, 10)
+    assert caught.value.remedy and not worker.client.running
+    after = worker.wait(worker.client.segment("brain", ["brain tumor"], [0])).parts[0].arrays
+    assert np.array_equal(before["mask"], after["mask"]) and np.array_equal(before["saliency"], after["saliency"])
+
+
+def test_models_that_are_not_there_are_named_and_stay_the_reason():
+    worker = Worker()
+    try:
+        with pytest.raises(ModelError, match="no-such-model") as caught:
+            worker.wait(worker.client.load("no-such-model", "demo", "cpu"))
+        assert caught.value.remedy
+        worker.client.set_image("a", np.zeros((8, 8, 3), np.uint8))
+        with pytest.raises(ModelError, match="no-such-model"):
+            worker.wait(worker.client.segment("a", ["tumor"]))
+    finally:
+        worker.client.shutdown()
+
+
+def test_an_idle_worker_ends_and_is_started_again_when_needed():
+    worker = Worker("--idle-seconds", "0.5")
+    try:
+        worker.wait(worker.client.set_image("a", np.zeros((8, 8, 3), np.uint8)))
+        worker.transport.run_until(lambda: not worker.client.running, 10)
+        assert "No request for 0.5 s" in worker.client.log
+        assert worker.wait(worker.client.set_image("a", np.zeros((8, 8, 3), np.uint8))).result.fields["slices"] == 1
+    finally:
+        worker.client.shutdown()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["/no/such/program"], f"{sys.executable} -c \"print('Welcome to gpuhost')\"", f"{sys.executable} -m no_such_module"],
+    ids=["absent", "prints", "fails"],
+)
+def test_a_command_that_is_no_worker_gives_a_clear_error(command):
+    transport = SubprocessTransport(command)
+    client = WorkerClient(transport)
+    with pytest.raises(WorkerError, match="cannot be started|Welcome to gpuhost|No module named") as caught:
+        transport.wait(client.load("demo", "demo"), 20)
+    assert caught.value.remedy
+
+
+def talk(data, close):
+    """What a worker answers to raw bytes, and its exit code."""
+    process = subprocess.Popen(worker_command(), stdin=-1, stdout=-1, stderr=-1)
+    process.stdin.write(data)
+    process.stdin.flush()
+    if close:
+        process.stdin.close()
+    answer = process.stdout.read()
+    code = process.wait(20)
+    for stream in (process.stdin, process.stdout, process.stderr):
+        stream.close()
+    return FrameParser().feed(answer), code
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", struct.pack(">4sIQ", b"MCS1", 2, 1 << 50), encode(Message("hello"))])
+def test_bytes_that_are_no_request_are_answered_and_end_the_worker(data):
+    (answer,), code = talk(data, close=False)
+    assert (answer.type, answer.id, code) == ("error", 0, 2)
+    assert answer.fields["kind"] == "ProtocolError" and answer.fields["problem"]
+
+
+def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_frame():
+    answers, code = talk(encode(Message("image", 1, {"key": "a"}, {"pictures": np.zeros((9, 9, 3), np.uint8)}))[:-5], True)
+    assert answers == [] and code == 0
+
+
+def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_run(worker, pictures):
+    own = Worker()
+    own.client.load("demo", "demo", "cpu")
+    own.client.set_image("brain", pictures)
+    own.client.segment("brain", ["brain tumor"], settings=SLOW)
+    own.transport.run_until(lambda: any(message.fields.get("stage") == "saliency" for _, message in own.events), 60)
+    process = own.transport.process
+    process.stdin.close()
+    assert process.wait(2) == 0
+
+
+def test_log_lines_in_any_encoding_are_kept():
+    client = WorkerClient(SubprocessTransport("none"))
+    client.feed_log(b"caf\xe9\r\nhal")
+    client.feed_log("lö\n".encode() + b"x\n" * 300)
+    lines = client.log.splitlines()
+    assert len(lines) == 200 and lines[-1] == "x"
+    client.feed_log(b"caf\xe9\n")
+    assert client.log.splitlines()[-1] == "caf\ufffd"
