@@ -1,4 +1,4 @@
-"""What the worker can do: models that stay loaded, pictures by key, and requests on them. It reads and writes nothing."""
+"""What the worker can do: models that stay loaded, pictures by key, requests on them. It reads and writes nothing."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ class Engine:
         return fields, {"mask": mask.astype(np.uint8), "predicted_iou": quality}
 
     def _prepare(self, stack: np.ndarray, number: int, reply: Reply, stage: Callable[[str], None]) -> None:
-        """The segmenter told of this request and this picture; what it knows of the picture is kept when it is the same."""
+        """Tell the segmenter of this request and picture; what it knows of the picture is kept when it is the same."""
         if reply.cancelled():
             raise Cancelled
         self.segmenter.cancelled, self.segmenter.stage = reply.cancelled, stage

@@ -73,7 +73,9 @@ def test_the_worker_gives_what_the_same_work_in_process_gives(worker, pictures, 
     prompts = ["brain tumor", "a dog in the park"]
     worker.client.set_image("brain", pictures)
     parts = worker.wait(worker.client.segment("brain", prompts, negative="skull")).parts
-    assert [(part.fields["slice"], part.fields["prompt"]) for part in parts] == [(k, p) for k in (0, 1) for p in prompts]
+    assert [(part.fields["slice"], part.fields["prompt"]) for part in parts] == [
+        (k, p) for k in (0, 1) for p in prompts
+    ]
     for part in parts:
         if part.fields["prompt"] == prompts[0]:
             segmenter.set_image(pictures[part.fields["slice"]])
@@ -137,11 +139,19 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, pictures, se
         (lambda client: client.segment("brain", ["tumor"], [7]), InputError, "no slice 7"),
         (lambda client: client.segment("brain", ["tumor"], settings={"speed": 1}), InputError, "no setting 'speed'"),
         (lambda client: client.segment("brain", ["tumor"], settings={"saliency": 1}), InputError, "group"),
-        (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": "x"}}), InputError, "saliency.steps"),
+        (
+            lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": "x"}}),
+            InputError,
+            "saliency.steps",
+        ),
         (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "steps is 0"),
         (lambda client: client.outline("brain"), InputError, "boxes"),
         (lambda client: client.outline("brain", boxes=np.zeros(4)), InputError, "(4,)"),
-        (lambda client: client.outline("brain", boxes=np.ones((1, 4)), logits=np.ones((1, 3, 3))), InputError, "logits"),
+        (
+            lambda client: client.outline("brain", boxes=np.ones((1, 4)), logits=np.ones((1, 3, 3))),
+            InputError,
+            "logits",
+        ),
         (lambda client: client.set_image("flat", np.zeros((4, 4), np.uint8)), InputError, "(4, 4)"),
     ],
 )
@@ -216,7 +226,11 @@ def test_an_idle_worker_ends_and_is_started_again_when_needed():
 
 @pytest.mark.parametrize(
     "command",
-    [["/no/such/program"], f"{sys.executable} -c \"print('Welcome to gpuhost')\"", f"{sys.executable} -m no_such_module"],
+    [
+        ["/no/such/program"],
+        f"{sys.executable} -c \"print('Welcome to gpuhost')\"",
+        f"{sys.executable} -m no_such_module",
+    ],
     ids=["absent", "prints", "fails"],
 )
 def test_a_command_that_is_no_worker_gives_a_clear_error(command):
@@ -241,7 +255,9 @@ def talk(data, close):
     return FrameParser().feed(answer), code
 
 
-@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", struct.pack(">4sIQ", b"MCS1", 2, 1 << 50), encode(Message("hello"))])
+@pytest.mark.parametrize(
+    "data", [b"GET / HTTP/1.1\r\n\r\n", struct.pack(">4sIQ", b"MCS1", 2, 1 << 50), encode(Message("hello"))]
+)
 def test_bytes_that_are_no_request_are_answered_and_end_the_worker(data):
     (answer,), code = talk(data, close=False)
     assert (answer.type, answer.id, code) == ("error", 0, 2)
@@ -249,7 +265,9 @@ def test_bytes_that_are_no_request_are_answered_and_end_the_worker(data):
 
 
 def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_frame():
-    answers, code = talk(encode(Message("image", 1, {"key": "a"}, {"pictures": np.zeros((9, 9, 3), np.uint8)}))[:-5], True)
+    answers, code = talk(
+        encode(Message("image", 1, {"key": "a"}, {"pictures": np.zeros((9, 9, 3), np.uint8)}))[:-5], True
+    )
     assert answers == [] and code == 0
 
 

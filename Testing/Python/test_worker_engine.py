@@ -1,0 +1,163 @@
+"""Memory that runs out, and what is kept between prompts, in the worker's engine with the demo models."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from MedCLIPSAMLib.errors import DeviceError, InputError
+from MedCLIPSAMLib.models.catalogue import find
+from MedCLIPSAMLib.models.store import status
+from MedCLIPSAMLib.phantoms.benchmark import picture_of
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.worker.engine import KEPT_IMAGES, Engine
+from MedCLIPSAMLib.worker.protocol import Message
+from MedCLIPSAMLib.worker.settings import with_changes
+from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib
+from MedCLIPSAMLib.zeroshot.segmenter import Settings
+
+pytestmark = pytest.mark.skipif(
+    not all(status(find("demo", kind)).usable for kind in ("clip", "sam")), reason="the demo models are not there"
+)
+
+
+class Told:
+    """A reply that keeps what it is told."""
+
+    def __init__(self):
+        self.messages = []
+
+    def send(self, type, fields, arrays=None):
+        self.messages.append(Message(type, 1, fields, arrays or {}))
+
+    def cancelled(self):
+        return False
+
+    def of(self, type):
+        return [message for message in self.messages if message.type == type]
+
+
+@pytest.fixture()
+def engine():
+    engine = Engine()
+    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
+    picture = picture_of(make_phantom("validation", 1, "MR", 1))
+    engine.handle(Message("image", 1, {"key": "brain"}, {"pictures": picture}), Told())
+    return engine
+
+
+SEGMENT = Message("segment", 1, {"image": "brain", "prompts": ["brain tumor"]})
+
+
+def exhaust(module, times):
+    """Make a part of a model run out of memory the next `times` times, as CUDA does."""
+    left = [times]
+
+    def hook(*_):
+        if left[0]:
+            left[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    module.register_forward_pre_hook(hook)
+
+
+def test_memory_that_runs_out_once_is_answered_with_smaller_steps(engine):
+    plain, tight = Told(), Told()
+    engine.handle(SEGMENT, plain)
+    exhaust(engine.segmenter.clip.model.visual.trunk.norm, 1)
+    engine.handle(SEGMENT, tight)
+    (notice,) = tight.of("notice")
+    assert "smaller steps" in notice.fields["message"] and engine.segmenter.together == 1
+    (before,), (after,) = plain.of("part"), tight.of("part")
+    assert np.allclose(before.arrays["saliency"], after.arrays["saliency"], atol=1e-4)
+    assert np.mean(before.arrays["mask"] != after.arrays["mask"]) < 0.001
+
+
+def test_memory_that_stays_short_is_named_with_a_remedy_and_the_worker_goes_on(engine):
+    exhaust(engine.segmenter.sam.image_encoder, 2)
+    with pytest.raises(DeviceError, match="ran out") as caught:
+        engine.handle(SEGMENT, Told())
+    assert caught.value.remedy
+    told = Told()
+    engine.handle(SEGMENT, told)
+    assert told.of("part")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_without_memory_is_answered_with_the_cpu():
+    engine, told = Engine(), Told()
+    engine.handle(Message("load", 1, {"device": "cuda"}), Told())
+    engine.handle(Message("image", 1, {"key": "brain"}, {"pictures": np.zeros((64, 64, 3), np.uint8)}), Told())
+    torch.cuda.set_per_process_memory_fraction(1e-4)
+    try:
+        fields, _ = engine.handle(SEGMENT, told)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert fields["device"] == "cpu" and "CPU" in told.of("notice")[-1].fields["message"]
+
+
+def test_an_error_that_is_not_about_memory_is_not_retried(engine):
+    def hook(*_):
+        raise RuntimeError("shapes do not fit")
+
+    engine.segmenter.sam.image_encoder.register_forward_pre_hook(hook)
+    told = Told()
+    with pytest.raises(RuntimeError, match="shapes"):
+        engine.handle(SEGMENT, told)
+    assert not told.of("notice")
+
+
+def test_the_vision_tower_before_the_bottleneck_runs_once_a_picture(engine):
+    calls = []
+    engine.segmenter.clip.model.visual.trunk.patch_embed.register_forward_hook(lambda *_: calls.append(1))
+    engine.handle(SEGMENT, Told())
+    first = len(calls)
+    engine.handle(Message("segment", 1, {"image": "brain", "prompts": ["a tumor", "skull"]}), Told())
+    assert first > 0 and len(calls) == first
+
+
+def test_noise_in_parts_and_kept_activations_change_nothing(engine):
+    clip = engine.segmenter.clip
+    pixels = clip.preprocess(picture_of(make_phantom("validation", 3, "CT", 1))[None])
+    text = clip.encode_text(["lung nodule", "left lung"])
+    settings, early = M2IBSettings(layer=2, steps=5, samples=7), {}
+    whole = m2ib(clip, pixels, text, settings)
+    m2ib(clip, pixels, text[:1], settings, early=early)
+    kept = m2ib(clip, pixels, text, settings, early=early)
+    parts = m2ib(clip, pixels, text, settings, together=3)
+    assert torch.equal(whole.maps, kept.maps) and list(early) == [(2, "f32")]
+    assert torch.allclose(whole.maps, parts.maps, rtol=1e-3, atol=1e-3 * float(whole.maps.max()))
+    assert torch.allclose(whole.kept_similarity, parts.kept_similarity, atol=1e-5)
+
+
+def test_the_pictures_used_last_are_kept(engine):
+    for index in range(KEPT_IMAGES - 1):
+        engine.handle(Message("image", 1, {"key": str(index)}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), Told())
+    engine.handle(SEGMENT, Told())
+    engine.handle(Message("image", 1, {"key": "more"}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), Told())
+    engine.handle(SEGMENT, Told())
+    with pytest.raises(InputError, match="no pictures '0'"):
+        engine.handle(Message("outline", 1, {"image": "0"}), Told())
+
+
+def test_a_request_that_does_not_exist_is_refused(engine):
+    with pytest.raises(InputError, match="no request 'delete'"):
+        engine.handle(Message("delete", 1), Told())
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
+names = st.sampled_from(["saliency", "coarse", "components", "prompts", "presence_threshold", "style", "kind", "layer"])
+
+
+@given(st.dictionaries(names, json_values | st.dictionaries(st.sampled_from(["layer", "beta", "method"]), json_values)))
+def test_settings_of_any_kind_are_taken_or_refused(changes):
+    try:
+        changed = with_changes(Settings(M2IBSettings()), changes)
+    except InputError:
+        return
+    assert isinstance(changed.saliency, M2IBSettings) and type(changed.presence_threshold) is float
