@@ -41,8 +41,9 @@ class Worker:
     def wait(self, request, timeout=60):
         return self.transport.wait(request, timeout)
 
-    def wait_for(self, type):
-        self.transport.run_until(lambda: any(message.type == type for _, message in self.events), 60)
+    def wait_until_it_computes(self):
+        """Until M2IB has begun, not only the loading of models."""
+        self.transport.run_until(lambda: any(each.fields.get("stage") == "saliency" for _, each in self.events), 60)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,7 @@ def test_a_bad_request_is_answered_with_problem_and_remedy(worker, pictures, ask
 def test_a_cancelled_run_ends_within_a_second_and_the_worker_goes_on(worker, pictures):
     worker.client.set_image("brain", pictures)
     request = worker.client.segment("brain", ["brain tumor"], settings=SLOW)
-    worker.wait_for("progress")
+    worker.wait_until_it_computes()
     process, started = worker.transport.process, time.perf_counter()
     worker.client.cancel(request)
     with pytest.raises(Cancelled):
@@ -179,7 +180,7 @@ def test_a_request_that_waits_can_be_cancelled(worker, pictures):
     worker.client.set_image("brain", pictures)
     running = worker.client.segment("brain", ["brain tumor"], settings=SLOW)
     waiting = worker.client.segment("brain", ["brain tumor"])
-    worker.wait_for("progress")
+    worker.wait_until_it_computes()
     worker.client.cancel(waiting)
     with pytest.raises(Cancelled):
         worker.wait(waiting, 1)
@@ -190,8 +191,9 @@ def test_a_request_that_waits_can_be_cancelled(worker, pictures):
 def test_a_killed_worker_is_noticed_and_the_next_request_starts_a_fresh_one(worker, pictures):
     worker.client.set_image("brain", pictures)
     before = worker.wait(worker.client.segment("brain", ["brain tumor"], [0])).parts[0].arrays
+    worker.events.clear()
     request = worker.client.segment("brain", ["brain tumor"], settings=SLOW)
-    worker.wait_for("progress")
+    worker.wait_until_it_computes()
     os.kill(worker.transport.process.pid, signal.SIGKILL)
     with pytest.raises(WorkerError, match="has ended") as caught:
         worker.wait(request, 10)
@@ -276,7 +278,7 @@ def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_run(worker, picture
     own.client.load("demo", "demo", "cpu")
     own.client.set_image("brain", pictures)
     own.client.segment("brain", ["brain tumor"], settings=SLOW)
-    own.transport.run_until(lambda: any(message.fields.get("stage") == "saliency" for _, message in own.events), 60)
+    own.wait_until_it_computes()
     process = own.transport.process
     process.stdin.close()
     assert process.wait(2) == 0
