@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from MedCLIPSAMLib.errors import DeviceError, InputError
+from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.phantoms.benchmark import picture_of
@@ -106,6 +106,21 @@ def test_an_error_that_is_not_about_memory_is_not_retried(engine):
     with pytest.raises(RuntimeError, match="shapes"):
         engine.handle(SEGMENT, told)
     assert not told.of("notice")
+
+
+def test_a_cancel_stops_the_embedding_between_two_blocks_and_the_picture_can_be_used_on(engine):
+    class CancelledInEmbedding(Told):
+        def cancelled(self):
+            return any(message.fields.get("stage") == "embedding" for message in self.messages)
+
+    blocks = []
+    engine.segmenter.sam.image_encoder.trunk.blocks[0].register_forward_hook(lambda *_: blocks.append(1))
+    with pytest.raises(Cancelled):
+        engine.handle(SEGMENT, CancelledInEmbedding())
+    assert not blocks
+    told = Told()
+    engine.handle(SEGMENT, told)
+    assert told.of("part")[0].arrays["mask"].any() and blocks
 
 
 def test_the_vision_tower_before_the_bottleneck_runs_once_a_picture(engine):
