@@ -5,8 +5,8 @@
     where = segmenter.saliency("brain tumor")       # map, presence
     result = segmenter.segment("brain tumor")       # mask, score, boxes, and the message for the user
 
-The image embedding of SAM 2, the features of the picture and its activations before the bottleneck are computed once and
-serve every further prompt on it.
+The image embedding of SAM 2, the features of the picture and its activations before the bottleneck are computed once
+and serve every further prompt on it.
 """
 
 from __future__ import annotations
