@@ -23,7 +23,7 @@ def dhn_nce_loss(
 
         L_i = -z_ii + log sum_{j != i} w_ij exp(z_ij),   w_ij = (B - 1) exp(beta z_ij) / sum_{k != i} exp(beta z_ik)
 
-    and the same over texts with its own beta. "Decoupled": the positive is not in the sum. "Hard negatives": the weights
+    and the same over texts with its own beta. "Decoupled": the positive is not in the sum. "Hard negative": the weights
     raise the negatives that are near. With both betas 0 it is the decoupled contrastive loss (DCL). Computed as
     -z_ii + logsumexp((1 + beta) z) - logsumexp(beta z) + log(B - 1) over the negatives, in float32 at least.
 

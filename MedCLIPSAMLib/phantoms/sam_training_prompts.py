@@ -23,7 +23,14 @@ class Prompt:
 
 
 def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
-    """A random prompt for a random structure of `phantom`, lesions first; one in six asks for nothing that is there."""
+    """A random prompt for a random structure of `phantom`, lesions first.
+
+    One in six is a box around nothing, one in twelve a box around the whole picture: no structure fills it, so that the
+    right answer is none.
+    """
+    if rng.random() < 1 / 12:
+        corner, opposite = rng.uniform(0, 6, 2), rng.uniform(SIZE - 6, SIZE, 2)
+        return Prompt(np.zeros((SIZE, SIZE), bool), np.stack([corner, opposite]), np.array([2, 3]))
     structures = _structures(phantom)
     lesions = [lesion.mask for lesion in phantom.lesions]
     if not structures or rng.random() < 1 / 6:

@@ -61,6 +61,7 @@ class SamTraining:
     rounds: tuple[Round, ...] = (
         Round(2200, 10, 1e-3, click_every=5, correct_every=2, balanced=True, bf16=True),
         Round(5200, 6, 8e-4, click_every=10, correct_every=4),
+        Round(1300, 6, 4e-4, click_every=10, correct_every=8),
     )
     weight_decay: float = 0.02
     warm_up: int = 50
