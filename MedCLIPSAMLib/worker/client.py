@@ -241,8 +241,8 @@ class WorkerClient:
         data = encode(message)
         try:
             self._transport.write(data)
-        except OSError as error:
-            self.ended(str(error))
+        except OSError:  # it has ended; the transport says so after its last output, which tells why
+            pass
 
     def _receive(self, message: Message) -> None:
         request = self._pending.get(message.id)

@@ -89,7 +89,7 @@ def test_interruption_ends_with_130(folders):
     pred, truth = folders
     large = np.zeros((2000, 2000), np.uint8)
     large[500:1500, 500:1500] = 255
-    for number in range(100):
+    for number in range(1500):
         for folder in folders:
             path = folder / f"large{number}.png"
             os.link(folder / "large0.png", path) if number else Image.fromarray(large).save(path)
