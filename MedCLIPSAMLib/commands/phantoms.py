@@ -56,15 +56,12 @@ def train(
     """Train both demo models from random weights (under an hour on two CPU cores)."""
     from dataclasses import replace
 
-    from ..phantoms.train_clip import ClipTraining, train_clip
-    from ..phantoms.train_sam import SamTraining, train_sam
+    from ..phantoms.train import train_demo_models
+    from ..phantoms.train_clip import ClipTraining
+    from ..phantoms.train_sam import SamTraining
     from ..resources import resource_path
 
-    folder = out or resource_path("models")
-    if clip:
-        settings = ClipTraining()
-        train_clip(folder / "demo-clip", replace(settings, steps=clip_steps or settings.steps), typer.echo)
-    if sam:
-        settings = SamTraining()
-        rounds = tuple(replace(each, steps=sam_steps or each.steps) for each in settings.rounds)
-        train_sam(folder / "demo-sam", replace(settings, rounds=rounds), typer.echo)
+    clip_settings = replace(ClipTraining(), steps=clip_steps or ClipTraining.steps) if clip else None
+    sam_settings = replace(SamTraining(), steps=sam_steps or SamTraining.steps) if sam else None
+    seconds = train_demo_models(out or resource_path("models"), clip_settings, sam_settings)
+    typer.echo(f"Trained in {seconds / 60:.1f} min.")

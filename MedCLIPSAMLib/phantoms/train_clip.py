@@ -39,7 +39,7 @@ class ClipTraining:
     """Settings of the demo CLIP's training; the defaults made the shipped weights."""
 
     phantoms: int = 6000
-    steps: int = 1300
+    steps: int = 1900
     batch: int = 64
     texts: int = 112
     impossible: int = 24
@@ -155,10 +155,15 @@ class _Batches:
 
 
 def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Random gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32 in [0, 1]."""
+    """Random display window, gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32 in [0, 1].
+
+    Half of the windows cut off the darkest and the brightest values, as a window of percentiles does.
+    """
     count = len(pictures)
     draw = lambda low, high: low + (high - low) * torch.rand(count, 1, 1, generator=generator)
-    images = (pictures.float() / 255).pow(draw(0.75, 1.33))
+    narrow = (draw(0, 1) < 0.5).float()
+    low, high = narrow * draw(0, 0.1), 1 - narrow * draw(0, 0.35)
+    images = ((pictures.float() / 255 - low) / (high - low)).clamp(0, 1).pow(draw(0.75, 1.33))
     images = (images - 0.5) * draw(0.8, 1.2) + 0.5 + draw(-0.08, 0.08)
     images = images + draw(0.0, 0.04) * torch.randn(images.shape, generator=generator)
     return images.clamp(0, 1)[:, None].expand(-1, 3, -1, -1)

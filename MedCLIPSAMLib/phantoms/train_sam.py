@@ -33,38 +33,26 @@ IMAGE_SIZE = 192
 
 
 @dataclass(frozen=True)
-class Round:
-    """A round of training with a learning rate of its own, warmed up and brought to 0 along a cosine.
+class SamTraining:
+    """Settings of the demo SAM 2's training; the defaults made the shipped weights.
 
     Args:
-        steps, batch: optimiser steps, and pictures a step.
+        steps, batch, prompts: optimiser steps, pictures a step, and prompts a picture.
+        balanced_steps: the first steps weigh the foreground up, to leave the empty mask behind; without it outlines are
+            sharper.
         click_every, correct_every: a step in so many asks with single clicks, or corrects its masks with another click.
-        balanced: weigh the foreground up, to leave the empty mask behind at first; without it outlines are sharper.
-        bf16: the image encoder in bfloat16.
     """
 
-    steps: int
-    batch: int
-    learning_rate: float
-    click_every: int
-    correct_every: int
-    balanced: bool = False
-    bf16: bool = False
-
-
-@dataclass(frozen=True)
-class SamTraining:
-    """Settings of the demo SAM 2's training; the defaults made the shipped weights."""
-
     phantoms: int = 6000
+    steps: int = 7800
+    batch: int = 6
     prompts: int = 6
-    rounds: tuple[Round, ...] = (
-        Round(2200, 10, 1e-3, click_every=5, correct_every=2, balanced=True, bf16=True),
-        Round(5200, 6, 8e-4, click_every=10, correct_every=4),
-        Round(1300, 6, 4e-4, click_every=10, correct_every=8),
-    )
+    balanced_steps: int = 1500
+    click_every: int = 10
+    correct_every: int = 4
+    learning_rate: float = 1e-3
     weight_decay: float = 0.02
-    warm_up: int = 50
+    warm_up: int = 100
     seed: int = 12
 
 
@@ -109,9 +97,13 @@ def mask_loss(
 ) -> torch.Tensor:
     """Cross-entropy and Dice of the best of M masks, L1 of the predicted IoU, cross-entropy of the object score.
 
+    The logits are brought to the picture's size as SAM2ImagePredictor does, so that they learn to cross zero at the
+    outline, between their own cells: a nodule covers but a few of these.
+
     Args:
-        logits: (N, M, h, w); ious: (N, M); score: (N, 1); truth: (N, 1, h, w) float, the share of foreground.
+        logits: (N, M, h, w); ious: (N, M); score: (N, 1); truth: (N, 1, SIZE, SIZE) float, 0 or 1.
     """
+    logits = F.interpolate(logits, size=truth.shape[-2:], mode="bilinear", align_corners=False)
     target = truth.expand_as(logits)
     weight = torch.ones_like(target)
     if balanced:
@@ -150,10 +142,7 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
     started = time.time()
     phantoms = make_many("train", settings.phantoms)
     report(f"{settings.phantoms} phantoms made in {time.time() - started:.0f} s")
-    for number, settings_of_round in enumerate(settings.rounds, 1):
-        train_round(
-            sam, phantoms, settings, settings_of_round, rng, generator, lambda line: report(f"round {number} {line}")
-        )
+    train(sam, phantoms, settings, rng, generator, report)
     weights = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in sam.state_dict().items()
@@ -162,62 +151,61 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
         save_file(weights, str(temporary), metadata={"training": json.dumps(asdict(settings))})
 
 
-def train_round(
+def train(
     sam: torch.nn.Module,
     phantoms: list[Phantom],
     settings: SamTraining,
-    this: Round,
     rng: np.random.Generator,
     generator: torch.Generator,
     report: Callable[[str], None],
 ) -> None:
-    """Train `sam` in place for one round."""
+    """Train `sam` in place; the learning rate is warmed up and brought to 0 along a cosine."""
     started = time.time()
     parameters = [parameter for parameter in sam.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        parameters, lr=this.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
-        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / this.steps)),
+        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / settings.steps)),
     )
     mean, deviation = (
         torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1),
         torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1),
     )
-    for step in range(this.steps):
-        chosen = [phantoms[index] for index in rng.choice(len(phantoms), this.batch, replace=False)]
+    for step in range(settings.steps):
+        chosen = [phantoms[index] for index in rng.choice(len(phantoms), settings.batch, replace=False)]
         images = augment(torch.from_numpy(np.stack([phantom.picture for phantom in chosen])), generator)
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
         prompts = [draw_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
-        single = step % this.click_every == this.click_every - 1
+        balanced = step < settings.balanced_steps
+        single = step % settings.click_every == settings.click_every - 1
         if single:
             prompts = [one_click(rng, prompt) for prompt in prompts]
         truth = torch.from_numpy(np.stack([prompt.truth for prompt in prompts]))[:, None].float()
-        truth = F.adaptive_avg_pool2d(truth, IMAGE_SIZE // 4)
-        with torch.autocast("cpu", torch.bfloat16, enabled=this.bf16):
-            embedding, high = image_features(sam, (images - mean) / deviation)
-        repeat = lambda tensor: tensor.float().repeat_interleave(settings.prompts, 0)
+        embedding, high = image_features(sam, (images - mean) / deviation)
+        repeat = lambda tensor: tensor.repeat_interleave(settings.prompts, 0)
         embedding, high = repeat(embedding), [repeat(level) for level in high]
         logits, ious, score = decode(
             sam, embedding, high, pack([(p.coords, p.labels) for p in prompts]), multimask=single
         )
-        loss = mask_loss(logits, ious, score, truth, this.balanced)
-        if step % this.correct_every == 1:
-            loss = loss + _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, this.balanced)
+        loss = mask_loss(logits, ious, score, truth, balanced)
+        if step % settings.correct_every == 1:
+            loss = loss + _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        if step % 50 == 48 or step + 1 == this.steps:
-            hard, solid = logits[:, :1] > 0, truth > 0.5
+        if step % 50 == 48 or step + 1 == settings.steps:
+            hard = F.interpolate(logits[:, :1], size=SIZE, mode="bilinear", align_corners=False) > 0
+            solid = truth > 0.5
             there = solid.flatten(1).any(1)
             dice = (
                 2 * (hard & solid).flatten(1).sum(1) / (hard.flatten(1).sum(1) + solid.flatten(1).sum(1)).clamp(min=1)
             )[there].mean()
             spent = f"{time.time() - started:.0f} s"
-            report(f"step {step + 1}/{this.steps} loss {loss.item():.3f} batch DSC {dice.item():.3f} {spent}")
+            report(f"sam step {step + 1}/{settings.steps} loss {loss.item():.3f} batch DSC {dice.item():.3f} {spent}")
 
 
 def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
