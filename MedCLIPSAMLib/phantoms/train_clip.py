@@ -39,7 +39,7 @@ class ClipTraining:
     """Settings of the demo CLIP's training; the defaults made the shipped weights."""
 
     phantoms: int = 6000
-    steps: int = 1900
+    steps: int = 1750
     batch: int = 64
     texts: int = 112
     impossible: int = 24

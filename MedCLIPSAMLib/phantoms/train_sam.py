@@ -44,7 +44,7 @@ class SamTraining:
     """
 
     phantoms: int = 6000
-    steps: int = 7800
+    steps: int = 7000
     batch: int = 6
     prompts: int = 6
     balanced_steps: int = 1500
