@@ -14,7 +14,7 @@ permuted and flipped. So a mask returns to the very voxels it was drawn on, obli
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 import numpy as np
@@ -113,19 +113,31 @@ class SliceStack:
         """
         is_mask = all(np.asarray(picture).dtype == bool for picture in pictures.values())
         grid = np.zeros(self.volume.shape, bool if is_mask else np.float32)
-        slices = self._oriented(grid)
+        along = self._axes[0]
         for k, picture in pictures.items():
-            self._check(k)
-            picture = np.asarray(picture)
-            if picture.shape != self.picture_shape:
-                raise InputError(
-                    f"A map of shape {picture.shape} came for slice {k}; its picture is {self.picture_shape}."
-                )
-            if self.picture_shape != self.voxel_shape:
-                picture = _voxel_means(picture, self.voxel_shape)
-                picture = picture > 0.5 if is_mask else picture
-            slices[k] = picture
+            at = [slice(None)] * 3
+            at[along] = slice(self.source_index(k), self.source_index(k) + 1)
+            grid[tuple(at)] = self.to_slab(k, picture)
         return grid
+
+    def to_slab(self, k: int, picture: np.ndarray) -> np.ndarray:
+        """The mask or saliency map of slice k on the source grid: a (K, J, I) array that is 1 thick along the slices.
+
+        Its place along `source_axis` is `source_index(k)`; see `to_grid` for the values and errors.
+        """
+        self._check(k)
+        picture = np.asarray(picture)
+        if picture.shape != self.picture_shape:
+            raise InputError(f"A map of shape {picture.shape} came for slice {k}; its picture is {self.picture_shape}.")
+        is_mask = picture.dtype == bool
+        if self.picture_shape != self.voxel_shape:
+            picture = _voxel_means(picture, self.voxel_shape)
+            picture = picture > 0.5 if is_mask else picture
+        shape = list(self.volume.shape)
+        shape[self._axes[0]] = 1
+        slab = np.zeros(shape, bool if is_mask else np.float32)
+        self._oriented(slab)[0] = picture
+        return slab
 
     def from_grid(self, array: np.ndarray, k: int) -> np.ndarray:
         """Slice k of a (K, J, I) mask or map as its picture shows it, (H, W); `to_grid` gives it back exactly."""
@@ -136,6 +148,29 @@ class SliceStack:
             )
         rows, columns = (_voxel_of_pixel(n, voxels) for n, voxels in zip(self.picture_shape, self.voxel_shape))
         return self._oriented(array)[k][np.ix_(rows, columns)]
+
+    def index_at(self, k: float, x: float, y: float) -> tuple[float, float, float]:
+        """The voxel index (i, j, k), whole at voxel centres, of a point of the picture of slice k.
+
+        Args:
+            k: slice number, whole in the middle of a slice.
+            x, y: pixels; pixel (row 0, column 0) covers 0 .. 1 of both.
+        """
+        (height, width), (rows, columns) = self.picture_shape, self.voxel_shape
+        place = (k, y * rows / height - 0.5, x * columns / width - 0.5)
+        index = [0.0, 0.0, 0.0]
+        for axis, flip, value in zip(self._axes, self._flips, place):
+            index[2 - axis] = self.volume.shape[axis] - 1 - value if flip else value
+        return index[0], index[1], index[2]
+
+    def picture_at(self, index: Sequence[float]) -> tuple[float, float, float]:
+        """(k, x, y) of a voxel index (i, j, k): the reverse of `index_at`."""
+        place = [
+            self.volume.shape[axis] - 1 - index[2 - axis] if flip else index[2 - axis]
+            for axis, flip in zip(self._axes, self._flips)
+        ]
+        (height, width), (rows, columns) = self.picture_shape, self.voxel_shape
+        return place[0], (place[2] + 0.5) * width / columns, (place[1] + 0.5) * height / rows
 
     def _oriented(self, array: np.ndarray) -> np.ndarray:
         """A view of a (K, J, I, ...) array as (slice, row, column, ...)."""

@@ -233,3 +233,34 @@ def test_real_images_are_upright() -> None:
     coronal = SliceStack(axial.volume, "coronal")
     widths = (coronal.picture(len(coronal) // 2)[..., 0] > 30).sum(axis=1)
     assert widths[20:60].mean() > widths[110:].mean()
+
+
+def test_a_point_of_a_picture_has_a_hand_computed_voxel_index() -> None:
+    # Voxel axes I to superior, J to the right, K to posterior; 4 x 5 x 6 voxels of 1 x 2 x 3 mm.
+    image = sitk.Image(4, 5, 6, sitk.sitkUInt8)
+    image.SetSpacing((1, 2, 3))
+    image.SetDirection((0, -1, 0, 0, 0, 1, 1, 0, 0))
+    axial = SliceStack(Volume(image), "axial", window=(0, 1))
+    # Slices go up with I, rows go back with K, columns go left against J. 6 x 5 voxels of 3 x 2 mm: 9 x 5 pixels of 2 mm.
+    assert axial.picture_shape == (9, 5)
+    # x 1.5 is the centre of column 1, so J = 4 - 1; y 3.75 is 7.5 mm from the top: K = 7.5 / 3 - 0.5.
+    assert axial.index_at(2, 1.5, 3.75) == pytest.approx((2, 3, 2))
+    assert axial.picture_at((2, 3, 2)) == pytest.approx((2, 1.5, 3.75))
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_points_of_pictures_and_masks_on_the_grid_agree(plane: str) -> None:
+    image = sitk.Image(7, 5, 6, sitk.sitkUInt8)
+    image.SetSpacing((1, 2, 3.3))
+    image.SetDirection((0, -1, 0, 0, 0, 1, 1, 0, 0))
+    stack = SliceStack(Volume(image), plane, window=(0, 1))
+    rng = np.random.default_rng(0)
+    for k in range(len(stack)):
+        grid = np.zeros(stack.volume.shape, bool)
+        voxel = rng.integers(0, grid.shape)
+        grid[tuple(voxel)] = True
+        number, x, y = stack.picture_at(voxel[::-1])
+        assert stack.from_grid(grid, round(number))[int(y), int(x)]
+        np.testing.assert_allclose(stack.index_at(number, x, y), voxel[::-1])
+        slab = stack.to_slab(round(number), stack.from_grid(grid, round(number)))
+        assert slab.shape["KJI".index(stack.source_axis)] == 1 and slab.sum() == 1
