@@ -87,7 +87,7 @@ class WorkerClient:
     def load(self, clip: str, sam: str, device: str = "auto", models_dir: Path | str | None = None) -> Request:
         """Load models of the catalogue; at once when they are loaded already. `models_dir` is on the worker's machine.
 
-        The result has device, device_name, torch, logits_side (of `outline`), settings (defaults) and seconds.
+        The result has device, device_name, torch, settings (defaults) and seconds.
         """
         self._load = {"clip": clip, "sam": sam, "device": device, "models_dir": models_dir and str(models_dir)}
         self._ensure_running()
@@ -104,6 +104,10 @@ class WorkerClient:
             self._given.discard(self._images.popitem(last=False)[0])
         self._ensure_running()
         return self._send_image(key)
+
+    def has_image(self, key: str) -> bool:
+        """Whether pictures of this name are kept, so that they need not be given again."""
+        return key in self._images
 
     def segment(
         self,
@@ -141,17 +145,17 @@ class WorkerClient:
         boxes: np.ndarray | None = None,
         points: np.ndarray | None = None,
         labels: np.ndarray | None = None,
-        logits: np.ndarray | None = None,
+        masks: np.ndarray | None = None,
     ) -> Request:
         """The union of SAM 2's masks of B objects on one slice: mask (H, W) uint8 and predicted_iou (B,) float32.
 
         Args:
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2), x y in pixels, and (B, P), 1 inside and 0 outside.
-            logits: (B, h, h), a mask to start from, positive inside; h is `logits_side` in the result of `load`.
+            masks: (B, H, W) uint8 or bool, a mask to start from for each object, not 0 inside; H, W as the picture.
         """
         given = {"boxes": (boxes, np.float32), "points": (points, np.float32), "labels": (labels, np.int32)}
-        given["logits"] = logits, np.float32
+        given["masks"] = masks, np.uint8
         arrays = {name: np.asarray(array, dtype) for name, (array, dtype) in given.items() if array is not None}
         self._ensure_given(key)
         return self._request("outline", {"image": key, "slice": int(number)}, arrays)

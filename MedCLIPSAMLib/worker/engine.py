@@ -14,6 +14,7 @@ import torch
 
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, PromptError
 from ..models.device import resolve_device
+from ..zeroshot.mask_prompt import mask_logits
 from ..zeroshot.sam_prompts import SamPrompts
 from ..zeroshot.segmenter import Result, TextSegmenter, default_settings, load_segmenter
 from ..zeroshot.volume import provenance
@@ -85,7 +86,6 @@ class Engine:
             "device": str(device),
             "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
             "torch": torch.__version__,
-            "logits_side": segmenter.sam.image_size // 4,
             "settings": asdict(default_settings(segmenter.clip.name)),
         }
 
@@ -145,13 +145,21 @@ class Engine:
         self._require_segmenter()
         stack, number = self._stack(message), message.fields.get("slice", 0)
         _check_slice(number, stack)
-        prompts, logits = _sam_prompts(message.arrays), message.arrays.get("logits")
+        prompts, masks = _sam_prompts(message.arrays), message.arrays.get("masks")
+
+        if masks is not None and masks.shape != (len(prompts), *stack.shape[1:3]):
+            raise InputError(
+                f"Masks of shape {masks.shape} came for {len(prompts)} objects.",
+                f"They must be ({len(prompts)}, {stack.shape[1]}, {stack.shape[2]}), as the picture is.",
+            )
 
         def stage(name: str) -> None:
             reply.send("progress", {"stage": name, "fraction": _BEGINS[name], "slice": number})
 
         def work() -> tuple[np.ndarray, np.ndarray]:
             self._prepare(stack, number, reply, stage)
+            side = self.segmenter.sam.image_size // 4
+            logits = None if masks is None else np.stack([mask_logits(mask > 0, side) for mask in masks])
             return self.segmenter.outline(prompts, logits=logits)
 
         mask, quality = self._within_memory(work, reply)

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-import torch
-import torch.nn.functional as F
-
 from ..errors import InputError, PromptError
 from ..resources import resource_path
 
 if TYPE_CHECKING:
+    import torch
+
     from ..models.clip import ClipModel
 
 STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
@@ -91,4 +90,6 @@ def load_prompt_sets() -> dict[str, PromptSet]:
 
 def ensemble_features(clip: ClipModel, prompts: list[str]) -> torch.Tensor:
     """The mean of the L2-normalised text features of `prompts`, L2-normalised again: (D,) float32."""
-    return F.normalize(clip.encode_text(prompts).mean(0), dim=-1)
+    from torch.nn.functional import normalize  # the sets themselves are read by programs without torch
+
+    return normalize(clip.encode_text(prompts).mean(0), dim=-1)

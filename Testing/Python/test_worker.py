@@ -118,16 +118,19 @@ def test_a_second_prompt_on_a_slice_embeds_nothing_again(worker, pictures):
 
 def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, pictures, segmenter):
     worker.client.set_image("brain", pictures)
-    side = worker.wait(worker.client.load("demo", "demo", "cpu")).result.fields["logits_side"]
+    side = segmenter.sam.image_size // 4
     segmenter.set_image(pictures[1])
     box = np.array([[40, 40, 90, 90]], np.float32)
     points, labels = np.array([[[60, 60], [20, 20]]], np.float32), np.array([[1, 0]], np.int32)
+    mask = np.zeros(pictures[1].shape[:2], np.uint8)
+    edge = len(mask)
+    mask[edge // 4 : edge // 2, edge // 4 : edge // 2] = 1
     logits = np.full((1, side, side), -8, np.float32)
     logits[:, side // 4 : side // 2, side // 4 : side // 2] = 8
-    for given, start in ((SamPrompts.from_boxes(box), None), (SamPrompts(box, points, labels), logits)):
-        expected, quality = segmenter.outline(given, logits=start)
+    for given, start in ((SamPrompts.from_boxes(box), None), (SamPrompts(box, points, labels), mask[None])):
+        expected, quality = segmenter.outline(given, logits=None if start is None else logits)
         with_points = {"points": given.points, "labels": given.labels} if start is not None else {}
-        arrays = worker.wait(worker.client.outline("brain", 1, given.boxes, **with_points, logits=start)).result.arrays
+        arrays = worker.wait(worker.client.outline("brain", 1, given.boxes, **with_points, masks=start)).result.arrays
         assert np.array_equal(arrays["mask"] > 0, expected) and np.array_equal(arrays["predicted_iou"], quality)
 
 
@@ -149,9 +152,9 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, pictures, se
         (lambda client: client.outline("brain"), InputError, "boxes"),
         (lambda client: client.outline("brain", boxes=np.zeros(4)), InputError, "(4,)"),
         (
-            lambda client: client.outline("brain", boxes=np.ones((1, 4)), logits=np.ones((1, 3, 3))),
+            lambda client: client.outline("brain", boxes=np.ones((1, 4)), masks=np.ones((1, 3, 3))),
             InputError,
-            "logits",
+            "Masks",
         ),
         (lambda client: client.set_image("flat", np.zeros((4, 4), np.uint8)), InputError, "(4, 4)"),
     ],

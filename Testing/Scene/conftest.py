@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MedCLIPSAM"))  # as Slicer has it for a module
+
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
-MODULES = ("Color", "Volumes", "SegmentationsModule")
+MODULES = ("Color", "Volumes", "SegmentationsModule", "Markups", "SubjectHierarchyModule", "TerminologiesModule")
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +32,13 @@ def logics() -> dict[str, object]:
         logic.SetMRMLScene(slicer.mrmlScene)
         made[name] = logic
     application.SetModuleLogic("Colors", made["Color"])
+    remote = slicer.vtkMRMLRemoteIOLogic()  # .mrb files
+    remote.SetMRMLScene(slicer.mrmlScene)
+    remote.AddDataIOToScene()
+    data = slicer.vtkDataIOManagerLogic()
+    data.SetMRMLApplicationLogic(application)
+    data.SetAndObserveDataIOManager(slicer.mrmlScene.GetDataIOManager())
+    made |= {"RemoteIO": remote, "DataIO": data}
     return made
 
 
@@ -45,3 +55,23 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"the real images are not at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def warm_logic(logics: dict[str, object]) -> Iterator[object]:
+    """The module's logic with the real worker process, which stays warm through the session."""
+    from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command
+    from MedCLIPSAMScene.sceneLogic import SceneLogic
+
+    made = SceneLogic(SubprocessTransport(worker_command()))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def logic(scene: object, warm_logic: object) -> Iterator[object]:
+    """The logic on the empty scene with the demo models on the CPU."""
+    warm_logic.models = ("demo", "demo", "cpu", None)
+    yield warm_logic
+    warm_logic.sceneClosing()
+    warm_logic.onProgress = lambda fraction, text: None

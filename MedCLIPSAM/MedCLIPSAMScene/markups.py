@@ -1,0 +1,154 @@
+"""Boxes and points of SAM as markups in the slice views, and back to pixels of a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+
+from .sliceGeometry import SceneSlices
+from .strings import _
+
+KIND = "MedCLIPSAM.Kind"
+"""Node attribute: "box", "positive" or "negative"."""
+VOLUME = "MedCLIPSAM.Volume"
+"""Node reference to the volume that a markup was made for."""
+BOX, POSITIVE, NEGATIVE = "box", "positive", "negative"
+COLOURS = {BOX: (1.0, 0.85, 0.2), POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (0.95, 0.25, 0.2)}
+
+
+def showBoxes(slices: SceneSlices, k: int, boxes: np.ndarray) -> list:
+    """Show boxes of a slice as regions of interest one slice thick, in place of those shown before.
+
+    Args:
+        boxes: (B, 4), x0 y0 x1 y1 in pixels of the slice's picture.
+    """
+    removeBoxes(slices.volumeNode)
+    return [addBox(slices, k, box, number) for number, box in enumerate(boxes, 1)]
+
+
+def addBox(slices: SceneSlices, k: int, box: Sequence[float], number: int = 1):
+    """A region of interest around a box (x0, y0, x1, y1) of a slice, with handles to drag."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    centre = slices.toWorld(k, (x0 + x1) / 2, (y0 + y1) / 2)
+    ends = (slices.toWorld(k, x1, (y0 + y1) / 2), slices.toWorld(k, (x0 + x1) / 2, y1), slices.toWorld(k + 0.5, 0, 0))
+    starts = (centre, centre, slices.toWorld(k, 0, 0))
+    halves = [end - start for end, start in zip(ends, starts)]
+    matrix = np.eye(4)
+    matrix[:3, 3] = centre
+    for axis, half in enumerate(halves):
+        matrix[:3, axis] = half / np.linalg.norm(half)
+    if np.linalg.det(matrix[:3, :3]) < 0:
+        matrix[:3, 2] *= -1
+    node = _newMarkup("vtkMRMLMarkupsROINode", _("Box {number}").format(number=number), BOX, slices.volumeNode)
+    node.SetSize(*(2 * float(np.linalg.norm(half)) for half in halves))
+    node.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    return node
+
+
+def boxes(slices: SceneSlices) -> dict[int, np.ndarray]:
+    """The boxes of a volume as they are now: slice number -> (B, 4) x0 y0 x1 y1 in pixels, within the picture.
+
+    A box belongs to the slice that its middle is in; one that was rotated or dragged askew counts as the upright box
+    around it, and one without an area inside the picture not at all.
+    """
+    height, width = slices.stack.picture_shape
+    found: dict[int, list[list[float]]] = {}
+    for node in markupsOf(slices.volumeNode, BOX):
+        size, matrix = node.GetSize(), vtk.vtkMatrix4x4()
+        matrix.DeepCopy(node.GetObjectToWorldMatrix())
+        toWorld = slicer.util.arrayFromVTKMatrix(matrix)
+        signs = np.stack(np.meshgrid((-0.5, 0.5), (-0.5, 0.5), (-0.5, 0.5)), -1).reshape(-1, 3)
+        corners = (toWorld @ np.column_stack([signs * size, np.ones(8)]).T)[:3].T
+        pixels = np.array([slices.toPicture(corner) for corner in corners])
+        k = round(float(slices.toPicture(toWorld[:3, 3])[0]))
+        x0, y0 = np.clip(pixels[:, 1:].min(0), 0, (width, height))
+        x1, y1 = np.clip(pixels[:, 1:].max(0), 0, (width, height))
+        if 0 <= k < len(slices) and x1 - x0 >= 1 and y1 - y0 >= 1:
+            found.setdefault(k, []).append([x0, y0, x1, y1])
+    return {k: np.array(rows, np.float32) for k, rows in found.items()}
+
+
+def removeBoxes(volumeNode) -> None:
+    """Take the boxes of a volume out of the scene."""
+    for node in markupsOf(volumeNode, BOX):
+        slicer.mrmlScene.RemoveNode(node)
+
+
+def pointList(volumeNode, kind: str):
+    """The list of the positive or negative points of a volume, made when there is none."""
+    found = markupsOf(volumeNode, kind)
+    if found:
+        return found[0]
+    name = _("Inside") if kind == POSITIVE else _("Outside")
+    return _newMarkup("vtkMRMLMarkupsFiducialNode", name, kind, volumeNode)
+
+
+def points(slices: SceneSlices, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The points on a slice: (P, 2) x y in pixels float32, and (P,) 1 inside or 0 outside, int32."""
+    coords, labels = [], []
+    for kind, label in ((POSITIVE, 1), (NEGATIVE, 0)):
+        for node in markupsOf(slices.volumeNode, kind):
+            for index in range(node.GetNumberOfControlPoints()):
+                if node.GetNthControlPointPositionStatus(index) != slicer.vtkMRMLMarkupsNode.PositionDefined:
+                    continue
+                number, x, y = slices.toPicture(node.GetNthControlPointPositionWorld(index))
+                if round(number) == k:
+                    coords.append((x, y))
+                    labels.append(label)
+    return np.array(coords, np.float32).reshape(-1, 2), np.array(labels, np.int32)
+
+
+def clearPoints(volumeNode) -> None:
+    """Take all points of a volume away; the lists stay."""
+    for kind in (POSITIVE, NEGATIVE):
+        for node in markupsOf(volumeNode, kind):
+            node.RemoveAllControlPoints()
+
+
+def startPlacing(node) -> None:
+    """Let clicks in the views place control points of a list, one after another, until the user ends it."""
+    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
+    selection.SetActivePlaceNodeID(node.GetID())
+    interaction.SetPlaceModePersistence(1)
+    interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.Place)
+
+
+def stopPlacing() -> None:
+    """Give the mouse back to the views."""
+    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    if interaction is not None:
+        interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.ViewTransform)
+
+
+def markupsOf(volumeNode, kind: str) -> list:
+    """The markups of a kind that were made for a volume."""
+    className = "vtkMRMLMarkupsROINode" if kind == BOX else "vtkMRMLMarkupsFiducialNode"
+    return [
+        node
+        for node in slicer.util.getNodesByClass(className)
+        if node.GetAttribute(KIND) == kind and node.GetNodeReferenceID(VOLUME) == volumeNode.GetID()
+    ]
+
+
+def _newMarkup(className: str, name: str, kind: str, volumeNode):
+    node = slicer.mrmlScene.AddNewNodeByClass(className, name)
+    node.SetAttribute(KIND, kind)
+    node.SetNodeReferenceID(VOLUME, volumeNode.GetID())
+    node.SetControlPointLabelFormat("")
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    if display is not None:
+        display.SetColor(*COLOURS[kind])
+        display.SetSelectedColor(*COLOURS[kind])
+        if kind == BOX:
+            display.SetFillOpacity(0.0)
+            display.SetHandlesInteractive(True)
+            display.SetRotationHandleVisibility(False)
+            display.SetPropertiesLabelVisibility(False)
+    return node

@@ -1,0 +1,437 @@
+"""From a prompt to segments of the scene, and corrections of them: all that the panel does, without a widget.
+
+    logic = MedCLIPSAMLogic()
+    result = logic.segment(volumeNode, ["brain tumor"], plane="axial", slices=[12])
+    logic.refine(result.segmentation, result.prompts[0].segmentId, volumeNode, 12, points=[(x, y, z)], labels=[1])
+    logic.undo(result.segmentation)
+
+Methods that begin with "start" return at once and call back; the others wait, and Slicer's events run meanwhile. MRML is
+written when everything has come back: one change and one step of undo for each result, or nothing at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import slicer
+
+from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, PromptError
+from MedCLIPSAMLib.worker.client import WorkerClient
+from MedCLIPSAMLib.worker.protocol import Message
+from MedCLIPSAMLib.worker.request import Request, WorkerError
+from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box
+
+from . import overlay, segments
+from .history import History, SceneHistory
+from .jobs import Job, SliceAnswer, answerOf
+from .results import PromptResult, SceneResult
+from .sliceGeometry import SceneSlices
+from .strings import _
+
+Finished = Callable[["SceneResult | None", "MedCLIPSAMError | None"], None]
+"""Called once at the end of a run: the result, or why there is none."""
+
+
+class SceneLogic:
+    """The state of the work on a scene: the worker, the models chosen, the running job, and what can be undone.
+
+    Args:
+        transport: a `worker.client.Transport` with `run_until(done, timeout)`.
+
+    Attributes:
+        models: (clip, sam, device, folder of models or None) for the next run.
+        saliencyThreshold: 0 to 1, for saliency maps that are written.
+        onProgress, onNotice: called while a job runs; see `jobs.Job`.
+        history: where states for undo are kept; see `history.History`.
+    """
+
+    def __init__(self, transport) -> None:
+        self.models: tuple[str, str, str, str | None] = ("demo", "demo", "auto", None)
+        self.saliencyThreshold = 0.3
+        self.onProgress: Callable[[float, str], None] = lambda fraction, text: None
+        self.onNotice: Callable[[str], None] = lambda text: None
+        self.history: History = SceneHistory()
+        self.job: Job | None = None
+        self.transport = transport
+        self.client = WorkerClient(transport, self._receive)
+        self._loaded: tuple | None = None
+        self._load: Request | None = None
+        self._notices: list[str] = []
+
+    # Segment
+
+    def segment(
+        self,
+        volumeNode,
+        prompts: Sequence[str],
+        segmentationNode=None,
+        plane: str = "axial",
+        slices: Sequence[int] | None = None,
+        negative: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> SceneResult:
+        """Segment what each prompt names on slices of a volume, and wait for it. See `startSegment`.
+
+        Raises:
+            MedCLIPSAMError: why there is no result; the scene is as it was. TimeoutError.
+        """
+        return self._wait(
+            lambda done: self.startSegment(
+                volumeNode, prompts, segmentationNode, plane, slices, negative, settings, finished=done
+            ),
+            timeout,
+        )
+
+    def segmentVolume(self, volumeNode, prompts: Sequence[str], segmentationNode=None, **more) -> SceneResult:
+        """Segment every slice of a volume along `plane`; see `segment`."""
+        slices = SceneSlices(volumeNode, more.get("plane", "axial"))
+        return self.segment(volumeNode, prompts, segmentationNode, slices=range(len(slices)), **more)
+
+    def startSegment(
+        self,
+        volumeNode,
+        prompts: Sequence[str],
+        segmentationNode=None,
+        plane: str = "axial",
+        slices: Sequence[int] | None = None,
+        negative: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        saliency: bool = True,
+        finished: Finished = lambda result, error: None,
+    ) -> Job:
+        """Start to segment what each prompt names.
+
+        A prompt gets a segment of its own. One that has a segment in the segmentation from an earlier run changes it on
+        these slices only.
+
+        Args:
+            volumeNode: scalar or RGB volume.
+            segmentationNode: where the segments go; a new one beside the volume when None.
+            plane: "axial", "coronal" or "sagittal".
+            slices: numbers along the plane, from inferior, posterior or right; the middle one when None.
+            negative: what not to take.
+            settings: changes to the model's defaults, by the names in `zeroshot.segmenter.Settings`.
+            saliency: keep the saliency map of the first prompt as a volume, where the slices follow one another.
+
+        Raises:
+            InputError, PromptError: what was given cannot be used. WorkerError: the worker cannot be started.
+        """
+        prompts = [each.strip() for each in prompts if each.strip()]
+        if not prompts:
+            raise PromptError(_("No prompt was given."), _("Say what to segment, such as 'brain tumor'."))
+        if len({each.lower() for each in prompts}) < len(prompts):
+            raise PromptError(_("The same prompt was given twice."), _("Give each structure once."))
+        geometry = SceneSlices(volumeNode, plane)
+        numbers = [len(geometry) // 2] if slices is None else sorted(set(slices))
+        if not numbers or numbers[0] < 0 or numbers[-1] >= len(geometry):
+            raise InputError(
+                _("Slices {first} to {last} were asked for.").format(
+                    first=numbers[0] if numbers else "-", last=numbers[-1] if numbers else "-"
+                ),
+                _("'{name}' has {plane} slices 0 to {last}.").format(
+                    name=volumeNode.GetName(), plane=plane, last=len(geometry) - 1
+                ),
+            )
+        if segmentationNode is not None:
+            segments.requireFit(segmentationNode, volumeNode)
+        adjoining = numbers[-1] - numbers[0] == len(numbers) - 1
+        answers: dict[str, dict[int, SliceAnswer]] = {prompt: {} for prompt in prompts}
+
+        def ask(key: str, number: int) -> Request:
+            return self.client.segment(key, prompts, [0], negative, settings, saliency and adjoining)
+
+        def take(number: int, request: Request) -> None:
+            for part in request.parts:
+                answer = answerOf(part)
+                prompt = part.fields["prompt"]
+                if prompt != prompts[0]:
+                    answer.saliency = None
+                answers[prompt][number] = answer
+
+        def write(job: Job) -> SceneResult:
+            tags = dict(job.about["tags"]) | {"MedCLIPSAM.Plane": plane, "MedCLIPSAM.Device": job.about["device"]}
+            anything = any(answer.found for byNumber in answers.values() for answer in byNumber.values())
+            node = segmentationNode or (segments.newSegmentation(volumeNode) if anything else None)
+            found = self._writeAnswers(node, geometry, answers, tags)
+            if saliency and adjoining:
+                maps = {number: answer.saliency for number, answer in answers[prompts[0]].items()}
+                overlay.writeSaliency(geometry, prompts[0], maps, self.saliencyThreshold)
+            return SceneResult(node, found, plane, job.about["device"], job.seconds, list(self._notices))
+
+        return self._start(geometry, numbers, ask, take, write, finished, segmentationNode)
+
+    # Correct
+
+    def refine(
+        self,
+        segmentationNode,
+        segmentId: str,
+        volumeNode,
+        number: int,
+        plane: str = "axial",
+        points: Sequence[Sequence[float]] | None = None,
+        labels: Sequence[int] | None = None,
+        timeout: float | None = None,
+    ) -> SceneResult:
+        """Outline a segment anew on one slice with SAM, from its present mask and from points, and wait for it.
+
+        Args:
+            number: the slice.
+            points: (P, 3) in world RAS, mm; those off the slice are taken at their nearest pixel of it.
+            labels: 1 inside, 0 outside, for each point.
+
+        Raises:
+            MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError.
+        """
+        geometry = SceneSlices(volumeNode, plane)
+        pixels = np.array([geometry.toPicture(point)[1:] for point in points or []], np.float32).reshape(-1, 2)
+        return self._wait(
+            lambda done: self.startRefine(
+                segmentationNode, segmentId, geometry, number, pixels, np.array(labels or [], np.int32), finished=done
+            ),
+            timeout,
+        )
+
+    def startRefine(
+        self,
+        segmentationNode,
+        segmentId: str,
+        geometry: SceneSlices,
+        number: int,
+        points: np.ndarray,
+        labels: np.ndarray,
+        finished: Finished = lambda result, error: None,
+    ) -> Job:
+        """Start to outline a segment anew on one slice; see `refine`.
+
+        Args:
+            points, labels: (P, 2) x y in pixels of the slice's picture, and (P,) 1 inside or 0 outside.
+
+        Raises:
+            InputError: neither a mask nor a point inside to start from.
+        """
+        segments.requireFit(segmentationNode, geometry.volumeNode)
+        mask = segments.readSlice(segmentationNode, segmentId, geometry, number)
+        inside = points[labels == 1] if len(points) else np.zeros((0, 2), np.float32)
+        if not mask.any() and not len(inside):
+            raise InputError(
+                _("The segment is empty on this slice and no point marks its inside."),
+                _("Place a point inside the structure, or paint it first."),
+            )
+
+        def ask(key: str, number: int) -> Request:
+            # The middle of a corrected mask is no hint that the user gave: a mask comes with the box around it and around
+            # the points inside, and with the points.
+            given: dict[str, np.ndarray] = {}
+            if mask.any():
+                given["masks"] = mask[None]
+                given["boxes"] = mask_box(mask, inside)[None]
+            if len(points):
+                given["points"], given["labels"] = points[None], labels[None]
+            return self.client.outline(key, 0, **given)
+
+        return self._startOutline(segmentationNode, segmentId, geometry, [number], ask, finished)
+
+    def startFromBoxes(
+        self,
+        segmentationNode,
+        segmentId: str,
+        geometry: SceneSlices,
+        boxes: Mapping[int, np.ndarray],
+        finished: Finished = lambda result, error: None,
+    ) -> Job:
+        """Start to outline what is in boxes, which replaces the segment on their slices.
+
+        Args:
+            boxes: slice number -> (B, 4), x0 y0 x1 y1 in pixels.
+
+        Raises:
+            InputError: no box.
+        """
+        segments.requireFit(segmentationNode, geometry.volumeNode)
+        if not boxes:
+            raise InputError(
+                _("There is no box inside the volume."), _("Segment first, or place a box with 'Add box'.")
+            )
+
+        def ask(key: str, number: int) -> Request:
+            return self.client.outline(key, 0, boxes=boxes[number])
+
+        return self._startOutline(segmentationNode, segmentId, geometry, sorted(boxes), ask, finished)
+
+    def undo(self, segmentationNode) -> bool:
+        """Take back the last result or correction of a segmentation; False when there is none."""
+        return self.history.undo(segmentationNode)
+
+    def cancel(self) -> None:
+        """End the running job; the scene stays as it is."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def sceneClosing(self) -> None:
+        """Forget the scene: the running job ends, undo states go. The worker stays warm."""
+        self.cancel()
+        self.history = SceneHistory()
+
+    def close(self) -> None:
+        """End the worker."""
+        self.cancel()
+        self.client.shutdown()
+
+    # What both share
+
+    def _start(self, geometry, numbers, ask, take, write, finished: Finished, segmentationNode) -> Job:
+        if self.job is not None:
+            raise InputError(_("Another run is not finished."), _("Wait for it, or cancel it."))
+        self._notices = []
+
+        def end(job: Job) -> None:
+            self.job = None
+            error, result = job.error, None
+            if error is None:
+                try:
+                    self._requirePresent(geometry.volumeNode, segmentationNode)
+                    result = write(job)
+                except MedCLIPSAMError as problem:
+                    error = problem
+                except Exception as problem:
+                    logging.exception("MedCLIPSAM: the result could not be written")
+                    error = WorkerError(_("The result could not be written: {problem}").format(problem=problem))
+            finished(result, error)
+
+        job = Job(self.client, geometry, numbers, ask, take, end, self._progress, self._notice)
+        self.job = job
+        try:
+            self._loadModels()
+            job.begin()
+        except Exception:
+            self.job = None
+            raise
+        return job
+
+    def _startOutline(self, segmentationNode, segmentId, geometry, numbers, ask, finished) -> Job:
+        masks: dict[int, np.ndarray] = {}
+        qualities: list[float] = []
+
+        def take(number: int, request: Request) -> None:
+            masks[number] = request.result.arrays["mask"] > 0
+            qualities.append(float(request.result.arrays["predicted_iou"].mean()))
+
+        def write(job: Job) -> SceneResult:
+            segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+            if segment is None:
+                raise InputError(_("The segment was removed meanwhile."), _("Choose another one."))
+            self._change(segmentationNode, lambda: segments.writeSlices(segmentationNode, segmentId, geometry, masks))
+            corrected = ", ".join(str(number) for number in sorted(masks))
+            segments.setTags(
+                segmentationNode, segmentId, {"MedCLIPSAM.Corrected": f"{geometry.plane} slices {corrected}"}
+            )
+            quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
+            message = (
+                _("Outlined '{name}' anew: predicted mask quality {quality:.2f}.")
+                if found
+                else _("SAM sees no object there; '{name}' is empty on the slice. Undo brings it back.")
+            ).format(name=segment.GetName(), quality=quality)
+            one = PromptResult(
+                segment.GetName(), segmentId, quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
+            )
+            device = str(job.about["device"])
+            return SceneResult(segmentationNode, [one], geometry.plane, device, job.seconds, list(self._notices))
+
+        return self._start(geometry, numbers, ask, take, write, finished, segmentationNode)
+
+    def _writeAnswers(self, node, geometry: SceneSlices, answers, tags: Mapping[str, str]) -> list[PromptResult]:
+        found: list[PromptResult] = []
+
+        def write() -> None:
+            for prompt, byNumber in answers.items():
+                identifier = segments.segmentOfPrompt(node, prompt) if node else None
+                shown = [number for number, answer in byNumber.items() if answer.found]
+                if identifier is None and shown:
+                    identifier = segments.addSegment(node, prompt)
+                best = max(byNumber, key=lambda number: (byNumber[number].score, byNumber[number].presence))
+                answer = byNumber[best]
+                if identifier is not None:
+                    masks = {number: each.mask for number, each in byNumber.items()}
+                    segments.writeSlices(node, identifier, geometry, masks)
+                    own = {segments.PROMPT_TAG: prompt, "MedCLIPSAM.Score": f"{answer.score:.3f}"}
+                    own["MedCLIPSAM.Slices"] = f"{min(byNumber)} to {max(byNumber)}"
+                    segments.setTags(node, identifier, {**tags, **own})
+                message = answer.message
+                if len(byNumber) > 1 and shown:
+                    message += " " + _("Seen on {shown} of {all} slices, best on slice {best}.").format(
+                        shown=len(shown), all=len(byNumber), best=best
+                    )
+                found.append(
+                    PromptResult(
+                        prompt,
+                        identifier if shown else None,
+                        answer.score,
+                        answer.presence,
+                        message,
+                        (len(shown), len(byNumber)),
+                        answer.boxes if answer.found else answer.boxes[:0],
+                        best,
+                    )
+                )
+
+        if node is None:
+            write()
+        else:
+            self._change(node, write)
+        return found
+
+    def _change(self, segmentationNode, write: Callable[[], None]) -> None:
+        """One change of a segmentation: kept for undo before it, told to the scene once."""
+        self.history.save(segmentationNode)
+        modified = segmentationNode.StartModify()
+        try:
+            write()
+        except Exception:
+            self.history.undo(segmentationNode)
+            raise
+        finally:
+            segmentationNode.EndModify(modified)
+
+    def _requirePresent(self, *nodes) -> None:
+        for node in nodes:
+            if node is not None and (node.GetScene() is None or not slicer.mrmlScene.IsNodePresent(node)):
+                raise InputError(_("'{name}' was removed while it was worked on.").format(name=node.GetName()))
+
+    def _loadModels(self) -> None:
+        """Load the models that are chosen, where others are loaded or none; what they are comes with the answer."""
+        if self.models != self._loaded or not self.client.running:
+            self._load = self.client.load(*self.models)
+            self._loaded = self.models
+
+    def _receive(self, request: Request | None, message: Message) -> None:
+        if request is self._load and message.type == "error":
+            self._loaded = None
+        if message.type == "ended":
+            self._loaded = None
+        if self.job is not None:
+            self.job.receive(request, message)
+
+    def _progress(self, fraction: float, text: str) -> None:
+        self.onProgress(fraction, text)
+
+    def _notice(self, text: str) -> None:
+        self._notices.append(text)
+        self.onNotice(text)
+
+    def _wait(self, start: Callable[[Finished], Job], timeout: float | None) -> SceneResult:
+        ended: list = []
+        job = start(lambda result, error: ended.append((result, error)))
+        try:
+            self.transport.run_until(lambda: bool(ended), timeout)
+        except TimeoutError:
+            job.cancel()
+            raise
+        result, error = ended[0]
+        if error is not None:
+            raise error
+        return result

@@ -1,0 +1,167 @@
+"""Segments of the scene: masks of slices written into them and read from them, on the grid of a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.terminology import colour_for, terminology_for
+
+from .sliceGeometry import SceneSlices
+from .strings import _
+
+PROMPT_TAG = "MedCLIPSAM.Prompt"
+BINARY = "Binary labelmap"
+CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
+ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX
+
+
+def newSegmentation(volumeNode, name: str | None = None):
+    """A segmentation with the geometry of a volume, under its transform and beside it in the subject hierarchy."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or _segmentationName(volumeNode))
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if hierarchy:
+        beside, root = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetSceneItemID()
+        item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(root, node)
+        hierarchy.SetItemParent(item, hierarchy.GetItemParent(beside) if beside else root)
+    return node
+
+
+def requireFit(segmentationNode, volumeNode) -> None:
+    """Check that masks of a volume can go into a segmentation, which is made ready for them.
+
+    An empty segmentation takes over the geometry and the transform of the volume. One with surfaces only gets binary
+    label maps.
+
+    Raises:
+        InputError: the segmentation is under another transform than the volume: its segments would move.
+    """
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetNumberOfSegments() == 0:
+        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    if segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
+        raise InputError(
+            _("The segmentation '{segmentation}' and the volume '{volume}' are under different transforms.").format(
+                segmentation=segmentationNode.GetName(), volume=volumeNode.GetName()
+            ),
+            _("Put both under the same one in the Transforms module, or choose another segmentation."),
+        )
+    if segmentation.GetSourceRepresentationName() != BINARY:
+        if segmentation.GetNumberOfSegments():
+            if not segmentation.GetConversionParameter("Reference image geometry"):
+                segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+            segmentation.CreateRepresentation(BINARY)
+        segmentation.SetSourceRepresentationName(BINARY)
+
+
+def segmentOfPrompt(segmentationNode, prompt: str) -> str | None:
+    """The id of the segment that an earlier result of the same prompt is in."""
+    segmentation = segmentationNode.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments()):
+        if tags(segmentation.GetNthSegment(index)).get(PROMPT_TAG) == prompt:
+            return segmentation.GetNthSegmentID(index)
+    return None
+
+
+def addSegment(segmentationNode, name: str) -> str:
+    """The id of a new, empty segment, its colour and terminology from the words of its name."""
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    segment.SetColor(*colour_for(name))
+    segment.SetTerminology(terminology_for(name).entry())
+    segment.AddRepresentation(BINARY, slicer.vtkOrientedImageData())
+    segmentation = segmentationNode.GetSegmentation()
+    identifier = segmentation.GenerateUniqueSegmentID(name)
+    if not segmentation.AddSegment(segment, identifier):
+        raise RuntimeError(f"the segment '{name}' could not be added to '{segmentationNode.GetName()}'")
+    return identifier
+
+
+def writeSlices(segmentationNode, segmentId: str, slices: SceneSlices, masks: Mapping[int, np.ndarray]) -> None:
+    """Put masks in place of what a segment has on these slices; its other slices stay.
+
+    Args:
+        masks: by slice number, (H, W) bool; see `SceneSlices`.
+    """
+    runs: list[list[int]] = []
+    for k in sorted(masks):
+        if runs and k == runs[-1][-1] + 1:
+            runs[-1].append(k)
+        else:
+            runs.append([k])
+    for run in runs:
+        block, corner = slices.slabs({k: masks[k] for k in run})
+        # "Replace" would also empty what lies outside of the block.
+        for voxels, mode in ((np.zeros_like(block), CLEAR), (block, ADD)):
+            image = orientedImage(voxels, corner, slices.ijkToRAS)
+            if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+                image, segmentationNode, segmentId, mode, image.GetExtent()
+            ):
+                raise RuntimeError(f"the segment '{segmentId}' of '{segmentationNode.GetName()}' could not be written")
+
+
+def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
+    """What a segment has on a slice of a volume, (H, W) bool, whatever grid the segment is kept on."""
+    empty, corner = slices.slabs({k: np.zeros(slices.stack.picture_shape, bool)})
+    frame = orientedImage(empty, corner, slices.ijkToRAS)
+    identifiers = vtk.vtkStringArray()
+    identifiers.InsertNextValue(segmentId)
+    merged = slicer.vtkOrientedImageData()
+    segmentation = segmentationNode.GetSegmentation()
+    if segmentation.GetSourceRepresentationName() != BINARY:
+        segmentation.CreateRepresentation(BINARY)
+    segmentationNode.GenerateMergedLabelmapForAllSegments(
+        merged, slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, frame, identifiers
+    )
+    if merged.GetExtent() != frame.GetExtent():  # the segment is empty
+        return np.zeros(slices.stack.picture_shape, bool)
+    block = vtk_to_numpy(merged.GetPointData().GetScalars()).reshape(empty.shape) > 0
+    # A slab of one slice: seen from the stack it is what `from_grid` reads.
+    grid = np.broadcast_to(block, slices.stack.volume.shape)
+    return slices.stack.from_grid(grid, k)
+
+
+def orientedImage(block: np.ndarray, corner: tuple[int, int, int], matrix: np.ndarray):
+    """A (K, J, I) bool block of the voxel grid, its first voxel at `corner` (i, j, k), as vtkOrientedImageData."""
+    k, j, i = block.shape
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent(corner[0], corner[0] + i - 1, corner[1], corner[1] + j - 1, corner[2], corner[2] + k - 1)
+    scalars = numpy_to_vtk(np.ascontiguousarray(block, np.uint8).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
+    image.GetPointData().SetScalars(scalars)
+    image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    return image
+
+
+def tags(segment) -> dict[str, str]:
+    """The tags of this project on a segment."""
+    found = {}
+    for name in (PROMPT_TAG, *(f"MedCLIPSAM.{part}" for part in TAGS)):
+        value = vtk.mutable("")
+        if segment.GetTag(name, value):
+            found[name] = str(value)
+    return found
+
+
+TAGS = ("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings", "Negative", "Plane", "Device", "Corrected")
+"""What is kept with a segment beside its prompt, each as MedCLIPSAM.NAME."""
+
+
+def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None:
+    """Keep provenance with a segment; the values are written on one line without the characters that .seg.nrrd uses."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    for name, value in values.items():
+        segment.SetTag(name, " ".join(str(value).replace("|", " ").split()))
+
+
+def _segmentationName(volumeNode) -> str:
+    return _("{volume} segmentation").format(volume=volumeNode.GetName())

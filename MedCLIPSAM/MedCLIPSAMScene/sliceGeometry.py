@@ -1,0 +1,193 @@
+"""A volume node as the engine's slices, and points between the scene (RAS, mm) and pixels of these slices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import slicer.util
+import vtk
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import SliceStack, Volume
+from MedCLIPSAMLib.volumes.slices import nearest_axes
+
+from .strings import _
+
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
+"""The plane whose slices follow one another along R, A, S."""
+
+
+@dataclass(frozen=True)
+class SceneVolume(Volume):
+    """A volume of the scene as the engine sees it: the voxels are those of the node, not a copy.
+
+    `image` has the directions and spacing of the volume in world coordinates and a single voxel.
+    """
+
+    voxels: np.ndarray = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return self.voxels.shape[:3]
+
+    @property
+    def is_rgb(self) -> bool:
+        return self.voxels.ndim == 4
+
+    @property
+    def array(self) -> np.ndarray:
+        return self.voxels
+
+
+def transformToWorld(node) -> np.ndarray:
+    """The 4 x 4 matrix from a node's coordinates to world RAS.
+
+    Raises:
+        InputError: the node is under a transform that is not linear.
+    """
+    transform = node.GetParentTransformNode()
+    if transform is None:
+        return np.eye(4)
+    if not transform.IsTransformToWorldLinear():
+        raise InputError(
+            _("'{name}' is under the non-linear transform '{transform}'.").format(
+                name=node.GetName(), transform=transform.GetName()
+            ),
+            _("Harden the transform on it (Transforms module), or take it out of the transform."),
+        )
+    matrix = vtk.vtkMatrix4x4()
+    transform.GetMatrixTransformToWorld(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def ijkToRAS(volumeNode) -> np.ndarray:
+    """The 4 x 4 matrix from voxel indices to the volume node's own RAS, its transform left out."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix)
+
+
+def sceneVolume(volumeNode) -> SceneVolume:
+    """The engine's view of a scalar or RGB volume node, placed in world coordinates.
+
+    Raises:
+        InputError: no voxels, several components that are not RGB, or a non-linear transform.
+    """
+    if volumeNode is None:
+        raise InputError(_("No volume was chosen."), _("Choose one, or load one from Sample Data."))
+    name = volumeNode.GetName()
+    if volumeNode.GetImageData() is None or 0 in volumeNode.GetImageData().GetDimensions():
+        raise InputError(_("The volume '{name}' has no voxels.").format(name=name), _("Load it again."))
+    voxels = slicer.util.arrayFromVolume(volumeNode)
+    if voxels.ndim == 4 and voxels.shape[3] == 4 and voxels.dtype == np.uint8:
+        voxels = voxels[..., :3]  # RGBA
+    if voxels.ndim != 3 and not (voxels.ndim == 4 and voxels.shape[3] == 3 and voxels.dtype == np.uint8):
+        raise InputError(
+            _("The volume '{name}' has {count} components of {type} a voxel.").format(
+                name=name, count=voxels.shape[-1], type=voxels.dtype
+            ),
+            _("Only scalar and 8-bit RGB volumes can be segmented: extract one component (Vector to Scalar Volume)."),
+        )
+    matrix = RAS_TO_LPS @ transformToWorld(volumeNode) @ ijkToRAS(volumeNode)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    image = sitk.Image(1, 1, 1, sitk.sitkUInt8)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection(_nearestRotation(matrix[:3, :3] / spacing).ravel().tolist())
+    return SceneVolume(image, name, voxels=voxels)
+
+
+class SceneSlices:
+    """The slices of a volume node along one plane: pictures for the models, and the way between pixels and RAS.
+
+    Args:
+        volumeNode: scalar or RGB volume; a linear transform on it is followed.
+        plane: "axial", "coronal" or "sagittal", the volume's voxel planes nearest to these in world coordinates.
+
+    Raises:
+        InputError: see `sceneVolume`, and `volumes.SliceStack`.
+    """
+
+    def __init__(self, volumeNode, plane: str = "axial") -> None:
+        self.volumeNode, self.plane = volumeNode, plane
+        self.stack = SliceStack(sceneVolume(volumeNode), plane, _displayWindow(volumeNode))
+        self.ijkToRAS = ijkToRAS(volumeNode)
+        self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
+
+    def __len__(self) -> int:
+        return len(self.stack)
+
+    def toWorld(self, k: float, x: float, y: float) -> np.ndarray:
+        """World RAS (3,), mm, of a point of the picture of slice k; see `SliceStack.index_at`."""
+        return (self.ijkToWorld @ (*self.stack.index_at(k, x, y), 1))[:3]
+
+    def toPicture(self, world) -> tuple[float, float, float]:
+        """(k, x, y) of a point in world RAS, mm."""
+        return self.stack.picture_at((np.linalg.inv(self.ijkToWorld) @ (*world, 1))[:3])
+
+    def slabs(self, masks: Mapping[int, np.ndarray]) -> tuple[np.ndarray, tuple[int, int, int]]:
+        """Masks of slices as one block of the voxel grid: (K', J', I') and its first voxel (i, j, k)."""
+        along = "KJI".index(self.stack.source_axis)
+        places = [self.stack.source_index(k) for k in masks]
+        first, shape = min(places), list(self.stack.volume.shape)
+        shape[along] = max(places) - first + 1
+        block = np.zeros(shape, next(iter(masks.values())).dtype)
+        for place, (k, mask) in zip(places, masks.items()):
+            at = [slice(None)] * 3
+            at[along] = slice(place - first, place - first + 1)
+            block[tuple(at)] = self.stack.to_slab(k, mask)
+        corner = [0, 0, 0]
+        corner[2 - along] = first
+        return block, tuple(corner)
+
+
+def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
+    """The plane and the number of the volume's slice that a slice view shows, or the nearest to it where the view is
+    oblique to the volume.
+
+    Raises:
+        InputError: the view shows no slice of the volume. See also `sceneVolume`.
+    """
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(sliceNode.GetSliceToRAS())
+    toWorld = slicer.util.arrayFromVTKMatrix(matrix)
+    normal, origin = toWorld[:3, 2], toWorld[:3, 3]
+    volume = sceneVolume(volumeNode)
+    affine = transformToWorld(volumeNode) @ ijkToRAS(volumeNode)
+    axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    axis = int(np.argmax(np.abs(normal @ axes)))
+    direction = np.array(volume.image.GetDirection()).reshape(3, 3)
+    slices = SceneSlices(volumeNode, PLANE_OF_AXIS[nearest_axes(direction).index(axis)])
+    middle = (np.array(volume.shape[::-1]) - 1) / 2
+    centre = (affine @ (*middle, 1))[:3]
+    steps = normal @ (origin - centre) / (normal @ affine[:3, axis])
+    index = middle.copy()
+    index[axis] += steps
+    number = round(slices.stack.picture_at(index)[0])
+    if not 0 <= number < len(slices):
+        raise InputError(
+            _("The view '{view}' shows no slice of '{name}'.").format(
+                view=sliceNode.GetName(), name=volumeNode.GetName()
+            ),
+            _("Move the view into the volume, or choose another view."),
+        )
+    return slices.plane, number
+
+
+def _displayWindow(volumeNode) -> tuple[float, float] | None:
+    """(low, high) that the slice views show as black and white: what the user sees is what the models see."""
+    display = volumeNode.GetDisplayNode()
+    if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode"):
+        return None
+    low, high = display.GetWindowLevelMin(), display.GetWindowLevelMax()
+    return (low, high) if low < high else None
+
+
+def _nearestRotation(matrix: np.ndarray) -> np.ndarray:
+    """The orthonormal matrix nearest to one that may be sheared by a transform; reflections are kept."""
+    left, _singular, right = np.linalg.svd(matrix)
+    return left @ right

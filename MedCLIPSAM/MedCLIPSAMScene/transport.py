@@ -1,0 +1,106 @@
+"""The worker as a QProcess: its output arrives with Slicer's event loop, so that the window never waits for it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import qt
+import slicer
+
+import MedCLIPSAMLib
+
+STOPPING_MS = 2000
+
+
+def workerCommand(remote: str = "") -> list[str]:
+    """The worker on this machine with Slicer's Python, or the user's own command, such as
+    `ssh gpuhost python -m MedCLIPSAMLib.worker`. No shell runs it."""
+    if remote.strip():
+        return shlex.split(remote, posix=os.name == "posix")
+    python = shutil.which("PythonSlicer") or sys.executable
+    return [python, "-m", "MedCLIPSAMLib.worker"]
+
+
+class QProcessTransport:
+    """A `MedCLIPSAMLib.worker.client.Transport` on the streams of a QProcess.
+
+    Args:
+        command: gives the program and its arguments whenever a worker is started.
+    """
+
+    def __init__(self, command: Callable[[], list[str]] = workerCommand) -> None:
+        self._command = command
+        self._process = None
+        self._dying: list = []
+
+    def start(self, client) -> None:
+        program, *arguments = self._command()
+        process = self._process = qt.QProcess()
+        environment = qt.QProcessEnvironment.systemEnvironment()
+        root = str(Path(MedCLIPSAMLib.__file__).resolve().parent.parent)
+        paths = [root, *filter(None, [environment.value("PYTHONPATH", "")])]
+        environment.insert("PYTHONPATH", os.pathsep.join(paths))
+        environment.insert("PYTHONIOENCODING", "utf-8")
+        process.setProcessEnvironment(environment)
+
+        # A worker that was stopped may still have output on its way; only the present one is listened to.
+        def fromPresent(act: Callable) -> Callable:
+            return lambda *arguments: act() if self._process is process else None
+
+        output = lambda: client.feed(process.readAllStandardOutput().data())
+        log = lambda: client.feed_log(process.readAllStandardError().data())
+
+        def finished() -> None:
+            log()
+            output()
+            if self._process is process:
+                client.ended(f"exit code {process.exitCode()}")
+
+        def failed(error) -> None:
+            if self._process is process and error == qt.QProcess.FailedToStart:
+                client.ended(process.errorString())
+
+        process.connect("readyReadStandardOutput()", fromPresent(output))
+        process.connect("readyReadStandardError()", fromPresent(log))
+        process.connect("finished(int,QProcess::ExitStatus)", fromPresent(finished))
+        process.connect("errorOccurred(QProcess::ProcessError)", failed)
+        process.start(program, arguments)
+
+    def write(self, data: bytes) -> None:
+        if self._process is not None:
+            self._process.write(data)
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        self._dying = [each for each in self._dying if each.state() != qt.QProcess.NotRunning]
+        self._dying.append(process)  # a QProcess must not be deleted while its program runs
+
+    def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> None:
+        """Let Slicer's events run until `done`.
+
+        Raises:
+            TimeoutError: not done after `timeout` seconds.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        while not done():
+            if end is not None and time.monotonic() > end:
+                raise TimeoutError(f"The worker did not answer in {timeout:g} s.")
+            slicer.app.processEvents()
+            if self._process is not None and not done():
+                self._process.waitForReadyRead(20)
+
+    def close(self) -> None:
+        """End the worker and wait for its end; for the exit of the application."""
+        self.stop()
+        for process in self._dying:
+            process.waitForFinished(STOPPING_MS)
+        self._dying = []

@@ -1,0 +1,37 @@
+"""A mask as a prompt of SAM 2: the logits that it starts from, and the box around it."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+CONFIDENCE = 8.0
+"""Logit of a pixel inside; outside it is minus this."""
+
+
+def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:
+    """Logits of a mask for `TextSegmenter.outline`: (H, W) bool to (side, side) float32.
+
+    SAM 2 sees every picture stretched to a square; the share of a cell that the mask covers becomes -CONFIDENCE ..
+    CONFIDENCE.
+    """
+    grey = Image.fromarray(mask.astype(np.float32))
+    share = np.asarray(grey.resize((side, side), Image.Resampling.BOX), np.float32)
+    return (2 * share - 1) * np.float32(CONFIDENCE)
+
+
+def mask_box(mask: np.ndarray, points: np.ndarray | None = None, margin: float = 1.0) -> np.ndarray:
+    """The box around a mask and around points inside, (4,) float32 x0 y0 x1 y1 in pixels, within the picture.
+
+    Args:
+        mask: (H, W) bool, not empty.
+        points: (P, 2), x y.
+        margin: pixels around it.
+    """
+    rows, columns = np.nonzero(mask)
+    low = np.array([columns.min(), rows.min()], np.float32)
+    high = np.array([columns.max() + 1, rows.max() + 1], np.float32)
+    if points is not None and len(points):
+        low, high = np.minimum(low, points.min(0)), np.maximum(high, points.max(0))
+    size = np.array(mask.shape[::-1], np.float32)
+    return np.concatenate([np.clip(low - margin, 0, size), np.clip(high + margin, 0, size)]).astype(np.float32)

@@ -1,0 +1,378 @@
+"""The module's logic on a real MRML scene, with the real worker process and the demo models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import vtk
+
+from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMScene import markups, overlay, segments
+from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
+
+PROMPT = "brain tumor"
+TIMEOUT = 120
+OBLIQUE = np.array([[0.9, -0.3, 0.1], [0.35, 0.85, -0.2], [-0.05, 0.25, 0.95]])
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return next(
+        made
+        for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
+        if made.lesion_mask.sum() > 300
+    )
+
+
+def add_volume(picture: np.ndarray, matrix: np.ndarray, slices: int = 3, at: int = 1):
+    """A volume whose slice `at` along K is the picture as an axial slice shows it; `matrix` is IJK to RAS."""
+    array = np.zeros((slices, *picture.shape), np.int16)
+    array[at] = picture
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
+    slicer.util.updateVolumeFromArray(node, array)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetAutoWindowLevel(False)
+    node.GetDisplayNode().SetWindowLevelMinMax(0, 255)
+    return node
+
+
+def axial(spacing=(1.0, 1.0, 4.0), origin=(60.0, 70.0, -20.0)) -> np.ndarray:
+    """Columns to the patient's left, rows to posterior, slices to superior: what a radiologist sees as it is stored."""
+    matrix = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
+    matrix[:3, 3] = origin
+    return matrix
+
+
+def oblique() -> np.ndarray:
+    rotation = np.linalg.svd(OBLIQUE)
+    matrix = axial((0.9, 0.9, 5.0))
+    matrix[:3, :3] = rotation[0] @ rotation[2] @ matrix[:3, :3]
+    return matrix
+
+
+def mask_on(node, segment_id: str, volume) -> np.ndarray:
+    """(K, J, I) bool, as Slicer exports the segment to the grid of the volume."""
+    identifiers = vtk.vtkStringArray()
+    identifiers.InsertNextValue(segment_id)
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    assert slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(node, identifiers, labels, volume)
+    array = slicer.util.arrayFromVolume(labels) > 0
+    slicer.mrmlScene.RemoveNode(labels)
+    return array
+
+
+def ids(node) -> list[str]:
+    segmentation = node.GetSegmentation()
+    return [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
+
+
+@pytest.mark.parametrize("matrix", [axial(), oblique()], ids=["axial", "oblique"])
+def test_a_prompt_becomes_a_segment_in_the_right_place(logic, phantom, matrix) -> None:
+    volume = add_volume(phantom.picture, matrix)
+    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    (found,) = result.prompts
+    assert found.found and found.score > 0.5 and PROMPT in found.message and result.device == "cpu"
+    mask = mask_on(result.segmentation, found.segmentId, volume)
+    assert not mask[0].any() and not mask[2].any()
+    assert dsc(mask[1], phantom.lesion_mask) > 0.6
+    segment = result.segmentation.GetSegmentation().GetSegment(found.segmentId)
+    assert segment.GetName() == PROMPT
+    tags = segments.tags(segment)
+    assert (
+        tags["MedCLIPSAM.Model"] == "demo"
+        and tags["MedCLIPSAM.Prompt"] == PROMPT
+        and "steps" in tags["MedCLIPSAM.Settings"]
+    )
+    assert "SCT^4147007^Mass" in segment.GetTerminology()
+
+
+def test_rows_and_columns_may_be_flipped(logic, phantom) -> None:
+    """The same head stored upside down and mirrored is segmented as well, in its own place."""
+    flipped = axial()
+    flipped[:3, :2] *= -1
+    volume = add_volume(phantom.picture[::-1, ::-1], flipped)
+    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
+    assert dsc(mask[1][::-1, ::-1], phantom.lesion_mask) > 0.6
+
+
+def test_a_transform_on_the_volume_moves_the_segment_with_it(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial())
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(
+        slicer.util.vtkMatrixFromArray(np.array([[1, 0, 0, 5.0], [0, 1, 0, -7], [0, 0, 1, 9], [0, 0, 0, 1]]))
+    )
+    volume.SetAndObserveTransformNodeID(transform.GetID())
+    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    assert result.segmentation.GetTransformNodeID() == transform.GetID()
+    mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
+    assert dsc(mask[1], phantom.lesion_mask) > 0.6
+    centre = np.zeros(3)
+    result.segmentation.GetSegmentCenter(result.prompts[0].segmentId, centre)
+    other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
+    segments.addSegment(other, "anything")
+    with pytest.raises(InputError, match="different transforms"):
+        logic.segment(volume, [PROMPT], other, slices=[1], timeout=TIMEOUT)
+    grid = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "warp")
+    grid.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    volume.SetAndObserveTransformNodeID(grid.GetID())
+    with pytest.raises(InputError, match="non-linear transform 'warp'"):
+        logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+
+
+def test_several_prompts_give_several_segments_and_undo_takes_all_back(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial())
+    segmentation = segments.newSegmentation(volume, "mine")
+    before = segments.addSegment(segmentation, "by hand")
+    result = logic.segment(volume, [PROMPT, "brain"], segmentation, slices=[1], timeout=TIMEOUT)
+    assert [each.prompt for each in result.prompts] == [PROMPT, "brain"]
+    assert len(ids(segmentation)) == 1 + sum(each.found for each in result.prompts) >= 2
+    assert logic.undo(segmentation)
+    assert ids(segmentation) == [before]
+    assert not logic.undo(segmentation)
+
+
+def test_the_same_prompt_on_another_slice_keeps_the_first(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial(), slices=4)
+    array = slicer.util.arrayFromVolume(volume)
+    array[3] = phantom.picture
+    slicer.util.arrayFromVolumeModified(volume)
+    first = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    second = logic.segment(volume, [PROMPT], first.segmentation, slices=[3], timeout=TIMEOUT)
+    assert ids(first.segmentation) == [second.prompts[0].segmentId]
+    mask = mask_on(first.segmentation, second.prompts[0].segmentId, volume)
+    assert np.array_equal(mask[1], mask[3]) and mask[1].any() and not mask[2].any()
+    logic.undo(first.segmentation)
+    assert not mask_on(first.segmentation, second.prompts[0].segmentId, volume)[3].any()
+
+
+def test_nothing_found_is_said_and_nothing_is_added(logic) -> None:
+    volume = add_volume(make_phantom("validation", 2, "MR", 0).picture, axial())
+    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    assert not result.found and result.segmentation is None and "Nothing found" in result.text()
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_a_whole_volume_is_segmented_slice_by_slice(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial(), slices=5, at=3)
+    told = []
+    logic.onProgress = lambda fraction, text: told.append((fraction, text))
+    result = logic.segmentVolume(volume, [PROMPT], timeout=TIMEOUT)
+    (found,) = result.prompts
+    assert found.slices[1] == 5 and found.bestSlice == 3
+    assert "of 5 slices" in found.message
+    assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
+    assert any("slice 4 of 5" in text for _, text in told)
+
+
+def test_the_saliency_map_lies_where_the_picture_does(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, oblique())
+    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    node = overlay.saliencyOf(volume)
+    array = slicer.util.arrayFromVolume(node)
+    assert array.shape == (1, *phantom.picture.shape) and array.max() == 100
+    most = np.argwhere(array[0] == 100)[0]
+    assert phantom.lesion_mask[tuple(most)]
+    matrix, own = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    node.GetRASToIJKMatrix(own)
+    ras = matrix.MultiplyPoint((most[1], most[0], 1, 1))
+    assert own.MultiplyPoint(ras)[:3] == pytest.approx((most[1], most[0], 0), abs=1e-4)
+    assert result.prompts[0].boxes.shape[1] == 4
+
+
+def test_boxes_go_to_the_scene_and_back(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, oblique())
+    slices = SceneSlices(volume)
+    # Box x 10..30, y 20..60 of slice 1: its middle (20, 40) is voxel (19.5, 39.5, 1).
+    (node,) = markups.showBoxes(slices, 1, np.array([[10, 20, 30, 60]]))
+    centre = (oblique() @ (19.5, 39.5, 1, 1))[:3]
+    np.testing.assert_allclose(node.GetCenterWorld(), centre, atol=1e-6)
+    np.testing.assert_allclose(node.GetSize(), (20 * 0.9, 40 * 0.9, 5.0), atol=1e-6)
+    np.testing.assert_allclose(markups.boxes(slices)[1], [[10, 20, 30, 60]], atol=1e-4)
+    node.SetCenterWorld((oblique() @ (29.5, 39.5, 2, 1))[:3])
+    np.testing.assert_allclose(markups.boxes(slices)[2], [[20, 20, 40, 60]], atol=1e-4)
+
+
+def test_segment_again_from_a_box(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial())
+    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    slices = SceneSlices(volume)
+    rows, columns = np.nonzero(phantom.lesion_mask)
+    markups.showBoxes(slices, 1, np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]))
+    ended = []
+    logic.startFromBoxes(
+        result.segmentation,
+        result.prompts[0].segmentId,
+        slices,
+        markups.boxes(slices),
+        lambda *ended_with: ended.append(ended_with),
+    )
+    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert ended[0][1] is None
+    mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
+    assert dsc(mask[1], phantom.lesion_mask) > 0.75
+
+
+def test_points_correct_a_painted_mask_and_undo_brings_it_back(logic, phantom) -> None:
+    """A mask painted by hand, half of the tumour and some of the brain, is outlined anew from two points."""
+    volume = add_volume(phantom.picture, axial())
+    slices = SceneSlices(volume)
+    segmentation = segments.newSegmentation(volume)
+    identifier = segments.addSegment(segmentation, "tumour by hand")
+    middle = round(np.argwhere(phantom.lesion_mask)[:, 1].mean())
+    painted = phantom.lesion_mask.copy()
+    painted[:, middle:] = False
+    segments.writeSlices(segmentation, identifier, slices, {1: painted})
+    rows, columns = np.nonzero(phantom.lesion_mask & ~painted)
+    nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+    inside = slices.toWorld(1, columns[nearest] + 0.5, rows[nearest] + 0.5)
+    result = logic.refine(segmentation, identifier, volume, 1, points=[inside], labels=[1], timeout=TIMEOUT)
+    assert result.found
+    refined = mask_on(segmentation, identifier, volume)[1]
+    assert refined[rows[nearest], columns[nearest]]
+    assert dsc(refined, phantom.lesion_mask) > dsc(painted, phantom.lesion_mask) + 0.05
+    assert (
+        "axial slices 1" in segments.tags(segmentation.GetSegmentation().GetSegment(identifier))["MedCLIPSAM.Corrected"]
+    )
+    assert logic.undo(segmentation)
+    assert np.array_equal(mask_on(segmentation, identifier, volume)[1], painted)
+
+
+def test_points_of_the_scene_belong_to_the_slice_they_lie_on(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, oblique())
+    slices = SceneSlices(volume)
+    for kind, pixel in ((markups.POSITIVE, (30, 40)), (markups.NEGATIVE, (50, 60))):
+        markups.pointList(volume, kind).AddControlPointWorld(slices.toWorld(1, *pixel))
+    markups.pointList(volume, markups.POSITIVE).AddControlPointWorld(slices.toWorld(2, 5, 5))
+    coords, labels = markups.points(slices, 1)
+    np.testing.assert_allclose(coords, [[30, 40], [50, 60]], atol=1e-4)
+    assert labels.tolist() == [1, 0]
+    markups.clearPoints(volume)
+    assert markups.points(slices, 1)[0].shape == (0, 2)
+
+
+@pytest.mark.parametrize("matrix", [axial(), oblique()], ids=["axial", "oblique"])
+def test_the_slice_shown_in_a_view_is_found(scene, phantom, matrix) -> None:
+    volume = add_volume(phantom.picture, matrix, slices=9)
+    view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
+    view.SetName("Red")
+    view.SetOrientationToAxial()
+    middle = (matrix @ (63.5, 63.5, 6, 1))[:3]
+    view.GetSliceToRAS().SetElement(0, 3, middle[0])
+    view.GetSliceToRAS().SetElement(1, 3, middle[1])
+    view.GetSliceToRAS().SetElement(2, 3, middle[2])
+    view.UpdateMatrices()
+    assert shownSlice(volume, view) == ("axial", 6)
+    view.SetOrientationToSagittal()
+    plane, number = shownSlice(volume, view)
+    assert plane == "sagittal" and abs(number - 63.5) < 3
+    view.SetOrientationToAxial()
+    view.GetSliceToRAS().SetElement(2, 3, 5000)
+    view.UpdateMatrices()
+    with pytest.raises(InputError, match="shows no slice"):
+        shownSlice(volume, view)
+
+
+def test_what_cannot_be_used_is_refused_with_a_remedy(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial())
+    with pytest.raises(PromptError, match="No prompt"):
+        logic.segment(volume, ["  "])
+    with pytest.raises(PromptError, match="twice"):
+        logic.segment(volume, [PROMPT, "Brain Tumor"])
+    with pytest.raises(InputError, match="slices 0 to 2"):
+        logic.segment(volume, [PROMPT], slices=[3])
+    with pytest.raises(InputError, match="No volume"):
+        logic.segment(None, [PROMPT])
+    with pytest.raises(InputError, match="no voxels"):
+        logic.segment(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"), [PROMPT])
+    with pytest.raises(PromptError, match="knows no word"):
+        logic.segment(volume, ["xylophone"], timeout=TIMEOUT)
+    segmentation = segments.newSegmentation(volume)
+    empty = segments.addSegment(segmentation, "empty")
+    with pytest.raises(InputError, match="no point marks"):
+        logic.refine(segmentation, empty, volume, 1)
+
+
+def test_cancel_leaves_the_scene_as_it_was(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial(), slices=40)
+    ended = []
+    logic.startSegment(volume, [PROMPT], slices=range(40), finished=lambda *result: ended.append(result))
+    logic.onProgress = lambda fraction, text: logic.cancel() if fraction > 0.02 else None
+    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert isinstance(ended[0][1], Cancelled) and ended[0][0] is None
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    logic.onProgress = lambda fraction, text: None
+    assert logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
+
+
+def test_the_scene_may_be_closed_in_the_middle_of_a_run(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial(), slices=40)
+    ended = []
+    logic.startSegment(volume, [PROMPT], slices=range(40), finished=lambda *result: ended.append(result))
+    logic.onProgress = lambda fraction, text: slicer.mrmlScene.Clear(False) if fraction > 0.02 else None
+    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert ended[0][0] is None and ended[0][1] is not None
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_a_volume_removed_in_the_middle_of_a_run_is_said(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial())
+    ended = []
+    logic.startSegment(volume, [PROMPT], slices=[1], finished=lambda *result: ended.append(result))
+    slicer.mrmlScene.RemoveNode(volume)
+    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert ended[0][0] is None and "was removed" in str(ended[0][1])
+
+
+def test_a_worker_killed_in_the_middle_of_a_run_is_started_again(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial(), slices=40)
+    ended = []
+    logic.startSegment(volume, [PROMPT], slices=range(40), finished=lambda *result: ended.append(result))
+    logic.onProgress = lambda fraction, text: logic.transport.process.kill() if fraction > 0.02 else None
+    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert "worker process has ended" in str(ended[0][1])
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    logic.onProgress = lambda fraction, text: None
+    assert logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
+
+
+def test_an_rgb_picture_is_segmented_in_colour(logic) -> None:
+    phantom = next(made for made in (make_phantom("validation", index, "US", 1) for index in range(9)))
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "ultrasound")
+    slicer.util.updateVolumeFromArray(node, np.repeat(phantom.picture[None, ..., None], 3, axis=3))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.diag([-1.0, -1.0, 1.0, 1.0])))
+    result = logic.segment(node, ["breast tumor"], timeout=TIMEOUT)
+    assert result.prompts[0].found
+    assert dsc(mask_on(result.segmentation, result.prompts[0].segmentId, node)[0], phantom.lesion_mask) > 0.5
+
+
+@pytest.mark.parametrize("suffix", [".seg.nrrd", ".mrb"])
+def test_a_result_survives_being_saved_and_loaded(logic, phantom, tmp_path, suffix) -> None:
+    volume = add_volume(phantom.picture, oblique())
+    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
+    tags = segments.tags(result.segmentation.GetSegmentation().GetNthSegment(0))
+    path = tmp_path / f"result{suffix}"
+    if suffix == ".mrb":
+        assert slicer.mrmlScene.WriteToMRB(str(path), None)
+        slicer.mrmlScene.Clear(False)
+        assert slicer.mrmlScene.ReadFromMRB(str(path), True)
+        loaded = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")[0]
+        volume = next(
+            node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if node.GetName() == "head"
+        )
+    else:
+        storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+        storage.SetFileName(str(path))
+        assert storage.WriteData(result.segmentation)
+        loaded = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+        assert storage.ReadData(loaded)
+    (identifier,) = ids(loaded)
+    assert np.array_equal(mask_on(loaded, identifier, volume), mask)
+    assert segments.tags(loaded.GetSegmentation().GetSegment(identifier)) == tags
