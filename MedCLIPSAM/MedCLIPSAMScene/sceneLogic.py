@@ -5,8 +5,8 @@
     logic.refine(result.segmentation, result.prompts[0].segmentId, volumeNode, 12, points=[(x, y, z)], labels=[1])
     logic.undo(result.segmentation)
 
-Methods that begin with "start" return at once and call back; the others wait, and Slicer's events run meanwhile. MRML is
-written when everything has come back: one change and one step of undo for each result, or nothing at all.
+Methods that begin with "start" return at once and call back; the others wait, and Slicer's events run meanwhile. MRML
+is written when everything has come back: one change and one step of undo for each result, or nothing at all.
 """
 
 from __future__ import annotations
@@ -224,8 +224,7 @@ class SceneLogic:
             )
 
         def ask(key: str, number: int) -> Request:
-            # The middle of a corrected mask is no hint that the user gave: a mask comes with the box around it and around
-            # the points inside, and with the points.
+            # SAM takes a mask only beside another prompt: the box around it and around the points inside.
             given: dict[str, np.ndarray] = {}
             if mask.any():
                 given["masks"] = mask[None]
@@ -262,6 +261,12 @@ class SceneLogic:
             return self.client.outline(key, 0, boxes=boxes[number])
 
         return self._startOutline(segmentationNode, segmentId, geometry, sorted(boxes), ask, finished)
+
+    def addSegment(self, segmentationNode, name: str) -> str:
+        """The id of a new, empty segment; undo takes it away."""
+        added: list[str] = []
+        self._change(segmentationNode, lambda: added.append(segments.addSegment(segmentationNode, name)))
+        return added[0]
 
     def undo(self, segmentationNode) -> bool:
         """Take back the last result or correction of a segmentation; False when there is none."""

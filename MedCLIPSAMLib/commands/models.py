@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from ..models.store import Status
 
 app = typer.Typer(help="Models: what there is, where it is, download.", no_args_is_help=True)
 
@@ -29,7 +26,7 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
 
     found = statuses(models_dir, checksums)
     if as_json:
-        typer.echo(json.dumps([_as_dict(status) for status in found], indent=2))
+        typer.echo(json.dumps([status.as_dict() for status in found], indent=2))
         return
     table = Table()
     for heading in ("name", "kind", "state", "download", "licence", "purpose"):
@@ -50,7 +47,7 @@ def where(name: str, kind: KindOption = None, models_dir: ModelsDir = None, as_j
 
     model = find(name, kind)
     folder = locate(model, models_dir)
-    typer.echo(json.dumps(_as_dict(status(model, models_dir)), indent=2) if as_json else str(folder))
+    typer.echo(json.dumps(status(model, models_dir).as_dict(), indent=2) if as_json else str(folder))
 
 
 @app.command()
@@ -74,20 +71,3 @@ def download(name: str, kind: KindOption = None) -> None:
 
         folder = fetch(find(name, kind), progress=show)
     typer.echo(folder)
-
-
-def _as_dict(status: Status) -> dict:
-    model = status.model
-    return {
-        "name": model.name,
-        "kind": model.kind,
-        "title": model.title,
-        "purpose": model.purpose,
-        "licence": model.licence,
-        "source": model.source,
-        "state": status.state,
-        "usable": status.usable,
-        "folder": str(status.folder),
-        "detail": status.detail,
-        "download_bytes": None if model.shipped else model.size,
-    }

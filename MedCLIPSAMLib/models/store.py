@@ -43,6 +43,23 @@ class Status:
     def usable(self) -> bool:
         return self.state in ("shipped", "offline", "downloaded")
 
+    def as_dict(self) -> dict[str, str | bool | int | None]:
+        """Everything about the model that people and other programs ask for, as JSON values."""
+        model = self.model
+        return {
+            "name": model.name,
+            "kind": model.kind,
+            "title": model.title,
+            "purpose": model.purpose,
+            "licence": model.licence,
+            "source": model.source,
+            "state": self.state,
+            "usable": self.usable,
+            "folder": str(self.folder),
+            "detail": self.detail,
+            "download_bytes": None if model.shipped else model.size,
+        }
+
 
 def cache_folder() -> Path:
     """The user's folder of downloaded models; XDG_CACHE_HOME and its like move it."""

@@ -84,6 +84,19 @@ class WorkerClient:
         """The last lines that workers wrote to standard error."""
         return "\n".join(self._log)
 
+    def models(self, models_dir: Path | str | None = None) -> Request:
+        """Ask for the models and devices of the worker's machine.
+
+        The result has models (as `models.store.Status.as_dict`), devices (name, title), torch and built_for.
+        """
+        self._ensure_running()
+        return self._request("models", {"models_dir": models_dir and str(models_dir)})
+
+    def download(self, name: str, kind: str | None = None) -> Request:
+        """Download a model to the worker's machine; "progress" tells file and fraction. Other requests wait for it."""
+        self._ensure_running()
+        return self._request("download", {"name": name, "kind": kind})
+
     def load(self, clip: str, sam: str, device: str = "auto", models_dir: Path | str | None = None) -> Request:
         """Load models of the catalogue; at once when they are loaded already. `models_dir` is on the worker's machine.
 

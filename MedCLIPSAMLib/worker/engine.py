@@ -18,6 +18,7 @@ from ..zeroshot.mask_prompt import mask_logits
 from ..zeroshot.sam_prompts import SamPrompts
 from ..zeroshot.segmenter import Result, TextSegmenter, default_settings, load_segmenter
 from ..zeroshot.volume import provenance
+from .catalogue import download_model, models_and_devices
 from .memory import is_out_of_memory, release
 from .protocol import Message
 from .settings import with_changes
@@ -55,16 +56,32 @@ class Engine:
         Raises:
             MedCLIPSAMError: with a cause and a remedy.
         """
-        handlers = {"load": self._load, "image": self._image, "segment": self._segment, "outline": self._outline}
+        handlers = {
+            "models": self._models,
+            "download": self._download,
+            "load": self._load,
+            "image": self._image,
+            "segment": self._segment,
+            "outline": self._outline,
+        }
         if message.type not in handlers:
             raise InputError(f"There is no request '{message.type}'.", f"Use one of: {', '.join(handlers)}.")
         return handlers[message.type](message, reply)
 
+    def _models(self, message: Message, reply: Reply):
+        return models_and_devices(_folder(message)), {}
+
+    def _download(self, message: Message, reply: Reply):
+        def tell(file: str, fraction: float) -> None:
+            reply.send("progress", {"stage": "download", "fraction": fraction, "slice": None, "file": file})
+
+        name, kind = _text(message, "name"), _text(message, "kind", "") or None
+        return download_model(name, kind, tell, reply.cancelled), {}
+
     def _load(self, message: Message, reply: Reply):
         started = time.perf_counter()
         clip, sam, device = (_text(message, name, default) for name, default in _LOAD.items())
-        folder = message.fields.get("models_dir")
-        choice = clip, sam, device, None if folder is None else Path(_text(message, "models_dir"))
+        choice = clip, sam, device, _folder(message)
         if choice != self._choice or self.segmenter is None:
             self.segmenter = self._choice = self._shown = None
             release()
@@ -249,6 +266,10 @@ def _text(message: Message, name: str, default: str | None = None) -> str:
     if not isinstance(value, str):
         raise InputError(f"'{message.type}' came with {name} = {value!r}.", f"Give '{name}' as text.")
     return value
+
+
+def _folder(message: Message) -> Path | None:
+    return Path(_text(message, "models_dir")) if message.fields.get("models_dir") else None
 
 
 def _check_slice(number: Any, stack: np.ndarray) -> None:

@@ -21,7 +21,7 @@ from .. import __version__
 from ..errors import Cancelled, MedCLIPSAMError
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 
-REQUESTS = ("hello", "load", "image", "segment", "outline", "cancel", "shutdown")
+REQUESTS = ("hello", "models", "download", "load", "image", "segment", "outline", "cancel", "shutdown")
 EXIT_PROTOCOL = 2
 
 

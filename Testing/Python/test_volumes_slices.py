@@ -241,7 +241,7 @@ def test_a_point_of_a_picture_has_a_hand_computed_voxel_index() -> None:
     image.SetSpacing((1, 2, 3))
     image.SetDirection((0, -1, 0, 0, 0, 1, 1, 0, 0))
     axial = SliceStack(Volume(image), "axial", window=(0, 1))
-    # Slices go up with I, rows go back with K, columns go left against J. 6 x 5 voxels of 3 x 2 mm: 9 x 5 pixels of 2 mm.
+    # Slices go up with I, rows back with K, columns left against J. 6 x 5 voxels of 3 x 2 mm: 9 x 5 pixels of 2 mm.
     assert axial.picture_shape == (9, 5)
     # x 1.5 is the centre of column 1, so J = 4 - 1; y 3.75 is 7.5 mm from the top: K = 7.5 / 3 - 0.5.
     assert axial.index_at(2, 1.5, 3.75) == pytest.approx((2, 3, 2))

@@ -295,3 +295,19 @@ def test_log_lines_in_any_encoding_are_kept():
     assert len(lines) == 200 and lines[-1] == "x"
     client.feed_log(b"caf\xe9\n")
     assert client.log.splitlines()[-1] == "caf\ufffd"
+
+
+def test_the_worker_tells_of_the_models_and_devices_of_its_machine(worker, tmp_path):
+    fields = worker.wait(worker.client.models()).result.fields
+    states = {(each["kind"], each["name"]): each["state"] for each in fields["models"]}
+    assert states["clip", "demo"] == states["sam", "demo"] == "shipped"
+    assert fields["devices"][-1]["name"] == "cpu"
+    with pytest.raises(ModelError, match="does not exist"):
+        worker.wait(worker.client.models(tmp_path / "nowhere"))
+
+
+def test_a_download_that_makes_no_sense_is_refused(worker):
+    with pytest.raises(ModelError, match="comes with the program"):
+        worker.wait(worker.client.download("demo", "clip"))
+    with pytest.raises(ModelError, match="no model"):
+        worker.wait(worker.client.download("no-such-model"))

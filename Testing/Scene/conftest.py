@@ -60,8 +60,9 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def warm_logic(logics: dict[str, object]) -> Iterator[object]:
     """The module's logic with the real worker process, which stays warm through the session."""
-    from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command
     from MedCLIPSAMScene.sceneLogic import SceneLogic
+
+    from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command
 
     made = SceneLogic(SubprocessTransport(worker_command()))
     yield made

@@ -7,12 +7,12 @@ import pytest
 import slicer
 import slicer.util
 import vtk
+from MedCLIPSAMScene import markups, overlay, segments
+from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMScene import markups, overlay, segments
-from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
 
 PROMPT = "brain tumor"
 TIMEOUT = 120

@@ -1,0 +1,249 @@
+"""MedCLIPSAM in 3D Slicer: a prompt becomes a segmentation in the scene.
+
+The module, its panel, its logic and its self-test. The sections of the panel are in MedCLIPSAMPanel, what is done to
+the scene in MedCLIPSAMScene, and the method in MedCLIPSAMLib, which knows nothing of Slicer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+import slicer.util
+import vtk
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+_HERE = Path(__file__).resolve().parent
+for _folder in (_HERE, _HERE.parent):  # the second in a source checkout, where the engine lies beside the module
+    if str(_folder) not in sys.path and ((_folder / "MedCLIPSAMLib").is_dir() or _folder == _HERE):
+        sys.path.insert(0, str(_folder))
+
+from MedCLIPSAMScene.sceneLogic import SceneLogic  # noqa: E402
+from MedCLIPSAMScene.strings import _  # noqa: E402
+from MedCLIPSAMScene.transport import QProcessTransport, workerCommand  # noqa: E402
+
+from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError  # noqa: E402
+
+
+class MedCLIPSAM(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = "MedCLIPSAM"
+        parent.categories = [_("Segmentation")]
+        parent.dependencies = ["Segmentations", "SegmentEditor", "Markups"]
+        parent.contributors = ["MedCLIPSAM contributors"]
+        parent.helpText = _(
+            "Type what to segment, such as 'brain tumor', and press Segment: BiomedCLIP finds where the picture answers "
+            "to the words (M2IB saliency), SAM 2 outlines it, and the result is a segment to be corrected with points, "
+            "boxes and the Segment Editor. For research only, not for diagnosis."
+        )
+        parent.acknowledgementText = _(
+            "The method is that of MedCLIP-SAMv2 (Koleilat, Asgariandehkordi, Rivaz, Xiao; arXiv 2409.19483)."
+        )
+        slicer.app.connect("startupCompleted()", _registerSamples)
+
+
+def _registerSamples() -> None:
+    from MedCLIPSAMScene.samples import registerSampleData
+
+    registerSampleData()
+
+
+class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel. It reads and writes the parameter node and calls the logic; its sections do the rest."""
+
+    def __init__(self, parent=None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.parameters = None
+        self._choices: dict = {}
+
+    def setup(self) -> None:
+        """Build the panel."""
+        from MedCLIPSAMPanel.binding import Bindings
+        from MedCLIPSAMPanel.correctSection import CorrectSection, EditorHistory
+        from MedCLIPSAMPanel.inputSection import InputSection
+        from MedCLIPSAMPanel.installationSection import InstallationSection
+        from MedCLIPSAMPanel.modelsSection import ModelsSection
+        from MedCLIPSAMPanel.parameters import MachineSettings
+        from MedCLIPSAMPanel.promptSection import PromptSection
+        from MedCLIPSAMPanel.resultSection import ResultSection
+        from MedCLIPSAMPanel.settingsSection import SettingsSection
+
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.machine = MachineSettings()
+        self.bindings = Bindings(lambda: self.parameters)
+        self.models = ModelsSection(self)
+        self.logic = MedCLIPSAMLogic(self.models.command)
+        self.logic.history = EditorHistory(self.ui.segmentEditor)
+        self.logic.onProgress = lambda fraction, stage: self.prompts.progress(fraction, stage)
+        self.inputs, self.prompts, self.results = InputSection(self), PromptSection(self), ResultSection(self)
+        self.corrections, self.settings = CorrectSection(self), SettingsSection(self)
+        self.installation = InstallationSection(self)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Before the module is removed or Slicer ends."""
+        self.logic.close()
+        self.models.close()
+        self.removeObservers()
+
+    def enter(self) -> None:
+        """The module is shown."""
+        self.initializeParameterNode()
+        self.corrections.enter()
+
+    def exit(self) -> None:
+        """Another module is shown."""
+        self.corrections.exit()
+
+    def onSceneStartClose(self, _caller, _event) -> None:
+        """The run ends, and what the user chose is kept for the next scene."""
+        from MedCLIPSAMPanel.parameters import CHOICES
+
+        if self.parameters is not None:
+            self._choices = {name: getattr(self.parameters, name) for name in CHOICES}
+        self.logic.sceneClosing()
+        self.corrections.forget()
+        self._setParameterNode(None)
+
+    def onSceneEndClose(self, _caller, _event) -> None:
+        """A new scene has begun, or one was loaded."""
+        from MedCLIPSAMPanel.correctSection import EditorHistory
+
+        self.logic.history = EditorHistory(self.ui.segmentEditor)
+        self.ui.resultLabel.text = _("No result yet.")
+        self.ui.statusLabel.text = ""
+        self.initializeParameterNode()
+
+    def initializeParameterNode(self) -> None:
+        """Take up the scene's parameter node, or make one; a first volume of the scene is chosen."""
+        from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
+
+        node = self.logic.getParameterNode()
+        fresh = not node.GetParameterNamesAsCommaSeparatedList()
+        parameters = MedCLIPSAMParameters(node)
+        if fresh:
+            for name, value in self._choices.items():
+                setattr(parameters, name, value)
+        if parameters.inputVolume is None:
+            volumes = [each for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if each.GetSelectable()]
+            volumes = [each for each in volumes if not each.IsA("vtkMRMLLabelMapVolumeNode")]
+            parameters.inputVolume = volumes[0] if volumes else None
+        self._setParameterNode(parameters)
+        self.corrections.sceneOpened()
+        self.update()
+
+    def _setParameterNode(self, parameters) -> None:
+        modified = vtk.vtkCommand.ModifiedEvent
+        if self.parameters is not None:
+            self.removeObserver(self.parameters.parameterNode, modified, self.onParametersModified)
+        self.parameters = parameters
+        if parameters is not None:
+            self.addObserver(parameters.parameterNode, modified, self.onParametersModified)
+
+    def onParametersModified(self, _caller=None, _event=None) -> None:
+        """The parameter node has changed."""
+        self.update()
+
+    def update(self) -> None:
+        """Show the parameters and the state of the work in every section."""
+        if self.parameters is None:
+            return
+        self.bindings.update()
+        for section in (self.inputs, self.prompts, self.results, self.corrections, self.settings, self.models):
+            section.update()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is not finished."""
+        return self.logic.job is not None
+
+    def run(self, start: Callable, show: Callable) -> bool:
+        """Start a run of the logic and show how it goes.
+
+        Args:
+            start: takes `finished(result, error)` and starts the run.
+            show: called with its result.
+
+        Returns:
+            Whether it was started; else the reason is shown.
+        """
+
+        def finished(result, error) -> None:
+            if error is None:
+                self.prompts.end("")
+                show(result)
+            else:
+                self.prompts.end(
+                    _("Cancelled; the scene is as it was.") if isinstance(error, Cancelled) else str(error)
+                )
+            self.update()
+
+        self.logic.models = self.models.models()
+        try:
+            start(finished)
+        except MedCLIPSAMError as error:
+            self.prompts.end(str(error))
+            return False
+        if self.busy:
+            self.prompts.begin()
+        self.update()
+        return True
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do something that may be refused, and show why."""
+        try:
+            action()
+        except MedCLIPSAMError as error:
+            self.ui.statusLabel.text = str(error)
+
+
+class MedCLIPSAMLogic(ScriptedLoadableModuleLogic, SceneLogic):
+    """The logic: see `MedCLIPSAMScene.sceneLogic.SceneLogic`, on a worker that Slicer's event loop listens to.
+
+    Args:
+        command: gives the worker's program and arguments; that of this machine when None.
+    """
+
+    def __init__(self, command: Callable[[], list[str]] | None = None) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        SceneLogic.__init__(self, QProcessTransport(command or workerCommand))
+
+    def close(self) -> None:
+        """End the worker, and wait for its end."""
+        SceneLogic.close(self)
+        self.transport.close()
+
+
+class MedCLIPSAMTest(ScriptedLoadableModuleTest):
+    """The self-test of the module: the demo models on the shipped pictures, in a scene of its own."""
+
+    def setUp(self) -> None:
+        """Begin with an empty scene."""
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self) -> None:
+        """Run every case."""
+        for name in dir(self):
+            if name.startswith("test_"):
+                self.setUp()
+                getattr(self, name)()
+                self.delayDisplay(f"{name}: passed", 50)

@@ -1,0 +1,224 @@
+"""Correct: points in the slice views, the embedded Segment Editor, and SAM on what was painted."""
+
+from __future__ import annotations
+
+import qt
+import slicer
+import slicer.util
+from MedCLIPSAMScene import markups
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
+from MedCLIPSAMScene.strings import _
+
+from MedCLIPSAMLib.errors import MedCLIPSAMError
+
+EDITOR_NODE = "MedCLIPSAM.SegmentEditor"
+SHORTCUTS = {
+    "segmentButton": "Alt+S",
+    "insideButton": "Alt+I",
+    "outsideButton": "Alt+O",
+    "addBoxButton": "Alt+B",
+    "refineButton": "Alt+R",
+}
+
+
+class EditorHistory:
+    """The history of the embedded Segment Editor: brush strokes and results are undone in one sequence."""
+
+    def __init__(self, editor) -> None:
+        self._editor = editor
+
+    def save(self, segmentationNode) -> None:
+        """See `history.History`."""
+        if self._editor.segmentationNode() is not segmentationNode:
+            self._editor.setSegmentationNode(segmentationNode)
+        self._editor.saveStateForUndo()
+
+    def undo(self, segmentationNode) -> bool:
+        """See `history.History`; the editor does not tell whether there was a state, and does nothing when not."""
+        if self._editor.segmentationNode() is not segmentationNode:
+            return False
+        self._editor.undo()
+        return True
+
+
+class CorrectSection:
+    """The fourth section of the panel."""
+
+    def __init__(self, panel) -> None:
+        self._panel, ui = panel, panel.ui
+        self._tags: list[tuple] = []
+        self._last = None
+        self._shortcuts: list = []
+        ui.insideButton.connect("toggled(bool)", lambda on: self._place(markups.POSITIVE, on))
+        ui.outsideButton.connect("toggled(bool)", lambda on: self._place(markups.NEGATIVE, on))
+        ui.clearPointsButton.connect("clicked(bool)", lambda *_arguments: self._clearPoints())
+        ui.refineButton.connect("clicked(bool)", lambda *_arguments: self._refineShown())
+        ui.undoButton.connect("clicked(bool)", lambda *_arguments: self.undo())
+        ui.show3DButton.connect("toggled(bool)", self._show3D)
+        for name, keys in SHORTCUTS.items():
+            button = getattr(ui, name)
+            button.text = f"{button.text} ({keys})"
+        ui.undoButton.text = f"{ui.undoButton.text} (Ctrl+Z)"
+        ui.segmentEditor.setMaximumNumberOfUndoStates(10)
+
+    def sceneOpened(self) -> None:
+        """Give the editor its node in a new scene; the node must come before the scene."""
+        editor = self._panel.ui.segmentEditor
+        node = slicer.mrmlScene.GetSingletonNode(EDITOR_NODE, "vtkMRMLSegmentEditorNode")
+        if node is None:
+            node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentEditorNode")
+            node.UnRegister(None)
+            node.SetSingletonTag(EDITOR_NODE)
+            node = slicer.mrmlScene.AddNode(node)
+        editor.setMRMLSegmentEditorNode(node)
+        editor.setMRMLScene(slicer.mrmlScene)
+
+    def enter(self) -> None:
+        """Listen to the keyboard and the views while the module is shown."""
+        editor = self._panel.ui.segmentEditor
+        editor.setupViewObservations()
+        editor.installKeyboardShortcuts()  # among them Ctrl+Z and Ctrl+Y, on the history that results share
+        window = slicer.util.mainWindow() or self._panel.parent
+        for name, keys in SHORTCUTS.items():
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), window)
+            shortcut.connect("activated()", getattr(self._panel.ui, name).click)
+            self._shortcuts.append(shortcut)
+
+    def exit(self) -> None:
+        """Leave keyboard, mouse and views to others."""
+        editor = self._panel.ui.segmentEditor
+        editor.setActiveEffectByName("")
+        editor.uninstallKeyboardShortcuts()
+        editor.removeViewObservations()
+        self._endPlacing()
+        for shortcut in self._shortcuts:
+            shortcut.setParent(None)
+        self._shortcuts = []
+
+    def update(self) -> None:
+        """Show the chosen segmentation in the editor and enable what can be done."""
+        ui, parameters = self._panel.ui, self._panel.parameters
+        editor, node, volume = ui.segmentEditor, parameters.segmentation, parameters.inputVolume
+        if editor.segmentationNode() is not node:
+            editor.setSegmentationNode(node)
+        if volume is not None and node is not None and editor.sourceVolumeNode() is not volume:
+            editor.setSourceVolumeNode(volume)
+        ready = node is not None and volume is not None
+        for button in (ui.insideButton, ui.outsideButton, ui.clearPointsButton, ui.refineButton):
+            button.enabled = ready and not (self._panel.busy and button is ui.refineButton)
+        for button in (ui.undoButton, ui.show3DButton):
+            button.enabled = node is not None and not self._panel.busy
+        ui.correctLabel.text = (
+            _("The segment chosen below is corrected on the slice where you click.")
+            if ready
+            else _("Segment with a prompt, or choose a segmentation above, to correct it here.")
+        )
+
+    def segment(self) -> str | None:
+        """The id of the segment chosen in the editor."""
+        node = self._panel.parameters.segmentation
+        if node is None:
+            return None
+        identifier = str(self._panel.ui.segmentEditor.currentSegmentID() or "")
+        return identifier if identifier and node.GetSegmentation().GetSegment(identifier) else None
+
+    def choose(self, segmentId: str) -> None:
+        """Choose the segment to correct."""
+        self.update()
+        self._panel.ui.segmentEditor.setCurrentSegmentID(segmentId)
+
+    def undo(self) -> None:
+        """Take back the last result, correction or brush stroke, and the point that made it."""
+        panel = self._panel
+        panel.logic.undo(panel.parameters.segmentation)
+        if self._last is not None:
+            node, count = self._last
+            self._last = None
+            if slicer.mrmlScene.IsNodePresent(node) and node.GetNumberOfControlPoints() == count:
+                node.RemoveNthControlPoint(count - 1)
+
+    def forget(self) -> None:
+        """Before the scene is closed: let go of its nodes."""
+        self._endPlacing()
+        self._tags, self._last = [], None
+
+    def _place(self, kind: str, on: bool) -> None:
+        ui = self._panel.ui
+        if not on:
+            if not (ui.insideButton.checked or ui.outsideButton.checked):
+                markups.stopPlacing()
+            return
+        (ui.outsideButton if kind == markups.POSITIVE else ui.insideButton).checked = False
+        ui.segmentEditor.setActiveEffectByName("")
+        node = markups.pointList(self._panel.parameters.inputVolume, kind)
+        if all(observed is not node for observed, _tag in self._tags):
+            event = slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent
+            self._tags.append((node, node.AddObserver(event, lambda caller, _event: self._placed(caller))))
+        markups.startPlacing(node)
+
+    def _placed(self, node) -> None:
+        """A point was placed: outline anew on its slice. Clicks that come while SAM works are taken up after it."""
+        count = node.GetNumberOfControlPoints()
+        self._last = node, count
+        position = node.GetNthControlPointPositionWorld(count - 1)
+        self._panel.attempt(lambda: self._refine(*self._sliceAt(position)))
+
+    def _sliceAt(self, world) -> tuple[str, int]:
+        """The slice of the view that the point lies on: views of all three planes may be shown."""
+        volume = self._panel.parameters.inputVolume
+        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+            matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
+            if abs((matrix[:3, 2] * (world - matrix[:3, 3])).sum()) < 0.1:
+                try:
+                    plane, _number = self._panel.inputs.shown(node.GetLayoutName())
+                except MedCLIPSAMError:
+                    continue
+                slices = SceneSlices(volume, plane)
+                return plane, round(slices.toPicture(world)[0])
+        return self._panel.inputs.shown()
+
+    def _refineShown(self) -> None:
+        self._last = None
+        self._panel.attempt(lambda: self._refine(*self._panel.inputs.shown()))
+
+    def _refine(self, plane: str, number: int) -> None:
+        panel = self._panel
+        if panel.busy:
+            self._again = plane, number
+            return
+        self._again = None
+        slices = SceneSlices(panel.parameters.inputVolume, plane)
+        points, labels = markups.points(slices, number)
+        segment = self.segment() or panel.logic.addSegment(panel.parameters.segmentation, _("Segment"))
+
+        def start(finished):
+            return panel.logic.startRefine(
+                panel.parameters.segmentation, segment, slices, number, points, labels, finished=finished
+            )
+
+        def show(result) -> None:
+            panel.ui.resultLabel.text = result.text()
+            self.choose(segment)
+            if self._again is not None:
+                again, self._again = self._again, None
+                qt.QTimer.singleShot(0, lambda: panel.attempt(lambda: self._refine(*again)))
+
+        panel.run(start, show)
+
+    def _clearPoints(self) -> None:
+        self._last = None
+        markups.clearPoints(self._panel.parameters.inputVolume)
+
+    def _endPlacing(self) -> None:
+        ui = self._panel.ui
+        ui.insideButton.checked = ui.outsideButton.checked = False
+        markups.stopPlacing()
+
+    def _show3D(self, on: bool) -> None:
+        node = self._panel.parameters.segmentation
+        if node is None:
+            return
+        if on:
+            node.CreateClosedSurfaceRepresentation()
+        else:
+            node.RemoveClosedSurfaceRepresentation()

@@ -1,0 +1,51 @@
+"""Installation: what the worker needs, what is missing, and the worker's log."""
+
+from __future__ import annotations
+
+import slicer
+import slicer.util
+from MedCLIPSAMScene import dependencies
+from MedCLIPSAMScene.strings import _
+
+from MedCLIPSAMLib.errors import MedCLIPSAMError
+
+
+class InstallationSection:
+    """The last section of the panel; it opens by itself when something is missing."""
+
+    def __init__(self, panel) -> None:
+        self._panel, ui = panel, panel.ui
+        ui.reportEdit.setMinimumHeight(160)
+        ui.checkButton.connect("clicked(bool)", lambda *_arguments: self.check())
+        ui.installButton.connect("clicked(bool)", lambda *_arguments: self._install())
+        ui.logButton.connect("clicked(bool)", lambda *_arguments: self._log())
+        self.check()
+        if dependencies.missing():
+            ui.installationCollapsibleButton.collapsed = False
+
+    def check(self) -> None:
+        """Show what is installed."""
+        missing = dependencies.missing()
+        self._panel.ui.reportEdit.setPlainText(dependencies.report())
+        self._panel.ui.installButton.enabled = bool(missing)
+
+    def _install(self) -> None:
+        names = ", ".join(each.name for each in dependencies.missing())
+        if not slicer.util.confirmOkCancelDisplay(
+            _("These Python packages will be downloaded and installed into Slicer: {names}").format(names=names)
+        ):
+            return
+        try:
+            dependencies.install(self._progress)
+        except MedCLIPSAMError as error:
+            slicer.util.errorDisplay(str(error))
+        self.check()
+
+    def _progress(self, text: str) -> None:
+        self._panel.ui.statusLabel.text = text
+        slicer.app.processEvents()
+
+    def _log(self) -> None:
+        self._panel.ui.reportEdit.setPlainText(
+            self._panel.logic.client.log or _("The worker has written nothing to its log.")
+        )

@@ -1,0 +1,91 @@
+"""What the user chose, kept in the scene. What belongs to the machine (device, folders, history) is kept by Slicer."""
+
+from __future__ import annotations
+
+import qt
+from slicer import vtkMRMLSegmentationNode, vtkMRMLVolumeNode
+from slicer.parameterNodeWrapper import parameterNodeWrapper
+
+SETTINGS = {
+    "presence": 0.5,
+    "coarse": "otsu",
+    "coarseThreshold": 0.3,
+    "samPrompts": "boxes",
+    "layer": 0,
+    "beta": 0.0,
+    "steps": 0,
+    "seed": 12,
+}
+"""Settings of the method and their defaults."""
+
+
+@parameterNodeWrapper
+class MedCLIPSAMParameters:
+    """The parameter node.
+
+    extent is "slice", "range" or "volume"; view a name such as "Red"; 0 of a layer, beta and steps the model's default.
+    """
+
+    inputVolume: vtkMRMLVolumeNode
+    segmentation: vtkMRMLSegmentationNode
+    extent: str = "slice"
+    view: str = "Red"
+    plane: str = "axial"
+    firstSlice: int = 0
+    lastSlice: int = 0
+    prompts: str = ""
+    negative: str = ""
+    showSaliency: bool = True
+    saliencyFrom: float = 30.0
+    presence: float = SETTINGS["presence"]
+    coarse: str = SETTINGS["coarse"]
+    coarseThreshold: float = SETTINGS["coarseThreshold"]
+    samPrompts: str = SETTINGS["samPrompts"]
+    layer: int = SETTINGS["layer"]
+    beta: float = SETTINGS["beta"]
+    steps: int = SETTINGS["steps"]
+    seed: int = SETTINGS["seed"]
+    clip: str = "demo"
+    sam: str = "demo"
+
+
+CHOICES = ("extent", "view", "plane", "prompts", "negative", "showSaliency", "saliencyFrom", "clip", "sam", *SETTINGS)
+"""Parameters that outlive a scene that is closed: all but the nodes and the slices of a volume."""
+
+
+def engineSettings(parameters: MedCLIPSAMParameters) -> dict:
+    """The parameters as changes to the defaults of the model, by the names in `zeroshot.segmenter.Settings`."""
+    saliency = {"seed": parameters.seed}
+    saliency |= {name: value for name in ("layer", "beta", "steps") if (value := getattr(parameters, name))}
+    return {
+        "saliency": saliency,
+        "presence_threshold": parameters.presence,
+        "coarse": {"method": parameters.coarse, "threshold": parameters.coarseThreshold},
+        "prompts": {"kind": parameters.samPrompts, "seed": parameters.seed},
+    }
+
+
+class MachineSettings:
+    """What belongs to this machine and user, in Slicer's settings."""
+
+    HISTORY = 30
+
+    def __init__(self) -> None:
+        self._settings = qt.QSettings()
+
+    def get(self, name: str, default: str = "") -> str:
+        """A text kept before."""
+        return str(self._settings.value(f"MedCLIPSAM/{name}", default) or default)
+
+    def set(self, name: str, value: str) -> None:
+        """Keep a text."""
+        self._settings.setValue(f"MedCLIPSAM/{name}", value)
+
+    def history(self) -> list[str]:
+        """Prompts used before, the latest first; lines of several prompts are separated by " | "."""
+        return [line for line in self.get("History").split("\n") if line]
+
+    def remember(self, prompts: list[str]) -> None:
+        """Put prompts at the top of the history."""
+        line = " | ".join(prompts)
+        self.set("History", "\n".join([line, *(each for each in self.history() if each != line)][: self.HISTORY]))

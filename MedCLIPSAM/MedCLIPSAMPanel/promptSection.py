@@ -1,0 +1,130 @@
+"""Prompt: what to segment, presets, history, and the button that does it."""
+
+from __future__ import annotations
+
+import time
+
+import qt
+from MedCLIPSAMScene.strings import _
+
+from MedCLIPSAMLib.zeroshot.prompts import load_prompt_sets
+
+from .parameters import engineSettings
+
+
+class PromptSection:
+    """The second section of the panel."""
+
+    def __init__(self, panel) -> None:
+        self._panel, ui = panel, panel.ui
+        bindings = panel.bindings
+        bindings.text(ui.promptEdit, "prompts")
+        bindings.property(ui.negativeEdit, "text", "textChanged(QString)", "negative")
+        ui.promptEdit.setMaximumHeight(72)
+        ui.presetBox.addItem(_("Presets"))
+        self._presets = [""]
+        for each in load_prompt_sets().values():
+            ui.presetBox.addItem(f"{each.target} ({each.modality})")
+            self._presets.append(each.target)
+        ui.presetBox.connect("activated(int)", self._takePreset)
+        ui.historyBox.connect("activated(int)", self._takeHistory)
+        ui.segmentButton.connect("clicked(bool)", lambda *_arguments: self.segment())
+        ui.cancelButton.connect("clicked(bool)", lambda *_arguments: panel.logic.cancel())
+        self._clock = qt.QTimer()
+        self._clock.setInterval(200)
+        self._clock.connect("timeout()", self._tick)
+        self._started = 0.0
+        self._stage = ""
+        self._hinted = False
+        self._fillHistory()
+
+    def prompts(self) -> list[str]:
+        """The structures, one a line."""
+        return [line.strip() for line in self._panel.parameters.prompts.splitlines() if line.strip()]
+
+    def whyNot(self) -> str:
+        """Why nothing can be segmented now; empty when it can."""
+        if self._panel.busy:
+            return _("A run is not finished.")
+        if self._panel.parameters.inputVolume is None:
+            return _("Choose an input volume first, or load one from Sample Data.")
+        if not self.prompts():
+            return _("Type what to segment first, such as 'brain tumor'.")
+        return ""
+
+    def update(self) -> None:
+        """Enable what can be done; a disabled button says why."""
+        ui, reason = self._panel.ui, self.whyNot()
+        ui.segmentButton.enabled = not reason
+        ui.segmentButton.toolTip = reason or _("Segment what the prompt names (Alt+S)")
+        ui.cancelButton.enabled = self._panel.busy
+        ui.progressBar.setVisible(self._panel.busy)
+        if not self._panel.busy:
+            if reason or self._hinted:
+                ui.statusLabel.text = reason
+            self._hinted = bool(reason)
+
+    def segment(self) -> None:
+        """Start to segment what the panel says."""
+        if self.whyNot():
+            return
+        panel, parameters = self._panel, self._panel.parameters
+        prompts = self.prompts()
+
+        def start(finished):
+            plane, numbers = panel.inputs.slices()
+            return panel.logic.startSegment(
+                parameters.inputVolume,
+                prompts,
+                parameters.segmentation,
+                plane,
+                numbers,
+                parameters.negative.strip() or None,
+                engineSettings(parameters),
+                finished=finished,
+            )
+
+        if panel.run(start, panel.results.show):
+            panel.machine.remember(prompts)
+            self._fillHistory()
+
+    def begin(self) -> None:
+        """Show that a run has begun."""
+        self._started, self._stage = time.monotonic(), _("Starting")
+        self._panel.ui.progressBar.value = 0
+        self._clock.start()
+        self._tick()
+
+    def progress(self, fraction: float, stage: str) -> None:
+        """Show how far a run is."""
+        self._panel.ui.progressBar.value = int(1000 * fraction)
+        self._stage = stage
+        self._tick()
+
+    def end(self, text: str) -> None:
+        """Show how a run ended."""
+        self._clock.stop()
+        self._panel.ui.statusLabel.text = text
+
+    def _tick(self) -> None:
+        self._panel.ui.statusLabel.text = _("{stage}, {seconds:.0f} s").format(
+            stage=self._stage, seconds=time.monotonic() - self._started
+        )
+
+    def _takePreset(self, index: int) -> None:
+        if index > 0:
+            present = self.prompts()
+            added = [] if self._presets[index] in present else [self._presets[index]]
+            self._panel.parameters.prompts = "\n".join(present + added)
+        self._panel.ui.presetBox.setCurrentIndex(0)
+
+    def _takeHistory(self, index: int) -> None:
+        if index > 0:
+            self._panel.parameters.prompts = self._history[index].replace(" | ", "\n")
+        self._panel.ui.historyBox.setCurrentIndex(0)
+
+    def _fillHistory(self) -> None:
+        self._history = ["", *self._panel.machine.history()]
+        box = self._panel.ui.historyBox
+        box.clear()
+        box.addItems([_("History"), *self._history[1:]])

@@ -1,0 +1,66 @@
+"""The panel on the stand-in of Slicer's desktop, in a pytest process of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+os.environ["QT_QPA_PLATFORM"] = "offscreen"
+pytest.importorskip("PySide6", reason="PySide6 is not installed")
+pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "MedCLIPSAM")]
+
+import standin  # noqa: E402
+
+standin.install()
+
+
+@pytest.fixture
+def scene() -> Iterator[object]:
+    """The scene, empty before and after the test."""
+    import slicer
+
+    slicer.mrmlScene.Clear(0)
+    yield slicer.mrmlScene
+    slicer.mrmlScene.Clear(0)
+
+
+@pytest.fixture(scope="session")
+def widget() -> Iterator[object]:
+    """The module's panel with its real worker, warm through the session."""
+    import MedCLIPSAM
+
+    made = MedCLIPSAM.MedCLIPSAMWidget(standin.parent())
+    made.setup()
+    made.enter()
+    yield made
+    made.exit()
+    made.cleanup()
+
+
+@pytest.fixture
+def panel(scene: object, widget: object) -> Iterator[object]:
+    """The panel on the empty scene, with its defaults."""
+    import slicer
+    from MedCLIPSAMPanel.parameters import SETTINGS
+
+    for name, value in {
+        "prompts": "",
+        "negative": "",
+        "extent": "slice",
+        "view": "Red",
+        "plane": "axial",
+        **SETTINGS,
+    }.items():
+        setattr(widget.parameters, name, value)
+    widget.machine.set("Device", "cpu")
+    standin.messages.clear()
+    yield widget
+    widget.logic.cancel()
+    slicer.mrmlScene.Clear(0)

@@ -1,0 +1,273 @@
+"""The panel as a user drives it: real module, real .ui, real MRML, real worker; the widgets are the stand-in's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import standin
+import vtk
+from MedCLIPSAMPanel.parameters import engineSettings
+from MedCLIPSAMScene import markups, overlay, segments
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
+
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+
+PROMPT = "brain tumor"
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "demo-output" / "panel"
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return next(
+        made
+        for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
+        if made.lesion_mask.sum() > 300
+    )
+
+
+def add_volume(picture: np.ndarray, slices: int = 3, at: int = 1):
+    """A head whose slice `at` is the picture, shown in the Red view."""
+    array = np.zeros((slices, *picture.shape), np.int16)
+    array[at] = picture
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
+    slicer.util.updateVolumeFromArray(node, array)
+    matrix = np.diag([-1.0, -1.0, 4.0, 1.0])
+    matrix[:3, 3] = 60, 70, -20
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetAutoWindowLevel(False)
+    node.GetDisplayNode().SetWindowLevelMinMax(0, 255)
+    show(node, at)
+    return node
+
+
+def show(volume, k: int) -> None:
+    """Move the Red view to a slice and show the volume in it."""
+    slices = SceneSlices(volume)
+    view = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+    height, width = slices.stack.picture_shape
+    for row, value in enumerate(slices.toWorld(k, width / 2, height / 2)):
+        view.GetSliceToRAS().SetElement(row, 3, value)
+    view.UpdateMatrices()
+    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(volume.GetID())
+
+
+def idle(panel) -> bool:
+    return not panel.busy
+
+
+def segment(panel, volume, prompts: str = PROMPT) -> None:
+    """What the user does: choose the volume, type, press the button, wait."""
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    panel.ui.promptEdit.setPlainText(prompts)
+    assert panel.ui.segmentButton.enabled
+    panel.ui.segmentButton.click()
+    assert panel.busy and panel.ui.cancelButton.enabled and not panel.ui.segmentButton.enabled
+    standin.pump(lambda: idle(panel), 120)
+
+
+def mask_on(node, segment_id: str, volume) -> np.ndarray:
+    identifiers = vtk.vtkStringArray()
+    identifiers.InsertNextValue(segment_id)
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
+    assert slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(node, identifiers, labels, volume)
+    array = slicer.util.arrayFromVolume(labels) > 0
+    slicer.mrmlScene.RemoveNode(labels)
+    return array
+
+
+def test_the_button_says_why_it_is_disabled(panel, phantom) -> None:
+    ui = panel.ui
+    assert not ui.segmentButton.enabled and "input volume" in ui.segmentButton.toolTip
+    assert "input volume" in ui.statusLabel.text
+    ui.inputVolumeSelector.setCurrentNode(add_volume(phantom.picture))
+    assert "Type what to segment" in ui.statusLabel.text
+    ui.promptEdit.setPlainText(PROMPT)
+    assert ui.segmentButton.enabled and ui.statusLabel.text == ""
+
+
+def test_a_prompt_becomes_a_segment_with_score_overlay_and_boxes(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    segment(panel, volume)
+    node = panel.parameters.segmentation
+    assert node is panel.ui.segmentationSelector.currentNode() and node.GetName() == "head segmentation"
+    identifier = panel.corrections.segment()
+    assert node.GetSegmentation().GetSegment(identifier).GetName() == PROMPT
+    assert dsc(mask_on(node, identifier, volume)[1], phantom.lesion_mask) > 0.6
+    assert "presence" in panel.ui.resultLabel.text and "on CPU" in panel.ui.resultLabel.text
+    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    saliency = overlay.saliencyOf(volume)
+    assert composite.GetForegroundVolumeID() == saliency.GetID()
+    panel.ui.saliencySlider.value = 60
+    assert saliency.GetDisplayNode().GetLowerThreshold() == 60
+    panel.ui.saliencyCheckBox.checked = False
+    assert composite.GetForegroundVolumeID() is None
+    panel.ui.saliencyCheckBox.checked = True
+    assert len(markups.markupsOf(volume, markups.BOX)) >= 1
+    panel.ui.undoButton.click()
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+
+
+def test_nothing_found_is_said_plainly(panel) -> None:
+    segment(panel, add_volume(make_phantom("validation", 2, "MR", 0).picture))
+    assert "Nothing found" in panel.ui.resultLabel.text
+    assert panel.parameters.segmentation is None
+
+
+def test_a_box_may_be_dragged_and_outlined_again(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    segment(panel, volume)
+    slices = SceneSlices(volume)
+    rows, columns = np.nonzero(phantom.lesion_mask)
+    panel.ui.removeBoxesButton.click()
+    assert not markups.markupsOf(volume, markups.BOX)
+    panel.ui.addBoxButton.click()
+    (box,) = markups.markupsOf(volume, markups.BOX)
+    centre = slices.toWorld(1, (columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2)
+    box.SetCenterWorld(centre)
+    box.SetSize(float(np.ptp(columns)) + 1, float(np.ptp(rows)) + 1, 4)
+    panel.ui.segmentBoxesButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    mask = mask_on(panel.parameters.segmentation, panel.corrections.segment(), volume)[1]
+    assert dsc(mask, phantom.lesion_mask) > 0.75
+
+
+def test_a_point_in_a_view_corrects_the_segment_and_undo_takes_it_back(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    segment(panel, volume)
+    node, identifier = panel.parameters.segmentation, panel.corrections.segment()
+    before = mask_on(node, identifier, volume)
+    slices = SceneSlices(volume)
+    panel.ui.insideButton.checked = True
+    points = markups.pointList(volume, markups.POSITIVE)
+    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    assert interaction.GetCurrentInteractionMode() == slicer.vtkMRMLInteractionNode.Place
+    rows, columns = np.nonzero(phantom.lesion_mask & ~before[1])
+    at = len(rows) // 2
+    points.AddControlPointWorld(slices.toWorld(1, columns[at] + 0.5, rows[at] + 0.5))
+    points.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent)
+    standin.pump(lambda: idle(panel), 60)
+    after = mask_on(node, identifier, volume)
+    assert after[1, rows[at], columns[at]]
+    assert "anew" in panel.ui.resultLabel.text
+    panel.ui.undoButton.click()
+    assert np.array_equal(mask_on(node, identifier, volume), before)
+    assert points.GetNumberOfControlPoints() == 0
+    panel.ui.insideButton.checked = False
+    assert interaction.GetCurrentInteractionMode() != slicer.vtkMRMLInteractionNode.Place
+
+
+def test_a_painted_mask_is_refined(panel, phantom) -> None:
+    """Paint half of the tumour as the Paint effect does, then Refine with SAM."""
+    volume = add_volume(phantom.picture)
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    node = segments.newSegmentation(volume, "by hand")
+    identifier = segments.addSegment(node, "tumour")
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    panel.corrections.choose(identifier)
+    painted = phantom.lesion_mask.copy()
+    painted[: round(np.argwhere(painted)[:, 0].mean())] = False
+    segments.writeSlices(node, identifier, SceneSlices(volume), {1: painted})
+    panel.ui.refineButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    refined = mask_on(node, identifier, volume)[1]
+    assert refined.any() and not np.array_equal(refined, painted)
+    panel.ui.undoButton.click()
+    assert np.array_equal(mask_on(node, identifier, volume)[1], painted)
+
+
+def test_cancel_and_close_leave_no_half_result(panel, phantom) -> None:
+    volume = add_volume(phantom.picture, slices=60)
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    panel.ui.promptEdit.setPlainText(PROMPT)
+    panel.ui.extentBox.setCurrentIndex(2)
+    panel.ui.segmentButton.click()
+    standin.pump(lambda: panel.ui.progressBar.value > 30, 60)
+    assert "slice" in panel.ui.statusLabel.text
+    panel.ui.cancelButton.click()
+    assert idle(panel) and "Cancelled" in panel.ui.statusLabel.text
+    panel.ui.segmentButton.click()
+    standin.pump(lambda: panel.ui.progressBar.value > 30, 60)
+    slicer.mrmlScene.Clear(0)
+    assert idle(panel)
+    standin.pump(lambda: True)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert panel.parameters.inputVolume is None and panel.parameters.prompts == PROMPT
+    assert panel.ui.promptEdit.plainText == PROMPT
+    segment(panel, add_volume(phantom.picture, at=1))
+    assert panel.parameters.segmentation is not None
+
+
+def test_choices_survive_saving_and_loading_the_scene(panel, phantom, tmp_path) -> None:
+    volume = add_volume(phantom.picture)
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    panel.ui.promptEdit.setPlainText("brain tumor\nbrain")
+    panel.ui.negativeEdit.text = "skull"
+    panel.ui.extentBox.setCurrentIndex(1)
+    panel.ui.lastSliceBox.value = 2
+    panel.ui.presenceBox.value = 0.25
+    panel.ui.coarseBox.setCurrentIndex(2)
+    path = tmp_path / "scene.mrml"
+    slicer.mrmlScene.SetURL(str(path))
+    assert slicer.mrmlScene.Commit()
+    slicer.mrmlScene.Clear(0)
+    for name, value in {"prompts": "", "negative": "", "extent": "slice", "presence": 0.5}.items():
+        setattr(panel.parameters, name, value)
+    slicer.mrmlScene.Connect()
+    assert panel.ui.promptEdit.plainText == "brain tumor\nbrain" and panel.ui.negativeEdit.text == "skull"
+    assert panel.ui.extentBox.currentIndex == 1 and panel.ui.lastSliceBox.value == 2
+    settings = engineSettings(panel.parameters)
+    assert settings["presence_threshold"] == 0.25 and settings["coarse"]["method"] == "threshold"
+    panel.ui.defaultSettingsButton.click()
+    assert panel.ui.presenceBox.value == 0.5
+
+
+def test_presets_and_history_fill_the_prompt(panel, phantom) -> None:
+    box = panel.ui.presetBox
+    for index in range(1, box.count):
+        box.setCurrentIndex(index)
+        standin.unwrap(box).activated.emit(index)
+    lines = panel.ui.promptEdit.plainText.splitlines()
+    assert "brain tumor" in lines and "breast tumor" in lines and len(lines) == len(set(lines)) >= 3
+    segment(panel, add_volume(phantom.picture), "brain tumor\nventricles")
+    panel.ui.promptEdit.setPlainText("")
+    standin.unwrap(panel.ui.historyBox).activated.emit(1)
+    assert panel.ui.promptEdit.plainText == "brain tumor\nventricles"
+
+
+def test_a_wrong_prompt_is_explained(panel, phantom) -> None:
+    segment(panel, add_volume(phantom.picture), "xylophone")
+    assert "knows no word" in panel.ui.statusLabel.text
+    assert panel.ui.segmentButton.enabled
+
+
+def test_models_are_listed_from_the_workers_machine(panel) -> None:
+    panel.ui.modelsCollapsibleButton.collapsed = False
+    standin.pump(lambda: panel.ui.modelsTable.rowCount > 2, 60)
+    texts = [panel.ui.modelsTable.item(0, column).text() for column in range(4)]
+    assert texts[0].startswith("demo") and texts[1] == "shipped" and "Apache" in texts[3]
+    assert "CPU" in panel.ui.modelsLabel.text and "PyTorch" in panel.ui.modelsLabel.text
+    assert not panel.ui.downloadButton.enabled
+    row = next(row for row in range(9) if "missing" in panel.ui.modelsTable.item(row, 1).text())
+    panel.ui.modelsTable.selectRow(row)
+    assert panel.ui.downloadButton.enabled
+    panel.ui.modelsCollapsibleButton.collapsed = True
+
+
+def test_screenshots_of_every_section(panel, phantom) -> None:
+    segment(panel, add_volume(phantom.picture), "brain tumor\nbrain")
+    for name in ("settings", "models", "installation"):
+        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = True
+    image = standin.screenshot(panel.parent, SCREENSHOTS / "panel.png")
+    assert image.width() > 300 and image.height() > 500
+    for name in ("settings", "models", "installation"):
+        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = False
+    standin.pump(lambda: panel.ui.modelsTable.rowCount > 2, 60)
+    standin.screenshot(panel.parent, SCREENSHOTS / "panel_open.png")
+    for name in ("settings", "models", "installation"):
+        getattr(panel.ui, f"{name}CollapsibleButton").collapsed = True
