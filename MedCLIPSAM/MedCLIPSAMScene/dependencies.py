@@ -1,10 +1,209 @@
-def missing():
-    return []
+"""What the worker needs in Slicer's Python: what is there, what is missing, and its installation.
+
+PyTorch comes from the PyTorch extension, which knows the graphics driver; numpy, vtk and SimpleITK are Slicer's own.
+None of them is ever replaced: pip is given their present versions as constraints.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from MedCLIPSAMLib.errors import MedCLIPSAMError
+from MedCLIPSAMLib.resources import resource_path
+
+from .strings import _
+
+TORCH = (Requirement("torch>=2.5,<3"), Requirement("torchvision>=0.20,<1"))
+SLICERS = (Requirement("numpy>=1.26"), Requirement("SimpleITK>=2.2"), Requirement("vtk>=9.2"))
+PROTECTED = ("torch", "torchvision", "numpy", "vtk", "SimpleITK")
+LONG_PATH = 100
+"""Characters of a Python folder on Windows from which some packages go over the limit of 260 for a path."""
 
 
-def report():
-    return "placeholder"
+class InstallationError(MedCLIPSAMError):
+    """A package that is needed could not be installed."""
 
 
-def install(progress):
-    pass
+@dataclass(frozen=True)
+class Dependency:
+    """A package that the worker needs.
+
+    Args:
+        origin: "slicer", "pytorch" (the PyTorch extension) or "pip".
+        installed: its version; None when it is absent.
+        state: "ok", "missing" or "unfit" (another version is needed).
+    """
+
+    requirement: Requirement
+    origin: str
+    installed: str | None
+    state: str
+
+    @property
+    def name(self) -> str:
+        return self.requirement.name
+
+
+def requirements() -> list[Requirement]:
+    """The lines of Resources/requirements.txt."""
+    lines = resource_path("requirements.txt").read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+
+
+def check(version: Callable[[str], str] = metadata.version) -> list[Dependency]:
+    """Every package that is needed, and its state; nothing is imported.
+
+    Args:
+        version: the installed version of a package, or PackageNotFoundError.
+    """
+    found = []
+    for origin, group in (("slicer", SLICERS), ("pytorch", TORCH), ("pip", requirements())):
+        for requirement in group:
+            try:
+                installed = version(requirement.name)
+            except metadata.PackageNotFoundError:
+                installed = None
+            fits = installed is not None and requirement.specifier.contains(installed, prereleases=True)
+            state = "ok" if fits else "missing" if installed is None else "unfit"
+            if origin == "slicer" and installed is None:
+                state = "ok"  # some builds of Slicer carry these without package data
+            found.append(Dependency(requirement, origin, installed, state))
+    return found
+
+
+def missing() -> list[Dependency]:
+    """What has to be installed before the models can run."""
+    return [each for each in check() if each.state != "ok"]
+
+
+def report() -> str:
+    """A page for the user: versions, what is missing, and what to do about it."""
+    checked = check()
+    width = max(len(each.name) for each in checked)
+    lines = [
+        _("Python {version} on {system}: {executable}").format(
+            version=platform.python_version(), system=platform.platform(), executable=sys.executable
+        )
+    ]
+    for each in checked:
+        wanted = f"  ({each.requirement.specifier})" if each.state != "ok" else ""
+        shown = each.installed or ("Slicer" if each.state == "ok" else "-")
+        lines.append(f"{each.name:<{width}}  {shown:<14} {_(each.state)}{wanted}")
+    absent = [each for each in checked if each.state != "ok"]
+    if not absent:
+        lines.append(_("All is there."))
+    if any(each.origin == "pytorch" for each in absent):
+        lines.append(
+            _("PyTorch: install the extension 'PyTorch' in the Extensions Manager, restart Slicer, then press Install.")
+        )
+    if any(each.origin == "pip" for each in absent):
+        lines.append(_("The others: press Install. Without internet: install the wheels with pip on this Python."))
+    build = torchBuild()
+    if build == "cpu" and hasNvidia():
+        lines.append(
+            _(
+                "PyTorch is a build for the CPU, but this machine has an NVIDIA GPU: reinstall it for CUDA in the "
+                "module 'PyTorch Utils'."
+            )
+        )
+    if os.name == "nt" and len(sys.prefix) > LONG_PATH:
+        lines.append(
+            _("Slicer's folder has a long path, which some packages do not survive: install Slicer in a shorter one.")
+        )
+    return "\n".join(lines)
+
+
+def torchBuild() -> str:
+    """What the installed PyTorch was built for, from its version: "cpu", "cu126", ...; empty when it does not say."""
+    try:
+        return metadata.version("torch").partition("+")[2]
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def hasNvidia() -> bool:
+    """Whether an NVIDIA driver is loaded."""
+    if os.name == "nt":
+        return (Path(os.environ.get("SystemRoot", r"C:\Windows")) / "System32" / "nvcuda.dll").is_file()
+    return Path("/proc/driver/nvidia/version").is_file()
+
+
+def install(progress: Callable[[str], None] = lambda text: None) -> None:
+    """Install what is missing, one package after another.
+
+    Args:
+        progress: told what is being installed, before each.
+
+    Raises:
+        InstallationError: PyTorch without its extension, or a package that pip could not install.
+    """
+    import slicer.util
+
+    absent = missing()
+    if any(each.origin == "pytorch" for each in absent):
+        progress(_("PyTorch is being downloaded (several hundred megabytes)..."))
+        _installTorch()
+    wanted = [each.requirement for each in absent if each.origin == "pip"]
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("".join(f"{line}\n" for line in pins()), encoding="utf-8")
+        os.environ.setdefault("SAM2_BUILD_CUDA", "0")
+        ensure = getattr(getattr(slicer, "packaging", None), "pip_ensure", None)
+        plain = [each for each in wanted if each.name != "sam2"]
+        if ensure is not None and plain:
+            progress(_("Packages are being installed..."))
+            _attempt(lambda: ensure(plain, constraints=constraints, requester="MedCLIPSAM"), _("the packages"))
+            wanted = [each for each in wanted if each.name == "sam2"]
+        for number, requirement in enumerate(wanted, 1):
+            progress(_("{name} ({number} of {all})...").format(name=requirement.name, number=number, all=len(wanted)))
+            # The build of sam2 asks for torch; without isolation it takes the one that is there.
+            options = ["--no-build-isolation"] if requirement.name == "sam2" else []
+            arguments = [*options, "--constraint", str(constraints), str(requirement)]
+            _attempt(lambda: slicer.util.pip_install(arguments), requirement.name)
+    progress("")
+
+
+def pins(version: Callable[[str], str] = metadata.version) -> list[str]:
+    """Lines for pip that keep what must not be replaced at its present version."""
+    lines = []
+    for name in PROTECTED:
+        try:
+            lines.append(f"{name}=={version(name)}")
+        except metadata.PackageNotFoundError:
+            continue
+    return lines
+
+
+def _installTorch() -> None:
+    try:
+        from PyTorchUtils import PyTorchUtilsLogic
+    except ImportError:
+        raise InstallationError(
+            _("PyTorch is missing, and so is the extension that installs it."),
+            _("Install the extension 'PyTorch' in the Extensions Manager, restart Slicer, and press Install again."),
+        ) from None
+    torch, vision = (str(each.specifier) for each in TORCH)
+    installed = PyTorchUtilsLogic().installTorch(
+        askConfirmation=True, torchVersionRequirement=torch, torchvisionVersionRequirement=vision
+    )
+    if installed is None:
+        raise InstallationError(_("PyTorch was not installed."), _("Press Install again when you want to."))
+
+
+def _attempt(action: Callable[[], object], name: str) -> None:
+    try:
+        action()
+    except Exception as error:
+        raise InstallationError(
+            _("'{name}' could not be installed: {error}").format(name=name, error=error),
+            _("See Slicer's error log, check the network, and press Install again: it goes on with what is missing."),
+        ) from error

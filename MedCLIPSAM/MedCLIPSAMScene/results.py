@@ -16,7 +16,7 @@ class PromptResult:
     Args:
         prompt: as it was typed.
         segmentId: the segment that it is in; None when nothing was found and none was there before.
-        score, presence: the best over the slices, 0 to 1; the score is presence times the mask quality predicted by SAM.
+        score, presence: the best over the slices, 0 to 1; the score is presence times the predicted mask quality.
         message: one or two sentences.
         slices: how many of the slices looked at show it, and how many were looked at.
         boxes: (B, 4) of the best slice, x0 y0 x1 y1 in pixels.

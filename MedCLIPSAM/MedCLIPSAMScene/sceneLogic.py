@@ -31,6 +31,9 @@ from .results import PromptResult, SceneResult
 from .sliceGeometry import SceneSlices
 from .strings import _
 
+SALIENCY_SLICES = 40
+"""Saliency maps are kept for runs up to this length; those of a whole volume would take more memory than the volume."""
+
 Finished = Callable[["SceneResult | None", "MedCLIPSAMError | None"], None]
 """Called once at the end of a run: the result, or why there is none."""
 
@@ -115,7 +118,8 @@ class SceneLogic:
             slices: numbers along the plane, from inferior, posterior or right; the middle one when None.
             negative: what not to take.
             settings: changes to the model's defaults, by the names in `zeroshot.segmenter.Settings`.
-            saliency: keep the saliency map of the first prompt as a volume, where the slices follow one another.
+            saliency: keep the saliency map of the first prompt as a volume, where the slices follow one another and are
+                not more than SALIENCY_SLICES.
 
         Raises:
             InputError, PromptError: what was given cannot be used. WorkerError: the worker cannot be started.
@@ -138,11 +142,11 @@ class SceneLogic:
             )
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, volumeNode)
-        adjoining = numbers[-1] - numbers[0] == len(numbers) - 1
+        saliency = saliency and numbers[-1] - numbers[0] == len(numbers) - 1 < SALIENCY_SLICES
         answers: dict[str, dict[int, SliceAnswer]] = {prompt: {} for prompt in prompts}
 
         def ask(key: str, number: int) -> Request:
-            return self.client.segment(key, prompts, [0], negative, settings, saliency and adjoining)
+            return self.client.segment(key, prompts, [0], negative, settings, saliency)
 
         def take(number: int, request: Request) -> None:
             for part in request.parts:
@@ -157,7 +161,7 @@ class SceneLogic:
             anything = any(answer.found for byNumber in answers.values() for answer in byNumber.values())
             node = segmentationNode or (segments.newSegmentation(volumeNode) if anything else None)
             found = self._writeAnswers(node, geometry, answers, tags)
-            if saliency and adjoining:
+            if saliency:
                 maps = {number: answer.saliency for number, answer in answers[prompts[0]].items()}
                 overlay.writeSaliency(geometry, prompts[0], maps, self.saliencyThreshold)
             return SceneResult(node, found, plane, job.about["device"], job.seconds, list(self._notices))

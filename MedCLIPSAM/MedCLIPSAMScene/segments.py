@@ -102,12 +102,10 @@ def writeSlices(segmentationNode, segmentId: str, slices: SceneSlices, masks: Ma
     for run in runs:
         block, corner = slices.slabs({k: masks[k] for k in run})
         # "Replace" would also empty what lies outside of the block.
-        for voxels, mode in ((np.zeros_like(block), CLEAR), (block, ADD)):
-            image = orientedImage(voxels, corner, slices.ijkToRAS)
-            if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
-                image, segmentationNode, segmentId, mode, image.GetExtent()
-            ):
-                raise RuntimeError(f"the segment '{segmentId}' of '{segmentationNode.GetName()}' could not be written")
+        if not _isEmpty(segmentationNode, segmentId):
+            _merge(segmentationNode, segmentId, orientedImage(np.zeros_like(block), corner, slices.ijkToRAS), CLEAR)
+        if block.any():
+            _merge(segmentationNode, segmentId, orientedImage(*_cropped(block, corner), slices.ijkToRAS), ADD)
 
 
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
@@ -161,6 +159,28 @@ def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     for name, value in values.items():
         segment.SetTag(name, " ".join(str(value).replace("|", " ").split()))
+
+
+def _merge(segmentationNode, segmentId: str, image, mode: int) -> None:
+    if not slicer.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(
+        image, segmentationNode, segmentId, mode, image.GetExtent()
+    ):
+        raise RuntimeError(f"the segment '{segmentId}' of '{segmentationNode.GetName()}' could not be written")
+
+
+def _isEmpty(segmentationNode, segmentId: str) -> bool:
+    image = segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(BINARY)
+    return image is None or image.IsEmpty()
+
+
+def _cropped(block: np.ndarray, corner: tuple[int, int, int]) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """The part of a block that holds all that is set, and its first voxel (i, j, k)."""
+    bounds = []
+    for axis in range(3):
+        used = np.flatnonzero(block.any(axis=tuple(other for other in range(3) if other != axis)))
+        bounds.append(slice(used[0], used[-1] + 1))
+    i, j, k = (first + bound.start for first, bound in zip(corner, reversed(bounds)))
+    return block[tuple(bounds)], (i, j, k)
 
 
 def _segmentationName(volumeNode) -> str:

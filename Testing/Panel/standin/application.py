@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 
+import SimpleITK as sitk
 import slicer
 import slicer.util
 from PySide6 import QtCore, QtWidgets
@@ -74,6 +75,26 @@ def install() -> None:
         1
     ]
     util.mainWindow = lambda: None
+    util.loadVolume = _load_volume
+
+
+def _load_volume(path: str, properties: dict | None = None):
+    """A volume from a file, as Slicer's reader loads it; slicer-core cannot read PNG, which SimpleITK reads here."""
+    properties = dict(properties or {})
+    name, single = properties.pop("name", None), properties.pop("singleFile", False)
+    if properties:
+        raise ValueError(f"the stand-in does not know the properties {sorted(properties)}")
+    if path.endswith(".png"):
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+        slicer.util.updateVolumeFromArray(node, sitk.GetArrayFromImage(sitk.ReadImage(path))[None])
+        node.SetIJKToRASDirections(-1, 0, 0, 0, -1, 0, 0, 0, 1)
+        node.CreateDefaultDisplayNodes()
+        return node
+    options = 2 if single else 0  # vtkSlicerVolumesLogic::SingleFile
+    node = slicer.modules.volumes.logic().AddArchetypeVolume(path, name or "volume", options)
+    if node is None:
+        raise RuntimeError(f"{path} could not be loaded")
+    return node
 
 
 def add_views() -> None:

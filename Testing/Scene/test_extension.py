@@ -1,0 +1,167 @@
+"""The extension's files: nothing is forgotten when it is built, and what it needs in Slicer is found and installed."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import slicer
+import slicer.util
+from MedCLIPSAMScene import dependencies, samples
+from packaging.requirements import Requirement
+
+from MedCLIPSAMLib.resources import resource_path
+
+ROOT = Path(__file__).resolve().parents[2]
+FAKE_SLICER = """
+set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
+set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
+set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
+set(Slicer_QTSCRIPTEDMODULES_LIB_DIR lib/Slicer/qt-scripted-modules)
+macro(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MODULE "WITH_GENERIC_TESTS" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  foreach(file ${MODULE_SCRIPTS} ${MODULE_RESOURCES})
+    get_filename_component(folder ${file} DIRECTORY)
+    install(FILES ${file} DESTINATION ${Slicer_QTSCRIPTEDMODULES_LIB_DIR}/${folder})
+  endforeach()
+endmacro()
+"""
+
+
+def cmake() -> str | None:
+    beside = Path(sys.executable).parent / "cmake"
+    return str(beside) if beside.exists() else shutil.which("cmake")
+
+
+@pytest.mark.skipif(cmake() is None, reason="cmake is not installed")
+def test_every_file_is_installed_where_the_module_looks_for_it(tmp_path: Path) -> None:
+    """The project's CMake files against a stand-in of Slicer's, which installs as Slicer's macro does."""
+    fake = tmp_path / "slicer"
+    fake.mkdir()
+    (fake / "SlicerConfig.cmake").write_text(FAKE_SLICER)
+    (fake / "nothing.cmake").write_text("")
+    build, installed = tmp_path / "build", tmp_path / "installed"
+    configure = [cmake(), "-S", ROOT, "-B", build, f"-DSlicer_DIR={fake}", f"-DCMAKE_INSTALL_PREFIX={installed}"]
+    subprocess.run([*configure, "-DCMAKE_C_COMPILER_WORKS=1", "-DCMAKE_CXX_COMPILER_WORKS=1"], check=True)
+    subprocess.run([cmake(), "--install", build], check=True, stdout=subprocess.DEVNULL)
+    modules = installed / "lib" / "Slicer" / "qt-scripted-modules"
+
+    def files(folder: Path, *patterns: str) -> set[str]:
+        return {
+            path.relative_to(folder).as_posix()
+            for pattern in patterns
+            for path in folder.rglob(pattern)
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+
+    assert files(ROOT / "MedCLIPSAM", "*.py", "*.ui", "*.png") == files(modules, "*.py", "*.ui", "*.png") - {
+        name for name in files(modules, "*.py", "*.png") if name.startswith("MedCLIPSAMLib/")
+    }
+    assert files(ROOT / "MedCLIPSAMLib", "*.py") == files(modules / "MedCLIPSAMLib", "*.py")
+    shipped = files(ROOT / "Resources", "models/*/*", "prompts/*", "samples/*", "requirements.txt")
+    assert files(modules / "MedCLIPSAMLib" / "Resources", "*") == shipped
+    script = "from MedCLIPSAMLib.resources import resource_path as p; print(p('models/demo-clip').is_dir())"
+    ran = subprocess.run([sys.executable, "-c", script], cwd=modules, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "True"
+
+
+def test_the_descriptions_agree() -> None:
+    entry = json.loads((ROOT / "MedCLIPSAM.json").read_text())
+    old = dict(
+        line.split(" ", 1) for line in (ROOT / "MedCLIPSAM.s4ext").read_text().splitlines() if not line.startswith("#")
+    )
+    cmakelists = (ROOT / "CMakeLists.txt").read_text()
+    assert entry["scm_url"] == old["scmurl"] and entry["category"] == old["category"]
+    assert entry["build_dependencies"] == old["depends"].split() == re.findall(r'EXTENSION_DEPENDS "(.+)"', cmakelists)
+    assert f'"{old["description"]}"' in cmakelists
+    assert (ROOT / "LICENSE").is_file()
+
+
+def test_what_is_installed_here_is_found_to_fit() -> None:
+    assert {each.state for each in dependencies.check() if each.origin == "pip"} == {"ok"}
+    assert "torch " in dependencies.report() and sys.executable in dependencies.report()
+
+
+def test_missing_and_unfit_packages_are_told_apart() -> None:
+    def version(name: str) -> str:
+        if name in ("timm", "torch"):
+            raise PackageNotFoundError(name)
+        return "0.1" if name == "transformers" else dependencies.metadata.version(name)
+
+    states = {each.name: each.state for each in dependencies.check(version)}
+    assert states["timm"] == states["torch"] == "missing" and states["transformers"] == "unfit"
+    assert states["numpy"] == "ok"
+    assert not [line for line in dependencies.pins(version) if line.startswith("torch==")]
+
+
+def test_pip_is_told_to_keep_what_slicer_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, told = [], []
+
+    def pip_install(arguments: list[str]) -> None:
+        constraints = Path(arguments[arguments.index("--constraint") + 1]).read_text()
+        asked.append((arguments[-1], "--no-build-isolation" in arguments, constraints))
+
+    absent = [each for each in dependencies.check() if each.name in ("timm", "sam2")]
+    monkeypatch.setattr(dependencies, "missing", lambda: absent)
+    monkeypatch.setattr(slicer.util, "pip_install", pip_install)
+    dependencies.install(told.append)
+    assert [(Requirement(line).name, isolated) for line, isolated, _ in asked] == [("timm", False), ("sam2", True)]
+    for _, _, constraints in asked:
+        assert {line.split("==")[0] for line in constraints.split()} >= {"torch", "numpy", "vtk"}
+    assert "timm (1 of 2)..." in told
+
+    ensured = []
+    monkeypatch.setattr(
+        slicer,
+        "packaging",
+        SimpleNamespace(pip_ensure=lambda wanted, constraints, requester: ensured.append((wanted, requester))),
+        raising=False,
+    )
+    asked.clear()
+    dependencies.install()
+    assert [each.name for each in ensured[0][0]] == ["timm"] and ensured[0][1] == "MedCLIPSAM"
+    assert len(asked) == 1
+
+
+def test_without_the_pytorch_extension_the_user_is_told_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = [each for each in dependencies.check() if each.name == "torch"]
+    monkeypatch.setattr(dependencies, "missing", lambda: absent)
+    with pytest.raises(dependencies.InstallationError, match="Extensions Manager"):
+        dependencies.install()
+    calls = []
+    logic = lambda: SimpleNamespace(installTorch=lambda **options: calls.append(options) or object())
+    utils = ModuleType("PyTorchUtils")
+    utils.PyTorchUtilsLogic = logic
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", utils)
+    dependencies.install()
+    assert calls[0]["askConfirmation"] and ">=2.5" in calls[0]["torchVersionRequirement"]
+
+
+def test_a_failed_installation_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(arguments: list[str]) -> None:
+        raise RuntimeError("no network")
+
+    absent = [each for each in dependencies.check() if each.name == "timm"]
+    monkeypatch.setattr(dependencies, "missing", lambda: absent)
+    monkeypatch.setattr(slicer.util, "pip_install", fail)
+    with pytest.raises(dependencies.InstallationError, match="'timm' could not be installed: no network"):
+        dependencies.install()
+
+
+def test_every_sample_is_offered_with_its_file_and_thumbnail(monkeypatch: pytest.MonkeyPatch) -> None:
+    offered = []
+    fake = ModuleType("SampleData")
+    fake.SampleDataLogic = SimpleNamespace(registerCustomSampleDataSource=lambda **options: offered.append(options))
+    monkeypatch.setitem(sys.modules, "SampleData", fake)
+    samples.registerSampleData()
+    shipped = {path.name for path in resource_path("samples").iterdir() if "truth" not in path.name}
+    assert {options["fileNames"] for options in offered} == shipped
+    for options in offered:
+        assert Path(options["thumbnailFileName"]).is_file() and options["category"] == "MedCLIPSAM"
