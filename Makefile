@@ -4,6 +4,7 @@
 
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
+QT_LIBRARIES := libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 fonts-dejavu-core
 SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel)
 
 .PHONY: demo test clean
@@ -36,5 +37,9 @@ clean:
 	touch $@
 
 .venv/.installed-test: .venv/.installed
-	$(PIP) install -q --no-build-isolation -e ".[test,scene]"
+	$(PIP) install -q --no-build-isolation -e ".[test,scene,panel]"
+	@QT_QPA_PLATFORM=offscreen .venv/bin/python -c "from PySide6 import QtWidgets; QtWidgets.QApplication([])" 2>/dev/null || { \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	        apt-get update -q && apt-get install -qy $(QT_LIBRARIES); \
+	    else echo "Qt lacks libraries, so the tests of the panel are skipped. On Debian: apt-get install $(QT_LIBRARIES)" >&2; fi; }
 	touch $@

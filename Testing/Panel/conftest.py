@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
-pytest.importorskip("PySide6", reason="PySide6 is not installed")
+pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library of Qt is not installed", exc_type=ImportError)
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 HERE = Path(__file__).resolve().parent

@@ -221,3 +221,9 @@ def test_rounded_weights_are_refused(inputs):
 def test_other_towers_are_refused():
     with pytest.raises(ModelError, match="VisionTransformer"):
         VisionTower(SimpleNamespace(trunk=timm.create_model("resnet10t", pretrained=False), head=None))
+
+
+def test_a_map_is_enlarged_with_the_centre_of_a_patch_over_the_middle_of_its_pixels():
+    """A patch of 4 pixels has its centre between the second and the third: worked out by hand for 0, 1."""
+    large = upsample(torch.tensor([[[[0.0, 1.0]]]]), (1, 8))[0, 0, 0]
+    np.testing.assert_allclose(large, [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1])

@@ -116,7 +116,8 @@ def main() -> None:
     )
     blocked = np.array([each.max() for each in gaps[2:]])
     print(
-        f"interface blocked while a slice is segmented: median of the longest {np.median(blocked):.0f} ms, worst {blocked.max():.0f} ms"
+        f"interface blocked while a slice is segmented: longest {np.median(blocked):.0f} ms (median of the runs), "
+        f"{blocked.max():.0f} ms at worst"
     )
 
     before = resident()
