@@ -10,7 +10,7 @@ import pytest
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "MedCLIPSAM"))  # as Slicer has it for a module
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "MedCLIPSAM"), str(Path(__file__).resolve().parent)]
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MODULES = ("Color", "Volumes", "SegmentationsModule", "Markups", "SubjectHierarchyModule", "TerminologiesModule")

@@ -1,0 +1,161 @@
+"""A result corrected as in the Segment Editor: painted and erased through the class that its effects use, refined, undone.
+
+Brush strokes and results share the editor's history, as they do in the panel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import vtk
+from MedCLIPSAMScene import segments
+from MedCLIPSAMScene.history import SceneHistory
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
+from test_scene_logic import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
+
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+
+Editor = slicer.vtkSlicerSegmentEditorLogic
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return next(
+        made
+        for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
+        if made.lesion_mask.sum() > 300
+    )
+
+
+class EditorHistory:
+    """The history of the Segment Editor's logic, which its widget passes on."""
+
+    def __init__(self, editor) -> None:
+        self.editor = editor
+
+    def save(self, segmentationNode) -> None:
+        assert self.editor.GetSegmentationNode() is segmentationNode
+        assert self.editor.SaveStateForUndo()
+
+    def undo(self, segmentationNode) -> bool:
+        if not self.editor.CanUndo():
+            return False
+        self.editor.Undo()
+        return True
+
+
+@pytest.fixture
+def editor(scene, logics, logic):
+    """The logic of a Segment Editor on the scene, whose history the module's logic uses."""
+    made = Editor()
+    made.SetMRMLApplicationLogic(logics["Application"])
+    made.SetMRMLScene(slicer.mrmlScene)
+    made.SetMaximumNumberOfUndoStates(10)
+    made.SetSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    logic.history = EditorHistory(made)
+    yield made
+    logic.history = SceneHistory()
+    made.SetSegmentEditorNode(None)
+
+
+def stroke(editor, node, identifier: str, volume, mask: np.ndarray, erase: bool = False) -> None:
+    """One stroke of the brush on slice 1: what Paint and Erase do when the mouse is let go."""
+    slices = SceneSlices(volume)
+    image = segments.orientedImage(*slices.slabs({1: mask}), slices.ijkToRAS)
+    mode = Editor.ModificationModeRemove if erase else Editor.ModificationModeAdd
+    assert editor.SaveStateForUndo()
+    editor.ModifySegmentByLabelmap(node, identifier, image, mode, False, True)
+
+
+def test_paint_erase_refine_and_undo_in_one_sequence(logic, editor, phantom) -> None:
+    volume = add_volume(phantom.picture, oblique())
+    node = segments.newSegmentation(volume)
+    editor.SetSegmentationNode(node)
+    editor.SetSourceVolumeNode(volume)
+    result = logic.segment(volume, [PROMPT], node, slices=[1], timeout=TIMEOUT)
+    identifier = result.prompts[0].segmentId
+    editor.SetCurrentSegmentID(identifier)
+    states = [mask_on(node, identifier, volume)]
+    wrong = np.zeros_like(phantom.lesion_mask)
+    wrong[90:110, 60:80] = True
+    stroke(editor, node, identifier, volume, wrong)
+    states.append(mask_on(node, identifier, volume))
+    assert np.array_equal(states[1][1], states[0][1] | wrong)
+    stroke(editor, node, identifier, volume, wrong, erase=True)
+    half = phantom.lesion_mask.copy()
+    half[:, : round(np.argwhere(half)[:, 1].mean())] = False
+    stroke(editor, node, identifier, volume, half, erase=True)
+    states.append(mask_on(node, identifier, volume))
+    assert not (states[2][1] & half).any()
+    rows, columns = np.nonzero(half)
+    at = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+    inside = SceneSlices(volume).toWorld(1, columns[at] + 0.5, rows[at] + 0.5)
+    logic.refine(node, identifier, volume, 1, points=[inside], labels=[1], timeout=TIMEOUT)
+    refined = mask_on(node, identifier, volume)
+    assert dsc(refined[1], phantom.lesion_mask) > dsc(states[2][1], phantom.lesion_mask)
+    assert logic.undo(node) and np.array_equal(mask_on(node, identifier, volume), states[2])
+    assert logic.undo(node) and logic.undo(node) and logic.undo(node)
+    assert np.array_equal(mask_on(node, identifier, volume), states[0])
+    assert logic.undo(node) and ids(node) == []
+    assert not logic.undo(node)
+
+
+def test_correcting_a_segment_leaves_the_others_that_it_overlaps(logic, phantom) -> None:
+    """Segments that share a label map in memory, as the Segment Editor makes them."""
+    volume = add_volume(phantom.picture, axial())
+    slices = SceneSlices(volume)
+    node = segments.newSegmentation(volume)
+    first, second = segments.addSegment(node, "first"), segments.addSegment(node, "second")
+    left, right = np.zeros((2, *phantom.picture.shape), bool)
+    left[40:60, 40:60], right[40:60, 60:80] = True, True
+    segments.writeSlices(node, first, slices, {1: left})
+    segments.writeSlices(node, second, slices, {1: right})
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    assert node.GetSegmentation().GetNumberOfLayers() == 1
+    both = left | right
+    segments.writeSlices(node, first, slices, {1: both})
+    assert np.array_equal(segments.readSlice(node, first, slices, 1), both)
+    assert np.array_equal(segments.readSlice(node, second, slices, 1), right)
+    assert np.array_equal(mask_on(node, second, volume)[1], right)
+
+
+def test_a_segmentation_of_surfaces_is_taken_up(logic, phantom) -> None:
+    volume = add_volume(phantom.picture, axial(spacing=(1, 1, 1)), slices=9, at=4)
+    sphere = vtk.vtkSphereSource()
+    sphere.SetCenter(*SceneSlices(volume).toWorld(4, 64, 64))
+    sphere.SetRadius(3.2)
+    sphere.SetThetaResolution(40)
+    sphere.SetPhiResolution(40)
+    sphere.Update()
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "surfaces")
+    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    segment = slicer.vtkSegment()
+    segment.SetName("ball")
+    segment.AddRepresentation("Closed surface", sphere.GetOutput())
+    node.GetSegmentation().AddSegment(segment, "ball")
+    segments.requireFit(node, volume)
+    slices = SceneSlices(volume)
+    mask = segments.readSlice(node, "ball", slices, 4)
+    assert mask.sum() == pytest.approx(np.pi * 3.2**2, rel=0.2) and mask[63, 63]
+    segments.writeSlices(node, "ball", slices, {4: ~mask})
+    assert np.array_equal(segments.readSlice(node, "ball", slices, 4), ~mask)
+    assert segments.readSlice(node, "ball", slices, 5).any()
+
+
+def test_a_segmentation_on_another_grid_is_read_in_the_right_place(logic, phantom) -> None:
+    """A segment painted on a volume of half the resolution, seen from the fine one."""
+    fine = add_volume(phantom.picture, axial(spacing=(1, 1, 4)))
+    coarse_matrix = axial(spacing=(2, 2, 4))
+    coarse_matrix[:2, 3] -= 0.5  # voxel corners meet: the first coarse centre lies between the first two fine ones
+    coarse = add_volume(phantom.picture[::2, ::2], coarse_matrix)
+    node = segments.newSegmentation(coarse)
+    identifier = segments.addSegment(node, "block")
+    mask = np.zeros((64, 64), bool)
+    mask[10:20, 30:33] = True
+    segments.writeSlices(node, identifier, SceneSlices(coarse), {1: mask})
+    expected = np.zeros((128, 128), bool)
+    expected[20:40, 60:66] = True
+    assert np.array_equal(segments.readSlice(node, identifier, SceneSlices(fine), 1), expected)
