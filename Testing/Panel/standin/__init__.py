@@ -1,7 +1,8 @@
 """A stand-in for Slicer's desktop, so that the module's panel runs without it: PySide6 in place of PythonQt.
 
-MRML is real (slicer-core); the widgets of CTK and qMRML are drawn here with the properties and signals that the panel
-uses. It is strict: a property, method, signal, enum value or parameter that does not exist is an error.
+MRML is real (slicer-core); the widgets of CTK and qMRML are drawn here, with the properties, methods and signals of
+the real ones' headers. It is strict: a property, method, signal, enum value or parameter that does not exist is an
+error, and so is an exception in a slot or an observer, at the next `pump` or at the end of the test.
 
     standin.install()
     import MedCLIPSAM
@@ -9,7 +10,12 @@ uses. It is strict: a property, method, signal, enum value or parameter that doe
     standin.pump(lambda: done, timeout=60)
     standin.screenshot(widget.parent, path)
 
-What it cannot prove is in Testing/README.md.
+From the bottom up: proxy (a QObject as PythonQt shows it), qtmodule (`qt`, `ctk`), dialogs, errors; the widgets in
+collapsible, ctkwidgets, nodecombobox, segmenteditor, and uifile that loads them; `slicer` in scene, application,
+utilities, modules, and parametertypes, parametergui, parameternode.
+
+What it cannot prove: PythonQt's enums are integers, here they are PySide6's; nothing is rendered in the slice views;
+and Slicer's own style, fonts and translations are not here.
 """
 
 from __future__ import annotations
@@ -21,13 +27,19 @@ from pathlib import Path
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from . import application, modules, parameternode, pythonqt, widgets
-from .application import answers, messages
-from .pythonqt import unwrap, wrap
+from . import dialogs, errors
+from .dialogs import answers, messages
+from .errors import check
+from .proxy import unwrap, wrap
 
-__all__ = ["answers", "install", "messages", "parent", "pump", "screenshot", "unwrap", "wrap"]
+__all__ = ["answers", "check", "install", "messages", "parent", "pump", "reset", "screenshot", "unwrap", "wrap"]
 
-_started: list = []
+GRAY = QtGui.QImage.Format.Format_Grayscale8
+"""For `screenshot(...).convertToFormat`, to look at what was drawn."""
+
+_started: list[QtWidgets.QApplication] = []
+
+reset = dialogs.reset
 
 
 def install() -> None:
@@ -37,10 +49,14 @@ def install() -> None:
     app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["standin"])
     app.setStyle("Fusion")
     _started.append(app)
-    pythonqt.redirect_settings()
-    sys.modules["qt"] = pythonqt.QtModule()
-    sys.modules["ctk"] = widgets.CtkModule()
+    from . import application, modules, parameternode, qtmodule, uifile, utilities
+
+    errors.install()
+    qtmodule.redirect_settings()
+    sys.modules["qt"] = qtmodule.QtModule("qt")
+    sys.modules["ctk"] = qtmodule.CtkModule(uifile.CTK)
     application.install()
+    utilities.install()
     modules.install()
     parameternode.install()
 
@@ -54,24 +70,35 @@ def parent(width: int = 460):
 
 
 def pump(until: Callable[[], bool], timeout: float = 60.0) -> None:
-    """Let events run until a condition holds; TimeoutError when it does not in time."""
+    """Let events run until a condition holds.
+
+    Raises:
+        TimeoutError: it did not hold in time.
+        Exception: the first one that a slot or an observer raised meanwhile.
+    """
     end = time.monotonic() + timeout
     while not until():
         if time.monotonic() > end:
             raise TimeoutError(f"not so after {timeout:g} s")
         QtWidgets.QApplication.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents, 20)
+        check()
         time.sleep(0.002)
+    check()
 
 
-def screenshot(widget, path: Path) -> QtGui.QImage:
-    """Draw a widget into a PNG file, as high as its contents want."""
+def screenshot(widget, path: Path | str, width: int | None = None) -> QtGui.QImage:
+    """Draw a widget into a PNG file, as high as its contents want.
+
+    Args:
+        width: in pixels; the widget's own when None.
+    """
     target = unwrap(widget)
     target.show()
-    target.resize(target.width(), max(target.sizeHint().height(), 60))
-    QtWidgets.QApplication.processEvents()
-    target.resize(target.width(), max(target.sizeHint().height(), 60))
-    QtWidgets.QApplication.processEvents()
+    for _pass in range(2):  # hidden and shown parts settle with the first
+        height = target.heightForWidth(width or target.width()) if target.hasHeightForWidth() else -1
+        target.resize(width or target.width(), max(height, target.sizeHint().height(), 60))
+        QtWidgets.QApplication.processEvents()
     image = target.grab().toImage()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     image.save(str(path))
     return image

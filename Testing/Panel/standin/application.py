@@ -1,130 +1,135 @@
-"""`slicer.app`, `slicer.util` and the module logics, around a real MRML scene."""
+"""`slicer.app` and `slicer.modules`: the simple part of them; a name that is not here is an error."""
 
 from __future__ import annotations
 
-import types
+import atexit
+import shutil
+import tempfile
+from types import SimpleNamespace
+from typing import Any
 
-import SimpleITK as sitk
 import slicer
-import slicer.util
 from PySide6 import QtCore, QtWidgets
+from PySide6.QtCore import Property, Signal
 
-from .pythonqt import wrap
-from .widgets import load_ui
-
-messages: list[tuple[str, str]] = []
-"""(kind, text) of every dialog that would have been shown."""
-
-answers = {"confirm": True}
-"""What questions are answered with."""
-
-VIEWS = ("Red", "Green", "Yellow")
-_LOGICS = ("Color", "Volumes", "Markups", "SubjectHierarchyModule", "TerminologiesModule", "SegmentationsModule")
+from . import scene
+from .proxy import wrap
 
 
-class _Application(QtCore.QObject):
-    """The part of qSlicerApplication that the module uses."""
+class SliceWidget(QtCore.QObject):
+    """A slice view without its picture: the real node and logic."""
 
-    startupCompleted = QtCore.Signal()
+    def __init__(self, name: str, application_logic: Any) -> None:
+        super().__init__()
+        self._name, self._application, self._logic = name, application_logic, None
+
+    def mrmlSliceNode(self):
+        return slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{self._name}")
+
+    def sliceLogic(self):
+        if self._logic is None:
+            self._logic = slicer.vtkMRMLSliceLogic()
+            self._logic.SetMRMLApplicationLogic(self._application)
+            self._logic.SetMRMLScene(slicer.mrmlScene)
+        if self._logic.GetSliceNode() is not self.mrmlSliceNode():
+            self._logic.SetSliceNode(self.mrmlSliceNode())
+            self._logic.SetSliceCompositeNode(slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceCompositeNode{self._name}"))
+        return self._logic
+
+
+class LayoutManager(QtCore.QObject):
+    """The three slice views; there is no 3D view."""
+
+    layoutChanged = Signal(int)
+
+    def __init__(self, application_logic: Any) -> None:
+        super().__init__()
+        self._layout = 3  # SlicerLayoutFourUpView
+        self._widgets = {name: SliceWidget(name, application_logic) for name in scene.VIEWS}
+
+    def sliceViewNames(self) -> tuple[str, ...]:
+        return tuple(scene.VIEWS)
+
+    def sliceWidget(self, name: str) -> SliceWidget:
+        return self._widgets[name]
+
+    def setLayout(self, layout: int) -> None:
+        if layout != self._layout:
+            self._layout = layout
+            self.layoutChanged.emit(layout)
+
+    def resetSliceViews(self) -> None:
+        for name in scene.VIEWS:
+            self._widgets[name].sliceLogic().FitSliceToAll()
+
+    layout = Property(int, lambda self: self._layout, setLayout)
+    threeDViewCount = Property(int, lambda self: 0, constant=True)
+
+
+class Application(QtCore.QObject):
+    """The part of qSlicerApplication that needs no window."""
+
+    startupCompleted = Signal()
+
+    def __init__(self, logic: Any) -> None:
+        super().__init__()
+        self._logic, self._layouts = logic, LayoutManager(logic)
+        self._temporary = tempfile.mkdtemp(prefix="standin-slicer-")
+        atexit.register(shutil.rmtree, self._temporary, ignore_errors=True)
+
+    applicationName = Property(str, lambda self: "Slicer", constant=True)
+    applicationVersion = Property(str, lambda self: "5.10.0", constant=True)
+    majorVersion = Property(int, lambda self: 5, constant=True)
+    minorVersion = Property(int, lambda self: 10, constant=True)
+    slicerHome = Property(str, lambda self: self._temporary, constant=True)
+    temporaryPath = Property(str, lambda self: self._temporary, constant=True)
+
+    def applicationLogic(self):
+        return self._logic
+
+    def layoutManager(self) -> LayoutManager:
+        return self._layouts
+
+    def mrmlScene(self):
+        return slicer.mrmlScene
 
     def processEvents(self) -> None:
         QtWidgets.QApplication.processEvents()
 
-    def layoutManager(self):
-        return _LayoutManager()
+    def settings(self) -> QtCore.QSettings:
+        return QtCore.QSettings()
 
-    def applicationLogic(self):
-        return slicer._application
+    def userSettings(self) -> QtCore.QSettings:
+        return QtCore.QSettings()
+
+    def testingEnabled(self) -> bool:
+        return False
+
+    def setOverrideCursor(self, cursor: Any) -> None:
+        QtWidgets.QApplication.setOverrideCursor(cursor)
+
+    def restoreOverrideCursor(self) -> None:
+        QtWidgets.QApplication.restoreOverrideCursor()
+
+    def pauseRender(self) -> None:
+        """Nothing is rendered."""
+
+    def resumeRender(self) -> None:
+        """Nothing is rendered."""
 
 
-class _LayoutManager:
-    def sliceViewNames(self) -> tuple[str, ...]:
-        return VIEWS
+class Module:
+    """A module of `slicer.modules`."""
 
-
-class _Module:
-    def __init__(self, logic) -> None:
-        self._logic = logic
+    def __init__(self, name: str, logic: Any) -> None:
+        self.name, self._logic = name, logic
 
     def logic(self):
         return self._logic
 
 
 def install() -> None:
-    """Complete `slicer`."""
-    scene = slicer.mrmlScene = slicer.vtkMRMLScene()
-    application = slicer._application = slicer.vtkSlicerApplicationLogic()
-    application.SetMRMLScene(scene)
-    slicer.modules = types.SimpleNamespace()
-    for name in _LOGICS:
-        logic = getattr(slicer, f"vtkSlicer{name}Logic")()
-        logic.SetMRMLApplicationLogic(application)
-        logic.SetMRMLScene(scene)
-        setattr(slicer.modules, name.removesuffix("Module").lower(), _Module(logic))
-    application.SetModuleLogic("Colors", slicer.modules.color.logic())
-    slicer.app = wrap(_Application())
-    add_views()
-    scene.AddObserver(scene.EndCloseEvent, lambda caller, event: add_views())
-    util = slicer.util
-    util.loadUI = lambda path: wrap(load_ui(path))
-    util.childWidgetVariables = _Children
-    util.errorDisplay = lambda text, *rest, **named: messages.append(("error", text))
-    util.warningDisplay = lambda text, *rest, **named: messages.append(("warning", text))
-    util.infoDisplay = lambda text, *rest, **named: messages.append(("info", text))
-    util.confirmOkCancelDisplay = lambda text, *rest, **named: (messages.append(("confirm", text)), answers["confirm"])[
-        1
-    ]
-    util.mainWindow = lambda: None
-    util.loadVolume = _load_volume
-
-
-def _load_volume(path: str, properties: dict | None = None):
-    """A volume from a file, as Slicer's reader loads it; slicer-core cannot read PNG, which SimpleITK reads here."""
-    properties = dict(properties or {})
-    name, single = properties.pop("name", None), properties.pop("singleFile", False)
-    if properties:
-        raise ValueError(f"the stand-in does not know the properties {sorted(properties)}")
-    if path.endswith(".png"):
-        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-        slicer.util.updateVolumeFromArray(node, sitk.GetArrayFromImage(sitk.ReadImage(path))[None])
-        node.SetIJKToRASDirections(-1, 0, 0, 0, -1, 0, 0, 0, 1)
-        node.CreateDefaultDisplayNodes()
-        return node
-    options = 2 if single else 0  # vtkSlicerVolumesLogic::SingleFile
-    node = slicer.modules.volumes.logic().AddArchetypeVolume(path, name or "volume", options)
-    if node is None:
-        raise RuntimeError(f"{path} could not be loaded")
-    return node
-
-
-def add_views() -> None:
-    """The slice views, what they show, and the nodes of mouse and selection."""
-    scene = slicer.mrmlScene
-    for name in VIEWS:
-        if scene.GetNodeByID(f"vtkMRMLSliceNode{name}") is None:
-            node = slicer.vtkMRMLSliceNode()
-            node.SetName(name)
-            node.SetLayoutName(name)
-            node.SetSingletonTag(name)
-            node.SetOrientation({"Red": "Axial", "Green": "Coronal", "Yellow": "Sagittal"}[name])
-            scene.AddNode(node)
-            composite = slicer.vtkMRMLSliceCompositeNode()
-            composite.SetLayoutName(name)
-            composite.SetSingletonTag(name)
-            scene.AddNode(composite)
-    for cls in ("vtkMRMLSelectionNode", "vtkMRMLInteractionNode"):
-        if scene.GetNodeByID(f"{cls}Singleton") is None:
-            node = getattr(slicer, cls)()
-            node.SetSingletonTag("Singleton")
-            scene.AddNode(node)
-
-
-class _Children:
-    """The named widgets of a panel as attributes."""
-
-    def __init__(self, panel) -> None:
-        from .pythonqt import unwrap
-
-        for child in unwrap(panel).findChildren(QtCore.QObject):
-            if child.objectName() and not child.objectName().startswith("qt_"):
-                setattr(self, child.objectName(), wrap(child))
+    """Set `slicer.app`, `slicer.mrmlScene` and `slicer.modules`."""
+    logic, logics = scene.make()
+    slicer.app = wrap(Application(logic))
+    slicer.modules = SimpleNamespace(**{name: Module(name, each) for name, each in logics.items()})

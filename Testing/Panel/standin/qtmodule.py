@@ -1,0 +1,60 @@
+"""The modules `qt` and `ctk`: classes whose objects are proxies and whose enums are flat."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import inspect
+import shutil
+import tempfile
+import types
+from typing import Any
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+
+from .proxy import ClassProxy, call
+
+_MODULES = (QtCore, QtGui, QtWidgets, QtUiTools)
+
+
+@functools.cache
+def class_proxy(cls: type) -> ClassProxy:
+    """One proxy for one class."""
+    return ClassProxy(cls)
+
+
+class QtModule(types.ModuleType):
+    """The module `qt`: what PySide6 has and C++ too."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name[:1] in "Qq":
+            for module in _MODULES:
+                if hasattr(module, name):
+                    value = getattr(module, name)
+                    return class_proxy(value) if inspect.isclass(value) else call(value)
+        raise AttributeError(f"Qt has no '{name}'")
+
+
+class CtkModule(types.ModuleType):
+    """The module `ctk`: the classes given."""
+
+    def __init__(self, classes: tuple[type, ...]) -> None:
+        super().__init__("ctk")
+        for cls in classes:
+            setattr(self, cls.__name__, class_proxy(cls))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the stand-in of ctk has no '{name}'")
+
+
+def redirect_settings() -> None:
+    """Settings go to a folder of this process, never to the user's."""
+    folder = tempfile.mkdtemp(prefix="standin-settings-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    settings = QtCore.QSettings
+    QtCore.QCoreApplication.setOrganizationName("standin")
+    QtCore.QCoreApplication.setApplicationName("Slicer")
+    settings.setDefaultFormat(settings.Format.IniFormat)
+    for kind in (settings.Format.IniFormat, settings.Format.NativeFormat):
+        for scope in (settings.Scope.UserScope, settings.Scope.SystemScope):
+            settings.setPath(kind, scope, folder)

@@ -1,0 +1,98 @@
+"""`slicer.util.loadUI` and `childWidgetVariables`: what a .ui file names must exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from PySide6 import QtCore, QtUiTools, QtWidgets
+
+from .collapsible import ctkCollapsibleButton
+from .ctkwidgets import ctkPathLineEdit, ctkSliderWidget
+from .nodecombobox import qMRMLNodeComboBox, qMRMLWidget
+from .proxy import Proxy, unwrap, wrap
+from .segmenteditor import qMRMLSegmentEditorWidget
+
+CTK = (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)
+QMRML = (qMRMLWidget, qMRMLNodeComboBox, qMRMLSegmentEditorWidget)
+
+
+def load_ui(path: Path | str) -> Proxy:
+    """The widget in a .ui file.
+
+    Raises:
+        RuntimeError: there is no such file.
+        ValueError: it names a class, property, enum value, signal or slot that does not exist.
+    """
+    if not Path(path).is_file():
+        raise RuntimeError(f"Could not load UI file: file not found {path}")
+    tree = ElementTree.parse(path).getroot()
+    connections = [each for part in tree.findall("connections") for each in part]
+    for part in tree.findall("connections"):
+        tree.remove(part)
+    _number_filters(tree)
+    widget = _load(ElementTree.tostring(tree), path)
+    everything = {each.objectName(): each for each in [widget, *widget.findChildren(QtCore.QObject)]}
+    _check_properties(tree, everything, path)
+    for connection in connections:
+        _connect(everything, *(connection.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")))
+    return wrap(widget)
+
+
+def _number_filters(tree: ElementTree.Element) -> None:
+    """The filters of a ctkPathLineEdit as a number: PySide6 cannot read the names of flags of classes of Python."""
+    for element in tree.iter("widget"):
+        for flags in element.findall("property[@name='filters']/set"):
+            names = [each.removeprefix("ctkPathLineEdit::") for each in flags.text.split("|")]
+            flags.tag, flags.text = "number", str(sum(ctkPathLineEdit.Filter[name] for name in names))
+
+
+def _load(content: bytes, path: Path | str) -> QtWidgets.QWidget:
+    loader = QtUiTools.QUiLoader()
+    for cls in (*CTK, *QMRML):
+        loader.registerCustomWidget(cls)
+    buffer = QtCore.QBuffer()
+    buffer.setData(content)
+    buffer.open(QtCore.QIODevice.OpenModeFlag.ReadOnly)
+    complaints: list[str] = []
+    before = QtCore.qInstallMessageHandler(lambda kind, context, text: complaints.append(text))
+    try:
+        widget = loader.load(buffer)
+    finally:
+        QtCore.qInstallMessageHandler(before)
+    if widget is None or complaints:
+        raise ValueError(f"{path}: {complaints or loader.errorString()}")
+    return widget
+
+
+def _check_properties(tree: ElementTree.Element, everything: dict, path: Path | str) -> None:
+    """Properties that Qt made up because the widget has none of the name; stdset="0" marks those that are meant."""
+    for element in tree.iter("widget"):
+        meant = {each.get("name") for each in element.findall("property") if each.get("stdset") == "0"}
+        widget = everything[element.get("name")]
+        names = {bytes(name).decode() for name in widget.dynamicPropertyNames()} - meant
+        unknown = sorted(name for name in names if not name.startswith("_"))
+        if unknown:
+            raise ValueError(f"{path}: {element.get('class')} '{element.get('name')}' has no property {unknown}")
+
+
+def _connect(everything: dict, sender: str, signal: str, receiver: str, slot: str) -> None:
+    for name in (sender, receiver):
+        if name not in everything:
+            raise ValueError(f"a connection of '{name}', which does not exist")
+    target, name = everything[receiver], slot.split("(")[0]
+    known = target.metaObject().indexOfSlot(slot) >= 0 or (name == "setMRMLScene" and hasattr(target, name))
+    if not known:
+        raise ValueError(f"{type(target).__name__} '{receiver}' has no slot '{slot}'")
+    count = len([each for each in re.search(r"\((.*)\)", slot).group(1).split(",") if each])
+    wrap(everything[sender]).connect(signal, lambda *arguments: getattr(target, name)(*unwrap(arguments[:count])))
+
+
+class ChildWidgetVariables:
+    """The named children of a widget as attributes."""
+
+    def __init__(self, widget: Proxy) -> None:
+        for child in [unwrap(widget), *unwrap(widget).findChildren(QtCore.QObject)]:
+            if child.objectName() and not child.objectName().startswith("qt_"):
+                setattr(self, child.objectName(), wrap(child))

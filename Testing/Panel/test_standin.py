@@ -1,0 +1,416 @@
+"""What the tests of the panel rely on: the stand-in refuses what Slicer does not have, and shows what it does."""
+
+from __future__ import annotations
+
+import enum
+import pathlib
+import sys
+from typing import Annotated
+
+import ctk
+import numpy as np
+import pytest
+import qt
+import slicer
+import slicer.util
+import standin
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.parameterNodeWrapper import Choice, Default, Minimum, WithinRange, parameterNodeWrapper
+from slicer.ScriptedLoadableModule import *  # noqa: F403
+
+UI = """<ui version="4.0"><class>Panel</class><widget class="qMRMLWidget" name="Panel"><layout class="QVBoxLayout">
+<item><widget class="ctkCollapsibleButton" name="section"><property name="text"><string>Input</string></property>
+ <layout class="QFormLayout"><item row="0" column="0"><widget class="QLabel" name="label">
+  <property name="text"><string>Volume:</string></property></widget></item>
+ <item row="0" column="1"><widget class="qMRMLNodeComboBox" name="volume">
+  <property name="nodeTypes"><stringlist><string>vtkMRMLScalarVolumeNode</string></stringlist></property>
+  <property name="noneEnabled"><bool>true</bool></property>
+  <property name="SlicerParameterName" stdset="0"><string>volume</string></property></widget></item>
+ <item row="1" column="1"><widget class="QLineEdit" name="prompt">
+  <property name="SlicerParameterName" stdset="0"><string>prompt</string></property></widget></item>
+ <item row="2" column="1"><widget class="ctkSliderWidget" name="level">
+  <property name="SlicerParameterName" stdset="0"><string>level</string></property>
+  <property name="decimals"><number>2</number></property><property name="singleStep"><double>0.05</double></property>
+  <property name="suffix"><string> mm</string></property></widget></item>
+ <item row="3" column="1"><widget class="QComboBox" name="method">
+  <property name="SlicerParameterName" stdset="0"><string>method</string></property></widget></item>
+ <item row="4" column="1"><widget class="QSpinBox" name="count">
+  <property name="SlicerParameterName" stdset="0"><string>count</string></property></widget></item>
+ <item row="5" column="1"><widget class="QCheckBox" name="shown">
+  <property name="SlicerParameterName" stdset="0"><string>shown</string></property></widget></item>
+ <item row="6" column="1"><widget class="ctkPathLineEdit" name="folder">
+  <property name="filters"><set>ctkPathLineEdit::Dirs|ctkPathLineEdit::Writable</set></property>
+  <property name="SlicerParameterName" stdset="0"><string>folder</string></property></widget></item>
+ </layout></widget></item>
+<item><widget class="ctkCollapsibleButton" name="closed"><property name="text"><string>Settings</string></property>
+ <property name="collapsed"><bool>true</bool></property><layout class="QVBoxLayout"><item>
+ <widget class="QPushButton" name="inside"><property name="text"><string>Inside</string></property></widget></item>
+ </layout></widget></item>
+<item><widget class="qMRMLSegmentEditorWidget" name="editor"/></item>
+</layout></widget>
+<connections><connection><sender>Panel</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal>
+<receiver>volume</receiver><slot>setMRMLScene(vtkMRMLScene*)</slot></connection></connections></ui>"""
+
+VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
+
+
+class Method(enum.Enum):
+    OTSU = "o"
+    KMEANS = "k"
+
+
+@parameterNodeWrapper
+class Parameters:
+    volume: vtkMRMLScalarVolumeNode
+    prompt: str = "brain tumor"
+    level: Annotated[float, WithinRange(0, 1)] = 0.5
+    method: Method = Method.KMEANS
+    count: Annotated[int, Minimum(1), Default(3)]
+    shown: bool = True
+    folder: pathlib.Path
+    plane: Annotated[str, Choice(["axial", "coronal"])] = "axial"
+    names: list[str]
+    limit: float | None = None
+
+
+def load(tmp_path, ui: str = UI):
+    path = tmp_path / "panel.ui"
+    path.write_text(ui)
+    return slicer.util.loadUI(str(path))
+
+
+def parameters() -> Parameters:
+    return Parameters(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
+
+
+def volume(name: str) -> vtkMRMLScalarVolumeNode:
+    return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+
+
+@pytest.fixture
+def ui(scene, tmp_path):
+    panel = load(tmp_path)
+    panel.setMRMLScene(scene)
+    made = slicer.util.childWidgetVariables(panel)
+    yield made
+    panel.deleteLater()
+
+
+def test_what_qt_does_not_have_is_an_error() -> None:
+    button = qt.QPushButton("Go")
+    assert button.text == "Go" and button.enabled and not button.checked
+    button.enabled = False
+    assert not button.enabled
+    with pytest.raises(AttributeError):
+        button.enabeld = True
+    with pytest.raises(AttributeError):
+        button.txet
+    with pytest.raises(TypeError, match="not callable"):
+        button.text()
+    with pytest.raises(AttributeError):
+        button.height = 3  # cannot be written
+    with pytest.raises(TypeError):
+        button.text = None
+    with pytest.raises(TypeError):
+        qt.QSpinBox().value = 2.7
+    for name in ("QPushButon", "Signal", "QtCore"):
+        with pytest.raises(AttributeError):
+            getattr(qt, name)
+    with pytest.raises(AttributeError):
+        qt.QProcess.NotRuning
+    assert qt.QProcess().state() == qt.QProcess.NotRunning
+    assert isinstance(button, qt.QPushButton) and not isinstance(button, qt.QLabel)
+    for found in (qt.Qt.AlignLeft, qt.QMessageBox.Yes, qt.QSizePolicy.Expanding, qt.QKeySequence("Alt+S")):
+        assert found
+
+
+def test_signals_are_connected_by_their_signature_and_give_as_many_arguments_as_wanted() -> None:
+    button, seen = qt.QPushButton(), []
+    button.checkable = True
+    with pytest.raises(AttributeError):
+        button.connect("clickd(bool)", print)
+    with pytest.raises(AttributeError):
+        button.connect("clicked(int)", print)
+    none = lambda: seen.append("none")  # noqa: E731
+    button.connect("clicked( bool )", none)
+    button.connect("toggled(bool)", lambda on: seen.append(on))
+    button.clicked.connect(lambda on, more=None: seen.append((on, more)))
+    button.click()
+    assert seen == ["none", (True, None), True] or sorted(map(str, seen)) == sorted(["none", "(True, None)", "True"])
+    assert button.disconnect("clicked(bool)", none) and not button.disconnect("clicked(bool)", none)
+    seen.clear()
+    button.click()
+    assert "none" not in seen and len(seen) == 2
+
+
+def test_one_object_has_one_proxy() -> None:
+    parent = qt.QWidget()
+    layout = qt.QVBoxLayout(parent)
+    label = qt.QLabel("a", parent)
+    layout.addWidget(label)
+    assert parent.layout() is layout and label.parent() is parent
+    assert parent.findChildren(qt.QLabel) == [label]
+
+
+def test_an_error_in_a_slot_or_observer_is_not_lost(scene) -> None:
+    button = qt.QPushButton()
+    button.connect("clicked(bool)", lambda: 1 / 0)
+    button.click()
+    with pytest.raises(ZeroDivisionError):
+        standin.pump(lambda: True)
+    node = volume("a")
+    node.AddObserver("ModifiedEvent", lambda caller, event: [][0])
+    node.SetName("b")
+    with pytest.raises(IndexError):
+        standin.check()
+
+
+def test_a_process_echoes_bytes() -> None:
+    process, ended = qt.QProcess(), []
+    received = bytearray()
+    process.connect("readyReadStandardOutput()", lambda: received.extend(process.readAllStandardOutput().data()))
+    process.connect("finished(int,QProcess::ExitStatus)", lambda code, status: ended.append((code, status)))
+    process.connect("errorOccurred(QProcess::ProcessError)", lambda error: ended.append(error))
+    echo = "import sys; d = sys.stdin.buffer.read(8); sys.stdout.buffer.write(d); sys.exit(3)"
+    process.start(sys.executable, ["-c", echo])
+    data = bytes([0, 255, 10, 13, 1, 2, 3, 128])
+    process.write(data)
+    standin.pump(lambda: ended, 20)
+    assert ended == [(3, qt.QProcess.NormalExit)] and bytes(received) == data
+    failing, failures = qt.QProcess(), []
+    failing.connect("errorOccurred(QProcess::ProcessError)", lambda error: failures.append(error))
+    failing.start("/no/such/program", [])
+    standin.pump(lambda: failures, 10)
+    assert failures == [qt.QProcess.FailedToStart]
+
+
+def test_settings_are_not_the_users(tmp_path) -> None:
+    settings = qt.QSettings()
+    settings.setValue("MedCLIPSAM/Key", "value")
+    assert slicer.util.settingsValue("MedCLIPSAM/Key", "") == "value"
+    assert "standin-settings-" in settings.fileName() and "standin-settings-" in qt.QSettings("a", "b").fileName()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ('name="noneEnabled"', 'name="noneEnabeld"'),
+        ("ctkSliderWidget", "ctkSliderWidgett"),
+        ("ctkPathLineEdit::Dirs", "ctkPathLineEdit::Directories"),
+        ("mrmlSceneChanged", "mrmlSceneChangd"),
+        ("setMRMLScene", "setMRMLScen"),
+        ("<receiver>volume", "<receiver>volumes"),
+    ],
+)
+def test_a_ui_file_with_a_wrong_name_is_refused(tmp_path, right: str, wrong: str) -> None:
+    with pytest.raises((ValueError, AttributeError, KeyError)):
+        load(tmp_path, UI.replace(right, wrong))
+    with pytest.raises(RuntimeError):
+        slicer.util.loadUI(str(tmp_path / "none.ui"))
+
+
+def test_the_selector_follows_the_scene_and_is_disabled_without(ui, tmp_path) -> None:
+    lonely = slicer.util.childWidgetVariables(load(tmp_path, UI.split("<connections>")[0] + "</ui>"))
+    lonely.Panel.setMRMLScene(slicer.mrmlScene)
+    assert not lonely.volume.enabled and ui.volume.enabled
+    seen = []
+    ui.volume.connect("currentNodeChanged(vtkMRMLNode*)", seen.append)
+    ui.volume.connect("currentNodeChanged(bool)", seen.append)
+    node = volume("head")
+    assert ui.volume.currentNode() is None and ui.volume.nodeCount() == 1
+    ui.volume.setCurrentNode(node)
+    assert ui.volume.currentNode() is node and ui.volume.currentNodeID == node.GetID() and seen == [node, True]
+    ui.volume.setCurrentNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode"))
+    assert ui.volume.currentNode() is None
+    ui.volume.baseName = "made"
+    made = ui.volume.addNode()
+    assert made.GetName() == "made" and ui.volume.currentNode() is made
+    slicer.mrmlScene.RemoveNode(made)
+    assert ui.volume.currentNode() is None
+    ui.volume.noneEnabled = False
+    assert ui.volume.currentNode() is node
+    seen.clear()
+    slicer.mrmlScene.Clear(0)
+    assert ui.volume.currentNode() is None and seen == [None, False]
+    with pytest.raises(AttributeError):
+        ui.volume.currentNodeChanged.connect(print)  # which of the two
+    with pytest.raises(AttributeError):
+        ui.volumes
+
+
+def ink(widget, path) -> int:
+    """How many dark pixels of text a widget is drawn with."""
+    image = standin.screenshot(widget, path, width=360).convertToFormat(standin.GRAY)
+    pixels = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
+    return int((pixels[:, 8 : image.width() - 40] < 110).sum())
+
+
+def test_the_selector_is_drawn_with_the_name_of_its_node(scene, tmp_path) -> None:
+    box = slicer.qMRMLNodeComboBox()
+    box.nodeTypes = ["vtkMRMLScalarVolumeNode"]
+    box.setMRMLScene(scene)
+    blank = ink(box, tmp_path / "blank.png")
+    node = volume("MRHead")
+    short = ink(box, tmp_path / "short.png")
+    node.SetName("MRHead of a second and longer name")
+    assert blank == 0 and short > 50 and ink(box, tmp_path / "long.png") > 2 * short
+
+
+def test_a_collapsed_section_hides_its_contents(ui, tmp_path) -> None:
+    ui.Panel.show()
+    standin.pump(lambda: ui.section.visible)
+    assert not ui.inside.visible and ui.prompt.visible and not ui.closed.checked
+    ui.inside.setVisible(True)
+    assert not ui.inside.visible
+    seen = []
+    ui.closed.connect("contentsCollapsed(bool)", seen.append)
+    ui.label.setVisible(False)
+    ui.section.collapsed = True
+    ui.closed.collapsed = False
+    assert ui.inside.visible and not ui.prompt.visible and seen == [False]
+    ui.section.click()
+    assert ui.prompt.visible and not ui.label.visible and not ui.section.collapsed
+
+
+def test_parameters_round_trip_through_the_node(scene, tmp_path) -> None:
+    made = parameters()
+    assert (made.prompt, made.level, made.method, made.count) == ("brain tumor", 0.5, Method.KMEANS, 3)
+    assert made.names == [] and made.limit is None and made.volume is None and made.folder == pathlib.Path()
+    made.prompt, made.level, made.method, made.shown = "liver", 1, Method.OTSU, False
+    made.names, made.limit, made.volume, made.folder = ["a", "b,c"], 2.5, volume("head"), pathlib.Path("/x")
+    made.names.append("d")
+    for name, value, kind in (
+        ("level", 1.5, ValueError),
+        ("level", "1", TypeError),
+        ("count", 0, ValueError),
+        ("count", 2.0, TypeError),
+        ("plane", "oblique", ValueError),
+        ("prompt", None, ValueError),
+        ("names", "abc", TypeError),
+        ("volume", made.parameterNode, TypeError),
+        ("promt", "x", AttributeError),
+    ):
+        with pytest.raises(kind):
+            setattr(made, name, value)
+    with pytest.raises(AttributeError):
+        made.promt
+    with pytest.raises(ValueError):
+        made.getValue("promt")
+    scene.SetURL(str(tmp_path / "scene.mrml"))
+    assert scene.Commit()
+    scene.Clear(0)
+    scene.Connect()
+    again = Parameters(slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")[0])
+    assert (again.prompt, again.level, again.method, again.shown) == ("liver", 1.0, Method.OTSU, False)
+    assert again.names == ["a", "b,c", "d"] and again.limit == 2.5 and again.folder == pathlib.Path("/x")
+    assert again.volume.GetName() == "head"
+
+
+def test_widgets_and_parameters_follow_each_other(ui) -> None:
+    made = parameters()
+    tag = made.connectGui(ui)
+    assert ui.prompt.text == "brain tumor" and ui.level.value == 0.5 and ui.level.maximum == 1
+    assert ui.method.currentText == "KMEANS" and ui.count.value == 3 and ui.count.minimum == 1 and ui.shown.checked
+    made.prompt, made.level, made.method, made.shown = "liver", 0.25, Method.OTSU, False
+    made.volume, made.folder = volume("head"), pathlib.Path("/x")
+    assert (ui.prompt.text, ui.level.value, ui.method.currentText, ui.shown.checked) == ("liver", 0.25, "OTSU", False)
+    assert ui.volume.currentNode() is made.volume and ui.folder.currentPath == "/x"
+    ui.prompt.text, ui.level.value, ui.count.value, ui.shown.checked = "lung", 0.75, 9, True
+    ui.method.setCurrentIndex(1)
+    ui.folder.currentPath = "/y"
+    ui.volume.setCurrentNode(None)
+    assert (made.prompt, made.level, made.count, made.shown) == ("lung", 0.75, 9, True)
+    assert made.method is Method.KMEANS and made.folder == pathlib.Path("/y") and made.volume is None
+    made.disconnectGui(tag)
+    ui.prompt.text = "spleen"
+    assert made.prompt == "lung"
+    made.level = 0.1
+    assert ui.level.value == 0.75
+
+
+def test_what_a_widget_cannot_hold_is_refused(ui) -> None:
+    made = parameters()
+    for name, widget in (
+        ("prompt", ui.count),
+        ("prompt", ui.method),  # no Choice
+        ("folder", ui.prompt),
+        ("count", ui.level),
+        ("shown", ui.section),
+    ):
+        with pytest.raises(RuntimeError):
+            made.connectParametersToGui({name: widget})
+    ui.prompt.setProperty("SlicerParameterName", "promt")
+    with pytest.raises(ValueError):
+        made.connectGui(ui)
+
+
+def test_the_segment_editor_undoes_what_was_saved(ui) -> None:
+    with pytest.raises(RuntimeError):
+        ui.editor.setMRMLScene(slicer.mrmlScene)  # before its node
+    ui.editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    ui.editor.setMRMLScene(slicer.mrmlScene)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    assert isinstance(node, vtkMRMLSegmentationNode)
+    ui.editor.setSegmentationNode(node)
+    ui.editor.saveStateForUndo()
+    identifier = node.GetSegmentation().AddEmptySegment("tumour", "tumour")
+    assert ui.editor.segmentationNode() is node and ui.editor.currentSegmentID() == identifier
+    ui.editor.undo()
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+    ui.editor.redo()
+    assert node.GetSegmentation().GetNumberOfSegments() == 1
+    ui.editor.setActiveEffectByName("Paint")
+    assert ui.editor.activeEffect().name == "Paint"
+    ui.editor.activeEffect().setParameter("BrushRelativeDiameter", 5)
+    ui.editor.setActiveEffectByName("")
+    assert ui.editor.activeEffect() is None
+    with pytest.raises(ValueError):
+        ui.editor.setActiveEffectByName("Pain")
+    ui.editor.maximumNumberOfUndoStates = 4
+    assert ui.editor.maximumNumberOfUndoStates == 4
+    slicer.mrmlScene.Clear(0)
+    assert ui.editor.segmentationNode() is None
+
+
+def test_the_scene_always_has_its_views_and_singletons(scene) -> None:
+    for _time in range(2):
+        scene.Clear(0)
+        for name in slicer.app.layoutManager().sliceViewNames():
+            widget = slicer.app.layoutManager().sliceWidget(name)
+            assert widget.mrmlSliceNode().GetLayoutName() == name
+            assert widget.mrmlSliceNode().GetOrientation() == VIEWS[name]
+            assert widget.sliceLogic().GetSliceNode() is widget.mrmlSliceNode()
+            assert widget.sliceLogic().GetSliceCompositeNode().GetLayoutName() == name
+        assert scene.GetNodeByID("vtkMRMLInteractionNodeSingleton") is not None
+        assert slicer.app.applicationLogic().GetSelectionNode() is not None
+    for thing, name in ((slicer.app, "aplicationLogic"), (slicer.modules, "markup"), (ctk, "ctkRangeWidgett")):
+        with pytest.raises(AttributeError):
+            getattr(thing, name)
+    assert slicer.modules.markups.logic().GetMRMLScene() is scene and slicer.app.majorVersion == 5
+
+
+def test_dialogs_are_kept_and_answered() -> None:
+    slicer.util.errorDisplay("no model", detailedText="...")
+    assert slicer.util.confirmOkCancelDisplay("install?")
+    standin.answers["confirm"] = False
+    assert not slicer.util.confirmYesNoDisplay("sure?")
+    assert standin.messages == [("error", "no model"), ("confirm", "install?"), ("confirm", "sure?")]
+    with pytest.raises(RuntimeError, match="would wait"):
+        qt.QFileDialog.getExistingDirectory(None, "Folder")
+    standin.answers["QFileDialog.getExistingDirectory"] = "/data"
+    assert qt.QFileDialog.getExistingDirectory(None, "Folder") == "/data"
+    with pytest.raises(RuntimeError):
+        qt.QDialog().exec_()
+    slicer.util.pip_install("nothing")
+
+
+class SmallLogic(ScriptedLoadableModuleLogic):  # noqa: F405
+    pass
+
+
+def test_a_logic_has_one_hidden_parameter_node_a_scene(scene) -> None:
+    node = SmallLogic().getParameterNode()
+    assert node is SmallLogic().getParameterNode() and node.GetHideFromEditors()
+    assert node.GetAttribute("ModuleName") == "Small"
+    scene.Clear(0)
+    assert SmallLogic().getParameterNode().GetScene() is scene
