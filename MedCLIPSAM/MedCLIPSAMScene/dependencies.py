@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from MedCLIPSAMLib.resources import resource_path
 
 from .strings import _
 
-TORCH = (Requirement("torch>=2.5,<3"), Requirement("torchvision>=0.20,<1"))
+TORCH = (Requirement("torch>=2.5.1,<3"), Requirement("torchvision>=0.20.1,<1"))
 SLICERS = (Requirement("numpy>=1.26"), Requirement("SimpleITK>=2.2"), Requirement("vtk>=9.2"))
 PROTECTED = ("torch", "torchvision", "numpy", "vtk", "SimpleITK")
 LONG_PATH = 100
@@ -123,11 +124,22 @@ def report() -> str:
 
 
 def torchBuild() -> str:
-    """What the installed PyTorch was built for, from its version: "cpu", "cu126", ...; empty when it does not say."""
+    """What the installed PyTorch was built for: "cpu", "cu126", ...; empty when that is unknown.
+
+    The version may lack it (PyPI's build for Windows is for the CPU), so torch/version.py is read, not imported.
+    """
     try:
-        return metadata.version("torch").partition("+")[2]
+        torch = metadata.distribution("torch")
+        build = torch.version.partition("+")[2]
+        text = Path(torch.locate_file("torch/version.py")).read_text(encoding="utf-8")
     except metadata.PackageNotFoundError:
         return ""
+    except OSError:
+        return build
+    cuda = re.search(r"^cuda\b.*=\s*(?:'([\d.]+)'|None)\s*$", text, re.MULTILINE)
+    if build or cuda is None:
+        return build
+    return "cu" + cuda[1].replace(".", "") if cuda[1] else "cpu"
 
 
 def hasNvidia() -> bool:
@@ -157,11 +169,13 @@ def install(progress: Callable[[str], None] = lambda text: None) -> None:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("".join(f"{line}\n" for line in pins()), encoding="utf-8")
         os.environ.setdefault("SAM2_BUILD_CUDA", "0")
-        ensure = getattr(getattr(slicer, "packaging", None), "pip_ensure", None)
+        ensure = _pipEnsure()
         plain = [each for each in wanted if each.name != "sam2"]
         if ensure is not None and plain:
             progress(_("Packages are being installed..."))
-            _attempt(lambda: ensure(plain, constraints=constraints, requester="MedCLIPSAM"), _("the packages"))
+            # The panel has asked, sam2 is still to come, and the worker is a new process: no question, no restart.
+            quiet = {"prompt_install": False, "prompt_restart": False}
+            _attempt(lambda: ensure(plain, constraints=constraints, requester="MedCLIPSAM", **quiet), _("the packages"))
             wanted = [each for each in wanted if each.name == "sam2"]
         for number, requirement in enumerate(wanted, 1):
             progress(_("{name} ({number} of {all})...").format(name=requirement.name, number=number, all=len(wanted)))
@@ -192,16 +206,28 @@ def _installTorch() -> None:
             _("Install the extension 'PyTorch' in the Extensions Manager, restart Slicer, and press Install again."),
         ) from None
     torch, vision = (str(each.specifier) for each in TORCH)
-    installed = PyTorchUtilsLogic().installTorch(
-        askConfirmation=True, torchVersionRequirement=torch, torchvisionVersionRequirement=vision
+    installed = _attempt(
+        lambda: PyTorchUtilsLogic().installTorch(
+            askConfirmation=True, torchVersionRequirement=torch, torchvisionVersionRequirement=vision
+        ),
+        "torch",
     )
     if installed is None:
         raise InstallationError(_("PyTorch was not installed."), _("Press Install again when you want to."))
 
 
-def _attempt(action: Callable[[], object], name: str) -> None:
+def _pipEnsure() -> Callable | None:
+    """Slicer's own installer with a progress window (5.13 and later); it is there only once it is imported."""
     try:
-        action()
+        from slicer.packaging import pip_ensure
+    except ImportError:
+        return None
+    return pip_ensure
+
+
+def _attempt(action: Callable[[], object], name: str) -> object:
+    try:
+        return action()
     except Exception as error:
         raise InstallationError(
             _("'{name}' could not be installed: {error}").format(name=name, error=error),

@@ -1,4 +1,4 @@
-"""A result corrected as in the Segment Editor: painted and erased through the class that its effects use, refined, undone.
+"""A result corrected as in the Segment Editor: painted and erased by the class that its effects use, refined, undone.
 
 Brush strokes and results share the editor's history, as they do in the panel.
 """

@@ -25,11 +25,13 @@ set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/nothing.cmake)
 set(Slicer_QTSCRIPTEDMODULES_LIB_DIR lib/Slicer/qt-scripted-modules)
+set(Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR Slicer.app/Contents/${Slicer_QTSCRIPTEDMODULES_LIB_DIR})
 macro(slicerMacroBuildScriptedModule)
   cmake_parse_arguments(MODULE "WITH_GENERIC_TESTS" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
   foreach(file ${MODULE_SCRIPTS} ${MODULE_RESOURCES})
     get_filename_component(folder ${file} DIRECTORY)
-    install(FILES ${file} DESTINATION ${Slicer_QTSCRIPTEDMODULES_LIB_DIR}/${folder})
+    configure_file(${file} ${CMAKE_BINARY_DIR}/${Slicer_QTSCRIPTEDMODULES_LIB_DIR}/${file} COPYONLY)
+    install(FILES ${file} DESTINATION ${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}/${folder})
   endforeach()
 endmacro()
 """
@@ -51,7 +53,7 @@ def test_every_file_is_installed_where_the_module_looks_for_it(tmp_path: Path) -
     configure = [cmake(), "-S", ROOT, "-B", build, f"-DSlicer_DIR={fake}", f"-DCMAKE_INSTALL_PREFIX={installed}"]
     subprocess.run([*configure, "-DCMAKE_C_COMPILER_WORKS=1", "-DCMAKE_CXX_COMPILER_WORKS=1"], check=True)
     subprocess.run([cmake(), "--install", build], check=True, stdout=subprocess.DEVNULL)
-    modules = installed / "lib" / "Slicer" / "qt-scripted-modules"
+    modules = installed / "Slicer.app" / "Contents" / "lib" / "Slicer" / "qt-scripted-modules"
 
     def files(folder: Path, *patterns: str) -> set[str]:
         return {
@@ -67,6 +69,10 @@ def test_every_file_is_installed_where_the_module_looks_for_it(tmp_path: Path) -
     assert files(ROOT / "MedCLIPSAMLib", "*.py") == files(modules / "MedCLIPSAMLib", "*.py")
     shipped = files(ROOT / "Resources", "models/*/*", "prompts/*", "samples/*", "requirements.txt")
     assert files(modules / "MedCLIPSAMLib" / "Resources", "*") == shipped
+    assert files(installed, "*") == {
+        f"Slicer.app/Contents/lib/Slicer/qt-scripted-modules/{name}" for name in files(modules, "*")
+    }
+    assert files(build / "lib" / "Slicer" / "qt-scripted-modules", "*") == files(modules, "*")
     script = "from MedCLIPSAMLib.resources import resource_path as p; print(p('models/demo-clip').is_dir())"
     ran = subprocess.run([sys.executable, "-c", script], cwd=modules, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "True"
@@ -118,16 +124,15 @@ def test_pip_is_told_to_keep_what_slicer_has(monkeypatch: pytest.MonkeyPatch) ->
     assert "timm (1 of 2)..." in told
 
     ensured = []
-    monkeypatch.setattr(
-        slicer,
-        "packaging",
-        SimpleNamespace(pip_ensure=lambda wanted, constraints, requester: ensured.append((wanted, requester))),
-        raising=False,
-    )
+    packaging = ModuleType("slicer.packaging")  # not an attribute of slicer until something imports it
+    packaging.pip_ensure = lambda wanted, **options: ensured.append((wanted, options))
+    monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
     asked.clear()
     dependencies.install()
-    assert [each.name for each in ensured[0][0]] == ["timm"] and ensured[0][1] == "MedCLIPSAM"
-    assert len(asked) == 1
+    ((wanted, options),) = ensured
+    assert [each.name for each in wanted] == ["timm"] and options["requester"] == "MedCLIPSAM"
+    assert not options["prompt_install"] and not options["prompt_restart"]  # sam2 is still to come
+    assert len(asked) == 1 and Requirement(asked[0][0]).name == "sam2"
 
 
 def test_without_the_pytorch_extension_the_user_is_told_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,6 +147,33 @@ def test_without_the_pytorch_extension_the_user_is_told_to_get_it(monkeypatch: p
     monkeypatch.setitem(sys.modules, "PyTorchUtils", utils)
     dependencies.install()
     assert calls[0]["askConfirmation"] and ">=2.5" in calls[0]["torchVersionRequirement"]
+
+    def fail(**_options: object) -> None:
+        raise RuntimeError("no network")
+
+    utils.PyTorchUtilsLogic = lambda: SimpleNamespace(installTorch=fail)
+    with pytest.raises(dependencies.InstallationError, match="'torch' could not be installed: no network"):
+        dependencies.install()
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "build"),
+    [
+        ("2.6.0", "cuda: Optional[str] = None", "cpu"),
+        ("2.6.0", "cuda: Optional[str] = '12.6'", "cu126"),
+        ("2.6.0+cpu", "cuda: Optional[str] = None", "cpu"),
+        ("2.6.0+rocm6.2", "cuda: Optional[str] = None", "rocm6.2"),
+        ("2.6.0", "", ""),
+    ],
+)
+def test_the_build_of_torch_is_read_without_importing_it(
+    version: str, text: str, build: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "version.py").write_text(f"from typing import Optional\n\n{text}\n")
+    distribution = SimpleNamespace(version=version, locate_file=lambda name: tmp_path / name)
+    monkeypatch.setattr(dependencies.metadata, "distribution", lambda name: distribution)
+    assert dependencies.torchBuild() == build
 
 
 def test_a_failed_installation_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
