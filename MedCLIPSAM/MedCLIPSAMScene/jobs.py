@@ -24,26 +24,22 @@ AHEAD = 2
 
 @dataclass
 class SliceAnswer:
-    """What came back for one prompt, or one correction, on one slice.
+    """What came back for one prompt on one slice, its mask aside.
 
     Args:
-        mask: (H, W) bool, on the slice's picture.
+        found: whether the mask has anything in it.
         saliency: (H, W) float32, 0 to 1, or None.
         boxes: (B, 4) float32, x0 y0 x1 y1 in pixels.
         score, presence: 0 to 1; see `zeroshot.segmenter.Result`.
         message: one sentence for the user.
     """
 
-    mask: np.ndarray
+    found: bool
     saliency: np.ndarray | None = None
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     score: float = 0.0
     presence: float | None = None
     message: str = ""
-
-    @property
-    def found(self) -> bool:
-        return bool(self.mask.any())
 
 
 class Job:
@@ -162,7 +158,7 @@ def answerOf(part: Message) -> SliceAnswer:
     """The answer in a "part" message."""
     fields: Mapping[str, Any] = part.fields
     return SliceAnswer(
-        mask=part.arrays["mask"] > 0,
+        found=bool(part.arrays["mask"].any()),
         saliency=part.arrays.get("saliency"),
         boxes=part.arrays["boxes"],
         score=float(fields["score"]),

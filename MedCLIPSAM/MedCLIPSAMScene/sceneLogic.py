@@ -29,6 +29,7 @@ from .history import History, SceneHistory
 from .jobs import Job, SliceAnswer, answerOf
 from .results import PromptResult, SceneResult
 from .sliceGeometry import SceneSlices
+from .sliceMasks import SliceMasks
 from .strings import _
 
 SALIENCY_SLICES = 40
@@ -144,6 +145,7 @@ class SceneLogic:
             segments.requireFit(segmentationNode, volumeNode)
         saliency = saliency and numbers[-1] - numbers[0] == len(numbers) - 1 < SALIENCY_SLICES
         answers: dict[str, dict[int, SliceAnswer]] = {prompt: {} for prompt in prompts}
+        masks = {prompt: SliceMasks(geometry, numbers) for prompt in prompts}
 
         def ask(key: str, number: int) -> Request:
             return self.client.segment(key, prompts, [0], negative, settings, saliency)
@@ -155,12 +157,13 @@ class SceneLogic:
                 if prompt != prompts[0]:
                     answer.saliency = None
                 answers[prompt][number] = answer
+                masks[prompt].put(number, part.arrays["mask"] > 0)
 
         def write(job: Job) -> SceneResult:
             tags = dict(job.about["tags"]) | {"MedCLIPSAM.Plane": plane, "MedCLIPSAM.Device": job.about["device"]}
-            anything = any(answer.found for byNumber in answers.values() for answer in byNumber.values())
+            anything = any(masks.values())
             node = segmentationNode or (segments.newSegmentation(volumeNode) if anything else None)
-            found = self._writeAnswers(node, geometry, answers, tags)
+            found = self._writeAnswers(node, answers, masks, tags)
             if saliency:
                 maps = {number: answer.saliency for number, answer in answers[prompts[0]].items()}
                 overlay.writeSaliency(geometry, prompts[0], maps, self.saliencyThreshold)
@@ -334,7 +337,8 @@ class SceneLogic:
             segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
             if segment is None:
                 raise InputError(_("The segment was removed meanwhile."), _("Choose another one."))
-            self._change(segmentationNode, lambda: segments.writeSlices(segmentationNode, segmentId, geometry, masks))
+            gathered = SliceMasks.of(geometry, masks)
+            self._change(segmentationNode, lambda: segments.writeSlices(segmentationNode, segmentId, gathered))
             corrected = ", ".join(str(number) for number in sorted(masks))
             segments.setTags(
                 segmentationNode, segmentId, {"MedCLIPSAM.Corrected": f"{geometry.plane} slices {corrected}"}
@@ -353,7 +357,7 @@ class SceneLogic:
 
         return self._start(geometry, numbers, ask, take, write, finished, segmentationNode)
 
-    def _writeAnswers(self, node, geometry: SceneSlices, answers, tags: Mapping[str, str]) -> list[PromptResult]:
+    def _writeAnswers(self, node, answers, masks, tags: Mapping[str, str]) -> list[PromptResult]:
         found: list[PromptResult] = []
 
         def write() -> None:
@@ -365,8 +369,7 @@ class SceneLogic:
                 best = max(byNumber, key=lambda number: (byNumber[number].score, byNumber[number].presence))
                 answer = byNumber[best]
                 if identifier is not None:
-                    masks = {number: each.mask for number, each in byNumber.items()}
-                    segments.writeSlices(node, identifier, geometry, masks)
+                    segments.writeSlices(node, identifier, masks[prompt])
                     own = {segments.PROMPT_TAG: prompt, "MedCLIPSAM.Score": f"{answer.score:.3f}"}
                     own["MedCLIPSAM.Slices"] = f"{min(byNumber)} to {max(byNumber)}"
                     segments.setTags(node, identifier, {**tags, **own})

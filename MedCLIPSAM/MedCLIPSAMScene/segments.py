@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import slicer
@@ -14,6 +14,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.terminology import colour_for, terminology_for
 
 from .sliceGeometry import SceneSlices
+from .sliceMasks import Extent, SliceMasks
 from .strings import _
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
@@ -87,25 +88,23 @@ def addSegment(segmentationNode, name: str) -> str:
     return identifier
 
 
-def writeSlices(segmentationNode, segmentId: str, slices: SceneSlices, masks: Mapping[int, np.ndarray]) -> None:
-    """Put masks in place of what a segment has on these slices; its other slices stay.
-
-    Args:
-        masks: by slice number, (H, W) bool; see `SceneSlices`.
-    """
-    runs: list[list[int]] = []
-    for k in sorted(masks):
-        if runs and k == runs[-1][-1] + 1:
-            runs[-1].append(k)
-        else:
-            runs.append([k])
-    for run in runs:
-        block, corner = slices.slabs({k: masks[k] for k in run})
-        # "Replace" would also empty what lies outside of the block.
-        if not _isEmpty(segmentationNode, segmentId):
-            _merge(segmentationNode, segmentId, orientedImage(np.zeros_like(block), corner, slices.ijkToRAS), CLEAR)
-        if block.any():
-            _merge(segmentationNode, segmentId, orientedImage(*_cropped(block, corner), slices.ijkToRAS), ADD)
+def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
+    """Put masks in place of what a segment has on their slices; its other slices and the other segments stay."""
+    segmentation = segmentationNode.GetSegmentation()
+    # What is merged into a label map shared with other segments may be given to one of these.
+    sharing: list[str] = []
+    segmentation.GetSegmentIDsSharingBinaryLabelmapRepresentation(segmentId, sharing, False)
+    if sharing:
+        segmentation.SeparateSegmentLabelmap(segmentId)
+    matrix = masks.slices.ijkToRAS
+    for covered, block, corner in masks.runs():
+        before = _cut(_usedExtent(segmentationNode, segmentId, matrix, covered), covered)
+        if before:
+            size = [last - first + 1 for first, last in zip(before[4::-2], before[5::-2])]
+            empty = orientedImage(np.zeros(size, np.uint8), before[::2], matrix)
+            _merge(segmentationNode, segmentId, empty, CLEAR)
+        if block.size:
+            _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), ADD)
 
 
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
@@ -129,8 +128,8 @@ def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> 
     return slices.stack.from_grid(grid, k)
 
 
-def orientedImage(block: np.ndarray, corner: tuple[int, int, int], matrix: np.ndarray):
-    """A (K, J, I) bool block of the voxel grid, its first voxel at `corner` (i, j, k), as vtkOrientedImageData."""
+def orientedImage(block: np.ndarray, corner: Sequence[int], matrix: np.ndarray):
+    """A (K, J, I) bool or uint8 block of the voxel grid, first voxel at `corner` (i, j, k), as vtkOrientedImageData."""
     k, j, i = block.shape
     image = slicer.vtkOrientedImageData()
     image.SetExtent(corner[0], corner[0] + i - 1, corner[1], corner[1] + j - 1, corner[2], corner[2] + k - 1)
@@ -168,19 +167,26 @@ def _merge(segmentationNode, segmentId: str, image, mode: int) -> None:
         raise RuntimeError(f"the segment '{segmentId}' of '{segmentationNode.GetName()}' could not be written")
 
 
-def _isEmpty(segmentationNode, segmentId: str) -> bool:
+def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: Extent) -> Extent | None:
+    """The voxels of a grid that a segment may have something in: None where it is empty, and all that are `covered`
+    where it is kept on another grid."""
     image = segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(BINARY)
-    return image is None or image.IsEmpty()
+    if image is None or image.IsEmpty():
+        return None
+    own = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(own)
+    if not np.allclose(slicer.util.arrayFromVTKMatrix(own), matrix):
+        return covered
+    extent = [0] * 6
+    return tuple(extent) if slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent) else None
 
 
-def _cropped(block: np.ndarray, corner: tuple[int, int, int]) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """The part of a block that holds all that is set, and its first voxel (i, j, k)."""
-    bounds = []
-    for axis in range(3):
-        used = np.flatnonzero(block.any(axis=tuple(other for other in range(3) if other != axis)))
-        bounds.append(slice(used[0], used[-1] + 1))
-    i, j, k = (first + bound.start for first, bound in zip(corner, reversed(bounds)))
-    return block[tuple(bounds)], (i, j, k)
+def _cut(one: Extent | None, other: Extent) -> Extent | None:
+    """The voxels in both; None when there is none."""
+    if one is None:
+        return None
+    both = tuple((max, min)[index % 2](pair) for index, pair in enumerate(zip(one, other)))
+    return both if all(first <= last for first, last in zip(both[::2], both[1::2])) else None
 
 
 def _segmentationName(volumeNode) -> str:

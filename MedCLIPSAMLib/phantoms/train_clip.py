@@ -2,6 +2,10 @@
 
 Multi-positive InfoNCE over image and text, and patches aligned with what a text speaks of. The facts behind each text
 tell exactly which texts of a batch describe which pictures, so that no true pair serves as a negative.
+
+A small transformer likes to keep what it knows of the whole picture in patches of empty background, as large ones do
+(Darcet et al., ICLR 2024), and M2IB then finds the background. So tokens outside of lesions are blended with noise in
+half of the pictures, as M2IB blends them: what is said of a lesion must stay where the lesion is.
 """
 
 from __future__ import annotations
@@ -123,6 +127,9 @@ class _Batches:
         self.targets = np.array([text.has_target for text in self.texts])
         self.lesions = np.array([text.lesion is not None for text in self.texts])
         self.always = np.array([index for index, text in enumerate(self.texts) if text.text in ALWAYS])
+        self.lesion_patches = torch.from_numpy(
+            np.stack([_shares(phantom.lesion_mask).ravel() > 0 for phantom in phantoms])
+        )
 
     def draw(self):
         """Indices of B pictures and T texts, match (B, T) bool, K dense texts a picture (B, K), and their regions
@@ -149,9 +156,45 @@ class _Batches:
 
     def _region(self, picture: int, text: int) -> np.ndarray:
         region = self.texts[text].region(self.phantoms[picture])
-        if region is None:
-            return np.zeros((GRID, GRID), np.float32)
-        return region.reshape(GRID, SIZE // GRID, GRID, SIZE // GRID).mean((1, 3)).astype(np.float32)
+        return np.zeros((GRID, GRID), np.float32) if region is None else _shares(region)
+
+
+def _shares(mask: np.ndarray) -> np.ndarray:
+    """The share of each patch that a mask covers, (GRID, GRID) float32."""
+    return mask.reshape(GRID, SIZE // GRID, GRID, SIZE // GRID).mean((1, 3)).astype(np.float32)
+
+
+class _TokenNoise:
+    """Blends tokens behind one block with noise, t = lambda X + (1 - lambda) eps, in half of the pictures.
+
+    Args:
+        blocks: the vision tower's; the first is left alone, since its tokens know little of each other.
+    """
+
+    def __init__(self, blocks: torch.nn.Sequential, generator: torch.Generator) -> None:
+        self._generator = generator
+        self._block = 0
+        self._clean = torch.zeros(0)
+        self._hooks = [block.register_forward_hook(self._hook(index)) for index, block in enumerate(blocks) if index]
+
+    def draw(self, clean: torch.Tensor) -> None:
+        """Choose the block for the next batch; `clean` (B, patches) bool are left as they are."""
+        self._block = int(torch.randint(1, len(self._hooks) + 1, (1,), generator=self._generator))
+        self._clean = clean
+
+    def remove(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _hook(self, index: int) -> Callable:
+        return lambda _module, _inputs, tokens: self._blend(tokens) if index == self._block else tokens
+
+    def _blend(self, tokens: torch.Tensor) -> torch.Tensor:
+        count, length, _width = tokens.shape
+        random = lambda *shape: torch.rand(shape, generator=self._generator)
+        chosen = (random(count, 1) < 0.5) & (random(count, length) < random(count, 1)) & ~self._clean
+        kept = torch.where(chosen, random(count, length), 1.0)[..., None]
+        return kept * tokens + (1 - kept) * torch.randn(tokens.shape, generator=self._generator)
 
 
 def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -223,9 +266,11 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
     )
     generator = torch.Generator().manual_seed(settings.seed)
     trunk, head = model.visual.trunk, model.visual.head
+    noise = _TokenNoise(trunk.blocks, generator)
     for step in range(settings.steps):
         pictures, chosen, match, dense, regions = batches.draw()
         images = (augment(batches.pictures[pictures], generator) - 0.5) / 0.25
+        noise.draw(batches.lesion_patches[pictures])
         with torch.autocast("cpu", torch.bfloat16):
             patches = trunk.forward_features(images).float()
         image = F.normalize(head(trunk.fc_norm(patches.mean(1))), dim=-1)
@@ -245,6 +290,7 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
         if step % 20 == 19 or step + 1 == settings.steps:
             parts = f"contrastive {contrast.item():.3f} dense {(loss - contrast).item():.3f}"
             report(f"clip step {step + 1}/{settings.steps} {parts} {time.time() - started:.0f} s")
+    noise.remove()
     weights = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()

@@ -13,6 +13,7 @@ import vtk
 from MedCLIPSAMPanel.parameters import engineSettings
 from MedCLIPSAMScene import markups, overlay, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
+from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -172,7 +173,7 @@ def test_a_painted_mask_is_refined(panel, phantom) -> None:
     panel.corrections.choose(identifier)
     painted = phantom.lesion_mask.copy()
     painted[: round(np.argwhere(painted)[:, 0].mean())] = False
-    segments.writeSlices(node, identifier, SceneSlices(volume), {1: painted})
+    segments.writeSlices(node, identifier, SliceMasks.of(SceneSlices(volume), {1: painted}))
     panel.ui.refineButton.click()
     standin.pump(lambda: idle(panel), 60)
     refined = mask_on(node, identifier, volume)[1]

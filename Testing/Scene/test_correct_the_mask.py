@@ -13,6 +13,7 @@ import vtk
 from MedCLIPSAMScene import segments
 from MedCLIPSAMScene.history import SceneHistory
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
+from MedCLIPSAMScene.sliceMasks import SliceMasks
 from test_scene_logic import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -111,15 +112,51 @@ def test_correcting_a_segment_leaves_the_others_that_it_overlaps(logic, phantom)
     first, second = segments.addSegment(node, "first"), segments.addSegment(node, "second")
     left, right = np.zeros((2, *phantom.picture.shape), bool)
     left[40:60, 40:60], right[40:60, 60:80] = True, True
-    segments.writeSlices(node, first, slices, {1: left})
-    segments.writeSlices(node, second, slices, {1: right})
+    segments.writeSlices(node, first, SliceMasks.of(slices, {1: left}))
+    segments.writeSlices(node, second, SliceMasks.of(slices, {1: right}))
     node.GetSegmentation().CollapseBinaryLabelmaps(False)
     assert node.GetSegmentation().GetNumberOfLayers() == 1
     both = left | right
-    segments.writeSlices(node, first, slices, {1: both})
+    segments.writeSlices(node, first, SliceMasks.of(slices, {1: both}))
     assert np.array_equal(segments.readSlice(node, first, slices, 1), both)
     assert np.array_equal(segments.readSlice(node, second, slices, 1), right)
     assert np.array_equal(mask_on(node, second, volume)[1], right)
+
+
+@pytest.mark.parametrize("painted", (True, False), ids=("painted", "empty"))
+def test_what_is_added_to_a_segment_does_not_go_to_one_that_shares_its_label_map(logic, phantom, painted) -> None:
+    volume = add_volume(phantom.picture, axial())
+    slices = SceneSlices(volume)
+    node = segments.newSegmentation(volume)
+    first, second = segments.addSegment(node, "first"), segments.addSegment(node, "second")
+    left, right = np.zeros((2, *phantom.picture.shape), bool)
+    left[40:60, 40:60], right[40:60, 60:80] = True, True
+    segments.writeSlices(node, first, SliceMasks.of(slices, {1: left}))
+    if painted:
+        segments.writeSlices(node, second, SliceMasks.of(slices, {1: right}))
+    node.GetSegmentation().CollapseBinaryLabelmaps(False)
+    segments.writeSlices(node, second, SliceMasks.of(slices, {2: right}))
+    assert np.array_equal(segments.readSlice(node, first, slices, 1), left)
+    assert not segments.readSlice(node, first, slices, 2).any()
+    assert np.array_equal(segments.readSlice(node, second, slices, 2), right)
+    assert segments.readSlice(node, second, slices, 1).any() == painted
+
+
+@pytest.mark.parametrize("plane", ("axial", "coronal", "sagittal"))
+def test_masks_of_scattered_slices_replace_these_slices_only(logic, plane) -> None:
+    volume = add_volume(np.zeros((20, 16), np.int16), axial(), slices=12)
+    slices = SceneSlices(volume, plane)
+    node = segments.newSegmentation(volume)
+    identifier = segments.addSegment(node, "scattered")
+    rng = np.random.default_rng(3)
+    draw = lambda: rng.random(slices.stack.picture_shape) < 0.3
+    expected = {k: draw() for k in range(len(slices))}
+    segments.writeSlices(node, identifier, SliceMasks.of(slices, expected))
+    changed = {2: draw(), 3: np.zeros(slices.stack.picture_shape, bool), 7: draw(), 8: draw(), 11: ~draw()}
+    segments.writeSlices(node, identifier, SliceMasks.of(slices, changed))
+    for k, mask in (expected | changed).items():
+        shown = segments.readSlice(node, identifier, slices, k)
+        assert np.array_equal(shown, slices.stack.from_grid(slices.stack.to_grid({k: mask}), k)), k
 
 
 def test_a_segmentation_of_surfaces_is_taken_up(logic, phantom) -> None:
@@ -140,7 +177,7 @@ def test_a_segmentation_of_surfaces_is_taken_up(logic, phantom) -> None:
     slices = SceneSlices(volume)
     mask = segments.readSlice(node, "ball", slices, 4)
     assert mask.sum() == pytest.approx(np.pi * 3.2**2, rel=0.2) and mask[63, 63]
-    segments.writeSlices(node, "ball", slices, {4: ~mask})
+    segments.writeSlices(node, "ball", SliceMasks.of(slices, {4: ~mask}))
     assert np.array_equal(segments.readSlice(node, "ball", slices, 4), ~mask)
     assert segments.readSlice(node, "ball", slices, 5).any()
 
@@ -155,7 +192,7 @@ def test_a_segmentation_on_another_grid_is_read_in_the_right_place(logic, phanto
     identifier = segments.addSegment(node, "block")
     mask = np.zeros((64, 64), bool)
     mask[10:20, 30:33] = True
-    segments.writeSlices(node, identifier, SceneSlices(coarse), {1: mask})
+    segments.writeSlices(node, identifier, SliceMasks.of(SceneSlices(coarse), {1: mask}))
     expected = np.zeros((128, 128), bool)
     expected[20:40, 60:66] = True
     assert np.array_equal(segments.readSlice(node, identifier, SceneSlices(fine), 1), expected)

@@ -9,6 +9,7 @@ import slicer.util
 import vtk
 from MedCLIPSAMScene import markups, overlay, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
+from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -228,7 +229,7 @@ def test_points_correct_a_painted_mask_and_undo_brings_it_back(logic, phantom) -
     middle = round(np.argwhere(phantom.lesion_mask)[:, 1].mean())
     painted = phantom.lesion_mask.copy()
     painted[:, middle:] = False
-    segments.writeSlices(segmentation, identifier, slices, {1: painted})
+    segments.writeSlices(segmentation, identifier, SliceMasks.of(slices, {1: painted}))
     rows, columns = np.nonzero(phantom.lesion_mask & ~painted)
     nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
     inside = slices.toWorld(1, columns[nearest] + 0.5, rows[nearest] + 0.5)

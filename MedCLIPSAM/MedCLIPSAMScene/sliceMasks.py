@@ -1,0 +1,89 @@
+"""Masks of slices, gathered on the voxel grid of their volume as they come in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from .sliceGeometry import SceneSlices
+
+Extent = tuple[int, int, int, int, int, int]
+"""First and last voxel along I, J and K, as VTK has it."""
+
+
+class SliceMasks:
+    """Masks of some slices of a volume in one block of its grid, so that little is left to be done at the end of a run.
+
+    Args:
+        slices: of the volume.
+        numbers: the slices that masks may come for.
+    """
+
+    def __init__(self, slices: SceneSlices, numbers: Sequence[int]) -> None:
+        self.slices = slices
+        stack = slices.stack
+        self.axis = "IJK".index(stack.source_axis)
+        places = [stack.source_index(k) for k in numbers]
+        self._first = min(places)
+        shape = list(stack.volume.shape)
+        shape[2 - self.axis] = max(places) - self._first + 1
+        self._block = np.zeros(shape, np.uint8)  # its memory is taken up where something is set
+        self._given: set[int] = set()
+        self._set: set[int] = set()
+        self._low, self._high = np.array(shape), np.full(3, -1)
+
+    @classmethod
+    def of(cls, slices: SceneSlices, masks: Mapping[int, np.ndarray]) -> SliceMasks:
+        """Masks by slice number, (H, W) bool."""
+        made = cls(slices, list(masks))
+        for k, mask in masks.items():
+            made.put(k, mask)
+        return made
+
+    def put(self, k: int, mask: np.ndarray) -> None:
+        """Take the mask of slice k, (H, W) bool, in place of an earlier one."""
+        place = self.slices.stack.source_index(k) - self._first
+        at = [slice(None)] * 3
+        at[2 - self.axis] = slice(place, place + 1)
+        if place in self._set:
+            self._block[tuple(at)] = 0
+            self._set.remove(place)
+        self._given.add(place)
+        if mask.any():
+            slab = self.slices.stack.to_slab(k, mask)
+            self._set.add(place)
+            for axis in range(3):
+                used = np.flatnonzero(slab.any(axis=tuple(other for other in range(3) if other != axis)))
+                self._low[axis] = min(self._low[axis], used[0])
+                self._high[axis] = max(self._high[axis], used[-1])
+            self._block[tuple(at)] = slab
+
+    def __bool__(self) -> bool:
+        """Whether anything is set."""
+        return bool(self._set)
+
+    def runs(self) -> Iterator[tuple[Extent, np.ndarray, tuple[int, int, int]]]:
+        """Slices given without a gap: the voxels they cover, and what is set there, as a (K, J, I) uint8 block and its
+        first voxel (i, j, k). The block is cut down to what is set, and has no voxels where that is nothing."""
+        whole = [(0, size - 1) for size in reversed(self.slices.stack.volume.shape)]
+        for first, last in _runs(self._given):
+            covered = list(whole)
+            covered[self.axis] = (self._first + first, self._first + last)
+            there = [place for place in self._set if first <= place <= last]
+            bounds = [slice(low, high + 1) for low, high in zip(self._low, self._high)]
+            bounds[2 - self.axis] = slice(min(there), max(there) + 1) if there else slice(0, 0)
+            corner = [bound.start for bound in reversed(bounds)]
+            corner[self.axis] += self._first
+            yield tuple(np.ravel(covered).tolist()), self._block[tuple(bounds)], tuple(map(int, corner))
+
+
+def _runs(places: set[int]) -> list[tuple[int, int]]:
+    """First and last of each run of numbers without a gap."""
+    runs: list[tuple[int, int]] = []
+    for place in sorted(places):
+        if runs and place == runs[-1][1] + 1:
+            runs[-1] = runs[-1][0], place
+        else:
+            runs.append((place, place))
+    return runs
