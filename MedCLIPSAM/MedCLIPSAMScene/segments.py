@@ -21,6 +21,7 @@ PROMPT_TAG = "MedCLIPSAM.Prompt"
 BINARY = "Binary labelmap"
 CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
 ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX
+REPLACE = slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE
 
 
 def newSegmentation(volumeNode, name: str | None = None):
@@ -98,7 +99,11 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
         segmentation.SeparateSegmentLabelmap(segmentId)
     matrix = masks.slices.ijkToRAS
     for covered, block, corner in masks.runs():
-        before = _cut(_usedExtent(segmentationNode, segmentId, matrix, covered), covered)
+        used = _usedExtent(segmentationNode, segmentId, matrix, covered)
+        before = _cut(used, covered)
+        if before and before == used and block.size:
+            _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
+            continue
         if before:
             size = [last - first + 1 for first, last in zip(before[4::-2], before[5::-2])]
             empty = orientedImage(np.zeros(size, np.uint8), before[::2], matrix)
