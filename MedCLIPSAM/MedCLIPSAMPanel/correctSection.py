@@ -5,7 +5,7 @@ from __future__ import annotations
 import qt
 import slicer
 import slicer.util
-from MedCLIPSAMScene import markups
+from MedCLIPSAMScene import markups, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
 
@@ -47,7 +47,9 @@ class CorrectSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         self._tags: list[tuple] = []
-        self._last = None
+        self._again: tuple[str, int] | None = None
+        self._used: set[str] = set()
+        self._observed: tuple = ()
         self._shortcuts: list = []
         ui.insideButton.connect("toggled(bool)", lambda on: self._place(markups.POSITIVE, on))
         ui.outsideButton.connect("toggled(bool)", lambda on: self._place(markups.NEGATIVE, on))
@@ -103,6 +105,7 @@ class CorrectSection:
             editor.setSegmentationNode(node)
         if volume is not None and node is not None and editor.sourceVolumeNode() is not volume:
             editor.setSourceVolumeNode(volume)
+        self._observe(node)
         ready = node is not None and volume is not None
         for button in (ui.insideButton, ui.outsideButton, ui.clearPointsButton, ui.refineButton):
             button.enabled = ready and not (self._panel.busy and button is ui.refineButton)
@@ -128,19 +131,14 @@ class CorrectSection:
         self._panel.ui.segmentEditor.setCurrentSegmentID(segmentId)
 
     def undo(self) -> None:
-        """Take back the last result, correction or brush stroke, and the point that made it."""
-        panel = self._panel
-        panel.logic.undo(panel.parameters.segmentation)
-        if self._last is not None:
-            node, count = self._last
-            self._last = None
-            if slicer.mrmlScene.IsNodePresent(node) and node.GetNumberOfControlPoints() == count:
-                node.RemoveNthControlPoint(count - 1)
+        """Take back the last result, correction or brush stroke; the point that made it goes too, see `_segmentChanged`."""
+        self._panel.logic.undo(self._panel.parameters.segmentation)
 
     def forget(self) -> None:
         """Before the scene is closed: let go of its nodes."""
         self._endPlacing()
-        self._tags, self._last = [], None
+        self._observe(None)
+        self._tags, self._used, self._again = [], set(), None
 
     def _place(self, kind: str, on: bool) -> None:
         ui = self._panel.ui
@@ -158,10 +156,28 @@ class CorrectSection:
 
     def _placed(self, node) -> None:
         """A point was placed: outline anew on its slice. Clicks that come while SAM works are taken up after it."""
-        count = node.GetNumberOfControlPoints()
-        self._last = node, count
-        position = node.GetNthControlPointPositionWorld(count - 1)
+        position = node.GetNthControlPointPositionWorld(node.GetNumberOfControlPoints() - 1)
         self._panel.attempt(lambda: self._refine(*self._sliceAt(position)))
+
+    def _observe(self, segmentationNode) -> None:
+        """Listen to changes of the segments of a node, in place of those of the one before."""
+        if self._observed and self._observed[0] is segmentationNode:
+            return
+        if self._observed:
+            self._panel.removeObserver(*self._observed)
+        event = slicer.vtkSegmentation.SegmentModified
+        self._observed = (segmentationNode, event, self._segmentChanged) if segmentationNode is not None else ()
+        if self._observed:
+            self._panel.addObserver(*self._observed)
+
+    def _segmentChanged(self, _caller=None, _event=None) -> None:
+        """Points go when their correction was taken back, by whichever undo: a segment keeps the points that made it."""
+        volume, segment = self._panel.parameters.inputVolume, self.segment()
+        if volume is None or segment is None or not self._used:
+            return
+        undone = self._used - set(segments.pointsOf(self._panel.parameters.segmentation, segment))
+        self._used -= undone
+        markups.removePoints(volume, undone)
 
     def _sliceAt(self, world) -> tuple[str, int]:
         """The slice of the view that the point lies on: views of all three planes may be shown."""
@@ -178,7 +194,6 @@ class CorrectSection:
         return self._panel.inputs.shown()
 
     def _refineShown(self) -> None:
-        self._last = None
         self._panel.attempt(lambda: self._refine(*self._panel.inputs.shown()))
 
     def _refine(self, plane: str, number: int) -> None:
@@ -187,17 +202,19 @@ class CorrectSection:
             self._again = plane, number
             return
         self._again = None
+        self._segmentChanged()  # points that corrected another segment are not this one's
         slices = SceneSlices(panel.parameters.inputVolume, plane)
-        points, labels = markups.points(slices, number)
+        points, labels, marks = markups.points(slices, number)
         segment = self.segment() or panel.logic.addSegment(panel.parameters.segmentation, _("Segment"))
 
         def start(finished):
             return panel.logic.startRefine(
-                panel.parameters.segmentation, segment, slices, number, points, labels, finished=finished
+                panel.parameters.segmentation, segment, slices, number, points, labels, marks, finished=finished
             )
 
         def show(result) -> None:
             panel.ui.resultLabel.text = result.text()
+            self._used.update(marks)
             self.choose(segment)
             if self._again is not None:
                 again, self._again = self._again, None
@@ -206,7 +223,7 @@ class CorrectSection:
         panel.run(start, show)
 
     def _clearPoints(self) -> None:
-        self._last = None
+        self._used.clear()
         markups.clearPoints(self._panel.parameters.inputVolume)
 
     def _endPlacing(self) -> None:

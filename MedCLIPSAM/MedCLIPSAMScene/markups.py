@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import slicer
@@ -87,19 +87,29 @@ def pointList(volumeNode, kind: str):
     return _newMarkup("vtkMRMLMarkupsFiducialNode", name, kind, volumeNode)
 
 
-def points(slices: SceneSlices, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The points on a slice: (P, 2) x y in pixels float32, and (P,) 1 inside or 0 outside, int32."""
-    coords, labels = [], []
-    for kind, label in ((POSITIVE, 1), (NEGATIVE, 0)):
-        for node in markupsOf(slices.volumeNode, kind):
-            for index in range(node.GetNumberOfControlPoints()):
-                if node.GetNthControlPointPositionStatus(index) != slicer.vtkMRMLMarkupsNode.PositionDefined:
-                    continue
-                number, x, y = slices.toPicture(node.GetNthControlPointPositionWorld(index))
-                if round(number) == k:
-                    coords.append((x, y))
-                    labels.append(label)
-    return np.array(coords, np.float32).reshape(-1, 2), np.array(labels, np.int32)
+def points(slices: SceneSlices, k: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """The points on a slice: (P, 2) x y in pixels float32, (P,) 1 inside or 0 outside, int32, and their marks."""
+    coords, labels, marks = [], [], []
+    for node, index, label in _placedPoints(slices.volumeNode):
+        world = node.GetNthControlPointPositionWorld(index)
+        number, x, y = slices.toPicture(world)
+        if round(number) == k:
+            coords.append((x, y))
+            labels.append(label)
+            marks.append(mark(label, world))
+    return np.array(coords, np.float32).reshape(-1, 2), np.array(labels, np.int32), marks
+
+
+def mark(label: int, world: Sequence[float]) -> str:
+    """A point as it is kept with the segment that it corrected: + inside or - outside, and world RAS in mm."""
+    return ("+" if label else "-") + ",".join(f"{value:.2f}" for value in world)
+
+
+def removePoints(volumeNode, marks: set[str]) -> None:
+    """Take the points with these marks away."""
+    for node, index, label in reversed(list(_placedPoints(volumeNode))):
+        if mark(label, node.GetNthControlPointPositionWorld(index)) in marks:
+            node.RemoveNthControlPoint(index)
 
 
 def clearPoints(volumeNode) -> None:
@@ -134,6 +144,15 @@ def markupsOf(volumeNode, kind: str) -> list:
         for node in slicer.util.getNodesByClass(className)
         if node.GetAttribute(KIND) == kind and node.GetNodeReferenceID(VOLUME) == volumeNode.GetID()
     ]
+
+
+def _placedPoints(volumeNode) -> Iterator[tuple[object, int, int]]:
+    """Point list, index in it, and label of every point of a volume that has a position."""
+    for kind, label in ((POSITIVE, 1), (NEGATIVE, 0)):
+        for node in markupsOf(volumeNode, kind):
+            for index in range(node.GetNumberOfControlPoints()):
+                if node.GetNthControlPointPositionStatus(index) == slicer.vtkMRMLMarkupsNode.PositionDefined:
+                    yield node, index, label
 
 
 def _newMarkup(className: str, name: str, kind: str, volumeNode):

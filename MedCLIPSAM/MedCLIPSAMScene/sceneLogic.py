@@ -24,7 +24,7 @@ from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.request import Request, WorkerError
 from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box
 
-from . import overlay, segments
+from . import markups, overlay, segments
 from .history import History, SceneHistory
 from .jobs import Job, SliceAnswer, answerOf
 from .results import PromptResult, SceneResult
@@ -198,7 +198,14 @@ class SceneLogic:
         pixels = np.array([geometry.toPicture(point)[1:] for point in points or []], np.float32).reshape(-1, 2)
         return self._wait(
             lambda done: self.startRefine(
-                segmentationNode, segmentId, geometry, number, pixels, np.array(labels or [], np.int32), finished=done
+                segmentationNode,
+                segmentId,
+                geometry,
+                number,
+                pixels,
+                np.array(labels or [], np.int32),
+                [markups.mark(label, point) for label, point in zip(labels or [], points or [])],
+                finished=done,
             ),
             timeout,
         )
@@ -211,12 +218,14 @@ class SceneLogic:
         number: int,
         points: np.ndarray,
         labels: np.ndarray,
+        marks: Sequence[str] = (),
         finished: Finished = lambda result, error: None,
     ) -> Job:
         """Start to outline a segment anew on one slice; see `refine`.
 
         Args:
             points, labels: (P, 2) x y in pixels of the slice's picture, and (P,) 1 inside or 0 outside.
+            marks: of the points, kept with the segment; see `markups.mark`.
 
         Raises:
             InputError: neither a mask nor a point inside to start from.
@@ -240,7 +249,7 @@ class SceneLogic:
                 given["points"], given["labels"] = points[None], labels[None]
             return self.client.outline(key, 0, **given)
 
-        return self._startOutline(segmentationNode, segmentId, geometry, [number], ask, finished)
+        return self._startOutline(segmentationNode, segmentId, geometry, [number], ask, finished, marks)
 
     def startFromBoxes(
         self,
@@ -325,13 +334,15 @@ class SceneLogic:
             raise
         return job
 
-    def _startOutline(self, segmentationNode, segmentId, geometry, numbers, ask, finished) -> Job:
+    def _startOutline(self, segmentationNode, segmentId, geometry, numbers, ask, finished, marks=()) -> Job:
         masks: dict[int, np.ndarray] = {}
         qualities: list[float] = []
+        ignored: list[int] = []
 
         def take(number: int, request: Request) -> None:
             masks[number] = request.result.arrays["mask"] > 0
             qualities.append(float(request.result.arrays["predicted_iou"].mean()))
+            ignored.append(int(request.result.fields["ignored_points"]))
 
         def write(job: Job) -> SceneResult:
             segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
@@ -340,15 +351,21 @@ class SceneLogic:
             gathered = SliceMasks.of(geometry, masks)
             self._change(segmentationNode, lambda: segments.writeSlices(segmentationNode, segmentId, gathered))
             corrected = ", ".join(str(number) for number in sorted(masks))
-            segments.setTags(
-                segmentationNode, segmentId, {"MedCLIPSAM.Corrected": f"{geometry.plane} slices {corrected}"}
-            )
+            tags = {"MedCLIPSAM.Corrected": f"{geometry.plane} slices {corrected}"}
+            if marks:
+                used = dict.fromkeys([*segments.pointsOf(segmentationNode, segmentId), *marks])
+                tags[segments.POINTS_TAG] = " ".join(used)
+            segments.setTags(segmentationNode, segmentId, tags)
             quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
             message = (
                 _("Outlined '{name}' anew: predicted mask quality {quality:.2f}.")
                 if found
                 else _("SAM sees no object there; '{name}' is empty on the slice. Undo brings it back.")
             ).format(name=segment.GetName(), quality=quality)
+            if found and sum(ignored):
+                message += " " + _("SAM did not follow {count} of the points: paint or erase there.").format(
+                    count=sum(ignored)
+                )
             one = PromptResult(
                 segment.GetName(), segmentId, quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
             )

@@ -18,6 +18,8 @@ from .sliceMasks import Extent, SliceMasks
 from .strings import _
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
+POINTS_TAG = "MedCLIPSAM.Points"
+"""The points that corrected a segment, as `markups.mark` writes them, separated by blanks."""
 BINARY = "Binary labelmap"
 CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
 ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX
@@ -154,8 +156,14 @@ def tags(segment) -> dict[str, str]:
     return found
 
 
-TAGS = ("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings", "Negative", "Plane", "Device", "Corrected")
+TAGS = ("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings", "Negative", "Plane", "Device", "Corrected", "Points")
 """What is kept with a segment beside its prompt, each as MedCLIPSAM.NAME."""
+
+
+def pointsOf(segmentationNode, segmentId: str) -> list[str]:
+    """The marks of the points that corrected a segment; undo brings back those of the state before."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    return tags(segment).get(POINTS_TAG, "").split() if segment is not None else []
 
 
 def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None:

@@ -65,6 +65,9 @@ def segment(
     coarse: Annotated[Coarse, typer.Option(help="How the saliency map is cut in two.")] = Coarse.otsu,
     prompts: Annotated[PromptKind, typer.Option(help="What SAM 2 is given.")] = PromptKind.boxes,
     presence: Annotated[float, typer.Option(help="Least presence for a find; 0 always outlines something.")] = 0.5,
+    least_part: Annotated[
+        float, typer.Option(help="Remove parts and fill holes below this share of a mask; 0 leaves them.")
+    ] = 0.05,
     style: Annotated[
         str | None, typer.Option(help="Prompt style P0 to P5, for prompts that name the target of a prompt set.")
     ] = None,
@@ -99,6 +102,7 @@ def segment(
         coarse=CoarseSettings(method=coarse.value),
         prompts=replace(settings.prompts, kind=prompts.value),
         presence_threshold=presence,
+        least_part=least_part,
         style=style,
         kind=kind,
     )

@@ -4,8 +4,8 @@ Multi-positive InfoNCE over image and text, and patches aligned with what a text
 tell exactly which texts of a batch describe which pictures, so that no true pair serves as a negative.
 
 A small transformer likes to keep what it knows of the whole picture in patches of empty background, as large ones do
-(Darcet et al., ICLR 2024), and M2IB then finds the background. So tokens outside of lesions are blended with noise in
-half of the pictures, as M2IB blends them: what is said of a lesion must stay where the lesion is.
+(Darcet et al., ICLR 2024), and M2IB then finds the background. So what a text speaks of must be told by the tokens
+inside its region alone, and not by those outside: each part is pooled with noise in place of the other, as M2IB does.
 """
 
 from __future__ import annotations
@@ -127,9 +127,6 @@ class _Batches:
         self.targets = np.array([text.has_target for text in self.texts])
         self.lesions = np.array([text.lesion is not None for text in self.texts])
         self.always = np.array([index for index, text in enumerate(self.texts) if text.text in ALWAYS])
-        self.lesion_patches = torch.from_numpy(
-            np.stack([_shares(phantom.lesion_mask).ravel() > 0 for phantom in phantoms])
-        )
 
     def draw(self):
         """Indices of B pictures and T texts, match (B, T) bool, K dense texts a picture (B, K), and their regions
@@ -162,39 +159,6 @@ class _Batches:
 def _shares(mask: np.ndarray) -> np.ndarray:
     """The share of each patch that a mask covers, (GRID, GRID) float32."""
     return mask.reshape(GRID, SIZE // GRID, GRID, SIZE // GRID).mean((1, 3)).astype(np.float32)
-
-
-class _TokenNoise:
-    """Blends tokens behind one block with noise, t = lambda X + (1 - lambda) eps, in half of the pictures.
-
-    Args:
-        blocks: the vision tower's; the first is left alone, since its tokens know little of each other.
-    """
-
-    def __init__(self, blocks: torch.nn.Sequential, generator: torch.Generator) -> None:
-        self._generator = generator
-        self._block = 0
-        self._clean = torch.zeros(0)
-        self._hooks = [block.register_forward_hook(self._hook(index)) for index, block in enumerate(blocks) if index]
-
-    def draw(self, clean: torch.Tensor) -> None:
-        """Choose the block for the next batch; `clean` (B, patches) bool are left as they are."""
-        self._block = int(torch.randint(1, len(self._hooks) + 1, (1,), generator=self._generator))
-        self._clean = clean
-
-    def remove(self) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _hook(self, index: int) -> Callable:
-        return lambda _module, _inputs, tokens: self._blend(tokens) if index == self._block else tokens
-
-    def _blend(self, tokens: torch.Tensor) -> torch.Tensor:
-        count, length, _width = tokens.shape
-        random = lambda *shape: torch.rand(shape, generator=self._generator)
-        chosen = (random(count, 1) < 0.5) & (random(count, length) < random(count, 1)) & ~self._clean
-        kept = torch.where(chosen, random(count, length), 1.0)[..., None]
-        return kept * tokens + (1 - kept) * torch.randn(tokens.shape, generator=self._generator)
 
 
 def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -236,6 +200,29 @@ def dense_loss(logits: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
     return entropy + (dice.mean() if len(dice) else 0.0)
 
 
+def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
+    """Tokens (B, P, C) pooled inside of regions (B, K, P) bool and outside of them, with noise ~ N(0, 1) elsewhere.
+
+    Returns:
+        Two means over all P places, each (B, K, C).
+    """
+    noise = torch.randn(patches.shape, generator=generator)
+    weights = regions.to(patches.dtype)
+    share = lambda tokens, weight: torch.einsum("bpc,bkp->bkc", tokens, weight) / patches.shape[1]
+    return [share(patches, kept) + share(noise, 1 - kept) for kept in (weights, 1 - weights)]
+
+
+def place_loss(inside: torch.Tensor, outside: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """Squared shortfall of the similarity inside of a text's region below 0.6, and excess outside of it above 0.
+
+    Args:
+        inside, outside: (B, K) cosine similarities; there: (B, K) bool, whether the text has a region in the picture.
+    """
+    wanted = (0.6 - inside).clamp(min=0)[there].square()
+    leaked = outside.clamp(min=0)[there].square()
+    return 4 * (wanted.mean() + leaked.mean())
+
+
 def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Callable[[str], None] = print) -> None:
     """Train the demo CLIP from random weights and write its folder (see `models.clip` for the layout).
 
@@ -266,11 +253,9 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
     )
     generator = torch.Generator().manual_seed(settings.seed)
     trunk, head = model.visual.trunk, model.visual.head
-    noise = _TokenNoise(trunk.blocks, generator)
     for step in range(settings.steps):
         pictures, chosen, match, dense, regions = batches.draw()
         images = (augment(batches.pictures[pictures], generator) - 0.5) / 0.25
-        noise.draw(batches.lesion_patches[pictures])
         with torch.autocast("cpu", torch.bfloat16):
             patches = trunk.forward_features(images).float()
         image = F.normalize(head(trunk.fc_norm(patches.mean(1))), dim=-1)
@@ -281,16 +266,21 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
         contrast = contrastive_loss(model.logit_scale.exp().clamp(max=100) * image @ text.T, match)
         aligned = F.normalize(head(trunk.fc_norm(patches)), dim=-1)
         similarity = torch.einsum("bpd,bkd->bkp", aligned, spoken_of) * dense_scale[0] + dense_scale[1]
-        loss = contrast + dense_loss(similarity, regions.flatten(2))
+        inside, outside = (
+            torch.einsum("bkd,bkd->bk", F.normalize(head(trunk.fc_norm(pooled)), dim=-1), spoken_of)
+            for pooled in split_pool(patches, regions.flatten(2) > 0, generator)
+        )
+        place = place_loss(inside, outside, regions.flatten(2).any(-1))
+        loss = contrast + dense_loss(similarity, regions.flatten(2)) + place
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % 20 == 19 or step + 1 == settings.steps:
-            parts = f"contrastive {contrast.item():.3f} dense {(loss - contrast).item():.3f}"
+            dense_part = (loss - contrast - place).item()
+            parts = f"contrastive {contrast.item():.3f} dense {dense_part:.3f} place {place.item():.3f}"
             report(f"clip step {step + 1}/{settings.steps} {parts} {time.time() - started:.0f} s")
-    noise.remove()
     weights = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()

@@ -160,7 +160,8 @@ class WorkerClient:
         labels: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> Request:
-        """The union of SAM 2's masks of B objects on one slice: mask (H, W) uint8 and predicted_iou (B,) float32.
+        """The union of SAM 2's masks of B objects on one slice: mask (H, W) uint8 and predicted_iou (B,) float32, and
+        the number of points that the mask does not follow, "ignored_points".
 
         Args:
             boxes: (B, 4), x0 y0 x1 y1 in pixels.

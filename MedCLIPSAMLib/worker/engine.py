@@ -15,7 +15,7 @@ import torch
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, PromptError
 from ..models.device import resolve_device
 from ..zeroshot.mask_prompt import mask_logits
-from ..zeroshot.sam_prompts import SamPrompts
+from ..zeroshot.sam_prompts import SamPrompts, points_followed
 from ..zeroshot.segmenter import Result, TextSegmenter, default_settings, load_segmenter
 from ..zeroshot.volume import provenance
 from .catalogue import download_model, models_and_devices
@@ -180,7 +180,9 @@ class Engine:
             return self.segmenter.outline(prompts, logits=logits)
 
         mask, quality = self._within_memory(work, reply)
+        followed = points_followed(mask, prompts.points.reshape(-1, 2), prompts.labels.ravel())
         fields = {"slice": number, "device": str(self.segmenter.clip.device), "seconds": time.perf_counter() - started}
+        fields["ignored_points"] = int((~followed).sum())
         return fields, {"mask": mask.astype(np.uint8), "predicted_iou": quality}
 
     def _prepare(self, stack: np.ndarray, number: int, reply: Reply, stage: Callable[[str], None]) -> None:

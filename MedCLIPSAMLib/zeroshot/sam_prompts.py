@@ -92,6 +92,13 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
     return SamPrompts(kept, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape))
 
 
+def points_followed(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(P,) bool: whether each point inside (label 1) is in the mask (H, W) and each outside (0) is not."""
+    columns, rows = np.floor(points).astype(int).T
+    height, width = mask.shape
+    return mask[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] == (labels == 1)
+
+
 def _box(mask: np.ndarray, margin: float) -> tuple[float, float, float, float]:
     rows, columns = np.nonzero(mask)
     x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1

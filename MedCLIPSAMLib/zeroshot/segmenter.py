@@ -29,7 +29,8 @@ from .components import ComponentSettings, components
 from .presence import Presence, presence
 from .prompts import ensemble_features, load_prompt_sets
 from .saliency import M2IBSettings, m2ib, normalise, upsample
-from .sam_prompts import PromptSettings, SamPrompts, make_prompts
+from .sam_prompts import PromptSettings, SamPrompts, make_prompts, points_followed
+from .tidy import tidy
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Settings:
         coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
         presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found";
             0 segments whatever the saliency map shows best.
+        least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
+            0 leaves what SAM 2 gave.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
     """
@@ -50,6 +53,7 @@ class Settings:
     components: ComponentSettings = ComponentSettings()
     prompts: PromptSettings = PromptSettings()
     presence_threshold: float = 0.5
+    least_part: float = 0.05
     style: str | None = None
     kind: str = "*"
 
@@ -58,6 +62,8 @@ class Settings:
             raise InputError(
                 f"A presence threshold of {self.presence_threshold} was given.", "It must lie between 0 and 1."
             )
+        if not 0 <= self.least_part <= 1:
+            raise InputError(f"A least part of {self.least_part} was given.", "It must lie between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -206,6 +212,8 @@ class TextSegmenter:
 
         Args:
             logits: a mask to start from, (B, h, w) float32, positive inside, h and w a quarter of SAM 2's image size.
+                Where the answer leaves out a point inside or takes in one outside, the points outweigh the mask: SAM 2
+                is asked again without it, and then without the box, and the answer that follows most points is taken.
 
         Raises:
             InputError: no picture yet, or logits of another shape.
@@ -228,17 +236,30 @@ class TextSegmenter:
         union, qualities = np.zeros(picture.shape[:2], bool), []
         for index in range(len(sam_prompts)):
             box, points, labels = sam_prompts.row(index)
-            masks, quality, _ = self._predictor.predict(
-                point_coords=points,
-                point_labels=labels,
-                box=box,
-                mask_input=None if logits is None else logits[index : index + 1],
-                multimask_output=False,
-            )
-            union |= masks[0] > 0
-            qualities.append(float(quality[0]))
+            ways = [(box, None)] if logits is None else [(box, logits[index : index + 1]), (box, None), (None, None)]
+            mask, quality = self._obedient(ways, points, labels)
+            union |= mask
+            qualities.append(quality)
         seconds["mask"] = time.perf_counter() - started - seconds["embedding"]
         return union, np.clip(np.array(qualities, np.float32), 0, 1)
+
+    def _obedient(self, ways, points: np.ndarray | None, labels: np.ndarray | None) -> tuple[np.ndarray, float]:
+        """The mask (H, W) bool and predicted IoU of the first of some (box, logits) whose answer follows all points, or
+        else the most."""
+        best, most = None, -1
+        for box, start in ways:
+            if box is None and points is None:
+                break
+            masks, quality, _ = self._predictor.predict(
+                point_coords=points, point_labels=labels, box=box, mask_input=start, multimask_output=False
+            )
+            mask = tidy(masks[0] > 0, self.settings.least_part, points, labels)
+            followed = 0 if points is None else int(points_followed(mask, points, labels).sum())
+            if followed > most:
+                best, most = (mask, float(quality[0])), followed
+            if points is None or followed == len(points):
+                break
+        return best
 
     def _text_features(self, prompt: str) -> torch.Tensor:
         """(D,) float32 of a prompt or of the ensemble that stands for it."""

@@ -151,16 +151,63 @@ def test_a_point_in_a_view_corrects_the_segment_and_undo_takes_it_back(panel, ph
     rows, columns = np.nonzero(phantom.lesion_mask & ~before[1])
     at = len(rows) // 2
     points.AddControlPointWorld(slices.toWorld(1, columns[at] + 0.5, rows[at] + 0.5))
-    points.InvokeEvent(slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent)
     standin.pump(lambda: idle(panel), 60)
     after = mask_on(node, identifier, volume)
     assert after[1, rows[at], columns[at]]
     assert "anew" in panel.ui.resultLabel.text
+    points.AddControlPointWorld(slices.toWorld(1, columns[0] + 0.5, rows[0] + 0.5))
+    standin.pump(lambda: idle(panel), 60)
+    assert len(segments.pointsOf(node, identifier)) == points.GetNumberOfControlPoints() == 2
+    panel.ui.segmentEditor.undo()  # what Ctrl+Z does, beside the panel's own button
+    assert np.array_equal(mask_on(node, identifier, volume), after)
+    assert points.GetNumberOfControlPoints() == 1
     panel.ui.undoButton.click()
     assert np.array_equal(mask_on(node, identifier, volume), before)
     assert points.GetNumberOfControlPoints() == 0
     panel.ui.insideButton.checked = False
     assert interaction.GetCurrentInteractionMode() != slicer.vtkMRMLInteractionNode.Place
+
+
+def test_clicks_while_sam_works_are_taken_up_after_it(panel, phantom) -> None:
+    """Two points at once: the second is not lost, and each is a step of undo."""
+    volume = add_volume(phantom.picture)
+    segment(panel, volume)
+    node, identifier = panel.parameters.segmentation, panel.corrections.segment()
+    before = mask_on(node, identifier, volume)
+    slices = SceneSlices(volume)
+    panel.ui.insideButton.checked = True
+    points = markups.pointList(volume, markups.POSITIVE)
+    rows, columns = np.nonzero(phantom.lesion_mask)
+    for at in (len(rows) // 3, len(rows) // 2):
+        points.AddControlPointWorld(slices.toWorld(1, columns[at] + 0.5, rows[at] + 0.5))
+    standin.pump(lambda: len(segments.pointsOf(node, identifier)) == 2 and idle(panel), 60)
+    panel.ui.undoButton.click()
+    panel.ui.undoButton.click()
+    assert np.array_equal(mask_on(node, identifier, volume), before)
+    assert points.GetNumberOfControlPoints() == 0
+    panel.ui.insideButton.checked = False
+
+
+def test_points_correct_the_segment_they_were_placed_for(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    segment(panel, volume)
+    node, first = panel.parameters.segmentation, panel.corrections.segment()
+    slices = SceneSlices(volume)
+    panel.ui.insideButton.checked = True
+    points = markups.pointList(volume, markups.POSITIVE)
+    rows, columns = np.nonzero(phantom.lesion_mask)
+    points.AddControlPointWorld(slices.toWorld(1, columns[0] + 0.5, rows[0] + 0.5))
+    standin.pump(lambda: idle(panel), 60)
+    corrected = mask_on(node, first, volume)
+    second = panel.logic.addSegment(node, "ventricles")
+    panel.corrections.choose(second)
+    inside = slices.toWorld(1, 64, 64)
+    points.AddControlPointWorld(inside)
+    standin.pump(lambda: idle(panel), 60)
+    assert segments.pointsOf(node, second) == [markups.mark(1, inside)]
+    assert points.GetNumberOfControlPoints() == 1
+    assert np.array_equal(mask_on(node, first, volume), corrected)
+    panel.ui.insideButton.checked = False
 
 
 def test_a_painted_mask_is_refined(panel, phantom) -> None:

@@ -251,9 +251,12 @@ def test_points_of_the_scene_belong_to_the_slice_they_lie_on(logic, phantom) -> 
     for kind, pixel in ((markups.POSITIVE, (30, 40)), (markups.NEGATIVE, (50, 60))):
         markups.pointList(volume, kind).AddControlPointWorld(slices.toWorld(1, *pixel))
     markups.pointList(volume, markups.POSITIVE).AddControlPointWorld(slices.toWorld(2, 5, 5))
-    coords, labels = markups.points(slices, 1)
+    coords, labels, marks = markups.points(slices, 1)
     np.testing.assert_allclose(coords, [[30, 40], [50, 60]], atol=1e-4)
     assert labels.tolist() == [1, 0]
+    assert [each[0] for each in marks] == ["+", "-"]
+    markups.removePoints(volume, {marks[1]})
+    assert markups.points(slices, 1)[2] == marks[:1]
     markups.clearPoints(volume)
     assert markups.points(slices, 1)[0].shape == (0, 2)
 
