@@ -1,4 +1,4 @@
-"""Only what pyproject.toml cannot say: Resources/ lies beside the package in the source and inside it when installed."""
+"""Only what pyproject.toml cannot say: Resources/ lies beside the package in the source and inside it installed."""
 
 from setuptools import find_namespace_packages, find_packages, setup
 

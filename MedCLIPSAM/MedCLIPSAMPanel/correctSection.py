@@ -131,7 +131,7 @@ class CorrectSection:
         self._panel.ui.segmentEditor.setCurrentSegmentID(segmentId)
 
     def undo(self) -> None:
-        """Take back the last result, correction or brush stroke; the point that made it goes too, see `_segmentChanged`."""
+        """Take back the last result, correction or brush stroke; its point goes too, see `_segmentChanged`."""
         self._panel.logic.undo(self._panel.parameters.segmentation)
 
     def forget(self) -> None:
@@ -171,7 +171,7 @@ class CorrectSection:
             self._panel.addObserver(*self._observed)
 
     def _segmentChanged(self, _caller=None, _event=None) -> None:
-        """Points go when their correction was taken back, by whichever undo: a segment keeps the points that made it."""
+        """Points go when their correction was taken back, by whichever undo: a segment knows those that made it."""
         volume, segment = self._panel.parameters.inputVolume, self.segment()
         if volume is None or segment is None or not self._used:
             return

@@ -156,7 +156,20 @@ def tags(segment) -> dict[str, str]:
     return found
 
 
-TAGS = ("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings", "Negative", "Plane", "Device", "Corrected", "Points")
+TAGS = (
+    "Score",
+    "Slices",
+    "Version",
+    "Model",
+    "Sam",
+    "Date",
+    "Settings",
+    "Negative",
+    "Plane",
+    "Device",
+    "Corrected",
+    "Points",
+)
 """What is kept with a segment beside its prompt, each as MedCLIPSAM.NAME."""
 
 

@@ -23,6 +23,10 @@ class PromptKind(StrEnum):
     boxes, points, both = "boxes", "points", "both"
 
 
+class Strategy(StrEnum):
+    slices, memory, boxes, planes = "slices", "memory", "boxes", "planes"
+
+
 class Device(StrEnum):
     auto, cpu, cuda, mps = "auto", "cpu", "cuda", "mps"
 
@@ -50,6 +54,13 @@ def segment(
     number: Annotated[int | None, typer.Option("--slice", help="One slice; the middle one by default.")] = None,
     slices: Annotated[str | None, typer.Option(help="Slices A:B, both included.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every slice.")] = False,
+    propagate: Annotated[
+        Strategy,
+        typer.Option(
+            help="Over many slices: 'memory' segments key slices and carries their masks by SAM 2's memory, 'boxes' by "
+            "handing a box over, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper)."
+        ),
+    ] = Strategy.slices,
     saliency: Annotated[
         Path | None, typer.Option(help="Also write the saliency map of the first prompt, .nii.gz or .nrrd.")
     ] = None,
@@ -108,7 +119,9 @@ def segment(
     )
     segmenter = load_segmenter(model, sam, device.value, models_dir, settings)
     with _progress(quiet=as_json) as progress:
-        result = segment_volume(segmenter, volume, prompt, numbers, plane.value, negative, limits, progress)
+        result = segment_volume(
+            segmenter, volume, prompt, numbers, plane.value, negative, limits, progress, propagate.value
+        )
     write_segmentation(out, result.segments(), volume)
     if saliency is not None:
         write_saliency(saliency, result.saliency(prompt[0]), volume)
@@ -123,7 +136,8 @@ def segment(
         best = max(by_slice, key=lambda number: by_slice[number].score)
         where = f"{result.stack.plane} slice {best} of 0 to {len(result.stack) - 1}: " if len(result.stack) > 1 else ""
         found = sum(each.found for each in by_slice.values())
-        count = f" Found on {found} of {len(by_slice)} slices." if len(by_slice) > 1 else ""
+        asked = len(by_slice) if propagate == Strategy.slices else len(numbers or range(len(result.stack)))
+        count = f" Found on {found} of {asked} slices." if asked > 1 else ""
         typer.echo(f"{where}{by_slice[best].message}{count}")
     typer.echo(f"Written: {out}. For research, not for diagnosis.")
 
@@ -140,10 +154,12 @@ def report(result, volume, out: Path) -> dict:
                     "found": each.found,
                     "score": round(each.score, 4),
                     "message": each.message,
-                    "presence": round(each.where.presence.probability, 4),
+                    "presence": round(each.where.presence.probability, 4) if each.where else None,
                     "pixels": int(each.mask.sum()),
-                    "boxes": each.sam_prompts.boxes.round(1).tolist(),
-                    "predicted_iou": [round(float(quality), 4) for quality in each.predicted_iou],
+                    "boxes": each.sam_prompts.boxes.round(1).tolist() if each.sam_prompts else [],
+                    "predicted_iou": [round(float(quality), 4) for quality in each.predicted_iou]
+                    if each.predicted_iou is not None
+                    else [],
                     "seconds": {stage: round(value, 4) for stage, value in each.seconds.items()},
                 }
             )
@@ -224,10 +240,11 @@ def _write_overlay(path: Path, result) -> None:
     from ..volumes.terminology import colour_for
     from ..volumes.write import write_picture
 
-    totals = {
-        number: sum(by_slice[number].score for by_slice in result.results.values())
-        for number in next(iter(result.results.values()))
-    }
+    totals: dict[int, float] = {}
+    for by_slice in result.results.values():
+        for number, each in by_slice.items():
+            looked_at = 1.0 if each.where else 0.99  # rather than a slice that a mask was carried to
+            totals[number] = totals.get(number, 0.0) + looked_at * each.score
     number = max(totals, key=totals.get)
-    masks = {prompt: by_slice[number].mask for prompt, by_slice in result.results.items()}
+    masks = {prompt: by_slice[number].mask for prompt, by_slice in result.results.items() if number in by_slice}
     write_picture(path, overlay(result.stack.picture(number), masks, {prompt: colour_for(prompt) for prompt in masks}))

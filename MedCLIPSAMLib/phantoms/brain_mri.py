@@ -5,19 +5,26 @@ Scalp, skull, folded cortex, ventricles and vessels; gliomas, meningiomas, pitui
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
-from .fields import COLUMNS, ROWS, blob, edge, noise, paint, random_position, to_uint8
+from .fields import COLUMNS, ROWS, WHOLE, Cut, blob, cut, edge, noise, paint, random_position, to_uint8
 from .phantom import SIZE, Lesion, Phantom
 
 KINDS = ("glioma", "meningioma", "pituitary")
 
 
 def _lesion(
-    rng: np.random.Generator, image: np.ndarray, brain: np.ndarray, middle: tuple[float, float], taken: np.ndarray
-):
-    """Draw one tumour: returns the image and the `Lesion`."""
+    rng: np.random.Generator,
+    image: np.ndarray,
+    brain: np.ndarray,
+    middle: tuple[float, float],
+    taken: np.ndarray,
+    at: Cut,
+) -> tuple[np.ndarray, Lesion, np.ndarray]:
+    """Draw one tumour: returns the image, the `Lesion`, and the place that its largest slice takes up."""
     kind = KINDS[rng.choice(3, p=(0.45, 0.35, 0.20))]
     inside = ndimage.distance_transform_edt(brain)
     free = ndimage.distance_transform_edt(~taken) if taken.any() else np.full(brain.shape, 99.0)
@@ -36,9 +43,10 @@ def _lesion(
     stretch = rng.uniform(0.8, 1.25)
     radii = (radius * stretch, radius / stretch)
     rough, spikes = {"glioma": (0.10, 0.02), "meningioma": (0.04, 0.0), "pituitary": (0.04, 0.0)}[kind]
-    depth = blob(rng, centre, radii, rng.uniform(0, np.pi), rough, spikes)
+    largest = blob(rng, centre, radii, rng.uniform(0, np.pi), rough, spikes)
+    depth = cut(largest, at)
     if kind == "glioma":
-        oedema = blob(rng, centre, (1.7 * radii[0], 1.6 * radii[1]), rng.uniform(0, np.pi), 0.15)
+        oedema = cut(blob(rng, centre, (1.7 * radii[0], 1.6 * radii[1]), rng.uniform(0, np.pi), 0.15), at)
         image = paint(image, 0.7 * edge(oedema, 1.6 * radius, 5.0) * brain, rng.uniform(0.26, 0.34))
         ring = rng.uniform(0.72, 0.98) + 0.06 * noise(rng, 1.5)
         image = paint(image, edge(depth, radius, 1.8), ring)
@@ -54,11 +62,15 @@ def _lesion(
     }
     if abs(centre[1] - middle[1]) > 6:
         facts.add("side:right" if centre[1] < middle[1] else "side:left")
-    return image, Lesion((depth > 0) & brain, frozenset(facts))
+    return image, Lesion((depth > 0) & brain, frozenset(facts)), (largest > 0) & brain
 
 
-def brain_mri(rng: np.random.Generator, lesions: int) -> Phantom:
-    """An axial brain MRI with `lesions` tumours (0, 1 or 2)."""
+def brain_mri(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = ()) -> Phantom:
+    """An axial brain MRI with `lesions` tumours (0, 1 or 2).
+
+    Args:
+        cuts: where the slice cuts each tumour; through its middle when not given.
+    """
     middle = (SIZE / 2 + rng.uniform(-4, 4), SIZE / 2 + rng.uniform(-4, 4))
     radii = (rng.uniform(50, 57), rng.uniform(41, 48))
     angle = rng.uniform(-0.08, 0.08)
@@ -92,9 +104,10 @@ def brain_mri(rng: np.random.Generator, lesions: int) -> Phantom:
             -((ROWS - row) ** 2 + (COLUMNS - column) ** 2) / rng.uniform(0.8, 2.5)
         )
     found: list[Lesion] = []
-    for _ in range(lesions):
-        taken = np.any([lesion.mask for lesion in found], axis=0) if found else np.zeros((SIZE, SIZE), bool)
-        image, lesion = _lesion(rng, image, brain, middle, taken)
+    taken = np.zeros((SIZE, SIZE), bool)
+    for index in range(lesions):
+        image, lesion, place = _lesion(rng, image, brain, middle, taken, cuts[index] if cuts else WHOLE)
+        taken = taken | place
         found.append(lesion)
     bias = 1 + rng.uniform(0.02, 0.10) * noise(rng, 30)
     image = np.abs(

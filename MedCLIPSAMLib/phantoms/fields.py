@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy import ndimage
 
@@ -43,6 +45,35 @@ def blob(
         if amplitude:
             outline += amplitude * rng.normal() * np.cos(harmonic * theta + rng.uniform(0, 2 * np.pi))
     return (1.0 - np.hypot(v, u) / np.maximum(outline, 0.3)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a slice cuts a region of a volume.
+
+    Args:
+        size: radius there, as a share of the largest; 0 where the region is not.
+        apart: pixels by which the region has split into two, to the left and to the right.
+    """
+
+    size: float = 1.0
+    apart: float = 0.0
+
+
+WHOLE = Cut()
+
+
+def cut(depth: np.ndarray, at: Cut) -> np.ndarray:
+    """The signed depth of a region (see `blob`) in another slice."""
+    if at == WHOLE:
+        return depth
+    if at.size <= 0:
+        return np.full_like(depth, -9)
+    depth = 1 - (1 - depth) / np.float32(at.size)
+    if at.apart:
+        halves = (ndimage.shift(depth, (0, side * at.apart), order=1, mode="nearest") for side in (-1, 1))
+        depth = np.maximum(*halves)
+    return depth
 
 
 def edge(depth: np.ndarray, radius: float, width: float = 1.0) -> np.ndarray:

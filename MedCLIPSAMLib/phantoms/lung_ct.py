@@ -5,18 +5,26 @@ Lungs with vessels, heart, spine and ribs; nodules, and cross-sections of vessel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
-from .fields import COLUMNS, ROWS, blob, edge, noise, paint, random_position, to_uint8
+from .fields import COLUMNS, ROWS, WHOLE, Cut, blob, cut, edge, noise, paint, random_position, to_uint8
 from .phantom import SIZE, Lesion, Phantom
 
 
-def _vessels(rng: np.random.Generator, image: np.ndarray, lung: np.ndarray, hilum: tuple[float, float]) -> np.ndarray:
-    """Vessels from the hilum outwards, thinner as they go, and their cross-sections as small dots."""
+def _vessels(
+    rng: np.random.Generator, image: np.ndarray, lung: np.ndarray, hilum: tuple[float, float], place: np.ndarray
+) -> np.ndarray:
+    """Vessels from the hilum outwards, thinner as they go, and their cross-sections as small dots.
+
+    Args:
+        lung: where they are seen; place: the lung at its largest, in which they run.
+    """
     track = np.zeros_like(image)
     for _ in range(rng.integers(4, 8)):
-        end = random_position(rng, lung)
+        end = random_position(rng, place)
         t = np.linspace(0, 1, 40)
         bend = rng.normal(0, 4)
         rows = hilum[0] + t * (end[0] - hilum[0]) + bend * np.sin(np.pi * t)
@@ -27,38 +35,43 @@ def _vessels(rng: np.random.Generator, image: np.ndarray, lung: np.ndarray, hilu
         )
     image = np.maximum(image, np.clip(2.2 * ndimage.gaussian_filter(track, 0.8), 0, 0.75) * lung)
     for _ in range(rng.integers(3, 9)):
-        row, column = random_position(rng, lung)
+        row, column = random_position(rng, place)
         dot = np.exp(-((ROWS - row) ** 2 + (COLUMNS - column) ** 2) / rng.uniform(0.7, 2.6))
         image = np.maximum(image, rng.uniform(0.45, 0.8) * dot * lung)
     return image
 
 
-def lung_ct(rng: np.random.Generator, lesions: int) -> Phantom:
-    """An axial chest CT slice with `lesions` nodules (0, 1 or 2)."""
+def lung_ct(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = (), lung_cut: Cut = WHOLE) -> Phantom:
+    """An axial chest CT slice with `lesions` nodules (0, 1 or 2).
+
+    Args:
+        cuts, lung_cut: where the slice cuts each nodule, and the lungs; through their middle when not given.
+    """
     centre = (SIZE / 2 + rng.uniform(-4, 4), SIZE / 2 + rng.uniform(-4, 4))
     body = blob(rng, centre, (rng.uniform(40, 48), rng.uniform(54, 60)), 0, 0.015)
     image = paint(np.full((SIZE, SIZE), 0.02, np.float32), edge(body, 45, 1.2), rng.uniform(0.62, 0.70))
     wall = blob(rng, centre, (rng.uniform(35, 38), rng.uniform(47, 50)), 0, 0.02)
     image = paint(image, edge(wall, 36, 1.5), rng.uniform(0.74, 0.82))
-    lungs = {}
+    depths = {}
     for name, side in (("right lung", -1), ("left lung", 1)):
         radii = (rng.uniform(26, 32), rng.uniform(16, 20) * (0.92 if side > 0 else 1.0))
-        lungs[name] = (
-            blob(
-                rng,
-                (centre[0] + rng.uniform(-2, 2), centre[1] + side * rng.uniform(25, 28)),
-                radii,
-                side * rng.uniform(0.0, 0.2),
-                0.045,
-            )
-            > 0
+        depths[name] = blob(
+            rng,
+            (centre[0] + rng.uniform(-2, 2), centre[1] + side * rng.uniform(25, 28)),
+            radii,
+            side * rng.uniform(0.0, 0.2),
+            0.045,
         )
     heart = blob(
         rng, (centre[0] - 6, centre[1] + rng.uniform(4, 8)), (rng.uniform(13, 19), rng.uniform(13, 19)), 0.5, 0.04
     )
-    lungs = {
-        name: ndimage.binary_opening(mask & ~(heart > 0) & (wall > 0.04), iterations=1) for name, mask in lungs.items()
-    }
+    places, lungs = (
+        {
+            name: ndimage.binary_opening((cut(depth, at) > 0) & ~(heart > 0) & (wall > 0.04), iterations=1)
+            for name, depth in depths.items()
+        }
+        for at in (WHOLE, lung_cut)
+    )
     both = lungs["left lung"] | lungs["right lung"]
     level = rng.uniform(0.12, 0.22)
     image = paint(
@@ -79,18 +92,18 @@ def lung_ct(rng: np.random.Generator, lesions: int) -> Phantom:
         position = (centre[0] + 37.5 * np.sin(angle), centre[1] + 50.5 * np.cos(angle))
         image = paint(image, edge(blob(rng, position, (2.2, 4.5), angle, 0.0), 3, 1.2) * ~both, 0.97)
     for name, side in (("right lung", -1), ("left lung", 1)):
-        image = _vessels(rng, image, lungs[name], (centre[0] + 2, centre[1] + side * 13))
+        image = _vessels(rng, image, lungs[name], (centre[0] + 2, centre[1] + side * 13), places[name])
     found: list[Lesion] = []
     taken = np.zeros((SIZE, SIZE), bool)
-    for _ in range(lesions):
+    for index in range(lesions):
         radius = rng.uniform(4.0, 8.5)
         name = ("left lung", "right lung")[rng.integers(2)]
-        inside = ndimage.distance_transform_edt(lungs[name])
+        inside = ndimage.distance_transform_edt(places[name])
         allowed = (inside > 0.6 * radius) & (ndimage.distance_transform_edt(~taken) > 2.2 * radius)
         position = random_position(rng, allowed if allowed.any() else inside > 0.5 * inside.max())
         spiculated = rng.random() < 0.4
         stretch = rng.uniform(0.85, 1.18)
-        depth = blob(
+        largest = blob(
             rng,
             position,
             (radius * stretch, radius / stretch),
@@ -98,14 +111,16 @@ def lung_ct(rng: np.random.Generator, lesions: int) -> Phantom:
             0.06 if spiculated else 0.03,
             0.04 if spiculated else 0.0,
         )
+        depth = cut(largest, cuts[index] if cuts else WHOLE)
         image = paint(
             image,
             edge(depth, radius, 1.6 if spiculated else 1.1) * (wall > 0.02),
             rng.uniform(0.58, 0.82) + 0.03 * noise(rng, 1.5),
         )
-        mask = (depth > 0) & (wall > 0.02)
-        taken |= mask
-        lungs[name] = lungs[name] | (mask & (inside > -1) & ndimage.binary_dilation(lungs[name], iterations=2))
+        mask, place = (depth > 0) & (wall > 0.02), (largest > 0) & (wall > 0.02)
+        taken |= place
+        lungs[name] = lungs[name] | (mask & ndimage.binary_dilation(lungs[name], iterations=2))
+        places[name] = places[name] | (place & ndimage.binary_dilation(places[name], iterations=2))
         facts = {
             f"side:{name.split()[0]}",
             "kind:spiculated" if spiculated else "kind:smooth",

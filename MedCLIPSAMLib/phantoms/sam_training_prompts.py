@@ -50,7 +50,7 @@ def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
     pool = lesions if lesions and rng.random() < 0.6 else structures
     truth = pool[rng.integers(len(pool))]
     if rng.random() < 0.7:
-        x0, y0, x1, y1 = _jitter(rng, truth)
+        x0, y0, x1, y1 = jitter(rng, truth)
         return Prompt(truth, np.array([[x0, y0], [x1, y1]]), np.array([2, 3]))
     rows, columns = np.nonzero(truth)
     chosen = rng.integers(len(rows), size=rng.integers(1, 5))
@@ -91,7 +91,7 @@ def _structures(phantom: Phantom) -> list[np.ndarray]:
     return [mask for mask in masks if mask.sum() >= 12]
 
 
-def _jitter(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
+def jitter(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
     """The box of `mask`, its corners moved as a coarse mask would move them: from tight to very loose."""
     rows, columns = np.nonzero(mask)
     x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1

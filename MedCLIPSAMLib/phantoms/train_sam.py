@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from shutil import copyfile
 
@@ -27,6 +28,8 @@ from .dataset import make_many
 from .phantom import SIZE, Phantom
 from .sam_training_prompts import correction, draw_prompt, one_click
 from .train_clip import augment
+from .train_memory import Clips, memory_loss
+from .volumes import many_volumes
 
 IMAGE_SIZE = 192
 """Edge of the picture that the demo SAM 2 sees; its mask logits have a quarter of it."""
@@ -41,15 +44,21 @@ class SamTraining:
         balanced_steps: the first steps weigh the foreground up, to leave the empty mask behind; without it outlines are
             sharper.
         click_every, correct_every: a step in so many asks with single clicks, or corrects its masks with another click.
+        volumes, clips, memory_every, memory_from: phantom volumes, and clips of them in one of so many steps from a
+            first one on; see `train_memory`.
     """
 
     phantoms: int = 6000
-    steps: int = 7000
+    steps: int = 6000
     batch: int = 6
     prompts: int = 6
     balanced_steps: int = 1500
     click_every: int = 10
     correct_every: int = 4
+    volumes: int = 200
+    clips: int = 3
+    memory_every: int = 6
+    memory_from: int = 600
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warm_up: int = 100
@@ -126,7 +135,7 @@ def mask_loss(
 
 
 def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Callable[[str], None] = print) -> None:
-    """Train the demo SAM 2's image path from random weights and write its folder (sam2_demo.yaml, model.safetensors).
+    """Train the demo SAM 2 from random weights and write its folder (sam2_demo.yaml, model.safetensors).
 
     Args:
         folder: where the model is written; its weights are replaced at the end only.
@@ -141,8 +150,9 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
     rng, generator = np.random.default_rng(settings.seed), torch.Generator().manual_seed(settings.seed)
     started = time.time()
     phantoms = make_many("train", settings.phantoms)
-    report(f"{settings.phantoms} phantoms made in {time.time() - started:.0f} s")
-    train(sam, phantoms, settings, rng, generator, report)
+    clips = Clips(many_volumes("train", settings.volumes), rng)
+    report(f"{settings.phantoms} phantoms and {settings.volumes} volumes made in {time.time() - started:.0f} s")
+    train(sam, phantoms, clips, settings, rng, generator, report)
     weights = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in sam.state_dict().items()
@@ -154,6 +164,7 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
 def train(
     sam: torch.nn.Module,
     phantoms: list[Phantom],
+    clips: Clips,
     settings: SamTraining,
     rng: np.random.Generator,
     generator: torch.Generator,
@@ -173,17 +184,22 @@ def train(
         torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1),
         torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1),
     )
+
+    def seen(pictures: torch.Tensor) -> torch.Tensor:
+        images = augment(pictures, generator)
+        images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
+        return (images - mean) / deviation
+
     for step in range(settings.steps):
         chosen = [phantoms[index] for index in rng.choice(len(phantoms), settings.batch, replace=False)]
-        images = augment(torch.from_numpy(np.stack([phantom.picture for phantom in chosen])), generator)
-        images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
+        images = seen(torch.from_numpy(np.stack([phantom.picture for phantom in chosen])))
         prompts = [draw_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
         balanced = step < settings.balanced_steps
         single = step % settings.click_every == settings.click_every - 1
         if single:
             prompts = [one_click(rng, prompt) for prompt in prompts]
         truth = torch.from_numpy(np.stack([prompt.truth for prompt in prompts]))[:, None].float()
-        embedding, high = image_features(sam, (images - mean) / deviation)
+        embedding, high = image_features(sam, images)
         repeat = lambda tensor: tensor.repeat_interleave(settings.prompts, 0)
         embedding, high = repeat(embedding), [repeat(level) for level in high]
         logits, ious, score = decode(
@@ -192,6 +208,10 @@ def train(
         loss = mask_loss(logits, ious, score, truth, balanced)
         if step % settings.correct_every == 1:
             loss = loss + _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced)
+        if step >= settings.memory_from and step % settings.memory_every == 3:
+            slices, followed = clips.draw(settings.clips)
+            shown = seen(torch.from_numpy(slices).flatten(0, 1)).unflatten(0, followed.shape[:2])
+            loss = loss + memory_loss(sam, shown, torch.from_numpy(followed), rng, partial(mask_loss, balanced=False))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -88,7 +88,7 @@ class Result:
         mask: (H, W) bool; empty when nothing was found.
         score: presence times the mean mask quality (IoU) that SAM 2 predicts, 0 to 1; 0 when nothing was found.
         message: one sentence for the user.
-        where: saliency map and presence.
+        where: saliency map and presence; None on a slice that the mask was carried to from another one.
         coarse: (H, W) bool, the saliency map cut in two, kept components only.
         sam_prompts: boxes and points given to SAM 2.
         predicted_iou: (B,) float32, the quality that SAM 2 predicts for each component's mask.
@@ -99,10 +99,10 @@ class Result:
     mask: np.ndarray
     score: float
     message: str
-    where: Where
-    coarse: np.ndarray
-    sam_prompts: SamPrompts
-    predicted_iou: np.ndarray
+    where: Where | None = None
+    coarse: np.ndarray | None = None
+    sam_prompts: SamPrompts | None = None
+    predicted_iou: np.ndarray | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -146,7 +146,7 @@ class TextSegmenter:
             )
         self._picture = picture
         self._pixels = self.clip.preprocess(picture[None])
-        self._features = self.clip.encode_image(self._pixels)
+        self._features: torch.Tensor | None = None
         self._early: dict[tuple[int, str], torch.Tensor] = {}
         self._embedded = False
 
@@ -161,9 +161,11 @@ class TextSegmenter:
         """
         picture = self._require_picture()
         self.stage("saliency")
-        text = self._text_features(prompt)
+        text = self.text_features(prompt)
+        if self._features is None:
+            self._features = self.clip.encode_image(self._pixels)
         present = presence(self.clip, self._features, text, prompt, negative)[0]
-        texts = [text] + ([self._text_features(negative)] if negative else [])
+        texts = [text] + ([self.text_features(negative)] if negative else [])
         found = m2ib(
             self.clip,
             self._pixels,
@@ -201,7 +203,8 @@ class TextSegmenter:
             return Result(prompt, mask, 0.0, message, where, kept, sam_prompts, quality, seconds)
         score = where.presence.probability * float(quality.mean())
         message = (
-            f"Found '{prompt}': presence {where.presence.probability:.2f}, predicted mask quality {quality.mean():.2f}."
+            f"Found '{prompt}': score {score:.2f} "
+            f"(presence {where.presence.probability:.2f} x predicted mask quality {quality.mean():.2f})."
         )
         return Result(prompt, mask, score, message, where, kept, sam_prompts, quality, seconds)
 
@@ -261,8 +264,12 @@ class TextSegmenter:
                 break
         return best
 
-    def _text_features(self, prompt: str) -> torch.Tensor:
-        """(D,) float32 of a prompt or of the ensemble that stands for it."""
+    def text_features(self, prompt: str) -> torch.Tensor:
+        """(D,) float32, L2-normalised, of a prompt or of the ensemble that stands for it.
+
+        Raises:
+            PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
+        """
         if not prompt.strip():
             raise PromptError("The prompt is empty.", "Say what to segment, such as 'brain tumor'.")
         prompts = [prompt]

@@ -1,4 +1,10 @@
-"""Prompts on the slices of a volume, each slice on its own as in the paper, and the results on the volume's grid."""
+"""Prompts on a volume, and the results on its grid: each slice on its own as in the paper, or carried from key slices.
+
+"slices"   the full pipeline on every slice;
+"memory"   key slices, carried by SAM 2's memory;
+"boxes"    key slices, carried by handing a box over;
+"planes"   "memory" along the three orthogonal planes, and what at least two of them say.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +17,13 @@ import numpy as np
 from .. import __version__
 from ..errors import Cancelled, InputError, PromptError
 from ..volumes import Segment, SliceStack, Volume
+from .carry import CarrySettings
+from .key_slices import presence_profile
+from .propagate import PropagateSettings, propagate
 from .segmenter import Result, TextSegmenter
 
+STRATEGIES = ("slices", "memory", "boxes", "planes")
+PLANES = ("axial", "coronal", "sagittal")
 Progress = Callable[[float, str], None]
 
 
@@ -41,7 +52,8 @@ class VolumeResult:
 
     def saliency(self, prompt: str) -> np.ndarray:
         """The saliency of a prompt on the source grid, (K, J, I) float32, 0 on slices that were not looked at."""
-        return self.stack.to_grid({number: result.where.saliency for number, result in self.results[prompt].items()})
+        results = self.results[prompt].items()
+        return self.stack.to_grid({number: each.where.saliency for number, each in results if each.where})
 
     def score(self, prompt: str) -> float:
         """The best score over the slices."""
@@ -57,11 +69,13 @@ def segment_volume(
     negative: str | None = None,
     window: object = None,
     progress: Progress = lambda fraction, message: None,
+    strategy: str = "slices",
 ) -> VolumeResult:
     """Segment what each prompt names on slices of a volume.
 
     Args:
-        slices: slice numbers of `plane`; None takes the middle one.
+        slices: slice numbers of `plane`; None takes the middle one, or all where the strategy is not "slices".
+        strategy: one of `STRATEGIES`; those with key slices need slices that follow one another, "planes" all of them.
         window: see `volumes.SliceStack`.
         progress: called with the fraction done (0 to 1) and what is being done.
 
@@ -74,13 +88,21 @@ def segment_volume(
     if len(set(prompts)) < len(prompts):
         raise PromptError("The same prompt was given twice.", "Give each structure once.")
     stack = SliceStack(volume, plane, window)
-    numbers = [len(stack) // 2] if slices is None else list(slices)
+    if strategy not in STRATEGIES:
+        raise InputError(f"There is no strategy '{strategy}'.", f"Choose one of: {', '.join(STRATEGIES)}.")
+    alone = strategy == "slices"
+    numbers = list(slices) if slices is not None else [len(stack) // 2] if alone else list(range(len(stack)))
     outside = [number for number in numbers if not 0 <= number < len(stack)]
     if outside or not numbers:
         asked = f"slice {outside[0]}" if outside else "none"
         raise InputError(
             f"'{volume.name}' has {len(stack)} {stack.plane} slices and {asked} was asked for.",
             f"Slices are numbered 0 to {len(stack) - 1}.",
+        )
+    if not alone:
+        stack, results = _carried(segmenter, stack, prompts, numbers, negative, strategy, window, progress)
+        return VolumeResult(
+            stack, results, provenance(segmenter, plane=stack.plane, negative=negative, strategy=strategy)
         )
     results: dict[str, dict[int, Result]] = {prompt: {} for prompt in prompts}
     for done, number in enumerate(numbers):
@@ -92,6 +114,56 @@ def segment_volume(
             results[prompt][number] = segmenter.segment(prompt, negative)
     progress(1.0, "done")
     return VolumeResult(stack, results, provenance(segmenter, plane=stack.plane, negative=negative))
+
+
+def _carried(segmenter, stack, prompts, numbers, negative, strategy, window, progress):
+    """The stack and its results by the strategies with key slices; see `segment_volume`."""
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+        raise InputError(
+            "The slices do not follow one another.", "Give a range of slices, or use the strategy 'slices'."
+        )
+    if strategy != "planes":
+        return stack, _along(segmenter, stack, prompts, numbers, negative, strategy, progress)
+    if stack.volume.natural or len(numbers) < len(stack):
+        raise InputError("Three planes need a whole volume.", "Use the strategy 'memory'.")
+    by_plane = []
+    for number, plane in enumerate(PLANES):
+        other = stack if plane == stack.plane else SliceStack(stack.volume, plane, window)
+        tell = lambda fraction, message, number=number: progress((number + fraction) / len(PLANES), message)
+        by_plane.append((other, _along(segmenter, other, prompts, list(range(len(other))), negative, "memory", tell)))
+    results = dict(next(found for other, found in by_plane if other is stack))
+    for prompt in prompts:
+        votes = sum(
+            other.to_grid({k: each.mask for k, each in found[prompt].items()}).astype(np.uint8)
+            for other, found in by_plane
+        )
+        best = max((each for _, found in by_plane for each in found[prompt].values()), key=lambda each: each.score)
+        both = votes >= 2
+        shown = {k: mask for k in numbers if (mask := stack.from_grid(both, k)).any()}
+        message = f"Found '{prompt}' in at least two of three planes (score {best.score:.2f} at best)."
+        nothing = Result(
+            prompt, np.zeros(stack.picture_shape, bool), 0.0, f"Nothing found for '{prompt}' in two planes."
+        )
+        results[prompt] = {k: Result(prompt, mask, best.score, message) for k, mask in shown.items()} or {
+            numbers[len(numbers) // 2]: nothing
+        }
+    return stack, results
+
+
+def _along(segmenter, stack, prompts, numbers, negative, method, progress) -> dict[str, dict[int, Result]]:
+    """Key slices of each prompt among `numbers`, which follow one another, and their masks carried to the others."""
+    first, count = numbers[0], len(numbers)
+    picture = lambda k: stack.picture(first + k)
+    settings = PropagateSettings(CarrySettings(method))
+    progress(0.0, "looking for key slices")
+    profiles = presence_profile(segmenter, picture, count, list(prompts), negative)
+    results = {}
+    for index, (prompt, profile) in enumerate(zip(prompts, profiles)):
+        tell = lambda fraction, message, index=index: progress((index + fraction) / len(prompts), message)
+        found = propagate(segmenter, count, picture, prompt, profile, negative, settings, tell)
+        results[prompt] = {first + k: found[k] for k in sorted(found)}
+    progress(1.0, "done")
+    return results
 
 
 def provenance(segmenter: TextSegmenter, **more: object) -> dict[str, str]:

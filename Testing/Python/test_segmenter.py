@@ -174,7 +174,8 @@ def test_points_outweigh_the_mask_that_they_correct(segmenter):
         logits = mask_logits(wrong, segmenter.sam.image_size // 4)[None]
         inside = np.argwhere(lesion)[lesion.sum() // 2][::-1] + 0.5
         point, label = np.array([[inside]], np.float32), np.ones((1, 1), np.int32)
-        mask, _quality = segmenter.outline(SamPrompts(box, point, label), logits=logits)
-        followed += points_followed(mask, point[0], label[0]).all()
-        led += points_followed(segmenter.outline(SamPrompts.from_boxes(box), logits=logits)[0], point[0], label[0]).all()
+        corrected, _quality = segmenter.outline(SamPrompts(box, point, label), logits=logits)
+        alone, _quality = segmenter.outline(SamPrompts.from_boxes(box), logits=logits)
+        followed += points_followed(corrected, point[0], label[0]).all()
+        led += points_followed(alone, point[0], label[0]).all()
     assert led <= 2 and followed >= 7

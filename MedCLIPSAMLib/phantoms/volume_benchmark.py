@@ -1,0 +1,134 @@
+"""Strategies for whole volumes on phantom volumes, and what one corrected slice is worth.
+
+Everything goes the way of a user's volume: a SimpleITK image, `segment_volume` with one prompt and no click, and masks
+on the voxel grid.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..evaluation.metrics import dsc
+from ..volumes import SliceStack, Volume
+from ..zeroshot.carry import carry
+from ..zeroshot.segmenter import TextSegmenter
+from ..zeroshot.volume import segment_volume
+from .volumes import VolumePhantom, make_volume
+
+BAD = 0.6
+"""DSC below which a case is one for a correction."""
+LESION_FREE_OFFSET = 10_000
+WINDOW = (0.0, 255.0)
+
+
+@dataclass(frozen=True)
+class VolumeTask:
+    """A modality, a prompt, and what is true of it."""
+
+    modality: str
+    prompt: str
+    lesions: bool
+
+    def truth(self, phantom: VolumePhantom) -> np.ndarray:
+        return phantom.lesion_mask if self.lesions else phantom.lungs_mask
+
+    def phantom(self, split: str, index: int) -> VolumePhantom:
+        """Every third volume has two lesions, the others one."""
+        return make_volume(split, index, self.modality, (2 if index % 3 == 2 else 1) if self.lesions else None)
+
+
+VOLUME_TASKS = {
+    "ct_lungs": VolumeTask("CT", "lungs", False),
+    "ct_nodule": VolumeTask("CT", "lung nodule", True),
+    "mri_tumour": VolumeTask("MR", "brain tumor", True),
+}
+
+
+def volume_of(phantom: VolumePhantom) -> Volume:
+    """The phantom as a volume: slice 0 is the lowest, rows run to posterior, columns to the patient's left."""
+    image = sitk.GetImageFromArray(phantom.slices)
+    image.SetSpacing(phantom.spacing[::-1])
+    return Volume(image, "phantom", modality=phantom.modality)
+
+
+def benchmark_volumes(
+    segmenter: TextSegmenter,
+    cases: int = 20,
+    split: str = "test",
+    strategies: tuple[str, ...] = ("slices", "boxes", "memory"),
+    progress: Callable[[str, int], None] = lambda task, done: None,
+) -> dict:
+    """Measure every strategy on every task, on lesion-free volumes, and corrections of the bad cases.
+
+    Returns:
+        {"tasks": {task: {"cases", "strategies": {strategy: {"dsc", "dsc_sd", "seconds"}}}},
+        "lesion_free": {strategy: {"cases", "empty_fraction"}},
+        "correction": {"cases", "before", "after"} (medians, None without a bad case)}: means over cases, DSC in 3-D.
+    """
+    tasks = {}
+    bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]] = []
+    for name, task in VOLUME_TASKS.items():
+        rows: dict[str, list[tuple[float, float]]] = {strategy: [] for strategy in strategies}
+        for index in range(cases):
+            phantom = task.phantom(split, index)
+            truth = task.truth(phantom)
+            for strategy in strategies:
+                mask, seconds = _segmented(segmenter, phantom, task.prompt, strategy)
+                score = dsc(mask, truth)
+                rows[strategy].append((score, seconds))
+                if score < BAD:
+                    bad.append((phantom, mask, truth))
+            progress(name, index + 1)
+        tasks[name] = {
+            "cases": cases,
+            "strategies": {
+                strategy: {
+                    "dsc": float(np.mean([score for score, _ in values])),
+                    "dsc_sd": float(np.std([score for score, _ in values])),
+                    "seconds": float(np.mean([seconds for _, seconds in values])),
+                }
+                for strategy, values in rows.items()
+            },
+        }
+    free = {strategy: _lesion_free(segmenter, cases, split, strategy) for strategy in strategies}
+    return {"tasks": tasks, "lesion_free": free, "correction": _corrections(segmenter, bad)}
+
+
+def _segmented(segmenter, phantom: VolumePhantom, prompt: str, strategy: str) -> tuple[np.ndarray, float]:
+    volume = volume_of(phantom)
+    started = time.perf_counter()
+    every = range(len(phantom.slices))
+    result = segment_volume(segmenter, volume, [prompt], every, window=WINDOW, strategy=strategy)
+    return result.segments()[0].mask, time.perf_counter() - started
+
+
+def _lesion_free(segmenter, cases: int, split: str, strategy: str) -> dict:
+    empty = count = 0
+    for task in VOLUME_TASKS.values():
+        for index in range(cases if task.lesions else 0):
+            phantom = make_volume(split, LESION_FREE_OFFSET + index, task.modality, 0)
+            empty += not _segmented(segmenter, phantom, task.prompt, strategy)[0].any()
+            count += 1
+    return {"cases": count, "empty_fraction": empty / count}
+
+
+def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]]) -> dict:
+    """The user outlines the slice on which most is wrong, once; it is carried from there, and takes the place of all."""
+    before, after = [], []
+    for phantom, mask, truth in bad:
+        stack = SliceStack(volume_of(phantom), "axial", WINDOW)
+        wrong = (mask != truth).sum((1, 2)) * truth.any((1, 2))
+        k = int(wrong.argmax())
+        corrected = np.zeros_like(truth)
+        corrected[k] = truth[k]
+        for number, masks in carry(segmenter, len(stack), stack.picture, {"": {k: truth[k]}}):
+            corrected[number] = masks[""]
+        before.append(dsc(mask, truth))
+        after.append(dsc(corrected, truth))
+    median = lambda values: float(np.median(values)) if values else None
+    return {"cases": len(bad), "before": median(before), "after": median(after)}

@@ -1,0 +1,184 @@
+"""Phantom volumes: stacks of axial slices whose anatomy, lesions and texture change from slice to slice, with truth.
+
+A volume is one patient of `brain_mri` or `lung_ct`, cut at many heights: every slice draws the same random numbers, and
+what depends on the height is given to it. Lesions appear, grow, shrink and vanish; some split into two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from .brain_mri import brain_mri
+from .dataset import MODALITIES, SPLITS
+from .fields import Cut
+from .lung_ct import lung_ct
+from .phantom import SIZE, Phantom
+
+THICKNESS = {"MR": 3.0, "CT": 2.5}
+"""mm between slices; a pixel is 1 mm."""
+TRAINING_SLICES = 20
+TRACE = 14
+"""Pixels of a lesion below which a slice barely shows it."""
+TURN = 0.22
+"""Radians by which texture changes from slice to slice: it has become another one after seven."""
+
+
+@dataclass(frozen=True)
+class VolumePhantom:
+    """A synthetic volume with its truth; slice 0 is the lowest, slices are radiological pictures.
+
+    Args:
+        slices: (K, SIZE, SIZE) uint8.
+        modality: "MR" or "CT".
+        lesions: (K, SIZE, SIZE) bool, one a lesion.
+        organs: by name, (K, SIZE, SIZE) bool.
+        spacing: mm along (slices, rows, columns).
+    """
+
+    slices: np.ndarray
+    modality: str
+    lesions: tuple[np.ndarray, ...]
+    organs: dict[str, np.ndarray]
+    spacing: tuple[float, float, float]
+
+    @property
+    def lesion_mask(self) -> np.ndarray:
+        """The union of the lesions, (K, SIZE, SIZE) bool."""
+        return np.any(self.lesions, axis=0) if self.lesions else np.zeros(self.slices.shape, bool)
+
+    @property
+    def lungs_mask(self) -> np.ndarray:
+        """Both lungs, (K, SIZE, SIZE) bool."""
+        lungs = [mask for name, mask in self.organs.items() if name.endswith("lung")]
+        return np.any(lungs, axis=0) if lungs else np.zeros(self.slices.shape, bool)
+
+
+class _Drifting(np.random.Generator):
+    """The same random numbers for every slice of a volume, but for texture, which drifts as the slices go by."""
+
+    def __init__(self, seed: int, angle: float) -> None:
+        super().__init__(np.random.PCG64(seed))
+        self._angle = angle
+
+    def standard_normal(self, size=None, **more):
+        first = super().standard_normal(size, **more)
+        if size != (SIZE, SIZE):
+            return first
+        return np.cos(self._angle) * first + np.sin(self._angle) * super().standard_normal(size, **more)
+
+
+def make_volume(split: str, index: int, modality: str, lesions: int | None = None, count: int = 24) -> VolumePhantom:
+    """Phantom volume number `index` of a split.
+
+    Args:
+        modality: "MR" or "CT".
+        lesions: 0, 1 or 2; None draws the number.
+        count: slices.
+    """
+    made, lesions = _sections(split, index, modality, lesions, count)
+    names = made[0].organs
+    return VolumePhantom(
+        np.stack([each.picture for each in made]),
+        modality,
+        tuple(np.stack([each.lesions[number].mask for each in made]) for number in range(lesions)),
+        {name: np.stack([each.organs[name] for each in made]) for name in names},
+        (THICKNESS[modality], 1.0, 1.0),
+    )
+
+
+def make_sections(split: str, index: int, modality: str, count: int = 24) -> list[Phantom]:
+    """The slices of volume number `index` as pictures of their own, each with what is true of it.
+
+    Slices on which a lesion is but a trace are left out: whether they show it is a matter of opinion.
+    """
+    kept = []
+    for section in _sections(split, index, modality, None, count)[0]:
+        areas = [lesion.mask.sum() for lesion in section.lesions]
+        shown = tuple(lesion for lesion, area in zip(section.lesions, areas) if area >= TRACE)
+        if any(0 < area < TRACE for area in areas):
+            continue
+        facts = {f"modality:{modality}", f"lesions:{len(shown)}"}
+        if modality == "CT":
+            facts.add("kind:abnormal" if shown else "kind:normal")
+        kept.append(Phantom(section.picture, modality, frozenset(facts), shown, section.organs))
+    return kept
+
+
+def _sections(split: str, index: int, modality: str, lesions: int | None, count: int) -> tuple[list[Phantom], int]:
+    """All slices of a volume, each with all its lesions, empty where they are not; and the number of lesions."""
+    rng = np.random.default_rng([SPLITS[split], len(MODALITIES) + MODALITIES.index(modality), index])
+    drawn, seed = int(rng.choice(3, p=(0.2, 0.5, 0.3))), int(rng.integers(2**31))
+    lesions = drawn if lesions is None else lesions
+    spans = [_span(rng, count) for _ in range(2)][:lesions]
+    top, drift = rng.uniform(0.62, 0.8), rng.uniform(-3, 3, 2)
+    return [
+        _section(seed, modality, k, count, [span(k) for span in spans], top, drift, rng.integers(2**31))
+        for k in range(count)
+    ], lesions
+
+
+def _span(rng: np.random.Generator, count: int):
+    """A lesion's extent along the slices: slice number -> `Cut`."""
+    middle, half = rng.uniform(0.3, 0.7) * count, rng.uniform(0.12, 0.28) * count
+    splits = rng.random() < 0.2
+    speed, turn = rng.uniform(0.8, 1.6), middle + rng.uniform(-0.3, 0.3) * half
+
+    def at(k: int) -> Cut:
+        size = np.sqrt(max(0.0, 1 - ((k - middle) / half) ** 2))
+        return Cut(float(size), float(speed * max(0.0, k - turn)) if splits else 0.0)
+
+    return at
+
+
+def _section(seed, modality, k, count, cuts, top, drift, noise_seed) -> Phantom:
+    """Slice k: the head or chest becomes smaller towards the top, and lies a little askew."""
+    height = k / (count - 1)
+    generator = _Drifting(seed, TURN * k)
+    if modality == "MR":
+        phantom = brain_mri(generator, len(cuts), cuts)
+        scale = np.sqrt(1 - (1 - top**2) * (abs(height - 0.4) / 0.6) ** 2)
+    else:
+        lungs = np.sqrt(max(0.0, 1 - (abs(height - 0.5) / 0.56) ** 2))
+        phantom = lung_ct(generator, len(cuts), cuts, Cut(float(max(lungs, 0.35)) if lungs < 0.9 else 1.0))
+        scale = 1 - (1 - top) * 0.5 * height**2
+    move = lambda array, order: _moved(array, scale, (height - 0.5) * drift, order)
+    rng = np.random.default_rng(noise_seed)
+    picture = move(phantom.picture.astype(np.float32), 1) + 2.0 * rng.standard_normal((SIZE, SIZE))
+    lesions = tuple(
+        type(lesion)(move(lesion.mask.astype(np.float32), 1) > 0.5, lesion.facts) for lesion in phantom.lesions
+    )
+    organs = {name: move(mask.astype(np.float32), 1) > 0.5 for name, mask in phantom.organs.items()}
+    return Phantom(np.clip(picture, 0, 255).astype(np.uint8), modality, phantom.facts, lesions, organs)
+
+
+def _moved(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> np.ndarray:
+    """A slice made smaller about its middle and moved by pixels (rows, columns)."""
+    middle = (SIZE - 1) / 2
+    return ndimage.affine_transform(
+        array, np.full(2, 1 / scale), middle - (middle + offset) / scale, order=order, mode="nearest"
+    )
+
+
+def many_volumes(split: str, count: int, workers: int = 2) -> list[VolumePhantom]:
+    """The first volumes of a split for training, half MR and half CT, made in `workers` processes."""
+    return _many(make_volume, split, count, workers)
+
+
+def many_sections(split: str, count: int, workers: int = 2) -> list[Phantom]:
+    """The slices of the same volumes, see `make_sections`."""
+    return [section for sections in _many(make_sections, split, count, workers) for section in sections]
+
+
+def _many(make: Callable, split: str, count: int, workers: int) -> list:
+    with ProcessPoolExecutor(workers) as pool:
+        running = [
+            pool.submit(make, split, index, modality, count=TRAINING_SLICES)
+            for modality in ("MR", "CT")
+            for index in range(count // 2)
+        ]
+        return [future.result() for future in running]

@@ -1,0 +1,148 @@
+"""From masks on a few slices to masks on their neighbours, by SAM 2's memory or by handing a box over.
+
+Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large or so small that it is another thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import Cancelled, InputError
+from .mask_prompt import mask_box
+from .sam_prompts import SamPrompts
+from .segmenter import TextSegmenter
+from .slice_memory import SliceMemory
+from .tidy import tidy
+
+METHODS = ("memory", "boxes")
+Picture = Callable[[int], np.ndarray]
+Carried = tuple[int, dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class CarrySettings:
+    """How masks are carried.
+
+    Args:
+        method: "memory" (SAM 2's, over the slices before) or "boxes" (the box of each mask is the prompt on the next).
+        patience: slices on which an object may be unseen before it counts as ended.
+        growth: a mask this many times larger than the largest that was given is a leak.
+    """
+
+    method: str = "memory"
+    patience: int = 2
+    growth: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise InputError(f"Masks cannot be carried by '{self.method}'.", f"Choose one of: {', '.join(METHODS)}.")
+        if self.patience < 1 or self.growth <= 1:
+            raise InputError(
+                f"Carrying: patience {self.patience}, growth {self.growth} came.",
+                "Patience is at least 1, growth more than 1.",
+            )
+
+
+def carry(
+    segmenter: TextSegmenter,
+    count: int,
+    picture: Picture,
+    given: Mapping[str, Mapping[int, np.ndarray]],
+    settings: CarrySettings = CarrySettings(),
+    reach: int | None = None,
+) -> Iterator[Carried]:
+    """Masks of objects on the slices between and around those that are given, slice by slice as they are made.
+
+    Args:
+        count: slices of the stack.
+        picture: slice number -> uint8 (H, W, 3).
+        given: object -> slice number -> bool (H, W), not all of them empty; the given slices are not given back.
+        reach: how many slices to go beyond the outermost given ones; None to the ends of the stack.
+
+    Yields:
+        (slice number, {object: bool (H, W), not empty}), from the lowest given slice downwards first, then upwards.
+
+    Raises:
+        InputError: nothing given, or masks of another shape. Cancelled.
+    """
+    objects = {name: dict(masks) for name, masks in given.items() if any(mask.any() for mask in masks.values())}
+    if not objects:
+        raise InputError("Every mask that was given is empty.", "Outline the object on one slice at least.")
+    make = _Memory if settings.method == "memory" else _Boxes
+    carrier = make(segmenter, count, picture, objects)
+    largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}
+    places = sorted({k for masks in objects.values() for k in masks})
+    reach = count if reach is None else reach
+    spans = [(places[0], max(-1, places[0] - reach - 1))]
+    spans += list(zip(places, places[1:]))
+    spans.append((places[-1], min(count, places[-1] + reach + 1)))
+    for start, beyond in spans:
+        unseen = dict.fromkeys(objects, 0)
+        for k, masks in carrier.follow(start, beyond):
+            if segmenter.cancelled and segmenter.cancelled():
+                raise Cancelled
+            seen: dict[str, np.ndarray] = {}
+            for name, mask in masks.items():
+                if unseen[name] >= settings.patience:
+                    continue
+                mask = tidy(mask, segmenter.settings.least_part)
+                if mask.any() and mask.sum() <= settings.growth * largest[name]:
+                    seen[name], unseen[name] = mask, 0
+                else:
+                    unseen[name] += 1
+            if seen:
+                yield k, seen
+            if min(unseen.values()) >= settings.patience:
+                break
+
+
+def _between(start: int, beyond: int) -> range:
+    """The slices after `start` and before `beyond`, in that direction."""
+    step = 1 if beyond > start else -1
+    return range(start + step, beyond, step)
+
+
+class _Memory:
+    """Carries by SAM 2's memory, from all that is given on either side."""
+
+    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects) -> None:
+        first = next(iter(next(iter(objects.values())).values()))
+        self._memory = SliceMemory(segmenter.sam, count, picture, first.shape)
+        for name, masks in objects.items():
+            # The object is made known by a slice on which it is seen.
+            for k, mask in sorted(masks.items(), key=lambda each: not each[1].any()):
+                self._memory.give(name, k, mask)
+
+    def follow(self, start: int, beyond: int) -> Iterator[Carried]:
+        slices = _between(start, beyond)
+        return self._memory.follow(start, slices[-1]) if len(slices) else iter(())
+
+
+class _Boxes:
+    """Carries by the box around the mask before, widened a little: SAM 2 outlines what is in it."""
+
+    MARGIN = 2.0
+    LEAST_OVERLAP = 0.2
+    LEAST_QUALITY = 0.4
+
+    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects) -> None:
+        self._segmenter, self._picture, self._objects = segmenter, picture, objects
+
+    def follow(self, start: int, beyond: int) -> Iterator[Carried]:
+        before = {name: masks[start] for name, masks in self._objects.items() if start in masks}
+        for k in _between(start, beyond):
+            self._segmenter.set_image(self._picture(k))
+            masks = {}
+            for name, mask in before.items():
+                found = np.zeros_like(mask)
+                if mask.any():
+                    box = SamPrompts.from_boxes(mask_box(mask, None, self.MARGIN)[None])
+                    found, quality = self._segmenter.outline(box)
+                    overlap = (found & mask).sum() / max(1, (found | mask).sum())
+                    if overlap < self.LEAST_OVERLAP or quality.mean() < self.LEAST_QUALITY:
+                        found = np.zeros_like(mask)
+                masks[name] = before[name] = found
+            yield k, masks

@@ -1,0 +1,120 @@
+"""One prompt, a whole stack: the slices that show it best are segmented, and their masks carried to the others.
+
+1. Presence of the prompt on all slices, coarse to fine (`key_slices`): cheap, the text-image model only.
+2. The full pipeline on the best few; of these the key slice is the one with the highest score times contrast.
+3. Each part of its mask is an object of its own, carried in both directions until it ends (`carry`).
+4. Where the prompt is present and nothing has arrived, there is another key slice, up to a number of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from skimage.measure import label
+
+from ..errors import InputError
+from .carry import CarrySettings, Picture, carry
+from .key_slices import candidates
+from .segmenter import Result, TextSegmenter
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class PropagateSettings:
+    """How a stack is segmented from key slices.
+
+    Args:
+        carry: how masks are carried.
+        keys: most key slices for a prompt.
+        looks: slices on which the full pipeline is tried for a key.
+        least_part: parts of a key slice's mask below this share of the largest are not carried on their own.
+    """
+
+    carry: CarrySettings = CarrySettings()
+    keys: int = 4
+    looks: int = 3
+    least_part: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.keys < 1 or self.looks < 1 or not 0 <= self.least_part <= 1:
+            raise InputError(
+                f"Propagation: {self.keys} keys, {self.looks} looks, least part {self.least_part} came.",
+                "Keys and looks are at least 1, the least part lies between 0 and 1.",
+            )
+
+
+def propagate(
+    segmenter: TextSegmenter,
+    count: int,
+    picture: Picture,
+    prompt: str,
+    profile: np.ndarray,
+    negative: str | None = None,
+    settings: PropagateSettings = PropagateSettings(),
+    progress: Progress = lambda fraction, message: None,
+) -> dict[int, Result]:
+    """The slices on which a prompt was found, from key slices on; where nothing was found, the slice looked at.
+
+    Args:
+        count: slices of the stack.
+        picture: slice number -> uint8 (H, W, 3).
+        profile: (K,) presence of the prompt on every slice, see `key_slices.presence_profile`.
+
+    Raises:
+        PromptError: see `TextSegmenter.saliency`. Cancelled.
+    """
+    results: dict[int, Result] = {}
+    taken = np.zeros(count, bool)
+    threshold = segmenter.settings.presence_threshold
+    for _ in range(settings.keys):
+        near = np.convolve(taken, np.ones(3), "same") > 0
+        picks = candidates(profile, threshold, near, settings.looks)
+        looked = {}
+        for k in picks:
+            progress(taken.mean(), f"slice {k}: {prompt}")
+            segmenter.set_image(picture(k))
+            looked[k] = segmenter.segment(prompt, negative)
+        found = {k: each for k, each in looked.items() if each.found}
+        taken[[k for k in picks if k not in found]] = True
+        if not found:
+            break
+        key = max(found, key=lambda k: found[k].score * _contrast(found[k]))
+        results[key] = found[key]
+        taken[key] = True
+        objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.least_part))}
+        for k, masks in carry(segmenter, count, picture, objects, settings.carry):
+            progress(taken.mean(), f"slice {k}: {prompt}")
+            mask = np.any(list(masks.values()), axis=0)
+            if k in results:
+                mask = mask | results[k].mask
+            message = f"Found '{prompt}': carried from slice {key} (score {found[key].score:.2f} there)."
+            results[k] = Result(prompt, mask, found[key].score, message)
+            taken[k] = True
+    if not results:
+        k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
+        segmenter.set_image(picture(k))
+        alone = segmenter.segment(prompt, negative)
+        if alone.found:
+            message = f"Nothing found for '{prompt}': it is present on slice {k} alone and not on the slices beside it."
+            alone = Result(prompt, np.zeros_like(alone.mask), 0.0, message, alone.where, alone.coarse)
+        results[k] = alone
+    return results
+
+
+def _contrast(result: Result) -> float:
+    """How much more salient the mask is than the rest of the picture, 0 to 1."""
+    saliency, mask = result.where.saliency, result.mask
+    return float(max(0.0, saliency[mask].mean() - (saliency[~mask].mean() if not mask.all() else 0.0)))
+
+
+def _parts(mask: np.ndarray, least: float) -> list[np.ndarray]:
+    """The connected parts of a mask of which each becomes an object; small ones stay with the largest."""
+    labels = label(mask, connectivity=2)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    large = np.flatnonzero(areas >= max(1, least * areas.max()))
+    small = ~np.isin(labels, large) & mask
+    return [(labels == number) | (small if number == areas.argmax() else False) for number in large]

@@ -1,0 +1,102 @@
+"""Masks carried from slice to slice by SAM 2's memory, which takes a stack of slices for a video.
+
+    memory = SliceMemory(sam, len(stack), stack.picture, stack.picture_shape)
+    memory.give("tumour", 12, mask)                       # what is known, on as many slices as one likes
+    for k, masks in memory.follow(12, len(stack) - 1):    # upwards; downwards when the end lies below the start
+        masks["tumour"]                                   # bool (H, W)
+
+Slices are read and embedded one at a time as they are followed, and what lies too far back to be remembered is
+forgotten: memory does not grow with the stack (SAM 2, Ravi et al. 2024, section 4).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+import sam2.sam2_video_predictor
+import torch
+from sam2.sam2_video_predictor import SAM2VideoPredictor
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..models.sam import image_predictor
+
+# The predictor draws a progress bar of its own on standard error, which is the log of the worker.
+sam2.sam2_video_predictor.tqdm = partial(tqdm, disable=True)
+
+
+class _Pictures:
+    """A stack of slices as the predictor takes a video: (3, S, S) float32, normalised, made when it is asked for."""
+
+    def __init__(self, count: int, picture: Callable[[int], np.ndarray], transform: Callable) -> None:
+        self._count, self._picture, self._transform = count, picture, transform
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, k: int) -> torch.Tensor:
+        return self._transform(self._picture(k))
+
+
+class SliceMemory:
+    """What SAM 2 remembers of some objects in a stack of slices.
+
+    Args:
+        sam: a SAM 2 model.
+        count: slices of the stack.
+        picture: slice number -> uint8 (H, W, 3).
+        shape: (H, W).
+    """
+
+    def __init__(
+        self, sam: SAM2VideoPredictor, count: int, picture: Callable[[int], np.ndarray], shape: tuple[int, int]
+    ) -> None:
+        self._sam, self._shape = sam, shape
+        self._kept = max(sam.num_maskmem, sam.max_obj_ptrs_in_encoder) + 1
+        by_object = ("point_inputs_per_obj", "mask_inputs_per_obj", "output_dict_per_obj", "temp_output_dict_per_obj")
+        self._state = {name: {} for name in (*by_object, "frames_tracked_per_obj", "cached_features", "constants")}
+        self._state |= {
+            "images": _Pictures(count, picture, image_predictor(sam)._transforms),
+            "num_frames": count,
+            "offload_video_to_cpu": False,
+            "offload_state_to_cpu": False,
+            "video_height": shape[0],
+            "video_width": shape[1],
+            "device": sam.device,
+            "storage_device": sam.device,
+            "obj_id_to_idx": OrderedDict(),
+            "obj_idx_to_id": OrderedDict(),
+            "obj_ids": [],
+        }
+
+    def give(self, name: str, k: int, mask: np.ndarray) -> None:
+        """Tell what an object looks like on slice k, bool (H, W); all of it before the first `follow`.
+
+        Raises:
+            InputError: a mask of another shape, or an empty one for an object that nothing is known of yet.
+        """
+        if mask.shape != self._shape:
+            raise InputError(f"A mask of shape {mask.shape} came.", f"It must be {self._shape}, as the slices are.")
+        if not mask.any() and name not in self._state["obj_ids"]:
+            raise InputError(f"The mask of '{name}' on slice {k} is empty.", "Give a slice on which it is seen.")
+        self._sam.add_new_mask(self._state, k, name, torch.from_numpy(np.ascontiguousarray(mask, bool)))
+
+    def follow(self, start: int, end: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """The objects on the slices after `start` up to `end`, which lies above or below it: (slice, masks by name).
+
+        A mask is empty where SAM 2 sees its object no more (object score below 0). What was given is given back as it
+        was. Stop to take slices when all objects have ended.
+        """
+        down = end < start
+        outputs = self._state["output_dict_per_obj"]
+        for of_object in outputs.values():
+            of_object["non_cond_frame_outputs"].clear()
+        steps = self._sam.propagate_in_video(self._state, start, abs(end - start), down)
+        for k, names, logits in steps:
+            for of_object in outputs.values():
+                of_object["non_cond_frame_outputs"].pop(k + self._kept if down else k - self._kept, None)
+            if k != start:
+                yield k, {name: mask for name, mask in zip(names, (logits[:, 0] > 0).cpu().numpy())}
