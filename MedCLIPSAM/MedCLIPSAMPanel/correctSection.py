@@ -5,7 +5,7 @@ from __future__ import annotations
 import qt
 import slicer
 import slicer.util
-from MedCLIPSAMScene import markups, segments
+from MedCLIPSAMScene import markups, protect, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
 
@@ -18,6 +18,7 @@ SHORTCUTS = {
     "outsideButton": "Alt+O",
     "addBoxButton": "Alt+B",
     "refineButton": "Alt+R",
+    "propagateButton": "Alt+P",
 }
 
 
@@ -55,6 +56,10 @@ class CorrectSection:
         ui.outsideButton.connect("toggled(bool)", lambda on: self._place(markups.NEGATIVE, on))
         ui.clearPointsButton.connect("clicked(bool)", lambda *_arguments: self._clearPoints())
         ui.refineButton.connect("clicked(bool)", lambda *_arguments: self._refineShown())
+        ui.propagateButton.connect("clicked(bool)", lambda *_arguments: self._propagate())
+        ui.lockSliceButton.connect("clicked(bool)", lambda on: panel.attempt(lambda: self._lockSlice(on)))
+        ui.lockSegmentButton.connect("clicked(bool)", lambda on: panel.attempt(lambda: self._lockSegment(on)))
+        panel.bindings.property(ui.reachBox, "value", "valueChanged(int)", "reach")
         ui.undoButton.connect("clicked(bool)", lambda *_arguments: self.undo())
         ui.show3DButton.connect("toggled(bool)", self._show3D)
         for name, keys in SHORTCUTS.items():
@@ -109,6 +114,11 @@ class CorrectSection:
         ready = node is not None and volume is not None
         for button in (ui.insideButton, ui.outsideButton, ui.clearPointsButton, ui.refineButton):
             button.enabled = ready and not (self._panel.busy and button is ui.refineButton)
+        chosen = ready and self.segment() is not None
+        ui.propagateButton.enabled = chosen and not self._panel.busy
+        for button in (ui.reachBox, ui.lockSliceButton, ui.lockSegmentButton):
+            button.enabled = chosen
+        self.showLocks()
         for button in (ui.undoButton, ui.show3DButton):
             button.enabled = node is not None and not self._panel.busy
         ui.correctLabel.text = (
@@ -116,6 +126,20 @@ class CorrectSection:
             if ready
             else _("Segment with a prompt, or choose a segmentation above, to correct it here.")
         )
+
+    def showLocks(self) -> None:
+        """Show on the buttons whether the chosen segment, or its slice that is shown, is locked."""
+        ui, node, segment = self._panel.ui, self._panel.parameters.segmentation, self.segment()
+        slices = whole = False
+        if segment is not None and self._panel.parameters.inputVolume is not None:
+            try:
+                plane, number = self._panel.inputs.shown()
+            except MedCLIPSAMError:  # the view shows another volume or none
+                plane, number = self._panel.parameters.plane, -1
+            keep = protect.locked(node, segment, plane)
+            whole = keep is protect.EVERYTHING
+            slices = number in keep
+        ui.lockSliceButton.checked, ui.lockSegmentButton.checked = slices, whole
 
     def segment(self) -> str | None:
         """The id of the segment chosen in the editor."""
@@ -173,6 +197,7 @@ class CorrectSection:
     def _segmentChanged(self, _caller=None, _event=None) -> None:
         """Points go when their correction was taken back, by whichever undo: a segment knows those that made it."""
         volume, segment = self._panel.parameters.inputVolume, self.segment()
+        self.showLocks()  # a lock is undone with the state that it was in
         if volume is None or segment is None or not self._used:
             return
         undone = self._used - set(segments.pointsOf(self._panel.parameters.segmentation, segment))
@@ -221,6 +246,30 @@ class CorrectSection:
                 qt.QTimer.singleShot(0, lambda: panel.attempt(lambda: self._refine(*again)))
 
         panel.run(start, show)
+
+    def _propagate(self) -> None:
+        panel, parameters, segment = self._panel, self._panel.parameters, self.segment()
+
+        def start(finished):
+            slices = SceneSlices(parameters.inputVolume, panel.inputs.shown()[0])
+            return panel.logic.startPropagateCorrection(
+                parameters.segmentation, segment, slices, parameters.reach or None, finished
+            )
+
+        panel.run(start, lambda result: setattr(panel.ui.resultLabel, "text", result.text()))
+
+    def _lockSlice(self, on: bool) -> None:
+        node, segment = self._panel.parameters.segmentation, self.segment()
+        plane, number = self._panel.inputs.shown()
+        keep = protect.locked(node, segment, plane)
+        if keep is not protect.EVERYTHING:
+            protect.setLocked(node, segment, plane, keep | {number} if on else keep - {number})
+        self.showLocks()
+
+    def _lockSegment(self, on: bool) -> None:
+        node, segment = self._panel.parameters.segmentation, self.segment()
+        protect.setLocked(node, segment, "", protect.EVERYTHING if on else set())
+        self.showLocks()
 
     def _clearPoints(self) -> None:
         self._used.clear()

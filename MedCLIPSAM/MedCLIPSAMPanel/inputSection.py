@@ -11,6 +11,7 @@ from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 
 EXTENTS = ("slice", "range", "volume")
 PLANES = ("axial", "coronal", "sagittal")
+STRATEGIES = ("memory", "boxes", "slices")
 
 
 class InputSection:
@@ -22,7 +23,15 @@ class InputSection:
         self._views = list(slicer.app.layoutManager().sliceViewNames())
         ui.viewBox.addItems(self._views)
         ui.planeBox.addItems([_("axial"), _("coronal"), _("sagittal")])
+        ui.strategyBox.addItems(
+            [
+                _("from key slices, by SAM's memory"),
+                _("from key slices, handing a box over"),
+                _("each slice on its own (the paper)"),
+            ]
+        )
         bindings = panel.bindings
+        bindings.choice(ui.strategyBox, STRATEGIES, "strategy")
         bindings.node(ui.inputVolumeSelector, "inputVolume")
         bindings.node(ui.segmentationSelector, "segmentation")
         bindings.choice(ui.extentBox, EXTENTS, "extent")
@@ -39,7 +48,7 @@ class InputSection:
         extent = parameters.extent
         for widget in (ui.viewBox, ui.viewBoxLabel):
             widget.setVisible(extent == "slice")
-        for widget in (ui.planeBox, ui.planeBoxLabel):
+        for widget in (ui.planeBox, ui.planeBoxLabel, ui.strategyBox, ui.strategyBoxLabel):
             widget.setVisible(extent != "slice")
         for widget in (ui.firstSliceBox, ui.lastSliceBox, ui.sliceCountLabel, ui.rangeLayoutLabel):
             widget.setVisible(extent == "range")

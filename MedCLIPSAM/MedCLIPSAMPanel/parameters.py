@@ -23,7 +23,8 @@ SETTINGS = {
 class MedCLIPSAMParameters:
     """The parameter node.
 
-    extent is "slice", "range" or "volume"; view a name such as "Red"; 0 of a layer, beta and steps the model's default.
+    extent is "slice", "range" or "volume"; view a name such as "Red"; strategy "slices", or how masks are carried from
+    key slices; reach 0 goes as far as an object is seen; 0 of a layer, beta and steps is the model's default.
     """
 
     inputVolume: vtkMRMLVolumeNode
@@ -31,12 +32,14 @@ class MedCLIPSAMParameters:
     extent: str = "slice"
     view: str = "Red"
     plane: str = "axial"
+    strategy: str = "memory"
     firstSlice: int = 0
     lastSlice: int = 0
     prompts: str = ""
     negative: str = ""
     showSaliency: bool = True
     saliencyFrom: float = 30.0
+    reach: int = 0
     presence: float = SETTINGS["presence"]
     coarse: str = SETTINGS["coarse"]
     coarseThreshold: float = SETTINGS["coarseThreshold"]
@@ -49,7 +52,19 @@ class MedCLIPSAMParameters:
     sam: str = "demo"
 
 
-CHOICES = ("extent", "view", "plane", "prompts", "negative", "showSaliency", "saliencyFrom", "clip", "sam", *SETTINGS)
+CHOICES = (
+    "extent",
+    "view",
+    "plane",
+    "strategy",
+    "prompts",
+    "negative",
+    "showSaliency",
+    "saliencyFrom",
+    "clip",
+    "sam",
+    *SETTINGS,
+)
 """Parameters that outlive a scene that is closed: all but the nodes and the slices of a volume."""
 
 

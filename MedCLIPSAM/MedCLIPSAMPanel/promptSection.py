@@ -73,16 +73,11 @@ class PromptSection:
 
         def start(finished):
             plane, numbers = panel.inputs.slices()
-            return panel.logic.startSegment(
-                parameters.inputVolume,
-                prompts,
-                parameters.segmentation,
-                plane,
-                numbers,
-                parameters.negative.strip() or None,
-                engineSettings(parameters),
-                finished=finished,
-            )
+            what = parameters.inputVolume, prompts, parameters.segmentation, plane, numbers
+            how = parameters.negative.strip() or None, engineSettings(parameters)
+            if parameters.strategy == "slices" or len(numbers) == 1:
+                return panel.logic.startSegment(*what, *how, finished=finished)
+            return panel.logic.startPropagate(*what, *how, parameters.strategy, finished=finished)
 
         if panel.run(start, panel.results.show):
             panel.machine.remember(prompts)

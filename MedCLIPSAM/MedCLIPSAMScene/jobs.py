@@ -1,9 +1,10 @@
-"""One piece of work for the worker, slice by slice: what it asks, what has come back, and how it ended."""
+"""Work for the worker: what is asked, what has come back, and how it ended; slice by slice, or on a whole stack."""
 
 from __future__ import annotations
 
 import hashlib
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from .strings import _
 
 AHEAD = 2
 """Slices asked for at once, so that the worker need not wait for the next picture."""
+GIVING = 0.15
+"""Share of the work on a stack that giving its slices to the worker counts for."""
 
 
 @dataclass
@@ -42,40 +45,38 @@ class SliceAnswer:
     message: str = ""
 
 
-class Job:
-    """Requests to the worker for some slices, `AHEAD` of them at a time.
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told of a job.
 
     Args:
-        slices: the volume's slices.
-        numbers: which of them.
-        ask: sends the request for a slice whose picture the worker has: (picture's key, slice number) -> request.
-        take: reads the finished request of a slice: (slice number, request).
         finished: called once at the end, with the job; `error` says how it went.
         progressed: called with the fraction done, 0 to 1, and what is being done.
         noticed: called with what the worker tells the user meanwhile.
     """
 
-    def __init__(
-        self,
-        client: WorkerClient,
-        slices: SceneSlices,
-        numbers: Sequence[int],
-        ask: Callable[[str, int], Request],
-        take: Callable[[int, Request], None],
-        finished: Callable[[Job], None],
-        progressed: Callable[[float, str], None],
-        noticed: Callable[[str], None],
-    ) -> None:
-        self.slices, self.numbers = slices, list(numbers)
+    finished: Callable[[Job], None]
+    progressed: Callable[[float, str], None]
+    noticed: Callable[[str], None]
+
+
+class Job:
+    """Work that is not finished. It ends once: with what came back, an error, or cancelled.
+
+    Attributes:
+        error: why there is no result; None while it runs and when it went well.
+        about: what the worker says of its last answer: device, tags.
+        seconds: from the beginning to the end.
+    """
+
+    def __init__(self, client: WorkerClient, slices: SceneSlices, listeners: Listeners) -> None:
+        self.slices = slices
         self.error: MedCLIPSAMError | None = None
         self.ended = False
         self.about: dict[str, Any] = {}
         self.seconds = 0.0
-        self._client, self._ask, self._take = client, ask, take
-        self._finished, self._progressed, self._noticed = finished, progressed, noticed
-        self._waiting = list(reversed(self.numbers))
+        self._client, self._listeners = client, listeners
         self._running: dict[int, tuple[int, Request]] = {}
-        self._done = 0
         self._started = time.monotonic()
 
     def begin(self) -> None:
@@ -84,7 +85,7 @@ class Job:
         Raises:
             WorkerError: the worker cannot be started.
         """
-        self._progressed(0.0, _("Starting the models"))
+        self._progress(0.0, _("Starting the models"))
         self._send()
 
     def cancel(self) -> None:
@@ -96,30 +97,74 @@ class Job:
         if self.ended:
             return
         if message.type == "notice":
-            self._noticed(str(message.fields.get("message", "")))
+            self._listeners.noticed(str(message.fields.get("message", "")))
         if request is None:
             return
         if request.type in ("load", "image", "hello") and message.type == "error":
-            self._end(request.error)
+            # Slices of the job before, which was cancelled, may still be answered.
+            if request.id in self._running or not isinstance(request.error, Cancelled):
+                self._end(request.error)
         elif message.type == "progress" and request.type == "load":
-            self._progressed(0.0, _("Loading the models"))
-        if request.id not in self._running:
+            self._progress(0.0, _("Loading the models"))
+        elif request.id in self._running:
+            number, request = self._running[request.id]
+            if message.type == "progress":
+                self._advanced(number, message)
+            elif message.type == "error":
+                self._end(request.error)
+            elif message.type == "result":
+                del self._running[request.id]
+                self._answered(number, request, message)
+
+    def _send(self) -> None:
+        """Send what the worker is to do next."""
+        raise NotImplementedError
+
+    def _advanced(self, number: int, message: Message) -> None:
+        """A request tells how far it is."""
+        raise NotImplementedError
+
+    def _answered(self, number: int, request: Request, message: Message) -> None:
+        """A request is done."""
+        raise NotImplementedError
+
+    def _progress(self, fraction: float, text: str) -> None:
+        self._listeners.progressed(fraction, text)
+
+    def _end(self, error: MedCLIPSAMError | None) -> None:
+        if self.ended:
             return
-        number, _request = self._running[request.id]
-        if message.type == "progress":
-            fraction = (self._done + float(message.fields.get("fraction") or 0)) / len(self.numbers)
-            self._progressed(fraction, self._describe(number, str(message.fields.get("stage"))))
-        elif message.type == "error":
-            self._end(request.error)
-        elif message.type == "result":
-            del self._running[request.id]
-            self._done += 1
-            self.about = dict(message.fields)
-            self._take(number, request)
-            if self._done == len(self.numbers):
-                self._end(None)
-            else:
-                self._send()
+        self.ended, self.error = True, error
+        self.seconds = time.monotonic() - self._started
+        for _number, request in self._running.values():
+            self._client.cancel(request)
+        self._listeners.finished(self)
+
+
+class SliceJob(Job):
+    """Requests for some slices, each on its own, `AHEAD` of them at a time.
+
+    Args:
+        slices: the volume's slices.
+        numbers: which of them.
+        ask: sends the request for a slice whose picture the worker has: (picture's key, slice number) -> request.
+        take: reads the finished request of a slice: (slice number, request).
+    """
+
+    def __init__(
+        self,
+        client: WorkerClient,
+        slices: SceneSlices,
+        numbers: Sequence[int],
+        ask: Callable[[str, int], Request],
+        take: Callable[[int, Request], None],
+        listeners: Listeners,
+    ) -> None:
+        super().__init__(client, slices, listeners)
+        self._count = len(numbers)
+        self._ask, self._take = ask, take
+        self._waiting = list(reversed(numbers))
+        self._done = 0
 
     def _send(self) -> None:
         while self._waiting and len(self._running) < AHEAD:
@@ -128,21 +173,73 @@ class Job:
             request = self._ask(key, number)
             self._running[request.id] = number, request
 
-    def _end(self, error: MedCLIPSAMError | None) -> None:
-        if self.ended:
-            return
-        self.ended, self.error = True, error
-        self.seconds = time.monotonic() - self._started
-        self._waiting.clear()
-        for _number, request in self._running.values():
-            self._client.cancel(request)
-        self._finished(self)
-
-    def _describe(self, number: int, stage: str) -> str:
+    def _advanced(self, number: int, message: Message) -> None:
+        fraction = (self._done + float(message.fields.get("fraction") or 0)) / self._count
+        stage = str(message.fields.get("stage"))
         named = {"saliency": _("saliency"), "embedding": _("image embedding"), "mask": _("outline")}.get(stage, stage)
-        if len(self.numbers) == 1:
-            return named
-        return _("slice {done} of {all}: {stage}").format(done=self._done + 1, all=len(self.numbers), stage=named)
+        if self._count > 1:
+            named = _("slice {done} of {all}: {stage}").format(done=self._done + 1, all=self._count, stage=named)
+        self._progress(fraction, named)
+
+    def _answered(self, number: int, request: Request, message: Message) -> None:
+        self._done += 1
+        self.about = dict(message.fields)
+        self._take(number, request)
+        if self._done == self._count:
+            self._end(None)
+        else:
+            self._send()
+
+
+class StackJob(Job):
+    """One request on a stack of slices, which are given to the worker one by one, so that the window never waits.
+
+    Args:
+        numbers: slices that follow one another; the first of them is slice 0 of the stack.
+        ask: sends the request when the worker has all slices: stack's key -> request.
+        take: reads the finished request.
+    """
+
+    def __init__(
+        self,
+        client: WorkerClient,
+        slices: SceneSlices,
+        numbers: Sequence[int],
+        ask: Callable[[str], Request],
+        take: Callable[[Request], None],
+        listeners: Listeners,
+    ) -> None:
+        super().__init__(client, slices, listeners)
+        self._numbers, self._ask, self._take = list(numbers), ask, take
+        self._key = f"stack {uuid.uuid4()}"
+        self._sent = self._given = 0
+
+    def _send(self) -> None:
+        count = len(self._numbers)
+        while self._sent < count and len(self._running) < AHEAD:
+            picture = self.slices.stack.picture(self._numbers[self._sent])
+            request = self._client.set_slice(self._key, picture, self._sent, count)
+            self._running[request.id] = self._sent, request
+            self._sent += 1
+        if self._given == count:
+            request = self._ask(self._key)
+            self._running[request.id] = -1, request
+
+    def _advanced(self, number: int, message: Message) -> None:
+        fraction = GIVING + (1 - GIVING) * float(message.fields.get("fraction") or 0)
+        stage = str(message.fields.get("stage"))
+        named = {"presence": _("looking for the slices that show it"), "carry": _("from slice to slice")}
+        self._progress(fraction, named.get(stage, stage))
+
+    def _answered(self, number: int, request: Request, message: Message) -> None:
+        if request.type == "image":
+            self._given += 1
+            self._progress(GIVING * self._given / len(self._numbers), _("giving the slices to the models"))
+            self._send()
+        else:
+            self.about = dict(message.fields)
+            self._take(request)
+            self._end(None)
 
 
 def giveSlice(client: WorkerClient, slices: SceneSlices, number: int) -> str:

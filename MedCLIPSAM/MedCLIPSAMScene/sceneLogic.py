@@ -24,12 +24,13 @@ from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.request import Request, WorkerError
 from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box
 
-from . import markups, overlay, segments
+from . import markups, overlay, protect, segments
 from .history import History, SceneHistory
-from .jobs import Job, SliceAnswer, answerOf
+from .jobs import Job, Listeners, SliceAnswer, SliceJob, answerOf
 from .results import PromptResult, SceneResult
 from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
+from .stackLogic import StackLogic
 from .strings import _
 
 SALIENCY_SLICES = 40
@@ -39,7 +40,7 @@ Finished = Callable[["SceneResult | None", "MedCLIPSAMError | None"], None]
 """Called once at the end of a run: the result, or why there is none."""
 
 
-class SceneLogic:
+class SceneLogic(StackLogic):
     """The state of the work on a scene: the worker, the models chosen, the running job, and what can be undone.
 
     Args:
@@ -125,22 +126,8 @@ class SceneLogic:
         Raises:
             InputError, PromptError: what was given cannot be used. WorkerError: the worker cannot be started.
         """
-        prompts = [each.strip() for each in prompts if each.strip()]
-        if not prompts:
-            raise PromptError(_("No prompt was given."), _("Say what to segment, such as 'brain tumor'."))
-        if len({each.lower() for each in prompts}) < len(prompts):
-            raise PromptError(_("The same prompt was given twice."), _("Give each structure once."))
         geometry = SceneSlices(volumeNode, plane)
-        numbers = [len(geometry) // 2] if slices is None else sorted(set(slices))
-        if not numbers or numbers[0] < 0 or numbers[-1] >= len(geometry):
-            raise InputError(
-                _("Slices {first} to {last} were asked for.").format(
-                    first=numbers[0] if numbers else "-", last=numbers[-1] if numbers else "-"
-                ),
-                _("'{name}' has {plane} slices 0 to {last}.").format(
-                    name=volumeNode.GetName(), plane=plane, last=len(geometry) - 1
-                ),
-            )
+        prompts, numbers = self._checked(geometry, prompts, [len(geometry) // 2] if slices is None else slices)
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, volumeNode)
         saliency = saliency and numbers[-1] - numbers[0] == len(numbers) - 1 < SALIENCY_SLICES
@@ -169,7 +156,31 @@ class SceneLogic:
                 overlay.writeSaliency(geometry, prompts[0], maps, self.saliencyThreshold)
             return SceneResult(node, found, plane, job.about["device"], job.seconds, list(self._notices))
 
-        return self._start(geometry, numbers, ask, take, write, finished, segmentationNode)
+        make = lambda listeners: SliceJob(self.client, geometry, numbers, ask, take, listeners)
+        return self._start(geometry, make, write, finished, segmentationNode)
+
+    def _checked(self, geometry, prompts: Sequence[str], slices: Sequence[int]) -> tuple[list[str], list[int]]:
+        """Prompts without blanks, and slice numbers in order.
+
+        Raises:
+            PromptError: no prompt, or one given twice. InputError: slices that the volume does not have.
+        """
+        prompts = [each.strip() for each in prompts if each.strip()]
+        if not prompts:
+            raise PromptError(_("No prompt was given."), _("Say what to segment, such as 'brain tumor'."))
+        if len({each.lower() for each in prompts}) < len(prompts):
+            raise PromptError(_("The same prompt was given twice."), _("Give each structure once."))
+        numbers = sorted(set(slices))
+        if not numbers or numbers[0] < 0 or numbers[-1] >= len(geometry):
+            raise InputError(
+                _("Slices {first} to {last} were asked for.").format(
+                    first=numbers[0] if numbers else "-", last=numbers[-1] if numbers else "-"
+                ),
+                _("'{name}' has {plane} slices 0 to {last}.").format(
+                    name=geometry.volumeNode.GetName(), plane=geometry.plane, last=len(geometry) - 1
+                ),
+            )
+        return prompts, numbers
 
     # Correct
 
@@ -305,7 +316,19 @@ class SceneLogic:
 
     # What both share
 
-    def _start(self, geometry, numbers, ask, take, write, finished: Finished, segmentationNode) -> Job:
+    def _start(
+        self,
+        geometry,
+        make: Callable[[Listeners], Job],
+        write: Callable[[Job], SceneResult],
+        finished,
+        segmentationNode,
+    ) -> Job:
+        """Begin a job; when it went well, `write` puts its result into the scene.
+
+        Args:
+            make: gives the job, which tells these listeners.
+        """
         if self.job is not None:
             raise InputError(_("Another run is not finished."), _("Wait for it, or cancel it."))
         self._notices = []
@@ -324,7 +347,7 @@ class SceneLogic:
                     error = WorkerError(_("The result could not be written: {problem}").format(problem=problem))
             finished(result, error)
 
-        job = Job(self.client, geometry, numbers, ask, take, end, self._progress, self._notice)
+        job = make(Listeners(end, self._progress, self._notice))
         self.job = job
         try:
             self._loadModels()
@@ -335,6 +358,7 @@ class SceneLogic:
         return job
 
     def _startOutline(self, segmentationNode, segmentId, geometry, numbers, ask, finished, marks=()) -> Job:
+        protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
         masks: dict[int, np.ndarray] = {}
         qualities: list[float] = []
         ignored: list[int] = []
@@ -348,6 +372,7 @@ class SceneLogic:
             segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
             if segment is None:
                 raise InputError(_("The segment was removed meanwhile."), _("Choose another one."))
+            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
             gathered = SliceMasks.of(geometry, masks)
             self._change(segmentationNode, lambda: segments.writeSlices(segmentationNode, segmentId, gathered))
             corrected = ", ".join(str(number) for number in sorted(masks))
@@ -356,6 +381,7 @@ class SceneLogic:
                 used = dict.fromkeys([*segments.pointsOf(segmentationNode, segmentId), *marks])
                 tags[segments.POINTS_TAG] = " ".join(used)
             segments.setTags(segmentationNode, segmentId, tags)
+            protect.forgetWritten(segmentationNode, segmentId, geometry.plane, masks)
             quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
             message = (
                 _("Outlined '{name}' anew: predicted mask quality {quality:.2f}.")
@@ -372,9 +398,13 @@ class SceneLogic:
             device = str(job.about["device"])
             return SceneResult(segmentationNode, [one], geometry.plane, device, job.seconds, list(self._notices))
 
-        return self._start(geometry, numbers, ask, take, write, finished, segmentationNode)
+        make = lambda listeners: SliceJob(self.client, geometry, numbers, ask, take, listeners)
+        return self._start(geometry, make, write, finished, segmentationNode)
 
-    def _writeAnswers(self, node, answers, masks, tags: Mapping[str, str]) -> list[PromptResult]:
+    def _writeAnswers(
+        self, node, answers, masks, tags: Mapping[str, str], count: int | None = None
+    ) -> list[PromptResult]:
+        """Put the answers to prompts into their segments; `count` is the number of slices, where not all have one."""
         found: list[PromptResult] = []
 
         def write() -> None:
@@ -383,17 +413,22 @@ class SceneLogic:
                 shown = [number for number, answer in byNumber.items() if answer.found]
                 if identifier is None and shown:
                     identifier = segments.addSegment(node, prompt)
-                best = max(byNumber, key=lambda number: (byNumber[number].score, byNumber[number].presence))
+                rank = lambda each: (each.score, len(each.boxes) > 0, each.presence)
+                best = max(byNumber, key=lambda number: rank(byNumber[number]))
                 answer = byNumber[best]
                 if identifier is not None:
-                    segments.writeSlices(node, identifier, masks[prompt])
+                    mine = masks[prompt]
+                    mine.drop(protect.locked(node, identifier, mine.slices.plane))
+                    segments.writeSlices(node, identifier, mine)
+                    protect.recordWritten(node, identifier, mine.slices.plane, mine.checks)
                     own = {segments.PROMPT_TAG: prompt, "MedCLIPSAM.Score": f"{answer.score:.3f}"}
                     own["MedCLIPSAM.Slices"] = f"{min(byNumber)} to {max(byNumber)}"
                     segments.setTags(node, identifier, {**tags, **own})
                 message = answer.message
-                if len(byNumber) > 1 and shown:
+                asked = count or len(byNumber)
+                if asked > 1 and shown:
                     message += " " + _("Seen on {shown} of {all} slices, best on slice {best}.").format(
-                        shown=len(shown), all=len(byNumber), best=best
+                        shown=len(shown), all=asked, best=best
                     )
                 found.append(
                     PromptResult(
@@ -402,7 +437,7 @@ class SceneLogic:
                         answer.score,
                         answer.presence,
                         message,
-                        (len(shown), len(byNumber)),
+                        (len(shown), asked),
                         answer.boxes if answer.found else answer.boxes[:0],
                         best,
                     )

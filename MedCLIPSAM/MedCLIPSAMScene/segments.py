@@ -168,15 +168,36 @@ TAGS = (
     "Plane",
     "Device",
     "Corrected",
+    "Strategy",
     "Points",
 )
 """What is kept with a segment beside its prompt, each as MedCLIPSAM.NAME."""
 
 
+def tag(segmentationNode, segmentId: str, name: str) -> str:
+    """The value of a tag of a segment; empty where it has none, or there is no such segment."""
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    value = vtk.mutable("")
+    return str(value) if segment is not None and segment.GetTag(name, value) else ""
+
+
+def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
+    """The slices of a volume between the first and the last that a segment may have something on."""
+    shape = slices.stack.volume.shape
+    whole = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
+    extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, whole)
+    both = _cut(extent, whole)
+    if both is None:
+        return range(0)
+    axis = "IJK".index(slices.stack.source_axis)
+    places = {slices.stack.source_index(k): k for k in range(len(slices))}
+    ends = sorted((places[both[2 * axis]], places[both[2 * axis + 1]]))
+    return range(ends[0], ends[1] + 1)
+
+
 def pointsOf(segmentationNode, segmentId: str) -> list[str]:
     """The marks of the points that corrected a segment; undo brings back those of the state before."""
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    return tags(segment).get(POINTS_TAG, "").split() if segment is not None else []
+    return tag(segmentationNode, segmentId, POINTS_TAG).split()
 
 
 def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from zlib import crc32
 
 import numpy as np
 
@@ -10,6 +11,12 @@ from .sliceGeometry import SceneSlices
 
 Extent = tuple[int, int, int, int, int, int]
 """First and last voxel along I, J and K, as VTK has it."""
+
+
+def check(slices: SceneSlices, k: int, mask: np.ndarray) -> str:
+    """The check sum of a mask (H, W) bool as it lies on the voxels of slice k; "0" where it is empty."""
+    slab = slices.stack.to_slab(k, mask)
+    return f"{crc32(np.packbits(slab).tobytes()):08x}" if slab.any() else "0"
 
 
 class SliceMasks:
@@ -29,6 +36,7 @@ class SliceMasks:
         shape = list(stack.volume.shape)
         shape[2 - self.axis] = max(places) - self._first + 1
         self._block = np.zeros(shape, np.uint8)  # its memory is taken up where something is set
+        self.checks: dict[int, str] = {}
         self._given: set[int] = set()
         self._set: set[int] = set()
         self._low, self._high = np.array(shape), np.full(3, -1)
@@ -50,6 +58,7 @@ class SliceMasks:
             self._block[tuple(at)] = 0
             self._set.remove(place)
         self._given.add(place)
+        self.checks[k] = check(self.slices, k, mask)
         if mask.any():
             slab = self.slices.stack.to_slab(k, mask)
             self._set.add(place)
@@ -58,6 +67,15 @@ class SliceMasks:
                 self._low[axis] = min(self._low[axis], used[0])
                 self._high[axis] = max(self._high[axis], used[-1])
             self._block[tuple(at)] = slab
+
+    def drop(self, numbers: Container[int]) -> None:
+        """Leave slices out: what the segment has on them stays."""
+        for k in list(self.checks):
+            if k in numbers:
+                place = self.slices.stack.source_index(k) - self._first
+                del self.checks[k]
+                self._given.discard(place)
+                self._set.discard(place)
 
     def __bool__(self) -> bool:
         """Whether anything is set."""

@@ -118,7 +118,7 @@ def _lesion_free(segmenter, cases: int, split: str, strategy: str) -> dict:
 
 
 def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]]) -> dict:
-    """The user outlines the slice on which most is wrong, once; it is carried from there, and takes the place of all."""
+    """The slice on which most is wrong is outlined by hand, and carried from there in place of all that was found."""
     before, after = [], []
     for phantom, mask, truth in bad:
         stack = SliceStack(volume_of(phantom), "axial", WINDOW)

@@ -174,6 +174,45 @@ class WorkerClient:
         self._ensure_given(key)
         return self._request("outline", {"image": key, "slice": int(number)}, arrays)
 
+    def set_slice(self, key: str, picture: np.ndarray, number: int, count: int) -> Request:
+        """Give the worker one slice, uint8 (H, W, 3), of a stack of `count`, as large stacks are given one by one.
+
+        It is not kept: a fresh worker must be given all slices again.
+        """
+        self._ensure_running()
+        return self._request("image", {"key": key, "slice": number, "of": count}, {"pictures": picture})
+
+    def carry(
+        self, key: str, masks: Mapping[int, np.ndarray], reach: int | None = None, method: str = "memory"
+    ) -> Request:
+        """Carry the masks of one object from some slices of a stack to the others; a part for each slice arrived at:
+        slice; mask (H, W) uint8. The result has device and seconds.
+
+        Args:
+            masks: by slice number, (H, W) bool, not all of them empty; an empty one says that the object is not there.
+            reach: slices to go beyond the outermost of these; None as far as the object is seen.
+            method: "memory" or "boxes"; see `zeroshot.carry`.
+        """
+        numbers = sorted(masks)
+        arrays = {"masks": np.stack([np.asarray(masks[k], np.uint8) for k in numbers])}
+        return self._request("carry", {"image": key, "slices": numbers, "reach": reach, "method": method}, arrays)
+
+    def propagate(
+        self,
+        key: str,
+        prompts: Sequence[str],
+        negative: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        method: str = "memory",
+    ) -> Request:
+        """Segment what each prompt names in a whole stack, from key slices that are carried to the others.
+
+        A part for each prompt and slice on which it was found, or looked for in vain: as in `segment`, without
+        saliency, points and predicted IoU. The result has device, tags and seconds.
+        """
+        fields = {"image": key, "prompts": list(prompts), "negative": negative, "settings": dict(settings or {})}
+        return self._request("propagate", {**fields, "method": method})
+
     def cancel(self, request: Request) -> None:
         """Ask for the end of a request, which then fails with `errors.Cancelled`; nothing when it is done."""
         if request.id in self._pending:

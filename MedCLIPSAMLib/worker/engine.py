@@ -16,17 +16,21 @@ from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, Prompt
 from ..models.device import resolve_device
 from ..zeroshot.mask_prompt import mask_logits
 from ..zeroshot.sam_prompts import SamPrompts, points_followed
-from ..zeroshot.segmenter import Result, TextSegmenter, default_settings, load_segmenter
+from ..zeroshot.segmenter import Result, Settings, TextSegmenter, default_settings, load_segmenter
 from ..zeroshot.volume import provenance
 from .catalogue import download_model, models_and_devices
 from .memory import is_out_of_memory, release
 from .protocol import Message
 from .settings import with_changes
+from .stacks import carry_masks, propagate_prompts
 
 T = TypeVar("T")
 
 KEPT_IMAGES = 4
 """Stacks of pictures kept; the one not used for the longest time goes first."""
+
+MAX_SLICES = 10_000
+"""Of a stack that comes slice by slice."""
 
 _BEGINS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
 """Where the stages begin in the work on one prompt and one picture, roughly."""
@@ -63,6 +67,8 @@ class Engine:
             "image": self._image,
             "segment": self._segment,
             "outline": self._outline,
+            "carry": self._carry,
+            "propagate": self._propagate,
         }
         if message.type not in handlers:
             raise InputError(f"There is no request '{message.type}'.", f"Use one of: {', '.join(handlers)}.")
@@ -114,29 +120,73 @@ class Engine:
             raise InputError(
                 f"As pictures '{key}', {came} came.", "Give 'pictures', (H, W, 3) or (N, H, W, 3) of uint8."
             )
+        if message.fields.get("of") is not None:
+            stack = self._with_slice(key, stack, message.fields.get("slice"), message.fields["of"])
         self._images[key] = stack
         self._images.move_to_end(key)
         while len(self._images) > KEPT_IMAGES:
             self._images.popitem(last=False)
         return {"slices": len(stack)}, {}
 
-    def _segment(self, message: Message, reply: Reply):
-        started = time.perf_counter()
-        segmenter, stack = self._require_segmenter(), self._stack(message)
+    def _with_slice(self, key: str, picture: np.ndarray, number: Any, count: Any) -> np.ndarray:
+        """The stack of that name with one of its slices put in: large stacks come slice by slice."""
+        if type(count) is not int or not 0 < count <= MAX_SLICES or len(picture) != 1:
+            raise InputError(f"A slice of {count!r} came.", f"Send one picture at a time, of {MAX_SLICES} at most.")
+        if type(number) is not int or not 0 <= number < count:
+            raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {count - 1}.")
+        stack = self._images.get(key)
+        if stack is None or stack.shape != (count, *picture.shape[1:]):
+            stack = np.zeros((count, *picture.shape[1:]), np.uint8)
+        stack[number] = picture[0]
+        if self._shown is not None and self._shown[0] is stack:
+            self._shown = None
+        return stack
+
+    def _carry(self, message: Message, reply: Reply):
+        return self._on_stack(message, reply, lambda stack: carry_masks(self.segmenter, stack, message, reply))
+
+    def _propagate(self, message: Message, reply: Reply):
+        prompts, negative, settings = self._prompts(message)
+
+        def work(stack: np.ndarray):
+            self.segmenter.settings = settings
+            return propagate_prompts(self.segmenter, stack, prompts, negative, message, reply)
+
+        return self._on_stack(message, reply, work)
+
+    def _on_stack(self, message: Message, reply: Reply, work: Callable[[np.ndarray], T]) -> T:
+        self._require_segmenter()
+        stack = self._stack(message)
+
+        def start() -> T:
+            self._shown = None
+            self.segmenter.cancelled, self.segmenter.stage = reply.cancelled, lambda name: None
+            return work(stack)
+
+        return self._within_memory(start, reply)
+
+    def _prompts(self, message: Message) -> tuple[list[str], str | None, Settings]:
+        """Prompts, negative prompt and settings of a message."""
         prompts = message.fields.get("prompts")
         if not isinstance(prompts, list) or not prompts or not all(isinstance(each, str) for each in prompts):
             raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
+        changes = message.fields.get("settings", {})
+        if not isinstance(changes, dict):
+            raise InputError(f"As settings {changes!r} came.", "Give an object of settings.")
+        settings = with_changes(default_settings(self._require_segmenter().clip.name), changes)
+        return prompts, _text(message, "negative", "") or None, settings
+
+    def _segment(self, message: Message, reply: Reply):
+        started = time.perf_counter()
+        self._require_segmenter()
+        stack = self._stack(message)
+        prompts, negative, settings = self._prompts(message)
         slices = message.fields.get("slices")
         slices = list(range(len(stack))) if slices is None else slices
         if not isinstance(slices, list) or not slices:
             raise InputError(f"As slices {slices!r} came.", "Give a list of numbers.")
         for number in slices:
             _check_slice(number, stack)
-        negative = _text(message, "negative", "") or None
-        changes = message.fields.get("settings", {})
-        if not isinstance(changes, dict):
-            raise InputError(f"As settings {changes!r} came.", "Give an object of settings.")
-        settings = with_changes(default_settings(segmenter.clip.name), changes)
         units = [(number, prompt) for number in slices for prompt in prompts]
         for done, (number, prompt) in enumerate(units):
 

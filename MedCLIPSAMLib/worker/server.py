@@ -21,7 +21,19 @@ from .. import __version__
 from ..errors import Cancelled, MedCLIPSAMError
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 
-REQUESTS = ("hello", "models", "download", "load", "image", "segment", "outline", "cancel", "shutdown")
+REQUESTS = (
+    "hello",
+    "models",
+    "download",
+    "load",
+    "image",
+    "segment",
+    "outline",
+    "carry",
+    "propagate",
+    "cancel",
+    "shutdown",
+)
 EXIT_PROTOCOL = 2
 
 

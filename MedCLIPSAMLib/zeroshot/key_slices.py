@@ -12,6 +12,7 @@ from .segmenter import TextSegmenter
 
 FIRST_LOOK = 32
 """Slices that are looked at first, evenly over the stack."""
+FEW = 10
 BATCH = 8
 """Slices encoded together."""
 
@@ -64,7 +65,12 @@ def presence_profile(
 
 
 def smoothed(profile: np.ndarray) -> np.ndarray:
-    """The mean of each slice and its two neighbours, (K,): an object is on more than one slice, an error often not."""
+    """The mean of each slice and its two neighbours, (K,): an object is on more than one slice, an error often not.
+
+    In a stack of up to `FEW` slices, which are thick or few of many, every slice stands for itself.
+    """
+    if len(profile) <= FEW:
+        return profile
     kernel = np.ones(3)
     return np.convolve(profile, kernel, "same") / np.convolve(np.ones(len(profile)), kernel, "same")
 

@@ -1,0 +1,105 @@
+"""Which slices of a segment are the user's: what was edited by hand since the models wrote it, and what is locked.
+
+Both are kept as tags of the segment, so that they are undone, saved and loaded with it. For what the models wrote the
+tag holds a check sum a slice; a slice with another content has been edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from MedCLIPSAMLib.errors import InputError
+
+from . import segments
+from .sliceGeometry import SceneSlices
+from .sliceMasks import check
+from .strings import _
+
+WRITTEN_TAG = "MedCLIPSAM.Written"
+LOCKED_TAG = "MedCLIPSAM.Locked"
+ALL = "all"
+
+
+class _Everything:
+    """The slices of a locked segment: whatever is asked for is among them."""
+
+    def __contains__(self, _number: object) -> bool:
+        return True
+
+    def __iter__(self):
+        return iter(())
+
+
+EVERYTHING = _Everything()
+
+
+def written(segmentationNode, segmentId: str, plane: str) -> dict[int, str]:
+    """Check sums of the slices of a plane as the models left them, by slice number."""
+    own, *pairs = segments.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
+    return {int(k): value for k, value in (pair.split("=") for pair in pairs)} if own == plane else {}
+
+
+def recordWritten(segmentationNode, segmentId: str, plane: str, checks: Mapping[int, str]) -> None:
+    """Note what the models have just written; earlier notes of other slices of the plane stay."""
+    notes = written(segmentationNode, segmentId, plane) | dict(checks)
+    text = " ".join([plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
+    segments.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
+
+
+def forgetWritten(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:
+    """From now on these slices count as the user's."""
+    notes = written(segmentationNode, segmentId, plane)
+    for k in numbers:
+        notes.pop(k, None)
+    text = " ".join([plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
+    segments.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
+
+
+def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.ndarray]:
+    """The slices of a segment that are the user's, bool (H, W) by slice number: edited, painted, or locked.
+
+    An empty one among them says that the user erased what the models had put there, or locked an empty slice.
+    """
+    notes = written(segmentationNode, segmentId, slices.plane)
+    keep = locked(segmentationNode, segmentId, slices.plane)
+    found = {}
+    used = segments.usedSlices(segmentationNode, segmentId, slices)
+    for k in sorted({*used, *notes, *keep}):
+        mask = segments.readSlice(segmentationNode, segmentId, slices, k)
+        if k in keep or (notes[k] != check(slices, k, mask) if k in notes else mask.any()):
+            found[k] = mask
+    return found
+
+
+def locked(segmentationNode, segmentId: str, plane: str) -> set[int] | _Everything:
+    """The locked slices of a plane, or `EVERYTHING` where the segment is locked."""
+    value = segments.tag(segmentationNode, segmentId, LOCKED_TAG)
+    if value == ALL:
+        return EVERYTHING
+    own, *numbers = value.split() or [""]
+    return {int(k) for k in numbers} if own == plane else set()
+
+
+def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | _Everything) -> None:
+    """Lock slices of a plane in place of those locked before, or `EVERYTHING`."""
+    text = ALL if value is EVERYTHING else " ".join([plane, *map(str, sorted(value))]) if value else ""
+    segments.setTags(segmentationNode, segmentId, {LOCKED_TAG: text})
+
+
+def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:
+    """Refuse to change a locked segment or a locked slice of it.
+
+    Raises:
+        InputError: naming it.
+    """
+    keep = locked(segmentationNode, segmentId, plane)
+    name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+    if keep is EVERYTHING:
+        raise InputError(_("The segment '{name}' is locked.").format(name=name), _("Unlock it to change it."))
+    hit = [k for k in sorted(numbers) if k in keep]
+    if hit:
+        raise InputError(
+            _("Slice {k} of '{name}' is locked.").format(k=hit[0], name=name), _("Unlock the slice to change it.")
+        )

@@ -1,0 +1,184 @@
+"""Masks carried through a stack, key slices, and a prompt for a whole volume, with the shipped demo models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.errors import Cancelled, InputError
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
+from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.volumes import SliceStack, Volume
+from MedCLIPSAMLib.zeroshot.carry import CarrySettings, carry
+from MedCLIPSAMLib.zeroshot.key_slices import FIRST_LOOK, candidates, presence_profile, smoothed
+from MedCLIPSAMLib.zeroshot.propagate import _parts
+from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+from MedCLIPSAMLib.zeroshot.volume import segment_volume
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return load_segmenter("demo", "demo", "cpu")
+
+
+@pytest.fixture(scope="module")
+def tumour():
+    """A brain with one tumour in the middle of the stack."""
+    return make_volume("validation", 1, "MR", 1)
+
+
+def pictures(phantom):
+    return lambda k: np.repeat(phantom.slices[k][..., None], 3, axis=2)
+
+
+def widest(phantom) -> int:
+    return int(phantom.lesion_mask.sum((1, 2)).argmax())
+
+
+@pytest.mark.parametrize("method", ["memory", "boxes"])
+def test_a_mask_of_one_slice_outlines_the_object_on_all(segmenter, tumour, method):
+    truth, key = tumour.lesion_mask, widest(tumour)
+    mask = np.zeros_like(truth)
+    mask[key] = truth[key]
+    for k, found in carry(segmenter, len(truth), pictures(tumour), {"t": {key: truth[key]}}, CarrySettings(method)):
+        assert k != key and set(found) == {"t"} and found["t"].any()
+        mask[k] = found["t"]
+    assert dsc(mask, truth) > 0.75
+    ends = np.flatnonzero(truth.any((1, 2)))
+    assert not mask[: max(0, ends[0] - 3)].any() and not mask[ends[-1] + 4 :].any()
+
+
+def test_reach_and_given_slices_are_kept_to(segmenter, tumour):
+    truth, key = tumour.lesion_mask, widest(tumour)
+    given = {key - 1: truth[key - 1], key + 2: truth[key + 2]}
+    seen = [k for k, _ in carry(segmenter, len(truth), pictures(tumour), {"t": given}, reach=1)]
+    assert set(seen) <= {key - 2, key, key + 1, key + 3} and {key, key + 1} <= set(seen)
+
+
+def test_an_empty_mask_tells_where_an_object_ends(segmenter, tumour):
+    """The user erased the mask on a slice: it is given as empty, and is nothing to start from alone."""
+    truth, key = tumour.lesion_mask, widest(tumour)
+    nothing = np.zeros_like(truth[key])
+    assert list(carry(segmenter, len(truth), pictures(tumour), {"t": {key: truth[key], key + 3: nothing}}, reach=1))
+    with pytest.raises(InputError, match="empty"):
+        list(carry(segmenter, len(truth), pictures(tumour), {"t": {key: nothing}}))
+
+
+def test_masks_of_another_shape_and_unknown_ways_are_refused(segmenter, tumour):
+    with pytest.raises(InputError, match="shape"):
+        list(carry(segmenter, 24, pictures(tumour), {"t": {1: np.ones((5, 5), bool), 2: np.ones((6, 6), bool)}}))
+    with pytest.raises(InputError, match="carried"):
+        CarrySettings("telepathy")
+
+
+def test_a_cancelled_run_ends_between_two_slices(segmenter, tumour):
+    key = widest(tumour)
+    try:
+        asked = iter((False, True))
+        segmenter.cancelled = lambda: next(asked)
+        with pytest.raises(Cancelled):
+            list(carry(segmenter, 24, pictures(tumour), {"t": {key: tumour.lesion_mask[key]}}))
+    finally:
+        segmenter.cancelled = None
+
+
+def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
+    """Slices are read once, in order, and what lies far back is forgotten."""
+    from MedCLIPSAMLib.zeroshot.slice_memory import SliceMemory
+
+    picture, mask = pictures(tumour)(widest(tumour)), tumour.lesion_mask[widest(tumour)]
+    read: list[int] = []
+    memory = SliceMemory(segmenter.sam, 60, lambda k: read.append(k) or picture, mask.shape)
+    memory.give("t", 0, mask)
+    kept = []
+    for _k, _masks in memory.follow(0, 59):
+        kept.append(len(memory._state["output_dict_per_obj"][0]["non_cond_frame_outputs"]))
+    assert max(kept) <= segmenter.sam.num_maskmem + 2
+    assert [k for k in read if k] == list(range(1, 60))
+
+
+def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
+    shown = np.flatnonzero(tumour.lesion_mask.sum((1, 2)) > 60)
+    profile = presence_profile(segmenter, pictures(tumour), 24, ["brain tumor"])[0]
+    assert profile.shape == (24,) and smoothed(profile).argmax() in range(shown[0] - 1, shown[-1] + 2)
+    read = []
+    long = lambda k: read.append(k) or pictures(tumour)(0)
+    presence_profile(segmenter, long, 400, ["brain tumor"])
+    assert len(read) <= FIRST_LOOK + 4
+
+
+def test_candidates_are_the_middles_of_runs_apart_from_what_is_taken():
+    profile = np.zeros(40, np.float32)
+    profile[10:17], profile[30:33] = 1.0, 0.9
+    assert candidates(profile, 0.5, np.zeros(40, bool), 2) == [13, 31]
+    taken = np.zeros(40, bool)
+    taken[8:19] = True
+    assert candidates(profile, 0.5, taken, 2) == [31]
+    alone = np.zeros(40, np.float32)
+    alone[5] = 1.0
+    assert candidates(alone, 0.5, np.zeros(40, bool), 2) == []  # one slice of many
+    assert candidates(alone[:8], 0.5, np.zeros(8, bool), 2) == [5]  # one of few, which are thick
+
+
+def test_parts_of_a_mask_become_objects_and_specks_stay_with_the_largest():
+    mask = np.zeros((40, 40), bool)
+    mask[2:12, 2:12] = mask[20:30, 20:28] = mask[35, 35] = True
+    parts = _parts(mask, 0.2)
+    assert len(parts) == 2 and np.array_equal(np.any(parts, axis=0), mask)
+    assert not (parts[0] & parts[1]).any()
+
+
+def test_one_prompt_segments_a_volume_on_its_own_voxels(segmenter):
+    """An anisotropic volume stored from superior to inferior: its mask lies on its own grid all the same."""
+    phantom = make_volume("validation", 4, "MR", 1)
+    plain = volume_of(phantom)
+    image = sitk.GetImageFromArray(phantom.slices[::-1])
+    image.SetSpacing(plain.image.GetSpacing())
+    image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
+    image.SetOrigin((0, 0, 3.0 * (len(phantom.slices) - 1)))
+    both = [
+        segment_volume(segmenter, each, ["brain tumor"], window=WINDOW, strategy="memory").segments()[0].mask
+        for each in (plain, Volume(image))
+    ]
+    assert np.array_equal(both[0], both[1][::-1])
+    assert dsc(both[0], phantom.lesion_mask) > 0.6
+
+
+def test_a_volume_without_a_tumour_comes_out_empty(segmenter):
+    phantom = make_volume("validation", 20_000, "MR", 0)
+    result = segment_volume(segmenter, volume_of(phantom), ["brain tumor"], window=WINDOW, strategy="memory")
+    assert not result.segments()[0].mask.any()
+    ((answer,),) = [by_slice.values() for by_slice in result.results.values()]
+    assert "Nothing found" in answer.message
+
+
+def test_strategies_refuse_what_they_cannot_do(segmenter, tumour):
+    volume = volume_of(tumour)
+    with pytest.raises(InputError, match="follow one another"):
+        segment_volume(segmenter, volume, ["brain tumor"], [1, 5], strategy="memory")
+    with pytest.raises(InputError, match="strategy"):
+        segment_volume(segmenter, volume, ["brain tumor"], strategy="magic")
+    with pytest.raises(InputError, match="whole volume"):
+        segment_volume(segmenter, volume, ["brain tumor"], [1, 2], strategy="planes")
+
+
+def test_a_volume_of_one_slice_is_segmented_by_every_strategy(segmenter, tumour):
+    image = sitk.GetImageFromArray(tumour.slices[widest(tumour)][None])
+    for strategy in ("slices", "memory", "boxes"):
+        result = segment_volume(segmenter, Volume(image), ["brain tumor"], window=WINDOW, strategy=strategy)
+        assert list(result.results["brain tumor"]) == [0]
+
+
+def test_three_planes_vote_on_the_grid_of_the_volume(segmenter, tumour):
+    volume = volume_of(tumour)
+    before = segmenter.settings
+    try:
+        segmenter.settings = replace(before, presence_threshold=0.0)
+        result = segment_volume(segmenter, volume, ["brain tumor"], window=WINDOW, strategy="planes")
+    finally:
+        segmenter.settings = before
+    assert isinstance(result.stack, SliceStack) and result.segments()[0].mask.shape == volume.shape
