@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import binary_dilation
 from skimage.measure import label
 
 from ..errors import InputError
@@ -70,7 +71,7 @@ def propagate(
     taken = np.zeros(count, bool)
     threshold = segmenter.settings.presence_threshold
     for _ in range(settings.keys):
-        near = np.convolve(taken, np.ones(3), "same") > 0
+        near = binary_dilation(taken)
         picks = candidates(profile, threshold, near, settings.looks)
         looked = {}
         for k in picks:

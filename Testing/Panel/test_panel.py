@@ -11,12 +11,13 @@ import slicer.util
 import standin
 import vtk
 from MedCLIPSAMPanel.parameters import engineSettings
-from MedCLIPSAMScene import markups, overlay, segments
+from MedCLIPSAMScene import markups, overlay, protect, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.phantoms.volumes import make_volume
 
 PROMPT = "brain tumor"
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "demo-output" / "panel"
@@ -227,6 +228,40 @@ def test_a_painted_mask_is_refined(panel, phantom) -> None:
     assert refined.any() and not np.array_equal(refined, painted)
     panel.ui.undoButton.click()
     assert np.array_equal(mask_on(node, identifier, volume)[1], painted)
+
+
+def test_a_corrected_slice_is_propagated_and_a_locked_one_stays(panel) -> None:
+    """One slice is outlined by hand, its neighbours follow; another one is locked and stays in the next run."""
+    phantom = make_volume("validation", 4, "MR", 1)
+    truth = phantom.lesion_mask
+    key = int(truth.sum((1, 2)).argmax())
+    volume = add_volume(phantom.slices[key], slices=len(truth), at=key)
+    slicer.util.updateVolumeFromArray(volume, phantom.slices.astype(np.int16))
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    node = segments.newSegmentation(volume, "by hand")
+    identifier = segments.addSegment(node, "tumour")
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    panel.corrections.choose(identifier)
+    slices = SceneSlices(volume)
+    segments.writeSlices(node, identifier, SliceMasks.of(slices, {key: truth[key]}))
+    panel.ui.propagateButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    assert "carried" in panel.ui.resultLabel.text
+    followed = mask_on(node, identifier, volume)
+    assert dsc(followed, truth) > 0.7 and np.array_equal(followed[key], truth[key])
+    show(volume, key + 1)
+    panel.ui.lockSliceButton.click()
+    assert panel.ui.lockSliceButton.checked and set(protect.own(node, identifier, slices)) == {key, key + 1}
+    panel.ui.reachBox.value = 1
+    segments.writeSlices(node, identifier, SliceMasks.of(slices, {key: truth[key] & (np.arange(128) % 2 == 0)}))
+    panel.ui.propagateButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    assert np.array_equal(mask_on(node, identifier, volume)[key + 1], followed[key + 1])
+    panel.ui.lockSegmentButton.click()
+    panel.ui.propagateButton.click()
+    assert idle(panel) and "locked" in panel.ui.statusLabel.text
+    panel.ui.lockSegmentButton.click()
+    assert not panel.ui.lockSliceButton.checked
 
 
 def test_cancel_and_close_leave_no_half_result(panel, phantom) -> None:

@@ -5,9 +5,12 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from MedCLIPSAMLib.phantoms.captions import Text, all_texts, impossible_texts
 from MedCLIPSAMLib.phantoms.dataset import MODALITIES, make_phantom, write_phantoms
+from MedCLIPSAMLib.phantoms.train_clip import place_loss, presence_loss, split_pool
+from MedCLIPSAMLib.phantoms.volumes import TRACE, make_sections, make_volume
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
@@ -67,3 +70,49 @@ def test_written_phantoms_hold_captions_that_name_their_files(tmp_path):
             stem = line["image"].removeprefix("images/").removesuffix(".png")
             mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "truth" / f"{stem}_{name}.png")))
             assert set(np.unique(mask)) == {0, 255}
+
+
+@pytest.mark.parametrize("modality", ["MR", "CT"])
+def test_a_volume_changes_from_slice_to_slice_and_its_lesions_appear_and_vanish(modality):
+    phantom, again = make_volume("validation", 2, modality, 2), make_volume("validation", 2, modality, 2)
+    assert np.array_equal(phantom.slices, again.slices) and len(phantom.lesions) == 2
+    assert not np.array_equal(phantom.slices, make_volume("train", 2, modality, 2).slices)
+    for lesion in phantom.lesions:
+        shown = np.flatnonzero(lesion.any((1, 2)))
+        assert 2 <= len(shown) < 20 and not lesion[0].any() and not lesion[-1].any()
+        assert np.array_equal(shown, np.arange(shown[0], shown[-1] + 1))  # without a gap
+    inner = phantom.slices[:, 40:88, 40:88].reshape(24, -1).astype(float)
+    alike = np.corrcoef(inner)
+    near, far = np.mean([alike[k, k + 1] for k in range(23)]), np.mean([alike[k, k + 8] for k in range(16)])
+    assert near > 0.85 and near > far + 0.03
+    if modality == "CT":
+        area = phantom.lungs_mask.sum((1, 2))
+        assert area.argmax() in range(6, 18) and area[0] < 0.7 * area.max()
+
+
+def test_the_lesions_of_a_volume_stay_where_they_are():
+    """The centre of a lesion that does not split moves but little from slice to slice."""
+    for index in range(6):
+        for lesion in make_volume("validation", index, "MR", 1).lesions:
+            centres = [np.argwhere(mask).mean(0) for mask in lesion if mask.sum() > 20]
+            assert np.abs(np.diff(centres, axis=0)).max() < 3
+
+
+def test_sections_say_what_they_show():
+    for section in make_sections("validation", 1, "CT"):
+        assert f"lesions:{len(section.lesions)}" in section.facts and "modality:CT" in section.facts
+        assert ("kind:normal" in section.facts) == (not section.lesions)
+        assert all(lesion.mask.sum() >= TRACE for lesion in section.lesions)
+
+
+def test_the_losses_of_the_demo_clip_reward_what_they_should():
+    right, wrong = torch.tensor([[5.0, 0.0, 0.0, -5.0]]), torch.tensor([[0.0, 5.0, 0.0, -5.0]])
+    there, absent = torch.tensor([True]), torch.tensor([False])
+    assert presence_loss(right, there, 1) < 0.1 < presence_loss(wrong, there, 1)
+    assert presence_loss(wrong, absent, 1) < 0.1 < presence_loss(right, absent, 1)
+    shown = torch.ones(1, 1, dtype=torch.bool)
+    inside, outside = torch.tensor([[0.8]]), torch.tensor([[-0.2]])
+    assert place_loss(inside, outside, shown) == 0 < place_loss(outside, inside, shown)
+    patches, region = torch.ones(1, 4, 3), torch.tensor([[[True, True, False, False]]])
+    within, without = split_pool(patches, region, torch.Generator().manual_seed(0))
+    assert not torch.allclose(within, without) and within.shape == (1, 1, 3)
