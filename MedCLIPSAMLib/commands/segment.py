@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -89,9 +89,11 @@ def segment(
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Segment what each prompt names in an image, and write the masks on the image's own grid."""
+    from .. import __version__
     from ..volumes import SliceStack, read_volume, write_saliency, write_segmentation
     from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
     from ..zeroshot.coarse import CoarseSettings
+    from ..zeroshot.resume import ResumeFolder, fingerprint
     from ..zeroshot.segmenter import default_settings, load_segmenter
     from ..zeroshot.volume import segment_volume
 
@@ -118,11 +120,25 @@ def segment(
         kind=kind,
     )
     segmenter = load_segmenter(model, sam, device.value, models_dir, settings)
-    with _progress(quiet=as_json) as progress:
-        result = segment_volume(
-            segmenter, volume, prompt, numbers, plane.value, negative, limits, progress, propagate.value
-        )
+    kept = None
+    if propagate == Strategy.slices and numbers and len(numbers) > 1:
+        asked = {"prompts": prompt, "plane": plane.value, "negative": negative, "window": limits}
+        made_by = {"models": [model, sam], "settings": asdict(settings), "version": __version__}
+        kept = ResumeFolder(out.with_name(f"{out.name}.unfinished"), fingerprint(volume.array, **asked, **made_by))
+        if kept.done and not as_json:
+            typer.echo(f"Going on with a run that was stopped: {len(kept.done)} slices are done.", err=True)
+    try:
+        with _progress(quiet=as_json) as progress:
+            result = segment_volume(
+                segmenter, volume, prompt, numbers, plane.value, negative, limits, progress, propagate.value, kept
+            )
+    except KeyboardInterrupt:
+        if kept and kept.done:
+            typer.echo(f"Stopped after {len(kept.done)} slices; the same command goes on from there.", err=True)
+        raise
     write_segmentation(out, result.segments(), volume)
+    if kept:
+        kept.remove()
     if saliency is not None:
         write_saliency(saliency, result.saliency(prompt[0]), volume)
     if overlay is not None:

@@ -20,6 +20,7 @@ from ..volumes import Segment, SliceStack, Volume
 from .carry import CarrySettings
 from .key_slices import presence_profile
 from .propagate import PropagateSettings, propagate
+from .resume import ResumeFolder
 from .segmenter import Result, TextSegmenter
 
 STRATEGIES = ("slices", "memory", "boxes", "planes")
@@ -70,6 +71,7 @@ def segment_volume(
     window: object = None,
     progress: Progress = lambda fraction, message: None,
     strategy: str = "slices",
+    kept: ResumeFolder | None = None,
 ) -> VolumeResult:
     """Segment what each prompt names on slices of a volume.
 
@@ -77,6 +79,7 @@ def segment_volume(
         slices: slice numbers of `plane`; None takes the middle one, or all where the strategy is not "slices".
         strategy: one of `STRATEGIES`; those with key slices need slices that follow one another, "planes" all of them.
         window: see `volumes.SliceStack`.
+        kept: where the results of finished slices are kept and taken up again, for "slices".
         progress: called with the fraction done (0 to 1) and what is being done.
 
     Raises:
@@ -108,10 +111,17 @@ def segment_volume(
     for done, number in enumerate(numbers):
         if segmenter.cancelled and segmenter.cancelled():
             raise Cancelled
+        before = kept.take(number) if kept else None
+        if before is not None:
+            for prompt, result in before.items():
+                results[prompt][number] = result
+            continue
         segmenter.set_image(stack.picture(number))
         for index, prompt in enumerate(prompts):
             progress((done + index / len(prompts)) / len(numbers), f"slice {number}: {prompt}")
             results[prompt][number] = segmenter.segment(prompt, negative)
+        if kept:
+            kept.keep(number, {prompt: by_slice[number] for prompt, by_slice in results.items()})
     progress(1.0, "done")
     return VolumeResult(stack, results, provenance(segmenter, plane=stack.plane, negative=negative))
 
