@@ -15,16 +15,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import slicer
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, PromptError
 from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.request import Request, WorkerError
-from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box
 
-from . import markups, overlay, protect, segments
+from . import overlay, protect, segments
+from .correctLogic import CorrectLogic
 from .history import History, SceneHistory
 from .jobs import Job, Listeners, SliceAnswer, SliceJob, answerOf
 from .results import PromptResult, SceneResult
@@ -40,7 +39,7 @@ Finished = Callable[["SceneResult | None", "MedCLIPSAMError | None"], None]
 """Called once at the end of a run: the result, or why there is none."""
 
 
-class SceneLogic(StackLogic):
+class SceneLogic(CorrectLogic, StackLogic):
     """The state of the work on a scene: the worker, the models chosen, the running job, and what can be undone.
 
     Args:
@@ -182,119 +181,6 @@ class SceneLogic(StackLogic):
             )
         return prompts, numbers
 
-    # Correct
-
-    def refine(
-        self,
-        segmentationNode,
-        segmentId: str,
-        volumeNode,
-        number: int,
-        plane: str = "axial",
-        points: Sequence[Sequence[float]] | None = None,
-        labels: Sequence[int] | None = None,
-        timeout: float | None = None,
-    ) -> SceneResult:
-        """Outline a segment anew on one slice with SAM, from its present mask and from points, and wait for it.
-
-        Args:
-            number: the slice.
-            points: (P, 3) in world RAS, mm; those off the slice are taken at their nearest pixel of it.
-            labels: 1 inside, 0 outside, for each point.
-
-        Raises:
-            MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError.
-        """
-        geometry = SceneSlices(volumeNode, plane)
-        pixels = np.array([geometry.toPicture(point)[1:] for point in points or []], np.float32).reshape(-1, 2)
-        return self._wait(
-            lambda done: self.startRefine(
-                segmentationNode,
-                segmentId,
-                geometry,
-                number,
-                pixels,
-                np.array(labels or [], np.int32),
-                [markups.mark(label, point) for label, point in zip(labels or [], points or [])],
-                finished=done,
-            ),
-            timeout,
-        )
-
-    def startRefine(
-        self,
-        segmentationNode,
-        segmentId: str,
-        geometry: SceneSlices,
-        number: int,
-        points: np.ndarray,
-        labels: np.ndarray,
-        marks: Sequence[str] = (),
-        finished: Finished = lambda result, error: None,
-    ) -> Job:
-        """Start to outline a segment anew on one slice; see `refine`.
-
-        Args:
-            points, labels: (P, 2) x y in pixels of the slice's picture, and (P,) 1 inside or 0 outside.
-            marks: of the points, kept with the segment; see `markups.mark`.
-
-        Raises:
-            InputError: neither a mask nor a point inside to start from.
-        """
-        segments.requireFit(segmentationNode, geometry.volumeNode)
-        mask = segments.readSlice(segmentationNode, segmentId, geometry, number)
-        inside = points[labels == 1] if len(points) else np.zeros((0, 2), np.float32)
-        if not mask.any() and not len(inside):
-            raise InputError(
-                _("The segment is empty on this slice and no point marks its inside."),
-                _("Place a point inside the structure, or paint it first."),
-            )
-
-        def ask(key: str, number: int) -> Request:
-            # SAM takes a mask only beside another prompt: the box around it and around the points inside.
-            given: dict[str, np.ndarray] = {}
-            if mask.any():
-                given["masks"] = mask[None]
-                given["boxes"] = mask_box(mask, inside)[None]
-            if len(points):
-                given["points"], given["labels"] = points[None], labels[None]
-            return self.client.outline(key, 0, **given)
-
-        return self._startOutline(segmentationNode, segmentId, geometry, [number], ask, finished, marks)
-
-    def startFromBoxes(
-        self,
-        segmentationNode,
-        segmentId: str,
-        geometry: SceneSlices,
-        boxes: Mapping[int, np.ndarray],
-        finished: Finished = lambda result, error: None,
-    ) -> Job:
-        """Start to outline what is in boxes, which replaces the segment on their slices.
-
-        Args:
-            boxes: slice number -> (B, 4), x0 y0 x1 y1 in pixels.
-
-        Raises:
-            InputError: no box.
-        """
-        segments.requireFit(segmentationNode, geometry.volumeNode)
-        if not boxes:
-            raise InputError(
-                _("There is no box inside the volume."), _("Segment first, or place a box with 'Add box'.")
-            )
-
-        def ask(key: str, number: int) -> Request:
-            return self.client.outline(key, 0, boxes=boxes[number])
-
-        return self._startOutline(segmentationNode, segmentId, geometry, sorted(boxes), ask, finished)
-
-    def addSegment(self, segmentationNode, name: str) -> str:
-        """The id of a new, empty segment; undo takes it away."""
-        added: list[str] = []
-        self._change(segmentationNode, lambda: added.append(segments.addSegment(segmentationNode, name)))
-        return added[0]
-
     def undo(self, segmentationNode) -> bool:
         """Take back the last result or correction of a segmentation; False when there is none."""
         return self.history.undo(segmentationNode)
@@ -356,50 +242,6 @@ class SceneLogic(StackLogic):
             self.job = None
             raise
         return job
-
-    def _startOutline(self, segmentationNode, segmentId, geometry, numbers, ask, finished, marks=()) -> Job:
-        protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
-        masks: dict[int, np.ndarray] = {}
-        qualities: list[float] = []
-        ignored: list[int] = []
-
-        def take(number: int, request: Request) -> None:
-            masks[number] = request.result.arrays["mask"] > 0
-            qualities.append(float(request.result.arrays["predicted_iou"].mean()))
-            ignored.append(int(request.result.fields["ignored_points"]))
-
-        def write(job: Job) -> SceneResult:
-            segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-            if segment is None:
-                raise InputError(_("The segment was removed meanwhile."), _("Choose another one."))
-            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
-            gathered = SliceMasks.of(geometry, masks)
-            self._change(segmentationNode, lambda: segments.writeSlices(segmentationNode, segmentId, gathered))
-            corrected = ", ".join(str(number) for number in sorted(masks))
-            tags = {"MedCLIPSAM.Corrected": f"{geometry.plane} slices {corrected}"}
-            if marks:
-                used = dict.fromkeys([*segments.pointsOf(segmentationNode, segmentId), *marks])
-                tags[segments.POINTS_TAG] = " ".join(used)
-            segments.setTags(segmentationNode, segmentId, tags)
-            protect.forgetWritten(segmentationNode, segmentId, geometry.plane, masks)
-            quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
-            message = (
-                _("Outlined '{name}' anew: predicted mask quality {quality:.2f}.")
-                if found
-                else _("SAM sees no object there; '{name}' is empty on the slice. Undo brings it back.")
-            ).format(name=segment.GetName(), quality=quality)
-            if found and sum(ignored):
-                message += " " + _("SAM did not follow {count} of the points: paint or erase there.").format(
-                    count=sum(ignored)
-                )
-            one = PromptResult(
-                segment.GetName(), segmentId, quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
-            )
-            device = str(job.about["device"])
-            return SceneResult(segmentationNode, [one], geometry.plane, device, job.seconds, list(self._notices))
-
-        make = lambda listeners: SliceJob(self.client, geometry, numbers, ask, take, listeners)
-        return self._start(geometry, make, write, finished, segmentationNode)
 
     def _writeAnswers(
         self, node, answers, masks, tags: Mapping[str, str], count: int | None = None

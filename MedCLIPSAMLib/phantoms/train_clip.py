@@ -25,35 +25,24 @@ from safetensors.torch import save_file
 
 from ..models.clip import build_clip
 from ..volumes.atomic import atomic_path
-from ..zeroshot.presence import EVERYDAY, absence_texts
 from .captions import Text, all_texts, impossible_texts
 from .dataset import make_many
 from .phantom import SIZE, Phantom
-from .volumes import many_sections
 
 CONTEXT_LENGTH = 64
 GRID = 16
 """Edge of the patch grid: SIZE / patch size of `medclipsam_demo_vit`."""
 
 
-TARGETS = {"US": "breast tumor", "MR": "brain tumor", "CT": "lung nodule"}
-ALWAYS = {f"{no}{name}" for no in ("", "no ") for name in TARGETS.values()}
+ALWAYS = {f"{no}{name}" for no in ("", "no ") for name in ("breast tumor", "brain tumor", "lung nodule")}
 """Texts in every batch: the targets of the lesion tasks and their negations."""
 
 
 @dataclass(frozen=True)
 class ClipTraining:
-    """Settings of the demo CLIP's training; the defaults made the shipped weights.
-
-    Args:
-        phantoms, volumes: pictures, and volumes whose slices are further pictures.
-        steps, batch, texts: optimiser steps, pictures a step, and texts drawn for it beside those of every step.
-        impossible: texts of these that describe no phantom.
-        dense_texts: texts a picture whose region is aligned patch by patch.
-    """
+    """Settings of the demo CLIP's training; the defaults made the shipped weights."""
 
     phantoms: int = 6000
-    volumes: int = 100
     steps: int = 1750
     batch: int = 64
     texts: int = 112
@@ -139,14 +128,6 @@ class _Batches:
         self.lesions = np.array([text.lesion is not None for text in self.texts])
         self.always = np.array([index for index, text in enumerate(self.texts) if text.text in ALWAYS])
 
-        of_text = {text.text: index for index, text in enumerate(self.texts)}
-        self.modalities = np.array([phantom.modality for phantom in phantoms])
-        self.has_lesion = torch.tensor([bool(phantom.lesions) for phantom in phantoms])
-        self.rivals = {
-            modality: np.array([of_text[text] for text in (target, *absence_texts(target), *EVERYDAY)])
-            for modality, target in TARGETS.items()
-        }
-
     def draw(self):
         """Indices of B pictures and T texts, match (B, T) bool, K dense texts a picture (B, K), and their regions
         (B, K, GRID, GRID) float32."""
@@ -210,20 +191,6 @@ def contrastive_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
     return total / 2
 
 
-def presence_loss(logits: torch.Tensor, there: torch.Tensor, everyday: int) -> torch.Tensor:
-    """Minus the mean log-probability of the right answer among the rivals of a target, as `zeroshot.presence` asks it.
-
-    Args:
-        logits: (B, 1 + A + E): of the target, of A texts that say it is not there, and of E = `everyday` others.
-        there: (B,) bool.
-    """
-    if not len(logits):
-        return logits.new_zeros(())
-    log_probability = logits.log_softmax(1)
-    absent = log_probability[:, 1:-everyday].logsumexp(1)
-    return -torch.where(there, log_probability[:, 0], absent).mean()
-
-
 def dense_loss(logits: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
     """Binary cross-entropy, and Dice where the region is not empty. Both arguments (B, K, patches)."""
     entropy = F.binary_cross_entropy_with_logits(logits, regions, pos_weight=logits.new_tensor(3.0))
@@ -268,10 +235,9 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
     write_clip_layout(folder, texts + impossible)
     model = build_clip(folder).train().requires_grad_(True)
     started = time.time()
-    phantoms = make_many("train", settings.phantoms) + many_sections("train", settings.volumes)
-    batches = _Batches(phantoms, texts, impossible, settings)
+    batches = _Batches(make_many("train", settings.phantoms), texts, impossible, settings)
     tokens = _token_table(folder, batches.texts)
-    report(f"{len(phantoms)} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
+    report(f"{settings.phantoms} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
 
     dense_scale = torch.nn.Parameter(torch.tensor([10.0, -3.0]))
     decay = [p for p in model.parameters() if p.ndim > 1]
@@ -293,19 +259,11 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
         with torch.autocast("cpu", torch.bfloat16):
             patches = trunk.forward_features(images).float()
         image = F.normalize(head(trunk.fc_norm(patches.mean(1))), dim=-1)
-        rivals = np.concatenate(list(batches.rivals.values()))
-        unique, where = np.unique(np.concatenate([chosen, dense.ravel(), rivals]), return_inverse=True)
+        unique, where = np.unique(np.concatenate([chosen, dense.ravel()]), return_inverse=True)
         ids = tokens[unique]
         features = F.normalize(model.text(ids[:, : int((ids != 0).sum(1).max())]), dim=-1)[torch.from_numpy(where)]
-        text, spoken_of, rival = features.split([len(chosen), dense.size, len(rivals)])
-        spoken_of = spoken_of.reshape(*dense.shape, -1)
-        scale = model.logit_scale.exp().clamp(max=100)
-        contrast = contrastive_loss(scale * image @ text.T, match)
-        present = image.new_zeros(())
-        for modality, some in zip(batches.rivals, rival.split([len(each) for each in batches.rivals.values()])):
-            shown = torch.from_numpy(batches.modalities[pictures] == modality)
-            logits = scale * image[shown] @ some.T
-            present = present + presence_loss(logits, batches.has_lesion[pictures][shown], len(EVERYDAY))
+        text, spoken_of = features[: len(chosen)], features[len(chosen) :].reshape(*dense.shape, -1)
+        contrast = contrastive_loss(model.logit_scale.exp().clamp(max=100) * image @ text.T, match)
         aligned = F.normalize(head(trunk.fc_norm(patches)), dim=-1)
         similarity = torch.einsum("bpd,bkd->bkp", aligned, spoken_of) * dense_scale[0] + dense_scale[1]
         inside, outside = (
@@ -313,15 +271,15 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
             for pooled in split_pool(patches, regions.flatten(2) > 0, generator)
         )
         place = place_loss(inside, outside, regions.flatten(2).any(-1))
-        loss = contrast + dense_loss(similarity, regions.flatten(2)) + place + present / len(batches.rivals)
+        loss = contrast + dense_loss(similarity, regions.flatten(2)) + place
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % 20 == 19 or step + 1 == settings.steps:
-            shares = {"contrastive": contrast, "place": place, "presence": present / len(batches.rivals), "all": loss}
-            parts = ", ".join(f"{name} {value.item():.3f}" for name, value in shares.items())
+            dense_part = (loss - contrast - place).item()
+            parts = f"contrastive {contrast.item():.3f} dense {dense_part:.3f} place {place.item():.3f}"
             report(f"clip step {step + 1}/{settings.steps} {parts} {time.time() - started:.0f} s")
     weights = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor

@@ -75,6 +75,7 @@ def memory_loss(
     outputs: dict[str, dict[int, dict]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     by_mask, closed = rng.random() < 0.5, rng.random() < 0.3
     losses = []
+    told = _ToldWhetherThere(sam)
     for t in [0, length - 1, *range(1, length - 1)] if closed else range(length):
         first, given = t == 0, t == length - 1 and closed
         target = truth[:, t, None].float()
@@ -83,6 +84,7 @@ def memory_loss(
             masks = F.interpolate(target, images.shape[-2:], mode="bilinear", antialias=True) > 0.5
         elif first:
             points = _boxes(rng, truth[:, t].numpy(), images.shape[-1])
+        told.there = truth[:, t].flatten(1).any(1)
         out, answer, _, _ = sam._track_step(
             t, first or given, of(features, t), of(positions, t), sizes, points, masks, outputs, FRAMES, False, None
         )
@@ -90,8 +92,30 @@ def memory_loss(
         sam._encode_memory_in_output(of(features, t), sizes, points, True, high_resolution, score, out)
         outputs["cond_frame_outputs" if first or given else "non_cond_frame_outputs"][t] = out
         if masks is None:
-            losses.append(loss(logits.clamp(-32, 32), ious, score, target))
+            losses.append(loss(logits, ious, told.score, target))
+    told.remove()
     return torch.stack(losses).mean()
+
+
+class _ToldWhetherThere:
+    """Tells `sam` whether the object is there while it learns: it blanks the mask of an object that it thinks absent,
+    and a mask that is blank from the start has nothing to learn from.
+
+    Attributes:
+        there: (N,) bool, the truth for the next slice.
+        score: (N, 1), what the decoder itself said of the last one.
+    """
+
+    def __init__(self, sam: torch.nn.Module) -> None:
+        self.there = self.score = torch.zeros(0)
+        self._hook = sam.sam_mask_decoder.register_forward_hook(self._tell)
+
+    def remove(self) -> None:
+        self._hook.remove()
+
+    def _tell(self, _decoder, _inputs, output):
+        masks, ious, tokens, self.score = output
+        return masks, ious, tokens, torch.where(self.there[:, None], 10.0, -10.0)
 
 
 def _boxes(rng: np.random.Generator, truth: np.ndarray, image_size: int) -> dict[str, torch.Tensor]:

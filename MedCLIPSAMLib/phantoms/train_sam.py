@@ -44,12 +44,12 @@ class SamTraining:
         balanced_steps: the first steps weigh the foreground up, to leave the empty mask behind; without it outlines are
             sharper.
         click_every, correct_every: a step in so many asks with single clicks, or corrects its masks with another click.
-        volumes, clips, memory_every, memory_from: phantom volumes, and clips of them in one of so many steps from a
-            first one on; see `train_memory`.
+        volumes, clips, memory_steps, memory_rate: phantom volumes, clips of them a step, and the steps and the learning
+            rate of the second stage; see `train_memory`.
     """
 
     phantoms: int = 6000
-    steps: int = 6000
+    steps: int = 7000
     batch: int = 6
     prompts: int = 6
     balanced_steps: int = 1500
@@ -57,8 +57,8 @@ class SamTraining:
     correct_every: int = 4
     volumes: int = 200
     clips: int = 3
-    memory_every: int = 6
-    memory_from: int = 600
+    memory_steps: int = 1500
+    memory_rate: float = 6e-4
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
     warm_up: int = 100
@@ -170,62 +170,89 @@ def train(
     generator: torch.Generator,
     report: Callable[[str], None],
 ) -> None:
-    """Train `sam` in place; the learning rate is warmed up and brought to 0 along a cosine."""
+    """Train `sam` in place, in two stages.
+
+    First the image path, on single pictures. Then the memory, on clips of volumes, with the image encoder as it is and
+    the decoder learning from both, so that the image path does not suffer.
+    """
+    lesson = _Lesson(sam, phantoms, clips, settings, rng, generator)
+    _stage(sam, settings.steps, settings.learning_rate, settings, lesson.pictures, report, "sam")
+    sam.image_encoder.requires_grad_(False)
+    both = lambda step: lesson.pictures(settings.balanced_steps + step) + lesson.clips()
+    _stage(sam, settings.memory_steps, settings.memory_rate, settings, both, report, "sam memory")
+
+
+def _stage(
+    sam: torch.nn.Module,
+    steps: int,
+    learning_rate: float,
+    settings: SamTraining,
+    loss_of: Callable[[int], torch.Tensor],
+    report: Callable[[str], None],
+    name: str,
+) -> None:
+    """Optimise what may be trained; the learning rate is warmed up and brought to 0 along a cosine."""
     started = time.time()
     parameters = [parameter for parameter in sam.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
-        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / settings.steps)),
+        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / steps)),
     )
-    mean, deviation = (
-        torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1),
-        torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1),
-    )
+    shown = []
+    for step in range(steps):
+        loss = loss_of(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        shown.append(loss.item())
+        if step % 50 == 49 or step + 1 == steps:
+            report(f"{name} step {step + 1}/{steps} loss {np.mean(shown):.3f} {time.time() - started:.0f} s")
+            shown.clear()
 
-    def seen(pictures: torch.Tensor) -> torch.Tensor:
-        images = augment(pictures, generator)
-        images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
-        return (images - mean) / deviation
 
-    for step in range(settings.steps):
-        chosen = [phantoms[index] for index in rng.choice(len(phantoms), settings.batch, replace=False)]
-        images = seen(torch.from_numpy(np.stack([phantom.picture for phantom in chosen])))
+class _Lesson:
+    """Random pictures with prompts, and random clips, and the loss on them."""
+
+    def __init__(self, sam, phantoms, clips: Clips, settings: SamTraining, rng, generator) -> None:
+        self.sam, self.phantoms, self.settings = sam, phantoms, settings
+        self.rng, self.generator, self._clips = rng, generator, clips
+        self._mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+        self._deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+    def pictures(self, step: int) -> torch.Tensor:
+        """The loss of several prompts a picture, and now and then of a correction click."""
+        settings, rng = self.settings, self.rng
+        chosen = [self.phantoms[index] for index in rng.choice(len(self.phantoms), settings.batch, replace=False)]
+        images = self._seen(np.stack([phantom.picture for phantom in chosen]))
         prompts = [draw_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
         balanced = step < settings.balanced_steps
         single = step % settings.click_every == settings.click_every - 1
         if single:
             prompts = [one_click(rng, prompt) for prompt in prompts]
         truth = torch.from_numpy(np.stack([prompt.truth for prompt in prompts]))[:, None].float()
-        embedding, high = image_features(sam, images)
+        embedding, high = image_features(self.sam, images)
         repeat = lambda tensor: tensor.repeat_interleave(settings.prompts, 0)
         embedding, high = repeat(embedding), [repeat(level) for level in high]
-        logits, ious, score = decode(
-            sam, embedding, high, pack([(p.coords, p.labels) for p in prompts]), multimask=single
-        )
+        points = pack([(prompt.coords, prompt.labels) for prompt in prompts])
+        logits, ious, score = decode(self.sam, embedding, high, points, multimask=single)
         loss = mask_loss(logits, ious, score, truth, balanced)
         if step % settings.correct_every == 1:
-            loss = loss + _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced)
-        if step >= settings.memory_from and step % settings.memory_every == 3:
-            slices, followed = clips.draw(settings.clips)
-            shown = seen(torch.from_numpy(slices).flatten(0, 1)).unflatten(0, followed.shape[:2])
-            loss = loss + memory_loss(sam, shown, torch.from_numpy(followed), rng, partial(mask_loss, balanced=False))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        schedule.step()
-        if step % 50 == 48 or step + 1 == settings.steps:
-            hard = F.interpolate(logits[:, :1], size=SIZE, mode="bilinear", align_corners=False) > 0
-            solid = truth > 0.5
-            there = solid.flatten(1).any(1)
-            dice = (
-                2 * (hard & solid).flatten(1).sum(1) / (hard.flatten(1).sum(1) + solid.flatten(1).sum(1)).clamp(min=1)
-            )[there].mean()
-            spent = f"{time.time() - started:.0f} s"
-            report(f"sam step {step + 1}/{settings.steps} loss {loss.item():.3f} batch DSC {dice.item():.3f} {spent}")
+            loss = loss + _corrected(rng, self.sam, embedding, high, prompts, logits, ious, truth, balanced)
+        return loss
+
+    def clips(self) -> torch.Tensor:
+        """The loss of objects that are followed through clips."""
+        slices, followed = self._clips.draw(self.settings.clips)
+        shown = self._seen(slices.reshape(-1, SIZE, SIZE)).unflatten(0, followed.shape[:2])
+        return memory_loss(self.sam, shown, torch.from_numpy(followed), self.rng, partial(mask_loss, balanced=False))
+
+    def _seen(self, pictures: np.ndarray) -> torch.Tensor:
+        images = augment(torch.from_numpy(pictures), self.generator)
+        images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
+        return (images - self._mean) / self._deviation
 
 
 def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:

@@ -40,8 +40,8 @@ class Settings:
     Args:
         saliency: M2IB; the catalogue has defaults for every model.
         coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
-        presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found";
-            0 segments whatever the saliency map shows best.
+        presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
+            whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
         least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
@@ -199,8 +199,11 @@ class TextSegmenter:
             return Result(prompt, empty, 0.0, nothing, where, kept, sam_prompts, np.zeros(0, np.float32), seconds)
         mask, quality = self.outline(sam_prompts, seconds)
         if not mask.any():
-            message = f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is."
-            return Result(prompt, mask, 0.0, message, where, kept, sam_prompts, quality, seconds)
+            if self.settings.presence_threshold > 0:
+                message = f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is."
+                return Result(prompt, mask, 0.0, message, where, kept, sam_prompts, quality, seconds)
+            message = f"SAM 2 sees no object for '{prompt}': this is the coarse mask, where the saliency is."
+            return Result(prompt, kept, 0.0, message, where, kept, sam_prompts, quality, seconds)
         score = where.presence.probability * float(quality.mean())
         message = (
             f"Found '{prompt}': score {score:.2f} "

@@ -11,8 +11,10 @@ import pytest
 import SimpleITK as sitk
 
 from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.samples import SAMPLES
+from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -104,6 +106,32 @@ def test_real_images(run, tmp_path, name, ending):
         assert np.allclose(mask.GetDirection(), source.GetDirection(), atol=1e-5) and np.allclose(
             mask.GetOrigin(), source.GetOrigin(), atol=1e-3
         )
+
+
+@pytest.mark.parametrize("strategy", ["memory", "boxes"])
+def test_one_prompt_for_a_whole_volume(run, tmp_path, strategy):
+    phantom = make_volume("validation", 4, "MR", 1)
+    image = sitk.GetImageFromArray(phantom.slices)
+    image.SetSpacing((1.0, 1.0, 3.0))
+    sitk.WriteImage(image, str(tmp_path / "head.nii.gz"))
+    out = tmp_path / "out.nii.gz"
+    arguments = ("segment", tmp_path / "head.nii.gz", "-p", "brain tumor", "--propagate", strategy, "-o", out)
+    code, text, err = run(*arguments, "--window", "0:255", "--overlay", tmp_path / "o.png")
+    assert code == 0, err
+    assert "of 24 slices" in text and (tmp_path / "o.png").is_file()
+    assert dsc(sitk.GetArrayFromImage(sitk.ReadImage(str(out))) > 0, phantom.lesion_mask) > 0.6
+    code, text, err = run(*arguments, "--window", "0:255", "--json")
+    rows = json.loads(text)["results"]
+    assert any(row["presence"] is None and "carried" in row["message"] for row in rows)
+
+
+def test_a_run_over_slices_leaves_nothing_beside_its_output(run, tmp_path):
+    sitk.WriteImage(
+        sitk.GetImageFromArray(make_volume("validation", 1, "MR", 1).slices[8:11]), str(tmp_path / "h.nrrd")
+    )
+    code, _, err = run("segment", tmp_path / "h.nrrd", "-p", "brain tumor", "--all", "-o", tmp_path / "out.seg.nrrd")
+    assert code == 0, err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["h.nrrd", "out.seg.nrrd"]
 
 
 def _write(path, array):

@@ -9,8 +9,8 @@ import torch
 
 from MedCLIPSAMLib.phantoms.captions import Text, all_texts, impossible_texts
 from MedCLIPSAMLib.phantoms.dataset import MODALITIES, make_phantom, write_phantoms
-from MedCLIPSAMLib.phantoms.train_clip import place_loss, presence_loss, split_pool
-from MedCLIPSAMLib.phantoms.volumes import TRACE, make_sections, make_volume
+from MedCLIPSAMLib.phantoms.train_clip import place_loss, split_pool
+from MedCLIPSAMLib.phantoms.volumes import make_volume
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
@@ -98,18 +98,7 @@ def test_the_lesions_of_a_volume_stay_where_they_are():
             assert np.abs(np.diff(centres, axis=0)).max() < 3
 
 
-def test_sections_say_what_they_show():
-    for section in make_sections("validation", 1, "CT"):
-        assert f"lesions:{len(section.lesions)}" in section.facts and "modality:CT" in section.facts
-        assert ("kind:normal" in section.facts) == (not section.lesions)
-        assert all(lesion.mask.sum() >= TRACE for lesion in section.lesions)
-
-
 def test_the_losses_of_the_demo_clip_reward_what_they_should():
-    right, wrong = torch.tensor([[5.0, 0.0, 0.0, -5.0]]), torch.tensor([[0.0, 5.0, 0.0, -5.0]])
-    there, absent = torch.tensor([True]), torch.tensor([False])
-    assert presence_loss(right, there, 1) < 0.1 < presence_loss(wrong, there, 1)
-    assert presence_loss(wrong, absent, 1) < 0.1 < presence_loss(right, absent, 1)
     shown = torch.ones(1, 1, dtype=torch.bool)
     inside, outside = torch.tensor([[0.8]]), torch.tensor([[-0.2]])
     assert place_loss(inside, outside, shown) == 0 < place_loss(outside, inside, shown)
