@@ -53,7 +53,7 @@ def train(
     clip_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
     sam_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
 ) -> None:
-    """Train both demo models from random weights (under an hour on two CPU cores)."""
+    """Train both demo models from random weights (a little over an hour on two CPU cores)."""
     from dataclasses import replace
 
     from ..phantoms.train import train_demo_models

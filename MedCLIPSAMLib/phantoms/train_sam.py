@@ -57,7 +57,7 @@ class SamTraining:
     correct_every: int = 4
     volumes: int = 200
     clips: int = 3
-    memory_steps: int = 1500
+    memory_steps: int = 2000
     memory_rate: float = 6e-4
     learning_rate: float = 1e-3
     weight_decay: float = 0.02
