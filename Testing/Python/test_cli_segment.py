@@ -110,7 +110,7 @@ def test_real_images(run, tmp_path, name, ending):
 
 @pytest.mark.parametrize("strategy", ["memory", "boxes"])
 def test_one_prompt_for_a_whole_volume(run, tmp_path, strategy):
-    phantom = make_volume("validation", 4, "MR", 1)
+    phantom = make_volume("validation", 8, "MR", 1)
     image = sitk.GetImageFromArray(phantom.slices)
     image.SetSpacing((1.0, 1.0, 3.0))
     sitk.WriteImage(image, str(tmp_path / "head.nii.gz"))

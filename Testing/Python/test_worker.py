@@ -317,7 +317,7 @@ def test_a_download_that_makes_no_sense_is_refused(worker):
 
 @pytest.fixture(scope="module")
 def stack():
-    return make_volume("validation", 4, "MR", 1)
+    return make_volume("validation", 8, "MR", 1)
 
 
 def give_slices(worker, key: str, phantom) -> None:

@@ -20,7 +20,7 @@ PROMPT = "brain tumor"
 
 @pytest.fixture(scope="module")
 def phantom():
-    return make_volume("validation", 4, "MR", 1)
+    return make_volume("validation", 8, "MR", 1)
 
 
 def add_volume(phantom, matrix: np.ndarray):
