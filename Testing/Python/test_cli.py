@@ -99,6 +99,9 @@ def test_interruption_ends_with_130(folders):
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # ignored where the tests run in the background
     )
     time.sleep(5)
     running.send_signal(signal.SIGINT)
