@@ -52,6 +52,7 @@ class Engine:
         self._choice: tuple[str, str, str, Path | None] | None = None
         self._failure: MedCLIPSAMError | None = None
         self._images: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._large: dict[str, np.ndarray] = {}
         self._shown: tuple[np.ndarray, int] | None = None
 
     def handle(self, message: Message, reply: Reply) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -122,6 +123,8 @@ class Engine:
             )
         if message.fields.get("of") is not None:
             stack = self._with_slice(key, stack, message.fields.get("slice"), message.fields["of"])
+            self._large = {key: stack}  # beside the pictures that the client counts on
+            return {"slices": len(stack)}, {}
         self._images[key] = stack
         self._images.move_to_end(key)
         while len(self._images) > KEPT_IMAGES:
@@ -134,7 +137,7 @@ class Engine:
             raise InputError(f"A slice of {count!r} came.", f"Send one picture at a time, of {MAX_SLICES} at most.")
         if type(number) is not int or not 0 <= number < count:
             raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {count - 1}.")
-        stack = self._images.get(key)
+        stack = self._large.get(key)
         if stack is None or stack.shape != (count, *picture.shape[1:]):
             stack = np.zeros((count, *picture.shape[1:]), np.uint8)
         stack[number] = picture[0]
@@ -277,6 +280,8 @@ class Engine:
 
     def _stack(self, message: Message) -> np.ndarray:
         key = _text(message, "image")
+        if key in self._large:
+            return self._large[key]
         if key not in self._images:
             raise InputError(f"The worker has no pictures '{key}'.", "Send them first.")
         self._images.move_to_end(key)

@@ -300,7 +300,8 @@ def test_parameters_round_trip_through_the_node(scene, tmp_path) -> None:
     assert scene.Commit()
     scene.Clear(0)
     scene.Connect()
-    again = Parameters(slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")[0])
+    nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
+    again = Parameters(next(node for node in nodes if "limit" in node.GetParameterNamesAsCommaSeparatedList()))
     assert (again.prompt, again.level, again.method, again.shown) == ("liver", 1.0, Method.OTSU, False)
     assert again.names == ["a", "b,c", "d"] and again.limit == 2.5 and again.folder == pathlib.Path("/x")
     assert again.volume.GetName() == "head"

@@ -111,7 +111,7 @@ def test_another_lesion_of_the_segment_is_not_lost(logic, phantom) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
     volume = add_volume(phantom, axial((1, 1, 3)))
     node, identifier, slices = painted(volume, {key: truth[key]})
-    far = int(np.flatnonzero(truth.any((1, 2)))[-1]) + 4
+    far = int(np.flatnonzero(truth.any((1, 2)))[0]) - 4
     elsewhere = np.zeros((128, 128), bool)
     elsewhere[100:110, 20:30] = True
     gathered = SliceMasks.of(slices, {far: elsewhere})
