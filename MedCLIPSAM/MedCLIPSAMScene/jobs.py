@@ -110,6 +110,8 @@ class Job:
             number, request = self._running[request.id]
             if message.type == "progress":
                 self._advanced(number, message)
+            elif message.type == "part":
+                self._came(message)
             elif message.type == "error":
                 self._end(request.error)
             elif message.type == "result":
@@ -123,6 +125,9 @@ class Job:
     def _advanced(self, number: int, message: Message) -> None:
         """A request tells how far it is."""
         raise NotImplementedError
+
+    def _came(self, part: Message) -> None:
+        """A part of an answer has come; the request keeps it, too."""
 
     def _answered(self, number: int, request: Request, message: Message) -> None:
         """A request is done."""
@@ -197,7 +202,7 @@ class StackJob(Job):
     Args:
         numbers: slices that follow one another; the first of them is slice 0 of the stack.
         ask: sends the request when the worker has all slices: stack's key -> request.
-        take: reads the finished request.
+        take: reads a part of the answer as it comes, so that little is left to be done at the end.
     """
 
     def __init__(
@@ -206,7 +211,7 @@ class StackJob(Job):
         slices: SceneSlices,
         numbers: Sequence[int],
         ask: Callable[[str], Request],
-        take: Callable[[Request], None],
+        take: Callable[[Message], None],
         listeners: Listeners,
     ) -> None:
         super().__init__(client, slices, listeners)
@@ -238,8 +243,10 @@ class StackJob(Job):
             self._send()
         else:
             self.about = dict(message.fields)
-            self._take(request)
             self._end(None)
+
+    def _came(self, part: Message) -> None:
+        self._take(part)
 
 
 def giveSlice(client: WorkerClient, slices: SceneSlices, number: int) -> str:

@@ -13,10 +13,17 @@ Extent = tuple[int, int, int, int, int, int]
 """First and last voxel along I, J and K, as VTK has it."""
 
 
+EMPTY = "0"
+"""Check sum of a slice without anything on it."""
+
+
 def check(slices: SceneSlices, k: int, mask: np.ndarray) -> str:
     """The check sum of a mask (H, W) bool as it lies on the voxels of slice k; "0" where it is empty."""
-    slab = slices.stack.to_slab(k, mask)
-    return f"{crc32(np.packbits(slab).tobytes()):08x}" if slab.any() else "0"
+    return _sum(slices.stack.to_slab(k, mask)) if mask.any() else EMPTY
+
+
+def _sum(slab: np.ndarray) -> str:
+    return f"{crc32(np.packbits(slab).tobytes()):08x}" if slab.any() else EMPTY
 
 
 class SliceMasks:
@@ -58,9 +65,10 @@ class SliceMasks:
             self._block[tuple(at)] = 0
             self._set.remove(place)
         self._given.add(place)
-        self.checks[k] = check(self.slices, k, mask)
+        self.checks[k] = EMPTY
         if mask.any():
             slab = self.slices.stack.to_slab(k, mask)
+            self.checks[k] = _sum(slab)
             self._set.add(place)
             for axis in range(3):
                 used = np.flatnonzero(slab.any(axis=tuple(other for other in range(3) if other != axis)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.worker.request import Request
+from MedCLIPSAMLib.worker.protocol import Message
 
 from . import protect, segments
 from .jobs import Job, Listeners, SliceAnswer, StackJob, answerOf
@@ -80,17 +80,16 @@ class StackLogic:
         answers: dict[str, dict[int, SliceAnswer]] = {prompt: {} for prompt in prompts}
         masks = {prompt: SliceMasks(geometry, numbers) for prompt in prompts}
 
-        def take(request: Request) -> None:
-            for part in request.parts:
-                prompt, number = part.fields["prompt"], numbers[0] + int(part.fields["slice"])
-                answers[prompt][number] = answerOf(part)
-                masks[prompt].put(number, part.arrays["mask"] > 0)
-            for prompt, gathered in masks.items():
-                nothing = np.zeros(geometry.stack.picture_shape, bool)
-                for number in set(numbers) - answers[prompt].keys():
-                    gathered.put(number, nothing)
+        def take(part: Message) -> None:
+            prompt, number = part.fields["prompt"], numbers[0] + int(part.fields["slice"])
+            answers[prompt][number] = answerOf(part)
+            masks[prompt].put(number, part.arrays["mask"] > 0)
 
         def write(job: Job) -> SceneResult:
+            nothing = np.zeros(geometry.stack.picture_shape, bool)
+            for prompt, gathered in masks.items():
+                for number in set(numbers) - answers[prompt].keys():
+                    gathered.put(number, nothing)
             tags = dict(job.about["tags"]) | {"MedCLIPSAM.Plane": plane, "MedCLIPSAM.Device": job.about["device"]}
             node = segmentationNode or (segments.newSegmentation(volumeNode) if any(masks.values()) else None)
             found = self._writeAnswers(node, answers, masks, tags, len(numbers))
@@ -153,8 +152,8 @@ class StackLogic:
         numbers = range(low, high + 1)
         carried: dict[int, np.ndarray] = {}
 
-        def take(request: Request) -> None:
-            carried.update({low + int(part.fields["slice"]): part.arrays["mask"] > 0 for part in request.parts})
+        def take(part: Message) -> None:
+            carried[low + int(part.fields["slice"])] = part.arrays["mask"] > 0
 
         def write(job: Job) -> SceneResult:
             if segmentationNode.GetSegmentation().GetSegment(segmentId) is None:

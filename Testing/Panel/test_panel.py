@@ -344,6 +344,7 @@ def test_models_are_listed_from_the_workers_machine(panel) -> None:
 
 def test_screenshots_of_every_section(panel, phantom) -> None:
     segment(panel, add_volume(phantom.picture), "brain tumor\nbrain")
+    assert panel.ui.resultLabel.text.count("Found") == 2 and panel.ui.statusLabel.text == ""
     for name in ("settings", "models", "installation"):
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = True
     image = standin.screenshot(panel.parent, SCREENSHOTS / "panel.png")
