@@ -121,20 +121,22 @@ def segment(
     )
     segmenter = load_segmenter(model, sam, device.value, models_dir, settings)
     kept = None
-    if propagate == Strategy.slices and numbers and len(numbers) > 1:
+    if propagate != Strategy.slices or (numbers and len(numbers) > 1):
         asked = {"prompts": prompt, "plane": plane.value, "negative": negative, "window": limits}
+        if propagate != Strategy.slices:
+            asked |= {"propagate": propagate.value, "slices": numbers and [numbers[0], numbers[-1]]}
         made_by = {"models": [model, sam], "settings": asdict(settings), "version": __version__}
         kept = ResumeFolder(out.with_name(f"{out.name}.unfinished"), fingerprint(volume.array, **asked, **made_by))
-        if kept.done and not as_json:
-            typer.echo(f"Going on with a run that was stopped: {len(kept.done)} slices are done.", err=True)
+        if kept.count and not as_json:
+            typer.echo(f"Going on with a run that was stopped: {kept.count} steps are done.", err=True)
     try:
         with _progress(quiet=as_json) as progress:
             result = segment_volume(
                 segmenter, volume, prompt, numbers, plane.value, negative, limits, progress, propagate.value, kept
             )
     except KeyboardInterrupt:
-        if kept and kept.done:
-            typer.echo(f"Stopped after {len(kept.done)} slices; the same command goes on from there.", err=True)
+        if kept and kept.count:
+            typer.echo(f"Stopped after {kept.count} steps; the same command goes on from there.", err=True)
         raise
     write_segmentation(out, result.segments(), volume)
     if kept:

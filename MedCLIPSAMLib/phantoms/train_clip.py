@@ -28,6 +28,7 @@ from ..volumes.atomic import atomic_path
 from .captions import Text, all_texts, impossible_texts
 from .dataset import make_many
 from .phantom import SIZE, Phantom
+from .volumes import many_sections
 
 CONTEXT_LENGTH = 64
 GRID = 16
@@ -40,9 +41,17 @@ ALWAYS = {f"{no}{name}" for no in ("", "no ") for name in ("breast tumor", "brai
 
 @dataclass(frozen=True)
 class ClipTraining:
-    """Settings of the demo CLIP's training; the defaults made the shipped weights."""
+    """Settings of the demo CLIP's training; the defaults made the shipped weights.
+
+    Args:
+        phantoms, volumes: pictures, and volumes whose slices are further pictures.
+        steps, batch, texts: optimiser steps, pictures a step, and texts drawn for it beside those of every step.
+        impossible: texts of these that describe no phantom.
+        dense_texts: texts a picture whose region is aligned patch by patch.
+    """
 
     phantoms: int = 6000
+    volumes: int = 100
     steps: int = 1750
     batch: int = 64
     texts: int = 112
@@ -235,9 +244,10 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
     write_clip_layout(folder, texts + impossible)
     model = build_clip(folder).train().requires_grad_(True)
     started = time.time()
-    batches = _Batches(make_many("train", settings.phantoms), texts, impossible, settings)
+    phantoms = make_many("train", settings.phantoms) + many_sections("train", settings.volumes)
+    batches = _Batches(phantoms, texts, impossible, settings)
     tokens = _token_table(folder, batches.texts)
-    report(f"{settings.phantoms} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
+    report(f"{len(phantoms)} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
 
     dense_scale = torch.nn.Parameter(torch.tensor([10.0, -3.0]))
     decay = [p for p in model.parameters() if p.ndim > 1]

@@ -6,6 +6,7 @@ what depends on the height is given to it. Lesions appear, grow, shrink and vani
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
@@ -21,6 +22,8 @@ from .phantom import SIZE, Phantom
 THICKNESS = {"MR": 3.0, "CT": 2.5}
 """mm between slices; a pixel is 1 mm."""
 TRAINING_SLICES = 20
+TRACE = 14
+"""Pixels of a lesion below which a slice barely shows it."""
 TURN = 0.22
 """Radians by which texture changes from slice to slice: it has become another one after seven."""
 
@@ -88,6 +91,24 @@ def make_volume(split: str, index: int, modality: str, lesions: int | None = Non
     )
 
 
+def make_sections(split: str, index: int, modality: str, count: int = 24) -> list[Phantom]:
+    """The slices of volume number `index` as pictures of their own, each with what is true of it.
+
+    Slices on which a lesion is but a trace are left out: whether they show it is a matter of opinion.
+    """
+    kept = []
+    for section in _sections(split, index, modality, None, count)[0]:
+        areas = [lesion.mask.sum() for lesion in section.lesions]
+        shown = tuple(lesion for lesion, area in zip(section.lesions, areas) if area >= TRACE)
+        if any(0 < area < TRACE for area in areas):
+            continue
+        facts = {f"modality:{modality}", f"lesions:{len(shown)}"}
+        if modality == "CT":
+            facts.add("kind:abnormal" if shown else "kind:normal")
+        kept.append(Phantom(section.picture, modality, frozenset(facts), shown, section.organs))
+    return kept
+
+
 def _sections(split: str, index: int, modality: str, lesions: int | None, count: int) -> tuple[list[Phantom], int]:
     """All slices of a volume, each with all its lesions, empty where they are not; and the number of lesions."""
     rng = np.random.default_rng([SPLITS[split], len(MODALITIES) + MODALITIES.index(modality), index])
@@ -145,9 +166,18 @@ def _moved(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> n
 
 def many_volumes(split: str, count: int, workers: int = 2) -> list[VolumePhantom]:
     """The first volumes of a split for training, half MR and half CT, made in `workers` processes."""
+    return _many(make_volume, split, count, workers)
+
+
+def many_sections(split: str, count: int, workers: int = 2) -> list[Phantom]:
+    """The slices of the same volumes, see `make_sections`."""
+    return [section for sections in _many(make_sections, split, count, workers) for section in sections]
+
+
+def _many(make: Callable, split: str, count: int, workers: int) -> list:
     with ProcessPoolExecutor(workers) as pool:
         running = [
-            pool.submit(make_volume, split, index, modality, count=TRAINING_SLICES)
+            pool.submit(make, split, index, modality, count=TRAINING_SLICES)
             for modality in ("MR", "CT")
             for index in range(count // 2)
         ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import Cancelled, InputError
 from .mask_prompt import mask_box
+from .resume import ResumeFolder
 from .sam_prompts import SamPrompts
 from .segmenter import TextSegmenter
 from .slice_memory import SliceMemory
@@ -53,6 +54,7 @@ def carry(
     given: Mapping[str, Mapping[int, np.ndarray]],
     settings: CarrySettings = CarrySettings(),
     reach: int | None = None,
+    kept: ResumeFolder | None = None,
 ) -> Iterator[Carried]:
     """Masks of objects on the slices between and around those that are given, slice by slice as they are made.
 
@@ -61,6 +63,7 @@ def carry(
         picture: slice number -> uint8 (H, W, 3).
         given: object -> slice number -> bool (H, W), not all of them empty; the given slices are not given back.
         reach: how many slices to go beyond the outermost given ones; None to the ends of the stack.
+        kept: where each finished slice is kept and taken up again; for the same `given` and settings only.
 
     Yields:
         (slice number, {object: bool (H, W), not empty}), from the lowest given slice downwards first, then upwards.
@@ -81,7 +84,8 @@ def carry(
     spans.append((places[-1], min(count, places[-1] + reach + 1)))
     for start, beyond in spans:
         unseen = dict.fromkeys(objects, 0)
-        for k, masks in carrier.follow(start, beyond):
+        way = kept.part(f"{start}-{'down' if beyond < start else 'up'}") if kept else None
+        for k, masks in carrier.follow(start, beyond, way):
             if segmenter.cancelled and segmenter.cancelled():
                 raise Cancelled
             seen: dict[str, np.ndarray] = {}
@@ -116,9 +120,9 @@ class _Memory:
             for k, mask in sorted(masks.items(), key=lambda each: not each[1].any()):
                 self._memory.give(name, k, mask)
 
-    def follow(self, start: int, beyond: int) -> Iterator[Carried]:
+    def follow(self, start: int, beyond: int, kept: ResumeFolder | None) -> Iterator[Carried]:
         slices = _between(start, beyond)
-        return self._memory.follow(start, slices[-1]) if len(slices) else iter(())
+        return self._memory.follow(start, slices[-1], kept) if len(slices) else iter(())
 
 
 class _Boxes:
@@ -131,18 +135,25 @@ class _Boxes:
     def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects) -> None:
         self._segmenter, self._picture, self._objects = segmenter, picture, objects
 
-    def follow(self, start: int, beyond: int) -> Iterator[Carried]:
-        before = {name: masks[start] for name, masks in self._objects.items() if start in masks}
+    def follow(self, start: int, beyond: int, kept: ResumeFolder | None) -> Iterator[Carried]:
+        masks = {name: masks[start] for name, masks in self._objects.items() if start in masks}
         for k in _between(start, beyond):
-            self._segmenter.set_image(self._picture(k))
-            masks = {}
-            for name, mask in before.items():
-                found = np.zeros_like(mask)
-                if mask.any():
-                    box = SamPrompts.from_boxes(mask_box(mask, None, self.MARGIN)[None])
-                    found, quality = self._segmenter.outline(box)
-                    overlap = (found & mask).sum() / max(1, (found | mask).sum())
-                    if overlap < self.LEAST_OVERLAP or quality.mean() < self.LEAST_QUALITY:
-                        found = np.zeros_like(mask)
-                masks[name] = before[name] = found
+            done = kept.take(f"{k}") if kept else None
+            masks = dict(zip(masks, done["masks"])) if done else self._next(k, masks)
+            if kept and not done:
+                kept.keep(f"{k}", {"masks": np.stack(list(masks.values()))})
             yield k, masks
+
+    def _next(self, k: int, before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The masks on slice k, from those on the slice before it; empty where SAM 2 finds something else."""
+        self._segmenter.set_image(self._picture(k))
+        masks = {name: np.zeros_like(mask) for name, mask in before.items()}
+        for name, mask in before.items():
+            if not mask.any():
+                continue
+            box = SamPrompts.from_boxes(mask_box(mask, None, self.MARGIN)[None])
+            found, quality = self._segmenter.outline(box)
+            overlap = (found & mask).sum() / max(1, (found | mask).sum())
+            if overlap >= self.LEAST_OVERLAP and quality.mean() >= self.LEAST_QUALITY:
+                masks[name] = found
+        return masks

@@ -18,6 +18,7 @@ from skimage.measure import label
 from ..errors import InputError
 from .carry import CarrySettings, Picture, carry
 from .key_slices import candidates
+from .resume import ResumeFolder
 from .segmenter import Result, TextSegmenter
 
 Progress = Callable[[float, str], None]
@@ -56,6 +57,7 @@ def propagate(
     negative: str | None = None,
     settings: PropagateSettings = PropagateSettings(),
     progress: Progress = lambda fraction, message: None,
+    kept: ResumeFolder | None = None,
 ) -> dict[int, Result]:
     """The slices on which a prompt was found, from key slices on; where nothing was found, the slice looked at.
 
@@ -63,6 +65,7 @@ def propagate(
         count: slices of the stack.
         picture: slice number -> uint8 (H, W, 3).
         profile: (K,) presence of the prompt on every slice, see `key_slices.presence_profile`.
+        kept: where finished slices are kept and taken up again.
 
     Raises:
         PromptError: see `TextSegmenter.saliency`. Cancelled.
@@ -76,8 +79,7 @@ def propagate(
         looked = {}
         for k in picks:
             progress(taken.mean(), f"slice {k}: {prompt}")
-            segmenter.set_image(picture(k))
-            looked[k] = segmenter.segment(prompt, negative)
+            looked[k] = _looked_at(segmenter, picture, k, prompt, negative, kept)
         found = {k: each for k, each in looked.items() if each.found}
         taken[[k for k in picks if k not in found]] = True
         if not found:
@@ -86,7 +88,8 @@ def propagate(
         results[key] = found[key]
         taken[key] = True
         objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.least_part))}
-        for k, masks in carry(segmenter, count, picture, objects, settings.carry):
+        carried = carry(segmenter, count, picture, objects, settings.carry, kept=kept and kept.part(f"from-{key}"))
+        for k, masks in carried:
             progress(taken.mean(), f"slice {k}: {prompt}")
             mask = np.any(list(masks.values()), axis=0)
             if k in results:
@@ -96,13 +99,24 @@ def propagate(
             taken[k] = True
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
-        segmenter.set_image(picture(k))
-        alone = segmenter.segment(prompt, negative)
+        alone = _looked_at(segmenter, picture, k, prompt, negative, kept)
         if alone.found:
             message = f"Nothing found for '{prompt}': it is present on slice {k} alone and not on the slices beside it."
             alone = Result(prompt, np.zeros_like(alone.mask), 0.0, message, alone.where, alone.coarse)
         results[k] = alone
     return results
+
+
+def _looked_at(segmenter, picture, k, prompt, negative, kept) -> Result:
+    """The full pipeline on slice k, or what is kept of it."""
+    done = kept.take_results(f"key-{k}") if kept else None
+    if done:
+        return done[prompt]
+    segmenter.set_image(picture(k))
+    result = segmenter.segment(prompt, negative)
+    if kept:
+        kept.keep_results(f"key-{k}", {prompt: result})
+    return result
 
 
 def _contrast(result: Result) -> float:

@@ -1,4 +1,4 @@
-"""A long run that goes on where it was stopped: the results of finished slices in a folder beside the output.
+"""A long run that goes on where it was stopped: its finished steps in a folder beside the output.
 
 The folder belongs to one run: its file run.json holds what the results depend on, image, prompts, models, settings. The
 same request takes up what is there; another one begins anew. It is removed when the run is done.
@@ -23,12 +23,14 @@ from .presence import Presence
 from .sam_prompts import SamPrompts
 from .segmenter import Result, Where
 
+Arrays = dict[str, np.ndarray]
+
 
 class ResumeFolder:
-    """Results by slice, kept in a folder.
+    """Finished steps of a run, each a few arrays under a name, kept in a folder.
 
     Args:
-        folder: made when the first slice is kept; what is there of another run is replaced.
+        folder: made when the first step is kept; what is there of another run is replaced.
         request: all that the results depend on, as JSON values; see `fingerprint`.
 
     Raises:
@@ -36,54 +38,77 @@ class ResumeFolder:
     """
 
     def __init__(self, folder: Path, request: Mapping[str, Any]) -> None:
-        self._folder = folder
+        self._folder, self._prefix = folder, ""
         self._request = json.dumps(request, sort_keys=True)
         described = folder / "run.json"
         if folder.exists() and (not described.is_file() or described.read_text(encoding="utf-8") != self._request):
             self.remove()
-        self.done = {int(path.stem) for path in folder.glob("*.npz") if path.stem.isdigit()}
 
-    def take(self, number: int) -> dict[str, Result] | None:
-        """The results of a slice by prompt; None when it was not done, or its file is damaged."""
-        if number not in self.done:
-            return None
+    @property
+    def count(self) -> int:
+        """How many steps are kept."""
+        return len(list(self._folder.glob(f"{self._prefix}*.npz")))
+
+    def part(self, name: str) -> ResumeFolder:
+        """The same folder for a part of the run, whose names begin with that of the part."""
+        part = object.__new__(ResumeFolder)
+        part._folder, part._request, part._prefix = self._folder, self._request, f"{self._prefix}{name}-"
+        return part
+
+    def take(self, name: str) -> Arrays | None:
+        """The arrays of a step; None when it was not done, or its file is damaged."""
         try:
-            with np.load(self._path(number), allow_pickle=False) as kept:
-                described = json.loads(str(kept["results"]))
-                return {
-                    each["prompt"]: _result(each, {name: kept[f"{index}_{name}"] for name in _ARRAYS})
-                    for index, each in enumerate(described)
-                }
-        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile):
+            with np.load(self._path(name), allow_pickle=False) as kept:
+                return dict(kept)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
 
-    def keep(self, number: int, results: Mapping[str, Result]) -> None:
-        """Keep the results of a slice."""
-        arrays = {
-            f"{index}_{name}": array
-            for index, result in enumerate(results.values())
-            for name, array in _arrays(result).items()
-        }
+    def keep(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep the arrays of a step."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             if not (self._folder / "run.json").exists():
                 with atomic_path(self._folder / "run.json") as temporary:
                     temporary.write_text(self._request, encoding="utf-8")
-            with atomic_path(self._path(number)) as temporary, open(temporary, "wb") as file:
-                np.savez_compressed(file, results=json.dumps([_described(each) for each in results.values()]), **arrays)
+            with atomic_path(self._path(name)) as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, **arrays)
         except OSError as error:
             raise OutputError(
-                f"'{self._folder}' cannot be written: {error.strerror}.", "Choose another place for the output."
+                f"'{self._folder}' cannot be written: {error.strerror}.",
+                "Make room on the disk or choose another place for the output.",
             ) from error
-        self.done.add(number)
+
+    def drop(self, name: str) -> None:
+        """Forget a step that is needed no more."""
+        self._path(name).unlink(missing_ok=True)
+
+    def take_results(self, name: str) -> dict[str, Result] | None:
+        """Results by prompt, as `keep_results` kept them; None as for `take`."""
+        arrays = self.take(name)
+        try:
+            return arrays and {
+                each["prompt"]: _result(each, {field: arrays[f"{index}_{field}"] for field in _ARRAYS})
+                for index, each in enumerate(json.loads(str(arrays["results"])))
+            }
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    def keep_results(self, name: str, results: Mapping[str, Result]) -> None:
+        """Keep results by prompt, which come of the full pipeline on a slice."""
+        arrays = {
+            f"{index}_{field}": array
+            for index, result in enumerate(results.values())
+            for field, array in _arrays(result).items()
+        }
+        described = np.array(json.dumps([_described(each) for each in results.values()]))
+        self.keep(name, {"results": described, **arrays})
 
     def remove(self) -> None:
         """Remove the folder and all that is kept in it."""
         shutil.rmtree(self._folder, ignore_errors=True)
-        self.done = set()
 
-    def _path(self, number: int) -> Path:
-        return self._folder / f"{number:05d}.npz"
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{self._prefix}{name}.npz"
 
 
 def fingerprint(voxels: np.ndarray, **request: Any) -> dict[str, Any]:
@@ -94,7 +119,7 @@ def fingerprint(voxels: np.ndarray, **request: Any) -> dict[str, Any]:
 _ARRAYS = ("mask", "saliency", "coarse", "boxes", "points", "labels", "predicted_iou")
 
 
-def _arrays(result: Result) -> dict[str, np.ndarray]:
+def _arrays(result: Result) -> Arrays:
     prompts = result.sam_prompts
     saliency = result.where.saliency
     values = (result.mask, saliency, result.coarse, prompts.boxes, prompts.points, prompts.labels, result.predicted_iou)

@@ -18,14 +18,19 @@ from functools import partial
 import numpy as np
 import sam2.sam2_video_predictor
 import torch
+from safetensors.torch import load, save
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from tqdm import tqdm
 
 from ..errors import InputError
 from ..models.sam import image_predictor
+from .resume import ResumeFolder
 
 # The predictor draws a progress bar of its own on standard error, which is the log of the worker.
 sam2.sam2_video_predictor.tqdm = partial(tqdm, disable=True)
+
+
+_REMEMBERED = ("maskmem_features", "obj_ptr")
 
 
 class _Pictures:
@@ -84,19 +89,71 @@ class SliceMemory:
             raise InputError(f"The mask of '{name}' on slice {k} is empty.", "Give a slice on which it is seen.")
         self._sam.add_new_mask(self._state, k, name, torch.from_numpy(np.ascontiguousarray(mask, bool)))
 
-    def follow(self, start: int, end: int) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    def follow(
+        self, start: int, end: int, kept: ResumeFolder | None = None
+    ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """The objects on the slices after `start` up to `end`, which lies above or below it: (slice, masks by name).
 
         A mask is empty where SAM 2 sees its object no more (object score below 0). What was given is given back as it
         was. Stop to take slices when all objects have ended.
+
+        Args:
+            kept: where the masks, and the memory of the last slices, are kept and taken up again.
         """
         down = end < start
+        self._sam.propagate_in_video_preflight(self._state)
         outputs = self._state["output_dict_per_obj"]
         for of_object in outputs.values():
             of_object["non_cond_frame_outputs"].clear()
-        steps = self._sam.propagate_in_video(self._state, start, abs(end - start), down)
-        for k, names, logits in steps:
+        at, step = start, -1 if down else 1
+        if kept:
+            for at, masks in self._remembered(range(start + step, end + step, step), kept):
+                yield at, masks
+            if at == end:
+                return
+        for k, names, logits in self._sam.propagate_in_video(self._state, at, abs(end - at), down):
             for of_object in outputs.values():
-                of_object["non_cond_frame_outputs"].pop(k + self._kept if down else k - self._kept, None)
-            if k != start:
-                yield k, {name: mask for name, mask in zip(names, (logits[:, 0] > 0).cpu().numpy())}
+                of_object["non_cond_frame_outputs"].pop(k - step * self._kept, None)
+            if k == at:
+                continue
+            masks = (logits[:, 0] > 0).cpu().numpy()
+            if kept:
+                kept.keep(f"{k}-memory", {"tensors": np.frombuffer(save(self._memory_of(k)), np.uint8)})
+                kept.keep(f"{k}", {"masks": masks})
+                kept.drop(f"{k - step * self._kept}-memory")
+            yield k, dict(zip(names, masks))
+
+    def _memory_of(self, k: int) -> dict[str, torch.Tensor]:
+        """What later slices look back on, by object; nothing of those that were given on slice k."""
+        return {
+            f"{index}.{name}": of_object["non_cond_frame_outputs"][k][name].contiguous()
+            for index, of_object in self._state["output_dict_per_obj"].items()
+            for name in _REMEMBERED
+            if k in of_object["non_cond_frame_outputs"]
+        }
+
+    def _remembered(self, slices: range, kept: ResumeFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        """Take up the slices that are kept, up to the last one whose memory and that of those before it is whole."""
+        masks = []
+        for k in slices:
+            arrays = kept.take(f"{k}")
+            if arrays is None:
+                break
+            masks.append(arrays["masks"])
+        memories: dict[int, dict[str, torch.Tensor]] = {}
+        while masks and not memories:
+            last = slices[: len(masks)][-self._kept :]
+            found = {k: kept.take(f"{k}-memory") for k in last}
+            if all(found.values()):
+                memories = {k: load(arrays["tensors"].tobytes()) for k, arrays in found.items()}
+            else:
+                masks.pop()
+        position = self._state["constants"].get("maskmem_pos_enc")
+        for k, tensors in memories.items():
+            for index, of_object in self._state["output_dict_per_obj"].items():
+                if f"{index}.{_REMEMBERED[0]}" in tensors:
+                    of_object["non_cond_frame_outputs"][k] = {"maskmem_pos_enc": position} | {
+                        name: tensors[f"{index}.{name}"].to(self._state["device"]) for name in _REMEMBERED
+                    }
+        names = self._state["obj_ids"]
+        yield from ((k, dict(zip(names, each))) for k, each in zip(slices, masks))

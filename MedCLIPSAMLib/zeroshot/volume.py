@@ -79,7 +79,7 @@ def segment_volume(
         slices: slice numbers of `plane`; None takes the middle one, or all where the strategy is not "slices".
         strategy: one of `STRATEGIES`; those with key slices need slices that follow one another, "planes" all of them.
         window: see `volumes.SliceStack`.
-        kept: where the results of finished slices are kept and taken up again, for "slices".
+        kept: where finished slices are kept and taken up again.
         progress: called with the fraction done (0 to 1) and what is being done.
 
     Raises:
@@ -103,7 +103,7 @@ def segment_volume(
             f"Slices are numbered 0 to {len(stack) - 1}.",
         )
     if not alone:
-        stack, results = _carried(segmenter, stack, prompts, numbers, negative, strategy, window, progress)
+        stack, results = _carried(segmenter, stack, prompts, numbers, negative, strategy, window, progress, kept)
         return VolumeResult(
             stack, results, provenance(segmenter, plane=stack.plane, negative=negative, strategy=strategy)
         )
@@ -111,7 +111,7 @@ def segment_volume(
     for done, number in enumerate(numbers):
         if segmenter.cancelled and segmenter.cancelled():
             raise Cancelled
-        before = kept.take(number) if kept else None
+        before = kept.take_results(f"slice-{number}") if kept else None
         if before is not None:
             for prompt, result in before.items():
                 results[prompt][number] = result
@@ -121,26 +121,28 @@ def segment_volume(
             progress((done + index / len(prompts)) / len(numbers), f"slice {number}: {prompt}")
             results[prompt][number] = segmenter.segment(prompt, negative)
         if kept:
-            kept.keep(number, {prompt: by_slice[number] for prompt, by_slice in results.items()})
+            kept.keep_results(f"slice-{number}", {prompt: by_slice[number] for prompt, by_slice in results.items()})
     progress(1.0, "done")
     return VolumeResult(stack, results, provenance(segmenter, plane=stack.plane, negative=negative))
 
 
-def _carried(segmenter, stack, prompts, numbers, negative, strategy, window, progress):
+def _carried(segmenter, stack, prompts, numbers, negative, strategy, window, progress, kept):
     """The stack and its results by the strategies with key slices; see `segment_volume`."""
     if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
         raise InputError(
             "The slices do not follow one another.", "Give a range of slices, or use the strategy 'slices'."
         )
     if strategy != "planes":
-        return stack, _along(segmenter, stack, prompts, numbers, negative, strategy, progress)
+        return stack, _along(segmenter, stack, prompts, numbers, negative, strategy, progress, kept)
     if stack.volume.natural or len(numbers) < len(stack):
         raise InputError("Three planes need a whole volume.", "Use the strategy 'memory'.")
     by_plane = []
     for number, plane in enumerate(PLANES):
         other = stack if plane == stack.plane else SliceStack(stack.volume, plane, window)
         tell = lambda fraction, message, number=number: progress((number + fraction) / len(PLANES), message)
-        by_plane.append((other, _along(segmenter, other, prompts, list(range(len(other))), negative, "memory", tell)))
+        part = kept.part(plane) if kept else None
+        every = list(range(len(other)))
+        by_plane.append((other, _along(segmenter, other, prompts, every, negative, "memory", tell, part)))
     results = dict(next(found for other, found in by_plane if other is stack))
     for prompt in prompts:
         votes = sum(
@@ -160,17 +162,21 @@ def _carried(segmenter, stack, prompts, numbers, negative, strategy, window, pro
     return stack, results
 
 
-def _along(segmenter, stack, prompts, numbers, negative, method, progress) -> dict[str, dict[int, Result]]:
+def _along(segmenter, stack, prompts, numbers, negative, method, progress, kept) -> dict[str, dict[int, Result]]:
     """Key slices of each prompt among `numbers`, which follow one another, and their masks carried to the others."""
     first, count = numbers[0], len(numbers)
     picture = lambda k: stack.picture(first + k)
     settings = PropagateSettings(CarrySettings(method))
     progress(0.0, "looking for key slices")
-    profiles = presence_profile(segmenter, picture, count, list(prompts), negative)
+    done = kept.take("profiles") if kept else None
+    profiles = done["profiles"] if done else presence_profile(segmenter, picture, count, list(prompts), negative)
+    if kept and not done:
+        kept.keep("profiles", {"profiles": profiles})
     results = {}
     for index, (prompt, profile) in enumerate(zip(prompts, profiles)):
         tell = lambda fraction, message, index=index: progress((index + fraction) / len(prompts), message)
-        found = propagate(segmenter, count, picture, prompt, profile, negative, settings, tell)
+        part = kept.part(f"prompt-{index}") if kept else None
+        found = propagate(segmenter, count, picture, prompt, profile, negative, settings, tell, part)
         results[prompt] = {first + k: found[k] for k in sorted(found)}
     progress(1.0, "done")
     return results
