@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,12 +13,14 @@ from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.volumes import SliceStack, Volume
+from MedCLIPSAMLib.volumes import SliceStack, Volume, read_volume
 from MedCLIPSAMLib.zeroshot.carry import CarrySettings, carry
 from MedCLIPSAMLib.zeroshot.key_slices import FIRST_LOOK, candidates, presence_profile, smoothed
 from MedCLIPSAMLib.zeroshot.propagate import _parts
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 from MedCLIPSAMLib.zeroshot.volume import segment_volume
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +185,45 @@ def test_three_planes_vote_on_the_grid_of_the_volume(segmenter, tumour):
     finally:
         segmenter.settings = before
     assert isinstance(result.stack, SliceStack) and result.segments()[0].mask.shape == volume.shape
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real images of ../shared/data are not here")
+@pytest.mark.parametrize("name", ["MR_Gd.nii.gz", "CT_pitch.nii.gz"])
+def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, name):
+    """A phantom's head in a cut-out of a real volume's grid: the tumour's place in millimetres is computed by hand."""
+    phantom, image = make_volume("validation", 8, "MR", 1), read_volume(SHARED / name).image
+    cut = image[20 : 20 + 128, 30 : 30 + 128, 10 : 10 + len(phantom.slices)]
+    stack = SliceStack(Volume(cut), "axial")
+    assert stack.picture_shape == (128, 128) and len(stack) == len(phantom.slices)
+    shown = sitk.GetImageFromArray(stack.to_grid({k: each.astype(np.float32) for k, each in enumerate(phantom.slices)}))
+    shown.CopyInformation(cut)
+    result = segment_volume(segmenter, Volume(shown), ["brain tumor"], window=WINDOW, strategy="memory")
+    mask = result.segments()[0].mask
+
+    direction, spacing, size = np.array(cut.GetDirection()).reshape(3, 3), cut.GetSpacing(), np.array(cut.GetSize())
+    place = np.array(cut.GetOrigin()) + direction @ (spacing * (size - 1) / 2)
+    offsets = np.argwhere(phantom.lesion_mask).mean(0) - (np.array(phantom.lesion_mask.shape) - 1) / 2
+    for patient, offset in ((0, offsets[2]), (1, offsets[1]), (2, offsets[0])):  # left, posterior, superior
+        axis = int(np.abs(direction[patient]).argmax())
+        place = place + offset * spacing[axis] * direction[:, axis] * np.sign(direction[patient, axis])
+    found = shown.TransformContinuousIndexToPhysicalPoint(np.argwhere(mask).mean(0)[::-1].tolist())
+    assert np.linalg.norm(np.array(found) - place) < 2 * max(spacing)
+    assert np.linalg.norm(offsets[1:]) > 8, "a mirrored or turned mask would lie elsewhere"
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real images of ../shared/data are not here")
+@pytest.mark.parametrize("name, plane", [("MR_Gd.nii.gz", "sagittal"), ("CT_pitch.nii.gz", "coronal")])
+def test_real_volumes_are_propagated_on_their_own_grid(segmenter, name, plane):
+    """The demo models know nothing of real images: what counts is that something is carried, and on which grid."""
+    volume = read_volume(SHARED / name)
+    before = segmenter.settings
+    segmenter.settings = replace(before, presence_threshold=0.0)
+    try:
+        result = segment_volume(segmenter, volume, ["brain tumor"], range(60, 72), plane, strategy="memory")
+    finally:
+        segmenter.settings = before
+    mask = result.segments()[0].mask
+    assert mask.shape == volume.shape and mask.any()
+    along = "KJI".index(result.stack.source_axis)
+    used = np.flatnonzero(mask.any(tuple({0, 1, 2} - {along})))
+    assert set(used) <= {result.stack.source_index(k) for k in range(60, 72)}

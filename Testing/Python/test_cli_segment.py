@@ -125,6 +125,29 @@ def test_one_prompt_for_a_whole_volume(run, tmp_path, strategy):
     assert any(row["presence"] is None and "carried" in row["message"] for row in rows)
 
 
+def test_slices_at_uneven_positions_are_followed_in_their_order_and_noted(run, tmp_path):
+    """A DICOM series of 5 mm slices of which one is missing, stored upside down."""
+    phantom = make_volume("validation", 8, "MR", 1)
+    numbers = [k for k in range(len(phantom.slices)) if k != int(phantom.lesion_mask.sum((1, 2)).argmax()) + 1]
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    (tmp_path / "head").mkdir()
+    for k in numbers:
+        image = sitk.GetImageFromArray(phantom.slices[k][None].astype(np.int16))
+        tags = {"0008|0060": "MR", "0008|0018": f"1.2.3.{k + 1}", "0020|000e": "1.2.3", "0020|000d": "1.2"}
+        tags |= {"0020|0032": f"0\\0\\{5 * k}", "0020|0037": "1\\0\\0\\0\\1\\0", "0020|0013": str(100 - k)}
+        for key, value in tags.items():
+            image.SetMetaData(key, value)
+        writer.SetFileName(str(tmp_path / "head" / f"{100 - k}.dcm"))
+        writer.Execute(image)
+    out = tmp_path / "out.nii.gz"
+    arguments = ("segment", tmp_path / "head", "-p", "brain tumor", "--propagate", "memory", "--window", "0:255")
+    code, text, err = run(*arguments, "-o", out)
+    assert code == 0, err
+    assert "Uneven slice spacing (5.00 to 10.00 mm)" in err and "of 23 slices" in text
+    assert dsc(sitk.GetArrayFromImage(sitk.ReadImage(str(out))) > 0, phantom.lesion_mask[numbers]) > 0.6
+
+
 def test_a_run_over_slices_leaves_nothing_beside_its_output(run, tmp_path):
     sitk.WriteImage(
         sitk.GetImageFromArray(make_volume("validation", 1, "MR", 1).slices[8:11]), str(tmp_path / "h.nrrd")
