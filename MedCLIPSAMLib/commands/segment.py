@@ -55,12 +55,14 @@ def segment(
     slices: Annotated[str | None, typer.Option(help="Slices A:B, both included.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every slice.")] = False,
     propagate: Annotated[
-        Strategy,
+        Strategy | None,
         typer.Option(
             help="Over many slices: 'memory' segments key slices and carries their masks by SAM 2's memory, 'boxes' by "
-            "handing a box over, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper)."
+            "handing a box over, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper). "
+            "'memory' where --all or --slices is given; alone it takes all slices.",
+            show_default=False,
         ),
-    ] = Strategy.slices,
+    ] = None,
     saliency: Annotated[
         Path | None, typer.Option(help="Also write the saliency map of the first prompt, .nii.gz or .nrrd.")
     ] = None,
@@ -103,6 +105,8 @@ def segment(
     volume = read_volume(image)
     limits = _window(window)
     numbers = _slices(len(SliceStack(volume, plane.value, limits)), number, slices, every)
+    if propagate is None:
+        propagate = Strategy.memory if numbers and len(numbers) > 1 else Strategy.slices
     settings = default_settings(model)
     given = {
         name: value

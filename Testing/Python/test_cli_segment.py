@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +148,32 @@ def test_slices_at_uneven_positions_are_followed_in_their_order_and_noted(run, t
     assert code == 0, err
     assert "Uneven slice spacing (5.00 to 10.00 mm)" in err and "of 23 slices" in text
     assert dsc(sitk.GetArrayFromImage(sitk.ReadImage(str(out))) > 0, phantom.lesion_mask[numbers]) > 0.6
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path):
+    """Ctrl+C in a process of its own, then the same command again."""
+    sitk.WriteImage(sitk.GetImageFromArray(make_volume("validation", 8, "MR", 1).slices), str(tmp_path / "head.nrrd"))
+    out = tmp_path / "out.seg.nrrd"
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", str(tmp_path / "head.nrrd"), "-p", "brain tumor"]
+    command += ["--all", "--window", "0:255", "-o", str(out)]
+    start = lambda: subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    running = start()
+    while running.poll() is None and len(list(tmp_path.glob("out.seg.nrrd.unfinished/*.npz"))) < 8:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=120)
+    assert running.returncode == 130 and "the same command goes on from there" in err and not out.exists()
+    again = start()
+    text, err = again.communicate(timeout=120)
+    assert again.returncode == 0 and "Going on with a run that was stopped" in err and "Found" in text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["head.nrrd", "out.seg.nrrd"]
 
 
 def test_a_run_over_slices_leaves_nothing_beside_its_output(run, tmp_path):
