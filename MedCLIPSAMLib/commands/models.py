@@ -42,10 +42,9 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
 @app.command()
 def where(name: str, kind: KindOption = None, models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
     """Print the folder of a model; an error where it cannot be used."""
-    from ..models.catalogue import find
-    from ..models.store import locate, status
+    from ..models.store import find, locate, status
 
-    model = find(name, kind)
+    model = find(name, kind, models_dir)
     folder = locate(model, models_dir)
     typer.echo(json.dumps(status(model, models_dir).as_dict(), indent=2) if as_json else str(folder))
 
@@ -71,3 +70,16 @@ def download(name: str, kind: KindOption = None) -> None:
 
         folder = fetch(find(name, kind), progress=show)
     typer.echo(folder)
+
+
+@app.command()
+def export(
+    name: str,
+    out: Annotated[Path, typer.Option("-o", "--out", help="A new folder.", show_default=False)],
+    layout: Annotated[Literal["open-clip", "hugging-face"], typer.Option(help="Layout of the files.")] = "open-clip",
+    models_dir: ModelsDir = None,
+) -> None:
+    """Write a text-image model into a folder that open_clip or Hugging Face programs load."""
+    from ..finetune.publish import export_model
+
+    typer.echo(export_model(name, layout, out, models_dir))

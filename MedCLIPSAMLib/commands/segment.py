@@ -107,7 +107,7 @@ def segment(
     numbers = _slices(len(SliceStack(volume, plane.value, limits)), number, slices, every)
     if propagate is None:
         propagate = Strategy.memory if numbers and len(numbers) > 1 else Strategy.slices
-    settings = default_settings(model)
+    settings = default_settings(model, models_dir)
     given = {
         name: value
         for name, value in {"layer": layer, "beta": beta, "steps": steps, "samples": samples, "seed": seed}.items()

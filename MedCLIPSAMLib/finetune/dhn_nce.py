@@ -39,29 +39,46 @@ def dhn_nce_loss(
     Raises:
         InputError: shapes that do not match, less than two pairs (there is no negative), or settings out of range.
     """
-    if image_features.shape != text_features.shape or image_features.ndim != 2:
-        raise InputError(
-            f"DHN-NCE: features of shape {tuple(image_features.shape)} and {tuple(text_features.shape)} came.",
-            "Both must be (B, D), a row a pair.",
-        )
-    if len(image_features) < 2:
-        raise InputError(f"DHN-NCE: a batch of {len(image_features)} pair has no negatives.", "Use two pairs or more.")
-    if temperature <= 0 or beta_image < 0 or beta_text < 0:
-        raise InputError(
-            f"DHN-NCE: temperature {temperature}, beta {beta_image} and {beta_text} came.", "They must be positive."
-        )
+    images, texts = unit_features("DHN-NCE", image_features, text_features, temperature)
+    if beta_image < 0 or beta_text < 0:
+        raise InputError(f"DHN-NCE: beta {beta_image} and {beta_text} came.", "They must not be negative.")
     with torch.autocast(image_features.device.type, enabled=False):
-        wide = torch.promote_types(image_features.dtype, torch.float32)
-        images, texts = (F.normalize(features.to(wide), dim=-1) for features in (image_features, text_features))
         logits = images @ texts.T / temperature
         return (_one_direction(logits, beta_image) + _one_direction(logits.T, beta_text)).mean()
 
 
-def _one_direction(logits: torch.Tensor, beta: float) -> torch.Tensor:
-    """L_i of every row, (B,)."""
+def unit_features(
+    name: str, image_features: torch.Tensor, text_features: torch.Tensor, temperature: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Both features normalised, in float32 at least, after the checks that every loss of pairs makes.
+
+    Args:
+        name: of the loss, for the message.
+
+    Raises:
+        InputError: see `dhn_nce_loss`.
+    """
+    if image_features.shape != text_features.shape or image_features.ndim != 2:
+        raise InputError(
+            f"{name}: features of shape {tuple(image_features.shape)} and {tuple(text_features.shape)} came.",
+            "Both must be (B, D), a row a pair.",
+        )
+    if len(image_features) < 2:
+        raise InputError(f"{name}: a batch of {len(image_features)} pair has no negatives.", "Use two pairs or more.")
+    if temperature <= 0:
+        raise InputError(f"{name}: temperature {temperature} came.", "It must be positive.")
+    wide = torch.promote_types(image_features.dtype, torch.float32)
+    return F.normalize(image_features.to(wide), dim=-1), F.normalize(text_features.to(wide), dim=-1)
+
+
+def weighted_negatives(logits: torch.Tensor, beta: float) -> torch.Tensor:
+    """log sum_{j != i} w_ij exp(z_ij) of every row of logits z (B, B): (B,)."""
     count = len(logits)
-    positives = logits.diagonal()
     others = ~torch.eye(count, dtype=torch.bool, device=logits.device)
     negatives = logits[others].reshape(count, count - 1)
-    weighted = torch.logsumexp((1 + beta) * negatives, 1) - torch.logsumexp(beta * negatives, 1)
-    return weighted + math.log(count - 1) - positives
+    return torch.logsumexp((1 + beta) * negatives, 1) - torch.logsumexp(beta * negatives, 1) + math.log(count - 1)
+
+
+def _one_direction(logits: torch.Tensor, beta: float) -> torch.Tensor:
+    """L_i of every row, (B,)."""
+    return weighted_negatives(logits, beta) - logits.diagonal()

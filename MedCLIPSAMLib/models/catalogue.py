@@ -5,7 +5,7 @@ Code that needs a model asks `find` for its entry and reads there what it needs;
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from types import MappingProxyType
@@ -47,6 +47,7 @@ class Model:
         image_size: edge in pixels of the square that the model sees.
         files: what the folder must hold.
         shipped: comes with the package, in Resources/models.
+        trained: the user's own, see `models.trained`.
         by_hand: how to get the weights when the download is refused.
         config: for SAM, the configuration inside the package `sam2`; empty when the folder holds its own .yaml.
         options: for SAM, settings merged into that configuration.
@@ -63,6 +64,7 @@ class Model:
     image_size: int
     files: tuple[ModelFile, ...]
     shipped: bool = False
+    trained: bool = False
     by_hand: str = ""
     config: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -88,7 +90,7 @@ _BIOMEDBERT = (
 )
 _DRIVE_FILE = "1jjnZabUlc9_gpcP0d2nz_GNS-EGX0lq5"
 _META = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
-_CLIP_FILES = ("open_clip_config.json", "config.json", "vocab.txt", "tokenizer_config.json")
+CLIP_FILES = ("open_clip_config.json", "config.json", "vocab.txt", "tokenizer_config.json")
 
 _BIOMEDCLIP_ARCHITECTURE = (
     ModelFile("open_clip_config.json", f"{_BIOMEDCLIP}/open_clip_config.json"),
@@ -135,7 +137,7 @@ MODELS: tuple[Model, ...] = (
         folder="demo-clip",
         image_size=128,
         shipped=True,
-        files=tuple(map(ModelFile, (*_CLIP_FILES, "open_clip_model.safetensors"))),
+        files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
         saliency={"layer": 3, "beta": 0.3},
     ),
     Model(
@@ -220,13 +222,15 @@ MODELS: tuple[Model, ...] = (
 )
 
 
-def find(name: str, kind: Kind | None = None) -> Model:
-    """The entry of that name; `kind` is needed where both kinds have one ("demo").
+def find(name: str, kind: Kind | None = None, models: Sequence[Model] = MODELS) -> Model:
+    """The entry of that name among `models`; `kind` is needed where both kinds have one ("demo").
+
+    `store.find` looks among the user's own models too.
 
     Raises:
         ModelError: no such entry; the message lists those that there are.
     """
-    entries = [model for model in MODELS if kind in (None, model.kind)]
+    entries = [model for model in models if kind in (None, model.kind)]
     for model in entries:
         if model.name == name:
             return model

@@ -18,9 +18,8 @@ from tokenizers import BertWordPieceTokenizer
 
 from ..errors import InputError, ModelError, PromptError
 from . import demo_vit  # noqa: F401
-from .catalogue import find
 from .layouts import is_hugging_face, to_open_clip
-from .store import locate
+from .store import find, locate
 from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
@@ -50,15 +49,20 @@ class ClipModel:
             str(folder / "vocab.txt"), lowercase=tokenizer.get("do_lower_case", True)
         )
 
-    def tokenize(self, texts: list[str]) -> torch.Tensor:
+    def tokenize(self, texts: list[str], cut: bool = False) -> torch.Tensor:
         """Token ids, int64 (N, L) on the model's device; L is the length of the longest text, not the model's limit.
 
+        Args:
+            cut: leave out the end of a text that the model cannot take; its last token stays.
+
         Raises:
-            PromptError: a text of more tokens than the model can take.
+            PromptError: a text of more tokens than the model can take, unless `cut`.
         """
         encoded = [self._tokenizer.encode(text).ids for text in texts]
-        for text, ids in zip(texts, encoded):
-            if len(ids) > self.context_length:
+        for row, (text, ids) in enumerate(zip(texts, encoded)):
+            if cut:
+                encoded[row] = ids if len(ids) <= self.context_length else [*ids[: self.context_length - 1], ids[-1]]
+            elif len(ids) > self.context_length:
                 raise PromptError(
                     f"The prompt '{text[:40]}...' has {len(ids)} tokens; "
                     f"'{self.name}' takes {self.context_length} at most.",
@@ -125,7 +129,7 @@ def load_clip(
     Raises:
         ModelError: unknown, absent, damaged, or of another architecture than its configuration says.
     """
-    folder = locate(find(name, "clip"), models_dir)
+    folder = locate(find(name, "clip", models_dir), models_dir)
     model = build_clip(folder)
     load_weights(model, folder)
     return ClipModel(name, model.to(device, dtype).eval().requires_grad_(False), folder)

@@ -12,15 +12,17 @@ import platformdirs
 
 from ..errors import ModelError
 from ..resources import resource_path
-from .catalogue import MODELS, Model
+from . import catalogue
+from .catalogue import MODELS, Kind, Model
 from .checksums import recorded, sha256_of
+from .trained import trained_folder, trained_models
 
 ENVIRONMENT = "MEDCLIPSAM_MODELS"
 """Environment variable that names an offline folder of models."""
 
 WEIGHTS = (".safetensors", ".bin", ".pt")
 
-State = Literal["shipped", "offline", "downloaded", "incomplete", "damaged", "missing"]
+State = Literal["shipped", "offline", "downloaded", "trained", "incomplete", "damaged", "missing"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +30,8 @@ class Status:
     """Where a model is and whether it can be used.
 
     Args:
-        state: "shipped", "offline" (in a folder that the user named) and "downloaded" can be used; "incomplete",
-            "damaged" and "missing" can not.
+        state: "shipped", "offline" (in a folder that the user named), "downloaded" and "trained" (the user's own) can
+            be used; "incomplete", "damaged" and "missing" can not.
         folder: where the model is, or would be downloaded to.
         detail: what is wrong; empty when nothing is.
     """
@@ -41,7 +43,7 @@ class Status:
 
     @property
     def usable(self) -> bool:
-        return self.state in ("shipped", "offline", "downloaded")
+        return self.state in ("shipped", "offline", "downloaded", "trained")
 
     def as_dict(self) -> dict[str, str | bool | int | None]:
         """Everything about the model that people and other programs ask for, as JSON values."""
@@ -57,7 +59,7 @@ class Status:
             "usable": self.usable,
             "folder": str(self.folder),
             "detail": self.detail,
-            "download_bytes": None if model.shipped else model.size,
+            "download_bytes": None if model.shipped or model.trained else model.size,
         }
 
 
@@ -87,8 +89,20 @@ def status(model: Model, models_dir: Path | str | None = None, checksums: bool =
 
 
 def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> list[Status]:
-    """The status of every model of the catalogue, in its order."""
-    return [status(model, models_dir, checksums) for model in MODELS]
+    """The status of every model of the catalogue, in its order, and of the user's own."""
+    return [status(model, models_dir, checksums) for model in models(models_dir)]
+
+
+def models(models_dir: Path | str | None = None) -> list[Model]:
+    """Every entry of the catalogue, and those of the user's own models."""
+    named = (models_dir, os.environ.get(ENVIRONMENT))
+    folders = [Path(each).expanduser() for each in named if each and Path(each).expanduser().is_dir()]
+    return [*MODELS, *trained_models([*folders, trained_folder()])]
+
+
+def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = None) -> Model:
+    """The entry of that name, of the catalogue or of the user's own models; see `catalogue.find`."""
+    return catalogue.find(name, kind, models(models_dir))
 
 
 def locate(model: Model, models_dir: Path | str | None = None) -> Path:
@@ -103,6 +117,8 @@ def locate(model: Model, models_dir: Path | str | None = None) -> Path:
     run = f"'medclipsam models download {model.name}'"
     if model.shipped:
         remedy = "Install the program anew."
+    elif model.trained:
+        remedy = "Train it again."
     elif found.folder == cache_folder() / model.folder:
         remedy = f"Run {run}, or put its folder '{model.folder}' into a folder named by --models-dir or ${ENVIRONMENT}."
     else:
@@ -123,6 +139,8 @@ def _candidates(model: Model, models_dir: Path | str | None) -> Iterator[tuple[S
             yield "offline", Path(named).expanduser() / model.folder
     if model.shipped:
         yield "shipped", resource_path("models") / model.folder
+    elif model.trained:
+        yield "trained", trained_folder() / model.folder
     else:
         yield "downloaded", cache_folder() / model.folder
 

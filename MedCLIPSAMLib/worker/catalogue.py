@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 
-from ..models.catalogue import find
 from ..models.download import download
-from ..models.store import status, statuses
+from ..models.store import find, status, statuses
 
 
 def models_and_devices(models_dir: Path | None) -> dict[str, Any]:

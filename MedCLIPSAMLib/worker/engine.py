@@ -110,8 +110,11 @@ class Engine:
             "device": str(device),
             "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
             "torch": torch.__version__,
-            "settings": asdict(default_settings(segmenter.clip.name)),
+            "settings": asdict(self._default_settings()),
         }
+
+    def _default_settings(self) -> Settings:
+        return default_settings(self._require_segmenter().clip.name, self._choice[3])
 
     def _image(self, message: Message, reply: Reply):
         key, pictures = _text(message, "key"), message.arrays.get("pictures")
@@ -176,7 +179,7 @@ class Engine:
         changes = message.fields.get("settings", {})
         if not isinstance(changes, dict):
             raise InputError(f"As settings {changes!r} came.", "Give an object of settings.")
-        settings = with_changes(default_settings(self._require_segmenter().clip.name), changes)
+        settings = with_changes(self._default_settings(), changes)
         return prompts, _text(message, "negative", "") or None, settings
 
     def _segment(self, message: Message, reply: Reply):

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from ..errors import InputError, PromptError
-from ..models.catalogue import find
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
 from ..models.sam import image_predictor, load_sam
+from ..models.store import find
 from .coarse import CoarseSettings, coarse_mask
 from .components import ComponentSettings, components
 from .presence import Presence, presence
@@ -331,12 +331,12 @@ def load_segmenter(
         ModelError: unknown, absent or damaged model. DeviceError: a device that is not there.
     """
     where = resolve_device(device)
-    settings = settings or default_settings(model)
+    settings = settings or default_settings(model, models_dir)
     return TextSegmenter(
         load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir), settings
     )
 
 
-def default_settings(model: str) -> Settings:
+def default_settings(model: str, models_dir: Path | None = None) -> Settings:
     """The settings of the catalogue for a text-image model."""
-    return Settings(saliency=M2IBSettings(**find(model, "clip").saliency))
+    return Settings(saliency=M2IBSettings(**find(model, "clip", models_dir).saliency))

@@ -1,0 +1,209 @@
+"""`medclipsam finetune` and `medclipsam retrieval`: a text-image model on captions of one's own, and what it gained."""
+
+from __future__ import annotations
+
+import json
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Loss(StrEnum):
+    dhn_nce, info_nce, hn_nce, dcl, siglip = "dhn-nce", "info-nce", "hn-nce", "dcl", "siglip"
+    dhn_nce_released = "dhn-nce-released"
+
+
+class Freeze(StrEnum):
+    nothing, image, text, lower_half, heads = "nothing", "image", "text", "lower-half", "all-but-heads"
+
+
+class Precision(StrEnum):
+    auto, full, bf16, half = "auto", "32-true", "bf16-mixed", "16-mixed"
+
+
+CaptionsArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="CAPTIONS",
+        help="Table of images and captions (CSV, JSON lines, MedPix, ROCO), or shards such as 'train-{00..09}.tar'.",
+        show_default=False,
+    ),
+]
+ImagesOption = Annotated[Path | None, typer.Option(help="Folder of the images; the table's own by default.")]
+LeastOption = Annotated[int, typer.Option(min=1, help="Drop captions with less characters.")]
+ModelsDir = Annotated[Path | None, typer.Option(help="Folder with the models, for work without a network.")]
+
+
+def finetune(
+    captions: CaptionsArgument,
+    name: Annotated[str, typer.Option(help="Name of the new model in the catalogue.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Folder of the run, to go on from; NAME-run by default.", show_default=False),
+    ] = None,
+    images: ImagesOption = None,
+    validation: Annotated[str | None, typer.Option(help="Table or shards of validation pairs.")] = None,
+    validation_share: Annotated[float, typer.Option(help="Else this share of the patients.")] = 0.15,
+    least_characters: LeastOption = 20,
+    base: Annotated[str, typer.Option(help="Model to begin from.")] = "biomedclip",
+    loss: Annotated[Loss, typer.Option(help="What is learnt by.")] = Loss.dhn_nce,
+    temperature: Annotated[
+        float | None, typer.Option(help="Of the loss: 0.6 for DHN-NCE, 0.07 for InfoNCE by default.")
+    ] = None,
+    beta: Annotated[float, typer.Option(help="Hardness of the negatives, both ways, for DHN-NCE and HN-NCE.")] = 0.15,
+    batch: Annotated[int, typer.Option(help="Pairs a step.")] = 64,
+    chunk: Annotated[
+        int, typer.Option(help="Pairs in memory at once, at the same result; 0 takes the whole batch.")
+    ] = 0,
+    epochs: Annotated[int, typer.Option(help="At most.")] = 32,
+    patience: Annotated[int, typer.Option(help="End after so many epochs without a gain; 0 never.")] = 5,
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", help="At its highest: 1e-6, with LoRA 1e-4, by default.")
+    ] = None,
+    warm_up: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.1,
+    weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1,
+    crop: Annotated[float, typer.Option(help="Least share of a picture that random crops keep; 1: no crops.")] = 0.9,
+    freeze: Annotated[Freeze, typer.Option(help="What stays as it is.")] = Freeze.nothing,
+    lora: Annotated[int, typer.Option(help="Rank of LoRA, such as 8; 0 trains the weights themselves.")] = 0,
+    precision: Annotated[Precision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")] = Precision.auto,
+    seed: Annotated[int, typer.Option(help="Of order, crops, dropout and split.")] = 12,
+    workers: Annotated[int | None, typer.Option(help="Processes that read images; up to 4 by default.")] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name of another run.")] = False,
+    models_dir: ModelsDir = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Fine-tune a text-image model on image-caption pairs, by DHN-NCE as in the paper.
+
+    The same command goes on with a run that was stopped. Several GPUs: torchrun --nproc-per-node 4 -m MedCLIPSAMLib
+    finetune ...
+    """
+    from ..finetune.job import Data, run
+    from ..finetune.settings import FineTuneSettings
+
+    settings = FineTuneSettings(
+        base=base,
+        loss=loss.value,
+        temperature=temperature,
+        beta_image=beta,
+        beta_text=beta,
+        batch=batch,
+        chunk=chunk,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        warm_up=warm_up,
+        weight_decay=weight_decay,
+        crop=crop,
+        freeze=freeze.value,
+        lora_rank=lora,
+        patience=patience,
+        precision=precision.value,
+        seed=seed,
+    )
+    folder = out or Path(f"{name}-run")
+    first = os.environ.get("RANK", "0") == "0"
+    data = Data(captions, images, validation, validation_share, least_characters)
+    tell = (lambda line: typer.echo(line, err=True)) if first else lambda line: None
+    if workers is None:
+        workers = min(4, os.cpu_count() or 1)
+    try:
+        with _bar(quiet=as_json or not first) as report:
+            result, model = run(
+                data, settings, name, folder, device, models_dir, workers, tell, report, replace=replace
+            )
+    except KeyboardInterrupt:
+        tell(f"Stopped; the same command goes on from the last checkpoint in '{folder}'.")
+        raise
+    if not first:
+        return
+    if as_json:
+        print(json.dumps({"model": str(model), "before": result.before, "after": result.after, "step": result.step}))
+        return
+    for when, figures in (("before", result.before), ("after", result.after)):
+        typer.echo(f"{when}: {_sentence(figures)}")
+    if result.step == 0:
+        typer.echo("No epoch retrieved better than the base model: the base's weights were kept.")
+    typer.echo(f"Best at step {result.step} of {result.steps}. Use it by --model {name} ({model}).")
+
+
+def retrieval(
+    captions: CaptionsArgument,
+    model: Annotated[list[str], typer.Option("-m", "--model", help="Text-image model; repeat it to compare.")],
+    images: ImagesOption = None,
+    least_characters: LeastOption = 20,
+    batch: Annotated[int, typer.Option(min=2, help="Pairs among which each is looked for.")] = 50,
+    seeds: Annotated[int, typer.Option(min=1, help="Shuffles.")] = 5,
+    models_dir: ModelsDir = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Measure how often a caption finds its image among 50 and the reverse, as the paper does."""
+    from rich.console import Console
+    from rich.progress import track
+    from rich.table import Table
+
+    from ..finetune.batches import readable
+    from ..finetune.captions import read_captions
+    from ..finetune.evaluate import evaluate
+
+    found = read_captions(Path(captions), images, least_characters)
+    pairs, unreadable = readable(found.pairs)
+    typer.echo(f"{found.summary()}; {len(unreadable)} images cannot be read.", err=True)
+    shown = lambda name: (
+        lambda chunks: track(chunks, name, console=Console(stderr=True), transient=True, disable=as_json)
+    )
+    rows = {name: evaluate(name, pairs, batch, seeds, device, models_dir, shown(name)) for name in model}
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    first = next(iter(rows.values()))
+    table = Table(
+        title=f"Retrieval in batches of {first['batch']} of {first['pairs']} pairs, {first['seeds']} shuffles; "
+        f"chance {first['chance']:.3f}"
+    )
+    for column in ("model", "image-text top-1", "top-2", "text-image top-1", "top-2"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for name, figures in rows.items():
+        values = (figures[way][top] for way in ("image_to_text", "text_to_image") for top in ("top1", "top2"))
+        table.add_row(name, *(f"{each['mean']:.3f} ± {each['interval']:.3f}" for each in values))
+    Console().print(table)
+
+
+def _sentence(figures: dict) -> str:
+    ways = (("image to text", "image_to_text"), ("text to image", "text_to_image"))
+    said = (f"{name} {figures[way]['top1']['mean']:.3f} ± {figures[way]['top1']['interval']:.3f}" for name, way in ways)
+    return f"top-1 retrieval in batches of {figures['batch']} (chance {figures['chance']:.2f}): {', '.join(said)}"
+
+
+def _bar(quiet: bool):
+    """A context that gives a report of progress: a bar on the error stream, or a line an epoch where it is no terminal."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+
+    @contextmanager
+    def shown():
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        with Bar(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+            task = bar.add_task("training", total=None)
+
+            def report(progress) -> None:
+                bar.update(task, completed=progress.step, total=progress.steps)
+                bar.update(task, description=f"epoch {progress.epoch + 1}, loss {progress.loss:.3f}")
+                if progress.validation and not quiet:
+                    console.print(
+                        f"epoch {progress.epoch + 1}: validation loss {progress.validation['loss']:.4f}, "
+                        f"top-1 retrieval {progress.validation['top1']:.3f} (best {progress.validation['best']:.3f})",
+                        highlight=False,
+                    )
+
+            yield report
+
+    return shown()

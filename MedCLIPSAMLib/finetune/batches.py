@@ -1,0 +1,204 @@
+"""Batches of pairs that depend on a seed and the number of the step alone, so that a run goes on where it was stopped.
+
+A source is any object with these members; `PairSource` reads files, `shards.ShardSource` tar files:
+
+    steps           batches an epoch
+    batch           pairs a batch, over all processes
+    batches(epoch, start)
+                    the batches of an epoch from number `start` on: pictures uint8 (b, S, S, 3) and b captions, of which
+                    each process gets its own part
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from ..errors import InputError, MedCLIPSAMError
+from ..volumes import SliceStack, read_volume
+from ..volumes.atomic import atomic_path
+from .captions import Pair
+
+Batch = tuple[torch.Tensor, list[str]]
+
+
+class Source(Protocol):
+    """See the head of this file."""
+
+    steps: int
+    batch: int
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]: ...
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """An image file as a picture, uint8 (H, W, 3); of a volume the middle axial slice.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    stack = SliceStack(read_volume(path))
+    return stack.picture(len(stack) // 2)
+
+
+def square(picture: np.ndarray, size: int, crop: tuple[float, float, float] = (1.0, 0.0, 0.0)) -> torch.Tensor:
+    """A picture (H, W, 3) as the square that the model sees, uint8 (size, size, 3), bicubic with antialias.
+
+    Args:
+        crop: share of each side that is kept, and where it begins between the first (0) and the last (1) place.
+    """
+    share, x, y = crop
+    height, width = picture.shape[:2]
+    rows, columns = max(1, round(share * height)), max(1, round(share * width))
+    top, left = round(y * (height - rows)), round(x * (width - columns))
+    part = np.ascontiguousarray(picture[top : top + rows, left : left + columns])
+    pixels = torch.from_numpy(part).permute(2, 0, 1)[None].float()
+    pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True, align_corners=False)
+    return pixels[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8)
+
+
+def draw_crop(rng: np.random.Generator, least: float) -> tuple[float, float, float]:
+    """A random crop for `square`, of an area between `least` and 1; never a flip, which would make left right."""
+    return float(np.sqrt(rng.uniform(least, 1))), float(rng.random()), float(rng.random())
+
+
+def readable(
+    pairs: list[Pair], record: Path | None = None, progress: Callable[[int, int], None] = lambda done, total: None
+) -> tuple[list[Pair], list[tuple[str, str]]]:
+    """The pairs whose image can be read, and (reason, file) of the others.
+
+    Args:
+        record: a JSON file in which it is kept which files were read before, by size and time of change, so that each
+            is read once only.
+    """
+    known = _recorded(record)
+    files = list(dict.fromkeys(pair.image for pair in pairs))
+
+    def check(path: Path) -> str:
+        stat = path.stat()
+        key = f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
+        if key not in known:
+            try:
+                read_picture(path)
+                known[key] = ""
+            except MedCLIPSAMError as error:
+                known[key] = error.problem
+        return known[key]
+
+    wrong: dict[Path, str] = {}
+    with ThreadPoolExecutor(8) as pool:
+        for done, (path, problem) in enumerate(zip(files, pool.map(check, files)), 1):
+            progress(done, len(files))
+            if problem:
+                wrong[path] = problem
+    if record is not None:
+        with atomic_path(record) as temporary:
+            temporary.write_text(json.dumps(known), encoding="utf-8")
+    return [pair for pair in pairs if pair.image not in wrong], [
+        ("images cannot be read", f"{path}: {problem}") for path, problem in wrong.items()
+    ]
+
+
+def _recorded(record: Path | None) -> dict[str, str]:
+    try:
+        known = json.loads(record.read_text(encoding="utf-8")) if record else {}
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+class PairSource:
+    """Batches of pairs in files; every epoch in another order, pairs with the same caption in different batches.
+
+    Args:
+        pairs: at least two.
+        size: edge of the picture that the model sees.
+        batch: pairs a batch over all processes; what is left at an epoch's end is left out.
+        crop: least share of a picture's area that a random crop keeps; 1 takes it whole.
+        rank, world: which process this is, of how many; each takes every `world`-th pair of a batch.
+        workers: processes that read images.
+
+    Raises:
+        InputError: a batch of less than 2, or that is not a multiple of `world`, or less pairs than it takes.
+    """
+
+    def __init__(
+        self,
+        pairs: list[Pair],
+        size: int,
+        batch: int,
+        crop: float = 1.0,
+        seed: int = 12,
+        rank: int = 0,
+        world: int = 1,
+        workers: int = 0,
+    ) -> None:
+        check_batch(batch, world)
+        if len(pairs) < batch:
+            raise InputError(
+                f"{len(pairs)} pairs do not fill a batch of {batch}.", "Give more pairs or a smaller --batch."
+            )
+        self.pairs, self.size, self.batch, self.crop = pairs, size, batch, crop
+        self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
+        self.steps = len(pairs) // batch
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """See the head of this file."""
+        order = self.order(epoch)[start:]
+        own = [numbers[self.rank :: self.world] for numbers in order]
+        loader = DataLoader(
+            _Pictures(self, epoch),
+            batch_sampler=own,
+            num_workers=min(self.workers, len(own)),
+            collate_fn=lambda items: (torch.stack([each[0] for each in items]), [each[1] for each in items]),
+        )
+        yield from loader
+
+    def order(self, epoch: int) -> list[list[int]]:
+        """The numbers of the pairs in each batch of an epoch."""
+        drawn = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs)).tolist()
+        batches: list[list[int]] = []
+        while len(batches) < self.steps:
+            taken, said, put_off = [], set(), []
+            for at, number in enumerate(drawn):
+                if len(taken) == self.batch:
+                    put_off += drawn[at:]
+                    break
+                caption = self.pairs[number].caption
+                (put_off if caption in said else taken).append(number)
+                said.add(caption)
+            lacking = self.batch - len(taken)  # too few different captions are left
+            batches.append(taken + put_off[:lacking])
+            drawn = put_off[lacking:]
+        return batches
+
+
+class _Pictures(Dataset):
+    """The pictures of a source in one epoch: (uint8 (S, S, 3), caption)."""
+
+    def __init__(self, source: PairSource, epoch: int) -> None:
+        self._source, self._epoch = source, epoch
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, str]:
+        source = self._source
+        pair = source.pairs[number]
+        crop = (1.0, 0.0, 0.0)
+        if source.crop < 1:
+            crop = draw_crop(np.random.default_rng([source.seed, self._epoch, number]), source.crop)
+        return square(read_picture(pair.image), source.size, crop), pair.caption
+
+
+def check_batch(batch: int, world: int) -> None:
+    """Refuse a batch that has no negatives or cannot be shared out; see `PairSource`."""
+    if batch < 2:
+        raise InputError(f"A batch of {batch} has no negatives to learn from.", "Take 2 or more; the paper takes 64.")
+    if batch % world:
+        raise InputError(f"A batch of {batch} cannot be shared by {world} processes.", "Take a multiple of it.")

@@ -1,0 +1,204 @@
+"""Image-caption pairs from a table: which columns hold what, cleaned captions, and what had to be left out.
+
+Read as they come, by the names of their columns or fields:
+
+    MedPix 2.0   JSON lines: image, U_id, Description.Caption
+    ROCO         ID,Caption (v2), or a file .txt of NAME <tab> caption (v1)
+    open_clip    filepath <tab> title
+    any other    CSV (comma, semicolon or tab) or JSON lines with an image and a caption, and a patient if known
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "id")
+CAPTION_FIELDS = ("caption", "title", "text", "description.caption", "captions", "description")
+PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
+"""Tried for a name without one."""
+
+LEAST_CHARACTERS = 20
+"""Of a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and what is said of it.
+
+    Args:
+        image: its file.
+        caption: cleaned.
+        patient: whose it is; images of one patient are never split. The image's own name where nothing is known.
+    """
+
+    image: Path
+    caption: str
+    patient: str
+
+
+@dataclass
+class Captions:
+    """The pairs of a table, in its order.
+
+    Args:
+        pairs: those that can be used.
+        dropped: (reason, what) of each row that cannot.
+        patients: whether the table says whose each image is.
+    """
+
+    pairs: list[Pair]
+    dropped: list[tuple[str, str]] = field(default_factory=list)
+    patients: bool = False
+
+    def summary(self) -> str:
+        """How many pairs there are, and how many were dropped for which reason."""
+        counts = Counter(reason for reason, _ in self.dropped)
+        dropped = "".join(f"; {count} {reason}" for reason, count in counts.most_common())
+        same = len(self.pairs) - len({pair.caption for pair in self.pairs})
+        repeated = f"; {same} captions are said of another image too" if same else ""
+        return f"{len(self.pairs)} pairs{dropped}{repeated}"
+
+
+def clean_caption(text: str) -> str:
+    """A caption without mark-up, links, control characters and signs that say nothing; "" when nothing is left."""
+    text = unicodedata.normalize("NFKC", html.unescape(text))
+    text = re.sub(r"<[^<>]{1,200}>|https?://\S+|www\.\S+", " ", text)
+    text = "".join(letter if letter.isalnum() or letter in " .,;:()/%+-'\"<>=" else " " for letter in text)
+    return re.sub(r"\s+([.,;:)])", r"\1", re.sub(r"\s+", " ", text)).strip()
+
+
+def read_captions(table: Path, images: Path | None = None, least_characters: int = LEAST_CHARACTERS) -> Captions:
+    """Read a table of image-caption pairs; see the head of this file.
+
+    Args:
+        table: .csv, .tsv, .txt, .jsonl, .ndjson or .json (a list, or an object by image name).
+        images: folder that the images' names are relative to; the table's own by default.
+
+    Raises:
+        InputError: the table is absent, unreadable, lacks a column, or holds no pair that can be used.
+    """
+    if not table.is_file():
+        raise InputError(f"There is no table of captions '{table}'.", "Give a CSV or JSON lines file.")
+    folder = table.parent if images is None else images
+    if not folder.is_dir():
+        raise InputError(f"The folder of images '{folder}' does not exist.", "Correct --images.")
+    try:
+        rows = list(_rows(table))
+    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+        raise InputError(f"'{table}' cannot be read: {error}.", "It must be UTF-8, CSV or JSON lines.") from error
+    if not rows:
+        raise InputError(f"'{table}' holds no rows.", "Give a table of images and captions.")
+    image_field, caption_field = (_field(table, rows[0], names) for names in (IMAGE_FIELDS, CAPTION_FIELDS))
+    patient_field = next((name for name in PATIENT_FIELDS if name in rows[0]), None)
+    found = Captions([], patients=patient_field is not None)
+    seen: set[tuple[Path, str]] = set()
+    for row in rows:
+        name = str(row.get(image_field) or "").strip()
+        texts = row.get(caption_field)
+        image = _image(folder, name)
+        if image is None:
+            found.dropped.append(("images are missing", name or "(no name)"))
+            continue
+        for text in texts if isinstance(texts, list) else [texts]:
+            caption = clean_caption(str(text or ""))
+            if len(caption) < least_characters:
+                found.dropped.append((f"captions have less than {least_characters} characters", f"{name}: {caption}"))
+            elif (image, caption) in seen:
+                found.dropped.append(("pairs are there twice", f"{name}: {caption}"))
+            else:
+                seen.add((image, caption))
+                patient = str(row.get(patient_field) or "").strip() if patient_field else ""
+                found.pairs.append(Pair(image, caption, patient or name))
+    if not found.pairs:
+        raise InputError(f"'{table}' holds no pair that can be used: {found.summary()}.", "See docs/finetune.md.")
+    return found
+
+
+def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tuple[list[Pair], list[Pair]]:
+    """Training and validation pairs, no patient in both; about a share `validation` of the patients is for validation.
+
+    A patient's side depends on the name and the seed alone, so that it stays when pairs are added.
+
+    Raises:
+        InputError: a share outside 0 to 1, or a side that would be empty.
+    """
+    if not 0 < validation < 1:
+        raise InputError(f"A validation share of {validation} came.", "It must lie between 0 and 1, such as 0.15.")
+    side: dict[str, bool] = {}
+    for pair in pairs:
+        if pair.patient not in side:
+            digest = hashlib.sha256(f"{seed}:{pair.patient}".encode()).digest()
+            side[pair.patient] = int.from_bytes(digest[:8], "big") / 2**64 < validation
+    sides = [pair for pair in pairs if not side[pair.patient]], [pair for pair in pairs if side[pair.patient]]
+    if not all(sides):
+        raise InputError(
+            f"{len(side)} patients cannot be split: {len(sides[0])} training and {len(sides[1])} validation pairs.",
+            "Give more patients, another --validation-share, or a table of its own by --validation.",
+        )
+    return sides
+
+
+def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
+    """Rows as fields by lower-case name; nested fields as outer.inner."""
+    text = table.read_text(encoding="utf-8-sig")
+    if table.suffix.lower() in (".jsonl", ".ndjson", ".json"):
+        records = json.loads(text) if table.suffix.lower() == ".json" else map(json.loads, filter(None, _lines(text)))
+        if isinstance(records, dict):
+            records = [{"image": name, "caption": caption} for name, caption in records.items()]
+        for record in records:
+            if not isinstance(record, dict):
+                raise InputError(f"'{table}' holds {str(record)[:60]!r}, which is no record.", "See docs/finetune.md.")
+            inner = {
+                f"{outer}.{name}": value
+                for outer, nested in record.items()
+                if isinstance(nested, dict)
+                for name, value in nested.items()
+            }
+            yield {name.lower(): value for name, value in (record | inner).items()}
+        return
+    lines = text.splitlines(keepends=True)
+    first = lines[0] if lines else ""
+    delimiter = max("\t,;", key=first.count)
+    names = {name.strip().strip('"').lower() for name in first.strip().split(delimiter)}
+    header = bool(names & set(IMAGE_FIELDS)) and bool(names & set(CAPTION_FIELDS))
+    if not header and table.suffix.lower() == ".txt" and "\t" in first:
+        yield from (dict(zip(("image", "caption"), line.rstrip("\n").split("\t", 1))) for line in lines if "\t" in line)
+        return
+    for row in csv.DictReader(lines, delimiter=delimiter):
+        yield {str(name).strip().lower(): value for name, value in row.items() if name is not None}
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines()]
+
+
+def _field(table: Path, row: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    for name in names:
+        if name in row and not isinstance(row[name], dict):
+            return name
+    what = "images" if names is IMAGE_FIELDS else "captions"
+    raise InputError(
+        f"'{table}' has no column with {what}; its columns are {', '.join(map(str, row))}.",
+        f"Name one of them {' or '.join(names[:3])}.",
+    )
+
+
+def _image(folder: Path, name: str) -> Path | None:
+    """The file of that name, with one of the known suffixes where it has none; None when there is none."""
+    if not name or "\0" in name:
+        return None
+    path = folder / name
+    return next((each for each in (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES)) if each.is_file()), None)

@@ -1,0 +1,55 @@
+"""The state of a training in a file, written whole or not at all, so that the last good one stays."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ModelError, OutputError
+from ..models.layouts import some
+from ..volumes.atomic import atomic_path
+
+
+def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
+    """Write tensors and plain values.
+
+    Raises:
+        OutputError: the disk is full or read-only; an earlier file at `path` is left as it was.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+    except (RuntimeError, OSError) as error:  # torch says "PytorchStreamWriter failed" where the disk is full
+        raise OutputError(
+            f"The checkpoint '{path}' cannot be written: {str(error).splitlines()[0]}",
+            "Make room on the disk and give the same command; it goes on from the checkpoint before.",
+        ) from error
+
+
+def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size]) -> dict[str, Any]:
+    """Read a checkpoint that belongs to this training; nothing in the file is run.
+
+    Args:
+        fingerprint: of the settings and data, see `FineTuneSettings.fingerprint`.
+        shapes: of the parameters that are trained.
+
+    Raises:
+        ModelError: damaged, of other settings, or of a model of another architecture; the message says which.
+    """
+    begin_anew = "Choose another run folder, or remove this one to begin anew."
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        parameters, written = state["model"], state["fingerprint"]
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise ModelError(f"The checkpoint '{path}' is damaged: {reason}.", begin_anew) from error
+    found = {name: tensor.shape for name, tensor in parameters.items()}
+    if found != shapes:
+        differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
+        raise ModelError(f"The checkpoint '{path}' is of another architecture: {some(differing)} differ.", begin_anew)
+    if written != fingerprint:
+        raise ModelError(f"The checkpoint '{path}' is of a training with other settings or data.", begin_anew)
+    return state

@@ -1,0 +1,54 @@
+"""Retrieval of a model of the catalogue on pairs in files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import torch
+
+from ..models.clip import ClipModel, load_clip
+from ..models.device import resolve_device
+from .batches import read_picture, square
+from .captions import Pair
+from .retrieval import retrieval
+
+TOGETHER = 32
+"""Pairs that are encoded at once."""
+
+
+def features(
+    clip: ClipModel, pairs: Sequence[Pair], shown: Callable[[Iterable], Iterable] = iter
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of images and captions, float32 (N, D) each on the CPU, of length 1.
+
+    Args:
+        shown: goes through the chunks of pairs and may show how far it is.
+    """
+    images, texts = [], []
+    for chunk in shown([pairs[at : at + TOGETHER] for at in range(0, len(pairs), TOGETHER)]):
+        pictures = torch.stack([square(read_picture(pair.image), clip.image_size) for pair in chunk])
+        images.append(clip.encode_image(clip.preprocess(pictures.numpy())).cpu())
+        tokens = clip.tokenize([pair.caption for pair in chunk], cut=True)
+        with torch.inference_mode():
+            texts.append(torch.nn.functional.normalize(clip.model.encode_text(tokens).float(), dim=-1).cpu())
+    return torch.cat(images), torch.cat(texts)
+
+
+def evaluate(
+    name: str,
+    pairs: Sequence[Pair],
+    batch: int = 50,
+    seeds: int = 5,
+    device: str = "auto",
+    models_dir: Path | None = None,
+    shown: Callable[[Iterable], Iterable] = iter,
+) -> dict:
+    """Retrieval figures of a model; see `retrieval.retrieval`.
+
+    Raises:
+        ModelError: no such model. InputError: less than two pairs.
+    """
+    clip = load_clip(name, resolve_device(device), models_dir=models_dir)
+    images, texts = features(clip, pairs, shown)
+    return retrieval(images, texts, [pair.caption for pair in pairs], batch, range(seeds))

@@ -1,0 +1,83 @@
+"""The gradients of a contrastive loss over a batch that is larger than memory, or spread over several processes.
+
+The loss needs the features of all pairs at once, but not the activations that made them. So features are computed
+without gradients a chunk at a time, the loss of the whole batch gives the gradient at each feature, and each chunk is
+computed again, with gradients, and handed its part (Gao et al. 2021, "GradCache"). The result is that of the whole
+batch at once. Random numbers (dropout) are the same both times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+Features = tuple[torch.Tensor, torch.Tensor]
+Chunk = tuple[torch.Tensor, torch.Tensor]
+
+
+def contrastive_backward(
+    encode: Callable[[torch.Tensor, torch.Tensor], Features],
+    chunks: Sequence[Chunk],
+    loss_of: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    backward: Callable[[torch.Tensor], None] = torch.Tensor.backward,
+    rank: int = 0,
+    world: int = 1,
+    without_sync: Callable[[], AbstractContextManager] = nullcontext,
+) -> torch.Tensor:
+    """Add the gradients of a loss over all pairs to the parameters behind `encode`.
+
+    Args:
+        encode: (pixels (b, 3, S, S), tokens (b, L)) -> features of images and texts, (b, D) each.
+        chunks: this process's pairs, in parts that fit into memory.
+        loss_of: of the features of all pairs of all processes, in the order of the processes.
+        backward: scales the loss and the like, as Fabric's.
+        rank, world: this process, and how many there are; all give equally many pairs.
+        without_sync: holds back the exchange of gradients, for all chunks but the last.
+
+    Returns:
+        The loss of the whole batch, detached; the same in every process. Each process's gradients are `world` times its
+        share, for their mean over the processes, which is taken elsewhere, to be the gradient of the whole batch.
+    """
+    single = len(chunks) == 1
+    states, made = [], []
+    with torch.enable_grad() if single else torch.no_grad():
+        for chunk in chunks:
+            states.append(_random_state(chunk[0].device))
+            made.append(encode(*chunk))
+    own = [torch.cat([features[side] for features in made]).detach().requires_grad_() for side in (0, 1)]
+    loss = loss_of(*(_joined(features, rank, world) for features in own))
+    gradients = torch.autograd.grad(loss, own)
+    begin = 0
+    for number, chunk in enumerate(chunks):
+        last = number + 1 == len(chunks)
+        with nullcontext() if last else without_sync():
+            if not single:
+                _set_random_state(states[number], chunk[0].device)
+            features = made[number] if single else encode(*chunk)
+            end = begin + len(chunk[0])
+            parts = [(each * whole[begin:end]).sum() for each, whole in zip(features, gradients)]
+            backward(world * (parts[0] + parts[1]))
+            begin = end
+    return loss.detach()
+
+
+def _joined(own: torch.Tensor, rank: int, world: int) -> torch.Tensor:
+    """The features of all processes; gradients flow to this process's own."""
+    if world == 1:
+        return own
+    parts = [torch.empty_like(own) for _ in range(world)]
+    torch.distributed.all_gather(parts, own.detach().contiguous())
+    parts[rank] = own
+    return torch.cat(parts)
+
+
+def _random_state(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
+    return torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+
+def _set_random_state(state: tuple[torch.Tensor, torch.Tensor | None], device: torch.device) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1], device)

@@ -1,0 +1,153 @@
+"""A whole fine-tuning: from a table of captions, or shards, to a model of the catalogue."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError, ModelError
+from ..models.store import find
+from ..models.trained import check_name, trained_folder
+from ..volumes.atomic import atomic_path
+from .batches import PairSource, Source, readable
+from .captions import LEAST_CHARACTERS, Captions, Pair, read_captions, split_by_patient
+from .publish import publish
+from .settings import FineTuneSettings
+from .train import CHECKPOINT, FineTuned, Progress, fine_tune
+
+DROPPED = "dropped.csv"
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where the pairs are.
+
+    Args:
+        captions: a table, see `captions`, or a pattern of shards such as "train-{00..09}.tar", see `shards`.
+        images: folder that a table's names are relative to; the table's own by default.
+        validation: a table or shards of validation pairs; None takes a share of the table's patients.
+        share: that share.
+        least_characters: of a caption.
+    """
+
+    captions: str
+    images: Path | None = None
+    validation: str | None = None
+    share: float = 0.15
+    least_characters: int = LEAST_CHARACTERS
+
+    @property
+    def shards(self) -> bool:
+        return self.captions.endswith(".tar")
+
+
+def run(
+    data: Data,
+    settings: FineTuneSettings,
+    name: str,
+    out: Path,
+    device: str = "auto",
+    models_dir: Path | None = None,
+    workers: int = 0,
+    tell: Callable[[str], None] = lambda message: None,
+    report: Callable[[Progress], None] = lambda progress: None,
+    cancelled: Callable[[], bool] = lambda: False,
+    replace: bool = False,
+) -> tuple[FineTuned, Path]:
+    """Fine-tune, or go on with a run in `out` that was stopped, and add the model to the catalogue.
+
+    Args:
+        name: of the new model.
+        out: folder of the run; what was dropped of the data is listed in its dropped.csv.
+        tell: receives lines about the data.
+        replace: an earlier model of that name, of another run.
+
+    Returns:
+        What came of it, and the model's folder, which the first of several processes writes.
+
+    Raises:
+        MedCLIPSAMError: see `train.fine_tune` and `captions.read_captions`.
+    """
+    check_name(name)
+    find(settings.base, "clip", models_dir)
+    model = (models_dir or trained_folder()) / name
+    if model.exists() and not replace and not (out / CHECKPOINT).is_file():
+        raise ModelError(f"There is a model '{name}' already, in '{model}'.", "Choose another name, or give --replace.")
+    if model.resolve() == out.resolve():
+        raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
+    out.mkdir(parents=True, exist_ok=True)
+    training, validation = _sources(data, settings, out, workers, tell)
+    about = f"{data.captions} {data.validation} {data.share} {data.least_characters}"
+    result = fine_tune(training, validation, settings, out, device, models_dir, about, report, cancelled)
+    if os.environ.get("RANK", "0") == "0":
+        publish(result, settings, name, Path(data.captions).name, models_dir)
+    return result, model
+
+
+def _sources(
+    data: Data, settings: FineTuneSettings, out: Path, workers: int, tell: Callable[[str], None]
+) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source]]:
+    if data.shards and data.validation is None:
+        raise InputError("Shards do not say whose an image is.", "Give validation pairs of their own by --validation.")
+    dropped: list[tuple[str, str]] = []
+    if data.validation is None:
+        pairs = _read(data.captions, data, out, dropped, tell)
+        sides = split_by_patient(pairs, data.share, settings.seed)
+        tell(f"{len(sides[0])} pairs for training and {len(sides[1])} for validation, split by patient.")
+    else:
+        sides = tuple(
+            None if table.endswith(".tar") else _read(table, data, out, dropped, tell)
+            for table in (data.captions, data.validation)
+        )
+    _write_dropped(out, dropped)
+
+    def source(side: int, size: int, batch: int, crop: float, rank: int = 0, world: int = 1) -> Source:
+        pairs = sides[side]
+        if pairs is not None:
+            return PairSource(pairs, size, min(batch, len(pairs)), crop, settings.seed, rank, world, workers)
+        from .shards import ShardSource, expand_shards
+
+        pattern = data.captions if side == 0 else data.validation
+        record = out / f"shards-{side}.json"
+        least = data.least_characters
+        made = ShardSource(
+            expand_shards(pattern), size, batch, crop, settings.seed, rank, world, record, least_characters=least
+        )
+        _write_dropped(out, dropped + made.dropped)
+        tell(f"{made.count} pairs in '{pattern}'; {len(made.dropped)} cannot be used.")
+        return made
+
+    def training(size: int, rank: int, world: int) -> Source:
+        if sides[0] is not None and len(sides[0]) < settings.batch:
+            raise InputError(
+                f"{len(sides[0])} training pairs do not fill a batch of {settings.batch}.",
+                "Give more pairs or a smaller --batch.",
+            )
+        return source(0, size, settings.batch, settings.crop, rank, world)
+
+    return training, lambda size: source(1, size, settings.batch, 1.0)
+
+
+def _read(table: str, data: Data, out: Path, dropped: list[tuple[str, str]], tell: Callable[[str], None]) -> list[Pair]:
+    found: Captions = read_captions(Path(table), data.images, data.least_characters)
+    tell(f"{Path(table).name}: {found.summary()}.")
+    if not found.patients:
+        tell("The table does not say whose an image is: every image counts as a patient of its own.")
+    pairs, unreadable = readable(found.pairs, out / "images.json")
+    if unreadable:
+        tell(f"{len(unreadable)} images cannot be read and are left out; see {out / DROPPED}.")
+    dropped += found.dropped + unreadable
+    if len({pair.caption for pair in pairs}) < 2:
+        raise InputError(
+            f"'{table}' holds {len(pairs)} usable pairs and they all say the same.",
+            "Captions must differ: the model learns to tell them apart.",
+        )
+    return pairs
+
+
+def _write_dropped(out: Path, dropped: list[tuple[str, str]]) -> None:
+    with atomic_path(out / DROPPED) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("reason", "what"), *dropped])

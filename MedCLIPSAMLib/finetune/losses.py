@@ -1,0 +1,130 @@
+"""The losses that a text-image model can be fine-tuned with: DHN-NCE, and what it is compared with.
+
+Each takes features (B, D) of B matching pairs, not yet normalised, and a temperature, and gives the mean over the batch
+of the sum of both directions, so that their values can be compared. With z_ij = cos(image_i, text_j) / temperature:
+
+    info-nce   -z_ii + log sum_j exp(z_ij)                                       (van den Oord et al. 2018; CLIP)
+    dcl        -z_ii + log sum_{j != i} exp(z_ij)                                (Yeh et al. 2022)
+    hn-nce     -z_ii + log (exp(z_ii) + sum_{j != i} w_ij exp(z_ij))             (Radenovic et al. 2023, alpha = 1)
+    dhn-nce    -z_ii + log sum_{j != i} w_ij exp(z_ij)                           (MedCLIP-SAM; see `dhn_nce`)
+    siglip     sum_j -log sigmoid(y_ij (z_ij + bias)), y = 1 on pairs, else -1   (Zhai et al. 2023)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ..errors import InputError
+from .dhn_nce import dhn_nce_loss, unit_features, weighted_negatives
+
+
+def info_nce_loss(image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.07) -> torch.Tensor:
+    """InfoNCE, the loss of CLIP; see the head of this file."""
+    return hn_nce_loss(image_features, text_features, temperature, 0.0, 0.0)
+
+
+def dcl_loss(image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.07) -> torch.Tensor:
+    """The decoupled contrastive loss: DHN-NCE with both betas 0."""
+    return dhn_nce_loss(image_features, text_features, temperature, 0.0, 0.0)
+
+
+def hn_nce_loss(
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    temperature: float = 0.07,
+    beta_image: float = 0.15,
+    beta_text: float = 0.15,
+) -> torch.Tensor:
+    """HN-NCE: the weights of DHN-NCE, with the positive in the denominator; see the head of this file."""
+    images, texts = unit_features("HN-NCE", image_features, text_features, temperature)
+    with torch.autocast(image_features.device.type, enabled=False):
+        logits = images @ texts.T / temperature
+        positives = logits.diagonal()
+        denominators = [
+            torch.logaddexp(positives, weighted_negatives(one, beta))
+            for one, beta in ((logits, beta_image), (logits.T, beta_text))
+        ]
+        return (sum(denominators) - 2 * positives).mean()
+
+
+def siglip_loss(
+    image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.1, bias: float = -10.0
+) -> torch.Tensor:
+    """The pairwise sigmoid loss, with a bias that is not learnt; see the head of this file."""
+    images, texts = unit_features("SigLIP", image_features, text_features, temperature)
+    with torch.autocast(image_features.device.type, enabled=False):
+        logits = images @ texts.T / temperature + bias
+        signs = 2 * torch.eye(len(logits), device=logits.device, dtype=logits.dtype) - 1
+        return -F.logsigmoid(signs * logits).sum() / len(logits)
+
+
+def dhn_nce_released_loss(
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    temperature: float = 0.6,
+    beta_image: float = 0.15,
+    beta_text: float = 0.15,
+) -> torch.Tensor:
+    """What the script that was released with MedCLIP-SAM computes under the name of DHN-NCE; for comparison only.
+
+    It differs from the paper's equations: the logits of the other pairs (of the pair, for the positives) are set to 0
+    in place of being left out, so each counts as exp(0) = 1; nothing is summed over the negatives, and the mean goes
+    over a B x B table; and the weights' denominators run along the wrong axis, with a beta of 1. A near negative is
+    drawn nearer by it. Not stable at low temperatures.
+    """
+    images, texts = unit_features("DHN-NCE as released", image_features, text_features, temperature)
+    with torch.autocast(image_features.device.type, enabled=False):
+        logits = images @ texts.T / temperature
+        pairs = torch.eye(len(logits), device=logits.device, dtype=logits.dtype)
+        total = logits.new_zeros(())
+        for one, beta in ((logits, beta_image), (logits.T, beta_text)):
+            negatives = one * (1 - pairs)
+            weights = (len(one) - 1) * (beta * negatives).exp() / negatives.exp().sum(-1)
+            total = total + (weights.log() + negatives - one * pairs).mean()
+        return total
+
+
+@dataclass(frozen=True)
+class LossEntry:
+    """A loss by name.
+
+    Args:
+        function: (image features, text features, temperature) -> scalar.
+        temperature: its default.
+        betas: whether it takes `beta_image` and `beta_text` too.
+    """
+
+    function: Callable[..., torch.Tensor]
+    temperature: float
+    betas: bool = False
+
+
+LOSSES = {
+    "dhn-nce": LossEntry(dhn_nce_loss, 0.6, True),
+    "info-nce": LossEntry(info_nce_loss, 0.07),
+    "hn-nce": LossEntry(hn_nce_loss, 0.07, True),
+    "dcl": LossEntry(dcl_loss, 0.07),
+    "siglip": LossEntry(siglip_loss, 0.1),
+    "dhn-nce-released": LossEntry(dhn_nce_released_loss, 0.6, True),
+}
+
+
+def make_loss(
+    name: str, temperature: float | None = None, beta_image: float = 0.15, beta_text: float = 0.15
+) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A loss of two features by its name, with its settings put in.
+
+    Raises:
+        InputError: no loss of that name; the message lists them.
+    """
+    if name not in LOSSES:
+        raise InputError(f"There is no loss '{name}'.", f"Choose one of: {', '.join(LOSSES)}.")
+    entry = LOSSES[name]
+    settings = {"temperature": entry.temperature if temperature is None else temperature}
+    if entry.betas:
+        settings |= {"beta_image": beta_image, "beta_text": beta_text}
+    return lambda images, texts: entry.function(images, texts, **settings)

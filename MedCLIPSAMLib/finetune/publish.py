@@ -1,0 +1,111 @@
+"""From trained weights to a model of the catalogue, and from there to the layouts of open_clip and Hugging Face."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from ..errors import InputError, OutputError
+from ..models.catalogue import CLIP_FILES
+from ..models.clip import build_clip, load_weights
+from ..models.layouts import to_hugging_face
+from ..models.store import find, locate
+from ..models.trained import ENTRY, WEIGHTS_FILE, Training, trained_folder, write_trained
+from ..models.weights import load_strictly
+from .retrieval import top1
+from .settings import FineTuneSettings
+from .train import FineTuned
+
+LAYOUTS = ("open-clip", "hugging-face")
+
+
+def publish(
+    result: FineTuned, settings: FineTuneSettings, name: str, data: str, models_dir: Path | None = None
+) -> Path:
+    """Add the best weights of a training to the catalogue, where the pipeline and the panel find them at once.
+
+    Args:
+        data: one line about the captions.
+        models_dir: a folder of models; the user's folder of trained models by default.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        ModelError: a name that cannot be, or weights that are no model. OutputError: it cannot be written.
+    """
+    base = find(settings.base, "clip", models_dir)
+    source = locate(base, models_dir)
+
+    def write_model(folder: Path) -> None:
+        for file in CLIP_FILES:
+            shutil.copyfile(source / file, folder / file)
+        shutil.copyfile(result.weights, folder / WEIGHTS_FILE)
+        load_strictly(build_clip(folder), load_file(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
+
+    figures = {"before": top1(result.before), "after": top1(result.after), "step": result.step, "steps": result.steps}
+    training = Training(settings.base, data, asdict(settings), figures)
+    return write_trained(models_dir or trained_folder(), base, name, training, write_model)
+
+
+def export_model(name: str, layout: str, out: Path, models_dir: Path | None = None) -> Path:
+    """Write a text-image model into a folder of its own, to be used by other programs.
+
+    "open-clip": open_clip.create_model("local-dir:OUT", pretrained_text=False, pretrained_image=False) loads it.
+    "hugging-face": the layout of `chuhac/BiomedCLIP-vit-bert-hf`, for models of BiomedCLIP's architecture.
+
+    Raises:
+        InputError: no such layout. ModelError: no such model, or of another architecture. OutputError: the folder is
+        there already, or cannot be written.
+    """
+    if layout not in LAYOUTS:
+        raise InputError(f"There is no layout '{layout}'.", f"Choose one of: {', '.join(LAYOUTS)}.")
+    if out.exists():
+        raise OutputError(f"'{out}' is there already.", "Give the name of a new folder.")
+    folder = locate(find(name, "clip", models_dir), models_dir)
+    model = build_clip(folder)
+    load_weights(model, folder)
+    state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
+    weights = to_hugging_face(state) if layout == "hugging-face" else state
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=out.parent))
+    except OSError as error:
+        raise OutputError(f"'{out}' cannot be written: {error.strerror}.", "Choose another place.") from error
+    try:
+        for file in CLIP_FILES:
+            shutil.copyfile(folder / file, temporary / file)
+        if (folder / ENTRY).is_file():
+            shutil.copyfile(folder / ENTRY, temporary / ENTRY)
+        file = "model.safetensors" if layout == "hugging-face" else WEIGHTS_FILE
+        save_file(weights, str(temporary / file), metadata={"format": "pt"})
+        if layout == "hugging-face":
+            _write_hugging_face_config(temporary)
+        temporary.chmod(0o755)
+        temporary.rename(out)
+    except OSError as error:
+        raise OutputError(f"'{out}' cannot be written: {error.strerror or error}.", "Make room on the disk.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return out
+
+
+def _write_hugging_face_config(folder: Path) -> None:
+    """preprocessor_config.json, as Hugging Face's image processors read it; config.json stays that of the BERT."""
+    preprocess = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8")).get("preprocess_cfg", {})
+    size = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]["vision_cfg"]
+    config = {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"height": size["image_size"], "width": size["image_size"]},
+        "do_center_crop": False,
+        "do_normalize": True,
+        "image_mean": preprocess.get("mean"),
+        "image_std": preprocess.get("std"),
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,99 @@
+"""Retrieval as the paper measures it: which caption of 50 belongs to an image, and which image to a caption.
+
+Pairs are shuffled into batches of 50; in each, the share of images whose own caption is among the 1 or 2 most similar
+ones (image to text), and the reverse. The shuffle is repeated with several seeds: figures are means over seeds with the
+95 % interval of the mean by Student's t (arXiv 2409.19483, table of ROCO retrieval: 5 runs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.stats import t as student
+
+from ..errors import InputError
+
+BATCH = 50
+TOP = (1, 2)
+
+
+def retrieval(
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    captions: Sequence[str] | None = None,
+    batch: int = BATCH,
+    seeds: Sequence[int] = range(5),
+) -> dict:
+    """Top-1 and top-2 retrieval of N pairs in both directions.
+
+    Args:
+        image_features, text_features: (N, D), each of length 1; row i of both is a pair.
+        captions: the texts; where two in a batch are the same, either counts as right.
+        batch: pairs a batch; all of them where there are less. What is left over of a shuffle is left out.
+
+    Returns:
+        {"pairs", "batch", "seeds", "chance", "image_to_text": {"top1": {"mean", "interval", "by_seed"}, "top2": ...},
+        "text_to_image": ...}, shares from 0 to 1; interval is half the width of the 95 % interval.
+
+    Raises:
+        InputError: less than two pairs.
+    """
+    count = len(image_features)
+    if count < 2:
+        raise InputError(f"Retrieval needs two pairs or more; {count} came.")
+    batch = min(batch, count)
+    names = {caption: number for number, caption in enumerate(dict.fromkeys(captions or ()))}
+    said = np.array([names[caption] for caption in captions]) if captions else np.arange(count)
+    rows: dict[str, list[list[float]]] = {"image_to_text": [], "text_to_image": []}
+    for seed in seeds:
+        order = np.random.default_rng(seed).permutation(count)
+        hits: dict[str, list[np.ndarray]] = {"image_to_text": [], "text_to_image": []}
+        for start in range(0, count - batch + 1, batch):
+            numbers = order[start : start + batch]
+            similar = (image_features[numbers] @ text_features[numbers].T).float().cpu().numpy()
+            for direction, scores in (("image_to_text", similar), ("text_to_image", similar.T)):
+                best = np.argsort(-scores, axis=1, kind="stable")[:, : max(TOP)]
+                right = said[numbers][best] == said[numbers][:, None]
+                hits[direction].append(np.stack([right[:, :top].any(1) for top in TOP], 1))
+        for direction, found in hits.items():
+            rows[direction].append(np.concatenate(found).mean(0).tolist())
+    figures = {
+        direction: {f"top{top}": _with_interval([row[at] for row in by_seed]) for at, top in enumerate(TOP)}
+        for direction, by_seed in rows.items()
+    }
+    return {"pairs": count, "batch": batch, "seeds": len(rows["image_to_text"]), "chance": 1 / batch, **figures}
+
+
+def top1(figures: dict) -> float:
+    """The mean of both directions' top-1 retrieval."""
+    return (figures["image_to_text"]["top1"]["mean"] + figures["text_to_image"]["top1"]["mean"]) / 2
+
+
+def best_scale(image_features: torch.Tensor, text_features: torch.Tensor, batch: int = BATCH) -> float:
+    """The scale of the logits under which the right captions are most likely, 1 to 100.
+
+    Fine-tuning at a fixed temperature moves the cosines, and what makes probabilities of them (`zeroshot.presence`)
+    must follow: temperature scaling (Guo et al. 2017) of CLIP's own softmax, on validation pairs.
+    """
+    order = np.random.default_rng(0).permutation(len(image_features))
+    batch = min(batch, len(order))
+    parts = [order[start : start + batch] for start in range(0, len(order) - batch + 1, batch)]
+    tables = [(image_features[part] @ text_features[part].T).double().cpu() for part in parts]
+
+    def loss(log_scale: float) -> float:
+        total = 0.0
+        for table in tables:
+            logits = float(np.exp(log_scale)) * table
+            total += (logits.logsumexp(0) + logits.logsumexp(1) - 2 * logits.diagonal()).mean().item()
+        return total
+
+    return float(np.exp(minimize_scalar(loss, bounds=(0.0, np.log(100.0)), method="bounded").x))
+
+
+def _with_interval(values: list[float]) -> dict:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    wide = float(student.ppf(0.975, len(values) - 1)) * spread / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return {"mean": float(np.mean(values)), "interval": wide, "by_seed": values}

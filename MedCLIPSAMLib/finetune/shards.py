@@ -1,0 +1,173 @@
+"""Pairs in tar files, for sets that are too large for single files: webdataset's layout (NAME.jpg, NAME.txt, ...).
+
+Shards are read one after the other, in another order every epoch, through a buffer that shuffles pairs. A first reading
+counts what can be used. Nothing in a shard is run: images and captions are taken as bytes and read by our own readers.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import braceexpand
+import numpy as np
+import torch
+import webdataset
+
+from ..errors import InputError, MedCLIPSAMError
+from ..volumes.atomic import atomic_path
+from .batches import Batch, check_batch, draw_crop, read_picture, square
+from .captions import CAPTION_FIELDS, LEAST_CHARACTERS, clean_caption
+
+IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
+CAPTIONS = ("txt", "caption", "json")
+BUFFER = 1000
+
+
+def expand_shards(pattern: str) -> list[Path]:
+    """The files that a pattern such as "train-{000..099}.tar" names.
+
+    Raises:
+        InputError: one of them is not there. Only files on this machine are read.
+    """
+    paths = [Path(name) for name in braceexpand.braceexpand(pattern)]
+    absent = [str(path) for path in paths if not path.is_file()]
+    if absent:
+        raise InputError(f"There is no shard '{absent[0]}' ({len(absent)} of {len(paths)} are missing).")
+    return paths
+
+
+class ShardSource:
+    """Batches of pairs in tar files; see `batches` for what a source is.
+
+    Args:
+        paths: the tar files.
+        size, batch, crop, seed, rank, world: see `batches.PairSource`.
+        record: a JSON file in which it is kept which pairs can be used.
+        progress: called with the number of pairs that were read in the first reading.
+
+    Attributes:
+        dropped: (reason, what) of each pair that cannot be used.
+
+    Raises:
+        InputError: a batch that cannot be, less usable pairs than it takes, or a damaged shard.
+    """
+
+    def __init__(
+        self,
+        paths: list[Path],
+        size: int,
+        batch: int,
+        crop: float = 1.0,
+        seed: int = 12,
+        rank: int = 0,
+        world: int = 1,
+        record: Path | None = None,
+        progress: Callable[[int], None] = lambda done: None,
+        least_characters: int = LEAST_CHARACTERS,
+    ) -> None:
+        check_batch(batch, world)
+        self.paths, self.size, self.batch, self.crop = paths, size, batch, crop
+        self.seed, self.rank, self.world, self._least = seed, rank, world, least_characters
+        self.count, self.dropped = self._counted(record, progress)
+        self._unusable = {what for _reason, what in self.dropped}
+        if self.count < batch:
+            raise InputError(
+                f"{self.count} usable pairs in {len(paths)} shards do not fill a batch of {batch}.",
+                "Give more pairs or a smaller --batch.",
+            )
+        self.steps = self.count // batch
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """See `batches`."""
+        order = random.Random(f"{self.seed} {epoch}")
+        paths = order.sample(self.paths, len(self.paths))
+        pairs = (pair for pair in self._pairs(paths) if pair["__key__"] not in self._unusable)
+        shuffled = webdataset.filters.shuffle(BUFFER, initial=BUFFER, rng=order)(pairs)
+        pictures, captions = [], []
+        for number, pair in enumerate(shuffled):
+            if number >= self.steps * self.batch:
+                return
+            if number < start * self.batch:
+                continue
+            if number % self.batch % self.world == self.rank:
+                crop = (1.0, 0.0, 0.0)
+                if self.crop < 1:
+                    crop = draw_crop(np.random.default_rng([self.seed, epoch, number]), self.crop)
+                pictures.append(square(_picture(pair), self.size, crop))
+                captions.append(clean_caption(_caption(pair)))
+            if number % self.batch == self.batch - 1:
+                yield torch.stack(pictures), captions
+                pictures, captions = [], []
+
+    def _pairs(self, paths: list[Path]) -> Iterator[dict]:
+        """The members of each pair as bytes, by their ending."""
+        try:
+            yield from webdataset.WebDataset(
+                [str(path) for path in paths],
+                shardshuffle=False,
+                nodesplitter=None,
+                workersplitter=None,
+                empty_check=False,
+                handler=webdataset.handlers.reraise_exception,
+            )
+        except MedCLIPSAMError:
+            raise
+        except Exception as error:  # tarfile, zlib and webdataset have many
+            raise InputError(f"A shard cannot be read: {error}.", "Make it anew, or leave it out.") from error
+
+    def _counted(self, record: Path | None, progress: Callable[[int], None]) -> tuple[int, list[tuple[str, str]]]:
+        named = [f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths]
+        try:
+            known = json.loads(record.read_text(encoding="utf-8")) if record else {}
+            if known.get("shards") == named and known["least"] == self._least:
+                return known["count"], [(reason, what) for reason, what in known["dropped"]]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            pass
+        count, dropped = 0, []
+        for pair in self._pairs(self.paths):
+            reason = self._problem(pair)
+            if reason:
+                dropped.append((reason, pair["__key__"]))
+            count += not reason
+            progress(count + len(dropped))
+        if record is not None:
+            kept = {"shards": named, "least": self._least, "count": count, "dropped": dropped}
+            with atomic_path(record) as temporary:
+                temporary.write_text(json.dumps(kept), encoding="utf-8")
+        return count, dropped
+
+    def _problem(self, pair: dict) -> str:
+        """Why a pair cannot be used; "" when it can."""
+        if len(clean_caption(_caption(pair))) < self._least:
+            return f"captions have less than {self._least} characters"
+        try:
+            _picture(pair)
+        except MedCLIPSAMError:
+            return "images cannot be read"
+        return ""
+
+
+def _caption(pair: dict) -> str:
+    ending = next((each for each in CAPTIONS if each in pair), None)
+    text = pair[ending].decode("utf-8", errors="replace") if ending else ""
+    if ending != "json":
+        return text
+    try:
+        fields = json.loads(text)
+        return str(next((fields[name] for name in CAPTION_FIELDS if name in fields), ""))
+    except (ValueError, TypeError):
+        return ""
+
+
+def _picture(pair: dict) -> np.ndarray:
+    ending = next((each for each in IMAGES if each in pair), None)
+    if ending is None:
+        raise InputError(f"'{pair['__key__']}' has no image.", f"Its ending must be one of {', '.join(IMAGES)}.")
+    with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
+        path = Path(folder) / f"image.{ending}"
+        path.write_bytes(pair[ending])
+        return read_picture(path)

@@ -1,0 +1,323 @@
+"""Fine-tuning a text-image model on image-caption pairs, on Lightning Fabric.
+
+Fabric moves the model to the device, runs mixed precision with its loss scaling, joins processes under torchrun and
+writes TensorBoard's files. The loop is ours, since cached contrastive gradients need the model twice a step. Every step
+depends on the seed and its number alone, so that a run that was stopped goes on to the same result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from ..errors import Cancelled, InputError
+from ..models.clip import ClipModel, load_clip
+from ..models.device import resolve_device
+from ..volumes.atomic import atomic_path
+from .batches import Source
+from .checkpoint import read_checkpoint, write_checkpoint
+from .gradients import contrastive_backward
+from .losses import make_loss
+from .retrieval import best_scale, retrieval, top1
+from .settings import FineTuneSettings
+from .trainable import merged, prepare, trained_state
+
+CHECKPOINT, BEST, LOG, DONE = "last.ckpt", "best.safetensors", "log.jsonl", "result.json"
+SAVE_EVERY = 250
+"""Steps between checkpoints within an epoch."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How a training stands.
+
+    Args:
+        step, steps: done, and of how many if it does not end earlier.
+        epoch: counted from 0.
+        loss: of the last batch.
+        learning_rate: of the last step.
+        seconds_left: as far as it can be told; at most.
+        validation: after an epoch {"loss", "top1", "best"}: loss, mean of both top-1 retrievals, and the best so far.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    seconds_left: float
+    validation: dict | None = None
+
+
+@dataclass(frozen=True)
+class FineTuned:
+    """What came of a training.
+
+    Args:
+        weights: file of the best weights, in open_clip's layout, with LoRA merged.
+        before, after: retrieval on the validation pairs of the base and of the best weights; see `retrieval`.
+        step: the step of the best weights, and `steps` how many were done.
+    """
+
+    weights: Path
+    before: dict
+    after: dict
+    step: int
+    steps: int
+
+
+def fine_tune(
+    training: Callable[[int, int, int], Source],
+    validation: Callable[[int], Source],
+    settings: FineTuneSettings,
+    out: Path,
+    device: str = "auto",
+    models_dir: Path | None = None,
+    data: str = "",
+    report: Callable[[Progress], None] = lambda progress: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> FineTuned:
+    """Train, or go on with a training that was stopped, and keep the weights that retrieve best on validation pairs.
+
+    Args:
+        training: (edge of the picture, rank, processes) -> source of training batches.
+        validation: edge of the picture -> source of validation batches, whole pictures.
+        out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/.
+        data: says which data these are; a checkpoint of other data is not gone on from.
+        report: called after every step, in the first process.
+        cancelled: asked at every step; a checkpoint is written first.
+
+    Raises:
+        InputError: settings or data that cannot work. ModelError: the base is absent, or the checkpoint in `out` does
+            not belong to this training. OutputError: the disk is full. Cancelled.
+    """
+    fabric = _fabric(settings, device, out)
+    clip = load_clip(settings.base, fabric.device, models_dir=models_dir)
+    torch.manual_seed(settings.seed)
+    model = prepare(clip.model, settings.freeze, settings.lora_rank)
+    run = _Run(fabric, clip, model, settings, out, f"{settings.fingerprint()} {data}", report, cancelled)
+    return run.train(training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size))
+
+
+class _Run:
+    def __init__(self, fabric, clip: ClipModel, model, settings, out, fingerprint, report, cancelled) -> None:
+        self._fabric, self._clip, self._settings, self._out = fabric, clip, settings, out
+        self._report, self._cancelled = report, cancelled
+        self._fingerprint = hashlib.sha256(fingerprint.encode()).hexdigest()
+        self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
+        self._plain = model
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        matrices, rest = ([each for each in trained if (each.ndim > 1) is wide] for wide in (True, False))
+        optimizer = torch.optim.AdamW(
+            [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}],
+            lr=settings.rate,
+        )
+        self._model, self._optimizer = fabric.setup(model, optimizer)
+        self._step, self._best, self._before = 0, {}, {}
+
+    def train(self, training: Source, validation: Source) -> FineTuned:
+        settings, fabric = self._settings, self._fabric
+        steps = settings.epochs * training.steps
+        if fabric.is_global_zero:
+            self._out.mkdir(parents=True, exist_ok=True)
+        fabric.barrier()
+        self._go_on()
+        if not self._before:
+            self._before = self._validate(validation)
+            self._best = {"step": 0, "figures": self._before}
+            self._keep_best()
+        started, begun = time.monotonic(), self._step
+        while self._step < steps and not self._stale(training.steps):
+            epoch, start = divmod(self._step, training.steps)
+            for pictures, captions in training.batches(epoch, start):
+                if fabric.broadcast(self._cancelled()):
+                    self._save()
+                    raise Cancelled
+                rate = self._rate(self._step, steps)
+                loss = self._one_step(pictures, captions, rate)
+                self._step += 1
+                left = (steps - self._step) * (time.monotonic() - started) / (self._step - begun)
+                figures = None
+                if self._step % training.steps == 0:
+                    figures = self._compare(self._validate(validation))
+                if figures or self._step % SAVE_EVERY == 0:
+                    self._save()
+                self._tell(Progress(self._step, steps, epoch, loss, rate, left, figures))
+        return self._finished()
+
+    def _one_step(self, pictures: torch.Tensor, captions: list[str], rate: float) -> float:
+        settings, fabric = self._settings, self._fabric
+        torch.manual_seed((settings.seed * 1_000_003 + self._step) * 1009 + fabric.global_rank)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        size = settings.chunk or len(captions)
+        chunks = [
+            (
+                self._clip.preprocess(pictures[at : at + size].numpy()),
+                self._clip.tokenize(captions[at : at + size], True),
+            )
+            for at in range(0, len(captions), size)
+        ]
+        self._model.train()
+        self._optimizer.zero_grad(set_to_none=True)
+        loss = contrastive_backward(
+            lambda pixels, tokens: self._model(pixels, tokens)[:2],
+            chunks,
+            self._loss,
+            fabric.backward,
+            fabric.global_rank,
+            fabric.world_size,
+            lambda: fabric.no_backward_sync(self._model),
+        )
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"The loss is {loss.item()} at step {self._step}.",
+                "Take a higher temperature or a lower learning rate.",
+            )
+        fabric.clip_gradients(self._model, self._optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
+        self._optimizer.step()
+        return loss.item()
+
+    def _rate(self, step: int, steps: int) -> float:
+        """The learning rate: rising from 0 in the warm-up, then falling to 0 along a cosine."""
+        warm = round(self._settings.warm_up * steps)
+        share = (step + 1) / warm if step < warm else 0.5 + 0.5 * math.cos(math.pi * (step - warm) / (steps - warm))
+        return self._settings.rate * share
+
+    @torch.no_grad()
+    def _validate(self, source: Source) -> dict:
+        """Loss and retrieval on the validation pairs, in every process the same."""
+        self._plain.eval()
+        losses, images, texts, said = [], [], [], []
+        for pictures, captions in source.batches(0):
+            pixels, tokens = self._clip.preprocess(pictures.numpy()), self._clip.tokenize(captions, True)
+            image, text = (features.float() for features in self._model(pixels, tokens)[:2])
+            losses.append(self._loss(image, text).item())
+            images.append(image.cpu()), texts.append(text.cpu()), said.extend(captions)
+        images, texts = (torch.nn.functional.normalize(torch.cat(each), dim=-1) for each in (images, texts))
+        figures = retrieval(images, texts, said)
+        return figures | {"loss": sum(losses) / len(losses), "scale": best_scale(images, texts)}
+
+    def _compare(self, figures: dict) -> dict:
+        """Keep the weights where they are the best so far."""
+        if (top1(figures), -figures["loss"]) > (top1(self._best["figures"]), -self._best["figures"]["loss"]):
+            self._best = {"step": self._step, "figures": figures}
+            self._keep_best()
+        return {"loss": figures["loss"], "top1": top1(figures), "best": top1(self._best["figures"])}
+
+    def _keep_best(self) -> None:
+        if not self._fabric.is_global_zero:
+            return
+        weights = merged(self._plain)
+        weights["logit_scale"] = torch.tensor(math.log(self._best["figures"]["scale"]))
+        with atomic_path(self._out / BEST) as temporary:
+            save_file(weights, str(temporary))
+
+    def _stale(self, epoch_steps: int) -> bool:
+        patience = self._settings.patience
+        return bool(patience) and self._step - self._best["step"] >= patience * epoch_steps
+
+    def _save(self) -> None:
+        if self._fabric.is_global_zero:
+            state = {
+                "fingerprint": self._fingerprint,
+                "step": self._step,
+                "best": json.dumps(self._best),
+                "before": json.dumps(self._before),
+                "model": trained_state(self._plain),
+                "optimizer": self._optimizer.state_dict(),
+                "precision": self._fabric.strategy.precision.state_dict(),
+            }
+            write_checkpoint(self._out / CHECKPOINT, state)
+        self._fabric.barrier()
+
+    def _go_on(self) -> None:
+        """Take up the checkpoint of an earlier run, if there is one."""
+        path = self._out / CHECKPOINT
+        if not path.is_file():
+            return
+        shapes = {name: tensor.shape for name, tensor in trained_state(self._plain).items()}
+        state = read_checkpoint(path, self._fingerprint, shapes)
+        self._plain.load_state_dict(state["model"], strict=False)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._fabric.strategy.precision.load_state_dict(state["precision"])
+        self._step, self._best, self._before = state["step"], json.loads(state["best"]), json.loads(state["before"])
+        if self._fabric.is_global_zero:
+            _forget_after(self._out / LOG, self._step)
+
+    def _tell(self, progress: Progress) -> None:
+        if not self._fabric.is_global_zero:
+            return
+        with open(self._out / LOG, "a", encoding="utf-8") as log:
+            log.write(json.dumps(asdict(progress)) + "\n")
+        curves = {"training/loss": progress.loss, "training/learning_rate": progress.learning_rate}
+        curves |= {f"validation/{name}": value for name, value in (progress.validation or {}).items()}
+        self._fabric.log_dict(curves, step=progress.step)
+        self._report(progress)
+
+    def _finished(self) -> FineTuned:
+        best = self._best
+        result = FineTuned(self._out / BEST, self._before, best["figures"], best["step"], self._step)
+        if self._fabric.is_global_zero:
+            written = {**asdict(result), "weights": BEST, "settings": asdict(self._settings)}
+            with atomic_path(self._out / DONE) as temporary:
+                temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        self._fabric.barrier()
+        return result
+
+
+def _fabric(settings: FineTuneSettings, device: str, out: Path):
+    """Fabric on the device that was asked for, or on that of this process of those that torchrun started."""
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.loggers import TensorBoardLogger
+
+        logger = TensorBoardLogger(str(out), name="tensorboard", version="")
+    except ImportError as error:
+        raise InputError(
+            f"Fine-tuning needs packages that are not installed: {error.name or error}.",
+            "pip install 'medclipsam[finetune]'",
+        ) from error
+    import os
+
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
+
+    chosen = resolve_device(device)
+    precision = settings.precision
+    if precision == "auto":
+        bf16 = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
+        precision = "32-true" if chosen.type != "cuda" else "bf16-mixed" if bf16 else "16-mixed"
+    many = TorchElasticEnvironment.detect()
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1)) if many else 1
+    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1
+    if chosen.type == "cuda" and chosen.index is not None and not many:
+        devices = [chosen.index]
+    fabric = Fabric(
+        accelerator=chosen.type,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if many else "auto",
+        precision=precision,
+        loggers=[logger],
+    )
+    fabric.launch()
+    return fabric
+
+
+def _forget_after(log: Path, step: int) -> None:
+    """Leave out the lines of a log that tell of steps after a checkpoint: they come again."""
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    except (OSError, ValueError, KeyError):
+        return
+    with atomic_path(log) as temporary:
+        temporary.write_text("".join(kept), encoding="utf-8")

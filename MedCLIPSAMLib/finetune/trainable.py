@@ -1,0 +1,107 @@
+"""Which parameters of a text-image model are trained: all, those of the last layers, or low-rank additions (LoRA)."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from open_clip.model import CustomTextCLIP
+
+from ..errors import InputError
+
+FREEZE = ("nothing", "image", "text", "lower-half", "all-but-heads")
+_LORA_MODULES = r".*(attn\.(qkv|proj)|mlp\.fc[12]|attention\.self\.(query|key|value)|(attention\.output|intermediate|output)\.dense)"
+
+
+def prepare(model: CustomTextCLIP, freeze: str = "nothing", lora_rank: int = 0) -> torch.nn.Module:
+    """The model with what is trained set to require gradients; with LoRA, wrapped by peft.
+
+    The scale of the logits is never trained: the losses have a temperature of their own.
+
+    Args:
+        freeze: what stays as it is: "nothing"; the "image" or "text" tower; the "lower-half" of the layers of both and
+            their embeddings; "all-but-heads", the projections into the common space.
+        lora_rank: rank of the matrices that LoRA adds to each linear layer that is not frozen (Hu et al. 2021), which
+            alone are trained, beside nothing else; 0 trains the weights themselves.
+
+    Raises:
+        InputError: no such choice, nothing left to train, or the package peft is missing.
+    """
+    if freeze not in FREEZE:
+        raise InputError(f"'{freeze}' cannot be frozen.", f"Choose one of: {', '.join(FREEZE)}.")
+    if lora_rank < 0:
+        raise InputError(f"A LoRA rank of {lora_rank} came.", "It must not be negative; 0 trains all weights.")
+    frozen = _frozen(model, freeze)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not frozen(name) and name != "logit_scale")
+    if lora_rank:
+        model = _with_lora(model, lora_rank, frozen)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(f"Nothing is left to train with '{freeze}' frozen.", "Freeze less, or leave LoRA out.")
+    return model
+
+
+def merged(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights under open_clip's names, with what LoRA learnt added to them; copies on the CPU, float32."""
+    if hasattr(model, "peft_config"):
+        from peft.tuners.lora import LoraLayer
+
+        state = {}
+        layers = {name: module for name, module in model.get_base_model().named_modules() if hasattr(module, "lora_A")}
+        for name, tensor in model.get_base_model().state_dict().items():
+            if ".lora_" in name:
+                continue
+            owner = name.rpartition(".base_layer.")[0]
+            tensor = tensor.detach().float().cpu().clone()
+            if owner in layers and name.endswith(".weight"):
+                layer: LoraLayer = layers[owner]
+                tensor += layer.get_delta_weight("default").detach().float().cpu()
+            state[name.replace(".base_layer.", ".")] = tensor
+        return state
+    return {name: tensor.detach().float().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The parameters that are trained, by name: what a checkpoint must hold."""
+    return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def _with_lora(model: CustomTextCLIP, rank: int, frozen) -> torch.nn.Module:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise InputError(
+            "LoRA needs the package peft, which is not installed.", "pip install 'medclipsam[finetune]'"
+        ) from error
+    targets = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and re.fullmatch(_LORA_MODULES, name) and not frozen(f"{name}.weight")
+    ]
+    if not targets:
+        return model.requires_grad_(False)
+    return get_peft_model(
+        model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, bias="none", lora_dropout=0.0)
+    )
+
+
+def _frozen(model: CustomTextCLIP, freeze: str):
+    """Whether the parameter of a name stays as it is."""
+    layers = {
+        "visual.trunk.blocks.": len(model.visual.trunk.blocks),
+        "text.transformer.encoder.layer.": len(model.text.transformer.encoder.layer),
+    }
+
+    def frozen(name: str) -> bool:
+        if freeze == "nothing":
+            return False
+        if freeze in ("image", "text"):
+            return name.startswith("visual." if freeze == "image" else "text.")
+        if freeze == "all-but-heads":
+            return not name.startswith(("visual.head.", "text.proj."))
+        for prefix, depth in layers.items():
+            if name.startswith(prefix):
+                return int(name.removeprefix(prefix).partition(".")[0]) < depth // 2
+        return "embed" in name or "token" in name
+
+    return frozen

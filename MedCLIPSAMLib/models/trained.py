@@ -1,0 +1,148 @@
+"""Models that the user trained: folders with an entry of their own, which join the catalogue.
+
+A folder of a trained model holds what any text-image model's does, and medclipsam.json, which says what the catalogue
+says of the others. They are in the user's folder of trained models, or in any folder of models that is named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from ..errors import ModelError, OutputError
+from .catalogue import CLIP_FILES, MODELS, Model, ModelFile
+
+ENTRY = "medclipsam.json"
+WEIGHTS_FILE = "open_clip_model.safetensors"
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is told of a trained model, for people.
+
+    Args:
+        base: name of the model it was trained from.
+        data: one line about its captions.
+        settings: of the training, as JSON values.
+        figures: what was measured, as JSON values.
+    """
+
+    base: str
+    data: str
+    settings: dict
+    figures: dict
+
+
+def trained_folder() -> Path:
+    """The user's folder of trained models; XDG_DATA_HOME and its like move it."""
+    return Path(platformdirs.user_data_dir("medclipsam", appauthor=False)) / "models"
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that a trained model cannot have.
+
+    Raises:
+        ModelError: other signs than a-z, 0-9, dot, dash and underscore, or the name of a model of the catalogue.
+    """
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"'{name}' cannot be the name of a model.",
+            "Use small letters, digits, dots, dashes and underscores, such as 'my-biomedclip'.",
+        )
+    if any(model.name == name for model in MODELS):
+        raise ModelError(f"The catalogue has a model '{name}' already.", "Choose another name.")
+
+
+def read_entry(folder: Path) -> Model | None:
+    """The catalogue entry of a trained model's folder; None where there is none, or none that can be read."""
+    try:
+        entry = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
+        saliency = {"layer": int(entry["saliency"]["layer"]), "beta": float(entry["saliency"]["beta"])}
+        name = str(entry["name"])
+        check_name(name)
+        return Model(
+            name=name,
+            kind="clip",
+            title=str(entry["title"])[:200],
+            purpose=str(entry["purpose"])[:400],
+            licence=str(entry["licence"])[:200],
+            source=str(entry["base"])[:200],
+            folder=folder.name,
+            image_size=int(entry["image_size"]),
+            files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE))),
+            saliency=saliency,
+            trained=True,
+        )
+    except (OSError, ValueError, KeyError, TypeError, ModelError):
+        return None
+
+
+def trained_models(folders: list[Path]) -> list[Model]:
+    """The entries of the trained models in some folders of models; the first of a name counts."""
+    found: dict[str, Model] = {}
+    for parent in folders:
+        for path in sorted(parent.glob(f"*/{ENTRY}")):
+            entry = read_entry(path.parent)
+            if entry is not None and entry.folder == entry.name:
+                found.setdefault(entry.name, entry)
+    return list(found.values())
+
+
+def write_trained(
+    parent: Path, base: Model, name: str, training: Training, write_model: Callable[[Path], None]
+) -> Path:
+    """Add a trained model to a folder of models, whole or not at all; one of the same name is replaced.
+
+    Args:
+        base: the entry of the model that it was trained from, whose licence and saliency settings it takes over.
+        write_model: writes configurations, vocabulary and `WEIGHTS_FILE` into the folder that it is given.
+
+    Returns:
+        Its folder.
+
+    Raises:
+        ModelError: see `check_name`. OutputError: it cannot be written.
+    """
+    check_name(name)
+    entry = {
+        "name": name,
+        "title": f"{base.title}, fine-tuned: {name}",
+        "purpose": f"Fine-tuned from {base.name} on {training.data}.",
+        "licence": f"That of {base.name} ({base.licence}), and what the captions' licence asks",
+        "base": training.base,
+        "image_size": base.image_size,
+        "saliency": dict(base.saliency),
+        "settings": training.settings,
+        "figures": training.figures,
+    }
+    target = parent / name
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=parent))
+    except OSError as error:
+        raise OutputError(f"'{parent}' cannot be written: {error.strerror}.", "Choose another folder.") from error
+    try:
+        write_model(temporary)
+        (temporary / ENTRY).write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
+        temporary.chmod(0o755)
+        old = parent / f".old-{name}"
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"The model '{name}' cannot be written to '{parent}': {error.strerror or error}.", "Make room on the disk."
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target

@@ -1,0 +1,227 @@
+"""Tables of captions, shards, the split by patient, and batches that depend on the step alone."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.finetune.batches import PairSource, readable, square
+from MedCLIPSAMLib.finetune.captions import Pair, clean_caption, read_captions, split_by_patient
+from MedCLIPSAMLib.finetune.shards import ShardSource, expand_shards
+
+LONG = "Axial MRI of the brain with a large mass"
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    for number in range(6):
+        Image.fromarray(np.full((20 + number, 30, 3), 40 * number, np.uint8)).save(tmp_path / f"image{number}.png")
+    return tmp_path
+
+
+def table(folder: Path, name: str, text: str) -> Path:
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+LAYOUTS = {
+    "a csv with a patient": ("a.csv", f'Image,Caption,Patient_ID\nimage1.png,"{LONG}, left",p7\n'),
+    "semicolons": ("a.csv", f"caption;image;case\n{LONG}, left;image1.png;p7\n"),
+    "open_clip": ("a.csv", f"filepath\ttitle\nimage1.png\t{LONG}, left\n"),
+    "ROCO v2": ("captions.csv", f'ID,Caption\nimage1,"{LONG}, left"\n'),
+    "ROCO v1": ("captions.txt", f"image1\t{LONG}, left\n"),
+    "MedPix": (
+        "Descriptions.jsonl",
+        json.dumps({"image": "image1", "U_id": "p7", "Description": {"Caption": f"{LONG}, left", "Modality": "MR"}}),
+    ),
+    "JSON by name": ("a.json", json.dumps({"image1.png": f"{LONG}, left"})),
+    "captions in a list": ("a.jsonl", json.dumps({"image": "image1.png", "captions": [f"{LONG}, left"]})),
+}
+
+
+@pytest.mark.parametrize("name, text", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_tables_are_read_by_the_names_of_their_columns(folder, name, text):
+    found = read_captions(table(folder, name, text))
+    assert [(pair.image.name, pair.caption) for pair in found.pairs] == [("image1.png", f"{LONG}, left")]
+    assert found.patients == ("p7" in text) and found.pairs[0].patient == (
+        "p7" if "p7" in text else found.pairs[0].patient
+    )
+
+
+def test_what_cannot_be_used_is_counted_and_listed(folder):
+    rows = [
+        ("image0.png", LONG),
+        ("image0.png", LONG),
+        ("image1.png", "too short"),
+        ("image2.png", ""),
+        ("gone.png", LONG),
+    ]
+    rows += [("image3.png", LONG), ("../../etc/passwd\0", LONG)]
+    path = table(folder, "a.jsonl", "".join(json.dumps({"image": image, "text": text}) + "\n" for image, text in rows))
+    found = read_captions(path)
+    assert [pair.image.name for pair in found.pairs] == ["image0.png", "image3.png"]
+    said = found.summary()
+    for part in (
+        "2 pairs",
+        "1 pairs are there twice",
+        "2 captions have less than 20",
+        "2 images are missing",
+        "another image",
+    ):
+        assert part in said
+    assert ("images are missing", "gone.png") in found.dropped
+
+
+def test_captions_are_cleaned():
+    assert (
+        clean_caption("  <b>MRI</b>\nof the&nbsp;brain ★ (T2) , see https://x.org/a?b=1 .")
+        == "MRI of the brain (T2), see."
+    )
+    assert clean_caption("Größe 3 cm – Läsion\u0007") == "Größe 3 cm Läsion"
+    assert clean_caption("★★★") == ""
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("a.csv", "picture,words\n1,2\n", "no column with images.*picture, words"),
+        ("a.csv", "image,words\n1,2\n", "no column with captions"),
+        ("a.csv", "", "no rows"),
+        ("a.jsonl", "{not json", "cannot be read"),
+        ("a.jsonl", "[1, 2]\n", "no record"),
+        ("a.csv", "image,caption\nimage0.png,short\n", "no pair that can be used.*less than 20"),
+        ("a.csv", "image,caption\n\u00e9", "no pair"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused(folder, name, text, message):
+    with pytest.raises(InputError, match=message):
+        read_captions(table(folder, name, text))
+
+
+def test_absent_tables_and_folders_are_refused(folder):
+    with pytest.raises(InputError, match="no table"):
+        read_captions(folder / "absent.csv")
+    with pytest.raises(InputError, match="--images"):
+        read_captions(table(folder, "a.csv", "image,caption\n"), folder / "absent")
+
+
+def test_no_patient_is_on_both_sides_and_the_split_stays():
+    pairs = [Pair(Path(f"{n}.png"), f"caption {n}", f"patient {n // 3}") for n in range(300)]
+    train, validation = split_by_patient(pairs, 0.2)
+    assert {pair.patient for pair in train}.isdisjoint(pair.patient for pair in validation)
+    assert len(train) + len(validation) == 300 and 30 <= len(validation) <= 90
+    more = [*pairs, Pair(Path("new.png"), "new", "patient new")]
+    assert set(validation) <= set(split_by_patient(more, 0.2)[1])
+    assert split_by_patient(pairs, 0.2, seed=1)[1] != validation
+    with pytest.raises(InputError, match="1 patients cannot be split"):
+        split_by_patient(pairs[:3], 0.2)
+    with pytest.raises(InputError, match="share of 1.5"):
+        split_by_patient(pairs, 1.5)
+
+
+def test_unreadable_images_are_listed_once_and_remembered(folder):
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n half")
+    pairs = [Pair(folder / name, LONG, name) for name in ("image0.png", "broken.png", "image1.png", "broken.png")]
+    good, bad = readable(pairs, folder / "record.json")
+    assert [pair.image.name for pair in good] == ["image0.png", "image1.png"]
+    assert len(bad) == 1 and "broken.png" in bad[0][1] and bad[0][0] == "images cannot be read"
+    (folder / "image0.png").chmod(0o644)
+    assert readable(pairs, folder / "record.json") == (good, bad)
+
+
+def source(folder, count=6, **options):
+    return PairSource([Pair(folder / f"image{n}.png", f"caption {n}", str(n)) for n in range(count)], 16, 2, **options)
+
+
+def test_batches_depend_on_the_epoch_and_go_on_from_any_step(folder):
+    every = list(source(folder, crop=0.5).batches(3))
+    assert len(every) == 3 and every[0][0].shape == (2, 16, 16, 3) and every[0][0].dtype == torch.uint8
+    later = list(source(folder, crop=0.5).batches(3, 1))
+    for (pictures, captions), (again, same) in zip(every[1:], later):
+        assert torch.equal(pictures, again) and captions == same
+    assert sorted(each for _, captions in every for each in captions) == [f"caption {n}" for n in range(6)]
+    assert source(folder).order(3) != source(folder).order(4)
+
+
+def test_processes_share_a_batch(folder):
+    whole = [captions for _, captions in source(folder).batches(0)]
+    parts = [[captions for _, captions in source(folder, rank=rank, world=2).batches(0)] for rank in (0, 1)]
+    assert [sorted(a + b) for a, b in zip(*parts)] == [sorted(captions) for captions in whole]
+    with pytest.raises(InputError, match="cannot be shared by 4"):
+        source(folder, world=4)
+
+
+def test_equal_captions_come_in_different_batches_while_others_are_left(folder):
+    pairs = [Pair(folder / f"image{n % 6}.png", f"caption {n % 4}", str(n)) for n in range(40)]
+    for epoch in range(3):
+        batches = PairSource(pairs, 16, 4).order(epoch)
+        assert sorted(number for batch in batches for number in batch) == list(range(40))
+        different = [len({pairs[number].caption for number in batch}) for batch in batches]
+        assert sum(each == 4 for each in different) >= 7
+
+
+def test_a_picture_is_squared_whole_or_by_a_crop():
+    picture = np.zeros((40, 80, 3), np.uint8)
+    picture[:, 40:] = 200
+    whole = square(picture, 16)
+    assert whole.shape == (16, 16, 3) and whole[:, :6].max() < 5 and whole[:, 10:].min() > 195
+    assert square(picture, 16, (0.5, 1.0, 0.0)).min() > 195  # the right half
+
+
+def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, BytesIO(content))
+
+
+@pytest.fixture()
+def shards(folder):
+    for shard in range(2):
+        with tarfile.open(folder / f"part-{shard:02d}.tar", "w") as tar:
+            for number in range(5):
+                key = f"case{shard}{number}"
+                picture = BytesIO()
+                Image.fromarray(np.full((24, 24), 20 * number, np.uint8)).save(picture, "PNG")
+                add(tar, f"{key}.png", b"broken" if number == 4 else picture.getvalue())
+                caption = f"Ultrasound number {shard} {number}"
+                if number == 3:
+                    add(tar, f"{key}.json", json.dumps({"caption": caption}).encode())
+                else:
+                    add(tar, f"{key}.txt", b"short" if number == 2 else caption.encode())
+                add(tar, f"{key}.pyd", b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
+    return str(folder / "part-{00..01}.tar")
+
+
+def test_shards_give_the_pairs_that_can_be_used(shards, folder):
+    made = ShardSource(expand_shards(shards), 16, 2, record=folder / "record.json")
+    assert made.count == 6 and made.steps == 3 and len(made.dropped) == 4
+    assert {reason for reason, _ in made.dropped} == {"images cannot be read", "captions have less than 20 characters"}
+    every = list(made.batches(0))
+    assert sorted(each for _, captions in every for each in captions) == [
+        f"Ultrasound number {shard} {number}" for shard in range(2) for number in (0, 1, 3)
+    ]
+    again = ShardSource(expand_shards(shards), 16, 2, record=folder / "record.json", progress=lambda done: 1 / 0)
+    assert [captions for _, captions in again.batches(0, 1)] == [captions for _, captions in every[1:]]
+    assert [captions for _, captions in again.batches(1)] != [captions for _, captions in every]
+    parts = [list(ShardSource(expand_shards(shards), 16, 2, rank=rank, world=2).batches(0)) for rank in (0, 1)]
+    assert [a[1] + b[1] for a, b in zip(*parts)] == [captions for _, captions in every]
+
+
+def test_shards_that_are_missing_damaged_or_commands_are_refused(shards, folder):
+    with pytest.raises(InputError, match=r"part-02.tar.*\(1 of 3 are missing\)"):
+        expand_shards(shards.replace("..01", "..02"))
+    with pytest.raises(InputError, match="no shard"):
+        expand_shards("pipe:touch owned.tar")
+    (folder / "part-01.tar").write_bytes(b"no tar file at all")
+    with pytest.raises(InputError, match="cannot be read"):
+        ShardSource(expand_shards(shards), 16, 2)
+    with pytest.raises(InputError, match="do not fill a batch"):
+        ShardSource(expand_shards(shards)[:1], 16, 4)

@@ -1,0 +1,100 @@
+"""Cached contrastive gradients are those of the whole batch: in chunks, with dropout, and in two processes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from MedCLIPSAMLib.finetune.dhn_nce import dhn_nce_loss
+from MedCLIPSAMLib.finetune.gradients import contrastive_backward
+from MedCLIPSAMLib.finetune.trainable import prepare
+from MedCLIPSAMLib.models.clip import load_clip
+
+HERE = Path(__file__).resolve().parent
+CHUNKS = 2
+
+
+def a_model(dropout: float = 0.0) -> torch.nn.Module:
+    model = prepare(load_clip("demo").model)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = dropout
+    return model.train()
+
+
+def a_batch(count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    pixels = torch.randn(count, 3, 128, 128, generator=generator)
+    return pixels, torch.randint(5, 100, (count, 9), generator=generator)
+
+
+def gradients(model, chunk: int, loss=dhn_nce_loss) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    model.zero_grad()
+    torch.manual_seed(4)
+    pixels, tokens = a_batch()
+    value = contrastive_backward(
+        lambda *each: model(*each)[:2], list(zip(pixels.split(chunk), tokens.split(chunk))), loss
+    )
+    return value, {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
+
+
+def near(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    largest = max(each.abs().max() for each in one.values())
+    for name in one:
+        assert (one[name] - other[name]).abs().max() < 1e-4 * largest, name
+
+
+def test_one_chunk_is_plain_backpropagation():
+    model = a_model()
+    loss, found = gradients(model, 8)
+    model.zero_grad()
+    expected = dhn_nce_loss(*model(*a_batch())[:2])
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+    near(found, {name: each.grad for name, each in model.named_parameters() if each.grad is not None})
+    assert "logit_scale" not in found
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4])
+def test_chunks_give_the_gradients_of_the_whole_batch(chunk):
+    model = a_model()
+    (loss, whole), (same, parts) = gradients(model, 8), gradients(model, chunk)
+    assert loss.item() == pytest.approx(same.item(), rel=1e-5)
+    near(whole, parts)
+
+
+def test_dropout_is_the_same_in_both_passes():
+    """The loss that is reported and the gradients are of one and the same network: else a finite difference tells."""
+    model = a_model(dropout=0.3)
+    loss, found = gradients(model, 4)
+    name, parameter = next(each for each in model.named_parameters() if each[0] == "text.proj.weight")
+    step = 1e-2 * parameter.detach().norm() * found[name] / found[name].norm()
+    values = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            parameter.add_(sign * step)
+        values.append(gradients(model, 4)[0].item())
+        with torch.no_grad():
+            parameter.sub_(sign * step)
+    slope = (values[0] - values[1]) / (2 * step.norm().item())
+    assert slope == pytest.approx(found[name].norm().item(), rel=0.05)
+
+
+def test_two_processes_give_the_gradients_of_one(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    environment = os.environ | {
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE)]),
+    }
+    subprocess.run(
+        [*command, str(HERE / "two_processes.py"), str(tmp_path / "g.pt")], check=True, env=environment, timeout=300
+    )
+    joint = torch.load(tmp_path / "g.pt", weights_only=True)
+    model = a_model()
+    loss, whole = gradients(model, 8)
+    assert joint.pop("loss").item() == pytest.approx(loss.item(), rel=1e-5)
+    near(whole, {name: each for name, each in joint.items() if each is not None})
