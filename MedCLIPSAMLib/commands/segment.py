@@ -114,8 +114,7 @@ def segment(
         if value is not None
     }
     settings = replace(
-        settings,
-        saliency=replace(settings.saliency, **given),
+        settings.with_saliency(**given),
         coarse=CoarseSettings(method=coarse.value),
         prompts=replace(settings.prompts, kind=prompts.value),
         presence_threshold=presence,

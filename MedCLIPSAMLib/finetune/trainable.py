@@ -10,7 +10,10 @@ from open_clip.model import CustomTextCLIP
 from ..errors import InputError
 
 FREEZE = ("nothing", "image", "text", "lower-half", "all-but-heads")
-_LORA_MODULES = r".*(attn\.(qkv|proj)|mlp\.fc[12]|attention\.self\.(query|key|value)|(attention\.output|intermediate|output)\.dense)"
+_LORA_MODULES = (
+    r".*(attn\.(qkv|proj)|mlp\.fc[12]|attention\.self\.(query|key|value)"
+    r"|(attention\.output|intermediate|output)\.dense)"
+)
 
 
 def prepare(model: CustomTextCLIP, freeze: str = "nothing", lora_rank: int = 0) -> torch.nn.Module:

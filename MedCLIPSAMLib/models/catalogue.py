@@ -52,6 +52,7 @@ class Model:
         config: for SAM, the configuration inside the package `sam2`; empty when the folder holds its own .yaml.
         options: for SAM, settings merged into that configuration.
         saliency: for CLIP, what of `zeroshot.saliency.M2IBSettings` differs from its defaults.
+        by_word: and what of it differs again for prompts that hold a word; see `zeroshot.segmenter.Settings`.
     """
 
     name: str
@@ -69,10 +70,12 @@ class Model:
     config: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     saliency: Mapping[str, Any] = field(default_factory=dict)
+    by_word: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         object.__setattr__(self, "saliency", MappingProxyType(dict(self.saliency)))
+        object.__setattr__(self, "by_word", MappingProxyType(dict(self.by_word)))
 
     @property
     def size(self) -> int | None:
@@ -100,7 +103,9 @@ _BIOMEDCLIP_ARCHITECTURE = (
 )
 
 _PAPER_SALIENCY = {"layer": 9, "beta": 1.0}
-"""The authors' settings for breast ultrasound; for brain MRI they set beta to 2."""
+"""The authors' settings for breast ultrasound."""
+_PAPER_BY_WORD = {"brain": {"beta": 2.0}}
+"""And for brain MRI."""
 
 
 def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) -> Model:
@@ -138,7 +143,8 @@ MODELS: tuple[Model, ...] = (
         image_size=128,
         shipped=True,
         files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
-        saliency={"layer": 3, "beta": 0.3},
+        saliency={"layer": 3, "beta": 0.3, "steps": 15},
+        by_word={word: {"steps": 10} for word in ("tumor", "tumour", "nodule", "mass", "lesion")},
     ),
     Model(
         name="biomedclip",
@@ -159,6 +165,7 @@ MODELS: tuple[Model, ...] = (
             ),
         ),
         saliency=_PAPER_SALIENCY,
+        by_word=_PAPER_BY_WORD,
     ),
     Model(
         name="medclip-samv2",
@@ -177,6 +184,7 @@ MODELS: tuple[Model, ...] = (
             ),
         ),
         saliency=_PAPER_SALIENCY,
+        by_word=_PAPER_BY_WORD,
         by_hand=f"Open https://drive.google.com/file/d/{_DRIVE_FILE}/view in a browser and save 'pytorch_model.bin'",
     ),
     Model(

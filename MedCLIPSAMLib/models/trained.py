@@ -65,7 +65,8 @@ def read_entry(folder: Path) -> Model | None:
     """The catalogue entry of a trained model's folder; None where there is none, or none that can be read."""
     try:
         entry = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
-        saliency = {"layer": int(entry["saliency"]["layer"]), "beta": float(entry["saliency"]["beta"])}
+        saliency = _numbers(entry["saliency"])
+        by_word = {str(word): _numbers(changes) for word, changes in entry["by_word"].items()}
         name = str(entry["name"])
         check_name(name)
         return Model(
@@ -79,10 +80,17 @@ def read_entry(folder: Path) -> Model | None:
             image_size=int(entry["image_size"]),
             files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE))),
             saliency=saliency,
+            by_word=by_word,
             trained=True,
         )
-    except (OSError, ValueError, KeyError, TypeError, ModelError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError):
         return None
+
+
+def _numbers(settings: dict) -> dict[str, float]:
+    """Settings of M2IB, which are numbers."""
+    kinds = {"layer": int, "beta": float, "steps": int, "samples": int}
+    return {name: kinds[name](value) for name, value in settings.items()}
 
 
 def trained_models(folders: list[Path]) -> list[Model]:
@@ -120,6 +128,7 @@ def write_trained(
         "base": training.base,
         "image_size": base.image_size,
         "saliency": dict(base.saliency),
+        "by_word": {word: dict(changes) for word, changes in base.by_word.items()},
         "settings": training.settings,
         "figures": training.figures,
     }

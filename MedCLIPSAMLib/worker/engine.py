@@ -180,6 +180,8 @@ class Engine:
         if not isinstance(changes, dict):
             raise InputError(f"As settings {changes!r} came.", "Give an object of settings.")
         settings = with_changes(self._default_settings(), changes)
+        given = changes.get("saliency", {})
+        settings = settings.with_saliency(**{name: getattr(settings.saliency, name) for name in given})
         return prompts, _text(message, "negative", "") or None, settings
 
     def _segment(self, message: Message, reply: Reply):

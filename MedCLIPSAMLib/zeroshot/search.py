@@ -55,7 +55,7 @@ def search(
     try:
         for done, (layer, beta, count) in enumerate(grid):
             tried = replace(before.saliency, layer=layer, beta=beta, steps=count)
-            segmenter.settings = replace(before, saliency=tried, presence_threshold=0.0)
+            segmenter.settings = replace(before, saliency=tried, by_word={}, presence_threshold=0.0)
             scores = []
             for case in cases:
                 segmenter.set_image(case.picture)

@@ -11,10 +11,12 @@ and serve every further prompt on it.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +41,7 @@ class Settings:
 
     Args:
         saliency: M2IB; the catalogue has defaults for every model.
+        by_word: what differs for prompts that hold a word: {"nodule": {"steps": 10}}. The authors too set M2IB by task.
         coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
         presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
             whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
@@ -56,6 +59,21 @@ class Settings:
     least_part: float = 0.05
     style: str | None = None
     kind: str = "*"
+    by_word: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def saliency_for(self, prompt: str) -> M2IBSettings:
+        """The settings of M2IB for a prompt: those of the first of `by_word` that it holds, in singular or plural."""
+        said = prompt.lower()
+        changes = (each for word, each in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said))
+        return replace(self.saliency, **next(changes, {}))
+
+    def with_saliency(self, **changes: Any) -> Settings:
+        """The same with settings of M2IB that hold for every prompt."""
+        by_word = {
+            word: {name: value for name, value in each.items() if name not in changes}
+            for word, each in self.by_word.items()
+        }
+        return replace(self, saliency=replace(self.saliency, **changes), by_word=by_word)
 
     def __post_init__(self) -> None:
         if not 0 <= self.presence_threshold <= 1:
@@ -170,7 +188,7 @@ class TextSegmenter:
             self.clip,
             self._pixels,
             torch.stack(texts),
-            self.settings.saliency,
+            self.settings.saliency_for(prompt),
             self.cancelled,
             batch=1 if self.together else None,
             together=self.together,
@@ -339,4 +357,6 @@ def load_segmenter(
 
 def default_settings(model: str, models_dir: Path | None = None) -> Settings:
     """The settings of the catalogue for a text-image model."""
-    return Settings(saliency=M2IBSettings(**find(model, "clip", models_dir).saliency))
+    entry = find(model, "clip", models_dir)
+    by_word = {word: dict(changes) for word, changes in entry.by_word.items()}
+    return Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word)

@@ -12,9 +12,10 @@ from MedCLIPSAMLib.phantoms.benchmark import TASKS, picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import SliceStack, Volume
 from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box, mask_logits
+from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings
 from MedCLIPSAMLib.zeroshot.sam_prompts import SamPrompts, points_followed
 from MedCLIPSAMLib.zeroshot.search import Case, search
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+from MedCLIPSAMLib.zeroshot.segmenter import Settings, default_settings, load_segmenter
 from MedCLIPSAMLib.zeroshot.volume import segment_volume
 
 
@@ -183,3 +184,15 @@ def test_points_outweigh_the_mask_that_they_correct(segmenter):
         followed += points_followed(corrected, point[0], label[0]).all()
         led += points_followed(alone, point[0], label[0]).all()
     assert led <= 2 and followed >= 7
+
+
+def test_settings_of_m2ib_by_word_and_what_is_set_by_hand(segmenter):
+    """The first word that the prompt holds counts; what the user sets holds for every prompt."""
+    settings = Settings(M2IBSettings(beta=0.3, steps=15), by_word={"nodule": {"steps": 10}, "brain": {"beta": 2.0}})
+    of = lambda prompt: (settings.saliency_for(prompt).beta, settings.saliency_for(prompt).steps)
+    assert of("lungs") == (0.3, 15) and of("Lung Nodules") == of("a nodule") == (0.3, 10)
+    assert of("brain tumor") == (2.0, 15) and of("brainstorm") == (0.3, 15)
+    by_hand = settings.with_saliency(steps=4)
+    assert by_hand.saliency_for("nodule").steps == 4 and by_hand.saliency_for("brain").beta == 2.0
+    assert default_settings("biomedclip").saliency_for("brain MRI").beta == 2.0  # the authors' settings by task
+    assert default_settings("biomedclip").saliency_for("breast tumor").beta == 1.0
