@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import benchmark, demo, evaluate, finetune, models, phantoms, search, segment
+from .commands import benchmark, demo, evaluate, finetune, models, phantoms, reproduce, search, segment
 from .errors import Cancelled, MedCLIPSAMError
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app.command("finetune")(finetune.finetune)
 app.command("retrieval")(finetune.retrieval)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(models.app, name="models")
+app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(phantoms.phantoms_app, name="phantoms")
 app.add_typer(phantoms.models_app, name="demo-models")
 

@@ -125,6 +125,7 @@ class PairSource:
         crop: least share of a picture's area that a random crop keeps; 1 takes it whole.
         rank, world: which process this is, of how many; each takes every `world`-th pair of a batch.
         workers: processes that read images.
+        read: gives the picture of an image's path, uint8 (H, W, 3).
 
     Raises:
         InputError: a batch of less than 2, or that is not a multiple of `world`, or less pairs than it takes.
@@ -140,6 +141,7 @@ class PairSource:
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
+        read: Callable[[Path], np.ndarray] = read_picture,
     ) -> None:
         check_batch(batch, world)
         if len(pairs) < batch:
@@ -148,7 +150,7 @@ class PairSource:
             )
         self.pairs, self.size, self.batch, self.crop = pairs, size, batch, crop
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
-        self.steps = len(pairs) // batch
+        self.steps, self.read = len(pairs) // batch, read
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See the head of this file."""
@@ -193,7 +195,7 @@ class _Pictures(Dataset):
         crop = (1.0, 0.0, 0.0)
         if source.crop < 1:
             crop = draw_crop(np.random.default_rng([source.seed, self._epoch, number]), source.crop)
-        return square(read_picture(pair.image), source.size, crop), pair.caption
+        return square(source.read(pair.image), source.size, crop), pair.caption
 
 
 def check_batch(batch: int, world: int) -> None:
