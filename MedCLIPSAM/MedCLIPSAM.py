@@ -28,6 +28,7 @@ for _folder in (_HERE, _HERE.parent):  # the second in a source checkout, where 
 
 from MedCLIPSAMScene.sceneLogic import SceneLogic  # noqa: E402
 from MedCLIPSAMScene.strings import _  # noqa: E402
+from MedCLIPSAMScene.trainLogic import TrainingResult, TrainLogic  # noqa: E402
 from MedCLIPSAMScene.transport import QProcessTransport, workerCommand  # noqa: E402
 
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError  # noqa: E402
@@ -79,6 +80,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMPanel.promptSection import PromptSection
         from MedCLIPSAMPanel.resultSection import ResultSection
         from MedCLIPSAMPanel.settingsSection import SettingsSection
+        from MedCLIPSAMPanel.trainSection import TrainSection
 
         ScriptedLoadableModuleWidget.setup(self)
         panel = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
@@ -93,6 +95,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.onProgress = lambda fraction, stage: self.prompts.progress(fraction, stage)
         self.inputs, self.prompts, self.results = InputSection(self), PromptSection(self), ResultSection(self)
         self.corrections, self.settings = CorrectSection(self), SettingsSection(self)
+        self.training = TrainSection(self)
         self.installation = InstallationSection(self)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -168,7 +171,8 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parameters is None:
             return
         self.bindings.update()
-        for section in (self.inputs, self.prompts, self.results, self.corrections, self.settings, self.models):
+        sections = (self.inputs, self.prompts, self.results, self.corrections, self.settings, self.models)
+        for section in (*sections, self.training):
             section.update()
 
     @property
@@ -226,11 +230,18 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic, SceneLogic):
     def __init__(self, command: Callable[[], list[str]] | None = None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
         SceneLogic.__init__(self, QProcessTransport(command or workerCommand))
+        self.training = TrainLogic(QProcessTransport(command or workerCommand))
+
+    def fineTune(self, captions: str, name: str, **more) -> TrainingResult:
+        """Fine-tune a text-image model on captions and wait for it; see `TrainLogic.fineTune`."""
+        return self.training.fineTune(captions, name, **more)
 
     def close(self) -> None:
-        """End the worker, and wait for its end."""
+        """End the workers, and wait for their end."""
         SceneLogic.close(self)
-        self.transport.close()
+        self.training.close()
+        for transport in (self.transport, self.training.transport):
+            transport.close()
 
 
 class MedCLIPSAMTest(ScriptedLoadableModuleTest):

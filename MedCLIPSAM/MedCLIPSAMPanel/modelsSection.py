@@ -18,7 +18,8 @@ class ModelsSection:
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
-        self._client = WorkerClient(QProcessTransport(self.command), self._receive)
+        self._transport = QProcessTransport(self.command)
+        self._client = WorkerClient(self._transport, self._receive)
         self._listing = self._download = None
         self._asked = False
         self._states: list[dict] = []
@@ -59,6 +60,8 @@ class ModelsSection:
     def update(self) -> None:
         """Enable what can be done."""
         ui, chosen = self._panel.ui, self._chosen()
+        if self._panel.parameters is not None:
+            self._offer("clip", [self._panel.parameters.clip])
         loading = self._download is not None
         ui.downloadButton.enabled = chosen is not None and not chosen["usable"] and not loading
         ui.downloadButton.toolTip = (
@@ -78,8 +81,9 @@ class ModelsSection:
             self._panel.ui.modelsLabel.text = str(error)
 
     def close(self) -> None:
-        """End the section's worker."""
+        """End the section's worker, and wait for its end."""
         self._client.shutdown()
+        self._transport.close()
 
     def _opened(self, collapsed: bool) -> None:
         if not collapsed and not self._asked:
@@ -140,6 +144,7 @@ class ModelsSection:
         table.resizeColumnsToContents()
         for kind, box in (("clip", ui.clipBox), ("sam", ui.samBox)):
             byName = {state["name"]: state for state in self._states if state["kind"] == kind}
+            self._offer(kind, list(byName))
             for index, name in enumerate(self._names[kind]):
                 if name in byName:
                     box.setItemText(index, f"{name} ({byName[name]['state']})")
@@ -148,6 +153,14 @@ class ModelsSection:
             devices=devices, torch=fields["torch"], built=fields["built_for"]
         )
         self.update()
+
+    def _offer(self, kind: str, names: list[str]) -> None:
+        """Put models that are not of the catalogue, such as fine-tuned ones, into the box to choose from."""
+        for name in names:
+            if name not in self._names[kind]:
+                self._names[kind].append(name)
+                (self._panel.ui.clipBox if kind == "clip" else self._panel.ui.samBox).addItem(name)
+                self._panel.bindings.update()
 
     def _chosen(self) -> dict | None:
         row = self._panel.ui.modelsTable.currentRow()

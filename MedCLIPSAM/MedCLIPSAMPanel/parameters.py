@@ -24,7 +24,8 @@ class MedCLIPSAMParameters:
     """The parameter node.
 
     extent is "slice", "range" or "volume"; view a name such as "Red"; strategy "slices", or how masks are carried from
-    key slices; reach 0 goes as far as an object is seen; 0 of a layer, beta and steps is the model's default.
+    key slices; reach 0 goes as far as an object is seen; 0 of a layer, beta and steps is the model's default. What
+    begins with train is of fine-tuning: a chunk of 0 takes the whole batch, a LoRA rank of 0 trains all weights.
     """
 
     inputVolume: vtkMRMLVolumeNode
@@ -50,6 +51,14 @@ class MedCLIPSAMParameters:
     seed: int = SETTINGS["seed"]
     clip: str = "demo"
     sam: str = "demo"
+    trainCaptions: str = ""
+    trainImages: str = ""
+    trainName: str = ""
+    trainLoss: str = "dhn-nce"
+    trainEpochs: int = 32
+    trainBatch: int = 64
+    trainChunk: int = 0
+    trainLora: int = 0
 
 
 CHOICES = (
@@ -63,6 +72,14 @@ CHOICES = (
     "saliencyFrom",
     "clip",
     "sam",
+    "trainCaptions",
+    "trainImages",
+    "trainName",
+    "trainLoss",
+    "trainEpochs",
+    "trainBatch",
+    "trainChunk",
+    "trainLora",
     *SETTINGS,
 )
 """Parameters that outlive a scene that is closed: all but the nodes and the slices of a volume."""

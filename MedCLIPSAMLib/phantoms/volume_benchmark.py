@@ -118,16 +118,25 @@ def _lesion_free(segmenter, cases: int, split: str, strategy: str) -> dict:
 
 
 def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]]) -> dict:
-    """The slice on which most is wrong is outlined by hand, and carried from there in place of all that was found."""
+    """The slice on which most is wrong is outlined by hand and carried from there, as "Propagate correction" does it.
+
+    On slices that the object is carried to its mask replaces what was found; beyond its end what was joined to it goes;
+    what was found elsewhere stays.
+    """
     before, after = [], []
     for phantom, mask, truth in bad:
         stack = SliceStack(volume_of(phantom), "axial", WINDOW)
         wrong = (mask != truth).sum((1, 2)) * truth.any((1, 2))
         k = int(wrong.argmax())
-        corrected = np.zeros_like(truth)
+        corrected, reached = mask.copy(), {k}
         corrected[k] = truth[k]
         for number, masks in carry(segmenter, len(stack), stack.picture, {"": {k: truth[k]}}):
             corrected[number] = masks[""]
+            reached.add(number)
+        for number, step in ((min(reached) - 1, -1), (max(reached) + 1, 1)):
+            while 0 <= number < len(stack) and corrected[number].any():
+                corrected[number] = False
+                number += step
         before.append(dsc(mask, truth))
         after.append(dsc(corrected, truth))
     median = lambda values: float(np.median(values)) if values else None

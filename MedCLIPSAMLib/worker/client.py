@@ -213,6 +213,32 @@ class WorkerClient:
         fields = {"image": key, "prompts": list(prompts), "negative": negative, "settings": dict(settings or {})}
         return self._request("propagate", {**fields, "method": method})
 
+    def finetune(
+        self,
+        captions: str,
+        name: str,
+        images: str | None = None,
+        validation: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        models_dir: str | None = None,
+        out: str | None = None,
+        replace: bool = False,
+    ) -> Request:
+        """Fine-tune a text-image model; other requests wait for it. All paths are on the worker's machine.
+
+        "progress" has the fields of `finetune.train.Progress`, "notice" what is told of the data. The result has model
+        and run (folders), before and after (retrieval), step and steps.
+
+        Args:
+            settings: changes to `finetune.settings.FineTuneSettings`.
+            out: folder of the run, which is gone on from; one for the name in the user's data when None.
+        """
+        self._ensure_running()
+        fields = {"captions": captions, "name": name, "images": images, "validation": validation}
+        fields |= {"settings": dict(settings or {}), "device": device, "models_dir": models_dir}
+        return self._request("finetune", {**fields, "out": out, "replace": replace})
+
     def cancel(self, request: Request) -> None:
         """Ask for the end of a request, which then fails with `errors.Cancelled`; nothing when it is done."""
         if request.id in self._pending:

@@ -70,6 +70,7 @@ class Engine:
             "outline": self._outline,
             "carry": self._carry,
             "propagate": self._propagate,
+            "finetune": self._finetune,
         }
         if message.type not in handlers:
             raise InputError(f"There is no request '{message.type}'.", f"Use one of: {', '.join(handlers)}.")
@@ -84,6 +85,11 @@ class Engine:
 
         name, kind = _text(message, "name"), _text(message, "kind", "") or None
         return download_model(name, kind, tell, reply.cancelled), {}
+
+    def _finetune(self, message: Message, reply: Reply):
+        from .training import fine_tune_model
+
+        return self._within_memory(lambda: fine_tune_model(message, reply), reply)
 
     def _load(self, message: Message, reply: Reply):
         started = time.perf_counter()

@@ -31,6 +31,7 @@ REQUESTS = (
     "outline",
     "carry",
     "propagate",
+    "finetune",
     "cancel",
     "shutdown",
 )

@@ -54,6 +54,7 @@ def carry(
     given: Mapping[str, Mapping[int, np.ndarray]],
     settings: CarrySettings = CarrySettings(),
     reach: int | None = None,
+    limits: tuple[int, int] | None = None,
     kept: ResumeFolder | None = None,
 ) -> Iterator[Carried]:
     """Masks of objects on the slices between and around those that are given, slice by slice as they are made.
@@ -63,6 +64,7 @@ def carry(
         picture: slice number -> uint8 (H, W, 3).
         given: object -> slice number -> bool (H, W), not all of them empty; the given slices are not given back.
         reach: how many slices to go beyond the outermost given ones; None to the ends of the stack.
+        limits: the lowest and the highest slice to go to; None to the ends of the stack.
         kept: where each finished slice is kept and taken up again; for the same `given` and settings only.
 
     Yields:
@@ -79,9 +81,10 @@ def carry(
     largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}
     places = sorted({k for masks in objects.values() for k in masks})
     reach = count if reach is None else reach
-    spans = [(places[0], max(-1, places[0] - reach - 1))]
+    low, high = limits or (0, count - 1)
+    spans = [(places[0], max(low - 1, places[0] - reach - 1))] if places[0] >= low else []
     spans += list(zip(places, places[1:]))
-    spans.append((places[-1], min(count, places[-1] + reach + 1)))
+    spans += [(places[-1], min(high + 1, places[-1] + reach + 1))] if places[-1] <= high else []
     for start, beyond in spans:
         unseen = dict.fromkeys(objects, 0)
         way = kept.part(f"{start}-{'down' if beyond < start else 'up'}") if kept else None

@@ -2,7 +2,8 @@
 
 1. Presence of the prompt on all slices, coarse to fine (`key_slices`): cheap, the text-image model only.
 2. The full pipeline on the best few; of these the key slice is the one with the highest score times contrast.
-3. Each part of its mask is an object of its own, carried in both directions until it ends (`carry`).
+3. Each part of its mask is an object of its own, carried in both directions until it ends (`carry`), or the prompt is
+   no longer present: past an object's end SAM 2 goes on to its neighbour, which the text-image model knows better.
 4. Where the prompt is present and nothing has arrived, there is another key slice, up to a number of them.
 """
 
@@ -33,12 +34,16 @@ class PropagateSettings:
         keys: most key slices for a prompt.
         looks: slices on which the full pipeline is tried for a key.
         least_part: parts of a key slice's mask below this share of the largest are not carried on their own.
+        fading: share of the presence threshold below which the prompt counts as no longer present on a slice.
+        beyond: slices that masks are carried to past the last one on which the prompt is present.
     """
 
     carry: CarrySettings = CarrySettings()
     keys: int = 4
     looks: int = 3
     least_part: float = 0.2
+    fading: float = 0.2
+    beyond: int = 2
 
     def __post_init__(self) -> None:
         if self.keys < 1 or self.looks < 1 or not 0 <= self.least_part <= 1:
@@ -88,7 +93,9 @@ def propagate(
         results[key] = found[key]
         taken[key] = True
         objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.least_part))}
-        carried = carry(segmenter, count, picture, objects, settings.carry, kept=kept and kept.part(f"from-{key}"))
+        limits = _limits(profile, key, settings.fading * threshold, settings.beyond)
+        part = kept.part(f"from-{key}") if kept else None
+        carried = carry(segmenter, count, picture, objects, settings.carry, limits=limits, kept=part)
         for k, masks in carried:
             progress(taken.mean(), f"slice {k}: {prompt}")
             mask = np.any(list(masks.values()), axis=0)
@@ -105,6 +112,18 @@ def propagate(
             alone = Result(prompt, np.zeros_like(alone.mask), 0.0, message, alone.where, alone.coarse)
         results[k] = alone
     return results
+
+
+def _limits(profile: np.ndarray, key: int, least: float, beyond: int) -> tuple[int, int]:
+    """The lowest and the highest slice around `key` that lie not more than `beyond` from one of at least that presence.
+
+    Gaps of up to twice as many slices do not end an object.
+    """
+    near = binary_dilation(profile >= least, iterations=beyond) if beyond else profile >= least
+    near[key] = True
+    runs = label(near.astype(int)[None])[0]
+    inside = np.flatnonzero(runs == runs[key])
+    return int(inside[0]), int(inside[-1])
 
 
 def _looked_at(segmenter, picture, k, prompt, negative, kept) -> Result:

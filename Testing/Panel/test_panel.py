@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from MedCLIPSAMScene.sliceMasks import SliceMasks
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.volumes.write import write_picture
 
 PROMPT = "brain tumor"
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "demo-output" / "panel"
@@ -340,6 +342,66 @@ def test_models_are_listed_from_the_workers_machine(panel) -> None:
     panel.ui.modelsTable.selectRow(row)
     assert panel.ui.downloadButton.enabled
     panel.ui.modelsCollapsibleButton.collapsed = True
+
+
+def write_captions(folder: Path, count: int = 24) -> Path:
+    rows = []
+    for number in range(count):
+        made = make_phantom("train", number)
+        write_picture(folder / f"{number}.png", np.repeat(made.picture[..., None], 3, 2))
+        seen = f"picture {number} of modality {made.modality} with {len(made.lesions)} lesions"
+        rows.append(json.dumps({"image": f"{number}.png", "caption": seen, "patient": str(number)}))
+    (folder / "captions.jsonl").write_text("\n".join(rows))
+    return folder / "captions.jsonl"
+
+
+def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, tmp_path, monkeypatch) -> None:
+    """The user's captions become a model; prompts are answered while it trains."""
+    ui = panel.ui
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # of the worker that trains, which is not started yet
+    (tmp_path / "models").mkdir()
+    panel.machine.set("ModelsFolder", str(tmp_path / "models"))
+    assert not ui.trainButton.enabled and "captions" in ui.trainButton.toolTip
+    ui.trainCaptionsEdit.currentPath = str(write_captions(tmp_path))
+    assert not ui.trainButton.enabled and "name" in ui.trainButton.toolTip
+    ui.trainNameEdit.text = "Mine!"
+    ui.trainBatchBox.value, ui.trainEpochsBox.value = 4, 400
+    assert ui.trainButton.enabled and "'demo'" in ui.trainBaseLabel.text
+    training = panel.logic.training
+    ui.trainButton.click()
+    standin.pump(lambda: not training.running, 60)
+    assert "cannot be the name of a model" in ui.trainLabel.text
+    ui.trainNameEdit.text = "mine"
+    ui.trainButton.click()
+    assert training.running and not ui.trainButton.enabled and ui.stopTrainingButton.enabled
+    standin.pump(lambda: "Step" in ui.trainLabel.text, 60)
+    segment(panel, add_volume(phantom.picture))
+    assert "Found" in ui.resultLabel.text and training.running
+    standin.pump(lambda: "Retrieval" in ui.trainLabel.text, 60)
+    ui.trainCollapsibleButton.collapsed = False
+    standin.screenshot(panel.parent, SCREENSHOTS / "training.png")
+    ui.stopTrainingButton.click()
+    standin.pump(lambda: not training.running, 60)
+    assert "Stopped" in ui.trainLabel.text
+    checkpoint = tmp_path / "data" / "medclipsam" / "runs" / "mine" / "last.ckpt"
+    standin.pump(checkpoint.is_file, 30)
+    ui.trainEpochsBox.value = 1
+    ui.trainButton.click()
+    standin.pump(lambda: not training.running, 60)
+    assert "other settings or data" in ui.trainLabel.text
+    ui.trainNameEdit.text = "mine-2"
+    ui.trainButton.click()
+    standin.pump(lambda: not training.running, 60)
+    assert "'mine-2' retrieves" in ui.trainLabel.text
+    boxed = lambda: [ui.clipBox.itemText(index) for index in range(ui.clipBox.count)]
+    standin.pump(lambda: any(each.startswith("mine-2 (") for each in boxed()), 60)
+    panel.parameters.clip = "mine-2"
+    segment(panel, add_volume(phantom.picture))
+    assert panel.logic.client.about and "mine-2" in ui.clipBox.currentText
+    assert panel.ui.statusLabel.text == "", panel.ui.statusLabel.text
+    panel.parameters.clip = "demo"
+    panel.machine.set("ModelsFolder", "")
+    ui.trainCollapsibleButton.collapsed = True
 
 
 def test_screenshots_of_every_section(panel, phantom) -> None:

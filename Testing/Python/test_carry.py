@@ -16,7 +16,7 @@ from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.volumes import SliceStack, Volume, read_volume
 from MedCLIPSAMLib.zeroshot.carry import CarrySettings, carry
 from MedCLIPSAMLib.zeroshot.key_slices import FIRST_LOOK, candidates, presence_profile, smoothed
-from MedCLIPSAMLib.zeroshot.propagate import _parts
+from MedCLIPSAMLib.zeroshot.propagate import _limits, _parts
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 from MedCLIPSAMLib.zeroshot.volume import segment_volume
 
@@ -112,6 +112,19 @@ def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
     long = lambda k: read.append(k) or pictures(tumour)(0)
     presence_profile(segmenter, long, 400, ["brain tumor"])
     assert len(read) <= FIRST_LOOK + 4
+
+
+def test_masks_are_not_carried_past_where_the_prompt_is_present(segmenter, tumour):
+    truth, key = tumour.lesion_mask, widest(tumour)
+    given = {"t": {key: truth[key]}}
+    carried = carry(segmenter, len(truth), pictures(tumour), given, limits=(key - 1, key + 2))
+    assert sorted(k for k, _ in carried) == [key - 1, key + 1, key + 2]
+    profile = np.array([0, 0.9, 0, 0, 0, 0.2, 0.9, 0.9, 0, 0.9, 0, 0, 0])
+    assert _limits(profile, 7, 0.1, 0) == (5, 7)
+    assert _limits(profile, 7, 0.1, 1) == (4, 10)
+    assert _limits(profile, 7, 0.1, 2) == (0, 11)
+    assert _limits(np.zeros(5), 3, 0.1, 0) == (3, 3)
+    assert _limits(np.zeros(5), 3, 0.0, 2) == (0, 4)  # without a presence check there is no limit
 
 
 def test_candidates_are_the_middles_of_runs_apart_from_what_is_taken():

@@ -1,0 +1,56 @@
+"""A small plot of a training: loss by step, smoothed; validation loss and retrieval by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import qt
+
+WIDTH, HEIGHT, MARGIN = 420, 170, 42
+TRAINING, VALIDATION, RETRIEVAL, FRAME = "#9aa5b1", "#d9534f", "#2a7de1", "#808080"
+SMOOTHING = 0.9
+
+
+def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, float]]) -> None:
+    """Draw into a QLabel.
+
+    Args:
+        losses: by step.
+        validation: (step, loss, top-1 retrieval) by epoch; retrieval on an axis of its own at the right, 0 to 1.
+    """
+    pixmap = qt.QPixmap(WIDTH, HEIGHT)
+    pixmap.fill(qt.QColor("#ffffff"))
+    painter = qt.QPainter(pixmap)
+    shown = [*smoothed(losses), *(loss for _step, loss, _top in validation)]
+    low, high = min(shown, default=0.0), max(shown, default=1.0)
+    span = max(high - low, 1e-6)
+    x = lambda step: int(MARGIN + (WIDTH - 2 * MARGIN) * step / max(1, len(losses)))
+    y = lambda share: int(HEIGHT - MARGIN / 2 - (HEIGHT - MARGIN) * share)
+    painter.setPen(qt.QColor(FRAME))
+    painter.drawRect(MARGIN, y(1), WIDTH - 2 * MARGIN, y(0) - y(1))
+    painter.drawText(2, y(1) + 10, f"{high:.2f}")
+    painter.drawText(2, y(0), f"{low:.2f}")
+    painter.drawText(WIDTH - MARGIN + 4, y(1) + 10, "100%")
+    painter.drawText(WIDTH - MARGIN + 4, y(0), "0%")
+    lines = (
+        (TRAINING, [(x(at + 1), y((loss - low) / span)) for at, loss in enumerate(smoothed(losses))], False),
+        (VALIDATION, [(x(step), y((loss - low) / span)) for step, loss, _top in validation], True),
+        (RETRIEVAL, [(x(step), y(top)) for step, _loss, top in validation], True),
+    )
+    for colour, points, marked in lines:
+        painter.setPen(qt.QColor(colour))
+        for (x0, y0), (x1, y1) in zip(points, points[1:]):
+            painter.drawLine(x0, y0, x1, y1)
+        for x0, y0 in points if marked else ():
+            painter.drawRect(x0 - 2, y0 - 2, 4, 4)
+    painter.end()
+    label.setPixmap(pixmap)
+
+
+def smoothed(losses: Sequence[float]) -> list[float]:
+    """A running mean that forgets, without the pull of its beginning."""
+    values, mean, weight = [], 0.0, 0.0
+    for loss in losses:
+        mean, weight = SMOOTHING * mean + (1 - SMOOTHING) * loss, SMOOTHING * weight + 1 - SMOOTHING
+        values.append(mean / weight)
+    return values

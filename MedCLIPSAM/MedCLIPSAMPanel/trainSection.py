@@ -1,0 +1,125 @@
+"""Fine-tuning: the user's captions make a model of their own, which can be chosen at once."""
+
+from __future__ import annotations
+
+from MedCLIPSAMScene.strings import _
+
+from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
+
+from . import lossPlot
+
+LOSSES = ("dhn-nce", "info-nce", "hn-nce", "dcl", "siglip")
+REDRAW_EVERY = 5
+"""Steps."""
+
+
+class TrainSection:
+    """The section of fine-tuning."""
+
+    def __init__(self, panel) -> None:
+        self._panel, ui, bindings = panel, panel.ui, panel.bindings
+        self._losses: list[float] = []
+        self._validation: list[tuple[int, float, float]] = []
+        ui.trainLossBox.addItems([_("DHN-NCE (the paper)"), "InfoNCE", "HN-NCE", "DCL", "SigLIP"])
+        bindings.choice(ui.trainLossBox, LOSSES, "trainLoss")
+        for widget, property, signal, name in (
+            (ui.trainCaptionsEdit, "currentPath", "currentPathChanged(QString)", "trainCaptions"),
+            (ui.trainImagesEdit, "currentPath", "currentPathChanged(QString)", "trainImages"),
+            (ui.trainNameEdit, "text", "textChanged(QString)", "trainName"),
+            (ui.trainEpochsBox, "value", "valueChanged(int)", "trainEpochs"),
+            (ui.trainBatchBox, "value", "valueChanged(int)", "trainBatch"),
+            (ui.trainChunkBox, "value", "valueChanged(int)", "trainChunk"),
+            (ui.trainLoraBox, "value", "valueChanged(int)", "trainLora"),
+        ):
+            bindings.property(widget, property, signal, name)
+        ui.trainButton.connect("clicked(bool)", lambda *_arguments: self._start())
+        ui.stopTrainingButton.connect("clicked(bool)", lambda *_arguments: self._training.cancel())
+        self._training = panel.logic.training
+        self._training.onProgress, self._training.onNotice = self._progress, self._notice
+
+    def update(self) -> None:
+        """Enable what can be done, and say what is lacking."""
+        ui, parameters, running = self._panel.ui, self._panel.parameters, self._training.running
+        lacking = (
+            _("Choose a table of images and captions.")
+            if not parameters.trainCaptions
+            else _("Give the new model a name.")
+            if not parameters.trainName
+            else ""
+        )
+        ui.trainButton.enabled = not running and not lacking
+        ui.trainButton.toolTip = lacking or _("Fine-tune '{base}' on these captions; a stopped run goes on").format(
+            base=parameters.clip
+        )
+        ui.stopTrainingButton.enabled = running
+        ui.trainBar.setVisible(running)
+        ui.trainBaseLabel.text = _("Begins from '{base}', which is chosen under Models and device.").format(
+            base=parameters.clip
+        )
+
+    def _start(self) -> None:
+        parameters = self._panel.parameters
+        base, _sam, device, folder = self._panel.models.models()
+        self._losses, self._validation = [], []
+        lossPlot.draw(self._panel.ui.trainPlot, [], [])
+        settings = {
+            "loss": parameters.trainLoss,
+            "epochs": parameters.trainEpochs,
+            "batch": parameters.trainBatch,
+            "chunk": parameters.trainChunk,
+            "lora_rank": parameters.trainLora,
+        }
+        self._panel.ui.trainLabel.text = _("Reading the captions and their images...")
+        self._panel.ui.trainBar.value = 0
+        try:
+            self._training.startFineTune(
+                parameters.trainCaptions,
+                parameters.trainName,
+                base,
+                parameters.trainImages or None,
+                settings,
+                device,
+                folder,
+                finished=self._finished,
+            )
+        except MedCLIPSAMError as error:
+            self._panel.ui.trainLabel.text = str(error)
+        self.update()
+
+    def _notice(self, text: str) -> None:
+        self._panel.ui.trainLabel.text = text
+
+    def _progress(self, progress) -> None:
+        ui = self._panel.ui
+        self._losses.append(progress["loss"])
+        checked = progress["validation"]
+        if checked:
+            self._validation.append((len(self._losses), checked["loss"], checked["top1"]))
+        ui.trainBar.value = int(100 * progress["fraction"])
+        said = _("Step {step} of {steps}, loss {loss:.3f}, {minutes:.0f} min left at most.").format(
+            step=progress["step"],
+            steps=progress["steps"],
+            loss=progress["loss"],
+            minutes=progress["seconds_left"] / 60,
+        )
+        if self._validation:
+            said += " " + _("Retrieval on validation pairs {top1:.0%}, best {best:.0%}.").format(
+                top1=self._validation[-1][2], best=max(top1 for _step, _loss, top1 in self._validation)
+            )
+        ui.trainLabel.text = said
+        if checked or len(self._losses) % REDRAW_EVERY == 0:
+            lossPlot.draw(ui.trainPlot, self._losses, self._validation)
+
+    def _finished(self, result, error) -> None:
+        label = self._panel.ui.trainLabel
+        if isinstance(error, Cancelled):
+            label.text = _("Stopped; pressing Fine-tune again goes on from the last checkpoint.")
+        elif error is not None:
+            label.text = str(error)
+        else:
+            label.text = _(
+                "'{name}' retrieves {after:.0%} of validation captions at the first guess; its base {before:.0%}, "
+                "chance {chance:.0%}. It can be chosen under Models and device."
+            ).format(name=result.name, after=result.after, before=result.before, chance=result.chance)
+            self._panel.models.refresh()
+        self.update()
