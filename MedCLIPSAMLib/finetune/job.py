@@ -103,6 +103,11 @@ def _sources(
             for table in (data.captions, data.validation)
         )
     _write_dropped(out, dropped)
+    if sides[1] is not None and len({pair.caption for pair in sides[1]}) < 2:
+        raise InputError(
+            f"{len(sides[1])} validation pairs cannot tell how well captions are told apart.",
+            "Give more pairs, a larger --validation-share, or a table of its own by --validation.",
+        )
 
     def source(side: int, size: int, batch: int, crop: float, rank: int = 0, world: int = 1) -> Source:
         pairs = sides[side]

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from ..errors import Cancelled, InputError
+from ..errors import Cancelled, DeviceError, InputError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
 from ..volumes.atomic import atomic_path
@@ -142,7 +142,13 @@ class _Run:
                     self._save()
                     raise Cancelled
                 rate = self._rate(self._step, steps)
-                loss = self._one_step(pictures, captions, rate)
+                try:
+                    loss = self._one_step(pictures, captions, rate)
+                except torch.OutOfMemoryError as error:
+                    raise DeviceError(
+                        f"The memory of {fabric.device} is full with {settings.chunk or len(captions)} pairs at once.",
+                        "Take fewer at once (--chunk 16), which changes nothing else, or LoRA (--lora 8).",
+                    ) from error
                 self._step += 1
                 left = (steps - self._step) * (time.monotonic() - started) / (self._step - begun)
                 figures = None

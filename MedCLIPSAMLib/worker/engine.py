@@ -89,7 +89,7 @@ class Engine:
     def _finetune(self, message: Message, reply: Reply):
         from .training import fine_tune_model
 
-        return self._within_memory(lambda: fine_tune_model(message, reply), reply)
+        return fine_tune_model(message, reply)
 
     def _load(self, message: Message, reply: Reply):
         started = time.perf_counter()

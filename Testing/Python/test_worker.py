@@ -1,5 +1,6 @@
 """A real worker process with the demo models, over its pipes."""
 
+import json
 import os
 import signal
 import struct
@@ -16,6 +17,7 @@ from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.volumes.write import write_picture
 from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import FrameParser, Message, encode
 from MedCLIPSAMLib.worker.request import WorkerError
@@ -287,6 +289,38 @@ def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_run(worker, picture
     process = own.transport.process
     process.stdin.close()
     assert process.wait(2) == 0
+
+
+def test_a_fine_tuning_tells_how_it_goes_and_is_refused_or_cancelled(worker, tmp_path):
+    rows = []
+    for number in range(30):
+        picture = picture_of(make_phantom("train", number))
+        write_picture(tmp_path / f"{number}.png", picture)
+        rows.append(json.dumps({"image": f"{number}.png", "caption": f"the picture with the number {number}"}))
+    (tmp_path / "captions.jsonl").write_text("\n".join(rows))
+    settings = {"base": "demo", "batch": 4, "epochs": 500, "patience": 0}
+    ask = lambda **changes: worker.client.finetune(
+        str(tmp_path / "captions.jsonl"),
+        "mine",
+        settings=settings | changes,
+        device="cpu",
+        models_dir=str(tmp_path),
+        out=str(tmp_path / "run"),
+    )
+    for changes, words in (({"batch": 1}, "no negatives"), ({"epoch": 3}, "epochs"), ({"epochs": "3"}, "settings")):
+        with pytest.raises(InputError, match=words):
+            worker.wait(ask(**changes)).value()
+    running = ask()
+    told = lambda: [m.fields for request, m in worker.events if request is running and m.type == "progress"]
+    worker.transport.run_until(lambda: len(told()) > 2 or running.done, 60)
+    assert running.error is None
+    assert told()[1]["step"] == 2 and told()[1]["steps"] > 1000 and told()[0]["loss"] > 0
+    assert any("split by patient" in str(message.fields) for _, message in worker.events)
+    worker.client.cancel(running)
+    with pytest.raises(Cancelled):
+        worker.wait(running).value()
+    worker.wait(worker.client.models())  # the worker has ended the training and answers
+    assert (tmp_path / "run" / "last.ckpt").is_file() and not (tmp_path / "mine").exists()
 
 
 def test_log_lines_in_any_encoding_are_kept():
