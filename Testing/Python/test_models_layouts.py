@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.finetune.publish import export_model
 from MedCLIPSAMLib.models.clip import build_clip, load_clip
-from MedCLIPSAMLib.models.layouts import to_hugging_face, to_open_clip
+from MedCLIPSAMLib.models.layouts import is_hugging_face, to_hugging_face, to_open_clip
 
 WORDS = [
     "[PAD]",
@@ -258,3 +259,15 @@ def test_constants_that_older_programs_saved_are_ignored(model_folders, tmp_path
 def test_a_model_of_another_architecture_cannot_be_written_in_the_hugging_face_layout():
     with pytest.raises(ModelError, match="visual.trunk.fc_norm.weight"):
         to_hugging_face({"visual.trunk.fc_norm.weight": torch.ones(4)})
+
+
+@pytest.mark.parametrize("layout", ["open-clip", "hugging-face"])
+def test_an_exported_model_loads_back_with_the_same_embeddings(model_folders, tmp_path, layout):
+    export_model("biomedclip", layout, tmp_path / "medclip-samv2", model_folders)
+    before = load_clip("biomedclip", models_dir=model_folders)
+    after = load_clip("medclip-samv2", models_dir=tmp_path)
+    pixels = before.preprocess(np.random.default_rng(1).integers(0, 255, (2, 60, 60, 3), dtype=np.uint8))
+    assert torch.equal(before.encode_image(pixels), after.encode_image(pixels))
+    assert torch.equal(before.encode_text(TEXTS), after.encode_text(TEXTS))
+    (weights,) = (tmp_path / "medclip-samv2").glob("*.safetensors")
+    assert is_hugging_face(load_file(weights)) == (layout == "hugging-face")
