@@ -44,7 +44,7 @@ class Plan:
     pairs: int = 1536
     validation: int = 400
     test: int = 1000
-    epochs: int = 8
+    epochs: int = 4
     learning_rate: float = 1e-4
     cases: int = 30
     seeds: tuple[int, ...] = (1, 2, 3)
@@ -140,6 +140,7 @@ def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path,
         epochs=plan.epochs,
         learning_rate=plan.learning_rate,
         patience=0,
+        precision="bf16-mixed",
         seed=seed,
     )
     training = lambda size, rank, world: _source(folder, "train", size, settings.batch, settings.crop, seed)
