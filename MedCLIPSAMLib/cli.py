@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import benchmark, demo, evaluate, finetune, models, phantoms, reproduce, search, segment
+from .commands import benchmark, demo, evaluate, export, finetune, models, phantoms, reproduce, search, segment
 from .errors import Cancelled, MedCLIPSAMError
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app.command("segment")(segment.segment)
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
 app.command("search")(search.search)
+app.command("export")(export.export)
+app.command("strike")(export.strike)
 app.command("finetune")(finetune.finetune)
 app.command("retrieval")(finetune.retrieval)
 app.add_typer(benchmark.app, name="benchmark")

@@ -1,0 +1,136 @@
+"""`medclipsam export` and `medclipsam strike`: pseudo-labels by the thousand, and their review."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Format(StrEnum):
+    nnunet, seg, nifti, png = "nnunet", "seg.nrrd", "nii.gz", "png"
+
+
+def export(
+    inputs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="INPUTS",
+            help="Folder tree of images or DICOM series, or a CSV with image, prompt, label, negative, case.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="The dataset: a new folder, or one to go on with.", show_default=False),
+    ],
+    prompt: Annotated[
+        list[str], typer.Option("-p", "--prompt", help="What to segment in every image; repeat it.", show_default=False)
+    ] = [],
+    prompts: Annotated[
+        Path | None, typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, or "label: prompt" a line.')
+    ] = None,
+    form: Annotated[Format, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")] = Format.nnunet,
+    negative: Annotated[str | None, typer.Option(help="What not to take.")] = None,
+    propagate: Annotated[str, typer.Option(help="Over slices: memory, boxes, planes or slices.")] = "memory",
+    plane: Annotated[str, typer.Option(help="axial, coronal or sagittal.")] = "axial",
+    window: Annotated[str | None, typer.Option(help="Display window: a preset such as 'lung', or LOW:HIGH.")] = None,
+    presence: Annotated[float, typer.Option(help="Least presence for a find.")] = 0.5,
+    least_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0,
+    least_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (pictures: 1000 pixels).")] = 0.0,
+    most_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None,
+    keep_empty: Annotated[
+        bool, typer.Option("--keep-empty", help="Keep images in which nothing was found, with an empty mask.")
+    ] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Do cases again that failed.")] = False,
+    model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
+    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
+    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Segment a whole collection and write the masks as a dataset; the same command goes on with a stopped run."""
+    from dataclasses import replace
+
+    from ..errors import InputError
+    from ..weak.cases import find_cases, read_prompts
+    from ..weak.export import ExportSettings
+    from ..weak.export import export as run
+    from ..zeroshot.segmenter import default_settings, load_segmenter
+    from .segment import _window
+
+    if prompt and prompts:
+        raise InputError("Both -p and --prompts were given.", "Give one of them.")
+    asked = read_prompts(prompts) if prompts else {each: each for each in prompt}
+    cases = [replace(case, negative=case.negative or negative) for case in find_cases(inputs, asked)]
+    settings = ExportSettings(
+        form.value,
+        propagate,
+        plane,
+        _window(window),
+        least_score,
+        least_ml,
+        float("inf") if most_ml is None else most_ml,
+        keep_empty,
+    )
+    chosen = replace(default_settings(model, models_dir), presence_threshold=presence)
+    segmenter = load_segmenter(model, sam, device, models_dir, chosen)
+    try:
+        with _bar(quiet=as_json) as report:
+            counts = run(cases, segmenter, out, settings, report, retry)
+    except KeyboardInterrupt:
+        typer.echo("Stopped; the same command goes on with the next case.", err=True)
+        raise
+    if as_json:
+        print(json.dumps(counts))
+        return
+    said = ", ".join(f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name))
+    typer.echo(f"{len(cases)} cases: {said}.")
+    typer.echo(
+        f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
+    )
+
+
+def strike(
+    dataset: Annotated[Path, typer.Argument(help="Folder that medclipsam export wrote.", show_default=False)],
+    names: Annotated[Path, typer.Argument(help="The list that the report saved, a case a line.", show_default=False)],
+) -> None:
+    """Take the cases of a list out of a dataset, and put back those that are no longer on it."""
+    from ..errors import InputError
+    from ..weak.strike import strike as run
+
+    try:
+        listed = names.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The list '{names}' cannot be read: {error}.", "Give the file that the report saved."
+        ) from error
+    out, back = run(dataset, listed)
+    typer.echo(f"{out} cases struck out, {back} put back.")
+
+
+def _bar(quiet: bool):
+    """A context that gives a report: a bar with the time left, on the error stream, where it is a terminal."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+
+    @contextmanager
+    def shown():
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
+        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+            task = bar.add_task("exporting", total=None, left="")
+
+            def report(progress) -> None:
+                left = f"{progress.seconds_left / 60:.0f} min left"
+                bar.update(task, completed=progress.done, total=progress.total, description=progress.case, left=left)
+
+            yield report
+
+    return shown()

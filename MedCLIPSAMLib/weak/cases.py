@@ -1,0 +1,155 @@
+"""Which images are exported, under which names, and what is asked of each.
+
+Inputs are a folder tree of image files and DICOM series, or a table with an image and its prompt on each line. Prompts
+are the same for all images, or come with the table; a label is what the mask is called in the dataset.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..volumes.read import PICTURE_SUFFIXES
+
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)
+COLUMNS = ("image", "prompt", "label", "negative", "case")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image.
+
+    Args:
+        name: in the dataset: letters, digits, dots, dashes and underscores; unique.
+        image: a file, or the folder of a DICOM series.
+        prompts: label -> prompt.
+        negative: what not to take.
+    """
+
+    name: str
+    image: Path
+    prompts: Mapping[str, str]
+    negative: str | None = None
+
+
+def read_prompts(path: Path) -> dict[str, str]:
+    """Prompts by label: a JSON object {label: prompt}, or a text file with a prompt a line ("label: prompt" or both).
+
+    Raises:
+        InputError: unreadable, empty, of another shape, or a label twice.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            found = json.loads(text)
+            if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+                raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
+            pairs = list(found.items())
+        else:
+            lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+            pairs = [
+                tuple(part.strip() for part in line.split(":", 1)) if ":" in line else (line, line) for line in lines
+            ]
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
+    if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):
+        raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write a prompt a line.")
+    if len({label for label, _ in pairs}) < len(pairs):
+        raise InputError(f"'{path}' has the same label twice.", "Give each structure once.")
+    return dict(pairs)
+
+
+def find_cases(inputs: Path, prompts: Mapping[str, str] | None) -> list[Case]:
+    """The images of a folder tree, or of a table (.csv) that names them and, with a column `prompt`, what to ask.
+
+    Args:
+        prompts: by label, for images that have none of their own.
+
+    Raises:
+        InputError: nothing there, an unknown column, an image that is missing, or no prompt for one.
+    """
+    if inputs.is_file() and inputs.suffix.lower() == ".csv":
+        return _from_table(inputs, prompts)
+    if not inputs.exists():
+        raise InputError(f"There is no '{inputs}'.", "Give a folder of images, a table (.csv) or an image.")
+    if not prompts:
+        raise InputError("No prompts were given.", "Name them by -p, or a file of them by --prompts.")
+    images = [inputs] if inputs.is_file() else _images(inputs)
+    if not images:
+        raise InputError(f"'{inputs}' holds no images.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
+    root = inputs.parent if inputs.is_file() else inputs
+    names = _names([path.relative_to(root) for path in images])
+    return [Case(name, path, dict(prompts)) for name, path in zip(names, images)]
+
+
+def _images(folder: Path) -> list[Path]:
+    """Image files, and folders that hold DICOM files; hidden ones are left out."""
+    found: list[Path] = []
+    for path in sorted([folder, *(each for each in folder.rglob("*") if each.is_dir())]):
+        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+            continue
+        files = [each for each in sorted(path.iterdir()) if each.is_file() and not each.name.startswith(".")]
+        found += [each for each in files if each.name.lower().endswith(IMAGE_SUFFIXES)]
+        if any(_is_dicom(each) for each in files):
+            found.append(path)
+    return found
+
+
+def _is_dicom(path: Path) -> bool:
+    if path.suffix.lower() not in ("", ".dcm", ".ima"):
+        return False
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), [name.strip().lower() for name in reader.fieldnames or []]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"'{table}' cannot be read: {error}.", "It must be CSV in UTF-8.") from error
+    unknown = [name for name in columns if name not in COLUMNS]
+    if unknown or "image" not in columns:
+        what = f"the unknown column '{unknown[0]}'" if unknown else "no column 'image'"
+        raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
+    asked: dict[str, tuple[Path, dict[str, str], str | None]] = {}
+    for line, row in enumerate(rows, 2):
+        row = {name.strip().lower(): (value or "").strip() for name, value in row.items() if name and value is not None}
+        image = table.parent / row["image"]
+        if not row["image"] or not image.exists():
+            raise InputError(f"Line {line} of '{table}': there is no image '{row['image']}'.", "Correct the path.")
+        own = {row.get("label") or row["prompt"]: row["prompt"]} if row.get("prompt") else dict(prompts or {})
+        if not own:
+            raise InputError(f"Line {line} of '{table}' has no prompt.", "Fill it in, or give prompts for all by -p.")
+        key = row.get("case") or row["image"]
+        _, known, _ = asked.setdefault(key, (image, {}, row.get("negative") or None))
+        if asked[key][0] != image or known.keys() & own.keys():
+            raise InputError(f"Line {line} of '{table}': '{key}' was there before.", "Give each label of a case once.")
+        known.update(own)
+    if not asked:
+        raise InputError(f"'{table}' holds no images.", "Add a line for each.")
+    names = _names([Path(key) for key in asked])
+    return [Case(name, image, own, negative) for name, (image, own, negative) in zip(names, asked.values())]
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """Names fit for files, from relative paths; where two would be the same, with a check sum of the path."""
+    plain = []
+    for path in paths:
+        text = path.as_posix()
+        suffix = next((each for each in IMAGE_SUFFIXES if text.lower().endswith(each)), "")
+        cleaned = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")
+        plain.append(cleaned[-100:] or "case")
+    lower = [name.lower() for name in plain]
+    return [
+        f"{name}-{hashlib.sha256(path.as_posix().encode()).hexdigest()[:8]}" if lower.count(name.lower()) > 1 else name
+        for name, path in zip(plain, paths)
+    ]

@@ -1,0 +1,248 @@
+"""Pseudo-labels of a whole folder: the dataset, its manifest, going on, filters and review, with the demo models."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.volumes import read_segmentation, read_volume
+from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.weak.cases import Case, find_cases, read_prompts
+from MedCLIPSAMLib.weak.export import ExportSettings, export
+from MedCLIPSAMLib.weak.manifest import MANIFEST, Manifest, read_records
+from MedCLIPSAMLib.weak.strike import strike
+from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+
+ROOT = Path(__file__).resolve().parents[2]
+PROMPTS = {"tumor": "brain tumor", "ventricles": "ventricles"}
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return load_segmenter("demo", "demo", "cpu")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Four heads of which the last has no tumour, one of them in a folder below, and a broken file."""
+    folder = tmp_path_factory.mktemp("images")
+    (folder / "more scans").mkdir()
+    for number, name in enumerate(("a.png", "b.png", "more scans/a.png", "healthy.png")):
+        phantom = make_phantom("validation", number, "MR", int(name != "healthy.png"))
+        write_picture(folder / name, np.repeat(phantom.picture[..., None], 3, 2))
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    return folder
+
+
+NAMES = {"a", "b", "more_scans_a", "healthy", "broken"}
+
+
+def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
+    out, told = tmp_path / "Dataset007_Head", []
+    counts = export(find_cases(images, PROMPTS), segmenter, out, report=told.append)
+    records = read_records(out)
+    assert records.keys() == NAMES and counts["failed"] == 1 and [each.done for each in told] == [1, 2, 3, 4, 5]
+    assert records["broken"]["status"] == "failed" and "broken.png" in records["broken"]["problem"]
+    about = json.loads((out / "dataset.json").read_text())
+    assert about["labels"] == {"background": 0, "tumor": 1, "ventricles": 2} and about["file_ending"] == ".nii.gz"
+    inside = {name for name, record in records.items() if record["files"]}
+    assert about["numTraining"] == len(inside) == counts["found"]
+    assert {path.name for path in (out / "labelsTr").iterdir()} == {f"{name}.nii.gz" for name in inside}
+    assert {path.name for path in (out / "imagesTr").iterdir()} == {f"{name}_0000.nii.gz" for name in inside}
+    for number, name in enumerate(("a", "b", "more_scans_a")):
+        label = sitk.ReadImage(str(out / "labelsTr" / f"{name}.nii.gz"))
+        image = sitk.ReadImage(str(out / "imagesTr" / f"{name}_0000.nii.gz"))
+        assert label.GetSize() == image.GetSize() and label.GetSpacing() == image.GetSpacing()
+        picture = make_phantom("validation", number, "MR", 1).picture
+        array = sitk.GetArrayFromImage(label)[0]
+        assert np.array_equal(sitk.GetArrayFromImage(image)[0], picture)
+        segmenter.set_image(np.repeat(picture[..., None], 3, 2))
+        tumor, ventricles = (segmenter.segment(prompt) for prompt in PROMPTS.values())
+        upper = tumor.mask if tumor.score > ventricles.score else ventricles.mask
+        assert np.array_equal(array > 0, tumor.mask | ventricles.mask)
+        assert np.array_equal(array == (1 if upper is tumor.mask else 2), upper)  # the surer one where both are
+    assert records["healthy"]["labels"]["tumor"]["status"] == "empty"
+    page = (out / "report.html").read_text()
+    assert all(f'"{name}"' in page for name in NAMES) and (out / "report" / "a.png").stat().st_size > 1000
+
+
+def test_a_run_that_is_killed_does_no_case_twice_and_loses_none(images, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "export", str(images), "-o", str(out), "-p", "brain tumor"]
+    command += ["--format", "seg.nrrd", "--device", "cpu", "--json"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    manifest = out / MANIFEST
+    while running.poll() is None and (not manifest.exists() or len(manifest.read_text().splitlines()) < 2):
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    before = manifest.read_text().splitlines(keepends=True)
+    assert 2 <= len(before) < 5
+    with open(manifest, "a") as file:
+        file.write('{"case": "b", "sta')  # as a kill in the middle of a write leaves it
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [
+        line for line in manifest.read_text().splitlines(keepends=True) if '"sta' not in line or '"status"' in line
+    ]
+    assert lines[: len(before)] == before
+    assert sorted(json.loads(line)["case"] for line in lines) == sorted(NAMES)
+    assert sum(json.loads(done.stdout).values()) == 5
+    whole = {f"{name}.seg.nrrd" for name, record in read_records(out).items() if record["files"]}
+    assert whole == {path.name for path in out.glob("*.seg.nrrd")}
+    assert not list(out.glob(".*.partial*"))
+
+
+def test_two_runs_and_other_requests_keep_off_a_folder(segmenter, images, tmp_path):
+    cases, out = find_cases(images / "a.png", PROMPTS), tmp_path / "out"
+    export(cases, segmenter, out, ExportSettings("nii.gz"))
+    other = Manifest(out, json.loads((out / "export.json").read_text()))
+    with pytest.raises(OutputError, match="Another export is writing"):
+        export(cases, segmenter, out, ExportSettings("nii.gz"))
+    other.close()
+    assert export(cases, segmenter, out, ExportSettings("nii.gz")) == {"found": 1}
+    with pytest.raises(OutputError, match="other export"):
+        export(cases, segmenter, out, ExportSettings("nii.gz", least_score=0.1))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputError, match="not empty"):
+        export(cases, segmenter, tmp_path / "full", ExportSettings("png"))
+    assert [each.name for each in (tmp_path / "full").iterdir() if each.name != ".lock"] == ["thesis.txt"]
+    with pytest.raises(InputError, match="Dataset101"):
+        export(cases, segmenter, tmp_path / "heads")
+
+
+def test_filters_leave_out_and_say_so(segmenter, images, tmp_path):
+    cases = find_cases(images / "a.png", {"tumor": "brain tumor"})
+    for number, settings in enumerate(({"least_score": 1.0}, {"least_ml": 99.0}, {"most_ml": 0.001})):
+        out = tmp_path / str(number)
+        assert export(cases, segmenter, out, ExportSettings("nii.gz", **settings)) == {"filtered": 1}
+        assert not list(out.glob("*.nii.gz")) and (out / "report" / "a.png").is_file()
+    healthy = find_cases(images / "healthy.png", {"tumor": "brain tumor"})
+    assert export(healthy, segmenter, tmp_path / "e", ExportSettings("nii.gz", keep_empty=True)) == {"empty": 1}
+    assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "e" / "healthy.nii.gz"))).any()
+    with pytest.raises(InputError, match="score 2"):
+        ExportSettings(least_score=2.0)
+
+
+def test_a_volume_is_exported_on_its_own_grid_with_its_prompts(segmenter, tmp_path):
+    phantom = make_volume("validation", 8, "MR", 1)
+    image = sitk.GetImageFromArray(phantom.slices[::-1])
+    image.SetSpacing((1, 1, 3))
+    image.SetOrigin((5, -20, 60))
+    image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
+    sitk.WriteImage(image, str(tmp_path / "head.nii.gz"))
+    (tmp_path / "t.csv").write_text("image,prompt,label,case\nhead.nii.gz,brain tumor,lesion,p1\n")
+    cases = find_cases(tmp_path / "t.csv", None)
+    assert cases == [Case("p1", tmp_path / "head.nii.gz", {"lesion": "brain tumor"})]
+    out = tmp_path / "out"
+    assert export(cases, segmenter, out, ExportSettings("seg.nrrd", window=(0.0, 255.0))) == {"found": 1}
+    (segment,) = read_segmentation(out / "p1.seg.nrrd", read_volume(tmp_path / "head.nii.gz"))
+    assert segment.name == "lesion" and dsc(segment.mask[::-1], phantom.lesion_mask) > 0.6
+    about = read_records(out)["p1"]["labels"]["lesion"]
+    assert about["ml"] == pytest.approx(segment.mask.sum() * 3 / 1000, rel=1e-3)
+
+
+def test_what_is_struck_out_leaves_the_dataset_and_may_come_back(segmenter, images, tmp_path):
+    out = tmp_path / "Dataset007_Head"
+    counts = export(find_cases(images, PROMPTS), segmenter, out)
+    count = lambda: json.loads((out / "dataset.json").read_text())["numTraining"]
+    assert strike(out, ["a", "b"]) == (2, 0)
+    assert count() == counts["found"] - 2 and not (out / "labelsTr" / "a.nii.gz").exists()
+    assert (out / "struck" / "imagesTr" / "a_0000.nii.gz").is_file()
+    assert '"struck": ["a", "b"]' in (out / "report.html").read_text()
+    export(find_cases(images, PROMPTS), segmenter, out)
+    assert count() == counts["found"] - 2, "a run that goes on leaves it struck out"
+    assert strike(out, ["b"]) == (0, 1) and (out / "labelsTr" / "a.nii.gz").is_file()
+    with pytest.raises(InputError, match="no case 'z'"):
+        strike(out, ["z"])
+    with pytest.raises(InputError, match="holds no export"):
+        strike(tmp_path, ["a"])
+
+
+def test_a_cancelled_export_keeps_what_was_done(segmenter, images, tmp_path):
+    cases, out = find_cases(images, {"tumor": "brain tumor"}), tmp_path / "out"
+    try:
+        with pytest.raises(Cancelled):
+            segmenter.cancelled = lambda: (out / MANIFEST).exists()
+            export(cases, segmenter, out, ExportSettings("nii.gz"))
+    finally:
+        segmenter.cancelled = None
+    done = len(read_records(out))
+    assert 1 <= done < 5 and (out / "report.html").is_file()
+    assert sum(export(cases, segmenter, out, ExportSettings("nii.gz")).values()) == 5
+
+
+def test_a_broken_case_is_done_again_only_when_asked(segmenter, images, tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "x.png").write_bytes(b"broken")
+    cases, settings = find_cases(folder, {"tumor": "brain tumor"}), ExportSettings("nii.gz")
+    assert export(cases, segmenter, tmp_path / "out", settings) == {"failed": 1}
+    (folder / "x.png").write_bytes((images / "a.png").read_bytes())
+    assert export(cases, segmenter, tmp_path / "out", settings) == {"failed": 1}
+    assert export(cases, segmenter, tmp_path / "out", settings, retry=True) == {"found": 1}
+
+
+def test_names_are_unique_and_fit_for_files(tmp_path):
+    for name in ("a/1.png", "a_1.png", "Ä ö/../a ~ 2.nii.gz", ".hidden/3.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "Ä ö").mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    names = [case.name for case in find_cases(tmp_path, {"x": "x"})]
+    assert len(names) == 3 == len(set(names)) and "a_2" in names
+    assert sum(name.startswith("a_1-") for name in names) == 2
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("image,prompts\na.png,x\n", "unknown column 'prompts'"),
+        ("prompt\nx\n", "no column 'image'"),
+        ("image,prompt\ngone.png,x\n", "Line 2.*no image 'gone.png'"),
+        ("image,prompt\na.png,\n", "Line 2.*no prompt"),
+        ("image,prompt\na.png,x\na.png,x\n", "Line 3.*was there before"),
+        ("image,prompt\n", "holds no images"),
+    ],
+)
+def test_tables_that_cannot_be_used_are_refused(images, tmp_path, text, message):
+    (images / "table.csv").write_text(text)
+    try:
+        with pytest.raises(InputError, match=message):
+            find_cases(images / "table.csv", None)
+    finally:
+        (images / "table.csv").unlink()
+
+
+def test_prompts_come_from_text_or_json(tmp_path):
+    path = tmp_path / "p.txt"
+    path.write_text("# a note\ntumor: A brain MRI showing a tumor: bright\nventricles\n")
+    assert read_prompts(path) == {"tumor": "A brain MRI showing a tumor: bright", "ventricles": "ventricles"}
+    (tmp_path / "p.json").write_text('{"tumor": "brain tumor"}')
+    assert read_prompts(tmp_path / "p.json") == {"tumor": "brain tumor"}
+    for text in ("", "tumor:\n", "a: x\na: y\n"):
+        path.write_text(text)
+        with pytest.raises(InputError):
+            read_prompts(path)
+    (tmp_path / "p.json").write_text('["brain tumor"]')
+    with pytest.raises(InputError, match="no object"):
+        read_prompts(tmp_path / "p.json")
+    with pytest.raises(InputError, match="No prompts"):
+        find_cases(tmp_path, None)
+    with pytest.raises(InputError, match="holds no images"):
+        find_cases(tmp_path, {"x": "x"})
