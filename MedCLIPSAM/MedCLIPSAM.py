@@ -26,6 +26,7 @@ for _folder in (_HERE, _HERE.parent):  # the second in a source checkout, where 
     if str(_folder) not in sys.path and ((_folder / "MedCLIPSAMLib").is_dir() or _folder == _HERE):
         sys.path.insert(0, str(_folder))
 
+from MedCLIPSAMScene.exportLogic import ExportLogic, ExportResult  # noqa: E402
 from MedCLIPSAMScene.sceneLogic import SceneLogic  # noqa: E402
 from MedCLIPSAMScene.strings import _  # noqa: E402
 from MedCLIPSAMScene.trainLogic import TrainingResult, TrainLogic  # noqa: E402
@@ -73,6 +74,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Build the panel."""
         from MedCLIPSAMPanel.binding import Bindings
         from MedCLIPSAMPanel.correctSection import CorrectSection, EditorHistory
+        from MedCLIPSAMPanel.exportSection import ExportSection
         from MedCLIPSAMPanel.inputSection import InputSection
         from MedCLIPSAMPanel.installationSection import InstallationSection
         from MedCLIPSAMPanel.modelsSection import ModelsSection
@@ -95,7 +97,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic.onProgress = lambda fraction, stage: self.prompts.progress(fraction, stage)
         self.inputs, self.prompts, self.results = InputSection(self), PromptSection(self), ResultSection(self)
         self.corrections, self.settings = CorrectSection(self), SettingsSection(self)
-        self.training = TrainSection(self)
+        self.training, self.exports = TrainSection(self), ExportSection(self)
         self.installation = InstallationSection(self)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -172,7 +174,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.bindings.update()
         sections = (self.inputs, self.prompts, self.results, self.corrections, self.settings, self.models)
-        for section in (*sections, self.training):
+        for section in (*sections, self.exports, self.training):
             section.update()
 
     @property
@@ -231,17 +233,23 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic, SceneLogic):
         ScriptedLoadableModuleLogic.__init__(self)
         SceneLogic.__init__(self, QProcessTransport(command or workerCommand))
         self.training = TrainLogic(QProcessTransport(command or workerCommand))
+        self.export = ExportLogic(QProcessTransport(command or workerCommand))
 
     def fineTune(self, captions: str, name: str, **more) -> TrainingResult:
         """Fine-tune a text-image model on captions and wait for it; see `TrainLogic.fineTune`."""
         return self.training.fineTune(captions, name, **more)
 
+    def exportPseudoLabels(self, inputs: str, prompts, out: str, **more) -> ExportResult:
+        """Segment a whole collection, write a dataset and wait for it; see `ExportLogic.exportPseudoLabels`."""
+        return self.export.exportPseudoLabels(inputs, prompts, out, **{"models": self.models, **more})
+
     def close(self) -> None:
         """End the workers, and wait for their end."""
         SceneLogic.close(self)
-        self.training.close()
-        for transport in (self.transport, self.training.transport):
-            transport.close()
+        for run in (self.training, self.export):
+            run.close()
+            run.transport.close()
+        self.transport.close()
 
 
 class MedCLIPSAMTest(ScriptedLoadableModuleTest):

@@ -51,6 +51,11 @@ class MedCLIPSAMParameters:
     seed: int = SETTINGS["seed"]
     clip: str = "demo"
     sam: str = "demo"
+    exportInputs: str = ""
+    exportOut: str = ""
+    exportFormat: str = "nnunet"
+    exportScore: float = 0.0
+    exportEmpty: bool = False
     trainCaptions: str = ""
     trainImages: str = ""
     trainName: str = ""
@@ -72,6 +77,11 @@ CHOICES = (
     "saliencyFrom",
     "clip",
     "sam",
+    "exportInputs",
+    "exportOut",
+    "exportFormat",
+    "exportScore",
+    "exportEmpty",
     "trainCaptions",
     "trainImages",
     "trainName",

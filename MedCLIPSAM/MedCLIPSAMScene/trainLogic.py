@@ -1,17 +1,12 @@
-"""Fine-tuning from Slicer: a worker of its own trains, so that prompts are answered meanwhile."""
+"""Fine-tuning from Slicer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
-from MedCLIPSAMLib.worker.client import WorkerClient
-from MedCLIPSAMLib.worker.protocol import Message
-from MedCLIPSAMLib.worker.request import Request
-
-from .strings import _
+from .longRun import Finished, LongRun
 
 
 @dataclass(frozen=True)
@@ -36,51 +31,12 @@ class TrainingResult:
     steps: int
 
 
-Finished = Callable[["TrainingResult | None", "MedCLIPSAMError | None"], None]
-
-
-class TrainLogic:
-    """One fine-tuning at a time.
-
-    Args:
-        transport: a `worker.client.Transport` with `run_until(done, timeout)`.
-
-    Attributes:
-        onProgress: called with the fields of `finetune.train.Progress` as a dict after every step.
-        onNotice: called with what is told of the data.
-    """
-
-    def __init__(self, transport) -> None:
-        self.transport = transport
-        self.client = WorkerClient(transport, self._receive)
-        self.onProgress: Callable[[Mapping[str, Any]], None] = lambda progress: None
-        self.onNotice: Callable[[str], None] = lambda text: None
-        self._request: Request | None = None
-        self._name = ""
-        self._finished: Finished = lambda result, error: None
-
-    @property
-    def running(self) -> bool:
-        """Whether a fine-tuning is not finished."""
-        return self._request is not None
+class TrainLogic(LongRun):
+    """Fine-tuning; `onProgress` is given the fields of `finetune.train.Progress` after every step."""
 
     def fineTune(self, captions: str, name: str, timeout: float | None = None, **more) -> TrainingResult:
-        """Fine-tune and wait for it; Slicer's events run meanwhile. See `startFineTune`.
-
-        Raises:
-            MedCLIPSAMError: why there is no model; what was reached is kept and gone on from. TimeoutError.
-        """
-        ended: list = []
-        self.startFineTune(captions, name, **more, finished=lambda result, error: ended.append((result, error)))
-        try:
-            self.transport.run_until(lambda: bool(ended), timeout)
-        except TimeoutError:
-            self.cancel()
-            raise
-        result, error = ended[0]
-        if error is not None:
-            raise error
-        return result
+        """Fine-tune and wait for it. See `startFineTune`, and `LongRun.wait` for the errors."""
+        return self.wait(lambda done: self.startFineTune(captions, name, **more, finished=done), timeout)
 
     def startFineTune(
         self,
@@ -108,12 +64,9 @@ class TrainLogic:
             finished: called once: the result, or why there is none.
 
         Raises:
-            InputError: another fine-tuning is not finished. WorkerError: the worker cannot be started.
+            InputError, WorkerError: see `LongRun.begin`.
         """
-        if self.running:
-            raise InputError(_("Another fine-tuning is not finished."), _("Wait for it, or stop it."))
-        self._name, self._finished = name, finished
-        self._request = self.client.finetune(
+        ask = lambda: self.client.finetune(
             captions,
             name,
             images=images,
@@ -123,29 +76,11 @@ class TrainLogic:
             out=out,
             replace=replace,
         )
+        self.begin(ask, finished)
+        self._name = name
 
-    def cancel(self) -> None:
-        """Stop; a checkpoint is kept."""
-        if self._request is not None:
-            self.client.cancel(self._request)
-
-    def close(self) -> None:
-        """End the worker."""
-        self.client.shutdown()
-
-    def _receive(self, request: Request | None, message: Message) -> None:
-        if request is None or request is not self._request:
-            return
-        if message.type == "progress":
-            self.onProgress(message.fields)
-        elif message.type == "notice":
-            self.onNotice(str(message.fields["message"]))
-        elif request.done:
-            self._request = None
-            error = request.error
-            self._finished(None if error else self._result(message.fields), error)
-
-    def _result(self, fields: Mapping[str, Any]) -> TrainingResult:
+    def result(self, fields: Mapping[str, Any]) -> TrainingResult:
+        """See `TrainingResult`."""
         mean = lambda figures: sum(figures[way]["top1"]["mean"] for way in ("image_to_text", "text_to_image")) / 2
         return TrainingResult(
             self._name,

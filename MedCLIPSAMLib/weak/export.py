@@ -255,7 +255,8 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
         "score": round(best.score, 4),
         "presence": round(max(looked), 4) if looked else None,
         "voxels": int(mask.sum()),
-        "ml": round(size, 4),
+        "size": round(size, 4),
+        "unit": "thousand pixels" if volume.natural else "ml",
         "message": best.message,
     }
 
@@ -263,7 +264,7 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
 def _status(about: Mapping, settings: ExportSettings) -> str:
     if not about["voxels"]:
         return "empty"
-    fits = about["score"] >= settings.least_score and settings.least_ml <= about["ml"] <= settings.most_ml
+    fits = about["score"] >= settings.least_score and settings.least_ml <= about["size"] <= settings.most_ml
     return "found" if fits else "filtered"
 
 

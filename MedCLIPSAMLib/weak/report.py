@@ -59,7 +59,7 @@ const struck = new Set(JSON.parse(localStorage.getItem(key) || "null") || data.s
 const by = id => document.getElementById(id);
 const labels = each => Object.values(each.labels);
 const score = each => Math.max(0, ...labels(each).map(one => one.score));
-const size = each => labels(each).reduce((sum, one) => sum + one.ml, 0);
+const size = each => labels(each).reduce((sum, one) => sum + one.size, 0);
 let page = 0;
 function chosen() {
   const show = by("show").value, order = by("order").value;
@@ -91,7 +91,7 @@ function figure(each) {
   }
   const lines = [each.case + (each.slice === undefined ? "" : `, slice ${each.slice}`)];
   for (const [label, one] of Object.entries(each.labels))
-    lines.push(`${label}: ${one.status}, score ${one.score}, ${one.ml} ml`);
+    lines.push(`${label}: ${one.status}, score ${one.score.toFixed(2)}, ${one.size} ${one.unit}`);
   if (each.problem) lines.push(each.problem);
   for (const line of lines) {
     const row = document.createElement("div");

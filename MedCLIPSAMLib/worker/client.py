@@ -239,6 +239,33 @@ class WorkerClient:
         fields |= {"settings": dict(settings or {}), "device": device, "models_dir": models_dir}
         return self._request("finetune", {**fields, "out": out, "replace": replace})
 
+    def export(
+        self,
+        inputs: str,
+        prompts: Mapping[str, str],
+        out: str,
+        export: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        negative: str | None = None,
+        clip: str = "demo",
+        sam: str = "demo",
+        device: str = "auto",
+        models_dir: str | None = None,
+        retry: bool = False,
+    ) -> Request:
+        """Write pseudo-labels of a collection; other requests wait for it. All paths are on the worker's machine.
+
+        "progress" has done, total, case, status and seconds_left. The result has counts by status, cases and report.
+
+        Args:
+            prompts: by label.
+            export: changes to `weak.export.ExportSettings`; `settings` to `zeroshot.segmenter.Settings`.
+        """
+        self._ensure_running()
+        fields = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}
+        fields |= {"settings": dict(settings or {}), "negative": negative, "clip": clip, "sam": sam}
+        return self._request("export", {**fields, "device": device, "models_dir": models_dir, "retry": retry})
+
     def cancel(self, request: Request) -> None:
         """Ask for the end of a request, which then fails with `errors.Cancelled`; nothing when it is done."""
         if request.id in self._pending:

@@ -71,6 +71,7 @@ class Engine:
             "carry": self._carry,
             "propagate": self._propagate,
             "finetune": self._finetune,
+            "export": self._export,
         }
         if message.type not in handlers:
             raise InputError(f"There is no request '{message.type}'.", f"Use one of: {', '.join(handlers)}.")
@@ -90,6 +91,11 @@ class Engine:
         from .training import fine_tune_model
 
         return fine_tune_model(message, reply)
+
+    def _export(self, message: Message, reply: Reply):
+        from .exporting import export_dataset
+
+        return export_dataset(message, reply)
 
     def _load(self, message: Message, reply: Reply):
         started = time.perf_counter()

@@ -32,6 +32,7 @@ REQUESTS = (
     "carry",
     "propagate",
     "finetune",
+    "export",
     "cancel",
     "shutdown",
 )

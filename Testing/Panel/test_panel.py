@@ -404,6 +404,39 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     ui.trainCollapsibleButton.collapsed = True
 
 
+def test_a_folder_is_exported_from_the_panel_and_gone_on_with(panel, tmp_path) -> None:
+    ui, export = panel.ui, panel.logic.export
+    (tmp_path / "in").mkdir()
+    for number in range(12):
+        picture = make_phantom("validation", number, "MR", 1).picture
+        write_picture(tmp_path / "in" / f"{number}.png", np.repeat(picture[..., None], 3, 2))
+    assert not ui.exportButton.enabled and "Type what to segment" in ui.exportButton.toolTip
+    ui.promptEdit.setPlainText("brain tumor\nventricles")
+    ui.exportInputsEdit.currentPath = str(tmp_path / "in")
+    assert "folder for the dataset" in ui.exportButton.toolTip
+    ui.exportOutEdit.currentPath = str(tmp_path / "heads")
+    ui.exportButton.click()
+    standin.pump(lambda: not export.running, 60)
+    assert "Dataset101" in ui.exportLabel.text
+    out = tmp_path / "Dataset001_Head"
+    ui.exportOutEdit.currentPath = str(out)
+    ui.exportButton.click()
+    standin.pump(lambda: " of 12:" in ui.exportLabel.text, 60)
+    ui.stopExportButton.click()
+    standin.pump(lambda: not export.running, 60)
+    assert "Stopped" in ui.exportLabel.text
+    standin.pump((out / "report.html").is_file, 60)
+    ui.exportButton.click()
+    standin.pump(lambda: not export.running, 60)
+    assert "12 cases: " in ui.exportLabel.text and ui.openReportButton.enabled
+    lines = (out / "manifest.jsonl").read_text().splitlines()
+    assert len(lines) == 12 and len({json.loads(line)["case"] for line in lines}) == 12
+    assert (out / "dataset.json").is_file()
+    ui.exportCollapsibleButton.collapsed = False
+    standin.screenshot(panel.parent, SCREENSHOTS / "export.png")
+    ui.exportCollapsibleButton.collapsed = True
+
+
 def test_screenshots_of_every_section(panel, phantom) -> None:
     segment(panel, add_volume(phantom.picture), "brain tumor\nbrain")
     assert panel.ui.resultLabel.text.count("Found") == 2 and panel.ui.statusLabel.text == ""

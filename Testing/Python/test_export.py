@@ -154,7 +154,7 @@ def test_a_volume_is_exported_on_its_own_grid_with_its_prompts(segmenter, tmp_pa
     (segment,) = read_segmentation(out / "p1.seg.nrrd", read_volume(tmp_path / "head.nii.gz"))
     assert segment.name == "lesion" and dsc(segment.mask[::-1], phantom.lesion_mask) > 0.6
     about = read_records(out)["p1"]["labels"]["lesion"]
-    assert about["ml"] == pytest.approx(segment.mask.sum() * 3 / 1000, rel=1e-3)
+    assert about["size"] == pytest.approx(segment.mask.sum() * 3 / 1000, rel=1e-3) and about["unit"] == "ml"
 
 
 def test_what_is_struck_out_leaves_the_dataset_and_may_come_back(segmenter, images, tmp_path):
