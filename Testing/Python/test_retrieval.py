@@ -1,0 +1,95 @@
+"""Retrieval in batches, against cases worked out by hand, and the command that measures it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.finetune.retrieval import best_scale, retrieval, top1
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.volumes.write import write_picture
+
+
+def unit(*shape, seed=0):
+    return F.normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def test_right_pairs_are_found_and_random_ones_by_chance():
+    same = unit(400, 64)
+    figures = retrieval(same, same)
+    assert top1(figures) == 1.0 and figures["batch"] == 50 and figures["chance"] == 0.02 and figures["seeds"] == 5
+    random = retrieval(unit(2000, 64), unit(2000, 64, seed=1))
+    assert random["image_to_text"]["top1"]["mean"] == pytest.approx(0.02, abs=0.01)
+    assert random["image_to_text"]["top2"]["mean"] == pytest.approx(0.04, abs=0.015)
+
+
+def test_both_directions_and_both_ranks_by_hand():
+    """Images 0, 1, 2 against texts: image 2 is nearest to text 1, with its own text second."""
+    images = torch.eye(3)
+    texts = F.normalize(torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.8, 0.9], [0.0, 0.1, 0.7]]), dim=-1)
+    texts[2] = F.normalize(torch.tensor([0.8, 0.0, 0.5]), dim=0)
+    # cosines, rows images: [1, 0, .85], [0, .66, 0], [0, .75, .53]
+    figures = retrieval(images, texts, batch=3, seeds=[0])
+    assert figures["image_to_text"]["top1"]["mean"] == pytest.approx(2 / 3)
+    assert figures["image_to_text"]["top2"]["mean"] == 1.0
+    assert figures["text_to_image"]["top1"]["mean"] == pytest.approx(1 / 3)
+    assert figures["text_to_image"]["top2"]["mean"] == 1.0
+
+
+def test_equal_captions_in_a_batch_both_count():
+    images, texts = torch.eye(4), torch.eye(4)[[1, 0, 2, 3]]
+    assert top1(retrieval(images, texts, ["a", "b", "c", "d"])) == 0.5
+    assert top1(retrieval(images, texts, ["a", "a", "c", "d"])) == 1.0
+
+
+def test_the_interval_is_students_of_the_mean_over_seeds():
+    noisy = F.normalize(unit(300, 16) + 2.0 * unit(300, 16, seed=2), dim=-1)
+    figure = retrieval(unit(300, 16), noisy, seeds=range(5))["image_to_text"]["top1"]
+    assert len(set(figure["by_seed"])) > 1
+    expected = 2.776 * np.std(figure["by_seed"], ddof=1) / 5**0.5  # t for 4 degrees of freedom
+    assert figure["interval"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_is_left_over_of_a_shuffle_is_left_out_and_a_pair_is_too_few():
+    assert retrieval(unit(30, 8), unit(30, 8))["batch"] == 30
+    with pytest.raises(InputError, match="two pairs"):
+        retrieval(unit(1, 8), unit(1, 8))
+
+
+def test_the_best_scale_is_where_the_right_captions_are_most_likely():
+    images = unit(200, 8)
+    texts = F.normalize(images + 0.4 * unit(200, 8, seed=3), dim=-1)
+    scale = best_scale(images, texts)
+
+    def loss(value):
+        order = np.random.default_rng(0).permutation(200)
+        total = 0.0
+        for start in range(0, 200, 50):
+            logits = value * images[order[start : start + 50]] @ texts[order[start : start + 50]].T
+            total += F.cross_entropy(logits, torch.arange(50)) + F.cross_entropy(logits.T, torch.arange(50))
+        return total.item()
+
+    assert 1 < scale < 100 and loss(scale) <= min(loss(scale * 0.9), loss(scale * 1.1))
+
+
+def test_the_command_compares_models(tmp_path, monkeypatch, capsys):
+    rows = []
+    for number in range(12):
+        phantom = make_phantom("validation", number)
+        write_picture(tmp_path / f"{number}.png", np.repeat(phantom.picture[..., None], 3, 2))
+        rows.append({"image": f"{number}.png", "caption": f"{phantom.modality} picture with the number {number}"})
+    (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = ["medclipsam", "retrieval", str(tmp_path / "c.jsonl"), "-m", "demo", "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--json"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    figures = json.loads(capsys.readouterr().out)["demo"]
+    assert figures["pairs"] == figures["batch"] == 12 and 0 <= top1(figures) <= 1
