@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -79,8 +80,7 @@ def run(
     if model.resolve() == out.resolve():
         raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
     out.mkdir(parents=True, exist_ok=True)
-    training, validation = _sources(data, settings, out, workers, tell)
-    about = f"{data.captions} {data.validation} {data.share} {data.least_characters}"
+    training, validation, about = _sources(data, settings, out, workers, tell)
     result = fine_tune(training, validation, settings, out, device, models_dir, about, report, cancelled)
     if os.environ.get("RANK", "0") == "0":
         publish(result, settings, name, Path(data.captions).name, models_dir)
@@ -89,7 +89,8 @@ def run(
 
 def _sources(
     data: Data, settings: FineTuneSettings, out: Path, workers: int, tell: Callable[[str], None]
-) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source]]:
+) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
+    """Sources of training and validation batches, see `train.fine_tune`, and a check sum of what they are made of."""
     if data.shards and data.validation is None:
         raise InputError("Shards do not say whose an image is.", "Give validation pairs of their own by --validation.")
     dropped: list[tuple[str, str]] = []
@@ -133,7 +134,10 @@ def _sources(
             )
         return source(0, size, settings.batch, settings.crop, rank, world)
 
-    return training, lambda size: source(1, size, settings.batch, 1.0)
+    made_of = [data.captions, data.validation, data.least_characters]
+    made_of += [(str(pair.image), pair.caption) for pairs in sides for pair in pairs or ()]
+    about = hashlib.sha256(repr(made_of).encode()).hexdigest()
+    return training, lambda size: source(1, size, settings.batch, 1.0), about
 
 
 def _read(table: str, data: Data, out: Path, dropped: list[tuple[str, str]], tell: Callable[[str], None]) -> list[Pair]:

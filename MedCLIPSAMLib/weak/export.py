@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .. import __version__
-from ..errors import Cancelled, InputError, MedCLIPSAMError, OutputError
+from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
 from ..evaluation.pictures import overlay
 from ..volumes import SliceStack, Volume, read_volume
 from ..volumes.terminology import colour_for
@@ -135,11 +136,12 @@ def export(
                 while writings:
                     end(writings.popleft())
     finally:
-        records = manifest.records
-        refresh(out, settings.form, labels)
-        manifest.close()
+        try:
+            refresh(out, settings.form, labels)
+        finally:
+            manifest.close()
     counts: dict[str, int] = {}
-    for record in records.values():
+    for record in manifest.records.values():
         counts[record["status"]] = counts.get(record["status"], 0) + 1
     return counts
 
@@ -203,6 +205,10 @@ def _segmented(segmenter: TextSegmenter, case: Case, loaded, settings: ExportSet
         raise
     except MedCLIPSAMError as error:
         return _Made(volume, None, error, seconds)
+    except torch.OutOfMemoryError:
+        device = segmenter.clip.device
+        problem = DeviceError(f"The memory of {device} is too small for this image.", "Do it with --device cpu.")
+        return _Made(volume, None, problem, seconds)
     seconds["segment"] = time.perf_counter() - started
     return _Made(volume, result, None, seconds)
 
