@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -246,3 +247,25 @@ def test_prompts_come_from_text_or_json(tmp_path):
         find_cases(tmp_path, None)
     with pytest.raises(InputError, match="holds no images"):
         find_cases(tmp_path, {"x": "x"})
+
+
+def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, monkeypatch, capsys):
+    def call(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        written = capsys.readouterr()
+        return end.value.code or 0, written.out, written.err
+
+    out, prompts = tmp_path / "Dataset007_Head", tmp_path / "p.txt"
+    prompts.write_text("tumor: brain tumor\n")
+    ask = ("export", images / "a.png", "-o", out, "--prompts", prompts, "--device", "cpu")
+    code, text, err = call(*ask)
+    assert code == 0 and "1 cases: 1 found" in text and "report.html" in text, err
+    assert call(*ask)[0] == 0  # nothing is left to be done
+    assert "Give one of them" in call(*ask, "-p", "brain tumor")[2]
+    assert "other export" in call(*ask, "--least-score", "0.2")[2]
+    (tmp_path / "struck.txt").write_text("a\n")
+    assert "1 cases struck out, 0 put back" in call("strike", out, tmp_path / "struck.txt")[1]
+    assert not list((out / "labelsTr").iterdir())
+    assert call("strike", out, tmp_path / "absent.txt")[0] == 2
