@@ -9,7 +9,7 @@ from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 
 from .parameters import engineSettings
 
-FORMATS = ("nnunet", "seg.nrrd", "nii.gz", "png")
+FORMATS = ("nnunet", "seg.nrrd", "nii.gz", "png", "dcm")
 
 
 class ExportSection:
@@ -18,7 +18,7 @@ class ExportSection:
     def __init__(self, panel) -> None:
         self._panel, ui, bindings = panel, panel.ui, panel.bindings
         self._report = ""
-        ui.exportFormatBox.addItems([_("nnU-Net dataset"), ".seg.nrrd", ".nii.gz", ".png"])
+        ui.exportFormatBox.addItems([_("nnU-Net dataset"), ".seg.nrrd", ".nii.gz", ".png", "DICOM SEG"])
         bindings.choice(ui.exportFormatBox, FORMATS, "exportFormat")
         for widget, property, signal, name in (
             (ui.exportInputsEdit, "currentPath", "currentPathChanged(QString)", "exportInputs"),

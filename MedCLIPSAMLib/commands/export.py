@@ -11,7 +11,7 @@ import typer
 
 
 class Format(StrEnum):
-    nnunet, seg, nifti, png = "nnunet", "seg.nrrd", "nii.gz", "png"
+    nnunet, seg, nifti, png, dicom = "nnunet", "seg.nrrd", "nii.gz", "png", "dcm"
 
 
 def export(

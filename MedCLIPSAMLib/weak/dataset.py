@@ -4,6 +4,7 @@ nnunet    imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json (nnU-Net
 seg.nrrd  CASE.seg.nrrd, with prompts, scores and models as tags
 nii.gz    CASE.nii.gz, a label map; labels.json says which number is which
 png       CASE.png, for pictures
+    dcm       CASE.dcm, a DICOM Segmentation that refers to the series, for DICOM input
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import SimpleITK as sitk
 from ..errors import InputError, OutputError
 from ..volumes import Segment, Volume, write_segmentation
 from ..volumes.atomic import atomic_path
+from .dicom_seg import write_dicom_seg
 
-FORMATS = ("nnunet", "seg.nrrd", "nii.gz", "png")
+FORMATS = ("nnunet", "seg.nrrd", "nii.gz", "png", "dcm")
 DATASET = re.compile(r"Dataset\d{3}_[A-Za-z0-9_]+")
 
 
@@ -51,10 +53,13 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
     Where segments overlap, a label map keeps the one with the higher score (tag MedCLIPSAM.Score).
 
     Raises:
-        OutputError: it cannot be written; files of the case that were written are removed.
+        InputError: this image does not go into that format. OutputError: it cannot be written; files of the case that
+            were written are removed.
     """
     files = case_files(name, form)
-    if form != "seg.nrrd":
+    if form == "png" and volume.shape[0] > 1:
+        raise InputError(f"'{name}' has {volume.shape[0]} slices, which no PNG holds.", "Export as nii.gz.")
+    if form not in ("seg.nrrd", "dcm"):
         segments = _without_overlap(segments)
     try:
         for file in files:
@@ -62,7 +67,10 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
         if form == "nnunet":
             with atomic_path(folder / files[0]) as temporary:
                 sitk.WriteImage(_grey(volume), str(temporary), useCompression=True)
-        write_segmentation(folder / files[-1], segments, volume)
+        if form == "dcm":
+            write_dicom_seg(folder / files[-1], segments, volume)
+        else:
+            write_segmentation(folder / files[-1], segments, volume)
     except (OSError, RuntimeError, OutputError) as error:
         for file in files:
             (folder / file).unlink(missing_ok=True)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from .. import __version__
-from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
+from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError
 from ..evaluation.pictures import overlay
 from ..volumes import SliceStack, Volume, read_volume
 from ..volumes.terminology import colour_for
@@ -239,11 +239,8 @@ def _written(
             try:
                 segments = segments_of(labels, masks, tags)
                 record["files"] = write_case(out, case.name, settings.form, volume, segments)
-            except OutputError as error:
-                if "several" in error.problem or "slices to" in error.problem:
-                    record |= {"status": "failed", "problem": error.problem, "remedy": error.remedy}
-                else:
-                    raise
+            except InputError as error:
+                record |= {"status": "failed", "problem": error.problem, "remedy": error.remedy}
         record["slice"] = _picture(out, case, result, masks)
     record["seconds"]["write"] = time.perf_counter() - started
     record["seconds"] = {name: round(value, 3) for name, value in record["seconds"].items()}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,17 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.volumes import read_segmentation, read_volume
+from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.write import write_picture
 from MedCLIPSAMLib.weak.cases import Case, find_cases, read_prompts
+from MedCLIPSAMLib.weak.dicom_seg import write_dicom_seg
 from MedCLIPSAMLib.weak.export import ExportSettings, export
 from MedCLIPSAMLib.weak.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.weak.strike import strike
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared" / "data"
 PROMPTS = {"tumor": "brain tumor", "ventricles": "ventricles"}
 
 
@@ -247,6 +250,38 @@ def test_prompts_come_from_text_or_json(tmp_path):
         find_cases(tmp_path, None)
     with pytest.raises(InputError, match="holds no images"):
         find_cases(tmp_path, {"x": "x"})
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the real images of ../shared/data are not here")
+def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tmp_path):
+    """The masks of the real series, read back frame by frame from the places that their frames name."""
+    pydicom = pytest.importorskip("pydicom")
+    volume = read_volume(SHARED / "ct-3slice")
+    masks = np.zeros((2, *volume.shape), bool)
+    masks[0, 1, 100:140, 200:220] = masks[0, 2, 90:95, 30:60] = masks[1, 0, 7, 9] = True
+    write_dicom_seg(
+        tmp_path / "seg.dcm", [Segment("liver tumor", masks[0]), Segment("empty", ~masks[0] & masks[0])], volume
+    )
+    made = pydicom.dcmread(tmp_path / "seg.dcm")
+    assert made.Modality == "SEG" and made.SegmentSequence[0].SegmentLabel == "liver tumor"
+    assert len(made.SegmentSequence) == 1 and "not for diagnosis" in made.SeriesDescription
+    slices = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted((SHARED / "ct-3slice").glob("*.dcm"))]
+    assert made.FrameOfReferenceUID == slices[0].FrameOfReferenceUID and made.PatientID == slices[0].PatientID
+    found = np.zeros_like(masks[0])
+    for frame, groups in zip(np.atleast_3d(made.pixel_array), made.PerFrameFunctionalGroupsSequence):
+        place = groups.PlanePositionSequence[0].ImagePositionPatient
+        k = volume.image.TransformPhysicalPointToIndex([float(each) for each in place])[2]
+        found[k] = frame > 0
+    assert np.array_equal(found, masks[0])
+    cases = [*find_cases(SHARED / "ct-3slice", {"x": "tumor"}), *find_cases(images / "a.png", {"x": "brain tumor"})]
+    before = segmenter.settings
+    segmenter.settings = replace(before, presence_threshold=0.0)
+    try:
+        counts = export(cases, segmenter, tmp_path / "out", ExportSettings("dcm"))
+    finally:
+        segmenter.settings = before
+    assert counts == {"found": 1, "failed": 1}
+    assert "DICOM" in read_records(tmp_path / "out")["a"]["problem"] and list((tmp_path / "out").glob("*.dcm"))
 
 
 def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, monkeypatch, capsys):
