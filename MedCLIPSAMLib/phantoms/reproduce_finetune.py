@@ -8,6 +8,7 @@ order and the crops, for every loss alike, so that losses are compared seed by s
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -60,7 +61,8 @@ def reproduce(
 
     Returns:
         {"plan", "search": {loss: {temperature: validation top-1}}, "rows": {loss or BASE: {"temperature", "seeds":
-        [{"top1", "image_to_text", "text_to_image", "coarse_dsc", "dsc", "by_task"}]}}}, shares from 0 to 1.
+        [{"top1", "image_to_text", "text_to_image", "coarse_dsc", "dsc", "by_task", "step"}]}}}, shares from 0 to 1; step
+        is that of the weights, which are those of the epoch that retrieved best on validation pairs.
     """
     with (
         TemporaryDirectory() as folder,
@@ -156,13 +158,16 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
 
     from ..evaluation.metrics import dsc
     from ..finetune.retrieval import retrieval, top1
+    from ..finetune.train import DONE
     from ..zeroshot.segmenter import load_segmenter
     from .benchmark import TASKS, picture_of
 
     segmenter = load_segmenter("demo", "demo", "cpu")
     clip = segmenter.clip
+    step = 0
     if weights is not None:
         clip.model.load_state_dict(load_file(weights))
+        step = json.loads((weights.parent / DONE).read_text(encoding="utf-8"))["step"]
     images, texts, captions = [], [], []
     for batch, said in _source(folder, "test", clip.image_size, 50).batches(0):
         images.append(clip.encode_image(clip.preprocess(batch.numpy())))
@@ -180,7 +185,7 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
         by_task[name] = tuple(np.mean(scores, 0).tolist())
     coarse, mask = np.mean(list(by_task.values()), 0).tolist()
     ways = {way: figures[way]["top1"]["mean"] for way in ("image_to_text", "text_to_image")}
-    return {"top1": top1(figures), **ways, "coarse_dsc": coarse, "dsc": mask, "by_task": by_task}
+    return {"top1": top1(figures), **ways, "coarse_dsc": coarse, "dsc": mask, "by_task": by_task, "step": step}
 
 
 def quick(plan: Plan = Plan()) -> Plan:

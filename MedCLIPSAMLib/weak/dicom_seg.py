@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,21 +59,23 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
         )
     pixels = np.stack([segment.mask for segment in shown], -1)
     try:
-        made = highdicom.seg.Segmentation(
-            source_images=slices,
-            pixel_array=pixels,
-            segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=described,
-            series_instance_uid=highdicom.UID(),
-            series_number=1000,
-            sop_instance_uid=highdicom.UID(),
-            instance_number=1,
-            manufacturer=MAKER,
-            manufacturer_model_name=PROGRAM,
-            software_versions=__version__,
-            device_serial_number="0",
-            series_description="Pseudo-labels, for research, not for diagnosis",
-        )
+        # Names of patients as they stand in the series are no business of whoever runs an export.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            made = highdicom.seg.Segmentation(
+                source_images=slices,
+                pixel_array=pixels,
+                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=described,
+                series_instance_uid=highdicom.UID(),
+                series_number=1000,
+                sop_instance_uid=highdicom.UID(),
+                instance_number=1,
+                manufacturer=MAKER,
+                manufacturer_model_name=PROGRAM,
+                software_versions=__version__,
+                device_serial_number="0",
+                series_description="Pseudo-labels, for research, not for diagnosis",
+            )
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"No DICOM SEG can be made for '{volume.path}': {error}.", "Use another format.") from error
     with atomic_path(path) as temporary:

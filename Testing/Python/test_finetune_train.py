@@ -294,14 +294,13 @@ def test_two_processes_train_together(captions, tmp_path):
     ]
     command += ["finetune", str(captions), "--name", "two", "-o", str(tmp_path / "run"), "--models-dir", str(tmp_path)]
     command += "--base demo --batch 4 --epochs 1 --device cpu --workers 0 --validation-share 0.3 --lr 1e-5".split()
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
-    )
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("Use it by --model two") == 1
     alone = [*command[:1], *command[command.index("-m", 3) :]]
     alone = [*alone[: alone.index("two")], "one", "-o", str(tmp_path / "alone"), *alone[alone.index("--models-dir") :]]
-    subprocess.run(alone, cwd=ROOT, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True)
+    subprocess.run(alone, cwd=ROOT, check=True, env=environment, capture_output=True)
     losses = [
         [json.loads(line)["loss"] for line in (tmp_path / out / LOG).read_text().splitlines()]
         for out in ("run", "alone")
