@@ -61,8 +61,8 @@ def reproduce(
 
     Returns:
         {"plan", "search": {loss: {temperature: validation top-1}}, "rows": {loss or BASE: {"temperature", "seeds":
-        [{"top1", "image_to_text", "text_to_image", "coarse_dsc", "dsc", "by_task", "step"}]}}}, shares from 0 to 1; step
-        is that of the weights, which are those of the epoch that retrieved best on validation pairs.
+        [{"top1", "image_to_text", "text_to_image", "coarse_dsc", "dsc", "by_task", "step"}]}}}, shares from 0 to 1;
+        step is that of the weights, which are those of the epoch that retrieved best on validation pairs.
     """
     with (
         TemporaryDirectory() as folder,
