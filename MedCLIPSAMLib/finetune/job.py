@@ -114,7 +114,12 @@ def _sources(
         pairs = sides[side]
         if pairs is not None:
             return PairSource(pairs, size, min(batch, len(pairs)), crop, settings.seed, rank, world, workers)
-        from .shards import ShardSource, expand_shards
+        try:
+            from .shards import ShardSource, expand_shards
+        except ImportError as error:
+            raise InputError(
+                f"Shards need a package that is not installed: {error.name}.", "pip install 'medclipsam[finetune]'"
+            ) from error
 
         pattern = data.captions if side == 0 else data.validation
         record = out / f"shards-{side}.json"

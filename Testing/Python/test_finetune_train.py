@@ -8,13 +8,16 @@ import resource
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
@@ -307,3 +310,24 @@ def test_two_processes_train_together(captions, tmp_path):
     ]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
     assert (tmp_path / "run" / BEST).is_file()
+
+
+def test_a_model_is_trained_on_shards(tmp_path):
+    for shard in range(3):
+        with tarfile.open(tmp_path / f"part-{shard}.tar", "w") as tar:
+            for number in range(6):
+                picture = BytesIO()
+                Image.fromarray(np.full((40, 50), 20 * number + shard, np.uint8)).save(picture, "PNG")
+                caption = f"the ultrasound picture {shard} {number}".encode()
+                for ending, content in (("png", picture.getvalue()), ("txt", caption)):
+                    member = tarfile.TarInfo(f"case{shard}{number}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, BytesIO(content))
+    pattern, told = str(tmp_path / "part-{0..1}.tar"), []
+    settings = replace(QUICK, batch=4, epochs=1)
+    with pytest.raises(InputError, match="--validation"):
+        run(Data(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
+    data = Data(pattern, validation=str(tmp_path / "part-2.tar"))
+    result, folder = run(data, settings, "mine", tmp_path / "run", "cpu", tmp_path, tell=told.append)
+    assert result.steps == 3 and result.after["pairs"] == 4 and (folder / "medclipsam.json").is_file()
+    assert any("12 pairs" in line for line in told)
