@@ -28,6 +28,11 @@ class Bindings:
 
         self._add(toWidget, widget, signal, lambda: getattr(widget, property), name)
 
+    def properties(self, *rows: tuple) -> None:
+        """Several of them: (widget, property, signal, name) each."""
+        for row in rows:
+            self.property(*row)
+
     def text(self, widget, name: str) -> None:
         """A QPlainTextEdit; the cursor stays where it is while the user types."""
 

@@ -20,13 +20,12 @@ class ExportSection:
         self._report = ""
         ui.exportFormatBox.addItems([_("nnU-Net dataset"), ".seg.nrrd", ".nii.gz", ".png", "DICOM SEG"])
         bindings.choice(ui.exportFormatBox, FORMATS, "exportFormat")
-        for widget, property, signal, name in (
+        bindings.properties(
             (ui.exportInputsEdit, "currentPath", "currentPathChanged(QString)", "exportInputs"),
             (ui.exportOutEdit, "currentPath", "currentPathChanged(QString)", "exportOut"),
             (ui.exportScoreBox, "value", "valueChanged(double)", "exportScore"),
             (ui.exportEmptyBox, "checked", "toggled(bool)", "exportEmpty"),
-        ):
-            bindings.property(widget, property, signal, name)
+        )
         ui.exportButton.connect("clicked(bool)", lambda *_arguments: self._start())
         ui.stopExportButton.connect("clicked(bool)", lambda *_arguments: self._export.cancel())
         ui.openReportButton.connect(

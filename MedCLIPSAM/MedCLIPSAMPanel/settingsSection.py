@@ -19,15 +19,14 @@ class SettingsSection:
         ui.samPromptsBox.addItems([_("boxes"), _("points"), _("boxes and points")])
         bindings.choice(ui.coarseBox, COARSE, "coarse")
         bindings.choice(ui.samPromptsBox, SAM_PROMPTS, "samPrompts")
-        for widget, signal, name in (
-            (ui.presenceBox, "valueChanged(double)", "presence"),
-            (ui.coarseThresholdBox, "valueChanged(double)", "coarseThreshold"),
-            (ui.layerBox, "valueChanged(int)", "layer"),
-            (ui.betaBox, "valueChanged(double)", "beta"),
-            (ui.stepsBox, "valueChanged(int)", "steps"),
-            (ui.seedBox, "valueChanged(int)", "seed"),
-        ):
-            bindings.property(widget, "value", signal, name)
+        bindings.properties(
+            (ui.presenceBox, "value", "valueChanged(double)", "presence"),
+            (ui.coarseThresholdBox, "value", "valueChanged(double)", "coarseThreshold"),
+            (ui.layerBox, "value", "valueChanged(int)", "layer"),
+            (ui.betaBox, "value", "valueChanged(double)", "beta"),
+            (ui.stepsBox, "value", "valueChanged(int)", "steps"),
+            (ui.seedBox, "value", "valueChanged(int)", "seed"),
+        )
         ui.defaultSettingsButton.connect("clicked(bool)", lambda *_arguments: self._reset())
 
     def update(self) -> None:

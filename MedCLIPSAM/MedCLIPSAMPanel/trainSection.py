@@ -22,7 +22,7 @@ class TrainSection:
         self._validation: list[tuple[int, float, float]] = []
         ui.trainLossBox.addItems([_("DHN-NCE (the paper)"), "InfoNCE", "HN-NCE", "DCL", "SigLIP"])
         bindings.choice(ui.trainLossBox, LOSSES, "trainLoss")
-        for widget, property, signal, name in (
+        bindings.properties(
             (ui.trainCaptionsEdit, "currentPath", "currentPathChanged(QString)", "trainCaptions"),
             (ui.trainImagesEdit, "currentPath", "currentPathChanged(QString)", "trainImages"),
             (ui.trainNameEdit, "text", "textChanged(QString)", "trainName"),
@@ -30,8 +30,7 @@ class TrainSection:
             (ui.trainBatchBox, "value", "valueChanged(int)", "trainBatch"),
             (ui.trainChunkBox, "value", "valueChanged(int)", "trainChunk"),
             (ui.trainLoraBox, "value", "valueChanged(int)", "trainLora"),
-        ):
-            bindings.property(widget, property, signal, name)
+        )
         ui.trainButton.connect("clicked(bool)", lambda *_arguments: self._start())
         ui.stopTrainingButton.connect("clicked(bool)", lambda *_arguments: self._training.cancel())
         self._training = panel.logic.training

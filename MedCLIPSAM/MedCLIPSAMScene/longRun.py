@@ -16,6 +16,29 @@ Finished = Callable[["Any | None", "MedCLIPSAMError | None"], None]
 """Called once at the end of a run: the result, or why there is none."""
 
 
+def waited(transport, start: Callable[[Finished], Any], cancel: Callable[[], None], timeout: float | None) -> Any:
+    """Start a run, let Slicer's events go on until it has ended, and give its result.
+
+    Args:
+        transport: has `run_until(done, timeout)`.
+        cancel: ends the run when the time is up.
+
+    Raises:
+        MedCLIPSAMError: why there is no result. TimeoutError.
+    """
+    ended: list = []
+    start(lambda result, error: ended.append((result, error)))
+    try:
+        transport.run_until(lambda: bool(ended), timeout)
+    except TimeoutError:
+        cancel()
+        raise
+    result, error = ended[0]
+    if error is not None:
+        raise error
+    return result
+
+
 class LongRun:
     """One run at a time.
 
@@ -66,17 +89,7 @@ class LongRun:
         Raises:
             MedCLIPSAMError: why there is none. TimeoutError.
         """
-        ended: list = []
-        start(lambda result, error: ended.append((result, error)))
-        try:
-            self.transport.run_until(lambda: bool(ended), timeout)
-        except TimeoutError:
-            self.cancel()
-            raise
-        result, error = ended[0]
-        if error is not None:
-            raise error
-        return result
+        return waited(self.transport, start, self.cancel, timeout)
 
     def result(self, fields: Mapping[str, Any]) -> Any:
         """What the fields of the last message mean."""

@@ -26,6 +26,7 @@ from . import overlay, protect, segments
 from .correctLogic import CorrectLogic
 from .history import History, SceneHistory
 from .jobs import Job, Listeners, SliceAnswer, SliceJob, answerOf
+from .longRun import waited
 from .results import PromptResult, SceneResult
 from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
@@ -330,14 +331,4 @@ class SceneLogic(CorrectLogic, StackLogic):
         self.onNotice(text)
 
     def _wait(self, start: Callable[[Finished], Job], timeout: float | None) -> SceneResult:
-        ended: list = []
-        job = start(lambda result, error: ended.append((result, error)))
-        try:
-            self.transport.run_until(lambda: bool(ended), timeout)
-        except TimeoutError:
-            job.cancel()
-            raise
-        result, error = ended[0]
-        if error is not None:
-            raise error
-        return result
+        return waited(self.transport, start, self.cancel, timeout)

@@ -66,7 +66,7 @@ def benchmark_volumes(
     """Measure every strategy on every task, on lesion-free volumes, and corrections of the bad cases.
 
     Returns:
-        {"tasks": {task: {"cases", "strategies": {strategy: {"dsc", "dsc_sd", "seconds"}}}},
+        {"tasks": {task: {"cases", "strategies": {strategy: {"dsc", "dsc_sd", "seconds", "by_case"}}}},
         "lesion_free": {strategy: {"cases", "empty_fraction"}},
         "correction": {"cases", "before", "after"} (medians, None without a bad case)}: means over cases, DSC in 3-D.
     """
@@ -91,6 +91,7 @@ def benchmark_volumes(
                     "dsc": float(np.mean([score for score, _ in values])),
                     "dsc_sd": float(np.std([score for score, _ in values])),
                     "seconds": float(np.mean([seconds for _, seconds in values])),
+                    "by_case": [round(score, 4) for score, _ in values],
                 }
                 for strategy, values in rows.items()
             },

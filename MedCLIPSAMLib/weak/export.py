@@ -175,6 +175,9 @@ def _read(case: Case) -> tuple[Volume | MedCLIPSAMError, float]:
         return read_volume(case.image), time.perf_counter() - started
     except MedCLIPSAMError as error:
         return error, time.perf_counter() - started
+    except Exception as error:  # one image of thousands must not end the run
+        unforeseen = InputError(f"'{case.image}' cannot be read: {type(error).__name__}: {error}.", "Leave it out.")
+        return unforeseen, time.perf_counter() - started
 
 
 @dataclass

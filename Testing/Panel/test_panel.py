@@ -234,7 +234,7 @@ def test_a_painted_mask_is_refined(panel, phantom) -> None:
 
 def test_a_corrected_slice_is_propagated_and_a_locked_one_stays(panel) -> None:
     """One slice is outlined by hand, its neighbours follow; another one is locked and stays in the next run."""
-    phantom = make_volume("validation", 8, "MR", 1)
+    phantom = make_volume("validation", 4, "MR", 1)
     truth = phantom.lesion_mask
     key = int(truth.sum((1, 2)).argmax())
     volume = add_volume(phantom.slices[key], slices=len(truth), at=key)

@@ -202,6 +202,18 @@ def test_a_broken_case_is_done_again_only_when_asked(segmenter, images, tmp_path
     assert export(cases, segmenter, tmp_path / "out", settings, retry=True) == {"found": 1}
 
 
+def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter, images, tmp_path, monkeypatch):
+    def read(path):
+        if path.name == "b.png":
+            raise RuntimeError("a codec failed")
+        return read_volume(path)
+
+    monkeypatch.setattr("MedCLIPSAMLib.weak.export.read_volume", read)
+    counts = export(find_cases(images, {"tumor": "brain tumor"}), segmenter, tmp_path / "out", ExportSettings("nii.gz"))
+    assert counts["failed"] == 2 and sum(counts.values()) == 5
+    assert "RuntimeError: a codec failed" in read_records(tmp_path / "out")["b"]["problem"]
+
+
 def test_names_are_unique_and_fit_for_files(tmp_path):
     for name in ("a/1.png", "a_1.png", "Ä ö/../a ~ 2.nii.gz", ".hidden/3.png"):
         path = tmp_path / name

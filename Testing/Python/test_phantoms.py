@@ -10,7 +10,7 @@ import torch
 from MedCLIPSAMLib.phantoms.captions import Text, all_texts, impossible_texts
 from MedCLIPSAMLib.phantoms.dataset import MODALITIES, make_phantom, write_phantoms
 from MedCLIPSAMLib.phantoms.train_clip import place_loss, split_pool
-from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.phantoms.volumes import TRACE, make_sections, make_volume
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
@@ -96,6 +96,13 @@ def test_the_lesions_of_a_volume_stay_where_they_are():
         for lesion in make_volume("validation", index, "MR", 1).lesions:
             centres = [np.argwhere(mask).mean(0) for mask in lesion if mask.sum() > 20]
             assert np.abs(np.diff(centres, axis=0)).max() < 3
+
+
+def test_sections_say_what_they_show():
+    for section in make_sections("validation", 1, "CT"):
+        assert f"lesions:{len(section.lesions)}" in section.facts and "modality:CT" in section.facts
+        assert ("kind:normal" in section.facts) == (not section.lesions)
+        assert all(lesion.mask.sum() >= TRACE for lesion in section.lesions)
 
 
 def test_the_losses_of_the_demo_clip_reward_what_they_should():

@@ -171,7 +171,8 @@ def test_a_whole_volume_is_segmented_slice_by_slice(logic, phantom) -> None:
     assert any("slice 4 of 5" in text for _, text in told)
 
 
-def test_the_saliency_map_lies_where_the_picture_does(logic, phantom) -> None:
+def test_the_saliency_map_lies_where_the_picture_does(logic) -> None:
+    phantom = make_phantom("validation", 5, "MR", 1)
     volume = add_volume(phantom.picture, oblique())
     result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     node = overlay.saliencyOf(volume)
@@ -179,6 +180,7 @@ def test_the_saliency_map_lies_where_the_picture_does(logic, phantom) -> None:
     assert array.shape == (1, *phantom.picture.shape) and array.max() == 100
     most = np.argwhere(array[0] == 100)[0]
     lesion = phantom.lesion_mask
+    assert lesion[tuple(most)]
     assert array[0][lesion].mean() > 3 * array[0][~lesion].mean()
     matrix, own = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
