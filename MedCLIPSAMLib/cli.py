@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import benchmark, demo, evaluate, export, finetune, models, phantoms, reproduce, search, segment
+from .commands import benchmark, demo, evaluate, export, finetune, models, phantoms, reproduce, search, segment, weak
 from .errors import Cancelled, MedCLIPSAMError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.command("retrieval")(finetune.retrieval)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(models.app, name="models")
 app.add_typer(reproduce.app, name="reproduce")
+app.add_typer(weak.app, name="weak")
 app.add_typer(phantoms.phantoms_app, name="phantoms")
 app.add_typer(phantoms.models_app, name="demo-models")
 

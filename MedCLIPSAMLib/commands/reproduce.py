@@ -46,6 +46,65 @@ def finetune(
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
+@app.command()
+def weak(
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    work: Annotated[Path | None, typer.Option(help="Folder to work and go on in; else a temporary one.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Tasks side by side, a core each.")] = 2,
+    quick: Annotated[bool, typer.Option("--quick", help="A trial of minutes whose figures mean nothing.")] = False,
+) -> None:
+    """Pseudo-labels of phantoms by text, a nnU-Net on them, and its review (under 90 minutes on two cores)."""
+    from rich.console import Console
+
+    from ..phantoms import reproduce_weak as trial
+    from ..volumes.atomic import atomic_path, check_writable
+
+    if out is not None:
+        check_writable(out)
+    plan = trial.quick() if quick else trial.Plan()
+    figures = trial.reproduce(plan, processes, work, lambda line: typer.echo(line, err=True))
+    figures["summary"] = trial.summary(figures)
+    for table in weak_tables(figures):
+        Console().print(table)
+    if out is not None:
+        with atomic_path(out) as temporary:
+            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def weak_tables(figures: dict):
+    """DSC and NSD of each row, differences case by case, and the error left after review."""
+    from rich.table import Table
+
+    from ..phantoms.reproduce_weak import COLUMNS, ROWS, SHARES
+
+    plan, summary = figures["plan"], figures["summary"]
+    main = Table(title=f"DSC / NSD (2 pixels) on {plan['test']} test phantoms a task")
+    for column in ("", *(COLUMNS[name] for name in plan["tasks"]), "all"):
+        main.add_column(column, justify="right" if column else "left")
+    for row, label in ROWS.items():
+        cells = [summary["rows"][row]["dsc"].keys(), summary["rows"][row]["dsc"], summary["rows"][row]["nsd"]]
+        main.add_row(label, *(f"{cells[1][name]:.3f} / {cells[2][name]:.3f}" for name in cells[0]))
+    main.add_section()
+    labels = {name: each["pseudo_labels"] for name, each in figures["tasks"].items()}
+    main.add_row("pseudo-labels: DSC", *(f"{each['dsc']:.3f}" for each in labels.values()), "")
+    main.add_row(f"found, of {plan['train']}", *(str(each.get("found", 0)) for each in labels.values()), "")
+    change = Table(title="DSC, differences case by case over all tasks")
+    for column in ("", "mean", "95 % interval", "p (Wilcoxon)", "better", "worse", "cases"):
+        change.add_column(column, justify="right" if column else "left")
+    for name, each in summary["differences"].items():
+        interval = f"{each['low']:+.3f} to {each['high']:+.3f}"
+        counts = (str(each[column]) for column in ("better", "worse", "n"))
+        change.add_row(name, f"{each['difference']:+.3f}", interval, f"{each['p']:.2g}", *counts)
+    review = Table(title="Mean error (1 - DSC) of the weak ensemble after a perfect review of a share of the cases")
+    for column in ("first are", *(f"{share:.0%}" for share in (0.0, *SHARES)), "validation, 10%"):
+        review.add_column(column, justify="left" if column == "first are" else "right")
+    at = lambda by_share, share: next(value for key, value in by_share.items() if float(key) == share)
+    for order, left in summary["review"].items():
+        cells = [f"{at(left, share):.4f}" for share in (0.0, *SHARES)]
+        review.add_row(order, *cells, f"{at(summary['validation_review'][order], 0.1):.4f}")
+    return main, change, review
+
+
 def search_table(figures: dict):
     """Validation retrieval at every temperature."""
     from rich.table import Table

@@ -66,7 +66,7 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
         if form == "nnunet":
             with atomic_path(folder / files[0]) as temporary:
-                sitk.WriteImage(_grey(volume), str(temporary), useCompression=True)
+                sitk.WriteImage(grey(volume), str(temporary), useCompression=True)
         if form == "dcm":
             write_dicom_seg(folder / files[-1], segments, volume)
         else:
@@ -122,7 +122,7 @@ def _without_overlap(segments: Sequence[Segment]) -> list[Segment]:
     return [kept[segment.name] for segment in segments]
 
 
-def _grey(volume: Volume) -> sitk.Image:
+def grey(volume: Volume) -> sitk.Image:
     """One channel: nnU-Net wants every image of a dataset to have the same; of colours the mean."""
     if not volume.is_rgb:
         return volume.image

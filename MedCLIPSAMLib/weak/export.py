@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from .. import __version__
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError
 from ..evaluation.pictures import overlay
 from ..volumes import SliceStack, Volume, read_volume
+from ..volumes.atomic import atomic_path
 from ..volumes.terminology import colour_for
 from ..volumes.write import write_picture
 from ..zeroshot.segmenter import TextSegmenter
@@ -161,6 +162,12 @@ def read_struck(out: Path) -> set[str]:
     """The cases that a person struck out."""
     path = out / STRUCK
     return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+
+
+def write_struck(out: Path, names: Collection[str]) -> None:
+    """Write down the cases that a person struck out."""
+    with atomic_path(out / STRUCK) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
 
 
 def _request(segmenter: TextSegmenter, settings: ExportSettings, labels: Sequence[str]) -> dict:

@@ -37,7 +37,7 @@ class Manifest:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / LOCK)
+            self._lock = locked(folder / LOCK)
         except OSError as error:
             raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder.") from error
         try:
@@ -81,13 +81,14 @@ class Manifest:
             if before != request:
                 other = [name for name in request if before.get(name) != request[name]]
                 raise OutputError(
-                    f"'{self._folder}' holds an export with other {', '.join(other) or 'settings'}.",
+                    f"'{self._folder}' holds results of other {', '.join(other) or 'settings'}.",
                     "Choose another folder, or repeat the same command.",
                 )
             return
         if any(each.name != LOCK for each in self._folder.iterdir()):
             raise OutputError(
-                f"'{self._folder}' is not empty and holds no export.", "Choose a new folder: nothing is overwritten."
+                f"'{self._folder}' is not empty and holds no {MANIFEST}.",
+                "Choose a new folder: nothing is overwritten.",
             )
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
@@ -109,7 +110,7 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
     return records
 
 
-def _locked(path: Path):
+def locked(path: Path):
     """The open lock file; whoever holds it has the folder. The system lets go of it when the process ends."""
     file = open(path, "a+")  # noqa: SIM115
     try:
@@ -124,6 +125,6 @@ def _locked(path: Path):
     except OSError as error:
         file.close()
         raise OutputError(
-            f"Another export is writing to '{path.parent}'.", "Wait for it, or choose another folder."
+            f"Another run is writing to '{path.parent}'.", "Wait for it, or choose another folder."
         ) from error
     return file

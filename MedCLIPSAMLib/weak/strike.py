@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError, OutputError
-from ..volumes.atomic import atomic_path
-from .export import STRUCK, refresh
+from .export import refresh, write_struck
 from .manifest import REQUEST, Manifest
 
 FOLDER = "struck"
@@ -44,8 +43,7 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
                     source.replace(target)
                     last = file == record["files"][-1]
                     out, back = out + (last and name in names), back + (last and name not in names)
-        with atomic_path(dataset / STRUCK) as temporary:
-            temporary.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
+        write_struck(dataset, names)
         refresh(dataset, form, labels)
         return out, back
     except OSError as error:

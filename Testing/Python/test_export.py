@@ -115,7 +115,7 @@ def test_two_runs_and_other_requests_keep_off_a_folder(segmenter, images, tmp_pa
     cases, out = find_cases(images / "a.png", PROMPTS), tmp_path / "out"
     export(cases, segmenter, out, ExportSettings("nii.gz"))
     other = Manifest(out, json.loads((out / "export.json").read_text()))
-    with pytest.raises(OutputError, match="Another export is writing"):
+    with pytest.raises(OutputError, match="Another run is writing"):
         export(cases, segmenter, out, ExportSettings("nii.gz"))
     other.close()
     assert export(cases, segmenter, out, ExportSettings("nii.gz")) == {"found": 1}

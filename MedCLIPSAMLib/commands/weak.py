@@ -1,0 +1,162 @@
+"""`medclipsam weak`: a nnU-Net trained on pseudo-labels, its masks with their uncertainty, and their review."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="A nnU-Net trained on pseudo-labels, and the review of what it is unsure of.")
+
+
+class Configuration(StrEnum):
+    flat, full = "2d", "3d_fullres"
+
+
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@app.callback()
+def _weak() -> None:
+    """A nnU-Net trained on pseudo-labels, and the review of what it is unsure of."""
+
+
+@app.command()
+def train(
+    dataset: Annotated[Path, typer.Argument(help="DatasetNNN_Name, by medclipsam export.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run, to go on from.", show_default=False)],
+    configuration: Annotated[Configuration, typer.Option(help="nnU-Net's.")] = Configuration.flat,
+    short: Annotated[
+        bool, typer.Option("--short", help="A small network for minutes on two cores, to try things.")
+    ] = False,
+    cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of the rate; 3 by default.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a cycle; 200 by default.")] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="Checkpoints kept of each cycle; 10 by default.")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Batches an epoch; 250 by default.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Rate at the start of a cycle; 0.01 by default.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Pictures a step; by default as nnU-Net plans.")] = None,
+    width: Annotated[int | None, typer.Option(help="Channels of the first stage; by default nnU-Net's.")] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs of this machine.")] = 1,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Train nnU-Net v2 on a dataset by the paper's cyclical rate; the same command goes on with a stopped run."""
+    from ..models.device import resolve_device
+    from ..weak.train import SHORT, TrainSettings
+    from ..weak.train import train as run
+
+    settings = SHORT if short else TrainSettings()
+    given = {"cycles": cycles, "epochs": epochs, "keep": keep, "iterations": iterations, "learning_rate": lr}
+    schedule = replace(settings.schedule, **{name: value for name, value in given.items() if value is not None})
+    settings = replace(
+        settings,
+        schedule=schedule,
+        configuration=configuration.value,
+        batch=batch or settings.batch,
+        width=width or settings.width,
+    )
+    tell = lambda line: typer.echo(line, err=True)
+    try:
+        with _bar("training", quiet=as_json) as show:
+            model = run(
+                dataset,
+                out,
+                settings,
+                str(resolve_device(device)),
+                gpus,
+                tell,
+                lambda at: show(at.epoch, at.epochs, f"loss {at.loss:.3f}, DSC {at.dsc:.2f}", at.seconds_left),
+            )
+    except KeyboardInterrupt:
+        tell(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.")
+        raise
+    if as_json:
+        print(json.dumps({"model": str(model), "checkpoints": schedule.files()}))
+        return
+    typer.echo(
+        f"{len(schedule.files())} checkpoints in {model}. Predict by: medclipsam weak predict {out} IMAGES -o OUT"
+    )
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Folder of the run that trained it.", show_default=False)],
+    images: Annotated[
+        Path,
+        typer.Argument(help="Folder tree of images, an image, or a dataset of nnU-Net.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results, to go on in.", show_default=False)],
+    dataset: Annotated[
+        Path | None, typer.Option(help="Dataset that corrections go into; IMAGES where that is one.")
+    ] = None,
+    mirroring: Annotated[bool, typer.Option(help="Predict mirrored images too, as nnU-Net does.")] = True,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Masks by the mean of all checkpoints, with a map of the uncertainty, ranked for review."""
+    from ..weak.ensemble import Ensemble
+    from ..weak.predict import find_images
+    from ..weak.predict import predict as run
+
+    found, own = find_images(images)
+    ensemble = Ensemble(model, device, mirroring)
+    try:
+        with _bar("predicting", quiet=as_json) as show:
+            records = run(
+                found, ensemble, out, lambda at: show(at.done, at.total, at.case, at.seconds_left), dataset or own
+            )
+    except KeyboardInterrupt:
+        typer.echo("Stopped; the same command goes on with the next image.", err=True)
+        raise
+    if as_json:
+        print(json.dumps(records))
+        return
+    failed = [each for each in records if each["status"] == "failed"]
+    typer.echo(f"{len(records) - len(failed)} images predicted, {len(failed)} failed. The least sure:")
+    for each in records[:5]:
+        if each not in failed:
+            typer.echo(f"  {each['case']}: {each['uncertainty']:.3f}")
+    typer.echo(f"All are in {out / 'review.csv'}. For research, not for diagnosis.")
+
+
+@app.command()
+def trust(
+    dataset: Annotated[Path, typer.Argument(help="The dataset that is trained on.", show_default=False)],
+    case: Annotated[str, typer.Argument(help="Name of the case.", show_default=False)],
+    mask: Annotated[Path, typer.Argument(help="The corrected mask (.seg.nrrd, .nii.gz ...).", show_default=False)],
+    image: Annotated[Path | None, typer.Option(help="Its image, where the dataset lacks the case.")] = None,
+) -> None:
+    """Put a corrected mask into a dataset as a trusted label; the one before is kept in replaced/."""
+    from ..weak.trust import trust_file
+
+    count = trust_file(dataset, case, mask, image)
+    typer.echo(f"'{case}' is trusted now; {count} cases of the dataset are.")
+
+
+def _bar(what: str, quiet: bool):
+    """A context that gives a report: a bar with the time left, on the error stream, where it is a terminal."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+
+    @contextmanager
+    def shown():
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
+        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+            task = bar.add_task(what, total=None, left="")
+
+            def report(done: int, total: int, about: str, seconds_left: float) -> None:
+                left = f"{about}; {seconds_left / 60:.0f} min left"
+                bar.update(task, completed=done, total=total, left=left)
+
+            yield report
+
+    return shown()

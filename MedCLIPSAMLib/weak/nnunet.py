@@ -1,0 +1,149 @@
+"""Stock nnU-Net v2 as a process: its environment variables, its commands, its log, and its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import Cancelled, InputError, ModelError
+
+POLL = 0.3
+"""Seconds between looks at a process."""
+
+_PREPROCESS = (
+    "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry; "
+    "plan_and_preprocess_entry()"
+)
+_TRAIN = (
+    "import json, sys, torch; from nnunetv2.run.run_training import run_training; given = json.loads(sys.argv[1]); "
+    "run_training(device=torch.device(given.pop('device')), **given)"
+)
+
+
+def require_nnunet() -> None:
+    """Raise InputError where nnunetv2 is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("nnunetv2") is None:
+        raise InputError("This needs nnU-Net, which is not installed.", "pip install 'medclipsam[weak]'")
+
+
+def environment(raw: Path, out: Path) -> dict[str, str]:
+    """The variables of this process with nnU-Net's for a run.
+
+    Args:
+        raw: the folder in which datasets lie.
+        out: the run's folder, for all that nnU-Net writes.
+    """
+    out = out.resolve()
+    ours = {
+        "nnUNet_raw": str(raw.resolve()),
+        "nnUNet_preprocessed": str(out / "preprocessed"),
+        "nnUNet_results": str(out / "results"),
+        "nnUNet_extTrainer": str(Path(__file__).parent / "trainers"),
+    }
+    paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+    return dict(os.environ) | ours | {"PYTHONPATH": paths}
+
+
+def preprocess_command(number: int, configuration: str) -> list[str]:
+    """nnUNetv2_plan_and_preprocess of dataset `number`."""
+    workers = str(max(1, min(8, os.cpu_count() or 1)))
+    chosen = ["-d", str(number), "-c", configuration, "-np", workers, "-npfp", workers, "--clean"]
+    return [sys.executable, "-c", _PREPROCESS, *chosen]
+
+
+def few_processes() -> dict[str, str]:
+    """What keeps nnU-Net's processes for augmentation from taking more cores than a small machine has.
+
+    Only for training: with it, nnU-Net 2.8's planner fails.
+    """
+    return {"nnUNet_n_proc_DA": "0"} if (os.cpu_count() or 1) <= 4 else {}
+
+
+def train_command(**given: Any) -> list[str]:
+    """nnU-Net's `run_training` with these arguments; `device` is a name."""
+    return [sys.executable, "-c", _TRAIN, json.dumps(given)]
+
+
+class Process:
+    """Runs nnU-Net's commands one after the other, each in a process group that ends with the call.
+
+    Args:
+        log: file that all they say is added to.
+        variables: their environment.
+        lock: open file that they hold too, so that what it locks stays locked should this process be killed.
+        cancelled: asked while they work.
+    """
+
+    def __init__(self, log: Path, variables: Mapping[str, str], lock, cancelled: Callable[[], bool]) -> None:
+        self._log, self._variables, self._lock, self._cancelled = log, dict(variables), lock, cancelled
+
+    def run(
+        self,
+        command: list[str],
+        look: Callable[[], None] = lambda: None,
+        more: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Run a command to its end.
+
+        Args:
+            look: called while it works, and once after.
+            more: variables of this command.
+
+        Raises:
+            ModelError: it failed; with its last line. Cancelled.
+        """
+        keep = {"pass_fds": (self._lock.fileno(),)} if os.name != "nt" else {}
+        with open(self._log, "ab") as log:
+            start = log.tell()
+            process = subprocess.Popen(
+                command,
+                env={**self._variables, **more},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **keep,
+            )
+            try:
+                while process.poll() is None:
+                    look()
+                    if self._cancelled():
+                        raise Cancelled
+                    time.sleep(POLL)
+                look()
+            finally:
+                _end(process)
+        if process.returncode:
+            said = self._log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+            last = next((line for line in reversed(said) if line.strip()), "it said nothing")
+            full = "out of memory" in last.lower()
+            remedy = ("Use a smaller --batch, or --device cpu. " if full else "") + f"See '{self._log}'."
+            raise ModelError(f"nnU-Net ended with code {process.returncode}: {last}", remedy)
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a process and all that it started."""
+    running = process.poll() is None
+    if os.name == "nt":
+        if running:
+            process.terminate()
+    else:
+        try:
+            os.killpg(process.pid, signal.SIGTERM if running else signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            pass
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
