@@ -37,7 +37,7 @@ clean:
 	touch $@
 
 .venv/.installed-test: .venv/.installed
-	$(PIP) install -q --no-build-isolation -e ".[test,scene,panel,dicom,finetune]"
+	$(PIP) install -q --no-build-isolation -e ".[test,scene,panel,dicom,finetune,weak,cluster]"
 	@QT_QPA_PLATFORM=offscreen .venv/bin/python -c "from PySide6 import QtWidgets; QtWidgets.QApplication([])" 2>/dev/null || { \
 	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	        apt-get update -q && apt-get install -qy $(QT_LIBRARIES); \

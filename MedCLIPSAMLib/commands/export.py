@@ -14,6 +14,10 @@ class Format(StrEnum):
     nnunet, seg, nifti, png, dicom = "nnunet", "seg.nrrd", "nii.gz", "png", "dcm"
 
 
+class EngineName(StrEnum):
+    local, ray = "local", "ray"
+
+
 def export(
     inputs: Annotated[
         Path,
@@ -50,6 +54,11 @@ def export(
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
     models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
+    workers: Annotated[int | None, typer.Option(min=1, help="Of Ray; by default one for each GPU.")] = None,
+    address: Annotated[
+        str | None, typer.Option("--ray-address", help="Of the cluster; RAY_ADDRESS, or Ray on this machine.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Segment a whole collection and write the masks as a dataset; the same command goes on with a stopped run."""
@@ -57,8 +66,8 @@ def export(
 
     from ..errors import InputError
     from ..weak.cases import find_cases, read_prompts
-    from ..weak.export import ExportSettings
     from ..weak.export import export as run
+    from ..weak.job import ExportSettings
     from ..zeroshot.segmenter import default_settings, load_segmenter
     from .segment import _window
 
@@ -77,10 +86,18 @@ def export(
         keep_empty,
     )
     chosen = replace(default_settings(model, models_dir), presence_threshold=presence)
-    segmenter = load_segmenter(model, sam, device, models_dir, chosen)
+    if engine is EngineName.ray:
+        from ..weak.ray_engine import Models, RayEngine
+
+        where = models_dir.resolve() if models_dir else None
+        working = RayEngine(Models(model, sam, device, where, chosen), workers, address)
+    else:
+        from ..weak.engines import LocalEngine
+
+        working = LocalEngine(load_segmenter(model, sam, device, models_dir, chosen))
     try:
         with _bar(quiet=as_json) as report:
-            counts = run(cases, segmenter, out, settings, report, retry)
+            counts = run(cases, working, out, settings, report, retry)
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next case.", err=True)
         raise

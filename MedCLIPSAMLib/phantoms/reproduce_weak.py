@@ -186,10 +186,11 @@ def _pictures(folder: Path, task: Task, split: str, count: int) -> dict[int, Pat
 
 def _export(task: Task, pictures: dict[int, Path], segmenter, out: Path) -> dict[str, int]:
     from ..weak.cases import find_cases
+    from ..weak.engines import LocalEngine
     from ..weak.export import export
 
     cases = find_cases(next(iter(pictures.values())).parent, {"target": task.prompt})
-    return export(cases, segmenter, out)
+    return export(cases, LocalEngine(segmenter), out)
 
 
 def _true_dataset(task: Task, pictures: dict[int, Path], out: Path) -> None:

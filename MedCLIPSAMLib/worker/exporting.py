@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def export_dataset(message: Message, reply: Reply) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Answer "export"; see `client.WorkerClient.export`."""
     from ..weak.cases import find_cases
-    from ..weak.export import ExportSettings, export
+    from ..weak.engines import LocalEngine
+    from ..weak.export import export
+    from ..weak.job import ExportSettings
 
     text = lambda name: str(message.fields.get(name) or "")
     if not text("inputs") or not text("out"):
@@ -50,5 +52,6 @@ def export_dataset(message: Message, reply: Reply) -> tuple[dict[str, Any], dict
         reply.send("progress", about | {"seconds_left": progress.seconds_left})
 
     out = Path(text("out"))
-    counts = export(cases, segmenter, out, ExportSettings(**given), report, bool(message.fields.get("retry")))
+    engine, again = LocalEngine(segmenter), bool(message.fields.get("retry"))
+    counts = export(cases, engine, out, ExportSettings(**given), report, again)
     return {"counts": counts, "cases": len(cases), "report": str(out / "report.html")}, {}

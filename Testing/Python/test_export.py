@@ -24,7 +24,9 @@ from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.write import write_picture
 from MedCLIPSAMLib.weak.cases import Case, find_cases, read_prompts
 from MedCLIPSAMLib.weak.dicom_seg import write_dicom_seg
-from MedCLIPSAMLib.weak.export import ExportSettings, export
+from MedCLIPSAMLib.weak.engines import LocalEngine
+from MedCLIPSAMLib.weak.export import export
+from MedCLIPSAMLib.weak.job import ExportSettings
 from MedCLIPSAMLib.weak.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.weak.strike import strike
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
@@ -56,7 +58,7 @@ NAMES = {"a", "b", "more_scans_a", "healthy", "broken"}
 
 def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
     out, told = tmp_path / "Dataset007_Head", []
-    counts = export(find_cases(images, PROMPTS), segmenter, out, report=told.append)
+    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, report=told.append)
     records = read_records(out)
     assert records.keys() == NAMES and counts["failed"] == 1 and [each.done for each in told] == [1, 2, 3, 4, 5]
     assert records["broken"]["status"] == "failed" and "broken.png" in records["broken"]["problem"]
@@ -113,31 +115,33 @@ def test_a_run_that_is_killed_does_no_case_twice_and_loses_none(images, tmp_path
 
 def test_two_runs_and_other_requests_keep_off_a_folder(segmenter, images, tmp_path):
     cases, out = find_cases(images / "a.png", PROMPTS), tmp_path / "out"
-    export(cases, segmenter, out, ExportSettings("nii.gz"))
+    export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz"))
     other = Manifest(out, json.loads((out / "export.json").read_text()))
     with pytest.raises(OutputError, match="Another run is writing"):
-        export(cases, segmenter, out, ExportSettings("nii.gz"))
+        export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz"))
     other.close()
-    assert export(cases, segmenter, out, ExportSettings("nii.gz")) == {"found": 1}
+    assert export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz")) == {"found": 1}
     with pytest.raises(OutputError, match="other export"):
-        export(cases, segmenter, out, ExportSettings("nii.gz", least_score=0.1))
+        export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz", least_score=0.1))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError, match="not empty"):
-        export(cases, segmenter, tmp_path / "full", ExportSettings("png"))
+        export(cases, LocalEngine(segmenter), tmp_path / "full", ExportSettings("png"))
     assert [each.name for each in (tmp_path / "full").iterdir() if each.name != ".lock"] == ["thesis.txt"]
     with pytest.raises(InputError, match="Dataset101"):
-        export(cases, segmenter, tmp_path / "heads")
+        export(cases, LocalEngine(segmenter), tmp_path / "heads")
 
 
 def test_filters_leave_out_and_say_so(segmenter, images, tmp_path):
     cases = find_cases(images / "a.png", {"tumor": "brain tumor"})
     for number, settings in enumerate(({"least_score": 1.0}, {"least_ml": 99.0}, {"most_ml": 0.001})):
         out = tmp_path / str(number)
-        assert export(cases, segmenter, out, ExportSettings("nii.gz", **settings)) == {"filtered": 1}
+        assert export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz", **settings)) == {"filtered": 1}
         assert not list(out.glob("*.nii.gz")) and (out / "report" / "a.png").is_file()
     healthy = find_cases(images / "healthy.png", {"tumor": "brain tumor"})
-    assert export(healthy, segmenter, tmp_path / "e", ExportSettings("nii.gz", keep_empty=True)) == {"empty": 1}
+    assert export(healthy, LocalEngine(segmenter), tmp_path / "e", ExportSettings("nii.gz", keep_empty=True)) == {
+        "empty": 1
+    }
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "e" / "healthy.nii.gz"))).any()
     with pytest.raises(InputError, match="score 2"):
         ExportSettings(least_score=2.0)
@@ -154,7 +158,7 @@ def test_a_volume_is_exported_on_its_own_grid_with_its_prompts(segmenter, tmp_pa
     cases = find_cases(tmp_path / "t.csv", None)
     assert cases == [Case("p1", tmp_path / "head.nii.gz", {"lesion": "brain tumor"})]
     out = tmp_path / "out"
-    assert export(cases, segmenter, out, ExportSettings("seg.nrrd", window=(0.0, 255.0))) == {"found": 1}
+    assert export(cases, LocalEngine(segmenter), out, ExportSettings("seg.nrrd", window=(0.0, 255.0))) == {"found": 1}
     (segment,) = read_segmentation(out / "p1.seg.nrrd", read_volume(tmp_path / "head.nii.gz"))
     assert segment.name == "lesion" and dsc(segment.mask[::-1], phantom.lesion_mask) > 0.6
     about = read_records(out)["p1"]["labels"]["lesion"]
@@ -163,13 +167,13 @@ def test_a_volume_is_exported_on_its_own_grid_with_its_prompts(segmenter, tmp_pa
 
 def test_what_is_struck_out_leaves_the_dataset_and_may_come_back(segmenter, images, tmp_path):
     out = tmp_path / "Dataset007_Head"
-    counts = export(find_cases(images, PROMPTS), segmenter, out)
+    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out)
     count = lambda: json.loads((out / "dataset.json").read_text())["numTraining"]
     assert strike(out, ["a", "b"]) == (2, 0)
     assert count() == counts["found"] - 2 and not (out / "labelsTr" / "a.nii.gz").exists()
     assert (out / "struck" / "imagesTr" / "a_0000.nii.gz").is_file()
     assert '"struck": ["a", "b"]' in (out / "report.html").read_text()
-    export(find_cases(images, PROMPTS), segmenter, out)
+    export(find_cases(images, PROMPTS), LocalEngine(segmenter), out)
     assert count() == counts["found"] - 2, "a run that goes on leaves it struck out"
     assert strike(out, ["b"]) == (0, 1) and (out / "labelsTr" / "a.nii.gz").is_file()
     with pytest.raises(InputError, match="no case 'z'"):
@@ -183,12 +187,12 @@ def test_a_cancelled_export_keeps_what_was_done(segmenter, images, tmp_path):
     try:
         with pytest.raises(Cancelled):
             segmenter.cancelled = lambda: (out / MANIFEST).exists()
-            export(cases, segmenter, out, ExportSettings("nii.gz"))
+            export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz"))
     finally:
         segmenter.cancelled = None
     done = len(read_records(out))
     assert 1 <= done < 5 and (out / "report.html").is_file()
-    assert sum(export(cases, segmenter, out, ExportSettings("nii.gz")).values()) == 5
+    assert sum(export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz")).values()) == 5
 
 
 def test_a_broken_case_is_done_again_only_when_asked(segmenter, images, tmp_path):
@@ -196,10 +200,10 @@ def test_a_broken_case_is_done_again_only_when_asked(segmenter, images, tmp_path
     folder.mkdir()
     (folder / "x.png").write_bytes(b"broken")
     cases, settings = find_cases(folder, {"tumor": "brain tumor"}), ExportSettings("nii.gz")
-    assert export(cases, segmenter, tmp_path / "out", settings) == {"failed": 1}
+    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"failed": 1}
     (folder / "x.png").write_bytes((images / "a.png").read_bytes())
-    assert export(cases, segmenter, tmp_path / "out", settings) == {"failed": 1}
-    assert export(cases, segmenter, tmp_path / "out", settings, retry=True) == {"found": 1}
+    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings) == {"failed": 1}
+    assert export(cases, LocalEngine(segmenter), tmp_path / "out", settings, retry=True) == {"found": 1}
 
 
 def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter, images, tmp_path, monkeypatch):
@@ -209,7 +213,9 @@ def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter,
         return read_volume(path)
 
     monkeypatch.setattr("MedCLIPSAMLib.weak.export.read_volume", read)
-    counts = export(find_cases(images, {"tumor": "brain tumor"}), segmenter, tmp_path / "out", ExportSettings("nii.gz"))
+    counts = export(
+        find_cases(images, {"tumor": "brain tumor"}), LocalEngine(segmenter), tmp_path / "out", ExportSettings("nii.gz")
+    )
     assert counts["failed"] == 2 and sum(counts.values()) == 5
     assert "RuntimeError: a codec failed" in read_records(tmp_path / "out")["b"]["problem"]
 
@@ -289,7 +295,7 @@ def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tm
     before = segmenter.settings
     segmenter.settings = replace(before, presence_threshold=0.0)
     try:
-        counts = export(cases, segmenter, tmp_path / "out", ExportSettings("dcm"))
+        counts = export(cases, LocalEngine(segmenter), tmp_path / "out", ExportSettings("dcm"))
     finally:
         segmenter.settings = before
     assert counts == {"found": 1, "failed": 1}

@@ -1,0 +1,148 @@
+"""The export on a real Ray of this machine, with two workers: the same files, and nothing lost with a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.weak import ray_engine
+from MedCLIPSAMLib.weak.cases import find_cases
+from MedCLIPSAMLib.weak.engines import LocalEngine
+from MedCLIPSAMLib.weak.export import export
+from MedCLIPSAMLib.weak.job import ExportSettings
+from MedCLIPSAMLib.weak.manifest import MANIFEST, read_records
+from MedCLIPSAMLib.weak.ray_engine import Models, RayEngine
+from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+
+pytest.importorskip("ray")
+PROMPTS = {"tumor": "brain tumor", "ventricles": "ventricles"}
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """Seven heads and a broken file."""
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(7):
+        picture = make_phantom("validation", number, "MR", number % 2).picture
+        write_picture(folder / f"{number}.png", np.repeat(picture[..., None], 3, 2))
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    return find_cases(folder, PROMPTS)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    engine = RayEngine(Models(device="cpu"), workers=2)
+    yield engine
+    engine.close()
+    assert not ray.is_initialized()
+
+
+@pytest.fixture(scope="module")
+def local(cases, tmp_path_factory):
+    out = tmp_path_factory.mktemp("local") / "Dataset001_Heads"
+    export(cases, LocalEngine(load_segmenter("demo", "demo", "cpu")), out)
+    return out
+
+
+def files_of(out):
+    """What is the same in every run of an export: not the times, and the report, which holds them."""
+    names = [path for path in sorted(out.rglob("*")) if path.is_file() and path.name not in (MANIFEST, "report.html")]
+    return {str(path.relative_to(out)): path.read_bytes() for path in names}
+
+
+def lines_of(out):
+    return {
+        name: {key: each[key] for key in each.keys() - {"time", "seconds"}} for name, each in read_records(out).items()
+    }
+
+
+def at_work():
+    """The processes of workers that are doing a case: Ray names them so."""
+    titles = ((int(path.parent.name), path) for path in Path("/proc").glob("[0-9]*/cmdline"))
+    found = set()
+    for process, path in titles:
+        try:
+            if path.read_bytes().startswith(b"ray::_Worker.do"):
+                found.add(process)
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+def test_two_workers_write_what_this_process_writes_byte_for_byte(cases, cluster, local, tmp_path):
+    out, told = tmp_path / "Dataset001_Heads", []
+    counts = export(cases, cluster, out, report=told.append)
+    assert len(set(cluster.pids)) == 2 and os.getpid() not in cluster.pids
+    assert sum(counts.values()) == len(cases) == told[-1].done and counts["failed"] == 1
+    assert files_of(out) == files_of(local) and len(files_of(out)) > 20
+    assert lines_of(out) == lines_of(local)
+
+
+def test_a_worker_that_is_killed_in_the_middle_loses_nothing(cases, cluster, local, tmp_path):
+    out, killed = tmp_path / "Dataset001_Heads", []
+
+    def kill_one(progress) -> None:
+        if progress.done == 2:
+            os.kill(cluster.pids[0], signal.SIGKILL)
+            killed.append(cluster.pids[0])
+
+    export(cases, cluster, out, report=kill_one)
+    assert killed and lines_of(out) == lines_of(local) and files_of(out) == files_of(local)
+    lines = (out / MANIFEST).read_text().splitlines()
+    assert sorted(json.loads(line)["case"] for line in lines) == sorted(case.name for case in cases)
+    assert not list(out.rglob(".*.partial*"))
+
+
+def test_a_case_that_kills_every_worker_is_recorded_and_the_run_goes_on(cases, cluster, monkeypatch, tmp_path):
+    """A volume that takes minutes, whose worker is killed each time."""
+    import ray
+
+    noise = np.random.default_rng(1).integers(0, 255, (200, 128, 128), np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(tmp_path / "long.nii.gz"))
+    long = find_cases(tmp_path, PROMPTS)[0]
+    out, killed, given = tmp_path / "out", [], ray.wait
+    monkeypatch.setattr(ray_engine, "ATTEMPTS", 2)  # the real number takes longer
+
+    def wait(running, num_returns):
+        done, others = given(running, num_returns=num_returns, timeout=1)
+        while not done:
+            for process in at_work() - set(killed) if len(killed) < 2 else ():
+                os.kill(process, signal.SIGKILL)
+                killed.append(process)
+            done, others = given(running, num_returns=num_returns, timeout=1)
+        return done, others
+
+    monkeypatch.setattr(ray, "wait", wait)
+    counts = export([long, cases[0]], RayEngine(Models(device="cpu"), workers=1), out, ExportSettings("nii.gz"))
+    record = read_records(out)["long"]
+    assert len(killed) == 2 and counts["failed"] == 1 and sum(counts.values()) == 2
+    assert "died" in record["problem"] and "--retry" in record["remedy"]
+
+
+def test_what_a_worker_cannot_load_ends_the_run_with_the_cause(cases, cluster, tmp_path):
+    engine = RayEngine(Models("biomedclip", "demo", "cpu", tmp_path), workers=1)
+    with pytest.raises(ModelError, match="biomedclip"):
+        export(cases[:1], engine, tmp_path / "out", ExportSettings("nii.gz"))
+    assert read_records(tmp_path / "out") == {}
+
+
+def test_the_command_exports_on_ray(cases, cluster, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    command = ["medclipsam", "export", str(cases[0].image), "-p", "brain tumor", "--format", "seg.nrrd", "-o", str(out)]
+    monkeypatch.setattr("sys.argv", [*command, "--engine", "ray", "--workers", "1", "--device", "cpu", "--json"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0 and sum(json.loads(capsys.readouterr().out).values()) == 1

@@ -1,0 +1,368 @@
+"""The weakly supervised stage on stock nnU-Net: schedule, training that is stopped and goes on, ensemble, review."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume, write_segmentation
+from MedCLIPSAMLib.weak.cases import find_cases
+from MedCLIPSAMLib.weak.check import check_voxels, read_dataset
+from MedCLIPSAMLib.weak.engines import LocalEngine
+from MedCLIPSAMLib.weak.export import export
+from MedCLIPSAMLib.weak.manifest import LOCK, locked, read_records
+from MedCLIPSAMLib.weak.nnunet import Process
+from MedCLIPSAMLib.weak.predict import Image, find_images, predict, ranked
+from MedCLIPSAMLib.weak.schedule import Schedule
+from MedCLIPSAMLib.weak.strike import strike
+from MedCLIPSAMLib.weak.train import FOLD, PROGRESS, SHORT, train
+from MedCLIPSAMLib.weak.trust import trust, trust_file, trusted_cases
+from MedCLIPSAMLib.weak.uncertainty import entropy, entropy_share, expected_loss
+from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+
+SETTINGS = replace(SHORT, schedule=replace(SHORT.schedule, cycles=2, epochs=4, keep=2, iterations=15))
+OPTIONS = "--short --cycles 2 --epochs 4 --keep 2 --iterations 15 --device cpu --json"
+
+
+def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
+    paper = Schedule()
+    assert paper.total == 600 and len(paper.files()) == 30
+    assert [paper.rate(epoch) for epoch in (0, 200, 400)] == [0.01] * 3
+    assert paper.rate(100) == pytest.approx(0.01 * 0.5**0.9) == paper.rate(300)
+    assert paper.rate(199) == paper.rate(160) == pytest.approx(0.01 * 0.2**0.9)
+    assert [epoch for epoch in range(600) if paper.kept(epoch)] == [
+        *range(190, 200),
+        *range(390, 400),
+        *range(590, 600),
+    ]
+    assert paper.files()[0] == "cycle1_epoch0191.safetensors" and paper.files()[-1] == "cycle3_epoch0200.safetensors"
+    with pytest.raises(InputError, match="No schedule"):
+        Schedule(epochs=5, keep=6)
+
+
+def test_entropy_and_case_scores_by_hand():
+    sure, half, third = np.array([1.0, 0, 0]), np.array([0.5, 0.5, 0]), np.full(3, 1 / 3)
+    probabilities = np.stack([sure, half, third], 1).reshape(3, 1, 1, 3).astype(np.float32)
+    assert entropy(probabilities).ravel() == pytest.approx([0, np.log(2) / np.log(3), 1], abs=1e-6)
+    foreground = np.array([0.9, 0.6, 0.2, 0.0], np.float32).reshape(1, 1, 4)
+    two, mask = np.stack([1 - foreground, foreground]), foreground > 0.5
+    assert expected_loss(two, mask) == pytest.approx(1 - 2 * 1.5 / (2 + 1.7))
+    by_hand = sum(-(p * np.log2(p) + (1 - p) * np.log2(1 - p)) for p in (0.9, 0.6, 0.2))
+    assert entropy_share(two, mask) == pytest.approx(by_hand / 2, abs=1e-5)
+    certain = np.stack([~mask, mask]).astype(np.float32)
+    assert expected_loss(certain, mask) == 0 == entropy_share(certain, mask)
+    nothing = np.zeros_like(mask)
+    assert 0 < expected_loss(np.stack([1 - foreground / 3, foreground / 3]), nothing) < expected_loss(two, nothing) < 1
+
+
+def lungs(split, index):
+    phantom = make_phantom(split, index, "CT", 0)
+    return phantom.picture, phantom.lungs_mask
+
+
+def write_dataset(folder, count=24):
+    for name in ("imagesTr", "labelsTr"):
+        (folder / name).mkdir(parents=True)
+    for index in range(count):
+        picture, mask = lungs("train", index)
+        sitk.WriteImage(sitk.GetImageFromArray(picture[None]), str(folder / "imagesTr" / f"ct{index:02d}_0000.nii.gz"))
+        label = sitk.GetImageFromArray(mask[None].astype(np.uint8))
+        sitk.WriteImage(label, str(folder / "labelsTr" / f"ct{index:02d}.nii.gz"))
+    about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "lungs": 1}, "numTraining": count}
+    (folder / "dataset.json").write_text(json.dumps(about | {"file_ending": ".nii.gz"}))
+    return folder
+
+
+def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
+    good = write_dataset(tmp_path / "Dataset011_Lungs", 2)
+    found = read_dataset(good)
+    check_voxels(found)
+    assert found.cases == ("ct00", "ct01") and found.labels == {1: "lungs"} and found.number == 11
+
+    def broken(number, change):
+        copy = tmp_path / f"Dataset{number:03d}_Broken"
+        shutil.copytree(good, copy)
+        change(copy)
+        return copy
+
+    def other_name(copy):
+        (copy / "labelsTr" / "ct00.nii.gz").rename(copy / "labelsTr" / "patient.nii.gz")
+
+    def label(copy, array):
+        sitk.WriteImage(sitk.GetImageFromArray(array), str(copy / "labelsTr" / "ct01.nii.gz"))
+
+    def channels(copy):
+        about = json.loads((copy / "dataset.json").read_text()) | {"channel_names": {"0": "T1", "1": "T2"}}
+        (copy / "dataset.json").write_text(json.dumps(about))
+
+    def nothing(copy):
+        for name in ("ct00", "ct01"):
+            label_file = copy / "labelsTr" / f"{name}.nii.gz"
+            sitk.WriteImage(sitk.ReadImage(str(label_file)) * 0, str(label_file))
+
+    for number, (change, said) in enumerate(
+        (
+            (other_name, "no label, such as 'ct00'"),
+            (lambda copy: label(copy, np.zeros((1, 100, 128), np.uint8)), "ct01.*128, 128, 1.*128, 100, 1"),
+            (lambda copy: label(copy, np.full((1, 128, 128), 3, np.uint8)), "ct01.*value 3"),
+            (lambda copy: (copy / "labelsTr" / "ct01.nii.gz").write_bytes(b"no more"), "ct01.*cannot be read"),
+            (channels, "2 channels"),
+            (nothing, "All labels .* are empty"),
+            (lambda copy: (copy / "dataset.json").unlink(), "dataset.json"),
+        ),
+        20,
+    ):
+        with pytest.raises(InputError, match=said):
+            check_voxels(read_dataset(broken(number, change)))
+    with pytest.raises(InputError, match="Dataset101_BrainTumor"):
+        read_dataset(tmp_path)
+
+
+def command(monkeypatch, capsys, *words):
+    """What the command line prints as JSON, or its exit code."""
+    monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, words)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().out
+    return json.loads(said) if ended.value.code == 0 and said.startswith(("{", "[")) else ended.value.code
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A training that is stopped in its second cycle, and gone on with: dataset, folder, epochs of both calls."""
+    pytest.importorskip("nnunetv2")
+    folder = tmp_path_factory.mktemp("weak")
+    dataset, out = write_dataset(folder / "Dataset012_Lungs"), folder / "run"
+    first, second = [], []
+    with pytest.raises(Cancelled):
+        train(dataset, out, SETTINGS, report=first.append, cancelled=lambda: bool(first) and first[-1].epoch >= 5)
+    locked(out / LOCK).close()  # nothing of the stopped run holds the folder
+    train(dataset, out, SETTINGS, report=second.append)
+    return dataset, out, first, second
+
+
+@pytest.fixture(scope="module")
+def ensemble(run):
+    from MedCLIPSAMLib.weak.ensemble import Ensemble
+
+    return Ensemble(run[1], "cpu")
+
+
+def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys):
+    dataset, out, first, second = run
+    assert [each.epoch for each in first][:5] == [1, 2, 3, 4, 5] and second[-1].epoch == 8 == second[-1].epochs
+    assert 1 < second[0].epoch <= first[-1].epoch + 1
+    assert [each.rate for each in second] == [SETTINGS.schedule.rate(each.epoch - 1) for each in second]
+    (fold,) = out.glob(f"results/*/*/{FOLD}")
+    assert sorted(path.name for path in fold.glob("cycle*")) == SETTINGS.schedule.files()
+    assert second[-1].dsc > 0.8  # it has learnt lungs
+    before = (fold / PROGRESS).read_bytes()
+    said = command(monkeypatch, capsys, "weak", "train", dataset, "-o", out, *OPTIONS.split())
+    assert said == {"model": str(fold.parent), "checkpoints": SETTINGS.schedule.files()}
+    assert (fold / PROGRESS).read_bytes() == before  # a finished run is not done again
+
+
+def test_another_round_needs_another_folder(run, tmp_path):
+    dataset, out, *_ = run
+    with pytest.raises(OutputError, match="its settings differ"):
+        train(dataset, out, SHORT)
+    copy = tmp_path / dataset.name
+    shutil.copytree(dataset, copy)
+    with pytest.raises(OutputError, match="another dataset"):
+        train(copy, out, SETTINGS)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("precious")
+    with pytest.raises(OutputError, match="not empty"):
+        train(copy, tmp_path / "full", SETTINGS)
+    (tmp_path / "Dataset012_Twin").mkdir()
+    with pytest.raises(InputError, match="same number"):
+        train(copy, tmp_path / "run", SETTINGS)
+
+
+def test_what_nnunet_says_last_reaches_the_user(tmp_path):
+    with open(tmp_path / "lock", "w") as lock:
+        process = Process(tmp_path / "log", {}, lock, lambda: False)
+        with pytest.raises(ModelError, match="code 1: CUDA out of memory") as raised:
+            process.run([sys.executable, "-c", "raise SystemExit('CUDA out of memory')"])
+    assert "--batch" in raised.value.remedy and str(tmp_path / "log") in raised.value.remedy
+
+
+def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, tmp_path):
+    """Against a plain loop: one window covers the picture, so that nnU-Net's weights of windows cancel."""
+    from MedCLIPSAMLib.weak.ensemble import Ensemble
+
+    picture, _ = lungs("validation", 3)
+    sitk.WriteImage(sitk.GetImageFromArray(picture[None]), str(tmp_path / "ct.nii.gz"))
+    volume = read_volume(tmp_path / "ct.nii.gz")
+    plain = Ensemble(run[1], "cpu", mirroring=False)
+    made = plain.predict(volume)
+    pixels = torch.from_numpy(picture.astype(np.float32))
+    # CT is clipped and normalised by the figures of the training set.
+    plans = json.loads(next(run[1].glob("results/*/*/plans.json")).read_text())
+    about = plans["foreground_intensity_properties_per_channel"]["0"]
+    pixels = (pixels.clip(about["percentile_00_5"], about["percentile_99_5"]) - about["mean"]) / about["std"]
+    total = 0
+    network = plain._predictor.network.eval()
+    (fold,) = run[1].glob(f"results/*/*/{FOLD}")
+    for name in SETTINGS.schedule.files():
+        from safetensors.torch import load_model
+
+        load_model(network, fold / name)
+        with torch.no_grad():
+            total = total + torch.softmax(network(pixels[None, None])[0], 0).numpy()
+    mean = total / len(SETTINGS.schedule.files())
+    assert np.abs(made.probabilities[:, 0] - mean).max() < 5e-3  # nnU-Net keeps logits in half precision
+    assert np.array_equal(made.labels[0] > 0, made.probabilities[1, 0] > made.probabilities[0, 0])
+    last = Ensemble(run[1], "cpu", mirroring=False, last=1).predict(volume)
+    assert (
+        np.abs(last.probabilities[:, 0] - torch.softmax(network(pixels[None, None])[0], 0).detach().numpy()).max()
+        < 5e-3
+    )
+    assert np.allclose(ensemble.predict(volume).probabilities.sum(0), 1, atol=1e-5)
+
+
+def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
+    """An oblique, anisotropic, flipped volume of two slices: a hand-computed point of the patient is in the mask."""
+    pictures = [lungs("validation", index) for index in (1, 2)]
+    image = sitk.GetImageFromArray(np.stack([picture for picture, _ in pictures]))
+    turn = np.deg2rad(20)
+    axes = np.array([[np.cos(turn), np.sin(turn), 0], [-np.sin(turn), np.cos(turn), 0], [0, 0, 1]]) @ np.diag(
+        [-1, 1, -1]
+    )
+    image.SetDirection(axes.ravel().tolist())
+    image.SetSpacing((0.8, 0.8, 5.0))
+    image.SetOrigin((12.0, -30.0, 140.0))
+    sitk.WriteImage(image, str(tmp_path / "oblique.nii.gz"))
+    (record,) = predict([Image("oblique", tmp_path / "oblique.nii.gz")], ensemble, tmp_path / "out")
+    assert record["status"] == "found"
+    mask = sitk.ReadImage(str(tmp_path / "out" / "oblique.seg.nrrd"))
+    uncertain = sitk.ReadImage(str(tmp_path / "out" / "oblique_uncertainty.nii.gz"))
+    for made in (mask, uncertain):
+        assert np.allclose(made.GetOrigin(), image.GetOrigin(), atol=1e-4) and made.GetSize() == image.GetSize()
+        assert np.allclose(made.GetDirection(), image.GetDirection(), atol=1e-5)
+        assert np.allclose(made.GetSpacing(), image.GetSpacing())
+    taken, truth = sitk.GetArrayFromImage(mask) > 0, np.stack([mask for _, mask in pictures])
+    assert dsc(taken, truth) > 0.8
+    k, j, i = 1, *np.argwhere(truth[1] & taken[1])[10]
+    point = np.array([12.0, -30.0, 140.0]) + axes @ (np.array([i, j, k]) * (0.8, 0.8, 5.0))
+    assert mask.GetPixel(mask.TransformPhysicalPointToIndex(point.tolist())) == 1
+    values = sitk.GetArrayFromImage(uncertain)
+    wrong = taken ^ truth
+    assert 0 <= values.min() and values.max() <= 1 and values[wrong].mean() > 1.5 * values[~wrong].mean()
+
+
+def test_predictions_are_ranked_go_on_and_name_what_failed(run, ensemble, tmp_path, monkeypatch, capsys):
+    folder, out = tmp_path / "images", tmp_path / "out"
+    folder.mkdir()
+    for index in (1, 2):
+        sitk.WriteImage(sitk.GetImageFromArray(lungs("test", index)[0]), str(folder / f"{index}.png"))
+    noise = np.random.default_rng(1).integers(0, 255, (128, 128), np.uint8)
+    sitk.WriteImage(sitk.GetImageFromArray(noise), str(folder / "noise.png"))
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    images, none = find_images(folder)
+    assert none is None and {image.case for image in images} == {"1", "2", "noise", "broken"}
+    predict(images[:2], ensemble, out)
+    before = (out / "manifest.jsonl").read_text()
+    records = command(monkeypatch, capsys, "weak", "predict", run[1], folder, "-o", out, "--device", "cpu", "--json")
+    assert (out / "manifest.jsonl").read_text().startswith(before)
+    assert [each["case"] for each in records][0] == "noise" and records[-1]["case"] == "broken"
+    assert records[-1]["status"] == "failed" and "broken.png" in records[-1]["problem"]
+    shown = [each["uncertainty"] for each in records[:-1]]
+    assert shown == sorted(shown, reverse=True) and records == ranked(out)
+    table = (out / "review.csv").read_text().splitlines()
+    assert table[0] == "rank,case,uncertainty,status,image" and table[1].startswith("1,noise,")
+    assert (out / "report" / "1.png").is_file() and '"noise"' in (out / "report.html").read_text()
+    found, dataset = find_images(run[0])
+    assert dataset == run[0] and len(found) == 24 and found[0].path.name == "ct00_0000.nii.gz"
+
+
+def test_unfinished_and_damaged_models_are_refused(run, tmp_path):
+    from MedCLIPSAMLib.weak.ensemble import Ensemble
+
+    (model,) = run[1].glob("results/*/*")
+    copy = tmp_path / model.name
+    shutil.copytree(model, copy)
+    first = copy / FOLD / SETTINGS.schedule.files()[0]
+    first.write_bytes(first.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="damaged"):
+        Ensemble(copy, "cpu")
+    first.unlink()
+    with pytest.raises(ModelError, match="1 of 4 checkpoints are lacking"):
+        Ensemble(copy, "cpu")
+    with pytest.raises(ModelError, match="no trained nnU-Net"):
+        Ensemble(tmp_path, "cpu")
+
+
+@pytest.fixture
+def exported(tmp_path):
+    """A dataset of two heads by the export."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(2):
+        picture = make_phantom("validation", number, "MR", 1).picture
+        sitk.WriteImage(sitk.GetImageFromArray(picture), str(folder / f"{number}.png"))
+    out = tmp_path / "Dataset003_Heads"
+    cases = find_cases(folder, {"tumor": "brain tumor"})
+    engine = LocalEngine(load_segmenter("demo", "demo", "cpu"))
+    assert export(cases, engine, out) == {"found": 2}
+    return out, cases, engine
+
+
+def test_a_correction_becomes_a_trusted_label_and_the_guess_is_kept(exported, monkeypatch, capsys):
+    out, cases, engine = exported
+    guess = (out / "labelsTr" / "0.nii.gz").read_bytes()
+    volume = read_volume(out / "imagesTr" / "0_0000.nii.gz")
+    mask = np.zeros(volume.shape, bool)
+    mask[0, 20:40, 50:70] = True
+    assert trust(out, "0", {"tumor": mask}, volume) == 1 and trusted_cases(out) == {"0"}
+    written = sitk.ReadImage(str(out / "labelsTr" / "0.nii.gz"))
+    assert np.array_equal(sitk.GetArrayFromImage(written) == 1, mask)
+    assert (out / "replaced" / "0.nii.gz").read_bytes() == guess
+    assert export(cases, engine, out, retry=True) == {"found": 2}  # no export does it again
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(out / "labelsTr" / "0.nii.gz"))) == 1, mask)
+    record = read_records(out)["0"]
+    assert record["trusted"] and record["labels"]["tumor"]["prompt"] == "brain tumor"
+
+    # By the command, of a case that was struck out: it comes back.
+    strike(out, ["1"])
+    corrected = out.parent / "mine.seg.nrrd"
+    write_segmentation(corrected, [Segment("tumor", mask)], read_volume(cases[1].image))
+    assert command(monkeypatch, capsys, "weak", "trust", out, "1", corrected, "--image", cases[1].image) == 0
+    assert trusted_cases(out) == {"0", "1"} and read_dataset(out).cases == ("0", "1")
+    assert json.loads((out / "dataset.json").read_text())["numTraining"] == 2
+    assert strike(out, []) == (0, 0)  # and no strike brings the old label back
+    assert np.array_equal(read_segmentation(out / "labelsTr" / "1.nii.gz")[0].mask, mask)
+
+
+def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
+    out, *_ = exported
+    volume = read_volume(out / "imagesTr" / "0_0000.nii.gz")
+    mask = np.ones(volume.shape, bool)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(InputError, match="no label 'liver'"):
+        trust(out, "0", {"liver": mask}, volume)
+    moved = sitk.Image(volume.image)
+    moved.SetOrigin((5.0, 0.0, 0.0))
+    sitk.WriteImage(moved, str(tmp_path / "moved.nii.gz"))
+    with pytest.raises(InputError, match="another grid"):
+        trust(out, "0", {"tumor": mask}, read_volume(tmp_path / "moved.nii.gz"))
+    with pytest.raises(InputError, match="--image"):
+        trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")
+    with pytest.raises(InputError, match="medclipsam export"):
+        trust(write_dataset(tmp_path / "Dataset004_Other", 1), "ct00", {"lungs": mask}, volume)
+    held = locked(out / LOCK)
+    with pytest.raises(OutputError, match="Another run"):
+        trust(out, "0", {"tumor": mask}, volume)
+    held.close()
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
