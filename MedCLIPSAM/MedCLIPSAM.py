@@ -27,6 +27,7 @@ for _folder in (_HERE, _HERE.parent):  # the second in a source checkout, where 
         sys.path.insert(0, str(_folder))
 
 from MedCLIPSAMScene.exportLogic import ExportLogic, ExportResult  # noqa: E402
+from MedCLIPSAMScene.reviewLogic import ReviewLogic  # noqa: E402
 from MedCLIPSAMScene.sceneLogic import SceneLogic  # noqa: E402
 from MedCLIPSAMScene.strings import _  # noqa: E402
 from MedCLIPSAMScene.trainLogic import TrainingResult, TrainLogic  # noqa: E402
@@ -81,6 +82,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMPanel.parameters import MachineSettings
         from MedCLIPSAMPanel.promptSection import PromptSection
         from MedCLIPSAMPanel.resultSection import ResultSection
+        from MedCLIPSAMPanel.reviewSection import ReviewSection
         from MedCLIPSAMPanel.settingsSection import SettingsSection
         from MedCLIPSAMPanel.trainSection import TrainSection
 
@@ -98,6 +100,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.inputs, self.prompts, self.results = InputSection(self), PromptSection(self), ResultSection(self)
         self.corrections, self.settings = CorrectSection(self), SettingsSection(self)
         self.training, self.exports = TrainSection(self), ExportSection(self)
+        self.review = ReviewSection(self)
         self.installation = InstallationSection(self)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -127,6 +130,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._choices = {name: getattr(self.parameters, name) for name in CHOICES}
         self.logic.sceneClosing()
         self.corrections.forget()
+        self.review.forget()
         self._setParameterNode(None)
 
     def onSceneEndClose(self, _caller, _event) -> None:
@@ -174,7 +178,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.bindings.update()
         sections = (self.inputs, self.prompts, self.results, self.corrections, self.settings, self.models)
-        for section in (*sections, self.exports, self.training):
+        for section in (*sections, self.exports, self.training, self.review):
             section.update()
 
     @property
@@ -234,6 +238,7 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic, SceneLogic):
         SceneLogic.__init__(self, QProcessTransport(command or workerCommand))
         self.training = TrainLogic(QProcessTransport(command or workerCommand))
         self.export = ExportLogic(QProcessTransport(command or workerCommand))
+        self.review = ReviewLogic()
 
     def fineTune(self, captions: str, name: str, **more) -> TrainingResult:
         """Fine-tune a text-image model on captions and wait for it; see `TrainLogic.fineTune`."""

@@ -56,6 +56,9 @@ class MedCLIPSAMParameters:
     exportFormat: str = "nnunet"
     exportScore: float = 0.0
     exportEmpty: bool = False
+    reviewFolder: str = ""
+    reviewDataset: str = ""
+    showUncertainty: bool = True
     trainCaptions: str = ""
     trainImages: str = ""
     trainName: str = ""
@@ -82,6 +85,9 @@ CHOICES = (
     "exportFormat",
     "exportScore",
     "exportEmpty",
+    "reviewFolder",
+    "reviewDataset",
+    "showUncertainty",
     "trainCaptions",
     "trainImages",
     "trainName",

@@ -1,4 +1,4 @@
-"""The saliency map of a prompt as a volume over the picture, cut at a threshold."""
+"""Maps over the picture, each a volume of its own: the saliency of a prompt, and how unsure an ensemble is."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import numpy as np
 import slicer
 import slicer.util
 
-from .sliceGeometry import SceneSlices
+from .sliceGeometry import SceneSlices, ijkToRAS
 from .strings import _
 
 SALIENCY_OF = "MedCLIPSAM.SaliencyOf"
 """Node reference from a saliency map to its volume."""
+UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
+"""Node reference from a map of the uncertainty to its volume."""
+LEAST_UNCERTAINTY = 0.1
+"""Of 0 to 1: what is surer is not shown."""
 COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
 
 
@@ -28,15 +32,34 @@ def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarra
     Returns:
         The scalar volume node, 8 bits.
     """
-    node = saliencyOf(slices.volumeNode) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    node.SetName(_("Saliency of '{prompt}'").format(prompt=prompt))
-    node.SetNodeReferenceID(SALIENCY_OF, slices.volumeNode.GetID())
     block, corner = slices.slabs({k: np.asarray(each, np.float32) for k, each in maps.items()})
-    slicer.util.updateVolumeFromArray(node, np.rint(np.clip(block, 0, 1) * 100).astype(np.uint8))
     matrix = slices.ijkToRAS.copy()
     matrix[:3, 3] = (slices.ijkToRAS @ (*corner, 1))[:3]
+    name = _("Saliency of '{prompt}'").format(prompt=prompt)
+    return _writeMap(slices.volumeNode, SALIENCY_OF, name, block, matrix, threshold)
+
+
+def writeUncertainty(volumeNode, uncertainty: np.ndarray):
+    """Put a map of the uncertainty of every voxel of a volume into the scene, in per cent.
+
+    Args:
+        uncertainty: (K, J, I) float32, 0 to 1, on the volume's grid.
+
+    Returns:
+        The scalar volume node, 8 bits; that of before is replaced.
+    """
+    name = _("Uncertainty in '{volume}'").format(volume=volumeNode.GetName())
+    return _writeMap(volumeNode, UNCERTAINTY_OF, name, uncertainty, ijkToRAS(volumeNode), LEAST_UNCERTAINTY)
+
+
+def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.ndarray, threshold: float):
+    """The map of a role for a volume, made or replaced: `block` is 0 to 1, `matrix` its IJK to the volume's RAS."""
+    node = _mapOf(volumeNode, role) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    node.SetName(name)
+    node.SetNodeReferenceID(role, volumeNode.GetID())
+    slicer.util.updateVolumeFromArray(node, np.rint(np.clip(block, 0, 1) * 100).astype(np.uint8))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    node.SetAndObserveTransformNodeID(slices.volumeNode.GetTransformNodeID())
+    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     node.SetSelectable(False)
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
@@ -49,23 +72,40 @@ def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarra
 
 
 def saliencyOf(volumeNode):
-    """The saliency map that is shown for a volume, or None."""
+    """The saliency map of a volume, or None."""
+    return _mapOf(volumeNode, SALIENCY_OF)
+
+
+def uncertaintyOf(volumeNode):
+    """The map of the uncertainty of a volume, or None."""
+    return _mapOf(volumeNode, UNCERTAINTY_OF)
+
+
+def _mapOf(volumeNode, role: str):
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetNodeReferenceID(SALIENCY_OF) == volumeNode.GetID():
+        if node.GetNodeReferenceID(role) == volumeNode.GetID():
             return node
     return None
 
 
-def setThreshold(saliencyNode, threshold: float) -> None:
-    """Show only what is at least this salient, 0 to 1."""
-    display = saliencyNode.GetDisplayNode()
+def setThreshold(mapNode, threshold: float) -> None:
+    """Show only what is at least so high, 0 to 1."""
+    display = mapNode.GetDisplayNode()
     display.SetThreshold(max(1.0, 100 * threshold), 100)
     display.SetApplyThreshold(True)
 
 
 def showSaliency(volumeNode, shown: bool, opacity: float = 0.5) -> None:
     """Show the saliency map of a volume as the foreground of the slice views that show the volume, or take it away."""
-    node = saliencyOf(volumeNode)
+    _showMap(saliencyOf(volumeNode), volumeNode, shown, opacity)
+
+
+def showUncertainty(volumeNode, shown: bool, opacity: float = 0.5) -> None:
+    """The same of the map of the uncertainty."""
+    _showMap(uncertaintyOf(volumeNode), volumeNode, shown, opacity)
+
+
+def _showMap(node, volumeNode, shown: bool, opacity: float) -> None:
     identifier = node.GetID() if node else None
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         if shown and node and composite.GetBackgroundVolumeID() == volumeNode.GetID():

@@ -114,10 +114,31 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
             _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), ADD)
 
 
+def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.ndarray) -> None:
+    """Put a (K, J, I) bool mask in place of all that a segment has; `matrix` takes its voxels to the node's RAS."""
+    _merge(segmentationNode, segmentId, orientedImage(mask, (0, 0, 0), matrix), REPLACE)
+
+
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
     """What a segment has on a slice of a volume, (H, W) bool, whatever grid the segment is kept on."""
     empty, corner = slices.slabs({k: np.zeros(slices.stack.picture_shape, bool)})
-    frame = orientedImage(empty, corner, slices.ijkToRAS)
+    block = readMask(segmentationNode, segmentId, empty.shape, slices.ijkToRAS, corner)
+    # A slab of one slice: seen from the stack it is what `from_grid` reads.
+    grid = np.broadcast_to(block, slices.stack.volume.shape)
+    return slices.stack.from_grid(grid, k)
+
+
+def readMask(
+    segmentationNode, segmentId: str, shape: Sequence[int], matrix: np.ndarray, corner=(0, 0, 0)
+) -> np.ndarray:
+    """What a segment has in a (K, J, I) block of a voxel grid, bool.
+
+    Args:
+        shape: of the block.
+        matrix: takes the grid's voxels to the node's RAS.
+        corner: the block's first voxel, (i, j, k).
+    """
+    frame = orientedImage(np.zeros(shape, bool), corner, matrix)
     identifiers = vtk.vtkStringArray()
     identifiers.InsertNextValue(segmentId)
     merged = slicer.vtkOrientedImageData()
@@ -128,11 +149,8 @@ def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> 
         merged, slicer.vtkSegmentation.EXTENT_REFERENCE_GEOMETRY, frame, identifiers
     )
     if merged.GetExtent() != frame.GetExtent():  # the segment is empty
-        return np.zeros(slices.stack.picture_shape, bool)
-    block = vtk_to_numpy(merged.GetPointData().GetScalars()).reshape(empty.shape) > 0
-    # A slab of one slice: seen from the stack it is what `from_grid` reads.
-    grid = np.broadcast_to(block, slices.stack.volume.shape)
-    return slices.stack.from_grid(grid, k)
+        return np.zeros(shape, bool)
+    return vtk_to_numpy(merged.GetPointData().GetScalars()).reshape(shape) > 0
 
 
 def orientedImage(block: np.ndarray, corner: Sequence[int], matrix: np.ndarray):

@@ -7,22 +7,18 @@ recorded and the run goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .. import __version__
 from ..errors import InputError
-from ..volumes.atomic import atomic_path
 from .cases import Case
-from .dataset import check_folder, write_description
+from .dataset import check_folder
 from .engines import Engine
 from .job import ExportSettings, Job
-from .manifest import Manifest, read_records
-from .report import write_report
-
-STRUCK = "struck.txt"
-"""In a dataset: the cases that a person struck out, a name a line."""
+from .manifest import Manifest
+from .upkeep import refresh
 
 
 @dataclass(frozen=True)
@@ -84,29 +80,6 @@ def export(
     for record in manifest.records.values():
         counts[record["status"]] = counts.get(record["status"], 0) + 1
     return counts
-
-
-def refresh(out: Path, form: str, labels: Sequence[str]) -> None:
-    """Write anew what is made of the manifest: the description of the dataset and the report."""
-    records = list(read_records(out).values())
-    struck = read_struck(out)
-    inside = [each["case"] for each in records if each["files"] and each["case"] not in struck]
-    modalities = {each.get("modality") for each in records if each["files"]}
-    channel = modalities.pop() if len(modalities) == 1 else None
-    write_description(out, form, labels, inside, channel or "image")
-    write_report(out, records, struck)
-
-
-def read_struck(out: Path) -> set[str]:
-    """The cases that a person struck out."""
-    path = out / STRUCK
-    return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
-
-
-def write_struck(out: Path, names: Collection[str]) -> None:
-    """Write down the cases that a person struck out."""
-    with atomic_path(out / STRUCK) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")
 
 
 def _request(engine: Engine, settings: ExportSettings, labels: Sequence[str]) -> dict:

@@ -29,7 +29,8 @@ from ..volumes.write import write_picture
 from .cases import find_cases
 from .check import read_dataset
 from .ensemble import Ensemble, Prediction
-from .manifest import Manifest, read_records
+from .manifest import Manifest
+from .ranking import mask_file, ranked, uncertainty_file
 from .report import PICTURES, write_report
 from .uncertainty import entropy, expected_loss
 
@@ -107,12 +108,6 @@ def predict(
     return ranked(out)
 
 
-def ranked(out: Path) -> list[dict]:
-    """The records of a folder of predictions, the least sure first and failed ones at the end."""
-    records = read_records(out).values()
-    return sorted(records, key=lambda each: (each["status"] == "failed", -each.get("uncertainty", 0), each["case"]))
-
-
 def _one(image: Image, ensemble: Ensemble, out: Path) -> dict:
     record = {"case": image.case, "image": str(image.path.resolve()), "status": "failed", "labels": {}, "files": []}
     record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -133,7 +128,7 @@ def _one(image: Image, ensemble: Ensemble, out: Path) -> dict:
 def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str], out: Path) -> dict:
     taken = made.labels > 0
     segments = [Segment(name, made.labels == number) for number, name in labels.items()]
-    files = [f"{case}.seg.nrrd", f"{case}_uncertainty.nii.gz"]
+    files = [mask_file(case), uncertainty_file(case)]
     uncertain = entropy(made.probabilities)
     write_segmentation(out / files[0], segments, volume)
     write_saliency(out / files[1], uncertain, volume)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError, OutputError
-from .export import refresh, write_struck
 from .manifest import REQUEST, Manifest
+from .upkeep import refresh, write_struck
 
 FOLDER = "struck"
 

@@ -18,9 +18,9 @@ from ..volumes import Segment, Volume, read_segmentation, read_volume
 from ..volumes.write import write_segmentation
 from .check import RawDataset, read_dataset
 from .dataset import segments_of, write_case
-from .export import read_struck, refresh, write_struck
 from .manifest import REQUEST, Manifest, read_records
 from .strike import FOLDER as STRUCK_FOLDER
+from .upkeep import read_struck, refresh, write_struck
 
 REPLACED = "replaced"
 

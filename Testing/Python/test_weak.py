@@ -23,7 +23,8 @@ from MedCLIPSAMLib.weak.engines import LocalEngine
 from MedCLIPSAMLib.weak.export import export
 from MedCLIPSAMLib.weak.manifest import LOCK, locked, read_records
 from MedCLIPSAMLib.weak.nnunet import Process
-from MedCLIPSAMLib.weak.predict import Image, find_images, predict, ranked
+from MedCLIPSAMLib.weak.predict import Image, find_images, predict
+from MedCLIPSAMLib.weak.ranking import ranked
 from MedCLIPSAMLib.weak.schedule import Schedule
 from MedCLIPSAMLib.weak.strike import strike
 from MedCLIPSAMLib.weak.train import FOLD, PROGRESS, SHORT, train

@@ -1,0 +1,144 @@
+"""Active review: what a trained network is least sure of, corrected and made a trusted label."""
+
+from __future__ import annotations
+
+import numpy as np
+import qt
+import slicer
+import slicer.util
+from MedCLIPSAMScene import overlay
+from MedCLIPSAMScene.strings import _
+
+from MedCLIPSAMLib.errors import MedCLIPSAMError
+
+
+class ReviewSection:
+    """The section of review."""
+
+    def __init__(self, panel) -> None:
+        self._panel, ui, bindings = panel, panel.ui, panel.bindings
+        self._review = panel.logic.review
+        self._cases: list = []
+        self._opened = None
+        self._before: dict[str, np.ndarray] = {}
+        bindings.properties(
+            (ui.reviewFolderEdit, "currentPath", "currentPathChanged(QString)", "reviewFolder"),
+            (ui.reviewDatasetEdit, "currentPath", "currentPathChanged(QString)", "reviewDataset"),
+            (ui.uncertaintyBox, "checked", "toggled(bool)", "showUncertainty"),
+        )
+        table = ui.reviewTable
+        table.setColumnCount(3)
+        table.setHorizontalHeaderLabels([_("Case"), _("Uncertainty"), _("State")])
+        table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        table.setMinimumHeight(170)
+        table.verticalHeader().hide()
+        table.connect("itemSelectionChanged()", self.update)
+        for button, action in (
+            (ui.listReviewButton, self._list),
+            (ui.openReviewButton, self._openChosen),
+            (ui.trustButton, self._trust),
+            (ui.nextReviewButton, self._openNext),
+        ):
+            button.connect("clicked(bool)", lambda *_arguments, action=action: self._attempt(action))
+
+    def update(self) -> None:
+        """Enable what can be done, and show or hide the map of the uncertainty."""
+        ui, parameters = self._panel.ui, self._panel.parameters
+        ui.listReviewButton.enabled = bool(parameters.reviewFolder)
+        ui.openReviewButton.enabled = self._chosen() is not None
+        ui.trustButton.enabled = self._opened is not None
+        ui.nextReviewButton.enabled = self._next() is not None
+        if self._opened is not None and slicer.mrmlScene.IsNodePresent(self._opened.volume):
+            overlay.showUncertainty(self._opened.volume, parameters.showUncertainty)
+
+    def forget(self) -> None:
+        """The scene is closed: the opened case goes with it."""
+        self._opened = None
+
+    def _attempt(self, action) -> None:
+        try:
+            action()
+        except MedCLIPSAMError as error:
+            self._panel.ui.reviewLabel.text = str(error)
+        self.update()
+
+    def _list(self) -> None:
+        parameters, ui = self._panel.parameters, self._panel.ui
+        self._cases = self._review.cases(parameters.reviewFolder, parameters.reviewDataset)
+        self._fill()
+        ui.reviewLabel.text = _("{count} cases, {trusted} of them trusted. The least sure come first.").format(
+            count=len(self._cases), trusted=sum(each.trusted for each in self._cases)
+        )
+
+    def _fill(self) -> None:
+        table = self._panel.ui.reviewTable
+        table.setRowCount(len(self._cases))
+        for row, each in enumerate(self._cases):
+            state = _("trusted") if each.trusted else each.problem
+            sure = "" if each.uncertainty is None else f"{each.uncertainty:.3f}"
+            for column, text in enumerate((each.case, sure, state)):
+                table.setItem(row, column, qt.QTableWidgetItem(text))
+        table.resizeColumnsToContents()
+
+    def _chosen(self) -> str | None:
+        row = self._panel.ui.reviewTable.currentRow()
+        return self._cases[row].case if 0 <= row < len(self._cases) else None
+
+    def _next(self) -> str | None:
+        """The least sure case that nobody has looked at yet and that is not open."""
+        opened = self._opened.case if self._opened else None
+        return next((each.case for each in self._cases if not each.trusted and each.case != opened), None)
+
+    def _openChosen(self) -> None:
+        self._open(self._chosen())
+
+    def _openNext(self) -> None:
+        names = [each.case for each in self._cases]
+        case = self._next()
+        self._panel.ui.reviewTable.setCurrentCell(names.index(case), 0)
+        self._open(case)
+
+    def _open(self, case: str) -> None:
+        panel, parameters = self._panel, self._panel.parameters
+        opened = self._review.open(parameters.reviewFolder, case, parameters.reviewDataset)
+        kept = self._leave()
+        self._opened, self._before = opened, self._review.masks(opened)
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            composite.SetBackgroundVolumeID(opened.volume.GetID())
+        slicer.util.resetSliceViews()
+        place = self._review.mostUncertain(opened.volume)
+        if place is not None:
+            for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+                node.JumpSliceByCentering(*place)
+        parameters.inputVolume, parameters.segmentation = opened.volume, opened.segmentation
+        panel.ui.reviewLabel.text = kept or _(
+            "'{case}': correct the mask with the tools above or the Segment Editor, then press Trust. Bright is where "
+            "the network is unsure."
+        ).format(case=case)
+
+    def _leave(self) -> str:
+        """Take the case that was open out of the scene; changes that were not saved stay in it, which is said."""
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return ""
+        try:
+            now = self._review.masks(opened)
+        except MedCLIPSAMError:  # it was removed by hand, or cannot be told from what it was
+            return ""
+        same = now.keys() == self._before.keys() and all((now[name] == self._before[name]).all() for name in now)
+        if same:
+            self._review.close(opened)
+            return ""
+        overlay.showUncertainty(opened.volume, False)
+        return _("The correction of '{case}' was not saved; it is still in the scene.").format(case=opened.case)
+
+    def _trust(self) -> None:
+        opened = self._opened
+        count = self._review.save(opened)
+        self._before = self._review.masks(opened)
+        self._cases = self._review.cases(self._panel.parameters.reviewFolder, str(opened.dataset))
+        self._fill()
+        self._panel.ui.reviewLabel.text = _(
+            "'{case}' is a trusted label now, one of {count}. Train the next round on the dataset into a new folder."
+        ).format(case=opened.case, count=count)

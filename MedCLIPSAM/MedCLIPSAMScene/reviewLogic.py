@@ -1,0 +1,189 @@
+"""Review of what an ensemble is least sure of: a case opened in the scene, and its correction made a trusted label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import slicer
+import slicer.util
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import Volume, read_segmentation, read_volume
+from MedCLIPSAMLib.volumes.read import read_image
+from MedCLIPSAMLib.volumes.slices import SliceStack
+from MedCLIPSAMLib.weak.check import read_dataset
+from MedCLIPSAMLib.weak.ranking import dataset_of, mask_file, ranked, uncertainty_file
+from MedCLIPSAMLib.weak.trust import trust, trusted_cases
+
+from . import overlay, segments
+from .sliceGeometry import RAS_TO_LPS, ijkToRAS, transformToWorld
+from .strings import _
+
+
+@dataclass(frozen=True)
+class ReviewCase:
+    """A predicted case.
+
+    Args:
+        case: its name.
+        uncertainty: 0 sure, 1 not at all; None where the prediction failed.
+        trusted: its label in the dataset is a person's.
+        problem: why the prediction failed.
+    """
+
+    case: str
+    uncertainty: float | None
+    trusted: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class OpenCase:
+    """A case in the scene: its nodes, the dataset that it belongs to, and the file of its image."""
+
+    case: str
+    dataset: Path
+    image: Path
+    volume: object
+    segmentation: object
+
+
+class ReviewLogic:
+    """Reads a folder that `medclipsam weak predict` wrote; the files must be reachable from this machine."""
+
+    def cases(self, folder: str, dataset: str = "") -> list[ReviewCase]:
+        """The predicted cases, the least sure first.
+
+        Args:
+            dataset: that corrections go into; by default the one that was named when predicting.
+
+        Raises:
+            InputError: the folder holds no predictions.
+        """
+        target = Path(dataset) if dataset else dataset_of(Path(folder))
+        trusted = trusted_cases(target) if target else set()
+        return [
+            ReviewCase(each["case"], each.get("uncertainty"), each["case"] in trusted, each.get("problem", ""))
+            for each in ranked(Path(folder))
+        ]
+
+    def open(self, folder: str, case: str, dataset: str = "") -> OpenCase:
+        """Put a case into the scene: its image, its masks to correct, and where the ensemble is unsure.
+
+        The masks are the predicted ones; of a case that is trusted already, those of its label.
+
+        Raises:
+            InputError: no such case, no dataset, or a file that is no longer there.
+        """
+        root = Path(folder)
+        target = Path(dataset) if dataset else dataset_of(root)
+        if target is None:
+            raise InputError(
+                _("The predictions in '{folder}' belong to no dataset.").format(folder=folder),
+                _("Choose the dataset that corrections go into."),
+            )
+        raw = read_dataset(target)
+        record = next((each for each in ranked(root) if each["case"] == case), None)
+        if record is None:
+            raise InputError(_("'{folder}' has no case '{case}'.").format(folder=folder, case=case))
+        image = raw.image(case) if case in raw.cases else Path(record["image"])
+        source = read_volume(image)
+        labels = [raw.labels[number] for number in sorted(raw.labels)]
+        masks = dict.fromkeys(labels, np.zeros(source.shape, bool))
+        if case in trusted_cases(target):
+            values = _onGrid(raw.label(case), source)
+            masks = {raw.labels[number]: values == number for number in sorted(raw.labels)}
+        elif (root / mask_file(case)).is_file():
+            masks |= {each.name: each.mask for each in read_segmentation(root / mask_file(case), source)}
+        volume = _addVolume(source, case)
+        segmentation = segments.newSegmentation(volume, _("{case} reviewed").format(case=case))
+        for label in labels:
+            identifier = segments.addSegment(segmentation, label)
+            if masks[label].any():
+                segments.writeMask(segmentation, identifier, masks[label], ijkToRAS(volume))
+        if (root / uncertainty_file(case)).is_file():
+            overlay.writeUncertainty(volume, _onGrid(root / uncertainty_file(case), source))
+        return OpenCase(case, target, image, volume, segmentation)
+
+    def save(self, opened: OpenCase) -> int:
+        """Write the segments of an opened case into its dataset as a trusted label; they are known by their names.
+
+        Returns:
+            How many cases of the dataset are trusted now.
+
+        Raises:
+            InputError, OutputError: see `weak.trust.trust`; nothing was changed.
+        """
+        return trust(opened.dataset, opened.case, self.masks(opened), read_volume(opened.image))
+
+    def masks(self, opened: OpenCase) -> dict[str, np.ndarray]:
+        """The masks of an opened case as they are now, (K, J, I) bool by the names of the segments.
+
+        Raises:
+            InputError: it is no longer in the scene, or two segments have one name.
+        """
+        if not all(slicer.mrmlScene.IsNodePresent(node) for node in (opened.volume, opened.segmentation)):
+            raise InputError(_("'{case}' is no longer in the scene.").format(case=opened.case), _("Open it again."))
+        shape = slicer.util.arrayFromVolume(opened.volume).shape[:3]
+        segmentation = opened.segmentation.GetSegmentation()
+        masks: dict[str, np.ndarray] = {}
+        for index in range(segmentation.GetNumberOfSegments()):
+            identifier, name = segmentation.GetNthSegmentID(index), segmentation.GetNthSegment(index).GetName()
+            if name in masks:
+                raise InputError(
+                    _("Two segments are named '{name}'.").format(name=name), _("Merge them, or rename one.")
+                )
+            masks[name] = segments.readMask(opened.segmentation, identifier, shape, ijkToRAS(opened.volume))
+        return masks
+
+    def close(self, opened: OpenCase) -> None:
+        """Take a case out of the scene."""
+        uncertain = overlay.uncertaintyOf(opened.volume)
+        for node in (uncertain, opened.segmentation, opened.volume):
+            if node is not None and slicer.mrmlScene.IsNodePresent(node):
+                slicer.mrmlScene.RemoveNode(node)
+
+    def mostUncertain(self, volumeNode) -> np.ndarray | None:
+        """The place, world RAS in mm, in the middle of what is uncertain on the slice (along K) with most of it."""
+        node = overlay.uncertaintyOf(volumeNode)
+        if node is None:
+            return None
+        values = slicer.util.arrayFromVolume(node).astype(float)
+        k = int(values.sum((1, 2)).argmax())
+        if not values[k].any():
+            return None
+        rows, columns = np.indices(values[k].shape)
+        j, i = (float((values[k] * each).sum() / values[k].sum()) for each in (rows, columns))
+        return (transformToWorld(node) @ ijkToRAS(node) @ (i, j, k, 1))[:3]
+
+
+def _onGrid(path: Path, volume: Volume) -> np.ndarray:
+    """The voxels of a file that lies on the grid of a volume, (K, J, I)."""
+    import SimpleITK as sitk
+
+    image = read_image(path)
+    if image.GetSize() != volume.image.GetSize():
+        raise InputError(
+            _("'{path}' has another size than its image.").format(path=path), _("Predict the images again.")
+        )
+    return sitk.GetArrayFromImage(image)
+
+
+def _addVolume(source: Volume, name: str):
+    """A volume node with the voxels, the place and the display window of a volume."""
+    image = source.image
+    kind = "vtkMRMLVectorVolumeNode" if source.is_rgb else "vtkMRMLScalarVolumeNode"
+    node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
+    slicer.util.updateVolumeFromArray(node, source.array)
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ matrix))
+    node.CreateDefaultDisplayNodes()
+    if not source.is_rgb:
+        low, high = SliceStack(source).window
+        node.GetDisplayNode().SetAutoWindowLevel(False)
+        node.GetDisplayNode().SetWindowLevelMinMax(low, high)
+    return node

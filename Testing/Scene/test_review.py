@@ -1,0 +1,147 @@
+"""Active review in a real scene: an oblique case opened where it lies, corrected, written back on its own voxels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import slicer
+import slicer.util
+from MedCLIPSAMScene import overlay, segments
+from MedCLIPSAMScene.reviewLogic import ReviewLogic
+from MedCLIPSAMScene.sliceGeometry import ijkToRAS
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import Segment, read_volume
+from MedCLIPSAMLib.weak.dataset import write_case, write_description
+from MedCLIPSAMLib.weak.manifest import Manifest
+from MedCLIPSAMLib.weak.predict import Image, predict
+from MedCLIPSAMLib.weak.trust import trusted_cases
+
+SHAPE = 6, 20, 24
+
+
+def oblique(seed: int) -> sitk.Image:
+    image = sitk.GetImageFromArray(np.random.default_rng(seed).integers(0, 900, SHAPE, np.int16))
+    turn = np.deg2rad(25)
+    axes = np.array([[np.cos(turn), 0, np.sin(turn)], [0, -1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+    image.SetDirection(axes.ravel().tolist())
+    image.SetSpacing((0.7, 0.9, 4.0))
+    image.SetOrigin((-30.0, 42.0, 11.0))
+    return image
+
+
+class FixedEnsemble:
+    """Takes the place of the trained network: half sure of a block of voxels in slice 4, sure of the rest."""
+
+    name, labels = "fixed", {1: "tumor", 2: "edema"}
+
+    def __init__(self, doubt: dict[str, float]) -> None:
+        self._doubt = doubt
+
+    def predict(self, volume):
+        probabilities = np.zeros((3, *SHAPE), np.float32)
+        probabilities[1, 2:5, 5:10, 5:12] = 1
+        probabilities[1, 4, 5:10, 5:12] = 1 - self._doubt[volume.name.removesuffix("_0000")]
+        probabilities[0] = 1 - probabilities[1]
+        return SimpleNamespace(labels=probabilities.argmax(0).astype(np.uint8), probabilities=probabilities)
+
+
+@pytest.fixture
+def predictions(tmp_path):
+    """A dataset of two oblique volumes as the export leaves it, and what a network says of them."""
+    dataset, out = tmp_path / "Dataset021_Heads", tmp_path / "predictions"
+    manifest = Manifest(dataset, {"labels": ["tumor", "edema"], "export": {"form": "nnunet"}})
+    for number, case in enumerate(("calm", "doubtful")):
+        sitk.WriteImage(oblique(number), str(tmp_path / f"{case}.nrrd"))
+        volume = read_volume(tmp_path / f"{case}.nrrd")
+        empty = np.zeros(SHAPE, bool)
+        files = write_case(dataset, case, "nnunet", volume, [Segment("tumor", empty), Segment("edema", empty)])
+        manifest.write({"case": case, "image": str(volume.path), "status": "found", "labels": {}, "files": files})
+    manifest.close()
+    write_description(dataset, "nnunet", ["tumor", "edema"], ["calm", "doubtful"], "MR")
+    images = [Image(case, dataset / "imagesTr" / f"{case}_0000.nii.gz") for case in ("calm", "doubtful")]
+    predict(images, FixedEnsemble({"calm": 0.1, "doubtful": 0.45}), out, dataset=dataset)
+    return dataset, out
+
+
+def test_a_case_is_opened_corrected_and_trusted(scene, predictions) -> None:
+    dataset, out = predictions
+    logic = ReviewLogic()
+    listed = logic.cases(str(out))
+    assert [each.case for each in listed] == ["doubtful", "calm"] and not any(each.trusted for each in listed)
+    opened = logic.open(str(out), "doubtful")
+
+    # The volume lies where the file says: a voxel's centre by hand, LPS to RAS.
+    image = oblique(1)
+    i, j, k = 7, 8, 4
+    left, posterior, superior = image.TransformIndexToPhysicalPoint((i, j, k))
+    assert np.allclose(ijkToRAS(opened.volume) @ (i, j, k, 1), (-left, -posterior, superior, 1), atol=1e-4)
+    assert np.array_equal(slicer.util.arrayFromVolume(opened.volume), sitk.GetArrayFromImage(image))
+    masks = logic.masks(opened)
+    assert masks.keys() == {"tumor", "edema"} and not masks["edema"].any()
+    expected = np.zeros(SHAPE, bool)
+    expected[2:5, 5:10, 5:12] = True
+    assert np.array_equal(masks["tumor"], expected)
+
+    # Unsure is slice 4 alone; the views go to its middle, computed by hand.
+    uncertain = overlay.uncertaintyOf(opened.volume)
+    values = slicer.util.arrayFromVolume(uncertain)
+    assert values[4, 5:10, 5:12].min() > 50 and values[:4].max() == 0 and values.shape == SHAPE
+    assert np.allclose(ijkToRAS(uncertain), ijkToRAS(opened.volume))
+    by_hand = ijkToRAS(opened.volume) @ (8, 7, 4, 1)
+    assert np.allclose(logic.mostUncertain(opened.volume), by_hand[:3], atol=1e-4)
+    assert uncertain.GetDisplayNode().GetColorNode() is not None and uncertain.GetDisplayNode().GetApplyThreshold()
+
+    # A correction ends as label 2 on the dataset's own voxels.
+    edema = np.zeros(SHAPE, np.uint8)
+    edema[1, 2:4, 3:9] = 1
+    segmentation = opened.segmentation.GetSegmentation()
+    identifier = segmentation.GetSegmentIdBySegmentName("edema")
+    segments.writeMask(opened.segmentation, identifier, edema, ijkToRAS(opened.volume))
+    assert logic.save(opened) == 1 and trusted_cases(dataset) == {"doubtful"}
+    label = sitk.ReadImage(str(dataset / "labelsTr" / "doubtful.nii.gz"))
+    written = sitk.GetArrayFromImage(label)
+    assert np.array_equal(written == 1, expected) and np.array_equal(written == 2, edema > 0)
+    assert np.allclose(label.GetOrigin(), image.GetOrigin(), atol=1e-4)
+    assert np.allclose(label.GetDirection(), image.GetDirection(), atol=1e-5)
+    assert not sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "replaced" / "doubtful.nii.gz"))).any()
+    assert [each.trusted for each in logic.cases(str(out))] == [True, False]
+
+    # Opened again it shows the person's label, not the guess.
+    logic.close(opened)
+    assert not slicer.mrmlScene.IsNodePresent(opened.volume) and not slicer.mrmlScene.IsNodePresent(uncertain)
+    again = logic.masks(logic.open(str(out), "doubtful"))
+    assert np.array_equal(again["edema"], edema > 0)
+
+
+def test_what_does_not_fit_is_refused_and_nothing_is_written(scene, predictions, tmp_path) -> None:
+    dataset, out = predictions
+    logic = ReviewLogic()
+    with pytest.raises(InputError, match="holds no predictions"):
+        logic.cases(str(dataset))
+    with pytest.raises(InputError, match="no case 'other'"):
+        logic.open(str(out), "other")
+    opened = logic.open(str(out), "calm")
+    before = (dataset / "labelsTr" / "calm.nii.gz").read_bytes()
+    segment = opened.segmentation.GetSegmentation().GetNthSegment(0)
+    segment.SetName("edema")
+    with pytest.raises(InputError, match="Two segments"):
+        logic.save(opened)
+    segment.SetName("liver")
+    with pytest.raises(InputError, match="no label 'liver'"):
+        logic.save(opened)
+    segment.SetName("tumor")
+    slicer.mrmlScene.RemoveNode(opened.segmentation)
+    with pytest.raises(InputError, match="no longer in the scene"):
+        logic.save(opened)
+    assert (dataset / "labelsTr" / "calm.nii.gz").read_bytes() == before and not trusted_cases(dataset)
+    request = json.loads((out / "export.json").read_text()) | {"dataset": None}
+    (out / "export.json").write_text(json.dumps(request))
+    with pytest.raises(InputError, match="belong to no dataset"):
+        logic.open(str(out), "calm")
+    assert logic.open(str(out), "calm", str(dataset)).dataset == Path(dataset)
