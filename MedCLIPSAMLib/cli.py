@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from . import __version__
-from .commands import benchmark, demo, evaluate, export, finetune, models, phantoms, reproduce, search, segment, weak
+from .commands import (
+    benchmark,
+    compare,
+    demo,
+    evaluate,
+    export,
+    finetune,
+    models,
+    phantoms,
+    reproduce,
+    search,
+    segment,
+    weak,
+)
 from .errors import Cancelled, MedCLIPSAMError
 
 app = typer.Typer(
@@ -23,6 +36,7 @@ app = typer.Typer(
 app.command("segment")(segment.segment)
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("search")(search.search)
 app.command("export")(export.export)
 app.command("strike")(export.strike)

@@ -1,0 +1,49 @@
+"""`medclipsam compare`: two runs on the same cases, with a paired test and a plot."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Scores of a run, by medclipsam evaluate --csv.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Scores of another run on the same cases.", show_default=False)],
+    plot: Annotated[Path | None, typer.Option(help="Also draw DSC case by case (.png).", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Is the second run better than the first, and how sure is that: differences case by case."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..evaluation.compare import paired
+    from ..evaluation.folders import METRICS
+    from ..evaluation.plots import plot_pairs
+    from ..evaluation.tables import paired_values
+    from ..volumes.write import check_output
+
+    if plot is not None:
+        check_output(plot, (".png",))
+    results = {}
+    for metric in METRICS:
+        _, one, other = paired_values(first, second, metric)
+        results[metric] = paired(one, other)
+        if metric == "dsc" and plot is not None:
+            plot_pairs(plot, one, other, (first.stem, second.stem))
+    if as_json:
+        print(json.dumps({metric: asdict(result) for metric, result in results.items()}))
+        return
+    table = Table(title=f"{second.stem} less {first.stem}, case by case")
+    for column in ("", "first", "second", "difference", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases"):
+        table.add_column(column, justify="right" if column else "left")
+    for metric, each in results.items():
+        means = (f"{each.first:.3f}", f"{each.second:.3f}", f"{each.difference:+.3f}")
+        interval = f"{each.low:+.3f} to {each.high:+.3f}"
+        table.add_row(metric, *means, interval, f"{each.p:.2g}", str(each.better), str(each.worse), str(each.n))
+    Console().print(table)
+    if results["hd95"].n < results["dsc"].n:
+        typer.echo(f"HD95 is infinite in {results['dsc'].n - results['hd95'].n} cases where a run found nothing.")

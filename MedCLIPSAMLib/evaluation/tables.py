@@ -1,0 +1,50 @@
+"""Scores by case read back from the tables that `folders.write_csv` writes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from ..errors import InputError
+from .folders import METRICS
+
+
+def read_scores(path: Path) -> dict[tuple[str, str], dict[str, float]]:
+    """{(case, segment): {metric: value}} of a table of scores.
+
+    Raises:
+        InputError: unreadable, other columns, a value that is no number, or a case twice.
+    """
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                key = row["case"], row["segment"]
+                if key in scores:
+                    raise InputError(f"'{path}' has the case '{key[0]}' twice.", "Keep one line of it.")
+                scores[key] = {name: float(row[name]) for name in METRICS}
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"'{path}' is no table of scores: {type(error).__name__}: {error}.",
+            "Write it by medclipsam evaluate --csv.",
+        ) from error
+    if not scores:
+        raise InputError(f"'{path}' holds no scores.", "Write it by medclipsam evaluate --csv.")
+    return scores
+
+
+def paired_values(first: Path, second: Path, metric: str) -> tuple[list[tuple[str, str]], list[float], list[float]]:
+    """The cases of two tables and their values, in the same order.
+
+    Raises:
+        InputError: see `read_scores`; or the tables have other cases.
+    """
+    one, other = read_scores(first), read_scores(second)
+    if one.keys() != other.keys():
+        lacking = sorted(one.keys() ^ other.keys())
+        raise InputError(
+            f"{len(lacking)} cases are in one table only, such as '{lacking[0][0]}'.",
+            "Score both runs against the same truth: a missing prediction counts as 0 and is not left out.",
+        )
+    keys = sorted(one)
+    return keys, [one[key][metric] for key in keys], [other[key][metric] for key in keys]
