@@ -21,7 +21,7 @@ def plot_pairs(path: Path, first: Sequence[float], second: Sequence[float], name
     left.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     left.scatter(first, second, s=14, alpha=0.6)
     left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel=names[0], ylabel=names[1])
-    left.set_title("DSC of each case; above the line the second is better")
+    left.set_title("DSC by case; above the line: second better", fontsize="medium")
     right.boxplot([first, second], tick_labels=list(names))
     right.set(ylim=(-0.02, 1.02), ylabel="DSC")
     with atomic_path(path) as temporary:

@@ -212,7 +212,7 @@ def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter,
             raise RuntimeError("a codec failed")
         return read_volume(path)
 
-    monkeypatch.setattr("MedCLIPSAMLib.weak.export.read_volume", read)
+    monkeypatch.setattr("MedCLIPSAMLib.weak.job.read_volume", read)
     counts = export(
         find_cases(images, {"tumor": "brain tumor"}), LocalEngine(segmenter), tmp_path / "out", ExportSettings("nii.gz")
     )
