@@ -13,6 +13,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import Volume, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.slices import SliceStack
+from MedCLIPSAMLib.weak.cases import check_case
 from MedCLIPSAMLib.weak.check import read_dataset
 from MedCLIPSAMLib.weak.ranking import dataset_of, mask_file, ranked, uncertainty_file
 from MedCLIPSAMLib.weak.trust import trust, trusted_cases
@@ -77,6 +78,7 @@ class ReviewLogic:
         Raises:
             InputError: no such case, no dataset, or a file that is no longer there.
         """
+        check_case(case)  # it comes from a file, and makes the names of others
         root = Path(folder)
         target = Path(dataset) if dataset else dataset_of(root)
         if target is None:

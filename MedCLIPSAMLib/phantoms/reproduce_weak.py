@@ -229,8 +229,8 @@ def _measured(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, 
     for index, volume in volumes.items():
         made = ensemble.predict(volume)
         masks["weak"][index] = made.labels[0] > 0
-        for name, of in (("expected_loss", expected_loss), ("entropy_share", entropy_share)):
-            orders[name].append(of(made.probabilities, made.labels > 0))
+        for score in (expected_loss, entropy_share):
+            orders[score.__name__].append(score(made.probabilities, made.labels > 0))
     if everything:
         last, full = Ensemble(runs["weak"], "cpu", last=1), Ensemble(runs["full"], "cpu")
         masks["last"] = {index: last.predict(volume).labels[0] > 0 for index, volume in volumes.items()}

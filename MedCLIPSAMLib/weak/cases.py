@@ -39,6 +39,18 @@ class Case:
     negative: str | None = None
 
 
+def check_case(name: str) -> None:
+    """Refuse a name that could lead out of a dataset's folder.
+
+    Raises:
+        InputError: it holds more than letters, digits, dots, dashes and underscores, or begins with a dot.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+        raise InputError(
+            f"'{name}' is no name for a case.", "Use letters, digits, dots, dashes and underscores, no dot first."
+        )
+
+
 def read_prompts(path: Path) -> dict[str, str]:
     """Prompts by label: a JSON object {label: prompt}, or a text file with a prompt a line ("label: prompt" or both).
 

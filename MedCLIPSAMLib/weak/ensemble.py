@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -23,6 +25,10 @@ from .dataset import grey
 from .nnunet import require_nnunet
 from .schedule import schedule_of
 from .train import FOLD, model_folder
+
+NETWORK = re.compile(r"dynamic_network_architectures\.architectures\.\w+\.\w+")
+LAYER = re.compile(r"torch\.nn\.(modules\.\w+\.)?[A-Z]\w*")
+"""What plans may name as the network, and as its layers."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +55,7 @@ class Ensemble:
 
     Attributes:
         labels: names by number, without the background.
-        name: the model's, of its dataset and checkpoints.
+        name: the model's: its dataset, a check sum of its last weights, and how it is used.
 
     Raises:
         InputError: nnunetv2 is not installed. ModelError: no model, an unfinished one, or a damaged checkpoint.
@@ -68,9 +74,11 @@ class Ensemble:
             plans = json.loads((folder / "plans.json").read_text(encoding="utf-8"))
             about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
             self.labels = {int(number): str(name) for name, number in about["labels"].items() if int(number)}
+            chosen = folder.name.rpartition("__")[2]
+            _check_network(plans["configurations"][chosen]["architecture"], folder)
             files = schedule_of(plans).files()
             manager = PlansManager(plans)
-            configuration = manager.get_configuration(folder.name.rpartition("__")[2])
+            configuration = manager.get_configuration(chosen)
             channels = determine_num_input_channels(manager, configuration, about)
             heads = manager.get_label_manager(about).num_segmentation_heads
             network = nnUNetTrainer.build_network_architecture(
@@ -89,7 +97,9 @@ class Ensemble:
         self._states = []
         for name in files[-last:] if last else files:
             self._states.append(_weights(network, folder / FOLD / name))
-        self.name = f"{folder.parent.name} ({len(self._states)} checkpoints)"
+        digest = hashlib.sha256((folder / FOLD / files[-1]).read_bytes()).hexdigest()[:8]
+        how = "mirrored" if mirroring else "not mirrored"
+        self.name = f"{folder.parent.name} {digest} ({len(self._states)} checkpoints, {how})"
         self.device = resolve_device(device)
         axes = tuple(range(len(configuration.patch_size))) if mirroring else None
         with redirect_stdout(StringIO()):  # nnU-Net prints what it chose
@@ -134,6 +144,15 @@ class Ensemble:
             mean.log(), manager, configuration, one.label_manager, about, True, torch.get_num_threads()
         )
         return Prediction(labels.astype(np.uint8), np.asarray(probabilities, np.float32))
+
+
+def _check_network(architecture: dict, folder: Path) -> None:
+    """Plans name Python objects that nnU-Net calls: only the parts of its networks may be."""
+    kwargs = architecture["arch_kwargs"]
+    imported = [kwargs[name] for name in architecture["_kw_requires_import"] if kwargs.get(name) is not None]
+    for name, allowed in ((architecture["network_class_name"], NETWORK), *((each, LAYER) for each in imported)):
+        if not (isinstance(name, str) and allowed.fullmatch(name)):
+            raise ModelError(f"The plans in '{folder}' name '{name}', which is no part of a network.", "Train it anew.")
 
 
 def _weights(network: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:

@@ -69,6 +69,15 @@ def few_processes() -> dict[str, str]:
     return {"nnUNet_n_proc_DA": "0"} if (os.cpu_count() or 1) <= 4 else {}
 
 
+def one_gpu(device: str) -> tuple[str, dict[str, str]]:
+    """nnU-Net's name of a device, and the variables that show it GPU N of "cuda:N" alone: it takes the first."""
+    kind, _, index = device.partition(":")
+    if not index:
+        return kind, {}
+    seen = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    return kind, {"CUDA_VISIBLE_DEVICES": seen[int(index)] if seen else index}
+
+
 def train_command(**given: Any) -> list[str]:
     """nnU-Net's `run_training` with these arguments; `device` is a name."""
     return [sys.executable, "-c", _TRAIN, json.dumps(given)]

@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from .. import __version__
-from ..errors import Cancelled, InputError, MedCLIPSAMError
+from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
 from ..evaluation.pictures import overlay
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
 from ..volumes.atomic import atomic_path
@@ -76,7 +77,7 @@ def predict(
     report: Callable[[Done], None] = lambda done: None,
     dataset: Path | None = None,
 ) -> list[dict]:
-    """Predict every image that the folder does not have yet.
+    """Predict every image that the folder does not have yet, or that failed before.
 
     Args:
         out: new, empty, or of the same model.
@@ -86,14 +87,16 @@ def predict(
         The records of the manifest, the least sure case first, failed ones at the end.
 
     Raises:
-        InputError: two images of one name. OutputError: see `Manifest`. Cancelled: what was done is kept.
+        InputError: two images of one name. OutputError: see `Manifest`, or the disk is full; DeviceError: out of
+            memory; Cancelled: what was done is kept.
     """
     if len({image.case for image in images}) < len(images):
         raise InputError("Two images have the same name.", "Give each a name of its own.")
     request = {"model": ensemble.name, "labels": list(ensemble.labels.values()), "version": __version__}
     manifest = Manifest(out, request | {"dataset": str(dataset.resolve()) if dataset else None})
     try:
-        todo = [image for image in images if image.case not in manifest.records]
+        done = {case for case, record in manifest.records.items() if record["status"] != "failed"}
+        todo = [image for image in images if image.case not in done]
         started = time.monotonic()
         for finished, image in enumerate(todo, 1):
             record = _one(image, ensemble, out)
@@ -115,8 +118,12 @@ def _one(image: Image, ensemble: Ensemble, out: Path) -> dict:
     try:
         volume = read_volume(image.path)
         record |= _written(image.case, volume, ensemble.predict(volume), ensemble.labels, out)
-    except Cancelled:
+    except (Cancelled, OutputError):  # no fault of the image: it is done when the run goes on
         raise
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"The memory of {ensemble.device} is too small for '{image.case}'.", "Go on with --device cpu."
+        ) from error
     except MedCLIPSAMError as error:
         record |= {"problem": error.problem, "remedy": error.remedy}
     except (RuntimeError, ValueError, AssertionError) as error:  # nnU-Net's own, of an image that it cannot take

@@ -25,6 +25,11 @@ ATTEMPTS = 3
 """A case whose worker died so many times is recorded as failed: it would kill the next one too."""
 
 
+UNITS = "CPU", "GPU"
+START = 600.0
+"""Seconds after which an export goes on without the workers that the cluster has found no place for."""
+
+
 @dataclass(frozen=True)
 class Models:
     """What a worker loads: see `zeroshot.segmenter.load_segmenter`."""
@@ -135,7 +140,7 @@ class RayEngine:
                 running[worker.do.remote(case, following, job)] = (worker, case, attempt)
 
         try:
-            self.pids = self._started(workers)
+            workers, self.pids = self._started(workers)
             for worker in workers:
                 give(worker)
             while running:
@@ -165,9 +170,22 @@ class RayEngine:
         if self._own:
             self._ray.shutdown()
 
-    def _started(self, workers: list) -> list[int]:
+    def _started(self, workers: list) -> tuple[list, list[int]]:
+        """The workers that are ready in time, and their processes; the others are taken away."""
+        refs = {worker.ready.remote(): worker for worker in workers}
+        ready, late = self._ray.wait(list(refs), num_returns=len(refs), timeout=START) if refs else ([], [])
+        for each in late:
+            self._ray.kill(refs[each])
+        if late and not ready:
+            there = ", ".join(
+                f"{count:g} {name}" for name, count in self._ray.cluster_resources().items() if name in UNITS
+            )
+            raise DeviceError(
+                f"No worker could start in {START / 60:.0f} minutes; the cluster has {there}.",
+                "Use less --workers, --device cpu, or a larger cluster.",
+            )
         try:
-            return self._ray.get([worker.ready.remote() for worker in workers])
+            return [refs[each] for each in ready], self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
             raise self._cause(error) from error
 

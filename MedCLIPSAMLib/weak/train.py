@@ -20,7 +20,7 @@ from ..errors import InputError, ModelError, OutputError
 from ..volumes.atomic import atomic_path
 from .check import RawDataset, check_voxels, read_dataset
 from .manifest import LOCK, locked
-from .nnunet import Process, environment, few_processes, preprocess_command, require_nnunet, train_command
+from .nnunet import Process, environment, few_processes, one_gpu, preprocess_command, require_nnunet, train_command
 from .schedule import IN_PLANS, Schedule
 
 TRAINER, PLANS, FOLD = "nnUNetTrainerMedCLIPSAM", "nnUNetPlans", "fold_all"
@@ -86,7 +86,7 @@ def train(
     Args:
         dataset: DatasetNNN_Name, as `medclipsam export` writes it.
         out: folder of the run; new, empty, or of the same run.
-        device: "cpu", "cuda" or "mps".
+        device: "cpu", "cuda", "cuda:N" or "mps".
         gpus: of this machine, for nnU-Net's distributed training.
         tell: given a sentence at each stage.
 
@@ -121,16 +121,17 @@ def train(
         model = _model(out, found, settings)
         if not finished(model, settings.schedule):
             tell(f"nnU-Net trains {settings.schedule.total} epochs; {out / LOG} says all...")
+            kind, gpu = one_gpu(device)
             command = train_command(
                 dataset_name_or_id=found.folder.name,
                 configuration=settings.configuration,
                 fold="all",
                 trainer_class_name=TRAINER,
                 num_gpus=gpus,
-                device=device,
+                device=kind,
                 continue_training=_continues(model / FOLD),
             )
-            process.run(command, _Watch(model / FOLD / PROGRESS, report), few_processes())
+            process.run(command, _Watch(model / FOLD / PROGRESS, report), few_processes() | gpu)
         if not finished(model, settings.schedule):
             raise ModelError(f"nnU-Net left no whole ensemble in '{model}'.", f"See '{out / LOG}'.")
         return model

@@ -15,7 +15,9 @@ import numpy as np
 
 from ..errors import InputError, OutputError
 from ..volumes import Segment, Volume, read_segmentation, read_volume
+from ..volumes.atomic import atomic_path
 from ..volumes.write import write_segmentation
+from .cases import check_case
 from .check import RawDataset, read_dataset
 from .dataset import segments_of, write_case
 from .manifest import REQUEST, Manifest, read_records
@@ -41,6 +43,7 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         InputError: no dataset of an export, an unknown label, masks that overlap, or another grid than the image has in
             the dataset. OutputError: an export is writing to it, or it cannot be written; the label before is kept.
     """
+    check_case(case)
     found = read_dataset(dataset)
     labels = [found.labels[number] for number in sorted(found.labels)]
     unknown = sorted(masks.keys() - set(labels))
@@ -60,9 +63,9 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
     manifest = Manifest(found.folder, request)
     try:
         segments = segments_of(labels, dict(masks) or {labels[0]: np.zeros(volume.shape, bool)}, {})
+        _same_grid(found, case, volume)
         _take_back(found, case)
         if found.image(case).is_file():
-            _same_grid(found, case, volume)
             _keep_before(found, case)
             write_segmentation(found.label(case), segments, volume)
             files = [f"imagesTr/{found.image(case).name}", f"labelsTr/{found.label(case).name}"]
@@ -89,6 +92,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
         InputError: see `trust`; or the dataset lacks the case and no image was given.
     """
     found = read_dataset(dataset)
+    check_case(case)
     if case not in found.cases and image is None:
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", "Give its image too, by --image.")
     volume = read_volume(found.image(case) if case in found.cases else image)
@@ -118,7 +122,12 @@ def _named(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict
 
 
 def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:
-    own = read_volume(dataset.image(case)).image
+    """Check the grid against the case's image, in the dataset or struck out; a new case has none."""
+    places = (dataset.image(case), _outside(dataset, dataset.image(case)))
+    image = next((path for path in places if path.is_file()), None)
+    if image is None:
+        return
+    own = read_volume(image).image
     same = own.GetSize() == volume.image.GetSize() and all(
         np.allclose(getattr(own, name)(), getattr(volume.image, name)(), atol=1e-3)
         for name in ("GetOrigin", "GetSpacing", "GetDirection")
@@ -130,9 +139,14 @@ def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:
 def _take_back(dataset: RawDataset, case: str) -> None:
     """Put the files of a case that was struck out back into the dataset."""
     for path in (dataset.image(case), dataset.label(case)):
-        outside = dataset.folder / STRUCK_FOLDER / path.relative_to(dataset.folder)
+        outside = _outside(dataset, path)
         if outside.is_file() and not path.exists():
             outside.replace(path)
+
+
+def _outside(dataset: RawDataset, path: Path) -> Path:
+    """Where a file of the dataset lies when its case is struck out."""
+    return dataset.folder / STRUCK_FOLDER / path.relative_to(dataset.folder)
 
 
 def _keep_before(dataset: RawDataset, case: str) -> None:
@@ -141,6 +155,7 @@ def _keep_before(dataset: RawDataset, case: str) -> None:
     if label.is_file() and not kept.exists():
         try:
             kept.parent.mkdir(exist_ok=True)
-            kept.write_bytes(label.read_bytes())
+            with atomic_path(kept) as temporary:
+                temporary.write_bytes(label.read_bytes())
         except OSError as error:
             raise OutputError(f"'{kept}' cannot be written: {error.strerror}.", "Make room on the disk.") from error

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from MedCLIPSAMLib.weak.check import check_voxels, read_dataset
 from MedCLIPSAMLib.weak.engines import LocalEngine
 from MedCLIPSAMLib.weak.export import export
 from MedCLIPSAMLib.weak.manifest import LOCK, locked, read_records
-from MedCLIPSAMLib.weak.nnunet import Process
+from MedCLIPSAMLib.weak.nnunet import Process, one_gpu
 from MedCLIPSAMLib.weak.predict import Image, find_images, predict
 from MedCLIPSAMLib.weak.ranking import ranked
 from MedCLIPSAMLib.weak.schedule import Schedule
@@ -298,11 +299,42 @@ def test_unfinished_and_damaged_models_are_refused(run, tmp_path):
     first.write_bytes(first.read_bytes()[:1000])
     with pytest.raises(ModelError, match="damaged"):
         Ensemble(copy, "cpu")
+    plans = json.loads((copy / "plans.json").read_text())
+    evil = json.loads(json.dumps(plans))
+    evil["configurations"]["2d"]["architecture"]["network_class_name"] = "subprocess.Popen"
+    (copy / "plans.json").write_text(json.dumps(evil))
+    with pytest.raises(ModelError, match="subprocess.Popen.*no part of a network"):
+        Ensemble(copy, "cpu")
+    (copy / "plans.json").write_text(json.dumps(plans))
     first.unlink()
     with pytest.raises(ModelError, match="1 of 4 checkpoints are lacking"):
         Ensemble(copy, "cpu")
     with pytest.raises(ModelError, match="no trained nnU-Net"):
         Ensemble(tmp_path, "cpu")
+
+
+def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(ensemble, tmp_path, monkeypatch):
+    sitk.WriteImage(sitk.GetImageFromArray(lungs("test", 1)[0]), str(tmp_path / "one.png"))
+    images, out = [Image("one", tmp_path / "one.png")], tmp_path / "out"
+    with monkeypatch.context() as patch:
+
+        def full(*_arguments):
+            raise OutputError("'one.seg.nrrd' cannot be written: No space left on device.")
+
+        patch.setattr("MedCLIPSAMLib.weak.predict.write_segmentation", full)
+        with pytest.raises(OutputError, match="No space left"):
+            predict(images, ensemble, out)
+    assert read_records(out) == {}
+    assert [each["status"] for each in predict(images, ensemble, out)] == ["found"]
+    with pytest.raises(OutputError, match="other model"):  # the other weights' predictions do not mix with these
+        predict(images, SimpleNamespace(name="another", labels=ensemble.labels), out)
+
+
+def test_a_gpu_by_its_number_is_the_only_one_that_nnunet_sees(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert one_gpu("cpu") == ("cpu", {}) and one_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
+    assert one_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "6"})
 
 
 @pytest.fixture
@@ -358,6 +390,8 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
     sitk.WriteImage(moved, str(tmp_path / "moved.nii.gz"))
     with pytest.raises(InputError, match="another grid"):
         trust(out, "0", {"tumor": mask}, read_volume(tmp_path / "moved.nii.gz"))
+    with pytest.raises(InputError, match="no name for a case"):
+        trust(out, "../outside", {"tumor": mask}, volume)
     with pytest.raises(InputError, match="--image"):
         trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")
     with pytest.raises(InputError, match="medclipsam export"):
