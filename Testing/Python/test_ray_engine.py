@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from MedCLIPSAMLib import cli
-from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.errors import DeviceError, ModelError
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes.write import write_picture
 from MedCLIPSAMLib.weak import ray_engine
@@ -116,7 +116,9 @@ def test_a_case_that_kills_every_worker_is_recorded_and_the_run_goes_on(cases, c
     out, killed, given = tmp_path / "out", [], ray.wait
     monkeypatch.setattr(ray_engine, "ATTEMPTS", 2)  # the real number takes longer
 
-    def wait(running, num_returns):
+    def wait(running, num_returns, timeout=None):
+        if timeout is not None:  # for the workers' start
+            return given(running, num_returns=num_returns, timeout=timeout)
         done, others = given(running, num_returns=num_returns, timeout=1)
         while not done:
             for process in at_work() - set(killed) if len(killed) < 2 else ():
@@ -130,6 +132,14 @@ def test_a_case_that_kills_every_worker_is_recorded_and_the_run_goes_on(cases, c
     record = read_records(out)["long"]
     assert len(killed) == 2 and counts["failed"] == 1 and sum(counts.values()) == 2
     assert "died" in record["problem"] and "--retry" in record["remedy"]
+
+
+def test_a_cluster_without_room_for_a_worker_is_said_to_have_none(cases, cluster, monkeypatch, tmp_path):
+    monkeypatch.setattr(ray_engine, "START", 2.0)
+    engine = RayEngine(Models(device="cpu"), workers=1)
+    engine._resources = {"num_cpus": 1000}
+    with pytest.raises(DeviceError, match="No worker could start.*CPU"):
+        export(cases[:1], engine, tmp_path / "out", ExportSettings("nii.gz"))
 
 
 def test_what_a_worker_cannot_load_ends_the_run_with_the_cause(cases, cluster, tmp_path):
