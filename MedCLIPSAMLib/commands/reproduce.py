@@ -9,12 +9,17 @@ from typing import Annotated
 
 import typer
 
+from .reproduce_paper import paper
+
 app = typer.Typer(help="The paper's claims, tried.", no_args_is_help=True)
 
 
 @app.callback()
 def _reproduce() -> None:
     """The paper's claims, tried."""
+
+
+app.command()(paper)
 
 
 @app.command()

@@ -1,0 +1,148 @@
+"""`medclipsam reproduce paper`: the paper's test sets, and our table beside the published one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..evaluation.reproduce_paper import Run
+
+LABELS = {
+    "P0": "ours, P0: the target's name",
+    "P2": "ours, P2: does not know the diagnosis",
+    "P3": "ours, P3: KNOWS the diagnosis",
+}
+
+
+def paper(
+    data_dir: Annotated[Path, typer.Argument(help="Folder with breast_tumors, brain_tumors, lung_xray, lung_ct.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for masks and scores.", show_default=False)],
+    prompts: Annotated[
+        Path | None, typer.Option(help="Folder with breast_tumors_testing.json and the like: a sentence an image.")
+    ] = None,
+    tasks: Annotated[str, typer.Option(help="Only these, such as US,MRI; all that are there by default.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first images of each, to try it.")] = None,
+    searched: Annotated[
+        bool, typer.Option("--search/--no-search", help="Search M2IB's settings where none are published (lungs).")
+    ] = True,
+    model: Annotated[str, typer.Option(help="Text-image model.")] = "medclip-samv2",
+    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "sam2.1-large",
+    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Segment the paper's four test sets by the authors' prompts and settings, and compare with what they published.
+
+    The folders are the authors'; see docs/weak.md. The same command goes on with a stopped run.
+    """
+    from rich.console import Console
+
+    from ..errors import InputError, OutputError
+    from ..evaluation import reproduce_paper as trial
+    from ..evaluation.folders import Evaluation, write_csv
+    from ..evaluation.paper import find_test_sets
+    from ..volumes.atomic import atomic_path
+    from ..zeroshot.segmenter import load_segmenter
+
+    if prompts is not None and not prompts.is_dir():
+        raise InputError(f"There is no folder '{prompts}'.", "Give the folder that holds the JSON files of prompts.")
+    plan = []
+    for tests in find_test_sets(data_dir, filter(None, tasks.split(","))):
+        for style in tests.task.styles:
+            texts = trial.prompts_of(tests, style, prompts)
+            if texts is None:
+                typer.echo(
+                    f"{tests.task.title} {style}: left out, no {tests.task.folder}_testing.json (give --prompts).",
+                    err=True,
+                )
+            else:
+                plan.append((tests, style, texts))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make '{out}': {error.strerror}.", "Choose another folder.") from error
+    segmenter = load_segmenter(model, sam, device, models_dir)
+    runs = []
+    with Console(stderr=True).status("working") as status:
+        report = lambda what, done, total: status.update(f"{what}: {done} of {total}")
+        for tests, style, texts in plan:
+            runs.append(trial.run(segmenter, tests, style, texts, out, searched, limit, report))
+            scores = Evaluation(runs[-1].scores, tolerance=trial.TOLERANCE)
+            write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
+    for table in tables(runs, f"{model} + {sam}"):
+        Console().print(table)
+    for each in runs:
+        typer.echo(f"M2IB, {each.task.title} {each.style}: {each.settings}.")
+    with atomic_path(out / "paper.json") as temporary:
+        temporary.write_text(json.dumps(figures(runs), indent=1) + "\n", encoding="utf-8")
+
+
+def figures(runs: list[Run]) -> list[dict]:
+    """The means of each run, in per cent, with the interval of the DSC."""
+    import numpy as np
+
+    from ..evaluation.folders import summarise
+
+    rows = []
+    for each in runs:
+        values = {name: 100 * np.array([getattr(score, name) for score in each.scores]) for name in ("dsc", "nsd")}
+        about = summarise(values["dsc"])
+        rows.append(
+            {
+                "task": each.task.title,
+                "style": each.style,
+                "cases": len(each.scores),
+                "failed": sum(bool(score.note) for score in each.scores),
+                "dsc": about.mean,
+                "low": about.low if len(each.scores) > 1 else None,
+                "high": about.high if len(each.scores) > 1 else None,
+                "nsd": float(values["nsd"].mean()),
+                "nsd_as_published": 100 * float(np.mean(each.inflated)),
+                "m2ib": each.settings,
+            }
+        )
+    return rows
+
+
+def tables(runs: list[Run], models: str):
+    """Ours beside the published one in the published terms, and ours measured well."""
+    from rich.table import Table
+
+    from ..evaluation.paper import PUBLISHED, TASKS
+
+    rows = figures(runs)
+    beside = Table(title="DSC / inflated NSD in %, both as published (its NSD counts every pixel as surface)")
+    for column in ("", *(task.title for task in TASKS), "all"):
+        beside.add_column(column, justify="right" if column else "left")
+    for name, published in PUBLISHED.items():
+        cells = [f"{own:.2f} / {inflated:.2f}" for own, inflated in published]
+        beside.add_row(name, *cells, *[""] * (5 - len(cells)), end_section=name == list(PUBLISHED)[-1])
+    cell = lambda row: f"{row['dsc']:.2f} / {row['nsd_as_published']:.2f}" if row else "-"
+    found = {(row["task"], row["style"]): row for row in rows}
+    for style, label in LABELS.items():
+        own = [found.get((task.title, style)) for task in TASKS]
+        if any(own):
+            beside.add_row(label, *map(cell, own), cell(_mean(own)))
+    best = [found.get((task.title, task.best)) for task in TASKS]
+    beside.add_row("ours, the paper's choice (P3, P3, P0, P2)", *map(cell, best), cell(_mean(best)))
+
+    true = Table(title=f"Ours ({models}): every case counts, those without a mask as 0; NSD of the contour, 2 pixels")
+    for column in ("task", "prompts", "cases", "published cases", "failed", "DSC %", "95 % interval", "NSD %"):
+        true.add_column(column, justify="left" if column in ("task", "prompts") else "right")
+    sizes = {task.title: str(task.published_cases) for task in TASKS}
+    for row in rows:
+        interval = f"{row['low']:.2f} to {row['high']:.2f}" if row["low"] is not None else "-"
+        counts = str(row["cases"]), sizes[row["task"]], str(row["failed"])
+        prompts = LABELS[row["style"]].removeprefix("ours, ")
+        true.add_row(row["task"], prompts, *counts, f"{row['dsc']:.2f}", interval, f"{row['nsd']:.2f}")
+    return beside, true
+
+
+def _mean(rows: list) -> dict | None:
+    """The mean over all four tasks, as published; None where one is missing."""
+    if not all(rows):
+        return None
+    return {name: sum(row[name] for row in rows) / len(rows) for name in ("dsc", "nsd_as_published")}
