@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
 import torch
@@ -173,6 +176,31 @@ def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys
     said = command(monkeypatch, capsys, "weak", "train", dataset, "-o", out, *OPTIONS.split())
     assert said == {"model": str(fold.parent), "checkpoints": SETTINGS.schedule.files()}
     assert (fold / PROGRESS).read_bytes() == before  # a finished run is not done again
+
+
+def test_a_killed_training_holds_its_folder_while_it_lives_and_goes_on_afterwards(tmp_path):
+    pytest.importorskip("nnunetv2")
+    dataset, out = write_dataset(tmp_path / "Dataset013_Lungs"), tmp_path / "run"
+    options = "--short --cycles 1 --epochs 4 --keep 2 --iterations 8 --device cpu".split()
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "weak", "train", str(dataset), "-o", str(out), *options]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
+        until = time.monotonic() + 120
+        while not any(path.read_text().count("\n") >= 2 for path in out.glob(f"results/*/*/{FOLD}/{PROGRESS}")):
+            assert parent.poll() is None and time.monotonic() < until
+            time.sleep(0.1)
+        left = psutil.Process(parent.pid).children(recursive=True)
+        parent.kill()
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 2 and "Another run is writing" in refused.stderr
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, 20)
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    (fold,) = out.glob(f"results/*/*/{FOLD}")
+    assert len(list(fold.glob("cycle1_epoch000[34].safetensors"))) == 2
+    epochs = [json.loads(line)["epoch"] for line in (fold / PROGRESS).read_text().splitlines()]
+    assert epochs[0] > 1 and epochs[-1] == 4, "it did not begin anew"
 
 
 def test_another_round_needs_another_folder(run, tmp_path):
