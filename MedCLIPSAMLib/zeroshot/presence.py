@@ -8,6 +8,7 @@ chair") is about as similar to it as the everyday texts are, and gets about 1 / 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,12 @@ def _short_names(prompt_set) -> set[str]:
 
 
 def presence(
-    clip: ClipModel, image_features: torch.Tensor, text_features: torch.Tensor, prompt: str, negative: str | None = None
+    clip: ClipModel,
+    image_features: torch.Tensor,
+    text_features: torch.Tensor,
+    prompt: str,
+    negative: str | None = None,
+    encode_text: Callable[[list[str]], torch.Tensor] | None = None,
 ) -> list[Presence]:
     """The presence of one prompt in each of N pictures.
 
@@ -83,10 +89,11 @@ def presence(
         text_features: (D,) float, L2-normalised: of the prompt or of its ensemble.
         prompt: the prompt in words, from which the negations are made.
         negative: the user's own negative prompt.
+        encode_text: in place of `clip.encode_text`, such as one that remembers.
     """
     absent = absence_texts(prompt, negative)
     rivals = absent + list(EVERYDAY)
-    features = torch.cat([text_features[None], clip.encode_text(rivals)]).to(image_features)
+    features = torch.cat([text_features[None], (encode_text or clip.encode_text)(rivals)]).to(image_features)
     logits = clip.model.logit_scale.exp().to(image_features) * image_features @ features.T
     found = []
     for probability, *others in logits.softmax(1).tolist():

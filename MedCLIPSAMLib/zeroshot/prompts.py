@@ -8,6 +8,7 @@ diagnosis: where it is not known, P0, P2 and P4 are the ones to use.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -88,8 +89,26 @@ def load_prompt_sets() -> dict[str, PromptSet]:
     return sets
 
 
-def ensemble_features(clip: ClipModel, prompts: list[str]) -> torch.Tensor:
+def ensemble_features(encode_text: Callable[[list[str]], torch.Tensor], prompts: list[str]) -> torch.Tensor:
     """The mean of the L2-normalised text features of `prompts`, L2-normalised again: (D,) float32."""
     from torch.nn.functional import normalize  # the sets themselves are read by programs without torch
 
-    return normalize(clip.encode_text(prompts).mean(0), dim=-1)
+    return normalize(encode_text(prompts).mean(0), dim=-1)
+
+
+class RememberedTexts:
+    """`ClipModel.encode_text` that encodes each text once, for a model whose weights do not change: the texts that a
+    prompt is compared with are the same on every slice of a volume."""
+
+    def __init__(self, clip: ClipModel) -> None:
+        self._clip = clip
+        self._features: dict[str, torch.Tensor] = {}
+
+    def __call__(self, texts: list[str]) -> torch.Tensor:
+        """Features of N texts, float32 (N, D); the errors of `ClipModel.encode_text`."""
+        import torch
+
+        new = [text for text in dict.fromkeys(texts) if text not in self._features]
+        if new:
+            self._features.update(zip(new, self._clip.encode_text(new)))
+        return torch.stack([self._features[text] for text in texts])

@@ -29,7 +29,7 @@ from ..models.store import find
 from .coarse import CoarseSettings, coarse_mask
 from .components import ComponentSettings, components
 from .presence import Presence, presence
-from .prompts import ensemble_features, load_prompt_sets
+from .prompts import RememberedTexts, ensemble_features, load_prompt_sets
 from .saliency import M2IBSettings, m2ib, normalise, upsample
 from .sam_prompts import PromptSettings, SamPrompts, make_prompts, points_followed
 from .tidy import tidy
@@ -149,6 +149,7 @@ class TextSegmenter:
         self.cancelled = cancelled
         self.stage: Callable[[str], None] = lambda name: None
         self.together: int | None = None
+        self._encode_text = RememberedTexts(clip)
         self._predictor = image_predictor(sam)
         self._picture: np.ndarray | None = None
 
@@ -164,8 +165,7 @@ class TextSegmenter:
             )
         self._picture = picture
         self._pixels = self.clip.preprocess(picture[None])
-        self._features: torch.Tensor | None = None
-        self._early: dict[tuple[int, str], torch.Tensor] = {}
+        self._early: dict[int, torch.Tensor] = {}
         self._embedded = False
 
     def saliency(self, prompt: str, negative: str | None = None) -> Where:
@@ -180,9 +180,6 @@ class TextSegmenter:
         picture = self._require_picture()
         self.stage("saliency")
         text = self.text_features(prompt)
-        if self._features is None:
-            self._features = self.clip.encode_image(self._pixels)
-        present = presence(self.clip, self._features, text, prompt, negative)[0]
         texts = [text] + ([self.text_features(negative)] if negative else [])
         found = m2ib(
             self.clip,
@@ -194,6 +191,7 @@ class TextSegmenter:
             together=self.together,
             early=self._early,
         )
+        present = presence(self.clip, found.image_features, text, prompt, negative, self._encode_text)[0]
         maps = normalise(upsample(found.maps, picture.shape[:2]))[0].cpu().numpy()
         shown = maps[0]
         if negative:
@@ -311,7 +309,7 @@ class TextSegmenter:
                 f"The model '{self.clip.name}' knows no word of the prompt '{prompt}'.",
                 "Use other words, or a model with a larger vocabulary.",
             )
-        return ensemble_features(self.clip, prompts)
+        return ensemble_features(self._encode_text, prompts)
 
     def _require_picture(self) -> np.ndarray:
         if self._picture is None:

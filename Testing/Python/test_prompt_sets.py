@@ -8,7 +8,14 @@ import torch
 from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.models.clip import ClipModel, build_clip
 from MedCLIPSAMLib.resources import resource_path
-from MedCLIPSAMLib.zeroshot.prompts import ANY_CLASS, STYLES, PromptSet, ensemble_features, load_prompt_sets
+from MedCLIPSAMLib.zeroshot.prompts import (
+    ANY_CLASS,
+    STYLES,
+    PromptSet,
+    RememberedTexts,
+    ensemble_features,
+    load_prompt_sets,
+)
 
 TASKS = ("us_tumour", "mri_tumour", "xray_lungs", "ct_lungs")
 
@@ -81,9 +88,20 @@ def test_an_incomplete_prompt_set_is_refused_by_name(change):
 
 def test_an_ensemble_is_the_mean_of_directions(clip):
     texts = load_prompt_sets()["mri_tumour"].prompts("P4")
-    found = ensemble_features(clip, texts)
+    found = ensemble_features(clip.encode_text, texts)
     raw = [clip.model.encode_text(clip.tokenize([text]))[0] for text in texts]
     mean = torch.stack([each / each.norm() for each in raw]).mean(0)
     assert found.shape == mean.shape and found.norm().item() == pytest.approx(1, abs=1e-6)
     assert torch.allclose(found, mean / mean.norm(), atol=1e-5)
-    assert torch.allclose(found, ensemble_features(clip, texts[::-1]), atol=1e-5)
+    assert torch.allclose(found, ensemble_features(clip.encode_text, texts[::-1]), atol=1e-5)
+
+
+def test_remembered_texts_are_those_of_the_model_and_encoded_once(clip, monkeypatch):
+    texts = ["brain tumor", "lungs", "brain tumor", "a chest CT with lungs"]
+    plain, asked = clip.encode_text(texts), []
+    encode = clip.encode_text
+    monkeypatch.setattr(clip, "encode_text", lambda texts: asked.extend(texts) or encode(texts))
+    remembered = RememberedTexts(clip)
+    for chosen in ([0, 1], [2, 3, 1], [0, 1, 2, 3]):
+        assert torch.allclose(remembered([texts[each] for each in chosen]), plain[chosen], atol=1e-6)
+    assert asked == ["brain tumor", "lungs", "a chest CT with lungs"]

@@ -16,7 +16,7 @@ from MedCLIPSAMLib.models.clip import ClipModel, build_clip
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.zeroshot.prompts import ensemble_features
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise, upsample
-from MedCLIPSAMLib.zeroshot.vision_tower import VisionTower
+from MedCLIPSAMLib.zeroshot.vision_tower import VisionTower, _block_in_bfloat16
 
 DEPTH = 4
 SHAPE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": DEPTH, "num_heads": 3, "num_classes": 0}
@@ -90,6 +90,9 @@ def test_features_equal_those_of_the_whole_model(clip, inputs):
     whole = F.normalize(clip.model.visual(inputs[0]), dim=-1)
     for layer in range(DEPTH):
         assert torch.allclose(tower.features_from(tower.tokens_at(inputs[0], layer), layer), whole, atol=1e-6)
+        if layer < DEPTH - 1 or not tower.prefix:
+            found = m2ib(clip, *inputs, M2IBSettings(layer, steps=2, samples=1)).image_features
+            assert torch.allclose(found, whole, atol=1e-6)
 
 
 def test_similarity_is_that_of_the_clean_picture(clip, inputs):
@@ -128,7 +131,7 @@ def test_texts_and_pictures_of_the_demo_architecture_go_through():
     torch.manual_seed(0)
     clip = ClipModel("demo", build_clip(folder).eval().requires_grad_(False), folder)
     pixels = clip.preprocess(np.random.default_rng(0).integers(0, 255, (1, 90, 120, 3), np.uint8))
-    texts = torch.stack([ensemble_features(clip, [text]) for text in ("brain tumor", "lungs")])
+    texts = torch.stack([ensemble_features(clip.encode_text, [text]) for text in ("brain tumor", "lungs")])
     found = m2ib(clip, pixels, texts, M2IBSettings(2, steps=3, samples=2))
     assert found.maps.shape == (1, 2, *VisionTower(clip.model.visual).grid) and found.maps.dtype == torch.float32
     assert torch.allclose(found.similarity, clip.encode_image(pixels) @ texts.T, atol=1e-5)
@@ -144,6 +147,16 @@ def test_the_model_is_left_as_it_was(clip, inputs):
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(parameter.grad is not None for parameter in clip.model.visual.parameters())
     assert not any(module._forward_hooks for module in clip.model.visual.modules())
+
+
+def test_the_block_for_bfloat16_is_the_same_block(clip, inputs):
+    tower = VisionTower(clip.model.visual)
+    tokens = tower.tokens_at(inputs[0], 0).requires_grad_(True)
+    for block in tower.trunk.blocks:
+        outputs = [block(tokens), _block_in_bfloat16(block, tokens)]
+        assert torch.allclose(*outputs, atol=1e-6)
+        gradients = [torch.autograd.grad(each.square().sum(), tokens)[0] for each in outputs]
+        assert torch.allclose(*gradients, atol=1e-5)
 
 
 def test_bf16_stays_near_f32(clip, inputs):
