@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,15 +25,16 @@ def phantoms(
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, f32 or bf16.")] = "auto",
 ) -> None:
     """Segment synthetic images of every task by text, beside controls that could prove the figures wrong."""
     from rich.console import Console
 
     from ..phantoms.benchmark import benchmark_phantoms
     from ..volumes.atomic import atomic_path
-    from ..zeroshot.segmenter import load_segmenter
+    from ..zeroshot.segmenter import default_settings, load_segmenter
 
-    segmenter = load_segmenter(model, sam, device)
+    segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     console = Console(stderr=True)
     with console.status("measuring") as status:
         figures = benchmark_phantoms(
@@ -56,6 +58,7 @@ def volumes(
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, f32 or bf16.")] = "auto",
 ) -> None:
     """Segment phantom volumes by one prompt with every strategy, and correct one slice of the bad cases."""
     from rich.console import Console
@@ -63,9 +66,9 @@ def volumes(
 
     from ..phantoms.volume_benchmark import benchmark_volumes
     from ..volumes.atomic import atomic_path
-    from ..zeroshot.segmenter import load_segmenter
+    from ..zeroshot.segmenter import default_settings, load_segmenter
 
-    segmenter = load_segmenter(model, sam, device)
+    segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     with Console(stderr=True).status("measuring") as status:
         figures = benchmark_volumes(
             segmenter,

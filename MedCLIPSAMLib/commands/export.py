@@ -54,6 +54,9 @@ def export(
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
     models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="Of matrix products: f32 or bf16; 'auto' is bf16 for large models where it is fast.")
+    ] = "auto",
     engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
     workers: Annotated[int | None, typer.Option(min=1, help="Of Ray; by default one for each GPU.")] = None,
     address: Annotated[
@@ -85,7 +88,7 @@ def export(
         float("inf") if most_ml is None else most_ml,
         keep_empty,
     )
-    chosen = replace(default_settings(model, models_dir), presence_threshold=presence)
+    chosen = replace(default_settings(model, models_dir), presence_threshold=presence, precision=precision)
     if engine is EngineName.ray:
         from ..weak.ray_engine import Models, RayEngine
 

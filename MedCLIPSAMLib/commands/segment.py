@@ -27,6 +27,10 @@ class Strategy(StrEnum):
     slices, memory, boxes, planes = "slices", "memory", "boxes", "planes"
 
 
+class Precision(StrEnum):
+    auto, f32, bf16 = "auto", "f32", "bf16"
+
+
 class Device(StrEnum):
     auto, cpu, cuda, mps = "auto", "cpu", "cuda", "mps"
 
@@ -88,6 +92,10 @@ def segment(
         str, typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'.")
     ] = "*",
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    precision: Annotated[
+        Precision, typer.Option(help="Of matrix products; 'auto' is bf16 for large models where it is fast.")
+    ] = Precision.auto,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Segment what each prompt names in an image, and write the masks on the image's own grid."""
@@ -96,7 +104,7 @@ def segment(
     from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
     from ..zeroshot.coarse import CoarseSettings
     from ..zeroshot.resume import ResumeFolder, fingerprint
-    from ..zeroshot.segmenter import default_settings, load_segmenter
+    from ..zeroshot.segmenter import choices, default_settings, load_segmenter
     from ..zeroshot.volume import segment_volume
 
     for path, suffixes in ((out, SEGMENTATION_SUFFIXES), (saliency, LABELMAP_SUFFIXES), (overlay, (".png",))):
@@ -119,16 +127,19 @@ def segment(
         prompts=replace(settings.prompts, kind=prompts.value),
         presence_threshold=presence,
         least_part=least_part,
+        precision=precision.value,
         style=style,
         kind=kind,
     )
     segmenter = load_segmenter(model, sam, device.value, models_dir, settings)
+    if verbose:
+        typer.echo(choices(segmenter), err=True)
     kept = None
     if propagate != Strategy.slices or (numbers and len(numbers) > 1):
         asked = {"prompts": prompt, "plane": plane.value, "negative": negative, "window": limits}
         if propagate != Strategy.slices:
             asked |= {"propagate": propagate.value, "slices": numbers and [numbers[0], numbers[-1]]}
-        made_by = {"models": [model, sam], "settings": asdict(settings), "version": __version__}
+        made_by = {"models": [model, sam], "settings": asdict(segmenter.settings), "version": __version__}
         kept = ResumeFolder(out.with_name(f"{out.name}.unfinished"), fingerprint(volume.array, **asked, **made_by))
         if kept.count and not as_json:
             typer.echo(f"Going on with a run that was stopped: {kept.count} steps are done.", err=True)

@@ -35,6 +35,17 @@ def resolve_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies matrices in bfloat16 by instructions of its own, not by way of float32.
+
+    Arm processors and Apple's GPUs count as not: nothing was measured there.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return device.type == "cpu" and any(supported() for supported in asked if supported)
+
+
 def _require_cuda(index: int) -> None:
     if torch.version.cuda is None and torch.version.hip is None:
         raise DeviceError(

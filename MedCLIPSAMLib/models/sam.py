@@ -22,7 +22,25 @@ from .catalogue import find
 from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights
 
-_PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
+
+class Sam2(SAM2VideoPredictor):
+    """sam2's model for pictures and stacks of them.
+
+    Attributes:
+        bfloat16: the image encoder multiplies matrices in bfloat16; what it gives, and all that follows, is float32.
+    """
+
+    bfloat16 = False
+
+    def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
+        """Features of pictures (N, 3, S, S), as sam2 wants them of every model."""
+        with torch.autocast(img_batch.device.type, torch.bfloat16, enabled=self.bfloat16):
+            found = super().forward_image(img_batch)
+        floats = lambda value: [each.float() for each in value] if isinstance(value, list) else value.float()
+        return {name: floats(value) for name, value in found.items()}
+
+
+_PREDICTOR = f"{Sam2.__module__}.{Sam2.__name__}"
 _PARTS = {None, _PREDICTOR} | {
     f"sam2.modeling.{part}"
     for part in (
@@ -41,7 +59,7 @@ _PARTS = {None, _PREDICTOR} | {
 }
 
 
-def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> SAM2VideoPredictor:
+def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
     """A model with random weights on the CPU, in evaluation mode, shaped by a sam2 configuration file.
 
     The file is read by itself, not through hydra's global search path, which other programs in the process may hold.
@@ -84,7 +102,7 @@ def _require_own_parts(part: Any, config: Path) -> None:
             _require_own_parts(child, config)
 
 
-def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> SAM2VideoPredictor:
+def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> Sam2:
     """A SAM 2 of the catalogue, in evaluation mode, frozen, with its name in the catalogue as attribute `name`.
 
     Args:
@@ -105,7 +123,7 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
     return sam.to(device).requires_grad_(False)
 
 
-def image_predictor(sam: SAM2VideoPredictor) -> SAM2ImagePredictor:
+def image_predictor(sam: Sam2) -> SAM2ImagePredictor:
     """The predictor for single pictures of a SAM 2 of any image size; sam2's own knows only 1024."""
     with warnings.catch_warnings(
         action="ignore", category=FutureWarning

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,9 +93,11 @@ class RayEngine:
             raise InputError(
                 "--engine ray needs Ray, which is not installed.", "pip install 'medclipsam[cluster]'"
             ) from error
-        self._ray, self._models, self.pids = ray, models, []
-        self.clip, self.sam = models.clip, models.sam
-        self.settings = models.settings or default_settings(models.clip, models.models_dir)
+        settings = models.settings or default_settings(models.clip, models.models_dir)
+        if settings.precision == "auto":  # the machines may differ, the results must not
+            settings = replace(settings, precision="f32")
+        self._ray, self._models, self.pids = ray, replace(models, settings=settings), []
+        self.clip, self.sam, self.settings = models.clip, models.sam, settings
         paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
         self._own = not ray.is_initialized()
         if self._own:

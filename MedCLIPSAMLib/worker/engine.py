@@ -121,6 +121,7 @@ class Engine:
             "sam": segmenter.sam.name,
             "device": str(device),
             "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
+            "precision": segmenter.settings.precision,
             "torch": torch.__version__,
             "settings": asdict(self._default_settings()),
         }

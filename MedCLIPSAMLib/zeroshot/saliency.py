@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 ALPHA = 5.0
 """Initial alpha: lambda begins at 0.993."""
+PAIRS = 16
+"""Pairs of picture and text computed together on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,6 @@ class M2IBSettings:
         samples: noise samples a step.
         learning_rate: Adam's.
         seed: of the noise; the same for every picture and prompt.
-        precision: "f32", or "bf16" for matrix products in bfloat16 with the residual stream in float32.
     """
 
     layer: int = 9
@@ -53,7 +54,6 @@ class M2IBSettings:
     samples: int = 10
     learning_rate: float = 1.0
     seed: int = 12
-    precision: str = "f32"
 
     def __post_init__(self) -> None:
         for name, least in (("layer", 0), ("steps", 1), ("samples", 1)):
@@ -64,8 +64,6 @@ class M2IBSettings:
                 f"M2IB: beta is {self.beta} and the learning rate {self.learning_rate}.",
                 "Beta must not be negative, the rate positive.",
             )
-        if self.precision not in ("f32", "bf16"):
-            raise InputError(f"M2IB: there is no precision '{self.precision}'.", "Choose f32 or bf16.")
 
 
 @dataclass(frozen=True)
@@ -95,6 +93,7 @@ def m2ib(
     batch: int | None = None,
     together: int | None = None,
     early: dict[int, torch.Tensor] | None = None,
+    bfloat16: bool = False,
 ) -> Saliency:
     """M2IB saliency of every picture for every text.
 
@@ -102,12 +101,13 @@ def m2ib(
         pixels: (N, 3, S, S), as `clip.preprocess` gives them.
         text_features: (P, D), L2-normalised.
         cancelled: asked before every step.
-        batch: pairs of picture and text computed together; None is 1 on a CPU, where a loop is faster, else 16.
+        batch: pairs of picture and text computed together; None is 1 on a CPU, where a loop is faster, else `PAIRS`.
             It changes rounding only.
         together: noise samples computed together, all of them when None; fewer need less memory and change rounding
             only.
         early: the activations before the bottleneck by layer: taken from here when they are there, else put there. Give
             the same dictionary for further texts on the same pixels.
+        bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
 
     Raises:
         InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
@@ -121,9 +121,9 @@ def m2ib(
     tokens = early[settings.layer]
     with torch.no_grad():
         image_features = tower.features_from(tokens, settings.layer)
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=settings.precision == "bf16"):
+    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
         pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
-        batch = batch or (1 if pixels.device.type == "cpu" else 16)
+        batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
         found = []
         for start in range(0, len(pairs), batch):
             pictures, texts = map(list, zip(*pairs[start : start + batch]))

@@ -23,16 +23,20 @@ import torch
 
 from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
-from ..models.device import resolve_device
+from ..models.device import fast_bfloat16, resolve_device
 from ..models.sam import image_predictor, load_sam
 from ..models.store import find
 from .coarse import CoarseSettings, coarse_mask
 from .components import ComponentSettings, components
 from .presence import Presence, presence
 from .prompts import RememberedTexts, ensemble_features, load_prompt_sets
-from .saliency import M2IBSettings, m2ib, normalise, upsample
+from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
 from .sam_prompts import PromptSettings, SamPrompts, make_prompts, points_followed
 from .tidy import tidy
+
+PRECISIONS = ("auto", "f32", "bf16")
+LARGE = 50_000_000
+"""Parameters of both models together."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Settings:
             whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
         least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
+        precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
+            a segmenter replaces by one of them, see `choose_precision`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
     """
@@ -57,6 +63,7 @@ class Settings:
     prompts: PromptSettings = PromptSettings()
     presence_threshold: float = 0.5
     least_part: float = 0.05
+    precision: str = "auto"
     style: str | None = None
     kind: str = "*"
     by_word: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -80,6 +87,8 @@ class Settings:
             raise InputError(
                 f"A presence threshold of {self.presence_threshold} was given.", "It must lie between 0 and 1."
             )
+        if self.precision not in PRECISIONS:
+            raise InputError(f"There is no precision '{self.precision}'.", f"Choose one of: {', '.join(PRECISIONS)}.")
         if not 0 <= self.least_part <= 1:
             raise InputError(f"A least part of {self.least_part} was given.", "It must lie between 0 and 1.")
 
@@ -145,13 +154,26 @@ class TextSegmenter:
     def __init__(
         self, clip: ClipModel, sam: torch.nn.Module, settings: Settings, cancelled: Callable[[], bool] | None = None
     ) -> None:
-        self.clip, self.sam, self.settings = clip, sam, settings
+        self.clip, self.sam = clip, sam
+        self.settings = settings
         self.cancelled = cancelled
         self.stage: Callable[[str], None] = lambda name: None
         self.together: int | None = None
         self._encode_text = RememberedTexts(clip)
         self._predictor = image_predictor(sam)
         self._picture: np.ndarray | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """With the precision that is in use in place of "auto"."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: Settings) -> None:
+        if settings.precision == "auto":
+            settings = replace(settings, precision=choose_precision(self.clip, self.sam))
+        self._settings = settings
+        self.sam.bfloat16 = settings.precision == "bf16"
 
     def set_image(self, picture: np.ndarray) -> None:
         """Take a picture, uint8 (H, W, 3), upright and windowed.
@@ -190,6 +212,7 @@ class TextSegmenter:
             batch=1 if self.together else None,
             together=self.together,
             early=self._early,
+            bfloat16=self.settings.precision == "bf16",
         )
         present = presence(self.clip, found.image_features, text, prompt, negative, self._encode_text)[0]
         maps = normalise(upsample(found.maps, picture.shape[:2]))[0].cpu().numpy()
@@ -315,6 +338,25 @@ class TextSegmenter:
         if self._picture is None:
             raise InputError("No picture was given yet.", "Call set_image first.")
         return self._picture
+
+
+def choose_precision(clip: ClipModel, sam: torch.nn.Module) -> str:
+    """ "bf16" where the device has instructions for it and the models are large enough for products of matrices to be
+    what takes the time; else "f32"."""
+    size = sum(parameter.numel() for model in (clip.model, sam) for parameter in model.parameters())
+    return "bf16" if size >= LARGE and fast_bfloat16(clip.device) else "f32"
+
+
+def choices(segmenter: TextSegmenter) -> str:
+    """What was chosen for the device, in a sentence for the user."""
+    clip, device = segmenter.clip, segmenter.clip.device
+    own = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
+    fast = "with" if fast_bfloat16(device) else "without"
+    together = "one by one" if device.type == "cpu" else f"{PAIRS} at once"
+    return (
+        f"{device} ({own}, {fast} bfloat16 of its own): {segmenter.settings.precision} for '{clip.name}' and "
+        f"'{segmenter.sam.name}', pictures and prompts {together}."
+    )
 
 
 def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: float) -> str:

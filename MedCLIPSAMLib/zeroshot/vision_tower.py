@@ -38,7 +38,7 @@ class VisionTower:
         if any(parameter.dtype != torch.float32 for parameter in trunk.parameters()):
             raise ModelError(
                 "This model's weights are not in float32.",
-                "Load it in float32 and set M2IB's precision to bf16, which rounds matrix products only.",
+                "Load it in float32 and set the precision to bf16, which rounds matrix products only.",
             )
         self.trunk, self.head = trunk, visual.head
         self.depth, self.grid, self.prefix = len(trunk.blocks), trunk.patch_embed.grid_size, trunk.num_prefix_tokens

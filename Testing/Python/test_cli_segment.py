@@ -297,3 +297,16 @@ def test_the_search_command_finds_pairs_by_name(run, tmp_path):
     assert code == 0, err
     assert json.loads(out)["cases"] == 1 and len(json.loads(out)["trials"]) == 2
     assert run("search", tmp_path / "images", tmp_path, "-p", "lungs")[0] == 2
+
+
+def test_verbose_says_what_was_chosen_and_an_option_overrides_it(run, brain, tmp_path):
+    said, maps = {}, {}
+    for precision in ("auto", "f32", "bf16"):
+        out, saliency = tmp_path / f"{precision}.seg.nrrd", tmp_path / f"{precision}.nrrd"
+        options = ("--precision", precision, "--device", "cpu", "--verbose", "--saliency", saliency, "-o", out)
+        code, _, said[precision] = run("segment", brain, "-p", "brain tumor", *options)
+        assert code == 0, said
+        maps[precision] = sitk.GetArrayFromImage(sitk.ReadImage(str(saliency)))
+    assert ": f32 for 'demo' and 'demo'" in said["auto"] and ": bf16 for 'demo'" in said["bf16"]
+    assert np.array_equal(maps["auto"], maps["f32"])
+    assert 1e-5 < np.abs(maps["bf16"] - maps["f32"]).max() < 0.2

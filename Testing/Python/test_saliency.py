@@ -161,7 +161,7 @@ def test_the_block_for_bfloat16_is_the_same_block(clip, inputs):
 
 def test_bf16_stays_near_f32(clip, inputs):
     exact = m2ib(clip, *inputs, M2IBSettings(1, samples=4)).maps
-    rounded = m2ib(clip, *inputs, M2IBSettings(1, samples=4, precision="bf16")).maps
+    rounded = m2ib(clip, *inputs, M2IBSettings(1, samples=4), bfloat16=True).maps
     assert rounded.dtype == torch.float32
     assert (normalise(exact) - normalise(rounded)).abs().mean() < 0.03
 
@@ -187,7 +187,7 @@ def test_upsampling_keeps_places():
 
 @pytest.mark.parametrize(
     "change",
-    [{"layer": -1}, {"steps": 0}, {"samples": 0}, {"beta": -1.0}, {"learning_rate": 0.0}, {"precision": "f8"}],
+    [{"layer": -1}, {"steps": 0}, {"samples": 0}, {"beta": -1.0}, {"learning_rate": 0.0}],
 )
 def test_settings_out_of_range_are_refused(change):
     with pytest.raises(InputError):

@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.benchmark import TASKS, picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import SliceStack, Volume
+from MedCLIPSAMLib.zeroshot import segmenter as module
 from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box, mask_logits
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings
 from MedCLIPSAMLib.zeroshot.sam_prompts import SamPrompts, points_followed
@@ -208,3 +210,29 @@ def test_settings_of_m2ib_by_word_and_what_is_set_by_hand(segmenter):
     assert by_hand.saliency_for("nodule").steps == 4 and by_hand.saliency_for("brain").beta == 2.0
     assert default_settings("biomedclip").saliency_for("brain MRI").beta == 2.0  # the authors' settings by task
     assert default_settings("biomedclip").saliency_for("breast tumor").beta == 1.0
+
+
+def test_bfloat16_is_chosen_for_large_models_on_devices_that_have_it_and_can_be_refused(changed, monkeypatch):
+    assert changed.settings.precision == "f32" and not changed.sam.bfloat16, "the demo models are small"
+    monkeypatch.setattr(module, "LARGE", 1000)
+    for fast, expected in ((True, "bf16"), (False, "f32")):
+        monkeypatch.setattr(module, "fast_bfloat16", lambda device, fast=fast: fast)
+        changed.settings = replace(changed.settings, precision="auto")
+        assert changed.settings.precision == expected and changed.sam.bfloat16 == fast
+        changed.settings = replace(changed.settings, precision="f32")
+        assert changed.settings.precision == "f32" and not changed.sam.bfloat16
+    with pytest.raises(InputError, match="precision 'f8'"):
+        replace(changed.settings, precision="f8")
+
+
+def test_bfloat16_outlines_the_same(changed):
+    task, agreement = TASKS["us_tumour"], []
+    for index in range(4):
+        changed.set_image(picture_of(task.phantom("validation", index)))
+        exact = changed.segment(task.prompt).mask
+        changed.settings = replace(changed.settings, precision="bf16")
+        changed.set_image(picture_of(task.phantom("validation", index)))
+        agreement.append(dsc(changed.segment(task.prompt).mask, exact))
+        assert all(each.dtype == torch.float32 for each in changed._predictor._features["high_res_feats"])
+        changed.settings = replace(changed.settings, precision="f32")
+    assert np.mean(agreement) > 0.95, agreement
