@@ -9,12 +9,17 @@ from typing import Annotated
 
 import typer
 
+from .speed import speed
+
 app = typer.Typer(help="Measured figures.", no_args_is_help=True)
 
 
 @app.callback()
 def _benchmark() -> None:
     """Measured figures."""
+
+
+app.command()(speed)
 
 
 @app.command()

@@ -1,0 +1,49 @@
+"""Times of several variants that take turns, so that other load on the machine falls on all alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of each variant by round."""
+
+    seconds: dict[str, list[float]]
+
+    def median(self, name: str) -> float:
+        return statistics.median(self.seconds[name])
+
+    def times_faster(self, name: str, than: str) -> tuple[float, float, float]:
+        """Median, least and most of the ratios of `than` to `name` within rounds."""
+        ratios = [slow / fast for slow, fast in zip(self.seconds[than], self.seconds[name])]
+        return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def interleaved(
+    variants: Mapping[str, Callable[[], object]],
+    rounds: int,
+    once: tuple[str, ...] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> tuple[Times, dict[str, object]]:
+    """Time each variant once a round, after a call of each that is not timed; and what the last calls gave.
+
+    Args:
+        once: variants without the untimed call, for those of minutes.
+        tell: told of every round.
+    """
+    for name, call in variants.items():
+        if name not in once:
+            call()
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    results: dict[str, object] = {}
+    for number in range(rounds):
+        for name, call in variants.items():
+            started = time.perf_counter()
+            results[name] = call()
+            seconds[name].append(time.perf_counter() - started)
+        tell(f"round {number + 1} of {rounds}: " + ", ".join(f"{name} {s[-1]:.2f} s" for name, s in seconds.items()))
+    return Times(seconds), results

@@ -1,0 +1,157 @@
+"""`medclipsam benchmark speed`: times beside those of the authors' mathematics, and the machine's limit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..benchmarks.outlines import OutlineCost
+    from ..benchmarks.saliency import Peak, SaliencyCost
+    from ..benchmarks.waiting import Waiting
+    from ..benchmarks.whole import WholeCost
+
+PARTS = ("saliency", "outlines", "whole", "waiting")
+
+
+def speed(
+    parts: Annotated[str, typer.Option(help=f"Of {', '.join(PARTS)}.")] = ",".join(PARTS),
+    rounds: Annotated[int, typer.Option(min=1, help="Turns of each variant; the authors' take a minute each.")] = 3,
+    layers: Annotated[str, typer.Option(help="Blocks of the saliency.")] = "9,7",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+) -> None:
+    """Time the pipeline at full size, with random weights, beside the authors' mathematics, taking turns in one run."""
+    import platform
+    from dataclasses import asdict
+
+    import torch
+    from rich.console import Console
+
+    from ..errors import InputError
+    from ..models.device import fast_bfloat16, resolve_device
+    from ..volumes.atomic import atomic_path, check_writable
+    from .search import _numbers
+
+    wanted = [part.strip() for part in parts.split(",") if part.strip()]
+    if not wanted or not set(wanted) <= set(PARTS):
+        raise InputError(f"--parts {parts} names a part that is not there.", f"Choose of: {', '.join(PARTS)}.")
+    if out is not None:
+        check_writable(out)
+    where, console = resolve_device(device), Console()
+    tell = lambda line: typer.echo(line, err=True)
+    named = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{torch.get_num_threads()} threads"
+    own = "with" if fast_bfloat16(where) else "without"
+    console.print(
+        f"{where} ({named}, {own} bfloat16 of its own), {platform.machine()}, torch {torch.__version__}", markup=False
+    )
+    figures: dict = {"device": str(where), "name": named, "torch": torch.__version__}
+    if "saliency" in wanted:
+        from ..benchmarks.saliency import matmul_peak, saliency_cost
+
+        peak = matmul_peak(where)
+        costs = [saliency_cost(layer, rounds, where, tell) for layer in _numbers("--layers", layers, int)]
+        console.print(saliency_table(costs, peak))
+        figures |= {"peak": asdict(peak), "saliency": [asdict(cost) for cost in costs]}
+    if "outlines" in wanted:
+        from ..benchmarks.outlines import outline_costs
+
+        outlines = outline_costs(rounds, where, tell)
+        console.print(outline_table(outlines))
+        figures["outlines"] = [asdict(cost) for cost in outlines]
+    if "whole" in wanted:
+        from ..benchmarks.whole import whole_cost
+
+        whole = whole_cost(rounds, where, tell)
+        console.print(whole_table(whole))
+        figures["whole"] = asdict(whole)
+    if "waiting" in wanted:
+        from ..benchmarks.waiting import waiting
+
+        waits = waiting(rounds, where, tell)
+        console.print(waiting_table(waits))
+        figures["waiting"] = asdict(waits)
+    if where.type != "cuda":
+        console.print("GPU: skipped, " + ("torch finds none." if not torch.cuda.is_available() else "not asked for."))
+    if out is not None:
+        with atomic_path(out) as temporary:
+            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def saliency_table(costs: list[SaliencyCost], peak: Peak):
+    """Seconds, ratios, operations and differences of the maps."""
+    from ..benchmarks.saliency import AUTHORS, BF16, F32
+
+    made = _table(
+        "A saliency map, ViT-B/16 and BERT-base, 10 steps of 10 samples; "
+        f"products of matrices reach {peak.f32:.0f} GFLOP/s in f32 and {peak.bf16:.0f} in bf16 here",
+        ("block", "variant", "s", "times faster", "least to most", "GFLOP", "of the peak", "map apart: most, mean"),
+    )
+    for cost in costs:
+        for name in (AUTHORS, F32, BF16):
+            seconds, ratio = cost.times.median(name), cost.times.times_faster(name, AUTHORS)
+            share = cost.gflop[name] / seconds / (peak.bf16 if name == BF16 else peak.f32)
+            apart = "{:.0e}, {:.0e}".format(*cost.apart[name]) if name in cost.apart else ""
+            row = (f"{seconds:.2f}", f"{ratio[0]:.1f}", f"{ratio[1]:.1f} to {ratio[2]:.1f}", f"{cost.gflop[name]:.0f}")
+            made.add_row(str(cost.layer), name, *row, f"{share:.0%}", apart)
+        made.add_row(str(cost.layer), "another noise seed", *[""] * 5, "{:.0e}, {:.0e}".format(*cost.other_seed))
+        made.add_section()
+    return made
+
+
+def outline_table(costs: list[OutlineCost]):
+    """Seconds of an embedding, and milliseconds of a box on it."""
+    made = _table("SAM: a picture embedded, and a box on it", ("model", "px", "f32 s", "bf16 s", "ratio", "box ms"))
+    for cost in costs:
+        both = "bf16" in cost.times.seconds
+        bf16 = f"{cost.times.median('bf16'):.2f}" if both else ""
+        ratio = f"{cost.times.times_faster('bf16', 'f32')[0]:.1f}" if both else ""
+        made.add_row(cost.name, str(cost.pixels), f"{cost.times.median('f32'):.2f}", bf16, ratio, f"{cost.box_ms:.0f}")
+    return made
+
+
+def whole_table(cost: WholeCost):
+    """Seconds, ratios and memory from text to mask."""
+    from ..benchmarks.whole import AUTHORS
+
+    made = _table(
+        "A picture of 1024 x 1024 from text to mask, block 9", ("pipeline", "s", "times faster", "range", "MiB at most")
+    )
+    there = AUTHORS in cost.times.seconds
+    for name in cost.times.seconds:
+        ratio = cost.times.times_faster(name, AUTHORS) if there else None
+        cells = (f"{ratio[0]:.1f}", f"{ratio[1]:.1f} to {ratio[2]:.1f}") if ratio else ("", "")
+        made.add_row(name, f"{cost.times.median(name):.2f}", *cells, f"{cost.mib[name]:.0f}")
+    if not there:
+        made.caption = "The authors' pipeline was left out: pip install segment-anything"
+    return made
+
+
+def waiting_table(waits: Waiting):
+    """Seconds that a user waits."""
+    from ..benchmarks.waiting import PROMPTS, SLICES, median
+
+    made = _table("What a user waits for (BiomedCLIP's size, SAM 2.1 tiny at 1024 px)", ("", "s"))
+    ratio = median([second / first for first, second in zip(waits.first, waits.second)])
+    for name, seconds in (
+        ("a prompt on a new picture", f"{median(waits.first):.2f}"),
+        (f"another prompt on it ({ratio:.2f} of the first)", f"{median(waits.second):.2f}"),
+        (f"{PROMPTS} prompts on a new picture", f"{waits.eight:.1f}"),
+        (f"{SLICES} slices, one prompt", f"{waits.slices:.1f}"),
+        ("a fresh worker, to the first mask of the demo models", f"{median(waits.cold):.2f}"),
+        ("medclipsam --help", f"{median(waits.help):.2f}"),
+    ):
+        made.add_row(name, seconds)
+    return made
+
+
+def _table(title: str, columns: tuple[str, ...]):
+    from rich.table import Table
+
+    made = Table(title=title)
+    for column in columns:
+        made.add_column(column, justify="left" if column in ("variant", "model", "pipeline", "") else "right")
+    return made
