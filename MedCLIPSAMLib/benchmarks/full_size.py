@@ -18,7 +18,7 @@ from ..models.clip import ClipModel, build_clip
 from ..models.sam import Sam2, build_sam
 
 PROMPT = (
-    "a medical brain mri scan showing an irregularly shaped mass that is suggestive of a brain tumor in the left lobe"
+    "a medical brain mri scan showing an irregularly shaped mass suggestive of a brain tumor in the left frontal lobe"
 )
 """22 tokens with [CLS] and [SEP], as long as the sentences of the paper."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,52 @@ class Sam2(SAM2VideoPredictor):
 
     bfloat16 = False
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        trunk, positions = self.image_encoder.trunk, self.image_encoder.neck.position_encoding
+        trunk._get_pos_embed = _kept_embedding(trunk, trunk._get_pos_embed)
+        positions.forward = _kept_positions(positions.forward)
+
     def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
         """Features of pictures (N, 3, S, S), as sam2 wants them of every model."""
         with torch.autocast(img_batch.device.type, torch.bfloat16, enabled=self.bfloat16):
             found = super().forward_image(img_batch)
-        floats = lambda value: [each.float() for each in value] if isinstance(value, list) else value.float()
-        return {name: floats(value) for name, value in found.items()}
+        features = [each.float() for each in found["backbone_fpn"]]
+        return {
+            "vision_features": found["vision_features"].float(),
+            "backbone_fpn": features,
+            "vision_pos_enc": [self.image_encoder.neck.position_encoding(each) for each in features],
+        }
+
+
+def _kept_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Encodings of positions, which depend on the size of a picture alone, made once and not copied for every one:
+    (N, C, H, W) features to the like, in their type."""
+    kept: dict[tuple, torch.Tensor] = {}
+
+    def positions(features: torch.Tensor) -> torch.Tensor:
+        key = features.shape[-2:], features.device, features.dtype
+        if key not in kept:
+            kept[key] = make(features[:1]).to(features.dtype)
+        return kept[key].expand(len(features), -1, -1, -1)
+
+    return positions
+
+
+def _kept_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
+    """The trunk's embedding of positions brought to a size, made again when its weights change, or to be trained."""
+    kept: dict[str, Any] = {}
+
+    def embedding(size: Any) -> torch.Tensor:
+        if torch.is_grad_enabled() and trunk.pos_embed.requires_grad:
+            return make(size)
+        weights = trunk.pos_embed, trunk.pos_embed_window
+        key = tuple(size), weights[0].device, *(each._version for each in weights)
+        if kept.get("key") != key:
+            kept.update(key=key, value=make(size))
+        return kept["value"]
+
+    return embedding
 
 
 _PREDICTOR = f"{Sam2.__module__}.{Sam2.__name__}"

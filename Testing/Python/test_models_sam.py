@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from sam2.build_sam import build_sam2_video_predictor
+from sam2.modeling.sam2_base import SAM2Base
 
 from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.models.catalogue import MODELS, find
@@ -132,3 +133,22 @@ def test_a_broken_configuration_is_refused(small_folder, content):
     (small_folder / "sam2_demo.yaml").write_text(content)
     with pytest.raises(ModelError, match="No SAM 2 can be built"):
         load_sam("demo", models_dir=small_folder.parent)
+
+
+def test_kept_positions_are_those_of_sam2_and_follow_the_weights(small_folder):
+    ours = load_sam("demo", models_dir=small_folder.parent)
+    neck, trunk = ours.image_encoder.neck.position_encoding, ours.image_encoder.trunk
+    pictures = torch.rand(2, 3, ours.image_size, ours.image_size)
+    for _ in range(2):
+        with torch.no_grad():
+            found = ours.forward_image(pictures)
+            trunk_out = SAM2Base.forward_image(ours, pictures)
+        for kept, feature, plain in zip(found["vision_pos_enc"], found["backbone_fpn"], trunk_out["backbone_fpn"]):
+            neck.cache.clear()
+            assert torch.equal(kept, type(neck).forward(neck, feature)) and torch.equal(feature, plain)
+        before = type(trunk)._get_pos_embed(trunk, (8, 8))
+        with torch.no_grad():
+            assert torch.equal(trunk._get_pos_embed((8, 8)), before)
+            trunk.pos_embed.add_(1.0)
+            assert torch.equal(trunk._get_pos_embed((8, 8)), type(trunk)._get_pos_embed(trunk, (8, 8)))
+            assert not torch.equal(trunk._get_pos_embed((8, 8)), before)

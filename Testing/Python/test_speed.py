@@ -1,0 +1,83 @@
+"""The benchmark of speed: the plain loop gives our maps, variants take turns, tables say what was measured."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+import torch
+from rich.console import Console
+from typer.testing import CliRunner
+
+from MedCLIPSAMLib.benchmarks.authors import COPIES, STEPS, authors_saliency
+from MedCLIPSAMLib.benchmarks.full_size import PROMPT, biomedclip
+from MedCLIPSAMLib.benchmarks.interleaved import Times, interleaved
+from MedCLIPSAMLib.benchmarks.outlines import OutlineCost
+from MedCLIPSAMLib.benchmarks.saliency import AUTHORS, BF16, F32, Peak, SaliencyCost
+from MedCLIPSAMLib.benchmarks.waiting import Waiting
+from MedCLIPSAMLib.benchmarks.whole import TINY, WholeCost
+from MedCLIPSAMLib.cli import app
+from MedCLIPSAMLib.commands import speed
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.phantoms.benchmark import picture_of
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise
+
+
+def shown(table) -> str:
+    console = Console(file=StringIO(), width=200)
+    console.print(table)
+    return console.file.getvalue()
+
+
+def test_the_authors_loop_gives_our_map_and_leaves_the_model_as_it_was():
+    clip = load_clip("demo")
+    pixels = clip.preprocess(picture_of(make_phantom("validation", 1, "MR", 1))[None])
+    settings = M2IBSettings(2, beta=1.0, steps=STEPS, samples=COPIES)
+    trunk = clip.model.visual.trunk
+    shape = (COPIES, trunk.patch_embed.num_patches + trunk.num_prefix_tokens, trunk.embed_dim)
+    generator = torch.Generator().manual_seed(settings.seed)
+    noises = [torch.randn(shape, generator=generator) for _ in range(STEPS)]
+    plain = authors_saliency(clip, pixels, clip.tokenize(["brain tumor"]), 2, 1.0, noises)
+    ours = m2ib(clip, pixels, clip.encode_text(["brain tumor"]), settings).maps[0, 0]
+    assert torch.allclose(normalise(plain), normalise(ours), atol=1e-5)
+    assert not any(each.requires_grad or each.grad is not None for each in clip.model.parameters())
+    assert not any(module._forward_hooks for module in clip.model.modules())
+
+
+def test_the_models_are_of_full_size_and_the_prompt_as_long_as_the_papers():
+    clip = biomedclip()
+    assert sum(each.numel() for each in clip.model.parameters()) == pytest.approx(196e6, rel=1e-3)
+    assert clip.tokenize([PROMPT]).shape == (1, 22) and not clip.unknown_words(PROMPT)
+
+
+def test_variants_take_turns_and_ratios_are_those_within_rounds():
+    calls = []
+    variants = {name: lambda name=name: calls.append(name) or name.upper() for name in ("slow", "fast")}
+    times, results = interleaved(variants, 3, once=("slow",))
+    assert calls == ["fast", *["slow", "fast"] * 3] and results == {"slow": "SLOW", "fast": "FAST"}
+    times = Times({"slow": [8.0, 20.0, 9.0], "fast": [2.0, 4.0, 3.0]})
+    assert times.times_faster("fast", "slow") == (4.0, 3.0, 5.0) and times.median("slow") == 9.0
+
+
+def test_the_tables_say_what_was_measured():
+    times = Times({AUTHORS: [40.0], F32: [2.0], BF16: [1.0]})
+    gflop = {AUTHORS: 8000.0, F32: 400.0, BF16: 400.0}
+    cost = SaliencyCost(9, times, gflop, {F32: (1e-6, 1e-7), BF16: (4e-3, 1e-3)}, (0.3, 0.07))
+    said = shown(speed.saliency_table([cost], Peak(400.0, 2000.0)))
+    assert "20.0" in said and "40.0" in said and "50%" in said and "20%" in said and "3e-01, 7e-02" in said
+    both = OutlineCost("sam2.1-tiny", 512, Times({"f32": [0.4], "bf16": [0.2]}), 15.0)
+    old = OutlineCost("SAM ViT-H (the authors')", 1024, Times({"f32": [20.0]}), 60.0)
+    said = shown(speed.outline_table([both, old]))
+    assert "2.0" in said and "20.00" in said
+    ours = f"{TINY}, bf16"
+    said = shown(speed.whole_table(WholeCost(Times({ours: [2.0]}), {ours: 2500.0})))
+    assert "pip install segment-anything" in said and "2500" in said
+    said = shown(speed.waiting_table(Waiting([2.0, 4.0], [1.0, 1.0], 9.0, 70.0, [4.5], [0.2])))
+    assert "0.38 of the first" in said and "70.0" in said and "4.50" in said
+
+
+def test_an_unknown_part_is_named():
+    found = CliRunner().invoke(app, ["benchmark", "speed", "--parts", "saliency,colour"])
+    assert isinstance(found.exception, InputError) and "saliency,colour" in str(found.exception)
