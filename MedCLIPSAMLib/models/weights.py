@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from .layouts import some, without_buffers
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors file, or of a PyTorch file (its "model" entry, if there is one), on the CPU.
+    """The tensors of a .safetensors file, or of a PyTorch file (its "model" entry, if there is one), on the CPU;
+    mapped into memory, not read into it, but for PyTorch's format before 1.6.
 
     Raises:
         ModelError: a truncated or foreign file, or one that holds more than tensors and could run code.
@@ -24,7 +26,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         state = (
             load_file(path)
             if path.suffix == ".safetensors"
-            else torch.load(path, map_location="cpu", weights_only=True)
+            else torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
         )
     except (
         OSError,

@@ -17,6 +17,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.models.catalogue import MODELS, find
 from MedCLIPSAMLib.models.sam import build_sam, image_predictor, load_sam
+from MedCLIPSAMLib.models.weights import read_weights
 
 TINY = Path(str(files("sam2").joinpath(find("sam2.1-tiny").config)))
 
@@ -152,3 +153,10 @@ def test_kept_positions_are_those_of_sam2_and_follow_the_weights(small_folder):
             trunk.pos_embed.add_(1.0)
             assert torch.equal(trunk._get_pos_embed((8, 8)), type(trunk)._get_pos_embed(trunk, (8, 8)))
             assert not torch.equal(trunk._get_pos_embed((8, 8)), before)
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_both_formats_of_pytorch_are_read(tmp_path, new):
+    weights = {"model": {"weight": torch.arange(6.0).reshape(2, 3)}}
+    torch.save(weights, tmp_path / "weights.pt", _use_new_zipfile_serialization=new)
+    assert torch.equal(read_weights(tmp_path / "weights.pt")["weight"], weights["model"]["weight"])
