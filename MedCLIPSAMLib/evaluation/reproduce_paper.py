@@ -95,6 +95,7 @@ def settings_of(
         components=ComponentSettings("area", number=task.objects),
         prompts=PromptSettings(task.sam_prompts, seed=SEED),
         presence_threshold=0.0,
+        precision="f32",
     )
     if len(segmenter.clip.model.visual.trunk.blocks) != PAPER_DEPTH:
         return settings, "the model's own"

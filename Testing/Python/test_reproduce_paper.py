@@ -112,7 +112,7 @@ def test_settings_are_the_published_ones_for_a_model_of_the_papers_depth(data, s
     m2ib = settings.saliency_for("lungs")
     assert (m2ib.layer, m2ib.beta) == (7, 0.1) and "script" in words
     assert settings.components.number == 2 and settings.prompts.kind == "points" and settings.prompts.positive == 10
-    assert settings.presence_threshold == 0 and settings.coarse.method == "kmeans"
+    assert settings.presence_threshold == 0 and settings.coarse.method == "kmeans" and settings.precision == "f32"
 
 
 def test_lungs_are_searched_for_on_validation_masks(data, segmenter, monkeypatch):
