@@ -13,10 +13,10 @@ gradient is taken after the last step, whose lambda makes the map.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +31,8 @@ ALPHA = 5.0
 """Initial alpha: lambda begins at 0.993."""
 PAIRS = 16
 """Pairs of picture and text computed together on a GPU."""
+KEPT_NOISES = 20
+"""Updates up to which their noise is kept for the next picture."""
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,21 @@ def _bottleneck(
     return _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :], fit
 
 
-@lru_cache(maxsize=1)
-def _noises(seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> tuple[torch.Tensor, ...]:
+def _noises(seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> Iterable[torch.Tensor]:
     """The noise of every update, the same for all pictures and texts: drawn on the CPU, so on every device alike, and
-    kept where it is used (54 MB for a ViT-B/16)."""
+    kept where it is used (54 MB for 9 updates of a ViT-B/16) unless there are many."""
+    return _kept_noises(seed, count, shape, device) if count <= KEPT_NOISES else _drawn(seed, count, shape, device)
+
+
+@lru_cache(maxsize=1)
+def _kept_noises(*of: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(_drawn(*of))
+
+
+def _drawn(seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> Iterator[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return tuple(torch.randn(shape, generator=generator).to(device) for _ in range(count))
+    for _ in range(count):
+        yield torch.randn(shape, generator=generator).to(device)
 
 
 def _information(alpha: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

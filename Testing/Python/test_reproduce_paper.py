@@ -61,7 +61,7 @@ def segmenter():
 def reproduce(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "MedCLIPSAMLib", "reproduce", "paper", *map(str, arguments)]
     settings = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=settings, capture_output=True, encoding="utf-8", timeout=300)
 
 
 def test_all_four_tasks_run_resume_and_are_compared(data, tmp_path):

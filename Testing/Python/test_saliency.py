@@ -14,6 +14,7 @@ from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, V
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
 from MedCLIPSAMLib.models.clip import ClipModel, build_clip
 from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.zeroshot import saliency
 from MedCLIPSAMLib.zeroshot.prompts import ensemble_features
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise, upsample
 from MedCLIPSAMLib.zeroshot.vision_tower import VisionTower, _block_in_bfloat16
@@ -157,6 +158,16 @@ def test_the_block_for_bfloat16_is_the_same_block(clip, inputs):
         assert torch.allclose(*outputs, atol=1e-6)
         gradients = [torch.autograd.grad(each.square().sum(), tokens)[0] for each in outputs]
         assert torch.allclose(*gradients, atol=1e-5)
+
+
+def test_many_steps_draw_the_same_noise_without_keeping_it(clip, inputs, monkeypatch):
+    settings = M2IBSettings(1, steps=5, samples=2)
+    kept = m2ib(clip, *inputs, settings).maps
+    monkeypatch.setattr(saliency, "KEPT_NOISES", 3)
+    assert torch.equal(m2ib(clip, *inputs, settings).maps, kept)
+    began = []
+    with pytest.raises(Cancelled):
+        m2ib(clip, *inputs, M2IBSettings(1, steps=10**9), cancelled=lambda: len(began) > 2 or began.append(1))
 
 
 def test_bf16_stays_near_f32(clip, inputs):
