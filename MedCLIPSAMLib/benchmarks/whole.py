@@ -32,11 +32,12 @@ class WholeCost:
 
     Args:
         times: by pipeline and precision, such as "ours, SAM 2.1 tiny, bf16".
-        mib: the most memory that a process of its own held which did it once, its weights and libraries in it.
+        mib: the most memory that a process of its own held which did it once, its weights and libraries in it; None
+            where the system does not tell (Linux and CUDA do).
     """
 
     times: Times
-    mib: dict[str, float]
+    mib: dict[str, float | None]
 
 
 def whole_cost(rounds: int, device: torch.device, tell: Callable[[str], None]) -> WholeCost:
@@ -89,7 +90,7 @@ def _picture() -> np.ndarray:
     return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _memory(name: str, device: torch.device) -> float:
+def _memory(name: str, device: torch.device) -> float | None:
     """MiB: on a GPU what torch held of it at most, else the most of the process."""
     command = [sys.executable, "-m", __name__, name, str(device)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2])
@@ -102,8 +103,9 @@ def _main() -> None:
     if device.type == "cuda":
         mib = torch.cuda.max_memory_allocated() / 2**20
     else:
-        status = Path("/proc/self/status").read_text(encoding="ascii")  # Linux; getrusage counts the parent in
-        mib = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 2**10
+        status = Path("/proc/self/status")  # of Linux; getrusage counts the parent in
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")) if status.is_file() else None
+        mib = int(found[1]) / 2**10 if found else None
     print(json.dumps({"mib": mib}))
 
 

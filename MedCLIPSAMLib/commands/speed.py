@@ -124,7 +124,8 @@ def whole_table(cost: WholeCost):
     for name in cost.times.seconds:
         ratio = cost.times.times_faster(name, AUTHORS) if there else None
         cells = (f"{ratio[0]:.1f}", f"{ratio[1]:.1f} to {ratio[2]:.1f}") if ratio else ("", "")
-        made.add_row(name, f"{cost.times.median(name):.2f}", *cells, f"{cost.mib[name]:.0f}")
+        mib = cost.mib[name]
+        made.add_row(name, f"{cost.times.median(name):.2f}", *cells, "-" if mib is None else f"{mib:.0f}")
     if not there:
         made.caption = "The authors' pipeline was left out: pip install segment-anything"
     return made
