@@ -52,7 +52,7 @@ class Model:
         config: for SAM, the configuration inside the package `sam2`; empty when the folder holds its own .yaml.
         options: for SAM, settings merged into that configuration.
         saliency: for CLIP, what of `zeroshot.saliency.M2IBSettings` differs from its defaults.
-        by_word: and what of it differs again for prompts that hold a word; see `zeroshot.segmenter.Settings`.
+        by_word: and what of it differs again for prompts that hold a word; see `zeroshot.settings.Settings`.
     """
 
     name: str

@@ -138,7 +138,7 @@ class WorkerClient:
         predicted_iou (B,). The result has device, tags and seconds.
 
         Args:
-            settings: changes to the defaults of the model, by the names in `zeroshot.segmenter.Settings`.
+            settings: changes to the defaults of the model, by the names in `zeroshot.settings.Settings`.
         """
         fields = {
             "image": key,
@@ -259,7 +259,7 @@ class WorkerClient:
 
         Args:
             prompts: by label.
-            export: changes to `weak.export.ExportSettings`; `settings` to `zeroshot.segmenter.Settings`.
+            export: changes to `weak.export.ExportSettings`; `settings` to `zeroshot.settings.Settings`.
         """
         self._ensure_running()
         fields = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}

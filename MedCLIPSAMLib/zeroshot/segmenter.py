@@ -11,12 +11,10 @@ and serve every further prompt on it.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,72 +23,17 @@ from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
 from ..models.sam import image_predictor, load_sam
-from ..models.store import find
-from .coarse import CoarseSettings, coarse_mask
-from .components import ComponentSettings, components
+from .coarse import coarse_mask
+from .components import components
 from .presence import Presence, presence
 from .prompts import RememberedTexts, ensemble_features, load_prompt_sets
-from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
-from .sam_prompts import PromptSettings, SamPrompts, make_prompts, points_followed
+from .saliency import PAIRS, m2ib, normalise, upsample
+from .sam_prompts import SamPrompts, make_prompts, points_followed
+from .settings import Settings, default_settings
 from .tidy import tidy
 
-PRECISIONS = ("auto", "f32", "bf16")
 LARGE = 50_000_000
 """Parameters of both models together."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a prompt becomes a mask.
-
-    Args:
-        saliency: M2IB; the catalogue has defaults for every model.
-        by_word: what differs for prompts that hold a word: {"nodule": {"steps": 10}}. The authors too set M2IB by task.
-        coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
-        presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
-            whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
-        least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
-            0 leaves what SAM 2 gave.
-        precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
-            a segmenter replaces by one of them, see `choose_precision`.
-        style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
-        kind: the class for P1, P3 and P5.
-    """
-
-    saliency: M2IBSettings
-    coarse: CoarseSettings = CoarseSettings()
-    components: ComponentSettings = ComponentSettings()
-    prompts: PromptSettings = PromptSettings()
-    presence_threshold: float = 0.5
-    least_part: float = 0.05
-    precision: str = "auto"
-    style: str | None = None
-    kind: str = "*"
-    by_word: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def saliency_for(self, prompt: str) -> M2IBSettings:
-        """The settings of M2IB for a prompt: those of the first of `by_word` that it holds, in singular or plural."""
-        said = prompt.lower()
-        changes = (each for word, each in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said))
-        return replace(self.saliency, **next(changes, {}))
-
-    def with_saliency(self, **changes: Any) -> Settings:
-        """The same with settings of M2IB that hold for every prompt."""
-        by_word = {
-            word: {name: value for name, value in each.items() if name not in changes}
-            for word, each in self.by_word.items()
-        }
-        return replace(self, saliency=replace(self.saliency, **changes), by_word=by_word)
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.presence_threshold <= 1:
-            raise InputError(
-                f"A presence threshold of {self.presence_threshold} was given.", "It must lie between 0 and 1."
-            )
-        if self.precision not in PRECISIONS:
-            raise InputError(f"There is no precision '{self.precision}'.", f"Choose one of: {', '.join(PRECISIONS)}.")
-        if not 0 <= self.least_part <= 1:
-            raise InputError(f"A least part of {self.least_part} was given.", "It must lie between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -393,10 +336,3 @@ def load_segmenter(
     return TextSegmenter(
         load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir), settings
     )
-
-
-def default_settings(model: str, models_dir: Path | None = None) -> Settings:
-    """The settings of the catalogue for a text-image model."""
-    entry = find(model, "clip", models_dir)
-    by_word = {word: dict(changes) for word, changes in entry.by_word.items()}
-    return Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word)
