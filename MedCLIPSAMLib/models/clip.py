@@ -18,6 +18,7 @@ from tokenizers import BertWordPieceTokenizer
 
 from ..errors import InputError, ModelError, PromptError
 from . import demo_vit  # noqa: F401
+from .device import pictures_to
 from .layouts import is_hugging_face, to_open_clip
 from .store import find, locate
 from .weights import load_strictly, read_weights
@@ -105,7 +106,7 @@ class ClipModel:
                 f"Pictures of shape {pictures.shape} and type {pictures.dtype} came.",
                 "They must be (N, H, W, 3) of uint8.",
             )
-        pixels = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device).permute(0, 3, 1, 2).float() / 255
+        pixels = pictures_to(self.device, pictures)
         size = (self.image_size, self.image_size)
         if pixels.shape[2:] != size:
             pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)

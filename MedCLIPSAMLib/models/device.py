@@ -1,7 +1,8 @@
-"""Choose the device that the models run on."""
+"""The device that the models run on: choosing it, and bringing pictures to it."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from ..errors import DeviceError
@@ -44,6 +45,14 @@ def fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return device.type == "cpu" and any(supported() for supported in asked if supported)
+
+
+def pictures_to(device: torch.device, pictures: np.ndarray) -> torch.Tensor:
+    """Pictures, uint8 (N, H, W, 3), on a device as float32 (N, 3, H, W), 0 to 1; they travel as bytes."""
+    bytes_ = torch.from_numpy(np.ascontiguousarray(pictures))
+    if device.type == "cuda":
+        bytes_ = bytes_.pin_memory().to(device, non_blocking=True)
+    return bytes_.to(device).permute(0, 3, 1, 2).float() / 255
 
 
 def _require_cuda(index: int) -> None:

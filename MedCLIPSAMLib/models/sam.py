@@ -8,17 +8,21 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 from sam2.sam2_video_predictor import SAM2VideoPredictor
+from sam2.utils.transforms import SAM2Transforms
 from yaml import YAMLError
 
 from ..errors import ModelError
 from .catalogue import find
+from .device import pictures_to
 from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights
 
@@ -163,11 +167,31 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
     return sam.to(device).requires_grad_(False)
 
 
+class _OnDevice(SAM2Transforms):
+    """sam2's way from pictures to the model's input, for all pictures at once and where the model is."""
+
+    def __init__(self, sam: Sam2) -> None:
+        super().__init__(sam.image_size, mask_threshold=0.0)
+        self._mean, self._std = (torch.tensor(each, device=sam.device).view(3, 1, 1) for each in (self.mean, self.std))
+
+    def __call__(self, picture: np.ndarray) -> torch.Tensor:
+        return self.forward_batch([picture])[0]
+
+    def forward_batch(self, pictures: list[np.ndarray]) -> torch.Tensor:
+        pixels = pictures_to(self._mean.device, np.stack(pictures)).contiguous()
+        size = (self.resolution, self.resolution)
+        if pixels.shape[2:] != size:
+            pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+        return (pixels - self._mean) / self._std
+
+
 def image_predictor(sam: Sam2) -> SAM2ImagePredictor:
-    """The predictor for single pictures of a SAM 2 of any image size; sam2's own knows only 1024."""
+    """The predictor for single pictures of a SAM 2 of any image size; sam2's own knows only 1024, and makes the
+    model's input on the CPU, picture by picture."""
     with warnings.catch_warnings(
         action="ignore", category=FutureWarning
     ):  # sam2 compiles its transforms with torch.jit
         predictor = SAM2ImagePredictor(sam)
+        predictor._transforms = _OnDevice(sam)
     predictor._bb_feat_sizes = [(sam.image_size // stride,) * 2 for stride in (4, 8, 16)]
     return predictor

@@ -53,7 +53,7 @@ class Engine:
         self._failure: MedCLIPSAMError | None = None
         self._images: OrderedDict[str, np.ndarray] = OrderedDict()
         self._large: dict[str, np.ndarray] = {}
-        self._shown: tuple[np.ndarray, int] | None = None
+        self._shown: tuple[np.ndarray, list[int]] | None = None
 
     def handle(self, message: Message, reply: Reply) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Fields and arrays of the result of a request.
@@ -208,20 +208,28 @@ class Engine:
             raise InputError(f"As slices {slices!r} came.", "Give a list of numbers.")
         for number in slices:
             _check_slice(number, stack)
-        units = [(number, prompt) for number in slices for prompt in prompts]
-        for done, (number, prompt) in enumerate(units):
+        at_once = self.segmenter.together_at_best
+        groups = [prompts] if at_once > 1 else [[prompt] for prompt in prompts]
+        done, count = 0, len(slices) * len(prompts)
+        for start in range(0, len(slices), at_once):
+            numbers = slices[start : start + at_once]
+            for group in groups:
+                units = len(numbers) * len(group)
 
-            def stage(name: str) -> None:
-                fraction = (done + _BEGINS[name]) / len(units)
-                reply.send("progress", {"stage": name, "fraction": fraction, "slice": number, "prompt": prompt})
+                def stage(name: str) -> None:
+                    fraction = (done + units * _BEGINS[name]) / count
+                    fields = {"stage": name, "fraction": fraction, "slice": numbers[0], "prompt": group[0]}
+                    reply.send("progress", fields)
 
-            def work() -> Result:
-                self._prepare(stack, number, reply, stage)
-                self.segmenter.settings = settings
-                return self.segmenter.segment(prompt, negative)
+                def work() -> list[dict[str, Result]]:
+                    self._prepare(stack, numbers, reply, stage)
+                    self.segmenter.settings = settings
+                    return self.segmenter.segment_each(group, negative)
 
-            result = self._within_memory(work, reply)
-            reply.send("part", *_part(result, number, bool(message.fields.get("saliency", True))))
+                for number, results in zip(numbers, self._within_memory(work, reply)):
+                    for result in results.values():
+                        reply.send("part", *_part(result, number, bool(message.fields.get("saliency", True))))
+                done += units
         return {
             "device": str(self.segmenter.clip.device),
             "tags": provenance(self.segmenter, negative=negative),
@@ -245,7 +253,7 @@ class Engine:
             reply.send("progress", {"stage": name, "fraction": _BEGINS[name], "slice": number})
 
         def work() -> tuple[np.ndarray, np.ndarray]:
-            self._prepare(stack, number, reply, stage)
+            self._prepare(stack, [number], reply, stage)
             side = self.segmenter.sam.image_size // 4
             logits = None if masks is None else np.stack([mask_logits(mask > 0, side) for mask in masks])
             return self.segmenter.outline(prompts, logits=logits)
@@ -256,15 +264,15 @@ class Engine:
         fields["ignored_points"] = int((~followed).sum())
         return fields, {"mask": mask.astype(np.uint8), "predicted_iou": quality}
 
-    def _prepare(self, stack: np.ndarray, number: int, reply: Reply, stage: Callable[[str], None]) -> None:
-        """Tell the segmenter of this request and picture; what it knows of the picture is kept when it is the same."""
+    def _prepare(self, stack: np.ndarray, numbers: list[int], reply: Reply, stage: Callable[[str], None]) -> None:
+        """Tell the segmenter of this request and slices; what it knows of them is kept when they are the same."""
         if reply.cancelled():
             raise Cancelled
         self.segmenter.cancelled, self.segmenter.stage = reply.cancelled, stage
-        if self._shown is None or self._shown[0] is not stack or self._shown[1] != number:
+        if self._shown is None or self._shown[0] is not stack or self._shown[1] != numbers:
             self._shown = None
-            self.segmenter.set_image(stack[number])
-            self._shown = stack, number
+            self.segmenter.set_images([stack[number] for number in numbers])
+            self._shown = stack, numbers
 
     def _within_memory(self, work: Callable[[], T], reply: Reply) -> T:
         """`work`, tried again with less at once and then on the CPU when memory runs out; the user is told."""

@@ -82,9 +82,10 @@ def propagate(
         near = binary_dilation(taken)
         picks = candidates(profile, threshold, near, settings.looks)
         looked = {}
-        for k in picks:
-            progress(taken.mean(), f"slice {k}: {prompt}")
-            looked[k] = _looked_at(segmenter, picture, k, prompt, negative, kept)
+        for start in range(0, len(picks), segmenter.together_at_best):
+            some = picks[start : start + segmenter.together_at_best]
+            progress(taken.mean(), f"slice {', '.join(map(str, some))}: {prompt}")
+            looked |= _looked_at(segmenter, picture, some, prompt, negative, kept)
         found = {k: each for k, each in looked.items() if each.found}
         taken[[k for k in picks if k not in found]] = True
         if not found:
@@ -106,7 +107,7 @@ def propagate(
             taken[k] = True
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
-        alone = _looked_at(segmenter, picture, k, prompt, negative, kept)
+        alone = _looked_at(segmenter, picture, [k], prompt, negative, kept)[k]
         if alone.found:
             message = f"Nothing found for '{prompt}': it is present on slice {k} alone and not on the slices beside it."
             alone = Result(prompt, np.zeros_like(alone.mask), 0.0, message, alone.where, alone.coarse)
@@ -126,16 +127,17 @@ def _limits(profile: np.ndarray, key: int, least: float, beyond: int) -> tuple[i
     return int(inside[0]), int(inside[-1])
 
 
-def _looked_at(segmenter, picture, k, prompt, negative, kept) -> Result:
-    """The full pipeline on slice k, or what is kept of it."""
-    done = kept.take_results(f"key-{k}") if kept else None
-    if done:
-        return done[prompt]
-    segmenter.set_image(picture(k))
-    result = segmenter.segment(prompt, negative)
-    if kept:
-        kept.keep_results(f"key-{k}", {prompt: result})
-    return result
+def _looked_at(segmenter, picture, slices: list[int], prompt, negative, kept) -> dict[int, Result]:
+    """The full pipeline on some slices at once, or what is kept of it."""
+    done = {k: kept.take_results(f"key-{k}") if kept else None for k in slices}
+    found = {k: each[prompt] for k, each in done.items() if each}
+    left = [k for k in slices if k not in found]
+    if left:
+        segmenter.set_images([picture(k) for k in left])
+        found |= {k: each[prompt] for k, each in zip(left, segmenter.segment_each([prompt], negative))}
+    for k in left if kept else ():
+        kept.keep_results(f"key-{k}", {prompt: found[k]})
+    return {k: found[k] for k in slices}
 
 
 def _contrast(result: Result) -> float:

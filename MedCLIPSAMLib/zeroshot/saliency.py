@@ -13,9 +13,10 @@ gradient is taken after the last step, whose lambda makes the map.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,11 +26,12 @@ from ..errors import Cancelled, InputError
 from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
+    from ..models.captures import Captures
     from ..models.clip import ClipModel
 
 ALPHA = 5.0
 """Initial alpha: lambda begins at 0.993."""
-PAIRS = 16
+PAIRS = 8
 """Pairs of picture and text computed together on a GPU."""
 KEPT_NOISES = 20
 """Updates up to which their noise is kept for the next picture."""
@@ -96,6 +98,7 @@ def m2ib(
     together: int | None = None,
     early: dict[int, torch.Tensor] | None = None,
     bfloat16: bool = False,
+    captures: Captures | None = None,
 ) -> Saliency:
     """M2IB saliency of every picture for every text.
 
@@ -110,6 +113,8 @@ def m2ib(
         early: the activations before the bottleneck by layer: taken from here when they are there, else put there. Give
             the same dictionary for further texts on the same pixels.
         bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
+        captures: of this model, in which the search is recorded to be replayed; `cancelled` is then asked before every
+            batch. A search of more than `KEPT_NOISES` updates, or with `together`, is not recorded.
 
     Raises:
         InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
@@ -123,48 +128,90 @@ def m2ib(
     tokens = early[settings.layer]
     with torch.no_grad():
         image_features = tower.features_from(tokens, settings.layer)
+    search = partial(_bottleneck, tower, settings, cancelled, together)
+    if captures and not together and 1 < settings.steps <= KEPT_NOISES + 1:
+        search = partial(_replayed, captures, tower, settings, cancelled, bfloat16)
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
         pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
         found = []
         for start in range(0, len(pairs), batch):
             pictures, texts = map(list, zip(*pairs[start : start + batch]))
-            found.append(_bottleneck(tower, tokens[pictures], text_features[texts], settings, cancelled, together))
+            found.append(search(tokens[pictures], text_features[texts]))
     maps, kept = map(torch.cat, zip(*found))
     similarity = image_features @ text_features.T
     maps, kept = maps.reshape(*similarity.shape, *tower.grid), kept.reshape(similarity.shape)
     return Saliency(maps, similarity, kept, image_features)
 
 
-def _bottleneck(
+def _replayed(
+    captures: Captures,
     tower: VisionTower,
+    settings: M2IBSettings,
+    cancelled: Callable[[], bool] | None,
+    bfloat16: bool,
     tokens: torch.Tensor,
     texts: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`_bottleneck` by way of its recording, for the next power of two of pairs, so that few recordings do for all."""
+    if cancelled and cancelled():
+        raise Cancelled
+    count = len(tokens)
+    missing = (1 << (count - 1).bit_length()) - count
+    given = (torch.cat([each, each[-1:].expand(missing, *each.shape[1:])]) for each in (tokens, texts))
+    found = captures.run((settings, bfloat16), partial(_bottleneck, tower, settings, None, None), *given)
+    maps, fit = (each[:count] for each in found)
+    return maps, fit
+
+
+def _bottleneck(
+    tower: VisionTower,
     settings: M2IBSettings,
     cancelled: Callable[[], bool] | None,
     together: int | None,
+    tokens: torch.Tensor,
+    texts: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """M pairs that do not influence each other: tokens (M, T, C) and texts (M, D) to the KL by patch token, (M, h * w),
-    and the similarity through the bottleneck, (M,)."""
-    alpha = torch.full_like(tokens, ALPHA).requires_grad_(True)
-    optimizer = torch.optim.Adam([alpha], lr=settings.learning_rate)
+    and the similarity through the bottleneck, (M,). No step depends on a value, so that it can be recorded."""
     count, length, width = tokens.shape
+    alpha = torch.full_like(tokens, ALPHA).requires_grad_(True)
+    update = _adam(alpha, settings.learning_rate)
     fit = torch.full((count,), torch.nan, device=tokens.device)
     for noise in _noises(settings.seed, settings.steps - 1, (settings.samples, length, width), tokens.device):
         if cancelled and cancelled():
             raise Cancelled
         fit = torch.zeros(count, device=tokens.device)
         loss = settings.beta * _information(alpha, tokens).mean((1, 2)).sum()
-        (alpha.grad,) = torch.autograd.grad(loss, alpha)
+        (gradient,) = torch.autograd.grad(loss, alpha)
         for some in noise.split(together or settings.samples):
             kept = alpha.sigmoid()[:, None]
             blended = (kept * tokens[:, None] + (1 - kept) * some).flatten(0, 1)
             features = tower.features_from(blended, settings.layer).unflatten(0, (count, len(some)))
             share = torch.einsum("msd,md->m", features, texts) / settings.samples
-            alpha.grad -= torch.autograd.grad(share.sum(), alpha)[0]
-            fit += share.detach()
-        optimizer.step()
+            gradient = gradient - torch.autograd.grad(share.sum(), alpha)[0]
+            fit = fit + share.detach()
+        update(gradient)
     return _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :], fit
+
+
+def _adam(
+    alpha: torch.Tensor, rate: float, mean_decay: float = 0.9, square_decay: float = 0.999
+) -> Callable[[torch.Tensor], None]:
+    """Steps of Adam (Kingma and Ba, ICLR 2015, algorithm 1) on `alpha` by gradients, rounded as torch's are, which
+    reads the number of its step from a tensor and so cannot be recorded."""
+    mean, square = torch.zeros_like(alpha), torch.zeros_like(alpha)
+    taken = itertools.count(1)
+
+    @torch.no_grad()
+    def step(gradient: torch.Tensor) -> None:
+        number = next(taken)
+        mean.lerp_(gradient, 1 - mean_decay)
+        square.mul_(square_decay).addcmul_(gradient, gradient, value=1 - square_decay)
+        spread = (square.sqrt() / (1 - square_decay**number) ** 0.5).add_(1e-8)
+        alpha.addcdiv_(mean, spread, value=-rate / (1 - mean_decay**number))
+
+    return step
 
 
 def _noises(seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> Iterable[torch.Tensor]:

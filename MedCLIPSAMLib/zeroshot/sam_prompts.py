@@ -74,8 +74,9 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
 
     The same component gets the same points whatever else is in the array.
     """
-    count = int(components.max(initial=0))
-    boxes = [_box(components == index, settings.margin) for index in range(1, count + 1)]
+    extents = ndimage.find_objects(components)
+    count = len(extents)
+    boxes = [_box(rows, columns, settings.margin, components.shape) for rows, columns in extents]
     boxes = np.array(boxes, np.float32).reshape(-1, 4)
     if settings.kind == "boxes":
         return SamPrompts.from_boxes(boxes)
@@ -99,11 +100,10 @@ def points_followed(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) ->
     return mask[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] == (labels == 1)
 
 
-def _box(mask: np.ndarray, margin: float) -> tuple[float, float, float, float]:
-    rows, columns = np.nonzero(mask)
-    x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
+def _box(rows: slice, columns: slice, margin: float, shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    x0, x1, y0, y1 = columns.start, columns.stop, rows.start, rows.stop
     dx, dy = 0.5 * margin * (x1 - x0), 0.5 * margin * (y1 - y0)
-    height, width = mask.shape
+    height, width = shape
     return max(x0 - dx, 0), max(y0 - dy, 0), min(x1 + dx, width), min(y1 + dy, height)
 
 

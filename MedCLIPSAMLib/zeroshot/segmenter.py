@@ -5,6 +5,9 @@
     where = segmenter.saliency("brain tumor")       # map, presence
     result = segmenter.segment("brain tumor")       # mask, score, boxes, and the message for the user
 
+    segmenter.set_images(pictures)                  # several of one size, which a GPU takes together
+    results = segmenter.segment_each(["brain tumor", "ventricles"])    # a dictionary by prompt for each of them
+
 The image embedding of SAM 2, the features of the picture and its activations before the bottleneck are computed once
 and serve every further prompt on it.
 """
@@ -12,7 +15,7 @@ and serve every further prompt on it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,20 +23,24 @@ import numpy as np
 import torch
 
 from ..errors import InputError, PromptError
+from ..models.captures import Captures
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
-from ..models.sam import image_predictor, load_sam
+from ..models.sam import load_sam
+from ..models.sam_pictures import SamPictures
 from .coarse import coarse_mask
 from .components import components
+from .outline import obedient_outline, outlines
 from .presence import Presence, presence
 from .prompts import RememberedTexts, ensemble_features, load_prompt_sets
-from .saliency import PAIRS, m2ib, normalise, upsample
-from .sam_prompts import SamPrompts, make_prompts, points_followed
+from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
+from .sam_prompts import SamPrompts, make_prompts
 from .settings import Settings, default_settings
-from .tidy import tidy
 
 LARGE = 50_000_000
 """Parameters of both models together."""
+TOGETHER = 8
+"""Pictures taken together on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +110,9 @@ class TextSegmenter:
         self.stage: Callable[[str], None] = lambda name: None
         self.together: int | None = None
         self._encode_text = RememberedTexts(clip)
-        self._predictor = image_predictor(sam)
-        self._picture: np.ndarray | None = None
+        self._captures = Captures()
+        self._asked = SamPictures(sam)
+        self._pictures: list[np.ndarray] = []
 
     @property
     def settings(self) -> Settings:
@@ -118,23 +126,41 @@ class TextSegmenter:
         self._settings = settings
         self.sam.bfloat16 = settings.precision == "bf16"
 
+    @property
+    def together_at_best(self) -> int:
+        """How many pictures to give to `set_images` where there are many: 1 on a CPU, and where memory is short."""
+        return 1 if self.clip.device.type == "cpu" or self.together else TOGETHER
+
     def set_image(self, picture: np.ndarray) -> None:
         """Take a picture, uint8 (H, W, 3), upright and windowed.
 
         Raises:
             InputError: another shape or type.
         """
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
-            raise InputError(
-                f"A picture of shape {picture.shape} and type {picture.dtype} came.", "It must be (H, W, 3) of uint8."
-            )
-        self._picture = picture
-        self._pixels = self.clip.preprocess(picture[None])
+        self.set_images([picture])
+
+    def set_images(self, pictures: Sequence[np.ndarray]) -> None:
+        """Take several pictures of one size, for `segment_each`.
+
+        Raises:
+            InputError: none, another shape or type than `set_image` takes, or another size than the first one's.
+        """
+        for picture in pictures:
+            if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+                raise InputError(
+                    f"A picture of shape {picture.shape} and type {picture.dtype} came.",
+                    "It must be (H, W, 3) of uint8.",
+                )
+        sizes = sorted({picture.shape[:2] for picture in pictures})
+        if len(sizes) != 1:
+            raise InputError(f"Pictures of the sizes {sizes} came together.", "Give at least one, and all of one size.")
+        self._pictures = list(pictures)
+        self._pixels = self.clip.preprocess(np.stack(self._pictures))
         self._early: dict[int, torch.Tensor] = {}
-        self._embedded = False
+        self._asked.set(self._pictures)
 
     def saliency(self, prompt: str, negative: str | None = None) -> Where:
-        """Where the picture answers to `prompt`, and whether it does.
+        """Where the picture, the first one of several, answers to `prompt`, and whether it does.
 
         Args:
             negative: what not to take: its saliency is subtracted, and it competes with the prompt for presence.
@@ -142,56 +168,36 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, or no word of it known to the model.
         """
-        picture = self._require_picture()
-        self.stage("saliency")
-        text = self.text_features(prompt)
-        texts = [text] + ([self.text_features(negative)] if negative else [])
-        found = m2ib(
-            self.clip,
-            self._pixels,
-            torch.stack(texts),
-            self.settings.saliency_for(prompt),
-            self.cancelled,
-            batch=1 if self.together else None,
-            together=self.together,
-            early=self._early,
-            bfloat16=self.settings.precision == "bf16",
-        )
-        present = presence(self.clip, found.image_features, text, prompt, negative, self._encode_text)[0]
-        maps = normalise(upsample(found.maps, picture.shape[:2]))[0].cpu().numpy()
-        shown = maps[0]
-        if negative:
-            difference = torch.from_numpy(np.clip(maps[0] - maps[1], 0, None))
-            shown = normalise(difference).numpy()
-        return Where(shown.astype(np.float32), present)
+        return self._where([prompt], negative)[0][prompt]
 
     def segment(self, prompt: str, negative: str | None = None) -> Result:
-        """Outline what `prompt` names; see `saliency` for the arguments and errors."""
-        picture = self._require_picture()
+        """Outline what `prompt` names in the picture, the first one of several; see `saliency` for the arguments."""
+        return self.segment_each([prompt], negative)[0][prompt]
+
+    def segment_each(self, prompts: Sequence[str], negative: str | None = None) -> list[dict[str, Result]]:
+        """Outline what each prompt names in each picture: for every picture the results by prompt.
+
+        They are those that `segment` gives for each alone, but for rounding. The seconds of what was done together are
+        shared out evenly. See `saliency` for the arguments and errors.
+        """
         started = time.perf_counter()
-        where = self.saliency(prompt, negative)
-        coarse = coarse_mask(where.saliency, self.settings.coarse, picture)
-        labels = components(coarse, where.saliency, self.settings.components)
-        kept = labels > 0
-        sam_prompts = make_prompts(labels, self.settings.prompts)
-        seconds = {"saliency": time.perf_counter() - started}
-        nothing = _why_nothing(prompt, where.presence, kept, self.settings.presence_threshold)
-        if nothing:
-            empty = np.zeros(picture.shape[:2], bool)
-            return Result(prompt, empty, 0.0, nothing, where, kept, sam_prompts, np.zeros(0, np.float32), seconds)
-        mask, quality = self.outline(sam_prompts, seconds)
-        if not mask.any():
-            if self.settings.presence_threshold > 0:
-                message = f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is."
-                return Result(prompt, mask, 0.0, message, where, kept, sam_prompts, quality, seconds)
-            message = f"SAM 2 sees no object for '{prompt}': this is the coarse mask, where the saliency is."
-            return Result(prompt, kept, 0.0, message, where, kept, sam_prompts, quality, seconds)
-        score = where.presence.probability * float(quality.mean())
-        message = (
-            f"Found '{prompt}': score {score:.2f} "
-            f"(presence {where.presence.probability:.2f} x predicted mask quality {quality.mean():.2f})."
-        )
-        return Result(prompt, mask, score, message, where, kept, sam_prompts, quality, seconds)
+        prompts = list(dict.fromkeys(prompts))
+        found = [
+            {prompt: self._draft(picture, prompt, where[prompt]) for prompt in prompts}
+            for picture, where in zip(self._pictures, self._where(prompts, negative))
+        ]
+        seconds = {"saliency": (time.perf_counter() - started) / (len(found) * len(prompts))}
+        asked = [
+            (number, prompt) for number, each in enumerate(found) for prompt in prompts if not each[prompt].message
+        ]
+        made = self._outlines([(number, found[number][prompt].sam_prompts) for number, prompt in asked], seconds)
+        for (number, prompt), (mask, quality) in zip(asked, made):
+            found[number][prompt] = self._finished(found[number][prompt], mask, quality)
+        parts = lambda *of: seconds if of in asked else {"saliency": seconds["saliency"]}
+        return [
+            {prompt: replace(result, seconds=dict(parts(number, prompt))) for prompt, result in each.items()}
+            for number, each in enumerate(found)
+        ]
 
     def outline(
         self, sam_prompts: SamPrompts, seconds: dict[str, float] | None = None, logits: np.ndarray | None = None
@@ -206,48 +212,94 @@ class TextSegmenter:
         Raises:
             InputError: no picture yet, or logits of another shape.
         """
-        picture = self._require_picture()
-        seconds = {} if seconds is None else seconds
+        self._require_pictures()
         side = self.sam.image_size // 4
         if logits is not None and logits.shape != (len(sam_prompts), side, side):
             raise InputError(
                 f"Mask logits of shape {logits.shape} came for {len(sam_prompts)} objects.",
                 f"They must be ({len(sam_prompts)}, {side}, {side}).",
             )
-        started = time.perf_counter()
-        if not self._embedded:
-            self.stage("embedding")
-            self._predictor.set_image(picture)
-            self._embedded = True
-        seconds["embedding"] = time.perf_counter() - started
-        self.stage("mask")
-        union, qualities = np.zeros(picture.shape[:2], bool), []
-        for index in range(len(sam_prompts)):
-            box, points, labels = sam_prompts.row(index)
-            ways = [(box, None)] if logits is None else [(box, logits[index : index + 1]), (box, None), (None, None)]
-            mask, quality = self._obedient(ways, points, labels)
-            union |= mask
-            qualities.append(quality)
-        seconds["mask"] = time.perf_counter() - started - seconds["embedding"]
-        return union, np.clip(np.array(qualities, np.float32), 0, 1)
+        return self._outlines([(0, sam_prompts)], {} if seconds is None else seconds, logits)[0]
 
-    def _obedient(self, ways, points: np.ndarray | None, labels: np.ndarray | None) -> tuple[np.ndarray, float]:
-        """The mask (H, W) bool and predicted IoU of the first of some (box, logits) whose answer follows all points, or
-        else the most."""
-        best, most = None, -1
-        for box, start in ways:
-            if box is None and points is None:
-                break
-            masks, quality, _ = self._predictor.predict(
-                point_coords=points, point_labels=labels, box=box, mask_input=start, multimask_output=False
+    def _where(self, prompts: list[str], negative: str | None) -> list[dict[str, Where]]:
+        """What the text-image model sees in each picture, by prompt."""
+        pictures = self._require_pictures()
+        self.stage("saliency")
+        texts = {prompt: self.text_features(prompt) for prompt in [*prompts, *([negative] if negative else [])]}
+        alike: dict[M2IBSettings, list[str]] = {}
+        for prompt in prompts:
+            alike.setdefault(self.settings.saliency_for(prompt), []).append(prompt)
+        where: list[dict[str, Where]] = [{} for _ in pictures]
+        for settings, some in alike.items():
+            found = m2ib(
+                self.clip,
+                self._pixels,
+                torch.stack([texts[prompt] for prompt in [*some, *([negative] if negative else [])]]),
+                settings,
+                self.cancelled,
+                batch=1 if self.together_at_best == 1 else PAIRS,
+                together=self.together,
+                early=self._early,
+                bfloat16=self.settings.precision == "bf16",
+                captures=self._captures if self.settings.capture and self._pixels.is_cuda else None,
             )
-            mask = tidy(masks[0] > 0, self.settings.least_part, points, labels)
-            followed = 0 if points is None else int(points_followed(mask, points, labels).sum())
-            if followed > most:
-                best, most = (mask, float(quality[0])), followed
-            if points is None or followed == len(points):
-                break
-        return best
+            maps = normalise(upsample(found.maps, pictures[0].shape[:2]))
+            if negative:
+                maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
+            maps = maps.cpu().numpy()
+            for column, prompt in enumerate(some):
+                present = presence(self.clip, found.image_features, texts[prompt], prompt, negative, self._encode_text)
+                for number, each in enumerate(present):
+                    where[number][prompt] = Where(maps[number, column], each)
+        return where
+
+    def _draft(self, picture: np.ndarray, prompt: str, where: Where) -> Result:
+        """All before SAM 2: a result that says why nothing was found, or one without a message that waits for it."""
+        coarse = coarse_mask(where.saliency, self.settings.coarse, picture)
+        labels = components(coarse, where.saliency, self.settings.components)
+        kept = labels > 0
+        nothing = _why_nothing(prompt, where.presence, kept, self.settings.presence_threshold)
+        empty, prompts = np.zeros(picture.shape[:2], bool), make_prompts(labels, self.settings.prompts)
+        return Result(prompt, empty, 0.0, nothing, where, kept, prompts, np.zeros(0, np.float32))
+
+    def _outlines(
+        self, asked: list[tuple[int, SamPrompts]], seconds: dict[str, float], logits: np.ndarray | None = None
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The outline for each of some prompts on pictures, given by their number; `seconds` gets those of each."""
+        if not asked:
+            return []
+        numbers, prompts = map(list, zip(*asked))
+        self._asked.at_once = self.together_at_best > 1
+        started = time.perf_counter()
+        if not self._asked.embedded(numbers):
+            self.stage("embedding")
+            self._asked.embed(numbers)
+        embedded = time.perf_counter()
+        self.stage("mask")
+        least = self.settings.least_part
+        if logits is None:
+            made = outlines(self._asked, numbers, prompts, least)
+        else:
+            made = [obedient_outline(self._asked, numbers[0], prompts[0], logits, least)]
+        seconds["embedding"] = (embedded - started) / len(asked)
+        seconds["mask"] = (time.perf_counter() - embedded) / len(asked)
+        return made
+
+    def _finished(self, draft: Result, mask: np.ndarray, quality: np.ndarray) -> Result:
+        """A draft with what SAM 2 made of it."""
+        prompt, present = draft.prompt, draft.where.presence.probability
+        draft = replace(draft, mask=mask, predicted_iou=quality)
+        if mask.any():
+            score = present * float(quality.mean())
+            message = (
+                f"Found '{prompt}': score {score:.2f} "
+                f"(presence {present:.2f} x predicted mask quality {quality.mean():.2f})."
+            )
+            return replace(draft, score=score, message=message)
+        if self.settings.presence_threshold > 0:
+            return replace(draft, message=f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is.")
+        message = f"SAM 2 sees no object for '{prompt}': this is the coarse mask, where the saliency is."
+        return replace(draft, mask=draft.coarse, message=message)
 
     def text_features(self, prompt: str) -> torch.Tensor:
         """(D,) float32, L2-normalised, of a prompt or of the ensemble that stands for it.
@@ -277,10 +329,10 @@ class TextSegmenter:
             )
         return ensemble_features(self._encode_text, prompts)
 
-    def _require_picture(self) -> np.ndarray:
-        if self._picture is None:
+    def _require_pictures(self) -> list[np.ndarray]:
+        if not self._pictures:
             raise InputError("No picture was given yet.", "Call set_image first.")
-        return self._picture
+        return self._pictures
 
 
 def choose_precision(clip: ClipModel, sam: torch.nn.Module) -> str:
@@ -295,10 +347,11 @@ def choices(segmenter: TextSegmenter) -> str:
     clip, device = segmenter.clip, segmenter.clip.device
     own = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     fast = "with" if fast_bfloat16(device) else "without"
-    together = "one by one" if device.type == "cpu" else f"{PAIRS} at once"
+    together = "one by one" if segmenter.together_at_best == 1 else f"{segmenter.together_at_best} at once"
+    recorded = ", saliency recorded as a CUDA graph" if device.type == "cuda" and segmenter.settings.capture else ""
     return (
         f"{device} ({own}, {fast} bfloat16 of its own): {segmenter.settings.precision} for '{clip.name}' and "
-        f"'{segmenter.sam.name}', pictures and prompts {together}."
+        f"'{segmenter.sam.name}', pictures {together}{recorded}."
     )
 
 

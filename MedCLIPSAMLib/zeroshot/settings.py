@@ -31,6 +31,7 @@ class Settings:
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
             a segmenter replaces by one of them, see `segmenter.choose_precision`.
+        capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
     """
@@ -42,6 +43,7 @@ class Settings:
     presence_threshold: float = 0.5
     least_part: float = 0.05
     precision: str = "auto"
+    capture: bool = True
     style: str | None = None
     kind: str = "*"
     by_word: dict[str, dict[str, Any]] = field(default_factory=dict)

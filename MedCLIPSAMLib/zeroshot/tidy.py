@@ -21,25 +21,38 @@ def tidy(
     least = least_part * mask.sum()
     if not least:
         return mask
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    inside, outside = (_pixels(mask.shape, part, points, labels, kind) for kind in (1, 0))
+    tidied = np.zeros_like(mask)
+    tidied[part] = _tidy(mask[part], least, inside, outside)
+    return tidied
+
+
+def _tidy(mask: np.ndarray, least: float, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """`tidy` for a mask that touches all four borders of its array: a hole does not."""
     parts = label(mask, connectivity=2)
     areas = np.bincount(parts.ravel())
     keep = areas >= min(least, areas[1:].max())
-    keep[_at(parts, points, labels, 1)] = True
+    keep[parts[*inside]] = True
     keep[0] = False
     mask = keep[parts]
     holes = label(~mask, connectivity=1)
     fill = np.bincount(holes.ravel()) < least
-    fill[_at(holes, points, labels, 0)] = False
+    fill[holes[*outside]] = False
     border = np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
     fill[border] = False
     fill[0] = False
     return mask | fill[holes]
 
 
-def _at(regions: np.ndarray, points: np.ndarray | None, labels: np.ndarray | None, kind: int) -> np.ndarray:
-    """The numbers of the regions that have a point of a kind in them."""
+def _pixels(
+    shape: tuple[int, int], part: tuple[slice, slice], points: np.ndarray | None, labels: np.ndarray | None, kind: int
+) -> np.ndarray:
+    """(2, n) rows and columns, counted in a part of a picture, of the points of a kind that lie in it."""
     if points is None:
-        return np.zeros(0, int)
-    columns, rows = np.floor(points[labels == kind]).astype(int).T
-    height, width = regions.shape
-    return regions[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)]
+        return np.zeros((2, 0), int)
+    at = np.floor(points[labels == kind, ::-1]).astype(int).T
+    low, high = (np.array([[getattr(each, end)] for each in part]) for end in ("start", "stop"))
+    at = np.clip(at, 0, np.array(shape)[:, None] - 1)
+    return (at - low)[:, ((at >= low) & (at < high)).all(0)]

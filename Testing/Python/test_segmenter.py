@@ -233,6 +233,6 @@ def test_bfloat16_outlines_the_same(changed):
         changed.settings = replace(changed.settings, precision="bf16")
         changed.set_image(picture_of(task.phantom("validation", index)))
         agreement.append(dsc(changed.segment(task.prompt).mask, exact))
-        assert all(each.dtype == torch.float32 for each in changed._predictor._features["high_res_feats"])
+        assert all(level.dtype == torch.float32 for level in changed._asked._features[0])
         changed.settings = replace(changed.settings, precision="f32")
     assert np.mean(agreement) > 0.95, agreement

@@ -1,0 +1,103 @@
+"""Computations on a GPU recorded once and replayed, as CUDA graphs.
+
+Thousands of small kernels cost more to launch from Python, one after the other, than to compute. A recording launches
+them all at once, always the same ones: what is recorded must not decide anything by the values of its tensors.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+
+import torch
+
+Tensors = tuple[torch.Tensor, ...]
+Function = Callable[..., Tensors]
+
+MOST = 8
+"""Recordings that are kept; they share the memory that they work in."""
+APART = 1e-3
+"""From this difference to the plain computation on, a share of its largest value, a recording is not used."""
+
+log = logging.getLogger(__name__)
+
+
+class Captures:
+    """Recordings, each made when a computation is asked for a second time on tensors of the same shapes.
+
+    One that fails, or gives something else than the plain computation, is not used: the log tells, and the computation
+    stays plain.
+
+    Args:
+        record: gives for a function and tensors a function that replays on other tensors what the function does.
+    """
+
+    def __init__(self, record: Callable[[Function, Tensors], Function] | None = None) -> None:
+        self._record = record or CudaGraphs()
+        self._kept: OrderedDict[Hashable, Function | None] = OrderedDict()
+
+    def run(self, name: Hashable, function: Function, *given: torch.Tensor) -> Tensors:
+        """What `function` gives for some tensors, all on one device.
+
+        Args:
+            name: with shapes, types and device of the tensors it says which computation this is.
+        """
+        key = name, *((each.shape, each.dtype, each.device) for each in given)
+        if key not in self._kept:
+            self._kept[key] = None
+            if len(self._kept) > MOST:
+                self._kept.popitem(last=False)
+            return function(*given)
+        self._kept.move_to_end(key)
+        if replay := self._kept[key]:
+            return replay(*given)
+        plain = function(*given)
+        self._kept[key] = self._recorded(function, given, plain)
+        return plain
+
+    def _recorded(self, function: Function, given: Tensors, plain: Tensors) -> Function:
+        """The recording, or the function where that does not do the same."""
+        try:
+            replay = self._record(function, given)
+            same = all(map(_alike, replay(*given), plain))
+        except RuntimeError as error:
+            log.warning("Not recorded as a CUDA graph, so it takes longer: %s", error)
+            return function
+        if not same:
+            log.warning("A CUDA graph gave something else than the plain computation and is not used.")
+        return replay if same else function
+
+
+def _alike(first: torch.Tensor, second: torch.Tensor) -> bool:
+    largest = second.abs().nan_to_num().max().item()
+    return torch.allclose(first, second, rtol=0, atol=APART * largest, equal_nan=True)
+
+
+class CudaGraphs:
+    """Records on the GPU of the tensors that are given, in a memory that all its recordings share: what one has given
+    is copied before another one is replayed."""
+
+    def __init__(self) -> None:
+        self._memory: tuple[int, int] | None = None
+
+    def __call__(self, function: Function, given: Tensors) -> Function:
+        with torch.cuda.device(given[0].device):
+            self._memory = self._memory or torch.cuda.graph_pool_handle()
+            taken = [each.clone() for each in given]
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                function(*taken)  # libraries set up what they need on a stream when they are first called on it
+            torch.cuda.current_stream().wait_stream(beside)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=self._memory, stream=beside):
+                made = function(*taken)
+
+        def replay(*given: torch.Tensor) -> Tensors:
+            for mine, each in zip(taken, given, strict=True):
+                mine.copy_(each)
+            graph.replay()
+            return tuple(each.clone() for each in made)
+
+        return replay

@@ -1,0 +1,99 @@
+"""Pictures before a SAM 2: embedded when they are first asked about, and asked about many objects at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from .sam import Sam2, image_predictor
+
+PIXELS = 4 * 1024**2
+"""Pixels, as SAM 2 sees them, that a GPU embeds together."""
+OBJECTS = 16
+"""Objects that a GPU outlines together."""
+
+
+class SamPictures:
+    """Some pictures of one size, and SAM 2's answers about them.
+
+    Attributes:
+        at_once: several pictures and objects together, which is faster on a GPU and takes more memory.
+    """
+
+    def __init__(self, sam: Sam2) -> None:
+        self.at_once = sam.device.type != "cpu"
+        self._sam, self._predictor = sam, image_predictor(sam)
+        self._pictures: Sequence[np.ndarray] = ()
+        self._features: dict[int, list[torch.Tensor]] = {}
+
+    def set(self, pictures: Sequence[np.ndarray]) -> None:
+        """Take pictures, uint8 (H, W, 3) each, in place of those before."""
+        self._pictures, self._features = pictures, {}
+
+    def embedded(self, numbers: Sequence[int]) -> bool:
+        """Whether all pictures of these numbers were embedded already."""
+        return all(number in self._features for number in numbers)
+
+    def embed(self, numbers: Sequence[int]) -> None:
+        """Embed those pictures that were not yet."""
+        left = [number for number in dict.fromkeys(numbers) if number not in self._features]
+        together = max(1, PIXELS // self._sam.image_size**2) if self.at_once else 1
+        for start in range(0, len(left), together):
+            some = left[start : start + together]
+            self._predictor.set_image_batch([self._pictures[number] for number in some])
+            found = self._predictor._features
+            for row, number in enumerate(some):
+                levels = (*found["high_res_feats"], found["image_embed"])
+                self._features[number] = [level[row : row + 1] for level in levels]
+
+    def masks(
+        self,
+        numbers: Sequence[int],
+        boxes: np.ndarray | None,
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """One mask an object: (B, H, W) bool, and the predicted IoU of each, (B,) float32.
+
+        Args:
+            numbers: the picture of each object.
+            boxes: (B, 4), x0 y0 x1 y1 in pixels.
+            points, labels: (B, P, 2) x y in pixels and (B, P), 1 inside, 0 outside.
+            logits: (B, h, w) to start from, see `TextSegmenter.outline`.
+        """
+        self.embed(numbers)
+        together = OBJECTS if self.at_once else 1
+        found = []
+        for start in range(0, len(numbers), together):
+            some = np.s_[start : start + together]
+            given = [None if each is None else each[some] for each in (boxes, points, labels, logits)]
+            found.append(self._masks(numbers[some], *given))
+        masks, quality = map(np.concatenate, zip(*found))
+        return masks, quality
+
+    @torch.no_grad()
+    def _masks(self, numbers, boxes, points, labels, logits) -> tuple[np.ndarray, np.ndarray]:
+        ask, sam = self._predictor, self._sam
+        start, places, kinds, corners = ask._prep_prompts(
+            points, labels, boxes, None if logits is None else logits[:, None], normalize_coords=True, img_idx=0
+        )
+        if corners is not None:  # a box is its two corners, points of kinds of their own
+            both = torch.tensor([[2, 3]], dtype=torch.int32, device=corners.device).expand(len(corners), 2)
+            places = corners if places is None else torch.cat([corners, places], 1)
+            kinds = both if kinds is None else torch.cat([both, kinds], 1)
+        sparse, dense = sam.sam_prompt_encoder(points=(places, kinds), boxes=None, masks=start)
+        *fine, coarse = (torch.cat(levels) for levels in zip(*(self._features[number] for number in numbers)))
+        found, quality, _, _ = sam.sam_mask_decoder(
+            image_embeddings=coarse,
+            image_pe=sam.sam_prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+            repeat_image=False,
+            high_res_features=fine,
+        )
+        masks = ask._transforms.postprocess_masks(found, self._pictures[numbers[0]].shape[:2]) > ask.mask_threshold
+        return masks[:, 0].cpu().numpy(), quality[:, 0].float().cpu().numpy()
