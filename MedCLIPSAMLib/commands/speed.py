@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from ..benchmarks.between import BetweenCost
+    from ..benchmarks.gpu import GpuCost
     from ..benchmarks.outlines import OutlineCost
     from ..benchmarks.saliency import Peak, SaliencyCost
     from ..benchmarks.waiting import Waiting
     from ..benchmarks.whole import WholeCost
 
-PARTS = ("saliency", "outlines", "whole", "waiting")
+PARTS = ("saliency", "outlines", "whole", "waiting", "between", "gpu")
 
 
 def speed(
@@ -74,8 +77,20 @@ def speed(
         waits = waiting(rounds, where, tell)
         console.print(waiting_table(waits))
         figures["waiting"] = asdict(waits)
-    if where.type != "cuda":
-        console.print("GPU: skipped, " + ("torch finds none." if not torch.cuda.is_available() else "not asked for."))
+    if "between" in wanted:
+        from ..benchmarks.between import between_cost
+
+        between = [between_cost(pixels) for pixels in (512, 1024)]
+        console.print(between_table(between))
+        figures["between"] = [asdict(cost) for cost in between]
+    if "gpu" in wanted and where.type == "cuda":
+        from ..benchmarks.gpu import gpu_cost
+
+        gpu = gpu_cost(rounds, where, tell)
+        console.print(gpu_table(gpu))
+        figures["gpu"] = asdict(gpu)
+    elif "gpu" in wanted:
+        console.print("gpu: skipped, " + ("torch finds none." if not torch.cuda.is_available() else "not asked for."))
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -146,6 +161,31 @@ def waiting_table(waits: Waiting):
         ("medclipsam --help", f"{median(waits.help):.2f}"),
     ):
         made.add_row(name, seconds)
+    return made
+
+
+def between_table(costs: list[BetweenCost]):
+    """Milliseconds between the networks."""
+    made = _table("A picture between the networks, one thread", ("", *(f"{cost.pixels} px, ms" for cost in costs)))
+    for step in costs[0].ms:
+        made.add_row(step, *(f"{cost.ms[step]:.1f}" for cost in costs))
+    made.add_row("together", *(f"{sum(cost.ms.values()):.1f}" for cost in costs))
+    return made
+
+
+def gpu_table(cost: GpuCost):
+    """Milliseconds, slices a second and memory on a GPU."""
+    from ..benchmarks.gpu import SLICES
+
+    made = _table("On the GPU (BiomedCLIP's size, SAM 2.1 tiny, block 9)", ("", "figure", "map apart: most, mean"))
+    for name in cost.saliency.seconds:
+        apart = cost.apart[name.split(",")[0]] if name.endswith("recorded") else None
+        shown = "{:.0e}, {:.0e}".format(*apart) if apart else ""
+        made.add_row(f"a saliency map, {name}", f"{1e3 * cost.saliency.median(name):.1f} ms", shown)
+    made.add_row("a picture of 1024 x 1024 to its mask", f"{1e3 * statistics.median(cost.whole):.1f} ms", "")
+    made.add_row("memory for it", "-" if cost.whole_mib is None else f"{cost.whole_mib:.0f} MiB", "")
+    for name in cost.slices.seconds:
+        made.add_row(f"slices of 512 x 512, {name}", f"{SLICES / cost.slices.median(name):.1f} a second", "")
     return made
 
 

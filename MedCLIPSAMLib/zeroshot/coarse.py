@@ -61,13 +61,15 @@ def two_means_threshold(values: np.ndarray) -> float:
     1979), since the variances within and between classes sum to that of all values; and the optimum of k-means with
     k = 2, whose classes are intervals in one dimension. Exact, and the same at every call.
     """
-    ordered = np.sort(values, axis=None).astype(np.float64)
-    below = np.arange(1, len(ordered))
-    sums = np.cumsum(ordered)
-    gap = sums[:-1] / below - (sums[-1] - sums[:-1]) / (len(ordered) - below)
-    between = np.where(ordered[1:] > ordered[:-1], below * (len(ordered) - below) * gap**2, -1.0)
-    cut = int(between.argmax())
-    return float(ordered[cut])
+    ordered = np.sort(values, axis=None)
+    count, below = len(ordered), np.arange(1.0, len(ordered))
+    sums = np.cumsum(ordered, dtype=np.float64)
+    between = sums[:-1] - below * (sums[-1] / count)  # of the lower class, less its share of all
+    between *= between
+    between /= below
+    between /= count - below
+    between[ordered[1:] == ordered[:-1]] = -1  # equal values stay together
+    return float(ordered[between.argmax()])
 
 
 def _kmeans(saliency: np.ndarray) -> np.ndarray:

@@ -48,15 +48,26 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
     Args:
         saliency: (H, W) float, for the confidence of a component, its mean saliency.
     """
-    found = label(mask, connectivity=2)
+    kept = np.zeros(mask.shape, int)
+    if not mask.any():
+        return kept
+    part = bounds(mask)
+    found = label(mask[part], connectivity=2)
     areas = np.bincount(found.ravel())
-    confidence = np.bincount(found.ravel(), saliency.ravel()) / np.maximum(areas, 1)
+    confidence = np.bincount(found.ravel(), saliency[part].ravel()) / np.maximum(areas, 1)
     large = [index for index in range(1, len(areas)) if areas[index] >= settings.least_area * mask.size]
     if settings.keep == "area":
-        kept = sorted(large, key=lambda index: areas[index], reverse=True)[: settings.number]
+        best = sorted(large, key=lambda index: areas[index], reverse=True)[: settings.number]
     else:
         large.sort(key=lambda index: confidence[index], reverse=True)
-        kept = [index for index in large if confidence[index] >= settings.confidence * confidence[large[0]]]
+        best = [index for index in large if confidence[index] >= settings.confidence * confidence[large[0]]]
     ranks = np.zeros(len(areas), int)
-    ranks[kept] = np.arange(1, len(kept) + 1)
-    return ranks[found]
+    ranks[best] = np.arange(1, len(best) + 1)
+    kept[part] = ranks[found]
+    return kept
+
+
+def bounds(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns that a mask, (H, W) bool and not empty, reaches over."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

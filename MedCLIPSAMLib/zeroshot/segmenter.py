@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -182,10 +183,10 @@ class TextSegmenter:
         """
         started = time.perf_counter()
         prompts = list(dict.fromkeys(prompts))
-        found = [
-            {prompt: self._draft(picture, prompt, where[prompt]) for prompt in prompts}
-            for picture, where in zip(self._pictures, self._where(prompts, negative))
-        ]
+        where = self._where(prompts, negative)
+        of_picture = lambda picture, seen: {prompt: self._draft(picture, prompt, seen[prompt]) for prompt in prompts}
+        with ThreadPoolExecutor(len(where)) as pool:
+            found = list(pool.map(of_picture, self._pictures, where))
         seconds = {"saliency": (time.perf_counter() - started) / (len(found) * len(prompts))}
         asked = [
             (number, prompt) for number, each in enumerate(found) for prompt in prompts if not each[prompt].message

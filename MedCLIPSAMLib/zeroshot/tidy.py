@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from skimage.measure import label
 
+from .components import bounds
+
 
 def tidy(
     mask: np.ndarray, least_part: float, points: np.ndarray | None = None, labels: np.ndarray | None = None
@@ -21,8 +23,7 @@ def tidy(
     least = least_part * mask.sum()
     if not least:
         return mask
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
-    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    part = bounds(mask)
     inside, outside = (_pixels(mask.shape, part, points, labels, kind) for kind in (1, 0))
     tidied = np.zeros_like(mask)
     tidied[part] = _tidy(mask[part], least, inside, outside)

@@ -1,0 +1,103 @@
+"""What a GPU does in a batch and from recordings: saliency, a whole picture, a stack of slices."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..models.captures import Captures
+from ..zeroshot.components import ComponentSettings
+from ..zeroshot.saliency import M2IBSettings, m2ib
+from ..zeroshot.segmenter import TOGETHER, Settings, TextSegmenter
+from .full_size import PROMPT, biomedclip, sam21
+from .interleaved import Times, interleaved
+from .saliency import difference, waited
+
+SLICES = 64
+
+
+@dataclass(frozen=True)
+class GpuCost:
+    """Of models of full size, SAM 2.1 tiny, block 9.
+
+    Args:
+        saliency: of a map from the picture on, by precision, plain and recorded; the text is encoded.
+        apart: largest and mean difference of the recorded map to the plain one, by precision, both scaled to 0..1.
+        whole: seconds of a picture of 1024 x 1024 from text to mask, by round.
+        whole_mib: the most memory of the GPU that torch held for it; None on a CPU.
+        slices: of `SLICES` pictures of 512 x 512 with SAM 2 at 512 px, one by one and together.
+    """
+
+    saliency: Times
+    apart: dict[str, tuple[float, float]]
+    whole: list[float]
+    whole_mib: float | None
+    slices: Times
+
+
+def gpu_cost(rounds: int, device: torch.device, tell: Callable[[str], None]) -> GpuCost:
+    """Measure all of it."""
+    saliency, apart = _saliency(rounds, device, tell)
+    whole, mib = _whole(rounds, device)
+    tell(f"a picture {statistics.median(whole):.3f} s")
+    return GpuCost(saliency, apart, whole, mib, _slices(rounds, device, tell))
+
+
+def _saliency(rounds: int, device: torch.device, tell) -> tuple[Times, dict[str, tuple[float, float]]]:
+    clip = biomedclip(device)
+    picture = np.random.default_rng(0).integers(0, 256, (1, 512, 512, 3), dtype=np.uint8)
+    text, settings, captures = clip.encode_text([PROMPT]), M2IBSettings(), Captures()
+
+    def call(bfloat16: bool, recorded: bool) -> Callable[[], torch.Tensor]:
+        kept = captures if recorded and device.type == "cuda" else None
+        found = lambda: m2ib(clip, clip.preprocess(picture), text, settings, bfloat16=bfloat16, captures=kept).maps[
+            0, 0
+        ]
+        return lambda: waited(found())
+
+    ways = [(name, bfloat16) for name, bfloat16 in (("f32", False), ("bf16", True))]
+    calls = {f"{name}, {how}": call(own, how == "recorded") for name, own in ways for how in ("plain", "recorded")}
+    for warm in list(calls.values()) * 2:  # recorded at the second call
+        warm()
+    times, maps = interleaved(calls, rounds, tell=tell)
+    return times, {name: difference(maps[f"{name}, recorded"], maps[f"{name}, plain"]) for name, _ in ways}
+
+
+def _whole(rounds: int, device: torch.device) -> tuple[list[float], float | None]:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    segmenter = _segmenter(1024, device)
+    picture = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
+    seconds = []
+    for _ in range(rounds + 2):  # recorded at the second call
+        started = time.perf_counter()
+        segmenter.set_image(picture)
+        segmenter.segment(PROMPT)
+        seconds.append(time.perf_counter() - started)
+    mib = torch.cuda.max_memory_reserved(device) / 2**20 if device.type == "cuda" else None
+    return seconds[2:], mib
+
+
+def _slices(rounds: int, device: torch.device, tell) -> Times:
+    segmenter = _segmenter(512, device)
+    pictures = np.random.default_rng(0).integers(0, 256, (SLICES, 512, 512, 3), dtype=np.uint8)
+
+    def in_parts(size: int) -> None:
+        for start in range(0, SLICES, size):
+            segmenter.set_images(pictures[start : start + size])
+            segmenter.segment_each([PROMPT])
+
+    return interleaved(
+        {f"{size} at once": lambda size=size: in_parts(size) for size in (1, TOGETHER)}, rounds, tell=tell
+    )[0]
+
+
+def _segmenter(pixels: int, device: torch.device) -> TextSegmenter:
+    settings = Settings(M2IBSettings(), components=ComponentSettings("area"), presence_threshold=0.0)
+    return TextSegmenter(biomedclip(device), sam21("tiny", pixels, device), settings)
