@@ -57,6 +57,12 @@ def export(
     precision: Annotated[
         str, typer.Option(help="Of matrix products: f32 or bf16; 'auto' is bf16 for large models where it is fast.")
     ] = "auto",
+    at_once: Annotated[
+        int, typer.Option(min=0, help="Slices taken together; 0 is one on a CPU and several on a GPU.")
+    ] = 0,
+    capture: Annotated[
+        bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
+    ] = True,
     engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
     workers: Annotated[int | None, typer.Option(min=1, help="Of Ray; by default one for each GPU.")] = None,
     address: Annotated[
@@ -88,7 +94,13 @@ def export(
         float("inf") if most_ml is None else most_ml,
         keep_empty,
     )
-    chosen = replace(default_settings(model, models_dir), presence_threshold=presence, precision=precision)
+    chosen = replace(
+        default_settings(model, models_dir),
+        presence_threshold=presence,
+        precision=precision,
+        at_once=at_once,
+        capture=capture,
+    )
     if engine is EngineName.ray:
         from ..weak.ray_engine import Models, RayEngine
 

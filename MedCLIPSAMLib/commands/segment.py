@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -95,6 +95,12 @@ def segment(
     precision: Annotated[
         Precision, typer.Option(help="Of matrix products; 'auto' is bf16 for large models where it is fast.")
     ] = Precision.auto,
+    at_once: Annotated[
+        int, typer.Option(min=0, help="Slices taken together; 0 is one on a CPU and several on a GPU.")
+    ] = 0,
+    capture: Annotated[
+        bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
+    ] = True,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
@@ -128,6 +134,8 @@ def segment(
         presence_threshold=presence,
         least_part=least_part,
         precision=precision.value,
+        at_once=at_once,
+        capture=capture,
         style=style,
         kind=kind,
     )
@@ -139,7 +147,7 @@ def segment(
         asked = {"prompts": prompt, "plane": plane.value, "negative": negative, "window": limits}
         if propagate != Strategy.slices:
             asked |= {"propagate": propagate.value, "slices": numbers and [numbers[0], numbers[-1]]}
-        made_by = {"models": [model, sam], "settings": asdict(segmenter.settings), "version": __version__}
+        made_by = {"models": [model, sam], "settings": segmenter.settings.deciding(), "version": __version__}
         kept = ResumeFolder(out.with_name(f"{out.name}.unfinished"), fingerprint(volume.array, **asked, **made_by))
         if kept.count and not as_json:
             typer.echo(f"Going on with a run that was stopped: {kept.count} steps are done.", err=True)

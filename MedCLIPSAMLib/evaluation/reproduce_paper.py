@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..errors import InputError, MedCLIPSAMError, OutputError
+from ..errors import InputError, MedCLIPSAMError
 from ..volumes import SliceStack, read_volume
 from ..volumes.atomic import atomic_path
+from ..volumes.claim import claim
 from ..zeroshot.coarse import CoarseSettings
 from ..zeroshot.components import ComponentSettings
 from ..zeroshot.prompts import load_prompt_sets
@@ -141,7 +140,8 @@ def run(
     failed: dict[str, str] = {}
     settings, words = settings_of(segmenter, tests, prompts[cases[0]], searched, progress)
     models = [segmenter.clip.name, segmenter.sam.name]
-    _claim(folder, {"models": models, "settings": asdict(settings), "from": words, "prompts": prompts})
+    request = {"models": models, "settings": settings.deciding(), "origin of settings": words, "prompts": prompts}
+    lock = claim(folder, "run.json", request)
     segmenter.settings = settings
     try:
         for done, case in enumerate(cases):
@@ -159,6 +159,7 @@ def run(
                 Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
     finally:
         segmenter.settings = before
+        lock.close()
     scored = [
         _score(case, folder / f"{case}.png", tests.masks[case], failed.get(case, "no prediction")) for case in cases
     ]
@@ -172,26 +173,6 @@ def _picture(path: Path) -> np.ndarray:
         return SliceStack(read_volume(path)).picture(0)
     except MedCLIPSAMError as error:
         raise InputError(error.problem, error.remedy) from error
-
-
-def _claim(folder: Path, request: dict[str, Any]) -> None:
-    """Take a new folder for a run, or go on with the one of the very same run."""
-    stamp = folder / "run.json"
-    request = json.loads(json.dumps(request))
-    if stamp.is_file():
-        if json.loads(stamp.read_text(encoding="utf-8")) != request:
-            raise OutputError(
-                f"'{folder}' holds masks of other models, settings or prompts.", "Choose another folder for this run."
-            )
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot make '{folder}': {error.strerror}.", "Choose another folder.") from error
-    if any(folder.iterdir()):
-        raise OutputError(f"'{folder}' is not empty and holds no run.json.", "Nothing is overwritten: choose another.")
-    with atomic_path(stamp) as temporary:
-        temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
 
 
 def _score(case: str, prediction: Path, truth: Path, why: str) -> tuple[Score, float]:

@@ -85,4 +85,4 @@ def export(
 def _request(engine: Engine, settings: ExportSettings, labels: Sequence[str]) -> dict:
     made_by = {"clip": engine.clip, "sam": engine.sam, "version": __version__}
     kept = {**asdict(settings), "most_ml": min(settings.most_ml, 1e12)}
-    return {"models": made_by, "export": kept, "segmenter": asdict(engine.settings), "labels": list(labels)}
+    return {"models": made_by, "export": kept, "segmenter": engine.settings.deciding(), "labels": list(labels)}

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from ..volumes.atomic import atomic_path
+from ..volumes.claim import claim
 
-MANIFEST, REQUEST, LOCK = "manifest.jsonl", "export.json", ".lock"
+MANIFEST, REQUEST = "manifest.jsonl", "export.json"
 
 
 class Manifest:
@@ -35,13 +35,8 @@ class Manifest:
 
     def __init__(self, folder: Path, request: Mapping[str, Any]) -> None:
         self._folder = folder
+        self._lock = claim(folder, REQUEST, request)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = locked(folder / LOCK)
-        except OSError as error:
-            raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder.") from error
-        try:
-            self._check(json.loads(json.dumps(request)))
             self.records = read_records(folder)
             # A line that a killed run left half written is ended, so that the next one begins anew.
             path = folder / MANIFEST
@@ -68,30 +63,8 @@ class Manifest:
         self.records[record["case"]] = dict(record)
 
     def close(self) -> None:
-        """Let another run have the folder; the lock file stays, since removing it could let two runs in."""
+        """Let another run have the folder."""
         self._lock.close()
-
-    def _check(self, request: dict[str, Any]) -> None:
-        path = self._folder / REQUEST
-        if path.is_file():
-            try:
-                before = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                before = {}
-            if before != request:
-                other = [name for name in request if before.get(name) != request[name]]
-                raise OutputError(
-                    f"'{self._folder}' holds results of other {', '.join(other) or 'settings'}.",
-                    "Choose another folder, or repeat the same command.",
-                )
-            return
-        if any(each.name != LOCK for each in self._folder.iterdir()):
-            raise OutputError(
-                f"'{self._folder}' is not empty and holds no {MANIFEST}.",
-                "Choose a new folder: nothing is overwritten.",
-            )
-        with atomic_path(path) as temporary:
-            temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
@@ -108,23 +81,3 @@ def read_records(folder: Path) -> dict[str, dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             continue
     return records
-
-
-def locked(path: Path):
-    """The open lock file; whoever holds it has the folder. The system lets go of it when the process ends."""
-    file = open(path, "a+")  # noqa: SIM115
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise OutputError(
-            f"Another run is writing to '{path.parent}'.", "Wait for it, or choose another folder."
-        ) from error
-    return file

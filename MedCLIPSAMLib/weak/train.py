@@ -16,10 +16,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, ModelError, OutputError
+from ..errors import InputError, ModelError
 from ..volumes.atomic import atomic_path
+from ..volumes.claim import claim
 from .check import RawDataset, check_voxels, read_dataset
-from .manifest import LOCK, locked
 from .nnunet import Process, environment, few_processes, one_gpu, preprocess_command, require_nnunet, train_command
 from .schedule import IN_PLANS, Schedule
 
@@ -102,13 +102,8 @@ def train(
             f"'{found.folder.name}' and '{twins[0]}' have the same number, by which nnU-Net takes them.",
             "Give one of them another number.",
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = locked(out / LOCK)
-    except OSError as error:
-        raise OutputError(f"'{out}' cannot be written: {error.strerror}.", "Choose another folder.") from error
-    with lock:
-        _claim(out, found, settings)
+    request = {"dataset": str(found.folder), "labels of the dataset": _state(found), "settings": asdict(settings)}
+    with claim(out, RUN, request) as lock:
         process = Process(out / LOG, environment(found.folder.parent, out), lock, cancelled)
         done = out / "preprocessed" / ".done"
         if not done.is_file():
@@ -184,29 +179,6 @@ def _continues(fold: Path) -> bool:
     if progress.is_file():
         progress.rename(progress.with_name(f"progress-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))
     return any(fold.glob("checkpoint_*.pth"))
-
-
-def _claim(out: Path, dataset: RawDataset, settings: TrainSettings) -> None:
-    """Write down what this folder's run is, or see that it is this run's."""
-    request = {"dataset": str(dataset.folder), "state": _state(dataset), "settings": asdict(settings)}
-    path = out / RUN
-    if path.is_file():
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            before = None
-        if before != request:
-            changed = next((name for name in request if not before or before.get(name) != request[name]), "run")
-            what = {"state": "the dataset has changed since", "dataset": "it is of another dataset"}
-            raise OutputError(
-                f"'{out}' holds another run: {what.get(changed, f'its {changed} differ')}.",
-                "Choose a new folder for this round, or give the same command to go on.",
-            )
-        return
-    if any(each.name != LOCK for each in out.iterdir()):
-        raise OutputError(f"'{out}' is not empty and holds no run.", "Choose a new folder: nothing is overwritten.")
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
 
 
 def _state(dataset: RawDataset) -> str:

@@ -208,6 +208,7 @@ class Engine:
             raise InputError(f"As slices {slices!r} came.", "Give a list of numbers.")
         for number in slices:
             _check_slice(number, stack)
+        self.segmenter.settings = settings
         at_once = self.segmenter.together_at_best
         groups = [prompts] if at_once > 1 else [[prompt] for prompt in prompts]
         done, count = 0, len(slices) * len(prompts)

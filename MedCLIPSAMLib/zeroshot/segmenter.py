@@ -41,7 +41,7 @@ from .settings import Settings, default_settings
 LARGE = 50_000_000
 """Parameters of both models together."""
 TOGETHER = 8
-"""Pictures taken together on a GPU."""
+"""Pictures taken together on a GPU, unless the settings say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +129,8 @@ class TextSegmenter:
 
     @property
     def together_at_best(self) -> int:
-        """How many pictures to give to `set_images` where there are many: 1 on a CPU, and where memory is short."""
-        return 1 if self.clip.device.type == "cpu" or self.together else TOGETHER
+        """How many pictures to give to `set_images` where there are many; 1 where memory is short."""
+        return 1 if self.together else self.settings.at_once or (1 if self.clip.device.type == "cpu" else TOGETHER)
 
     def set_image(self, picture: np.ndarray) -> None:
         """Take a picture, uint8 (H, W, 3), upright and windowed.
@@ -183,6 +183,8 @@ class TextSegmenter:
         """
         started = time.perf_counter()
         prompts = list(dict.fromkeys(prompts))
+        if not prompts:
+            raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
         where = self._where(prompts, negative)
         of_picture = lambda picture, seen: {prompt: self._draft(picture, prompt, seen[prompt]) for prompt in prompts}
         with ThreadPoolExecutor(len(where)) as pool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Settings:
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
             a segmenter replaces by one of them, see `segmenter.choose_precision`.
+        at_once: pictures taken together where there are many; 0 is one on a CPU and `segmenter.TOGETHER` on a GPU.
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
@@ -43,6 +44,7 @@ class Settings:
     presence_threshold: float = 0.5
     least_part: float = 0.05
     precision: str = "auto"
+    at_once: int = 0
     capture: bool = True
     style: str | None = None
     kind: str = "*"
@@ -62,6 +64,10 @@ class Settings:
         }
         return replace(self, saliency=replace(self.saliency, **changes), by_word=by_word)
 
+    def deciding(self) -> dict[str, Any]:
+        """As JSON values, without what changes the time and the rounding only: runs that agree in it can be joined."""
+        return {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
+
     def __post_init__(self) -> None:
         if not 0 <= self.presence_threshold <= 1:
             raise InputError(
@@ -69,6 +75,8 @@ class Settings:
             )
         if self.precision not in PRECISIONS:
             raise InputError(f"There is no precision '{self.precision}'.", f"Choose one of: {', '.join(PRECISIONS)}.")
+        if self.at_once < 0:
+            raise InputError(f"{self.at_once} pictures at once were asked for.", "0 leaves it to the device.")
         if not 0 <= self.least_part <= 1:
             raise InputError(f"A least part of {self.least_part} was given.", "It must lie between 0 and 1.")
 

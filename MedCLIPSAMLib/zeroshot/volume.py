@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -200,7 +200,7 @@ def provenance(segmenter: TextSegmenter, **more: object) -> dict[str, str]:
         "Model": segmenter.clip.name,
         "SAM": segmenter.sam.name,
         "Date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "Settings": str(asdict(segmenter.settings)),
+        "Settings": str(segmenter.settings.deciding()),
         **more,
     }
     return {f"MedCLIPSAM.{key.title()}": str(value) for key, value in made.items() if value is not None}

@@ -132,11 +132,11 @@ def test_a_folder_of_another_run_is_refused(data, segmenter, tmp_path):
     tests = find_test_sets(data, ["US"])[0]
     prompts = dict.fromkeys(tests.images, "breast tumor")
     trial.run(segmenter, tests, "P2", prompts, tmp_path / "out", limit=1)
-    with pytest.raises(OutputError, match="other models, settings or prompts"):
+    with pytest.raises(OutputError, match="results of other prompts"):
         trial.run(segmenter, tests, "P2", dict.fromkeys(tests.images, "tumor"), tmp_path / "out", limit=1)
     (tmp_path / "full" / "breast_tumors_P2").mkdir(parents=True)
     (tmp_path / "full" / "breast_tumors_P2" / "mine.png").write_bytes(b"mine")
-    with pytest.raises(OutputError, match="Nothing is overwritten"):
+    with pytest.raises(OutputError, match="not empty and holds no run.json"):
         trial.run(segmenter, tests, "P2", prompts, tmp_path / "full", limit=1)
 
 

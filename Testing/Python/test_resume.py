@@ -32,7 +32,7 @@ def volume():
 def run(segmenter, volume, kept=None, stop_after: int | None = None, strategy: str = "slices"):
     """A run that is stopped when so many slices have been looked at; its result, and how many were."""
     looked: list[int] = []
-    owner, name = (segmenter, "set_image") if strategy == "slices" else (segmenter.sam, "forward_image")
+    owner, name = (segmenter, "set_images") if strategy == "slices" else (segmenter.sam, "forward_image")
     before = getattr(owner, name)
     setattr(owner, name, lambda pixels: (looked.append(1), before(pixels))[1])
     segmenter.cancelled = (lambda: len(looked) >= stop_after) if stop_after else None

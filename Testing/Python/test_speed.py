@@ -9,7 +9,9 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
+from MedCLIPSAMLib.benchmarks import gpu
 from MedCLIPSAMLib.benchmarks.authors import COPIES, STEPS, authors_saliency
+from MedCLIPSAMLib.benchmarks.between import BetweenCost, between_cost
 from MedCLIPSAMLib.benchmarks.full_size import PROMPT, biomedclip
 from MedCLIPSAMLib.benchmarks.interleaved import Times, interleaved
 from MedCLIPSAMLib.benchmarks.outlines import OutlineCost
@@ -20,6 +22,7 @@ from MedCLIPSAMLib.cli import app
 from MedCLIPSAMLib.commands import speed
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise
@@ -81,3 +84,35 @@ def test_the_tables_say_what_was_measured():
 def test_an_unknown_part_is_named():
     found = CliRunner().invoke(app, ["benchmark", "speed", "--parts", "saliency,colour"])
     assert isinstance(found.exception, InputError) and "saliency,colour" in str(found.exception)
+
+
+def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
+    """With the demo models on the CPU, where nothing is recorded."""
+    monkeypatch.setattr(gpu, "biomedclip", lambda device: load_clip("demo", device))
+    monkeypatch.setattr(gpu, "sam21", lambda size, pixels, device: load_sam("demo", device))
+    monkeypatch.setattr(gpu, "M2IBSettings", lambda: M2IBSettings(2, steps=3, samples=2))
+    monkeypatch.setattr(gpu, "PROMPT", "brain tumor")
+    monkeypatch.setattr(gpu, "SLICES", 9)
+    cost = gpu.gpu_cost(1, torch.device("cpu"), lambda line: None)
+    assert list(cost.saliency.seconds) == ["f32, plain", "f32, recorded", "bf16, plain", "bf16, recorded"]
+    assert cost.apart["f32"] == (0.0, 0.0) and cost.whole_mib is None and len(cost.whole) == 1
+    assert list(cost.slices.seconds) == ["1 at once", "8 at once"]
+    said = shown(speed.gpu_table(cost))
+    assert "f32, recorded" in said and "0e+00, 0e+00" in said and "8 at once" in said and "a second" in said
+
+
+def test_what_a_picture_costs_between_the_networks():
+    threads = torch.get_num_threads()
+    cost = between_cost(64, rounds=2)
+    assert len(cost.ms) == 5 and all(each > 0 for each in cost.ms.values()) and torch.get_num_threads() == threads
+    said = shown(
+        speed.between_table(
+            [BetweenCost(512, {"cut": 1.5, "tidied": 0.5}), BetweenCost(1024, {"cut": 6.0, "tidied": 2.0})]
+        )
+    )
+    assert "512 px, ms" in said and "2.0" in said and "8.0" in said
+
+
+def test_a_gpu_that_is_not_there_is_said_to_be_skipped():
+    found = CliRunner().invoke(app, ["benchmark", "speed", "--parts", "gpu", "--device", "cpu"])
+    assert found.exit_code == 0 and "gpu: skipped" in found.output

@@ -21,11 +21,12 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume, write_segmentation
+from MedCLIPSAMLib.volumes.claim import locked
 from MedCLIPSAMLib.weak.cases import find_cases
 from MedCLIPSAMLib.weak.check import check_voxels, read_dataset
 from MedCLIPSAMLib.weak.engines import LocalEngine
 from MedCLIPSAMLib.weak.export import export
-from MedCLIPSAMLib.weak.manifest import LOCK, locked, read_records
+from MedCLIPSAMLib.weak.manifest import read_records
 from MedCLIPSAMLib.weak.nnunet import Process, one_gpu
 from MedCLIPSAMLib.weak.predict import Image, find_images, predict
 from MedCLIPSAMLib.weak.ranking import ranked
@@ -152,7 +153,7 @@ def run(tmp_path_factory):
     first, second = [], []
     with pytest.raises(Cancelled):
         train(dataset, out, SETTINGS, report=first.append, cancelled=lambda: bool(first) and first[-1].epoch >= 5)
-    locked(out / LOCK).close()  # nothing of the stopped run holds the folder
+    locked(out).close()  # nothing of the stopped run holds the folder
     train(dataset, out, SETTINGS, report=second.append)
     return dataset, out, first, second
 
@@ -424,7 +425,7 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
         trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")
     with pytest.raises(InputError, match="medclipsam export"):
         trust(write_dataset(tmp_path / "Dataset004_Other", 1), "ct00", {"lungs": mask}, volume)
-    held = locked(out / LOCK)
+    held = locked(out)
     with pytest.raises(OutputError, match="Another run"):
         trust(out, "0", {"tumor": mask}, volume)
     held.close()

@@ -1,0 +1,194 @@
+"""Recordings: M2IB's search can be recorded, a recording is used when it does the same, and only then.
+
+No CUDA graph is made here. What is recorded is traced by torch's `make_fx` in its place, whose graph too holds the
+operations of one call only: were any of them chosen by a value, the trace would fail or give the first picture's map.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from MedCLIPSAMLib.errors import Cancelled
+from MedCLIPSAMLib.models import captures as module
+from MedCLIPSAMLib.models.captures import MOST, Captures
+from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.zeroshot import segmenter as segmenting
+from MedCLIPSAMLib.zeroshot.presence import Presence
+from MedCLIPSAMLib.zeroshot.saliency import KEPT_NOISES, M2IBSettings, _adam, m2ib
+from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+
+SETTINGS = M2IBSettings(2, steps=4, samples=3)
+
+
+class Traced:
+    """Traces in place of a CUDA graph, and counts."""
+
+    def __init__(self):
+        self.made, self.replayed = 0, 0
+
+    def __call__(self, function, given):
+        self.made += 1
+        graph = make_fx(function)(*given)
+
+        def replay(*given):
+            self.replayed += 1
+            return graph(*given)
+
+        return replay
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return load_clip("demo")
+
+
+def pixels_of(clip, seed, count=1):
+    pictures = np.random.default_rng(seed).integers(0, 256, (count, 96, 96, 3), np.uint8)
+    return clip.preprocess(pictures)
+
+
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_recorded_search_gives_the_map_of_every_other_picture_and_text(clip, bfloat16):
+    record = Traced()
+    captures = Captures(record)
+    texts = clip.encode_text(["brain tumor", "lungs", "nodule"])
+    for seed in range(4):
+        text = texts[seed % 3 :][:1]
+        found = m2ib(clip, pixels_of(clip, seed), text, SETTINGS, bfloat16=bfloat16, captures=captures)
+        plain = m2ib(clip, pixels_of(clip, seed), text, SETTINGS, bfloat16=bfloat16)
+        assert torch.allclose(found.maps, plain.maps, rtol=1e-5, atol=1e-3)
+        assert torch.allclose(found.kept_similarity, plain.kept_similarity, atol=1e-5)
+    assert record.made == 1 and record.replayed == 3, "recorded at the second call, checked, then used twice"
+
+
+def test_pairs_are_filled_up_to_few_sizes_and_the_rest_is_cut_off(clip):
+    record = Traced()
+    captures = Captures(record)
+    texts = clip.encode_text(["brain tumor"])
+    for count in (3, 4, 3, 1, 1):
+        found = m2ib(clip, pixels_of(clip, count, count), texts, SETTINGS, batch=8, captures=captures)
+        plain = m2ib(clip, pixels_of(clip, count, count), texts, SETTINGS)
+        assert found.maps.shape == plain.maps.shape and found.kept_similarity.shape == (count, 1)
+        assert torch.allclose(found.maps, plain.maps, rtol=1e-4, atol=1e-3)
+    assert record.made == 2, "for four pairs and for one"
+
+
+def test_other_settings_are_recorded_anew_and_long_or_sparing_searches_are_not(clip):
+    record = Traced()
+    captures = Captures(record)
+    text, pixels = clip.encode_text(["lungs"]), pixels_of(clip, 1)
+    for settings in (SETTINGS, replace(SETTINGS, beta=0.1)):
+        for _ in range(3):
+            found = m2ib(clip, pixels, text, settings, captures=captures)
+        assert torch.allclose(found.maps, m2ib(clip, pixels, text, settings).maps, rtol=1e-4, atol=1e-3)
+    assert record.made == 2
+    for settings, more in (
+        (replace(SETTINGS, steps=KEPT_NOISES + 2, samples=1), {}),
+        (replace(SETTINGS, steps=1), {}),
+        (SETTINGS, {"together": 1}),
+    ):
+        for _ in range(2):
+            m2ib(clip, pixels, text, settings, captures=captures, **more)
+    assert record.made == 2
+
+
+def test_a_recorded_search_can_be_cancelled(clip):
+    with pytest.raises(Cancelled):
+        m2ib(clip, pixels_of(clip, 1), clip.encode_text(["lungs"]), SETTINGS, lambda: True, captures=Captures(Traced()))
+
+
+def test_a_recording_that_gives_something_else_is_not_used(caplog):
+    wrong = lambda function, given: lambda *tensors: (function(*tensors)[0] * 1.01,)
+    captures, double = Captures(wrong), lambda tensor: (tensor * 2,)
+    with caplog.at_level(logging.WARNING):
+        for number in range(4):
+            assert captures.run("double", double, torch.full((2,), float(number)))[0].tolist() == [2.0 * number] * 2
+    assert caplog.text.count("is not used") == 1
+
+
+def test_a_recording_that_fails_is_told_once_and_the_computation_goes_on(caplog):
+    def fails(function, given):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    captures = Captures(fails)
+    with caplog.at_level(logging.WARNING):
+        for number in range(4):
+            assert captures.run("double", lambda tensor: (tensor * 2,), torch.tensor([float(number)]))[0] == 2 * number
+    assert caplog.text.count("stream is capturing") == 1
+
+
+def test_only_the_latest_recordings_are_kept():
+    record = Traced()
+    captures, double = Captures(record), lambda tensor: (tensor * 2,)
+    for length in range(1, MOST + 2):
+        for _ in range(2):
+            captures.run("double", double, torch.ones(length))
+    assert record.made == MOST + 1
+    captures.run("double", double, torch.ones(MOST + 1))
+    assert record.made == MOST + 1, "the latest is there"
+    for _ in range(2):
+        captures.run("double", double, torch.ones(1))
+    assert record.made == MOST + 2, "the first had to go"
+
+
+def test_steps_are_those_of_torch_to_the_bit():
+    generator = torch.Generator().manual_seed(0)
+    ours = torch.randn(5, 7, generator=generator)
+    theirs = ours.clone().requires_grad_(True)
+    step, optimizer = _adam(ours, 0.7), torch.optim.Adam([theirs], lr=0.7)
+    for _ in range(12):
+        theirs.grad = torch.randn(5, 7, generator=generator)
+        optimizer.step()
+        step(theirs.grad.clone())
+        assert torch.equal(ours, theirs.detach())
+
+
+def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(monkeypatch):
+    """The way of a GPU, on torch's device without values: an operation on tensors of two devices fails there, and so
+    does reading a value, but for the two copies to the host that are meant."""
+    segmenter = load_segmenter()
+    texts = {name: torch.zeros(segmenter.clip.encode_text(["lungs"]).shape[1], device="meta") for name in ("a", "b")}
+    copies = []
+
+    def copied(tensor):
+        copies.append(tuple(tensor.shape))
+        if tensor.ndim == 1:
+            return torch.full(tensor.shape, 0.8)
+        blob = torch.zeros(tensor.shape, dtype=tensor.dtype)
+        blob[..., 20:60, 30:70] = 1
+        return blob
+
+    meta = load_segmenter()
+    meta.clip.model.to("meta")
+    meta.sam.to("meta")
+    for name in ("_mean", "_std"):
+        setattr(meta.clip, name, getattr(meta.clip, name).to("meta"))
+    meta.clip.device = torch.device("meta")
+    meta = segmenting.TextSegmenter(meta.clip, meta.sam, segmenter.settings)
+    monkeypatch.setattr(meta, "text_features", texts.__getitem__)
+    monkeypatch.setattr(segmenting, "presence", lambda *_: [Presence(0.9, 0.05, 0.05, "no")] * 3)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    monkeypatch.setattr(torch.Tensor, "cpu", copied)
+    assert meta.together_at_best > 1
+    meta.set_images(list(np.zeros((3, 90, 100, 3), np.uint8)))
+    results = meta.segment_each(["a", "b"])
+    assert [each["b"].found for each in results] == [True] * 3
+    assert copies == [(3, 2, 90, 100), (6, 90, 100), (6,)], "maps; masks and their quality"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_cuda_graph_gives_the_map_of_the_plain_search():
+    clip = load_clip("demo", "cuda")
+    captures, text = Captures(), clip.encode_text(["brain tumor"])
+    for seed in range(4):
+        found = m2ib(clip, pixels_of(clip, seed), text, SETTINGS, captures=captures)
+        plain = m2ib(clip, pixels_of(clip, seed), text, SETTINGS)
+        assert torch.allclose(found.maps, plain.maps, rtol=1e-4, atol=1e-3)
+    assert all(replay.__qualname__.startswith(module.CudaGraphs.__name__) for replay in captures._kept.values())

@@ -1,0 +1,195 @@
+"""Several pictures, prompts and objects at once, as on a GPU, give what each gives alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from MedCLIPSAMLib.errors import InputError, PromptError
+from MedCLIPSAMLib.phantoms.benchmark import picture_of
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
+from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.worker.engine import Engine
+from MedCLIPSAMLib.worker.protocol import Message
+from MedCLIPSAMLib.zeroshot.sam_prompts import PromptSettings
+from MedCLIPSAMLib.zeroshot.segmenter import TOGETHER, choices, load_segmenter
+from MedCLIPSAMLib.zeroshot.volume import segment_volume
+
+PROMPTS = ["brain tumor", "brain"]
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    return load_segmenter()
+
+
+@pytest.fixture()
+def batched(segmenter):
+    before = segmenter.settings
+    segmenter.settings = replace(before, at_once=4)
+    yield segmenter
+    segmenter.settings = before
+
+
+@pytest.fixture(scope="module")
+def heads():
+    """Pictures with and without a tumour."""
+    return [picture_of(make_phantom("validation", 40 + index, "MR", index % 2)) for index in range(5)]
+
+
+def alone(segmenter, picture, prompt, negative=None):
+    settings = segmenter.settings
+    segmenter.settings = replace(settings, at_once=0)
+    segmenter.set_image(picture)
+    result = segmenter.segment(prompt, negative)
+    segmenter.settings = settings
+    return result
+
+
+def assert_same(one, other):
+    assert one.prompt == other.prompt and one.message == other.message
+    assert one.score == pytest.approx(other.score, abs=1e-4)
+    assert np.abs(one.where.saliency - other.where.saliency).max() < 1e-4
+    assert one.where.presence.probability == pytest.approx(other.where.presence.probability, abs=1e-4)
+    assert np.array_equal(one.sam_prompts.boxes, other.sam_prompts.boxes)
+    assert np.array_equal(one.coarse, other.coarse)
+    assert (one.mask != other.mask).sum() <= 2, "a pixel on the edge may round to the other side"
+    assert np.allclose(one.predicted_iou, other.predicted_iou, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["boxes", "points", "both"])
+@pytest.mark.parametrize("negative", [None, "skull"])
+def test_pictures_and_prompts_together_give_what_each_gives_alone(batched, heads, kind, negative):
+    points = PromptSettings(kind, positive=3, negative=2)
+    batched.settings = replace(batched.settings, prompts=points, presence_threshold=0.1)
+    batched.set_images(heads)
+    together = batched.segment_each(PROMPTS, negative)
+    assert [list(each) for each in together] == [PROMPTS] * len(heads)
+    found = [result.found for each in together for result in each.values()]
+    assert any(found) and sum(len(result.sam_prompts) for each in together for result in each.values()) > 5
+    for picture, each in zip(heads, together):
+        for prompt in PROMPTS:
+            assert_same(each[prompt], alone(batched, picture, prompt, negative))
+
+
+def test_objects_of_several_pictures_share_a_call_of_the_decoder(batched, heads, monkeypatch):
+    sizes = []
+    decoder = batched.sam.sam_mask_decoder.forward
+    keep = lambda *given, **named: sizes.append(len(named["image_embeddings"])) or decoder(*given, **named)
+    monkeypatch.setattr(batched.sam.sam_mask_decoder, "forward", keep)
+    batched.set_images(heads)
+    results = batched.segment_each(["brain tumor"])
+    objects = sum(len(each["brain tumor"].sam_prompts) for each in results if each["brain tumor"].message[0] == "F")
+    assert sizes == [objects] and objects > 1
+
+
+def test_prompts_with_settings_of_their_own_keep_them_together(batched, heads):
+    batched.settings = replace(batched.settings, by_word={"tumor": {"steps": 4}}, presence_threshold=0.0)
+    batched.set_images(heads[:2])
+    together = batched.segment_each(PROMPTS)
+    for picture, each in zip(heads, together):
+        for prompt in PROMPTS:
+            assert_same(each[prompt], alone(batched, picture, prompt))
+
+
+def test_the_seconds_of_what_was_done_together_are_shared_out(batched, heads):
+    batched.set_images(heads)
+    results = [each["brain tumor"] for each in batched.segment_each(["brain tumor"])]
+    asked = [result for result in results if result.found]
+    assert len({result.seconds["saliency"] for result in results}) == 1
+    assert all(set(result.seconds) == {"saliency", "embedding", "mask"} for result in asked)
+    assert all(set(result.seconds) == {"saliency"} for result in results if not result.found)
+
+
+@pytest.mark.parametrize("strategy", ["slices", "memory"])
+def test_a_volume_by_several_slices_at_once_is_the_same(batched, strategy):
+    volume = volume_of(make_volume("validation", 1, "MR", 1))
+    slices = range(8, 14)
+    said = []
+    tell = lambda fraction, text: said.append((fraction, text))
+    together = segment_volume(batched, volume, PROMPTS, slices, window=WINDOW, strategy=strategy, progress=tell)
+    batched.settings = replace(batched.settings, at_once=0)
+    plain = segment_volume(batched, volume, PROMPTS, slices, window=WINDOW, strategy=strategy)
+    for prompt in PROMPTS:
+        one, other = together.results[prompt], plain.results[prompt]
+        assert list(one) == list(other)
+        assert all((one[k].mask != other[k].mask).sum() <= 2 and one[k].message == other[k].message for k in one)
+    assert [fraction for fraction, _ in said] == sorted(fraction for fraction, _ in said)
+    if strategy == "slices":
+        assert said[0][1] == "slices 8 to 11: brain tumor, brain"
+
+
+class Told:
+    def __init__(self):
+        self.messages = []
+
+    def send(self, type, fields, arrays=None):
+        self.messages.append(Message(type, 1, fields, arrays or {}))
+
+    def cancelled(self):
+        return False
+
+
+def told(engine, pictures, **settings):
+    reply = Told()
+    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": np.stack(pictures)}), Told())
+    engine.handle(Message("segment", 1, {"image": "head", "prompts": PROMPTS, "settings": settings}), reply)
+    return reply.messages
+
+
+def test_the_worker_sends_the_same_parts_and_steady_progress(heads):
+    engine = Engine()
+    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
+    plain, together = told(engine, heads), told(engine, heads, at_once=3)
+    parts = [[each for each in messages if each.type == "part"] for messages in (plain, together)]
+    named = [{(each.fields["slice"], each.fields["prompt"]): each for each in some} for some in parts]
+    assert named[0].keys() == named[1].keys() and len(parts[1]) == len(heads) * len(PROMPTS)
+    for key, part in named[0].items():
+        assert (part.arrays["mask"] != named[1][key].arrays["mask"]).sum() <= 2
+    fractions = [each.fields["fraction"] for each in together if each.type == "progress"]
+    assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] < 1
+
+
+def test_memory_that_runs_out_over_several_slices_is_answered_with_one_at_a_time(heads):
+    engine = Engine()
+    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
+    plain = told(engine, heads)
+    encoder, sizes = engine.segmenter.sam.image_encoder, []
+
+    def only_one(module, given):
+        sizes.append(len(given[0]))
+        if sizes[-1] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    encoder.register_forward_pre_hook(only_one)
+    tight = told(engine, heads, at_once=3, presence_threshold=0.0)
+    assert max(sizes) > 1 and sizes[-1] == 1 and engine.segmenter.together == 1
+    assert sum(each.type == "notice" for each in tight) == 1
+    assert sum(each.type == "part" for each in tight) == sum(each.type == "part" for each in plain)
+
+
+def test_pictures_that_differ_in_size_and_no_prompts_are_refused(segmenter, heads):
+    with pytest.raises(InputError, match="of the sizes"):
+        segmenter.set_images([heads[0], heads[0][:-1]])
+    with pytest.raises(InputError, match="at least one"):
+        segmenter.set_images([])
+    segmenter.set_images(heads[:1])
+    with pytest.raises(PromptError, match="No prompt"):
+        segmenter.segment_each([])
+    with pytest.raises(InputError, match="-1 pictures at once"):
+        replace(segmenter.settings, at_once=-1)
+
+
+def test_what_is_chosen_for_the_device_can_be_overridden(batched, monkeypatch):
+    assert batched.together_at_best == 4 and "pictures 4 at once" in choices(batched)
+    batched.settings = replace(batched.settings, at_once=0)
+    assert batched.together_at_best == 1 and "pictures one by one" in choices(batched)
+    monkeypatch.setattr(batched.clip, "device", torch.device("mps"))
+    assert batched.together_at_best == TOGETHER
+    batched.together = 1
+    assert batched.together_at_best == 1
+    batched.together = None
