@@ -62,7 +62,7 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
         return None if predictor is None else partial(_authors, biomedclip(device), predictor, picture)
     sam, precision = name.rsplit(", ", 1)
     settings = Settings(
-        M2IBSettings(), CoarseSettings("kmeans"), ComponentSettings("area"), presence_threshold=0.0, precision=precision
+        M2IBSettings(), components=ComponentSettings("area"), presence_threshold=0.0, precision=precision
     )
     segmenter = TextSegmenter(biomedclip(device), sam21("large" if sam == LARGE else "tiny", 1024, device), settings)
 

@@ -21,6 +21,7 @@ from sam2.utils.transforms import SAM2Transforms
 from yaml import YAMLError
 
 from ..errors import ModelError
+from .attention import fast_attention
 from .catalogue import find
 from .device import pictures_to
 from .store import WEIGHTS, locate
@@ -44,7 +45,8 @@ class Sam2(SAM2VideoPredictor):
 
     def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
         """Features of pictures (N, 3, S, S), as sam2 wants them of every model."""
-        with torch.autocast(img_batch.device.type, torch.bfloat16, enabled=self.bfloat16):
+        lower = torch.autocast(img_batch.device.type, torch.bfloat16, enabled=self.bfloat16)
+        with lower, fast_attention(img_batch.device, self.bfloat16):
             found = super().forward_image(img_batch)
         features = [each.float() for each in found["backbone_fpn"]]
         return {

@@ -82,7 +82,5 @@ def locked(folder: Path) -> TextIOWrapper:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise OutputError(
-            f"Another run is writing to '{folder}'.", "Wait for it, or choose another folder."
-        ) from error
+        raise OutputError(f"Another run is writing to '{folder}'.", "Wait for it, or choose another folder.") from error
     return file

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import Cancelled, InputError
+from ..models.attention import fast_attention
 from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ def m2ib(
     search = partial(_bottleneck, tower, settings, cancelled, together)
     if captures and not together and 1 < settings.steps <= KEPT_NOISES + 1:
         search = partial(_replayed, captures, tower, settings, cancelled, bfloat16)
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16):
+    lower = torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16)
+    with lower, fast_attention(pixels.device, bfloat16):
         pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
         found = []

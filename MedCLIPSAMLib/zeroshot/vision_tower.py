@@ -71,9 +71,7 @@ class VisionTower:
         rest = list(trunk.blocks[layer + 1 :])
         class_only = trunk.global_pool == "token" and bool(rest) and _is_plain(rest[-1])
         for block in rest[:-1] if class_only else rest:
-            tokens = (
-                _block_in_bfloat16(block, tokens) if _in_bfloat16_on_cpu(tokens) and _is_plain(block) else block(tokens)
-            )
+            tokens = block(tokens)
         if class_only:
             tokens = _class_token_of(rest[-1], tokens)
         return F.normalize(self.head(trunk.forward_head(trunk.norm(tokens))).float(), dim=-1)
@@ -87,24 +85,6 @@ def _is_plain(block: nn.Module) -> bool:
     inner = (attention.q_norm, attention.k_norm, getattr(attention, "norm", None), getattr(attention, "gate", None))
     as_wide = attention.qkv.out_features == 3 * attention.qkv.in_features
     return as_wide and all(part is None or isinstance(part, nn.Identity) for part in inner)
-
-
-def _in_bfloat16_on_cpu(tokens: torch.Tensor) -> bool:
-    return tokens.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-
-
-def _block_in_bfloat16(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    """`block` with its attention as two products and a softmax: (N, T, C) to the same.
-
-    On a CPU torch's fused attention takes twice as long in bfloat16, mostly in its backward pass.
-    """
-    attention = block.attn
-    query, key, value = (
-        attention.qkv(block.norm1(tokens)).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    )
-    share = (query * attention.scale @ key.transpose(-2, -1)).softmax(-1)
-    tokens = tokens + block.ls1(attention.proj((share @ value).transpose(1, 2).flatten(2)))
-    return tokens + block.ls2(block.mlp(block.norm2(tokens)))
 
 
 def _class_token_of(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:

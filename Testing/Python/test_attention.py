@@ -1,0 +1,64 @@
+"""Attention as products of matrices: the same as torch's fused one, and used where it is meant to be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from MedCLIPSAMLib.models import attention as module
+from MedCLIPSAMLib.models.attention import ROWS, attention, fast_attention
+from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.models.sam import image_predictor, load_sam
+from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("queries, keys", [(7, 7), (3, 9), (ROWS + 5, 40)])
+def test_it_is_torchs_attention_and_derivative(queries, keys):
+    generator = torch.Generator().manual_seed(0)
+    make = lambda length: torch.randn(2, 3, length, 8, generator=generator, requires_grad=True)
+    given = make(queries), make(keys), make(keys)
+    ours, theirs = attention(*given), F.scaled_dot_product_attention(*given)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    weights = torch.randn(ours.shape, generator=generator)
+    for one, other in zip(*(torch.autograd.grad((each * weights).sum(), given) for each in (ours, theirs))):
+        assert torch.allclose(one, other, atol=1e-5)
+
+
+@pytest.fixture()
+def calls(monkeypatch):
+    shapes = []
+    monkeypatch.setattr(module, "attention", lambda *given: shapes.append(given[0].shape) or attention(*given))
+    return shapes
+
+
+def test_only_plain_attention_in_bfloat16_on_a_cpu_is_replaced(calls):
+    low, full = (torch.randn(1, 2, 6, 8).to(dtype) for dtype in (torch.bfloat16, torch.float32))
+    with fast_attention(CPU, False):
+        F.scaled_dot_product_attention(low, low, low)
+    with fast_attention(torch.device("cuda"), True):
+        F.scaled_dot_product_attention(low, low, low)
+    with fast_attention(CPU, True):
+        F.scaled_dot_product_attention(full, full, full)
+        F.scaled_dot_product_attention(low, low, low, is_causal=True)
+        F.scaled_dot_product_attention(low, low, low, attn_mask=torch.ones(6, 6, dtype=torch.bool))
+    assert not calls
+    with fast_attention(CPU, True):
+        F.scaled_dot_product_attention(low, low, low, attn_mask=None, dropout_p=0.0)
+    assert len(calls) == 1
+
+
+def test_the_search_and_the_encoder_use_it_in_bfloat16_alone(calls):
+    clip, sam = load_clip("demo"), load_sam("demo")
+    picture = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
+    predictor = image_predictor(sam)
+    for bfloat16 in (False, True):
+        sam.bfloat16 = bfloat16
+        settings = M2IBSettings(1, steps=3, samples=2)
+        m2ib(clip, clip.preprocess(picture), clip.encode_text(["lungs"]), settings, bfloat16=bfloat16)
+        searched = len(calls)
+        predictor.set_image(picture[0])
+        assert (searched > 0) == bfloat16 and (len(calls) > searched) == bfloat16
