@@ -15,6 +15,7 @@ import torch
 
 from ..models.catalogue import find
 from ..models.clip import ClipModel, build_clip
+from ..models.linear import with_fast_linear
 from ..models.sam import Sam2, build_sam
 
 PROMPT = (
@@ -41,8 +42,12 @@ _BERT = {
 }
 
 
-def biomedclip(device: torch.device | str = "cpu") -> ClipModel:
-    """A text-image model of BiomedCLIP's shape, ViT-B/16 at 224 px and BERT-base, 196 M parameters."""
+def biomedclip(device: torch.device | str = "cpu", fast: bool = True) -> ClipModel:
+    """A text-image model of BiomedCLIP's shape, ViT-B/16 at 224 px and BERT-base, 196 M parameters.
+
+    Args:
+        fast: as `load_clip` gives it; else as open_clip does.
+    """
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -56,6 +61,7 @@ def biomedclip(device: torch.device | str = "cpu") -> ClipModel:
         ):
             (folder / file).write_text(content, encoding="utf-8")
         model = build_clip(folder).eval().requires_grad_(False)
+        model = with_fast_linear(model) if fast else model
         return ClipModel("ViT-B/16 + BERT-base, random", model.to(device), folder)
 
 
@@ -64,7 +70,7 @@ def sam21(size: str, pixels: int = 1024, device: torch.device | str = "cpu") -> 
     torch.manual_seed(0)
     entry = find(f"sam2.1-{size}", "sam")
     config = Path(str(files("sam2").joinpath(entry.config)))
-    sam = build_sam(config, {**entry.options, "image_size": pixels}).requires_grad_(False).to(device)
+    sam = with_fast_linear(build_sam(config, {**entry.options, "image_size": pixels})).requires_grad_(False).to(device)
     sam.name = entry.name
     return sam
 

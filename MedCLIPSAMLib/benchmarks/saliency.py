@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ..models.linear import OneDnnLinear
 from ..zeroshot.saliency import M2IBSettings, m2ib, normalise
 from .authors import COPIES, STEPS, authors_saliency
 from .full_size import PROMPT, biomedclip
@@ -46,7 +47,7 @@ class Peak:
 
 def saliency_cost(layer: int, rounds: int, device: torch.device, tell: Callable[[str], None]) -> SaliencyCost:
     """Measure maps at a block; the authors' loop takes minutes on a CPU."""
-    clip = biomedclip(device)
+    clip, theirs = biomedclip(device), biomedclip(device, fast=False)
     pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
     settings = M2IBSettings(layer, beta=1.0)
     tokens = clip.tokenize([PROMPT])
@@ -54,7 +55,7 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, tell: Callable[
     def authors(seed: int = settings.seed) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         noises = [torch.randn(COPIES, 197, 768, generator=generator).to(device) for _ in range(STEPS)]
-        return waited(authors_saliency(clip, pixels, tokens, layer, settings.beta, noises))
+        return waited(authors_saliency(theirs, pixels, tokens, layer, settings.beta, noises))
 
     def ours(bfloat16: bool) -> torch.Tensor:
         return waited(m2ib(clip, pixels, clip.encode_text([PROMPT]), settings, bfloat16=bfloat16).maps[0, 0])
@@ -62,7 +63,7 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, tell: Callable[
     variants = {AUTHORS: authors, F32: lambda: ours(False), BF16: lambda: ours(True)}
     times, maps = interleaved(variants, rounds, once=(AUTHORS,) if device.type == "cpu" else (), tell=tell)
     gflop = {}
-    one_step = lambda: authors_saliency(clip, pixels, tokens, layer, settings.beta, steps=1)
+    one_step = lambda: authors_saliency(theirs, pixels, tokens, layer, settings.beta, steps=1)
     for name, call, share in ((AUTHORS, one_step, STEPS), (F32, variants[F32], 1), (BF16, variants[BF16], 1)):
         with FlopCounterMode(display=False) as counter:
             call()
@@ -74,18 +75,19 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, tell: Callable[
 
 
 def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak:
-    """The best of several products of square matrices."""
-    best = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        first, second = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        waited(first @ second)
+    """The best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
+
+    def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
+        layer, given = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
         seconds = []
-        for _ in range(tries):
+        for _ in range(tries + 1):
             started = time.perf_counter()
-            waited(first @ second)
+            waited(layer(given))
             seconds.append(time.perf_counter() - started)
-        best[dtype] = 2 * size**3 / min(seconds) / 1e9
-    return Peak(best[torch.float32], best[torch.bfloat16])
+        return 2 * size**3 / min(seconds[1:]) / 1e9
+
+    plain, own = torch.nn.Linear(size, size), OneDnnLinear(size, size)
+    return Peak(max(best(each, torch.float32) for each in (plain, own)), best(plain, torch.bfloat16))
 
 
 def waited(tensor: torch.Tensor) -> torch.Tensor:

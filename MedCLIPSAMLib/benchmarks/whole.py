@@ -59,7 +59,7 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
     picture = _picture()
     if name == AUTHORS:
         predictor = sam_vit_h(device)
-        return None if predictor is None else partial(_authors, biomedclip(device), predictor, picture)
+        return None if predictor is None else partial(_authors, biomedclip(device, fast=False), predictor, picture)
     sam, precision = name.rsplit(", ", 1)
     settings = Settings(
         M2IBSettings(), components=ComponentSettings("area"), presence_threshold=0.0, precision=precision

@@ -20,6 +20,7 @@ from ..errors import InputError, ModelError, PromptError
 from . import demo_vit  # noqa: F401
 from .device import pictures_to
 from .layouts import is_hugging_face, to_open_clip
+from .linear import with_fast_linear
 from .store import find, locate
 from .weights import load_strictly, read_weights
 
@@ -133,7 +134,7 @@ def load_clip(
     folder = locate(find(name, "clip", models_dir), models_dir)
     model = build_clip(folder)
     load_weights(model, folder)
-    return ClipModel(name, model.to(device, dtype).eval().requires_grad_(False), folder)
+    return ClipModel(name, with_fast_linear(model).to(device, dtype).eval().requires_grad_(False), folder)
 
 
 def load_weights(model: CustomTextCLIP, folder: Path) -> None:

@@ -24,6 +24,7 @@ from ..errors import ModelError
 from .attention import fast_attention
 from .catalogue import find
 from .device import pictures_to
+from .linear import with_fast_linear
 from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights
 
@@ -166,7 +167,7 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
     path = next(path for suffix in WEIGHTS for path in sorted(folder.glob(f"*{suffix}")))
     load_strictly(sam, read_weights(path), path)
     sam.name = name
-    return sam.to(device).requires_grad_(False)
+    return with_fast_linear(sam).to(device).requires_grad_(False)
 
 
 class _OnDevice(SAM2Transforms):

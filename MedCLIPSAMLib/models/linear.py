@@ -1,0 +1,48 @@
+"""Linear layers in float32 by oneDNN, on processors on which torch's own library for them runs at half speed.
+
+torch multiplies float32 matrices by MKL, which gives AMD's processors with AVX-512 no more than their AVX2. oneDNN,
+which torch uses for convolutions, does not ask who made the processor: a linear layer is a convolution of one pixel.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+LEAST = 2**24
+"""Multiplications below which the library does not matter."""
+
+
+class OneDnnLinear(nn.Linear):
+    """The same layer for weights that are not trained; rounding differs."""
+
+    def forward(self, given: torch.Tensor) -> torch.Tensor:
+        """(..., in_features) to (..., out_features)."""
+        plain = given.device.type != "cpu" or given.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+        if plain or self.weight.requires_grad or given.numel() * self.out_features < LEAST:
+            return super().forward(given)
+        pixels = given.reshape(1, -1, 1, self.in_features).permute(0, 3, 1, 2)
+        made = F.conv2d(pixels, self.weight[:, :, None, None], self.bias)
+        return made.permute(0, 2, 3, 1).reshape(*given.shape[:-1], self.out_features)
+
+
+def with_fast_linear(model: nn.Module) -> nn.Module:
+    """The model itself, its linear layers by oneDNN where that is faster. Weights and their names stay as they are."""
+    for module in model.modules() if mkl_is_slow() else ():
+        if type(module) is nn.Linear:
+            module.__class__ = OneDnnLinear
+    return model
+
+
+@cache
+def mkl_is_slow() -> bool:
+    """Whether this is a processor of AMD with AVX-512 and torch was built with MKL."""
+    described = Path("/proc/cpuinfo")
+    maker = described.read_text(encoding="utf-8") if described.is_file() else platform.processor()
+    capable = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return "AuthenticAMD" in maker and capable and torch.backends.mkl.is_available()
