@@ -93,11 +93,19 @@ class CudaGraphs:
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._memory, stream=beside):
                 made = function(*taken)
+        return _Replay(function, graph, taken, made)
 
-        def replay(*given: torch.Tensor) -> Tensors:
-            for mine, each in zip(taken, given, strict=True):
-                mine.copy_(each)
-            graph.replay()
-            return tuple(each.clone() for each in made)
 
-        return replay
+class _Replay:
+    """A recording with all that it reads and writes, which must stay where it lies: also what its function uses."""
+
+    def __init__(
+        self, function: Function, graph: torch.cuda.CUDAGraph, taken: list[torch.Tensor], made: Tensors
+    ) -> None:
+        self._function, self._graph, self._taken, self._made = function, graph, taken, made
+
+    def __call__(self, *given: torch.Tensor) -> Tensors:
+        for mine, each in zip(self._taken, given, strict=True):
+            mine.copy_(each)
+        self._graph.replay()
+        return tuple(each.clone() for each in self._made)

@@ -14,7 +14,7 @@ gradient is taken after the last step, whose lambda makes the map.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -129,9 +129,10 @@ def m2ib(
     tokens = early[settings.layer]
     with torch.no_grad():
         image_features = tower.features_from(tokens, settings.layer)
-    search = partial(_bottleneck, tower, settings, cancelled, together)
+    noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
+    search = partial(_bottleneck, tower, settings, noises, cancelled, together)
     if captures and not together and 1 < settings.steps <= KEPT_NOISES + 1:
-        search = partial(_replayed, captures, tower, settings, cancelled, bfloat16)
+        search = partial(_replayed, captures, tower, settings, noises, cancelled, bfloat16)
     lower = torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16)
     with lower, fast_attention(pixels.device, bfloat16):
         pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
@@ -150,6 +151,7 @@ def _replayed(
     captures: Captures,
     tower: VisionTower,
     settings: M2IBSettings,
+    noises: _Noises,
     cancelled: Callable[[], bool] | None,
     bfloat16: bool,
     tokens: torch.Tensor,
@@ -161,7 +163,7 @@ def _replayed(
     count = len(tokens)
     missing = (1 << (count - 1).bit_length()) - count
     given = (torch.cat([each, each[-1:].expand(missing, *each.shape[1:])]) for each in (tokens, texts))
-    found = captures.run((settings, bfloat16), partial(_bottleneck, tower, settings, None, None), *given)
+    found = captures.run((settings, bfloat16), partial(_bottleneck, tower, settings, noises, None, None), *given)
     maps, fit = (each[:count] for each in found)
     return maps, fit
 
@@ -169,6 +171,7 @@ def _replayed(
 def _bottleneck(
     tower: VisionTower,
     settings: M2IBSettings,
+    noises: _Noises,
     cancelled: Callable[[], bool] | None,
     together: int | None,
     tokens: torch.Tensor,
@@ -176,11 +179,11 @@ def _bottleneck(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """M pairs that do not influence each other: tokens (M, T, C) and texts (M, D) to the KL by patch token, (M, h * w),
     and the similarity through the bottleneck, (M,). No step depends on a value, so that it can be recorded."""
-    count, length, width = tokens.shape
+    count = len(tokens)
     alpha = torch.full_like(tokens, ALPHA).requires_grad_(True)
     update = _adam(alpha, settings.learning_rate)
     fit = torch.full((count,), torch.nan, device=tokens.device)
-    for noise in _noises(settings.seed, settings.steps - 1, (settings.samples, length, width), tokens.device):
+    for noise in noises:
         if cancelled and cancelled():
             raise Cancelled
         fit = torch.zeros(count, device=tokens.device)
@@ -216,10 +219,22 @@ def _adam(
     return step
 
 
-def _noises(seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> Iterable[torch.Tensor]:
-    """The noise of every update, the same for all pictures and texts: drawn on the CPU, so on every device alike, and
-    kept where it is used (54 MB for 9 updates of a ViT-B/16) unless there are many."""
-    return _kept_noises(seed, count, shape, device) if count <= KEPT_NOISES else _drawn(seed, count, shape, device)
+class _Noises:
+    """The noise of every update, the same for all pictures and texts: drawn on the CPU, so on every device alike.
+
+    Unless there are many it is kept where it is used (54 MB for 9 updates of a ViT-B/16): for the next picture, and by
+    this object, whose recordings read it where it lies.
+    """
+
+    def __init__(self, seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> None:
+        self._of, self._count = (seed, count, shape, device), count
+        self._kept: tuple[torch.Tensor, ...] | None = None
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        if self._count > KEPT_NOISES:
+            return _drawn(*self._of)
+        self._kept = self._kept or _kept_noises(*self._of)
+        return iter(self._kept)
 
 
 @lru_cache(maxsize=1)
