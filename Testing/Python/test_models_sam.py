@@ -16,6 +16,7 @@ from sam2.modeling.sam2_base import SAM2Base
 
 from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.models.catalogue import MODELS, find
+from MedCLIPSAMLib.models.linear import with_fast_linear
 from MedCLIPSAMLib.models.sam import build_sam, image_predictor, load_sam
 from MedCLIPSAMLib.models.weights import read_weights
 
@@ -62,6 +63,7 @@ def test_the_model_is_the_one_that_sam2_itself_builds(meta_folder):
     theirs = build_sam2_video_predictor(
         find("sam2.1-tiny").config, str(meta_folder / "sam2.1-tiny" / "random.pt"), device="cpu"
     )
+    theirs = with_fast_linear(theirs)
     assert isinstance(ours, type(theirs)) and repr(list(ours.children())) == repr(list(theirs.children()))
     assert ours.binarize_mask_from_pts_for_mem_enc == theirs.binarize_mask_from_pts_for_mem_enc
     for name in ("stability", "stability_delta", "stability_thresh"):

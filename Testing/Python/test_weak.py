@@ -206,11 +206,11 @@ def test_a_killed_training_holds_its_folder_while_it_lives_and_goes_on_afterward
 
 def test_another_round_needs_another_folder(run, tmp_path):
     dataset, out, *_ = run
-    with pytest.raises(OutputError, match="its settings differ"):
+    with pytest.raises(OutputError, match="results of other settings"):
         train(dataset, out, SHORT)
     copy = tmp_path / dataset.name
     shutil.copytree(dataset, copy)
-    with pytest.raises(OutputError, match="another dataset"):
+    with pytest.raises(OutputError, match="results of other dataset"):
         train(copy, out, SETTINGS)
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")

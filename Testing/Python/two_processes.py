@@ -20,4 +20,5 @@ loss = contrastive_backward(
 )
 if rank == 0:
     torch.save({"loss": loss, **{name: each.grad for name, each in plain.named_parameters()}}, sys.argv[1])
+torch.distributed.barrier()  # one that leaves while the other still talks to it is ended by gloo's threads
 torch.distributed.destroy_process_group()
