@@ -21,7 +21,7 @@ from sam2.utils.transforms import SAM2Transforms
 from yaml import YAMLError
 
 from ..errors import ModelError
-from .attention import fast_attention
+from .bfloat16 import in_bfloat16
 from .catalogue import find
 from .device import pictures_to
 from .linear import with_fast_linear
@@ -46,8 +46,7 @@ class Sam2(SAM2VideoPredictor):
 
     def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
         """Features of pictures (N, 3, S, S), as sam2 wants them of every model."""
-        lower = torch.autocast(img_batch.device.type, torch.bfloat16, enabled=self.bfloat16)
-        with lower, fast_attention(img_batch.device, self.bfloat16):
+        with in_bfloat16(img_batch.device, self.bfloat16):
             found = super().forward_image(img_batch)
         features = [each.float() for each in found["backbone_fpn"]]
         return {

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import Cancelled, InputError
-from ..models.attention import fast_attention
+from ..models.bfloat16 import in_bfloat16
 from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
@@ -133,8 +133,7 @@ def m2ib(
     search = partial(_bottleneck, tower, settings, noises, cancelled, together)
     if captures and not together and 1 < settings.steps <= KEPT_NOISES + 1:
         search = partial(_replayed, captures, tower, settings, noises, cancelled, bfloat16)
-    lower = torch.autocast(pixels.device.type, torch.bfloat16, enabled=bfloat16)
-    with lower, fast_attention(pixels.device, bfloat16):
+    with in_bfloat16(pixels.device, bfloat16, again=True):
         pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
         found = []

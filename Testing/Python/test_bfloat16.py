@@ -1,14 +1,16 @@
-"""Attention as products of matrices: the same as torch's fused one, and used where it is meant to be."""
+"""Products in bfloat16 on a CPU: attention by parts is torch's, rounded weights are kept, and all only where meant."""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from MedCLIPSAMLib.models import attention as module
-from MedCLIPSAMLib.models.attention import ROWS, attention, fast_attention
+from MedCLIPSAMLib.models import bfloat16 as module
+from MedCLIPSAMLib.models.bfloat16 import ROWS, attention, in_bfloat16
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import image_predictor, load_sam
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib
@@ -37,16 +39,17 @@ def calls(monkeypatch):
 
 def test_only_plain_attention_in_bfloat16_on_a_cpu_is_replaced(calls):
     low, full = (torch.randn(1, 2, 6, 8).to(dtype) for dtype in (torch.bfloat16, torch.float32))
-    with fast_attention(CPU, False):
+    with in_bfloat16(CPU, False):
         F.scaled_dot_product_attention(low, low, low)
-    with fast_attention(torch.device("cuda"), True):
+    with warnings.catch_warnings(action="ignore"), in_bfloat16(torch.device("cuda"), True):  # torch finds no GPU
         F.scaled_dot_product_attention(low, low, low)
-    with fast_attention(CPU, True):
-        F.scaled_dot_product_attention(full, full, full)
+    with in_bfloat16(CPU, True):
+        with torch.autocast("cpu", enabled=False):
+            F.scaled_dot_product_attention(full, full, full)
         F.scaled_dot_product_attention(low, low, low, is_causal=True)
         F.scaled_dot_product_attention(low, low, low, attn_mask=torch.ones(6, 6, dtype=torch.bool))
     assert not calls
-    with fast_attention(CPU, True):
+    with in_bfloat16(CPU, True):
         F.scaled_dot_product_attention(low, low, low, attn_mask=None, dropout_p=0.0)
     assert len(calls) == 1
 
@@ -62,3 +65,21 @@ def test_the_search_and_the_encoder_use_it_in_bfloat16_alone(calls):
         searched = len(calls)
         predictor.set_image(picture[0])
         assert (searched > 0) == bfloat16 and (len(calls) > searched) == bfloat16
+
+
+def test_weights_are_rounded_once_where_they_are_used_again(monkeypatch):
+    layer, given = torch.nn.Linear(6, 9).requires_grad_(False), torch.randn(4, 6)
+    rounded, plain = [], torch.Tensor.bfloat16
+    monkeypatch.setattr(torch.Tensor, "bfloat16", lambda tensor: rounded.append(1) or plain(tensor))
+    with in_bfloat16(CPU, True):
+        expected = layer(given)
+    with in_bfloat16(CPU, True, again=True):
+        found = [layer(given) for _ in range(3)]
+        layer.weight.requires_grad_(True)
+        trained = layer(given)
+    assert len(rounded) == 1 and trained.requires_grad
+    assert all(torch.equal(each, expected) and each.dtype == torch.bfloat16 for each in (*found, trained))
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    with in_bfloat16(CPU, True, again=True):
+        assert not torch.equal(layer(given), expected), "the next time anew"
