@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.samples import SAMPLES
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
+from MedCLIPSAMLib.zeroshot.settings import default_settings
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -310,3 +312,35 @@ def test_verbose_says_what_was_chosen_and_an_option_overrides_it(run, brain, tmp
     assert ": f32 for 'demo' and 'demo'" in said["auto"] and ": bf16 for 'demo'" in said["bf16"]
     assert np.array_equal(maps["auto"], maps["f32"])
     assert 1e-5 < np.abs(maps["bf16"] - maps["f32"]).max() < 0.2
+
+
+def test_slices_taken_together_give_the_same_segmentation(run, tmp_path):
+    slices = make_volume("validation", 1, "MR", 1).slices[8:13]
+    head = _write(tmp_path / "head.nrrd", slices)
+    options = (
+        "-p",
+        "brain tumor",
+        "--all",
+        "--propagate",
+        "slices",
+        "--window",
+        "0:255",
+        "--device",
+        "cpu",
+        "--verbose",
+    )
+    masks = {}
+    for at_once in (0, 3):
+        out = tmp_path / f"{at_once}.nii.gz"
+        code, _, said = run("segment", head, *options, "--at-once", at_once, "--no-capture", "-o", out)
+        assert code == 0 and ("pictures 3 at once" if at_once else "pictures one by one") in said
+        masks[at_once] = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
+    assert masks[0].any() and (masks[0] != masks[3]).sum() <= 2
+    assert run("segment", head, *options, "--at-once", -1, "-o", tmp_path / "x.nii.gz")[0] == 2
+
+
+def test_a_stopped_run_may_go_on_with_other_slices_together():
+    settings = default_settings("demo")
+    other = replace(settings, at_once=4, capture=False)
+    assert settings != other and settings.deciding() == other.deciding()
+    assert replace(settings, least_part=0.2).deciding() != settings.deciding()
