@@ -335,7 +335,7 @@ def test_slices_taken_together_give_the_same_segmentation(run, tmp_path):
         code, _, said = run("segment", head, *options, "--at-once", at_once, "--no-capture", "-o", out)
         assert code == 0 and ("pictures 3 at once" if at_once else "pictures one by one") in said
         masks[at_once] = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
-    assert masks[0].any() and (masks[0] != masks[3]).sum() <= 2
+    assert masks[0].any() and (masks[0] != masks[3]).sum() <= 0.01 * masks[0].sum()
     assert run("segment", head, *options, "--at-once", -1, "-o", tmp_path / "x.nii.gz")[0] == 2
 
 
