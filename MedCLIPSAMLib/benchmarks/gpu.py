@@ -54,18 +54,15 @@ def _saliency(rounds: int, device: torch.device, tell) -> tuple[Times, dict[str,
     text, settings, captures = clip.encode_text([PROMPT]), M2IBSettings(), Captures()
 
     def call(bfloat16: bool, recorded: bool) -> Callable[[], torch.Tensor]:
-        kept = captures if recorded and device.type == "cuda" else None
-        found = lambda: m2ib(clip, clip.preprocess(picture), text, settings, bfloat16=bfloat16, captures=kept).maps[
-            0, 0
-        ]
-        return lambda: waited(found())
+        options = {"bfloat16": bfloat16, "captures": captures if recorded and device.type == "cuda" else None}
+        return lambda: waited(m2ib(clip, clip.preprocess(picture), text, settings, **options).maps[0, 0])
 
-    ways = [(name, bfloat16) for name, bfloat16 in (("f32", False), ("bf16", True))]
-    calls = {f"{name}, {how}": call(own, how == "recorded") for name, own in ways for how in ("plain", "recorded")}
+    ways = {"f32": False, "bf16": True}
+    calls = {f"{name}, {how}": call(ways[name], how == "recorded") for name in ways for how in ("plain", "recorded")}
     for warm in list(calls.values()) * 2:  # recorded at the second call
         warm()
     times, maps = interleaved(calls, rounds, tell=tell)
-    return times, {name: difference(maps[f"{name}, recorded"], maps[f"{name}, plain"]) for name, _ in ways}
+    return times, {name: difference(maps[f"{name}, recorded"], maps[f"{name}, plain"]) for name in ways}
 
 
 def _whole(rounds: int, device: torch.device) -> tuple[list[float], float | None]:
@@ -93,9 +90,8 @@ def _slices(rounds: int, device: torch.device, tell) -> Times:
             segmenter.set_images(pictures[start : start + size])
             segmenter.segment_each([PROMPT])
 
-    return interleaved(
-        {f"{size} at once": lambda size=size: in_parts(size) for size in (1, TOGETHER)}, rounds, tell=tell
-    )[0]
+    ways = {f"{size} at once": lambda size=size: in_parts(size) for size in (1, TOGETHER)}
+    return interleaved(ways, rounds, tell=tell)[0]
 
 
 def _segmenter(pixels: int, device: torch.device) -> TextSegmenter:

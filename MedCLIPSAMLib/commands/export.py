@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from .options import AtOnce, Capture
+
 
 class Format(StrEnum):
     nnunet, seg, nifti, png, dicom = "nnunet", "seg.nrrd", "nii.gz", "png", "dcm"
@@ -57,12 +59,8 @@ def export(
     precision: Annotated[
         str, typer.Option(help="Of matrix products: f32 or bf16; 'auto' is bf16 for large models where it is fast.")
     ] = "auto",
-    at_once: Annotated[
-        int, typer.Option(min=0, help="Slices taken together; 0 is one on a CPU and several on a GPU.")
-    ] = 0,
-    capture: Annotated[
-        bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
-    ] = True,
+    at_once: AtOnce = 0,
+    capture: Capture = True,
     engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
     workers: Annotated[int | None, typer.Option(min=1, help="Of Ray; by default one for each GPU.")] = None,
     address: Annotated[

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from .options import AtOnce, Capture
+
 
 class Plane(StrEnum):
     axial, coronal, sagittal = "axial", "coronal", "sagittal"
@@ -95,12 +97,8 @@ def segment(
     precision: Annotated[
         Precision, typer.Option(help="Of matrix products; 'auto' is bf16 for large models where it is fast.")
     ] = Precision.auto,
-    at_once: Annotated[
-        int, typer.Option(min=0, help="Slices taken together; 0 is one on a CPU and several on a GPU.")
-    ] = 0,
-    capture: Annotated[
-        bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
-    ] = True,
+    at_once: AtOnce = 0,
+    capture: Capture = True,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,36 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
     load_strictly(sam, read_weights(path), path)
     sam.name = name
     return with_fast_linear(sam).to(device).requires_grad_(False)
+
+
+def decode(
+    sam: Sam2,
+    embedding: torch.Tensor,
+    fine: Sequence[torch.Tensor],
+    points: tuple[torch.Tensor, torch.Tensor],
+    masks: torch.Tensor | None = None,
+    multimask: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mask logits (N, M, h, w), predicted IoU (N, M) and object score logits (N, 1) of N prompts, one an embedding.
+
+    Args:
+        embedding: (N, C, h / 4, w / 4); h and w are a quarter of the image size.
+        fine: the features at h and h / 2.
+        points: (N, P, 2) x y in pixels of the image size, and (N, P): 1 inside, 0 outside, 2 and 3 a box's corners.
+        masks: (N, 1, h, w) logits to start from.
+        multimask: several answers to one prompt.
+    """
+    sparse, dense = sam.sam_prompt_encoder(points=points, boxes=None, masks=masks)
+    logits, quality, _, score = sam.sam_mask_decoder(
+        image_embeddings=embedding,
+        image_pe=sam.sam_prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=multimask,
+        repeat_image=False,
+        high_res_features=fine,
+    )
+    return logits, quality, score
 
 
 class _OnDevice(SAM2Transforms):

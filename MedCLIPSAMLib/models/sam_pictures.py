@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from .sam import Sam2, image_predictor
+from .sam import Sam2, decode, image_predictor
 
 PIXELS = 4 * 1024**2
 """Pixels, as SAM 2 sees them, that a GPU embeds together."""
@@ -76,7 +76,7 @@ class SamPictures:
 
     @torch.no_grad()
     def _masks(self, numbers, boxes, points, labels, logits) -> tuple[np.ndarray, np.ndarray]:
-        ask, sam = self._predictor, self._sam
+        ask = self._predictor
         start, places, kinds, corners = ask._prep_prompts(
             points, labels, boxes, None if logits is None else logits[:, None], normalize_coords=True, img_idx=0
         )
@@ -84,16 +84,7 @@ class SamPictures:
             both = torch.tensor([[2, 3]], dtype=torch.int32, device=corners.device).expand(len(corners), 2)
             places = corners if places is None else torch.cat([corners, places], 1)
             kinds = both if kinds is None else torch.cat([both, kinds], 1)
-        sparse, dense = sam.sam_prompt_encoder(points=(places, kinds), boxes=None, masks=start)
         *fine, coarse = (torch.cat(levels) for levels in zip(*(self._features[number] for number in numbers)))
-        found, quality, _, _ = sam.sam_mask_decoder(
-            image_embeddings=coarse,
-            image_pe=sam.sam_prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=False,
-            repeat_image=False,
-            high_res_features=fine,
-        )
+        found, quality, _ = decode(self._sam, coarse, fine, (places, kinds), start)
         masks = ask._transforms.postprocess_masks(found, self._pictures[numbers[0]].shape[:2]) > ask.mask_threshold
         return masks[:, 0].cpu().numpy(), quality[:, 0].float().cpu().numpy()

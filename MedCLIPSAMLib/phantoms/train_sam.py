@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from ..models.sam import build_sam
+from ..models.sam import build_sam, decode
 from ..resources import resource_path
 from ..volumes.atomic import atomic_path
 from .dataset import make_many
@@ -84,21 +84,6 @@ def image_features(sam: torch.nn.Module, images: torch.Tensor) -> tuple[torch.Te
     _, features, _, sizes = sam._prepare_backbone_features(output)
     maps = [feature.permute(1, 2, 0).reshape(len(images), -1, *size) for feature, size in zip(features, sizes)]
     return maps[-1] + sam.no_mem_embed.reshape(1, -1, 1, 1), maps[:-1]
-
-
-def decode(sam, embedding, high_resolution, points, masks=None, multimask=False):
-    """Mask logits (N, M, h, w), predicted IoU (N, M) and object score logits (N, 1) of N prompts, one an embedding."""
-    sparse, dense = sam.sam_prompt_encoder(points=points, boxes=None, masks=masks)
-    logits, ious, _, score = sam.sam_mask_decoder(
-        image_embeddings=embedding,
-        image_pe=sam.sam_prompt_encoder.get_dense_pe(),
-        sparse_prompt_embeddings=sparse,
-        dense_prompt_embeddings=dense,
-        multimask_output=multimask,
-        repeat_image=False,
-        high_res_features=high_resolution,
-    )
-    return logits.float(), ious.float(), score.float()
 
 
 def mask_loss(

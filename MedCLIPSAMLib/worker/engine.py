@@ -15,10 +15,11 @@ import torch
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, PromptError
 from ..models.device import resolve_device
 from ..zeroshot.mask_prompt import mask_logits
-from ..zeroshot.sam_prompts import SamPrompts, points_followed
+from ..zeroshot.sam_prompts import points_followed
 from ..zeroshot.segmenter import Result, Settings, TextSegmenter, default_settings, load_segmenter
 from ..zeroshot.volume import provenance
 from .catalogue import download_model, models_and_devices
+from .fields import models_folder, part_of, require_slice, sam_prompts_of, text_of
 from .memory import is_out_of_memory, release
 from .protocol import Message
 from .settings import with_changes
@@ -78,13 +79,13 @@ class Engine:
         return handlers[message.type](message, reply)
 
     def _models(self, message: Message, reply: Reply):
-        return models_and_devices(_folder(message)), {}
+        return models_and_devices(models_folder(message)), {}
 
     def _download(self, message: Message, reply: Reply):
         def tell(file: str, fraction: float) -> None:
             reply.send("progress", {"stage": "download", "fraction": fraction, "slice": None, "file": file})
 
-        name, kind = _text(message, "name"), _text(message, "kind", "") or None
+        name, kind = text_of(message, "name"), text_of(message, "kind", "") or None
         return download_model(name, kind, tell, reply.cancelled), {}
 
     def _finetune(self, message: Message, reply: Reply):
@@ -99,8 +100,8 @@ class Engine:
 
     def _load(self, message: Message, reply: Reply):
         started = time.perf_counter()
-        clip, sam, device = (_text(message, name, default) for name, default in _LOAD.items())
-        choice = clip, sam, device, _folder(message)
+        clip, sam, device = (text_of(message, name, default) for name, default in _LOAD.items())
+        choice = clip, sam, device, models_folder(message)
         if choice != self._choice or self.segmenter is None:
             self.segmenter = self._choice = self._shown = None
             release()
@@ -130,7 +131,7 @@ class Engine:
         return default_settings(self._require_segmenter().clip.name, self._choice[3])
 
     def _image(self, message: Message, reply: Reply):
-        key, pictures = _text(message, "key"), message.arrays.get("pictures")
+        key, pictures = text_of(message, "key"), message.arrays.get("pictures")
         stack = pictures[None] if pictures is not None and pictures.ndim == 3 else pictures
         if stack is None or stack.ndim != 4 or stack.shape[3] != 3 or stack.dtype != np.uint8 or 0 in stack.shape:
             came = "nothing" if pictures is None else f"{pictures.shape} of {pictures.dtype}"
@@ -195,7 +196,7 @@ class Engine:
         settings = with_changes(self._default_settings(), changes)
         given = changes.get("saliency", {})
         settings = settings.with_saliency(**{name: getattr(settings.saliency, name) for name in given})
-        return prompts, _text(message, "negative", "") or None, settings
+        return prompts, text_of(message, "negative", "") or None, settings
 
     def _segment(self, message: Message, reply: Reply):
         started = time.perf_counter()
@@ -207,14 +208,13 @@ class Engine:
         if not isinstance(slices, list) or not slices:
             raise InputError(f"As slices {slices!r} came.", "Give a list of numbers.")
         for number in slices:
-            _check_slice(number, stack)
+            require_slice(number, stack)
         self.segmenter.settings = settings
-        at_once = self.segmenter.together_at_best
-        groups = [prompts] if at_once > 1 else [[prompt] for prompt in prompts]
-        done, count = 0, len(slices) * len(prompts)
-        for start in range(0, len(slices), at_once):
-            numbers = slices[start : start + at_once]
-            for group in groups:
+        left, done, count = slices, 0, len(slices) * len(prompts)
+        while left:
+            at_once = self.segmenter.together_at_best  # fewer when memory has run out meanwhile
+            numbers, left = left[:at_once], left[at_once:]
+            for group in [prompts] if at_once > 1 else [[prompt] for prompt in prompts]:
                 units = len(numbers) * len(group)
 
                 def stage(name: str) -> None:
@@ -229,7 +229,7 @@ class Engine:
 
                 for number, results in zip(numbers, self._within_memory(work, reply)):
                     for result in results.values():
-                        reply.send("part", *_part(result, number, bool(message.fields.get("saliency", True))))
+                        reply.send("part", *part_of(result, number, bool(message.fields.get("saliency", True))))
                 done += units
         return {
             "device": str(self.segmenter.clip.device),
@@ -241,8 +241,8 @@ class Engine:
         started = time.perf_counter()
         self._require_segmenter()
         stack, number = self._stack(message), message.fields.get("slice", 0)
-        _check_slice(number, stack)
-        prompts, masks = _sam_prompts(message.arrays), message.arrays.get("masks")
+        require_slice(number, stack)
+        prompts, masks = sam_prompts_of(message.arrays), message.arrays.get("masks")
 
         if masks is not None and masks.shape != (len(prompts), *stack.shape[1:3]):
             raise InputError(
@@ -306,7 +306,7 @@ class Engine:
         return self.segmenter
 
     def _stack(self, message: Message) -> np.ndarray:
-        key = _text(message, "image")
+        key = text_of(message, "image")
         if key in self._large:
             return self._large[key]
         if key not in self._images:
@@ -342,59 +342,6 @@ def _interruptible(segmenter: TextSegmenter) -> TextSegmenter:
 
 
 _LOAD = {"clip": "demo", "sam": "demo", "device": "auto"}
-
-
-def _text(message: Message, name: str, default: str | None = None) -> str:
-    value = message.fields.get(name)
-    value = default if value is None else value
-    if not isinstance(value, str):
-        raise InputError(f"'{message.type}' came with {name} = {value!r}.", f"Give '{name}' as text.")
-    return value
-
-
-def _folder(message: Message) -> Path | None:
-    return Path(_text(message, "models_dir")) if message.fields.get("models_dir") else None
-
-
-def _check_slice(number: Any, stack: np.ndarray) -> None:
-    if type(number) is not int or not 0 <= number < len(stack):
-        raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {len(stack) - 1}.")
-
-
-def _sam_prompts(arrays: dict[str, np.ndarray]) -> SamPrompts:
-    """Prompts from boxes (B, 4), points (B, P, 2) and labels (B, P) of a message, of which some may be absent."""
-    boxes, points, labels = (arrays.get(name) for name in ("boxes", "points", "labels"))
-    count = len(boxes) if boxes is not None and boxes.ndim else len(points) if points is not None and points.ndim else 0
-    boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
-    points = np.zeros((count, 0, 2), np.float32) if points is None else points
-    labels = np.zeros((count, 0), np.int32) if labels is None else labels
-    fits = boxes.shape in ((0, 4), (count, 4)) and points.ndim == 3 and points.shape[::2] == (count, 2)
-    if not count or not fits or labels.shape != points.shape[:2] or not (len(boxes) or points.shape[1]):
-        raise InputError(
-            f"Boxes {boxes.shape}, points {points.shape} and labels {labels.shape} came.",
-            "Give boxes (B, 4), or points (B, P, 2) with labels (B, P), or all three, of one object at least.",
-        )
-    return SamPrompts(boxes.astype(np.float32), points.astype(np.float32), labels.astype(np.int32))
-
-
-def _part(result: Result, number: int, with_saliency: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    fields = {
-        "prompt": result.prompt,
-        "slice": number,
-        "found": result.found,
-        "score": result.score,
-        "message": result.message,
-        "presence": asdict(result.where.presence),
-        "seconds": result.seconds,
-    }
-    arrays = {
-        "mask": result.mask.astype(np.uint8),
-        "boxes": result.sam_prompts.boxes,
-        "points": result.sam_prompts.points,
-        "labels": result.sam_prompts.labels,
-        "predicted_iou": result.predicted_iou,
-    }
-    return fields, arrays | ({"saliency": result.where.saliency} if with_saliency else {})
 
 
 def _notify(reply: Reply, text: str) -> None:

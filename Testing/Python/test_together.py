@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from told import Told
 
 from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.phantoms.benchmark import picture_of
@@ -131,17 +132,6 @@ def test_a_volume_by_several_slices_at_once_is_the_same(batched, strategy):
     assert [fraction for fraction, _ in said] == sorted(fraction for fraction, _ in said)
     if strategy == "slices":
         assert said[0][1] == "slices 8 to 11: brain tumor, brain"
-
-
-class Told:
-    def __init__(self):
-        self.messages = []
-
-    def send(self, type, fields, arrays=None):
-        self.messages.append(Message(type, 1, fields, arrays or {}))
-
-    def cancelled(self):
-        return False
 
 
 def told(engine, pictures, **settings):

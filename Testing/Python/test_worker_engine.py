@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from told import Told
 
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
 from MedCLIPSAMLib.models.catalogue import find
@@ -20,22 +21,6 @@ from MedCLIPSAMLib.zeroshot.segmenter import Settings
 pytestmark = pytest.mark.skipif(
     not all(status(find("demo", kind)).usable for kind in ("clip", "sam")), reason="the demo models are not there"
 )
-
-
-class Told:
-    """A reply that keeps what it is told."""
-
-    def __init__(self):
-        self.messages = []
-
-    def send(self, type, fields, arrays=None):
-        self.messages.append(Message(type, 1, fields, arrays or {}))
-
-    def cancelled(self):
-        return False
-
-    def of(self, type):
-        return [message for message in self.messages if message.type == type]
 
 
 @pytest.fixture()
