@@ -217,7 +217,7 @@ def _installTorch() -> None:
 
 
 def _pipEnsure() -> Callable | None:
-    """Slicer's own installer with a progress window (5.13 and later); it is there only once it is imported."""
+    """Slicer's own installer with a progress window (5.12 and later); it is there only once it is imported."""
     try:
         from slicer.packaging import pip_ensure
     except ImportError:

@@ -87,6 +87,14 @@ def pointList(volumeNode, kind: str):
     return _newMarkup("vtkMRMLMarkupsFiducialNode", name, kind, volumeNode)
 
 
+def lastPlaced(pointList) -> np.ndarray:
+    """Return the world RAS (3,), mm, of the last point that has a position; a point under the mouse has none yet."""
+    placed = slicer.vtkMRMLMarkupsNode.PositionDefined
+    numbers = range(pointList.GetNumberOfControlPoints())
+    last = max(number for number in numbers if pointList.GetNthControlPointPositionStatus(number) == placed)
+    return np.array(pointList.GetNthControlPointPositionWorld(last))
+
+
 def points(slices: SceneSlices, k: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """The points on a slice: (P, 2) x y in pixels float32, (P,) 1 inside or 0 outside, int32, and their marks."""
     coords, labels, marks = [], [], []
@@ -117,23 +125,6 @@ def clearPoints(volumeNode) -> None:
     for kind in (POSITIVE, NEGATIVE):
         for node in markupsOf(volumeNode, kind):
             node.RemoveAllControlPoints()
-
-
-def startPlacing(node) -> None:
-    """Let clicks in the views place control points of a list, one after another, until the user ends it."""
-    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
-    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-    selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
-    selection.SetActivePlaceNodeID(node.GetID())
-    interaction.SetPlaceModePersistence(1)
-    interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.Place)
-
-
-def stopPlacing() -> None:
-    """Give the mouse back to the views."""
-    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-    if interaction is not None:
-        interaction.SetCurrentInteractionMode(slicer.vtkMRMLInteractionNode.ViewTransform)
 
 
 def markupsOf(volumeNode, kind: str) -> list:

@@ -15,12 +15,14 @@ SALIENCY_OF = "MedCLIPSAM.SaliencyOf"
 """Node reference from a saliency map to its volume."""
 UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
 """Node reference from a map of the uncertainty to its volume."""
+SALIENCY_FROM = 0.3
+"""Of 0 to 1: what is less salient is not shown at first."""
 LEAST_UNCERTAINTY = 0.1
 """Of 0 to 1: what is surer is not shown."""
 COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
 
 
-def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray], threshold: float):
+def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray], threshold: float = SALIENCY_FROM):
     """Put saliency maps into the scene, in per cent of the most salient point of each slice.
 
     The volume covers the given slices only, at their place; that of an earlier prompt on the same volume is replaced.
@@ -60,7 +62,7 @@ def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.nd
     slicer.util.updateVolumeFromArray(node, np.rint(np.clip(block, 0, 1) * 100).astype(np.uint8))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    node.SetSelectable(False)
+    node.SetHideFromEditors(True)  # not an input of this or another module
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()

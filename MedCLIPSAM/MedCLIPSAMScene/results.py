@@ -42,6 +42,7 @@ class SceneResult:
     """A finished run as it stands in the scene.
 
     Args:
+        volume: the volume node that was worked on.
         segmentation: the vtkMRMLSegmentationNode written to; None when nothing was found and none was given.
         prompts: in the order that they were given.
         plane: of the slices.
@@ -50,6 +51,7 @@ class SceneResult:
         notices: what the worker told meanwhile, such as a change to the CPU.
     """
 
+    volume: object
     segmentation: object
     prompts: list[PromptResult]
     plane: str

@@ -14,6 +14,9 @@ SAMPLES = {
 }
 """Name of the sample -> its file in Resources/samples, the name of its node, and a prompt that fits."""
 
+SAMPLE = "MedCLIPSAM.Sample"
+"""Node attribute of a loaded sample: its name."""
+
 ICONS = Path(__file__).resolve().parents[1] / "Resources" / "Icons"
 
 
@@ -35,13 +38,16 @@ def registerSampleData() -> None:
 
 
 def loadSample(sample: str):
-    """Load a sample into the scene.
-
-    Returns:
-        The volume node.
-    """
+    """Load a sample into the scene and return its volume node."""
     import slicer.util
 
     file, name, _prompt = SAMPLES[sample]
     properties = {"name": name, "singleFile": True}
-    return slicer.util.loadVolume(str(resource_path(f"samples/{file}")), properties)
+    volume = slicer.util.loadVolume(str(resource_path(f"samples/{file}")), properties)
+    volume.SetAttribute(SAMPLE, sample)
+    return volume
+
+
+def isSample(volumeNode) -> bool:
+    """Return whether a volume is one of the shipped pictures, which the demo models know the like of."""
+    return volumeNode.GetAttribute(SAMPLE) in SAMPLES

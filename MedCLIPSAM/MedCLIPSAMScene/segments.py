@@ -77,6 +77,18 @@ def segmentOfPrompt(segmentationNode, prompt: str) -> str | None:
     return None
 
 
+def requireSegment(segmentationNode, segmentId: str):
+    """Return a segment.
+
+    Raises:
+        InputError: it was removed.
+    """
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    if segment is None:
+        raise InputError(_("The segment was removed meanwhile."), _("Choose another one."))
+    return segment
+
+
 def addSegment(segmentationNode, name: str) -> str:
     """The id of a new, empty segment, its colour and terminology from the words of its name."""
     segment = slicer.vtkSegment()

@@ -8,43 +8,60 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import qt
 import slicer
+import slicer.util
 
 import MedCLIPSAMLib
 
 STOPPING_MS = 2000
 
 
-def workerCommand(remote: str = "") -> list[str]:
-    """The worker on this machine with Slicer's Python, or the user's own command, such as
-    `ssh gpuhost python -m MedCLIPSAMLib.worker`. No shell runs it."""
-    if remote.strip():
-        return shlex.split(remote, posix=os.name == "posix")
+@dataclass(frozen=True)
+class WorkerCommand:
+    """How a worker is started: program and arguments, and the environment that it is given."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+
+
+def workerCommand(ownCommand: str = "") -> WorkerCommand:
+    """The worker on this machine with Slicer's Python, or the user's own command.
+
+    An own command, such as `ssh gpuhost python -m MedCLIPSAMLib.worker`, is run without a shell in the environment that
+    Slicer was started in: PYTHONHOME and the library paths of Slicer would break another Python, and ssh.
+    """
+    own = ownCommand.strip()
+    if own:
+        return WorkerCommand(shlex.split(own, posix=os.name == "posix"), slicer.util.startupEnvironment())
     python = shutil.which("PythonSlicer") or sys.executable
-    return [python, "-m", "MedCLIPSAMLib.worker"]
+    return WorkerCommand([python, "-m", "MedCLIPSAMLib.worker"], dict(os.environ))
 
 
 class QProcessTransport:
     """A `MedCLIPSAMLib.worker.client.Transport` on the streams of a QProcess.
 
     Args:
-        command: gives the program and its arguments whenever a worker is started.
+        command: gives the command whenever a worker is started.
     """
 
-    def __init__(self, command: Callable[[], list[str]] = workerCommand) -> None:
+    def __init__(self, command: Callable[[], WorkerCommand] = workerCommand) -> None:
         self._command = command
         self._process = None
         self._dying: list = []
 
     def start(self, client) -> None:
-        program, *arguments = self._command()
+        command = self._command()
+        program, *arguments = command.arguments
         process = self._process = qt.QProcess()
-        environment = qt.QProcessEnvironment.systemEnvironment()
+        environment = qt.QProcessEnvironment()
+        for name, value in command.environment.items():
+            environment.insert(name, value)
         root = str(Path(MedCLIPSAMLib.__file__).resolve().parent.parent)
-        paths = [root, *filter(None, [environment.value("PYTHONPATH", "")])]
+        paths = [root, *filter(None, [command.environment.get("PYTHONPATH", "")])]
         environment.insert("PYTHONPATH", os.pathsep.join(paths))
         environment.insert("PYTHONIOENCODING", "utf-8")
         process.setProcessEnvironment(environment)

@@ -41,6 +41,8 @@ class Model:
         name: what the user types; unique within a kind.
         kind: "clip" (text and image in one space) or "sam" (outlines what a box or point marks).
         title, purpose: for people, one line each.
+        seen: the data that it was trained on, one line for people.
+        synthetic: it has seen synthetic images only, so what it says of a patient's scan means nothing.
         licence: SPDX identifier, or a sentence where there is none.
         source: a page about the model.
         folder: name of its folder in any folder of models.
@@ -64,6 +66,8 @@ class Model:
     folder: str
     image_size: int
     files: tuple[ModelFile, ...]
+    seen: str = ""
+    synthetic: bool = False
     shipped: bool = False
     trained: bool = False
     by_hand: str = ""
@@ -125,6 +129,7 @@ def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) ->
         source="https://github.com/facebookresearch/sam2",
         folder=f"sam2.1-{size}",
         image_size=1024,
+        seen="Photographs and videos (SA-1B, SA-V); hardly any medical image.",
         files=(ModelFile(weights, f"{_META}/{weights}", file_bytes, sha256),),
         config=f"configs/sam2.1/{config}.yaml",
         options={"sam_mask_decoder_extra_args": stability, "binarize_mask_from_pts_for_mem_enc": True},
@@ -141,6 +146,8 @@ MODELS: tuple[Model, ...] = (
         source="MedCLIPSAMLib/phantoms",
         folder="demo-clip",
         image_size=128,
+        seen="Only synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT; no patient's image.",
+        synthetic=True,
         shipped=True,
         files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
         saliency={"layer": 3, "beta": 0.3, "steps": 15},
@@ -155,6 +162,7 @@ MODELS: tuple[Model, ...] = (
         source=f"{_HUB}/microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
         folder="biomedclip",
         image_size=224,
+        seen="15 million figures and captions of articles in PubMed Central (PMC-15M).",
         files=(
             *_BIOMEDCLIP_ARCHITECTURE,
             ModelFile(
@@ -176,6 +184,7 @@ MODELS: tuple[Model, ...] = (
         source="https://github.com/HealthX-Lab/MedCLIP-SAMv2",
         folder="medclip-samv2",
         image_size=224,
+        seen="PMC-15M, then 20,292 images and captions of MedPix.",
         files=(
             *_BIOMEDCLIP_ARCHITECTURE,
             ModelFile(
@@ -196,6 +205,8 @@ MODELS: tuple[Model, ...] = (
         source="MedCLIPSAMLib/phantoms",
         folder="demo-sam",
         image_size=192,
+        seen="Only synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT; no patient's image.",
+        synthetic=True,
         shipped=True,
         files=(ModelFile("sam2_demo.yaml"), ModelFile("model.safetensors")),
     ),

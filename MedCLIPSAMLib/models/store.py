@@ -53,6 +53,8 @@ class Status:
             "kind": model.kind,
             "title": model.title,
             "purpose": model.purpose,
+            "seen": model.seen,
+            "synthetic": model.synthetic,
             "licence": model.licence,
             "source": model.source,
             "state": self.state,

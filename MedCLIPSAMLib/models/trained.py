@@ -79,6 +79,7 @@ def read_entry(folder: Path) -> Model | None:
             folder=folder.name,
             image_size=int(entry["image_size"]),
             files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE))),
+            seen=str(entry["purpose"])[:400],
             saliency=saliency,
             by_word=by_word,
             trained=True,

@@ -57,6 +57,10 @@ class SubprocessTransport:
             except OSError:  # bytes that it did not read
                 pass
 
+    def close(self) -> None:
+        """End the process and wait for its end."""
+        self.stop()
+
     def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> None:
         """Pass on what comes until `done`.
 

@@ -58,21 +58,20 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm_logic(logics: dict[str, object]) -> Iterator[object]:
-    """The module's logic with the real worker process, which stays warm through the session."""
-    from MedCLIPSAMScene.sceneLogic import SceneLogic
+def warm_operations(logics: dict[str, object]) -> Iterator[object]:
+    """The module's operations with the real worker process, which stays warm through the session."""
+    from MedCLIPSAMScene.operations import Operations
 
     from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command
 
-    made = SceneLogic(SubprocessTransport(worker_command()))
+    made = Operations(lambda: SubprocessTransport(worker_command()))
     yield made
     made.close()
 
 
 @pytest.fixture
-def logic(scene: object, warm_logic: object) -> Iterator[object]:
-    """The logic on the empty scene with the demo models on the CPU."""
-    warm_logic.models = ("demo", "demo", "cpu", None)
-    yield warm_logic
-    warm_logic.sceneClosing()
-    warm_logic.onProgress = lambda fraction, text: None
+def operations(scene: object, warm_operations: object) -> Iterator[object]:
+    """The operations on the empty scene with the demo models on the CPU."""
+    warm_operations.session.models = ("demo", "demo", "cpu", None)
+    yield warm_operations
+    warm_operations.session.forgetScene()

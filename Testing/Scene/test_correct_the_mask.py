@@ -14,7 +14,7 @@ from MedCLIPSAMScene import segments
 from MedCLIPSAMScene.history import SceneHistory
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
-from test_scene_logic import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
+from test_scene_operations import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -32,7 +32,7 @@ def phantom():
 
 
 class EditorHistory:
-    """The history of the Segment Editor's logic, which its widget passes on."""
+    """The history of the Segment Editor's operations, which its widget passes on."""
 
     def __init__(self, editor) -> None:
         self.editor = editor
@@ -49,16 +49,16 @@ class EditorHistory:
 
 
 @pytest.fixture
-def editor(scene, logics, logic):
-    """The logic of a Segment Editor on the scene, whose history the module's logic uses."""
+def editor(scene, logics, operations):
+    """The operations of a Segment Editor on the scene, whose history the module's operations uses."""
     made = Editor()
     made.SetMRMLApplicationLogic(logics["Application"])
     made.SetMRMLScene(slicer.mrmlScene)
     made.SetMaximumNumberOfUndoStates(10)
     made.SetSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
-    logic.history = EditorHistory(made)
+    operations.session.history = EditorHistory(made)
     yield made
-    logic.history = SceneHistory()
+    operations.session.history = SceneHistory()
     made.SetSegmentEditorNode(None)
 
 
@@ -71,12 +71,12 @@ def stroke(editor, node, identifier: str, volume, mask: np.ndarray, erase: bool 
     editor.ModifySegmentByLabelmap(node, identifier, image, mode, False, True)
 
 
-def test_paint_erase_refine_and_undo_in_one_sequence(logic, editor, phantom) -> None:
+def test_paint_erase_refine_and_undo_in_one_sequence(operations, editor, phantom) -> None:
     volume = add_volume(phantom.picture, oblique())
     node = segments.newSegmentation(volume)
     editor.SetSegmentationNode(node)
     editor.SetSourceVolumeNode(volume)
-    result = logic.segment(volume, [PROMPT], node, slices=[1], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT], node, slices=[1], timeout=TIMEOUT)
     identifier = result.prompts[0].segmentId
     editor.SetCurrentSegmentID(identifier)
     states = [mask_on(node, identifier, volume)]
@@ -94,17 +94,17 @@ def test_paint_erase_refine_and_undo_in_one_sequence(logic, editor, phantom) -> 
     rows, columns = np.nonzero(half)
     at = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
     inside = SceneSlices(volume).toWorld(1, columns[at] + 0.5, rows[at] + 0.5)
-    logic.refine(node, identifier, volume, 1, points=[inside], labels=[1], timeout=TIMEOUT)
+    operations.refine.run(node, identifier, volume, 1, points=[inside], labels=[1], timeout=TIMEOUT)
     refined = mask_on(node, identifier, volume)
     assert dsc(refined[1], phantom.lesion_mask) > dsc(states[2][1], phantom.lesion_mask)
-    assert logic.undo(node) and np.array_equal(mask_on(node, identifier, volume), states[2])
-    assert logic.undo(node) and logic.undo(node) and logic.undo(node)
+    assert operations.session.undo(node) and np.array_equal(mask_on(node, identifier, volume), states[2])
+    assert operations.session.undo(node) and operations.session.undo(node) and operations.session.undo(node)
     assert np.array_equal(mask_on(node, identifier, volume), states[0])
-    assert logic.undo(node) and ids(node) == []
-    assert not logic.undo(node)
+    assert operations.session.undo(node) and ids(node) == []
+    assert not operations.session.undo(node)
 
 
-def test_correcting_a_segment_leaves_the_others_that_it_overlaps(logic, phantom) -> None:
+def test_correcting_a_segment_leaves_the_others_that_it_overlaps(operations, phantom) -> None:
     """Segments that share a label map in memory, as the Segment Editor makes them."""
     volume = add_volume(phantom.picture, axial())
     slices = SceneSlices(volume)
@@ -124,7 +124,7 @@ def test_correcting_a_segment_leaves_the_others_that_it_overlaps(logic, phantom)
 
 
 @pytest.mark.parametrize("painted", (True, False), ids=("painted", "empty"))
-def test_what_is_added_to_a_segment_does_not_go_to_one_that_shares_its_label_map(logic, phantom, painted) -> None:
+def test_what_is_added_to_a_segment_does_not_go_to_one_that_shares_its_label_map(operations, phantom, painted) -> None:
     volume = add_volume(phantom.picture, axial())
     slices = SceneSlices(volume)
     node = segments.newSegmentation(volume)
@@ -143,7 +143,7 @@ def test_what_is_added_to_a_segment_does_not_go_to_one_that_shares_its_label_map
 
 
 @pytest.mark.parametrize("plane", ("axial", "coronal", "sagittal"))
-def test_masks_of_scattered_slices_replace_these_slices_only(logic, plane) -> None:
+def test_masks_of_scattered_slices_replace_these_slices_only(operations, plane) -> None:
     volume = add_volume(np.zeros((20, 16), np.int16), axial(), slices=12)
     slices = SceneSlices(volume, plane)
     node = segments.newSegmentation(volume)
@@ -159,7 +159,7 @@ def test_masks_of_scattered_slices_replace_these_slices_only(logic, plane) -> No
         assert np.array_equal(shown, slices.stack.from_grid(slices.stack.to_grid({k: mask}), k)), k
 
 
-def test_a_segmentation_of_surfaces_is_taken_up(logic, phantom) -> None:
+def test_a_segmentation_of_surfaces_is_taken_up(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial(spacing=(1, 1, 1)), slices=9, at=4)
     sphere = vtk.vtkSphereSource()
     sphere.SetCenter(*SceneSlices(volume).toWorld(4, 64, 64))
@@ -182,7 +182,7 @@ def test_a_segmentation_of_surfaces_is_taken_up(logic, phantom) -> None:
     assert segments.readSlice(node, "ball", slices, 5).any()
 
 
-def test_a_segmentation_on_another_grid_is_read_in_the_right_place(logic, phantom) -> None:
+def test_a_segmentation_on_another_grid_is_read_in_the_right_place(operations, phantom) -> None:
     """A segment painted on a volume of half the resolution, seen from the fine one."""
     fine = add_volume(phantom.picture, axial(spacing=(1, 1, 4)))
     coarse_matrix = axial(spacing=(2, 2, 4))

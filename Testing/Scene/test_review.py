@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import slicer
 import slicer.util
 from MedCLIPSAMScene import overlay, segments
-from MedCLIPSAMScene.reviewLogic import ReviewLogic
+from MedCLIPSAMScene.reviewOperation import ReviewOperation
 from MedCLIPSAMScene.sliceGeometry import ijkToRAS
 
 from MedCLIPSAMLib.errors import InputError
@@ -71,7 +71,7 @@ def predictions(tmp_path):
 
 def test_a_case_is_opened_corrected_and_trusted(scene, predictions) -> None:
     dataset, out = predictions
-    logic = ReviewLogic()
+    logic = ReviewOperation()
     listed = logic.cases(str(out))
     assert [each.case for each in listed] == ["doubtful", "calm"] and not any(each.trusted for each in listed)
     opened = logic.open(str(out), "doubtful")
@@ -121,7 +121,7 @@ def test_a_case_is_opened_corrected_and_trusted(scene, predictions) -> None:
 
 def test_what_does_not_fit_is_refused_and_nothing_is_written(scene, predictions, tmp_path) -> None:
     dataset, out = predictions
-    logic = ReviewLogic()
+    logic = ReviewOperation()
     with pytest.raises(InputError, match="holds no predictions"):
         logic.cases(str(dataset))
     with pytest.raises(InputError, match="no case 'other'"):

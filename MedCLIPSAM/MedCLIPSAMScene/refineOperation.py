@@ -1,12 +1,11 @@
-"""Corrections of a segment on single slices: by points, by what was painted, and from boxes.
+"""Correct a segment on single slices: from points, from its painted mask, and from boxes.
 
-logic.refine(segmentation, segmentId, volumeNode, 12, points=[(x, y, z)], labels=[1])
+operations.refine.run(segmentation, segmentId, volumeNode, 12, points=[(x, y, z)], labels=[1])
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,18 +16,20 @@ from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box
 from . import markups, protect, segments
 from .jobs import Job, SliceJob
 from .results import PromptResult, SceneResult
+from .session import Progressed, Session
 from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
 from .strings import _
-
-if TYPE_CHECKING:
-    from .sceneLogic import Finished
+from .waiting import Finished
 
 
-class CorrectLogic:
-    """The part of `sceneLogic.SceneLogic` that corrects slices."""
+class RefineOperation:
+    """Outline a segment anew with SAM on some slices."""
 
-    def refine(
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def run(
         self,
         segmentationNode,
         segmentId: str,
@@ -39,7 +40,7 @@ class CorrectLogic:
         labels: Sequence[int] | None = None,
         timeout: float | None = None,
     ) -> SceneResult:
-        """Outline a segment anew on one slice with SAM, from its present mask and from points, and wait for it.
+        """Outline a segment anew on one slice from its present mask and from points, and wait for the result.
 
         Args:
             number: the slice.
@@ -51,21 +52,22 @@ class CorrectLogic:
         """
         geometry = SceneSlices(volumeNode, plane)
         pixels = np.array([geometry.toPicture(point)[1:] for point in points or []], np.float32).reshape(-1, 2)
-        return self._wait(
-            lambda done: self.startRefine(
+        marks = [markups.mark(label, point) for label, point in zip(labels or [], points or [])]
+        return self._session.wait(
+            lambda done: self.start(
                 segmentationNode,
                 segmentId,
                 geometry,
                 number,
                 pixels,
                 np.array(labels or [], np.int32),
-                [markups.mark(label, point) for label, point in zip(labels or [], points or [])],
+                marks,
                 finished=done,
             ),
             timeout,
         )
 
-    def startRefine(
+    def start(
         self,
         segmentationNode,
         segmentId: str,
@@ -75,8 +77,9 @@ class CorrectLogic:
         labels: np.ndarray,
         marks: Sequence[str] = (),
         finished: Finished = lambda result, error: None,
+        progressed: Progressed = lambda fraction, stage: None,
     ) -> Job:
-        """Start to outline a segment anew on one slice; see `refine`.
+        """Start to outline a segment anew on one slice; see `run`.
 
         Args:
             points, labels: (P, 2) x y in pixels of the slice's picture, and (P,) 1 inside or 0 outside.
@@ -96,15 +99,17 @@ class CorrectLogic:
 
         def ask(key: str, number: int) -> Request:
             # SAM takes a mask only beside another prompt: the box around it and around the points inside.
-            given: dict[str, np.ndarray] = {}
+            prompts: dict[str, np.ndarray] = {}
             if mask.any():
-                given["masks"] = mask[None]
-                given["boxes"] = mask_box(mask, inside)[None]
+                prompts["masks"] = mask[None]
+                prompts["boxes"] = mask_box(mask, inside)[None]
             if len(points):
-                given["points"], given["labels"] = points[None], labels[None]
-            return self.client.outline(key, 0, **given)
+                prompts["points"], prompts["labels"] = points[None], labels[None]
+            return self._session.client.outline(key, 0, **prompts)
 
-        return self._startOutline(segmentationNode, segmentId, geometry, [number], ask, finished, marks)
+        return self._startOutline(
+            segmentationNode, segmentId, geometry, [number], ask, marks, finished=finished, progressed=progressed
+        )
 
     def startFromBoxes(
         self,
@@ -113,6 +118,7 @@ class CorrectLogic:
         geometry: SceneSlices,
         boxes: Mapping[int, np.ndarray],
         finished: Finished = lambda result, error: None,
+        progressed: Progressed = lambda fraction, stage: None,
     ) -> Job:
         """Start to outline what is in boxes, which replaces the segment on their slices.
 
@@ -129,17 +135,24 @@ class CorrectLogic:
             )
 
         def ask(key: str, number: int) -> Request:
-            return self.client.outline(key, 0, boxes=boxes[number])
+            return self._session.client.outline(key, 0, boxes=boxes[number])
 
-        return self._startOutline(segmentationNode, segmentId, geometry, sorted(boxes), ask, finished)
+        return self._startOutline(
+            segmentationNode, segmentId, geometry, sorted(boxes), ask, finished=finished, progressed=progressed
+        )
 
-    def addSegment(self, segmentationNode, name: str) -> str:
-        """The id of a new, empty segment; undo takes it away."""
-        added: list[str] = []
-        self._change(segmentationNode, lambda: added.append(segments.addSegment(segmentationNode, name)))
-        return added[0]
-
-    def _startOutline(self, segmentationNode, segmentId, geometry, numbers, ask, finished, marks=()) -> Job:
+    def _startOutline(
+        self,
+        segmentationNode,
+        segmentId: str,
+        geometry: SceneSlices,
+        numbers: list[int],
+        ask: Callable[[str, int], Request],
+        marks: Sequence[str] = (),
+        *,
+        finished: Finished,
+        progressed: Progressed,
+    ) -> Job:
         protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
         masks: dict[int, np.ndarray] = {}
         qualities: list[float] = []
@@ -150,35 +163,51 @@ class CorrectLogic:
             qualities.append(float(request.result.arrays["predicted_iou"].mean()))
             ignored.append(int(request.result.fields["ignored_points"]))
 
-        def write(job: Job) -> SceneResult:
-            segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-            if segment is None:
-                raise InputError(_("The segment was removed meanwhile."), _("Choose another one."))
+        def write(job: Job, notices: list[str]) -> SceneResult:
+            segment = segments.requireSegment(segmentationNode, segmentId)
             protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
-            gathered = SliceMasks.of(geometry, masks)
-            self._change(segmentationNode, lambda: segments.writeSlices(segmentationNode, segmentId, gathered))
-            corrected = ", ".join(str(number) for number in sorted(masks))
-            tags = {"MedCLIPSAM.Corrected": f"{geometry.plane} slices {corrected}"}
-            if marks:
-                used = dict.fromkeys([*segments.pointsOf(segmentationNode, segmentId), *marks])
-                tags[segments.POINTS_TAG] = " ".join(used)
-            segments.setTags(segmentationNode, segmentId, tags)
-            protect.forgetWritten(segmentationNode, segmentId, geometry.plane, masks)
-            quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
-            message = (
-                _("Outlined '{name}' anew: predicted mask quality {quality:.2f}.")
-                if found
-                else _("SAM sees no object there; '{name}' is empty on the slice. Undo brings it back.")
-            ).format(name=segment.GetName(), quality=quality)
-            if found and sum(ignored):
-                message += " " + _("SAM did not follow {count} of the points: paint or erase there.").format(
-                    count=sum(ignored)
+
+            def change() -> None:
+                segments.writeSlices(segmentationNode, segmentId, SliceMasks.of(geometry, masks))
+                segments.setTags(
+                    segmentationNode, segmentId, _tags(segmentationNode, segmentId, geometry, masks, marks)
                 )
+                protect.forgetWritten(segmentationNode, segmentId, geometry.plane, masks)
+
+            self._session.change(segmentationNode, change)
+            quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
+            message = _message(segment.GetName(), quality, found, sum(ignored))
             one = PromptResult(
                 segment.GetName(), segmentId, quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
             )
             device = str(job.about["device"])
-            return SceneResult(segmentationNode, [one], geometry.plane, device, job.seconds, list(self._notices))
+            return SceneResult(
+                geometry.volumeNode, segmentationNode, [one], geometry.plane, device, job.seconds, notices
+            )
 
-        make = lambda listeners: SliceJob(self.client, geometry, numbers, ask, take, listeners)
-        return self._start(geometry, make, write, finished, segmentationNode)
+        client = self._session.client
+        return self._session.start(
+            geometry,
+            lambda listeners: SliceJob(client, geometry, numbers, ask, take, listeners),
+            write,
+            segmentationNode,
+            finished,
+            progressed,
+        )
+
+
+def _tags(segmentationNode, segmentId: str, geometry: SceneSlices, masks, marks: Sequence[str]) -> dict[str, str]:
+    numbers = ", ".join(str(number) for number in sorted(masks))
+    tags = {"MedCLIPSAM.Corrected": f"{geometry.plane} slices {numbers}"}
+    if marks:
+        tags[segments.POINTS_TAG] = " ".join(dict.fromkeys([*segments.pointsOf(segmentationNode, segmentId), *marks]))
+    return tags
+
+
+def _message(name: str, quality: float, found: int, ignored: int) -> str:
+    if not found:
+        return _("SAM sees no object there; '{name}' is empty on the slice. Undo brings it back.").format(name=name)
+    message = _("Outlined '{name}' anew: predicted mask quality {quality:.2f}.").format(name=name, quality=quality)
+    if ignored:
+        message += " " + _("SAM did not follow {count} of the points: paint or erase there.").format(count=ignored)
+    return message

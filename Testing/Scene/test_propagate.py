@@ -9,7 +9,7 @@ import slicer.util
 from MedCLIPSAMScene import protect, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
-from test_scene_logic import TIMEOUT, axial, mask_on, oblique
+from test_scene_operations import TIMEOUT, axial, mask_on, oblique
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -47,9 +47,9 @@ def painted(volume, masks, name: str = "by hand"):
 
 
 @pytest.mark.parametrize("matrix", [axial((1, 1, 3)), oblique()], ids=["axial", "oblique"])
-def test_one_prompt_segments_a_volume_and_one_undo_takes_it_back(logic, phantom, matrix) -> None:
+def test_one_prompt_segments_a_volume_and_one_undo_takes_it_back(operations, phantom, matrix) -> None:
     volume = add_volume(phantom, matrix)
-    result = logic.propagate(volume, [PROMPT], timeout=TIMEOUT)
+    result = operations.propagate.run(volume, [PROMPT], timeout=TIMEOUT)
     (found,) = result.prompts
     mask = mask_on(result.segmentation, found.segmentId, volume)
     assert dsc(mask, phantom.lesion_mask) > 0.6
@@ -58,29 +58,29 @@ def test_one_prompt_segments_a_volume_and_one_undo_takes_it_back(logic, phantom,
     assert tags["MedCLIPSAM.Prompt"] == PROMPT and "memory" in segments.tag(
         result.segmentation, found.segmentId, "MedCLIPSAM.Strategy"
     )
-    assert logic.undo(result.segmentation)
+    assert operations.session.undo(result.segmentation)
     assert result.segmentation.GetSegmentation().GetNumberOfSegments() == 0
 
 
 @pytest.mark.parametrize("matrix", [axial((1, 1, 3)), oblique()], ids=["axial", "oblique"])
-def test_the_neighbours_follow_a_corrected_slice_in_one_step_of_undo(logic, phantom, matrix) -> None:
+def test_the_neighbours_follow_a_corrected_slice_in_one_step_of_undo(operations, phantom, matrix) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
     volume = add_volume(phantom, matrix)
     node, identifier, _slices = painted(volume, {key: truth[key]})
     before = mask_on(node, identifier, volume)
-    result = logic.propagateCorrection(node, identifier, volume, timeout=TIMEOUT)
+    result = operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
     after = mask_on(node, identifier, volume)
     assert np.array_equal(after[key], truth[key])  # what was painted stays as it is
     assert dsc(after, truth) > 0.75 and "1 corrected slices" in result.text()
-    assert logic.undo(node) and np.array_equal(mask_on(node, identifier, volume), before)
+    assert operations.session.undo(node) and np.array_equal(mask_on(node, identifier, volume), before)
 
 
-def test_what_the_user_edited_is_told_from_what_the_models_wrote(logic, phantom) -> None:
+def test_what_the_user_edited_is_told_from_what_the_models_wrote(operations, phantom) -> None:
     """Slices as the models left them follow; one that was edited, one that was erased, and a locked one stay."""
     truth, key = phantom.lesion_mask, widest(phantom)
     volume = add_volume(phantom, oblique())
     node, identifier, slices = painted(volume, {key: truth[key]})
-    logic.propagateCorrection(node, identifier, volume, timeout=TIMEOUT)
+    operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
     assert set(protect.own(node, identifier, slices)) == {key}
     mask = mask_on(node, identifier, volume)
     edited = mask[key + 1] & (np.arange(128) % 2 == 0)
@@ -91,22 +91,22 @@ def test_what_the_user_edited_is_told_from_what_the_models_wrote(logic, phantom)
     own = protect.own(node, identifier, slices)
     assert set(own) == {key - 1, key, key + 1, end}
     assert np.array_equal(own[key + 1], edited) and not own[end].any()
-    logic.propagateCorrection(node, identifier, volume, timeout=TIMEOUT)
+    operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
     after = mask_on(node, identifier, volume)
     for k in own:
         assert np.array_equal(after[k], own[k])
 
 
-def test_nothing_beyond_the_reach_is_touched(logic, phantom) -> None:
+def test_nothing_beyond_the_reach_is_touched(operations, phantom) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
     volume = add_volume(phantom, axial((1, 1, 3)))
     node, identifier, _slices = painted(volume, {key: truth[key]})
-    logic.propagateCorrection(node, identifier, volume, reach=1, timeout=TIMEOUT)
+    operations.propagate.runCorrection(node, identifier, volume, reach=1, timeout=TIMEOUT)
     shown = np.flatnonzero(mask_on(node, identifier, volume).any((1, 2)))
     assert shown.tolist() == [key - 1, key, key + 1]
 
 
-def test_another_lesion_of_the_segment_is_not_lost(logic, phantom) -> None:
+def test_another_lesion_of_the_segment_is_not_lost(operations, phantom) -> None:
     """The models' mask of something far from the corrected slice stays, though the object ends before it."""
     truth, key = phantom.lesion_mask, widest(phantom)
     volume = add_volume(phantom, axial((1, 1, 3)))
@@ -117,51 +117,51 @@ def test_another_lesion_of_the_segment_is_not_lost(logic, phantom) -> None:
     gathered = SliceMasks.of(slices, {far: elsewhere})
     segments.writeSlices(node, identifier, gathered)
     protect.recordWritten(node, identifier, "axial", gathered.checks)
-    logic.propagateCorrection(node, identifier, volume, timeout=TIMEOUT)
+    operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
     assert np.array_equal(mask_on(node, identifier, volume)[far], elsewhere)
 
 
-def test_locked_segments_and_slices_are_refused_or_left_alone(logic, phantom) -> None:
+def test_locked_segments_and_slices_are_refused_or_left_alone(operations, phantom) -> None:
     key = widest(phantom)
     volume = add_volume(phantom, axial((1, 1, 3)))
-    result = logic.segment(volume, [PROMPT], slices=[key], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT], slices=[key], timeout=TIMEOUT)
     node, identifier = result.segmentation, result.prompts[0].segmentId
     mask = mask_on(node, identifier, volume)
     protect.setLocked(node, identifier, "axial", {key})
-    logic.segment(volume, [PROMPT], node, slices=[key], settings={"least_part": 0.9}, timeout=TIMEOUT)
+    operations.segment.run(volume, [PROMPT], node, slices=[key], settings={"least_part": 0.9}, timeout=TIMEOUT)
     assert np.array_equal(mask_on(node, identifier, volume), mask)
     with pytest.raises(InputError, match=f"Slice {key}"):
-        logic.refine(node, identifier, volume, key, timeout=TIMEOUT)
+        operations.refine.run(node, identifier, volume, key, timeout=TIMEOUT)
     protect.setLocked(node, identifier, "axial", protect.EVERYTHING)
     with pytest.raises(InputError, match="locked"):
-        logic.propagateCorrection(node, identifier, volume, timeout=TIMEOUT)
+        operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
     protect.setLocked(node, identifier, "axial", set())
-    assert logic.refine(node, identifier, volume, key, timeout=TIMEOUT).found
+    assert operations.refine.run(node, identifier, volume, key, timeout=TIMEOUT).found
 
 
-def test_there_must_be_something_to_follow(logic, phantom) -> None:
+def test_there_must_be_something_to_follow(operations, phantom) -> None:
     volume = add_volume(phantom, axial((1, 1, 3)))
     node, identifier, _slices = painted(volume, {3: np.zeros((128, 128), bool)})
     with pytest.raises(InputError, match="No slice of 'by hand'"):
-        logic.propagateCorrection(node, identifier, volume, timeout=TIMEOUT)
+        operations.propagate.runCorrection(node, identifier, volume, timeout=TIMEOUT)
 
 
-def test_a_run_on_a_stack_can_be_cancelled_and_leaves_the_next_one_alone(logic, phantom) -> None:
+def test_a_run_on_a_stack_can_be_cancelled_and_leaves_the_next_one_alone(operations, phantom) -> None:
     volume = add_volume(phantom, axial((1, 1, 3)))
     ended: list = []
     for _ in range(2):
-        logic.startPropagate(volume, [PROMPT], finished=lambda result, error: ended.append(error))
-        logic.cancel()
+        operations.propagate.start(volume, [PROMPT], finished=lambda result, error: ended.append(error))
+        operations.session.cancel()
     assert [type(error) for error in ended] == [Cancelled, Cancelled]
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    assert logic.propagate(volume, [PROMPT], timeout=TIMEOUT).found
+    assert operations.propagate.run(volume, [PROMPT], timeout=TIMEOUT).found
 
 
-def test_what_is_protected_survives_saving_and_loading(logic, phantom, tmp_path) -> None:
+def test_what_is_protected_survives_saving_and_loading(operations, phantom, tmp_path) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
     volume = add_volume(phantom, axial((1, 1, 3)))
     node, identifier, _slices = painted(volume, {key: truth[key]})
-    logic.propagateCorrection(node, identifier, volume, reach=2, timeout=TIMEOUT)
+    operations.propagate.runCorrection(node, identifier, volume, reach=2, timeout=TIMEOUT)
     protect.setLocked(node, identifier, "axial", {key + 2})
     path = str(tmp_path / "corrected.seg.nrrd")
     storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")

@@ -1,4 +1,4 @@
-"""The module's logic on a real MRML scene, with the real worker process and the demo models."""
+"""The module's operations on a real MRML scene, with the real worker process and the demo models."""
 
 from __future__ import annotations
 
@@ -73,9 +73,9 @@ def ids(node) -> list[str]:
 
 
 @pytest.mark.parametrize("matrix", [axial(), oblique()], ids=["axial", "oblique"])
-def test_a_prompt_becomes_a_segment_in_the_right_place(logic, phantom, matrix) -> None:
+def test_a_prompt_becomes_a_segment_in_the_right_place(operations, phantom, matrix) -> None:
     volume = add_volume(phantom.picture, matrix)
-    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     (found,) = result.prompts
     assert found.found and found.score > 0.5 and PROMPT in found.message and result.device == "cpu"
     mask = mask_on(result.segmentation, found.segmentId, volume)
@@ -92,24 +92,24 @@ def test_a_prompt_becomes_a_segment_in_the_right_place(logic, phantom, matrix) -
     assert "SCT^4147007^Mass" in segment.GetTerminology()
 
 
-def test_rows_and_columns_may_be_flipped(logic, phantom) -> None:
+def test_rows_and_columns_may_be_flipped(operations, phantom) -> None:
     """The same head stored upside down and mirrored is segmented as well, in its own place."""
     flipped = axial()
     flipped[:3, :2] *= -1
     volume = add_volume(phantom.picture[::-1, ::-1], flipped)
-    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
     assert dsc(mask[1][::-1, ::-1], phantom.lesion_mask) > 0.6
 
 
-def test_a_transform_on_the_volume_moves_the_segment_with_it(logic, phantom) -> None:
+def test_a_transform_on_the_volume_moves_the_segment_with_it(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial())
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     transform.SetMatrixTransformToParent(
         slicer.util.vtkMatrixFromArray(np.array([[1, 0, 0, 5.0], [0, 1, 0, -7], [0, 0, 1, 9], [0, 0, 0, 1]]))
     )
     volume.SetAndObserveTransformNodeID(transform.GetID())
-    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     assert result.segmentation.GetTransformNodeID() == transform.GetID()
     mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
     assert dsc(mask[1], phantom.lesion_mask) > 0.6
@@ -118,52 +118,57 @@ def test_a_transform_on_the_volume_moves_the_segment_with_it(logic, phantom) -> 
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
     segments.addSegment(other, "anything")
     with pytest.raises(InputError, match="different transforms"):
-        logic.segment(volume, [PROMPT], other, slices=[1], timeout=TIMEOUT)
+        operations.segment.run(volume, [PROMPT], other, slices=[1], timeout=TIMEOUT)
     grid = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLGridTransformNode", "warp")
     grid.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
     volume.SetAndObserveTransformNodeID(grid.GetID())
     with pytest.raises(InputError, match="non-linear transform 'warp'"):
-        logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+        operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
 
 
-def test_several_prompts_give_several_segments_and_undo_takes_all_back(logic, phantom) -> None:
+def test_several_prompts_give_several_segments_and_undo_takes_all_back(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial())
     segmentation = segments.newSegmentation(volume, "mine")
     before = segments.addSegment(segmentation, "by hand")
-    result = logic.segment(volume, [PROMPT, "brain"], segmentation, slices=[1], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT, "brain"], segmentation, slices=[1], timeout=TIMEOUT)
     assert [each.prompt for each in result.prompts] == [PROMPT, "brain"]
     assert len(ids(segmentation)) == 1 + sum(each.found for each in result.prompts) >= 2
-    assert logic.undo(segmentation)
+    assert operations.session.undo(segmentation)
     assert ids(segmentation) == [before]
-    assert not logic.undo(segmentation)
+    assert not operations.session.undo(segmentation)
 
 
-def test_the_same_prompt_on_another_slice_keeps_the_first(logic, phantom) -> None:
+def test_the_same_prompt_on_another_slice_keeps_the_first(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial(), slices=4)
     array = slicer.util.arrayFromVolume(volume)
     array[3] = phantom.picture
     slicer.util.arrayFromVolumeModified(volume)
-    first = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
-    second = logic.segment(volume, [PROMPT], first.segmentation, slices=[3], timeout=TIMEOUT)
+    first = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    second = operations.segment.run(volume, [PROMPT], first.segmentation, slices=[3], timeout=TIMEOUT)
     assert ids(first.segmentation) == [second.prompts[0].segmentId]
     mask = mask_on(first.segmentation, second.prompts[0].segmentId, volume)
     assert np.array_equal(mask[1], mask[3]) and mask[1].any() and not mask[2].any()
-    logic.undo(first.segmentation)
+    operations.session.undo(first.segmentation)
     assert not mask_on(first.segmentation, second.prompts[0].segmentId, volume)[3].any()
 
 
-def test_nothing_found_is_said_and_nothing_is_added(logic) -> None:
+def test_nothing_found_is_said_and_nothing_is_added(operations) -> None:
     volume = add_volume(make_phantom("validation", 2, "MR", 0).picture, axial())
-    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     assert not result.found and result.segmentation is None and "Nothing found" in result.text()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-def test_a_whole_volume_is_segmented_slice_by_slice(logic, phantom) -> None:
+def test_a_whole_volume_is_segmented_slice_by_slice(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial(), slices=5, at=3)
     told = []
-    logic.onProgress = lambda fraction, text: told.append((fraction, text))
-    result = logic.segmentVolume(volume, [PROMPT], timeout=TIMEOUT)
+    result = operations.segment.run(
+        volume,
+        [PROMPT],
+        slices=range(len(SceneSlices(volume))),
+        progressed=lambda fraction, stage: told.append((fraction, stage)),
+        timeout=TIMEOUT,
+    )
     (found,) = result.prompts
     assert found.slices[1] == 5 and found.bestSlice == 3
     assert "of 5 slices" in found.message
@@ -171,10 +176,10 @@ def test_a_whole_volume_is_segmented_slice_by_slice(logic, phantom) -> None:
     assert any("slice 4 of 5" in text for _, text in told)
 
 
-def test_the_saliency_map_lies_where_the_picture_does(logic) -> None:
+def test_the_saliency_map_lies_where_the_picture_does(operations) -> None:
     phantom = make_phantom("validation", 5, "MR", 1)
     volume = add_volume(phantom.picture, oblique())
-    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     node = overlay.saliencyOf(volume)
     array = slicer.util.arrayFromVolume(node)
     assert array.shape == (1, *phantom.picture.shape) and array.max() == 100
@@ -190,7 +195,7 @@ def test_the_saliency_map_lies_where_the_picture_does(logic) -> None:
     assert result.prompts[0].boxes.shape[1] == 4
 
 
-def test_boxes_go_to_the_scene_and_back(logic, phantom) -> None:
+def test_boxes_go_to_the_scene_and_back(operations, phantom) -> None:
     volume = add_volume(phantom.picture, oblique())
     slices = SceneSlices(volume)
     # Box x 10..30, y 20..60 of slice 1: its middle (20, 40) is voxel (19.5, 39.5, 1).
@@ -203,27 +208,27 @@ def test_boxes_go_to_the_scene_and_back(logic, phantom) -> None:
     np.testing.assert_allclose(markups.boxes(slices)[2], [[20, 20, 40, 60]], atol=1e-4)
 
 
-def test_segment_again_from_a_box(logic, phantom) -> None:
+def test_segment_again_from_a_box(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial())
-    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     slices = SceneSlices(volume)
     rows, columns = np.nonzero(phantom.lesion_mask)
     markups.showBoxes(slices, 1, np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]))
     ended = []
-    logic.startFromBoxes(
+    operations.refine.startFromBoxes(
         result.segmentation,
         result.prompts[0].segmentId,
         slices,
         markups.boxes(slices),
         lambda *ended_with: ended.append(ended_with),
     )
-    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
     assert ended[0][1] is None
     mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
     assert dsc(mask[1], phantom.lesion_mask) > 0.75
 
 
-def test_points_correct_a_painted_mask_and_undo_brings_it_back(logic, phantom) -> None:
+def test_points_correct_a_painted_mask_and_undo_brings_it_back(operations, phantom) -> None:
     """A mask painted by hand, half of the tumour and some of the brain, is outlined anew from two points."""
     volume = add_volume(phantom.picture, axial())
     slices = SceneSlices(volume)
@@ -236,7 +241,7 @@ def test_points_correct_a_painted_mask_and_undo_brings_it_back(logic, phantom) -
     rows, columns = np.nonzero(phantom.lesion_mask & ~painted)
     nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
     inside = slices.toWorld(1, columns[nearest] + 0.5, rows[nearest] + 0.5)
-    result = logic.refine(segmentation, identifier, volume, 1, points=[inside], labels=[1], timeout=TIMEOUT)
+    result = operations.refine.run(segmentation, identifier, volume, 1, points=[inside], labels=[1], timeout=TIMEOUT)
     assert result.found
     refined = mask_on(segmentation, identifier, volume)[1]
     assert refined[rows[nearest], columns[nearest]]
@@ -244,11 +249,11 @@ def test_points_correct_a_painted_mask_and_undo_brings_it_back(logic, phantom) -
     assert (
         "axial slices 1" in segments.tags(segmentation.GetSegmentation().GetSegment(identifier))["MedCLIPSAM.Corrected"]
     )
-    assert logic.undo(segmentation)
+    assert operations.session.undo(segmentation)
     assert np.array_equal(mask_on(segmentation, identifier, volume)[1], painted)
 
 
-def test_points_of_the_scene_belong_to_the_slice_they_lie_on(logic, phantom) -> None:
+def test_points_of_the_scene_belong_to_the_slice_they_lie_on(operations, phantom) -> None:
     volume = add_volume(phantom.picture, oblique())
     slices = SceneSlices(volume)
     for kind, pixel in ((markups.POSITIVE, (30, 40)), (markups.NEGATIVE, (50, 60))):
@@ -286,83 +291,97 @@ def test_the_slice_shown_in_a_view_is_found(scene, phantom, matrix) -> None:
         shownSlice(volume, view)
 
 
-def test_what_cannot_be_used_is_refused_with_a_remedy(logic, phantom) -> None:
+def test_what_cannot_be_used_is_refused_with_a_remedy(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial())
     with pytest.raises(PromptError, match="No prompt"):
-        logic.segment(volume, ["  "])
+        operations.segment.run(volume, ["  "])
     with pytest.raises(PromptError, match="twice"):
-        logic.segment(volume, [PROMPT, "Brain Tumor"])
+        operations.segment.run(volume, [PROMPT, "Brain Tumor"])
     with pytest.raises(InputError, match="slices 0 to 2"):
-        logic.segment(volume, [PROMPT], slices=[3])
+        operations.segment.run(volume, [PROMPT], slices=[3])
     with pytest.raises(InputError, match="No volume"):
-        logic.segment(None, [PROMPT])
+        operations.segment.run(None, [PROMPT])
     with pytest.raises(InputError, match="no voxels"):
-        logic.segment(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"), [PROMPT])
+        operations.segment.run(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"), [PROMPT])
     with pytest.raises(PromptError, match="knows no word"):
-        logic.segment(volume, ["xylophone"], timeout=TIMEOUT)
+        operations.segment.run(volume, ["xylophone"], timeout=TIMEOUT)
     segmentation = segments.newSegmentation(volume)
     empty = segments.addSegment(segmentation, "empty")
     with pytest.raises(InputError, match="no point marks"):
-        logic.refine(segmentation, empty, volume, 1)
+        operations.refine.run(segmentation, empty, volume, 1)
 
 
-def test_cancel_leaves_the_scene_as_it_was(logic, phantom) -> None:
+def test_cancel_leaves_the_scene_as_it_was(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial(), slices=40)
     ended = []
-    logic.startSegment(volume, [PROMPT], slices=range(40), finished=lambda *result: ended.append(result))
-    logic.onProgress = lambda fraction, text: logic.cancel() if fraction > 0.02 else None
-    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    operations.segment.start(
+        volume,
+        [PROMPT],
+        slices=range(40),
+        finished=lambda *result: ended.append(result),
+        progressed=lambda fraction, stage: operations.session.cancel() if fraction > 0.02 else None,
+    )
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
     assert isinstance(ended[0][1], Cancelled) and ended[0][0] is None
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    logic.onProgress = lambda fraction, text: None
-    assert logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
+    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
 
 
-def test_the_scene_may_be_closed_in_the_middle_of_a_run(logic, phantom) -> None:
+def test_the_scene_may_be_closed_in_the_middle_of_a_run(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial(), slices=40)
     ended = []
-    logic.startSegment(volume, [PROMPT], slices=range(40), finished=lambda *result: ended.append(result))
-    logic.onProgress = lambda fraction, text: slicer.mrmlScene.Clear(False) if fraction > 0.02 else None
-    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    operations.segment.start(
+        volume,
+        [PROMPT],
+        slices=range(40),
+        finished=lambda *result: ended.append(result),
+        progressed=lambda fraction, stage: slicer.mrmlScene.Clear(False) if fraction > 0.02 else None,
+    )
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
     assert ended[0][0] is None and ended[0][1] is not None
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
-def test_a_volume_removed_in_the_middle_of_a_run_is_said(logic, phantom) -> None:
+def test_a_volume_removed_in_the_middle_of_a_run_is_said(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial())
     ended = []
-    logic.startSegment(volume, [PROMPT], slices=[1], finished=lambda *result: ended.append(result))
+    operations.segment.start(volume, [PROMPT], slices=[1], finished=lambda *result: ended.append(result))
     slicer.mrmlScene.RemoveNode(volume)
-    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
     assert ended[0][0] is None and "was removed" in str(ended[0][1])
 
 
-def test_a_worker_killed_in_the_middle_of_a_run_is_started_again(logic, phantom) -> None:
+def test_a_worker_killed_in_the_middle_of_a_run_is_started_again(operations, phantom) -> None:
     volume = add_volume(phantom.picture, axial(), slices=40)
     ended = []
-    logic.startSegment(volume, [PROMPT], slices=range(40), finished=lambda *result: ended.append(result))
-    logic.onProgress = lambda fraction, text: logic.transport.process.kill() if fraction > 0.02 else None
-    logic.transport.run_until(lambda: bool(ended), TIMEOUT)
+    transport = operations.session.transport
+    operations.segment.start(
+        volume,
+        [PROMPT],
+        slices=range(40),
+        finished=lambda *result: ended.append(result),
+        progressed=lambda fraction, stage: transport.process.kill() if fraction > 0.02 else None,
+    )
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
     assert "worker process has ended" in str(ended[0][1])
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    logic.onProgress = lambda fraction, text: None
-    assert logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
+    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
 
 
-def test_an_rgb_picture_is_segmented_in_colour(logic) -> None:
+def test_an_rgb_picture_is_segmented_in_colour(operations) -> None:
     phantom = next(made for made in (make_phantom("validation", index, "US", 1) for index in range(9)))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "ultrasound")
     slicer.util.updateVolumeFromArray(node, np.repeat(phantom.picture[None, ..., None], 3, axis=3))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.diag([-1.0, -1.0, 1.0, 1.0])))
-    result = logic.segment(node, ["breast tumor"], timeout=TIMEOUT)
+    result = operations.segment.run(node, ["breast tumor"], timeout=TIMEOUT)
     assert result.prompts[0].found
     assert dsc(mask_on(result.segmentation, result.prompts[0].segmentId, node)[0], phantom.lesion_mask) > 0.5
 
 
 @pytest.mark.parametrize("suffix", [".seg.nrrd", ".mrb"])
-def test_a_result_survives_being_saved_and_loaded(logic, phantom, tmp_path, suffix) -> None:
+def test_a_result_survives_being_saved_and_loaded(operations, phantom, tmp_path, suffix) -> None:
     volume = add_volume(phantom.picture, oblique())
-    result = logic.segment(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
     tags = segments.tags(result.segmentation.GetSegmentation().GetNthSegment(0))
     path = tmp_path / f"result{suffix}"

@@ -1,4 +1,4 @@
-"""Pseudo-labels of a collection from Slicer."""
+"""Export pseudo-labels of a collection from Slicer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .longRun import Finished, LongRun
+from .longRun import LongRun
+from .waiting import Finished
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,24 @@ class ExportResult:
     report: str
 
 
-class ExportLogic(LongRun):
-    """Export; `onProgress` is given done, total, case, status and seconds_left after every case."""
+class ExportOperation:
+    """Segment a collection and write a dataset.
 
-    def exportPseudoLabels(self, inputs: str, prompts, out: str, timeout: float | None = None, **more) -> ExportResult:
-        """Export and wait for it. See `startExport`, and `LongRun.wait` for the errors."""
-        return self.wait(lambda done: self.startExport(inputs, prompts, out, **more, finished=done), timeout)
+    Args:
+        transport: see `LongRun`.
 
-    def startExport(
+    Attributes:
+        task: the run; its `onProgress` is given done, total, case, status and seconds_left after every case.
+    """
+
+    def __init__(self, transport) -> None:
+        self.task = LongRun(transport, _readResult)
+
+    def run(self, inputs: str, prompts, out: str, timeout: float | None = None, **named) -> ExportResult:
+        """Export and wait for the result. See `start`, and `LongRun.wait` for the errors."""
+        return self.task.wait(lambda done: self.start(inputs, prompts, out, **named, finished=done), timeout)
+
+    def start(
         self,
         inputs: str,
         prompts: Mapping[str, str] | Sequence[str],
@@ -43,7 +54,7 @@ class ExportLogic(LongRun):
         retry: bool = False,
         finished: Finished = lambda result, error: None,
     ) -> None:
-        """Start to segment every image of a collection and write a dataset; a run that was stopped is gone on with.
+        """Start to segment every image of a collection and write a dataset; a run that was stopped resumes.
 
         Args:
             inputs: folder tree or table on the machine where the models run; see docs/export.md.
@@ -57,15 +68,15 @@ class ExportLogic(LongRun):
             finished: called once: the result, or why there is none.
 
         Raises:
-            InputError, WorkerError: see `LongRun.begin`.
+            InputError, WorkerError: see `LongRun.start`.
         """
         named = dict(prompts) if isinstance(prompts, Mapping) else {prompt: prompt for prompt in prompts}
         clip, sam, device, folder = models
-        ask = lambda: self.client.export(
+        ask = lambda: self.task.client.export(
             inputs, named, out, export, settings, negative, clip, sam, device, folder, retry
         )
-        self.begin(ask, finished)
+        self.task.start(ask, finished)
 
-    def result(self, fields: Mapping[str, Any]) -> ExportResult:
-        """See `ExportResult`."""
-        return ExportResult(dict(fields["counts"]), fields["cases"], fields["report"])
+
+def _readResult(fields: Mapping[str, Any]) -> ExportResult:
+    return ExportResult(dict(fields["counts"]), fields["cases"], fields["report"])

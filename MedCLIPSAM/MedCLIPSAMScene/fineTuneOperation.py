@@ -1,4 +1,4 @@
-"""Fine-tuning from Slicer."""
+"""Fine-tune a text-image model from Slicer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .longRun import Finished, LongRun
+from .longRun import LongRun
+from .waiting import Finished
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class FineTuneResult:
     """What came of a fine-tuning.
 
     Args:
@@ -31,14 +32,25 @@ class TrainingResult:
     steps: int
 
 
-class TrainLogic(LongRun):
-    """Fine-tuning; `onProgress` is given the fields of `finetune.train.Progress` after every step."""
+class FineTuneOperation:
+    """Fine-tune a text-image model on image-caption pairs.
 
-    def fineTune(self, captions: str, name: str, timeout: float | None = None, **more) -> TrainingResult:
-        """Fine-tune and wait for it. See `startFineTune`, and `LongRun.wait` for the errors."""
-        return self.wait(lambda done: self.startFineTune(captions, name, **more, finished=done), timeout)
+    Args:
+        transport: see `LongRun`.
 
-    def startFineTune(
+    Attributes:
+        task: the run; its `onProgress` is given the fields of `finetune.train.Progress` after every step.
+    """
+
+    def __init__(self, transport) -> None:
+        self.task = LongRun(transport, self._readResult)
+        self._name = ""
+
+    def run(self, captions: str, name: str, timeout: float | None = None, **named) -> FineTuneResult:
+        """Fine-tune and wait for the result. See `start`, and `LongRun.wait` for the errors."""
+        return self.task.wait(lambda done: self.start(captions, name, **named, finished=done), timeout)
+
+    def start(
         self,
         captions: str,
         name: str,
@@ -51,7 +63,7 @@ class TrainLogic(LongRun):
         replace: bool = False,
         finished: Finished = lambda result, error: None,
     ) -> None:
-        """Start to fine-tune a text-image model on image-caption pairs; a run that was stopped is gone on from.
+        """Start to fine-tune a text-image model on image-caption pairs; a run that was stopped resumes.
 
         Args:
             captions: table of pairs on the machine where the models run; see docs/finetune.md.
@@ -64,9 +76,9 @@ class TrainLogic(LongRun):
             finished: called once: the result, or why there is none.
 
         Raises:
-            InputError, WorkerError: see `LongRun.begin`.
+            InputError, WorkerError: see `LongRun.start`.
         """
-        ask = lambda: self.client.finetune(
+        ask = lambda: self.task.client.finetune(
             captions,
             name,
             images=images,
@@ -76,13 +88,12 @@ class TrainLogic(LongRun):
             out=out,
             replace=replace,
         )
-        self.begin(ask, finished)
+        self.task.start(ask, finished)
         self._name = name
 
-    def result(self, fields: Mapping[str, Any]) -> TrainingResult:
-        """See `TrainingResult`."""
+    def _readResult(self, fields: Mapping[str, Any]) -> FineTuneResult:
         mean = lambda figures: sum(figures[way]["top1"]["mean"] for way in ("image_to_text", "text_to_image")) / 2
-        return TrainingResult(
+        return FineTuneResult(
             self._name,
             fields["model"],
             fields["run"],

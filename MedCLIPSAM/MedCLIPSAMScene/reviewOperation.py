@@ -51,7 +51,7 @@ class OpenCase:
     segmentation: object
 
 
-class ReviewLogic:
+class ReviewOperation:
     """Reads a folder that `medclipsam weak predict` wrote; the files must be reachable from this machine."""
 
     def cases(self, folder: str, dataset: str = "") -> list[ReviewCase]:

@@ -1,0 +1,208 @@
+"""Segment a volume from key slices on, and carry corrections to the neighboring slices.
+
+result = operations.propagate.run(volumeNode, ["brain tumor"])
+operations.propagate.runCorrection(result.segmentation, result.prompts[0].segmentId, volumeNode)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.worker.protocol import Message
+
+from . import protect, segments
+from .answers import Answers, writeAnswers
+from .jobs import Job, StackJob, answerOf
+from .requestedSlices import checkPrompts, checkSlices
+from .results import PromptResult, SceneResult
+from .session import Progressed, Session
+from .sliceGeometry import SceneSlices
+from .sliceMasks import SliceMasks
+from .strings import _
+from .waiting import Finished
+
+
+class PropagateOperation:
+    """Propagate masks through a stack of slices."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def run(self, volumeNode, prompts: Sequence[str], *more, timeout: float | None = None, **named) -> SceneResult:
+        """Segment a volume and wait for the result. See `start` for the arguments.
+
+        Raises:
+            MedCLIPSAMError: why there is no result; the scene is as it was. TimeoutError.
+        """
+        return self._session.wait(lambda done: self.start(volumeNode, prompts, *more, finished=done, **named), timeout)
+
+    def start(
+        self,
+        volumeNode,
+        prompts: Sequence[str],
+        segmentationNode=None,
+        plane: str = "axial",
+        slices: Sequence[int] | None = None,
+        negative: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        method: str = "memory",
+        finished: Finished = lambda result, error: None,
+        progressed: Progressed = lambda fraction, stage: None,
+    ) -> Job:
+        """Start to segment the slices that show each prompt best, and to propagate their masks from slice to slice.
+
+        Args:
+            slices: numbers along the plane that follow one another; all when None.
+            method: how masks are propagated, "memory" or "boxes"; see `zeroshot.carry`.
+            See `SegmentOperation.start` for the others and the errors.
+        """
+        geometry = SceneSlices(volumeNode, plane)
+        prompts = checkPrompts(prompts)
+        numbers = checkSlices(geometry, range(len(geometry)) if slices is None else slices)
+        if numbers[-1] - numbers[0] != len(numbers) - 1:
+            raise InputError(_("The slices do not follow one another."), _("Give a range of slices."))
+        if segmentationNode is not None:
+            segments.requireFit(segmentationNode, volumeNode)
+        answers: Answers = {prompt: {} for prompt in prompts}
+        masks = {prompt: SliceMasks(geometry, numbers) for prompt in prompts}
+
+        def take(part: Message) -> None:
+            prompt, number = part.fields["prompt"], numbers[0] + int(part.fields["slice"])
+            answers[prompt][number] = answerOf(part)
+            masks[prompt].put(number, part.arrays["mask"] > 0)
+
+        def write(job: Job, notices: list[str]) -> SceneResult:
+            empty = np.zeros(geometry.stack.picture_shape, bool)
+            for prompt, promptMasks in masks.items():
+                for number in set(numbers) - answers[prompt].keys():
+                    promptMasks.put(number, empty)
+            tags = {**job.about["tags"], "MedCLIPSAM.Plane": plane, "MedCLIPSAM.Device": job.about["device"]}
+            node = segmentationNode or (segments.newSegmentation(volumeNode) if any(masks.values()) else None)
+            results = writeAnswers(self._session, node, answers, masks, tags, len(numbers))
+            return SceneResult(volumeNode, node, results, plane, job.about["device"], job.seconds, notices)
+
+        client = self._session.client
+        ask = lambda key: client.propagate(key, prompts, negative, settings, method)
+        return self._session.start(
+            geometry,
+            lambda listeners: StackJob(client, geometry, numbers, ask, take, listeners),
+            write,
+            segmentationNode,
+            finished,
+            progressed,
+        )
+
+    def runCorrection(
+        self,
+        segmentationNode,
+        segmentId: str,
+        volumeNode,
+        plane: str = "axial",
+        reach: int | None = None,
+        timeout: float | None = None,
+    ) -> SceneResult:
+        """Propagate the slices of a segment that the user has corrected, and wait for the result.
+
+        Args:
+            reach: slices to go beyond the outermost corrected ones; None as far as the object is seen.
+
+        Raises:
+            MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError.
+        """
+        geometry = SceneSlices(volumeNode, plane)
+        return self._session.wait(
+            lambda done: self.startCorrection(segmentationNode, segmentId, geometry, reach, done), timeout
+        )
+
+    def startCorrection(
+        self,
+        segmentationNode,
+        segmentId: str,
+        geometry: SceneSlices,
+        reach: int | None = None,
+        finished: Finished = lambda result, error: None,
+        progressed: Progressed = lambda fraction, stage: None,
+    ) -> Job:
+        """Start to propagate the user's slices of a segment; see `runCorrection`.
+
+        What the user painted, erased or locked stays as it is and is what SAM 2 is given. What the models wrote before
+        is replaced on the slices that the object is propagated to; beyond its end it is cleared as far as it was joined
+        to the object.
+
+        Raises:
+            InputError: the segment is locked, or no slice of it is the user's or shows anything.
+        """
+        segments.requireFit(segmentationNode, geometry.volumeNode)
+        protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, ())
+        own = protect.own(segmentationNode, segmentId, geometry)
+        name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+        if not any(mask.any() for mask in own.values()):
+            raise InputError(
+                _("No slice of '{name}' was corrected by hand.").format(name=name),
+                _("Correct one slice first, with points or with the Segment Editor, or lock a slice that is right."),
+            )
+        first, last = min(own), max(own)
+        low = 0 if reach is None else max(0, first - reach)
+        high = len(geometry) - 1 if reach is None else min(len(geometry) - 1, last + reach)
+        numbers = range(low, high + 1)
+        propagated: dict[int, np.ndarray] = {}
+
+        def take(part: Message) -> None:
+            propagated[low + int(part.fields["slice"])] = part.arrays["mask"] > 0
+
+        def write(job: Job, notices: list[str]) -> SceneResult:
+            segments.requireSegment(segmentationNode, segmentId)
+            read = lambda k: segments.readSlice(segmentationNode, segmentId, geometry, k)
+            masks = {k: mask for k, mask in propagated.items() if k not in own}
+            for k in _staleSlices(numbers, masks, own, read):
+                masks[k] = np.zeros(geometry.stack.picture_shape, bool)
+            if masks:
+                sliceMasks = SliceMasks.of(geometry, masks)
+
+                def change() -> None:
+                    segments.writeSlices(segmentationNode, segmentId, sliceMasks)
+                    protect.recordWritten(segmentationNode, segmentId, geometry.plane, sliceMasks.checks)
+
+                self._session.change(segmentationNode, change)
+            found = sum(bool(mask.any()) for mask in masks.values())
+            message = _("'{name}' was propagated from {own} corrected slices to {found} others.").format(
+                name=name, own=len(own), found=found
+            )
+            one = PromptResult(name, segmentId, 0.0, 1.0, message, (found, len(numbers)), np.zeros((0, 4)), first)
+            device = str(job.about["device"])
+            return SceneResult(
+                geometry.volumeNode, segmentationNode, [one], geometry.plane, device, job.seconds, notices
+            )
+
+        ownMasks = {k - low: mask for k, mask in own.items()}
+        client = self._session.client
+        ask = lambda key: client.carry(key, ownMasks, reach)
+        return self._session.start(
+            geometry,
+            lambda listeners: StackJob(client, geometry, numbers, ask, take, listeners),
+            write,
+            segmentationNode,
+            finished,
+            progressed,
+        )
+
+
+def _staleSlices(numbers: range, masks, own, read: Callable[[int], np.ndarray]) -> list[int]:
+    """Find slices beyond the end of the propagated object on which an older mask is still joined to it."""
+    reached = sorted({*masks, *own})
+    stale = []
+    for end, step in ((reached[0], -1), (reached[-1], 1)):
+        before = masks[end] if end in masks else own[end]
+        # Where the object ends on the last slice that it was propagated to, its neighbor shows what was there before.
+        k = end + step
+        while k in numbers and k not in own:
+            mask = read(k)
+            if not (mask & before).any():
+                break
+            stale.append(k)
+            before, k = mask, k + step
+    return stale

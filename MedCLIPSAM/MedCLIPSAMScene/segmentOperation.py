@@ -1,0 +1,110 @@
+"""Segment what prompts name, each slice on its own.
+
+result = operations.segment.run(volumeNode, ["brain tumor"], plane="axial", slices=[12])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from MedCLIPSAMLib.worker.request import Request
+
+from . import overlay, segments
+from .answers import Answers, writeAnswers
+from .jobs import Job, SliceJob, answerOf
+from .requestedSlices import checkPrompts, checkSlices
+from .results import SceneResult
+from .session import Progressed, Session
+from .sliceGeometry import SceneSlices
+from .sliceMasks import SliceMasks
+from .waiting import Finished
+
+MAX_SALIENCY_SLICES = 40
+"""The saliency of a whole volume would take more memory than the volume, so longer runs keep none."""
+
+
+class SegmentOperation:
+    """Make masks of slices from text prompts."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def run(self, volumeNode, prompts: Sequence[str], *more, timeout: float | None = None, **named) -> SceneResult:
+        """Segment and wait for the result. See `start` for the arguments.
+
+        Raises:
+            MedCLIPSAMError: why there is no result; the scene is as it was. TimeoutError.
+        """
+        return self._session.wait(lambda done: self.start(volumeNode, prompts, *more, finished=done, **named), timeout)
+
+    def start(
+        self,
+        volumeNode,
+        prompts: Sequence[str],
+        segmentationNode=None,
+        plane: str = "axial",
+        slices: Sequence[int] | None = None,
+        negative: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        keepSaliency: bool = True,
+        finished: Finished = lambda result, error: None,
+        progressed: Progressed = lambda fraction, stage: None,
+    ) -> Job:
+        """Start to segment what each prompt names.
+
+        A prompt gets a segment of its own. One that has a segment in the segmentation from an earlier run changes it on
+        these slices only.
+
+        Args:
+            volumeNode: scalar or RGB volume.
+            segmentationNode: where the segments go; a new one beside the volume when None.
+            plane: "axial", "coronal" or "sagittal".
+            slices: numbers along the plane, from inferior, posterior or right; the middle one when None.
+            negative: what to leave out.
+            settings: changes to the model's defaults, by the names in `zeroshot.segmenter.Settings`.
+            keepSaliency: write the saliency map of the first prompt as a volume, where the slices follow one another
+                and are at most MAX_SALIENCY_SLICES.
+
+        Raises:
+            InputError, PromptError: what was given cannot be used. WorkerError: the worker cannot be started.
+        """
+        geometry = SceneSlices(volumeNode, plane)
+        prompts = checkPrompts(prompts)
+        numbers = checkSlices(geometry, [len(geometry) // 2] if slices is None else slices)
+        if segmentationNode is not None:
+            segments.requireFit(segmentationNode, volumeNode)
+        keepSaliency = keepSaliency and numbers[-1] - numbers[0] == len(numbers) - 1 < MAX_SALIENCY_SLICES
+        answers: Answers = {prompt: {} for prompt in prompts}
+        masks = {prompt: SliceMasks(geometry, numbers) for prompt in prompts}
+        client = self._session.client
+
+        def ask(key: str, number: int) -> Request:
+            return client.segment(key, prompts, [0], negative, settings, keepSaliency)
+
+        def take(number: int, request: Request) -> None:
+            for part in request.parts:
+                answer = answerOf(part)
+                prompt = part.fields["prompt"]
+                if prompt != prompts[0]:
+                    answer.saliency = None
+                answers[prompt][number] = answer
+                masks[prompt].put(number, part.arrays["mask"] > 0)
+
+        def write(job: Job, notices: list[str]) -> SceneResult:
+            tags = {**job.about["tags"], "MedCLIPSAM.Plane": plane, "MedCLIPSAM.Device": job.about["device"]}
+            node = segmentationNode or (segments.newSegmentation(volumeNode) if any(masks.values()) else None)
+            results = writeAnswers(self._session, node, answers, masks, tags, len(numbers))
+            if keepSaliency:
+                maps = {number: answer.saliency for number, answer in answers[prompts[0]].items()}
+                overlay.writeSaliency(geometry, prompts[0], maps)
+            return SceneResult(volumeNode, node, results, plane, job.about["device"], job.seconds, notices)
+
+        return self._session.start(
+            geometry,
+            lambda listeners: SliceJob(client, geometry, numbers, ask, take, listeners),
+            write,
+            segmentationNode,
+            finished,
+            progressed,
+        )

@@ -1,0 +1,162 @@
+"""Hold the state of the work on a scene: the worker, the models, the running job, and what can be undone.
+
+A session is given to the operations (segment, refine, propagate). One job runs at a time. MRML is written when
+everything has come back: one change and one undo step for each result, or nothing at all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+
+from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
+from MedCLIPSAMLib.worker.client import WorkerClient
+from MedCLIPSAMLib.worker.protocol import Message
+from MedCLIPSAMLib.worker.request import Request, WorkerError
+
+from .history import History, SceneHistory
+from .jobs import Job, Listeners
+from .results import SceneResult
+from .sliceGeometry import SceneSlices
+from .strings import _
+from .waiting import Finished, waitFor
+
+Progressed = Callable[[float, str], None]
+"""Called with the fraction done, 0 to 1, and the name of the stage."""
+
+
+class Session:
+    """The worker and what is done with it.
+
+    Args:
+        transport: a `worker.client.Transport` with `run_until(done, timeout)`.
+
+    Attributes:
+        models: (clip, sam, device, folder of models or None) for the next job.
+        history: where states for undo are kept; see `history.History`.
+        job: the running job, or None.
+        onStateChanged: called when a job has begun or ended.
+    """
+
+    def __init__(self, transport) -> None:
+        self.models: tuple[str, str, str, str | None] = ("demo", "demo", "auto", None)
+        self.history: History = SceneHistory()
+        self.job: Job | None = None
+        self.onStateChanged: Callable[[], None] = lambda: None
+        self.transport = transport
+        self.client = WorkerClient(transport, self._receive)
+        self._loadedModels: tuple | None = None
+        self._loadRequest: Request | None = None
+
+    def start(
+        self,
+        geometry: SceneSlices,
+        makeJob: Callable[[Listeners], Job],
+        writeResult: Callable[[Job, list[str]], SceneResult],
+        segmentationNode=None,
+        finished: Finished = lambda result, error: None,
+        progressed: Progressed = lambda fraction, stage: None,
+    ) -> Job:
+        """Start a job and write its result into the scene when it has ended well.
+
+        Args:
+            geometry: of the volume that is worked on.
+            makeJob: takes the listeners of the job and returns it.
+            writeResult: takes the job and the notices of the worker, writes MRML, and returns the result.
+            segmentationNode: where the result goes; None when it makes a new one.
+            finished: called once: (result, None) or (None, error).
+
+        Raises:
+            InputError: another job is running. WorkerError: the worker cannot be started.
+        """
+        if self.job is not None:
+            raise InputError(_("Another run is not finished."), _("Wait for it, or cancel it."))
+        notices: list[str] = []
+
+        def end(job: Job) -> None:
+            self.job = None
+            error, result = job.error, None
+            if error is None:
+                try:
+                    _requirePresent(geometry.volumeNode, segmentationNode)
+                    result = writeResult(job, notices)
+                except MedCLIPSAMError as problem:
+                    error = problem
+                except Exception as problem:
+                    logging.exception("MedCLIPSAM: the result could not be written")
+                    error = WorkerError(_("The result could not be written: {problem}").format(problem=problem))
+            finished(result, error)
+            self.onStateChanged()
+
+        job = makeJob(Listeners(end, progressed, notices.append))
+        self.job = job
+        try:
+            self._loadModels()
+            job.begin()
+        except Exception:
+            self.job = None
+            raise
+        if self.job is job:
+            self.onStateChanged()
+        return job
+
+    def change(self, segmentationNode, write: Callable[[], None]) -> None:
+        """Make one change of a segmentation: one undo step, told to the scene once, and nothing when it fails."""
+        self.history.save(segmentationNode)
+        modified = segmentationNode.StartModify()
+        try:
+            write()
+        except Exception:
+            self.history.undo(segmentationNode)
+            raise
+        finally:
+            segmentationNode.EndModify(modified)
+
+    def undo(self, segmentationNode) -> bool:
+        """Take back the last change of a segmentation; return False when there is none."""
+        return self.history.undo(segmentationNode)
+
+    def cancel(self) -> None:
+        """End the running job; the scene stays as it is."""
+        if self.job is not None:
+            self.job.cancel()
+
+    def forgetScene(self) -> None:
+        """End the running job and forget the undo states before the scene is closed. The worker stays warm."""
+        self.cancel()
+        self.history = SceneHistory()
+
+    def wait(self, start: Callable[[Finished], Any], timeout: float | None) -> SceneResult:
+        """Start a job, let Slicer's events run until it has ended, and return its result.
+
+        Raises:
+            MedCLIPSAMError: why there is no result. TimeoutError.
+        """
+        return waitFor(self.transport, start, self.cancel, timeout)
+
+    def close(self) -> None:
+        """End the worker and wait for its end; the next job starts another."""
+        self.cancel()
+        self.client.shutdown()
+        self.transport.close()
+
+    def _loadModels(self) -> None:
+        """Ask the worker for the chosen models unless it has them."""
+        if self.models != self._loadedModels or not self.client.running:
+            self._loadRequest = self.client.load(*self.models)
+            self._loadedModels = self.models
+
+    def _receive(self, request: Request | None, message: Message) -> None:
+        if message.type == "ended" or (request is self._loadRequest and message.type == "error"):
+            self._loadedModels = None
+        if self.job is not None:
+            self.job.receive(request, message)
+
+
+def _requirePresent(*nodes) -> None:
+    for node in nodes:
+        if node is not None and (node.GetScene() is None or not slicer.mrmlScene.IsNodePresent(node)):
+            raise InputError(_("'{name}' was removed while it was worked on.").format(name=node.GetName()))
