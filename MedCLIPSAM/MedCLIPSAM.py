@@ -6,6 +6,7 @@ the scene in MedCLIPSAMScene, and the method in MedCLIPSAMLib, which knows nothi
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,16 +23,34 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 _HERE = Path(__file__).resolve().parent
-for _folder in (_HERE, _HERE.parent):  # the second in a source checkout, where the engine lies beside the module
-    if str(_folder) not in sys.path and ((_folder / "MedCLIPSAMLib").is_dir() or _folder == _HERE):
-        sys.path.insert(0, str(_folder))
+if str(_HERE) not in sys.path:
+    sys.path.insert(0, str(_HERE))
 
-from MedCLIPSAMScene.exportLogic import ExportLogic, ExportResult  # noqa: E402
-from MedCLIPSAMScene.reviewLogic import ReviewLogic  # noqa: E402
-from MedCLIPSAMScene.sceneLogic import SceneLogic  # noqa: E402
-from MedCLIPSAMScene.strings import _  # noqa: E402
-from MedCLIPSAMScene.trainLogic import TrainingResult, TrainLogic  # noqa: E402
-from MedCLIPSAMScene.transport import QProcessTransport, workerCommand  # noqa: E402
+
+def _loadEngine() -> None:
+    """Make MedCLIPSAMLib importable in a source checkout, where it lies beside the module's folder.
+
+    The package is loaded from its place. The checkout's folder is not put on sys.path, where other folders of it would
+    become modules, too.
+    """
+    package = _HERE.parent / "MedCLIPSAMLib"
+    if importlib.util.find_spec("MedCLIPSAMLib") is None:
+        spec = importlib.util.spec_from_file_location(
+            "MedCLIPSAMLib", package / "__init__.py", submodule_search_locations=[str(package)]
+        )
+        sys.modules["MedCLIPSAMLib"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["MedCLIPSAMLib"])
+
+
+_loadEngine()
+
+from MedCLIPSAMScene.exportOperation import ExportResult  # noqa: E402
+from MedCLIPSAMScene.fineTuneOperation import FineTuneResult  # noqa: E402
+from MedCLIPSAMScene.operations import Operations  # noqa: E402
+from MedCLIPSAMScene.results import SceneResult  # noqa: E402
+from MedCLIPSAMScene.sliceGeometry import SceneSlices  # noqa: E402
+from MedCLIPSAMScene.strings import _, translate  # noqa: E402
+from MedCLIPSAMScene.transport import QProcessTransport, WorkerCommand, workerCommand  # noqa: E402
 
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError  # noqa: E402
 
@@ -42,7 +61,8 @@ class MedCLIPSAM(ScriptedLoadableModule):
     def __init__(self, parent) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         parent.title = "MedCLIPSAM"
-        parent.categories = [_("Segmentation")]
+        # Translated where Slicer's own modules have it, so that the module joins their category in every language.
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
         parent.dependencies = ["Segmentations", "SegmentEditor", "Markups"]
         parent.contributors = ["MedCLIPSAM contributors"]
         parent.helpText = _(
@@ -63,28 +83,35 @@ def _registerSamples() -> None:
 
 
 class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel. It reads and writes the parameter node and calls the logic; its sections do the rest."""
+    """The panel. It reads and writes the parameter node and calls the logic; its sections do the rest.
+
+    Attributes:
+        operations, session: those of the logic; see `MedCLIPSAMScene.operations`.
+        parameters: the typed parameter node of the scene; None while a scene is closed.
+    """
 
     def __init__(self, parent=None) -> None:
-        ScriptedLoadableModuleWidget.__init__(self, parent)
-        VTKObservationMixin.__init__(self)
+        # What Slicer's base class may use already: it calls setup() itself where no parent is given.
         self.parameters = None
-        self._choices: dict = {}
+        self._storedChoices: dict[str, str] = {}
+        VTKObservationMixin.__init__(self)
+        ScriptedLoadableModuleWidget.__init__(self, parent)
 
     def setup(self) -> None:
         """Build the panel."""
-        from MedCLIPSAMPanel.binding import Bindings
-        from MedCLIPSAMPanel.correctSection import CorrectSection, EditorHistory
+        from MedCLIPSAMPanel.correctSection import CorrectSection
+        from MedCLIPSAMPanel.editorHistory import EditorHistory
         from MedCLIPSAMPanel.exportSection import ExportSection
+        from MedCLIPSAMPanel.fineTuneSection import FineTuneSection
+        from MedCLIPSAMPanel.guiConnection import GuiConnection
         from MedCLIPSAMPanel.inputSection import InputSection
         from MedCLIPSAMPanel.installationSection import InstallationSection
         from MedCLIPSAMPanel.modelsSection import ModelsSection
-        from MedCLIPSAMPanel.parameters import MachineSettings
         from MedCLIPSAMPanel.promptSection import PromptSection
         from MedCLIPSAMPanel.resultSection import ResultSection
         from MedCLIPSAMPanel.reviewSection import ReviewSection
         from MedCLIPSAMPanel.settingsSection import SettingsSection
-        from MedCLIPSAMPanel.trainSection import TrainSection
+        from MedCLIPSAMScene.machineSettings import MachineSettings
 
         ScriptedLoadableModuleWidget.setup(self)
         panel = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
@@ -92,105 +119,129 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.machine = MachineSettings()
-        self.bindings = Bindings(lambda: self.parameters)
         self.models = ModelsSection(self)
         self.logic = MedCLIPSAMLogic(self.models.command)
-        self.logic.history = EditorHistory(self.ui.segmentEditor)
-        self.logic.onProgress = lambda fraction, stage: self.prompts.progress(fraction, stage)
+        self.operations, self.session = self.logic.operations, self.logic.operations.session
+        self.session.history = EditorHistory(self.ui.segmentEditor)
         self.inputs, self.prompts, self.results = InputSection(self), PromptSection(self), ResultSection(self)
         self.corrections, self.settings = CorrectSection(self), SettingsSection(self)
-        self.training, self.exports = TrainSection(self), ExportSection(self)
-        self.review = ReviewSection(self)
+        self.fineTune, self.export, self.review = FineTuneSection(self), ExportSection(self), ReviewSection(self)
         self.installation = InstallationSection(self)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneEndClose)
+        self.gui = GuiConnection(self.ui)
+        self.session.onStateChanged = self.update
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
         self.initializeParameterNode()
 
     def cleanup(self) -> None:
-        """Before the module is removed or Slicer ends."""
+        """Leave nothing behind before the module is reloaded, removed, or Slicer ends."""
+        self.session.onStateChanged = lambda: None
+        self.corrections.exit()
+        self.corrections.forget()
+        self.prompts.close()
+        self.gui.connect(None)
+        self.removeObservers()
         self.logic.close()
         self.models.close()
-        self.removeObservers()
 
     def enter(self) -> None:
-        """The module is shown."""
+        """Take up the scene when the module is shown."""
         self.initializeParameterNode()
         self.corrections.enter()
+        self.ui.promptEdit.setFocus()
 
     def exit(self) -> None:
-        """Another module is shown."""
+        """Leave keyboard, mouse and views to the module that is shown next."""
         self.corrections.exit()
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, _caller, _event, node) -> None:
+        """Choose nothing in place of a node that is removed; the selectors would choose its neighbor."""
+        if self.parameters is None or slicer.mrmlScene.IsClosing():
+            return
+        for name in ("inputVolume", "segmentation"):
+            if getattr(self.parameters, name) is node:
+                setattr(self.parameters, name, None)
+
     def onSceneStartClose(self, _caller, _event) -> None:
-        """The run ends, and what the user chose is kept for the next scene."""
-        from MedCLIPSAMPanel.parameters import CHOICES
+        """End the run, and keep what the user chose for the next scene."""
+        from MedCLIPSAMPanel.parameters import OF_ONE_SCENE
 
         if self.parameters is not None:
-            self._choices = {name: getattr(self.parameters, name) for name in CHOICES}
-        self.logic.sceneClosing()
+            node = self.parameters.parameterNode
+            names = set(node.GetParameterNames()) - set(OF_ONE_SCENE)
+            self._storedChoices = {name: node.GetParameter(name) for name in names}
+        self.session.forgetScene()
         self.corrections.forget()
         self.review.forget()
-        self._setParameterNode(None)
+        self._setParameters(None)
 
     def onSceneEndClose(self, _caller, _event) -> None:
-        """A new scene has begun, or one was loaded."""
-        from MedCLIPSAMPanel.correctSection import EditorHistory
+        """Begin with a new scene, or one that was loaded."""
+        from MedCLIPSAMPanel.editorHistory import EditorHistory
 
-        self.logic.history = EditorHistory(self.ui.segmentEditor)
+        self.session.history = EditorHistory(self.ui.segmentEditor)
         self.ui.resultLabel.text = _("No result yet.")
         self.ui.statusLabel.text = ""
         self.initializeParameterNode()
 
     def initializeParameterNode(self) -> None:
-        """Take up the scene's parameter node, or make one; a first volume of the scene is chosen."""
+        """Take up the scene's parameter node, or make one; choose a first volume of the scene."""
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
         node = self.logic.getParameterNode()
-        fresh = not node.GetParameterNamesAsCommaSeparatedList()
-        parameters = MedCLIPSAMParameters(node)
-        if fresh:
-            for name, value in self._choices.items():
-                setattr(parameters, name, value)
-        if parameters.inputVolume is None:
-            volumes = [each for each in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode") if each.GetSelectable()]
-            volumes = [each for each in volumes if not each.IsA("vtkMRMLLabelMapVolumeNode")]
-            parameters.inputVolume = volumes[0] if volumes else None
-        self._setParameterNode(parameters)
+        if self.parameters is None or self.parameters.parameterNode is not node:
+            if not node.GetParameterNames():
+                for name, value in self._storedChoices.items():
+                    node.SetParameter(name, value)
+            self._setParameters(MedCLIPSAMParameters(node))
+        if self.parameters.inputVolume is None:
+            volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            shown = (node for node in volumes if not node.GetHideFromEditors())
+            self.parameters.inputVolume = next(
+                (node for node in shown if not node.IsA("vtkMRMLLabelMapVolumeNode")), None
+            )
         self.corrections.sceneOpened()
         self.update()
 
-    def _setParameterNode(self, parameters) -> None:
+    def _setParameters(self, parameters) -> None:
         modified = vtk.vtkCommand.ModifiedEvent
         if self.parameters is not None:
             self.removeObserver(self.parameters.parameterNode, modified, self.onParametersModified)
+        self.gui.connect(parameters)
         self.parameters = parameters
         if parameters is not None:
             self.addObserver(parameters.parameterNode, modified, self.onParametersModified)
 
     def onParametersModified(self, _caller=None, _event=None) -> None:
-        """The parameter node has changed."""
+        """Show the parameter node that has changed."""
         self.update()
 
     def update(self) -> None:
         """Show the parameters and the state of the work in every section."""
         if self.parameters is None:
             return
-        self.bindings.update()
         sections = (self.inputs, self.prompts, self.results, self.corrections, self.settings, self.models)
-        for section in (*sections, self.exports, self.training, self.review):
+        for section in (*sections, self.export, self.fineTune, self.review):
             section.update()
 
     @property
     def busy(self) -> bool:
         """Whether a run is not finished."""
-        return self.logic.job is not None
+        return self.session.job is not None
+
+    def whyBusy(self) -> str:
+        """Return that a run is not finished; empty when none is running."""
+        return _("A run is not finished.") if self.busy else ""
 
     def run(self, start: Callable, show: Callable) -> bool:
-        """Start a run of the logic and show how it goes.
+        """Start a run and show how it goes.
 
         Args:
-            start: takes `finished(result, error)` and starts the run.
+            start: takes `finished(result, error)` and `progressed(fraction, stage)` and starts the run.
             show: called with its result.
 
         Returns:
@@ -205,11 +256,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 self.prompts.end(
                     _("Cancelled; the scene is as it was.") if isinstance(error, Cancelled) else str(error)
                 )
-            self.update()
 
-        self.logic.models = self.models.models()
+        self.session.models = self.models.models()
         try:
-            start(finished)
+            start(finished, self.prompts.progress)
         except MedCLIPSAMError as error:
             self.prompts.end(str(error))
             return False
@@ -226,35 +276,69 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.ui.statusLabel.text = str(error)
 
 
-class MedCLIPSAMLogic(ScriptedLoadableModuleLogic, SceneLogic):
-    """The logic: see `MedCLIPSAMScene.sceneLogic.SceneLogic`, on a worker that Slicer's event loop listens to.
+class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
+    """What scripts use. Each method waits for its result while Slicer's events run.
 
     Args:
-        command: gives the worker's program and arguments; that of this machine when None.
+        command: gives the worker's command; that of this machine when None.
+
+    Attributes:
+        operations: the same without waiting, by their `start` methods; see `MedCLIPSAMScene.operations`.
     """
 
-    def __init__(self, command: Callable[[], list[str]] | None = None) -> None:
+    def __init__(self, command: Callable[[], WorkerCommand] | None = None) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        SceneLogic.__init__(self, QProcessTransport(command or workerCommand))
-        self.training = TrainLogic(QProcessTransport(command or workerCommand))
-        self.export = ExportLogic(QProcessTransport(command or workerCommand))
-        self.review = ReviewLogic()
+        self.operations = Operations(lambda: QProcessTransport(command or workerCommand))
 
-    def fineTune(self, captions: str, name: str, **more) -> TrainingResult:
-        """Fine-tune a text-image model on captions and wait for it; see `TrainLogic.fineTune`."""
-        return self.training.fineTune(captions, name, **more)
+    @property
+    def models(self) -> tuple[str, str, str, str | None]:
+        """(text and image, outline, device, folder of models or None) for the next run."""
+        return self.operations.session.models
 
-    def exportPseudoLabels(self, inputs: str, prompts, out: str, **more) -> ExportResult:
-        """Segment a whole collection, write a dataset and wait for it; see `ExportLogic.exportPseudoLabels`."""
-        return self.export.exportPseudoLabels(inputs, prompts, out, **{"models": self.models, **more})
+    @models.setter
+    def models(self, models: tuple[str, str, str, str | None]) -> None:
+        self.operations.session.models = models
+
+    def segment(self, volumeNode, prompts: list[str], segmentationNode=None, **options) -> SceneResult:
+        """Segment what prompts name on slices of a volume; see `SegmentOperation.start` for the options."""
+        return self.operations.segment.run(volumeNode, prompts, segmentationNode, **options)
+
+    def segmentVolume(self, volumeNode, prompts: list[str], segmentationNode=None, **options) -> SceneResult:
+        """Segment every slice of a volume on its own; see `segment`."""
+        slices = range(len(SceneSlices(volumeNode, options.get("plane", "axial"))))
+        return self.segment(volumeNode, prompts, segmentationNode, slices=slices, **options)
+
+    def propagate(self, volumeNode, prompts: list[str], segmentationNode=None, **options) -> SceneResult:
+        """Segment a volume from key slices on; see `PropagateOperation.start` for the options."""
+        return self.operations.propagate.run(volumeNode, prompts, segmentationNode, **options)
+
+    def propagateCorrection(self, segmentationNode, segmentId: str, volumeNode, **options) -> SceneResult:
+        """Propagate corrected slices of a segment; see `PropagateOperation.runCorrection` for the options."""
+        return self.operations.propagate.runCorrection(segmentationNode, segmentId, volumeNode, **options)
+
+    def refine(self, segmentationNode, segmentId: str, volumeNode, number: int, **options) -> SceneResult:
+        """Outline a segment anew on one slice; see `RefineOperation.run` for the options."""
+        return self.operations.refine.run(segmentationNode, segmentId, volumeNode, number, **options)
+
+    def addSegment(self, segmentationNode, name: str) -> str:
+        """Add an empty segment and return its id."""
+        return self.operations.addSegment(segmentationNode, name)
+
+    def undo(self, segmentationNode) -> bool:
+        """Take back the last change of a segmentation; return False when there is none."""
+        return self.operations.session.undo(segmentationNode)
+
+    def exportPseudoLabels(self, inputs: str, prompts, out: str, **options) -> ExportResult:
+        """Segment a whole collection and write a dataset; see `ExportOperation.start` for the options."""
+        return self.operations.export.run(inputs, prompts, out, **{"models": self.models, **options})
+
+    def fineTune(self, captions: str, name: str, **options) -> FineTuneResult:
+        """Fine-tune a text-image model on captions; see `FineTuneOperation.start` for the options."""
+        return self.operations.fineTune.run(captions, name, **options)
 
     def close(self) -> None:
         """End the workers, and wait for their end."""
-        SceneLogic.close(self)
-        for run in (self.training, self.export):
-            run.close()
-            run.transport.close()
-        self.transport.close()
+        self.operations.close()
 
 
 class MedCLIPSAMTest(ScriptedLoadableModuleTest):

@@ -7,71 +7,78 @@ from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 
-from .parameters import engineSettings
-
-FORMATS = ("nnunet", "seg.nrrd", "nii.gz", "png", "dcm")
+from .enabling import enable
+from .parameters import engineSettings, promptLines
 
 
 class ExportSection:
     """The section of pseudo-labels."""
 
     def __init__(self, panel) -> None:
-        self._panel, ui, bindings = panel, panel.ui, panel.bindings
+        self._panel, ui = panel, panel.ui
         self._report = ""
-        ui.exportFormatBox.addItems([_("nnU-Net dataset"), ".seg.nrrd", ".nii.gz", ".png", "DICOM SEG"])
-        bindings.choice(ui.exportFormatBox, FORMATS, "exportFormat")
-        bindings.properties(
-            (ui.exportInputsEdit, "currentPath", "currentPathChanged(QString)", "exportInputs"),
-            (ui.exportOutEdit, "currentPath", "currentPathChanged(QString)", "exportOut"),
-            (ui.exportScoreBox, "value", "valueChanged(double)", "exportScore"),
-            (ui.exportEmptyBox, "checked", "toggled(bool)", "exportEmpty"),
-        )
+        self._operation = panel.operations.export
+        self._operation.task.onProgress = self._progress
+        ui.exportFolderButton.connect("clicked(bool)", lambda *_arguments: self._browseFolder())
+        ui.exportTableButton.connect("clicked(bool)", lambda *_arguments: self._browseTable())
         ui.exportButton.connect("clicked(bool)", lambda *_arguments: self._start())
-        ui.stopExportButton.connect("clicked(bool)", lambda *_arguments: self._export.cancel())
+        ui.stopExportButton.connect("clicked(bool)", lambda *_arguments: self._operation.task.cancel())
         ui.openReportButton.connect(
             "clicked(bool)", lambda *_arguments: qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self._report))
         )
-        self._export = panel.logic.export
-        self._export.onProgress = self._progress
 
     def update(self) -> None:
         """Enable what can be done, and say what is lacking."""
-        ui, parameters, running = self._panel.ui, self._panel.parameters, self._export.running
-        lacking = (
-            _("Type what to segment in every image, above.")
-            if not self._prompts() and not parameters.exportInputs.lower().endswith(".csv")
-            else _("Choose a folder of images, or a table.")
-            if not parameters.exportInputs
-            else _("Choose a folder for the dataset.")
-            if not parameters.exportOut
-            else ""
-        )
-        ui.exportButton.enabled = not running and not lacking
-        ui.exportButton.toolTip = lacking or _("Segment every image by the prompts above; a stopped run goes on")
-        ui.stopExportButton.enabled = running
-        ui.openReportButton.enabled = bool(self._report)
+        ui, running = self._panel.ui, self._operation.task.running
+        enable(ui.exportButton, _("An export is running.") if running else self._lacking())
+        enable(ui.stopExportButton, "" if running else _("No export is running."))
+        enable(ui.openReportButton, "" if self._report else _("Export first."))
         ui.exportBar.setVisible(running)
 
-    def _prompts(self) -> list[str]:
-        return [line.strip() for line in self._panel.parameters.prompts.splitlines() if line.strip()]
+    def _lacking(self) -> str:
+        """Return what has to be chosen before an export; empty when nothing is."""
+        parameters = self._panel.parameters
+        export = parameters.export
+        if not promptLines(parameters.prompts) and not export.inputs.lower().endswith(".csv"):
+            return _("Type what to segment in every image, above.")
+        if not export.inputs:
+            return _("Choose a folder of images, or a table.")
+        if not export.out:
+            return _("Choose a folder for the dataset.")
+        return ""
+
+    def _browseFolder(self) -> None:
+        export = self._panel.parameters.export
+        folder = qt.QFileDialog.getExistingDirectory(self._panel.parent, _("Folder of images"), export.inputs)
+        if folder:
+            export.inputs = folder
+
+    def _browseTable(self) -> None:
+        export = self._panel.parameters.export
+        table = qt.QFileDialog.getOpenFileName(
+            self._panel.parent, _("Table of images and prompts"), export.inputs, _("Tables (*.csv)")
+        )
+        if table:
+            export.inputs = table
 
     def _start(self) -> None:
         parameters, ui = self._panel.parameters, self._panel.ui
-        export = {
-            "form": parameters.exportFormat,
-            "strategy": parameters.strategy,
-            "plane": parameters.plane,
-            "least_score": parameters.exportScore,
-            "keep_empty": parameters.exportEmpty,
+        export = parameters.export
+        changes = {
+            "form": str(export.format),
+            "strategy": str(parameters.strategy),
+            "plane": str(parameters.plane),
+            "least_score": export.minScore,
+            "keep_empty": export.keepEmpty,
         }
         ui.exportLabel.text, ui.exportBar.value = _("Loading the models..."), 0
         try:
-            self._export.startExport(
-                parameters.exportInputs,
-                self._prompts(),
-                parameters.exportOut,
-                export,
-                engineSettings(parameters),
+            self._operation.start(
+                export.inputs,
+                promptLines(parameters.prompts),
+                export.out,
+                changes,
+                engineSettings(parameters.method),
                 parameters.negative or None,
                 self._panel.models.models(),
                 finished=self._finished,
@@ -99,15 +106,15 @@ class ExportSection:
         elif error is not None:
             label.text = str(error)
         else:
-            named = {
+            names = {
                 "found": _("found"),
                 "filtered": _("left out by the filter"),
                 "empty": _("nothing found"),
                 "failed": _("failed"),
             }
-            counts = ", ".join(f"{result.counts[name]} {text}" for name, text in named.items() if name in result.counts)
+            counts = ", ".join(f"{result.counts[name]} {text}" for name, text in names.items() if name in result.counts)
             label.text = _("{cases} cases: {counts}. Look through the report and strike out what is wrong.").format(
                 cases=result.cases, counts=counts
             )
             self._report = result.report
-        self.update()
+        self._panel.update()

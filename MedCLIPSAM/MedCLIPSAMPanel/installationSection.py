@@ -9,6 +9,8 @@ from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
 
+from .enabling import enable
+
 
 class InstallationSection:
     """The last section of the panel; it opens by itself when something is missing."""
@@ -27,7 +29,7 @@ class InstallationSection:
         """Show what is installed."""
         missing = dependencies.missing()
         self._panel.ui.reportEdit.setPlainText(dependencies.report())
-        self._panel.ui.installButton.enabled = bool(missing)
+        enable(self._panel.ui.installButton, "" if missing else _("All is there."))
 
     def _install(self) -> None:
         names = ", ".join(each.name for each in dependencies.missing())
@@ -47,5 +49,5 @@ class InstallationSection:
 
     def _log(self) -> None:
         self._panel.ui.reportEdit.setPlainText(
-            self._panel.logic.client.log or _("The worker has written nothing to its log.")
+            self._panel.session.client.log or _("The worker has written nothing to its log.")
         )

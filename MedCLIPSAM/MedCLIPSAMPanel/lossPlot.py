@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import qt
 
-WIDTH, HEIGHT, MARGIN = 420, 170, 42
+WIDTH, HEIGHT, MARGIN = 340, 160, 42
 TRAINING, VALIDATION, RETRIEVAL, FRAME = "#9aa5b1", "#d9534f", "#2a7de1", "#808080"
 SMOOTHING = 0.9
 

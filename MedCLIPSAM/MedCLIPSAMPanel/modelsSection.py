@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import qt
+from MedCLIPSAMScene.samples import isSample
 from MedCLIPSAMScene.strings import _
-from MedCLIPSAMScene.transport import QProcessTransport, workerCommand
+from MedCLIPSAMScene.transport import QProcessTransport, WorkerCommand, workerCommand
 
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 from MedCLIPSAMLib.models.catalogue import MODELS
 from MedCLIPSAMLib.worker.client import WorkerClient
+
+from .enabling import enable
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 
@@ -23,10 +26,9 @@ class ModelsSection:
         self._listing = self._download = None
         self._asked = False
         self._states: list[dict] = []
-        self._names = {kind: [model.name for model in MODELS if model.kind == kind] for kind in ("clip", "sam")}
-        for kind, box in (("clip", ui.clipBox), ("sam", ui.samBox)):
-            box.addItems(self._names[kind])
-            panel.bindings.choice(box, self._names[kind], kind)
+        self._boxes = {"clip": ui.clipBox, "sam": ui.samBox}
+        for model in MODELS:
+            self._boxes[model.kind].addItem(model.name, model.name)
         ui.deviceBox.addItems([_("automatic"), "CUDA", "MPS", "CPU"])
         ui.deviceBox.setCurrentIndex(DEVICES.index(panel.machine.get("Device", "auto")))
         ui.deviceBox.connect("currentIndexChanged(int)", lambda index: panel.machine.set("Device", DEVICES[index]))
@@ -48,29 +50,50 @@ class ModelsSection:
         ui.cancelDownloadButton.connect("clicked(bool)", lambda *_arguments: self._client.cancel(self._download))
         self.update()
 
-    def command(self) -> list[str]:
-        """The command of the worker as it is set now."""
+    def command(self) -> WorkerCommand:
+        """Return the command of the worker as it is set now."""
         return workerCommand(self._panel.machine.get("WorkerCommand"))
 
     def models(self) -> tuple[str, str, str, str | None]:
-        """(clip, sam, device, folder of models) for the next run."""
+        """Return (clip, sam, device, folder of models) for the next run."""
         machine, parameters = self._panel.machine, self._panel.parameters
         return parameters.clip, parameters.sam, machine.get("Device", "auto"), machine.get("ModelsFolder") or None
 
+    def warning(self, volumeNode) -> str:
+        """Return why the chosen models should not be used on a volume; empty when nothing speaks against them.
+
+        Models that have seen phantoms only are warned of on every volume but the module's own samples.
+        """
+        if volumeNode is None or isSample(volumeNode):
+            return ""
+        synthetic = [state["name"] for state in self._chosenStates() if state["synthetic"]]
+        if not synthetic:
+            return ""
+        return _(
+            "The demo models have seen synthetic phantoms only: what they find in '{volume}' means nothing. Choose "
+            "others under Models and device."
+        ).format(volume=volumeNode.GetName())
+
     def update(self) -> None:
-        """Enable what can be done."""
-        ui, chosen = self._panel.ui, self._chosen()
-        if self._panel.parameters is not None:
-            self._offer("clip", [self._panel.parameters.clip])
+        """Enable what can be done, and say what the chosen models have seen."""
+        ui, chosen = self._panel.ui, self._selected()
         loading = self._download is not None
-        ui.downloadButton.enabled = chosen is not None and not chosen["usable"] and not loading
-        ui.downloadButton.toolTip = (
-            _("Download the chosen model to the machine where the models run")
-            if ui.downloadButton.enabled
+        reason = (
+            _("A download is running.")
+            if loading
             else _("Choose a model in the table that is not there yet.")
+            if chosen is None or chosen["usable"]
+            else ""
         )
-        ui.cancelDownloadButton.enabled = loading
+        enable(ui.downloadButton, reason)
+        enable(ui.cancelDownloadButton, "" if loading else _("No download is running."))
         ui.downloadBar.setVisible(loading)
+        parameters = self._panel.parameters
+        if parameters is not None:
+            self._offer("clip", [parameters.clip])
+            self._offer("sam", [parameters.sam])
+            seen = (f"{state['name']}: {state['seen']}" for state in self._chosenStates() if state["seen"])
+            ui.seenLabel.text = "\n".join(dict.fromkeys(seen))
 
     def refresh(self) -> None:
         """Ask the worker's machine what it has."""
@@ -91,7 +114,7 @@ class ModelsSection:
             self.refresh()
 
     def _startDownload(self) -> None:
-        chosen = self._chosen()
+        chosen = self._selected()
         if chosen is None:
             return
         try:
@@ -142,12 +165,10 @@ class ModelsSection:
                 item.setToolTip("\n".join(filter(None, (state["title"], state["purpose"], state["detail"]))))
                 table.setItem(row, column, item)
         table.resizeColumnsToContents()
-        for kind, box in (("clip", ui.clipBox), ("sam", ui.samBox)):
-            byName = {state["name"]: state for state in self._states if state["kind"] == kind}
-            self._offer(kind, list(byName))
-            for index, name in enumerate(self._names[kind]):
-                if name in byName:
-                    box.setItemText(index, f"{name} ({byName[name]['state']})")
+        for state in self._states:
+            self._offer(state["kind"], [state["name"]])
+            box = self._boxes[state["kind"]]
+            box.setItemText(box.findData(state["name"]), f"{state['name']} ({state['state']})")
         devices = ", ".join(device["title"] for device in fields["devices"])
         ui.modelsLabel.text = _("Devices: {devices}. PyTorch {torch}, built for {built}.").format(
             devices=devices, torch=fields["torch"], built=fields["built_for"]
@@ -155,14 +176,27 @@ class ModelsSection:
         self.update()
 
     def _offer(self, kind: str, names: list[str]) -> None:
-        """Put models that are not of the catalogue, such as fine-tuned ones, into the box to choose from."""
+        """Offer models that are not in the catalogue, such as fine-tuned ones."""
+        box = self._boxes[kind]
         for name in names:
-            if name not in self._names[kind]:
-                self._names[kind].append(name)
-                (self._panel.ui.clipBox if kind == "clip" else self._panel.ui.samBox).addItem(name)
-                self._panel.bindings.update()
+            if box.findData(name) < 0:
+                box.addItem(name, name)
+                if self._panel.parameters is not None and getattr(self._panel.parameters, kind) == name:
+                    box.setCurrentIndex(box.findData(name))
 
-    def _chosen(self) -> dict | None:
+    def _chosenStates(self) -> list[dict]:
+        """Return what is known of the chosen models: from the machine where they run, else from the catalogue."""
+        parameters = self._panel.parameters
+        known = {("clip", parameters.clip), ("sam", parameters.sam)}
+        states: dict[tuple[str, str], dict] = {
+            (model.kind, model.name): {"name": model.name, "seen": model.seen, "synthetic": model.synthetic}
+            for model in MODELS
+        }
+        states |= {(state["kind"], state["name"]): state for state in self._states}
+        return [states[key] for key in sorted(known) if key in states]
+
+    def _selected(self) -> dict | None:
+        """Return the model that is selected in the table."""
         row = self._panel.ui.modelsTable.currentRow()
         return self._states[row] if 0 <= row < len(self._states) else None
 
@@ -175,7 +209,7 @@ class ModelsSection:
         if command == self._panel.machine.get("WorkerCommand"):
             return
         self._panel.machine.set("WorkerCommand", command)
-        self._panel.logic.cancel()
-        self._panel.logic.client.shutdown()  # the next request starts the new one
+        self._panel.session.cancel()
+        self._panel.session.client.shutdown()  # the next request starts the new one
         self._client.shutdown()
         self._asked = False

@@ -1,139 +1,163 @@
-"""What the user chose, kept in the scene. What belongs to the machine (device, folders, history) is kept by Slicer."""
+"""What the user chose, kept in the scene as typed parameters of the module's parameter node."""
 
 from __future__ import annotations
 
-import qt
-from slicer import vtkMRMLSegmentationNode, vtkMRMLVolumeNode
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+import enum
+from typing import Annotated
 
-SETTINGS = {
-    "presence": 0.5,
-    "coarse": "otsu",
-    "coarseThreshold": 0.3,
-    "samPrompts": "boxes",
-    "layer": 0,
-    "beta": 0.0,
-    "steps": 0,
-    "seed": 12,
-}
-"""Settings of the method and their defaults."""
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
+
+
+class Extent(enum.StrEnum):
+    """Which slices are segmented."""
+
+    SLICE = "slice"
+    RANGE = "range"
+    VOLUME = "volume"
+
+
+class Plane(enum.StrEnum):
+    """The direction of the slices."""
+
+    AXIAL = "axial"
+    CORONAL = "coronal"
+    SAGITTAL = "sagittal"
+
+
+class Strategy(enum.StrEnum):
+    """How one prompt becomes the masks of many slices."""
+
+    MEMORY = "memory"
+    BOXES = "boxes"
+    SLICES = "slices"
+
+
+class CoarseMethod(enum.StrEnum):
+    """How a saliency map is cut into a coarse mask."""
+
+    OTSU = "otsu"
+    KMEANS = "kmeans"
+    THRESHOLD = "threshold"
+
+
+class SamPrompts(enum.StrEnum):
+    """What SAM is given for each part of a coarse mask."""
+
+    BOXES = "boxes"
+    POINTS = "points"
+    BOTH = "both"
+
+
+class ExportFormat(enum.StrEnum):
+    """What is written for each image of an export."""
+
+    NNUNET = "nnunet"
+    SEG_NRRD = "seg.nrrd"
+    NIFTI = "nii.gz"
+    PNG = "png"
+    DICOM_SEG = "dcm"
+
+
+class Loss(enum.StrEnum):
+    """The loss of a fine-tuning."""
+
+    DHN_NCE = "dhn-nce"
+    INFO_NCE = "info-nce"
+    HN_NCE = "hn-nce"
+    DCL = "dcl"
+    SIGLIP = "siglip"
+
+
+@parameterPack
+class MethodSettings:
+    """Settings of the method. 0 as layer, beta or steps is the model's own default."""
+
+    presence: Annotated[float, WithinRange(0, 1)] = 0.5
+    coarse: CoarseMethod = CoarseMethod.OTSU
+    coarseThreshold: Annotated[float, WithinRange(0, 1)] = 0.3
+    samPrompts: SamPrompts = SamPrompts.BOXES
+    layer: Annotated[int, WithinRange(0, 24)] = 0
+    beta: Annotated[float, WithinRange(0, 10)] = 0.0
+    steps: Annotated[int, WithinRange(0, 100)] = 0
+    seed: Annotated[int, WithinRange(0, 999999)] = 12
+
+
+@parameterPack
+class ExportSettings:
+    """Settings of an export of pseudo-labels."""
+
+    inputs: str = ""
+    out: str = ""
+    format: ExportFormat = ExportFormat.NNUNET
+    minScore: Annotated[float, WithinRange(0, 1)] = 0.0
+    keepEmpty: bool = False
+
+
+@parameterPack
+class ReviewSettings:
+    """Settings of the review of predictions."""
+
+    folder: str = ""
+    dataset: str = ""
+    showUncertainty: bool = True
+
+
+@parameterPack
+class FineTuneSettings:
+    """Settings of a fine-tuning. A chunk of 0 takes the whole batch, a LoRA rank of 0 trains all weights."""
+
+    captions: str = ""
+    images: str = ""
+    name: str = ""
+    loss: Loss = Loss.DHN_NCE
+    epochs: Annotated[int, WithinRange(1, 1000)] = 32
+    batchSize: Annotated[int, WithinRange(2, 4096)] = 64
+    chunkSize: Annotated[int, WithinRange(0, 4096)] = 0
+    loraRank: Annotated[int, WithinRange(0, 256)] = 0
 
 
 @parameterNodeWrapper
 class MedCLIPSAMParameters:
-    """The parameter node.
+    """The parameter node. A reach of 0 goes as far as an object is seen; saliencyFrom is in percent."""
 
-    extent is "slice", "range" or "volume"; view a name such as "Red"; strategy "slices", or how masks are carried from
-    key slices; reach 0 goes as far as an object is seen; 0 of a layer, beta and steps is the model's default. What
-    begins with train is of fine-tuning: a chunk of 0 takes the whole batch, a LoRA rank of 0 trains all weights.
-    """
-
-    inputVolume: vtkMRMLVolumeNode
+    inputVolume: vtkMRMLScalarVolumeNode
     segmentation: vtkMRMLSegmentationNode
-    extent: str = "slice"
+    extent: Extent = Extent.SLICE
     view: str = "Red"
-    plane: str = "axial"
-    strategy: str = "memory"
-    firstSlice: int = 0
-    lastSlice: int = 0
+    plane: Plane = Plane.AXIAL
+    strategy: Strategy = Strategy.MEMORY
+    firstSlice: Annotated[int, WithinRange(0, 99999)] = 0
+    lastSlice: Annotated[int, WithinRange(0, 99999)] = 0
     prompts: str = ""
     negative: str = ""
     showSaliency: bool = True
-    saliencyFrom: float = 30.0
-    reach: int = 0
-    presence: float = SETTINGS["presence"]
-    coarse: str = SETTINGS["coarse"]
-    coarseThreshold: float = SETTINGS["coarseThreshold"]
-    samPrompts: str = SETTINGS["samPrompts"]
-    layer: int = SETTINGS["layer"]
-    beta: float = SETTINGS["beta"]
-    steps: int = SETTINGS["steps"]
-    seed: int = SETTINGS["seed"]
+    saliencyFrom: Annotated[float, WithinRange(1, 100)] = 30.0
+    reach: Annotated[int, WithinRange(0, 500)] = 0
     clip: str = "demo"
     sam: str = "demo"
-    exportInputs: str = ""
-    exportOut: str = ""
-    exportFormat: str = "nnunet"
-    exportScore: float = 0.0
-    exportEmpty: bool = False
-    reviewFolder: str = ""
-    reviewDataset: str = ""
-    showUncertainty: bool = True
-    trainCaptions: str = ""
-    trainImages: str = ""
-    trainName: str = ""
-    trainLoss: str = "dhn-nce"
-    trainEpochs: int = 32
-    trainBatch: int = 64
-    trainChunk: int = 0
-    trainLora: int = 0
+    method: MethodSettings
+    export: ExportSettings
+    review: ReviewSettings
+    fineTune: FineTuneSettings
 
 
-CHOICES = (
-    "extent",
-    "view",
-    "plane",
-    "strategy",
-    "prompts",
-    "negative",
-    "showSaliency",
-    "saliencyFrom",
-    "clip",
-    "sam",
-    "exportInputs",
-    "exportOut",
-    "exportFormat",
-    "exportScore",
-    "exportEmpty",
-    "reviewFolder",
-    "reviewDataset",
-    "showUncertainty",
-    "trainCaptions",
-    "trainImages",
-    "trainName",
-    "trainLoss",
-    "trainEpochs",
-    "trainBatch",
-    "trainChunk",
-    "trainLora",
-    *SETTINGS,
-)
-"""Parameters that outlive a scene that is closed: all but the nodes and the slices of a volume."""
+OF_ONE_SCENE = ("inputVolume", "segmentation", "firstSlice", "lastSlice")
+"""Parameters that do not outlive a scene."""
 
 
-def engineSettings(parameters: MedCLIPSAMParameters) -> dict:
-    """The parameters as changes to the defaults of the model, by the names in `zeroshot.segmenter.Settings`."""
-    saliency = {"seed": parameters.seed}
-    saliency |= {name: value for name in ("layer", "beta", "steps") if (value := getattr(parameters, name))}
+def promptLines(text: str) -> list[str]:
+    """Return the prompts of a text, one structure a line, without blank lines."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def engineSettings(method: MethodSettings) -> dict:
+    """Return changes to the defaults of the model, by the names in `zeroshot.segmenter.Settings`."""
+    saliency = {"seed": method.seed}
+    saliency |= {name: value for name in ("layer", "beta", "steps") if (value := getattr(method, name))}
     return {
         "saliency": saliency,
-        "presence_threshold": parameters.presence,
-        "coarse": {"method": parameters.coarse, "threshold": parameters.coarseThreshold},
-        "prompts": {"kind": parameters.samPrompts, "seed": parameters.seed},
+        "presence_threshold": method.presence,
+        "coarse": {"method": str(method.coarse), "threshold": method.coarseThreshold},
+        "prompts": {"kind": str(method.samPrompts), "seed": method.seed},
     }
-
-
-class MachineSettings:
-    """What belongs to this machine and user, in Slicer's settings."""
-
-    HISTORY = 30
-
-    def __init__(self) -> None:
-        self._settings = qt.QSettings()
-
-    def get(self, name: str, default: str = "") -> str:
-        """A text kept before."""
-        return str(self._settings.value(f"MedCLIPSAM/{name}", default) or default)
-
-    def set(self, name: str, value: str) -> None:
-        """Keep a text."""
-        self._settings.setValue(f"MedCLIPSAM/{name}", value)
-
-    def history(self) -> list[str]:
-        """Prompts used before, the latest first; lines of several prompts are separated by " | "."""
-        return [line for line in self.get("History").split("\n") if line]
-
-    def remember(self, prompts: list[str]) -> None:
-        """Put prompts at the top of the history."""
-        line = " | ".join(prompts)
-        self.set("History", "\n".join([line, *(each for each in self.history() if each != line)][: self.HISTORY]))

@@ -9,7 +9,8 @@ from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.zeroshot.prompts import load_prompt_sets
 
-from .parameters import engineSettings
+from .enabling import enable
+from .parameters import Strategy, engineSettings, promptLines
 
 
 class PromptSection:
@@ -17,19 +18,18 @@ class PromptSection:
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
-        bindings = panel.bindings
-        bindings.text(ui.promptEdit, "prompts")
-        bindings.property(ui.negativeEdit, "text", "textChanged(QString)", "negative")
         ui.promptEdit.setMaximumHeight(72)
         ui.presetBox.addItem(_("Presets"))
         self._presets = [""]
-        for each in load_prompt_sets().values():
-            ui.presetBox.addItem(f"{each.target} ({each.modality})")
-            self._presets.append(each.target)
+        for promptSet in load_prompt_sets().values():
+            ui.presetBox.addItem(f"{promptSet.target} ({promptSet.modality})")
+            self._presets.append(promptSet.target)
         ui.presetBox.connect("activated(int)", self._takePreset)
         ui.historyBox.connect("activated(int)", self._takeHistory)
         ui.segmentButton.connect("clicked(bool)", lambda *_arguments: self.segment())
-        ui.cancelButton.connect("clicked(bool)", lambda *_arguments: panel.logic.cancel())
+        ui.cancelButton.connect("clicked(bool)", lambda *_arguments: panel.session.cancel())
+        ui.hideHintButton.connect("clicked(bool)", lambda *_arguments: self._hideHint())
+        ui.hintFrame.setVisible(not panel.machine.get("HintSeen"))
         self._clock = qt.QTimer()
         self._clock.setInterval(200)
         self._clock.connect("timeout()", self._tick)
@@ -39,11 +39,11 @@ class PromptSection:
         self._fillHistory()
 
     def prompts(self) -> list[str]:
-        """The structures, one a line."""
-        return [line.strip() for line in self._panel.parameters.prompts.splitlines() if line.strip()]
+        """Return the structures to segment."""
+        return promptLines(self._panel.parameters.prompts)
 
     def whyNot(self) -> str:
-        """Why nothing can be segmented now; empty when it can."""
+        """Return why nothing can be segmented now; empty when it can."""
         if self._panel.busy:
             return _("A run is not finished.")
         if self._panel.parameters.inputVolume is None:
@@ -53,13 +53,15 @@ class PromptSection:
         return ""
 
     def update(self) -> None:
-        """Enable what can be done; a disabled button says why."""
-        ui, reason = self._panel.ui, self.whyNot()
-        ui.segmentButton.enabled = not reason
-        ui.segmentButton.toolTip = reason or _("Segment what the prompt names (Alt+S)")
-        ui.cancelButton.enabled = self._panel.busy
-        ui.progressBar.setVisible(self._panel.busy)
-        if not self._panel.busy:
+        """Enable what can be done, and warn of models that have never seen such a picture."""
+        ui, reason, busy = self._panel.ui, self.whyNot(), self._panel.busy
+        enable(ui.segmentButton, reason)
+        enable(ui.cancelButton, "" if busy else _("Nothing is running."))
+        ui.progressBar.setVisible(busy)
+        warning = self._panel.models.warning(self._panel.parameters.inputVolume)
+        ui.warningLabel.text = warning
+        ui.warningLabel.setVisible(bool(warning))
+        if not busy:
             if reason or self._hinted:
                 ui.statusLabel.text = reason
             self._hinted = bool(reason)
@@ -71,15 +73,17 @@ class PromptSection:
         panel, parameters = self._panel, self._panel.parameters
         prompts = self.prompts()
 
-        def start(finished):
+        def start(finished, progressed):
             plane, numbers = panel.inputs.slices()
-            what = parameters.inputVolume, prompts, parameters.segmentation, plane, numbers
-            how = parameters.negative.strip() or None, engineSettings(parameters)
-            if parameters.strategy == "slices" or len(numbers) == 1:
-                return panel.logic.startSegment(*what, *how, finished=finished)
-            return panel.logic.startPropagate(*what, *how, parameters.strategy, finished=finished)
+            what = parameters.inputVolume, prompts, parameters.segmentation, str(plane), numbers
+            how = parameters.negative.strip() or None, engineSettings(parameters.method)
+            if parameters.strategy == Strategy.SLICES or len(numbers) == 1:
+                return panel.operations.segment.start(*what, *how, finished=finished, progressed=progressed)
+            method = str(parameters.strategy)
+            return panel.operations.propagate.start(*what, *how, method, finished=finished, progressed=progressed)
 
         if panel.run(start, panel.results.show):
+            self._hideHint()
             panel.machine.remember(prompts)
             self._fillHistory()
 
@@ -101,10 +105,18 @@ class PromptSection:
         self._clock.stop()
         self._panel.ui.statusLabel.text = text
 
+    def close(self) -> None:
+        """Stop the clock before the panel is removed."""
+        self._clock.stop()
+
     def _tick(self) -> None:
         self._panel.ui.statusLabel.text = _("{stage}, {seconds:.0f} s").format(
             stage=self._stage, seconds=time.monotonic() - self._started
         )
+
+    def _hideHint(self) -> None:
+        self._panel.machine.set("HintSeen", "yes")
+        self._panel.ui.hintFrame.setVisible(False)
 
     def _takePreset(self, index: int) -> None:
         if index > 0:

@@ -9,14 +9,14 @@ from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
 
+from .enabling import enable
+
 
 class ResultSection:
     """The third section of the panel."""
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
-        panel.bindings.property(ui.saliencyCheckBox, "checked", "toggled(bool)", "showSaliency")
-        panel.bindings.property(ui.saliencySlider, "value", "valueChanged(double)", "saliencyFrom")
         ui.addBoxButton.connect("clicked(bool)", lambda *_arguments: self._addBox())
         ui.removeBoxesButton.connect("clicked(bool)", lambda *_arguments: self._removeBoxes())
         ui.segmentBoxesButton.connect("clicked(bool)", lambda *_arguments: self._segmentFromBoxes())
@@ -25,36 +25,35 @@ class ResultSection:
         """Show or hide the saliency map as chosen, and enable what can be done."""
         ui, parameters = self._panel.ui, self._panel.parameters
         volume = parameters.inputVolume
-        free = volume is not None and not self._panel.busy
+        reason = _("Choose an input volume first.") if volume is None else self._panel.whyBusy()
         for button in (ui.addBoxButton, ui.removeBoxesButton):
-            button.enabled = free
-        ui.segmentBoxesButton.enabled = free and self._panel.corrections.segment() is not None
-        ui.segmentBoxesButton.toolTip = (
-            _("Outline anew what is in the boxes, which can be dragged in the slice views")
-            if ui.segmentBoxesButton.enabled
-            else _("Choose the segment to outline below, or segment with a prompt first.")
-        )
-        self._panel.logic.saliencyThreshold = parameters.saliencyFrom / 100
+            enable(button, reason)
+        if not reason and self._panel.corrections.segment() is None:
+            reason = _("Choose the segment to outline below, or segment with a prompt first.")
+        enable(ui.segmentBoxesButton, reason)
         if volume is not None:
-            shown = overlay.saliencyOf(volume)
-            if shown is not None:
-                overlay.setThreshold(shown, parameters.saliencyFrom / 100)
+            saliency = overlay.saliencyOf(volume)
+            if saliency is not None:
+                overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
             overlay.showSaliency(volume, parameters.showSaliency)
 
     def show(self, result: SceneResult) -> None:
-        """Show a finished run."""
+        """Show a finished run, and choose the segment that it made."""
         panel = self._panel
         panel.ui.resultLabel.text = result.text()
-        if result.segmentation is not None:
+        found = next((prompt for prompt in result.prompts if prompt.segmentId), None)
+        if found is None or not len(found.boxes):
+            markups.removeBoxes(result.volume)
+        else:
+            markups.showBoxes(SceneSlices(result.volume, result.plane), found.bestSlice, found.boxes)
+        if result.segmentation is not None and panel.parameters.inputVolume is result.volume:
             panel.parameters.segmentation = result.segmentation
-        found = next((each for each in result.prompts if each.segmentId), None)
-        if found is not None:
-            panel.corrections.choose(found.segmentId)
-            if len(found.boxes):
-                slices = SceneSlices(panel.parameters.inputVolume, result.plane)
-                markups.showBoxes(slices, found.bestSlice, found.boxes)
-        elif panel.parameters.inputVolume is not None:
-            markups.removeBoxes(panel.parameters.inputVolume)
+            if found is not None:
+                panel.corrections.choose(found.segmentId)
+
+    def showText(self, result: SceneResult) -> None:
+        """Show what is said of a correction."""
+        self._panel.ui.resultLabel.text = result.text()
 
     def _addBox(self) -> None:
         def add() -> None:
@@ -72,15 +71,21 @@ class ResultSection:
     def _segmentFromBoxes(self) -> None:
         panel = self._panel
 
-        def start(finished):
+        def start(finished, progressed):
             volume = panel.parameters.inputVolume
             try:
                 plane = panel.inputs.shown()[0]
             except MedCLIPSAMError:  # the view shows another volume or none
-                plane = panel.parameters.plane
+                plane = str(panel.parameters.plane)
             slices = SceneSlices(volume, plane)
-            return panel.logic.startFromBoxes(
-                panel.parameters.segmentation, panel.corrections.segment(), slices, markups.boxes(slices), finished
+            segment = panel.corrections.requireSegment()
+            return panel.operations.refine.startFromBoxes(
+                panel.parameters.segmentation,
+                segment,
+                slices,
+                markups.boxes(slices),
+                finished=finished,
+                progressed=progressed,
             )
 
-        panel.run(start, lambda result: setattr(panel.ui.resultLabel, "text", result.text()))
+        panel.run(start, self.showText)

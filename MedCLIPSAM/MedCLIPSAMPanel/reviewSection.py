@@ -11,21 +11,18 @@ from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
 
+from .enabling import enable
+
 
 class ReviewSection:
     """The section of review."""
 
     def __init__(self, panel) -> None:
-        self._panel, ui, bindings = panel, panel.ui, panel.bindings
-        self._review = panel.logic.review
+        self._panel, ui = panel, panel.ui
+        self._review = panel.operations.review
         self._cases: list = []
         self._opened = None
         self._before: dict[str, np.ndarray] = {}
-        bindings.properties(
-            (ui.reviewFolderEdit, "currentPath", "currentPathChanged(QString)", "reviewFolder"),
-            (ui.reviewDatasetEdit, "currentPath", "currentPathChanged(QString)", "reviewDataset"),
-            (ui.uncertaintyBox, "checked", "toggled(bool)", "showUncertainty"),
-        )
         table = ui.reviewTable
         table.setColumnCount(3)
         table.setHorizontalHeaderLabels([_("Case"), _("Uncertainty"), _("State")])
@@ -45,12 +42,12 @@ class ReviewSection:
     def update(self) -> None:
         """Enable what can be done, and show or hide the map of the uncertainty."""
         ui, parameters = self._panel.ui, self._panel.parameters
-        ui.listReviewButton.enabled = bool(parameters.reviewFolder)
-        ui.openReviewButton.enabled = self._chosen() is not None
-        ui.trustButton.enabled = self._opened is not None
-        ui.nextReviewButton.enabled = self._next() is not None
+        enable(ui.listReviewButton, "" if parameters.review.folder else _("Choose the folder of predictions first."))
+        enable(ui.openReviewButton, "" if self._chosen() is not None else _("Choose a case in the table."))
+        enable(ui.trustButton, "" if self._opened is not None else _("Open a case first."))
+        enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
         if self._opened is not None and slicer.mrmlScene.IsNodePresent(self._opened.volume):
-            overlay.showUncertainty(self._opened.volume, parameters.showUncertainty)
+            overlay.showUncertainty(self._opened.volume, parameters.review.showUncertainty)
 
     def forget(self) -> None:
         """The scene is closed: the opened case goes with it."""
@@ -65,7 +62,7 @@ class ReviewSection:
 
     def _list(self) -> None:
         parameters, ui = self._panel.parameters, self._panel.ui
-        self._cases = self._review.cases(parameters.reviewFolder, parameters.reviewDataset)
+        self._cases = self._review.cases(parameters.review.folder, parameters.review.dataset)
         self._fill()
         ui.reviewLabel.text = _("{count} cases, {trusted} of them trusted. The least sure come first.").format(
             count=len(self._cases), trusted=sum(each.trusted for each in self._cases)
@@ -101,12 +98,13 @@ class ReviewSection:
 
     def _open(self, case: str) -> None:
         panel, parameters = self._panel, self._panel.parameters
-        opened = self._review.open(parameters.reviewFolder, case, parameters.reviewDataset)
+        opened = self._review.open(parameters.review.folder, case, parameters.review.dataset)
         kept = self._leave()
         self._opened, self._before = opened, self._review.masks(opened)
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             composite.SetBackgroundVolumeID(opened.volume.GetID())
-        slicer.util.resetSliceViews()
+        if slicer.app.layoutManager() is not None:  # None without a main window
+            slicer.util.resetSliceViews()
         place = self._review.mostUncertain(opened.volume)
         if place is not None:
             for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
@@ -137,7 +135,7 @@ class ReviewSection:
         opened = self._opened
         count = self._review.save(opened)
         self._before = self._review.masks(opened)
-        self._cases = self._review.cases(self._panel.parameters.reviewFolder, str(opened.dataset))
+        self._cases = self._review.cases(self._panel.parameters.review.folder, str(opened.dataset))
         self._fill()
         self._panel.ui.reviewLabel.text = _(
             "'{case}' is a trusted label now, one of {count}. Train the next round on the dataset into a new folder."

@@ -7,75 +7,64 @@ from MedCLIPSAMScene.strings import _
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 
 from . import lossPlot
+from .enabling import enable
 
-LOSSES = ("dhn-nce", "info-nce", "hn-nce", "dcl", "siglip")
 REDRAW_EVERY = 5
 """Steps."""
 
 
-class TrainSection:
+class FineTuneSection:
     """The section of fine-tuning."""
 
     def __init__(self, panel) -> None:
-        self._panel, ui, bindings = panel, panel.ui, panel.bindings
+        self._panel, ui = panel, panel.ui
         self._losses: list[float] = []
         self._validation: list[tuple[int, float, float]] = []
-        ui.trainLossBox.addItems([_("DHN-NCE (the paper)"), "InfoNCE", "HN-NCE", "DCL", "SigLIP"])
-        bindings.choice(ui.trainLossBox, LOSSES, "trainLoss")
-        bindings.properties(
-            (ui.trainCaptionsEdit, "currentPath", "currentPathChanged(QString)", "trainCaptions"),
-            (ui.trainImagesEdit, "currentPath", "currentPathChanged(QString)", "trainImages"),
-            (ui.trainNameEdit, "text", "textChanged(QString)", "trainName"),
-            (ui.trainEpochsBox, "value", "valueChanged(int)", "trainEpochs"),
-            (ui.trainBatchBox, "value", "valueChanged(int)", "trainBatch"),
-            (ui.trainChunkBox, "value", "valueChanged(int)", "trainChunk"),
-            (ui.trainLoraBox, "value", "valueChanged(int)", "trainLora"),
-        )
+        self._operation = panel.operations.fineTune
+        task = self._operation.task
+        task.onProgress, task.onNotice = self._progress, self._notice
         ui.trainButton.connect("clicked(bool)", lambda *_arguments: self._start())
-        ui.stopTrainingButton.connect("clicked(bool)", lambda *_arguments: self._training.cancel())
-        self._training = panel.logic.training
-        self._training.onProgress, self._training.onNotice = self._progress, self._notice
+        ui.stopTrainingButton.connect("clicked(bool)", lambda *_arguments: task.cancel())
 
     def update(self) -> None:
         """Enable what can be done, and say what is lacking."""
-        ui, parameters, running = self._panel.ui, self._panel.parameters, self._training.running
+        ui, parameters, running = self._panel.ui, self._panel.parameters, self._operation.task.running
         lacking = (
-            _("Choose a table of images and captions.")
-            if not parameters.trainCaptions
+            _("A fine-tuning is running.")
+            if running
+            else _("Choose a table of images and captions.")
+            if not parameters.fineTune.captions
             else _("Give the new model a name.")
-            if not parameters.trainName
+            if not parameters.fineTune.name
             else ""
         )
-        ui.trainButton.enabled = not running and not lacking
-        ui.trainButton.toolTip = lacking or _("Fine-tune '{base}' on these captions; a stopped run goes on").format(
-            base=parameters.clip
-        )
-        ui.stopTrainingButton.enabled = running
+        enable(ui.trainButton, lacking)
+        enable(ui.stopTrainingButton, "" if running else _("No fine-tuning is running."))
         ui.trainBar.setVisible(running)
         ui.trainBaseLabel.text = _("Begins from '{base}', which is chosen under Models and device.").format(
             base=parameters.clip
         )
 
     def _start(self) -> None:
-        parameters = self._panel.parameters
+        fineTune = self._panel.parameters.fineTune
         base, _sam, device, folder = self._panel.models.models()
         self._losses, self._validation = [], []
         lossPlot.draw(self._panel.ui.trainPlot, [], [])
         settings = {
-            "loss": parameters.trainLoss,
-            "epochs": parameters.trainEpochs,
-            "batch": parameters.trainBatch,
-            "chunk": parameters.trainChunk,
-            "lora_rank": parameters.trainLora,
+            "loss": str(fineTune.loss),
+            "epochs": fineTune.epochs,
+            "batch": fineTune.batchSize,
+            "chunk": fineTune.chunkSize,
+            "lora_rank": fineTune.loraRank,
         }
         self._panel.ui.trainLabel.text = _("Reading the captions and their images...")
         self._panel.ui.trainBar.value = 0
         try:
-            self._training.startFineTune(
-                parameters.trainCaptions,
-                parameters.trainName,
+            self._operation.start(
+                fineTune.captions,
+                fineTune.name,
                 base,
-                parameters.trainImages or None,
+                fineTune.images or None,
                 settings,
                 device,
                 folder,
@@ -121,4 +110,4 @@ class TrainSection:
                 "chance {chance:.0%}. It can be chosen under Models and device."
             ).format(name=result.name, after=result.after, before=result.before, chance=result.chance)
             self._panel.models.refresh()
-        self.update()
+        self._panel.update()

@@ -1,0 +1,107 @@
+"""Connectors of parameters to widgets that Slicer's parameterNodeWrapper has none for."""
+
+from __future__ import annotations
+
+import ctk
+import qt
+from slicer.parameterNodeWrapper import GuiConnector, parameterNodeGuiConnector, unannotatedType
+
+
+@parameterNodeGuiConnector
+class PlainTextConnector(GuiConnector):
+    """A QPlainTextEdit and a text. The cursor stays where it is while the user types."""
+
+    @staticmethod
+    def canRepresent(widget, datatype) -> bool:
+        return type(widget) is qt.QPlainTextEdit and unannotatedType(datatype) is str
+
+    @staticmethod
+    def create(widget, datatype):
+        return PlainTextConnector(widget) if PlainTextConnector.canRepresent(widget, datatype) else None
+
+    def __init__(self, widget) -> None:
+        super().__init__()
+        self._widget = widget
+
+    def _connect(self) -> None:
+        self._widget.textChanged.connect(self.changed)
+
+    def _disconnect(self) -> None:
+        self._widget.textChanged.disconnect(self.changed)
+
+    def widget(self):
+        return self._widget
+
+    def read(self) -> str:
+        return self._widget.plainText
+
+    def write(self, value: str) -> None:
+        if self._widget.plainText != value:
+            self._widget.setPlainText(value)
+
+
+@parameterNodeGuiConnector
+class PathTextConnector(GuiConnector):
+    """A ctkPathLineEdit and a text. An empty path stays empty, which a pathlib.Path cannot be."""
+
+    @staticmethod
+    def canRepresent(widget, datatype) -> bool:
+        return type(widget) is ctk.ctkPathLineEdit and unannotatedType(datatype) is str
+
+    @staticmethod
+    def create(widget, datatype):
+        return PathTextConnector(widget) if PathTextConnector.canRepresent(widget, datatype) else None
+
+    def __init__(self, widget) -> None:
+        super().__init__()
+        self._widget = widget
+
+    def _connect(self) -> None:
+        self._widget.currentPathChanged.connect(self.changed)
+
+    def _disconnect(self) -> None:
+        self._widget.currentPathChanged.disconnect(self.changed)
+
+    def widget(self):
+        return self._widget
+
+    def read(self) -> str:
+        return self._widget.currentPath
+
+    def write(self, value: str) -> None:
+        if self._widget.currentPath != value:
+            self._widget.currentPath = value
+
+
+class ItemConnector(GuiConnector):
+    """A QComboBox and a text that is the data of one of its items, which may be added at any time."""
+
+    @staticmethod
+    def canRepresent(widget, datatype) -> bool:
+        return type(widget) is qt.QComboBox and unannotatedType(datatype) is str
+
+    @staticmethod
+    def create(widget, datatype):
+        return ItemConnector(widget) if ItemConnector.canRepresent(widget, datatype) else None
+
+    def __init__(self, widget) -> None:
+        super().__init__()
+        self._widget = widget
+        self._value = ""
+
+    def _connect(self) -> None:
+        self._widget.currentIndexChanged.connect(self.changed)
+
+    def _disconnect(self) -> None:
+        self._widget.currentIndexChanged.disconnect(self.changed)
+
+    def widget(self):
+        return self._widget
+
+    def read(self) -> str:
+        data = self._widget.itemData(self._widget.currentIndex) if self._widget.currentIndex >= 0 else None
+        return self._value if data is None else str(data)
+
+    def write(self, value: str) -> None:
+        self._value = value
+        self._widget.setCurrentIndex(self._widget.findData(value))

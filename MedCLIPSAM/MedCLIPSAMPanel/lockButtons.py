@@ -1,0 +1,65 @@
+"""Locks: the chosen segment, or its slice that is shown, is kept from prompts and SAM."""
+
+from __future__ import annotations
+
+from MedCLIPSAMScene import protect
+from MedCLIPSAMScene.strings import _
+
+from MedCLIPSAMLib.errors import MedCLIPSAMError
+
+from .enabling import enable
+
+
+class LockButtons:
+    """Two buttons that show and change the locks of the segment and the slice that the user sees.
+
+    Args:
+        corrections: the section that they belong to.
+    """
+
+    def __init__(self, panel, corrections) -> None:
+        self._panel, self._corrections, ui = panel, corrections, panel.ui
+        ui.lockSliceButton.connect("clicked(bool)", lambda *_arguments: self._toggle(self._toggleSlice))
+        ui.lockSegmentButton.connect("clicked(bool)", lambda *_arguments: self._toggle(self._toggleSegment))
+
+    def update(self, reason: str) -> None:
+        """Show the locks as they are in the scene.
+
+        Args:
+            reason: why nothing can be locked; empty when a segment is chosen.
+        """
+        ui, sliceReason = self._panel.ui, reason
+        sliceLocked = segmentLocked = False
+        ui.lockSliceButton.text = _("Lock slice")
+        if not reason:
+            try:
+                plane, number = self._panel.inputs.shown()
+            except MedCLIPSAMError as error:  # the view shows another volume or none
+                sliceReason = str(error)
+                plane, number = "", -1
+            else:
+                ui.lockSliceButton.text = _("Lock slice {number}").format(number=number)
+            locked = protect.locked(self._panel.parameters.segmentation, self._corrections.segment(), plane)
+            segmentLocked = locked is protect.EVERYTHING
+            sliceLocked = not sliceReason and number in locked
+            if segmentLocked and not sliceReason:
+                sliceReason = _("The whole segment is locked.")
+        ui.lockSliceButton.checked, ui.lockSegmentButton.checked = sliceLocked, segmentLocked
+        enable(ui.lockSliceButton, sliceReason)
+        enable(ui.lockSegmentButton, reason)
+
+    def _toggle(self, change) -> None:
+        self._panel.attempt(change)
+        self._panel.update()  # a refused change leaves no button pressed
+
+    def _toggleSlice(self) -> None:
+        node, segment = self._panel.parameters.segmentation, self._corrections.requireSegment()
+        plane, number = self._panel.inputs.shown()
+        locked = protect.locked(node, segment, plane)
+        if locked is not protect.EVERYTHING:
+            protect.setLocked(node, segment, plane, locked ^ {number})
+
+    def _toggleSegment(self) -> None:
+        node, segment = self._panel.parameters.segmentation, self._corrections.requireSegment()
+        locked = protect.locked(node, segment, "")
+        protect.setLocked(node, segment, "", set() if locked is protect.EVERYTHING else protect.EVERYTHING)

@@ -1,0 +1,58 @@
+"""Keyboard shortcuts while the module is shown; the Segment Editor's own are installed with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import qt
+import slicer.util
+
+KEYS = {
+    "segmentButton": "Alt+S",
+    "insideButton": "Alt+I",
+    "outsideButton": "Alt+O",
+    "addBoxButton": "Alt+B",
+    "refineButton": "Alt+R",
+    "propagateButton": "Alt+P",
+}
+"""Button -> keys that click it."""
+SEGMENT_WHILE_TYPING = "Ctrl+Return"
+
+
+class Shortcuts:
+    """Shortcuts of the panel on the main window.
+
+    Args:
+        ui: the named widgets of the panel.
+        parent: the panel, which takes the place of the main window where there is none.
+        onEscape: called when Esc is pressed, beside what the Segment Editor does with it.
+    """
+
+    def __init__(self, ui, parent, onEscape: Callable[[], None]) -> None:
+        self._ui, self._parent, self._onEscape = ui, parent, onEscape
+        self._shortcuts: list = []
+        for name, keys in KEYS.items():
+            button = getattr(ui, name)
+            button.toolTip = f"{button.toolTip} ({keys})".strip()
+
+    def install(self) -> None:
+        """Listen to the keyboard."""
+        self.uninstall()
+        window = slicer.util.mainWindow() or self._parent
+        self._ui.segmentEditor.installKeyboardShortcuts(window)  # among them Ctrl+Z and Ctrl+Y
+        # A second shortcut on Esc would be ambiguous, and neither of the two would work: the editor's does both.
+        for shortcut in window.findChildren(qt.QShortcut):
+            if shortcut.key.toString() == "Esc":
+                shortcut.connect("activated()", self._onEscape)
+        for name, keys in (*KEYS.items(), ("segmentButton", SEGMENT_WHILE_TYPING)):
+            shortcut = qt.QShortcut(qt.QKeySequence(keys), window)
+            shortcut.connect("activated()", getattr(self._ui, name).click)
+            self._shortcuts.append(shortcut)
+
+    def uninstall(self) -> None:
+        """Leave the keyboard to others."""
+        self._ui.segmentEditor.uninstallKeyboardShortcuts()
+        for shortcut in self._shortcuts:
+            shortcut.setParent(None)
+            shortcut.deleteLater()
+        self._shortcuts = []
