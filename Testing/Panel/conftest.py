@@ -58,21 +58,35 @@ def widget() -> Iterator[object]:
     made.cleanup()
 
 
+def choose_defaults(parameters: object) -> None:
+    """Set what the user chose back to what a new panel shows."""
+    from MedCLIPSAMPanel import parameters as choices
+
+    defaults = {
+        "extent": choices.Extent.SLICE,
+        "view": "Red",
+        "plane": choices.Plane.AXIAL,
+        "strategy": choices.Strategy.MEMORY,
+        "prompts": "",
+        "negative": "",
+        "reach": 0,
+        "clip": "demo",
+        "sam": "demo",
+        "method": choices.MethodSettings(),
+        "export": choices.ExportSettings(),
+        "review": choices.ReviewSettings(),
+        "fineTune": choices.FineTuneSettings(),
+    }
+    for name, value in defaults.items():
+        setattr(parameters, name, value)
+
+
 @pytest.fixture
 def panel(scene: object, widget: object) -> Iterator[object]:
     """The panel on the empty scene, with its defaults."""
     import slicer
-    from MedCLIPSAMPanel.parameters import SETTINGS
 
-    for name, value in {
-        "prompts": "",
-        "negative": "",
-        "extent": "slice",
-        "view": "Red",
-        "plane": "axial",
-        **SETTINGS,
-    }.items():
-        setattr(widget.parameters, name, value)
+    choose_defaults(widget.parameters)
     widget.machine.set("Device", "cpu")
     standin.messages.clear()
     yield widget

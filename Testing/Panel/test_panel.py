@@ -12,6 +12,7 @@ import slicer
 import slicer.util
 import standin
 import vtk
+from conftest import choose_defaults
 from MedCLIPSAMPanel.parameters import engineSettings
 from MedCLIPSAMScene import markups, overlay, protect, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS
@@ -207,7 +208,7 @@ def test_points_correct_the_segment_they_were_placed_for(panel, phantom) -> None
     points.AddControlPointWorld(slices.toWorld(1, columns[0] + 0.5, rows[0] + 0.5))
     standin.pump(lambda: idle(panel), 60)
     corrected = mask_on(node, first, volume)
-    second = panel.logic.addSegment(node, "ventricles")
+    second = panel.operations.addSegment(node, "ventricles")
     panel.corrections.choose(second)
     inside = slices.toWorld(1, 64, 64)
     points.AddControlPointWorld(inside)
@@ -253,7 +254,7 @@ def test_a_corrected_slice_is_propagated_and_a_locked_one_stays(panel) -> None:
     segments.writeSlices(node, identifier, SliceMasks.of(slices, {key: truth[key]}))
     panel.ui.propagateButton.click()
     standin.pump(lambda: idle(panel), 60)
-    assert "carried" in panel.ui.resultLabel.text
+    assert "propagated" in panel.ui.resultLabel.text
     followed = mask_on(node, identifier, volume)
     assert dsc(followed, truth) > 0.7 and np.array_equal(followed[key], truth[key])
     show(volume, key + 1)
@@ -306,12 +307,11 @@ def test_choices_survive_saving_and_loading_the_scene(panel, phantom, tmp_path) 
     slicer.mrmlScene.SetURL(str(path))
     assert slicer.mrmlScene.Commit()
     slicer.mrmlScene.Clear(0)
-    for name, value in {"prompts": "", "negative": "", "extent": "slice", "presence": 0.5}.items():
-        setattr(panel.parameters, name, value)
+    choose_defaults(panel.parameters)
     slicer.mrmlScene.Connect()
     assert panel.ui.promptEdit.plainText == "brain tumor\nbrain" and panel.ui.negativeEdit.text == "skull"
     assert panel.ui.extentBox.currentIndex == 1 and panel.ui.lastSliceBox.value == 2
-    settings = engineSettings(panel.parameters)
+    settings = engineSettings(panel.parameters.method)
     assert settings["presence_threshold"] == 0.25 and settings["coarse"]["method"] == "threshold"
     panel.ui.defaultSettingsButton.click()
     assert panel.ui.presenceBox.value == 0.5
@@ -372,7 +372,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     ui.trainNameEdit.text = "Mine!"
     ui.trainBatchBox.value, ui.trainEpochsBox.value = 4, 400
     assert ui.trainButton.enabled and "'demo'" in ui.trainBaseLabel.text
-    training = panel.logic.training
+    training = panel.operations.fineTune.task
     ui.trainButton.click()
     standin.pump(lambda: not training.running, 60)
     assert "cannot be the name of a model" in ui.trainLabel.text
@@ -402,7 +402,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     standin.pump(lambda: any(each.startswith("mine-2 (") for each in boxed()), 60)
     panel.parameters.clip = "mine-2"
     segment(panel, add_volume(phantom.picture))
-    assert panel.logic.client.about and "mine-2" in ui.clipBox.currentText
+    assert panel.session.client.about and "mine-2" in ui.clipBox.currentText
     assert panel.ui.statusLabel.text == "", panel.ui.statusLabel.text
     panel.parameters.clip = "demo"
     panel.machine.set("ModelsFolder", "")
@@ -410,7 +410,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
 
 
 def test_a_folder_is_exported_from_the_panel_and_gone_on_with(panel, tmp_path) -> None:
-    ui, export = panel.ui, panel.logic.export
+    ui, export = panel.ui, panel.operations.export.task
     (tmp_path / "in").mkdir()
     for number in range(12):
         picture = make_phantom("validation", number, "MR", 1).picture
