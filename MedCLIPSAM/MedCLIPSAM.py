@@ -93,6 +93,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None) -> None:
         # What Slicer's base class may use already: it calls setup() itself where no parent is given.
         self.parameters = None
+        self._wrapper = None
         self._storedChoices: dict[str, str] = {}
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -133,7 +134,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.initializeParameterNode()
         # Reload builds a second panel while the module is shown, and does not enter it.
         if slicer.util.mainWindow() is not None and slicer.util.selectedModule() == self.moduleName:
@@ -183,7 +184,17 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._setParameters(None)
 
     def onSceneEndClose(self, _caller, _event) -> None:
-        """Begin with a new scene, or one that was loaded."""
+        """Begin with an empty scene and the choices of the one before."""
+        node = self.logic.getParameterNode()
+        for name, value in self._storedChoices.items():
+            node.SetParameter(name, value)
+        self._beginScene()
+
+    def onSceneEndImport(self, _caller, _event) -> None:
+        """Take up a scene that was loaded."""
+        self._beginScene()
+
+    def _beginScene(self) -> None:
         from MedCLIPSAMPanel.editorHistory import EditorHistory
 
         self.session.history = EditorHistory(self.ui.segmentEditor)
@@ -196,11 +207,11 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
         node = self.logic.getParameterNode()
-        if self.parameters is None or self.parameters.parameterNode is not node:
-            if not node.GetParameterNames():
-                for name, value in self._storedChoices.items():
-                    node.SetParameter(name, value)
-            self._setParameters(MedCLIPSAMParameters(node))
+        if self._wrapper is None or self._wrapper.parameterNode is not node:
+            # One wrapper a node: the observers that connect it to widgets live as long as the node.
+            self._wrapper = MedCLIPSAMParameters(node)
+            self.gui.connect(self._wrapper)
+        self._setParameters(self._wrapper)
         if self.parameters.inputVolume is None:
             volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
             shown = (node for node in volumes if not node.GetHideFromEditors())
@@ -214,7 +225,6 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         modified = vtk.vtkCommand.ModifiedEvent
         if self.parameters is not None:
             self.removeObserver(self.parameters.parameterNode, modified, self.onParametersModified)
-        self.gui.connect(parameters)
         self.parameters = parameters
         if parameters is not None:
             self.addObserver(parameters.parameterNode, modified, self.onParametersModified)

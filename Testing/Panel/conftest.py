@@ -70,5 +70,5 @@ def panel(scene: object, widget: object) -> Iterator[object]:
     widget.machine.set("Device", "cpu")
     standin.messages.clear()
     yield widget
-    widget.logic.cancel()
+    widget.ui.cancelButton.click()
     slicer.mrmlScene.Clear(0)
