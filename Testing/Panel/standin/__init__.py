@@ -35,24 +35,13 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from . import dialogs, errors, mouse, slicersource
 from .dialogs import answers, messages
 from .errors import check
+from .language import translations
 from .mainwindow import without_main_window
 from .proxy import unwrap, wrap
 from .scriptedmodule import load_module
 
-__all__ = [
-    "SLICERS_PYTHON",
-    "answers",
-    "check",
-    "install",
-    "load_module",
-    "messages",
-    "mouse",
-    "parent",
-    "pump",
-    "reset",
-    "screenshot",
-]
-__all__ += ["unwrap", "without_main_window", "wrap"]
+__all__ = ["SLICERS_PYTHON", "answers", "check", "install", "load_module", "messages", "mouse", "parent", "pump"]
+__all__ += ["reset", "screenshot", "translations", "unwrap", "without_main_window", "wrap"]
 
 GRAY = QtGui.QImage.Format.Format_Grayscale8
 """For `screenshot(...).convertToFormat`, to look at what was drawn."""
@@ -62,7 +51,11 @@ SLICERS_PYTHON = slicersource.tree() is not None
 
 _started: list[QtWidgets.QApplication] = []
 
-reset = dialogs.reset
+
+def reset() -> None:
+    """Forget messages, answers and translations."""
+    dialogs.reset()
+    translations.clear()
 
 
 def install() -> None:

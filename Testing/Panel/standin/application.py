@@ -16,7 +16,7 @@ import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from . import scene
+from . import language, scene
 from .proxy import wrap
 
 
@@ -159,8 +159,7 @@ class qSlicerApplication(QtCore.QObject):
         return False
 
     def translate(self, context: str, text: str) -> str:
-        """There are no translations."""
-        return text
+        return language.translate(context, text)
 
     def moduleDocumentationUrl(self, name: str) -> str:
         return f"{self.documentationBaseUrl}user_guide/modules/{name.lower()}.html"
