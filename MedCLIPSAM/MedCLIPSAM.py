@@ -137,7 +137,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.initializeParameterNode()
         # Reload builds a second panel while the module is shown, and does not enter it.
-        if slicer.util.mainWindow() is not None and slicer.util.selectedModule() == self.moduleName:
+        if getattr(self.parent, "isEntered", False):
             self.enter()
 
     def cleanup(self) -> None:
@@ -199,7 +199,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.session.history = EditorHistory(self.ui.segmentEditor)
         self.ui.resultLabel.text = _("No result yet.")
-        self.ui.statusLabel.text = ""
+        self.prompts.beginScene()
         self.initializeParameterNode()
 
     def initializeParameterNode(self) -> None:

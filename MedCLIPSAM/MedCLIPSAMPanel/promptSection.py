@@ -35,7 +35,7 @@ class PromptSection:
         self._clock.connect("timeout()", self._tick)
         self._started = 0.0
         self._stage = ""
-        self._hinted = False
+        self._shownReason = ""
         self._fillHistory()
 
     def prompts(self) -> list[str]:
@@ -61,10 +61,8 @@ class PromptSection:
         warning = self._panel.models.warning(self._panel.parameters.inputVolume)
         ui.warningLabel.text = warning
         ui.warningLabel.setVisible(bool(warning))
-        if not busy:
-            if reason or self._hinted:
-                ui.statusLabel.text = reason
-            self._hinted = bool(reason)
+        if not busy and reason != self._shownReason:
+            ui.statusLabel.text = self._shownReason = reason
 
     def segment(self) -> None:
         """Start to segment what the panel says."""
@@ -104,6 +102,10 @@ class PromptSection:
         """Show how a run ended."""
         self._clock.stop()
         self._panel.ui.statusLabel.text = text
+
+    def beginScene(self) -> None:
+        """Forget what was said of the scene before."""
+        self._panel.ui.statusLabel.text = self._shownReason = ""
 
     def close(self) -> None:
         """Stop the clock before the panel is removed."""

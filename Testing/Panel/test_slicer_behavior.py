@@ -17,8 +17,8 @@ import standin
 from PySide6 import QtGui
 
 MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
-WIDEST = 500
-"""Pixels that a panel may be wide: what Slicer's qSlicerModuleWidgetGenericTest allows on any screen."""
+WIDEST = 420
+"""Pixels that a panel may be wide at default fonts; Slicer's qSlicerModuleWidgetGenericTest allows 500."""
 PATHS = {
     "modelsFolderEdit": "getExistingDirectory",
     "exportInputsEdit": "getExistingDirectory",
@@ -397,7 +397,7 @@ def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
     assert offered == [head] and panel.ui.inputVolumeSelector.currentNode() is head
 
 
-def test_the_panel_is_no_wider_than_slicer_allows(panel) -> None:
+def test_the_panel_fits_a_narrow_window(panel) -> None:
     for name in dir(panel.ui):
         if name.endswith("CollapsibleButton"):
             getattr(panel.ui, name).collapsed = False
