@@ -6,7 +6,10 @@ mouse.
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import sys
+import unittest
 from pathlib import Path
 
 import numpy as np
@@ -264,6 +267,30 @@ def test_no_other_volume_is_taken_in_place_of_one_that_is_removed(panel) -> None
     slicer.mrmlScene.RemoveNode(second)
     assert panel.ui.inputVolumeSelector.currentNode() is None and panel.parameters.inputVolume is None
     assert not panel.ui.segmentButton.enabled
+
+
+TEMPLATE = "Base/QTCore/Testing/Python/qSlicerModuleGenericTest.py.in"
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("SLICER_SOURCE", ""), TEMPLATE).is_file(), reason=f"no {TEMPLATE} in SLICER_SOURCE"
+)
+def test_slicers_own_generic_test_passes(fresh, tmp_path) -> None:
+    text = Path(os.environ["SLICER_SOURCE"], TEMPLATE).read_text()
+    name = "qSlicerMedCLIPSAMModuleGenericTest"
+    path = tmp_path / f"{name}.py"
+    path.write_text(text.replace("@MODULENAME@", "MedCLIPSAM").replace("@MODULENAME_LC@", "medclipsam"))
+    spec = importlib.util.spec_from_file_location(name, path)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    with standin.without_main_window():
+        result = unittest.TestResult()
+        try:
+            unittest.defaultTestLoader.loadTestsFromModule(made).run(result)
+        finally:
+            if getattr(slicer.modules, "MedCLIPSAMWidget", None) is fresh.widgetRepresentation().self():
+                fresh.widgetRepresentation().self().cleanup()
+        assert result.testsRun > 8 and not result.errors and not result.failures, (result.errors, result.failures)
 
 
 def test_the_panel_is_made_without_a_main_window(fresh) -> None:

@@ -454,6 +454,19 @@ def test_what_every_slicer_does_with_texts_and_paths(scene, ui) -> None:
     assert cursor.position() == 0
 
 
+def test_what_differs_between_versions_is_as_in_the_version(ui) -> None:
+    version = slicer.app.majorVersion, slicer.app.minorVersion
+    made = parameters()
+    assert (made.connectGui(ui) is None) == (version < (5, 10))  # the tag to undo it by
+    assert hasattr(slicer, "packaging") == (version >= (5, 12))
+    box = qt.QDoubleSpinBox()
+    if version < (5, 10):
+        with pytest.raises(RuntimeError):
+            made.connectParametersToGui({"count": box})
+    else:
+        made.connectParametersToGui({"count": box})
+
+
 def test_what_a_widget_cannot_hold_is_refused(ui) -> None:
     made = parameters()
     for name, widget in (
@@ -628,6 +641,7 @@ def test_an_effect_of_python_changes_the_segment(editor, tmp_path) -> None:
     fill.parameter("Waht")
     with pytest.raises(KeyError):
         standin.check()
+    standin.unwrap(slicer.qSlicerSegmentEditorEffectFactory.instance()).forget("Fill")
 
 
 def test_browse_asks_for_what_the_filters_say(ui) -> None:

@@ -39,4 +39,4 @@ def place(node, *position: float) -> None:
 
 def pick_segment(editor: Any, identifier: str) -> None:
     """A click on a segment in the list of a Segment Editor."""
-    unwrap(slicer.util.findChild(editor, "SegmentsTable")).pick(identifier)
+    unwrap(slicer.util.findChild(editor, "SegmentsTableView")).pick(identifier)

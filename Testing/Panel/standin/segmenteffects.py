@@ -362,6 +362,10 @@ class qSlicerSegmentEditorEffectFactory(QtCore.QObject):
         self.effectRegistered.emit(effect.name)
         return True
 
+    def forget(self, name: str) -> None:
+        """Take an effect out again, which Slicer cannot; for tests."""
+        self._effects = [each for each in self._effects if each.name != name]
+
     def registeredEffects(self) -> list[qSlicerSegmentEditorAbstractEffect]:
         return list(self._effects)
 
