@@ -49,13 +49,15 @@ class SliceView:
         self._slices = self._add_slices()
         self._window.Render()  # the managers want an OpenGL context
         self._managers = _factory().InstantiateDisplayableManagers(self._renderer)
+        self._stale = True
+        self._managers.AddObserver("UpdateEvent", lambda _caller, _event: setattr(self, "_stale", True))
         self._style = slicer.vtkMRMLSliceViewInteractorStyle()
         self._style.SetDisplayableManagers(self._managers)
         self._style.SetSliceLogic(self._logic())
         self._style.SetInteractor(self._interactor)
         self._interactor.Initialize()
 
-    def look(self, at: Sequence[float], width: float = 200.0) -> None:
+    def look(self, at: Sequence[float], width: float = 100.0) -> None:
         """Show an axial slice with a point of the world (RAS, mm) in its middle, so many mm wide."""
         logic = self._logic()
         node = logic.GetSliceNode()
@@ -76,8 +78,8 @@ class SliceView:
 
     def picture(self) -> np.ndarray:
         """What is drawn now, (H, W, 3) uint8."""
-        self._slices.SetInputConnection(self._logic().GetImageDataConnection())  # another one with other volumes
-        self._window.Render()
+        self._stale = True
+        self._draw()
         pixels = vtk.vtkUnsignedCharArray()
         self._window.GetRGBACharPixelData(0, 0, self.size - 1, self.size - 1, 0, pixels)
         return vtk_to_numpy(pixels).reshape(self.size, self.size, 4)[::-1, :, :3].copy()
@@ -120,7 +122,15 @@ class SliceView:
         for event in ("KeyPressEvent", "CharEvent", "KeyReleaseEvent"):
             self._interactor.InvokeEvent(event)
 
+    def _draw(self) -> None:
+        """Render if the managers have asked for it since the last time."""
+        self._slices.SetInputConnection(self._logic().GetImageDataConnection())  # another one with other volumes
+        if self._stale:
+            self._stale = False
+            self._window.Render()
+
     def _event(self, pixel: Sequence[float], name: str) -> None:
+        self._draw()
         x, y = round(pixel[0]), self.size - 1 - round(pixel[1])
         self._interactor.SetEventInformation(x, y, 0, 0, "\0", 0, None)
         self._interactor.InvokeEvent(name)

@@ -40,7 +40,7 @@ def test_a_mask_is_drawn_on_the_lesion_and_nowhere_else(view, geometry: Geometry
         column, row = view.pixel(beside(geometry, step))
         assert not lesion[row, column] and not drawn[row, column], step
     column, row = view.pixel(geometry.middle)
-    far = np.hypot(*np.ogrid[-row : view.size - row, -column : view.size - column]) > 20  # 10 mm
+    far = np.hypot(*np.ogrid[-row : view.size - row, -column : view.size - column]) > 10 * 4  # 10 mm of 4 pixels
     assert not drawn[far].any()
 
 

@@ -25,12 +25,16 @@ class Geometry:
         matrix: IJK to RAS without a transform.
         move: translation in mm of the transform that the volume is under; none where it is zero.
         middle: of the block in the world, RAS in mm.
+        voxel: where its voxel (23, 35, 4) is, half a voxel of i and j before the middle.
+        along: the way (R, A) that i goes.
         inside: steps in mm (R, A) from the middle that are still in the block.
         outside: and those that are out of it.
     """
 
     matrix: tuple[tuple[float, ...], ...]
     middle: tuple[float, float, float]
+    voxel: tuple[float, float, float]
+    along: tuple[float, float]
     inside: tuple[tuple[float, float], ...]
     outside: tuple[tuple[float, float], ...]
     move: tuple[float, float, float] = (0, 0, 0)
@@ -45,6 +49,8 @@ GEOMETRIES = {
     "turned": Geometry(
         ((1.2, -0.6, 0, 10), (0.9, 0.8, 0, -30), (0, 0, 4, 5), (0, 0, 0, 1)),
         (16.9, 19.55, 21),
+        (16.6, 18.7, 21),
+        (0.8, 0.6),
         TURNED_IN,
         TURNED_OUT,
     ),
@@ -53,6 +59,8 @@ GEOMETRIES = {
     "tilted": Geometry(
         ((1.5, 0, 0, -30), (0, 0.8, -2.4, -20), (0, 0.6, 3.2, -10), (0, 0, 0, 1)),
         (5.25, -1.2, 24.1),
+        (4.5, -1.6, 23.8),
+        (1, 0),
         ((5, 0), (-5, 0), (0, 2.3), (0, -2.3), (4.5, -2)),
         ((7, 0), (-7, 0), (0, 4.4), (0, -4.4), (0, 5.5)),
     ),
@@ -61,6 +69,8 @@ GEOMETRIES = {
     "flipped": Geometry(
         ((-1.5, 0, 0, 30), (0, -1, 0, 40), (0, 0, -4, 20), (0, 0, 0, 1)),
         (-5.25, 4.5, 4),
+        (-4.5, 5, 4),
+        (-1, 0),
         ((5, 0), (-5, 0), (0, 5), (0, -5), (-4.5, 4.5)),
         ((7, 0), (-7, 0), (0, 7), (0, -7), (-7, 7)),
     ),
@@ -68,6 +78,8 @@ GEOMETRIES = {
     "moved": Geometry(
         ((1.2, -0.6, 0, 10), (0.9, 0.8, 0, -30), (0, 0, 4, 5), (0, 0, 0, 1)),
         (28.9, 11.55, 24),
+        (28.6, 10.7, 24),
+        (0.8, 0.6),
         TURNED_IN,
         TURNED_OUT,
         (12, -8, 3),
@@ -89,6 +101,17 @@ def add_volume(geometry: Geometry):
         matrix[:3, 3] = geometry.move
         transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
         node.SetAndObserveTransformNodeID(transform.GetID())
+    return show(node)
+
+
+def add_head(picture: np.ndarray):
+    """Three slices 4 mm apart, the picture on the one in their middle; R = 60 - column, A = 70 - row, S = -16."""
+    array = np.zeros((3, *picture.shape), np.int16)
+    array[1] = picture
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
+    slicer.util.updateVolumeFromArray(node, array)
+    matrix = ((-1, 0, 0, 60), (0, -1, 0, 70), (0, 0, 4, -20), (0, 0, 0, 1))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.array(matrix, float)))
     return show(node)
 
 
