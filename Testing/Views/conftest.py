@@ -27,8 +27,6 @@ nothing_goes_wrong_unseen, scene, widget, panel = (
     getattr(_panel, name) for name in ("nothing_goes_wrong_unseen", "scene", "widget", "panel")
 )
 
-PICTURES = HERE.parents[1] / "demo-output" / "views"
-
 
 @pytest.fixture(scope="session")
 def red() -> Iterator[object]:
@@ -41,6 +39,8 @@ def red() -> Iterator[object]:
 @pytest.fixture
 def view(scene: object, red: object, request: pytest.FixtureRequest) -> Iterator[object]:
     """The Red view on the empty scene. What it shows at the end of the test is kept in demo-output/views."""
+    from sliceview import PICTURES
+
     yield red
     name = "".join(each if each.isalnum() else "_" for each in request.node.name)
     red.save(PICTURES / f"{name}.png")

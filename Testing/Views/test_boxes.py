@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import slicer
+import slicer.util
 import standin
 from MedCLIPSAMScene import markups, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
@@ -59,6 +61,25 @@ def test_a_box_is_not_drawn_on_other_slices(view) -> None:
     assert yellow(view.picture()).sum() > 100
     view.look((-4, 6, -12), 128)
     assert not yellow(view.picture()).any()
+
+
+def test_boxes_that_were_removed_are_not_drawn(view) -> None:
+    """Neither after "Remove boxes" nor when others take their place; nothing of them stays in the scene."""
+    phantom = make_phantom("validation", 3, "MR", 1)
+    volume = add_head(phantom.picture)
+    slices = SceneSlices(volume)
+    view.look((-4, 6, -16), 128)
+    lesion, other = around(phantom.lesion_mask), (90, 90, 100, 100)
+    markups.showBoxes(slices, 1, np.array([lesion]))
+    column, row = view.pixel((60.5 - lesion[0], 70.5 - (lesion[1] + lesion[3]) / 2))  # the left side
+    left = np.s_[row - 2 : row + 3, column - 2 : column + 3]
+    assert yellow(view.picture()[left]).any()
+    markups.showBoxes(slices, 1, np.array([other]))
+    picture = view.picture()
+    assert yellow(picture).any() and not yellow(picture[left]).any(), "the box of before is still drawn"
+    markups.removeBoxes(volume)
+    assert not yellow(view.picture()).any()
+    assert not slicer.util.getNodesByClass("vtkMRMLMarkupsDisplayNode")
 
 
 @every_geometry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import slicer
 from MedCLIPSAMScene import segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
@@ -83,3 +84,19 @@ def test_a_mask_has_the_color_of_its_segment(view) -> None:
     node.GetSegmentation().GetSegment(identifier).SetColor(1, 0, 1)
     red, green, blue = view.picture()[row, column].astype(int)
     assert red == blue > green
+
+
+def test_a_mask_that_was_removed_is_not_drawn(view) -> None:
+    """Neither a segment that undo took away nor a whole segmentation."""
+    geometry = GEOMETRIES["turned"]
+    volume = add_volume(geometry)
+    view.look(geometry.middle)
+    before = view.picture()
+    node, identifier = write(volume, *bright(SceneSlices(volume)))
+    assert (view.picture() != before).any()
+    node.GetSegmentation().RemoveSegment(identifier)
+    assert (view.picture() == before).all()
+    node, identifier = write(volume, *bright(SceneSlices(volume)))
+    assert (view.picture() != before).any()
+    slicer.mrmlScene.RemoveNode(node)
+    assert (view.picture() == before).all()

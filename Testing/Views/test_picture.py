@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import slicer
 import slicer.util
 import standin
 from MedCLIPSAMScene import markups, overlay, segments
-from MedCLIPSAMScene.samples import loadSample
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from PIL import Image
+from sliceview import PICTURES
+from volumes import add_head
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.resources import resource_path
-from MedCLIPSAMLib.volumes import read_segmentation
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
-PICTURE = Path(__file__).resolve().parents[2] / "demo-output" / "views" / "views.png"
-INFERNO = ((0, 0, 4), (40, 11, 84), (101, 21, 110), (159, 42, 99), (212, 72, 66), (245, 125, 21), (250, 193, 39), (252, 255, 164))
-"""Colors of the map of this name, evenly spaced: slicer-core lacks the file that Slicer reads it from."""
+INFERNO = (
+    (0, 0, 4),
+    (40, 11, 84),
+    (101, 21, 110),
+    (159, 42, 99),
+    (212, 72, 66),
+    (245, 125, 21),
+    (250, 193, 39),
+    (252, 255, 164),
+)
+"""Colors of the map of this name, evenly spaced: slicer-core has no such file."""
 
 
 def add_inferno() -> None:
@@ -31,48 +37,49 @@ def add_inferno() -> None:
     levels = np.linspace(0, 1, len(INFERNO))
     for number in range(256):
         color = [np.interp(number / 255, levels, channel) / 255 for channel in np.transpose(INFERNO)]
-        node.SetColor(number, f"{number}", *color, 1.0)
+        node.SetColor(number, str(number), *color, 1.0)
     slicer.mrmlScene.AddNode(node)
     assert node.GetID() == overlay.COLOURS
 
 
 def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:
-    """The image; its saliency and boxes; the mask and a point that takes away what is wrong."""
+    """Left: where the prompt is seen, and the boxes for SAM. Middle: the mask. Right: after a click on what it missed."""
     add_inferno()
-    volume = loadSample("MedCLIPSAMBrainMRI")
-    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(volume.GetID())
-    slices, ui = SceneSlices(volume), panel.ui
-    height, width = slices.stack.picture_shape
-    view.look(slices.toWorld(0, width / 2, height / 2), 1.02 * np.linalg.norm(slices.toWorld(0, width, 0) - slices.toWorld(0, 0, 0)))
-    pictures = [view.picture()]
+    phantom = make_phantom("validation", 6, "MR", 1)
+    volume, ui = add_head(phantom.picture), panel.ui
+    slices = SceneSlices(volume)
+    view.look((-4, 6, -16), 128)
     ui.inputVolumeSelector.setCurrentNode(volume)
     ui.promptEdit.setPlainText("brain tumor")
-    ui.saliencySlider.value = 30
+    ui.saliencyCheckBox.checked, ui.saliencySlider.value = True, 30
     ui.segmentButton.click()
     standin.pump(lambda: not panel.busy, 60)
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
-    for box in markups.markupsOf(volume, markups.BOX):
-        box.GetDisplayNode().SetHandlesInteractive(False)  # slicer-core 5.13 draws handles beside their places
-    node.GetDisplayNode().SetVisibility(False)
-    pictures.append(view.picture())
-    node.GetDisplayNode().SetVisibility(True)
-    node.GetDisplayNode().SetOpacity2DFill(0.35)
+    assert node is not None, ui.resultLabel.text
+    found = segments.readSlice(node, identifier, slices, 1)
+    mask, boxes = node.GetDisplayNode(), [box.GetDisplayNode() for box in markups.markupsOf(volume, markups.BOX)]
+    assert boxes
+    for box in boxes:
+        box.SetHandlesInteractive(False)  # slicer-core 5.13 draws handles beside their places
+    mask.SetOpacity2DFill(0.2)
+    mask.SetSliceIntersectionThickness(2)
+    mask.SetVisibility(False)
+    pictures = [view.picture()]
+    for display in (mask, *boxes):
+        display.SetVisibility(display is mask)
     ui.saliencyCheckBox.checked = False
-    ui.removeBoxesButton.click()
     pictures.append(view.picture())
-    truth = read_segmentation(resource_path("samples/brain_mri_truth.nii.gz"))[0].mask[0]
-    found = segments.readSlice(node, identifier, slices, 0)
+    missed = np.argwhere(phantom.lesion_mask & ~found)
+    row, column = missed[len(missed) // 2]
     ui.insideButton.checked = True
-    row, column = np.argwhere(truth).mean(0)
-    view.click(view.pixel(slices.toWorld(0, column + 0.5, row + 0.5)))
+    view.click(view.pixel((60 - column, 70 - row)))  # of add_head
     standin.pump(lambda: not panel.busy, 60)
     ui.insideButton.checked = False
     view.move((3, 3))
     pictures.append(view.picture())
+    corrected = segments.readSlice(node, identifier, slices, 1)
+    assert corrected[row, column] and dsc(corrected, phantom.lesion_mask) > 0.8
     ui.saliencyCheckBox.checked = True
-    corrected = segments.readSlice(node, identifier, slices, 0)
-    print(dsc(found, truth), dsc(corrected, truth), found.shape, truth.shape)
     gap = np.full((view.size, 6, 3), 255, np.uint8)
-    row = [part for picture in pictures for part in (picture, gap)][:-1]
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.concatenate(row, 1)).save(PICTURE)
+    parts = [part for picture in pictures for part in (picture, gap)]
+    Image.fromarray(np.concatenate(parts[:-1], 1)).save(PICTURES / "views.png")
