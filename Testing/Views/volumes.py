@@ -25,7 +25,7 @@ class Geometry:
         matrix: IJK to RAS without a transform.
         move: translation in mm of the transform that the volume is under; none where it is zero.
         middle: of the block in the world, RAS in mm.
-        voxel: where its voxel (23, 35, 4) is, half a voxel of i and j before the middle.
+        voxel: where its voxel (21, 39, 4) is.
         along: the way (R, A) that i goes.
         inside: steps in mm (R, A) from the middle that are still in the block.
         outside: and those that are out of it.
@@ -49,7 +49,7 @@ GEOMETRIES = {
     "turned": Geometry(
         ((1.2, -0.6, 0, 10), (0.9, 0.8, 0, -30), (0, 0, 4, 5), (0, 0, 0, 1)),
         (16.9, 19.55, 21),
-        (16.6, 18.7, 21),
+        (11.8, 20.1, 21),
         (0.8, 0.6),
         TURNED_IN,
         TURNED_OUT,
@@ -59,7 +59,7 @@ GEOMETRIES = {
     "tilted": Geometry(
         ((1.5, 0, 0, -30), (0, 0.8, -2.4, -20), (0, 0.6, 3.2, -10), (0, 0, 0, 1)),
         (5.25, -1.2, 24.1),
-        (4.5, -1.6, 23.8),
+        (1.5, 1.6, 26.2),
         (1, 0),
         ((5, 0), (-5, 0), (0, 2.3), (0, -2.3), (4.5, -2)),
         ((7, 0), (-7, 0), (0, 4.4), (0, -4.4), (0, 5.5)),
@@ -69,7 +69,7 @@ GEOMETRIES = {
     "flipped": Geometry(
         ((-1.5, 0, 0, 30), (0, -1, 0, 40), (0, 0, -4, 20), (0, 0, 0, 1)),
         (-5.25, 4.5, 4),
-        (-4.5, 5, 4),
+        (-1.5, 1, 4),
         (-1, 0),
         ((5, 0), (-5, 0), (0, 5), (0, -5), (-4.5, 4.5)),
         ((7, 0), (-7, 0), (0, 7), (0, -7), (-7, 7)),
@@ -78,7 +78,7 @@ GEOMETRIES = {
     "moved": Geometry(
         ((1.2, -0.6, 0, 10), (0.9, 0.8, 0, -30), (0, 0, 4, 5), (0, 0, 0, 1)),
         (28.9, 11.55, 24),
-        (28.6, 10.7, 24),
+        (23.8, 12.1, 24),
         (0.8, 0.6),
         TURNED_IN,
         TURNED_OUT,
