@@ -237,7 +237,8 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the parameters and the state of the work in every section."""
         if self.parameters is None:
             return
-        sections = (self.inputs, self.prompts, self.results, self.corrections, self.settings, self.models)
+        # First the corrections: they give the editor its segmentation, and the others ask for the segment chosen in it.
+        sections = (self.corrections, self.inputs, self.prompts, self.results, self.settings, self.models)
         for section in (*sections, self.export, self.fineTune, self.review):
             section.update()
 

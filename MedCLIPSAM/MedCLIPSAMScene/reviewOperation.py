@@ -19,6 +19,7 @@ from MedCLIPSAMLib.weak.ranking import dataset_of, mask_file, ranked, uncertaint
 from MedCLIPSAMLib.weak.trust import trust, trusted_cases
 
 from . import overlay, segments
+from .removal import removeNode
 from .sliceGeometry import RAS_TO_LPS, ijkToRAS, transformToWorld
 from .strings import _
 
@@ -145,7 +146,7 @@ class ReviewOperation:
         uncertain = overlay.uncertaintyOf(opened.volume)
         for node in (uncertain, opened.segmentation, opened.volume):
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
-                slicer.mrmlScene.RemoveNode(node)
+                removeNode(node)
 
     def mostUncertain(self, volumeNode) -> np.ndarray | None:
         """The place, world RAS in mm, in the middle of what is uncertain on the slice (along K) with most of it."""

@@ -8,6 +8,7 @@ import slicer
 import slicer.util
 import standin
 from MedCLIPSAMScene import markups, segments
+from MedCLIPSAMScene.placing import Placing
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from volumes import BRIGHT, GEOMETRIES, Geometry, add_head, add_volume, bright, every_geometry
 
@@ -25,6 +26,13 @@ def placing() -> bool:
     return interaction().GetCurrentInteractionMode() == slicer.vtkMRMLInteractionNode.Place
 
 
+def placing_of(node) -> Placing:
+    """Clicks place points of a list from now on."""
+    made = Placing(lambda: None)
+    made.start(node)
+    return made
+
+
 @every_geometry
 def test_a_click_lands_on_the_voxel_under_it(view, geometry: Geometry) -> None:
     volume = add_volume(geometry)
@@ -32,7 +40,7 @@ def test_a_click_lands_on_the_voxel_under_it(view, geometry: Geometry) -> None:
     slicer.util.arrayFromVolumeModified(volume)
     view.look((geometry.middle[0], geometry.middle[1], geometry.voxel[2]))
     node = markups.pointList(volume, markups.POSITIVE)
-    markups.startPlacing(node)
+    placing_of(node)
     view.click(view.pixel(geometry.voxel))
     assert node.GetNumberOfControlPoints() == 1
     placed = np.array(node.GetNthControlPointPositionWorld(0))
@@ -54,10 +62,10 @@ def test_points_have_the_color_of_their_kind_and_stay_on_their_slice(view) -> No
     places = {markups.POSITIVE: view.pixel((r, a)), markups.NEGATIVE: view.pixel((r - 12, a - 9))}
     lists = {kind: markups.pointList(volume, kind) for kind in places}
     for kind, pixel in places.items():
-        markups.startPlacing(lists[kind])
+        clicks = placing_of(lists[kind])
         view.click(pixel)
         assert lists[kind].GetNumberOfDefinedControlPoints() == 1
-    markups.stopPlacing()
+    clicks.stop()
     view.move((5, 5))
     picture = view.picture()
     for kind, (column, row) in places.items():
