@@ -15,9 +15,6 @@ sys.path.insert(0, str(HERE))
 import offscreen  # noqa: E402
 
 offscreen.choose()
-pytest.importorskip("vtkmodules", reason="vtk is not installed")
-if reason := offscreen.missing():
-    pytest.skip(reason, allow_module_level=True)
 
 # The stand-in is set up as for the tests of the panel, which have the fixtures; the conftest there is not a package.
 _spec = importlib.util.spec_from_file_location("panel_fixtures", HERE.parent / "Panel" / "conftest.py")
@@ -33,6 +30,8 @@ def red() -> Iterator[object]:
     """The Red view for the whole session: its managers follow the scene, as they do in Slicer."""
     from sliceview import SliceView
 
+    if reason := offscreen.missing():
+        pytest.skip(reason)
     yield SliceView("Red")
 
 
