@@ -36,10 +36,19 @@ def red() -> Iterator[object]:
 
 
 @pytest.fixture
-def view(scene: object, red: object, request: pytest.FixtureRequest) -> Iterator[object]:
-    """The Red view on the empty scene. What it shows at the end of the test is kept in demo-output/views."""
-    from sliceview import PICTURES
+def view(scene: object, red: object) -> object:
+    """The Red view on the empty scene."""
+    return red
 
-    yield red
-    name = "".join(each if each.isalnum() else "_" for each in request.node.name)
-    red.save(PICTURES / f"{name}.png")
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Keep what the view shows at the end of a test in demo-output/views."""
+    try:
+        return (yield)
+    finally:
+        if "view" in item.funcargs:
+            from sliceview import PICTURES
+
+            name = "".join(each if each.isalnum() else "_" for each in item.name)
+            item.funcargs["view"].save(PICTURES / f"{name}.png")
