@@ -5,7 +5,11 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 QT_LIBRARIES := libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 fonts-dejavu-core
-SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel)
+GL_LIBRARIES := libegl1 libgl1-mesa-dri
+SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel Testing/Views)
+# Packages of Debian, and what to say where they cannot be installed.
+install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy $(1); \
+    else echo "$(2). On Debian: apt-get install $(1)" >&2; fi
 
 .PHONY: demo test clean
 
@@ -15,7 +19,7 @@ demo: .venv/.installed
 # Each suite in a process of its own: slicer-core and a stand-in of Slicer's widgets do not go together.
 test: .venv/.installed-test
 	@failed=; for suite in $(SUITES); do \
-	    echo "== $$suite"; .venv/bin/python -m pytest -q $$suite || failed="$$failed $$suite"; \
+	    echo "== $$suite"; .venv/bin/python -m pytest -q -rs $$suite || failed="$$failed $$suite"; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 clean:
@@ -38,8 +42,8 @@ clean:
 
 .venv/.installed-test: .venv/.installed
 	$(PIP) install -q --no-build-isolation -e ".[test,scene,panel,dicom,finetune,weak,cluster]"
-	@QT_QPA_PLATFORM=offscreen .venv/bin/python -c "from PySide6 import QtWidgets; QtWidgets.QApplication([])" 2>/dev/null || { \
-	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	        apt-get update -q && apt-get install -qy $(QT_LIBRARIES); \
-	    else echo "Qt lacks libraries, so the tests of the panel are skipped. On Debian: apt-get install $(QT_LIBRARIES)" >&2; fi; }
+	@QT_QPA_PLATFORM=offscreen .venv/bin/python -c "from PySide6 import QtWidgets; QtWidgets.QApplication([])" 2>/dev/null \
+	    || { $(call install,$(QT_LIBRARIES),Qt lacks libraries; the tests of the panel and of the views are skipped); }
+	@.venv/bin/python Testing/Views/offscreen.py 2>/dev/null \
+	    || { $(call install,$(GL_LIBRARIES),OpenGL cannot draw without a screen; the tests of the views are skipped); }
 	touch $@

@@ -15,9 +15,6 @@ sys.path.insert(0, str(HERE))
 import offscreen  # noqa: E402
 
 offscreen.choose()
-pytest.importorskip("vtkmodules", reason="vtk is not installed")
-if reason := offscreen.missing():
-    pytest.skip(reason, allow_module_level=True)
 
 # The stand-in is set up as for the tests of the panel, which have the fixtures; the conftest there is not a package.
 _spec = importlib.util.spec_from_file_location("panel_fixtures", HERE.parent / "Panel" / "conftest.py")
@@ -33,14 +30,25 @@ def red() -> Iterator[object]:
     """The Red view for the whole session: its managers follow the scene, as they do in Slicer."""
     from sliceview import SliceView
 
+    if reason := offscreen.missing():
+        pytest.skip(reason)
     yield SliceView("Red")
 
 
 @pytest.fixture
-def view(scene: object, red: object, request: pytest.FixtureRequest) -> Iterator[object]:
-    """The Red view on the empty scene. What it shows at the end of the test is kept in demo-output/views."""
-    from sliceview import PICTURES
+def view(scene: object, red: object) -> object:
+    """The Red view on the empty scene."""
+    return red
 
-    yield red
-    name = "".join(each if each.isalnum() else "_" for each in request.node.name)
-    red.save(PICTURES / f"{name}.png")
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Keep what the view shows at the end of a test in demo-output/views."""
+    try:
+        return (yield)
+    finally:
+        if "view" in item.funcargs:
+            from sliceview import PICTURES
+
+            name = "".join(each if each.isalnum() else "_" for each in item.name)
+            item.funcargs["view"].save(PICTURES / f"{name}.png")

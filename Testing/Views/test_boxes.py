@@ -41,16 +41,11 @@ def test_a_box_is_drawn_around_the_block_and_read_back(view, geometry: Geometry)
     drawn, (r, a, s) = yellow(view.picture()), geometry.middle
     rows, columns = np.nonzero(drawn)
     edges = np.stack([r + (view.size / 2 - columns) / 4, a + (view.size / 2 - 1 - rows) / 4, np.full(len(rows), s)], 1)
-    index = np.linalg.solve(np.array(geometry.matrix)[:3, :3], (edges - geometry.move).T - _origin(geometry)).T
     # Each pixel of an edge is on a side of the block, or on its middle, which is a handle.
-    off = np.abs(index - (23.5, 35.5, 4)) / (4, 6, 0.5)
+    off = np.abs(geometry.index(edges) - (23.5, 35.5, 4)) / (4, 6, 0.5)
     middle = np.hypot(*(edges - geometry.middle)[:, :2].T) < 2.5
     assert len(rows) > 60 and (np.abs(off[~middle].max(1) - 1) < 0.25).all()
     assert np.allclose(markups.boxes(slices)[k], [around(mask)], atol=0.01)
-
-
-def _origin(geometry: Geometry) -> np.ndarray:
-    return np.array(geometry.matrix)[:3, 3:]
 
 
 def test_a_box_is_not_drawn_on_other_slices(view) -> None:
@@ -97,7 +92,7 @@ def test_one_side_of_a_box_follows_its_handle(view, geometry: Geometry) -> None:
 
 
 def test_a_handle_is_dragged_and_the_segment_follows(view, panel) -> None:
-    """The box holds a third of the lesion until its right and its lower side are dragged."""
+    """The box holds a part of the lesion until its right and its lower side are dragged."""
     phantom = make_phantom("validation", 3, "MR", 1)
     volume = add_head(phantom.picture)
     slices = SceneSlices(volume)

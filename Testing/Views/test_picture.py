@@ -43,7 +43,7 @@ def add_inferno() -> None:
 
 
 def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:
-    """Left: where the prompt is seen, and the boxes for SAM. Middle: the mask. Right: after a click on what was missed."""
+    """Left: the saliency and the boxes for SAM. Middle: the mask. Right: the mask after a click on what it missed."""
     add_inferno()
     phantom = make_phantom("validation", 6, "MR", 1)
     volume, ui = add_head(phantom.picture), panel.ui

@@ -45,8 +45,7 @@ def test_a_click_lands_on_the_voxel_under_it(view, geometry: Geometry) -> None:
     assert node.GetNumberOfControlPoints() == 1
     placed = np.array(node.GetNthControlPointPositionWorld(0))
     assert np.abs(placed - geometry.voxel).max() < 0.2  # a pixel is 0.25 mm wide
-    index = np.linalg.solve(np.array(geometry.matrix), (*(placed - geometry.move), 1))
-    assert np.rint(index)[:3].tolist() == [21, 39, 4]
+    assert np.rint(geometry.index(placed)).tolist() == [21, 39, 4]
     # And that is the pixel that the models are given.
     slices = SceneSlices(volume)
     k, _mask = bright(slices)

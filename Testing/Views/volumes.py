@@ -39,6 +39,11 @@ class Geometry:
     outside: tuple[tuple[float, float], ...]
     move: tuple[float, float, float] = (0, 0, 0)
 
+    def index(self, world: np.ndarray) -> np.ndarray:
+        """The voxel indices (i, j, k) of points in the world, (..., 3)."""
+        matrix = np.array(self.matrix)
+        return (np.asarray(world) - self.move - matrix[:3, 3]) @ np.linalg.inv(matrix[:3, :3]).T
+
 
 # The block is 12 mm long along i and j. Along i it ends 6 mm from its middle, which is (4.8, 3.6) in the first volume.
 TURNED_IN = (4.0, 3.0), (-4.0, -3.0), (-3.0, 4.0), (3.0, -4.0), (0.8, 5.6)
