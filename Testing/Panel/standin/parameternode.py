@@ -17,7 +17,7 @@ import slicer.util
 import vtk
 from PySide6 import QtCore
 
-from . import parametergui, parameterpack, parametertypes
+from . import parametergui, parameterpack, parametertypes, validators
 from .parametergui import GuiConnector, createGuiConnector
 from .parameterpack import Member, dataType, members, own
 from .proxy import Proxy, unwrap, wrap
@@ -104,7 +104,7 @@ class _Wrapper:
         else:
             self._cells[top].write(value)
 
-    def default(self, name: str) -> parametertypes.Default:
+    def default(self, name: str) -> validators.Default:
         dataType(type(self), name)
         return self.allParameters[name].default
 
@@ -213,11 +213,8 @@ def install() -> None:
     module.SlicerParameterNamePropertyName = PROPERTY
     module.parameterNodeWrapper, module.isParameterNodeWrapper = parameterNodeWrapper, isParameterNodeWrapper
     for source, names in (
-        (
-            parametertypes,
-            ("Default", "Choice", "Exclude", "WithinRange", "Minimum", "Maximum", "NotNone", "IsInstance"),
-        ),
-        (parametertypes, ("Validator",)),
+        (validators, ("Default", "Choice", "Exclude", "WithinRange", "Minimum", "Maximum")),
+        (validators, ("NotNone", "IsInstance", "Validator")),
         (parameterpack, ("parameterPack", "isParameterPack", "nestedParameterNames")),
         (parametergui, ("Decimals", "SingleStep", "GuiConnector", "createGuiConnector", "parameterNodeGuiConnector")),
     ):

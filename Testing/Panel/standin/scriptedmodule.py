@@ -15,8 +15,8 @@ import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Slot
 
-from .nodecombobox import qMRMLWidget
 from .proxy import wrap
+from .qmrmlwidget import qMRMLWidget
 
 
 def _kept(name: str, kind: Any) -> Property:

@@ -10,8 +10,9 @@ from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from .collapsible import ctkCollapsibleButton
 from .ctkwidgets import ctkMessageBox, ctkPathLineEdit, ctkSettings, ctkSliderWidget
-from .nodecombobox import qMRMLNodeComboBox, qMRMLWidget
+from .nodecombobox import qMRMLNodeComboBox
 from .proxy import unwrap, wrap
+from .qmrmlwidget import qMRMLWidget
 from .scriptedmodule import qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget
 from .segmenteditor import qMRMLSegmentEditorWidget
 
