@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import torch
-from open_clip.model import CustomTextCLIP
 
 from ..errors import InputError
+from ..models.timm_open_clip import CustomTextCLIP
 
 FREEZE = ("nothing", "image", "text", "lower-half", "all-but-heads")
 _LORA_MODULES = (

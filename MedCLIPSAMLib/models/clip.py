@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from open_clip.model import CustomTextCLIP
 from tokenizers import BertWordPieceTokenizer
 
 from ..errors import InputError, ModelError, PromptError
@@ -22,6 +17,7 @@ from .device import pictures_to
 from .layouts import is_hugging_face, to_open_clip
 from .linear import with_fast_linear
 from .store import find, locate
+from .timm_open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD, CustomTextCLIP
 from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import nn
 
 from ..errors import InputError, ModelError
+from ..models.timm_open_clip import Attention, Block, VisionTransformer
 
 
 class VisionTower:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -27,6 +30,18 @@ def models_dir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clip(models_dir):
     return load_clip("biomedclip", models_dir=models_dir)
+
+
+def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
+    """Whether or not the program that loads the model has told the Hugging Face libraries to stay offline."""
+    asked = []
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, lambda sock, address: asked.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: asked.append(host))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    load_clip("biomedclip", models_dir=models_dir).encode_text(TEXTS)
+    load_clip("demo").encode_text(TEXTS)
+    assert not asked
 
 
 def test_it_is_frozen_and_describes_itself(clip):
