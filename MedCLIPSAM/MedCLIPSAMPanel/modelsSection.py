@@ -63,7 +63,8 @@ class ModelsSection:
         if self._panel.parameters is not None:
             self._offer("clip", [self._panel.parameters.clip])
         loading = self._download is not None
-        ui.downloadButton.enabled = chosen is not None and not chosen["usable"] and not loading
+        offered = chosen is not None and not chosen["usable"] and chosen.get("downloadable", True)
+        ui.downloadButton.enabled = offered and not loading
         ui.downloadButton.toolTip = (
             _("Download the chosen model to the machine where the models run")
             if ui.downloadButton.enabled

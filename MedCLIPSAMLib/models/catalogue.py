@@ -78,6 +78,11 @@ class Model:
         object.__setattr__(self, "by_word", MappingProxyType(dict(self.by_word)))
 
     @property
+    def downloadable(self) -> bool:
+        """Whether it is offered for download: neither shipped nor the user's own."""
+        return not (self.shipped or self.trained)
+
+    @property
     def size(self) -> int | None:
         """Bytes to download, as far as they are known; None when not even the weights' are."""
         known = [file.size for file in self.files if file.size]

@@ -57,9 +57,10 @@ class Status:
             "source": model.source,
             "state": self.state,
             "usable": self.usable,
+            "downloadable": model.downloadable,
             "folder": str(self.folder),
             "detail": self.detail,
-            "download_bytes": None if model.shipped or model.trained else model.size,
+            "download_bytes": model.size if model.downloadable else None,
         }
 
 
