@@ -65,11 +65,11 @@ def read_prompts(path: Path) -> dict[str, str]:
                 raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
             pairs = list(found.items())
         else:
-            lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+            lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
             pairs = [
                 tuple(part.strip() for part in line.split(":", 1)) if ":" in line else (line, line) for line in lines
             ]
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
     if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):
         raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write a prompt a line.")
