@@ -41,8 +41,8 @@ def download(
         cancelled: asked once a megabyte; when it says True the download ends, to be continued another time.
 
     Raises:
-        ModelError: a model that nobody offers (shipped, or trained by the user), no network, a refusal by the server, no space, or a wrong checksum (then the file
-            is removed).
+        ModelError: a model that nobody offers (shipped, or trained by the user), no network, a refusal by the server,
+            no space, or a wrong checksum (then the file is removed).
         OutputError: the folder cannot be written. Cancelled: by `cancelled`.
     """
     if model.shipped:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pkgutil
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 import MedCLIPSAMLib
 

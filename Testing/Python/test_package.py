@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from MedCLIPSAMLib import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("MedCLIPSAMLib", "Resources")
+PACKAGES = ("MedCLIPSAMLib", "Resources", "python")
 RESOURCES = ("models/*/*", "prompts/*", "samples/*", "requirements.txt")
 EXTRAS = ("dicom", "finetune", "weak")
 
@@ -81,6 +81,7 @@ def test_wheel_holds_what_runs_and_nothing_else(distributions: Path) -> None:
         for pattern in RESOURCES
         for path in (ROOT / "Resources").glob(pattern)
     }
+    sources |= {f"medclipsam/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
     assert names == sources | resources | {"MedCLIPSAMLib/py.typed"}
 
 
@@ -112,6 +113,12 @@ def test_dependencies_of_the_extras_are_met(python: Path, tmp_path: Path) -> Non
             if version not in requirement.specifier:
                 unmet.append(f"{line}: {version}")
     assert not unmet
+
+
+def test_public_names_are_there_under_the_distributions_name(python: Path, tmp_path: Path) -> None:
+    script = "import sys, medclipsam as m; print(m.__version__, m.InputError.__name__, 'torch' in sys.modules)"
+    assert run(python, "-c", script, cwd=tmp_path).split() == [__version__, "InputError", "False"]
+    assert run(python, "-m", "medclipsam", "--version", cwd=tmp_path).split() == ["medclipsam", __version__]
 
 
 def test_demo_runs(python: Path, tmp_path: Path) -> None:
