@@ -15,6 +15,7 @@ class Times:
     seconds: dict[str, list[float]]
 
     def median(self, name: str) -> float:
+        """Return the median of the seconds that were taken for a name."""
         return statistics.median(self.seconds[name])
 
     def times_faster(self, name: str, than: str) -> tuple[float, float, float]:

@@ -179,7 +179,7 @@ def _sentence(figures: dict) -> str:
 
 
 def _bar(quiet: bool):
-    """A context that gives a report of progress: a bar on a terminal, and a line an epoch."""
+    """Open a context that gives a report of progress: a bar on a terminal, and a line an epoch."""
     from contextlib import contextmanager
 
     from rich.console import Console

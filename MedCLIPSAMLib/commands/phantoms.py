@@ -18,7 +18,7 @@ def _phantoms() -> None:
 
 @models_app.callback()
 def _models() -> None:
-    """The demo models."""
+    """Train the demo models."""
 
 
 @phantoms_app.command()

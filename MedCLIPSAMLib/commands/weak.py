@@ -23,7 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 @app.callback()
 def _weak() -> None:
-    """A nnU-Net trained on pseudo-labels, and the review of what it is unsure of."""
+    """Train a nnU-Net on pseudo-labels, and review what it is unsure of."""
 
 
 @app.command()
@@ -139,7 +139,7 @@ def trust(
 
 
 def _bar(what: str, quiet: bool):
-    """A context that gives a report: a bar with the time left, on the error stream, where it is a terminal."""
+    """Open a context that gives a report: a bar with the time left, on the error stream, where it is a terminal."""
     from contextlib import contextmanager
 
     from rich.console import Console

@@ -67,7 +67,7 @@ def paired(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Pa
 
 
 def error_after_review(errors: Sequence[float], order: Sequence[float], share: float) -> float:
-    """The mean error left when a person corrects the share of the cases that come first in an order, perfectly.
+    """Compute the mean error left when a person corrects the share of the cases that come first in an order, perfectly.
 
     Args:
         errors: of each case, such as 1 - DSC.

@@ -73,7 +73,7 @@ class Captions:
 
 
 def clean_caption(text: str) -> str:
-    """A caption without mark-up, links, control characters and signs that say nothing; "" when nothing is left."""
+    """Clean a caption of mark-up, links, control characters and signs that say nothing; "" when nothing is left."""
     text = unicodedata.normalize("NFKC", html.unescape(text))
     text = re.sub(r"<[^<>]{1,200}>|https?://\S+|www\.\S+", " ", text)
     text = "".join(letter if letter.isalnum() or letter in " .,;:()/%+-'\"<>=" else " " for letter in text)
@@ -199,7 +199,7 @@ def _field(table: Path, row: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _image(folder: Path, name: str) -> Path | None:
-    """The file of that name, with one of the known suffixes where it has none; None when there is none."""
+    """Find the file of that name, with one of the known suffixes where it has none; None when there is none."""
     if not name or "\0" in name:
         return None
     path = folder / name

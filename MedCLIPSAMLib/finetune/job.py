@@ -42,6 +42,7 @@ class Data:
 
     @property
     def shards(self) -> bool:
+        """Whether the captions are in tar files."""
         return self.captions.endswith(".tar")
 
 
@@ -90,7 +91,7 @@ def run(
 def _sources(
     data: Data, settings: FineTuneSettings, out: Path, workers: int, tell: Callable[[str], None]
 ) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
-    """Sources of training and validation batches, see `train.fine_tune`, and a check sum of what they are made of."""
+    """Open the sources of batches, see `train.fine_tune`, and make a check sum of what they are made of."""
     if data.shards and data.validation is None:
         raise InputError("Shards do not say whose an image is.", "Give validation pairs of their own by --validation.")
     dropped: list[tuple[str, str]] = []

@@ -193,7 +193,7 @@ class _Run:
         return loss.item()
 
     def _rate(self, step: int, steps: int) -> float:
-        """The learning rate: rising from 0 in the warm-up, then falling to 0 along a cosine."""
+        """Compute the learning rate: rising from 0 in the warm-up, then falling to 0 along a cosine."""
         warm = round(self._settings.warm_up * steps)
         share = (step + 1) / warm if step < warm else 0.5 + 0.5 * math.cos(math.pi * (step - warm) / (steps - warm))
         return self._settings.rate * share

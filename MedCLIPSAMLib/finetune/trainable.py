@@ -17,7 +17,7 @@ _LORA_MODULES = (
 
 
 def prepare(model: CustomTextCLIP, freeze: str = "nothing", lora_rank: int = 0) -> torch.nn.Module:
-    """The model with what is trained set to require gradients; with LoRA, wrapped by peft.
+    """Set what is trained to require gradients; with LoRA, wrap the model by peft.
 
     The scale of the logits is never trained: the losses have a temperature of their own.
 
@@ -45,7 +45,7 @@ def prepare(model: CustomTextCLIP, freeze: str = "nothing", lora_rank: int = 0) 
 
 
 def merged(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The weights under open_clip's names, with what LoRA learnt added to them; copies on the CPU, float32."""
+    """Return the weights under open_clip's names, with what LoRA learnt added to them; copies on the CPU, float32."""
     if hasattr(model, "peft_config"):
         from peft.tuners.lora import LoraLayer
 
@@ -65,7 +65,7 @@ def merged(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters that are trained, by name: what a checkpoint must hold."""
+    """Return the parameters that are trained, by name: what a checkpoint must hold."""
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 

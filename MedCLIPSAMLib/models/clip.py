@@ -72,7 +72,7 @@ class ClipModel:
         return tokens.to(self.device)
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of `text` of which the tokenizer knows no part, so that it makes [UNK] of all their letters."""
+        """List the words of `text` of which the tokenizer knows no part: it makes [UNK] of all their letters."""
         return [word for word in text.split() if self._is_unknown(word)]
 
     def _is_unknown(self, word: str) -> bool:
@@ -118,7 +118,7 @@ class ClipModel:
 def load_clip(
     name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, models_dir: Path | None = None
 ) -> ClipModel:
-    """A text-image model of the catalogue, from open_clip's layout or the Hugging Face one, without the network.
+    """Load a text-image model of the catalogue, from open_clip's layout or the Hugging Face one, without the network.
 
     Args:
         dtype: of the weights: float32, or bfloat16 for speed.
@@ -149,7 +149,7 @@ def load_weights(model: CustomTextCLIP, folder: Path) -> None:
 
 
 def build_clip(folder: Path) -> CustomTextCLIP:
-    """A model with random weights, shaped by open_clip_config.json and config.json (BERT) of `folder`; no network.
+    """Build a model with random weights, shaped by open_clip_config.json and config.json (BERT), without the network.
 
     Raises:
         ModelError: a configuration is missing, unreadable, or not of this kind of model.

@@ -32,7 +32,7 @@ class OneDnnLinear(nn.Linear):
 
 
 def with_fast_linear(model: nn.Module) -> nn.Module:
-    """The model itself, its linear layers by oneDNN where that is faster. Weights and their names stay as they are."""
+    """Give the model linear layers by oneDNN where that is faster; weights and their names stay. Returns the model."""
     for module in model.modules() if mkl_is_slow() else ():
         if type(module) is nn.Linear:
             module.__class__ = OneDnnLinear

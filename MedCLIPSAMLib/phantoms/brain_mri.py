@@ -66,7 +66,7 @@ def _lesion(
 
 
 def brain_mri(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = ()) -> Phantom:
-    """An axial brain MRI with `lesions` tumours (0, 1 or 2).
+    """Draw an axial brain MRI with `lesions` tumours (0, 1 or 2).
 
     Args:
         cuts: where the slice cuts each tumour; through its middle when not given.

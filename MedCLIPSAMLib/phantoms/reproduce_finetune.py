@@ -97,7 +97,7 @@ def reproduce(
 
 
 def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
-    """The picture of a new phantom, (SIZE, SIZE, 3) uint8, and a caption of three statements that are true of it."""
+    """Draw a new phantom, (SIZE, SIZE, 3) uint8, and write a caption of three statements that are true of it."""
     from .benchmark import picture_of
     from .captions import all_texts
     from .dataset import make_phantom
@@ -131,7 +131,7 @@ def _one_thread() -> None:
 
 
 def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:
-    """The file of the weights, and their top-1 retrieval on validation pairs."""
+    """Train, and return the file of the weights and their top-1 retrieval on validation pairs."""
     from ..finetune.retrieval import top1
     from ..finetune.train import fine_tune
 
@@ -152,7 +152,7 @@ def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path,
 
 
 def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
-    """Retrieval and zero-shot DSC of some weights, or of the shipped ones, on the test split."""
+    """Measure retrieval and zero-shot DSC of some weights, or of the shipped ones, on the test split."""
     import torch
     from safetensors.torch import load_file
 
@@ -189,6 +189,6 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
 
 
 def quick(plan: Plan = Plan()) -> Plan:
-    """A trial of the trial: seconds, figures without meaning."""
+    """Return settings for a trial of the trial: seconds, figures without meaning."""
     small = {"pairs": 64, "validation": 50, "test": 50, "epochs": 1, "cases": 1}
     return replace(plan, **small, seeds=plan.seeds[:2], temperatures=plan.temperatures[:2])

@@ -91,7 +91,7 @@ def reproduce(
 
 
 def summary(figures: dict) -> dict:
-    """What is printed: means a row and task, the pooled differences, and the error left after review.
+    """Summarize what is printed: means a row and task, the pooled differences, and the error left after review.
 
     Returns:
         {"rows": {row: {metric: {task: mean, "all": mean}}}, "differences": {"weak - zero_shot": Paired as dict, ...},
@@ -139,7 +139,7 @@ def _one_thread() -> None:
 
 
 def _task(name: str, plan: Plan, folder: Path) -> dict:
-    """A task from the phantoms to the figures; done before, its file is read."""
+    """Do a task from the phantoms to the figures; where it was done before, read its file."""
     result = folder / f"{name}.json"
     if result.is_file():
         return json.loads(result.read_text(encoding="utf-8"))
@@ -174,7 +174,7 @@ def _counts(plan: Plan) -> dict[str, int]:
 
 
 def _pictures(folder: Path, task: Task, split: str, count: int) -> dict[int, Path]:
-    """The pictures of a split as files, by their index."""
+    """Write the pictures of a split as files, by their index."""
     paths = {}
     (folder / split).mkdir(parents=True, exist_ok=True)
     for index in range(OFFSET, OFFSET + count):
@@ -194,7 +194,7 @@ def _export(task: Task, pictures: dict[int, Path], segmenter, out: Path) -> dict
 
 
 def _true_dataset(task: Task, pictures: dict[int, Path], out: Path) -> None:
-    """The same pictures with their true masks."""
+    """Write the same pictures with their true masks."""
     from ..volumes import Segment, read_volume
     from ..weak.dataset import write_case, write_description
 
@@ -249,7 +249,7 @@ def _measured(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, 
 
 
 def quick(plan: Plan = Plan()) -> Plan:
-    """A trial of the trial: a minute or two, figures without meaning."""
+    """Return settings for a trial of the trial: a minute or two, figures without meaning."""
     schedule = Schedule(cycles=2, epochs=2, keep=1, iterations=4, validations=1)
     training = replace(plan.training, schedule=schedule, batch=4, width=4)
     return replace(plan, train=8, validation=2, test=3, training=training, tasks=plan.tasks[-1:])

@@ -69,7 +69,7 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
 
 
 def locked(folder: Path) -> TextIOWrapper:
-    """The open lock file of a folder that is there; see `claim`, also for errors. Whoever holds it has the folder."""
+    """Open the lock file of a folder that is there; see `claim`, also for errors. Whoever holds it has the folder."""
     file = open(folder / LOCK, "a+")  # noqa: SIM115
     try:
         if os.name == "nt":

@@ -79,13 +79,13 @@ class Terminology:
     region: Code = NO_CODE
 
     def entry(self) -> str:
-        """The text Slicer keeps in a segment's TerminologyEntry tag."""
+        """Return the text Slicer keeps in a segment's TerminologyEntry tag."""
         codes = ["^".join(code) for code in (self.category, self.type, self.modifier)]
         return "~".join([TYPE_CONTEXT, *codes, REGION_CONTEXT, "^".join(self.region), "^".join(NO_CODE)])
 
     @classmethod
     def from_entry(cls, entry: str) -> Terminology:
-        """The reverse of `entry`; what cannot be understood is left at its default."""
+        """Reverse `entry`; what cannot be understood is left at its default."""
         parts = [tuple(part.split("^")) for part in entry.split("~")]
         if len(parts) < 6 or any(len(parts[n]) != 3 for n in (1, 2, 3, 5)):
             return cls()
@@ -116,7 +116,7 @@ IRREGULAR = {"masses": "mass", "metastases": "metastasis", "arteries": "artery",
 
 
 def terminology_for(text: str) -> Terminology:
-    """What the words of `text` say: "left lung tumour" is a mass in the lung, "left lung" the lung, left.
+    """Find what the words of `text` say: "left lung tumour" is a mass in the lung, "left lung" the lung, left.
 
     A lesion wins over the organ it is in, which becomes its region. "Tissue" when no word is known.
     """

@@ -79,7 +79,7 @@ def read_prompts(path: Path) -> dict[str, str]:
 
 
 def find_cases(inputs: Path, prompts: Mapping[str, str] | None) -> list[Case]:
-    """The images of a folder tree, or of a table (.csv) that names them and, with a column `prompt`, what to ask.
+    """Find the images of a folder tree, or of a table (.csv) that names them and, with a column `prompt`, what to ask.
 
     Args:
         prompts: by label, for images that have none of their own.

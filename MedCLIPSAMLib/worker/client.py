@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,10 +74,12 @@ class WorkerClient:
 
     @property
     def running(self) -> bool:
+        """Whether the worker has been started and has not ended."""
         return self._running
 
     @property
     def busy(self) -> bool:
+        """Whether a request has no answer yet."""
         return bool(self._pending)
 
     @property
@@ -160,8 +163,10 @@ class WorkerClient:
         labels: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> Request:
-        """The union of SAM 2's masks of B objects on one slice: mask (H, W) uint8 and predicted_iou (B,) float32, and
-        the number of points that the mask does not follow, "ignored_points".
+        """Outline B objects on one slice by SAM 2.
+
+        The result has the union of their masks, mask (H, W) uint8, predicted_iou (B,) float32, and the number of points
+        that the mask does not follow, "ignored_points".
 
         Args:
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
@@ -185,8 +190,9 @@ class WorkerClient:
     def carry(
         self, key: str, masks: Mapping[int, np.ndarray], reach: int | None = None, method: str = "memory"
     ) -> Request:
-        """Carry the masks of one object from some slices of a stack to the others; a part for each slice arrived at:
-        slice; mask (H, W) uint8. The result has device and seconds.
+        """Carry the masks of one object from some slices of a stack to the others.
+
+        A part comes for each slice arrived at: slice; mask (H, W) uint8. The result has device and seconds.
 
         Args:
             masks: by slice number, (H, W) bool, not all of them empty; an empty one says that the object is not there.
@@ -318,7 +324,7 @@ class WorkerClient:
         self._request("hello", {})
 
     def _ensure_given(self, key: str) -> None:
-        """A worker that has the models and the pictures, which a fresh one is given again."""
+        """Start a worker that has the models and the pictures, which a fresh one is given again."""
         self._ensure_running()
         if self._load and not self._load_given:
             self._send_load()
@@ -349,10 +355,8 @@ class WorkerClient:
 
     def _write(self, message: Message) -> None:
         data = encode(message)
-        try:
+        with suppress(OSError):  # it has ended; the transport says so after its last output, which tells why
             self._transport.write(data)
-        except OSError:  # it has ended; the transport says so after its last output, which tells why
-            pass
 
     def _receive(self, message: Message) -> None:
         request = self._pending.get(message.id)

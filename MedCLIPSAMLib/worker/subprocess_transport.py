@@ -16,7 +16,7 @@ from .request import Request
 
 
 def worker_command(*options: str) -> list[str]:
-    """The worker with this Python on this machine."""
+    """Return the worker with this Python on this machine."""
     return [sys.executable, "-m", "MedCLIPSAMLib.worker", *options]
 
 
@@ -36,6 +36,7 @@ class SubprocessTransport:
         self._events: queue.SimpleQueue[tuple[subprocess.Popen[bytes], str, bytes]] = queue.SimpleQueue()
 
     def start(self, client: WorkerClient) -> None:
+        """See `client.Transport.start`."""
         pipe = subprocess.PIPE
         self._client = client
         self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._environment)
@@ -44,10 +45,12 @@ class SubprocessTransport:
         threading.Thread(target=self._read, args=(self.process, "data", logs), daemon=True).start()
 
     def write(self, data: bytes) -> None:
+        """See `client.Transport.write`."""
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
     def stop(self) -> None:
+        """See `client.Transport.stop`."""
         process, self.process = self.process, None
         if process is not None:
             process.kill()
@@ -81,7 +84,7 @@ class SubprocessTransport:
                 self._client.ended(f"exit code {code}" if code >= 0 else f"signal {-code}")
 
     def wait(self, request: Request, timeout: float | None = None) -> Request:
-        """The request when it has its result.
+        """Wait for a request and return it when it has its result.
 
         Raises:
             MedCLIPSAMError: its error. TimeoutError.
