@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import pkgutil
 import subprocess
@@ -76,6 +77,25 @@ def run(script: str, given: str = "") -> str:
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
+
+
+def test_what_slicer_imports_of_the_engine_needs_no_torch() -> None:
+    """The module of 3D Slicer and its panel run in the application, which may not have the models' packages."""
+    lines = [
+        node
+        for path in (ROOT / "MedCLIPSAM").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "MedCLIPSAMLib"
+    ]
+    imported = sorted({(line.module, name.name) for line in lines for name in line.names})
+    assert ("MedCLIPSAMLib.worker.client", "WorkerClient") in imported
+    heavy = ("matplotlib", "monai", "open_clip", "sam2", "timm", "torch", "transformers", "typer")
+    run(
+        f"for module, name in {imported}:\n"
+        f"    getattr(importlib.import_module(module), name)\n"
+        f"    found = [each for each in {heavy} if each in sys.modules]\n"
+        f"    assert not found, (module, found)"
+    )
 
 
 def test_import_changes_nothing_of_the_importing_program() -> None:

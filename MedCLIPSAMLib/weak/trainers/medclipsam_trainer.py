@@ -32,7 +32,7 @@ class CyclicalRate:
             group["lr"] = self._rate(epoch)
 
 
-class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):
+class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names its trainers
     """nnU-Net's trainer with `weak.schedule.Schedule`: a cyclical rate, and the weights at the end of each cycle kept.
 
     Kept are the weights alone, as safetensors beside nnU-Net's own checkpoints. A line an epoch goes to progress.jsonl.
