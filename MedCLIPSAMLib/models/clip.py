@@ -152,11 +152,16 @@ def build_clip(folder: Path) -> CustomTextCLIP:
     """Build a model with random weights, shaped by open_clip_config.json and config.json (BERT), without the network.
 
     Raises:
-        ModelError: a configuration is missing, unreadable, or not of this kind of model.
+        ModelError: a configuration is missing, unreadable, not of this kind of model, or refers to code or files that are
+            not in the folder.
     """
     config = _read_json(folder / "open_clip_config.json").get("model_cfg", {})
+    if "auto_map" in _read_json(folder / "config.json"):
+        raise ModelError(f"config.json in '{folder}' asks for code of its own.", "Get the file anew.")
     try:
         vision = config["vision_cfg"] | {"timm_model_pretrained": False}
+        if ":" in str(vision.get("timm_model_name")):  # timm would look for "hf-hub:NAME" on the network
+            raise ValueError(f"the image tower '{vision['timm_model_name']}' is of another place")
         text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
         return CustomTextCLIP(config["embed_dim"], vision, text)
     except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
