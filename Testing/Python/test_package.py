@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,8 +28,8 @@ EXTRAS = ("dicom", "finetune", "weak")
 
 def built_from() -> list[Path]:
     """The folders and files of the checkout that a build reads."""
-    files = [ROOT / name for name in ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")]
-    return [*files, *(ROOT / name for name in ("CHANGELOG.md", "CITATION.cff") if (ROOT / name).exists())]
+    names = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff")
+    return [ROOT / name for name in names]
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,9 @@ def test_source_distribution_holds_its_papers(distributions: Path) -> None:
 
 
 def test_version_has_one_source(distributions: Path) -> None:
+    """The file for citations, which no build reads, and the changelog repeat it."""
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert __version__ in re.search(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[1]
     names = sorted(path.name for path in distributions.iterdir())
     assert names == [f"medclipsam-{__version__}-py3-none-any.whl", f"medclipsam-{__version__}.tar.gz"]
 
