@@ -34,7 +34,7 @@ def authors_saliency(
     """
     model = clip.model.requires_grad_(True)
     trunk = model.visual.trunk
-    alpha: torch.Tensor | None = None
+    alpha = torch.empty(0)
     information = torch.empty(0)
     step = 0
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,7 +51,13 @@ def train(
     from ..weak.train import train as run
 
     settings = SHORT if short else TrainSettings()
-    given = {"cycles": cycles, "epochs": epochs, "keep": keep, "iterations": iterations, "learning_rate": lr}
+    given: dict[str, Any] = {
+        "cycles": cycles,
+        "epochs": epochs,
+        "keep": keep,
+        "iterations": iterations,
+        "learning_rate": lr,
+    }
     schedule = replace(settings.schedule, **{name: value for name, value in given.items() if value is not None})
     settings = replace(
         settings,

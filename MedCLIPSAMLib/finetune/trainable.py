@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 
@@ -50,7 +51,9 @@ def merged(model: torch.nn.Module) -> dict[str, torch.Tensor]:
         from peft.tuners.lora import LoraLayer
 
         state = {}
-        layers = {name: module for name, module in model.get_base_model().named_modules() if hasattr(module, "lora_A")}
+        layers: dict[str, Any] = {
+            name: module for name, module in model.get_base_model().named_modules() if hasattr(module, "lora_A")
+        }
         for name, tensor in model.get_base_model().state_dict().items():
             if ".lora_" in name:
                 continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 
@@ -81,7 +82,7 @@ class CudaGraphs:
     """
 
     def __init__(self) -> None:
-        self._memory: tuple[int, int] | None = None
+        self._memory: Any = None  # a handle of torch's
 
     def __call__(self, function: Function, given: Tensors) -> Function:
         with torch.cuda.device(given[0].device):

@@ -152,8 +152,8 @@ def build_clip(folder: Path) -> CustomTextCLIP:
     """Build a model with random weights, shaped by open_clip_config.json and config.json (BERT), without the network.
 
     Raises:
-        ModelError: a configuration is missing, unreadable, not of this kind of model, or refers to code or files that are
-            not in the folder.
+        ModelError: a configuration is missing, unreadable, not of this kind of model, or refers to code, another folder
+            or the network.
     """
     config = _read_json(folder / "open_clip_config.json").get("model_cfg", {})
     if "auto_map" in _read_json(folder / "config.json"):

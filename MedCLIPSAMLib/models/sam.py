@@ -33,9 +33,11 @@ class Sam2(SAM2VideoPredictor):
     """sam2's model for pictures and stacks of them.
 
     Attributes:
+        name: in the catalogue, once it is loaded.
         bfloat16: the image encoder multiplies matrices in bfloat16; what it gives, and all that follows, is float32.
     """
 
+    name: str
     bfloat16 = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -119,7 +121,8 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         ModelError: an unreadable configuration, or one that names anything else than the parts of sam2.
     """
     try:
-        model = OmegaConf.merge(OmegaConf.load(config)["model"], dict(options or {}))
+        content: Any = OmegaConf.load(config)
+        model: Any = OmegaConf.merge(content["model"], dict(options or {}))
         OmegaConf.resolve(model)
         model["_target_"] = _PREDICTOR
         _require_own_parts(model, config)

@@ -80,17 +80,17 @@ def reproduce(
             weights, search[loss][temperature] = result.result()
             first[loss, temperature] = weights
             progress("temperatures", number + 1, len(tried))
-        best = {loss: max(by_temperature, key=by_temperature.get) for loss, by_temperature in search.items()}
+        best = {loss: max(by_temperature, key=by_temperature.__getitem__) for loss, by_temperature in search.items()}
         others = [(loss, seed) for loss in LOSSES for seed in plan.seeds[1:]]
         running = [make(f"seed{n}", loss, best[loss], seed) for n, (loss, seed) in enumerate(others)]
-        weights = {(loss, plan.seeds[0]): first[loss, best[loss]] for loss in LOSSES}
+        chosen = {(loss, plan.seeds[0]): first[loss, best[loss]] for loss in LOSSES}
         for number, (each, result) in enumerate(zip(others, running)):
-            weights[each] = result.result()[0]
+            chosen[each] = result.result()[0]
             progress("seeds", number + 1, len(others))
         names = [(BASE, 0), *((loss, seed) for loss in LOSSES for seed in plan.seeds)]
-        running = [pool.submit(_measured, plan, weights.get(each), Path(folder)) for each in names]
+        measured = [pool.submit(_measured, plan, chosen.get(each), Path(folder)) for each in names]
         rows: dict[str, dict] = {}
-        for number, ((loss, _seed), result) in enumerate(zip(names, running)):
+        for number, ((loss, _seed), result) in enumerate(zip(names, measured)):
             rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(result.result())
             progress("measuring", number + 1, len(names))
     return {"plan": asdict(plan) | {"losses": LOSSES}, "search": search, "rows": rows}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..models.sam import Sam2
 from .sam_training_prompts import jitter
 from .volumes import VolumePhantom
 
@@ -60,7 +61,7 @@ class Clips:
 
 
 def memory_loss(
-    sam: torch.nn.Module, images: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator, loss: Loss
+    sam: Sam2, images: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator, loss: Loss
 ) -> torch.Tensor:
     """Compute the mean loss over the slices of clips whose object is outlined from a prompt or from memory.
 
@@ -108,7 +109,7 @@ class _ToldWhetherThere:
         score: (N, 1), what the decoder itself said of the last one.
     """
 
-    def __init__(self, sam: torch.nn.Module) -> None:
+    def __init__(self, sam: Sam2) -> None:
         self.there = self.score = torch.zeros(0)
         self._hook = sam.sam_mask_decoder.register_forward_hook(self._tell)
 

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from ..models.sam import build_sam, decode
+from ..models.sam import Sam2, build_sam, decode
 from ..resources import resource_path
 from ..volumes.atomic import atomic_path
 from .dataset import make_many
@@ -78,7 +78,7 @@ def pack(prompts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, to
     return coords, labels
 
 
-def image_features(sam: torch.nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def image_features(sam: Sam2, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Compute the embedding (B, C, h, w) and both high-resolution maps of the mask decoder, as SAM2ImagePredictor."""
     output = sam.forward_image(images)
     _, features, _, sizes = sam._prepare_backbone_features(output)
@@ -147,7 +147,7 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
 
 
 def train(
-    sam: torch.nn.Module,
+    sam: Sam2,
     phantoms: list[Phantom],
     clips: Clips,
     settings: SamTraining,
@@ -168,7 +168,7 @@ def train(
 
 
 def _stage(
-    sam: torch.nn.Module,
+    sam: Sam2,
     steps: int,
     learning_rate: float,
     settings: SamTraining,

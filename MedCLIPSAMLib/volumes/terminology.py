@@ -86,10 +86,11 @@ class Terminology:
     @classmethod
     def from_entry(cls, entry: str) -> Terminology:
         """Reverse `entry`; what cannot be understood is left at its default."""
-        parts = [tuple(part.split("^")) for part in entry.split("~")]
+        parts = [part.split("^") for part in entry.split("~")]
         if len(parts) < 6 or any(len(parts[n]) != 3 for n in (1, 2, 3, 5)):
             return cls()
-        return cls(parts[1], parts[2], parts[3], parts[5])
+        category, kind, modifier, region = ((parts[n][0], parts[n][1], parts[n][2]) for n in (1, 2, 3, 5))
+        return cls(category, kind, modifier, region)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def colour_for(text: str) -> Colour:
     Lesions take the latter, so that "benign tumour" and "malignant tumour" can be told apart.
     """
     found = [TERMS[word] for word in _words(text) if word in TERMS]
-    if found and all(term.colour for term in found):
+    if found and found[0].colour and all(term.colour for term in found):
         return found[0].colour
     hue = int.from_bytes(hashlib.sha256(text.strip().lower().encode()).digest()[:2], "big") / 65536
     return colorsys.hsv_to_rgb(hue, 0.75, 0.95)

@@ -66,9 +66,8 @@ def read_prompts(path: Path) -> dict[str, str]:
             pairs = list(found.items())
         else:
             lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
-            pairs = [
-                tuple(part.strip() for part in line.split(":", 1)) if ":" in line else (line, line) for line in lines
-            ]
+            cut = [line.partition(":") for line in lines]
+            pairs = [(label.strip(), prompt.strip() if colon else label) for label, colon, prompt in cut]
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
     if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):

@@ -170,7 +170,7 @@ class _Watch:
             self._told += 1
             left = (one["epochs"] - one["epoch"]) * one["seconds"] / self._told
             names = ("epoch", "epochs", "rate", "loss", "validation_loss", "dsc")
-            self._report(Epoch(*(one[name] for name in names), left))
+            self._report(Epoch(**{name: one[name] for name in names}, seconds_left=left))
 
 
 def _continues(fold: Path) -> bool:

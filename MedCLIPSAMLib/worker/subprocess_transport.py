@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from .client import WorkerClient
 from .request import Request
@@ -46,6 +47,8 @@ class SubprocessTransport:
 
     def write(self, data: bytes) -> None:
         """See `client.Transport.write`."""
+        if self.process is None or self.process.stdin is None:
+            raise BrokenPipeError("The worker is not running.")
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
@@ -55,10 +58,9 @@ class SubprocessTransport:
         if process is not None:
             process.kill()
             process.wait()
-            try:
-                process.stdin.close()
-            except OSError:  # bytes that it did not read
-                pass
+            with suppress(OSError):  # bytes that it did not read
+                if process.stdin is not None:
+                    process.stdin.close()
 
     def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> None:
         """Pass on what comes until `done`.
@@ -73,7 +75,7 @@ class SubprocessTransport:
                 process, kind, data = self._events.get(timeout=left if left is None else max(left, 0))
             except queue.Empty:
                 raise TimeoutError(f"The worker did not answer in {timeout:g} s.") from None
-            if process is not self.process:
+            if process is not self.process or self._client is None:
                 continue
             if kind == "data":
                 self._client.feed(data)
@@ -93,7 +95,9 @@ class SubprocessTransport:
         return request.value()
 
     def _read(self, process: subprocess.Popen[bytes], kind: str, logs: threading.Thread | None = None) -> None:
-        with process.stdout if kind == "data" else process.stderr as stream:
+        pipe = process.stdout if kind == "data" else process.stderr
+        assert pipe is not None  # see `start`
+        with pipe as stream:
             while data := os.read(stream.fileno(), 1 << 20):
                 self._events.put((process, kind, data))
         if logs:
