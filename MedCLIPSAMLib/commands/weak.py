@@ -14,6 +14,8 @@ app = typer.Typer(help="A nnU-Net trained on pseudo-labels, and the review of wh
 
 
 class Configuration(StrEnum):
+    """The values of --configuration, by nnU-Net's names."""
+
     flat, full = "2d", "3d_fullres"
 
 

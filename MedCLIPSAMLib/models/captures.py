@@ -85,6 +85,7 @@ class CudaGraphs:
         self._memory: Any = None  # a handle of torch's
 
     def __call__(self, function: Function, given: Tensors) -> Function:
+        """Record what a function does with some tensors; what is returned does it again with others."""
         with torch.cuda.device(given[0].device):
             self._memory = self._memory or torch.cuda.graph_pool_handle()
             taken = [each.clone() for each in given]
