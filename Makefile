@@ -1,6 +1,8 @@
-# make demo    install what is needed into .venv and segment four sample images (demo-output/)
-# make test    the same, and run every test
-# make clean   remove .venv and demo-output
+# make demo      install what is needed into .venv and segment four sample images (demo-output/)
+# make test      the same, and run every test
+# make check     the same, and check style, spelling, imports and types
+# make coverage  the tests of the engine, and which lines they run
+# make clean     remove .venv and demo-output
 
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
@@ -11,7 +13,7 @@ SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel Testing/Views)
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy $(1); \
     else echo "$(2). On Debian: apt-get install $(1)" >&2; fi
 
-.PHONY: demo test clean
+.PHONY: demo test check coverage clean
 
 demo: .venv/.installed
 	.venv/bin/medclipsam demo --out demo-output
@@ -21,6 +23,15 @@ test: .venv/.installed-test
 	@failed=; for suite in $(SUITES); do \
 	    echo "== $$suite"; .venv/bin/python -m pytest -q -rs $$suite || failed="$$failed $$suite"; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+# All of them, also after one has failed.
+check: .venv/.installed-dev
+	@failed=; for tool in "ruff check" "ruff format --check" codespell lint-imports mypy; do \
+	    echo "== $$tool"; .venv/bin/$$tool || failed="$$failed [$$tool]"; \
+	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+coverage: .venv/.installed-test .venv/.installed-dev
+	.venv/bin/python -m pytest -q Testing/Python --cov --cov-report=term:skip-covered
 
 clean:
 	rm -rf .venv demo-output
@@ -38,6 +49,10 @@ clean:
 	$(PIP) install -q "setuptools>=77" wheel "torch>=2.5,<3" "torchvision>=0.20,<1"
 	SAM2_BUILD_CUDA=0 $(PIP) install -q --no-build-isolation "sam2>=1.1,<2"
 	$(PIP) install -q --no-build-isolation -e .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) install -q --no-build-isolation -e ".[dev]"
 	touch $@
 
 .venv/.installed-test: .venv/.installed

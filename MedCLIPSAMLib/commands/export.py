@@ -73,6 +73,7 @@ def export(
 
     from ..errors import InputError
     from ..weak.cases import find_cases, read_prompts
+    from ..weak.dataset import check_folder
     from ..weak.export import export as run
     from ..weak.job import ExportSettings
     from ..zeroshot.segmenter import default_settings, load_segmenter
@@ -92,6 +93,7 @@ def export(
         float("inf") if most_ml is None else most_ml,
         keep_empty,
     )
+    check_folder(out, settings.form)
     chosen = replace(
         default_settings(model, models_dir),
         presence_threshold=presence,

@@ -58,8 +58,7 @@ class SliceStack:
     """
 
     def __init__(self, volume: Volume, plane: str = "axial", window: Window = None) -> None:
-        if plane not in PLANES and plane != "natural":
-            raise InputError(f"There is no plane '{plane}'.", f"Choose one of: {', '.join(PLANES)}.")
+        check_plane(plane)
         self.volume = volume
         self.plane = "natural" if volume.natural else plane
         self._axes, self._flips = _array_axes(volume, self.plane)
@@ -182,6 +181,16 @@ class SliceStack:
             raise InputError(
                 f"'{self.volume.name}' has no {self.plane} slice {k}.", f"Its slices are 0 to {len(self) - 1}."
             )
+
+
+def check_plane(plane: str) -> None:
+    """Refuse a plane that there is not.
+
+    Raises:
+        InputError: neither one of `PLANES` nor "natural", which pictures without orientation have.
+    """
+    if plane not in PLANES and plane != "natural":
+        raise InputError(f"There is no plane '{plane}'.", f"Choose one of: {', '.join(PLANES)}.")
 
 
 def nearest_axes(direction: np.ndarray) -> tuple[int, int, int]:

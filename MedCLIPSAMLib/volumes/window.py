@@ -42,12 +42,9 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
     """
     if window is None:
         return _best_range(volume)
+    check_window(window)
     if not isinstance(window, str):
         low, high = (float(value) for value in window)
-        if not low < high:
-            raise InputError(
-                f"The window ({low:g}, {high:g}) is empty.", "Give the low value first, then the high one."
-            )
         return low, high
     if window == "percentiles":
         return percentile_range(volume.array)
@@ -55,10 +52,26 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
         if volume.window is None:
             raise InputError(f"'{volume.name}' has no display window.", "Choose 'percentiles', a preset or two values.")
         return _around(*volume.window)
-    if window not in PRESETS:
-        known = ", ".join(["file", "percentiles", *PRESETS])
-        raise InputError(f"There is no window '{window}'.", f"Choose one of: {known}; or give low and high.")
     return _around(*PRESETS[window])
+
+
+def check_window(window: Window) -> None:
+    """Refuse a window that no volume can be shown by.
+
+    Raises:
+        InputError: an unknown name, or low >= high.
+    """
+    if isinstance(window, str):
+        names = ("file", "percentiles", *PRESETS)
+        if window not in names:
+            known = ", ".join(names)
+            raise InputError(f"There is no window '{window}'.", f"Choose one of: {known}; or give low and high.")
+    elif window is not None:
+        low, high = (float(value) for value in window)
+        if not low < high:
+            raise InputError(
+                f"The window ({low:g}, {high:g}) is empty.", "Give the low value first, then the high one."
+            )
 
 
 def percentile_range(array: np.ndarray) -> tuple[float, float]:

@@ -65,11 +65,10 @@ def read_prompts(path: Path) -> dict[str, str]:
                 raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
             pairs = list(found.items())
         else:
-            lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-            pairs = [
-                tuple(part.strip() for part in line.split(":", 1)) if ":" in line else (line, line) for line in lines
-            ]
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+            lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+            cut = [line.partition(":") for line in lines]
+            pairs = [(label.strip(), prompt.strip() if colon else label) for label, colon, prompt in cut]
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
     if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):
         raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write a prompt a line.")
@@ -79,7 +78,7 @@ def read_prompts(path: Path) -> dict[str, str]:
 
 
 def find_cases(inputs: Path, prompts: Mapping[str, str] | None) -> list[Case]:
-    """The images of a folder tree, or of a table (.csv) that names them and, with a column `prompt`, what to ask.
+    """Find the images of a folder tree, or of a table (.csv) that names them and, with a column `prompt`, what to ask.
 
     Args:
         prompts: by label, for images that have none of their own.

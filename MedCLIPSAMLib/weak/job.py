@@ -14,10 +14,12 @@ import torch
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError
 from ..evaluation.pictures import overlay
 from ..volumes import SliceStack, Volume, read_volume
+from ..volumes.slices import check_plane
 from ..volumes.terminology import colour_for
+from ..volumes.window import check_window
 from ..volumes.write import write_picture
 from ..zeroshot.segmenter import TextSegmenter
-from ..zeroshot.volume import VolumeResult, segment_volume
+from ..zeroshot.volume import STRATEGIES, VolumeResult, segment_volume
 from .cases import Case
 from .dataset import segments_of, write_case
 from .report import PICTURES
@@ -48,6 +50,10 @@ class ExportSettings:
     keep_empty: bool = False
 
     def __post_init__(self) -> None:
+        check_plane(self.plane)
+        check_window(self.window)
+        if self.strategy not in STRATEGIES:
+            raise InputError(f"There is no strategy '{self.strategy}'.", f"Choose one of: {', '.join(STRATEGIES)}.")
         if not (0 <= self.least_score <= 1 and 0 <= self.least_ml <= self.most_ml):
             raise InputError(
                 f"Filters: score {self.least_score}, {self.least_ml} to {self.most_ml} ml came.",

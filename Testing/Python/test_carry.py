@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sam2.sam2_video_predictor
 import SimpleITK as sitk
+import tqdm
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -102,6 +104,14 @@ def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
         kept.append(len(memory._state["output_dict_per_obj"][0]["non_cond_frame_outputs"]))
     assert max(kept) <= segmenter.sam.num_maskmem + 2
     assert [k for k in read if k] == list(range(1, 60))
+
+
+def test_following_draws_nothing_on_the_error_stream(segmenter, tumour, capfd):
+    """The error stream of the worker is its log; SAM 2's own predictor, which others may use, still draws its bar."""
+    key = widest(tumour)
+    list(carry(segmenter, 3, pictures(tumour), {"t": {1: tumour.lesion_mask[key]}}, CarrySettings("memory")))
+    assert capfd.readouterr().err == ""
+    assert sam2.sam2_video_predictor.tqdm is tqdm.tqdm
 
 
 def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
