@@ -78,7 +78,7 @@ class ModelsSection:
         """Enable what can be done, and say what the chosen models have seen."""
         ui, chosen = self._panel.ui, self._selected()
         loading = self._download is not None
-offered = chosen is not None and not chosen["usable"] and chosen.get("downloadable", True)
+        offered = chosen is not None and not chosen["usable"] and chosen.get("downloadable", True)
         reason = (
             _("A download is running.")
             if loading
