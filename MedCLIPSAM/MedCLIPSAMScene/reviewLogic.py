@@ -166,7 +166,7 @@ def _onGrid(path: Path, volume: Volume) -> np.ndarray:
     import SimpleITK as sitk
 
     image = read_image(path)
-    if image.GetSize() != volume.image.GetSize():
+    if image.GetSize() != volume.shape[::-1]:
         raise InputError(
             _("'{path}' has another size than its image.").format(path=path), _("Predict the images again.")
         )
@@ -175,14 +175,10 @@ def _onGrid(path: Path, volume: Volume) -> np.ndarray:
 
 def _addVolume(source: Volume, name: str):
     """A volume node with the voxels, the place and the display window of a volume."""
-    image = source.image
     kind = "vtkMRMLVectorVolumeNode" if source.is_rgb else "vtkMRMLScalarVolumeNode"
     node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
     slicer.util.updateVolumeFromArray(node, source.array)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ matrix))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ source.geometry.affine))
     node.CreateDefaultDisplayNodes()
     if not source.is_rgb:
         low, high = SliceStack(source).window

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.volume import Volume, clean_name
+from MedCLIPSAMLib.volumes.volume import clean_name
 
 MODALITY, DESCRIPTION, SERIES_UID = "0008|0060", "0008|103e", "0020|000e"
 POSITION, ORIENTATION = "0020|0032", "0020|0037"
@@ -19,14 +20,14 @@ TOMOGRAPHY = ("CT", "MR", "PT")  # multi-frame files keep their orientation wher
 GAP_TOLERANCE_MM = 0.05
 
 
-def read_series(folder: Path, series: str | None = None) -> tuple[Volume, sitk.Image]:
+def read_series(folder: Path, series: str | None = None) -> tuple[dict[str, Any], sitk.Image]:
     """The DICOM series of a folder (its sub-folders are not searched), slices sorted along their normal.
 
     Args:
         series: the SeriesInstanceUID, needed when the folder holds several.
 
     Returns:
-        The description of the volume (its image is a place-holder of one slice) and the pixels as read.
+        What is known of the volume, by `Volume`'s attributes, and the pixels as read.
 
     Raises:
         InputError: no series, several and none chosen, an unknown UID, several images at one position, or mixed
@@ -51,14 +52,14 @@ def read_series(folder: Path, series: str | None = None) -> tuple[Volume, sitk.I
         return read_file(Path(files[0]))
     headers = [read_header(file) for file in files]
     notes = _check_geometry(headers, folder)
-    volume = describe(headers[len(headers) // 2], folder, notes)
-    return volume, _read_pixels(files, volume.inverted)
+    middle = headers[len(headers) // 2]
+    return _shown(describe(middle, folder, notes), files, middle)
 
 
-def read_file(path: Path) -> tuple[Volume, sitk.Image]:
+def read_file(path: Path) -> tuple[dict[str, Any], sitk.Image]:
     """One DICOM file: a slice, a radiograph, or all frames of a multi-frame image. Returns as `read_series` does."""
-    volume = describe(read_header(path), path, [])
-    return volume, _read_pixels([str(path)], volume.inverted)
+    header = read_header(path)
+    return _shown(describe(header, path, []), [str(path)], header)
 
 
 def read_header(path: str | Path) -> sitk.ImageFileReader:
@@ -69,20 +70,32 @@ def read_header(path: str | Path) -> sitk.ImageFileReader:
     return reader
 
 
-def describe(header: sitk.ImageFileReader, path: Path, notes: list[str]) -> Volume:
-    """A Volume with the name, modality, window and orientation that the tags give; its image is a place-holder."""
+def _shown(known: dict[str, Any], files: Sequence[str], header: sitk.ImageFileReader) -> tuple[dict, sitk.Image]:
+    """The pixels with high values bright, and the window that goes with them."""
+    if _tag(header, PHOTOMETRIC) != "MONOCHROME1":
+        return known, _read_pixels(files, False)
+    bits, signed = int(_tag(header, "0028|0101")), _tag(header, "0028|0103") == "1"
+    slope, intercept = (
+        (_numbers(header, key) or [default])[0] for key, default in (("0028|1053", 1), ("0028|1052", 0))
+    )
+    total = slope * (-1 if signed else 2**bits - 1) + 2 * intercept
+    if known["window"]:
+        known["window"] = total - known["window"][0], known["window"][1]
+    return known, sitk.Cast(total - sitk.Cast(_read_pixels(files, True), sitk.sitkFloat32), sitk.sitkFloat32)
+
+
+def describe(header: sitk.ImageFileReader, path: Path, notes: list[str]) -> dict[str, Any]:
+    """The name, modality, window and orientation that the tags give."""
     centre, width = _numbers(header, WINDOW_CENTRE), _numbers(header, WINDOW_WIDTH)
     modality = _tag(header, MODALITY) or None
     oriented = header.HasMetaDataKey(ORIENTATION) or header.GetDirection() != _identity(header.GetDimension())
-    return Volume(
-        image=sitk.Image(1, 1, 1, sitk.sitkUInt8),
+    return dict(
         name=clean_name(_tag(header, DESCRIPTION) or (path.name if path.is_dir() else path.stem)),
         modality=modality,
         window=(centre[0], width[0]) if centre and width and width[0] > 0 else None,
         path=path,
         notes=notes,
         natural=not oriented and modality not in TOMOGRAPHY,
-        inverted=_tag(header, PHOTOMETRIC) == "MONOCHROME1",
     )
 
 
@@ -90,7 +103,7 @@ def _read_pixels(files: Sequence[str], monochrome1: bool) -> sitk.Image:
     """The stored values, rescaled to the modality's units and never inverted.
 
     GDCM inverts the voxels of MONOCHROME1 files (the uncompressed ones at least) but not their window tags, which then
-    miss them. It is kept from doing so by copies that say MONOCHROME2; `Volume.inverted` makes the pictures right.
+    miss them. It is kept from doing so by copies that say MONOCHROME2.
     """
     if not monochrome1:
         return sitk.ReadImage(files if len(files) > 1 else files[0])

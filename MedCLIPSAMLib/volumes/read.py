@@ -7,8 +7,8 @@ import math
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -37,10 +37,9 @@ def read_volume(path: str | Path, series: str | None = None) -> Volume:
     """
     path = _existing(path)
     with _reading(path):
-        volume, image = dicom.read_series(path, series) if path.is_dir() else _read_file(path)
-    notes = list(volume.notes)
-    image = _usable_voxels(_three_dimensional(image, path), path, notes)
-    return replace(volume, image=image, notes=notes)
+        known, image = dicom.read_series(path, series) if path.is_dir() else _read_file(path)
+    notes = known.setdefault("notes", [])
+    return Volume.from_sitk(_usable_voxels(_three_dimensional(image, path), path, notes), **known)
 
 
 def read_image(path: str | Path) -> sitk.Image:
@@ -75,7 +74,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"'{path}' cannot be read: {_reason(error)}", remedy) from error
 
 
-def _read_file(path: Path) -> tuple[Volume, sitk.Image]:
+def _read_file(path: Path) -> tuple[dict[str, Any], sitk.Image]:
     if path.stat().st_size == 0:
         raise InputError(f"'{path}' is empty (0 bytes).", "Copy or export it again.")
     if path.suffix.lower() in PICTURE_SUFFIXES:
@@ -83,7 +82,7 @@ def _read_file(path: Path) -> tuple[Volume, sitk.Image]:
             picture.load()  # raises on truncated data, which ITK would fill with grey
             if picture.mode == "LA":  # which SimpleITK cannot read
                 grey = sitk.GetImageFromArray(np.asarray(picture)[..., 0])
-                return Volume(grey, clean_name(stem(path)), path=path, notes=[ALPHA_NOTE], natural=True), grey
+                return dict(name=clean_name(stem(path)), path=path, notes=[ALPHA_NOTE], natural=True), grey
     image_io = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
     if not image_io and _is_dicom(path):
         raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
@@ -96,14 +95,13 @@ def _read_file(path: Path) -> tuple[Volume, sitk.Image]:
     if image_io == "NiftiImageIO":
         _check_nifti_complete(path, header)
     natural = header.GetDimension() == 2 or path.suffix.lower() in PICTURE_SUFFIXES
-    volume = Volume(
-        sitk.Image(1, 1, 1, sitk.sitkUInt8),
+    known = dict(
         name=clean_name(stem(path)),
         window=_nifti_window(header),
         path=path,
         natural=natural,
     )
-    return volume, sitk.ReadImage(str(path))
+    return known, sitk.ReadImage(str(path))
 
 
 def _check_dimension(header: sitk.ImageFileReader, path: Path) -> None:

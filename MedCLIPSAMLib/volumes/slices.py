@@ -22,7 +22,7 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.volume import Volume
-from MedCLIPSAMLib.volumes.window import Window, to_uint8, window_range
+from MedCLIPSAMLib.volumes.window import FROM_FILE, Window, to_uint8, window_range
 
 # For each plane the patient direction of (slice number, row, column): LPS axis 0, 1, 2 and its sense.
 PLANES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -63,7 +63,7 @@ class SliceStack:
         self.volume = volume
         self.plane = "natural" if volume.natural else plane
         self._axes, self._flips = _array_axes(volume, self.plane)
-        spacing = [volume.image.GetSpacing()[2 - axis] for axis in self._axes]
+        spacing = [volume.geometry.spacing[2 - axis] for axis in self._axes]
         self.slice_spacing = spacing[0]
         self._voxels = self._oriented(volume.array)
         self.voxel_shape: tuple[int, int] = self._voxels.shape[1:3]
@@ -74,6 +74,7 @@ class SliceStack:
             )
         self.picture_shape, self.pixel_spacing = _square(self.voxel_shape, (spacing[1], spacing[2]))
         self.window = (0.0, 255.0) if volume.is_rgb else window_range(volume, window)
+        self._curve = volume.curve if window in FROM_FILE else None
 
     def __len__(self) -> int:
         return len(self._voxels)
@@ -83,7 +84,7 @@ class SliceStack:
         self._check(k)
         pixels = self._voxels[k]
         if not self.volume.is_rgb:
-            grey = to_uint8(pixels, *self.window, invert=self.volume.inverted)
+            grey = self._curve.to_uint8(pixels) if self._curve else to_uint8(pixels, *self.window)
             pixels = np.repeat(grey[..., None], 3, axis=2)
         if self.picture_shape == self.voxel_shape:
             return np.array(pixels, order="C")
@@ -200,7 +201,7 @@ def _array_axes(volume: Volume, plane: str) -> tuple[tuple[int, ...], tuple[bool
     """The axes of a (K, J, I) array that make (slice, row, column), and which of them to flip."""
     if plane == "natural":
         return (0, 1, 2), (False, False, False)
-    direction = np.array(volume.image.GetDirection()).reshape(3, 3)
+    direction = volume.geometry.cosines
     nearest = nearest_axes(direction)
     axes = tuple(2 - nearest[patient] for patient, _ in PLANES[plane])
     flips = tuple(bool(direction[patient, nearest[patient]] * sense < 0) for patient, sense in PLANES[plane])

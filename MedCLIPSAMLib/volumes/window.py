@@ -10,6 +10,8 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.volume import Volume
 
 Window: TypeAlias = str | tuple[float, float] | None
+FROM_FILE: tuple[Window, ...] = (None, "file")
+"""The windows for which a curve of the file is taken."""
 
 # Usual CT reading windows in Hounsfield units: (centre, width).
 PRESETS: dict[str, tuple[float, float]] = {
@@ -40,6 +42,8 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
     Raises:
         InputError: an unknown name, "file" where the file has no window, or low >= high.
     """
+    if volume.curve is not None and window in FROM_FILE:
+        return volume.curve.range
     if window is None:
         return _best_range(volume)
     if not isinstance(window, str):
@@ -74,13 +78,12 @@ def percentile_range(array: np.ndarray) -> tuple[float, float]:
     return float(low) if low < high else lowest, float(high)
 
 
-def to_uint8(array: np.ndarray, low: float, high: float, invert: bool = False) -> np.ndarray:
+def to_uint8(array: np.ndarray, low: float, high: float) -> np.ndarray:
     """Intensities to 0..255, linear between low and high, rounded; all 0 when low == high. Any shape."""
     if not low < high:
         return np.zeros(array.shape, np.uint8)
     scaled = np.clip((array.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255)
-    grey = np.rint(scaled).astype(np.uint8)
-    return 255 - grey if invert else grey
+    return np.rint(scaled).astype(np.uint8)
 
 
 def _best_range(volume: Volume) -> tuple[float, float]:

@@ -40,7 +40,7 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
     if suffix.endswith(".seg.nrrd"):
         _write_image(path, _segmentation_image(segments, volume))
     elif suffix.endswith(LABELMAP_SUFFIXES):
-        _write_image(path, volume.image_like(_label_map(segments, volume, path)))
+        _write_image(path, volume.to_sitk(_label_map(segments, volume, path)))
     elif suffix.endswith(".png"):
         _write_png(path, segments, volume)
     else:
@@ -56,7 +56,7 @@ def write_saliency(path: str | Path, saliency: np.ndarray, volume: Volume) -> No
     path = Path(path)
     if not path.name.lower().endswith(LABELMAP_SUFFIXES):
         raise OutputError(f"Cannot write '{path}': its ending is none of {', '.join(LABELMAP_SUFFIXES)}.")
-    _write_image(path, volume.image_like(saliency.astype(np.float32)))
+    _write_image(path, volume.to_sitk(saliency.astype(np.float32)))
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
@@ -109,7 +109,7 @@ def _segmentation_image(segments: Sequence[Segment], volume: Volume) -> sitk.Ima
     ]
     for segment, (layer, value) in zip(segments, places):
         layers[layer][segment.mask] = value
-    images = [volume.image_like(layer) for layer in layers]
+    images = [volume.to_sitk(layer) for layer in layers]
     image = images[0] if len(images) == 1 else sitk.Compose(images)
     image.SetMetaData("Segmentation_MasterRepresentation", REPRESENTATION)
     image.SetMetaData("Segmentation_ContainedRepresentationNames", f"{REPRESENTATION}|")

@@ -99,7 +99,7 @@ def source_slices(volume: Volume) -> list:
         else:
             files = [str(path)]
         datasets = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
-        normal = np.array(volume.image.GetDirection()).reshape(3, 3)[:, 2]
+        normal = volume.geometry.cosines[:, 2]
         datasets.sort(key=lambda each: float(np.dot(normal, np.array(each.ImagePositionPatient, float))))
     except (InvalidDicomError, AttributeError, IndexError, OSError) as error:
         raise InputError(f"'{path}' is no DICOM series with positions: {error}.", "Choose another format.") from error

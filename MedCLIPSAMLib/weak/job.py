@@ -150,7 +150,7 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
     by_slice = result.results[prompt]
     best = max(by_slice.values(), key=lambda each: (each.score, each.where is not None))
     looked = [each.where.presence.probability for each in by_slice.values() if each.where]
-    size = float(mask.sum()) * (float(np.prod(volume.image.GetSpacing())) / 1000 if not volume.natural else 1e-3)
+    size = float(mask.sum()) * (volume.geometry.voxel_ml if not volume.natural else 1e-3)
     return {
         "prompt": prompt,
         "score": round(best.score, 4),

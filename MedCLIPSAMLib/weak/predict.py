@@ -139,7 +139,7 @@ def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str]
     uncertain = entropy(made.probabilities)
     write_segmentation(out / files[0], segments, volume)
     write_saliency(out / files[1], uncertain, volume)
-    size = float(np.prod(volume.image.GetSpacing())) / 1000 if not volume.natural else 1e-3
+    size = volume.geometry.voxel_ml if not volume.natural else 1e-3
     about = {
         segment.name: {
             "prompt": segment.name,
