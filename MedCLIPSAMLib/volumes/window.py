@@ -35,8 +35,8 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
     """(low, high) intensities that become 0 and 255, the same for the whole volume so that neighbours look alike.
 
     Args:
-        window: None for the best one known: as stored for 8-bit pictures, the window of the file (unless it turns
-            almost everything black or white), "soft tissue" for CT, else percentiles. Or the name of a preset, "file",
+        window: None for the best one known: the window of the file (unless it turns almost everything black or white),
+            as stored for 8-bit pictures, "soft tissue" for CT, else percentiles. Or the name of a preset, "file",
             "percentiles", or (low, high).
 
     Raises:
@@ -87,13 +87,16 @@ def to_uint8(array: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _best_range(volume: Volume) -> tuple[float, float]:
-    if volume.natural and volume.array.dtype == np.uint8:
-        return 0.0, 255.0
+    as_stored = volume.natural and volume.array.dtype == np.uint8
     if volume.window is not None:
         low, high = _around(*volume.window)
+        if as_stored and low <= 0 and high >= 255:
+            return 0.0, 255.0
         foreground = _foreground(volume.array)[1]
         if np.count_nonzero((foreground > low) & (foreground < high)) > USEFUL_SHARE * foreground.size:
             return low, high
+    if as_stored:
+        return 0.0, 255.0
     if volume.modality == "CT":
         return _around(*PRESETS["soft tissue"])
     return percentile_range(volume.array)
