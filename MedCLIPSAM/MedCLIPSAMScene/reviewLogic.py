@@ -42,13 +42,14 @@ class ReviewCase:
 
 @dataclass(frozen=True)
 class OpenCase:
-    """A case in the scene: its nodes, the dataset that it belongs to, and the file of its image."""
+    """A case in the scene: its nodes, its dataset, and the file of its image, or the folder and the series."""
 
     case: str
     dataset: Path
     image: Path
     volume: object
     segmentation: object
+    series: str | None = None
 
 
 class ReviewLogic:
@@ -91,7 +92,8 @@ class ReviewLogic:
         if record is None:
             raise InputError(_("'{folder}' has no case '{case}'.").format(folder=folder, case=case))
         image = raw.image(case) if case in raw.cases else Path(record["image"])
-        source = read_volume(image)
+        series = None if case in raw.cases else record.get("series")
+        source = read_volume(image, series)
         labels = [raw.labels[number] for number in sorted(raw.labels)]
         masks = dict.fromkeys(labels, np.zeros(source.shape, bool))
         if case in trusted_cases(target):
@@ -107,7 +109,7 @@ class ReviewLogic:
                 segments.writeMask(segmentation, identifier, masks[label], ijkToRAS(volume))
         if (root / uncertainty_file(case)).is_file():
             overlay.writeUncertainty(volume, _onGrid(root / uncertainty_file(case), source))
-        return OpenCase(case, target, image, volume, segmentation)
+        return OpenCase(case, target, image, volume, segmentation, series)
 
     def save(self, opened: OpenCase) -> int:
         """Write the segments of an opened case into its dataset as a trusted label; they are known by their names.
@@ -118,7 +120,7 @@ class ReviewLogic:
         Raises:
             InputError, OutputError: see `weak.trust.trust`; nothing was changed.
         """
-        return trust(opened.dataset, opened.case, self.masks(opened), read_volume(opened.image))
+        return trust(opened.dataset, opened.case, self.masks(opened), read_volume(opened.image, opened.series))
 
     def masks(self, opened: OpenCase) -> dict[str, np.ndarray]:
         """The masks of an opened case as they are now, (K, J, I) bool by the names of the segments.

@@ -18,6 +18,12 @@ MOST_FILES = 200_000
 BLOCK = 1 << 20
 
 
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as zip files do."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
     """A folder with the files of a zip file, removed at the end.

@@ -112,10 +112,17 @@ def in_order(part: Part, notes: list[str]) -> tuple[list[Frame], Geometry]:
     return frames, Geometry(place, spacing, tuple(direction.ravel().tolist()))
 
 
+def are_pictures(frames: Sequence[Frame]) -> bool:
+    """Whether images are separate pictures, such as radiographs: of several files, and none has a position."""
+    if any(frame.position is not None and frame.orientation is not None for frame in frames):
+        return False
+    return len({frame.path for frame in frames}) > 1 and frames[0].text("Modality") not in TOMOGRAPHY
+
+
 def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
     placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
     if not placed:
-        if len({frame.path for frame in frames}) > 1 and frames[0].text("Modality") not in TOMOGRAPHY:
+        if are_pictures(frames):
             raise InputError(
                 f"{where} holds {len(frames)} separate pictures (without positions).",
                 f"Give one of the files, such as '{frames[0].path}'.",

@@ -96,18 +96,23 @@ class Series:
         return f"{number}{', '.join(part for part in parts if part)}: {self.uid}"
 
 
-def find_series(folder: Path) -> tuple[list[Series], list[str]]:
-    """All series in a folder and its sub-folders, by study, number and UID, and notes on files that were left out.
+def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str]]:
+    """All series in a folder, by study, number and UID, and notes on files that were left out.
+
+    Args:
+        deep: look into its sub-folders too.
 
     Raises:
         InputError: there is no DICOM object.
     """
-    found: dict[tuple[str, str, str], Series] = {}
+    found: dict[tuple[str, ...], Series] = {}
     damaged: list[str] = []
     others = folders = 0
     for parent, names, files in os.walk(folder):
         names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
         folders += len(names)
+        if not deep:
+            names.clear()
         for name in sorted(files):
             path = Path(parent, name)
             if name.startswith(".") or not path.is_file() or not is_dicom(path):
@@ -121,7 +126,7 @@ def find_series(folder: Path) -> tuple[list[Series], list[str]]:
             if object_class(header) == DIRECTORY:
                 continue
             what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
-            key = (text(header, "StudyInstanceUID"), uid, what)
+            key = (text(header, "PatientID"), text(header, "StudyInstanceUID"), uid, what)
             found.setdefault(key, Series(uid, what)).add(path, header)
     if not found:
         files_word = f"{others} file{'s' if others != 1 else ''}"
@@ -149,7 +154,7 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
     """
     images = [each for each in series if not each.what]
     if which is not None:
-        return _asked(series, which.strip(), where)
+        return _asked(series, which, where)
     if not images:
         kinds = " and ".join(sorted({each.what for each in series}))
         modalities = ", ".join(sorted({each.modality for each in series}))
@@ -170,26 +175,31 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
     return chosen[0]
 
 
-def _asked(series: Sequence[Series], which: str, where: Path) -> Series:
-    wanted = which.casefold()
+def fitting(series: Sequence[Series], which: str) -> list[Series]:
+    """The series with this UID; or else number, description, or part of the description."""
+    wanted = which.strip().casefold()
     tests = (
-        lambda each: each.uid == which,
-        lambda each: each.number == which,
+        lambda each: each.uid == wanted,
+        lambda each: each.number == wanted,
         lambda each: each.description.casefold() == wanted,
         lambda each: bool(wanted) and wanted in each.description.casefold(),
     )
-    fitting = next((found for test in tests if (found := [each for each in series if test(each)])), [])
-    pictures = [each for each in fitting if not each.what]
+    return next((found for test in tests if (found := [each for each in series if test(each)])), [])
+
+
+def _asked(series: Sequence[Series], which: str, where: Path) -> Series:
+    found = fitting(series, which)
+    pictures = [each for each in found if not each.what]
     if len(pictures) == 1:
         return pictures[0]
-    if len(fitting) == 1:
+    if len(found) == 1:
         raise InputError(
-            f"The DICOM series '{which}' in '{where}' holds no image: {fitting[0].what}.",
+            f"The DICOM series '{which}' in '{where}' holds no image: {found[0].what}.",
             f"Choose one of images:\n{_listing([each for each in series if not each.what])}",
         )
-    if fitting:
+    if found:
         raise InputError(
-            f"{len(fitting)} DICOM series in '{where}' fit '{which}':\n{_listing(fitting)}\n",
+            f"{len(found)} DICOM series in '{where}' fit '{which}':\n{_listing(found)}\n",
             "Choose one by its UID, or give its own folder.",
         )
     raise InputError(f"'{where}' has no DICOM series '{which}'.", f"It has:\n{_listing(series)}")

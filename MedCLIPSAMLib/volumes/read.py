@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.volumes import dicom
-from MedCLIPSAMLib.volumes.archive import unpacked
+from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
 from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
@@ -100,7 +100,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     if path.is_dir():
         return dicom.read_folder(path, series, phase)
-    if _is_zip(path):
+    if is_zip(path):
         return _read_zip(path, series, phase)
     if series is not None:
         raise InputError(f"'{path}' is a single file: it has no series '{series}'.", "Leave --series out.")
@@ -208,11 +208,6 @@ def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
     if array.ndim == 3 and array.min() == array.max():
         notes.append(f"The image is constant: every voxel is {array.flat[0]:g}.")
     return array
-
-
-def _is_zip(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
 
 
 def _reason(error: Exception) -> str:

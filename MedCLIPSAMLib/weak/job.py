@@ -68,7 +68,7 @@ def read(case: Case) -> tuple[Volume | MedCLIPSAMError, float]:
     """The image of a case, or why it cannot be read, and the seconds that took."""
     started = time.perf_counter()
     try:
-        return read_volume(case.image), time.perf_counter() - started
+        return read_volume(case.image, case.series, case.phase), time.perf_counter() - started
     except MedCLIPSAMError as error:
         return error, time.perf_counter() - started
     except Exception as error:  # one image of thousands must not end the run
@@ -134,6 +134,7 @@ def written(case: Case, made: Made, job: Job) -> dict:
         states = [each["status"] for each in record["labels"].values()]
         record["status"] = next((state for state in ("found", "filtered") if state in states), "empty")
         record["modality"] = volume.modality
+        record["notes"] = volume.notes
         if record["status"] == "found" or settings.keep_empty:
             try:
                 segments = segments_of(labels, masks, tags)
