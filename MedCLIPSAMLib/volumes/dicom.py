@@ -46,7 +46,7 @@ def read_file(path: Path, phase: str | None = None) -> Volume:
     what = no_image(header)
     if what:
         raise InputError(
-            f"'{path}' holds no image: it is a {what} ({header.get('Modality', 'DICOM')}).",
+            f"'{path}' holds no image: {what} ({header.get('Modality', 'DICOM')}).",
             "Give the series of images that it belongs to.",
         )
     return _volume(

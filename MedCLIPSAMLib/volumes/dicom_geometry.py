@@ -168,7 +168,7 @@ def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
     known: list[np.ndarray] = []
     keys: dict[Frame, int] = {}
     for frame in frames:
-        axes = frame.orientation
+        axes = np.asarray(frame.orientation)
         keys[frame] = next((n for n, each in enumerate(known) if np.abs(each - axes).max() < SAME_AXES), len(known))
         if keys[frame] == len(known):
             known.append(axes)
@@ -176,7 +176,7 @@ def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
 
 
 def _plane(frame: Frame) -> str:
-    return PLANES[int(np.abs(frame.orientation[:, 2]).argmax())]
+    return PLANES[int(np.abs(np.asarray(frame.orientation)[:, 2]).argmax())]
 
 
 def _by_number(frames: list[Frame]) -> list[Frame]:
@@ -216,7 +216,7 @@ def _step(frames: list[Frame], notes: list[str]) -> float:
     if len(frames) == 1:
         return _own_step(frames[0])
     positions = np.array([frame.position for frame in frames])
-    normal = frames[0].orientation[:, 2]
+    normal = np.asarray(frames[0].orientation)[:, 2]
     gaps = np.diff(positions @ normal)
     if uneven(gaps):
         low, high = gaps.min(), gaps.max()

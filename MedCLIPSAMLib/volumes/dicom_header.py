@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -42,6 +43,21 @@ NO_IMAGES = {
 }
 """What objects that hold no image are, by the beginning of their class after `STORAGE`; the first that fits."""
 RADIOTHERAPY_IMAGE = "481.1"
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What readers raise on files that are not what they say."""
+MOST_FRAMES = 1_000_000
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
 
 
@@ -90,9 +106,7 @@ def _read(path: Path, **options: Any) -> Dataset:
         with quiet():
             dataset = pydicom.dcmread(path, force=True, **options)
             known = "SOPClassUID" in dataset or "Rows" in dataset or "MediaStorageSOPClassUID" in dataset.file_meta
-    except (InvalidDicomError, OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise InputError(f"'{path}' is damaged DICOM: {error}.", "Copy or export it again.") from error
-    except (struct.error, NotImplementedError, EOFError, MemoryError, OverflowError) as error:
+    except (InvalidDicomError, *DAMAGED) as error:
         raise InputError(f"'{path}' is damaged DICOM: {error}.", "Copy or export it again.") from error
     if not known:
         raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
@@ -131,7 +145,7 @@ def no_image(dataset: Dataset) -> str | None:
             if own == beginning or (beginning.endswith(".") and own.startswith(beginning)):
                 return what
     if not (dataset.get("Rows") and dataset.get("Columns")):
-        return UID(uid).name if uid else "object without pixels"
+        return f"{UID(uid).name} without pixels" if uid else "object without pixels"
     return None
 
 
@@ -212,6 +226,8 @@ class Frame:
 def frames_of(path: Path, header: Dataset) -> list[Frame]:
     """The image planes of a file, in the order in which they are stored."""
     count = int(numbers(header.get("NumberOfFrames"))[0]) if numbers(header.get("NumberOfFrames")) else 1
+    if not 0 <= count <= min(MOST_FRAMES, path.stat().st_size):
+        raise InputError(f"'{path}' says that it has {count} frames, which it cannot hold.", "Export it again.")
     items = header.get("PerFrameFunctionalGroupsSequence") or []
     shared = header.get("SharedFunctionalGroupsSequence") or []
     if count <= 1 and not items:

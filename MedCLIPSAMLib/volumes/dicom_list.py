@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
@@ -56,25 +56,26 @@ def list_series(folder: Path) -> tuple[list[Listed], list[str]]:
 
 
 def _listed(series: Series) -> Listed:
-    about = {
-        "uid": series.uid,
-        "number": series.number,
-        "description": series.description,
-        "modality": series.modality,
-        "files": len(series.files),
-        "date": series.date,
-    }
+    about = Listed(
+        uid=series.uid,
+        number=series.number,
+        description=series.description,
+        modality=series.modality,
+        what=f"{series.what} (no image)",
+        files=len(series.files),
+        date=series.date,
+    )
     if series.what:
-        return Listed(**about, what=f"{series.what} (no image)")
+        return about
     frames = series.frames()
     if are_pictures(frames):
-        return Listed(**about, what=f"{len(frames)} pictures")
+        return replace(about, what=f"{len(frames)} pictures")
     notes: list[str] = []
     try:
         parts = find_parts(frames, f"The series '{series.uid}'", notes)
         ordered, geometry = in_order(max(parts, key=lambda part: len(part.frames)), notes)
     except InputError as error:
-        return Listed(**about, what=f"not readable: {error.problem}")
+        return replace(about, what=f"not readable: {error.problem}")
     rows, columns, _ = ordered[0].size
     if len(parts) > 1:
         what = f"{len(parts)} phases"
@@ -84,8 +85,8 @@ def _listed(series: Series) -> Listed:
         what = "picture" if len(ordered) == 1 else f"{len(ordered)} frames"
     else:
         what = "volume" if len(ordered) > 1 else "slice"
-    return Listed(
-        **about,
+    return replace(
+        about,
         what=what,
         size=(columns, rows, len(ordered)),
         spacing=geometry.spacing,

@@ -14,6 +14,8 @@ import numpy as np
 from MedCLIPSAMLib.volumes.dicom_header import Frame, numbers
 
 SAME_PLACE_MM = 0.01
+JITTER = 0.05
+"""How far images of one position may lie apart, as a share of the distance to the next position."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +111,7 @@ TELLING: tuple[tuple[str, str, Value], ...] = (
     ("component", "", _text("ComplexImageComponent")),
     ("tube voltage", " kV", _number("KVP")),
     ("kernel", "", _text("ConvolutionKernel")),
+    ("pixel spacing", " mm", lambda frame: frame.pixel_spacing and round(frame.pixel_spacing[0], 3)),
     ("slice thickness", " mm", _number("SliceThickness")),
     ("frame reference time", " ms", _number("FrameReferenceTime")),
     ("acquisition", "", _number("FrameAcquisitionNumber", "AcquisitionNumber")),
@@ -133,11 +136,20 @@ INSTANCE = ("instance number", "", _number("InstanceNumber"))
 
 def depths_of(frames: Sequence[Frame]) -> np.ndarray:
     """Positions along the normal, mm, rounded so that images at one place have the same."""
-    first = frames[0].orientation
-    depths = np.array([frame.position for frame in frames]) @ first[:, 2]
+    normal = np.asarray(frames[0].orientation)[:, 2]
+    depths = np.array([frame.position for frame in frames]) @ normal
     order = np.argsort(depths, kind="stable")
     ordered = depths[order]
-    starts = np.concatenate([[True], np.diff(ordered) > SAME_PLACE_MM])
+    gaps = np.diff(ordered)
+    starts = np.concatenate([[True], gaps > SAME_PLACE_MM])
+    if starts.all() and len(gaps) > 3:
+        # Phases whose positions differ a little: groups of one size, far from each other
+        apart = np.concatenate([[True], gaps > JITTER * gaps.max()])
+        places = np.flatnonzero(apart)
+        sizes = np.diff(np.append(places, len(ordered)))
+        extents = ordered[places + sizes - 1] - ordered[places]
+        if len(places) > 2 and len(set(sizes)) == 1 and extents.max() <= JITTER * gaps.max():
+            starts = apart
     depths[order] = ordered[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
     return depths
 

@@ -20,7 +20,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, 
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.curve import Curve
-from MedCLIPSAMLib.volumes.dicom_header import Frame, numbers, quiet, read_whole
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, numbers, quiet, read_whole
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 PIXEL_TAGS = (
@@ -64,6 +64,8 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
                 stored[path, frame.index] = decoded[frame.index]
     voxels = [stored[frame.path, frame.index] for frame in frames]
     if voxels[0].ndim == 3:
+        if any(each.dtype not in (np.uint8, np.uint16) for each in voxels):
+            raise InputError(f"'{frames[0].path}' has colors of {voxels[0].dtype}.", "Save it as 8-bit RGB.")
         if any(each.dtype != np.uint8 for each in voxels):
             notes.append(DEEP_NOTE)
             voxels = [np.rint(each / 257).astype(np.uint8) if each.dtype != np.uint8 else each for each in voxels]
@@ -123,7 +125,7 @@ def _decode(path: Path) -> np.ndarray:
             if palette:
                 array = apply_color_lut(array, dataset)[..., :3]
                 return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 else array
-    except (RuntimeError, ValueError, AttributeError, NotImplementedError, KeyError, TypeError, MemoryError) as error:
+    except DAMAGED as error:
         how = f" (compressed by {syntax.name})" if compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
         raise InputError(f"The pixels of '{path}' cannot be read{how}: {reason}", "Copy or export it again.") from error

@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import (
+    DAMAGED,
     DIRECTORY,
     Frame,
     frames_of,
@@ -92,6 +93,8 @@ class Series:
         parts = [self.modality, self.description or "no description", f"{count} file{'s' if count != 1 else ''}"]
         if self.what:
             parts.append(f"no image: {self.what}")
+        if self.date:
+            parts.append(self.date)
         number = f"number {self.number}, " if self.number else ""
         return f"{number}{', '.join(part for part in parts if part)}: {self.uid}"
 
@@ -120,14 +123,13 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
                 continue
             try:
                 header = read_header(path)
-            except InputError:
+                if object_class(header) == DIRECTORY:
+                    continue
+                what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
+                key = (text(header, "PatientID"), text(header, "StudyInstanceUID"), uid, what)
+                found.setdefault(key, Series(uid, what)).add(path, header)
+            except (InputError, *DAMAGED):
                 damaged.append(name)
-                continue
-            if object_class(header) == DIRECTORY:
-                continue
-            what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
-            key = (text(header, "PatientID"), text(header, "StudyInstanceUID"), uid, what)
-            found.setdefault(key, Series(uid, what)).add(path, header)
     if not found:
         files_word = f"{others} file{'s' if others != 1 else ''}"
         holds = f"holds {files_word} but no DICOM object" if others else "holds only folders" if folders else "is empty"

@@ -102,7 +102,7 @@ def write_nifti(file: IO[bytes], array: np.ndarray, geometry: Geometry, forms: F
         if forms.unit in MILLIMETERS and not forms.qform_code:
             image.header["pixdim"][1:4] = np.array(geometry.spacing) / MILLIMETERS[forms.unit]
     if not compress:
-        image.to_stream(file)
+        image.to_stream(file)  # type: ignore[arg-type]
         return
     with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
         image.to_stream(packed)

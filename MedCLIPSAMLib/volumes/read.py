@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
-from MedCLIPSAMLib.volumes.dicom_header import is_dicom
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.nifti import is_nifti, read_nifti
@@ -93,7 +93,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise InputError(f"'{path}' is too large for the memory of this machine.", "Use a larger one.") from error
-    except (RuntimeError, OSError, ValueError) as error:
+    except DAMAGED as error:
         raise InputError(f"'{path}' cannot be read: {_reason(error)}", "Is the file complete?") from error
 
 

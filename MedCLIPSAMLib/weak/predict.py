@@ -40,7 +40,7 @@ REVIEW = "review.csv"
 
 @dataclass(frozen=True)
 class Image:
-    """One image to predict: its name in the results, its file or DICOM folder, and the series where that has several."""
+    """One image to predict: its name in the results, its file or folder, and the DICOM series in that."""
 
     case: str
     path: Path
