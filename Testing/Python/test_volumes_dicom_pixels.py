@@ -58,7 +58,7 @@ def test_monochrome1_with_sign_slope_and_several_slices(tmp_path: Path) -> None:
 
 
 def voi(first: int, outputs: list[int], bits: int) -> Sequence:
-    return Sequence([item(LUTDescriptor=[len(outputs), first, bits], LUTData=outputs)])
+    return Sequence([item(LUTDescriptor=[len(outputs), first, bits], LUTData=np.array(outputs, "<u2").tobytes())])
 
 
 def test_a_voi_lut_is_applied_as_pydicom_does(tmp_path: Path) -> None:
@@ -117,7 +117,8 @@ def test_each_slice_has_its_own_slope(tmp_path: Path) -> None:
 
 def test_a_modality_lut_is_applied_as_pydicom_does(tmp_path: Path) -> None:
     pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    tables = Sequence([item(LUTDescriptor=[20, 2, 16], LUTData=[n * n for n in range(20)], ModalityLUTType="US")])
+    squares = (np.arange(20, dtype="<u2") ** 2).tobytes()
+    tables = Sequence([item(LUTDescriptor=[20, 2, 16], LUTData=squares, ModalityLUTType="US")])
     path = written(tmp_path, pixels, ModalityLUTSequence=tables)
     assert np.array_equal(read_volume(path).array[0], apply_modality_lut(pixels, pydicom.dcmread(path)))
 
@@ -164,8 +165,8 @@ def test_voxels_are_those_of_gdcm_and_of_pydicom(path: Path) -> None:
             pytest.skip("no image")
         theirs: list[np.ndarray] = []
         try:
-            image_of_gdcm = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-            theirs.append(image_of_gdcm)
+            if "rle_16bit" not in path.name:  # of which GDCM mixes the bytes
+                theirs.append(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
         except RuntimeError:
             pass
         try:
