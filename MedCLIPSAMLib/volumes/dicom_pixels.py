@@ -1,8 +1,8 @@
 """The voxels of DICOM images: decoded, in the units of the modality, high values bright, and how to show them.
 
-Files that are not compressed, or by run lengths, are decoded by pydicom. GDCM decodes the JPEG family, of a bare copy
-that holds nothing but the pixels: so no tag of the file can lead it to rescale or invert them, and what is nested in
-the file never reaches it.
+Grey files that are not compressed, or by run lengths, are decoded by pydicom. GDCM decodes colors and the JPEG family,
+of a bare copy that holds nothing but the pixels: so no tag of the file can lead it to rescale or invert them, and what
+is nested in the file never reaches it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,28 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_color_lut, pixel_array
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    generate_uid,
+)
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.curve import Curve
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, numbers, quiet, read_whole
+
+try:
+    from pydicom.pixels import apply_color_lut
+
+    WHOLE_FILE: dict[str, bool] = {"enforce_file_format": True}
+except ImportError:  # pydicom 2.4, as in 3D Slicer 5.10
+    from pydicom.pixel_data_handlers.util import apply_color_lut
+
+    WHOLE_FILE = {"write_like_original": False}
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 PIXEL_TAGS = (
@@ -105,31 +121,40 @@ def _decode(path: Path) -> np.ndarray:
     dataset = read_whole(path)
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
-    meta = getattr(dataset, "file_meta", FileMetaDataset())
-    syntax = meta.get("TransferSyntaxUID")
-    if syntax is None:
-        implicit, little = dataset.original_encoding
-        syntax = ImplicitVRLittleEndian if implicit or implicit is None else "1.2.840.10008.1.2.1"
-        syntax = "1.2.840.10008.1.2.2" if little is False else syntax
-        meta.TransferSyntaxUID = syntax
-        dataset.file_meta = meta
-    syntax = meta.TransferSyntaxUID
+    syntax = _transfer_syntax(dataset)
     grey = int(dataset.get("SamplesPerPixel") or 1) == 1
-    compressed = syntax.is_compressed and syntax not in (RLELossless, DeflatedExplicitVRLittleEndian)
-    palette = dataset.get("PhotometricInterpretation") == "PALETTE COLOR"
+    kind = dataset.get("PhotometricInterpretation")
     try:
         with quiet():
-            array = _by_gdcm(dataset) if compressed else pixel_array(dataset, raw=grey)
+            by_pydicom = not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian)
+            # GDCM exchanges the bytes of colors of 16 bits that are compressed by run lengths
+            plain = grey or (kind == "RGB" and syntax == RLELossless)
+            array = dataset.pixel_array if by_pydicom and plain else _by_gdcm(dataset)
             frames = int((numbers(dataset.get("NumberOfFrames")) or [1])[0])
             array = array.reshape((max(frames, 1), *array.shape[-2 if grey else -3 :]))
-            if palette:
+            if kind == "PALETTE COLOR":
                 array = apply_color_lut(array, dataset)[..., :3]
                 return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 else array
     except DAMAGED as error:
-        how = f" (compressed by {syntax.name})" if compressed else ""
+        how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
         raise InputError(f"The pixels of '{path}' cannot be read{how}: {reason}", "Copy or export it again.") from error
     return _used_bits(array, dataset) if grey else array
+
+
+def _transfer_syntax(dataset: Dataset) -> UID:
+    """How the file is encoded; by how it was read, where it does not say."""
+    meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    dataset.file_meta = meta
+    if "TransferSyntaxUID" not in meta:
+        with quiet():
+            implicit, little = getattr(dataset, "original_encoding", None) or (
+                dataset.is_implicit_VR,
+                dataset.is_little_endian,
+            )
+        big = ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
+        meta.TransferSyntaxUID = big if implicit is False else ImplicitVRLittleEndian
+    return meta.TransferSyntaxUID
 
 
 def _by_gdcm(dataset: Dataset) -> np.ndarray:
@@ -139,16 +164,18 @@ def _by_gdcm(dataset: Dataset) -> np.ndarray:
             bare[keyword] = dataset[keyword]
     if int(dataset.get("SamplesPerPixel") or 1) == 1:
         bare.PhotometricInterpretation = "MONOCHROME2"
+    syntax = dataset.file_meta.TransferSyntaxUID
     bare.SOPClassUID, bare.SOPInstanceUID = SECONDARY_CAPTURE, generate_uid()
-    bare["PixelData"].is_undefined_length = True
+    bare["PixelData"].is_undefined_length = syntax.is_encapsulated
+    bare.is_little_endian, bare.is_implicit_VR = syntax.is_little_endian, syntax.is_implicit_VR
     bare.file_meta = FileMetaDataset()
-    bare.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    bare.file_meta.TransferSyntaxUID = syntax
     bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID
     bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "pixels.dcm"
-        bare.save_as(copy, enforce_file_format=True)
+        bare.save_as(copy, **WHOLE_FILE)
         return sitk.GetArrayFromImage(sitk.ReadImage(str(copy)))
 
 

@@ -31,6 +31,8 @@ PLANES: dict[str, tuple[tuple[int, int], ...]] = {
     "sagittal": ((0, +1), (2, -1), (1, +1)),
 }
 SQUARE_TOLERANCE = 0.01
+MOST_PIXELS = 20_000
+"""The longest side of a picture of oblong voxels."""
 
 
 class SliceStack:
@@ -54,7 +56,8 @@ class SliceStack:
         window: (low, high) intensities shown as 0 and 255.
 
     Raises:
-        InputError: unknown plane or window, or a plane across a volume that is a single slice.
+        InputError: unknown plane or window, a plane across a volume that is a single slice, or voxels so oblong that a
+            picture of square pixels would be too large.
     """
 
     def __init__(self, volume: Volume, plane: str = "axial", window: Window = None) -> None:
@@ -214,6 +217,12 @@ def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple
     if max(spacing) <= finest * (1 + SQUARE_TOLERANCE):
         return shape, spacing
     sizes = [max(n, round(n * mm / finest)) for n, mm in zip(shape, spacing)]
+    if max(sizes) > MOST_PIXELS:
+        raise InputError(
+            f"Voxels of {spacing[0]:g} x {spacing[1]:g} mm would make pictures of {sizes[0]} x {sizes[1]} pixels: "
+            f"expected at most {MOST_PIXELS} a side.",
+            "Resample the volume, or choose another plane.",
+        )
     return (sizes[0], sizes[1]), (shape[0] * spacing[0] / sizes[0], shape[1] * spacing[1] / sizes[1])
 
 
