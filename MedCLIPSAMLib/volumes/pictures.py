@@ -55,7 +55,12 @@ def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[n
         notes.append(f"The file is a {kind} picture, in spite of its ending {path.suffix}.")
     spacing = _spacing(path)
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as picture:
+        # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
+        with (
+            warnings.catch_warnings(action="ignore"),
+            path.open("rb") as file,
+            Image.open(file, formats=FORMATS) as picture,
+        ):
             deep = "16" in str(picture.tile[0][3] if picture.tile else "") and picture.mode in ("RGB", "RGBA", "LA")
             turned = picture.getexif().get(ORIENTATION, 1)
             pages = [
