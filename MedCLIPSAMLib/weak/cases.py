@@ -44,6 +44,11 @@ class Case:
     series: str | None = None
     phase: str | None = None
 
+    def choice(self) -> dict[str, str]:
+        """What `read_volume` is told beside the path."""
+        asked = {"series": self.series, "phase": self.phase}
+        return {name: value for name, value in asked.items() if value is not None}
+
 
 def check_case(name: str) -> None:
     """Refuse a name that could lead out of a dataset's folder.

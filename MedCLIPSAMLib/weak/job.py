@@ -68,7 +68,7 @@ def read(case: Case) -> tuple[Volume | MedCLIPSAMError, float]:
     """The image of a case, or why it cannot be read, and the seconds that took."""
     started = time.perf_counter()
     try:
-        return read_volume(case.image, case.series, case.phase), time.perf_counter() - started
+        return read_volume(case.image, **case.choice()), time.perf_counter() - started
     except MedCLIPSAMError as error:
         return error, time.perf_counter() - started
     except Exception as error:  # one image of thousands must not end the run
