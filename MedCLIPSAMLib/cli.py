@@ -22,6 +22,7 @@ from .commands import (
     reproduce,
     search,
     segment,
+    series,
     weak,
 )
 from .errors import Cancelled, MedCLIPSAMError
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("segment")(segment.segment)
+app.command("series")(series.series)
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)

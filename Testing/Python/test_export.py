@@ -288,7 +288,7 @@ def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tm
     found = np.zeros_like(masks[0])
     for frame, groups in zip(np.atleast_3d(made.pixel_array), made.PerFrameFunctionalGroupsSequence):
         place = groups.PlanePositionSequence[0].ImagePositionPatient
-        k = volume.image.TransformPhysicalPointToIndex([float(each) for each in place])[2]
+        k = volume.to_sitk().TransformPhysicalPointToIndex([float(each) for each in place])[2]
         found[k] = frame > 0
     assert np.array_equal(found, masks[0])
     cases = [*find_cases(SHARED / "ct-3slice", {"x": "tumor"}), *find_cases(images / "a.png", {"x": "brain tumor"})]
