@@ -17,7 +17,7 @@ import pytest
 import slicer
 import slicer.util
 import standin
-from PySide6 import QtGui
+from PySide6 import QtCore, QtGui
 
 MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
 WIDEST = 420
@@ -349,9 +349,12 @@ def test_keys_work_right_after_a_reload(fresh) -> None:
 
 def test_a_scene_that_is_closed_is_not_written_to_any_more(panel) -> None:
     """Slicer 5.8 tells no tag of `connectGui`, and so cannot undo it."""
-    before = panel.parameters.parameterNode
+    before, widget = panel.parameters.parameterNode, standin.unwrap(panel.ui.promptEdit)
+    connections = widget.receivers(QtCore.SIGNAL("textChanged()"))
+    assert connections > 0
     panel.ui.promptEdit.setPlainText("old")
     slicer.mrmlScene.Clear(0)
+    assert widget.receivers(QtCore.SIGNAL("textChanged()")) == connections
     after = panel.parameters.parameterNode
     texts = [before.GetParameter(name) for name in before.GetParameterNames()]
     panel.ui.promptEdit.setPlainText("new")
