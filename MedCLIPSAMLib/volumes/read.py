@@ -117,7 +117,8 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
-    return Volume(_one_or_rgb(array, path, notes), geometry, notes=notes, **known)
+    voxels = np.ascontiguousarray(_one_or_rgb(array, path, notes))
+    return Volume(voxels, geometry, notes=notes, **known)
 
 
 def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
@@ -193,7 +194,7 @@ def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
     if array.dtype == np.uint16:
         notes.append(DEEP_NOTE)
         array = np.rint(array / 257).astype(np.uint8)
-    return np.ascontiguousarray(array[..., :3])
+    return array[..., :3]
 
 
 def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
