@@ -141,7 +141,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.session.onStateChanged = lambda: None
         self.corrections.exit()
         self.corrections.forget()
-        self.prompts.close()
+        self.prompts.status.close()
         self.gui.connect(None)
         self.removeObservers()
         self.logic.close()
@@ -237,34 +237,34 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Return that a run is not finished; empty when none is running."""
         return _("A run is not finished.") if self.busy else ""
 
-    def run(self, start: Callable, show: Callable) -> bool:
-        """Start a run and show how it goes.
+    def run(self, start: Callable, show: Callable, status=None) -> bool:
+        """Start a run with the chosen models and show how it goes.
 
         Args:
             start: takes `finished(result, error)` and `progressed(fraction, stage)` and starts the run.
             show: called with its result.
+            status: a `RunStatus`, where it is shown how the run goes; the panel's own when None.
 
         Returns:
             Whether it was started; else the reason is shown.
         """
+        status = status or self.prompts.status
 
         def finished(result, error) -> None:
             if error is None:
-                self.prompts.end("")
+                status.end("")
                 show(result)
             else:
-                self.prompts.end(
-                    _("Cancelled; the scene is as it was.") if isinstance(error, Cancelled) else str(error)
-                )
+                status.end(_("Cancelled; the scene is as it was.") if isinstance(error, Cancelled) else str(error))
 
         self.session.models = self.models.models()
         try:
-            start(finished, self.prompts.progress)
+            start(finished, status.progress)
         except MedCLIPSAMError as error:
-            self.prompts.end(str(error))
+            status.end(str(error))
             return False
         if self.busy:
-            self.prompts.begin()
+            status.begin()
         self.update()
         return True
 
