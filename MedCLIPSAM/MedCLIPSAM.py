@@ -135,6 +135,9 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
         self.initializeParameterNode()
+        # Reload builds a second panel while the module is shown, and does not enter it.
+        if slicer.util.mainWindow() is not None and slicer.util.selectedModule() == self.moduleName:
+            self.enter()
 
     def cleanup(self) -> None:
         """Leave nothing behind before the module is reloaded, removed, or Slicer ends."""

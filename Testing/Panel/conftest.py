@@ -15,7 +15,8 @@ pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library of Qt is n
 pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1] / "MedCLIPSAM")]
+MODULE = HERE.parents[1] / "MedCLIPSAM" / "MedCLIPSAM.py"
+sys.path[:0] = [str(HERE), str(MODULE.parent)]
 
 import standin  # noqa: E402
 
@@ -48,45 +49,24 @@ def scene() -> Iterator[object]:
 @pytest.fixture(scope="session")
 def widget() -> Iterator[object]:
     """The module's panel with its real worker, warm through the session."""
-    import MedCLIPSAM
+    import slicer
 
-    made = MedCLIPSAM.MedCLIPSAMWidget(standin.parent())
-    made.setup()
-    made.enter()
+    module = standin.load_module(MODULE)
+    module.widgetRepresentation()
+    made = slicer.modules.MedCLIPSAMWidget
     yield made
-    made.exit()
+    slicer.util.selectModule("Welcome")
     made.cleanup()
-
-
-def choose_defaults(parameters: object) -> None:
-    """Set what the user chose back to what a new panel shows."""
-    from MedCLIPSAMPanel import parameters as choices
-
-    defaults = {
-        "extent": choices.Extent.SLICE,
-        "view": "Red",
-        "plane": choices.Plane.AXIAL,
-        "strategy": choices.Strategy.MEMORY,
-        "prompts": "",
-        "negative": "",
-        "reach": 0,
-        "clip": "demo",
-        "sam": "demo",
-        "method": choices.MethodSettings(),
-        "export": choices.ExportSettings(),
-        "review": choices.ReviewSettings(),
-        "fineTune": choices.FineTuneSettings(),
-    }
-    for name, value in defaults.items():
-        setattr(parameters, name, value)
 
 
 @pytest.fixture
 def panel(scene: object, widget: object) -> Iterator[object]:
-    """The panel on the empty scene, with its defaults."""
+    """The panel, shown, on the empty scene and with its defaults."""
     import slicer
 
-    choose_defaults(widget.parameters)
+    slicer.util.selectModule("MedCLIPSAM")
+    for name in widget.parameters.allParameters:
+        setattr(widget.parameters, name, widget.parameters.default(name).value)
     widget.machine.set("Device", "cpu")
     standin.messages.clear()
     yield widget

@@ -12,7 +12,6 @@ import slicer
 import slicer.util
 import standin
 import vtk
-from conftest import choose_defaults
 from MedCLIPSAMPanel.parameters import engineSettings
 from MedCLIPSAMScene import markups, overlay, protect, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS
@@ -307,7 +306,8 @@ def test_choices_survive_saving_and_loading_the_scene(panel, phantom, tmp_path) 
     slicer.mrmlScene.SetURL(str(path))
     assert slicer.mrmlScene.Commit()
     slicer.mrmlScene.Clear(0)
-    choose_defaults(panel.parameters)
+    for name in ("prompts", "negative", "extent", "method"):
+        setattr(panel.parameters, name, panel.parameters.default(name).value)
     slicer.mrmlScene.Connect()
     assert panel.ui.promptEdit.plainText == "brain tumor\nbrain" and panel.ui.negativeEdit.text == "skull"
     assert panel.ui.extentBox.currentIndex == 1 and panel.ui.lastSliceBox.value == 2

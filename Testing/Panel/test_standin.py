@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import pathlib
 import sys
-from typing import Annotated
+from typing import Annotated, Optional, Union
 
 import ctk
 import numpy as np
@@ -15,7 +15,17 @@ import slicer
 import slicer.util
 import standin
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
-from slicer.parameterNodeWrapper import Choice, Default, Minimum, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import (
+    Choice,
+    Default,
+    GuiConnector,
+    Minimum,
+    WithinRange,
+    isParameterPack,
+    nestedParameterNames,
+    parameterNodeWrapper,
+    parameterPack,
+)
 from slicer.ScriptedLoadableModule import *  # noqa: F403
 
 UI = """<ui version="4.0"><class>Panel</class><widget class="qMRMLWidget" name="Panel"><layout class="QVBoxLayout">
@@ -70,7 +80,7 @@ class Parameters:
     folder: pathlib.Path
     plane: Annotated[str, Choice(["axial", "coronal"])] = "axial"
     names: list[str]
-    limit: float | None = None
+    limit: Optional[float] = None  # noqa: UP045 - Slicer 5.8 has no parameters with a bar
 
 
 def load(tmp_path, ui: str = UI):
@@ -225,15 +235,23 @@ def test_the_selector_follows_the_scene_and_is_disabled_without(ui, tmp_path) ->
     ui.volume.baseName = "made"
     made = ui.volume.addNode()
     assert made.GetName() == "made" and ui.volume.currentNode() is made
+    last = volume("last")
+    ui.volume.setCurrentNode(last)
+    seen.clear()
+    slicer.mrmlScene.RemoveNode(last)  # the row before it is taken, and that without a word
+    assert ui.volume.currentNode() is made and seen == [made, True]
     slicer.mrmlScene.RemoveNode(made)
+    slicer.mrmlScene.RemoveNode(node)  # before the first one is None
     assert ui.volume.currentNode() is None
-    ui.volume.noneEnabled = False
-    assert ui.volume.currentNode() is node
+    node = volume("head")
+    assert ui.volume.currentNode() is None
+    ui.volume.setCurrentNode(node)
     seen.clear()
     slicer.mrmlScene.Clear(0)
     assert ui.volume.currentNode() is None and seen == [None, False]
-    with pytest.raises(AttributeError):
-        ui.volume.currentNodeChanged.connect(print)  # which of the two
+    ui.volume.currentNodeChanged.connect(seen.append)  # the first of the two that the class declares
+    ui.volume.setCurrentNode(volume("other"))
+    assert seen.count(ui.volume.currentNode()) == 2
     with pytest.raises(AttributeError):
         ui.volumes
 
@@ -251,6 +269,8 @@ def test_the_selector_is_drawn_with_the_name_of_its_node(scene, tmp_path) -> Non
     box.setMRMLScene(scene)
     blank = ink(box, tmp_path / "blank.png")
     node = volume("MRHead")
+    assert box.currentNode() is None  # nothing is chosen for the user
+    box.setCurrentNode(node)
     short = ink(box, tmp_path / "short.png")
     node.SetName("MRHead of a second and longer name")
     assert blank == 0 and short > 50 and ink(box, tmp_path / "long.png") > 2 * short
@@ -309,7 +329,8 @@ def test_parameters_round_trip_through_the_node(scene, tmp_path) -> None:
 
 def test_widgets_and_parameters_follow_each_other(ui) -> None:
     made = parameters()
-    tag = made.connectGui(ui)
+    named = {name: getattr(ui, name) for name in ("prompt", "level", "method", "count", "shown", "folder", "volume")}
+    tag = made.connectParametersToGui(named)
     assert ui.prompt.text == "brain tumor" and ui.level.value == 0.5 and ui.level.maximum == 1
     assert ui.method.currentText == "KMEANS" and ui.count.value == 3 and ui.count.minimum == 1 and ui.shown.checked
     made.prompt, made.level, made.method, made.shown = "liver", 0.25, Method.OTSU, False
@@ -329,6 +350,109 @@ def test_widgets_and_parameters_follow_each_other(ui) -> None:
     assert ui.level.value == 0.75
 
 
+@parameterPack
+class Inner:
+    format: Annotated[str, Choice(["nnunet", "plain"])] = "nnunet"
+    score: Annotated[float, WithinRange(0, 1)] = 0.25
+
+
+@parameterPack
+class Outer:
+    inner: Inner
+    count: int = 2
+
+
+@parameterNodeWrapper
+class Packed:
+    export: Outer
+    either: Union[vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode, None]  # noqa: UP007
+    free: str
+
+
+def test_packs_are_parameters_with_dotted_names(scene, ui) -> None:
+    node = scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")
+    made = Packed(node)
+    assert (made.export.count, made.export.inner.format, made.getValue("export.inner.score")) == (2, "nnunet", 0.25)
+    assert node.GetParameter("export.inner.format") == "nnunet" and node.GetParameter("export.count") == "2"
+    changes = []
+    made.AddObserver("ModifiedEvent", lambda *_event: changes.append(made.export.inner.format))
+    made.export.inner.format = "plain"
+    assert changes == ["plain"] and node.GetParameter("export.inner.format") == "plain"
+    made.setValue("export.count", 7)
+    made.export = Outer(Inner("plain", 1), count=8)
+    assert made.export == Outer(Inner("plain", 1.0), 8) and Packed(node).export.count == 8
+    assert nestedParameterNames(Outer) == ["inner.format", "inner.score", "count"] and isParameterPack(made.export)
+    for name, value, kind in (
+        ("export.inner.format", "oblique", ValueError),
+        ("export.inner.score", 2.0, ValueError),
+        ("export.count", "2", TypeError),
+        ("export.cuont", 2, ValueError),
+        ("either", node, TypeError),
+    ):
+        with pytest.raises(kind):
+            made.setValue(name, value)
+    made.either = volume("head")
+    assert made.either.GetName() == "head" and node.GetParameter("either.0") is not None
+    made.either = None
+    assert made.either is None and made.export.inner.format == "plain"
+    tag = made.connectParametersToGui({"export.inner.format": ui.method, "export.inner.score": ui.level})
+    assert ui.method.count == 2 and ui.method.currentText == "plain" and ui.level.value == 1
+    ui.method.setCurrentIndex(0)
+    made.export.inner.score = 0.5
+    assert made.export.inner.format == "nnunet" and ui.level.value == 0.5
+    made.disconnectGui(tag)
+    with pytest.raises((ValueError, TypeError)):
+        parameterPack(type("Empty", (), {}))
+
+
+def test_a_module_brings_a_connector_of_its_own(scene) -> None:
+    edit = qt.QPlainTextEdit()
+    made = Packed(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
+    with pytest.raises(RuntimeError):
+        made.connectParametersToGui({"free": edit})
+
+    class Connector(GuiConnector):
+        canRepresent = create = staticmethod(lambda widget, datatype: None)
+
+        def _connect(self) -> None:
+            edit.textChanged.connect(self.changed)
+
+        def _disconnect(self) -> None:
+            edit.textChanged.disconnect(self.changed)
+
+        def widget(self):
+            return edit
+
+        def read(self) -> str:
+            return edit.plainText
+
+        def write(self, value: str) -> None:
+            if edit.plainText != value:
+                edit.setPlainText(value)
+
+    tag = made.connectParametersToGui({"free": Connector()})
+    edit.setPlainText("typed")
+    assert made.free == "typed"
+    made.free = "set"
+    assert edit.plainText == "set"
+    made.disconnectGui(tag)
+    edit.setPlainText("more")
+    assert made.free == "set"
+
+
+def test_what_every_slicer_does_with_texts_and_paths(scene, ui) -> None:
+    """Traps of the connectors: an empty path is a dot, and a QTextEdit is written while the user types in it."""
+    edit = qt.QTextEdit()
+    made = parameters()
+    made.connectParametersToGui({"folder": ui.folder, "prompt": edit})
+    assert ui.folder.currentPath == "."
+    edit.setPlainText("")
+    for letter in "ab":
+        edit.textCursor().insertText(letter)
+    cursor = edit.textCursor()
+    assert cursor.position() == 0
+
+
 def test_what_a_widget_cannot_hold_is_refused(ui) -> None:
     made = parameters()
     for name, widget in (
@@ -345,32 +469,191 @@ def test_what_a_widget_cannot_hold_is_refused(ui) -> None:
         made.connectGui(ui)
 
 
-def test_the_segment_editor_undoes_what_was_saved(ui) -> None:
-    with pytest.raises(RuntimeError):
-        ui.editor.setMRMLScene(slicer.mrmlScene)  # before its node
+@pytest.fixture
+def editor(ui):
     ui.editor.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
     ui.editor.setMRMLScene(slicer.mrmlScene)
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    assert isinstance(node, vtkMRMLSegmentationNode)
-    ui.editor.setSegmentationNode(node)
-    ui.editor.saveStateForUndo()
-    identifier = node.GetSegmentation().AddEmptySegment("tumour", "tumour")
-    assert ui.editor.segmentationNode() is node and ui.editor.currentSegmentID() == identifier
-    ui.editor.undo()
+    yield ui.editor
+    ui.editor.setMRMLSegmentEditorNode(None)
+
+
+def segmentation(name: str, *segments: str) -> vtkMRMLSegmentationNode:
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    for each in segments:
+        node.GetSegmentation().AddEmptySegment(each, each)
+    return node
+
+
+def test_the_segment_editor_undoes_what_was_saved(editor) -> None:
+    node, seen = segmentation("one"), []
+    editor.connect("currentSegmentIDChanged(QString)", seen.append)
+    editor.setSegmentationNode(node)
+    editor.saveStateForUndo()
+    node.GetSegmentation().AddEmptySegment("tumour", "tumour")
+    assert editor.segmentationNode() is node and editor.currentSegmentID() == ""  # a new segment is not selected
+    editor.setCurrentSegmentID("tumour")
+    assert editor.currentSegmentID() == "tumour" and seen == []  # the signal is of the user's choice
+    editor.undo()
     assert node.GetSegmentation().GetNumberOfSegments() == 0
-    ui.editor.redo()
+    assert editor.currentSegmentID() == "" and seen == [""]
+    editor.redo()
     assert node.GetSegmentation().GetNumberOfSegments() == 1
-    ui.editor.setActiveEffectByName("Paint")
-    assert ui.editor.activeEffect().name == "Paint"
-    ui.editor.activeEffect().setParameter("BrushRelativeDiameter", 5)
-    ui.editor.setActiveEffectByName("")
-    assert ui.editor.activeEffect() is None
-    with pytest.raises(ValueError):
-        ui.editor.setActiveEffectByName("Pain")
-    ui.editor.maximumNumberOfUndoStates = 4
-    assert ui.editor.maximumNumberOfUndoStates == 4
+    editor.maximumNumberOfUndoStates = 4
+    assert editor.maximumNumberOfUndoStates == 4
     slicer.mrmlScene.Clear(0)
-    assert ui.editor.segmentationNode() is None
+    assert editor.segmentationNode() is None
+
+
+def test_the_segment_editor_has_selectors_of_its_own(editor) -> None:
+    seen = []
+    editor.connect("segmentationNodeChanged(vtkMRMLSegmentationNode*)", seen.append)
+    editor.connect("currentSegmentIDChanged(QString)", seen.append)
+    one, two = segmentation("one", "a", "b"), segmentation("two", "c")
+    editor.setSegmentationNode(one)
+    assert seen == ["a", one] and editor.currentSegmentID() == "a"
+    selector = slicer.util.findChild(editor, "SegmentationNodeComboBox")
+    selector.setCurrentNode(two)
+    assert editor.segmentationNode() is two and seen[2:] == ["c", two]
+    slicer.mrmlScene.RemoveNode(two)
+    assert editor.segmentationNode() is one and selector.currentNode() is one
+    slicer.mrmlScene.RemoveNode(one)
+    assert editor.segmentationNode() is None
+    editor.segmentationNodeSelectorVisible = False
+    assert not selector.visible
+
+
+def test_effects_are_found_by_name_and_end_when_the_mouse_places_points(editor) -> None:
+    node, head = segmentation("one", "a"), volume("head")
+    editor.setSegmentationNode(node)
+    editor.setSourceVolumeNode(head)
+    assert editor.sourceVolumeNode() is head and editor.effectByName("Pain") is None
+    editor.setActiveEffectByName("Paint")
+    paint = editor.activeEffect()
+    assert paint.name == "Paint" and paint is editor.effectByName("Paint") and paint.active()
+    paint.setParameter("BrushRelativeDiameter", 5.25)
+    assert paint.parameter("BrushRelativeDiameter") == "5.25" and paint.doubleParameter("BrushRelativeDiameter") == 5.25
+    assert editor.mrmlSegmentEditorNode().GetAttribute("Paint.BrushRelativeDiameter") == "5.25"
+    mouse = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    mouse.SetCurrentInteractionMode(mouse.Place)
+    assert editor.activeEffect() is None and mouse.GetCurrentInteractionMode() == mouse.Place
+    editor.setActiveEffectByName("Erase")
+    assert mouse.GetCurrentInteractionMode() == mouse.ViewTransform
+    with pytest.raises(ValueError):
+        editor.setActiveEffectByName("Pain")
+    editor.setSegmentationNode(None)
+    assert editor.activeEffect() is None
+
+
+EFFECT = """
+import qt, slicer, vtk
+from SegmentEditorEffects import *
+
+
+class SegmentEditorFillEffect(AbstractScriptedSegmentEditorEffect):
+    def __init__(self, scriptedEffect):
+        scriptedEffect.name = "Fill"
+        scriptedEffect.title = "Fill it"
+        AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
+
+    def clone(self):
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+        made = effects.qSlicerSegmentEditorScriptedEffect(None)
+        made.setPythonSource(__file__.replace("\\\\", "/"))
+        return made
+
+    def setupOptionsFrame(self):
+        self.edit = qt.QLineEdit()
+        self.label = self.scriptedEffect.addLabeledOptionsWidget("What:", self.edit)
+        self.button = qt.QPushButton("Apply")
+        self.scriptedEffect.addOptionsWidget(self.button)
+        self.button.connect("clicked()", self.apply)
+        self.edit.connect("textChanged(QString)", self.updateMRMLFromGUI)
+
+    def setMRMLDefaults(self):
+        self.scriptedEffect.setParameterDefault("What", "all")
+        self.scriptedEffect.setCommonParameterDefault("Share", 0.5)
+
+    def updateGUIFromMRML(self):
+        self.edit.text = self.scriptedEffect.parameter("What")
+
+    def updateMRMLFromGUI(self):
+        self.scriptedEffect.setParameter("What", self.edit.text)
+
+    def apply(self):
+        if self.scriptedEffect.confirmCurrentSegmentVisible() == self.scriptedEffect.NotConfirmed:
+            return
+        self.scriptedEffect.saveStateForUndo()
+        labelmap = self.scriptedEffect.defaultModifierLabelmap()
+        labelmap.GetPointData().GetScalars().Fill(1)
+        mode = slicer.qSlicerSegmentEditorAbstractEffect.ModificationModeSet
+        self.scriptedEffect.modifySelectedSegmentByLabelmap(labelmap, mode)
+"""
+
+
+def test_an_effect_of_python_changes_the_segment(editor, tmp_path) -> None:
+    import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+    folder = tmp_path / "SegmentEditorFillLib"
+    folder.mkdir()
+    path = folder / "SegmentEditorFillEffect.py"
+    path.write_text(EFFECT)
+    effect = effects.qSlicerSegmentEditorScriptedEffect(None)
+    assert not effect.setPythonSource("effect.txt") and effect.setPythonSource(str(path))
+    effect.self().register()
+    assert editor.effectByName("Fill") is None
+    editor.updateEffectList()
+    fill = editor.effectByName("Fill")
+    assert fill.title == "Fill it" and fill.parameterSetNode() is editor.mrmlSegmentEditorNode()
+    assert fill.parameter("What") == "all" and fill.doubleParameter("Share") == 0.5
+    node, head = segmentation("one", "a"), volume("head")
+    slicer.util.updateVolumeFromArray(head, np.zeros((2, 3, 4), np.int16))
+    node.SetReferenceImageGeometryParameterFromVolumeNode(head)
+    editor.setSegmentationNode(node)
+    assert editor.sourceVolumeNode() is head and not fill.optionsFrame().isVisibleTo(editor)
+    editor.setActiveEffectByName("Fill")
+    own = fill.self()
+    assert fill.optionsFrame().isVisibleTo(editor) and own.edit.text == "all" and own.label.text == "What:"
+    own.edit.text = "half"
+    assert fill.parameter("What") == "half"
+    own.button.click()
+    assert slicer.util.arrayFromSegmentBinaryLabelmap(node, "a", head).sum() == 24
+    editor.undo()
+    assert slicer.util.arrayFromSegmentBinaryLabelmap(node, "a", head).sum() == 0
+    node.GetDisplayNode().SetSegmentVisibility("a", False)
+    standin.answers["confirm"] = False
+    own.button.click()
+    assert slicer.util.arrayFromSegmentBinaryLabelmap(node, "a", head).sum() == 0
+    fill.parameter("Waht")
+    with pytest.raises(KeyError):
+        standin.check()
+
+
+def test_browse_asks_for_what_the_filters_say(ui) -> None:
+    kinds = ctk.ctkPathLineEdit
+    seen = []
+    ui.folder.connect("currentPathChanged(QString)", seen.append)
+    for filters, dialog in (
+        (kinds.Dirs, "getExistingDirectory"),
+        (kinds.Dirs | kinds.Writable, "getExistingDirectory"),
+        (kinds.Files, "getOpenFileName"),
+        (kinds.Files | kinds.Writable, "getSaveFileName"),
+        (kinds.Dirs | kinds.Files | kinds.Drives, "getOpenFileName"),
+        (ctk.ctkPathLineEdit().filters, "getOpenFileName"),
+    ):
+        standin.messages.clear()
+        standin.answers[f"QFileDialog.{dialog}"] = f"/{dialog}"
+        ui.folder.filters = filters
+        ui.folder.browse()
+        assert [kind for kind, _title in standin.messages] == [f"QFileDialog.{dialog}"]
+        assert ui.folder.currentPath == f"/{dialog}"
+    seen.clear()
+    ui.folder.currentPath = ""
+    assert seen == []  # that a path is empty is not told
+    ui.folder.nameFilters = ["Tables (*.csv)"]
+    ui.folder.currentPath = "/a/b.txt"
+    ui.folder.currentPath = "/a/b.csv"
+    assert seen == ["/a/b.csv"]
 
 
 def test_the_scene_always_has_its_views_and_singletons(scene) -> None:
@@ -405,8 +688,29 @@ def test_dialogs_are_kept_and_answered() -> None:
     slicer.util.pip_install("nothing")
 
 
-class SmallLogic(ScriptedLoadableModuleLogic):  # noqa: F405
+class Mixin:
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixed = True
+
+
+class SmallLogic(ScriptedLoadableModuleLogic, Mixin):  # noqa: F405
     pass
+
+
+class NeedyMixin:
+    def __init__(self, needed) -> None:
+        self.needed = needed
+
+
+class NeedyLogic(ScriptedLoadableModuleLogic, NeedyMixin):  # noqa: F405
+    pass
+
+
+def test_bases_call_the_next_constructor_without_arguments() -> None:
+    assert SmallLogic().mixed
+    with pytest.raises(TypeError, match="needed"):
+        NeedyLogic()
 
 
 def test_a_logic_has_one_hidden_parameter_node_a_scene(scene) -> None:
@@ -415,3 +719,97 @@ def test_a_logic_has_one_hidden_parameter_node_a_scene(scene) -> None:
     assert node.GetAttribute("ModuleName") == "Small"
     scene.Clear(0)
     assert SmallLogic().getParameterNode().GetScene() is scene
+
+
+def test_without_a_main_window_there_are_no_views(scene) -> None:
+    assert slicer.util.mainWindow() is not None and slicer.app.layoutManager() is not None
+    with standin.without_main_window():
+        assert slicer.util.mainWindow() is None and slicer.app.layoutManager() is None
+        assert scene.GetNumberOfNodesByClass("vtkMRMLSliceNode") == 0
+        slicer.util.errorDisplay("only logged")
+        assert standin.messages == []
+        with pytest.raises(AttributeError):
+            slicer.util.resetSliceViews()
+        with pytest.raises(RuntimeError):
+            slicer.util.selectedModule()
+    assert slicer.util.selectedModule() and scene.GetNumberOfNodesByClass("vtkMRMLSliceNode") == 3
+
+
+MODULE = """
+import qt, slicer
+from slicer.ScriptedLoadableModule import *
+
+made = []
+
+
+class Small(ScriptedLoadableModule):
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = "Small one"
+
+
+class SmallWidget(ScriptedLoadableModuleWidget):
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        self.did = ["setup"]
+        self.button = qt.QPushButton("Go")
+        self.layout.addWidget(self.button)
+        assert self.resourcePath("UI/Small.ui").endswith("Resources/UI/Small.ui")
+
+    def enter(self):
+        self.did.append("enter")
+
+    def exit(self):
+        self.did.append("exit")
+
+    def cleanup(self):
+        self.did.append("cleanup")
+"""
+
+
+def test_a_module_is_entered_left_and_reloaded(tmp_path) -> None:
+    path = tmp_path / "Small.py"
+    path.write_text(MODULE)
+    module = standin.load_module(path)
+    assert module is slicer.modules.small and module.title == "Small one" and module.path == str(path)
+    assert not hasattr(slicer.modules, "SmallWidget")
+    slicer.util.selectModule("Small")
+    first, panel = slicer.modules.SmallWidget, module.widgetRepresentation()
+    assert first.did == ["setup", "enter"] and slicer.util.selectedModule() == "Small" and panel.isEntered
+    assert slicer.util.getModuleWidget("Small") is first
+    first.onReload()
+    second = slicer.modules.SmallWidget
+    assert second is not first and type(second) is not type(first) and second.parent is first.parent
+    assert first.did == ["setup", "enter", "cleanup"]  # it is not left ...
+    assert second.did == ["setup"] and panel.isEntered  # ... and the new one is not entered
+    assert first.button.parent() is panel and not first.button.isVisibleTo(panel) and second.button.isVisibleTo(panel)
+    slicer.util.selectModule("Welcome")
+    assert first.did[-1] == "cleanup" and second.did == ["setup", "exit"]
+    with pytest.raises(ValueError):
+        slicer.util.selectModule("Smal")
+
+
+def test_the_environment_before_the_launcher_is_known(monkeypatch) -> None:
+    monkeypatch.setenv("PYTHONHOME", "/slicer/lib/Python")
+    assert "PYTHONHOME" not in slicer.util.startupEnvironment() and slicer.util.startupEnvironment()["PATH"]
+    assert qt.QProcessEnvironment.systemEnvironment().value("PYTHONHOME") == "/slicer/lib/Python"
+
+
+def test_placing_goes_on_or_ends(scene) -> None:
+    node = scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode")
+    mouse = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    with pytest.raises(RuntimeError):
+        standin.mouse.place(node, 1, 2, 3)
+    selection = scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    selection.SetReferenceActivePlaceNodeClassName(node.GetClassName())
+    selection.SetActivePlaceNodeID(node.GetID())
+    mouse.SetPlaceModePersistence(1)
+    mouse.SetCurrentInteractionMode(mouse.Place)
+    standin.mouse.place(node, 1, 2, 3)
+    assert mouse.GetCurrentInteractionMode() == mouse.Place and node.GetNumberOfControlPoints() == 1
+    standin.mouse.stop_placing()
+    assert mouse.GetCurrentInteractionMode() == mouse.ViewTransform and mouse.GetPlaceModePersistence() == 1
+    mouse.SetPlaceModePersistence(0)
+    mouse.SetCurrentInteractionMode(mouse.Place)
+    standin.mouse.place(node, 1, 2, 3)
+    assert mouse.GetCurrentInteractionMode() == mouse.ViewTransform

@@ -29,6 +29,7 @@ import slicer.util  # noqa: E402
 from PySide6 import QtCore  # noqa: E402
 
 import MedCLIPSAM  # noqa: E402
+from MedCLIPSAMPanel.parameters import Extent  # noqa: E402
 from MedCLIPSAMLib.phantoms.dataset import make_phantom  # noqa: E402
 
 TICK_MS = 2
@@ -101,7 +102,7 @@ def main() -> None:
     for _ in range(options.rounds + 1):
         noisy = np.clip(picture[None] + rng.integers(0, 3, picture.shape), 0, 255).astype(np.int16)
         panel.parameters.inputVolume = add_volume(noisy)
-        panel.parameters.extent = "volume"
+        panel.parameters.extent = Extent.VOLUME
         for prompt, times in (("brain tumor", first), ("tumor in the brain", second)):
             panel.parameters.prompts = prompt
             watch = Watch()
@@ -125,7 +126,7 @@ def main() -> None:
         np.broadcast_to(picture.astype(np.int16), (options.slices, *picture.shape))
     )
     loaded = resident()
-    panel.parameters.extent, panel.parameters.prompts = "volume", "brain tumor"
+    panel.parameters.extent, panel.parameters.prompts = Extent.VOLUME, "brain tumor"
     peak = [loaded]
     timer = QtCore.QTimer()
     timer.timeout.connect(lambda: peak.append(resident()))

@@ -5,14 +5,19 @@ the real ones' headers. It is strict: a property, method, signal, enum value or 
 error, and so is an exception in a slot or an observer, at the next `pump` or at the end of the test.
 
     standin.install()
-    import MedCLIPSAM
-    widget = MedCLIPSAM.MedCLIPSAMWidget(standin.parent()); widget.setup()
+    module = standin.load_module(path)  # as Slicer does at its start
+    slicer.util.selectModule(module.name)
+    widget = slicer.modules.MedCLIPSAMWidget
     standin.pump(lambda: done, timeout=60)
     standin.screenshot(widget.parent, path)
 
-From the bottom up: proxy (a QObject as PythonQt shows it), qtmodule (`qt`, `ctk`), dialogs, errors; the widgets in
-collapsible, ctkwidgets, nodecombobox, segmenteditor, and uifile that loads them; `slicer` in scene, application,
-utilities, modules, and parametertypes, parametergui, parameternode.
+Of Slicer's Python layer `slicer.util` is real (slicer-core brings it), and with SLICER_SOURCE all the rest; without,
+the rest is imitated as it is in Slicer 5.8, the oldest that the module is for.
+
+From the bottom up: proxy (objects and classes of Qt as PythonQt shows them), qtmodule (`qt`, `ctk`), dialogs, errors,
+observations; the widgets in collapsible, ctkwidgets, nodecombobox, segmenteditor with editorlook and segmenteffects,
+and uifile that loads them; `slicer` in scene, application, mainwindow, scriptedmodule, mouse, utilities; the imitated
+Python in modules, parametertypes, parameterpack, parametergui, parameternode; slicersource in place of those.
 
 What it cannot prove: PythonQt's enums are integers, here they are PySide6's; nothing is rendered in the slice views;
 and Slicer's own style, fonts and translations are not here.
@@ -27,12 +32,15 @@ from pathlib import Path
 
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from . import dialogs, errors
+from . import dialogs, errors, mouse, slicersource
 from .dialogs import answers, messages
 from .errors import check
+from .mainwindow import without_main_window
 from .proxy import unwrap, wrap
+from .scriptedmodule import load_module
 
-__all__ = ["answers", "check", "install", "messages", "parent", "pump", "reset", "screenshot", "unwrap", "wrap"]
+__all__ = ["answers", "check", "install", "load_module", "messages", "mouse", "parent", "pump", "reset", "screenshot"]
+__all__ += ["unwrap", "without_main_window", "wrap"]
 
 GRAY = QtGui.QImage.Format.Format_Grayscale8
 """For `screenshot(...).convertToFormat`, to look at what was drawn."""
@@ -49,14 +57,25 @@ def install() -> None:
     app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["standin"])
     app.setStyle("Fusion")
     _started.append(app)
-    from . import application, modules, parameternode, qtmodule, uifile, utilities
+    from . import application, mainwindow, qtmodule, segmenteffects, uifile, utilities
 
+    source = slicersource.tree()
     errors.install()
     qtmodule.redirect_settings()
-    sys.modules["qt"] = qtmodule.QtModule("qt")
-    sys.modules["ctk"] = qtmodule.CtkModule(uifile.CTK)
-    application.install()
+    sys.modules["qt"] = qtmodule.QtModule((uifile.QUiLoader,))
+    sys.modules["ctk"] = qtmodule.CtkModule(uifile.CTK, uifile.CTK_NAMES)
+    if source is not None:
+        slicersource.begin(source)
+    running = application.install(slicersource.version(source))
+    mainwindow.install(running.moduleManager())
     utilities.install()
+    segmenteffects.install(source is None)
+    if source is not None:
+        slicersource.finish(source)
+        utilities.install_packaging()
+        return
+    from . import modules, parameternode
+
     modules.install()
     parameternode.install()
 

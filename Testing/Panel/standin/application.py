@@ -1,4 +1,7 @@
-"""`slicer.app` and `slicer.modules`: the simple part of them; a name that is not here is an error."""
+"""`slicer.app` and `slicer.modules`: the simple part of them; a name that is not here is an error.
+
+As in Slicer's Base/QTCore/qSlicerCoreApplication.h, Base/QTGUI/qSlicerApplication.h and qSlicerLayoutManager.h.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import slicer
+import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
@@ -25,6 +29,9 @@ class SliceWidget(QtCore.QObject):
 
     def mrmlSliceNode(self):
         return slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{self._name}")
+
+    def mrmlSliceCompositeNode(self):
+        return self.sliceLogic().GetSliceCompositeNode()
 
     def sliceLogic(self):
         if self._logic is None:
@@ -53,6 +60,12 @@ class LayoutManager(QtCore.QObject):
     def sliceWidget(self, name: str) -> SliceWidget:
         return self._widgets[name]
 
+    def mrmlSliceLogics(self) -> vtk.vtkCollection:
+        logics = vtk.vtkCollection()
+        for widget in self._widgets.values():
+            logics.AddItem(widget.sliceLogic())
+        return logics
+
     def setLayout(self, layout: int) -> None:
         if layout != self._layout:
             self._layout = layout
@@ -66,29 +79,62 @@ class LayoutManager(QtCore.QObject):
     threeDViewCount = Property(int, lambda self: 0, constant=True)
 
 
-class Application(QtCore.QObject):
-    """The part of qSlicerApplication that needs no window."""
+class ModuleManager(QtCore.QObject):
+    """The modules by name."""
+
+    moduleLoaded, moduleAboutToBeUnloaded = Signal(str), Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._modules: dict[str, Any] = {}
+
+    def modulesNames(self) -> list[str]:
+        return list(self._modules)
+
+    def module(self, name: str) -> Any:
+        return self._modules.get(name)
+
+    def add(self, module: Any) -> None:
+        """Put a module where Slicer has it: here, and in `slicer.modules`."""
+        self._modules[module.name] = module
+        setattr(slicer.modules, module.name.lower(), wrap(module))
+        self.moduleLoaded.emit(module.name)
+
+
+class qSlicerApplication(QtCore.QObject):
+    """The part of the application that needs no window; its version is that of the Python layer, see `slicersource`."""
 
     startupCompleted = Signal()
 
-    def __init__(self, logic: Any) -> None:
+    def __init__(self, logic: Any, version: tuple[int, int, int]) -> None:
         super().__init__()
-        self._logic, self._layouts = logic, LayoutManager(logic)
+        self._logic, self._version = logic, version
+        self._layouts: LayoutManager | None = LayoutManager(logic)
+        self._manager = ModuleManager()
+        self._startup = QtCore.QProcessEnvironment.systemEnvironment()
         self._temporary = tempfile.mkdtemp(prefix="standin-slicer-")
         atexit.register(shutil.rmtree, self._temporary, ignore_errors=True)
 
     applicationName = Property(str, lambda self: "Slicer", constant=True)
-    applicationVersion = Property(str, lambda self: "5.10.0", constant=True)
-    majorVersion = Property(int, lambda self: 5, constant=True)
-    minorVersion = Property(int, lambda self: 10, constant=True)
+    applicationVersion = Property(str, lambda self: ".".join(map(str, self._version)), constant=True)
+    majorVersion = Property(int, lambda self: self._version[0], constant=True)
+    minorVersion = Property(int, lambda self: self._version[1], constant=True)
     slicerHome = Property(str, lambda self: self._temporary, constant=True)
     temporaryPath = Property(str, lambda self: self._temporary, constant=True)
+    documentationBaseUrl = Property(str, lambda self: "https://slicer.readthedocs.io/en/latest/", constant=True)
 
     def applicationLogic(self):
         return self._logic
 
-    def layoutManager(self) -> LayoutManager:
+    def layoutManager(self) -> LayoutManager | None:
+        """None in an application without a main window, which is what makes it; see `mainwindow`."""
         return self._layouts
+
+    def setLayoutManager(self, manager: LayoutManager | None) -> None:
+        self._layouts = manager
+
+    def moduleManager(self) -> ModuleManager:
+        return self._manager
 
     def mrmlScene(self):
         return slicer.mrmlScene
@@ -96,14 +142,31 @@ class Application(QtCore.QObject):
     def processEvents(self) -> None:
         QtWidgets.QApplication.processEvents()
 
+    def topLevelWidgets(self) -> list[QtWidgets.QWidget]:
+        return QtWidgets.QApplication.topLevelWidgets()
+
     def settings(self) -> QtCore.QSettings:
         return QtCore.QSettings()
 
     def userSettings(self) -> QtCore.QSettings:
         return QtCore.QSettings()
 
+    def startupEnvironment(self) -> QtCore.QProcessEnvironment:
+        """The environment as it was before Slicer's launcher added to it: that of when the stand-in was installed."""
+        return QtCore.QProcessEnvironment(self._startup)
+
     def testingEnabled(self) -> bool:
         return False
+
+    def translate(self, context: str, text: str) -> str:
+        """There are no translations."""
+        return text
+
+    def moduleDocumentationUrl(self, name: str) -> str:
+        return f"{self.documentationBaseUrl}user_guide/modules/{name.lower()}.html"
+
+    def restart(self) -> None:
+        raise RuntimeError("Slicer would restart")
 
     def setOverrideCursor(self, cursor: Any) -> None:
         QtWidgets.QApplication.setOverrideCursor(cursor)
@@ -118,18 +181,24 @@ class Application(QtCore.QObject):
         """Nothing is rendered."""
 
 
-class Module:
-    """A module of `slicer.modules`."""
+class LoadableModule(QtCore.QObject):
+    """A module of C++: its name and its real logic."""
 
     def __init__(self, name: str, logic: Any) -> None:
-        self.name, self._logic = name, logic
+        super().__init__()
+        self._name, self._logic = name, logic
+
+    name = Property(str, lambda self: self._name, constant=True)
 
     def logic(self):
         return self._logic
 
 
-def install() -> None:
+def install(version: tuple[int, int, int]) -> qSlicerApplication:
     """Set `slicer.app`, `slicer.mrmlScene` and `slicer.modules`."""
     logic, logics = scene.make()
-    slicer.app = wrap(Application(logic))
-    slicer.modules = SimpleNamespace(**{name: Module(name, each) for name, each in logics.items()})
+    application = qSlicerApplication(logic, version)
+    slicer.app, slicer.modules = wrap(application), SimpleNamespace()
+    for name, each in logics.items():
+        application.moduleManager().add(LoadableModule(name, each))
+    return application

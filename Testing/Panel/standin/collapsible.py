@@ -1,4 +1,7 @@
-"""ctkCollapsibleButton: a header with an arrow that hides and shows what is below it."""
+"""ctkCollapsibleButton: a header with an arrow that hides and shows what is below it.
+
+As in CTK's Libs/Widgets/ctkCollapsibleButton.cpp.
+"""
 
 from __future__ import annotations
 

@@ -1,9 +1,13 @@
-"""Widgets of CTK: ctkSliderWidget, ctkPathLineEdit; the collapsible button is in a file of its own."""
+"""Widgets of CTK: ctkSliderWidget, ctkPathLineEdit, ctkMessageBox; the collapsible button is in a file of its own.
+
+As in CTK's Libs/Widgets/ctkSliderWidget.cpp, ctkPathLineEdit.cpp and ctkMessageBox.cpp.
+"""
 
 from __future__ import annotations
 
 import enum
 import math
+import re
 
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal, Slot
@@ -78,16 +82,21 @@ class ctkSliderWidget(QtWidgets.QWidget):
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
-    """A line for a path, with its history and a button to browse."""
+    """A line for a path, with its history and a button to browse.
+
+    Browse asks for a file when Files is among the filters, to save when Writable is too, else for a folder.
+    """
 
     currentPathChanged = Signal(str)
     validInputChanged = Signal(bool)
+    HISTORY = 5
 
     class Filter(enum.IntFlag):
         Dirs = 0x001
         Files = 0x002
         Drives = 0x004
         NoSymLinks = 0x008
+        AllEntries = 0x007
         Readable = 0x010
         Writable = 0x020
         Executable = 0x040
@@ -100,41 +109,99 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
         self._box = QtWidgets.QComboBox(editable=True)
+        self._box.setInsertPolicy(QtWidgets.QComboBox.InsertPolicy.NoInsert)
         self._box.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
         self._box.setMinimumContentsLength(10)
+        self._line = self._box.lineEdit()
         self._browse = QtWidgets.QToolButton(text="...")
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._box)
         layout.addWidget(self._browse)
-        self._label, self._key, self._names = "", "", []
-        self._filters = self.Filter.Dirs | self.Filter.Files | self.Filter.Drives
-        self._box.editTextChanged.connect(self.currentPathChanged)
+        self._label, self._key, self._names, self._valid = "", "", [], False
+        self._filters = self.Filter.AllEntries | self.Filter.Readable | self.Filter.Executable
+        self._line.textChanged.connect(self._changed)
         self._browse.clicked.connect(self.browse)
 
     @Slot(str)
     def setCurrentPath(self, path: str) -> None:
-        self._box.setEditText(path)
+        self._line.setText(path)
+
+    def _changed(self, path: str) -> None:
+        """An empty path, and one without an extension of the name filters, is not told; only that it is not valid."""
+        endings = re.findall(r"\*\.(\w+)", " ".join(self._names))
+        pattern = "|".join(rf".*\.{ending}?" for ending in endings) or ".+"
+        before, self._valid = self._valid, re.fullmatch(pattern, path) is not None
+        if self._valid:
+            self.currentPathChanged.emit(path)
+        if self._valid != before:
+            self.validInputChanged.emit(self._valid)
 
     @Slot()
     def browse(self) -> None:
-        """Ask for a path; `standin.answers["ctkPathLineEdit.browse"]` is the answer."""
-        self.setCurrentPath(dialogs.function("ctkPathLineEdit", "browse")(self._label))
+        """Ask for a path, by the dialog of Qt that the filters choose; see `standin.answers`."""
+        name, title = "getExistingDirectory", "Select a directory..."
+        if self._filters & self.Filter.Files:
+            save = self._filters & self.Filter.Writable
+            name, title = ("getSaveFileName", "Select a file to save ") if save else ("getOpenFileName", "Open a file")
+        path = dialogs.function("QFileDialog", name)(title)
+        if path:
+            self.setCurrentPath(path)
+
+    def _setting(self) -> str:
+        return f"ctkPathLineEdit/{self._key or self.objectName()}"
+
+    def _history(self) -> list[str]:
+        kept = QtCore.QSettings().value(self._setting()) or []
+        return [kept] if isinstance(kept, str) else list(kept)
 
     @Slot()
     def addCurrentPathToHistory(self) -> None:
-        if self._box.findText(self._box.currentText()) < 0:
-            self._box.insertItem(0, self._box.currentText())
+        path = self._line.text()
+        if path:
+            history = [path, *(each for each in self._history() if each != path)]
+            QtCore.QSettings().setValue(self._setting(), history)
+            self.retrieveHistory()
 
     @Slot()
     def retrieveHistory(self) -> None:
-        """The stand-in keeps no history between two widgets."""
+        """Offer the paths used before; the latest one is shown where there is none."""
+        path, blocked = self._line.text(), self.blockSignals(True)
+        self._box.clear()
+        self._box.addItems(self._history()[: self.HISTORY])
+        if path:
+            self._line.setText(path)
+            self.blockSignals(blocked)
+        else:
+            self.blockSignals(blocked)
+            self._box.setCurrentIndex(0)
 
-    currentPath = Property(str, lambda self: self._box.currentText(), setCurrentPath, user=True)
+    currentPath = Property(str, lambda self: self._line.text(), setCurrentPath, user=True)
     label = Property(str, lambda self: self._label, lambda self, text: setattr(self, "_label", text))
     settingKey = Property(str, lambda self: self._key, lambda self, text: setattr(self, "_key", text))
     nameFilters = Property("QStringList", lambda self: self._names, lambda self, names: setattr(self, "_names", names))
-    filters = Property(int, lambda self: self._filters, lambda self, value: setattr(self, "_filters", value))
+    filters = Property(int, lambda self: int(self._filters), lambda self, value: setattr(self, "_filters", value))
     showBrowseButton = Property(
         bool, lambda self: not self._browse.isHidden(), lambda self, shown: self._browse.setVisible(shown)
     )
+
+
+class ctkMessageBox(QtWidgets.QMessageBox):
+    """What `slicer.util` asks and tells with: it is kept in `standin.messages`, and answered by `standin.answers`."""
+
+    KINDS = {"Critical": "error", "Warning": "warning", "Information": "info", "Question": "confirm"}
+
+    def __init__(self, parent=None) -> None:
+        super().__init__(parent)
+        self._key = ""
+
+    dontShowAgainSettingsKey = Property(str, lambda self: self._key, lambda self, text: setattr(self, "_key", text))
+
+    def ask(self) -> int:
+        """Close it at once; with a choice the first button is taken where the answer to "confirm" is yes."""
+        kinds = self.StandardButton
+        accepting = [each for each in (kinds.Ok, kinds.Yes, kinds.Retry) if self.standardButtons() & each]
+        refusing = [each for each in (kinds.Cancel, kinds.No, kinds.Close) if self.standardButtons() & each]
+        kind = "confirm" if accepting and refusing else self.KINDS.get(self.icon().name, "info")
+        dialogs.messages.append((kind, self.text()))
+        return accepting[0] if not refusing or dialogs.answers["confirm"] else refusing[0]

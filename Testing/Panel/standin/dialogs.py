@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 messages: list[tuple[str, str]] = []
-"""(kind, text) of every message: "error", "warning", "info", "confirm", "status", or "QMessageBox.question"..."""
+"""(kind, text) of every message: "error", "warning", "info", "confirm", or "QMessageBox.question" and so on."""
 
 DEFAULTS: dict[str, Any] = {"confirm": True}
 answers: dict[str, Any] = dict(DEFAULTS)
@@ -18,21 +18,6 @@ def reset() -> None:
     messages.clear()
     answers.clear()
     answers.update(DEFAULTS)
-
-
-def tell(kind: str) -> Callable[..., None]:
-    """A function that shows a text."""
-
-    def show(text: str, *_rest: Any, **_named: Any) -> None:
-        messages.append((kind, str(text)))
-
-    return show
-
-
-def confirm(text: str, *_rest: Any, **_named: Any) -> bool:
-    """A question answered with yes or no."""
-    messages.append(("confirm", str(text)))
-    return answers["confirm"]
 
 
 def function(cls: str, name: str) -> Callable[..., Any]:

@@ -1,72 +1,124 @@
-"""The base classes of scripted modules, and the functions of translation."""
+"""The base classes of scripted modules, the functions of translation, and Reload.
+
+As in Slicer's Base/Python/slicer/ScriptedLoadableModule.py (the same in 5.8 to 5.12) and i18n.py. Every constructor
+calls that of the next class in the order of resolution, without arguments.
+"""
 
 from __future__ import annotations
 
+import importlib
+import logging
 import sys
 import types
 import unittest
 from pathlib import Path
 
+import qt
 import slicer
-from PySide6 import QtWidgets
-
-from .proxy import unwrap, wrap
+import slicer.util
 
 
 class ScriptedLoadableModule:
     """What Slicer knows of a module."""
 
     def __init__(self, parent) -> None:
+        super().__init__()
         self.parent = parent
         self.moduleName = type(self).__name__
-
-
-class ScriptedLoadableModuleWidget:
-    """The base of a panel."""
-
-    def __init__(self, parent=None) -> None:
-        self.moduleName = type(self).__name__.removesuffix("Widget")
-        if parent is None:
-            holder = QtWidgets.QWidget()
-            holder.setLayout(QtWidgets.QVBoxLayout())
-            parent = wrap(holder)
-        self.parent = parent
-        self.layout = wrap(unwrap(parent).layout())
-        self.logic = None
+        parent.title, parent.categories, parent.dependencies = "", [], []
+        parent.contributors = ["contributors of Slicer"]
+        parent.helpText = parent.acknowledgementText = "This module was created from a template."
+        for suffix in (".svg", ".png"):
+            icon = self.resourcePath(f"Icons/{self.moduleName}{suffix}")
+            if Path(icon).is_file():
+                parent.icon = qt.QIcon(icon)
+                break
+        if not hasattr(slicer, "selfTests"):
+            slicer.selfTests = {}
+        slicer.selfTests[self.moduleName] = self.runTest
 
     def resourcePath(self, filename: str) -> str:
         """A file in the Resources folder beside the module."""
-        return str(Path(sys.modules[type(self).__module__].__file__).parent / "Resources" / filename)
+        return str(Path(self.parent.path).parent / "Resources" / filename)
+
+    def getDefaultModuleDocumentationLink(self, docPage: str | None = None) -> str:
+        url = (
+            slicer.app.documentationBaseUrl + docPage if docPage else slicer.app.moduleDocumentationUrl(self.moduleName)
+        )
+        return f'<p><a href="{url}">online documentation</a></p>'
+
+    def runTest(self, msec: int = 100, **named) -> None:
+        """Run the class of tests that the module brings."""
+        test = getattr(importlib.import_module(type(self).__module__), f"{self.moduleName}Test")()
+        test.messageDelay = msec
+        test.runTest(**named)
+
+
+class ScriptedLoadableModuleWidget:
+    """The base of a panel. Without a parent it makes one, and is set up and shown at once."""
+
+    def __init__(self, parent=None) -> None:
+        super().__init__()
+        self.moduleName = type(self).__name__.removesuffix("Widget")
+        self.developerMode = slicer.util.settingsValue("Developer/DeveloperMode", False, converter=slicer.util.toBool)
+        self.parent = parent
+        if not parent:
+            self.parent = slicer.qMRMLWidget()
+            self.parent.setLayout(qt.QVBoxLayout())
+            self.parent.setMRMLScene(slicer.mrmlScene)
+        self.layout = self.parent.layout()
+        if not parent:
+            self.setup()
+            self.parent.show()
+        signal = "moduleAboutToBeUnloaded(QString)"
+        slicer.app.moduleManager().connect(signal, self._onModuleAboutToBeUnloaded)
+
+    def resourcePath(self, filename: str) -> str:
+        """A file in the Resources folder beside the module."""
+        return str(Path(slicer.util.modulePath(self.moduleName)).parent / "Resources" / filename)
 
     def setup(self) -> None:
-        """The real one adds buttons for developers when their mode is on."""
+        if self.developerMode:
+            raise NotImplementedError("the stand-in has no section of Reload and Test; call onReload() or onTest()")
 
     def cleanup(self) -> None:
         """For subclasses."""
 
+    def _onModuleAboutToBeUnloaded(self, moduleName: str) -> None:
+        if moduleName == self.moduleName:
+            self.cleanup()
+            signal = "moduleAboutToBeUnloaded(QString)"
+            slicer.app.moduleManager().disconnect(signal, self._onModuleAboutToBeUnloaded)
+
     def onReload(self) -> None:
-        """Build the panel anew; the source is not read again."""
-        self.cleanup()
-        while (item := unwrap(self.layout).takeAt(0)) is not None:
-            if item.widget() is not None:
-                item.widget().deleteLater()
-        self.setup()
+        slicer.util.reloadScriptedModule(self.moduleName)
+
+    def onTest(self, **named) -> None:
+        slicer.selfTests[self.moduleName](**named)
 
 
 class ScriptedLoadableModuleLogic:
     """The base of a logic."""
 
     def __init__(self, parent=None) -> None:
-        if not type(self).__name__.endswith("Logic"):
-            raise ValueError(f"the name of {type(self).__name__} does not end with Logic")
+        super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Logic")
         self.isSingletonParameterNode = True
 
+    def getAllParameterNodes(self) -> list:
+        nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
+        return [node for node in nodes if node.GetAttribute("ModuleName") == self.moduleName]
+
     def getParameterNode(self):
         """The node that holds the module's parameters, one a scene; it is made when there is none."""
-        for node in slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode"):
-            if node.GetAttribute("ModuleName") == self.moduleName:
-                return node
+        if self.isSingletonParameterNode:
+            found = [slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")]
+        else:
+            found = self.getAllParameterNodes()
+        if found and found[0] is not None:
+            if self.isSingletonParameterNode and found[0].GetAttribute("ModuleName") != self.moduleName:
+                found[0].SetAttribute("ModuleName", self.moduleName)
+            return found[0]
         return slicer.mrmlScene.AddNode(self.createParameterNode())
 
     def createParameterNode(self):
@@ -76,24 +128,43 @@ class ScriptedLoadableModuleLogic:
         if self.isSingletonParameterNode:
             node.SetSingletonTag(self.moduleName)
         node.SetAttribute("ModuleName", self.moduleName)
-        node.SetModuleName(self.moduleName)
         node.SetName(slicer.mrmlScene.GenerateUniqueName(self.moduleName))
-        node.SetHideFromEditors(True)
         return node
 
 
 class ScriptedLoadableModuleTest(unittest.TestCase):
     """The base of a self-test."""
 
-    messageDelay = 1000
+    def __init__(self, *arguments, **named) -> None:
+        self.moduleTestNames: list[str] = []
+        super().__init__(*arguments, **named)
+        super(unittest.TestCase, self).__init__()
+        self.enableScreenshots, self.screenshotScaleFactor = False, 1.0
+        names = [name for name in dir(self) if "test" in name and callable(getattr(self, name))]
+        self.moduleTestNames = self.moduleTestNames or names
 
-    def runTest(self) -> None:
+    def delayDisplay(self, message: str, requestedDelay: int | None = None, msec: int | None = None) -> None:
+        """Show a text for a while; below 400 ms, events run once."""
+        for wanted in (getattr(self, "messageDelay", None), msec, requestedDelay, 100):
+            if wanted is not None:
+                slicer.util.delayDisplay(message, wanted)
+                return
+
+    def setUp(self) -> None:
         """For subclasses."""
 
-    def delayDisplay(self, message: str, requestedDelay: int | None = None) -> None:
-        """Show a text for a while; here events run once."""
-        print(message)
-        QtWidgets.QApplication.processEvents()
+    def tearDown(self) -> None:
+        """For subclasses."""
+
+    def runTest(self) -> None:
+        """Run every test, each between setUp and tearDown; tearDown is left out after a failure."""
+        self.setUpClass()
+        for name in self.moduleTestNames:
+            self.setUp()
+            logging.info("Running %s", name)
+            getattr(self, name)()
+            self.tearDown()
+        self.tearDownClass()
 
 
 def install() -> None:

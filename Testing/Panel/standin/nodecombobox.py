@@ -1,11 +1,20 @@
-"""qMRMLWidget and qMRMLNodeComboBox on the real MRML scene."""
+"""qMRMLWidget and qMRMLNodeComboBox on the real MRML scene.
+
+As in Slicer's Libs/MRML/Widgets: qMRMLWidget.cxx, qMRMLNodeComboBox.cxx, qMRMLSceneModel.cxx and
+qMRMLSortFilterProxyModel.cxx. As there, a QComboBox has a row for each node, between those of None and of the actions,
+and Qt chooses the row when one is inserted or removed: after the current node is removed, the row before it.
+"""
 
 from __future__ import annotations
 
-from PySide6 import QtWidgets
+import vtk
+from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal, Slot
 
-_SCENE_EVENTS = ("NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndImportEvent", "EndBatchProcessEvent")
+from .observations import Observations
+
+ID = QtCore.Qt.ItemDataRole.UserRole
+ACTION = ID + 1
 
 
 class qMRMLWidget(QtWidgets.QWidget):
@@ -39,21 +48,24 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     """A list of the nodes of some classes in the scene; disabled until it has a scene."""
 
     _node_changed, _validity_changed = Signal(object), Signal(bool)
-    _added, _added_by_user, _activated = Signal(object), Signal(object), Signal(object)
+    _added, _added_by_user, _added_by_action = Signal(object), Signal(object), Signal(object)
+    _removing, _activated = Signal(object), Signal(object)
     currentNodeIDChanged = Signal(str)
     SIGNALS = {
         "currentNodeChanged(vtkMRMLNode*)": "_node_changed",
         "currentNodeChanged(bool)": "_validity_changed",
         "nodeAdded(vtkMRMLNode*)": "_added",
-        "nodeAddedByUser(vtkMRMLNode*)": "_added",
-        "nodeAddedByUserAction(vtkMRMLNode*)": "_added_by_user",
+        "nodeAddedByUser(vtkMRMLNode*)": "_added_by_user",
+        "nodeAddedByUserAction(vtkMRMLNode*)": "_added_by_action",
+        "nodeAboutToBeRemoved(vtkMRMLNode*)": "_removing",
         "nodeActivated(vtkMRMLNode*)": "_activated",
     }
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
-        self._box = QtWidgets.QComboBox()
+        self._box, self._model = QtWidgets.QComboBox(), QtGui.QStandardItemModel(self)
         self._box.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
+        self._box.setModel(self._model)
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._box)
@@ -72,9 +84,10 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             "baseName": "",
         }
         self._attributes: list[tuple[str, str, str | None]] = []
-        self._scene, self._current, self._shown = None, None, []
-        self._tags: list[tuple[object, int]] = []
-        self._name_tags: list[tuple[object, int]] = []
+        self._scene, self._requested, self._known = None, None, (-1, "")
+        self._observed, self._listed = Observations(self), Observations(self)
+        self._box.currentIndexChanged.connect(self._moved)
+        self._box.currentTextChanged.connect(self._moved)
         self._box.activated.connect(self._picked)
         self.setEnabled(False)
 
@@ -87,10 +100,12 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     selectNodeUponCreation, baseName = _option("selectNodeUponCreation"), _option("baseName", str)
     currentNodeID = Property(
         str,
-        lambda self: self._current.GetID() if self._current is not None else "",
+        lambda self: self.currentNode().GetID() if self.currentNode() is not None else "",
         lambda self, identifier: self.setCurrentNodeID(identifier),
         notify=currentNodeIDChanged,
     )
+
+    # The scene
 
     def mrmlScene(self):
         return self._scene
@@ -98,33 +113,164 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def setMRMLScene(self, scene) -> None:
         if scene is self._scene:
             return
-        for observed, tag in self._tags:
-            observed.RemoveObserver(tag)
+        self._listed.clear()
+        self._observed.clear()
         self._scene = scene
-        self._tags = [
-            (scene, scene.AddObserver(getattr(scene, name), self._scene_modified))
-            for name in _SCENE_EVENTS
-            if scene is not None
-        ]
-        self.setEnabled(scene is not None)
         self._refill()
+        if scene is not None:
+            events = [(event, self._scene_modified) for event in (scene.NodeAddedEvent, scene.EndCloseEvent)]
+            self._observed.set("scene", scene, *events, (scene.NodeAboutToBeRemovedEvent, self._node_leaves, -10.0))
+            if self._requested is not None:
+                self.setCurrentNode(self._requested)
+            elif self.currentNode() is None and not self._options["noneEnabled"]:
+                self.setCurrentNode(self.nodeFromIndex(0))
+            self._requested = None
+        self.setEnabled(scene is not None)
+
+    def _scene_modified(self, _caller, _event) -> None:
+        if not self._scene.IsClosing():
+            self._follow()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _node_leaves(self, _caller, _event, node) -> None:
+        """The row goes before the node does."""
+        if not self._scene.IsClosing():
+            self._drop(node.GetID())
+
+    def _node_modified(self, node, _event) -> None:
+        """A node may have another name, or may fit no more."""
+        row = self._row(node)
+        if row >= 0 and self._model.item(row).text() != node.GetName():
+            self._model.item(row).setText(node.GetName())
+        if self._fits(node) != (row >= 0):
+            self._follow()
+
+    def _fits(self, node) -> bool:
+        kinds, hidden = self._options["nodeTypes"], self._options["hideChildNodeTypes"]
+        children = self._options["showChildNodeTypes"]
+        return (
+            any(node.IsA(name) if children else node.GetClassName() == name for name in kinds)
+            and not any(node.IsA(name) for name in hidden)
+            and (self._options["showHidden"] or not node.GetHideFromEditors())
+            and all(
+                node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))
+                for cls, name, value in self._attributes
+                if node.IsA(cls)
+            )
+        )
+
+    # Rows: None, the nodes, the actions
+
+    def _first(self) -> int:
+        return 1 if self._options["noneEnabled"] else 0
+
+    def _identifiers(self) -> list[str]:
+        rows = range(self._model.rowCount())
+        return [identifier for row in rows if (identifier := self._model.item(row).data(ID))]
+
+    def _row(self, node) -> int:
+        identifiers = self._identifiers()
+        identifier = node.GetID() if node is not None else None
+        return self._first() + identifiers.index(identifier) if identifier in identifiers else -1
+
+    def _nodes(self) -> dict[str, object]:
+        """The nodes of the scene that can be chosen: id -> node."""
+        if self._scene is None:
+            return {}
+        nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
+        for node in nodes:
+            kinds = self._options["nodeTypes"]
+            if self._listed.node(node.GetID()) is None and any(node.IsA(name) for name in kinds):  # may fit later
+                self._listed.set(node.GetID(), node, ("ModifiedEvent", self._node_modified))
+        return {node.GetID(): node for node in nodes if self._fits(node)}
+
+    def _drop(self, identifier: str) -> None:
+        """Remove the row of a node; Qt makes the row before it the current one when it was that."""
+        node = self._listed.node(identifier)
+        self._listed.remove(identifier)
+        if identifier in self._identifiers():
+            self._removing.emit(node)
+            self._model.removeRow(self._first() + self._identifiers().index(identifier))
+            if self.currentNode() is None:
+                self.setCurrentNode(None)
+
+    def _follow(self) -> None:
+        """Remove and insert the rows of nodes that are gone and new."""
+        for identifier in self._listed.names():
+            node = self._listed.node(identifier)
+            if self._scene.GetNodeByID(identifier) is not node or not self._fits(node):
+                self._drop(identifier)
+        for index, (identifier, node) in enumerate(self._nodes().items()):
+            if identifier not in self._identifiers():
+                self._model.insertRow(self._first() + index, self._item(node.GetName() or identifier, identifier))
+                self._added.emit(node)
+
+    @staticmethod
+    def _item(text: str, identifier: str = "", action: str = "") -> QtGui.QStandardItem:
+        item = QtGui.QStandardItem(text)
+        item.setData(identifier, ID)
+        item.setData(action, ACTION)
+        return item
+
+    def _refill(self) -> None:
+        """List everything anew; the current node stays when it still fits."""
+        before = self.currentNode()
+        blocked = self._box.blockSignals(True)
+        self._model.clear()
+        if self._options["noneEnabled"]:
+            self._model.appendRow(self._item(self._options["noneDisplay"]))
+        for identifier, node in self._nodes().items():
+            self._model.appendRow(self._item(node.GetName() or identifier, identifier))
+        shown = [(option, text) for option, text in _ACTIONS if self._options[option]]
+        if shown and self._scene is not None:
+            self._model.appendRow(self._item("", action="separator"))
+            for option, text in shown:
+                self._model.appendRow(self._item(text, action=option))
+        self._box.blockSignals(blocked)
+        self.setCurrentNode(before)
+        self._moved()
+
+    # The choice
 
     def currentNode(self):
-        return self._current
+        identifier = self._box.currentData(ID)
+        return self._scene.GetNodeByID(identifier) if self._scene is not None and identifier else None
 
     def setCurrentNode(self, node) -> None:
-        """Choose a node; none when it is not in the list."""
-        self._choose(node if any(node is each for each in self._nodes()) else None)
+        """Choose a node; none when it is not in the list. Before there is a scene it is kept for then."""
+        if self._scene is None:
+            self._requested = node
+        row = self._row(node)
+        self._box.setCurrentIndex(row if row >= 0 else 0 if self._options["noneEnabled"] else -1)
 
     @Slot(str)
     def setCurrentNodeID(self, identifier: str) -> None:
         self.setCurrentNode(self._scene.GetNodeByID(identifier) if self._scene is not None and identifier else None)
 
+    @Slot(int)
+    def setCurrentNodeIndex(self, index: int) -> None:
+        self._box.setCurrentIndex((index if index < self.nodeCount() else -1) + self._first())
+
+    def _moved(self, *_arguments) -> None:
+        """The current row, or the name in it, is another one."""
+        node, index = self.currentNode(), self._box.currentIndex()
+        now = (node.GetID() if node is not None else "", self._box.currentText() if node is not None else "")
+        if node is None and index != (0 if self._options["noneEnabled"] else -1):  # an action: the last node instead
+            last = self.nodeFromIndex(self.nodeCount() - 1)
+            if last is not None:
+                self.setCurrentNode(last)
+        elif now != self._known:
+            self._known = now
+            self._node_changed.emit(node)
+            self._validity_changed.emit(node is not None)
+            self.currentNodeIDChanged.emit(now[0])
+
     def nodeCount(self) -> int:
-        return len(self._shown)
+        return len(self._identifiers())
 
     def nodeFromIndex(self, index: int):
-        return self._shown[index] if 0 <= index < len(self._shown) else None
+        identifiers = self._identifiers()
+        return self._scene.GetNodeByID(identifiers[index]) if 0 <= index < len(identifiers) else None
 
     def addAttribute(self, nodeType: str, name: str, value: str | None = None) -> None:
         self._attributes.append((nodeType, name, value))
@@ -144,96 +290,31 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         node = self._scene.AddNode(node)
         if self._options["selectNodeUponCreation"]:
             self.setCurrentNode(node)
+        self._added_by_user.emit(node)
         return node
 
     @Slot()
     def removeCurrentNode(self) -> None:
-        if self._current is not None:
-            self._scene.RemoveNode(self._current)
-
-    def _fits(self, node) -> bool:
-        kinds, hidden = self._options["nodeTypes"], self._options["hideChildNodeTypes"]
-        children = self._options["showChildNodeTypes"]
-        return (
-            any(node.IsA(name) if children else node.GetClassName() == name for name in kinds)
-            and not any(node.IsA(name) for name in hidden)
-            and (self._options["showHidden"] or not node.GetHideFromEditors())
-            and all(
-                node.GetAttribute(name) is not None and value in (None, node.GetAttribute(name))
-                for cls, name, value in self._attributes
-                if node.IsA(cls)
-            )
-        )
-
-    def _nodes(self) -> list:
-        if self._scene is None:
-            return []
-        nodes = [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())]
-        return [node for node in nodes if self._fits(node)]
-
-    def _scene_modified(self, _caller, _event) -> None:
-        if not (self._scene.IsClosing() or self._scene.IsImporting() or self._scene.IsBatchProcessing()):
-            self._refill()
-
-    def _refill(self) -> None:
-        """List the nodes anew; a current node that is gone is followed by the first one where there is no None."""
-        before, nodes = self._shown, self._nodes()
-        self._shown = nodes
-        for observed, tag in self._name_tags:
-            observed.RemoveObserver(tag)
-        self._name_tags = [(node, node.AddObserver("ModifiedEvent", self._renamed)) for node in nodes]
-        wanted = self._current if any(self._current is node for node in nodes) else None
-        if wanted is None and not self._options["noneEnabled"] and nodes:
-            wanted = nodes[0]
-        self._draw(wanted)
-        for node in nodes:
-            if not any(node is each for each in before):
-                self._added.emit(node)
-        self._choose(wanted)
-
-    def _renamed(self, node, _event) -> None:
-        for index in range(self._box.count()):
-            if self._box.itemData(index) == node.GetID() and self._box.itemText(index) != node.GetName():
-                self._box.setItemText(index, node.GetName())
-
-    def _draw(self, current) -> None:
-        blocked = self._box.blockSignals(True)
-        self._box.clear()
-        if self._options["noneEnabled"]:
-            self._box.addItem(self._options["noneDisplay"], "")
-        for node in self._shown:
-            self._box.addItem(node.GetName() or node.GetID(), node.GetID())
-        kinds = self._options["nodeTypes"]
-        actions = [("addEnabled", "Create new", "add"), ("removeEnabled", "Delete current", "remove")]
-        actions = [(text, action) for option, text, action in actions if self._options[option] and kinds]
-        if actions:
-            self._box.insertSeparator(self._box.count())
-        for text, action in actions:
-            self._box.addItem(text, ("action", action))
-        self._box.setCurrentIndex(self._index(current))
-        self._box.blockSignals(blocked)
-
-    def _index(self, node) -> int:
-        if node is None:
-            return 0 if self._options["noneEnabled"] else -1
-        return self._box.findData(node.GetID())
-
-    def _choose(self, node) -> None:
-        changed, self._current = node is not self._current, node
-        self._box.setCurrentIndex(self._index(node))
-        if changed:
-            self._node_changed.emit(node)
-            self._validity_changed.emit(node is not None)
-            self.currentNodeIDChanged.emit(node.GetID() if node is not None else "")
+        self._scene.RemoveNode(self.currentNode())
 
     def _picked(self, index: int) -> None:
-        data = self._box.itemData(index)
-        self._box.setCurrentIndex(self._index(self._current))
-        if isinstance(data, str):
-            node = self._scene.GetNodeByID(data) if data else None
-            self._choose(node)
-            self._activated.emit(node)
-        elif data[1] == "add":
-            self._added_by_user.emit(self.addNode())
-        else:
+        """The user has picked a row. Qt makes a row of an action the current one first, as it does in Slicer."""
+        action = self._model.item(index).data(ACTION)
+        if not action:
+            self._activated.emit(self.currentNode())
+        elif action == "addEnabled":
+            node = self.addNode()
+            self.setCurrentNode(node)
+            self._added_by_action.emit(node)
+        elif action == "removeEnabled":
             self.removeCurrentNode()
+        else:
+            raise NotImplementedError(f"the stand-in cannot {action.removesuffix('Enabled')} nodes")
+
+
+_ACTIONS = (
+    ("renameEnabled", "Rename current"),
+    ("editEnabled", "Edit current"),
+    ("addEnabled", "Create new"),
+    ("removeEnabled", "Delete current"),
+)

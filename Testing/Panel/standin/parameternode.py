@@ -1,73 +1,119 @@
-"""`slicer.parameterNodeWrapper`: typed access to the parameters in a vtkMRMLScriptedModuleNode."""
+"""`slicer.parameterNodeWrapper`: typed access to the parameters in a vtkMRMLScriptedModuleNode.
+
+As in Slicer's Base/Python/slicer/parameterNodeWrapper/wrapper.py. Where versions differ it is the oldest one, 5.8, in
+which `connectGui` gives no tag; `connectParametersToGui` gives one in all.
+"""
 
 from __future__ import annotations
 
 import sys
 import types
-import typing
+import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import slicer
+import slicer.util
 import vtk
 from PySide6 import QtCore
 
-from . import parametertypes
-from .parametergui import Connector
-from .parametertypes import Parameter
+from . import parametergui, parameterpack, parametertypes
+from .parametergui import GuiConnector, createGuiConnector
+from .parameterpack import Member, dataType, members, own
 from .proxy import Proxy, unwrap, wrap
 
 PROPERTY = "SlicerParameterName"
 
 
+class _Cell:
+    """A parameter in a node. Its value is kept beside the node, and read anew when the node has changed."""
+
+    def __init__(self, member: Member, node: Any, name: str) -> None:
+        self._serializer, self._node, self._name = member.serializer, node, name
+        if not self._serializer.isIn(node, name):
+            self._serializer.write(node, name, member.default.value)
+        self._value, self._writing = self._serializer.read(node, name), False
+        me = weakref.ref(self)
+        self._tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_event: me()._modified())
+
+    def __del__(self) -> None:
+        if hasattr(self, "_tag"):
+            self._node.RemoveObserver(self._tag)
+
+    def _modified(self) -> None:
+        if not self._writing:
+            self._value = self.fetch()
+
+    def fetch(self) -> Any:
+        return self._serializer.read(self._node, self._name)
+
+    def read(self) -> Any:
+        return self._value
+
+    def write(self, value: Any) -> None:
+        self._writing = True
+        try:
+            with slicer.util.NodeModify(self._node):
+                self._serializer.write(self._node, self._name, value)
+                self._value = self.fetch()
+        finally:
+            self._writing = False
+
+
 class _Wrapper:
     """The methods of every wrapped class. A name that is no parameter is an error, also when it is written."""
 
-    allParameters: dict[str, Parameter]
+    allParameters: dict[str, Member]
+    _is_parameter_node_wrapper = True
 
     def __init__(self, parameterNode, prefix: str | None = None) -> None:
-        if prefix:
-            raise NotImplementedError("the stand-in has no prefixes of parameters")
         if parameterNode is None or not parameterNode.IsA("vtkMRMLScriptedModuleNode"):
-            raise TypeError(f"no vtkMRMLScriptedModuleNode: {parameterNode!r}")
-        set_ = object.__setattr__
-        set_(self, "parameterNode", parameterNode)
-        set_(self, "_guis", {})
-        set_(self, "_updating", False)
-        for parameter in self.allParameters.values():
-            if not parameter.is_in(parameterNode):
-                parameter.write(parameterNode, parameter.default)
+            raise TypeError(f"Expected a vtkMRMLScriptedModuleNode, got {parameterNode!r}")
+        put = object.__setattr__
+        put(self, "parameterNode", parameterNode)
+        put(self, "_guis", {})
+        put(self, "_nextTag", 0)
+        put(self, "_updating", False)
+        cells = {name: _Cell(each, parameterNode, (prefix or "") + name) for name, each in self.allParameters.items()}
+        put(self, "_cells", cells)
 
     def __getattr__(self, name: str) -> Any:
-        if name not in self.allParameters:
+        if name.startswith("_") or name not in self.allParameters:
             raise AttributeError(f"{type(self).__name__} has no parameter '{name}'")
-        return self.allParameters[name].read(self.parameterNode)
+        return self._cells[name].read()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.allParameters:
             raise AttributeError(f"{type(self).__name__} has no parameter '{name}'")
-        self.allParameters[name].write(self.parameterNode, value)
-
-    def _parameter(self, name: str) -> Parameter:
-        if name not in self.allParameters:
-            raise ValueError(f"Cannot find a param with the given name: {name}; there are {list(self.allParameters)}")
-        return self.allParameters[name]
+        self._cells[name].write(value)
 
     def getValue(self, name: str) -> Any:
-        return self._parameter(name).read(self.parameterNode)
+        """A value by its name, with dots for what is in a pack."""
+        dataType(type(self), name)
+        top, _dot, rest = name.partition(".")
+        value = self._cells[top].read()
+        return value.getValue(rest) if rest else value
 
     def setValue(self, name: str, value: Any) -> None:
-        self._parameter(name).write(self.parameterNode, value)
+        dataType(type(self), name)
+        top, _dot, rest = name.partition(".")
+        if rest:
+            self._cells[top].read().setValue(rest, value)
+        else:
+            self._cells[top].write(value)
 
     def default(self, name: str) -> parametertypes.Default:
-        return parametertypes.Default(self._parameter(name).default)
+        dataType(type(self), name)
+        return self.allParameters[name].default
 
-    def dataType(self, name: str) -> Any:
-        return self._parameter(name).annotation
+    @classmethod
+    def dataType(cls, name: str) -> Any:
+        return dataType(cls, name)
 
     def isCached(self, name: str) -> bool:
-        """What the real wrapper keeps beside the node; here everything is read from the node."""
-        return self._parameter(name).element is None
+        """True of every type that the stand-in has."""
+        dataType(type(self), name)
+        return True
 
     def AddObserver(self, event, callback, priority: float = 0.0) -> int:
         return self.parameterNode.AddObserver(event, callback, priority)
@@ -84,8 +130,8 @@ class _Wrapper:
     def Modified(self) -> None:
         self.parameterNode.Modified()
 
-    def connectGui(self, gui) -> int:
-        """Connect the widgets with the property SlicerParameterName.
+    def connectGui(self, gui) -> None:
+        """Connect the widgets with the property SlicerParameterName; the tag of it is not told, as in Slicer 5.8.
 
         Args:
             gui: a widget, or an object whose attributes are widgets (`childWidgetVariables`).
@@ -95,63 +141,85 @@ class _Wrapper:
         else:
             widgets = list(vars(gui).values())
         named = {each.property(PROPERTY): each for each in widgets}
-        return self.connectParametersToGui({name: each for name, each in named.items() if name})
+        self.connectParametersToGui({name: each for name, each in named.items() if name})
 
-    def connectParametersToGui(self, mapping: Mapping[str, Proxy]) -> int:
-        """Connect parameters to widgets, in both directions; the widgets show the parameters at once."""
-        connectors = {name: Connector(widget, self._parameter(name)) for name, widget in mapping.items()}
-        tag = max(self._guis, default=-1) + 1
+    def connectParametersToGui(self, mapping: Mapping[str, Any]) -> int:
+        """Connect parameters to widgets or connectors, in both directions; the widgets show the parameters at once.
+
+        Returns:
+            A tag for `disconnectGui`.
+        """
+        for name in mapping:
+            dataType(type(self), name)
+        connectors = {
+            name: each if isinstance(each, GuiConnector) else createGuiConnector(each, self.dataType(name))
+            for name, each in mapping.items()
+        }
+        tag = self._nextTag
+        object.__setattr__(self, "_nextTag", tag + 1)
+        self._guis[tag] = connectors
         for name, connector in connectors.items():
             connector.write(self.getValue(name))
-            connector.connect(lambda name=name, connector=connector: self._fromWidget(name, connector))
-        observer = self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_event: self._toWidgets(connectors))
-        self._guis[tag] = connectors, observer
+            connector.onChanged(lambda name=name, connector=connector: self._fromWidget(name, connector))
+        self.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_event: self._toWidgets())
         return tag
 
-    def disconnectGui(self, tag: int) -> None:
-        """Undo `connectGui`."""
-        connectors, observer = self._guis.pop(tag)
-        self.RemoveObserver(observer)
-        for connector in connectors.values():
-            connector.disconnect()
+    def disconnectGui(self, tag: int | None) -> None:
+        """Undo `connectParametersToGui`; nothing happens with a tag that it did not give."""
+        for connector in self._guis.pop(tag, {}).values():
+            connector.onChanged(None)
 
-    def _fromWidget(self, name: str, connector: Connector) -> None:
-        if not self._updating:
-            self.setValue(name, connector.read())
+    def _fromWidget(self, name: str, connector: GuiConnector) -> None:
+        with slicer.util.NodeModify(self):
+            if not self._updating:
+                self.setValue(name, connector.read())
 
-    def _toWidgets(self, connectors: dict[str, Connector]) -> None:
+    def _toWidgets(self) -> None:
         if self._updating:
             return
         object.__setattr__(self, "_updating", True)
         try:
-            for name, connector in connectors.items():
-                connector.write(self.getValue(name))
+            with slicer.util.NodeModify(self):
+                for connectors in self._guis.values():
+                    for name, connector in connectors.items():
+                        connector.write(self.getValue(name))
         finally:
             object.__setattr__(self, "_updating", False)
 
 
-def parameterNodeWrapper(cls: type | None = None):
+def parameterNodeWrapper(cls: type | None = None) -> Any:
     """Class decorator: the annotated fields become typed parameters of the node given to the constructor."""
     if cls is None:
         return parameterNodeWrapper
-    hints = typing.get_type_hints(cls, vars(sys.modules[cls.__module__]), include_extras=True)
-    parameters = {name: Parameter(name, hint, vars(cls).get(name)) for name, hint in hints.items()}
-    reserved = [name for name in parameters if hasattr(_Wrapper, name)]
+    found = members(cls)
+    reserved = [name for name in found if hasattr(_Wrapper, name)]
     if reserved:
-        raise ValueError(f"Cannot use reserved names {reserved} in a parameterNodeWrapper")
-    own = {name: value for name, value in vars(cls).items() if callable(value) and not name.startswith("__")}
-    names = {"allParameters": parameters, "__doc__": cls.__doc__, "__module__": cls.__module__}
-    return type(cls.__name__, (_Wrapper,), own | names)
+        raise ValueError(f"Cannot use the reserved names {reserved} in a parameterNodeWrapper")
+    names = {"allParameters": found, "__doc__": cls.__doc__, "__module__": cls.__module__}
+    kept = {name: value for name, value in own(cls).items() if not name.startswith("__")}
+    return type(cls.__name__, (_Wrapper,), kept | names)
+
+
+def isParameterNodeWrapper(value: Any) -> bool:
+    """Whether this is a wrapped class or an object of one."""
+    return getattr(value, "_is_parameter_node_wrapper", False)
 
 
 def install() -> None:
     """Put it where modules look for it."""
     module = types.ModuleType("slicer.parameterNodeWrapper")
-    module.parameterNodeWrapper = parameterNodeWrapper
     module.SlicerParameterNamePropertyName = PROPERTY
-    module.isParameterNodeWrapper = lambda value: (
-        isinstance(value, _Wrapper) or (isinstance(value, type) and issubclass(value, _Wrapper))
-    )
-    for name in ("Default", "Choice", "WithinRange", "Minimum", "Maximum", "Decimals", "SingleStep"):
-        setattr(module, name, getattr(parametertypes, name))
+    module.parameterNodeWrapper, module.isParameterNodeWrapper = parameterNodeWrapper, isParameterNodeWrapper
+    for source, names in (
+        (
+            parametertypes,
+            ("Default", "Choice", "Exclude", "WithinRange", "Minimum", "Maximum", "NotNone", "IsInstance"),
+        ),
+        (parametertypes, ("Validator",)),
+        (parameterpack, ("parameterPack", "isParameterPack", "nestedParameterNames")),
+        (parametergui, ("Decimals", "SingleStep", "GuiConnector", "createGuiConnector", "parameterNodeGuiConnector")),
+    ):
+        for name in names:
+            setattr(module, name, getattr(source, name))
+    module.splitAnnotations, module.unannotatedType = parametertypes.split, lambda kind: parametertypes.split(kind)[0]
     sys.modules[module.__name__] = slicer.parameterNodeWrapper = module

@@ -1,74 +1,190 @@
-"""Types of parameters and their limits: how a value is kept in a vtkMRMLScriptedModuleNode and what is refused."""
+"""Types of parameters: how a value is kept in a vtkMRMLScriptedModuleNode, and what is refused.
+
+As in Slicer's Base/Python/slicer/parameterNodeWrapper: serializers.py, validators.py, default.py and util.py. Where
+versions differ it is the oldest one, 5.8: a union is written with typing.Union or typing.Optional, not with a bar.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import pathlib
-import types
 import typing
-from collections.abc import MutableSequence
+from collections.abc import Callable, MutableSequence
 from typing import Any
 
 import slicer
+import slicer.util
+
+Value = Any
+"""What a parameter holds."""
 
 
-@dataclasses.dataclass(frozen=True)
 class Default:
-    value: Any
+    """The value that a parameter begins with; from a function when `generator` is given."""
+
+    def __init__(self, value: Value = None, *, generator: Callable[[], Value] | None = None) -> None:
+        self._value, self._generator = value, generator
+
+    @property
+    def value(self) -> Value:
+        return self._generator() if self._generator else self._value
 
 
-@dataclasses.dataclass(frozen=True)
-class Decimals:
-    value: int
+class Validator:
+    """The base of what may stand in an annotation to refuse values."""
+
+    def validate(self, value: Value) -> None:
+        raise NotImplementedError
 
 
-@dataclasses.dataclass(frozen=True)
-class SingleStep:
-    value: float
+class Minimum(Validator):
+    def __init__(self, minimum: float) -> None:
+        self.minimum = minimum
 
-
-@dataclasses.dataclass(frozen=True)
-class Minimum:
-    minimum: float
-
-    def validate(self, value: Any) -> None:
+    def validate(self, value: Value) -> None:
         if value < self.minimum:
-            raise ValueError(f"Value must be at least {self.minimum}, is {value}")
+            raise ValueError(f"Expected at least {self.minimum}, got {value}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Maximum:
-    maximum: float
+class Maximum(Validator):
+    def __init__(self, maximum: float) -> None:
+        self.maximum = maximum
 
-    def validate(self, value: Any) -> None:
+    def validate(self, value: Value) -> None:
         if value > self.maximum:
-            raise ValueError(f"Value must be at most {self.maximum}, is {value}")
+            raise ValueError(f"Expected at most {self.maximum}, got {value}")
 
 
-@dataclasses.dataclass(frozen=True)
-class WithinRange:
-    minimum: float
-    maximum: float
+class WithinRange(Validator):
+    def __init__(self, minimum: float, maximum: float) -> None:
+        self.minimum, self.maximum = minimum, maximum
 
-    def validate(self, value: Any) -> None:
+    def validate(self, value: Value) -> None:
         if not self.minimum <= value <= self.maximum:
-            raise ValueError(f"Value must be within range [{self.minimum}, {self.maximum}], is {value}")
+            raise ValueError(f"Expected {self.minimum} to {self.maximum}, got {value}")
 
 
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    choices: typing.Sequence[Any]
+class Choice(Validator):
+    def __init__(self, choices: typing.Sequence[Value]) -> None:
+        self.choices = choices
 
-    def validate(self, value: Any) -> None:
+    def validate(self, value: Value) -> None:
         if value not in self.choices:
-            raise ValueError(f"Value is {value}, but must be one of {self.choices}")
+            raise ValueError(f"Expected one of {self.choices}, got {value!r}")
+
+
+class Exclude(Validator):
+    def __init__(self, excludedValues: typing.Sequence[Value]) -> None:
+        self.excludedValues = excludedValues
+
+    def validate(self, value: Value) -> None:
+        if value in self.excludedValues:
+            raise ValueError(f"Expected none of {self.excludedValues}, got {value!r}")
+
+
+class NotNone(Validator):
+    def validate(self, value: Value) -> None:
+        if value is None:
+            raise ValueError("Expected a value, got None")
+
+
+class IsInstance(Validator):
+    """None passes; NotNone is for that."""
+
+    def __init__(self, classtype: Any) -> None:
+        self.classtype = classtype
+
+    def validate(self, value: Value) -> None:
+        if value is not None and not isinstance(value, self.classtype):
+            raise TypeError(f"Expected {self.classtype}, got {value!r}")
+
+
+def split(annotation: Any) -> tuple[Any, tuple]:
+    """The type of an annotation, and what Annotated adds to it."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        kind, *notes = typing.get_args(annotation)
+        return kind, tuple(notes)
+    return annotation, ()
+
+
+class Serializer:
+    """How a value of a type is kept: here as one text.
+
+    Args:
+        kind: str, int, float, bool, an enum or pathlib.Path.
+        validators: refuse values before anything is written.
+    """
+
+    def __init__(self, kind: Any, validators: list[Validator]) -> None:
+        self.type, self.validators = kind, validators
+
+    def default(self) -> Value:
+        return next(iter(self.type)) if isinstance(self.type, enum.EnumMeta) else self.type()
+
+    def validate(self, value: Value) -> None:
+        for each in self.validators:
+            each.validate(value)
+
+    def isIn(self, node: Any, name: str) -> bool:
+        return node.HasParameter(name)
+
+    def remove(self, node: Any, name: str) -> None:
+        node.UnsetParameter(name)
+
+    def write(self, node: Any, name: str, value: Value) -> None:
+        self.validate(value)
+        with slicer.util.NodeModify(node):
+            self._write(node, name, value)
+
+    def _write(self, node: Any, name: str, value: Value) -> None:
+        node.SetParameter(name, value.name if isinstance(self.type, enum.EnumMeta) else str(value))
+
+    def read(self, node: Any, name: str) -> Value:
+        text = node.GetParameter(name)
+        if self.type is bool:
+            return text == "True"
+        if isinstance(self.type, enum.EnumMeta):
+            if text not in self.type.__members__:
+                raise ValueError(f"{text!r} is no name in {self.type!r}")
+            return self.type[text]
+        return self.type(text)
+
+
+class NodeSerializer(Serializer):
+    """A node by reference, in a role of the parameter's name; an empty text tells that there is a value, maybe None."""
+
+    def default(self) -> None:
+        return None
+
+    def remove(self, node: Any, name: str) -> None:
+        node.UnsetParameter(name)
+        node.RemoveNodeReferenceIDs(name)
+
+    def _write(self, node: Any, name: str, value: Value) -> None:
+        node.SetParameter(name, "")
+        node.SetNodeReferenceID(name, value.GetID() if value is not None else None)
+
+    def read(self, node: Any, name: str) -> Value:
+        return node.GetNodeReference(name)
+
+
+class NoneSerializer(Serializer):
+    """None, as a part of a union."""
+
+    def default(self) -> None:
+        return None
+
+    def _write(self, node: Any, name: str, value: Value) -> None:
+        node.SetParameter(name, "True")
+
+    def read(self, node: Any, name: str) -> None:
+        return None
 
 
 class ObservedList(MutableSequence):
     """A list in a parameter: changing it changes the parameter."""
 
-    def __init__(self, values: list, save: typing.Callable[[list], None]) -> None:
+    def __init__(self, values: list, save: Callable[[list], None]) -> None:
         self._values, self._save = values, save
 
     def __len__(self) -> int:
@@ -85,134 +201,128 @@ class ObservedList(MutableSequence):
         del self._values[index]
         self._save(self._values)
 
-    def insert(self, index: int, value: Any) -> None:
+    def insert(self, index: int, value: Value) -> None:
         self._values.insert(index, value)
         self._save(self._values)
 
     def __eq__(self, other: object) -> bool:
-        return list(self) == (list(other) if isinstance(other, ObservedList) else other)
+        return self._values == (other._values if isinstance(other, ObservedList) else other)
 
     def __repr__(self) -> str:
         return f"ObservedList({self._values})"
 
 
-class Parameter:
-    """One field: its name, type, limits and default.
+class ListSerializer(Serializer):
+    """A list: its length in name.len, its elements in name.0 and so on."""
 
-    Args:
-        annotation: str, int, float, bool, pathlib.Path, an enum, list[str] and so on, or a class of MRML nodes;
-            in Optional or Annotated or neither.
-        default: the value in the class, or None when there is none.
+    def __init__(self, element: Serializer, validators: list[Validator]) -> None:
+        super().__init__(list, validators)
+        self._element = element
+
+    def isIn(self, node: Any, name: str) -> bool:
+        return node.HasParameter(f"{name}.len")
+
+    def _length(self, node: Any, name: str) -> int:
+        return int(node.GetParameter(f"{name}.len")) if self.isIn(node, name) else 0
+
+    def remove(self, node: Any, name: str) -> None:
+        for index in range(self._length(node, name)):
+            self._element.remove(node, f"{name}.{index}")
+        node.UnsetParameter(f"{name}.len")
+
+    def validate(self, value: Value) -> None:
+        super().validate(value)
+        if isinstance(value, str):  # Slicer would take its letters
+            raise TypeError(f"Expected a list, got {value!r}")
+        for each in value:
+            self._element.validate(each)
+
+    def _write(self, node: Any, name: str, value: Value) -> None:
+        before, count = self._length(node, name), len(value)
+        for index, each in enumerate(value):
+            self._element.write(node, f"{name}.{index}", each)
+        node.SetParameter(f"{name}.len", str(count))
+        for index in range(count, before):
+            self._element.remove(node, f"{name}.{index}")
+
+    def read(self, node: Any, name: str) -> ObservedList:
+        values = [self._element.read(node, f"{name}.{index}") for index in range(self._length(node, name))]
+        return ObservedList(values, lambda changed: self.write(node, name, changed))
+
+
+class UnionSerializer(Serializer):
+    """One of several types, the first in name.0 and so on; of a type and None the default is None."""
+
+    def __init__(self, options: list[Serializer], validators: list[Validator]) -> None:
+        super().__init__(typing.Union, validators)
+        self._options = options
+
+    def default(self) -> Value:
+        optional = len(self._options) == 2 and isinstance(self._options[1], NoneSerializer)
+        return None if optional else self._options[0].default()
+
+    def _place(self, value: Value) -> int:
+        for index, option in enumerate(self._options):
+            if isinstance(value, option.type) and (option.type is not int or type(value) is int):
+                return index
+        raise TypeError(f"Expected one of {[each.type for each in self._options]}, got {value!r}")
+
+    def validate(self, value: Value) -> None:
+        super().validate(value)
+        self._options[self._place(value)].validate(value)
+
+    def isIn(self, node: Any, name: str) -> bool:
+        return any(option.isIn(node, f"{name}.{index}") for index, option in enumerate(self._options))
+
+    def remove(self, node: Any, name: str) -> None:
+        for index, option in enumerate(self._options):
+            option.remove(node, f"{name}.{index}")
+
+    def _write(self, node: Any, name: str, value: Value) -> None:
+        self.remove(node, name)
+        index = self._place(value)
+        self._options[index].write(node, f"{name}.{index}", value)
+
+    def read(self, node: Any, name: str) -> Value:
+        for index, option in enumerate(self._options):
+            if option.isIn(node, f"{name}.{index}"):
+                return option.read(node, f"{name}.{index}")
+        raise KeyError(f"There is no value of {name}")
+
+
+makers: list[Callable[[Any, list[Validator]], Serializer | None]] = []
+"""Functions that give the serializer of other types, or None."""
+
+
+def serializer(annotation: Any) -> tuple[Serializer, list[Any]]:
+    """The serializer of an annotation, and what of the annotation is left.
+
+    Raises:
+        TypeError: Slicer 5.8 has no parameters of this type.
+        NotImplementedError: it has, but the stand-in does not.
     """
-
-    def __init__(self, name: str, annotation: Any, default: Any = None) -> None:
-        self.name, self.annotation, self.notes = name, annotation, ()
-        if typing.get_origin(annotation) is typing.Annotated:
-            annotation, *self.notes = typing.get_args(annotation)
-        options = (
-            typing.get_args(annotation) if typing.get_origin(annotation) in (typing.Union, types.UnionType) else ()
-        )
-        self.optional = type(None) in options
-        if options:
-            rest = [each for each in options if each is not type(None)]
-            if len(rest) != 1:
-                raise TypeError(f"{name}: the stand-in has no parameters of {annotation}")
-            annotation = rest[0]
-        self.element = typing.get_args(annotation)[0] if typing.get_origin(annotation) is list else None
-        self.type = list if self.element else annotation
-        known = self.element or self.type
-        self.is_node = isinstance(known, type) and issubclass(known, slicer.vtkMRMLNode)
-        simple = known in (str, int, float, bool, pathlib.Path)
-        if not (simple or (self.is_node and not self.element) or _is_enum(known)):
-            raise TypeError(f"{name}: the stand-in has no parameters of {annotation}")
-        self.default = default
-        for note in self.notes:
-            if isinstance(note, Default):
-                self.default = note.value
-        if self.default is None and not (self.optional or self.is_node):
-            self.default = next(iter(known)) if _is_enum(self.type) else self.type()
-
-    def note(self, kind: type) -> Any:
-        """The annotation of a kind, or None."""
-        return next((each for each in self.notes if isinstance(each, kind)), None)
-
-    def check(self, value: Any) -> None:
-        """Raise TypeError or ValueError for a value that this parameter cannot have."""
-        if value is None:
-            if not (self.optional or self.is_node):
-                raise ValueError(f"{self.name} must not be None")
-            return
-        if self.element is not None:
-            if not isinstance(value, (list, tuple, ObservedList)):
-                raise TypeError(f"{self.name} is a list, not {value!r}")
-            for each in value:
-                self._check_type(each, self.element)
-        else:
-            self._check_type(value, self.type)
-        for note in self.notes:
-            if hasattr(note, "validate"):
-                note.validate(value)
-
-    def _check_type(self, value: Any, kind: type) -> None:
-        if not isinstance(value, (int, float) if kind is float else kind):
-            raise TypeError(f"{self.name} is of {kind.__name__}, not {value!r}")
-
-    def is_in(self, node: Any) -> bool:
-        return node.HasParameter(self.name)
-
-    def read(self, node: Any) -> Any:
-        """The value; the default is written where there is none, as Slicer does."""
-        if not self.is_in(node):
-            self.write(node, self.default)
-        if self.is_node:
-            return node.GetNodeReference(self.name)
-        text = node.GetParameter(self.name)
-        if self.optional and not node.HasParameter(self.name + ".set"):
-            return None
-        if self.element is None:
-            return _from_text(text, self.type)
-        values = [_from_text(node.GetParameter(f"{self.name}.{index}"), self.element) for index in range(int(text))]
-        return ObservedList(values, lambda changed: self.write(node, changed))
-
-    def write(self, node: Any, value: Any) -> None:
-        """Check a value and keep it in the node."""
-        self.check(value)
-        before = node.StartModify()
-        try:
-            self._write(node, value)
-        finally:
-            node.EndModify(before)
-
-    def _write(self, node: Any, value: Any) -> None:
-        if self.is_node:
-            node.SetParameter(self.name, "")
-            node.SetNodeReferenceID(self.name, value.GetID() if value is not None else None)
-            return
-        if self.optional:
-            marker = self.name + ".set"
-            node.UnsetParameter(marker) if value is None else node.SetParameter(marker, "")
-        if value is None:
-            node.SetParameter(self.name, "")
-        elif self.element is None:
-            node.SetParameter(self.name, _to_text(value))
-        else:
-            for name in [each for each in node.GetParameterNames() if each.startswith(self.name + ".")]:
-                if name.removeprefix(self.name + ".").isdigit():
-                    node.UnsetParameter(name)
-            node.SetParameter(self.name, str(len(value)))
-            for index, each in enumerate(value):
-                node.SetParameter(f"{self.name}.{index}", _to_text(each))
-
-
-def _is_enum(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, enum.Enum)
-
-
-def _to_text(value: Any) -> str:
-    return value.name if isinstance(value, enum.Enum) else str(value)
-
-
-def _from_text(text: str, kind: type) -> Any:
-    if kind is bool:
-        return text == "True"
-    return kind[text] if _is_enum(kind) else kind(text)
+    kind, notes = split(annotation)
+    own = [each for each in notes if isinstance(each, Validator)]
+    rest = [each for each in notes if not isinstance(each, Validator)]
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind in (int, float):
+        return Serializer(kind, [NotNone(), IsInstance((int, float) if kind is float else int), *own]), rest
+    if kind in (str, bool, pathlib.Path):
+        return Serializer(kind, [NotNone(), IsInstance(kind), *own]), rest
+    if kind is type(None):
+        return NoneSerializer(kind, own), rest
+    if isinstance(kind, enum.EnumMeta):
+        return Serializer(kind, [IsInstance(kind), *own]), rest
+    if isinstance(kind, type) and issubclass(kind, slicer.vtkMRMLNode):
+        return NodeSerializer(kind, [IsInstance(kind), *own]), rest
+    if origin is list:
+        return ListSerializer(serializer(arguments[0])[0], own), rest
+    if origin is typing.Union:
+        return UnionSerializer([serializer(each)[0] for each in arguments], own), rest
+    for make in makers:
+        made = make(kind, own)
+        if made is not None:
+            return made, rest
+    if origin in (dict, tuple) or kind in (list, dict, typing.Any):
+        raise NotImplementedError(f"the stand-in has no parameters of {annotation}")
+    raise TypeError(f"Slicer 5.8 has no parameters of {annotation}")

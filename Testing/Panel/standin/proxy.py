@@ -1,11 +1,11 @@
-"""A QObject as PythonQt shows it: properties are attributes, signals are connected by their C++ signature."""
+"""Objects and classes of Qt as PythonQt shows them: properties are attributes, signals have C++ signatures."""
 
 from __future__ import annotations
 
 import enum
 import functools
 import inspect
-import re
+import types
 import weakref
 from typing import Any
 
@@ -18,7 +18,9 @@ _proxies: weakref.WeakValueDictionary[int, Proxy] = weakref.WeakValueDictionary(
 _signals: dict[type, list[str]] = {}
 _connections: dict[int, list[tuple[str, Any, Any]]] = {}
 
-_DIALOGS = ("QMessageBox", "QFileDialog", "QInputDialog", "QColorDialog", "QFontDialog")
+DIALOGS = ("QMessageBox", "QFileDialog", "QInputDialog", "QColorDialog", "QFontDialog")
+"""Static functions of these would wait for the user."""
+
 _ACCEPTED = {"QString": str, "bool": int, "int": int, "uint": int, "double": (int, float), "QStringList": (list, tuple)}
 """Types of properties -> what may be assigned; Qt itself would turn None into an empty text and 3.7 into 4."""
 
@@ -29,7 +31,8 @@ def wrap(value: Any) -> Any:
         address = shiboken6.getCppPointer(value)[0]
         proxy = _proxies.get(address)
         if proxy is None or not shiboken6.isValid(unwrap(proxy)):
-            proxy = _proxies[address] = Proxy(value)
+            proxy = _proxies[address] = object.__new__(class_proxy(type(value)))
+            object.__setattr__(proxy, "_object", value)
         return proxy
     if type(value) in (list, tuple):
         return type(value)(wrap(each) for each in value)
@@ -38,9 +41,11 @@ def wrap(value: Any) -> Any:
 
 def unwrap(value: Any) -> Any:
     """What a proxy stands for."""
-    if type(value) is Proxy:
+    if isinstance(value, Proxy):
         return object.__getattribute__(value, "_object")
-    if type(value) is ClassProxy:
+    if isinstance(value, ObjectClass):
+        return type.__getattribute__(value, "_qt")
+    if isinstance(value, ValueClass):
         return value.cls
     if type(value) in (list, tuple):
         return type(value)(unwrap(each) for each in value)
@@ -56,13 +61,69 @@ def call(function: Any) -> Any:
     return method
 
 
+def flat(cls: type, name: str) -> Any:
+    """An attribute of a class of Qt; the members of its enums are its attributes, as in C++."""
+    if cls.__name__ in DIALOGS and inspect.isbuiltin(getattr(cls, name, None)):
+        return dialogs.function(cls.__name__, name)
+    for owner in cls.__mro__:
+        for value in vars(owner).values():
+            if isinstance(value, enum.EnumMeta) and name in value.__members__:
+                return value[name]
+    value = getattr(cls, name)
+    return call(value) if callable(value) and not inspect.isclass(value) else value
+
+
+class ObjectClass(type):
+    """A class of QObjects: called, it gives a proxy, and proxies of its objects are its instances."""
+
+    _qt: type
+
+    def __call__(cls, *arguments: Any) -> Any:
+        return wrap(unwrap(cls)(*unwrap(arguments)))
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return flat(unwrap(cls), name)
+
+
+class ValueClass:
+    """Any other class of Qt: called, it gives an object as it is."""
+
+    def __init__(self, cls: type) -> None:
+        self.cls = cls
+        self.__name__ = cls.__name__
+
+    def __call__(self, *arguments: Any) -> Any:
+        return wrap(self.cls(*unwrap(arguments)))
+
+    def __getattr__(self, name: str) -> Any:
+        return flat(self.cls, name)
+
+    def __instancecheck__(self, instance: Any) -> bool:
+        return isinstance(instance, self.cls)
+
+    def __mro_entries__(self, bases: tuple) -> tuple:
+        return (self.cls,)
+
+
+@functools.cache
+def class_proxy(cls: type) -> Any:
+    """One class of proxies for one class of Qt."""
+    if not issubclass(cls, QtCore.QObject):
+        return ValueClass(cls)
+    bases = tuple(class_proxy(base) for base in cls.__bases__ if issubclass(base, QtCore.QObject)) or (Proxy,)
+
+    def fill(names: dict[str, Any]) -> None:
+        names.update(__slots__=(), _qt=cls, __module__="qt")
+
+    return types.new_class(cls.__name__, bases, {"metaclass": ObjectClass}, fill)
+
+
 class Proxy:
     """A QObject. Names that it does not have are errors."""
 
     __slots__ = ("_object", "__weakref__")
-
-    def __init__(self, target: QtCore.QObject) -> None:
-        object.__setattr__(self, "_object", target)
 
     def __getattr__(self, name: str) -> Any:
         target = unwrap(self)
@@ -73,10 +134,13 @@ class Proxy:
             return wrap(target.property(name))
         signatures = [each for each in signals(target) if each.split("(")[0] == name]
         if signatures:
-            return BoundSignal(self, signatures)
+            return BoundSignal(self, signatures[0])
+        if name == "exec_" and hasattr(target, "ask"):  # ctkMessageBox
+            return target.ask
         if name in ("exec", "exec_") and isinstance(target, (QtWidgets.QDialog, QtWidgets.QMenu)):
             raise RuntimeError(f"{type(target).__name__}.{name}() would wait for a user; replace it in the test")
-        value = getattr(target, name.removesuffix("_") if name == "exec_" else name)
+        name = name.removesuffix("_") if name == "exec_" else name
+        value = getattr(target, name) if hasattr(target, name) else flat(type(target), name)
         return call(value) if callable(value) and not inspect.isclass(value) else value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -138,27 +202,24 @@ class Proxy:
 
 
 class BoundSignal:
-    """`widget.clicked`: to connect without a signature where there is one signal of the name, and to emit by a call."""
+    """`widget.clicked`: to connect without a signature, and to emit by a call.
 
-    def __init__(self, proxy: Proxy, signatures: list[str]) -> None:
-        self._proxy, self._signatures = proxy, signatures
+    Of several signals of one name it is the one declared first, as PythonQt has it.
+    """
 
-    def _only(self) -> str:
-        full = [each for each in self._signatures if not any(_shortens(each, other) for other in self._signatures)]
-        if len(full) > 1:
-            raise AttributeError(f"{self._proxy!r} has several signals of this name: connect one of {full}")
-        return full[0]
+    def __init__(self, proxy: Proxy, signature: str) -> None:
+        self._proxy, self._signature = proxy, signature
 
     def connect(self, function: Any) -> bool:
-        return self._proxy.connect(self._only(), function)
+        return self._proxy.connect(self._signature, function)
 
     def disconnect(self, function: Any) -> bool:
-        return self._proxy.disconnect(self._only(), function)
+        return self._proxy.disconnect(self._signature, function)
 
     def __call__(self, *arguments: Any) -> None:
-        target, signature = unwrap(self._proxy), self._only()
-        signal = _hidden_signals(target).get(signature)
-        (signal if signal is not None else getattr(target, signature.split("(")[0])).emit(*unwrap(arguments))
+        target = unwrap(self._proxy)
+        signal = _hidden_signals(target).get(self._signature)
+        (signal if signal is not None else getattr(target, self._signature.split("(")[0])).emit(*unwrap(arguments))
 
 
 def _renamed(target: QtCore.QObject, name: str) -> str:
@@ -178,12 +239,6 @@ def signals(target: QtCore.QObject) -> list[str]:
     return _signals[cls]
 
 
-def _shortens(short: str, full: str) -> bool:
-    """Whether a signal is another one with its default arguments left out, such as clicked() and clicked(bool)."""
-    short_arguments, full_arguments = (re.search(r"\((.*)\)", each).group(1) for each in (short, full))
-    return short != full and (not short_arguments or full_arguments.startswith(short_arguments + ","))
-
-
 def _hidden_signals(target: QtCore.QObject) -> dict[str, QtCore.SignalInstance]:
     """Signals with arguments of VTK: signature -> the signal of Python that stands for it."""
     aliases = getattr(type(target), "SIGNALS", {})
@@ -201,36 +256,3 @@ def _receiver(function: Any) -> Any:
         function(*(wrap(each) for each in arguments[:limit]))
 
     return receive
-
-
-def flat(cls: type, name: str) -> Any:
-    """An attribute of a class of Qt; the members of its enums are its attributes, as in C++."""
-    for owner in cls.__mro__:
-        for value in vars(owner).values():
-            if isinstance(value, enum.EnumMeta) and name in value.__members__:
-                return value[name]
-    value = getattr(cls, name)
-    return call(value) if callable(value) and not inspect.isclass(value) else value
-
-
-class ClassProxy:
-    """A class of Qt: called, it gives an object; the members of its enums and its static methods are its attributes."""
-
-    def __init__(self, cls: type) -> None:
-        self.cls = cls
-        self.__name__ = cls.__name__
-
-    def __call__(self, *arguments: Any) -> Any:
-        return wrap(self.cls(*unwrap(arguments)))
-
-    def __getattr__(self, name: str) -> Any:
-        value = flat(self.cls, name)
-        if self.cls.__name__ in _DIALOGS and inspect.isbuiltin(getattr(self.cls, name, None)):
-            return dialogs.function(self.cls.__name__, name)
-        return value
-
-    def __instancecheck__(self, instance: Any) -> bool:
-        return isinstance(unwrap(instance), self.cls)
-
-    def __mro_entries__(self, bases: tuple) -> tuple:
-        raise TypeError(f"the stand-in has no subclasses of {self.cls.__name__}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import functools
 import inspect
 import shutil
 import tempfile
@@ -12,19 +11,22 @@ from typing import Any
 
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
-from .proxy import ClassProxy, call
+from .proxy import call, class_proxy
 
 _MODULES = (QtCore, QtGui, QtWidgets, QtUiTools)
 
 
-@functools.cache
-def class_proxy(cls: type) -> ClassProxy:
-    """One proxy for one class."""
-    return ClassProxy(cls)
-
-
 class QtModule(types.ModuleType):
-    """The module `qt`: what PySide6 has and C++ too."""
+    """The module `qt`: what PySide6 has and C++ too.
+
+    Args:
+        replaced: classes that stand in for those of their names.
+    """
+
+    def __init__(self, replaced: tuple[type, ...]) -> None:
+        super().__init__("qt")
+        for cls in replaced:
+            setattr(self, cls.__name__, class_proxy(cls))
 
     def __getattr__(self, name: str) -> Any:
         if name[:1] in "Qq":
@@ -35,13 +37,27 @@ class QtModule(types.ModuleType):
         raise AttributeError(f"Qt has no '{name}'")
 
 
-class CtkModule(types.ModuleType):
-    """The module `ctk`: the classes given."""
+class NotImitated(type):
+    """The metaclass of classes that have a name here and nothing else: making an object of one is an error."""
 
-    def __init__(self, classes: tuple[type, ...]) -> None:
+    def __call__(cls, *arguments: Any) -> Any:
+        raise NotImplementedError(f"the stand-in has no {cls.__name__}")
+
+
+class CtkModule(types.ModuleType):
+    """The module `ctk`.
+
+    Args:
+        classes: those that are imitated.
+        names: those that Slicer's Python compares the type of a widget with, but that are not imitated.
+    """
+
+    def __init__(self, classes: tuple[type, ...], names: tuple[str, ...]) -> None:
         super().__init__("ctk")
         for cls in classes:
             setattr(self, cls.__name__, class_proxy(cls))
+        for name in names:
+            setattr(self, name, NotImitated(name, (), {}))
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the stand-in of ctk has no '{name}'")

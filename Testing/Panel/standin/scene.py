@@ -6,14 +6,17 @@ import slicer
 
 VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 LOGICS = {
-    "colors": "vtkSlicerColorLogic",
-    "volumes": "vtkSlicerVolumesLogic",
-    "segmentations": "vtkSlicerSegmentationsModuleLogic",
-    "markups": "vtkSlicerMarkupsLogic",
-    "subjecthierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
-    "terminologies": "vtkSlicerTerminologiesModuleLogic",
+    "Colors": "vtkSlicerColorLogic",
+    "Volumes": "vtkSlicerVolumesLogic",
+    "Segmentations": "vtkSlicerSegmentationsModuleLogic",
+    "Markups": "vtkSlicerMarkupsLogic",
+    "SubjectHierarchy": "vtkSlicerSubjectHierarchyModuleLogic",
+    "Terminologies": "vtkSlicerTerminologiesModuleLogic",
 }
-"""Name in `slicer.modules` -> class of the logic."""
+"""Name of the module -> class of the logic."""
+
+_shown = set(VIEWS)
+_kept: list[object] = []
 
 
 def make() -> tuple[object, dict[str, object]]:
@@ -31,11 +34,13 @@ def make() -> tuple[object, dict[str, object]]:
         logic = logics[name] = getattr(slicer, cls)()
         logic.SetMRMLApplicationLogic(application)
         logic.SetMRMLScene(scene)
-    application.SetModuleLogic("Colors", logics["colors"])
-    remote = logics["remoteio"] = slicer.vtkMRMLRemoteIOLogic()  # .mrb files
+    application.SetModuleLogic("Colors", logics["Colors"])
+    remote = slicer.vtkMRMLRemoteIOLogic()  # .mrb files
+    _kept.append(remote)
     remote.SetMRMLScene(scene)
     remote.AddDataIOToScene()
-    data = logics["dataio"] = slicer.vtkDataIOManagerLogic()
+    data = slicer.vtkDataIOManagerLogic()
+    _kept.append(data)
     data.SetMRMLApplicationLogic(application)
     data.SetAndObserveDataIOManager(scene.GetDataIOManager())
     add_singletons()
@@ -48,14 +53,14 @@ def add_singletons() -> None:
     scene = slicer.mrmlScene
     if scene.GetDefaultNodeByClass("vtkMRMLSliceNode") is None:
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
-    for name, orientation in VIEWS.items():
+    for name in _shown:
         if scene.GetNodeByID(f"vtkMRMLSliceNode{name}") is None:
             node = scene.CreateNodeByClass("vtkMRMLSliceNode")
             node.UnRegister(None)
             node.SetName(name)
             node.SetLayoutName(name)
             node.SetSingletonTag(name)
-            node.SetOrientation(orientation)
+            node.SetOrientation(VIEWS[name])
             scene.AddNode(node)
         if scene.GetNodeByID(f"vtkMRMLSliceCompositeNode{name}") is None:
             composite = slicer.vtkMRMLSliceCompositeNode()
@@ -67,3 +72,15 @@ def add_singletons() -> None:
             node = getattr(slicer, cls)()
             node.SetSingletonTag("Singleton")
             scene.AddNode(node)
+
+
+def show_views(shown: bool) -> None:
+    """Give the scene the nodes of the slice views, or take them away: without a main window it has none."""
+    _shown.clear()
+    if shown:
+        _shown.update(VIEWS)
+        add_singletons()
+        return
+    for name in VIEWS:
+        for cls in ("vtkMRMLSliceCompositeNode", "vtkMRMLSliceNode"):
+            slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(f"{cls}{name}"))

@@ -1,86 +1,66 @@
-"""qMRMLSegmentEditorWidget: the segments, a row of effects, and the undo of the real vtkSlicerSegmentEditorLogic."""
+"""qMRMLSegmentEditorWidget: its node selectors, list of segments, effects, undo and keys.
+
+As in Slicer's Modules/Loadable/Segmentations/Widgets: qMRMLSegmentEditorWidget.cxx and qMRMLSegmentsTableView.cxx, on
+the real vtkSlicerSegmentEditorLogic. The table has the names only; masking, 3D and the mouse in views are not here.
+"""
 
 from __future__ import annotations
 
 import slicer
-from PySide6 import QtCore, QtGui, QtWidgets
-from PySide6.QtCore import Property, Slot
+import slicer.util
+from PySide6 import QtGui, QtWidgets
+from PySide6.QtCore import Property, Signal, Slot
 
+from .editorlook import EditorLook
 from .nodecombobox import qMRMLWidget
-
-EFFECTS = (
-    *("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Margin"),
-    *("Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"),
-)
-
-
-class Effect(QtCore.QObject):
-    """An effect; its parameters are kept in the editor's node, as the real one does."""
-
-    def __init__(self, editor: QtCore.QObject, name: str) -> None:
-        super().__init__(editor)
-        self._editor, self._name = editor, name
-
-    name = Property(str, lambda self: self._name, constant=True)
-
-    def setParameter(self, name: str, value: object) -> None:
-        self._editor.mrmlSegmentEditorNode().SetAttribute(f"{self._name}.{name}", str(value))
-
-    def parameter(self, name: str) -> str:
-        return self._editor.mrmlSegmentEditorNode().GetAttribute(f"{self._name}.{name}") or ""
+from .observations import Observations
+from .proxy import unwrap
+from .segmenteffects import NAMES, BuiltinEffect, qSlicerSegmentEditorEffectFactory
 
 
 def _stored(name: str, kind: object = bool) -> Property:
     def write(self, value) -> None:
         self._options[name] = value
-        self.updateWidgetFromMRML()
+        self._shown(name)
 
     return Property(kind, lambda self: self._options[name], write)
 
 
 class qMRMLSegmentEditorWidget(qMRMLWidget):
-    """The editor. Its parameter node must be set before the scene and before any node is chosen."""
+    """The editor. Its parameter node should be set before the scene, so that what the scene selects is kept."""
+
+    _segmentation_changed, _source_changed = Signal(object), Signal(object)
+    currentSegmentIDChanged = Signal(str)
+    SIGNALS = {
+        **qMRMLWidget.SIGNALS,
+        "segmentationNodeChanged(vtkMRMLSegmentationNode*)": "_segmentation_changed",
+        "sourceVolumeNodeChanged(vtkMRMLVolumeNode*)": "_source_changed",
+    }
 
     def __init__(self, parent=None) -> None:
         super().__init__(parent)
-        self._options = {"readOnly": False, "unorderedEffectsVisible": True, "undoEnabled": True}
-        self._options |= {"autoShowSourceVolumeNode": True, "switchToSegmentationsButtonVisible": True}
-        self._options |= {"segmentationNodeSelectorVisible": True, "sourceVolumeNodeSelectorVisible": True}
-        self._options |= {"effectColumnCount": 5}
-        self._order: list[str] = []
-        self._effects = {name: Effect(self, name) for name in EFFECTS}
-        self._node, self._segmentation = None, None
-        self._tags: list[tuple[object, int]] = []
-        self._scene_tags: list[tuple[object, int]] = []
+        names = ("maskingSectionVisible", "specifyGeometryButtonVisible", "show3DButtonVisible", "undoEnabled")
+        names += ("addRemoveSegmentButtonsVisible", "autoShowSourceVolumeNode", "switchToSegmentationsButtonVisible")
+        names += ("segmentationNodeSelectorVisible", "sourceVolumeNodeSelectorVisible", "unorderedEffectsVisible")
+        self._options = dict.fromkeys(names, True)
+        self._options |= {"readOnly": False, "effectColumnCount": 2, "jumpToSelectedSegmentEnabled": False}
+        self._order, self._effects = list(NAMES), {name: BuiltinEffect(name, self) for name in NAMES}
+        self._node, self._segmentation, self._source = None, None, None
+        self._active, self._last = None, None
+        self._observed = Observations(self)
         self._shortcuts: list[QtGui.QShortcut] = []
         self._logic, self._history = slicer.vtkSlicerSegmentEditorLogic(), slicer.vtkSegmentationHistory()
-        self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self._logic.SetSegmentationHistory(self._history)
-        self._logic.SetMaximumNumberOfUndoStates(10)
-        self._build()
-
-    def _build(self) -> None:
-        self._list = QtWidgets.QListWidget()
-        self._list.setMaximumHeight(90)
-        self._list.currentItemChanged.connect(self._picked)
-        self._grid = QtWidgets.QGridLayout()
-        self._buttons = {}
-        for name in EFFECTS:
-            button = self._buttons[name] = QtWidgets.QToolButton(text=name, checkable=True)
-            button.setSizePolicy(QtWidgets.QSizePolicy.Policy.Expanding, QtWidgets.QSizePolicy.Policy.Fixed)
-            button.clicked.connect(lambda on, name=name: self.setActiveEffectByName(name if on else ""))
-        self._undo, self._redo = QtWidgets.QPushButton("Undo"), QtWidgets.QPushButton("Redo")
-        self._undo.clicked.connect(self.undo)
-        self._redo.clicked.connect(self.redo)
-        row = QtWidgets.QHBoxLayout()
-        row.addWidget(self._undo)
-        row.addWidget(self._redo)
-        layout = QtWidgets.QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._list)
-        layout.addLayout(self._grid)
-        layout.addLayout(row)
-        self.updateWidgetFromMRML()
+        self._logic.AddObserver(self._logic.SegmentationHistoryChangedEvent, lambda *_event: self._updateUndo())
+        self._look = look = EditorLook(self)
+        look.segmentationSelector.connectNode(self._segmentationPicked)
+        look.sourceSelector.connectNode(self._sourcePicked)
+        look.segments.changed.connect(self._segmentPicked)
+        look.add.clicked.connect(lambda: self._logic.AddEmptySegment())
+        look.remove.clicked.connect(self._removeSegment)
+        look.undo.clicked.connect(self.undo)
+        look.redo.clicked.connect(self.redo)
+        self.updateEffectList()
 
     readOnly, undoEnabled = _stored("readOnly"), _stored("undoEnabled")
     unorderedEffectsVisible = _stored("unorderedEffectsVisible")
@@ -88,6 +68,11 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     switchToSegmentationsButtonVisible = _stored("switchToSegmentationsButtonVisible")
     segmentationNodeSelectorVisible = _stored("segmentationNodeSelectorVisible")
     sourceVolumeNodeSelectorVisible = _stored("sourceVolumeNodeSelectorVisible")
+    maskingSectionVisible = _stored("maskingSectionVisible")
+    specifyGeometryButtonVisible = _stored("specifyGeometryButtonVisible")
+    show3DButtonVisible = _stored("show3DButtonVisible")
+    addRemoveSegmentButtonsVisible = _stored("addRemoveSegmentButtonsVisible")
+    jumpToSelectedSegmentEnabled = _stored("jumpToSelectedSegmentEnabled")
     effectColumnCount = _stored("effectColumnCount", int)
 
     @Slot(int)
@@ -98,47 +83,86 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         int, lambda self: self._logic.GetMaximumNumberOfUndoStates(), setMaximumNumberOfUndoStates
     )
 
+    def logic(self):
+        """The real logic; for the effects and the look."""
+        return self._logic
+
+    def _shown(self, option: str) -> None:
+        if option == "readOnly" and self.readOnly:
+            self.setActiveEffect(None)
+        if option == "undoEnabled" and self.undoEnabled:
+            self._logic.ClearUndoState()
+        self._look.show(self._options)
+        self.updateEffectList()
+        self.updateWidgetFromMRML()
+
     # The scene and the nodes
 
     def mrmlSegmentEditorNode(self):
         return self._node
 
     def setMRMLSegmentEditorNode(self, node) -> None:
+        if node is self._node:
+            return
         self._node = node
+        self._observed.set("node", node, ("ModifiedEvent", lambda *_event: self.updateWidgetFromMRML()))
         self._logic.SetSegmentEditorNode(node)
-        self._observe()
+        if node is not None:
+            for effect in self._effects.values():
+                self._initialize(effect)
+            self.updateWidgetFromMRML()
 
     def setMRMLScene(self, scene) -> None:
-        if self._node is None and scene is not None:
-            raise RuntimeError("set the segment editor node before the scene")
-        if scene is not self._scene:
-            for observed, tag in self._scene_tags:
-                observed.RemoveObserver(tag)
-            self._scene_tags = []
-            if scene is not None:
-                self._scene_tags = [(scene, scene.AddObserver(scene.EndCloseEvent, lambda *_event: self._observe()))]
-            self._logic.SetMRMLScene(scene)
+        if scene is self._scene:
+            return
+        selectors = self._look.segmentationSelector, self._look.sourceSelector
+        for selector in selectors:
+            selector.blockSignals(True)
+            selector.setMRMLScene(scene)
+            selector.blockSignals(False)
         super().setMRMLScene(scene)
-        self._observe()
+        self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        self._logic.SetMRMLScene(scene)
+        mouse = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton") if scene is not None else None
+        self._observed.set("mouse", mouse, ("ModifiedEvent", self._mouseChanged))
+        self.updateWidgetFromMRML()
+        if scene is not None:
+            closed = (scene.EndCloseEvent, lambda *_event: self._sceneClosed())
+            self._observed.set("scene", scene, closed, (scene.EndBatchProcessEvent, lambda *_event: self._batchEnded()))
+
+    def _sceneClosed(self) -> None:
+        for effect in self._effects.values():
+            self._initialize(effect)
+        self.updateWidgetFromMRML()
+
+    def _batchEnded(self) -> None:
+        """What the selectors took meanwhile is taken over."""
+        if self._node is not None:
+            if self.segmentationNode() is not self._look.segmentationSelector.currentNode():
+                self.setSegmentationNode(self._look.segmentationSelector.currentNode())
+            if self.sourceVolumeNode() is not self._look.sourceSelector.currentNode():
+                self.setSourceVolumeNode(self._look.sourceSelector.currentNode())
+        self.updateWidgetFromMRML()
 
     def segmentationNode(self):
-        return self._node.GetSegmentationNode() if self._node is not None else None
+        return self._logic.GetSegmentationNode()
 
     def segmentationNodeID(self) -> str:
         return self.segmentationNode().GetID() if self.segmentationNode() is not None else ""
 
     def setSegmentationNode(self, node) -> None:
-        self._needed().SetAndObserveSegmentationNode(node)
-        self._observe()
-        reference = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-        if node is not None and self.sourceVolumeNode() is None:
-            self.setSourceVolumeNode(node.GetNodeReference(reference))
+        if node is self.segmentationNode():
+            return
+        if self._node is None:
+            raise RuntimeError("set the node of the editor before a segmentation")
+        self._logic.SetSegmentationNode(node)
+        self.setActiveEffect(None)
 
     def setSegmentationNodeID(self, identifier: str) -> None:
         self.setSegmentationNode(self._scene.GetNodeByID(identifier) if identifier else None)
 
     def sourceVolumeNode(self):
-        return self._node.GetSourceVolumeNode() if self._node is not None else None
+        return self._logic.GetSourceVolumeNode()
 
     def sourceVolumeNodeID(self) -> str:
         return self.sourceVolumeNode().GetID() if self.sourceVolumeNode() is not None else ""
@@ -146,115 +170,141 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def setSourceVolumeNode(self, node) -> None:
         if node is not None and self.segmentationNode() is None:
             raise RuntimeError("set the segmentation before the source volume")
-        self._needed().SetAndObserveSourceVolumeNode(node)
+        self._logic.SetSourceVolumeNode(node)
 
     def setSourceVolumeNodeID(self, identifier: str) -> None:
         self.setSourceVolumeNode(self._scene.GetNodeByID(identifier) if identifier else None)
 
+    def _segmentationPicked(self, node) -> None:
+        if self._scene is not None and not self._scene.IsBatchProcessing() and self._node is not None:
+            self.setSegmentationNode(node)
+
+    def _sourcePicked(self, node) -> None:
+        if self._scene is not None and not self._scene.IsBatchProcessing() and self.segmentationNode() is not None:
+            self.setSourceVolumeNode(node)
+
+    # The segments
+
     def currentSegmentID(self) -> str:
-        return (self._node.GetSelectedSegmentID() or "") if self._node is not None else ""
+        return self._logic.GetCurrentSegmentID() or ""
 
     @Slot(str)
     def setCurrentSegmentID(self, identifier: str) -> None:
-        self._needed().SetSelectedSegmentID(identifier)
-        self.updateWidgetFromMRML()
-
-    def _needed(self):
-        if self._node is None:
-            raise RuntimeError("the segment editor has no parameter node")
-        return self._node
-
-    def _observe(self) -> None:
-        """Listen to the nodes that are shown; another segmentation begins another history."""
-        for observed, tag in self._tags:
-            observed.RemoveObserver(tag)
-        self._tags = []
-        node = self.segmentationNode()
-        if node is not self._segmentation:
-            self._segmentation = node
-            self._history.RemoveAllStates()
-        segmentation = node.GetSegmentation() if node is not None else None
-        self._history.SetSegmentation(segmentation)
+        """Choose a segment; the signal is for those that the user chooses, or that are gone."""
         if self._node is not None:
-            self._tags.append((self._node, self._node.AddObserver("ModifiedEvent", self._modified)))
-        kinds = slicer.vtkSegmentation
-        for event in (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified):
-            if segmentation is not None:
-                self._tags.append((segmentation, segmentation.AddObserver(event, self._modified)))
-        self.updateWidgetFromMRML()
+            self._node.SetSelectedSegmentID(identifier)
 
-    def _modified(self, _caller, _event) -> None:
-        if self.segmentationNode() is not self._segmentation:
-            self._observe()
-        else:
-            self.updateWidgetFromMRML()
+    def _segmentPicked(self) -> None:
+        chosen = self._look.segments.selected()
+        if self._node is None or chosen == (self._node.GetSelectedSegmentID() or ""):
+            return
+        self._node.SetSelectedSegmentID(chosen or None)
+        if not chosen and self._active is not None and self._active.perSegment:
+            self.setActiveEffect(None)
+        self.updateWidgetFromMRML()
+        self.currentSegmentIDChanged.emit(chosen)
+
+    def _removeSegment(self) -> None:
+        identifier = self._logic.RemoveSelectedSegment()
+        if identifier:
+            self._look.segments.select(identifier)
 
     # Undo
 
     @Slot()
     def saveStateForUndo(self) -> None:
-        if self.segmentationNode() is not None:
-            self._logic.SaveStateForUndo()
-        self.updateWidgetFromMRML()
+        self._logic.SaveStateForUndo()
 
     @Slot()
     def undo(self) -> None:
         self._logic.Undo()
-        self.updateWidgetFromMRML()
 
     @Slot()
     def redo(self) -> None:
         self._logic.Redo()
-        self.updateWidgetFromMRML()
+
+    def _updateUndo(self) -> None:
+        self._look.undo.setEnabled(not self.readOnly and bool(self._logic.CanUndo()))
+        self._look.redo.setEnabled(not self.readOnly and bool(self._logic.CanRedo()))
 
     # Effects
 
     def availableEffectNames(self) -> list[str]:
-        return list(EFFECTS)
+        return list(self._effects)
 
     def effectNameOrder(self) -> list[str]:
         return list(self._order)
 
     def setEffectNameOrder(self, names: list[str]) -> None:
-        self._check(*names)
         self._order = list(names)
-        self.updateWidgetFromMRML()
+        self.updateEffectList()
+
+    def effectCount(self) -> int:
+        return len(self._effects)
 
     def effectByName(self, name: str):
-        self._check(name)
-        return self._effects[name]
+        """None when there is none of the name."""
+        return self._effects.get(name)
 
     def activeEffect(self):
-        name = self._node.GetActiveEffectName() if self._node is not None else None
-        return self._effects[name] if name else None
+        return self._active
+
+    def setActiveEffect(self, effect) -> None:
+        if self._node is not None:
+            self._node.SetActiveEffectName(effect.name if effect is not None else "")
 
     @Slot(str)
     def setActiveEffectByName(self, name: str) -> None:
-        if name:
-            self._check(name)
-        self._needed().SetActiveEffectName(name)
-        self.updateWidgetFromMRML()
+        """Activate an effect; one that does not exist is an error here, where Slicer activates none."""
+        if name and name not in self._effects:
+            raise ValueError(f"no effect of the Segment Editor: {name}")
+        self.setActiveEffect(self.effectByName(name))
 
-    def _check(self, *names: str) -> None:
-        unknown = [name for name in names if name not in EFFECTS]
-        if unknown:
-            raise ValueError(f"no effects of the Segment Editor: {unknown}")
+    @Slot()
+    def updateEffectList(self) -> None:
+        """Take in copies of effects that were registered since; their buttons are shown in their order."""
+        for effect in qSlicerSegmentEditorEffectFactory.instance().registeredEffects():
+            if effect.name not in self._effects:
+                copy = self._effects[effect.name] = effect.clone()
+                self._initialize(copy)
+                copy.setupOptionsFrame()
+        for effect in self._effects.values():
+            effect.attach(self)
+        rest = [name for name in self._effects if name not in self._order]
+        shown = [name for name in self._order if name in self._effects]
+        self._look.show_effects(self._effects, shown + (rest if self.unorderedEffectsVisible else []))
+
+    def _initialize(self, effect) -> None:
+        if self._node is not None:
+            before = self._node.StartModify()
+            effect.setParameterSetNode(self._node)
+            effect.setMRMLDefaults()
+            self._node.EndModify(before)
+            event = slicer.vtkMRMLSegmentEditorNode.EffectParameterModified
+            self._observed.set(f"effect {effect.name}", self._node, (event, lambda *_event: effect.updateGUIFromMRML()))
+
+    def _mouseChanged(self, node, _event) -> None:
+        if self._active is not None:
+            self._active.interactionNodeModified(node)
 
     # Keyboard and views
 
-    def installKeyboardShortcuts(self, parent=None) -> None:
-        """Of the real ones, those of undo and redo."""
+    def installKeyboardShortcuts(self, parent: QtWidgets.QWidget | None = None) -> None:
+        """Single keys for effects and segments, undo and redo, on the main window when no parent is given."""
         self.uninstallKeyboardShortcuts()
-        for keys, slot in (("Ctrl+Z", self.undo), ("Ctrl+Y", self.redo)):
-            shortcut = QtGui.QShortcut(QtGui.QKeySequence(keys), parent or self)
-            shortcut.activated.connect(slot)
-            self._shortcuts.append(shortcut)
+        self._shortcuts = self._look.shortcuts(parent or unwrap(slicer.util.mainWindow()))
 
     @Slot()
     def uninstallKeyboardShortcuts(self) -> None:
         for shortcut in self._shortcuts:
+            shortcut.setParent(None)
             shortcut.deleteLater()
         self._shortcuts = []
+
+    def toggleEffect(self, index: int) -> None:
+        """What a key does: 0 ends the active effect, -1 takes the last one, others begin the one in that place."""
+        effect = self._last if index < 0 else self._look.effect(index)
+        self.setActiveEffect(None if effect is self._active else effect)
 
     def setupViewObservations(self) -> None:
         """There are no views to listen to."""
@@ -262,43 +312,75 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def removeViewObservations(self) -> None:
         """There are no views to listen to."""
 
-    # The look
+    # From MRML
 
     @Slot()
     def updateWidgetFromMRML(self) -> None:
-        node, blocked = self.segmentationNode(), self._list.blockSignals(True)
-        self._list.clear()
-        segmentation = node.GetSegmentation() if node is not None else None
-        identifiers = list(segmentation.GetSegmentIDs()) if segmentation is not None else []
-        if identifiers and self.currentSegmentID() not in identifiers:
-            self._node.SetSelectedSegmentID(identifiers[0])
-        for identifier in identifiers:
-            segment = segmentation.GetSegment(identifier)
-            colour = QtGui.QPixmap(12, 12)
-            colour.fill(QtGui.QColor.fromRgbF(*segment.GetColor()))
-            item = QtWidgets.QListWidgetItem(QtGui.QIcon(colour), segment.GetName())
-            item.setData(QtCore.Qt.ItemDataRole.UserRole, identifier)
-            self._list.addItem(item)
-            if identifier == self.currentSegmentID():
-                self._list.setCurrentItem(item)
-        self._list.blockSignals(blocked)
-        self._undo.setEnabled(node is not None and self._logic.CanUndo())
-        self._redo.setEnabled(node is not None and self._logic.CanRedo())
-        self._show_effects()
+        scene = self._scene
+        if scene is None or scene.IsClosing() or scene.IsBatchProcessing() or self._node is None:
+            return
+        before = self._node.StartModify()
+        self._updateSegmentation()
+        self._updateSource()
+        chosen = self._node.GetSelectedSegmentID() or ""
+        segmentation = self._segmentation.GetSegmentation() if self._segmentation is not None else None
+        if segmentation is None or segmentation.GetSegmentIndex(chosen) < 0:
+            chosen = ""
+        self._look.segments.select(chosen)
+        self._look.enable(self._segmentation is not None, chosen, self.readOnly)
+        self._updateEffect()
+        self._updateUndo()
+        self._node.EndModify(before)
 
-    def _show_effects(self) -> None:
-        rest = [name for name in EFFECTS if name not in self._order]
-        shown = self._order + (rest if self._options["unorderedEffectsVisible"] else [])
-        usable = self.segmentationNode() is not None and not self._options["readOnly"]
-        active = self._node.GetActiveEffectName() if self._node is not None else None
-        for name, button in self._buttons.items():
-            self._grid.removeWidget(button)
-            button.setVisible(name in shown)
-            button.setEnabled(usable)
-            button.setChecked(name == active)
-        for index, name in enumerate(shown):
-            self._grid.addWidget(self._buttons[name], *divmod(index, self._options["effectColumnCount"]))
+    def _updateSegmentation(self) -> None:
+        node = self.segmentationNode()
+        if node is not self._look.segmentationSelector.currentNode():
+            blocked = self._look.segmentationSelector.blockSignals(True)
+            self._look.segmentationSelector.setCurrentNode(node)
+            self._look.segmentationSelector.blockSignals(blocked)
+        if node is self._segmentation:
+            return
+        self._segmentation = node
+        kinds = slicer.vtkSegmentation
+        follow, update = lambda *_event: self._look.segments.follow(), lambda *_event: self.updateWidgetFromMRML()
+        rows = [(event, follow) for event in (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified)]
+        self._observed.set("segmentation", node, *rows, ("ModifiedEvent", update))
+        self._look.segments.set_node(node)
+        if node is not None:
+            role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+            self._look.sourceSelector.setCurrentNode(node.GetNodeReference(role))
+            node.CreateDefaultDisplayNodes()
+            if node.GetSegmentation().GetNumberOfSegments():
+                self._look.segments.select(node.GetSegmentation().GetNthSegmentID(0))
+        self._segmentation_changed.emit(node)
 
-    def _picked(self, item: QtWidgets.QListWidgetItem | None) -> None:
-        if item is not None:
-            self.setCurrentSegmentID(item.data(QtCore.Qt.ItemDataRole.UserRole))
+    def _updateSource(self) -> None:
+        node = self.sourceVolumeNode()
+        if self.segmentationNode() is None or node is self._source:
+            return
+        self._source = node
+        blocked = self._look.sourceSelector.blockSignals(True)
+        self._look.sourceSelector.setCurrentNode(node)
+        self._look.sourceSelector.blockSignals(blocked)
+        if node is not None and self.autoShowSourceVolumeNode and slicer.app.layoutManager() is not None:
+            self._look.show_source(node)
+        self._source_changed.emit(node)
+        for effect in self._effects.values():
+            effect.sourceVolumeNodeChanged()
+
+    def _updateEffect(self) -> None:
+        effect = self.effectByName(self._node.GetActiveEffectName() or "")
+        if effect is self._active:
+            return
+        if self._active is not None:
+            self._active.deactivate()
+        if effect is not None:
+            self.setupViewObservations()
+            mouse = self._scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+            if mouse is not None and mouse.GetCurrentInteractionMode() != mouse.ViewTransform:
+                mouse.SetCurrentInteractionMode(mouse.ViewTransform)
+            effect.activate()
+        else:
+            self.removeViewObservations()
+        self._look.check_effect(effect)
+        self._last, self._active = self._active, effect

@@ -1,4 +1,4 @@
-"""`slicer.util.loadUI` and `childWidgetVariables`: what a .ui file names must exist."""
+"""QUiLoader, which `slicer.util.loadUI` uses: what a .ui file names must exist."""
 
 from __future__ import annotations
 
@@ -9,24 +9,41 @@ from xml.etree import ElementTree
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from .collapsible import ctkCollapsibleButton
-from .ctkwidgets import ctkPathLineEdit, ctkSliderWidget
+from .ctkwidgets import ctkMessageBox, ctkPathLineEdit, ctkSliderWidget
 from .nodecombobox import qMRMLNodeComboBox, qMRMLWidget
-from .proxy import Proxy, unwrap, wrap
+from .proxy import unwrap, wrap
+from .scriptedmodule import qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget
 from .segmenteditor import qMRMLSegmentEditorWidget
 
-CTK = (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit)
-QMRML = (qMRMLWidget, qMRMLNodeComboBox, qMRMLSegmentEditorWidget)
+CTK = (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit, ctkMessageBox)
+"""Classes of `ctk`."""
+CTK_NAMES = (
+    *("ctkCheckBox", "ctkCheckablePushButton", "ctkColorPickerButton", "ctkComboBox", "ctkDirectoryButton"),
+    *("ctkDoubleRangeSlider", "ctkDoubleSlider", "ctkDoubleSpinBox", "ctkRangeWidget"),
+)
+"""Classes of `ctk` that are not imitated, but that the connectors of parameters name."""
+QMRML = (
+    *(qMRMLWidget, qMRMLNodeComboBox, qMRMLSegmentEditorWidget),
+    *(qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget),
+)
+"""Classes of widgets, and of modules, in `slicer`."""
 
 
-def load_ui(path: Path | str) -> Proxy:
+class QUiLoader(QtUiTools.QUiLoader):
+    """The loader of Qt, made strict."""
+
+    def load(self, file: QtCore.QFile, parent: QtWidgets.QWidget | None = None) -> QtWidgets.QWidget:
+        widget = load_ui(file.fileName())
+        widget.setParent(parent)
+        return widget
+
+
+def load_ui(path: Path | str) -> QtWidgets.QWidget:
     """The widget in a .ui file.
 
     Raises:
-        RuntimeError: there is no such file.
         ValueError: it names a class, property, enum value, signal or slot that does not exist.
     """
-    if not Path(path).is_file():
-        raise RuntimeError(f"Could not load UI file: file not found {path}")
     tree = ElementTree.parse(path).getroot()
     connections = [each for part in tree.findall("connections") for each in part]
     for part in tree.findall("connections"):
@@ -37,7 +54,7 @@ def load_ui(path: Path | str) -> Proxy:
     _check_properties(tree, everything, path)
     for connection in connections:
         _connect(everything, *(connection.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")))
-    return wrap(widget)
+    return widget
 
 
 def _number_filters(tree: ElementTree.Element) -> None:
@@ -87,12 +104,3 @@ def _connect(everything: dict, sender: str, signal: str, receiver: str, slot: st
         raise ValueError(f"{type(target).__name__} '{receiver}' has no slot '{slot}'")
     count = len([each for each in re.search(r"\((.*)\)", slot).group(1).split(",") if each])
     wrap(everything[sender]).connect(signal, lambda *arguments: getattr(target, name)(*unwrap(arguments[:count])))
-
-
-class ChildWidgetVariables:
-    """The named children of a widget as attributes."""
-
-    def __init__(self, widget: Proxy) -> None:
-        for child in [unwrap(widget), *unwrap(widget).findChildren(QtCore.QObject)]:
-            if child.objectName() and not child.objectName().startswith("qt_"):
-                setattr(self, child.objectName(), wrap(child))

@@ -1,4 +1,4 @@
-"""What `slicer.util` of slicer-core cannot do without the desktop."""
+"""What `slicer.util` does with the desktop's readers and with the network; all else of it is Slicer's own Python."""
 
 from __future__ import annotations
 
@@ -8,33 +8,30 @@ import SimpleITK as sitk
 import slicer
 import slicer.util
 
-from . import dialogs
-from .qtmodule import class_proxy
-from .uifile import QMRML, ChildWidgetVariables, load_ui
+from .proxy import class_proxy
+from .qtmodule import NotImitated
+from .segmenteffects import EFFECTS
+from .uifile import QMRML
 
 installed: list[Any] = []
 """What `slicer.util.pip_install` was asked for; nothing is installed."""
 
-_selected = ["Welcome"]
-
 
 def install() -> None:
     """Replace functions of `slicer.util` and add the qMRML widgets to `slicer`."""
-    util = slicer.util
-    util.loadUI, util.childWidgetVariables = load_ui, ChildWidgetVariables
-    util.errorDisplay, util.warningDisplay = dialogs.tell("error"), dialogs.tell("warning")
-    util.infoDisplay, util.showStatusMessage = dialogs.tell("info"), dialogs.tell("status")
-    util.confirmOkCancelDisplay = util.confirmYesNoDisplay = util.confirmRetryCloseDisplay = dialogs.confirm
-    util.mainWindow = lambda: None
-    util.selectedModule, util.selectModule = lambda: _selected[0], _select
-    util.pip_install = lambda requirements, **_named: installed.append(requirements)
-    util.loadVolume = _load_volume
-    for cls in QMRML:
+    slicer.util.pip_install = lambda requirements, **_named: installed.append(requirements)
+    slicer.util.loadVolume = _load_volume
+    for cls in (*QMRML, *EFFECTS):
         setattr(slicer, cls.__name__, class_proxy(cls))
+    for name in ("qMRMLSliderWidget", "qMRMLSpinBox", "qMRMLRangeWidget"):
+        setattr(slicer, name, NotImitated(name, (), {}))
 
 
-def _select(module: Any) -> None:
-    _selected[0] = module if isinstance(module, str) else module.name
+def install_packaging() -> None:
+    """Let `slicer.packaging`, where Slicer has it, install nothing either."""
+    if hasattr(slicer, "packaging"):
+        for name in ("pip_install", "pip_ensure"):
+            setattr(slicer.packaging, name, lambda requirements, **_named: installed.append(requirements))
 
 
 def _load_volume(path: str, properties: dict[str, Any] | None = None) -> Any:

@@ -1,0 +1,32 @@
+"""What the mouse does to Slicer's mode of placing markups, on the real vtkMRMLInteractionNode.
+
+As in Slicer's Modules/Loadable/Markups/VTKWidgets/vtkSlicerMarkupsWidget.cxx and
+Base/QTGUI/qSlicerMouseModeToolBar.cxx.
+"""
+
+from __future__ import annotations
+
+import slicer
+
+
+def stop_placing() -> None:
+    """A right click or a double click in a view while markups are placed, or the arrow of the toolbar at any time.
+
+    Whether placing goes on after a point, the node's persistence, stays as it was.
+    """
+    slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton").SwitchToViewTransformMode()
+
+
+def place(node, *position: float) -> None:
+    """A left click in a view: a point is placed at a position in mm, and placing ends unless it is persistent.
+
+    Raises:
+        RuntimeError: the mouse does not place points of this node.
+    """
+    interaction = slicer.mrmlScene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    selection = slicer.mrmlScene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
+    if interaction.GetCurrentInteractionMode() != interaction.Place or selection.GetActivePlaceNodeID() != node.GetID():
+        raise RuntimeError(f"The mouse does not place points of {node.GetName()}")
+    node.AddControlPointWorld(position)
+    if not interaction.GetPlaceModePersistence():
+        interaction.SetCurrentInteractionMode(interaction.ViewTransform)

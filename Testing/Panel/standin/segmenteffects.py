@@ -1,0 +1,404 @@
+"""Effects of the Segment Editor: their parameters, their options, and those that are written in Python.
+
+As in Slicer's Modules/Loadable/Segmentations/EditorEffects: qSlicerSegmentEditorAbstractEffect.cxx,
+qSlicerSegmentEditorScriptedEffect.cxx and qSlicerSegmentEditorEffectFactory.cxx. What they do to segments is done by
+the real vtkSlicerSegmentEditorLogic. Mouse events in views and actors are not imitated.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib.util
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import slicer
+from PySide6 import QtCore, QtGui, QtWidgets
+from PySide6.QtCore import Property, Signal
+
+from . import dialogs, errors
+from .proxy import class_proxy, unwrap, wrap
+
+NAMES = (
+    *("Threshold", "Paint", "Draw", "Erase", "Level tracing", "Grow from seeds", "Fill between slices", "Margin"),
+    *("Hollow", "Smoothing", "Scissors", "Islands", "Logical operators", "Mask volume"),
+)
+"""Slicer's own effects, in their order."""
+
+
+def _kept(name: str, kind: Any) -> Property:
+    return Property(kind, lambda self: self._kept[name], lambda self, value: self._kept.update({name: value}))
+
+
+def _text(value: Any) -> str:
+    """A parameter as Qt writes it: a number with six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(int(value) if isinstance(value, bool) else value)
+
+
+class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
+    """The part of effects that all have. Parameters are attributes of the editor's node, named effect.parameter."""
+
+    class ModificationMode(enum.IntEnum):
+        ModificationModeSet = 0
+        ModificationModeAdd = 1
+        ModificationModeRemove = 2
+        ModificationModeRemoveAll = 3
+
+    class ConfirmationResult(enum.IntEnum):
+        NotConfirmed = 0
+        ConfirmedWithoutDialog = 1
+        ConfirmedWithDialog = 2
+
+    def __init__(self, parent: QtCore.QObject | None = None) -> None:
+        super().__init__(parent)
+        self._kept = {"name": "", "title": "", "perSegment": True, "requireSegments": True}
+        self._kept |= {"showEffectCursorInSliceView": True, "showEffectCursorInThreeDView": False}
+        self._node, self._editor, self._active = None, None, False
+        self._frame = QtWidgets.QFrame()
+        QtWidgets.QFormLayout(self._frame)
+        self._frame.hide()
+
+    name, perSegment, requireSegments = _kept("name", str), _kept("perSegment", bool), _kept("requireSegments", bool)
+    showEffectCursorInSliceView = _kept("showEffectCursorInSliceView", bool)
+    showEffectCursorInThreeDView = _kept("showEffectCursorInThreeDView", bool)
+    title = Property(
+        str,
+        lambda self: self._kept["title"] or self._kept["name"],
+        lambda self, value: self._kept.update(title=value),
+    )
+
+    # The editor
+
+    def attach(self, editor: Any) -> None:
+        """Let the editor answer the effect's requests, such as to save a state or to select another effect."""
+        self._editor = editor
+
+    def parameterSetNode(self):
+        return self._node
+
+    def setParameterSetNode(self, node) -> None:
+        self._node = node
+
+    def scene(self):
+        return self._node.GetScene() if self._node is not None else None
+
+    def activate(self) -> None:
+        self._frame.setVisible(True)
+        self._active = True
+        self.updateGUIFromMRML()
+
+    def deactivate(self) -> None:
+        self._frame.setVisible(False)
+        self._active = False
+
+    def active(self) -> bool:
+        return self._active
+
+    def selectEffect(self, name: str) -> None:
+        self._editor.setActiveEffectByName(name)
+
+    def saveStateForUndo(self) -> None:
+        self._editor.saveStateForUndo()
+
+    def interactionNodeModified(self, node) -> None:
+        """An effect ends when the mouse is given to something else, such as placing markups."""
+        if node.GetCurrentInteractionMode() != node.ViewTransform:
+            self.selectEffect("")
+
+    def setupOptionsFrame(self) -> None:
+        """For subclasses."""
+
+    def setMRMLDefaults(self) -> None:
+        """For subclasses."""
+
+    def sourceVolumeNodeChanged(self) -> None:
+        """For subclasses."""
+
+    def updateGUIFromMRML(self) -> None:
+        """For subclasses."""
+
+    def updateMRMLFromGUI(self) -> None:
+        """For subclasses."""
+
+    def cleanup(self) -> None:
+        """For subclasses."""
+
+    # Options
+
+    def optionsFrame(self) -> QtWidgets.QFrame:
+        return self._frame
+
+    def optionsLayout(self) -> QtWidgets.QFormLayout:
+        return self._frame.layout()
+
+    def addOptionsWidget(self, widget: QtWidgets.QWidget | QtWidgets.QLayout) -> None:
+        self.optionsLayout().addRow(widget)
+
+    def addLabeledOptionsWidget(self, text: str, widget: QtWidgets.QWidget | QtWidgets.QLayout) -> QtWidgets.QWidget:
+        label = QtWidgets.QLabel(text)
+        self.optionsLayout().addRow(label, widget)
+        return label
+
+    # Parameters
+
+    def setCommonParameter(self, name: str, value: str | int | float) -> None:
+        text, before = _text(value), self._node.GetAttribute(name)
+        if text == (before or ""):
+            return
+        disabled = self._node.GetDisableModifiedEvent()
+        self._node.SetDisableModifiedEvent(1)
+        self._node.SetAttribute(name, text)
+        self._node.SetDisableModifiedEvent(disabled)
+        self._node.InvokeCustomModifiedEvent(slicer.vtkMRMLSegmentEditorNode.EffectParameterModified)
+
+    def setParameter(self, name: str, value: str | int | float) -> None:
+        self.setCommonParameter(f"{self.name}.{name}", value)
+
+    def commonParameterDefined(self, name: str) -> bool:
+        return bool(self._node is not None and self._node.GetAttribute(name))
+
+    def parameterDefined(self, name: str) -> bool:
+        return self.commonParameterDefined(f"{self.name}.{name}")
+
+    def setParameterDefault(self, name: str, value: str | int | float) -> None:
+        if not self.parameterDefined(name):
+            self.setParameter(name, value)
+
+    def setCommonParameterDefault(self, name: str, value: str | int | float) -> None:
+        if not self.commonParameterDefined(name):
+            self.setCommonParameter(name, value)
+
+    def parameter(self, name: str) -> str:
+        """The effect's own, or else that which all share; Slicer only logs that there is none."""
+        if self._node is None:
+            return ""
+        for attribute in (f"{self.name}.{name}", name):
+            if self._node.GetAttribute(attribute) is not None:
+                return self._node.GetAttribute(attribute)
+        errors.raised.append(KeyError(f"The effect {self.name} has no parameter '{name}'"))
+        return ""
+
+    def integerParameter(self, name: str) -> int:
+        return int(self.parameter(name) or 0)
+
+    def doubleParameter(self, name: str) -> float:
+        return float(self.parameter(name) or 0)
+
+    def nodeReference(self, name: str):
+        return self._node.GetNodeReference(f"{self.name}.{name}") or self._node.GetNodeReference(name)
+
+    def setCommonNodeReference(self, name: str, node) -> None:
+        if node is not self._node.GetNodeReference(name):
+            self._node.SetNodeReferenceID(name, node.GetID() if node is not None else None)
+            self._node.InvokeCustomModifiedEvent(slicer.vtkMRMLSegmentEditorNode.EffectParameterModified)
+
+    def setNodeReference(self, name: str, node) -> None:
+        self.setCommonNodeReference(f"{self.name}.{name}", node)
+
+    # Volumes and segments
+
+    def _volume(self, update: str, get: str):
+        logic = self._editor.logic()
+        return getattr(logic, get)() if getattr(logic, update)() else None
+
+    def defaultModifierLabelmap(self):
+        return self._volume("ResetModifierLabelmapToDefault", "GetModifierLabelmap")
+
+    def modifierLabelmap(self):
+        return self._editor.logic().GetModifierLabelmap()
+
+    def selectedSegmentLabelmap(self):
+        return self._volume("UpdateSelectedSegmentLabelmap", "GetSelectedSegmentLabelmap")
+
+    def maskLabelmap(self):
+        return self._volume("UpdateMaskLabelmap", "GetMaskLabelmap")
+
+    def sourceVolumeImageData(self):
+        return self._volume("UpdateAlignedSourceVolume", "GetAlignedSourceVolume")
+
+    def referenceGeometryImage(self):
+        return self._volume("UpdateReferenceGeometryImage", "GetReferenceGeometryImage")
+
+    def modifySelectedSegmentByLabelmap(self, labelmap, mode: int, *more) -> None:
+        node = self._node
+        self.modifySegmentByLabelmap(
+            node.GetSegmentationNode(), node.GetSelectedSegmentID() or "", labelmap, mode, *more
+        )
+
+    def modifySegmentByLabelmap(self, node, segmentID: str, labelmap, mode: int, *more) -> None:
+        """Change a segment.
+
+        Args:
+            more: the extent, six numbers, or whether masking is bypassed, or both.
+        """
+        mode = getattr(slicer.vtkSlicerSegmentEditorLogic, self.ModificationMode(int(mode)).name)
+        extent = [tuple(each) for each in more if isinstance(each, (list, tuple))] or [(0, -1, 0, -1, 0, -1)]
+        bypass = next((each for each in more if isinstance(each, (bool, int))), False)
+        self._editor.logic().ModifySegmentByLabelmap(
+            node, segmentID, labelmap, mode, extent[0], self.perSegment, bool(bypass)
+        )
+
+    def confirmCurrentSegmentVisible(self) -> int:
+        """Whether to go on; the user is asked when the segment is hidden, and `standin.answers["confirm"]` answers."""
+        results, node = self.ConfirmationResult, self._node and self._node.GetSegmentationNode()
+        identifier = self._node.GetSelectedSegmentID() if node else None
+        display = node.GetDisplayNode() if identifier else None
+        if display is None or (display.GetVisibility() and display.GetSegmentVisibility(identifier)):
+            return results.ConfirmedWithoutDialog
+        dialogs.messages.append(("confirm", "Operate on invisible segment?"))
+        if not dialogs.answers["confirm"]:
+            return results.NotConfirmed
+        display.SetVisibility(True)
+        display.SetSegmentVisibility(identifier, True)
+        return results.ConfirmedWithDialog
+
+
+class BuiltinEffect(qSlicerSegmentEditorAbstractEffect):
+    """One of Slicer's own, without what it does."""
+
+    def __init__(self, name: str, parent: QtCore.QObject | None = None) -> None:
+        super().__init__(parent)
+        self._kept["name"] = name
+
+
+class qSlicerSegmentEditorScriptedEffect(qSlicerSegmentEditorAbstractEffect):
+    """An effect that a Python object fills: what that has is called, what it has not is the base's."""
+
+    def __init__(self, parent: QtCore.QObject | None = None) -> None:
+        super().__init__(parent)
+        self._kept["name"] = "UnnamedScriptedEffect"
+        self._self, self._source = None, ""
+
+    def setPythonSource(self, path: str) -> bool:
+        """Make the object: its class is named as the file, and its module as the folder of the file."""
+        if not path.endswith((".py", ".pyc")):
+            return False
+        name, module = Path(path).stem, Path(path).parent.name
+        name += "" if name.endswith("Effect") else "Effect"
+        if not hasattr(sys.modules.get(module), name):
+            spec = importlib.util.spec_from_file_location(module, path)
+            sys.modules[module] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[module])
+        self._self, self._source = getattr(sys.modules[module], name)(wrap(self)), path
+        setattr(slicer, module, self._self)
+        return True
+
+    def pythonSource(self) -> str:
+        return self._source
+
+    def self(self) -> Any:
+        return self._self
+
+    def _call(self, name: str, *arguments: Any) -> bool:
+        method = getattr(self._self, name, None)
+        if method is not None:
+            method(*arguments)
+        return method is not None
+
+    def clone(self) -> qSlicerSegmentEditorAbstractEffect:
+        return unwrap(self._self.clone())
+
+    def icon(self) -> QtGui.QIcon:
+        return self._self.icon() if hasattr(self._self, "icon") else QtGui.QIcon()
+
+    def helpText(self) -> str:
+        return self._self.helpText() if hasattr(self._self, "helpText") else ""
+
+    def activate(self) -> None:
+        super().activate()
+        self._call("activate")
+
+    def deactivate(self) -> None:
+        super().deactivate()
+        self._call("deactivate")
+
+    def setupOptionsFrame(self) -> None:
+        self._call("setupOptionsFrame")
+
+    def setMRMLDefaults(self) -> None:
+        self._call("setMRMLDefaults")
+
+    def sourceVolumeNodeChanged(self) -> None:
+        self._call("sourceVolumeNodeChanged")
+
+    def interactionNodeModified(self, node) -> None:
+        if not self._call("interactionNodeModified", node):
+            super().interactionNodeModified(node)
+
+    def updateGUIFromMRML(self) -> None:
+        if self._active:
+            self._call("updateGUIFromMRML")
+
+    def updateMRMLFromGUI(self) -> None:
+        self._call("updateMRMLFromGUI")
+
+    def cleanup(self) -> None:
+        self._call("cleanup")
+
+
+class qSlicerSegmentEditorEffectFactory(QtCore.QObject):
+    """The effects that every editor gets a copy of."""
+
+    effectRegistered = Signal(str)
+    _instances: list[qSlicerSegmentEditorEffectFactory] = []
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._effects: list[qSlicerSegmentEditorAbstractEffect] = []
+
+    @staticmethod
+    def instance() -> qSlicerSegmentEditorEffectFactory:
+        if not qSlicerSegmentEditorEffectFactory._instances:
+            qSlicerSegmentEditorEffectFactory._instances.append(qSlicerSegmentEditorEffectFactory())
+        return qSlicerSegmentEditorEffectFactory._instances[0]
+
+    def registerEffect(self, effect: qSlicerSegmentEditorAbstractEffect) -> bool:
+        """False when there is one of this name."""
+        if not effect.name or any(effect.name == each.name for each in self._effects):
+            return False
+        self._effects.append(effect)
+        self.effectRegistered.emit(effect.name)
+        return True
+
+    def registeredEffects(self) -> list[qSlicerSegmentEditorAbstractEffect]:
+        return list(self._effects)
+
+
+EFFECTS = (
+    qSlicerSegmentEditorAbstractEffect,
+    qSlicerSegmentEditorScriptedEffect,
+    qSlicerSegmentEditorEffectFactory,
+)
+"""Classes in `slicer`."""
+
+
+class AbstractScriptedSegmentEditorEffect:
+    """The base of an effect of Python, as in Slicer's SegmentEditorEffects/AbstractScriptedSegmentEditorEffect.py."""
+
+    def __init__(self, scriptedEffect) -> None:
+        self.scriptedEffect = scriptedEffect
+
+    def register(self) -> None:
+        slicer.qSlicerSegmentEditorEffectFactory.instance().registerEffect(self.scriptedEffect)
+
+    def cleanup(self) -> None:
+        """For subclasses."""
+
+
+def install(python: bool) -> None:
+    """Put the effects where modules of Python look for them.
+
+    Args:
+        python: put the base class of effects there too, which is Slicer's Python.
+    """
+    module = types.ModuleType("qSlicerSegmentationsEditorEffectsPythonQt")
+    for cls in EFFECTS:
+        setattr(module, cls.__name__, class_proxy(cls))
+    sys.modules[module.__name__] = module
+    if python:
+        base = types.ModuleType("SegmentEditorEffects")
+        base.AbstractScriptedSegmentEditorEffect = AbstractScriptedSegmentEditorEffect
+        base.__all__ = ["AbstractScriptedSegmentEditorEffect"]
+        sys.modules[base.__name__] = base
