@@ -7,6 +7,7 @@ the scene in MedCLIPSAMScene, and the method in MedCLIPSAMLib, which knows nothi
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,12 +75,25 @@ class MedCLIPSAM(ScriptedLoadableModule):
             "The method is that of MedCLIP-SAMv2 (Koleilat, Asgariandehkordi, Rivaz, Xiao; arXiv 2409.19483)."
         )
         slicer.app.connect("startupCompleted()", _registerSamples)
+        slicer.app.connect("startupCompleted()", _registerEffect)
 
 
 def _registerSamples() -> None:
     from MedCLIPSAMScene.samples import registerSampleData
 
     registerSampleData()
+
+
+def _registerEffect() -> None:
+    """Offer the text prompt in the Segment Editor; where that fails the application starts without it."""
+    try:
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+        effect = effects.qSlicerSegmentEditorScriptedEffect(None)
+        effect.setPythonSource((_HERE / "MedCLIPSAMEffects" / "SegmentEditorTextPromptEffect.py").as_posix())
+        effect.self().register()
+    except Exception:
+        logging.exception("MedCLIPSAM: the Segment Editor gets no text prompt")
 
 
 class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -14,7 +14,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.terminology import colour_for, terminology_for
 
 from .sliceGeometry import SceneSlices
-from .sliceMasks import Extent, SliceMasks
+from .sliceMasks import Extent, SliceMasks, cut
 from .strings import _
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
@@ -114,7 +114,7 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
     matrix = masks.slices.ijkToRAS
     for covered, block, corner in masks.runs():
         used = _usedExtent(segmentationNode, segmentId, matrix, covered)
-        before = _cut(used, covered)
+        before = cut(used, covered)
         if before and before == used and block.size:
             _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
             continue
@@ -216,7 +216,7 @@ def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
     shape = slices.stack.volume.shape
     whole = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
     extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, whole)
-    both = _cut(extent, whole)
+    both = cut(extent, whole)
     if both is None:
         return range(0)
     axis = "IJK".index(slices.stack.source_axis)
@@ -256,14 +256,6 @@ def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: E
         return covered
     extent = [0] * 6
     return tuple(extent) if slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent) else None
-
-
-def _cut(one: Extent | None, other: Extent) -> Extent | None:
-    """The voxels in both; None when there is none."""
-    if one is None:
-        return None
-    both = tuple((max, min)[index % 2](pair) for index, pair in enumerate(zip(one, other)))
-    return both if all(first <= last for first, last in zip(both[::2], both[1::2])) else None
 
 
 def _segmentationName(volumeNode) -> str:
