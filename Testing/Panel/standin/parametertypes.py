@@ -232,8 +232,6 @@ class ListSerializer(Serializer):
 
     def validate(self, value: Value) -> None:
         super().validate(value)
-        if isinstance(value, str):  # Slicer would take its letters
-            raise TypeError(f"Expected a list, got {value!r}")
         for each in value:
             self._element.validate(each)
 

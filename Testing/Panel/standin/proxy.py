@@ -153,7 +153,8 @@ class Proxy:
         if not found.isWritable():
             raise AttributeError(f"the property '{name}' of {type(target).__name__} cannot be written")
         accepted = _ACCEPTED.get(found.typeName(), object)
-        if not isinstance(value, accepted) or not target.setProperty(name, unwrap(value)):
+        given = list(value) if isinstance(value, tuple) and accepted == (list, tuple) else unwrap(value)
+        if not isinstance(value, accepted) or not target.setProperty(name, given):
             raise TypeError(f"{value!r} cannot be '{name}' of {type(target).__name__}, a {found.typeName()}")
 
     def connect(self, signature: str, function: Any) -> bool:

@@ -37,6 +37,13 @@ class QtModule(types.ModuleType):
         raise AttributeError(f"Qt has no '{name}'")
 
 
+class Absent(types.ModuleType):
+    """A module that can be imported, and has nothing in it."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the stand-in has no {self.__name__}.{name}")
+
+
 class NotImitated(type):
     """The metaclass of classes that have a name here and nothing else: making an object of one is an error."""
 

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import slicer
 
-NAMES = ("util", "i18n", "logic", "ScriptedLoadableModule", "parameterNodeWrapper", "packaging")
+from .qtmodule import Absent
+
+NAMES = ("util", "i18n", "ScriptedLoadableModule", "parameterNodeWrapper", "packaging")
 OLDEST = (5, 8, 1)
 """The version that is imitated without a source tree."""
 
@@ -50,6 +52,7 @@ def begin(source: Path) -> None:
     for name in NAMES:
         sys.modules.pop(f"slicer.{name}", None)
     slicer.util = importlib.import_module("slicer.util")
+    sys.modules.setdefault("vtkITK", Absent("vtkITK"))  # effects of Slicer's own name it; they are not imitated
     sys.path.append(str(source / "Modules/Loadable/Segmentations/EditorEffects/Python"))
 
 
