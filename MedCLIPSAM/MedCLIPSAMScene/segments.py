@@ -30,8 +30,7 @@ def newSegmentation(volumeNode, name: str | None = None):
     """A segmentation with the geometry of a volume, under its transform and beside it in the subject hierarchy."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or _segmentationName(volumeNode))
     node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    _takeGeometry(node, volumeNode)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy:
         beside, root = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetSceneItemID()
@@ -51,8 +50,7 @@ def requireFit(segmentationNode, volumeNode) -> None:
     """
     segmentation = segmentationNode.GetSegmentation()
     if segmentation.GetNumberOfSegments() == 0:
-        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        _takeGeometry(segmentationNode, volumeNode)
     if segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
         raise InputError(
             _("The segmentation '{segmentation}' and the volume '{volume}' are under different transforms.").format(
@@ -256,6 +254,12 @@ def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: E
         return covered
     extent = [0] * 6
     return tuple(extent) if slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent) else None
+
+
+def _takeGeometry(segmentationNode, volumeNode) -> None:
+    """Give a segmentation the transform of a volume, and its voxel grid, which Slicer looks at across transforms."""
+    segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
 
 def _segmentationName(volumeNode) -> str:
