@@ -1,13 +1,19 @@
-# make demo    install what is needed into .venv and segment four sample images (demo-output/)
-# make test    the same, and run every test
-# make clean   remove .venv and demo-output
+# make demo      install what is needed into .venv and segment four sample images (demo-output/)
+# make test      the same, and run every test
+# make check     the same, and check style, spelling, imports and types
+# make coverage  the tests of the engine, and which lines they run
+# make clean     remove .venv and demo-output
 
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 QT_LIBRARIES := libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1 fonts-dejavu-core
-SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel)
+GL_LIBRARIES := libegl1 libgl1-mesa-dri
+SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel Testing/Views)
+# Packages of Debian, and what to say where they cannot be installed.
+install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy $(1); \
+    else echo "$(2). On Debian: apt-get install $(1)" >&2; fi
 
-.PHONY: demo test clean
+.PHONY: demo test check coverage clean
 
 demo: .venv/.installed
 	.venv/bin/medclipsam demo --out demo-output
@@ -15,8 +21,17 @@ demo: .venv/.installed
 # Each suite in a process of its own: slicer-core and a stand-in of Slicer's widgets do not go together.
 test: .venv/.installed-test
 	@failed=; for suite in $(SUITES); do \
-	    echo "== $$suite"; .venv/bin/python -m pytest -q $$suite || failed="$$failed $$suite"; \
+	    echo "== $$suite"; .venv/bin/python -m pytest -q -rs $$suite || failed="$$failed $$suite"; \
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+# All of them, also after one has failed.
+check: .venv/.installed-dev
+	@failed=; for tool in "ruff check" "ruff format --check" codespell lint-imports mypy; do \
+	    echo "== $$tool"; .venv/bin/$$tool || failed="$$failed [$$tool]"; \
+	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+coverage: .venv/.installed-test .venv/.installed-dev
+	.venv/bin/python -m pytest -q Testing/Python --cov --cov-report=term:skip-covered
 
 clean:
 	rm -rf .venv demo-output
@@ -36,10 +51,14 @@ clean:
 	$(PIP) install -q --no-build-isolation -e .
 	touch $@
 
+.venv/.installed-dev: .venv/.installed
+	$(PIP) install -q --no-build-isolation -e ".[dev]"
+	touch $@
+
 .venv/.installed-test: .venv/.installed
 	$(PIP) install -q --no-build-isolation -e ".[test,scene,panel,dicom,finetune,weak,cluster]"
-	@QT_QPA_PLATFORM=offscreen .venv/bin/python -c "from PySide6 import QtWidgets; QtWidgets.QApplication([])" 2>/dev/null || { \
-	    if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	        apt-get update -q && apt-get install -qy $(QT_LIBRARIES); \
-	    else echo "Qt lacks libraries, so the tests of the panel are skipped. On Debian: apt-get install $(QT_LIBRARIES)" >&2; fi; }
+	@QT_QPA_PLATFORM=offscreen .venv/bin/python -c "from PySide6 import QtWidgets; QtWidgets.QApplication([])" 2>/dev/null \
+	    || { $(call install,$(QT_LIBRARIES),Qt lacks libraries; the tests of the panel and of the views are skipped); }
+	@.venv/bin/python Testing/Views/offscreen.py 2>/dev/null \
+	    || { $(call install,$(GL_LIBRARIES),OpenGL cannot draw without a screen; the tests of the views are skipped); }
 	touch $@

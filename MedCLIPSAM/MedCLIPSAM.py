@@ -107,6 +107,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None) -> None:
         # What Slicer's base class may use already: it calls setup() itself where no parent is given.
         self.parameters = None
+        self._wrapper = None
         self._storedChoices: dict[str, str] = {}
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -147,10 +148,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
-        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.initializeParameterNode()
         # Reload builds a second panel while the module is shown, and does not enter it.
-        if slicer.util.mainWindow() is not None and slicer.util.selectedModule() == self.moduleName:
+        if getattr(self.parent, "isEntered", False):
             self.enter()
 
     def cleanup(self) -> None:
@@ -197,12 +198,22 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._setParameters(None)
 
     def onSceneEndClose(self, _caller, _event) -> None:
-        """Begin with a new scene, or one that was loaded."""
+        """Begin with an empty scene and the choices of the one before."""
+        node = self.logic.getParameterNode()
+        for name, value in self._storedChoices.items():
+            node.SetParameter(name, value)
+        self._beginScene()
+
+    def onSceneEndImport(self, _caller, _event) -> None:
+        """Take up a scene that was loaded."""
+        self._beginScene()
+
+    def _beginScene(self) -> None:
         from MedCLIPSAMPanel.editorHistory import EditorHistory
 
         self.session.history = EditorHistory(self.ui.segmentEditor)
         self.ui.resultLabel.text = _("No result yet.")
-        self.ui.statusLabel.text = ""
+        self.prompts.beginScene()
         self.initializeParameterNode()
 
     def initializeParameterNode(self) -> None:
@@ -210,11 +221,11 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
         node = self.logic.getParameterNode()
-        if self.parameters is None or self.parameters.parameterNode is not node:
-            if not node.GetParameterNames():
-                for name, value in self._storedChoices.items():
-                    node.SetParameter(name, value)
-            self._setParameters(MedCLIPSAMParameters(node))
+        if self._wrapper is None or self._wrapper.parameterNode is not node:
+            # One wrapper a node: the observers that connect it to widgets live as long as the node.
+            self._wrapper = MedCLIPSAMParameters(node)
+            self.gui.connect(self._wrapper)
+        self._setParameters(self._wrapper)
         if self.parameters.inputVolume is None:
             volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
             shown = (node for node in volumes if not node.GetHideFromEditors())
@@ -228,7 +239,6 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         modified = vtk.vtkCommand.ModifiedEvent
         if self.parameters is not None:
             self.removeObserver(self.parameters.parameterNode, modified, self.onParametersModified)
-        self.gui.connect(parameters)
         self.parameters = parameters
         if parameters is not None:
             self.addObserver(parameters.parameterNode, modified, self.onParametersModified)
@@ -241,7 +251,8 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the parameters and the state of the work in every section."""
         if self.parameters is None:
             return
-        sections = (self.inputs, self.prompts, self.results, self.corrections, self.settings, self.models)
+        # First the corrections: they give the editor its segmentation, and the others ask for the segment chosen in it.
+        sections = (self.corrections, self.inputs, self.prompts, self.results, self.settings, self.models)
         for section in (*sections, self.export, self.fineTune, self.review):
             section.update()
 

@@ -1,3 +1,68 @@
-"""MedCLIPSAM engine: text-prompted segmentation of medical images (BiomedCLIP, M2IB saliency, SAM 2)."""
+"""MedCLIPSAM engine: text-prompted segmentation of medical images (BiomedCLIP, M2IB saliency, SAM 2).
+
+The names in `__all__` are the public API, also under the name `medclipsam`; all else may change without notice. Each
+is imported when it is first asked for, so that `import MedCLIPSAMLib` takes no time and needs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import Cancelled as Cancelled
+    from .errors import DeviceError as DeviceError
+    from .errors import InputError as InputError
+    from .errors import MedCLIPSAMError as MedCLIPSAMError
+    from .errors import ModelError as ModelError
+    from .errors import OutputError as OutputError
+    from .errors import PromptError as PromptError
+    from .volumes import Segment as Segment
+    from .volumes import Volume as Volume
+    from .volumes import read_segmentation as read_segmentation
+    from .volumes import read_volume as read_volume
+    from .volumes import write_segmentation as write_segmentation
+    from .worker.client import WorkerClient as WorkerClient
+    from .worker.subprocess_transport import SubprocessTransport as SubprocessTransport
+    from .worker.subprocess_transport import worker_command as worker_command
+    from .zeroshot.segmenter import TextSegmenter as TextSegmenter
+    from .zeroshot.segmenter import load_segmenter as load_segmenter
+    from .zeroshot.settings import Settings as Settings
+    from .zeroshot.settings import default_settings as default_settings
+    from .zeroshot.volume import segment_volume as segment_volume
 
 __version__ = "0.1.0"
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    ".errors": (
+        "Cancelled",
+        "DeviceError",
+        "InputError",
+        "MedCLIPSAMError",
+        "ModelError",
+        "OutputError",
+        "PromptError",
+    ),
+    ".volumes": ("Segment", "Volume", "read_segmentation", "read_volume", "write_segmentation"),
+    ".worker.client": ("WorkerClient",),
+    ".worker.subprocess_transport": ("SubprocessTransport", "worker_command"),
+    ".zeroshot.segmenter": ("TextSegmenter", "load_segmenter"),
+    ".zeroshot.settings": ("Settings", "default_settings"),
+    ".zeroshot.volume": ("segment_volume",),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+__all__ = ["__version__", *sorted(_MODULE_OF)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_MODULE_OF[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names too, before they are imported."""
+    return sorted({*globals(), *__all__})

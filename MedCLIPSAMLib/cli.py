@@ -22,6 +22,7 @@ from .commands import (
     reproduce,
     search,
     segment,
+    series,
     weak,
 )
 from .errors import Cancelled, MedCLIPSAMError
@@ -34,6 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("segment")(segment.segment)
+app.command("series")(series.series)
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
@@ -50,6 +52,8 @@ app.add_typer(phantoms.phantoms_app, name="phantoms")
 app.add_typer(phantoms.models_app, name="demo-models")
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+_debug = False
+"""Whether `main` shows the traceback of an error."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -64,6 +68,8 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
 ) -> None:
     """Text-prompted segmentation of medical images."""
+    global _debug
+    _debug = debug
 
 
 def main() -> None:
@@ -77,7 +83,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_INTERRUPTED)
     except MedCLIPSAMError as error:
-        if "--debug" in sys.argv:
+        if _debug:
             traceback.print_exc()
         print(f"error: {error.problem}", file=sys.stderr)
         if error.remedy:

@@ -37,7 +37,7 @@ class DeviceError(MedCLIPSAMError):
     """A device that was asked for and is not there, or ran out of memory."""
 
 
-class Cancelled(MedCLIPSAMError):
+class Cancelled(MedCLIPSAMError):  # noqa: N818  # no error, but what the user asked for
     """The user cancelled; nothing was written."""
 
     def __init__(self) -> None:

@@ -8,6 +8,6 @@ _HERE = Path(__file__).resolve().parent
 
 
 def resource_path(name: str) -> Path:
-    """The path of a shipped file or folder, in an installed package (MedCLIPSAMLib/Resources) or a source checkout."""
+    """Return the path of a shipped file or folder: of the installed package, or beside it in a source checkout."""
     installed = _HERE / "Resources"
     return (installed if installed.is_dir() else _HERE.parent / "Resources") / name

@@ -42,7 +42,11 @@ class PlainTextConnector(GuiConnector):
 
 @parameterNodeGuiConnector
 class PathTextConnector(GuiConnector):
-    """A ctkPathLineEdit and a text. An empty path stays empty, which a pathlib.Path cannot be."""
+    """A ctkPathLineEdit and a text. An empty path stays empty, which a pathlib.Path cannot be.
+
+    The widget tells of paths that it takes for valid only, so what the user is typing is not overwritten by the last
+    one of these.
+    """
 
     @staticmethod
     def canRepresent(widget, datatype) -> bool:
@@ -55,21 +59,26 @@ class PathTextConnector(GuiConnector):
     def __init__(self, widget) -> None:
         super().__init__()
         self._widget = widget
+        self._path: str | None = None
 
     def _connect(self) -> None:
         self._widget.currentPathChanged.connect(self.changed)
+        self._widget.validInputChanged.connect(self.changed)  # alone when the path is cleared
 
     def _disconnect(self) -> None:
         self._widget.currentPathChanged.disconnect(self.changed)
+        self._widget.validInputChanged.disconnect(self.changed)
 
     def widget(self):
         return self._widget
 
     def read(self) -> str:
-        return self._widget.currentPath
+        self._path = self._widget.currentPath
+        return self._path
 
     def write(self, value: str) -> None:
-        if self._widget.currentPath != value:
+        if self._path != value:
+            self._path = value
             self._widget.currentPath = value
 
 

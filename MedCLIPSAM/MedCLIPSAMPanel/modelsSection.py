@@ -66,7 +66,7 @@ class ModelsSection:
         """
         if volumeNode is None or isSample(volumeNode):
             return ""
-        synthetic = [state["name"] for state in self._chosenStates() if state["synthetic"]]
+        synthetic = [state["name"] for state in self._chosenStates() if state.get("synthetic")]
         if not synthetic:
             return ""
         return _(
@@ -78,12 +78,13 @@ class ModelsSection:
         """Enable what can be done, and say what the chosen models have seen."""
         ui, chosen = self._panel.ui, self._selected()
         loading = self._download is not None
+        offered = chosen is not None and not chosen["usable"] and chosen.get("downloadable", True)
         reason = (
             _("A download is running.")
             if loading
-            else _("Choose a model in the table that is not there yet.")
-            if chosen is None or chosen["usable"]
             else ""
+            if offered
+            else _("Choose a model in the table that is not there yet.")
         )
         enable(ui.downloadButton, reason)
         enable(ui.cancelDownloadButton, "" if loading else _("No download is running."))
@@ -92,7 +93,7 @@ class ModelsSection:
         if parameters is not None:
             self._offer("clip", [parameters.clip])
             self._offer("sam", [parameters.sam])
-            seen = (f"{state['name']}: {state['seen']}" for state in self._chosenStates() if state["seen"])
+            seen = (f"{state['name']}: {state['seen']}" for state in self._chosenStates() if state.get("seen"))
             ui.seenLabel.text = "\n".join(dict.fromkeys(seen))
 
     def refresh(self) -> None:

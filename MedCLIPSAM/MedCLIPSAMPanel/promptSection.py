@@ -29,7 +29,7 @@ class PromptSection:
         ui.hideHintButton.connect("clicked(bool)", lambda *_arguments: self._hideHint())
         ui.hintFrame.setVisible(not panel.machine.get("HintSeen"))
         self.status = RunStatus(ui.statusLabel, ui.progressBar)
-        self._hinted = False
+        self._shownReason = ""
         self._fillHistory()
 
     def prompts(self) -> list[str]:
@@ -55,10 +55,8 @@ class PromptSection:
         warning = self._panel.models.warning(self._panel.parameters.inputVolume)
         ui.warningLabel.text = warning
         ui.warningLabel.setVisible(bool(warning))
-        if not busy:
-            if reason or self._hinted:
-                ui.statusLabel.text = reason
-            self._hinted = bool(reason)
+        if not busy and reason != self._shownReason:
+            ui.statusLabel.text = self._shownReason = reason
 
     def segment(self) -> None:
         """Start to segment what the panel says."""
@@ -80,6 +78,10 @@ class PromptSection:
             self._hideHint()
             panel.machine.remember(prompts)
             self._fillHistory()
+
+    def beginScene(self) -> None:
+        """Forget what was said of the scene before."""
+        self._panel.ui.statusLabel.text = self._shownReason = ""
 
     def _hideHint(self) -> None:
         self._panel.machine.set("HintSeen", "yes")

@@ -9,6 +9,7 @@ import slicer
 import slicer.util
 import vtk
 
+from .removal import removeNode
 from .sliceGeometry import SceneSlices
 from .strings import _
 
@@ -75,7 +76,7 @@ def boxes(slices: SceneSlices) -> dict[int, np.ndarray]:
 def removeBoxes(volumeNode) -> None:
     """Take the boxes of a volume out of the scene."""
     for node in markupsOf(volumeNode, BOX):
-        slicer.mrmlScene.RemoveNode(node)
+        removeNode(node)
 
 
 def pointList(volumeNode, kind: str):

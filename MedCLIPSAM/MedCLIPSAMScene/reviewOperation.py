@@ -19,6 +19,7 @@ from MedCLIPSAMLib.weak.ranking import dataset_of, mask_file, ranked, uncertaint
 from MedCLIPSAMLib.weak.trust import trust, trusted_cases
 
 from . import overlay, segments
+from .removal import removeNode
 from .sliceGeometry import RAS_TO_LPS, ijkToRAS, transformToWorld
 from .strings import _
 
@@ -42,13 +43,14 @@ class ReviewCase:
 
 @dataclass(frozen=True)
 class OpenCase:
-    """A case in the scene: its nodes, the dataset that it belongs to, and the file of its image."""
+    """A case in the scene: its nodes, its dataset, and the file of its image, or the folder and the series."""
 
     case: str
     dataset: Path
     image: Path
     volume: object
     segmentation: object
+    series: str | None = None
 
 
 class ReviewOperation:
@@ -91,7 +93,8 @@ class ReviewOperation:
         if record is None:
             raise InputError(_("'{folder}' has no case '{case}'.").format(folder=folder, case=case))
         image = raw.image(case) if case in raw.cases else Path(record["image"])
-        source = read_volume(image)
+        series = None if case in raw.cases else record.get("series")
+        source = read_volume(image, series)
         labels = [raw.labels[number] for number in sorted(raw.labels)]
         masks = dict.fromkeys(labels, np.zeros(source.shape, bool))
         if case in trusted_cases(target):
@@ -107,7 +110,7 @@ class ReviewOperation:
                 segments.writeMask(segmentation, identifier, masks[label], ijkToRAS(volume))
         if (root / uncertainty_file(case)).is_file():
             overlay.writeUncertainty(volume, _onGrid(root / uncertainty_file(case), source))
-        return OpenCase(case, target, image, volume, segmentation)
+        return OpenCase(case, target, image, volume, segmentation, series)
 
     def save(self, opened: OpenCase) -> int:
         """Write the segments of an opened case into its dataset as a trusted label; they are known by their names.
@@ -118,7 +121,7 @@ class ReviewOperation:
         Raises:
             InputError, OutputError: see `weak.trust.trust`; nothing was changed.
         """
-        return trust(opened.dataset, opened.case, self.masks(opened), read_volume(opened.image))
+        return trust(opened.dataset, opened.case, self.masks(opened), read_volume(opened.image, opened.series))
 
     def masks(self, opened: OpenCase) -> dict[str, np.ndarray]:
         """The masks of an opened case as they are now, (K, J, I) bool by the names of the segments.
@@ -145,7 +148,7 @@ class ReviewOperation:
         uncertain = overlay.uncertaintyOf(opened.volume)
         for node in (uncertain, opened.segmentation, opened.volume):
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
-                slicer.mrmlScene.RemoveNode(node)
+                removeNode(node)
 
     def mostUncertain(self, volumeNode) -> np.ndarray | None:
         """The place, world RAS in mm, in the middle of what is uncertain on the slice (along K) with most of it."""
@@ -166,7 +169,7 @@ def _onGrid(path: Path, volume: Volume) -> np.ndarray:
     import SimpleITK as sitk
 
     image = read_image(path)
-    if image.GetSize() != volume.image.GetSize():
+    if image.GetSize() != volume.shape[::-1]:
         raise InputError(
             _("'{path}' has another size than its image.").format(path=path), _("Predict the images again.")
         )
@@ -175,14 +178,10 @@ def _onGrid(path: Path, volume: Volume) -> np.ndarray:
 
 def _addVolume(source: Volume, name: str):
     """A volume node with the voxels, the place and the display window of a volume."""
-    image = source.image
     kind = "vtkMRMLVectorVolumeNode" if source.is_rgb else "vtkMRMLScalarVolumeNode"
     node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
     slicer.util.updateVolumeFromArray(node, source.array)
-    matrix = np.eye(4)
-    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    matrix[:3, 3] = image.GetOrigin()
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ matrix))
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ source.geometry.affine))
     node.CreateDefaultDisplayNodes()
     if not source.is_rgb:
         low, high = SliceStack(source).window

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 import slicer
 import slicer.util
 import vtk
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes import SliceStack, Volume
+from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
 from MedCLIPSAMLib.volumes.slices import nearest_axes
 
 from .strings import _
@@ -20,28 +18,6 @@ from .strings import _
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
 """The plane whose slices follow one another along R, A, S."""
-
-
-@dataclass(frozen=True)
-class SceneVolume(Volume):
-    """A volume of the scene as the engine sees it: the voxels are those of the node, not a copy.
-
-    `image` has the directions and spacing of the volume in world coordinates and a single voxel.
-    """
-
-    voxels: np.ndarray = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.voxels.shape[:3]
-
-    @property
-    def is_rgb(self) -> bool:
-        return self.voxels.ndim == 4
-
-    @property
-    def array(self) -> np.ndarray:
-        return self.voxels
 
 
 def transformToWorld(node) -> np.ndarray:
@@ -72,8 +48,8 @@ def ijkToRAS(volumeNode) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
-def sceneVolume(volumeNode) -> SceneVolume:
-    """The engine's view of a scalar or RGB volume node, placed in world coordinates.
+def sceneVolume(volumeNode) -> Volume:
+    """The engine's view of a scalar or RGB volume node, placed in world coordinates; its voxels are not copied.
 
     Raises:
         InputError: no voxels, several components that are not RGB, or a non-linear transform.
@@ -95,10 +71,9 @@ def sceneVolume(volumeNode) -> SceneVolume:
         )
     matrix = RAS_TO_LPS @ transformToWorld(volumeNode) @ ijkToRAS(volumeNode)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-    image = sitk.Image(1, 1, 1, sitk.sitkUInt8)
-    image.SetSpacing(spacing.tolist())
-    image.SetDirection(_nearestRotation(matrix[:3, :3] / spacing).ravel().tolist())
-    return SceneVolume(image, name, voxels=voxels)
+    direction = _nearestRotation(matrix[:3, :3] / spacing)
+    geometry = Geometry(tuple(matrix[:3, 3].tolist()), tuple(spacing.tolist()), tuple(direction.ravel().tolist()))
+    return Volume(voxels, geometry, name)
 
 
 class SceneSlices:
@@ -160,8 +135,7 @@ def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
     affine = transformToWorld(volumeNode) @ ijkToRAS(volumeNode)
     axes = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     axis = int(np.argmax(np.abs(normal @ axes)))
-    direction = np.array(volume.image.GetDirection()).reshape(3, 3)
-    slices = SceneSlices(volumeNode, PLANE_OF_AXIS[nearest_axes(direction).index(axis)])
+    slices = SceneSlices(volumeNode, PLANE_OF_AXIS[nearest_axes(volume.geometry.cosines).index(axis)])
     middle = (np.array(volume.shape[::-1]) - 1) / 2
     centre = (affine @ (*middle, 1))[:3]
     steps = normal @ (origin - centre) / (normal @ affine[:3, axis])

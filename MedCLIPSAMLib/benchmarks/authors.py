@@ -27,14 +27,14 @@ def authors_saliency(
     noises: Sequence[torch.Tensor] | None = None,
     steps: int = STEPS,
 ) -> torch.Tensor:
-    """The map (h, w) of one picture (1, 3, S, S) for one text, token ids (1, L).
+    """Compute the map (h, w) of one picture (1, 3, S, S) for one text, token ids (1, L).
 
     Args:
         noises: (10, T, C) for each step; drawn anew when None.
     """
     model = clip.model.requires_grad_(True)
     trunk = model.visual.trunk
-    alpha: torch.Tensor | None = None
+    alpha = torch.empty(0)
     information = torch.empty(0)
     step = 0
 
@@ -53,7 +53,7 @@ def authors_saliency(
     optimizer = torch.optim.Adam([alpha], lr=1.0)
     hook = trunk.blocks[layer].register_forward_hook(bottleneck)
     try:
-        for step in range(steps):
+        for step in range(steps):  # noqa: B007  # the hook reads it
             optimizer.zero_grad()
             text = model.encode_text(tokens.expand(COPIES, -1))
             image = model.encode_image(pixels.expand(COPIES, -1, -1, -1))

@@ -43,7 +43,7 @@ _BERT = {
 
 
 def biomedclip(device: torch.device | str = "cpu", fast: bool = True) -> ClipModel:
-    """A text-image model of BiomedCLIP's shape, ViT-B/16 at 224 px and BERT-base, 196 M parameters.
+    """Build a text-image model of BiomedCLIP's shape, ViT-B/16 at 224 px and BERT-base, 196 M parameters.
 
     Args:
         fast: as `load_clip` gives it; else as open_clip does.
@@ -76,7 +76,7 @@ def sam21(size: str, pixels: int = 1024, device: torch.device | str = "cpu") -> 
 
 
 def sam_vit_h(device: torch.device | str = "cpu"):
-    """The authors' SAM as a `SamPredictor`; None where segment_anything is not installed."""
+    """Build the authors' SAM as a `SamPredictor`; None where segment_anything is not installed."""
     try:
         from segment_anything import SamPredictor, sam_model_registry
     except ImportError:

@@ -6,6 +6,9 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,7 @@ class Times:
     seconds: dict[str, list[float]]
 
     def median(self, name: str) -> float:
+        """Return the median of the seconds that were taken for a name."""
         return statistics.median(self.seconds[name])
 
     def times_faster(self, name: str, than: str) -> tuple[float, float, float]:
@@ -24,11 +28,11 @@ class Times:
 
 
 def interleaved(
-    variants: Mapping[str, Callable[[], object]],
+    variants: Mapping[str, Callable[[], Made]],
     rounds: int,
     once: tuple[str, ...] = (),
     tell: Callable[[str], None] = lambda line: None,
-) -> tuple[Times, dict[str, object]]:
+) -> tuple[Times, dict[str, Made]]:
     """Time each variant once a round, after a call of each that is not timed; and what the last calls gave.
 
     Args:
@@ -39,7 +43,7 @@ def interleaved(
         if name not in once:
             call()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    results: dict[str, object] = {}
+    results: dict[str, Made] = {}
     for number in range(rounds):
         for name, call in variants.items():
             started = time.perf_counter()

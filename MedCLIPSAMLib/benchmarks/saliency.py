@@ -75,7 +75,7 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, tell: Callable[
 
 
 def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak:
-    """The best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
+    """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
 
     def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
         layer, given = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
@@ -91,7 +91,7 @@ def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak
 
 
 def waited(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor once a GPU has really computed it."""
+    """Return the tensor once a GPU has really computed it."""
     if tensor.is_cuda:
         torch.cuda.synchronize()
     return tensor

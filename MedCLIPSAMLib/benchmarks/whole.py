@@ -55,7 +55,7 @@ def names() -> list[str]:
 
 
 def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None:
-    """What one of `names` does with a picture, its models loaded; None where they are not installed."""
+    """Return what one of `names` does with a picture, its models loaded; None where they are not installed."""
     picture = _picture()
     if name == AUTHORS:
         predictor = sam_vit_h(device)

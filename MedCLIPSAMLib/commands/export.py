@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AtOnce, Capture
+from .options import AtOnce, Capture, Phase, SeriesName
 
 
 class Format(StrEnum):
@@ -39,6 +39,8 @@ def export(
     prompts: Annotated[
         Path | None, typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, or "label: prompt" a line.')
     ] = None,
+    series: SeriesName = None,
+    phase: Phase = None,
     form: Annotated[Format, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")] = Format.nnunet,
     negative: Annotated[str | None, typer.Option(help="What not to take.")] = None,
     propagate: Annotated[str, typer.Option(help="Over slices: memory, boxes, planes or slices.")] = "memory",
@@ -73,6 +75,7 @@ def export(
 
     from ..errors import InputError
     from ..weak.cases import find_cases, read_prompts
+    from ..weak.dataset import check_folder
     from ..weak.export import export as run
     from ..weak.job import ExportSettings
     from ..zeroshot.segmenter import default_settings, load_segmenter
@@ -81,7 +84,8 @@ def export(
     if prompt and prompts:
         raise InputError("Both -p and --prompts were given.", "Give one of them.")
     asked = read_prompts(prompts) if prompts else {each: each for each in prompt}
-    cases = [replace(case, negative=case.negative or negative) for case in find_cases(inputs, asked)]
+    found = find_cases(inputs, asked, series, phase)
+    cases = [replace(case, negative=case.negative or negative) for case in found]
     settings = ExportSettings(
         form.value,
         propagate,
@@ -92,6 +96,7 @@ def export(
         float("inf") if most_ml is None else most_ml,
         keep_empty,
     )
+    check_folder(out, settings.form)
     chosen = replace(
         default_settings(model, models_dir),
         presence_threshold=presence,

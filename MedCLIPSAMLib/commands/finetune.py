@@ -12,15 +12,21 @@ import typer
 
 
 class Loss(StrEnum):
+    """The values of --loss."""
+
     dhn_nce, info_nce, hn_nce, dcl, siglip = "dhn-nce", "info-nce", "hn-nce", "dcl", "siglip"
     dhn_nce_released = "dhn-nce-released"
 
 
 class Freeze(StrEnum):
+    """The values of --freeze."""
+
     nothing, image, text, lower_half, heads = "nothing", "image", "text", "lower-half", "all-but-heads"
 
 
 class Precision(StrEnum):
+    """The values of --precision, by Lightning's names."""
+
     auto, full, bf16, half = "auto", "32-true", "bf16-mixed", "16-mixed"
 
 
@@ -179,7 +185,7 @@ def _sentence(figures: dict) -> str:
 
 
 def _bar(quiet: bool):
-    """A context that gives a report of progress: a bar on a terminal, and a line an epoch."""
+    """Open a context that gives a report of progress: a bar on a terminal, and a line an epoch."""
     from contextlib import contextmanager
 
     from rich.console import Console

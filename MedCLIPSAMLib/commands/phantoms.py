@@ -18,7 +18,7 @@ def _phantoms() -> None:
 
 @models_app.callback()
 def _models() -> None:
-    """The demo models."""
+    """Train the demo models."""
 
 
 @phantoms_app.command()
@@ -38,7 +38,11 @@ def make(
     if split not in SPLITS:
         raise InputError(f"There is no split '{split}'.", f"Choose one of: {', '.join(SPLITS)}.")
     steps = iter(track(range(count), "phantoms", transient=True))
-    write_phantoms(out, split, count, lambda done: next(steps, None))
+
+    def step(_done: int) -> None:
+        next(steps, None)
+
+    write_phantoms(out, split, count, step)
     typer.echo(f"Written: {count} phantoms in {out}.")
 
 

@@ -16,7 +16,7 @@ app = typer.Typer(help="The paper's claims, tried.", no_args_is_help=True)
 
 @app.callback()
 def _reproduce() -> None:
-    """The paper's claims, tried."""
+    """Try the paper's claims."""
 
 
 app.command()(paper)
@@ -111,7 +111,7 @@ def weak_tables(figures: dict):
 
 
 def search_table(figures: dict):
-    """Validation retrieval at every temperature."""
+    """Measure validation retrieval at every temperature."""
     from rich.table import Table
 
     table = Table(title="Top-1 retrieval on validation pairs, first seed; the best temperature is taken")

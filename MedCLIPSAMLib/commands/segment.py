@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AtOnce, Capture
+from .options import AtOnce, Capture, Phase, SeriesName
 
 
 class Plane(StrEnum):
@@ -40,7 +40,11 @@ class Device(StrEnum):
 def segment(
     image: Annotated[
         Path,
-        typer.Argument(metavar="INPUT", help="NIfTI, NRRD, MHA, PNG, JPEG, or a DICOM folder.", show_default=False),
+        typer.Argument(
+            metavar="INPUT",
+            help="NIfTI, NRRD, MHA, PNG, JPEG, or DICOM: a file, a folder, a zip file.",
+            show_default=False,
+        ),
     ],
     prompt: Annotated[
         list[str],
@@ -52,6 +56,8 @@ def segment(
             "-o", "--out", help="Where to write: .seg.nrrd, .nii.gz, .nrrd, .mha or .png.", show_default=False
         ),
     ],
+    series: SeriesName = None,
+    phase: Phase = None,
     negative: Annotated[str | None, typer.Option(help="What not to take.")] = None,
     model: Annotated[str, typer.Option(help="Text-image model (medclipsam models list).")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
@@ -114,7 +120,7 @@ def segment(
     for path, suffixes in ((out, SEGMENTATION_SUFFIXES), (saliency, LABELMAP_SUFFIXES), (overlay, (".png",))):
         if path is not None:
             check_output(path, suffixes)
-    volume = read_volume(image)
+    volume = read_volume(image, series, phase)
     limits = _window(window)
     numbers = _slices(len(SliceStack(volume, plane.value, limits)), number, slices, every)
     if propagate is None:

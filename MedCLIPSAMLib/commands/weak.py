@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,8 @@ app = typer.Typer(help="A nnU-Net trained on pseudo-labels, and the review of wh
 
 
 class Configuration(StrEnum):
+    """The values of --configuration, by nnU-Net's names."""
+
     flat, full = "2d", "3d_fullres"
 
 
@@ -23,7 +25,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 @app.callback()
 def _weak() -> None:
-    """A nnU-Net trained on pseudo-labels, and the review of what it is unsure of."""
+    """Train a nnU-Net on pseudo-labels, and review what it is unsure of."""
 
 
 @app.command()
@@ -51,7 +53,13 @@ def train(
     from ..weak.train import train as run
 
     settings = SHORT if short else TrainSettings()
-    given = {"cycles": cycles, "epochs": epochs, "keep": keep, "iterations": iterations, "learning_rate": lr}
+    given: dict[str, Any] = {
+        "cycles": cycles,
+        "epochs": epochs,
+        "keep": keep,
+        "iterations": iterations,
+        "learning_rate": lr,
+    }
     schedule = replace(settings.schedule, **{name: value for name, value in given.items() if value is not None})
     settings = replace(
         settings,
@@ -139,7 +147,7 @@ def trust(
 
 
 def _bar(what: str, quiet: bool):
-    """A context that gives a report: a bar with the time left, on the error stream, where it is a terminal."""
+    """Open a context that gives a report: a bar with the time left, on the error stream, where it is a terminal."""
     from contextlib import contextmanager
 
     from rich.console import Console

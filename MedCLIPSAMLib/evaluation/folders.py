@@ -62,10 +62,11 @@ class Evaluation:
 
     @property
     def segments(self) -> list[str]:
+        """The names of the segments, in alphabetical order."""
         return sorted({score.segment for score in self.scores})
 
     def summary(self, metric: str, segment: str | None = None) -> Summary:
-        """The summary of "dsc", "nsd" or "hd95", of one segment or of all."""
+        """Summarize "dsc", "nsd" or "hd95", of one segment or of all."""
         scores = [score for score in self.scores if segment in (None, score.segment)]
         return summarise(np.array([getattr(score, metric) for score in scores]))
 
@@ -115,7 +116,7 @@ def evaluate_folders(
 
 
 def summarise(values: np.ndarray, seed: int = 0) -> Summary:
-    """The summary of the finite `values` (N,); the interval by a bootstrap of 10,000 draws, NaN for less than two."""
+    """Summarize the finite `values` (N,); the interval by a bootstrap of 10,000 draws, NaN for less than two."""
     from scipy.stats import bootstrap
 
     values = values[np.isfinite(values)]
@@ -146,22 +147,23 @@ def write_csv(evaluation: Evaluation, path: str | Path) -> None:
 
 
 def _score_case(case: str, pred_path: Path, truth_path: Path, known: set[str] | None, tolerance: float) -> list[Score]:
-    """The scores of one case; `known` are the segments of the truth of all cases, None where there is but one."""
+    """Score one case; `known` are the segments of the truth of all cases, None where there is but one."""
     pred, truth, spacing = common_grid(case, read_masks(pred_path), read_masks(truth_path))
     nothing = np.zeros(truth.grid.GetSize()[::-1], bool)
     if known is None:
-        pairs = {ONLY_SEGMENT: tuple(next(iter(masks.values()), nothing) for masks in (pred.masks, truth.masks))}
+        first = lambda masks: next(iter(masks.values()), nothing)
+        pairs = {ONLY_SEGMENT: (first(pred.masks), first(truth.masks))}
     else:
         segments = sorted((pred.masks.keys() | truth.masks.keys()) & known)
         pairs = {name: (pred.masks.get(name, nothing), truth.masks.get(name, nothing)) for name in segments}
     return [
-        Score(case, name, dsc(*pair), nsd(*pair, spacing, tolerance), hd95(*pair, spacing))
-        for name, pair in pairs.items()
+        Score(case, name, dsc(one, other), nsd(one, other, spacing, tolerance), hd95(one, other, spacing))
+        for name, (one, other) in pairs.items()
     ]
 
 
 def _mask_files(folder: str | Path, may_be_empty: bool = False) -> dict[str, Path]:
-    """The mask files of a folder by their names without suffix."""
+    """Find the mask files of a folder by their names without suffix."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'.", "Check the path.")

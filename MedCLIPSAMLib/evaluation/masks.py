@@ -96,7 +96,7 @@ def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
     return np.rint(offset).astype(int) if np.abs(offset - np.rint(offset)).max() < OFF_LATTICE else None
 
 
-def _union(grid: sitk.Image, reference: sitk.Image, offset: np.ndarray) -> Volume:
+def _union(grid: sitk.Image, reference: sitk.Image, offset: np.ndarray) -> sitk.Image:
     """The smallest grid on the voxels of `reference` that covers both."""
     low = np.minimum(offset, 0)
     high = np.maximum(offset + grid.GetSize(), reference.GetSize())
@@ -104,17 +104,17 @@ def _union(grid: sitk.Image, reference: sitk.Image, offset: np.ndarray) -> Volum
     image.SetOrigin(reference.TransformContinuousIndexToPhysicalPoint(low.astype(float).tolist()))
     image.SetSpacing(reference.GetSpacing())
     image.SetDirection(reference.GetDirection())
-    return Volume(image, name="both")
+    return image
 
 
-def _on(masks: Masks, volume: Volume) -> Masks:
-    own = Volume(masks.grid)
+def _on(masks: Masks, grid: sitk.Image) -> Masks:
+    own = Volume.from_sitk(masks.grid)
     moved = {}
     for name, mask in masks.masks.items():
-        image = own.image_like(mask.astype(np.uint8))
-        padded = sitk.Resample(image, volume.image, sitk.Transform(), sitk.sitkNearestNeighbor)
+        image = own.to_sitk(mask.astype(np.uint8))
+        padded = sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
         moved[name] = sitk.GetArrayFromImage(padded).astype(bool)
-    return Masks(masks.path, moved, volume.image)
+    return Masks(masks.path, moved, grid)
 
 
 def _words(grid: sitk.Image) -> str:

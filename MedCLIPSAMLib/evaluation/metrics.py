@@ -45,7 +45,7 @@ def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance
 
 
 def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0) -> float:
-    """The NSD column of the MedCLIP-SAMv2 paper, only to compare with it; use `nsd` to measure.
+    """Compute the NSD column of the MedCLIP-SAMv2 paper, only to compare with it; use `nsd` to measure.
 
     The authors' code takes a 2-D mask for a volume of one slice, 1 mm thick. Every pixel of the mask then has surface
     above and below it, and the score says more about overlap than about the contour: discs of radius 40 shifted by 6
@@ -60,7 +60,7 @@ def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0
 
 
 def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float:
-    """The 95th percentile of the Hausdorff distance in mm, the larger of the two directions.
+    """Compute the 95th percentile of the Hausdorff distance in mm, the larger of the two directions.
 
     Axes of length one are left out, as in `nsd`. 0.0 when both are empty, infinite when one is.
 
@@ -115,7 +115,7 @@ def _without_single_axes(
 
 
 def _batch(mask: np.ndarray) -> Any:
-    """A (1, 1, ...) float tensor, as MONAI wants it."""
+    """Return a (1, 1, ...) float tensor, as MONAI wants it."""
     import torch
 
     return torch.from_numpy(mask)[None, None].float()

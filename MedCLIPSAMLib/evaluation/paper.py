@@ -99,7 +99,7 @@ class TestSet:
 
 
 def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
-    """The test sets in a folder, checked: each image has its mask, of the same size.
+    """Find the test sets in a folder and check that each image has its mask, of the same size.
 
     Args:
         titles: the tasks wanted, such as "US"; all that are there when empty.
@@ -135,7 +135,7 @@ def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
 
 
 def read_prompts(path: Path, tests: TestSet) -> dict[str, str]:
-    """The sentence for each case from a JSON file {file name: sentence} as the authors publish it.
+    """Read the sentence for each case from a JSON file {file name: sentence} as the authors publish it.
 
     Raises:
         InputError: unreadable, another form, or an image that it has no sentence for.
@@ -158,7 +158,7 @@ def read_prompts(path: Path, tests: TestSet) -> dict[str, str]:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """A mask as the authors take it, whatever is not black: (H, W) bool.
+    """Read a mask as the authors take it, whatever is not black: (H, W) bool.
 
     Raises:
         InputError: unreadable.
@@ -171,7 +171,7 @@ def read_mask(path: Path) -> np.ndarray:
 
 
 def validation_set(tests: TestSet) -> TestSet | None:
-    """The validation images beside a test set; None where there are none."""
+    """Find the validation images beside a test set; None where there are none."""
     both = [tests.folder / f"val_{kind}" for kind in ("images", "masks")]
     return _pairs(tests.task, tests.folder, *both) if all(folder.is_dir() for folder in both) else None
 

@@ -30,7 +30,7 @@ def overlay(
     colours: Mapping[str, Colour],
     boxes: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A picture with masks as tinted areas with contours, and boxes.
+    """Draw a picture with masks as tinted areas with contours, and boxes.
 
     Small pictures are enlarged by a whole factor until their shorter side has at least 512 pixels, for contours are two
     pixels wide. Where masks overlap, the later one lies on top.
@@ -59,7 +59,7 @@ def overlay(
 
 
 def heat_map(picture: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """The saliency in the colours of "inferno" over a picture, more opaque where it is higher.
+    """Draw the saliency in the colours of "inferno" over a picture, more opaque where it is higher.
 
     Args:
         picture: (H, W, 3) uint8.
@@ -124,7 +124,7 @@ def _cells(row: Mapping[str, Any]) -> list[np.ndarray]:
 
 
 def _head_columns(figure: Any, first_line: Sequence[Any], columns: Sequence[str]) -> None:
-    """The names of the columns above the first row, clear of its titles."""
+    """Write the names of the columns above the first row, clear of its titles."""
     inch = 1 / figure.get_size_inches()[1]
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.06 * inch, top=1 - 0.52 * inch, wspace=0.03, hspace=0.15)
     for axis, name in zip(first_line, columns):

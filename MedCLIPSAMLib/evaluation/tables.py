@@ -34,7 +34,7 @@ def read_scores(path: Path) -> dict[tuple[str, str], dict[str, float]]:
 
 
 def paired_values(first: Path, second: Path, metric: str) -> tuple[list[tuple[str, str]], list[float], list[float]]:
-    """The cases of two tables and their values, in the same order.
+    """Pair the cases of two tables and their values, in the same order.
 
     Raises:
         InputError: see `read_scores`; or the tables have other cases.

@@ -36,11 +36,12 @@ class Source(Protocol):
     steps: int
     batch: int
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]: ...
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Yield the batches of an epoch from number `start` on."""
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """An image file as a picture, uint8 (H, W, 3); of a volume the middle axial slice.
+    """Read an image file as a picture, uint8 (H, W, 3); of a volume the middle axial slice.
 
     Raises:
         InputError: it cannot be read.
@@ -50,7 +51,7 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def square(picture: np.ndarray, size: int, crop: tuple[float, float, float] = (1.0, 0.0, 0.0)) -> torch.Tensor:
-    """A picture (H, W, 3) as the square that the model sees, uint8 (size, size, 3), bicubic with antialias.
+    """Resize a picture (H, W, 3) to the square that the model sees, uint8 (size, size, 3), bicubic with antialias.
 
     Args:
         crop: share of each side that is kept, and where it begins between the first (0) and the last (1) place.
@@ -66,14 +67,14 @@ def square(picture: np.ndarray, size: int, crop: tuple[float, float, float] = (1
 
 
 def draw_crop(rng: np.random.Generator, least: float) -> tuple[float, float, float]:
-    """A random crop for `square`, of an area between `least` and 1; never a flip, which would make left right."""
+    """Draw a random crop for `square`, of an area between `least` and 1; never a flip, which would make left right."""
     return float(np.sqrt(rng.uniform(least, 1))), float(rng.random()), float(rng.random())
 
 
 def readable(
     pairs: list[Pair], record: Path | None = None, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[list[Pair], list[tuple[str, str]]]:
-    """The pairs whose image can be read, and (reason, file) of the others.
+    """Find the pairs whose image can be read, and (reason, file) of the others.
 
     Args:
         record: a JSON file in which it is kept which files were read before, by size and time of change, so that each
@@ -165,11 +166,13 @@ class PairSource:
         yield from loader
 
     def order(self, epoch: int) -> list[list[int]]:
-        """The numbers of the pairs in each batch of an epoch."""
+        """Return the numbers of the pairs in each batch of an epoch."""
         drawn = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs)).tolist()
         batches: list[list[int]] = []
         while len(batches) < self.steps:
-            taken, said, put_off = [], set(), []
+            taken: list[int] = []
+            put_off: list[int] = []
+            said: set[str] = set()
             for at, number in enumerate(drawn):
                 if len(taken) == self.batch:
                     put_off += drawn[at:]

@@ -73,7 +73,7 @@ class Captions:
 
 
 def clean_caption(text: str) -> str:
-    """A caption without mark-up, links, control characters and signs that say nothing; "" when nothing is left."""
+    """Clean a caption of mark-up, links, control characters and signs that say nothing; "" when nothing is left."""
     text = unicodedata.normalize("NFKC", html.unescape(text))
     text = re.sub(r"<[^<>]{1,200}>|https?://\S+|www\.\S+", " ", text)
     text = "".join(letter if letter.isalnum() or letter in " .,;:()/%+-'\"<>=" else " " for letter in text)
@@ -97,7 +97,7 @@ def read_captions(table: Path, images: Path | None = None, least_characters: int
         raise InputError(f"The folder of images '{folder}' does not exist.", "Correct --images.")
     try:
         rows = list(_rows(table))
-    except (OSError, UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise InputError(f"'{table}' cannot be read: {error}.", "It must be UTF-8, CSV or JSON lines.") from error
     if not rows:
         raise InputError(f"'{table}' holds no rows.", "Give a table of images and captions.")
@@ -158,6 +158,8 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
         records = json.loads(text) if table.suffix.lower() == ".json" else map(json.loads, filter(None, _lines(text)))
         if isinstance(records, dict):
             records = [{"image": name, "caption": caption} for name, caption in records.items()]
+        if not isinstance(records, list | map):
+            raise InputError(f"'{table}' holds {repr(records)[:60]}, no list of records.", "See docs/finetune.md.")
         for record in records:
             if not isinstance(record, dict):
                 raise InputError(f"'{table}' holds {str(record)[:60]!r}, which is no record.", "See docs/finetune.md.")
@@ -197,7 +199,7 @@ def _field(table: Path, row: Mapping[str, Any], names: tuple[str, ...]) -> str:
 
 
 def _image(folder: Path, name: str) -> Path | None:
-    """The file of that name, with one of the known suffixes where it has none; None when there is none."""
+    """Find the file of that name, with one of the known suffixes where it has none; None when there is none."""
     if not name or "\0" in name:
         return None
     path = folder / name

@@ -17,7 +17,7 @@ def dhn_nce_loss(
     beta_image: float = 0.15,
     beta_text: float = 0.15,
 ) -> torch.Tensor:
-    """The DHN-NCE loss of a batch of matching pairs: the mean over the batch of the sum of both directions.
+    """Compute the DHN-NCE loss of a batch of matching pairs: the mean over the batch of the sum of both directions.
 
     With z_ij = cos(image_i, text_j) / temperature, image to text:
 
@@ -72,7 +72,7 @@ def unit_features(
 
 
 def weighted_negatives(logits: torch.Tensor, beta: float) -> torch.Tensor:
-    """log sum_{j != i} w_ij exp(z_ij) of every row of logits z (B, B): (B,)."""
+    """Compute log sum_{j != i} w_ij exp(z_ij) of every row of logits z (B, B): (B,)."""
     count = len(logits)
     others = ~torch.eye(count, dtype=torch.bool, device=logits.device)
     negatives = logits[others].reshape(count, count - 1)

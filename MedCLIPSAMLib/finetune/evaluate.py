@@ -44,7 +44,7 @@ def evaluate(
     models_dir: Path | None = None,
     shown: Callable[[Iterable], Iterable] = iter,
 ) -> dict:
-    """Retrieval figures of a model; see `retrieval.retrieval`.
+    """Measure the retrieval of a model; see `retrieval.retrieval`.
 
     Raises:
         ModelError: no such model. InputError: less than two pairs.

@@ -64,7 +64,7 @@ def contrastive_backward(
 
 
 def _joined(own: torch.Tensor, rank: int, world: int) -> torch.Tensor:
-    """The features of all processes; gradients flow to this process's own."""
+    """Gather the features of all processes; gradients flow to this process's own."""
     if world == 1:
         return own
     parts = [torch.empty_like(own) for _ in range(world)]

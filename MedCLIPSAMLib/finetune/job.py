@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, ModelError
 from ..models.store import find
@@ -42,6 +43,7 @@ class Data:
 
     @property
     def shards(self) -> bool:
+        """Whether the captions are in tar files."""
         return self.captions.endswith(".tar")
 
 
@@ -90,19 +92,19 @@ def run(
 def _sources(
     data: Data, settings: FineTuneSettings, out: Path, workers: int, tell: Callable[[str], None]
 ) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
-    """Sources of training and validation batches, see `train.fine_tune`, and a check sum of what they are made of."""
+    """Open the sources of batches, see `train.fine_tune`, and make a check sum of what they are made of."""
     if data.shards and data.validation is None:
         raise InputError("Shards do not say whose an image is.", "Give validation pairs of their own by --validation.")
     dropped: list[tuple[str, str]] = []
+    sides: tuple[list[Pair] | None, list[Pair] | None]
     if data.validation is None:
         pairs = _read(data.captions, data, out, dropped, tell)
-        sides = split_by_patient(pairs, data.share, settings.seed)
-        tell(f"{len(sides[0])} pairs for training and {len(sides[1])} for validation, split by patient.")
+        chosen, held_back = split_by_patient(pairs, data.share, settings.seed)
+        tell(f"{len(chosen)} pairs for training and {len(held_back)} for validation, split by patient.")
+        sides = chosen, held_back
     else:
-        sides = tuple(
-            None if table.endswith(".tar") else _read(table, data, out, dropped, tell)
-            for table in (data.captions, data.validation)
-        )
+        read = lambda table: None if table.endswith(".tar") else _read(table, data, out, dropped, tell)
+        sides = read(data.captions), read(data.validation)
     _write_dropped(out, dropped)
     if sides[1] is not None and len({pair.caption for pair in sides[1]}) < 2:
         raise InputError(
@@ -121,7 +123,7 @@ def _sources(
                 f"Shards need a package that is not installed: {error.name}.", "pip install 'medclipsam[finetune]'"
             ) from error
 
-        pattern = data.captions if side == 0 else data.validation
+        pattern = data.captions if side == 0 else data.validation or ""
         record = out / f"shards-{side}.json"
         least = data.least_characters
         made = ShardSource(
@@ -139,7 +141,7 @@ def _sources(
             )
         return source(0, size, settings.batch, settings.crop, rank, world)
 
-    made_of = [data.captions, data.validation, data.least_characters]
+    made_of: list[Any] = [data.captions, data.validation, data.least_characters]
     made_of += [(str(pair.image), pair.caption) for pairs in sides for pair in pairs or ()]
     about = hashlib.sha256(repr(made_of).encode()).hexdigest()
     return training, lambda size: source(1, size, settings.batch, 1.0), about

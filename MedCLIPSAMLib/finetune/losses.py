@@ -28,7 +28,7 @@ def info_nce_loss(image_features: torch.Tensor, text_features: torch.Tensor, tem
 
 
 def dcl_loss(image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.07) -> torch.Tensor:
-    """The decoupled contrastive loss: DHN-NCE with both betas 0."""
+    """Compute the decoupled contrastive loss: DHN-NCE with both betas 0."""
     return dhn_nce_loss(image_features, text_features, temperature, 0.0, 0.0)
 
 
@@ -54,7 +54,7 @@ def hn_nce_loss(
 def siglip_loss(
     image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.1, bias: float = -10.0
 ) -> torch.Tensor:
-    """The pairwise sigmoid loss, with a bias that is not learnt; see the head of this file."""
+    """Compute the pairwise sigmoid loss, with a bias that is not learnt; see the head of this file."""
     images, texts = unit_features("SigLIP", image_features, text_features, temperature)
     with torch.autocast(image_features.device.type, enabled=False):
         logits = images @ texts.T / temperature + bias
@@ -69,7 +69,7 @@ def dhn_nce_released_loss(
     beta_image: float = 0.15,
     beta_text: float = 0.15,
 ) -> torch.Tensor:
-    """What the script that was released with MedCLIP-SAM computes under the name of DHN-NCE; for comparison only.
+    """Compute what the script released with MedCLIP-SAM computes under the name of DHN-NCE; for comparison only.
 
     It differs from the paper's equations: the logits of the other pairs (of the pair, for the positives) are set to 0
     in place of being left out, so each counts as exp(0) = 1; nothing is summed over the negatives, and the mean goes
@@ -116,7 +116,7 @@ LOSSES = {
 def make_loss(
     name: str, temperature: float | None = None, beta_image: float = 0.15, beta_text: float = 0.15
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """A loss of two features by its name, with its settings put in.
+    """Return a loss of two features by its name, with its settings put in.
 
     Raises:
         InputError: no loss of that name; the message lists them.

@@ -68,12 +68,12 @@ def retrieval(
 
 
 def top1(figures: dict) -> float:
-    """The mean of both directions' top-1 retrieval."""
+    """Average both directions' top-1 retrieval."""
     return (figures["image_to_text"]["top1"]["mean"] + figures["text_to_image"]["top1"]["mean"]) / 2
 
 
 def best_scale(image_features: torch.Tensor, text_features: torch.Tensor, batch: int = BATCH) -> float:
-    """The scale of the logits under which the right captions are most likely, 1 to 100.
+    """Find the scale of the logits under which the right captions are most likely, 1 to 100.
 
     Fine-tuning at a fixed temperature moves the cosines, and what makes probabilities of them (`zeroshot.presence`)
     must follow: temperature scaling (Guo et al. 2017) of CLIP's own softmax, on validation pairs.

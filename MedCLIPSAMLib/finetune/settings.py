@@ -87,6 +87,6 @@ class FineTuneSettings:
         return self.learning_rate or (1e-4 if self.lora_rank else 1e-6)
 
     def fingerprint(self) -> str:
-        """What a checkpoint must agree with to be gone on from; patience, chunk and precision may change."""
+        """Return what a checkpoint must agree with to be gone on from; patience, chunk and precision may change."""
         kept = {name: value for name, value in asdict(self).items() if name not in ("patience", "chunk", "precision")}
         return json.dumps(kept, sort_keys=True)

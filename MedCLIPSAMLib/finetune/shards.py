@@ -28,7 +28,7 @@ BUFFER = 1000
 
 
 def expand_shards(pattern: str) -> list[Path]:
-    """The files that a pattern such as "train-{000..099}.tar" names.
+    """List the files that a pattern such as "train-{000..099}.tar" names.
 
     Raises:
         InputError: one of them is not there. Only files on this machine are read.
@@ -104,7 +104,7 @@ class ShardSource:
                 pictures, captions = [], []
 
     def _pairs(self, paths: list[Path]) -> Iterator[dict]:
-        """The members of each pair as bytes, by their ending."""
+        """Yield the members of each pair as bytes, by their ending."""
         try:
             yield from webdataset.WebDataset(
                 [str(path) for path in paths],

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -121,7 +122,9 @@ class _Run:
             lr=settings.rate,
         )
         self._model, self._optimizer = fabric.setup(model, optimizer)
-        self._step, self._best, self._before = 0, {}, {}
+        self._step = 0
+        self._best: dict[str, Any] = {}
+        self._before: dict[str, Any] = {}
 
     def train(self, training: Source, validation: Source) -> FineTuned:
         settings, fabric = self._settings, self._fabric
@@ -193,7 +196,7 @@ class _Run:
         return loss.item()
 
     def _rate(self, step: int, steps: int) -> float:
-        """The learning rate: rising from 0 in the warm-up, then falling to 0 along a cosine."""
+        """Compute the learning rate: rising from 0 in the warm-up, then falling to 0 along a cosine."""
         warm = round(self._settings.warm_up * steps)
         share = (step + 1) / warm if step < warm else 0.5 + 0.5 * math.cos(math.pi * (step - warm) / (steps - warm))
         return self._settings.rate * share
@@ -202,15 +205,20 @@ class _Run:
     def _validate(self, source: Source) -> dict:
         """Loss and retrieval on the validation pairs, in every process the same."""
         self._plain.eval()
-        losses, images, texts, said = [], [], [], []
+        losses: list[float] = []
+        images: list[torch.Tensor] = []
+        texts: list[torch.Tensor] = []
+        said: list[str] = []
         for pictures, captions in source.batches(0):
             pixels, tokens = self._clip.preprocess(pictures.numpy()), self._clip.tokenize(captions, True)
             image, text = (features.float() for features in self._model(pixels, tokens)[:2])
             losses.append(self._loss(image, text).item())
-            images.append(image.cpu()), texts.append(text.cpu()), said.extend(captions)
-        images, texts = (torch.nn.functional.normalize(torch.cat(each), dim=-1) for each in (images, texts))
-        figures = retrieval(images, texts, said)
-        return figures | {"loss": sum(losses) / len(losses), "scale": best_scale(images, texts)}
+            images.append(image.cpu())
+            texts.append(text.cpu())
+            said.extend(captions)
+        both = [torch.nn.functional.normalize(torch.cat(each), dim=-1) for each in (images, texts)]
+        figures = retrieval(both[0], both[1], said)
+        return figures | {"loss": sum(losses) / len(losses), "scale": best_scale(both[0], both[1])}
 
     def _compare(self, figures: dict) -> dict:
         """Keep the weights where they are the best so far."""
@@ -297,13 +305,13 @@ def _fabric(settings: FineTuneSettings, device: str, out: Path):
     from lightning_fabric.plugins.environments import TorchElasticEnvironment
 
     chosen = resolve_device(device)
-    precision = settings.precision
+    precision: Any = settings.precision
     if precision == "auto":
         bf16 = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
         precision = "32-true" if chosen.type != "cuda" else "bf16-mixed" if bf16 else "16-mixed"
     many = TorchElasticEnvironment.detect()
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1)) if many else 1
-    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1
+    devices: int | list[int] = int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1
     if chosen.type == "cuda" and chosen.index is not None and not many:
         devices = [chosen.index]
     fabric = Fabric(

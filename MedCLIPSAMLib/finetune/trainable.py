@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
-from open_clip.model import CustomTextCLIP
 
 from ..errors import InputError
+from ..models.timm_open_clip import CustomTextCLIP
 
 FREEZE = ("nothing", "image", "text", "lower-half", "all-but-heads")
 _LORA_MODULES = (
@@ -17,7 +18,7 @@ _LORA_MODULES = (
 
 
 def prepare(model: CustomTextCLIP, freeze: str = "nothing", lora_rank: int = 0) -> torch.nn.Module:
-    """The model with what is trained set to require gradients; with LoRA, wrapped by peft.
+    """Set what is trained to require gradients; with LoRA, wrap the model by peft.
 
     The scale of the logits is never trained: the losses have a temperature of their own.
 
@@ -45,12 +46,14 @@ def prepare(model: CustomTextCLIP, freeze: str = "nothing", lora_rank: int = 0) 
 
 
 def merged(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The weights under open_clip's names, with what LoRA learnt added to them; copies on the CPU, float32."""
+    """Return the weights under open_clip's names, with what LoRA learnt added to them; copies on the CPU, float32."""
     if hasattr(model, "peft_config"):
         from peft.tuners.lora import LoraLayer
 
         state = {}
-        layers = {name: module for name, module in model.get_base_model().named_modules() if hasattr(module, "lora_A")}
+        layers: dict[str, Any] = {
+            name: module for name, module in model.get_base_model().named_modules() if hasattr(module, "lora_A")
+        }
         for name, tensor in model.get_base_model().state_dict().items():
             if ".lora_" in name:
                 continue
@@ -65,7 +68,7 @@ def merged(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 
 def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters that are trained, by name: what a checkpoint must hold."""
+    """Return the parameters that are trained, by name: what a checkpoint must hold."""
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 

@@ -20,7 +20,7 @@ ROWS = 512
 
 @contextmanager
 def in_bfloat16(device: torch.device, enabled: bool, again: bool = False) -> Iterator[None]:
-    """A context in which a model of frozen float32 weights multiplies in bfloat16; with `enabled` False in float32.
+    """Open a context in which a model of frozen float32 weights multiplies in bfloat16, or, not `enabled`, float32.
 
     Args:
         again: the same layers are used many times in it: their rounded weights are kept until it ends.
@@ -40,9 +40,14 @@ class _OnCpu(TorchFunctionMode):
         self, function: Callable, types: Any, given: tuple = (), named: dict[str, Any] | None = None
     ) -> Any:
         named = named or {}
-        if function is F.scaled_dot_product_attention and len(given) == 3 and given[0].dtype == torch.bfloat16:
-            if not any(isinstance(each, torch.Tensor) or each for each in named.values()):  # no mask, no dropout
-                return attention(*given)
+        plain = not any(isinstance(each, torch.Tensor) or each for each in named.values())  # no mask, no dropout
+        if (
+            function is F.scaled_dot_product_attention
+            and plain
+            and len(given) == 3
+            and given[0].dtype == torch.bfloat16
+        ):
+            return attention(*given)
         if self._again and function is F.linear and len(given) == 3 and not given[1].requires_grad:
             weight = given[1]
             if id(weight) not in self._rounded:  # kept with its weight, whose number is not another one's meanwhile

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ class Captures:
         self._kept: OrderedDict[Hashable, Function | None] = OrderedDict()
 
     def run(self, name: Hashable, function: Function, *given: torch.Tensor) -> Tensors:
-        """What `function` gives for some tensors, all on one device.
+        """Return what `function` gives for some tensors, all on one device.
 
         Args:
             name: with shapes, types and device of the tensors it says which computation this is.
@@ -57,7 +58,7 @@ class Captures:
         return plain
 
     def _recorded(self, function: Function, given: Tensors, plain: Tensors) -> Function:
-        """The recording, or the function where that does not do the same."""
+        """Return the recording, or the function where that does not do the same."""
         try:
             replay = self._record(function, given)
             same = all(map(_alike, replay(*given), plain))
@@ -75,13 +76,16 @@ def _alike(first: torch.Tensor, second: torch.Tensor) -> bool:
 
 
 class CudaGraphs:
-    """Records on the GPU of the tensors that are given, in a memory that all its recordings share: what one has given
-    is copied before another one is replayed."""
+    """Records on the GPU of the tensors that are given, in a memory that all its recordings share.
+
+    What one has given is copied before another one is replayed.
+    """
 
     def __init__(self) -> None:
-        self._memory: tuple[int, int] | None = None
+        self._memory: Any = None  # a handle of torch's
 
     def __call__(self, function: Function, given: Tensors) -> Function:
+        """Record what a function does with some tensors; what is returned does it again with others."""
         with torch.cuda.device(given[0].device):
             self._memory = self._memory or torch.cuda.graph_pool_handle()
             taken = [each.clone() for each in given]

@@ -82,6 +82,11 @@ class Model:
         object.__setattr__(self, "by_word", MappingProxyType(dict(self.by_word)))
 
     @property
+    def downloadable(self) -> bool:
+        """Whether it is offered for download: neither shipped nor the user's own."""
+        return not (self.shipped or self.trained)
+
+    @property
     def size(self) -> int | None:
         """Bytes to download, as far as they are known; None when not even the weights' are."""
         known = [file.size for file in self.files if file.size]
@@ -113,7 +118,7 @@ _PAPER_BY_WORD = {"brain": {"beta": 2.0}}
 
 
 def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) -> Model:
-    """An entry for one of Meta's SAM 2.1 models, with the mask selection that Meta's own predictor uses."""
+    """Make an entry for one of Meta's SAM 2.1 models, with the mask selection that Meta's own predictor uses."""
     weights = f"sam2.1_hiera_{size.replace('-', '_')}.pt"
     stability = {
         "dynamic_multimask_via_stability": True,
@@ -242,7 +247,7 @@ MODELS: tuple[Model, ...] = (
 
 
 def find(name: str, kind: Kind | None = None, models: Sequence[Model] = MODELS) -> Model:
-    """The entry of that name among `models`; `kind` is needed where both kinds have one ("demo").
+    """Find the entry of that name among `models`; `kind` is needed where both kinds have one ("demo").
 
     `store.find` looks among the user's own models too.
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from open_clip.model import CustomTextCLIP
 from tokenizers import BertWordPieceTokenizer
 
 from ..errors import InputError, ModelError, PromptError
@@ -22,6 +17,7 @@ from .device import pictures_to
 from .layouts import is_hugging_face, to_open_clip
 from .linear import with_fast_linear
 from .store import find, locate
+from .timm_open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD, CustomTextCLIP
 from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
@@ -76,7 +72,7 @@ class ClipModel:
         return tokens.to(self.device)
 
     def unknown_words(self, text: str) -> list[str]:
-        """The words of `text` of which the tokenizer knows no part, so that it makes [UNK] of all their letters."""
+        """List the words of `text` of which the tokenizer knows no part: it makes [UNK] of all their letters."""
         return [word for word in text.split() if self._is_unknown(word)]
 
     def _is_unknown(self, word: str) -> bool:
@@ -122,7 +118,7 @@ class ClipModel:
 def load_clip(
     name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, models_dir: Path | None = None
 ) -> ClipModel:
-    """A text-image model of the catalogue, from open_clip's layout or the Hugging Face one, without the network.
+    """Load a text-image model of the catalogue, from open_clip's layout or the Hugging Face one, without the network.
 
     Args:
         dtype: of the weights: float32, or bfloat16 for speed.
@@ -153,14 +149,19 @@ def load_weights(model: CustomTextCLIP, folder: Path) -> None:
 
 
 def build_clip(folder: Path) -> CustomTextCLIP:
-    """A model with random weights, shaped by open_clip_config.json and config.json (BERT) of `folder`; no network.
+    """Build a model with random weights, shaped by open_clip_config.json and config.json (BERT), without the network.
 
     Raises:
-        ModelError: a configuration is missing, unreadable, or not of this kind of model.
+        ModelError: a configuration is missing, unreadable, not of this kind of model, or refers to code, another folder
+            or the network.
     """
     config = _read_json(folder / "open_clip_config.json").get("model_cfg", {})
+    if "auto_map" in _read_json(folder / "config.json"):
+        raise ModelError(f"config.json in '{folder}' asks for code of its own.", "Get the file anew.")
     try:
         vision = config["vision_cfg"] | {"timm_model_pretrained": False}
+        if ":" in str(vision.get("timm_model_name")):  # timm would look for "hf-hub:NAME" on the network
+            raise ValueError(f"the image tower '{vision['timm_model_name']}' is of another place")
         text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
         return CustomTextCLIP(config["embed_dim"], vision, text)
     except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.models import register_model
-from timm.models.vision_transformer import VisionTransformer
+from .timm_open_clip import VisionTransformer, register_model
 
 
 @register_model

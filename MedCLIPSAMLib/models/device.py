@@ -11,7 +11,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
-    """The torch device for one of `DEVICES`, or for "cuda:1" and the like.
+    """Return the torch device for one of `DEVICES`, or for "cuda:1" and the like.
 
     "auto" takes CUDA, else Apple's MPS, else the CPU.
 

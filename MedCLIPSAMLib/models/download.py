@@ -41,12 +41,17 @@ def download(
         cancelled: asked once a megabyte; when it says True the download ends, to be continued another time.
 
     Raises:
-        ModelError: a shipped model, no network, a refusal by the server, no space, or a wrong checksum (then the file
-            is removed).
+        ModelError: a model that nobody offers (shipped, or trained by the user), no network, a refusal by the server,
+            no space, or a wrong checksum (then the file is removed).
         OutputError: the folder cannot be written. Cancelled: by `cancelled`.
     """
     if model.shipped:
         raise ModelError(f"The model '{model.name}' comes with the program; there is nothing to download.")
+    if model.trained:
+        raise ModelError(
+            f"The model '{model.name}' was trained by you; nobody offers it for download.",
+            "Train it again, or copy what its folder lacks from where it is whole.",
+        )
     folder = folder or cache_folder() / model.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)

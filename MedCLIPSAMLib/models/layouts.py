@@ -62,7 +62,7 @@ def is_hugging_face(state: State) -> bool:
 
 
 def without_buffers(state: State) -> dict[str, torch.Tensor]:
-    """The weights without the constants that are no weights."""
+    """Return the weights without the constants that are no weights."""
     return {name: tensor for name, tensor in state.items() if not name.endswith(_BUFFERS)}
 
 
@@ -116,7 +116,7 @@ def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
 
 
 def some(names: Iterable[str], count: int = 3) -> str:
-    """A few names and how many more there are, for a message."""
+    """List a few names and how many more there are, for a message."""
     names = list(names)
     rest = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(f"'{name}'" for name in names[:count]) + rest

@@ -9,11 +9,13 @@ from __future__ import annotations
 import platform
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 LEAST = 2**24
 """Multiplications below which the library does not matter."""
 
@@ -31,8 +33,8 @@ class OneDnnLinear(nn.Linear):
         return made.permute(0, 2, 3, 1).reshape(*given.shape[:-1], self.out_features)
 
 
-def with_fast_linear(model: nn.Module) -> nn.Module:
-    """The model itself, its linear layers by oneDNN where that is faster. Weights and their names stay as they are."""
+def with_fast_linear(model: AnyModule) -> AnyModule:
+    """Give the model linear layers by oneDNN where that is faster; weights and their names stay. Returns the model."""
     for module in model.modules() if mkl_is_slow() else ():
         if type(module) is nn.Linear:
             module.__class__ = OneDnnLinear

@@ -33,9 +33,11 @@ class Sam2(SAM2VideoPredictor):
     """sam2's model for pictures and stacks of them.
 
     Attributes:
+        name: in the catalogue, once it is loaded.
         bfloat16: the image encoder multiplies matrices in bfloat16; what it gives, and all that follows, is float32.
     """
 
+    name: str
     bfloat16 = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -57,8 +59,10 @@ class Sam2(SAM2VideoPredictor):
 
 
 def _kept_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Encodings of positions, which depend on the size of a picture alone, made once and not copied for every one:
-    (N, C, H, W) features to the like, in their type."""
+    """Encode positions, which depend on the size of a picture alone, once, without a copy for every picture.
+
+    (N, C, H, W) features to the like, in their type.
+    """
     kept: dict[tuple, torch.Tensor] = {}
 
     def positions(features: torch.Tensor) -> torch.Tensor:
@@ -71,7 +75,7 @@ def _kept_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[t
 
 
 def _kept_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
-    """The trunk's embedding of positions brought to a size, made again when its weights change, or to be trained."""
+    """Bring the trunk's embedding of positions to a size; again when its weights change, or where it is trained."""
     kept: dict[str, Any] = {}
 
     def embedding(size: Any) -> torch.Tensor:
@@ -106,7 +110,7 @@ _PARTS = {None, _PREDICTOR} | {
 
 
 def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
-    """A model with random weights on the CPU, in evaluation mode, shaped by a sam2 configuration file.
+    """Build a model with random weights on the CPU, in evaluation mode, shaped by a sam2 configuration file.
 
     The file is read by itself, not through hydra's global search path, which other programs in the process may hold.
 
@@ -117,7 +121,8 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         ModelError: an unreadable configuration, or one that names anything else than the parts of sam2.
     """
     try:
-        model = OmegaConf.merge(OmegaConf.load(config)["model"], dict(options or {}))
+        content: Any = OmegaConf.load(config)
+        model: Any = OmegaConf.merge(content["model"], dict(options or {}))
         OmegaConf.resolve(model)
         model["_target_"] = _PREDICTOR
         _require_own_parts(model, config)
@@ -136,7 +141,7 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
 
 
 def _require_own_parts(part: Any, config: Path) -> None:
-    """A configuration names Python objects to be called: only the parts of SAM 2 may be."""
+    """Refuse a configuration that names Python objects to be called other than parts of SAM 2."""
     target = part.get("_target_") if isinstance(part, DictConfig) else None
     if target not in _PARTS:
         raise ModelError(
@@ -149,7 +154,7 @@ def _require_own_parts(part: Any, config: Path) -> None:
 
 
 def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> Sam2:
-    """A SAM 2 of the catalogue, in evaluation mode, frozen, with its name in the catalogue as attribute `name`.
+    """Load a SAM 2 of the catalogue, in evaluation mode, frozen, with its name in the catalogue as attribute `name`.
 
     Args:
         models_dir: a folder of models that is looked into first.
@@ -218,8 +223,10 @@ class _OnDevice(SAM2Transforms):
 
 
 def image_predictor(sam: Sam2) -> SAM2ImagePredictor:
-    """The predictor for single pictures of a SAM 2 of any image size; sam2's own knows only 1024, and makes the
-    model's input on the CPU, picture by picture."""
+    """Return the predictor for single pictures of a SAM 2 of any image size.
+
+    sam2's own knows only 1024, and makes the model's input on the CPU, picture by picture.
+    """
     with warnings.catch_warnings(
         action="ignore", category=FutureWarning
     ):  # sam2 compiles its transforms with torch.jit

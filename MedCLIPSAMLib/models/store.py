@@ -43,6 +43,7 @@ class Status:
 
     @property
     def usable(self) -> bool:
+        """Whether a segmenter can be loaded with it."""
         return self.state in ("shipped", "offline", "downloaded", "trained")
 
     def as_dict(self) -> dict[str, str | bool | int | None]:
@@ -59,14 +60,15 @@ class Status:
             "source": model.source,
             "state": self.state,
             "usable": self.usable,
+            "downloadable": model.downloadable,
             "folder": str(self.folder),
             "detail": self.detail,
-            "download_bytes": None if model.shipped or model.trained else model.size,
+            "download_bytes": model.size if model.downloadable else None,
         }
 
 
 def cache_folder() -> Path:
-    """The user's folder of downloaded models; XDG_CACHE_HOME and its like move it."""
+    """Return the user's folder of downloaded models; XDG_CACHE_HOME and its like move it."""
     return Path(platformdirs.user_cache_dir("medclipsam", appauthor=False)) / "models"
 
 
@@ -91,7 +93,7 @@ def status(model: Model, models_dir: Path | str | None = None, checksums: bool =
 
 
 def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> list[Status]:
-    """The status of every model of the catalogue, in its order, and of the user's own."""
+    """Return the status of every model of the catalogue, in its order, and of the user's own."""
     return [status(model, models_dir, checksums) for model in models(models_dir)]
 
 
@@ -103,12 +105,12 @@ def models(models_dir: Path | str | None = None) -> list[Model]:
 
 
 def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = None) -> Model:
-    """The entry of that name, of the catalogue or of the user's own models; see `catalogue.find`."""
+    """Find the entry of that name, of the catalogue or of the user's own models; see `catalogue.find`."""
     return catalogue.find(name, kind, models(models_dir))
 
 
 def locate(model: Model, models_dir: Path | str | None = None) -> Path:
-    """The folder of a model that can be used.
+    """Find the folder of a model that can be used.
 
     Raises:
         ModelError: the model is absent, incomplete or damaged; the message says where it was looked for and what to do.
@@ -148,7 +150,7 @@ def _candidates(model: Model, models_dir: Path | str | None) -> Iterator[tuple[S
 
 
 def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Status:
-    """A user may keep weights under another of the known names, so that only the small files are required by name."""
+    """Look into a folder. Users may keep weights under another name, so only the small files are required by name."""
     absent = [
         file.name for file in model.files if not (folder / file.name).is_file() and not file.name.endswith(WEIGHTS)
     ]

@@ -42,7 +42,7 @@ class Training:
 
 
 def trained_folder() -> Path:
-    """The user's folder of trained models; XDG_DATA_HOME and its like move it."""
+    """Return the user's folder of trained models; XDG_DATA_HOME and its like move it."""
     return Path(platformdirs.user_data_dir("medclipsam", appauthor=False)) / "models"
 
 
@@ -62,7 +62,7 @@ def check_name(name: str) -> None:
 
 
 def read_entry(folder: Path) -> Model | None:
-    """The catalogue entry of a trained model's folder; None where there is none, or none that can be read."""
+    """Read the catalogue entry of a trained model's folder; None where there is none, or none that can be read."""
     try:
         entry = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
         saliency = _numbers(entry["saliency"])
@@ -89,13 +89,13 @@ def read_entry(folder: Path) -> Model | None:
 
 
 def _numbers(settings: dict) -> dict[str, float]:
-    """Settings of M2IB, which are numbers."""
+    """Read settings of M2IB, which are numbers."""
     kinds = {"layer": int, "beta": float, "steps": int, "samples": int}
     return {name: kinds[name](value) for name, value in settings.items()}
 
 
 def trained_models(folders: list[Path]) -> list[Model]:
-    """The entries of the trained models in some folders of models; the first of a name counts."""
+    """Find the entries of the trained models in some folders of models; the first of a name counts."""
     found: dict[str, Model] = {}
     for parent in folders:
         for path in sorted(parent.glob(f"*/{ENTRY}")):

@@ -16,8 +16,9 @@ from .layouts import some, without_buffers
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors file, or of a PyTorch file (its "model" entry, if there is one), on the CPU;
-    mapped into memory, not read into it, but for PyTorch's format before 1.6.
+    """Return the tensors of a .safetensors file, or of a PyTorch file (its "model" entry, if it has one), on the CPU.
+
+    They are mapped into memory, not read into it, but for PyTorch's format before 1.6.
 
     Raises:
         ModelError: a truncated or foreign file, or one that holds more than tensors and could run code.

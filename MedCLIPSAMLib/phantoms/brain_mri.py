@@ -66,7 +66,7 @@ def _lesion(
 
 
 def brain_mri(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = ()) -> Phantom:
-    """An axial brain MRI with `lesions` tumours (0, 1 or 2).
+    """Draw an axial brain MRI with `lesions` tumours (0, 1 or 2).
 
     Args:
         cuts: where the slice cuts each tumour; through its middle when not given.
@@ -99,10 +99,8 @@ def brain_mri(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = ()) 
     falx = np.exp(-(((COLUMNS - middle[1]) / 0.9) ** 2)) * (np.abs(ROWS - middle[0]) > 20) * brain
     image = image + falx * rng.uniform(-0.15, 0.2)
     for _ in range(rng.integers(2, 8)):
-        row, column = random_position(rng, brain)
-        image = image + rng.uniform(0.2, 0.4) * np.exp(
-            -((ROWS - row) ** 2 + (COLUMNS - column) ** 2) / rng.uniform(0.8, 2.5)
-        )
+        y, x = random_position(rng, brain)
+        image = image + rng.uniform(0.2, 0.4) * np.exp(-((ROWS - y) ** 2 + (COLUMNS - x) ** 2) / rng.uniform(0.8, 2.5))
     found: list[Lesion] = []
     taken = np.zeros((SIZE, SIZE), bool)
     for index in range(lesions):

@@ -111,7 +111,7 @@ class Text:
     impossible: bool = False
 
     def region(self, phantom: Phantom) -> np.ndarray | None:
-        """The mask this text speaks of, (SIZE, SIZE) bool; None when the text does not describe `phantom`."""
+        """Return the mask this text speaks of, (SIZE, SIZE) bool; None when the text does not describe `phantom`."""
         if self.impossible or not self.facts <= phantom.facts:
             return None
         masks: list[np.ndarray] = []
@@ -240,7 +240,7 @@ def _organ_texts() -> list[Text]:
 
 
 def _prompt_set_texts(prompts: PromptSet) -> list[Text]:
-    """The shipped prompt sets as captions: a class of the set is a fact of the lesion or of the picture."""
+    """Return the shipped prompt sets as captions: a class of the set is a fact of the lesion or of the picture."""
     facts = frozenset({f"modality:{prompts.modality}"})
     lungs = prompts.target == "lungs"
     made = []

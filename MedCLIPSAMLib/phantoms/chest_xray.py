@@ -28,7 +28,7 @@ def _ribs(rng: np.random.Generator, centre: float) -> np.ndarray:
 
 
 def chest_xray(rng: np.random.Generator, kind: str | None = None) -> Phantom:
-    """A frontal chest X-ray; `kind` is one of `KINDS`, drawn when None."""
+    """Draw a frontal chest X-ray; `kind` is one of `KINDS`, drawn when None."""
     kind = kind or KINDS[rng.choice(3, p=(0.5, 0.25, 0.25))]
     centre = SIZE / 2 + rng.uniform(-5, 5)
     top, height = rng.uniform(14, 24), rng.uniform(34, 42)

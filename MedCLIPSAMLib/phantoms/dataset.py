@@ -44,7 +44,7 @@ def make_phantom(split: str, index: int, modality: str | None = None, lesions: i
 
 
 def make_many(split: str, count: int, workers: int = 2) -> list[Phantom]:
-    """The first `count` phantoms of a split, made in `workers` processes."""
+    """Make the first `count` phantoms of a split, made in `workers` processes."""
     with ProcessPoolExecutor(workers) as pool:
         return list(pool.map(partial(make_phantom, split), range(count), chunksize=16))
 

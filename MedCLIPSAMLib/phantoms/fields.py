@@ -64,7 +64,7 @@ WHOLE = Cut()
 
 
 def cut(depth: np.ndarray, at: Cut) -> np.ndarray:
-    """The signed depth of a region (see `blob`) in another slice."""
+    """Compute the signed depth of a region (see `blob`) in another slice."""
     if at == WHOLE:
         return depth
     if at.size <= 0:
@@ -87,7 +87,7 @@ def paint(image: np.ndarray, membership: np.ndarray, value: np.ndarray | float) 
 
 
 def random_position(rng: np.random.Generator, allowed: np.ndarray) -> tuple[float, float]:
-    """A random (row, column) inside the bool mask `allowed`."""
+    """Draw a random (row, column) inside the bool mask `allowed`."""
     rows, columns = np.nonzero(allowed)
     index = rng.integers(len(rows))
     return float(rows[index]), float(columns[index])

@@ -42,7 +42,7 @@ def _vessels(
 
 
 def lung_ct(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = (), lung_cut: Cut = WHOLE) -> Phantom:
-    """An axial chest CT slice with `lesions` nodules (0, 1 or 2).
+    """Draw an axial chest CT slice with `lesions` nodules (0, 1 or 2).
 
     Args:
         cuts, lung_cut: where the slice cuts each nodule, and the lungs; through their middle when not given.

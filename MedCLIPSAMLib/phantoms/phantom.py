@@ -54,5 +54,5 @@ class Phantom:
 
 
 def union(masks: list[np.ndarray]) -> np.ndarray:
-    """The union of (SIZE, SIZE) bool masks; empty for an empty list."""
+    """Unite (SIZE, SIZE) bool masks; empty for an empty list."""
     return np.any(masks, axis=0) if masks else np.zeros((SIZE, SIZE), bool)

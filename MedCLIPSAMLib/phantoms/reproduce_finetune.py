@@ -80,24 +80,24 @@ def reproduce(
             weights, search[loss][temperature] = result.result()
             first[loss, temperature] = weights
             progress("temperatures", number + 1, len(tried))
-        best = {loss: max(by_temperature, key=by_temperature.get) for loss, by_temperature in search.items()}
+        best = {loss: max(by_temperature, key=by_temperature.__getitem__) for loss, by_temperature in search.items()}
         others = [(loss, seed) for loss in LOSSES for seed in plan.seeds[1:]]
         running = [make(f"seed{n}", loss, best[loss], seed) for n, (loss, seed) in enumerate(others)]
-        weights = {(loss, plan.seeds[0]): first[loss, best[loss]] for loss in LOSSES}
+        chosen = {(loss, plan.seeds[0]): first[loss, best[loss]] for loss in LOSSES}
         for number, (each, result) in enumerate(zip(others, running)):
-            weights[each] = result.result()[0]
+            chosen[each] = result.result()[0]
             progress("seeds", number + 1, len(others))
         names = [(BASE, 0), *((loss, seed) for loss in LOSSES for seed in plan.seeds)]
-        running = [pool.submit(_measured, plan, weights.get(each), Path(folder)) for each in names]
+        measured = [pool.submit(_measured, plan, chosen.get(each), Path(folder)) for each in names]
         rows: dict[str, dict] = {}
-        for number, ((loss, _seed), result) in enumerate(zip(names, running)):
+        for number, ((loss, _seed), result) in enumerate(zip(names, measured)):
             rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(result.result())
             progress("measuring", number + 1, len(names))
     return {"plan": asdict(plan) | {"losses": LOSSES}, "search": search, "rows": rows}
 
 
 def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
-    """The picture of a new phantom, (SIZE, SIZE, 3) uint8, and a caption of three statements that are true of it."""
+    """Draw a new phantom, (SIZE, SIZE, 3) uint8, and write a caption of three statements that are true of it."""
     from .benchmark import picture_of
     from .captions import all_texts
     from .dataset import make_phantom
@@ -131,7 +131,7 @@ def _one_thread() -> None:
 
 
 def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:
-    """The file of the weights, and their top-1 retrieval on validation pairs."""
+    """Train, and return the file of the weights and their top-1 retrieval on validation pairs."""
     from ..finetune.retrieval import top1
     from ..finetune.train import fine_tune
 
@@ -152,7 +152,7 @@ def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path,
 
 
 def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
-    """Retrieval and zero-shot DSC of some weights, or of the shipped ones, on the test split."""
+    """Measure retrieval and zero-shot DSC of some weights, or of the shipped ones, on the test split."""
     import torch
     from safetensors.torch import load_file
 
@@ -189,6 +189,6 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
 
 
 def quick(plan: Plan = Plan()) -> Plan:
-    """A trial of the trial: seconds, figures without meaning."""
+    """Return settings for a trial of the trial: seconds, figures without meaning."""
     small = {"pairs": 64, "validation": 50, "test": 50, "epochs": 1, "cases": 1}
     return replace(plan, **small, seeds=plan.seeds[:2], temperatures=plan.temperatures[:2])

@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -91,14 +92,14 @@ def reproduce(
 
 
 def summary(figures: dict) -> dict:
-    """What is printed: means a row and task, the pooled differences, and the error left after review.
+    """Summarize what is printed: means a row and task, the pooled differences, and the error left after review.
 
     Returns:
         {"rows": {row: {metric: {task: mean, "all": mean}}}, "differences": {"weak - zero_shot": Paired as dict, ...},
         "validation_review", "review": {order: {share: mean error}}, the orders, "random" and "worst first" among them}.
     """
     tasks = figures["tasks"]
-    rows = {}
+    rows: dict[str, dict[str, dict[str, float]]] = {}
     for row in ROWS:
         rows[row] = {}
         for metric in ("dsc", "nsd"):
@@ -139,7 +140,7 @@ def _one_thread() -> None:
 
 
 def _task(name: str, plan: Plan, folder: Path) -> dict:
-    """A task from the phantoms to the figures; done before, its file is read."""
+    """Do a task from the phantoms to the figures; where it was done before, read its file."""
     result = folder / f"{name}.json"
     if result.is_file():
         return json.loads(result.read_text(encoding="utf-8"))
@@ -158,7 +159,7 @@ def _task(name: str, plan: Plan, folder: Path) -> dict:
     runs = {"weak": folder / name / "weak-run", "full": folder / name / "full-run"}
     for dataset, out in ((weak, runs["weak"]), (full, runs["full"])):
         train(dataset, out, plan.training, "cpu")
-    figures = {"pseudo_labels": counts | {"dsc": _label_dsc(task, weak)}}
+    figures: dict[str, Any] = {"pseudo_labels": counts | {"dsc": _label_dsc(task, weak)}}
     for split in ("validation", "test"):
         volumes = {index: read_volume(path) for index, path in pictures[split].items()}
         figures[split] = _measured(task, split, volumes, segmenter, runs, split == "test")
@@ -174,7 +175,7 @@ def _counts(plan: Plan) -> dict[str, int]:
 
 
 def _pictures(folder: Path, task: Task, split: str, count: int) -> dict[int, Path]:
-    """The pictures of a split as files, by their index."""
+    """Write the pictures of a split as files, by their index."""
     paths = {}
     (folder / split).mkdir(parents=True, exist_ok=True)
     for index in range(OFFSET, OFFSET + count):
@@ -194,7 +195,7 @@ def _export(task: Task, pictures: dict[int, Path], segmenter, out: Path) -> dict
 
 
 def _true_dataset(task: Task, pictures: dict[int, Path], out: Path) -> None:
-    """The same pictures with their true masks."""
+    """Write the same pictures with their true masks."""
     from ..volumes import Segment, read_volume
     from ..weak.dataset import write_case, write_description
 
@@ -249,7 +250,7 @@ def _measured(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, 
 
 
 def quick(plan: Plan = Plan()) -> Plan:
-    """A trial of the trial: a minute or two, figures without meaning."""
+    """Return settings for a trial of the trial: a minute or two, figures without meaning."""
     schedule = Schedule(cycles=2, epochs=2, keep=1, iterations=4, validations=1)
     training = replace(plan.training, schedule=schedule, batch=4, width=4)
     return replace(plan, train=8, validation=2, test=3, training=training, tasks=plan.tasks[-1:])

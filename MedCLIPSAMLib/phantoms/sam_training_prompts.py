@@ -23,7 +23,7 @@ class Prompt:
 
 
 def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
-    """A random prompt for a random structure of `phantom`, lesions first.
+    """Draw a random prompt for a random structure of `phantom`, lesions first.
 
     One in six is a box around nothing, one in twelve a box around the whole picture: no structure fills it, so that the
     right answer is none.
@@ -64,7 +64,7 @@ def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
 
 
 def one_click(rng: np.random.Generator, prompt: Prompt) -> Prompt:
-    """The same request as a single click in the structure; a request for nothing stays the box that it was."""
+    """Return the same request as a single click in the structure; a request for nothing stays the box that it was."""
     rows, columns = np.nonzero(prompt.truth)
     if not len(rows):
         return prompt
@@ -73,7 +73,7 @@ def one_click(rng: np.random.Generator, prompt: Prompt) -> Prompt:
 
 
 def correction(rng: np.random.Generator, logits: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int] | None:
-    """A click in the middle of the largest wrong region: (x, y) in pixels, and 1 where foreground is missing."""
+    """Place a click in the middle of the largest wrong region: (x, y) in pixels, and 1 where foreground is missing."""
     predicted = ndimage.zoom(logits, SIZE / logits.shape[0], order=1) > 0
     wrong = predicted != truth
     depth = ndimage.distance_transform_edt(np.pad(wrong, 1))[1:-1, 1:-1]
@@ -92,7 +92,7 @@ def _structures(phantom: Phantom) -> list[np.ndarray]:
 
 
 def jitter(rng: np.random.Generator, mask: np.ndarray) -> np.ndarray:
-    """The box of `mask`, its corners moved as a coarse mask would move them: from tight to very loose."""
+    """Return the box of `mask`, its corners moved as a coarse mask would move them: from tight to very loose."""
     rows, columns = np.nonzero(mask)
     x0, x1, y0, y1 = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
     width, height = x1 - x0, y1 - y0

@@ -28,10 +28,12 @@ class Sample:
 
     @property
     def image(self) -> Path:
+        """Its file."""
         return resource_path("samples") / f"{self.name}{self.suffix}"
 
     @property
     def truth(self) -> Path:
+        """The file of its true masks."""
         return resource_path("samples") / f"{self.name}_truth{'.nii.gz' if self.suffix == '.dcm' else self.suffix}"
 
 

@@ -138,8 +138,12 @@ class _Batches:
         self.always = np.array([index for index, text in enumerate(self.texts) if text.text in ALWAYS])
 
     def draw(self):
-        """Indices of B pictures and T texts, match (B, T) bool, K dense texts a picture (B, K), and their regions
-        (B, K, GRID, GRID) float32."""
+        """Draw a batch.
+
+        Returns:
+            Indices of B pictures and T texts, match (B, T) bool, K dense texts a picture (B, K), and their regions
+            (B, K, GRID, GRID) float32.
+        """
         settings, rng = self.settings, self.rng
         pictures = rng.choice(len(self.phantoms), settings.batch, replace=False)
         own = [rng.choice(np.flatnonzero(self.match[picture])) for picture in pictures]
@@ -166,7 +170,7 @@ class _Batches:
 
 
 def _shares(mask: np.ndarray) -> np.ndarray:
-    """The share of each patch that a mask covers, (GRID, GRID) float32."""
+    """Compute the share of each patch that a mask covers, (GRID, GRID) float32."""
     return mask.reshape(GRID, SIZE // GRID, GRID, SIZE // GRID).mean((1, 3)).astype(np.float32)
 
 

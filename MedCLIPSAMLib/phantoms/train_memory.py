@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..models.sam import Sam2
 from .sam_training_prompts import jitter
 from .volumes import VolumePhantom
 
@@ -60,9 +61,9 @@ class Clips:
 
 
 def memory_loss(
-    sam: torch.nn.Module, images: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator, loss: Loss
+    sam: Sam2, images: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator, loss: Loss
 ) -> torch.Tensor:
-    """The mean loss over the slices of clips whose object is outlined from a prompt or from memory.
+    """Compute the mean loss over the slices of clips whose object is outlined from a prompt or from memory.
 
     Args:
         images: (N, LENGTH, 3, S, S), normalised for `sam`, S its image size.
@@ -98,15 +99,17 @@ def memory_loss(
 
 
 class _ToldWhetherThere:
-    """Tells `sam` whether the object is there while it learns: it blanks the mask of an object that it thinks absent,
-    and a mask that is blank from the start has nothing to learn from.
+    """Tells `sam` whether the object is there while it learns.
+
+    It blanks the mask of an object that it thinks absent, and a mask that is blank from the start has nothing to learn
+    from.
 
     Attributes:
         there: (N,) bool, the truth for the next slice.
         score: (N, 1), what the decoder itself said of the last one.
     """
 
-    def __init__(self, sam: torch.nn.Module) -> None:
+    def __init__(self, sam: Sam2) -> None:
         self.there = self.score = torch.zeros(0)
         self._hook = sam.sam_mask_decoder.register_forward_hook(self._tell)
 
@@ -119,7 +122,7 @@ class _ToldWhetherThere:
 
 
 def _boxes(rng: np.random.Generator, truth: np.ndarray, image_size: int) -> dict[str, torch.Tensor]:
-    """A loose box around each mask (N, SIZE, SIZE), as SAM 2 takes boxes: two points with the labels 2 and 3."""
+    """Draw a loose box around each mask (N, SIZE, SIZE), as SAM 2 takes boxes: two points with the labels 2 and 3."""
     corners = np.stack([jitter(rng, mask).reshape(2, 2) for mask in truth]) * (image_size / truth.shape[-1])
     labels = torch.tensor([[2, 3]], dtype=torch.int32).expand(len(truth), -1)
     return {"point_coords": torch.from_numpy(corners).float(), "point_labels": labels}

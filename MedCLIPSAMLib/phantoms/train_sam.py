@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from ..models.sam import build_sam, decode
+from ..models.sam import Sam2, build_sam, decode
 from ..resources import resource_path
 from ..volumes.atomic import atomic_path
 from .dataset import make_many
@@ -78,8 +78,8 @@ def pack(prompts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, to
     return coords, labels
 
 
-def image_features(sam: torch.nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """The embedding (B, C, h, w) and the two high-resolution maps of the mask decoder, as in SAM2ImagePredictor."""
+def image_features(sam: Sam2, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Compute the embedding (B, C, h, w) and both high-resolution maps of the mask decoder, as SAM2ImagePredictor."""
     output = sam.forward_image(images)
     _, features, _, sizes = sam._prepare_backbone_features(output)
     maps = [feature.permute(1, 2, 0).reshape(len(images), -1, *size) for feature, size in zip(features, sizes)]
@@ -147,7 +147,7 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
 
 
 def train(
-    sam: torch.nn.Module,
+    sam: Sam2,
     phantoms: list[Phantom],
     clips: Clips,
     settings: SamTraining,
@@ -168,7 +168,7 @@ def train(
 
 
 def _stage(
-    sam: torch.nn.Module,
+    sam: Sam2,
     steps: int,
     learning_rate: float,
     settings: SamTraining,
@@ -208,7 +208,7 @@ class _Lesson:
         self._deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
     def pictures(self, step: int) -> torch.Tensor:
-        """The loss of several prompts a picture, and now and then of a correction click."""
+        """Compute the loss of several prompts a picture, and now and then of a correction click."""
         settings, rng = self.settings, self.rng
         chosen = [self.phantoms[index] for index in rng.choice(len(self.phantoms), settings.batch, replace=False)]
         images = self._seen(np.stack([phantom.picture for phantom in chosen]))
@@ -229,7 +229,7 @@ class _Lesson:
         return loss
 
     def clips(self) -> torch.Tensor:
-        """The loss of objects that are followed through clips."""
+        """Compute the loss of objects that are followed through clips."""
         slices, followed = self._clips.draw(self.settings.clips)
         shown = self._seen(slices.reshape(-1, SIZE, SIZE)).unflatten(0, followed.shape[:2])
         return memory_loss(self.sam, shown, torch.from_numpy(followed), self.rng, partial(mask_loss, balanced=False))
@@ -241,7 +241,7 @@ class _Lesson:
 
 
 def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
-    """The loss after a correction click on the best masks so far, every other time with these as mask prompts."""
+    """Compute the loss after a correction click on the best masks yet, every other time with them as mask prompts."""
     best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
     second = []
     for prompt, guess in zip(prompts, best.numpy()):

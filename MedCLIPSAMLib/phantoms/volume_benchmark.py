@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..evaluation.metrics import dsc
-from ..volumes import SliceStack, Volume
+from ..volumes import Geometry, SliceStack, Volume
 from ..zeroshot.carry import carry
 from ..zeroshot.segmenter import TextSegmenter
 from ..zeroshot.volume import segment_volume
@@ -51,9 +50,8 @@ VOLUME_TASKS = {
 
 def volume_of(phantom: VolumePhantom) -> Volume:
     """The phantom as a volume: slice 0 is the lowest, rows run to posterior, columns to the patient's left."""
-    image = sitk.GetImageFromArray(phantom.slices)
-    image.SetSpacing(phantom.spacing[::-1])
-    return Volume(image, "phantom", modality=phantom.modality)
+    k, j, i = phantom.spacing
+    return Volume(phantom.slices, Geometry(spacing=(i, j, k)), "phantom", phantom.modality)
 
 
 def benchmark_volumes(

@@ -92,7 +92,7 @@ def make_volume(split: str, index: int, modality: str, lesions: int | None = Non
 
 
 def make_sections(split: str, index: int, modality: str, count: int = 24) -> list[Phantom]:
-    """The slices of volume number `index` as pictures of their own, each with what is true of it.
+    """Draw the slices of volume number `index` as pictures of their own, each with what is true of it.
 
     Slices on which a lesion is but a trace are left out: whether they show it is a matter of opinion.
     """
@@ -123,7 +123,7 @@ def _sections(split: str, index: int, modality: str, lesions: int | None, count:
 
 
 def _span(rng: np.random.Generator, count: int):
-    """A lesion's extent along the slices: slice number -> `Cut`."""
+    """Return a lesion's extent along the slices: slice number -> `Cut`."""
     middle, half = rng.uniform(0.3, 0.7) * count, rng.uniform(0.12, 0.28) * count
     splits = rng.random() < 0.2
     speed, turn = rng.uniform(0.8, 1.6), middle + rng.uniform(-0.3, 0.3) * half
@@ -157,7 +157,7 @@ def _section(seed, modality, k, count, cuts, top, drift, noise_seed) -> Phantom:
 
 
 def _moved(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> np.ndarray:
-    """A slice made smaller about its middle and moved by pixels (rows, columns)."""
+    """Make a slice smaller about its middle and move it by pixels (rows, columns)."""
     middle = (SIZE - 1) / 2
     return ndimage.affine_transform(
         array, np.full(2, 1 / scale), middle - (middle + offset) / scale, order=order, mode="nearest"
@@ -165,12 +165,12 @@ def _moved(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> n
 
 
 def many_volumes(split: str, count: int, workers: int = 2) -> list[VolumePhantom]:
-    """The first volumes of a split for training, half MR and half CT, made in `workers` processes."""
+    """Make the first volumes of a split for training, half MR and half CT, made in `workers` processes."""
     return _many(make_volume, split, count, workers)
 
 
 def many_sections(split: str, count: int, workers: int = 2) -> list[Phantom]:
-    """The slices of the same volumes, see `make_sections`."""
+    """Return the slices of the same volumes, see `make_sections`."""
     return [section for sections in _many(make_sections, split, count, workers) for section in sections]
 
 

@@ -25,6 +25,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{secrets.token_hex(4)}.partial{''.join(path.suffixes[-2:])}")
     try:
         yield temporary
+        with open(temporary, "rb+") as file:  # a full disk may show only now
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         raise OutputError(

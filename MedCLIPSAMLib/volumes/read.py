@@ -1,10 +1,7 @@
-"""Read an image file or a DICOM folder into a Volume."""
+"""Read an image file, a DICOM folder or a zip file into a Volume."""
 
 from __future__ import annotations
 
-import gzip
-import math
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,35 +9,45 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from PIL import Image
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.volumes import dicom
+from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom
+from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
+from MedCLIPSAMLib.volumes.itk_header import check_header
+from MedCLIPSAMLib.volumes.nifti import is_nifti, read_nifti
+from MedCLIPSAMLib.volumes.pictures import ALPHA_NOTE, DEEP_NOTE, PICTURE_SUFFIXES, picture_format, read_picture
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
-ALPHA_NOTE = "The alpha channel was left out."
-FORMATS = "DICOM (a file or a folder), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
+SHEAR_REMEDY = (
+    "Resample it, for example: python -c \"import SimpleITK as s; i = s.ReadImage('{name}'); "
+    "s.WriteImage(s.Resample(i, i.GetSize(), s.Transform(), s.sitkLinear, i.GetOrigin(), i.GetSpacing()), "
+    "'straight.nrrd')\""
+)
 
 
-def read_volume(path: str | Path, series: str | None = None) -> Volume:
-    """Read a DICOM folder or file, NIfTI, NRRD, MetaImage, PNG, JPEG, BMP or TIFF.
+def read_volume(path: str | Path, series: str | None = None, phase: str | None = None) -> Volume:
+    """Read a DICOM folder or file, a zip file, NIfTI, NRRD, MetaImage, PNG, JPEG, BMP or TIFF.
 
-    A 2-D image becomes a volume of one slice, shown as it is stored. RGBA loses its alpha; 16-bit RGB becomes 8-bit.
-    NaN and infinite voxels become the lowest finite value. Each such change is said in `Volume.notes`.
+    A file is known by its content, not by its name. A 2-D image becomes a volume of one slice. RGBA loses its alpha;
+    16-bit RGB becomes 8-bit. NaN and infinite voxels become the lowest finite value. What was changed, left out or is
+    in doubt is said in `Volume.notes`.
 
     Args:
-        series: the SeriesInstanceUID, where a DICOM folder holds several series.
+        series: of a DICOM folder that holds several: its UID, its number, or part of its description.
+        phase: of a DICOM series with several images at one position: see `dicom.read_folder`.
 
     Raises:
         InputError: the path is missing, empty, truncated, of an unknown format, 4-D, or holds no usable voxels.
     """
     path = _existing(path)
     with _reading(path):
-        volume, image = dicom.read_series(path, series) if path.is_dir() else _read_file(path)
+        volume = _read(path, series, phase)
     notes = list(volume.notes)
-    image = _usable_voxels(_three_dimensional(image, path), path, notes)
-    return replace(volume, image=image, notes=notes)
+    return replace(volume, array=_finite(volume.array, path, notes), notes=notes)
 
 
 def read_image(path: str | Path) -> sitk.Image:
@@ -53,13 +60,26 @@ def read_image(path: str | Path) -> sitk.Image:
     if path.is_dir():
         raise InputError(f"'{path}' is a folder.", "Give an image file.")
     with _reading(path):
-        return _three_dimensional(_read_file(path)[1], path)
+        if is_dicom(path):
+            return dicom.read_file(path).to_sitk()
+        if not (picture_format(path) or is_nifti(path)):
+            return _by_itk(path, [])
+        array, geometry, _ = read_picture(path, [], indices=True) if picture_format(path) else read_nifti(path, [])
+        image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
+        geometry.place(image)
+        return image
 
 
 def _existing(path: str | Path) -> Path:
     path = Path(path)
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that is too long
+        raise InputError(f"'{path}' is no path: {error.strerror}.", "Check the path.") from error
+    if not there:
         raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"'{path}' is empty (0 bytes).", "Copy or export it again.")
     return path
 
 
@@ -69,131 +89,125 @@ def _reading(path: Path) -> Iterator[None]:
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         yield
-    except (RuntimeError, OSError) as error:
-        sheared = "orthonormal" in str(error)
-        remedy = "Its axes are not at right angles: resample it first." if sheared else "Is the file complete?"
-        raise InputError(f"'{path}' cannot be read: {_reason(error)}", remedy) from error
+    except MedCLIPSAMError:
+        raise
+    except MemoryError as error:
+        raise InputError(f"'{path}' is too large for the memory of this machine.", "Use a larger one.") from error
+    except DAMAGED as error:
+        raise InputError(f"'{path}' cannot be read: {_reason(error)}", "Is the file complete?") from error
 
 
-def _read_file(path: Path) -> tuple[Volume, sitk.Image]:
-    if path.stat().st_size == 0:
-        raise InputError(f"'{path}' is empty (0 bytes).", "Copy or export it again.")
-    if path.suffix.lower() in PICTURE_SUFFIXES:
-        with Image.open(path) as picture:
-            picture.load()  # raises on truncated data, which ITK would fill with grey
-            if picture.mode == "LA":  # which SimpleITK cannot read
-                grey = sitk.GetImageFromArray(np.asarray(picture)[..., 0])
-                return Volume(grey, clean_name(stem(path)), path=path, notes=[ALPHA_NOTE], natural=True), grey
-    image_io = sitk.ImageFileReader.GetImageIOFromFileName(str(path))
-    if not image_io and _is_dicom(path):
-        raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
-    if not image_io:
+def _read(path: Path, series: str | None, phase: str | None) -> Volume:
+    if path.is_dir():
+        return dicom.read_folder(path, series, phase)
+    if is_zip(path):
+        return _read_zip(path, series, phase)
+    if series is not None:
+        raise InputError(f"'{path}' is a single file: it has no series '{series}'.", "Leave --series out.")
+    if is_dicom(path):
+        return dicom.read_file(path, phase)
+    if phase is not None:
+        raise InputError(f"'{path}' is no DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
+    notes: list[str] = []
+    if picture_format(path):
+        array, geometry, known = read_picture(path, notes)
+    elif is_nifti(path):
+        array, geometry, known = read_nifti(path, notes)
+    else:
+        image = _by_itk(path, notes)
+        array, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)
+        known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
+    return Volume(_one_or_rgb(array, path, notes), geometry, notes=notes, **known)
+
+
+def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
+    """The DICOM series in a zip file, or its only image."""
+    with unpacked(path) as folder:
+        files = [each for each in folder.rglob("*") if each.is_file()]
+        images = [each for each in files if each.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES))]
+        if len(images) == 1 and not any(is_dicom(each) for each in files):
+            volume = _read(images[0], series, phase)
+        else:
+            try:
+                volume = dicom.read_folder(folder, series, phase)
+            except MedCLIPSAMError as error:
+                inside = str(folder)
+                raise InputError(
+                    error.problem.replace(f"The folder '{inside}'", f"'{path}'").replace(inside, str(path)),
+                    error.remedy.replace(inside, str(path)),
+                ) from error
+        unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(each)) for each in images))
+        return replace(volume, path=path, name=clean_name(stem(path)) if unnamed else volume.name, files=())
+
+
+FLAT = "MedCLIPSAM.Flat"
+"""The key that marks an image of two dimensions in memory."""
+
+
+def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
+    """A 3-D image whose axes are at right angles."""
+    check_header(path)
+    if not sitk.ImageFileReader.GetImageIOFromFileName(str(path)):
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
-    header = dicom.read_header(path)
-    _check_dimension(header, path)
-    if image_io == "GDCMImageIO":
-        return dicom.read_file(path)
-    if image_io == "NiftiImageIO":
-        _check_nifti_complete(path, header)
-    natural = header.GetDimension() == 2 or path.suffix.lower() in PICTURE_SUFFIXES
-    volume = Volume(
-        sitk.Image(1, 1, 1, sitk.sitkUInt8),
-        name=clean_name(stem(path)),
-        window=_nifti_window(header),
-        path=path,
-        natural=natural,
-    )
-    return volume, sitk.ReadImage(str(path))
-
-
-def _check_dimension(header: sitk.ImageFileReader, path: Path) -> None:
-    size = header.GetSize()
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    size = reader.GetSize()
     if any(extent > 1 for extent in size[3:]):
-        shape = " x ".join(str(extent) for extent in size)
         raise InputError(
-            f"'{path}' is {len(size)}-D ({shape}), not a single volume.",
+            f"'{path}' is {len(size)}-D ({' x '.join(str(extent) for extent in size)}), not a single volume.",
             'Save one time point, for example: python -c "import SimpleITK as s; '
             f"s.WriteImage(s.ReadImage('{path.name}')[..., 0], 'one.nii.gz')\"",
         )
-
-
-def _three_dimensional(image: sitk.Image, path: Path) -> sitk.Image:
+    if 0 in size:
+        raise InputError(f"'{path}' has no voxels: its size is {size}.", "Export it again.")
+    check_spacing(reader.GetSpacing(), f"'{path}'")
+    image = reader.Execute()
     while image.GetDimension() > 3:
         image = image[..., 0]
     if image.GetDimension() == 2:
+        keys = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
         image = sitk.JoinSeries(image)
-    if 0 in image.GetSize():
-        raise InputError(f"'{path}' has no voxels: its size is {image.GetSize()}.")
+        for key, value in {**keys, FLAT: "1"}.items():
+            image.SetMetaData(key, value)
+    straight(Geometry.of(image).affine, f"'{path}'", notes, SHEAR_REMEDY.format(name=path.name)).place(image)
     return image
 
 
-def _usable_voxels(image: sitk.Image, path: Path, notes: list[str]) -> sitk.Image:
-    """The image as scalar or RGB uint8 with finite voxels; what was changed goes to `notes`."""
-    components = image.GetNumberOfComponentsPerPixel()
-    if "complex" in image.GetPixelIDTypeAsString():
+def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
+    """The voxels as numbers or RGB of uint8; what was changed goes to `notes`."""
+    if array.dtype.kind == "c":
         raise InputError(f"'{path}' holds complex numbers.", "Save the magnitude first.")
-    if components in (3, 4):
-        return _rgb(image, path, notes)
-    if components > 1:
-        raise InputError(f"'{path}' has {components} values per voxel.", "Only grey and RGB(A) images can be used.")
-    array = sitk.GetArrayViewFromImage(image)
+    if array.ndim == 3:
+        return array
+    count = array.shape[3]
+    if count not in (3, 4):
+        raise InputError(f"'{path}' has {count} values per voxel.", "Only grey and RGB(A) images can be used.")
+    if array.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.",
+            "Only grey and RGB(A) images can be used.",
+        )
+    if count == 4:
+        notes.append(ALPHA_NOTE)
+    if array.dtype == np.uint16:
+        notes.append(DEEP_NOTE)
+        array = np.rint(array / 257).astype(np.uint8)
+    return np.ascontiguousarray(array[..., :3])
+
+
+def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
+    """The voxels with the lowest finite value where they were no number; what was changed goes to `notes`."""
     if array.dtype.kind == "f":
         finite = np.isfinite(array)
         if not finite.any():
             raise InputError(f"'{path}' holds no finite voxel (all are NaN or infinite).", "Export it again.")
         if not finite.all():
             notes.append(f"{int((~finite).sum())} NaN or infinite voxels were set to the lowest value.")
-            cleaned = sitk.GetImageFromArray(np.where(finite, array, array[finite].min()))
-            cleaned.CopyInformation(image)
-            image, array = cleaned, sitk.GetArrayViewFromImage(cleaned)
-    if array.min() == array.max():
+            array = np.where(finite, array, array[finite].min())
+    if array.ndim == 3 and array.min() == array.max():
         notes.append(f"The image is constant: every voxel is {array.flat[0]:g}.")
-    return image
-
-
-def _rgb(image: sitk.Image, path: Path, notes: list[str]) -> sitk.Image:
-    pixel_type = image.GetPixelIDTypeAsString()
-    if "8-bit unsigned" not in pixel_type and "16-bit unsigned" not in pixel_type:
-        raise InputError(
-            f"'{path}' has {image.GetNumberOfComponentsPerPixel()} values per voxel ({pixel_type}): no RGB image.",
-            "Only grey and RGB(A) images can be used.",
-        )
-    channels = [sitk.VectorIndexSelectionCast(image, channel) for channel in range(3)]
-    if image.GetNumberOfComponentsPerPixel() == 4:
-        notes.append(ALPHA_NOTE)
-    if "16-bit" in pixel_type:
-        notes.append("16-bit RGB was reduced to 8-bit.")
-        channels = [sitk.Cast(sitk.ShiftScale(channel, 0, 1 / 257), sitk.sitkUInt8) for channel in channels]
-    return sitk.Compose(channels)
-
-
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
-
-
-def _check_nifti_complete(path: Path, header: sitk.ImageFileReader) -> None:
-    """ITK reads a truncated NIfTI without complaint and leaves the rest of the voxels undefined."""
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
-        return
-    voxel_bytes = math.prod(header.GetSize()) * int(header.GetMetaData("bitpix")) // 8
-    missing = int(float(header.GetMetaData("vox_offset"))) + voxel_bytes
-    try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            while block := file.read(1 << 22):
-                missing -= len(block)
-    except (EOFError, zlib.error):
-        missing = max(missing, 1)
-    if missing > 0:
-        raise InputError(f"'{path}' is truncated: voxels are missing at its end.", "Copy or export it again.")
-
-
-def _nifti_window(header: sitk.ImageFileReader) -> tuple[float, float] | None:
-    """(centre, width) from NIfTI's cal_min and cal_max, its display range."""
-    if not (header.HasMetaDataKey("cal_min") and header.HasMetaDataKey("cal_max")):
-        return None
-    low, high = float(header.GetMetaData("cal_min")), float(header.GetMetaData("cal_max"))
-    return ((low + high) / 2, high - low) if high > low else None
+    return array
 
 
 def _reason(error: Exception) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.read import PICTURE_SUFFIXES, read_image
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.terminology import Terminology
@@ -37,8 +38,8 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     image = _one_channel(image, path)
     is_picture = path.suffix.lower() in PICTURE_SUFFIXES
     if is_picture and volume is not None:
-        if image.GetSize() != volume.image.GetSize():
-            raise InputError(f"'{path}' has the size {image.GetSize()}, '{volume.name}' has {volume.image.GetSize()}.")
+        if image.GetSize() != volume.shape[::-1]:
+            raise InputError(f"'{path}' has the size {image.GetSize()}, '{volume.name}' has {volume.shape[::-1]}.")
         volume = None
     labels = _on_grid(image, volume)
     values = np.unique(labels)
@@ -95,22 +96,10 @@ def _field(image: sitk.Image, key: str) -> str:
 def _on_grid(labels: sitk.Image, volume: Volume | None) -> np.ndarray:
     """(K, J, I) label values on the grid of `volume`, 0 outside of the file's extent."""
     array = sitk.GetArrayFromImage(labels)
-    if volume is None or _same_grid(labels, volume.image):
+    if volume is None or (array.shape == volume.shape and Geometry.of(labels).is_close(volume.geometry)):
         return array
-    moved = sitk.GetArrayFromImage(sitk.Resample(labels, volume.image, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0))
+    grid = volume.to_sitk(np.zeros(volume.shape, np.uint8))
+    moved = sitk.GetArrayFromImage(sitk.Resample(labels, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0))
     if array.any() and not moved.any():
         raise InputError(f"The mask lies wholly outside of '{volume.name}'.", "Is it of the same patient and series?")
     return moved
-
-
-def _same_grid(one: sitk.Image, other: sitk.Image) -> bool:
-    if one.GetSize() != other.GetSize():
-        return False
-    return all(
-        np.allclose(a, b, atol=1e-4)
-        for a, b in (
-            (one.GetOrigin(), other.GetOrigin()),
-            (one.GetSpacing(), other.GetSpacing()),
-            (one.GetDirection(), other.GetDirection()),
-        )
-    )

@@ -22,7 +22,7 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.volume import Volume
-from MedCLIPSAMLib.volumes.window import Window, to_uint8, window_range
+from MedCLIPSAMLib.volumes.window import FROM_FILE, Window, to_uint8, window_range
 
 # For each plane the patient direction of (slice number, row, column): LPS axis 0, 1, 2 and its sense.
 PLANES: dict[str, tuple[tuple[int, int], ...]] = {
@@ -31,6 +31,8 @@ PLANES: dict[str, tuple[tuple[int, int], ...]] = {
     "sagittal": ((0, +1), (2, -1), (1, +1)),
 }
 SQUARE_TOLERANCE = 0.01
+MOST_PIXELS = 20_000
+"""The longest side of a picture of oblong voxels."""
 
 
 class SliceStack:
@@ -54,16 +56,16 @@ class SliceStack:
         window: (low, high) intensities shown as 0 and 255.
 
     Raises:
-        InputError: unknown plane or window, or a plane across a volume that is a single slice.
+        InputError: unknown plane or window, a plane across a volume that is a single slice, or voxels so oblong that a
+            picture of square pixels would be too large.
     """
 
     def __init__(self, volume: Volume, plane: str = "axial", window: Window = None) -> None:
-        if plane not in PLANES and plane != "natural":
-            raise InputError(f"There is no plane '{plane}'.", f"Choose one of: {', '.join(PLANES)}.")
+        check_plane(plane)
         self.volume = volume
         self.plane = "natural" if volume.natural else plane
         self._axes, self._flips = _array_axes(volume, self.plane)
-        spacing = [volume.image.GetSpacing()[2 - axis] for axis in self._axes]
+        spacing = [volume.geometry.spacing[2 - axis] for axis in self._axes]
         self.slice_spacing = spacing[0]
         self._voxels = self._oriented(volume.array)
         self.voxel_shape: tuple[int, int] = self._voxels.shape[1:3]
@@ -74,6 +76,7 @@ class SliceStack:
             )
         self.picture_shape, self.pixel_spacing = _square(self.voxel_shape, (spacing[1], spacing[2]))
         self.window = (0.0, 255.0) if volume.is_rgb else window_range(volume, window)
+        self._curve = volume.curve if window in FROM_FILE else None
 
     def __len__(self) -> int:
         return len(self._voxels)
@@ -83,7 +86,7 @@ class SliceStack:
         self._check(k)
         pixels = self._voxels[k]
         if not self.volume.is_rgb:
-            grey = to_uint8(pixels, *self.window, invert=self.volume.inverted)
+            grey = self._curve.to_uint8(pixels) if self._curve else to_uint8(pixels, *self.window)
             pixels = np.repeat(grey[..., None], 3, axis=2)
         if self.picture_shape == self.voxel_shape:
             return np.array(pixels, order="C")
@@ -184,6 +187,16 @@ class SliceStack:
             )
 
 
+def check_plane(plane: str) -> None:
+    """Refuse a plane that there is not.
+
+    Raises:
+        InputError: neither one of `PLANES` nor "natural", which pictures without orientation have.
+    """
+    if plane not in PLANES and plane != "natural":
+        raise InputError(f"There is no plane '{plane}'.", f"Choose one of: {', '.join(PLANES)}.")
+
+
 def nearest_axes(direction: np.ndarray) -> tuple[int, int, int]:
     """The voxel axis (0 = I, 1 = J, 2 = K) nearest to each of L, P and S, each used once.
 
@@ -200,7 +213,7 @@ def _array_axes(volume: Volume, plane: str) -> tuple[tuple[int, ...], tuple[bool
     """The axes of a (K, J, I) array that make (slice, row, column), and which of them to flip."""
     if plane == "natural":
         return (0, 1, 2), (False, False, False)
-    direction = np.array(volume.image.GetDirection()).reshape(3, 3)
+    direction = volume.geometry.cosines
     nearest = nearest_axes(direction)
     axes = tuple(2 - nearest[patient] for patient, _ in PLANES[plane])
     flips = tuple(bool(direction[patient, nearest[patient]] * sense < 0) for patient, sense in PLANES[plane])
@@ -213,6 +226,12 @@ def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple
     if max(spacing) <= finest * (1 + SQUARE_TOLERANCE):
         return shape, spacing
     sizes = [max(n, round(n * mm / finest)) for n, mm in zip(shape, spacing)]
+    if max(sizes) > MOST_PIXELS:
+        raise InputError(
+            f"Voxels of {spacing[0]:g} x {spacing[1]:g} mm would make pictures of {sizes[0]} x {sizes[1]} pixels: "
+            f"expected at most {MOST_PIXELS} a side.",
+            "Resample the volume, or choose another plane.",
+        )
     return (sizes[0], sizes[1]), (shape[0] * spacing[0] / sizes[0], shape[1] * spacing[1] / sizes[1])
 
 

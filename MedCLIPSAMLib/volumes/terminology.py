@@ -79,17 +79,18 @@ class Terminology:
     region: Code = NO_CODE
 
     def entry(self) -> str:
-        """The text Slicer keeps in a segment's TerminologyEntry tag."""
+        """Return the text Slicer keeps in a segment's TerminologyEntry tag."""
         codes = ["^".join(code) for code in (self.category, self.type, self.modifier)]
         return "~".join([TYPE_CONTEXT, *codes, REGION_CONTEXT, "^".join(self.region), "^".join(NO_CODE)])
 
     @classmethod
     def from_entry(cls, entry: str) -> Terminology:
-        """The reverse of `entry`; what cannot be understood is left at its default."""
-        parts = [tuple(part.split("^")) for part in entry.split("~")]
+        """Reverse `entry`; what cannot be understood is left at its default."""
+        parts = [part.split("^") for part in entry.split("~")]
         if len(parts) < 6 or any(len(parts[n]) != 3 for n in (1, 2, 3, 5)):
             return cls()
-        return cls(parts[1], parts[2], parts[3], parts[5])
+        category, kind, modifier, region = ((parts[n][0], parts[n][1], parts[n][2]) for n in (1, 2, 3, 5))
+        return cls(category, kind, modifier, region)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ IRREGULAR = {"masses": "mass", "metastases": "metastasis", "arteries": "artery",
 
 
 def terminology_for(text: str) -> Terminology:
-    """What the words of `text` say: "left lung tumour" is a mass in the lung, "left lung" the lung, left.
+    """Find what the words of `text` say: "left lung tumour" is a mass in the lung, "left lung" the lung, left.
 
     A lesion wins over the organ it is in, which becomes its region. "Tissue" when no word is known.
     """
@@ -140,7 +141,7 @@ def colour_for(text: str) -> Colour:
     Lesions take the latter, so that "benign tumour" and "malignant tumour" can be told apart.
     """
     found = [TERMS[word] for word in _words(text) if word in TERMS]
-    if found and all(term.colour for term in found):
+    if found and found[0].colour and all(term.colour for term in found):
         return found[0].colour
     hue = int.from_bytes(hashlib.sha256(text.strip().lower().encode()).digest()[:2], "big") / 65536
     return colorsys.hsv_to_rgb(hue, 0.75, 0.95)

@@ -6,58 +6,81 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from MedCLIPSAMLib.volumes.geometry import Geometry
+
+if TYPE_CHECKING:
+    from MedCLIPSAMLib.volumes.curve import Curve
+    from MedCLIPSAMLib.volumes.nifti import Forms
+
 FILE_SUFFIXES = (".seg.nrrd", ".nii.gz")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Volume:
-    """One 3-D image. Geometry is ITK's: patient positions in LPS (left, posterior, superior), mm.
+    """One 3-D image.
 
     Attributes:
-        image: 3-D, I x J x K voxels, scalar of any type or three components of uint8 (RGB).
+        array: (K, J, I) voxels of any type, or (K, J, I, 3) of uint8 (RGB); a view that cannot be written to. High
+            values are bright.
+        geometry: where the voxels lie in the patient.
         name: short, printable, fit for a file name.
         modality: the DICOM tag (0008,0060), such as "CT"; None where unknown.
         window: (centre, width) for display, from the file; None where it has none.
+        curve: how values become brightness where the file says so and it is no window (a VOI LUT).
         path: the file or folder it was read from.
+        files: the DICOM file of each slice, in their order; empty where there is no such file.
+        forms: the matrices of a NIfTI file, which are kept in NIfTI files written for this volume.
         notes: what the user should know about how it was read.
         natural: a picture without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
-        inverted: high values are dark (DICOM MONOCHROME1).
     """
 
-    image: sitk.Image
+    array: np.ndarray
+    geometry: Geometry = Geometry()
     name: str = "volume"
     modality: str | None = None
     window: tuple[float, float] | None = None
+    curve: Curve | None = None
     path: Path | None = None
+    files: tuple[Path, ...] = ()
+    forms: Forms | None = None
     notes: list[str] = field(default_factory=list)
     natural: bool = False
-    inverted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):
+            raise ValueError(f"expected voxels (K, J, I) or (K, J, I, 3), got {self.array.shape}")
+        view = self.array.view()
+        view.flags.writeable = False
+        object.__setattr__(self, "array", view)
+
+    @staticmethod
+    def from_sitk(image: sitk.Image, name: str = "volume", **known: Any) -> Volume:
+        """The voxels and the place of a 3-D image; `known` are further attributes."""
+        return Volume(sitk.GetArrayFromImage(image), Geometry.of(image), name, **known)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(K, J, I): the shape of arrays on this grid."""
-        i, j, k = self.image.GetSize()
+        k, j, i = self.array.shape[:3]
         return k, j, i
 
     @property
     def is_rgb(self) -> bool:
-        return self.image.GetNumberOfComponentsPerPixel() == 3
+        return self.array.ndim == 4
 
-    @property
-    def array(self) -> np.ndarray:
-        """A read-only view of the voxels, (K, J, I) or (K, J, I, 3)."""
-        return sitk.GetArrayViewFromImage(self.image)
-
-    def image_like(self, array: np.ndarray) -> sitk.Image:
-        """A (K, J, I) array on this grid as an image with this volume's origin, spacing and directions."""
-        if array.shape != self.shape:
+    def to_sitk(self, array: np.ndarray | None = None) -> sitk.Image:
+        """The volume as an image, or another array (K, J, I) on its grid; the voxels are copied."""
+        if array is None:
+            array = self.array
+        elif array.shape != self.shape:
             raise ValueError(f"an array of shape {array.shape} does not fit the grid (K, J, I) = {self.shape}")
-        image = sitk.GetImageFromArray(array)
-        image.CopyInformation(self.image)
+        image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
+        self.geometry.place(image)
         return image
 
 

@@ -10,6 +10,8 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.volume import Volume
 
 Window: TypeAlias = str | tuple[float, float] | None
+FROM_FILE: tuple[Window, ...] = (None, "file")
+"""The windows for which a curve of the file is taken."""
 
 # Usual CT reading windows in Hounsfield units: (centre, width).
 PRESETS: dict[str, tuple[float, float]] = {
@@ -33,21 +35,20 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
     """(low, high) intensities that become 0 and 255, the same for the whole volume so that neighbours look alike.
 
     Args:
-        window: None for the best one known: as stored for 8-bit pictures, the window of the file (unless it turns
-            almost everything black or white), "soft tissue" for CT, else percentiles. Or the name of a preset, "file",
+        window: None for the best one known: the window of the file (unless it turns almost everything black or white),
+            as stored for 8-bit pictures, "soft tissue" for CT, else percentiles. Or the name of a preset, "file",
             "percentiles", or (low, high).
 
     Raises:
         InputError: an unknown name, "file" where the file has no window, or low >= high.
     """
+    if volume.curve is not None and window in FROM_FILE:
+        return volume.curve.range
     if window is None:
         return _best_range(volume)
+    check_window(window)
     if not isinstance(window, str):
         low, high = (float(value) for value in window)
-        if not low < high:
-            raise InputError(
-                f"The window ({low:g}, {high:g}) is empty.", "Give the low value first, then the high one."
-            )
         return low, high
     if window == "percentiles":
         return percentile_range(volume.array)
@@ -55,10 +56,26 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
         if volume.window is None:
             raise InputError(f"'{volume.name}' has no display window.", "Choose 'percentiles', a preset or two values.")
         return _around(*volume.window)
-    if window not in PRESETS:
-        known = ", ".join(["file", "percentiles", *PRESETS])
-        raise InputError(f"There is no window '{window}'.", f"Choose one of: {known}; or give low and high.")
     return _around(*PRESETS[window])
+
+
+def check_window(window: Window) -> None:
+    """Refuse a window that no volume can be shown by.
+
+    Raises:
+        InputError: an unknown name, or low >= high.
+    """
+    if isinstance(window, str):
+        names = ("file", "percentiles", *PRESETS)
+        if window not in names:
+            known = ", ".join(names)
+            raise InputError(f"There is no window '{window}'.", f"Choose one of: {known}; or give low and high.")
+    elif window is not None:
+        low, high = (float(value) for value in window)
+        if not low < high:
+            raise InputError(
+                f"The window ({low:g}, {high:g}) is empty.", "Give the low value first, then the high one."
+            )
 
 
 def percentile_range(array: np.ndarray) -> tuple[float, float]:
@@ -74,23 +91,25 @@ def percentile_range(array: np.ndarray) -> tuple[float, float]:
     return float(low) if low < high else lowest, float(high)
 
 
-def to_uint8(array: np.ndarray, low: float, high: float, invert: bool = False) -> np.ndarray:
+def to_uint8(array: np.ndarray, low: float, high: float) -> np.ndarray:
     """Intensities to 0..255, linear between low and high, rounded; all 0 when low == high. Any shape."""
     if not low < high:
         return np.zeros(array.shape, np.uint8)
     scaled = np.clip((array.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255)
-    grey = np.rint(scaled).astype(np.uint8)
-    return 255 - grey if invert else grey
+    return np.rint(scaled).astype(np.uint8)
 
 
 def _best_range(volume: Volume) -> tuple[float, float]:
-    if volume.natural and volume.array.dtype == np.uint8:
-        return 0.0, 255.0
+    as_stored = volume.natural and volume.array.dtype == np.uint8
     if volume.window is not None:
         low, high = _around(*volume.window)
+        if as_stored and low <= 0 and high >= 255:
+            return 0.0, 255.0
         foreground = _foreground(volume.array)[1]
         if np.count_nonzero((foreground > low) & (foreground < high)) > USEFUL_SHARE * foreground.size:
             return low, high
+    if as_stored:
+        return 0.0, 255.0
     if volume.modality == "CT":
         return _around(*PRESETS["soft tissue"])
     return percentile_range(volume.array)

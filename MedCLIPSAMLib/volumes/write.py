@@ -12,6 +12,7 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.volumes.atomic import atomic_path, check_writable
+from MedCLIPSAMLib.volumes.nifti import write_nifti
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.volume import Volume
 
@@ -40,7 +41,7 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
     if suffix.endswith(".seg.nrrd"):
         _write_image(path, _segmentation_image(segments, volume))
     elif suffix.endswith(LABELMAP_SUFFIXES):
-        _write_image(path, volume.image_like(_label_map(segments, volume, path)))
+        write_array(path, _label_map(segments, volume, path), volume)
     elif suffix.endswith(".png"):
         _write_png(path, segments, volume)
     else:
@@ -56,7 +57,22 @@ def write_saliency(path: str | Path, saliency: np.ndarray, volume: Volume) -> No
     path = Path(path)
     if not path.name.lower().endswith(LABELMAP_SUFFIXES):
         raise OutputError(f"Cannot write '{path}': its ending is none of {', '.join(LABELMAP_SUFFIXES)}.")
-    _write_image(path, volume.image_like(saliency.astype(np.float32)))
+    write_array(path, saliency.astype(np.float32), volume)
+
+
+def write_array(path: Path, array: np.ndarray, volume: Volume) -> None:
+    """Write an array (K, J, I) on the grid of `volume`: .nii.gz, .nii, .nrrd or .mha.
+
+    NIfTI keeps the matrices of the NIfTI file that the volume came from, so that every program puts both at one place.
+
+    Raises:
+        OutputError: missing folder, unwritable file or full disk.
+    """
+    if not path.name.lower().endswith((".nii", ".nii.gz")):
+        _write_image(path, volume.to_sitk(array))
+        return
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        write_nifti(file, array, volume.geometry, volume.forms, compress=path.suffix.lower() == ".gz")
 
 
 def write_picture(path: str | Path, picture: np.ndarray) -> None:
@@ -109,7 +125,7 @@ def _segmentation_image(segments: Sequence[Segment], volume: Volume) -> sitk.Ima
     ]
     for segment, (layer, value) in zip(segments, places):
         layers[layer][segment.mask] = value
-    images = [volume.image_like(layer) for layer in layers]
+    images = [volume.to_sitk(layer) for layer in layers]
     image = images[0] if len(images) == 1 else sitk.Compose(images)
     image.SetMetaData("Segmentation_MasterRepresentation", REPRESENTATION)
     image.SetMetaData("Segmentation_ContainedRepresentationNames", f"{REPRESENTATION}|")
@@ -159,6 +175,9 @@ def _write_image(path: Path, image: sitk.Image) -> None:
     with atomic_path(path) as temporary:
         try:
             sitk.WriteImage(image, str(temporary), useCompression=True)
+            whole = sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image)  # ITK is silent on a full disk
+            if not whole:
+                raise RuntimeError("the file is not whole")
         except RuntimeError as error:
             raise OutputError(f"Cannot write '{path}'.", "Check the permissions and the free space.") from error
 

@@ -11,13 +11,15 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
-from ..volumes.read import PICTURE_SUFFIXES
+from ..volumes.dicom_geometry import are_pictures
+from ..volumes.dicom_series import find_series, fitting
+from ..volumes.read import PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+DICOM_SUFFIXES = (".dcm", ".ima")
 IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
@@ -31,12 +33,21 @@ class Case:
         image: a file, or the folder of a DICOM series.
         prompts: label -> prompt.
         negative: what not to take.
+        series: of a folder with several, its UID or what else `read_volume` takes.
+        phase: of a series with several images at one position.
     """
 
     name: str
     image: Path
     prompts: Mapping[str, str]
     negative: str | None = None
+    series: str | None = None
+    phase: str | None = None
+
+    def choice(self) -> dict[str, str]:
+        """What `read_volume` is told beside the path."""
+        asked = {"series": self.series, "phase": self.phase}
+        return {name: value for name, value in asked.items() if value is not None}
 
 
 def check_case(name: str) -> None:
@@ -65,11 +76,10 @@ def read_prompts(path: Path) -> dict[str, str]:
                 raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
             pairs = list(found.items())
         else:
-            lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-            pairs = [
-                tuple(part.strip() for part in line.split(":", 1)) if ":" in line else (line, line) for line in lines
-            ]
-    except (OSError, UnicodeDecodeError, ValueError) as error:
+            lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+            cut = [line.partition(":") for line in lines]
+            pairs = [(label.strip(), prompt.strip() if colon else label) for label, colon, prompt in cut]
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
     if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):
         raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write a prompt a line.")
@@ -78,47 +88,69 @@ def read_prompts(path: Path) -> dict[str, str]:
     return dict(pairs)
 
 
-def find_cases(inputs: Path, prompts: Mapping[str, str] | None) -> list[Case]:
-    """The images of a folder tree, or of a table (.csv) that names them and, with a column `prompt`, what to ask.
+def find_cases(
+    inputs: Path, prompts: Mapping[str, str] | None, series: str | None = None, phase: str | None = None
+) -> list[Case]:
+    """Find the images of a folder tree, or of a table (.csv) that names them and, with a column `prompt`, what to ask.
 
     Args:
         prompts: by label, for images that have none of their own.
+        series: only the DICOM series that it fits, by UID, number or part of the description.
+        phase: of series with several images at one position.
 
     Raises:
         InputError: nothing there, an unknown column, an image that is missing, or no prompt for one.
     """
     if inputs.is_file() and inputs.suffix.lower() == ".csv":
-        return _from_table(inputs, prompts)
+        return [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts)]
     if not inputs.exists():
         raise InputError(f"There is no '{inputs}'.", "Give a folder of images, a table (.csv) or an image.")
     if not prompts:
         raise InputError("No prompts were given.", "Name them by -p, or a file of them by --prompts.")
-    images = [inputs] if inputs.is_file() else _images(inputs)
+    if inputs.is_file():
+        return [Case(_names([Path(inputs.name)])[0], inputs, dict(prompts), series=series, phase=phase)]
+    images = _images(inputs, series)
     if not images:
-        raise InputError(f"'{inputs}' holds no images.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
-    root = inputs.parent if inputs.is_file() else inputs
-    names = _names([path.relative_to(root) for path in images])
-    return [Case(name, path, dict(prompts)) for name, path in zip(names, images)]
+        which = f" of the DICOM series '{series}'" if series else ""
+        raise InputError(f"'{inputs}' holds no images{which}.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
+    names = _names([path for path, _, _ in images])
+    return [Case(name, image, dict(prompts), series=uid, phase=phase) for name, (_, image, uid) in zip(names, images)]
 
 
-def _images(folder: Path) -> list[Path]:
-    """Image files, and folders that hold DICOM files; hidden ones are left out."""
-    found: list[Path] = []
-    for path in sorted([folder, *(each for each in folder.rglob("*") if each.is_dir())]):
-        if any(part.startswith(".") for part in path.relative_to(folder).parts):
+def _images(folder: Path, series: str | None) -> list[tuple[Path, Path, str | None]]:
+    """Image files and DICOM series, each with a relative path to name it by, and its UID where others lie beside it.
+
+    Hidden files and folders are left out.
+    """
+    found: list[tuple[Path, Path, str | None]] = []
+    for path in [folder, *sorted(folder.rglob("*"))]:
+        inside = path.relative_to(folder)
+        if any(part.startswith(".") for part in inside.parts):
             continue
-        files = [each for each in sorted(path.iterdir()) if each.is_file() and not each.name.startswith(".")]
-        found += [each for each in files if each.name.lower().endswith(IMAGE_SUFFIXES)]
-        if any(_is_dicom(each) for each in files):
-            found.append(path)
+        if path.is_dir():
+            found += [(inside / name, image, uid) for name, image, uid in _series(path, series)]
+        elif series is None and path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES):
+            found.append((inside, path, None))
     return found
 
 
-def _is_dicom(path: Path) -> bool:
-    if path.suffix.lower() not in ("", ".dcm", ".ima"):
-        return False
-    with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+def _series(folder: Path, which: str | None) -> list[tuple[str, Path, str | None]]:
+    """The DICOM series of images that lie in a folder, not below it: a name, the folder or file, and the UID."""
+    try:
+        every = [each for each in find_series(folder, deep=False)[0] if not each.what]
+    except InputError:  # none
+        return []
+    every = [each for each in every if not each.is_localizer] or every
+    found: list[tuple[str, Path, str | None]] = []
+    for each in every if which is None else fitting(every, which):
+        if are_pictures(each.frames()) or (len(every) > 1 and len(each.files) == 1):
+            found += [(path.name, path, None) for path in each.files]
+        elif len(every) == 1:
+            found.append(("", folder, each.uid if which is not None else None))
+        else:
+            found.append(("_".join(filter(None, (each.number, each.description or each.uid))), folder, each.uid))
+    names = [name for name, _, _ in found]
+    return [(f"{name}_{uid}" if uid and names.count(name) > 1 else name, image, uid) for name, image, uid in found]
 
 
 def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
@@ -157,7 +189,7 @@ def _names(paths: list[Path]) -> list[str]:
     plain = []
     for path in paths:
         text = path.as_posix()
-        suffix = next((each for each in IMAGE_SUFFIXES if text.lower().endswith(each)), "")
+        suffix = next((each for each in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES) if text.lower().endswith(each)), "")
         cleaned = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")
         plain.append(cleaned[-100:] or "case")
     lower = [name.lower() for name in plain]

@@ -32,14 +32,16 @@ class RawDataset:
     ending: str
 
     def image(self, case: str) -> Path:
+        """Return the file of a case's image."""
         return self.folder / "imagesTr" / f"{case}_0000{self.ending}"
 
     def label(self, case: str) -> Path:
+        """Return the file of a case's labels."""
         return self.folder / "labelsTr" / f"{case}{self.ending}"
 
 
 def read_dataset(folder: Path) -> RawDataset:
-    """What a dataset says of itself, its names checked.
+    """Read what a dataset says of itself, and check its names.
 
     Raises:
         InputError: no dataset of nnU-Net, more than one channel, images and labels of different names, or no cases.

@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
 from ..volumes import Segment, Volume, write_segmentation
 from ..volumes.atomic import atomic_path
+from ..volumes.write import write_array
 from .dicom_seg import write_dicom_seg
 
 FORMATS = ("nnunet", "seg.nrrd", "nii.gz", "png", "dcm")
@@ -65,8 +65,7 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
         if form == "nnunet":
-            with atomic_path(folder / files[0]) as temporary:
-                sitk.WriteImage(grey(volume), str(temporary), useCompression=True)
+            write_array(folder / files[0], grey(volume), volume)
         if form == "dcm":
             write_dicom_seg(folder / files[-1], segments, volume)
         else:
@@ -122,8 +121,6 @@ def _without_overlap(segments: Sequence[Segment]) -> list[Segment]:
     return [kept[segment.name] for segment in segments]
 
 
-def grey(volume: Volume) -> sitk.Image:
-    """One channel: nnU-Net wants every image of a dataset to have the same; of colours the mean."""
-    if not volume.is_rgb:
-        return volume.image
-    return volume.image_like(volume.array.mean(-1).astype(np.float32))
+def grey(volume: Volume) -> np.ndarray:
+    """One channel (K, J, I): nnU-Net wants every image of a dataset to have the same; of colours the mean."""
+    return volume.array.mean(-1).astype(np.float32) if volume.is_rgb else volume.array

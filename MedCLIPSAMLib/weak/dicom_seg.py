@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from .. import __version__
 from ..errors import InputError
@@ -91,23 +90,17 @@ def source_slices(volume: Volume) -> list:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
-    path = volume.path
-    try:
-        if path.is_dir():
-            uid = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))[0]
-            files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), uid)
-        else:
-            files = [str(path)]
-        datasets = [pydicom.dcmread(file, stop_before_pixels=True) for file in files]
-        normal = np.array(volume.image.GetDirection()).reshape(3, 3)[:, 2]
-        datasets.sort(key=lambda each: float(np.dot(normal, np.array(each.ImagePositionPatient, float))))
-    except (InvalidDicomError, AttributeError, IndexError, OSError) as error:
-        raise InputError(f"'{path}' is no DICOM series with positions: {error}.", "Choose another format.") from error
-    if len(datasets) != volume.shape[0]:
+    if not volume.files:
         raise InputError(
-            f"'{path}' has {len(datasets)} files for {volume.shape[0]} slices.",
-            "Multi-frame files: use another format.",
+            f"'{volume.path}' is no DICOM series with a file a slice, as DICOM SEG needs it.",
+            "Unpack zip files; for multi-frame files and others, use another format.",
         )
+    try:
+        datasets = [pydicom.dcmread(file, stop_before_pixels=True) for file in volume.files]
+    except (InvalidDicomError, OSError) as error:
+        raise InputError(f"'{volume.path}' cannot be read again: {error}.", "Choose another format.") from error
+    if any("ImagePositionPatient" not in dataset for dataset in datasets):
+        raise InputError(f"'{volume.path}' is no DICOM series with positions.", "Choose another format.")
     for dataset in datasets:
         if not dataset.get("SpecificCharacterSet", "x"):
             del dataset.SpecificCharacterSet  # empty in some series, which highdicom refuses

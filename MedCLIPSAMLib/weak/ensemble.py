@@ -12,7 +12,6 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model
@@ -123,10 +122,10 @@ class Ensemble:
 
         one = self._predictor
         manager, configuration = one.plans_manager, one.configuration_manager
-        image = sitk.GetArrayFromImage(grey(volume)).astype(np.float32)[None]
+        image = grey(volume).astype(np.float32)[None]
         if not np.isfinite(image).all():
             raise InputError(f"'{volume.name}' has voxels that are no numbers.", "Replace them first.")
-        about = {"spacing": list(volume.image.GetSpacing()[::-1])}
+        about = {"spacing": list(volume.geometry.spacing[::-1])}
         preprocessor = configuration.preprocessor_class(verbose=False)
         data, _, about = preprocessor.run_case_npy(image, None, about, manager, configuration, one.dataset_json)
         data = torch.from_numpy(np.ascontiguousarray(data))

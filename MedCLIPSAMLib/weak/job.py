@@ -14,10 +14,12 @@ import torch
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError
 from ..evaluation.pictures import overlay
 from ..volumes import SliceStack, Volume, read_volume
+from ..volumes.slices import check_plane
 from ..volumes.terminology import colour_for
+from ..volumes.window import check_window
 from ..volumes.write import write_picture
 from ..zeroshot.segmenter import TextSegmenter
-from ..zeroshot.volume import VolumeResult, segment_volume
+from ..zeroshot.volume import STRATEGIES, VolumeResult, segment_volume
 from .cases import Case
 from .dataset import segments_of, write_case
 from .report import PICTURES
@@ -48,6 +50,10 @@ class ExportSettings:
     keep_empty: bool = False
 
     def __post_init__(self) -> None:
+        check_plane(self.plane)
+        check_window(self.window)
+        if self.strategy not in STRATEGIES:
+            raise InputError(f"There is no strategy '{self.strategy}'.", f"Choose one of: {', '.join(STRATEGIES)}.")
         if not (0 <= self.least_score <= 1 and 0 <= self.least_ml <= self.most_ml):
             raise InputError(
                 f"Filters: score {self.least_score}, {self.least_ml} to {self.most_ml} ml came.",
@@ -68,7 +74,7 @@ def read(case: Case) -> tuple[Volume | MedCLIPSAMError, float]:
     """The image of a case, or why it cannot be read, and the seconds that took."""
     started = time.perf_counter()
     try:
-        return read_volume(case.image), time.perf_counter() - started
+        return read_volume(case.image, **case.choice()), time.perf_counter() - started
     except MedCLIPSAMError as error:
         return error, time.perf_counter() - started
     except Exception as error:  # one image of thousands must not end the run
@@ -134,6 +140,7 @@ def written(case: Case, made: Made, job: Job) -> dict:
         states = [each["status"] for each in record["labels"].values()]
         record["status"] = next((state for state in ("found", "filtered") if state in states), "empty")
         record["modality"] = volume.modality
+        record["notes"] = volume.notes
         if record["status"] == "found" or settings.keep_empty:
             try:
                 segments = segments_of(labels, masks, tags)
@@ -150,7 +157,7 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
     by_slice = result.results[prompt]
     best = max(by_slice.values(), key=lambda each: (each.score, each.where is not None))
     looked = [each.where.presence.probability for each in by_slice.values() if each.where]
-    size = float(mask.sum()) * (float(np.prod(volume.image.GetSpacing())) / 1000 if not volume.natural else 1e-3)
+    size = float(mask.sum()) * (volume.geometry.voxel_ml if not volume.natural else 1e-3)
     return {
         "prompt": prompt,
         "score": round(best.score, 4),

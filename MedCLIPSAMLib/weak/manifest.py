@@ -68,7 +68,7 @@ class Manifest:
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """The lines of a manifest by case, the last of each; a half line, of a run that was killed, is left out."""
+    """Read the lines of a manifest by case, the last of each; a half line, of a run that was killed, is left out."""
     records: dict[str, dict[str, Any]] = {}
     try:
         lines = (folder / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,7 +38,7 @@ def require_nnunet() -> None:
 
 
 def environment(raw: Path, out: Path) -> dict[str, str]:
-    """The variables of this process with nnU-Net's for a run.
+    """Return the variables of this process with nnU-Net's for a run.
 
     Args:
         raw: the folder in which datasets lie.
@@ -62,7 +63,7 @@ def preprocess_command(number: int, configuration: str) -> list[str]:
 
 
 def few_processes() -> dict[str, str]:
-    """What keeps nnU-Net's processes for augmentation from taking more cores than a small machine has.
+    """Return what keeps nnU-Net's processes for augmentation from taking more cores than a small machine has.
 
     Only for training: with it, nnU-Net 2.8's planner fails.
     """
@@ -111,7 +112,6 @@ class Process:
         Raises:
             ModelError: it failed; with its last line. Cancelled.
         """
-        keep = {"pass_fds": (self._lock.fileno(),)} if os.name != "nt" else {}
         with open(self._log, "ab") as log:
             start = log.tell()
             process = subprocess.Popen(
@@ -121,7 +121,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **keep,
+                pass_fds=(self._lock.fileno(),) if os.name != "nt" else (),
             )
             try:
                 while process.poll() is None:
@@ -147,10 +147,8 @@ def _end(process: subprocess.Popen) -> None:
         if running:
             process.terminate()
     else:
-        try:
+        with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGTERM if running else signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:

@@ -40,10 +40,11 @@ REVIEW = "review.csv"
 
 @dataclass(frozen=True)
 class Image:
-    """One image to predict: its name in the results, and its file or DICOM folder."""
+    """One image to predict: its name in the results, its file or folder, and the DICOM series in that."""
 
     case: str
     path: Path
+    series: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
         dataset = read_dataset(inputs)
         return [Image(case, dataset.image(case)) for case in dataset.cases], dataset.folder
     found = find_cases(inputs, {"label": "label"})
-    return [Image(case.name.removesuffix("_0000"), case.image) for case in found], None
+    return [Image(case.name.removesuffix("_0000"), case.image, case.series) for case in found], None
 
 
 def predict(
@@ -113,10 +114,12 @@ def predict(
 
 def _one(image: Image, ensemble: Ensemble, out: Path) -> dict:
     record = {"case": image.case, "image": str(image.path.resolve()), "status": "failed", "labels": {}, "files": []}
+    if image.series:
+        record["series"] = image.series
     record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.perf_counter()
     try:
-        volume = read_volume(image.path)
+        volume = read_volume(image.path, image.series)
         record |= _written(image.case, volume, ensemble.predict(volume), ensemble.labels, out)
     except (Cancelled, OutputError):  # no fault of the image: it is done when the run goes on
         raise
@@ -139,7 +142,7 @@ def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str]
     uncertain = entropy(made.probabilities)
     write_segmentation(out / files[0], segments, volume)
     write_saliency(out / files[1], uncertain, volume)
-    size = float(np.prod(volume.image.GetSpacing())) / 1000 if not volume.natural else 1e-3
+    size = volume.geometry.voxel_ml if not volume.natural else 1e-3
     about = {
         segment.name: {
             "prompt": segment.name,

@@ -10,23 +10,23 @@ from .manifest import REQUEST, read_records
 
 
 def mask_file(case: str) -> str:
-    """The file of a case's masks, in the folder of predictions."""
+    """Return the file of a case's masks, in the folder of predictions."""
     return f"{case}.seg.nrrd"
 
 
 def uncertainty_file(case: str) -> str:
-    """The file of a case's map of the uncertainty."""
+    """Return the file of a case's map of the uncertainty."""
     return f"{case}_uncertainty.nii.gz"
 
 
 def ranked(folder: Path) -> list[dict]:
-    """The records of a folder of predictions, the least sure first and failed ones at the end."""
+    """Read the records of a folder of predictions, the least sure first and failed ones at the end."""
     records = read_records(folder).values()
     return sorted(records, key=lambda each: (each["status"] == "failed", -each.get("uncertainty", 0), each["case"]))
 
 
 def dataset_of(folder: Path) -> Path | None:
-    """The dataset that the predicted images belong to, where one was named.
+    """Find the dataset that the predicted images belong to, where one was named.
 
     Raises:
         InputError: the folder holds no predictions.

@@ -93,6 +93,7 @@ function figure(each) {
   for (const [label, one] of Object.entries(each.labels))
     lines.push(`${label}: ${one.status}, score ${one.score.toFixed(2)}, ${one.size} ${one.unit}`);
   if (each.problem) lines.push(each.problem);
+  for (const note of each.notes || []) lines.push("note: " + note);
   for (const line of lines) {
     const row = document.createElement("div");
     row.textContent = line;

@@ -55,7 +55,7 @@ class Schedule:
         return self.cycles * self.epochs
 
     def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0 over all cycles."""
+        """Compute the learning rate of an epoch, counted from 0 over all cycles."""
         within = min(epoch % self.epochs, self.falling * self.epochs)
         return self.learning_rate * (1 - within / self.epochs) ** EXPONENT
 
@@ -64,16 +64,16 @@ class Schedule:
         return epoch % self.epochs >= self.epochs - self.keep
 
     def file(self, epoch: int) -> str:
-        """The file of the weights after an epoch; cycles and epochs in it count from 1."""
+        """Return the file of the weights after an epoch; cycles and epochs in it count from 1."""
         return f"cycle{epoch // self.epochs + 1}_epoch{epoch % self.epochs + 1:04d}.safetensors"
 
     def files(self) -> list[str]:
-        """The files of the whole ensemble, in the order of training."""
+        """Return the files of the whole ensemble, in the order of training."""
         return [self.file(epoch) for epoch in range(self.total) if self.kept(epoch)]
 
 
 def schedule_of(plans: Mapping[str, Any]) -> Schedule:
-    """The schedule in nnU-Net's plans; the paper's where they hold none.
+    """Read the schedule in nnU-Net's plans; the paper's where they hold none.
 
     Raises:
         InputError: what is there is no schedule.

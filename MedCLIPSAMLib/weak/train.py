@@ -133,7 +133,7 @@ def train(
 
 
 def model_folder(path: Path) -> Path:
-    """The folder of the model for a run's folder, or `path` itself where it is a model's.
+    """Find the folder of the model for a run's folder, or `path` itself where it is a model's.
 
     Raises:
         ModelError: neither.
@@ -170,7 +170,7 @@ class _Watch:
             self._told += 1
             left = (one["epochs"] - one["epoch"]) * one["seconds"] / self._told
             names = ("epoch", "epochs", "rate", "loss", "validation_loss", "dsc")
-            self._report(Epoch(*(one[name] for name in names), left))
+            self._report(Epoch(**{name: one[name] for name in names}, seconds_left=left))
 
 
 def _continues(fold: Path) -> bool:
@@ -182,7 +182,7 @@ def _continues(fold: Path) -> bool:
 
 
 def _state(dataset: RawDataset) -> str:
-    """A check sum over the names, sizes and times of a dataset's labels and what describes them."""
+    """Compute a check sum over the names, sizes and times of a dataset's labels and what describes them."""
     digest = hashlib.sha256()
     for path in (dataset.folder / "dataset.json", *(dataset.label(case) for case in dataset.cases)):
         about = path.stat()

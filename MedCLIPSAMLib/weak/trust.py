@@ -127,12 +127,8 @@ def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:
     image = next((path for path in places if path.is_file()), None)
     if image is None:
         return
-    own = read_volume(image).image
-    same = own.GetSize() == volume.image.GetSize() and all(
-        np.allclose(getattr(own, name)(), getattr(volume.image, name)(), atol=1e-3)
-        for name in ("GetOrigin", "GetSpacing", "GetDirection")
-    )
-    if not same:
+    own = read_volume(image)
+    if own.shape != volume.shape or not own.geometry.is_close(volume.geometry, 1e-3):
         raise InputError(f"The mask of '{case}' lies on another grid than its image.", "Correct it on that image.")
 
 

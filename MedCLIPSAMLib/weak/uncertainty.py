@@ -26,7 +26,7 @@ def entropy(probabilities: np.ndarray) -> np.ndarray:
 
 
 def expected_loss(probabilities: np.ndarray, mask: np.ndarray) -> float:
-    """u of (C, K, J, I) probabilities, class 0 the background, and a (K, J, I) bool mask: 0 sure, 1 not at all."""
+    """Compute u of probabilities (C, K, J, I), class 0 the background, and a bool mask (K, J, I): 0 sure, 1 not."""
     foreground = 1 - probabilities[0]
     total = mask.sum() + foreground.sum()
     if not mask.any():
@@ -36,6 +36,6 @@ def expected_loss(probabilities: np.ndarray, mask: np.ndarray) -> float:
 
 
 def entropy_share(probabilities: np.ndarray, mask: np.ndarray) -> float:
-    """The entropy for each voxel that is taken or expected, of the same arguments; 0 sure."""
+    """Compute the entropy for each voxel that is taken or expected, of the same arguments; 0 sure."""
     foreground = 1 - probabilities[0]
     return float(entropy(probabilities).sum() / max(foreground.sum(), mask.sum(), LEAST))

@@ -26,7 +26,7 @@ def refresh(out: Path, form: str, labels: Sequence[str]) -> None:
 
 
 def read_struck(out: Path) -> set[str]:
-    """The cases that a person struck out."""
+    """Read the cases that a person struck out."""
     path = out / STRUCK
     return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
 

@@ -1,3 +1,5 @@
+"""`python -m MedCLIPSAMLib.worker` serves requests; see docs/worker.md."""
+
 from .server import main
 
 main()

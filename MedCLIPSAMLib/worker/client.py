@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,10 +74,12 @@ class WorkerClient:
 
     @property
     def running(self) -> bool:
+        """Whether the worker has been started and has not ended."""
         return self._running
 
     @property
     def busy(self) -> bool:
+        """Whether a request has no answer yet."""
         return bool(self._pending)
 
     @property
@@ -160,17 +163,23 @@ class WorkerClient:
         labels: np.ndarray | None = None,
         masks: np.ndarray | None = None,
     ) -> Request:
-        """The union of SAM 2's masks of B objects on one slice: mask (H, W) uint8 and predicted_iou (B,) float32, and
-        the number of points that the mask does not follow, "ignored_points".
+        """Outline B objects on one slice by SAM 2.
+
+        The result has the union of their masks, mask (H, W) uint8, predicted_iou (B,) float32, and the number of points
+        that the mask does not follow, "ignored_points".
 
         Args:
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2), x y in pixels, and (B, P), 1 inside and 0 outside.
             masks: (B, H, W) uint8 or bool, a mask to start from for each object, not 0 inside; H, W as the picture.
         """
-        given = {"boxes": (boxes, np.float32), "points": (points, np.float32), "labels": (labels, np.int32)}
-        given["masks"] = masks, np.uint8
-        arrays = {name: np.asarray(array, dtype) for name, (array, dtype) in given.items() if array is not None}
+        given = (
+            ("boxes", boxes, np.float32),
+            ("points", points, np.float32),
+            ("labels", labels, np.int32),
+            ("masks", masks, np.uint8),
+        )
+        arrays = {name: np.asarray(array, dtype) for name, array, dtype in given if array is not None}
         self._ensure_given(key)
         return self._request("outline", {"image": key, "slice": int(number)}, arrays)
 
@@ -185,8 +194,9 @@ class WorkerClient:
     def carry(
         self, key: str, masks: Mapping[int, np.ndarray], reach: int | None = None, method: str = "memory"
     ) -> Request:
-        """Carry the masks of one object from some slices of a stack to the others; a part for each slice arrived at:
-        slice; mask (H, W) uint8. The result has device and seconds.
+        """Carry the masks of one object from some slices of a stack to the others.
+
+        A part comes for each slice arrived at: slice; mask (H, W) uint8. The result has device and seconds.
 
         Args:
             masks: by slice number, (H, W) bool, not all of them empty; an empty one says that the object is not there.
@@ -235,7 +245,7 @@ class WorkerClient:
             out: folder of the run, which is gone on from; one for the name in the user's data when None.
         """
         self._ensure_running()
-        fields = {"captions": captions, "name": name, "images": images, "validation": validation}
+        fields: dict[str, Any] = {"captions": captions, "name": name, "images": images, "validation": validation}
         fields |= {"settings": dict(settings or {}), "device": device, "models_dir": models_dir}
         return self._request("finetune", {**fields, "out": out, "replace": replace})
 
@@ -262,7 +272,7 @@ class WorkerClient:
             export: changes to `weak.export.ExportSettings`; `settings` to `zeroshot.settings.Settings`.
         """
         self._ensure_running()
-        fields = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}
+        fields: dict[str, Any] = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}
         fields |= {"settings": dict(settings or {}), "negative": negative, "clip": clip, "sam": sam}
         return self._request("export", {**fields, "device": device, "models_dir": models_dir, "retry": retry})
 
@@ -318,7 +328,7 @@ class WorkerClient:
         self._request("hello", {})
 
     def _ensure_given(self, key: str) -> None:
-        """A worker that has the models and the pictures, which a fresh one is given again."""
+        """Start a worker that has the models and the pictures, which a fresh one is given again."""
         self._ensure_running()
         if self._load and not self._load_given:
             self._send_load()
@@ -329,7 +339,7 @@ class WorkerClient:
 
     def _send_load(self) -> Request:
         self._load_given = True
-        return self._request("load", self._load)
+        return self._request("load", self._load or {})
 
     def _send_image(self, key: str) -> Request:
         self._given.add(key)
@@ -349,10 +359,8 @@ class WorkerClient:
 
     def _write(self, message: Message) -> None:
         data = encode(message)
-        try:
+        with suppress(OSError):  # it has ended; the transport says so after its last output, which tells why
             self._transport.write(data)
-        except OSError:  # it has ended; the transport says so after its last output, which tells why
-            pass
 
     def _receive(self, message: Message) -> None:
         request = self._pending.get(message.id)

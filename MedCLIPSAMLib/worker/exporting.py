@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 def export_dataset(message: Message, reply: Reply) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Answer "export"; see `client.WorkerClient.export`."""
     from ..weak.cases import find_cases
+    from ..weak.dataset import check_folder
     from ..weak.engines import LocalEngine
     from ..weak.export import export
     from ..weak.job import ExportSettings
@@ -42,6 +43,8 @@ def export_dataset(message: Message, reply: Reply) -> tuple[dict[str, Any], dict
     settings = settings.with_saliency(
         **{name: getattr(settings.saliency, name) for name in changes.get("saliency", {})}
     )
+    chosen, out = ExportSettings(**given), Path(text("out"))
+    check_folder(out, chosen.form)
     reply.send("progress", {"stage": "loading", "fraction": 0.0, "slice": None})
     segmenter = load_segmenter(clip, sam, device, models_dir, settings)
     segmenter.cancelled = reply.cancelled
@@ -51,7 +54,6 @@ def export_dataset(message: Message, reply: Reply) -> tuple[dict[str, Any], dict
         about |= {"done": progress.done, "total": progress.total, "case": progress.case, "status": progress.status}
         reply.send("progress", about | {"seconds_left": progress.seconds_left})
 
-    out = Path(text("out"))
     engine, again = LocalEngine(segmenter), bool(message.fields.get("retry"))
-    counts = export(cases, engine, out, ExportSettings(**given), report, again)
+    counts = export(cases, engine, out, chosen, report, again)
     return {"counts": counts, "cases": len(cases), "report": str(out / "report.html")}, {}

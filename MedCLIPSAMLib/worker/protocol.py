@@ -54,7 +54,7 @@ class Message:
 
 
 def encode(message: Message) -> bytes:
-    """A message as one frame.
+    """Encode a message as one frame.
 
     Raises:
         ProtocolError: an array of another type, or a frame over the limits.
@@ -93,7 +93,7 @@ class FrameParser:
         self._error: ProtocolError | None = None
 
     def feed(self, data: bytes) -> list[Message]:
-        """The messages that are complete with these bytes.
+        """Return the messages that are complete with these bytes.
 
         Raises:
             ProtocolError: malformed or oversized; messages that came complete before the fault in the same piece are

@@ -37,10 +37,11 @@ class Request:
 
     @property
     def done(self) -> bool:
+        """Whether it has a result or an error."""
         return self.result is not None or self.error is not None
 
     def value(self) -> Request:
-        """The request itself when it has a result; else its error is raised."""
+        """Return the request itself when it has a result; else raise its error."""
         if self.error:
             raise self.error
         if self.result is None:
@@ -61,7 +62,7 @@ _KINDS: dict[str, type[MedCLIPSAMError]] = {
 
 
 def error_from(fields: Mapping[str, Any], log: str) -> MedCLIPSAMError:
-    """The error of a message, of its own class where it is one of ours."""
+    """Return the error of a message, of its own class where it is one of ours."""
     kind, problem, remedy = (str(fields.get(name, "")) for name in ("kind", "problem", "remedy"))
     if kind == Cancelled.__name__:
         return Cancelled()

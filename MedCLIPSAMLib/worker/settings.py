@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
@@ -12,15 +13,19 @@ T = TypeVar("T")
 
 
 def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
-    """A copy of a (nested) dataclass with some values changed.
+    """Return a copy of a (nested) dataclass with some values changed.
 
     Args:
         changes: {"saliency": {"steps": 5}, "presence_threshold": 0}; what is not named stays.
 
     Raises:
-        InputError: an unknown name, a value of another type, or one that the dataclass itself refuses.
+        InputError: no object, an unknown name, a value of another type or that is not finite, or one that the
+            dataclass itself refuses.
     """
-    known = [field.name for field in fields(defaults)]
+    if not isinstance(changes, Mapping):
+        what = f"'{path.rstrip('.')}'" if path else "settings"
+        raise InputError(f"Expected an object of settings as {what}, got {changes!r}.", 'Give {"name": value}.')
+    known = [field.name for field in fields(defaults)]  # type: ignore[arg-type]  # a dataclass
     values = {}
     for name, value in changes.items():
         where = f"{path}{name}"
@@ -29,18 +34,20 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
                 f"There is no setting '{where}'.", f"Use one of: {', '.join(path + each for each in known)}."
             )
         values[name] = _checked(getattr(defaults, name), value, where)
-    return replace(defaults, **values)
+        if name == "by_word":
+            for word, each in values[name].items():
+                with_changes(defaults.saliency, each, f"{where}.{word}.")  # type: ignore[attr-defined]
+    return replace(defaults, **values)  # type: ignore[type-var]
 
 
 def _checked(default: Any, value: Any, where: str) -> Any:
     if is_dataclass(default):
-        if not isinstance(value, dict):
-            raise InputError(f"The setting '{where}' is a group and {value!r} came.", "Give an object of its settings.")
         return with_changes(default, value, f"{where}.")
-    if isinstance(default, float) and type(value) is int:
+    if isinstance(default, float) and type(value) is int and abs(value) < 2**53:
         return float(value)
     optional_text = default is None and isinstance(value, str)
-    if not optional_text and value is not None and type(value) is not type(default):
+    wrong_type = not optional_text and value is not None and type(value) is not type(default)
+    if wrong_type or (isinstance(value, float) and not math.isfinite(value)):
         raise InputError(
             f"The setting '{where}' is {value!r}.", f"Give a {type(default).__name__}, such as {default!r}."
         )

@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 from .client import WorkerClient
 from .request import Request
 
 
 def worker_command(*options: str) -> list[str]:
-    """The worker with this Python on this machine."""
+    """Return the worker with this Python on this machine."""
     return [sys.executable, "-m", "MedCLIPSAMLib.worker", *options]
 
 
@@ -36,6 +37,7 @@ class SubprocessTransport:
         self._events: queue.SimpleQueue[tuple[subprocess.Popen[bytes], str, bytes]] = queue.SimpleQueue()
 
     def start(self, client: WorkerClient) -> None:
+        """See `client.Transport.start`."""
         pipe = subprocess.PIPE
         self._client = client
         self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._environment)
@@ -44,18 +46,21 @@ class SubprocessTransport:
         threading.Thread(target=self._read, args=(self.process, "data", logs), daemon=True).start()
 
     def write(self, data: bytes) -> None:
+        """See `client.Transport.write`."""
+        if self.process is None or self.process.stdin is None:
+            raise BrokenPipeError("The worker is not running.")
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
     def stop(self) -> None:
+        """See `client.Transport.stop`."""
         process, self.process = self.process, None
         if process is not None:
             process.kill()
             process.wait()
-            try:
-                process.stdin.close()
-            except OSError:  # bytes that it did not read
-                pass
+            with suppress(OSError):  # bytes that it did not read
+                if process.stdin is not None:
+                    process.stdin.close()
 
     def close(self) -> None:
         """End the process and wait for its end."""
@@ -74,7 +79,7 @@ class SubprocessTransport:
                 process, kind, data = self._events.get(timeout=left if left is None else max(left, 0))
             except queue.Empty:
                 raise TimeoutError(f"The worker did not answer in {timeout:g} s.") from None
-            if process is not self.process:
+            if process is not self.process or self._client is None:
                 continue
             if kind == "data":
                 self._client.feed(data)
@@ -85,7 +90,7 @@ class SubprocessTransport:
                 self._client.ended(f"exit code {code}" if code >= 0 else f"signal {-code}")
 
     def wait(self, request: Request, timeout: float | None = None) -> Request:
-        """The request when it has its result.
+        """Wait for a request and return it when it has its result.
 
         Raises:
             MedCLIPSAMError: its error. TimeoutError.
@@ -94,7 +99,9 @@ class SubprocessTransport:
         return request.value()
 
     def _read(self, process: subprocess.Popen[bytes], kind: str, logs: threading.Thread | None = None) -> None:
-        with process.stdout if kind == "data" else process.stderr as stream:
+        pipe = process.stdout if kind == "data" else process.stderr
+        assert pipe is not None  # see `start`
+        with pipe as stream:
             while data := os.read(stream.fileno(), 1 << 20):
                 self._events.put((process, kind, data))
         if logs:

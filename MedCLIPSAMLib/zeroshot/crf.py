@@ -8,7 +8,7 @@ from ..errors import InputError
 
 
 def dense_crf(saliency: np.ndarray, picture: np.ndarray | None, iterations: int = 10) -> np.ndarray:
-    """The map as foreground probability, made to follow the picture's edges (Kraehenbuehl and Koltun, NeurIPS 2011).
+    """Make the map, as foreground probability, follow the picture's edges (Kraehenbuehl and Koltun, NeurIPS 2011).
 
     Args:
         saliency: (H, W) float, 0 to 1.

@@ -21,7 +21,7 @@ def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:
 
 
 def mask_box(mask: np.ndarray, points: np.ndarray | None = None, margin: float = 1.0) -> np.ndarray:
-    """The box around a mask and around points inside, (4,) float32 x0 y0 x1 y1 in pixels, within the picture.
+    """Return the box around a mask and around points inside, (4,) float32 x0 y0 x1 y1 in pixels, within the picture.
 
     Args:
         mask: (H, W) bool, not empty.

@@ -58,7 +58,7 @@ class Presence:
 
 
 def absence_texts(prompt: str, negative: str | None = None) -> list[str]:
-    """What says that the target of `prompt` is absent: the negatives of its set, else negations; then `negative`."""
+    """List texts by which the target of `prompt` is absent: the negatives of its set, else negations; `negative`."""
     for prompt_set in load_prompt_sets().values():
         if prompt.strip().lower() in _short_names(prompt_set):
             texts = [*prompt_set.negatives, f"no {prompt_set.target}"]
@@ -82,7 +82,7 @@ def presence(
     negative: str | None = None,
     encode_text: Callable[[list[str]], torch.Tensor] | None = None,
 ) -> list[Presence]:
-    """The presence of one prompt in each of N pictures.
+    """Compute the presence of one prompt in each of N pictures.
 
     Args:
         image_features: (N, D) float, L2-normalised.

@@ -13,24 +13,32 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from functools import partial
+from types import FunctionType
 
 import numpy as np
-import sam2.sam2_video_predictor
 import torch
 from safetensors.torch import load, save
 from sam2.sam2_video_predictor import SAM2VideoPredictor
-from tqdm import tqdm
 
 from ..errors import InputError
 from ..models.sam import image_predictor
 from .resume import ResumeFolder
 
-# The predictor draws a progress bar of its own on standard error, which is the log of the worker.
-sam2.sam2_video_predictor.tqdm = partial(tqdm, disable=True)
-
-
 _REMEMBERED = ("maskmem_features", "obj_ptr")
+
+
+def _without_progress_bar(method: Callable) -> Callable:
+    """Copy a method of the predictor, with a name `tqdm` that draws nothing: standard error is the worker's log.
+
+    The predictor has no option for it, and its module, which other code of the program may use, stays as it is.
+    """
+    original = method.__wrapped__  # type: ignore[attr-defined]  # below torch.inference_mode
+    quiet = {**original.__globals__, "tqdm": lambda order, **options: order}
+    copy = FunctionType(original.__code__, quiet, original.__name__, original.__defaults__, original.__closure__)
+    return torch.inference_mode()(copy)
+
+
+_propagate_in_video = _without_progress_bar(SAM2VideoPredictor.propagate_in_video)
 
 
 class _Pictures:
@@ -111,7 +119,7 @@ class SliceMemory:
                 yield at, masks
             if at == end:
                 return
-        for k, names, logits in self._sam.propagate_in_video(self._state, at, abs(end - at), down):
+        for k, names, logits in _propagate_in_video(self._sam, self._state, at, abs(end - at), down):
             for of_object in outputs.values():
                 of_object["non_cond_frame_outputs"].pop(k - step * self._kept, None)
             if k == at:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import Attention, Block, VisionTransformer
 from torch import nn
 
 from ..errors import InputError, ModelError
+from ..models.timm_open_clip import Attention, Block, VisionTransformer
 
 
 class VisionTower:
@@ -55,7 +55,7 @@ class VisionTower:
 
     @torch.no_grad()
     def tokens_at(self, pixels: torch.Tensor, layer: int) -> torch.Tensor:
-        """The output of block `layer` (0-based): pixels (N, 3, S, S) to tokens (N, T, C)."""
+        """Compute the output of block `layer` (0-based): pixels (N, 3, S, S) to tokens (N, T, C)."""
         trunk = self.trunk
         tokens = trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels))))
         for block in trunk.blocks[: layer + 1]:
@@ -88,7 +88,7 @@ def _is_plain(block: nn.Module) -> bool:
 
 
 def _class_token_of(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
-    """The class token after `block`: (N, T, C) to (N, 1, C).
+    """Compute the class token after `block`: (N, T, C) to (N, 1, C).
 
     Keys and values are absorbed: q . (W_k h + b_k) = (W_k^T q) . h + const, the constant falls out of the softmax, and
     W_v acts on the average of h instead of on each token.

@@ -46,6 +46,18 @@ def scene() -> Iterator[object]:
     slicer.mrmlScene.Clear(0)
 
 
+@pytest.fixture
+def ui(scene: object, tmp_path: Path) -> Iterator[object]:
+    """The widgets of a small panel in the scene."""
+    import parts
+    import slicer
+
+    panel = parts.load(tmp_path)
+    panel.setMRMLScene(scene)
+    yield slicer.util.childWidgetVariables(panel)
+    panel.deleteLater()
+
+
 @pytest.fixture(scope="session")
 def widget() -> Iterator[object]:
     """The module's panel with its real worker, warm through the session."""
@@ -54,6 +66,7 @@ def widget() -> Iterator[object]:
     module = standin.load_module(MODULE)
     module.widgetRepresentation()
     made = slicer.modules.MedCLIPSAMWidget
+    made.parent.resize(460, 1400)
     yield made
     slicer.util.selectModule("Welcome")
     made.cleanup()
@@ -70,5 +83,5 @@ def panel(scene: object, widget: object) -> Iterator[object]:
     widget.machine.set("Device", "cpu")
     standin.messages.clear()
     yield widget
-    widget.logic.cancel()
+    widget.ui.cancelButton.click()
     slicer.mrmlScene.Clear(0)

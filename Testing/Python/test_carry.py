@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sam2.sam2_video_predictor
 import SimpleITK as sitk
+import tqdm
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -104,6 +106,14 @@ def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
     assert [k for k in read if k] == list(range(1, 60))
 
 
+def test_following_draws_nothing_on_the_error_stream(segmenter, tumour, capfd):
+    """The error stream of the worker is its log; SAM 2's own predictor, which others may use, still draws its bar."""
+    key = widest(tumour)
+    list(carry(segmenter, 3, pictures(tumour), {"t": {1: tumour.lesion_mask[key]}}, CarrySettings("memory")))
+    assert capfd.readouterr().err == ""
+    assert sam2.sam2_video_predictor.tqdm is tqdm.tqdm
+
+
 def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
     shown = np.flatnonzero(tumour.lesion_mask.sum((1, 2)) > 60)
     profile = presence_profile(segmenter, pictures(tumour), 24, ["brain tumor"])[0]
@@ -153,12 +163,12 @@ def test_one_prompt_segments_a_volume_on_its_own_voxels(segmenter):
     phantom = make_volume("validation", 4, "MR", 1)
     plain = volume_of(phantom)
     image = sitk.GetImageFromArray(phantom.slices[::-1])
-    image.SetSpacing(plain.image.GetSpacing())
+    image.SetSpacing(plain.to_sitk().GetSpacing())
     image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
     image.SetOrigin((0, 0, 3.0 * (len(phantom.slices) - 1)))
     both = [
         segment_volume(segmenter, each, ["brain tumor"], window=WINDOW, strategy="memory").segments()[0].mask
-        for each in (plain, Volume(image))
+        for each in (plain, Volume.from_sitk(image))
     ]
     assert np.array_equal(both[0], both[1][::-1])
     assert dsc(both[0], phantom.lesion_mask) > 0.6
@@ -185,7 +195,7 @@ def test_strategies_refuse_what_they_cannot_do(segmenter, tumour):
 def test_a_volume_of_one_slice_is_segmented_by_every_strategy(segmenter, tumour):
     image = sitk.GetImageFromArray(tumour.slices[widest(tumour)][None])
     for strategy in ("slices", "memory", "boxes"):
-        result = segment_volume(segmenter, Volume(image), ["brain tumor"], window=WINDOW, strategy=strategy)
+        result = segment_volume(segmenter, Volume.from_sitk(image), ["brain tumor"], window=WINDOW, strategy=strategy)
         assert list(result.results["brain tumor"]) == [0]
 
 
@@ -204,13 +214,13 @@ def test_three_planes_vote_on_the_grid_of_the_volume(segmenter, tumour):
 @pytest.mark.parametrize("name", ["MR_Gd.nii.gz", "CT_pitch.nii.gz"])
 def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, name):
     """A phantom's head in a cut-out of a real volume's grid: the tumour's place in millimetres is computed by hand."""
-    phantom, image = make_volume("validation", 8, "MR", 1), read_volume(SHARED / name).image
+    phantom, image = make_volume("validation", 8, "MR", 1), read_volume(SHARED / name).to_sitk()
     cut = image[20 : 20 + 128, 30 : 30 + 128, 10 : 10 + len(phantom.slices)]
-    stack = SliceStack(Volume(cut), "axial")
+    stack = SliceStack(Volume.from_sitk(cut), "axial")
     assert stack.picture_shape == (128, 128) and len(stack) == len(phantom.slices)
     shown = sitk.GetImageFromArray(stack.to_grid({k: each.astype(np.float32) for k, each in enumerate(phantom.slices)}))
     shown.CopyInformation(cut)
-    result = segment_volume(segmenter, Volume(shown), ["brain tumor"], window=WINDOW, strategy="memory")
+    result = segment_volume(segmenter, Volume.from_sitk(shown), ["brain tumor"], window=WINDOW, strategy="memory")
     mask = result.segments()[0].mask
 
     direction, spacing, size = np.array(cut.GetDirection()).reshape(3, 3), cut.GetSpacing(), np.array(cut.GetSize())

@@ -80,6 +80,13 @@ def test_an_error_is_a_message_and_exit_code_2(tmp_path):
     assert "Traceback" in run("--debug", "evaluate", tmp_path / "absent", tmp_path).stderr
 
 
+def test_a_value_that_reads_like_the_debug_option_is_a_value(tmp_path):
+    shown = run("segment", tmp_path / "absent.png", "-p", "--debug", "-o", tmp_path / "mask.png")
+    assert shown.returncode == 2
+    assert shown.stderr.startswith("error: ")
+    assert "Traceback" not in shown.stderr
+
+
 def test_csv_into_a_missing_folder_is_refused(folders, tmp_path):
     shown = run("evaluate", *folders, "--csv", tmp_path / "absent" / "scores.csv")
     assert shown.returncode == 2 and "does not exist" in shown.stderr

@@ -75,8 +75,8 @@ def test_everything_is_written_and_reported(run, brain, tmp_path):
     assert [segment.name for segment in segments] == ["brain tumor", "ventricles"]
     assert segments[0].mask.sum() == report["results"][0]["pixels"] > 30
     saliency = sitk.ReadImage(str(tmp_path / "saliency.nii.gz"))
-    assert saliency.GetSize() == volume.image.GetSize() and np.allclose(
-        saliency.GetSpacing(), volume.image.GetSpacing()
+    assert saliency.GetSize() == volume.to_sitk().GetSize() and np.allclose(
+        saliency.GetSpacing(), volume.geometry.spacing
     )
     assert 0.9 < sitk.GetArrayFromImage(saliency).max() <= 1.0
     assert (tmp_path / "overlay.png").stat().st_size > 1000
@@ -104,7 +104,7 @@ def test_real_images(run, tmp_path, name, ending):
     code, _, err = run("segment", SHARED / name, "-p", "tumor", "--presence", "0", "-o", out)
     assert code == 0, err
     mask = sitk.ReadImage(str(out))
-    source = read_volume(SHARED / name).image
+    source = read_volume(SHARED / name).to_sitk()
     assert mask.GetSize()[:2] == source.GetSize()[:2] and sitk.GetArrayFromImage(mask).any()
     if ending != ".png":
         assert np.allclose(mask.GetDirection(), source.GetDirection(), atol=1e-5) and np.allclose(

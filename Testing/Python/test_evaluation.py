@@ -164,10 +164,10 @@ def test_cropped_slicer_segmentations_are_put_in_place(tmp_path):
     mask = np.repeat(square()[None], 4, 0)
     for name in ("pred", "truth"):
         (tmp_path / name).mkdir()
-    write_segmentation(tmp_path / "truth" / "a.seg.nrrd", [Segment("Liver", mask)], Volume(image))
+    write_segmentation(tmp_path / "truth" / "a.seg.nrrd", [Segment("Liver", mask)], Volume.from_sitk(image))
     cropped = image[10:50, 15:45, 1:]
     inside = mask[1:, 15:45, 10:50]
-    write_segmentation(tmp_path / "pred" / "a.seg.nrrd", [Segment("liver", inside)], Volume(cropped))
+    write_segmentation(tmp_path / "pred" / "a.seg.nrrd", [Segment("liver", inside)], Volume.from_sitk(cropped))
     for folders in (("pred", "truth"), ("truth", "pred")):
         score = evaluate_folders(*(tmp_path / name for name in folders)).scores[0]
         assert score.dsc == pytest.approx(2 * 3 / (3 + 4))

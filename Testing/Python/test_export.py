@@ -253,7 +253,7 @@ def test_tables_that_cannot_be_used_are_refused(images, tmp_path, text, message)
 
 def test_prompts_come_from_text_or_json(tmp_path):
     path = tmp_path / "p.txt"
-    path.write_text("# a note\ntumor: A brain MRI showing a tumor: bright\nventricles\n")
+    path.write_text("# a note\n  # tumor: off\n\t#\ntumor: A brain MRI showing a tumor: bright\nventricles\n")
     assert read_prompts(path) == {"tumor": "A brain MRI showing a tumor: bright", "ventricles": "ventricles"}
     (tmp_path / "p.json").write_text('{"tumor": "brain tumor"}')
     assert read_prompts(tmp_path / "p.json") == {"tumor": "brain tumor"}
@@ -288,7 +288,7 @@ def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tm
     found = np.zeros_like(masks[0])
     for frame, groups in zip(np.atleast_3d(made.pixel_array), made.PerFrameFunctionalGroupsSequence):
         place = groups.PlanePositionSequence[0].ImagePositionPatient
-        k = volume.image.TransformPhysicalPointToIndex([float(each) for each in place])[2]
+        k = volume.to_sitk().TransformPhysicalPointToIndex([float(each) for each in place])[2]
         found[k] = frame > 0
     assert np.array_equal(found, masks[0])
     cases = [*find_cases(SHARED / "ct-3slice", {"x": "tumor"}), *find_cases(images / "a.png", {"x": "brain tumor"})]
@@ -317,6 +317,12 @@ def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, monk
     assert code == 0 and "1 cases: 1 found" in text and "report.html" in text, err
     assert call(*ask)[0] == 0  # nothing is left to be done
     assert "Give one of them" in call(*ask, "-p", "brain tumor")[2]
+    for option, value in (("--plane", "axail"), ("--propagate", "memroy"), ("--window", "lugn"), ("--window", "9:1")):
+        code, _, err = call(*ask[:2], "-o", tmp_path / "Dataset008_New", "-p", "x", "--model", "absent", option, value)
+        assert code == 2
+        assert value.replace(":", ", ") in err
+    assert "Name the folder such as" in call(*ask[:2], "-o", tmp_path / "new", "-p", "x", "--model", "absent")[2]
+    assert not (tmp_path / "Dataset008_New").exists()
     assert "other export" in call(*ask, "--least-score", "0.2")[2]
     (tmp_path / "struck.txt").write_text("a\n")
     assert "1 cases struck out, 0 put back" in call("strike", out, tmp_path / "struck.txt")[1]

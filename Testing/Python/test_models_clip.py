@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import socket
+
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -27,6 +31,49 @@ def models_dir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clip(models_dir):
     return load_clip("biomedclip", models_dir=models_dir)
+
+
+def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
+    """Whether or not the program that loads the model has told the Hugging Face libraries to stay offline."""
+    asked = []
+    for name in ("connect", "connect_ex"):
+        monkeypatch.setattr(socket.socket, name, lambda sock, address: asked.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: asked.append(host))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    load_clip("biomedclip", models_dir=models_dir).encode_text(TEXTS)
+    load_clip("demo").encode_text(TEXTS)
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("config.json", lambda config: config | {"auto_map": {"AutoConfig": "x--y"}}, "code of its own"),
+        (
+            "open_clip_config.json",
+            lambda config: config | {"model_cfg": with_tower(config["model_cfg"], "hf-hub:x/y")},
+            "hf-hub:x/y",
+        ),
+        (
+            "open_clip_config.json",
+            lambda config: config | {"model_cfg": with_tower(config["model_cfg"], "local-dir:/tmp")},
+            "local-dir:/tmp",
+        ),
+    ],
+)
+def test_a_configuration_that_points_elsewhere_is_refused(tmp_path, monkeypatch, file, change, message):
+    asked = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: asked.append(host))
+    folder = tmp_path / "biomedclip"
+    write_architecture(folder)
+    (folder / file).write_text(json.dumps(change(json.loads((folder / file).read_text()))))
+    with pytest.raises(ModelError, match=message):
+        build_clip(folder)
+    assert not asked
+
+
+def with_tower(model: dict, name: str) -> dict:
+    return model | {"vision_cfg": model["vision_cfg"] | {"timm_model_name": name}}
 
 
 def test_it_is_frozen_and_describes_itself(clip):

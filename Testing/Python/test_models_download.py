@@ -16,6 +16,7 @@ from MedCLIPSAMLib.errors import Cancelled, ModelError, OutputError
 from MedCLIPSAMLib.models.catalogue import Model, ModelFile, find
 from MedCLIPSAMLib.models.download import download
 from MedCLIPSAMLib.models.store import status
+from MedCLIPSAMLib.models.trained import Training, trained_models, write_trained
 
 WEIGHTS = np.random.default_rng(1).bytes(3_500_000)
 CONFIG = b'{"a": 1}'
@@ -200,3 +201,20 @@ def test_a_folder_that_cannot_be_written(server, tmp_path):
 def test_a_shipped_model_is_not_downloaded():
     with pytest.raises(ModelError, match="comes with the program"):
         download(find("demo", "clip"))
+
+
+def test_an_incomplete_model_of_the_user_is_not_downloaded(tmp_path):
+    """Nobody but the user has it; that its folder lacks a file is said with what can be done."""
+    training = Training("demo", "10 pairs", {}, {})
+    write_trained(tmp_path, find("demo", "clip"), "mine", training, lambda folder: (folder / "vocab.txt").touch())
+    (model,) = trained_models([tmp_path])
+    about = status(model, tmp_path).as_dict()
+    assert not about["usable"]
+    assert not about["downloadable"]
+    with pytest.raises(ModelError, match="'mine' was trained by you.*Train it again"):
+        download(model)
+
+
+def test_what_can_be_downloaded_says_so():
+    assert status(find("biomedclip")).as_dict()["downloadable"]
+    assert not status(find("demo", "sam")).as_dict()["downloadable"]

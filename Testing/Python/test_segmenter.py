@@ -126,7 +126,7 @@ def test_pictures_of_another_kind_are_refused(segmenter, picture):
 
 def test_cancel_stops_a_run(changed):
     changed.cancelled = lambda: True
-    volume = Volume(sitk.GetImageFromArray(np.zeros((2, 16, 16), np.uint8)))
+    volume = Volume.from_sitk(sitk.GetImageFromArray(np.zeros((2, 16, 16), np.uint8)))
     with pytest.raises(Cancelled):
         segment_volume(changed, volume, ["brain tumor"])
 
@@ -139,7 +139,7 @@ def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
     image.SetDirection(
         (-0.995, -0.0998, 0, 0.0998, -0.995, 0, 0, 0, 1)
     )  # I runs to the right, J to the front, 5.7 degrees oblique
-    volume = Volume(image, "oblique")
+    volume = Volume.from_sitk(image, "oblique")
     result = segment_volume(segmenter, volume, ["brain tumor"], [1])
     truth = np.zeros(volume.shape, bool)
     truth[1] = phantom.lesion_mask[::-1, ::-1]
@@ -152,14 +152,14 @@ def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
 
 @pytest.mark.parametrize("slices, words", [([5], "slice 5"), ([-1], "slice -1"), ([], "none")])
 def test_slices_out_of_range_are_named(segmenter, slices, words):
-    volume = Volume(sitk.GetImageFromArray(np.zeros((3, 16, 16), np.uint8)))
+    volume = Volume.from_sitk(sitk.GetImageFromArray(np.zeros((3, 16, 16), np.uint8)))
     with pytest.raises(InputError, match=words):
         segment_volume(segmenter, volume, ["brain tumor"], slices)
 
 
 def test_segments_carry_what_made_them(segmenter):
     phantom = make_phantom("validation", 1, "MR", 1)
-    volume = Volume(sitk.GetImageFromArray(phantom.picture[None]))
+    volume = Volume.from_sitk(sitk.GetImageFromArray(phantom.picture[None]))
     tags = segment_volume(segmenter, volume, ["brain tumor"]).segments()[0].tags
     assert (
         tags["MedCLIPSAM.Prompt"] == "brain tumor"

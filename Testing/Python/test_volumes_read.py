@@ -58,9 +58,9 @@ def test_volume_files_keep_voxels_and_geometry(tmp_path: Path, suffix: str) -> N
     image = a_volume()
     volume = read_volume(save(image, tmp_path / f"mr scan{suffix}"))
     np.testing.assert_array_equal(volume.array, sitk.GetArrayViewFromImage(image))
-    np.testing.assert_allclose(volume.image.GetOrigin(), image.GetOrigin(), atol=1e-5)
-    np.testing.assert_allclose(volume.image.GetSpacing(), image.GetSpacing(), atol=1e-5)
-    np.testing.assert_allclose(volume.image.GetDirection(), image.GetDirection(), atol=1e-5)
+    np.testing.assert_allclose(volume.geometry.origin, image.GetOrigin(), atol=1e-5)
+    np.testing.assert_allclose(volume.geometry.spacing, image.GetSpacing(), atol=1e-5)
+    np.testing.assert_allclose(volume.geometry.direction, image.GetDirection(), atol=1e-5)
     assert (volume.name, volume.modality, volume.window, volume.notes, volume.natural) == (
         "mr scan",
         None,
@@ -82,8 +82,8 @@ def test_a_dicom_series_is_sorted_by_position_and_described(tmp_path: Path) -> N
     )
     volume = read_volume(folder)
     np.testing.assert_array_equal(volume.array[:, 0, 0], [3, 2, 1, 0])  # inferior first
-    assert volume.image.GetSpacing() == pytest.approx((0.5, 0.5, 2.5))
-    assert volume.image.GetOrigin()[2] == pytest.approx(-7.5)
+    assert volume.geometry.spacing == pytest.approx((0.5, 0.5, 2.5))
+    assert volume.geometry.origin[2] == pytest.approx(-7.5)
     assert (volume.name, volume.modality, volume.window) == ("Thorax_ axial", "CT", (40.0, 400.0))
     assert volume.notes == [] and not volume.natural
 
@@ -107,17 +107,17 @@ def test_uneven_slices_and_gantry_tilt_are_noted(tmp_path: Path) -> None:
     write_dicom(tmp_path / "tilt", [(0, 0.5 * n, n) for n in range(4)])
     volume = read_volume(tmp_path / "tilt")
     assert "sideways by 1.5 mm" in volume.notes[0]
-    np.testing.assert_allclose(volume.image.GetDirection(), np.eye(3).ravel(), atol=1e-6)
+    np.testing.assert_allclose(volume.geometry.direction, np.eye(3).ravel(), atol=1e-6)
 
 
 def test_what_is_no_single_stack_is_refused(tmp_path: Path) -> None:
     write_dicom(tmp_path / "phases", [(0, 0, z) for z in (0, 0, 1, 1, 2, 2)])
-    with pytest.raises(InputError, match="6 images at 3 positions"):
+    with pytest.raises(InputError, match="6 images that make 2 stacks"):
         read_volume(tmp_path / "phases")
     write_dicom(tmp_path / "localiser", [(0, 0, 0), (0, 0, 1)])
     write_dicom(tmp_path / "other", [(0, 0, 2)], t0020_0037="1\\0\\0\\0\\0\\-1", t0008_0018="1.2.3.4.9")
     (tmp_path / "other" / "1.2.3.4-1.dcm").rename(tmp_path / "localiser" / "sagittal.dcm")
-    with pytest.raises(InputError, match="mixes slice orientations"):
+    with pytest.raises(InputError, match="axial, 2 images"):
         read_volume(tmp_path / "localiser")
 
 
@@ -125,7 +125,7 @@ def test_a_single_dicom_file_is_a_volume_of_one_slice(tmp_path: Path) -> None:
     write_dicom(tmp_path / "one", [(1, 2, 3)])
     volume = read_volume(tmp_path / "one" / "1.2.3.4-1.dcm")
     assert volume.shape == (1, 5, 6)
-    assert volume.image.GetOrigin() == pytest.approx((1, 2, 3))
+    assert volume.geometry.origin == pytest.approx((1, 2, 3))
     assert read_volume(tmp_path / "one").shape == (1, 5, 6)
 
 
@@ -138,11 +138,9 @@ def test_monochrome1_is_shown_inverted(tmp_path: Path) -> None:
         assert data.count(b"MONOCHROME2") == 1
         file.write_bytes(data.replace(b"MONOCHROME2", b"MONOCHROME1"))
     plain, inverted = (SliceStack(read_volume(tmp_path / name)) for name in ("plain", "inverted"))
-    np.testing.assert_array_equal(inverted.volume.array, plain.volume.array)  # GDCM would invert the voxels
+    np.testing.assert_array_equal(inverted.volume.array, -1 - plain.volume.array)  # int16: -32768 is 32767
     for k in range(3):
-        np.testing.assert_array_equal(inverted.picture(k), 255 - plain.picture(k))
-    one = read_volume(next((tmp_path / "inverted").iterdir()))
-    assert one.inverted and 0 <= one.array.min() <= 2
+        np.testing.assert_allclose(inverted.picture(k), 255.0 - plain.picture(k), atol=1)  # halves are rounded up
 
 
 def test_grey_pictures_are_one_slice_shown_as_stored(tmp_path: Path) -> None:

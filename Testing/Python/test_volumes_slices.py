@@ -37,7 +37,7 @@ def make_volume(
     image.SetSpacing(spacing)
     image.SetOrigin(origin)
     image.SetDirection((np.eye(3) if direction is None else direction).astype(float).ravel().tolist())
-    return Volume(image, **known)
+    return Volume.from_sitk(image, **known)
 
 
 def random_direction(rng: np.random.Generator) -> np.ndarray:
@@ -89,7 +89,7 @@ def test_steps_on_a_picture_go_the_radiological_way(seed: int, plane: str) -> No
 
     def position(k: int, row: int, column: int) -> np.ndarray:
         z, y, x = np.argwhere(array == stack.picture(k)[row, column, 0])[0]
-        return np.array(volume.image.TransformIndexToPhysicalPoint((int(x), int(y), int(z))))
+        return np.array(volume.to_sitk().TransformIndexToPhysicalPoint((int(x), int(y), int(z))))
 
     start = position(0, 0, 0)
     steps = position(0, 1, 0) - start, position(0, 0, 1) - start, position(1, 0, 0) - start
@@ -97,7 +97,7 @@ def test_steps_on_a_picture_go_the_radiological_way(seed: int, plane: str) -> No
         assert np.linalg.norm(step) == pytest.approx(1.0, abs=1e-6)
         assert step @ meant > 0
     closeness = sum(step @ meant for step, meant in zip(steps, DOWN_RIGHT_NEXT[plane]))
-    cosines = np.abs(np.array(volume.image.GetDirection()).reshape(3, 3))
+    cosines = np.abs(np.array(volume.geometry.direction).reshape(3, 3))
     assert closeness == pytest.approx(max(np.trace(cosines[:, order]) for order in permutations(range(3))))
 
 
@@ -176,7 +176,7 @@ def test_pictures_without_orientation_are_shown_as_stored_in_every_plane() -> No
 def test_rgb_pictures_keep_their_colours() -> None:
     array = np.random.default_rng(0).integers(0, 256, (1, 5, 6, 3), dtype=np.uint8)
     image = sitk.GetImageFromArray(array, isVector=True)
-    stack = SliceStack(Volume(image, natural=True))
+    stack = SliceStack(Volume.from_sitk(image, natural=True))
     np.testing.assert_array_equal(stack.picture(0), array[0])
     assert stack.to_grid({0: np.ones((5, 6), bool)}).all()
 
@@ -240,7 +240,7 @@ def test_a_point_of_a_picture_has_a_hand_computed_voxel_index() -> None:
     image = sitk.Image(4, 5, 6, sitk.sitkUInt8)
     image.SetSpacing((1, 2, 3))
     image.SetDirection((0, -1, 0, 0, 0, 1, 1, 0, 0))
-    axial = SliceStack(Volume(image), "axial", window=(0, 1))
+    axial = SliceStack(Volume.from_sitk(image), "axial", window=(0, 1))
     # Slices go up with I, rows back with K, columns left against J. 6 x 5 voxels of 3 x 2 mm: 9 x 5 pixels of 2 mm.
     assert axial.picture_shape == (9, 5)
     # x 1.5 is the centre of column 1, so J = 4 - 1; y 3.75 is 7.5 mm from the top: K = 7.5 / 3 - 0.5.
@@ -253,7 +253,7 @@ def test_points_of_pictures_and_masks_on_the_grid_agree(plane: str) -> None:
     image = sitk.Image(7, 5, 6, sitk.sitkUInt8)
     image.SetSpacing((1, 2, 3.3))
     image.SetDirection((0, -1, 0, 0, 0, 1, 1, 0, 0))
-    stack = SliceStack(Volume(image), plane, window=(0, 1))
+    stack = SliceStack(Volume.from_sitk(image), plane, window=(0, 1))
     rng = np.random.default_rng(0)
     for k in range(len(stack)):
         grid = np.zeros(stack.volume.shape, bool)

@@ -12,14 +12,14 @@ from MedCLIPSAMLib.volumes.window import PRESETS, percentile_range, to_uint8, wi
 
 
 def volume_of(array: np.ndarray, **known: object) -> Volume:
-    return Volume(sitk.GetImageFromArray(array), **known)
+    return Volume.from_sitk(sitk.GetImageFromArray(array), **known)
 
 
 def test_grey_is_linear_between_low_and_high() -> None:
     grey = to_uint8(np.array([-2000, -160, -159, 40, 239, 240, 3000]), -160, 240)
     assert grey.dtype == np.uint8
     assert grey.tolist() == [0, 0, 1, 128, 254, 255, 255]
-    assert to_uint8(np.array([-160, 240]), -160, 240, invert=True).tolist() == [255, 0]
+    assert to_uint8(np.array([-160, 240]), -160, 240).tolist() == [0, 255]
     assert to_uint8(np.array([0, 65535], np.uint16), 0, 65535).tolist() == [0, 255]
 
 

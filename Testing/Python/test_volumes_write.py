@@ -23,12 +23,12 @@ def volume() -> Volume:
     image.SetOrigin((10, 20, 30))
     c, s = np.cos(0.3), np.sin(0.3)
     image.SetDirection((0, -1, 0, s, 0, c, c, 0, -s))
-    return Volume(image)
+    return Volume.from_sitk(image)
 
 
 @pytest.fixture
 def picture() -> Volume:
-    return Volume(sitk.Image(7, 6, 1, sitk.sitkUInt8), natural=True)
+    return Volume.from_sitk(sitk.Image(7, 6, 1, sitk.sitkUInt8), natural=True)
 
 
 def box(volume: Volume, *bounds: tuple[int, int]) -> np.ndarray:
@@ -40,7 +40,7 @@ def box(volume: Volume, *bounds: tuple[int, int]) -> np.ndarray:
 def same_grid(path: Path, volume: Volume) -> bool:
     image = sitk.ReadImage(str(path))
     getters = ("GetOrigin", "GetSpacing", "GetDirection")
-    return all(np.allclose(getattr(image, get)(), getattr(volume.image, get)(), atol=1e-5) for get in getters)
+    return all(np.allclose(getattr(image, get)(), getattr(volume.to_sitk(), get)(), atol=1e-5) for get in getters)
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
@@ -82,7 +82,7 @@ def test_layers_are_shared_by_segments_that_do_not_overlap() -> None:
 
 @pytest.mark.parametrize("count", [0, 300])
 def test_no_segment_and_more_than_255_segments_are_kept(tmp_path: Path, count: int) -> None:
-    volume = Volume(sitk.Image(300, 2, 1, sitk.sitkInt16))
+    volume = Volume.from_sitk(sitk.Image(300, 2, 1, sitk.sitkInt16))
     masks = np.zeros((count, 1, 2, 300), bool)
     for n in range(count):
         masks[n, 0, 0, n] = True
@@ -178,7 +178,7 @@ def test_a_grey_mask_saved_as_rgb_is_read(tmp_path: Path) -> None:
 
 def test_masks_come_to_the_grid_of_their_volume_or_are_refused(tmp_path: Path, volume: Volume) -> None:
     mask = box(volume, (1, 3), (2, 5), (3, 6))
-    labels = volume.image_like(mask.astype(np.uint8))
+    labels = volume.to_sitk(mask.astype(np.uint8))
     sitk.WriteImage(labels[2:, 1:, 1:4], str(tmp_path / "cropped.nrrd"))  # keeps its place
     np.testing.assert_array_equal(read_segmentation(tmp_path / "cropped.nrrd", volume)[0].mask, mask)
     labels.SetOrigin((1000, 0, 0))

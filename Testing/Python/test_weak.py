@@ -414,7 +414,7 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match="no label 'liver'"):
         trust(out, "0", {"liver": mask}, volume)
-    moved = sitk.Image(volume.image)
+    moved = sitk.Image(volume.to_sitk())
     moved.SetOrigin((5.0, 0.0, 0.0))
     sitk.WriteImage(moved, str(tmp_path / "moved.nii.gz"))
     with pytest.raises(InputError, match="another grid"):

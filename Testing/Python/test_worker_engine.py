@@ -151,13 +151,29 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
     max_leaves=4,
 )
-names = st.sampled_from(["saliency", "coarse", "components", "prompts", "presence_threshold", "style", "kind", "layer"])
+names = st.sampled_from(
+    ["saliency", "coarse", "components", "prompts", "presence_threshold", "style", "kind", "layer", "by_word"]
+)
+groups = st.dictionaries(st.sampled_from(["layer", "beta", "method"]), json_values)
 
 
-@given(st.dictionaries(names, json_values | st.dictionaries(st.sampled_from(["layer", "beta", "method"]), json_values)))
+@pytest.mark.parametrize("changes", [[], ["saliency"], "saliency", 3, True])
+def test_settings_that_are_no_object_are_refused(changes):
+    with pytest.raises(InputError, match="object of settings"):
+        with_changes(Settings(M2IBSettings()), changes)
+
+
+@pytest.mark.parametrize("changes", [3, ["beta"], {"bta": 1.0}, {"beta": "high"}])
+def test_settings_of_a_word_are_checked_too(changes):
+    with pytest.raises(InputError, match="by_word.brain"):
+        with_changes(Settings(M2IBSettings()), {"by_word": {"brain": changes}})
+
+
+@given(st.dictionaries(names, json_values | groups | st.dictionaries(st.text(), groups | json_values)) | json_values)
 def test_settings_of_any_kind_are_taken_or_refused(changes):
     try:
         changed = with_changes(Settings(M2IBSettings()), changes)
     except InputError:
         return
+    assert all(isinstance(changed.saliency_for(word), M2IBSettings) for word in ("lung", *changed.by_word))
     assert isinstance(changed.saliency, M2IBSettings) and type(changed.presence_threshold) is float

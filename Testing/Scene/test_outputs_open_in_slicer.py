@@ -76,7 +76,7 @@ def test_a_marked_point_lies_at_its_hand_computed_ras_position(scene: object, tm
     image.SetOrigin((10, 20, 30))
     image.SetSpacing((1, 2, 3))
     image.SetDirection((0, -1, 0, 0, 0, 1, 1, 0, 0))
-    volume = Volume(image)
+    volume = Volume.from_sitk(image)
     for plane in PLANES:
         stack = SliceStack(volume, plane, window=(0, 200))
         masks = {k: stack.picture(k)[..., 0] > 127 for k in range(len(stack))}
@@ -94,7 +94,7 @@ def test_a_mask_drawn_on_pictures_covers_the_same_voxels_in_slicer(
     volume = read_volume(source)
     node = load_volume(logics, source / "03.dcm" if source.is_dir() else source)
     to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
-    image = volume.image
+    image = volume.to_sitk()
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
     affine[:3, 3] = image.GetOrigin()
@@ -113,7 +113,7 @@ def test_a_mask_drawn_on_pictures_covers_the_same_voxels_in_slicer(
 
 
 def test_overlapping_segments_keep_names_colours_terminology_and_tags(scene: object, tmp_path: Path) -> None:
-    volume = Volume(sitk.Image(20, 16, 12, sitk.sitkInt16))
+    volume = Volume.from_sitk(sitk.Image(20, 16, 12, sitk.sitkInt16))
     masks = np.zeros((3, *volume.shape), bool)
     masks[0, 2:8, 2:8, 2:8] = True
     masks[1, 4:10, 4:10, 4:10] = True
@@ -153,7 +153,7 @@ def test_terminology_is_understood_by_slicers_own_parser(scene: object) -> None:
 
 
 def test_an_empty_segment_opens(scene: object, tmp_path: Path) -> None:
-    volume = Volume(sitk.Image(6, 5, 4, sitk.sitkUInt8))
+    volume = Volume.from_sitk(sitk.Image(6, 5, 4, sitk.sitkUInt8))
     path = tmp_path / "empty.seg.nrrd"
     write_segmentation(path, [Segment("nothing found", np.zeros(volume.shape, bool))], volume)
     segmentation = load_segmentation(path).GetSegmentation()
@@ -172,7 +172,7 @@ def test_a_segmentation_that_slicer_wrote_is_read_back_on_the_grid_of_its_volume
     storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
     storage.SetFileName(str(tmp_path / "slicers.seg.nrrd"))
     assert storage.WriteData(node) == 1  # cropped to the content, layers on a "list" axis
-    assert sitk.ReadImage(str(tmp_path / "slicers.seg.nrrd")).GetSize() != volume.image.GetSize()
+    assert sitk.ReadImage(str(tmp_path / "slicers.seg.nrrd")).GetSize() != volume.to_sitk().GetSize()
     for segment, name, mask in zip(read_segmentation(tmp_path / "slicers.seg.nrrd", volume), "ab", masks, strict=True):
         assert segment.name == name
         np.testing.assert_array_equal(segment.mask, mask)
@@ -186,7 +186,7 @@ def test_the_drawn_liver_lies_right_of_the_spine_in_slicer(
     write_segmentation(tmp_path / "liver.seg.nrrd", [liver], volume)
     node = load_segmentation(tmp_path / "liver.seg.nrrd")
     right, anterior, _ = segment_ras(node, "Segment_1").mean(axis=0)
-    spine = volume.image.TransformIndexToPhysicalPoint((257, 375, 1))  # the vertebral body on the picture
+    spine = volume.to_sitk().TransformIndexToPhysicalPoint((257, 375, 1))  # the vertebral body on the picture
     assert right > -spine[0] + 40  # more than 40 mm to the patient's right: R is the sign of RAS x
     assert anterior > -spine[1]
     volume_node = load_volume(logics, shared_data / "ct-3slice" / "03.dcm")

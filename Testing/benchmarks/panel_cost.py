@@ -26,10 +26,10 @@ standin.install()
 
 import slicer  # noqa: E402
 import slicer.util  # noqa: E402
+from MedCLIPSAMPanel.parameters import Extent  # noqa: E402
 from PySide6 import QtCore  # noqa: E402
 
 import MedCLIPSAM  # noqa: E402
-from MedCLIPSAMPanel.parameters import Extent  # noqa: E402
 from MedCLIPSAMLib.phantoms.dataset import make_phantom  # noqa: E402
 
 TICK_MS = 2

@@ -43,7 +43,7 @@ def main() -> None:
     sam = build_sam(Path(str(files("sam2").joinpath(entry.config))), entry.options).requires_grad_(False)
     rng = np.random.default_rng(0)
     voxels = rng.integers(-1000, 400, (options.stack, options.size, options.size), np.int16)
-    stack = SliceStack(Volume(sitk.GetImageFromArray(voxels)), "axial", (-1000.0, 400.0))
+    stack = SliceStack(Volume.from_sitk(sitk.GetImageFromArray(voxels)), "axial", (-1000.0, 400.0))
     del voxels
     print(
         f"{options.sam} at {sam.image_size} px, {options.size} x {options.size} x {options.stack} voxels, "

@@ -27,11 +27,12 @@ class CyclicalRate:
         self._optimizer, self._rate = optimizer, rate
 
     def step(self, epoch: int) -> None:
+        """Set the rate of an epoch."""
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate(epoch)
 
 
-class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):
+class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names its trainers
     """nnU-Net's trainer with `weak.schedule.Schedule`: a cyclical rate, and the weights at the end of each cycle kept.
 
     Kept are the weights alone, as safetensors beside nnU-Net's own checkpoints. A line an epoch goes to progress.jsonl.
@@ -55,9 +56,8 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):
     def on_epoch_end(self):
         """Keep the weights of an epoch that belongs to the ensemble before nnU-Net goes on to the next."""
         epoch = self.current_epoch
-        if self.local_rank == 0:
-            if self.schedule.kept(epoch):
-                self._keep(Path(self.output_folder) / self.schedule.file(epoch))
+        if self.local_rank == 0 and self.schedule.kept(epoch):
+            self._keep(Path(self.output_folder) / self.schedule.file(epoch))
         super().on_epoch_end()
         if self.local_rank == 0:
             self._tell(epoch)

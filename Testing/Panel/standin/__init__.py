@@ -15,9 +15,10 @@ Of Slicer's Python layer `slicer.util` is real (slicer-core brings it), and with
 the rest is imitated as it is in Slicer 5.8, the oldest that the module is for.
 
 From the bottom up: proxy (objects and classes of Qt as PythonQt shows them), qtmodule (`qt`, `ctk`), dialogs, errors,
-observations; the widgets in collapsible, ctkwidgets, nodecombobox, segmenteditor with editorlook and segmenteffects,
-and uifile that loads them; `slicer` in scene, application, mainwindow, scriptedmodule, mouse, utilities; the imitated
-Python in modules, parametertypes, parameterpack, parametergui, parameternode; slicersource in place of those.
+observations; the widgets in collapsible, ctkwidgets, qmrmlwidget, nodecombobox, segmenteditor with editorlook,
+editoreffects, segmenteffects and scriptedeffects, and uifile that loads them; `slicer` in scene, application,
+mainwindow, scriptedmodule, mouse, utilities; the imitated Python in modules, language, validators, parametertypes,
+parameterpack, parametergui, parameternode; slicersource in place of those.
 
 What it cannot prove: PythonQt's enums are integers, here they are PySide6's; nothing is rendered in the slice views;
 and Slicer's own style, fonts and translations are not here.
@@ -35,24 +36,13 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from . import dialogs, errors, mouse, slicersource
 from .dialogs import answers, messages
 from .errors import check
+from .language import translations
 from .mainwindow import without_main_window
 from .proxy import unwrap, wrap
 from .scriptedmodule import load_module
 
-__all__ = [
-    "SLICERS_PYTHON",
-    "answers",
-    "check",
-    "install",
-    "load_module",
-    "messages",
-    "mouse",
-    "parent",
-    "pump",
-    "reset",
-    "screenshot",
-]
-__all__ += ["unwrap", "without_main_window", "wrap"]
+__all__ = ["SLICERS_PYTHON", "answers", "check", "install", "load_module", "messages", "mouse", "pump"]
+__all__ += ["reset", "screenshot", "translations", "unwrap", "without_main_window", "wrap"]
 
 GRAY = QtGui.QImage.Format.Format_Grayscale8
 """For `screenshot(...).convertToFormat`, to look at what was drawn."""
@@ -62,7 +52,11 @@ SLICERS_PYTHON = slicersource.tree() is not None
 
 _started: list[QtWidgets.QApplication] = []
 
-reset = dialogs.reset
+
+def reset() -> None:
+    """Forget messages, answers and translations."""
+    dialogs.reset()
+    translations.clear()
 
 
 def install() -> None:
@@ -72,7 +66,7 @@ def install() -> None:
     app = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["standin"])
     app.setStyle("Fusion")
     _started.append(app)
-    from . import application, mainwindow, qtmodule, segmenteffects, uifile, utilities
+    from . import application, mainwindow, qtmodule, scriptedeffects, uifile, utilities
 
     source = slicersource.tree()
     errors.install()
@@ -84,7 +78,7 @@ def install() -> None:
     running = application.install(slicersource.version(source))
     mainwindow.install(running.moduleManager())
     utilities.install()
-    segmenteffects.install(source is None)
+    scriptedeffects.install(source is None)
     if source is not None:
         slicersource.finish(source)
         utilities.install_packaging()
@@ -93,14 +87,6 @@ def install() -> None:
 
     modules.install()
     parameternode.install()
-
-
-def parent(width: int = 460):
-    """A widget with a layout, as Slicer gives one to a module's panel."""
-    holder = QtWidgets.QWidget()
-    holder.setLayout(QtWidgets.QVBoxLayout())
-    holder.resize(width, 1400)
-    return wrap(holder)
 
 
 def pump(until: Callable[[], bool], timeout: float = 60.0) -> None:

@@ -16,7 +16,8 @@ import vtk
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, Signal
 
-from . import scene
+from . import language, scene
+from .ctkwidgets import ctkSettings
 from .proxy import wrap
 
 
@@ -101,6 +102,12 @@ class ModuleManager(QtCore.QObject):
         self.moduleLoaded.emit(module.name)
 
 
+class CommandOptions(QtCore.QObject):
+    """How Slicer was started."""
+
+    noMainWindow = Property(bool, lambda self: slicer.app.layoutManager() is None)
+
+
 class qSlicerApplication(QtCore.QObject):
     """The part of the application that needs no window; its version is that of the Python layer, see `slicersource`."""
 
@@ -110,7 +117,7 @@ class qSlicerApplication(QtCore.QObject):
         super().__init__()
         self._logic, self._version = logic, version
         self._layouts: LayoutManager | None = LayoutManager(logic)
-        self._manager = ModuleManager()
+        self._manager, self._options = ModuleManager(), CommandOptions(self)
         self._startup = QtCore.QProcessEnvironment.systemEnvironment()
         self._temporary = tempfile.mkdtemp(prefix="standin-slicer-")
         atexit.register(shutil.rmtree, self._temporary, ignore_errors=True)
@@ -133,6 +140,9 @@ class qSlicerApplication(QtCore.QObject):
     def setLayoutManager(self, manager: LayoutManager | None) -> None:
         self._layouts = manager
 
+    def commandOptions(self) -> CommandOptions:
+        return self._options
+
     def moduleManager(self) -> ModuleManager:
         return self._manager
 
@@ -145,11 +155,11 @@ class qSlicerApplication(QtCore.QObject):
     def topLevelWidgets(self) -> list[QtWidgets.QWidget]:
         return QtWidgets.QApplication.topLevelWidgets()
 
-    def settings(self) -> QtCore.QSettings:
-        return QtCore.QSettings()
+    def settings(self) -> ctkSettings:
+        return ctkSettings()
 
-    def userSettings(self) -> QtCore.QSettings:
-        return QtCore.QSettings()
+    def userSettings(self) -> ctkSettings:
+        return ctkSettings()
 
     def startupEnvironment(self) -> QtCore.QProcessEnvironment:
         """The environment as it was before Slicer's launcher added to it: that of when the stand-in was installed."""
@@ -159,8 +169,7 @@ class qSlicerApplication(QtCore.QObject):
         return False
 
     def translate(self, context: str, text: str) -> str:
-        """There are no translations."""
-        return text
+        return language.translate(context, text)
 
     def moduleDocumentationUrl(self, name: str) -> str:
         return f"{self.documentationBaseUrl}user_guide/modules/{name.lower()}.html"

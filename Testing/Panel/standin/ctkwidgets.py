@@ -15,6 +15,10 @@ from PySide6.QtCore import Property, Signal, Slot
 from . import dialogs
 
 
+class ctkSettings(QtCore.QSettings):
+    """The settings of the application."""
+
+
 class ctkSliderWidget(QtWidgets.QWidget):
     """A slider and a spin box with one value."""
 

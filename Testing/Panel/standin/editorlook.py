@@ -25,6 +25,7 @@ class Segments(QtWidgets.QListView):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setObjectName("SegmentsTableView")
         self.setMaximumHeight(90)
         self.setEditTriggers(QtWidgets.QAbstractItemView.EditTrigger.NoEditTriggers)
         self._model, self._node = QtGui.QStandardItemModel(self), None

@@ -17,6 +17,8 @@ import qt
 import slicer
 import slicer.util
 
+from . import language
+
 
 class ScriptedLoadableModule:
     """What Slicer knows of a module."""
@@ -181,6 +183,5 @@ def install() -> None:
     module.__all__ = [cls.__name__ for cls in classes]
     sys.modules[module.__name__] = slicer.ScriptedLoadableModule = module
     i18n = types.ModuleType("slicer.i18n")
-    i18n.tr = lambda text: text
-    i18n.translate = lambda context, text: text
+    i18n.tr, i18n.translate = language.tr, language.translate
     sys.modules[i18n.__name__] = slicer.i18n = i18n

@@ -1,4 +1,4 @@
-"""What the mouse does to Slicer's mode of placing markups, on the real vtkMRMLInteractionNode.
+"""What the mouse does in slice views, on the real vtkMRMLInteractionNode, and in the list of segments.
 
 As in Slicer's Modules/Loadable/Markups/VTKWidgets/vtkSlicerMarkupsWidget.cxx and
 Base/QTGUI/qSlicerMouseModeToolBar.cxx.
@@ -6,7 +6,12 @@ Base/QTGUI/qSlicerMouseModeToolBar.cxx.
 
 from __future__ import annotations
 
+from typing import Any
+
 import slicer
+import slicer.util
+
+from .proxy import unwrap
 
 
 def stop_placing() -> None:
@@ -30,3 +35,8 @@ def place(node, *position: float) -> None:
     node.AddControlPointWorld(position)
     if not interaction.GetPlaceModePersistence():
         interaction.SetCurrentInteractionMode(interaction.ViewTransform)
+
+
+def pick_segment(editor: Any, identifier: str) -> None:
+    """A click on a segment in the list of a Segment Editor."""
+    unwrap(slicer.util.findChild(editor, "SegmentsTableView")).pick(identifier)

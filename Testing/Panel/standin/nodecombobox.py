@@ -1,6 +1,6 @@
-"""qMRMLWidget and qMRMLNodeComboBox on the real MRML scene.
+"""qMRMLNodeComboBox on the real MRML scene.
 
-As in Slicer's Libs/MRML/Widgets: qMRMLWidget.cxx, qMRMLNodeComboBox.cxx, qMRMLSceneModel.cxx and
+As in Slicer's Libs/MRML/Widgets: qMRMLNodeComboBox.cxx, qMRMLSceneModel.cxx and
 qMRMLSortFilterProxyModel.cxx. As there, a QComboBox has a row for each node, between those of None and of the actions,
 and Qt chooses the row when one is inserted or removed: after the current node is removed, the row before it.
 """
@@ -15,25 +15,6 @@ from .observations import Observations
 
 ID = QtCore.Qt.ItemDataRole.UserRole
 ACTION = ID + 1
-
-
-class qMRMLWidget(QtWidgets.QWidget):
-    """A panel; widgets in it get the scene by connections in the .ui file."""
-
-    _scene_changed = Signal(object)
-    SIGNALS = {"mrmlSceneChanged(vtkMRMLScene*)": "_scene_changed"}
-
-    def __init__(self, parent=None) -> None:
-        super().__init__(parent)
-        self._scene = None
-
-    def mrmlScene(self):
-        return self._scene
-
-    def setMRMLScene(self, scene) -> None:
-        if scene is not self._scene:
-            self._scene = scene
-            self._scene_changed.emit(scene)
 
 
 def _option(name: str, kind: object = bool) -> Property:

@@ -20,8 +20,9 @@ from PySide6 import QtWidgets
 from .ctkwidgets import ctkPathLineEdit, ctkSliderWidget
 from .nodecombobox import qMRMLNodeComboBox
 from .parameterpack import isParameterPack
-from .parametertypes import Choice, Maximum, Minimum, WithinRange, split
+from .parametertypes import split
 from .proxy import Proxy, unwrap
+from .validators import Choice, Maximum, Minimum, WithinRange
 
 
 @dataclasses.dataclass

@@ -17,7 +17,7 @@ import slicer.util
 import vtk
 from PySide6 import QtCore
 
-from . import parametergui, parameterpack, parametertypes
+from . import parametergui, parameterpack, parametertypes, validators
 from .parametergui import GuiConnector, createGuiConnector
 from .parameterpack import Member, dataType, members, own
 from .proxy import Proxy, unwrap, wrap
@@ -29,10 +29,9 @@ class _Cell:
     """A parameter in a node. Its value is kept beside the node, and read anew when the node has changed."""
 
     def __init__(self, member: Member, node: Any, name: str) -> None:
-        self._serializer, self._node, self._name = member.serializer, node, name
-        if not self._serializer.isIn(node, name):
-            self._serializer.write(node, name, member.default.value)
-        self._value, self._writing = self._serializer.read(node, name), False
+        self._serializer, self._default = member.serializer, member.default
+        self._node, self._name, self._writing = node, name, False
+        self._value = self.fetch()
         me = weakref.ref(self)
         self._tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_event: me()._modified())
 
@@ -45,6 +44,9 @@ class _Cell:
             self._value = self.fetch()
 
     def fetch(self) -> Any:
+        """The value in the node; the default is written where there is none, such as when a scene was closed."""
+        if not self._serializer.isIn(self._node, self._name):
+            self._serializer.write(self._node, self._name, self._default.value)
         return self._serializer.read(self._node, self._name)
 
     def read(self) -> Any:
@@ -102,7 +104,7 @@ class _Wrapper:
         else:
             self._cells[top].write(value)
 
-    def default(self, name: str) -> parametertypes.Default:
+    def default(self, name: str) -> validators.Default:
         dataType(type(self), name)
         return self.allParameters[name].default
 
@@ -211,11 +213,8 @@ def install() -> None:
     module.SlicerParameterNamePropertyName = PROPERTY
     module.parameterNodeWrapper, module.isParameterNodeWrapper = parameterNodeWrapper, isParameterNodeWrapper
     for source, names in (
-        (
-            parametertypes,
-            ("Default", "Choice", "Exclude", "WithinRange", "Minimum", "Maximum", "NotNone", "IsInstance"),
-        ),
-        (parametertypes, ("Validator",)),
+        (validators, ("Default", "Choice", "Exclude", "WithinRange", "Minimum", "Maximum")),
+        (validators, ("NotNone", "IsInstance", "Validator")),
         (parameterpack, ("parameterPack", "isParameterPack", "nestedParameterNames")),
         (parametergui, ("Decimals", "SingleStep", "GuiConnector", "createGuiConnector", "parameterNodeGuiConnector")),
     ):

@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from . import parametertypes
-from .parametertypes import Default, IsInstance, NotNone, Serializer, Validator, split
+from .parametertypes import Serializer, split
+from .validators import Default, IsInstance, NotNone, Validator
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,8 @@ import slicer
 from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Slot
 
-from .nodecombobox import qMRMLWidget
 from .proxy import wrap
+from .qmrmlwidget import qMRMLWidget
 
 
 def _kept(name: str, kind: Any) -> Property:
@@ -80,6 +80,7 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
         self._kept: dict[str, Any] = {name: [] for name in lists} | {name: "" for name in texts}
         self._kept |= {"icon": QtGui.QIcon(), "hidden": False, "index": -1, "widgetRepresentationCreationEnabled": True}
         self._path, self._panel, self._self = str(path), None, None
+        self._scene, self._logic = slicer.mrmlScene, None
 
     title, helpText, acknowledgementText = (_kept(name, str) for name in ("title", "helpText", "acknowledgementText"))
     categories, dependencies = _kept("categories", "QStringList"), _kept("dependencies", "QStringList")
@@ -95,6 +96,23 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
         self._self = _class(self._path, self.name)(wrap(self))
         setattr(slicer.modules, f"{self.name}Instance", self._self)
 
+    def logic(self):
+        """The logic of C++, which for a scripted module does nothing; that of Python belongs to the panel."""
+        if self._logic is None:
+            self._logic = slicer.vtkSlicerScriptedLoadableModuleLogic()
+            self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+            self._logic.SetMRMLScene(self._scene)
+        return self._logic
+
+    def mrmlScene(self):
+        return self._scene
+
+    def setMRMLScene(self, scene) -> None:
+        self._scene = scene
+        for each in (self._logic and self._logic.SetMRMLScene, self._panel and self._panel.setMRMLScene):
+            if each is not None:
+                each(scene)
+
     def widgetRepresentation(self) -> qSlicerScriptedLoadableModuleWidget:
         """The panel of the module, made with the first call."""
         if self._panel is None:
@@ -106,7 +124,7 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
         panel = qSlicerScriptedLoadableModuleWidget()
         panel.setPythonSource(self._path)
         panel.setup()
-        panel.setMRMLScene(slicer.mrmlScene)
+        panel.setMRMLScene(self._scene)
         return panel
 
 

@@ -11,11 +11,11 @@ import slicer.util
 from PySide6 import QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal, Slot
 
+from .editoreffects import EditorEffects
 from .editorlook import EditorLook
-from .nodecombobox import qMRMLWidget
 from .observations import Observations
 from .proxy import unwrap
-from .segmenteffects import NAMES, BuiltinEffect, qSlicerSegmentEditorEffectFactory
+from .qmrmlwidget import qMRMLWidget
 
 
 def _stored(name: str, kind: object = bool) -> Property:
@@ -44,15 +44,14 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         names += ("segmentationNodeSelectorVisible", "sourceVolumeNodeSelectorVisible", "unorderedEffectsVisible")
         self._options = dict.fromkeys(names, True)
         self._options |= {"readOnly": False, "effectColumnCount": 2, "jumpToSelectedSegmentEnabled": False}
-        self._order, self._effects = list(NAMES), {name: BuiltinEffect(name, self) for name in NAMES}
         self._node, self._segmentation, self._source = None, None, None
-        self._active, self._last = None, None
         self._observed = Observations(self)
         self._shortcuts: list[QtGui.QShortcut] = []
         self._logic, self._history = slicer.vtkSlicerSegmentEditorLogic(), slicer.vtkSegmentationHistory()
         self._logic.SetSegmentationHistory(self._history)
         self._logic.AddObserver(self._logic.SegmentationHistoryChangedEvent, lambda *_event: self._updateUndo())
         self._look = look = EditorLook(self)
+        self._effects = EditorEffects(self, look)
         look.segmentationSelector.connectNode(self._segmentationPicked)
         look.sourceSelector.connectNode(self._sourcePicked)
         look.segments.changed.connect(self._segmentPicked)
@@ -108,8 +107,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._observed.set("node", node, ("ModifiedEvent", lambda *_event: self.updateWidgetFromMRML()))
         self._logic.SetSegmentEditorNode(node)
         if node is not None:
-            for effect in self._effects.values():
-                self._initialize(effect)
+            self._effects.initialize(node)
             self.updateWidgetFromMRML()
 
     def setMRMLScene(self, scene) -> None:
@@ -124,15 +122,14 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self._logic.SetMRMLScene(scene)
         mouse = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton") if scene is not None else None
-        self._observed.set("mouse", mouse, ("ModifiedEvent", self._mouseChanged))
+        self._observed.set("mouse", mouse, ("ModifiedEvent", lambda node, _event: self._effects.mouse_changed(node)))
         self.updateWidgetFromMRML()
         if scene is not None:
             closed = (scene.EndCloseEvent, lambda *_event: self._sceneClosed())
             self._observed.set("scene", scene, closed, (scene.EndBatchProcessEvent, lambda *_event: self._batchEnded()))
 
     def _sceneClosed(self) -> None:
-        for effect in self._effects.values():
-            self._initialize(effect)
+        self._effects.initialize(self._node)
         self.updateWidgetFromMRML()
 
     def _batchEnded(self) -> None:
@@ -199,7 +196,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         if self._node is None or chosen == (self._node.GetSelectedSegmentID() or ""):
             return
         self._node.SetSelectedSegmentID(chosen or None)
-        if not chosen and self._active is not None and self._active.perSegment:
+        active = self.activeEffect()
+        if not chosen and active is not None and active.perSegment:
             self.setActiveEffect(None)
         self.updateWidgetFromMRML()
         self.currentSegmentIDChanged.emit(chosen)
@@ -230,24 +228,24 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     # Effects
 
     def availableEffectNames(self) -> list[str]:
-        return list(self._effects)
+        return self._effects.names()
 
     def effectNameOrder(self) -> list[str]:
-        return list(self._order)
+        return list(self._effects.order)
 
     def setEffectNameOrder(self, names: list[str]) -> None:
-        self._order = list(names)
+        self._effects.order = list(names)
         self.updateEffectList()
 
     def effectCount(self) -> int:
-        return len(self._effects)
+        return len(self._effects.names())
 
     def effectByName(self, name: str):
         """None when there is none of the name."""
-        return self._effects.get(name)
+        return self._effects.by_name(name)
 
     def activeEffect(self):
-        return self._active
+        return self._effects.active
 
     def setActiveEffect(self, effect) -> None:
         if self._node is not None:
@@ -256,36 +254,14 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     @Slot(str)
     def setActiveEffectByName(self, name: str) -> None:
         """Activate an effect; one that does not exist is an error here, where Slicer activates none."""
-        if name and name not in self._effects:
+        if name and self.effectByName(name) is None:
             raise ValueError(f"no effect of the Segment Editor: {name}")
         self.setActiveEffect(self.effectByName(name))
 
     @Slot()
     def updateEffectList(self) -> None:
         """Take in copies of effects that were registered since; their buttons are shown in their order."""
-        for effect in qSlicerSegmentEditorEffectFactory.instance().registeredEffects():
-            if effect.name not in self._effects:
-                copy = self._effects[effect.name] = effect.clone()
-                self._initialize(copy)
-                copy.setupOptionsFrame()
-        for effect in self._effects.values():
-            effect.attach(self)
-        rest = [name for name in self._effects if name not in self._order]
-        shown = [name for name in self._order if name in self._effects]
-        self._look.show_effects(self._effects, shown + (rest if self.unorderedEffectsVisible else []))
-
-    def _initialize(self, effect) -> None:
-        if self._node is not None:
-            before = self._node.StartModify()
-            effect.setParameterSetNode(self._node)
-            effect.setMRMLDefaults()
-            self._node.EndModify(before)
-            event = slicer.vtkMRMLSegmentEditorNode.EffectParameterModified
-            self._observed.set(f"effect {effect.name}", self._node, (event, lambda *_event: effect.updateGUIFromMRML()))
-
-    def _mouseChanged(self, node, _event) -> None:
-        if self._active is not None:
-            self._active.interactionNodeModified(node)
+        self._effects.refresh(self._node, self.unorderedEffectsVisible)
 
     # Keyboard and views
 
@@ -303,8 +279,8 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def toggleEffect(self, index: int) -> None:
         """What a key does: 0 ends the active effect, -1 takes the last one, others begin the one in that place."""
-        effect = self._last if index < 0 else self._look.effect(index)
-        self.setActiveEffect(None if effect is self._active else effect)
+        effect = self._effects.last if index < 0 else self._look.effect(index)
+        self.setActiveEffect(None if effect is self.activeEffect() else effect)
 
     def setupViewObservations(self) -> None:
         """There are no views to listen to."""
@@ -328,7 +304,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             chosen = ""
         self._look.segments.select(chosen)
         self._look.enable(self._segmentation is not None, chosen, self.readOnly)
-        self._updateEffect()
+        self._effects.follow(self._node, self._scene)
         self._updateUndo()
         self._node.EndModify(before)
 
@@ -365,22 +341,4 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         if node is not None and self.autoShowSourceVolumeNode and slicer.app.layoutManager() is not None:
             self._look.show_source(node)
         self._source_changed.emit(node)
-        for effect in self._effects.values():
-            effect.sourceVolumeNodeChanged()
-
-    def _updateEffect(self) -> None:
-        effect = self.effectByName(self._node.GetActiveEffectName() or "")
-        if effect is self._active:
-            return
-        if self._active is not None:
-            self._active.deactivate()
-        if effect is not None:
-            self.setupViewObservations()
-            mouse = self._scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-            if mouse is not None and mouse.GetCurrentInteractionMode() != mouse.ViewTransform:
-                mouse.SetCurrentInteractionMode(mouse.ViewTransform)
-            effect.activate()
-        else:
-            self.removeViewObservations()
-        self._look.check_effect(effect)
-        self._last, self._active = self._active, effect
+        self._effects.tell_source_changed()

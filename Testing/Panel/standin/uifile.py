@@ -9,13 +9,14 @@ from xml.etree import ElementTree
 from PySide6 import QtCore, QtUiTools, QtWidgets
 
 from .collapsible import ctkCollapsibleButton
-from .ctkwidgets import ctkMessageBox, ctkPathLineEdit, ctkSliderWidget
-from .nodecombobox import qMRMLNodeComboBox, qMRMLWidget
+from .ctkwidgets import ctkMessageBox, ctkPathLineEdit, ctkSettings, ctkSliderWidget
+from .nodecombobox import qMRMLNodeComboBox
 from .proxy import unwrap, wrap
+from .qmrmlwidget import qMRMLWidget
 from .scriptedmodule import qSlicerScriptedLoadableModule, qSlicerScriptedLoadableModuleWidget
 from .segmenteditor import qMRMLSegmentEditorWidget
 
-CTK = (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit, ctkMessageBox)
+CTK = (ctkCollapsibleButton, ctkSliderWidget, ctkPathLineEdit, ctkMessageBox, ctkSettings)
 """Classes of `ctk`."""
 CTK_NAMES = (
     *("ctkCheckBox", "ctkCheckablePushButton", "ctkColorPickerButton", "ctkComboBox", "ctkDirectoryButton"),

@@ -10,7 +10,7 @@ import slicer.util
 
 from .proxy import class_proxy
 from .qtmodule import NotImitated
-from .segmenteffects import EFFECTS
+from .scriptedeffects import EFFECTS
 from .uifile import QMRML
 
 installed: list[Any] = []

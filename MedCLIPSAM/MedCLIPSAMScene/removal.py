@@ -1,0 +1,16 @@
+"""Remove nodes from the scene together with what shows them."""
+
+from __future__ import annotations
+
+import slicer
+
+
+def removeNode(node) -> None:
+    """Remove a displayable node and its display nodes.
+
+    A display node that stays behind goes on being drawn in the views.
+    """
+    displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
+    for each in (*displays, node):
+        if each is not None and slicer.mrmlScene.IsNodePresent(each):
+            slicer.mrmlScene.RemoveNode(each)

@@ -1,0 +1,77 @@
+"""Zip files, unpacked into a private folder that does not outlive the reading."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from MedCLIPSAMLib.errors import InputError
+
+MOST_BYTES = 16 << 30
+MOST_FILES = 200_000
+BLOCK = 1 << 20
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file begins as zip files do."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+@contextmanager
+def unpacked(path: Path) -> Iterator[Path]:
+    """A folder with the files of a zip file, removed at the end.
+
+    Files get plain numbers for names, each in a folder for its own folder in the archive, so no name of the archive
+    reaches the disk.
+
+    Raises:
+        InputError: damaged, encrypted, names that lead out of it, or more than 16 GiB or the free space holds.
+    """
+    with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                _unpack(archive, Path(folder), path)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
+            raise InputError(f"'{path}' cannot be unpacked: {error}.", "Copy it again, or unpack it.") from error
+        yield Path(folder)
+
+
+def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    room = min(MOST_BYTES, shutil.disk_usage(folder).free)
+    if len(members) > MOST_FILES or sum(member.file_size for member in members) > room:
+        raise InputError(
+            f"'{path}' would unpack to {len(members)} files of "
+            f"{sum(member.file_size for member in members) / (1 << 30):.1f} GiB: expected at most {MOST_FILES} files "
+            f"and {room / (1 << 30):.1f} GiB.",
+            "Unpack it yourself, and give the folder.",
+        )
+    folders: dict[str, Path] = {}
+    for number, member in enumerate(members):
+        name = PurePosixPath(member.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
+            raise InputError(f"'{path}' holds the name '{member.filename}', which leads out of it.", "Do not use it.")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise InputError(f"'{path}' holds the link '{member.filename}'.", "Do not use it.")
+        if member.flag_bits & 1:
+            raise InputError(f"'{path}' is encrypted.", "Unpack it yourself, and give the folder.")
+        if any(part.startswith((".", "__MACOSX")) for part in name.parts):
+            continue
+        parent = folders.setdefault(str(name.parent), folder / f"{len(folders)}")
+        parent.mkdir(exist_ok=True)
+        suffixes = "".join(suffix for suffix in name.suffixes[-2:] if suffix[1:].isalnum() and len(suffix) < 8)
+        with archive.open(member) as source, (parent / f"{number:06d}{suffixes}").open("wb") as target:
+            left = room
+            while block := source.read(BLOCK):
+                left -= len(block)
+                if left < 0:
+                    raise InputError(f"'{path}' unpacks to more than it says.", "Do not use it.")
+                target.write(block)
+        room = left

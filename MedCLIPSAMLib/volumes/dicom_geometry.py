@@ -1,0 +1,260 @@
+"""The images of a series put in order by their positions, and the place of the volume that they make."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, Part, depths_of, tell_apart, uneven
+from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
+
+TOMOGRAPHY = ("CT", "MR", "PT", "NM")
+"""Modalities whose images belong together even where they carry no positions."""
+SAME_AXES = 2e-3
+"""Cosines: how far the orientations of slices of one stack may differ."""
+ODD_SHARE = 4
+"""Images of another size or orientation are left out where there are fewer than one in so many."""
+MAX_LISTED = 40
+PLANES = ("sagittal", "coronal", "axial")
+
+
+def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Part]:
+    """The stacks in the images of one series; one, as a rule.
+
+    Localizers among others, images of another size or orientation where they are few, and such without a position
+    beside others are left out, which goes to `notes`.
+
+    Args:
+        where: the series is, for messages.
+
+    Raises:
+        InputError: separate pictures, or images at one position that no tag tells apart.
+    """
+    pictures = [frame for frame in frames if not frame.is_localizer]
+    if pictures and len(pictures) < len(frames):
+        notes.append(f"Left out: {_images(len(frames) - len(pictures))} of the series marked as localizer.")
+    groups = _split(pictures or list(frames), lambda frame: frame.size, "another size", notes)
+    parts: list[Part] = []
+    for group in groups:
+        rows, columns, _ = group[0].size
+        label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""
+        parts += [Part(_joined(label, part.label), part.frames) for part in _stacks(group, where, notes)]
+    return parts
+
+
+def choose_part(parts: Sequence[Part], phase: str | None, where: str, notes: list[str]) -> Part:
+    """The stack that is asked for by its number in the list (from 1) or part of its label, or the only one.
+
+    Raises:
+        InputError: none or several fit; with the list.
+    """
+    lines = [f"  {number}  {part.label}, {_images(len(part.frames))}" for number, part in enumerate(parts, 1)]
+    if len(lines) > MAX_LISTED:
+        lines[MAX_LISTED:] = [f"  and {len(parts) - MAX_LISTED} more"]
+    listing = "\n".join(lines)
+    if phase is None:
+        if len(parts) == 1:
+            return parts[0]
+        total = sum(len(part.frames) for part in parts)
+        raise InputError(
+            f"{where} holds {total} images that make {len(parts)} stacks, not one (phases, echoes, orientations):\n"
+            f"{listing}\n",
+            "Choose one with --phase: its number in this list, or part of what is said of it.",
+        )
+    wanted = " ".join(phase.split()).casefold()
+    if wanted.isdigit() and 1 <= int(wanted) <= len(parts):
+        fitting = [parts[int(wanted) - 1]]
+    else:
+        fitting = [part for part in parts if wanted == part.label.casefold()]
+        fitting = fitting or [part for part in parts if wanted and wanted in part.label.casefold()]
+    if len(fitting) != 1:
+        what = "no phase" if not fitting else f"{len(fitting)} phases"
+        if len(parts) == 1:
+            raise InputError(f"{where} is a single stack of images: no phase '{phase}'.", "Leave --phase out.")
+        raise InputError(f"{where} has {what} '{phase}'.", f"It has:\n{listing}")
+    if len(parts) > 1:
+        notes.append(f"Phase {list(parts).index(fitting[0]) + 1} of {len(parts)}: {fitting[0].label}.")
+    return fitting[0]
+
+
+def in_order(part: Part, notes: list[str]) -> tuple[list[Frame], Geometry]:
+    """The images of a stack from the first along their normal to the last, and its geometry.
+
+    The distance between slices is the mean one, as ITK and 3D Slicer have it; what is uneven goes to `notes`.
+
+    Raises:
+        InputError: impossible distances.
+    """
+    frames = list(part.frames)
+    rows, columns = _pixel_spacing(frames, notes)
+    if any(frame.position is None or frame.orientation is None for frame in frames):
+        frames = _by_number(frames)
+        step = _own_step(frames[0])
+        axes = frames[0].orientation
+        origin = frames[0].position
+        if axes is not None and origin is None or len(frames) > 1 and frames[0].text("Modality") in TOMOGRAPHY:
+            notes.append("The DICOM images carry no patient positions: slices are in the order of their numbers.")
+    else:
+        axes = frames[0].orientation
+        depths = depths_of(frames)
+        frames = [frames[place] for place in np.argsort(depths, kind="stable")]
+        origin = frames[0].position
+        step = _step(frames, notes)
+    spacing = (columns, rows, step)
+    check_spacing(spacing, f"The DICOM series '{frames[0].text('SeriesDescription') or frames[0].path.name}'")
+    place = (0.0, 0.0, 0.0) if origin is None else (float(origin[0]), float(origin[1]), float(origin[2]))
+    direction = np.eye(3) if axes is None else _right_angled(axes, notes)
+    return frames, Geometry(place, spacing, tuple(direction.ravel().tolist()))
+
+
+def are_pictures(frames: Sequence[Frame]) -> bool:
+    """Whether images are separate pictures, such as radiographs: of several files, and none has a position."""
+    if any(frame.position is not None and frame.orientation is not None for frame in frames):
+        return False
+    return len({frame.path for frame in frames}) > 1 and frames[0].text("Modality") not in TOMOGRAPHY
+
+
+def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
+    placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
+    if not placed:
+        if are_pictures(frames):
+            raise InputError(
+                f"{where} holds {len(frames)} separate pictures (without positions).",
+                f"Give one of the files, such as '{frames[0].path}'.",
+            )
+        return [Part("", frames)]
+    if len(placed) < len(frames):
+        notes.append(f"Left out: {_images(len(frames) - len(placed))} without a position.")
+    groups = _split(placed, _axes_of(placed), "another orientation", notes)
+    parts: list[Part] = []
+    for group in groups:
+        label = _plane(group[0]) if len(groups) > 1 else ""
+        stacks = defaultdict(list)
+        for frame in group:
+            stacks[frame.text("StackID")].append(frame)
+        for name in sorted(stacks):
+            told = tell_apart(stacks[name])
+            if told is None:
+                places = len(set(depths_of(stacks[name])))
+                raise InputError(
+                    f"{where} has {len(stacks[name])} images at {places} positions, and no tag tells them apart.",
+                    "Give a folder with the files of one time point or echo.",
+                )
+            stack = f"stack {name}" if len(stacks) > 1 else ""
+            parts += [Part(_joined(label, stack, each.label), each.frames) for each in told]
+    return parts
+
+
+def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, notes: list[str]) -> list[list[Frame]]:
+    """Groups of the same key, the largest first; only that where the others are few."""
+    groups: dict[Hashable, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        groups[key(frame)].append(frame)
+    ordered = sorted(groups.values(), key=len, reverse=True)
+    others = len(frames) - len(ordered[0])
+    if 0 < others <= len(ordered[0]) / ODD_SHARE:
+        notes.append(f"Left out: {_images(others)} of {what} than the other {len(ordered[0])}.")
+        return ordered[:1]
+    return ordered
+
+
+def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
+    """A key that is the same for orientations within `SAME_AXES`."""
+    known: list[np.ndarray] = []
+    keys: dict[Frame, int] = {}
+    for frame in frames:
+        axes = np.asarray(frame.orientation)
+        keys[frame] = next((n for n, each in enumerate(known) if np.abs(each - axes).max() < SAME_AXES), len(known))
+        if keys[frame] == len(known):
+            known.append(axes)
+    return keys.__getitem__
+
+
+def _plane(frame: Frame) -> str:
+    return PLANES[int(np.abs(np.asarray(frame.orientation)[:, 2]).argmax())]
+
+
+def _by_number(frames: list[Frame]) -> list[Frame]:
+    number = lambda frame: (frame.numbers("InstanceNumber") or [0.0])[0]
+    return sorted(frames, key=lambda frame: (number(frame), str(frame.path), frame.index))
+
+
+def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]:
+    """(between rows, between columns), mm; from the aspect ratio, or 1, where it is unknown."""
+    known = [frame.pixel_spacing for frame in frames if frame.pixel_spacing is not None]
+    if not known:
+        aspect = frames[0].numbers("PixelAspectRatio")
+        if frames[0].text("Modality") in TOMOGRAPHY:
+            notes.append("The DICOM images do not say how large a pixel is: 1 mm was taken.")
+        return (aspect[0] / aspect[1], 1.0) if len(aspect) == 2 and min(aspect) > 0 else (1.0, 1.0)
+    most = Counter(known).most_common(1)[0][0]
+    low, high = np.min(known), np.max(known)
+    if any(not np.allclose(each, most, rtol=1e-3) for each in known):
+        notes.append(
+            f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {most[1]:.3g} x {most[0]:.3g} mm is "
+            "used for all, so that places on some slices are wrong."
+        )
+    return most
+
+
+def _own_step(frame: Frame) -> float:
+    """The distance to the next slice that a single image tells: its spacing, its thickness, else 1 mm."""
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        values = frame.numbers(keyword)
+        if values and np.isfinite(values[0]) and values[0] != 0:
+            return abs(values[0])
+    return 1.0
+
+
+def _step(frames: list[Frame], notes: list[str]) -> float:
+    """The mean distance between slices that are in order; what is uneven or shifted goes to `notes`."""
+    if len(frames) == 1:
+        return _own_step(frames[0])
+    positions = np.array([frame.position for frame in frames])
+    normal = np.asarray(frames[0].orientation)[:, 2]
+    gaps = np.diff(positions @ normal)
+    if uneven(gaps):
+        low, high = gaps.min(), gaps.max()
+        missing = np.rint(gaps / np.median(gaps)) - 1
+        count = int(missing[missing > 0].sum())
+        guess = f" {count} slice{'s seem' if count != 1 else ' seems'} to be missing." if count else ""
+        notes.append(
+            f"Uneven slice spacing ({low:.2f} to {high:.2f} mm): missing slices?{guess} Positions along the stack and "
+            "volumes are inexact."
+        )
+    shifts = positions - positions[0]
+    sideways = float(np.linalg.norm(shifts - np.outer(shifts @ normal, normal), axis=1).max())
+    if sideways > 0.5:
+        notes.append(
+            f"Slices are shifted sideways by {sideways:.1f} mm over the stack (gantry tilt): shown as straight."
+        )
+    return float(np.linalg.norm(positions[-1] - positions[0])) / (len(frames) - 1)
+
+
+def _right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:
+    off = abs(float(axes[:, 0] @ axes[:, 1]))
+    if off < SAME_PLACE_MM:
+        left, _, right = np.linalg.svd(axes)
+        return left @ right
+    angle = float(np.degrees(np.arcsin(min(off, 1.0))))
+    if angle > 2.0:
+        raise InputError(
+            f"The DICOM images have rows and columns that are {angle:.1f} degrees from right angles.",
+            "Export them again.",
+        )
+    notes.append(f"Rows and columns were {angle:.2f} degrees from right angles: the nearest at right angles are used.")
+    left, _, right = np.linalg.svd(axes)
+    return left @ right
+
+
+def _images(count: int) -> str:
+    return f"{count} image{'s' if count != 1 else ''}"
+
+
+def _joined(*labels: Any) -> str:
+    return ", ".join(label for label in labels if label)

@@ -1,0 +1,278 @@
+"""Headers of DICOM files: which files are DICOM, what each object is, and the tags of each image plane in it."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
+
+from MedCLIPSAMLib.errors import InputError
+
+DIRECTORY = "1.2.840.10008.1.3.10"
+"""A DICOMDIR: an index, no object of its own."""
+STORAGE = "1.2.840.10008.5.1.4.1.1."
+NO_IMAGES = {
+    "66.4": "segmentation",
+    "66.7": "segmentation",
+    "66.5": "surface segmentation",
+    "66.": "registration or raw data",
+    "66": "raw data",
+    "67": "real world value mapping",
+    "481.2": "radiotherapy dose",
+    "481.3": "radiotherapy structures",
+    "481.": "radiotherapy plan or record",
+    "88.59": "key object selection",
+    "88.": "structured report",
+    "11.": "presentation state",
+    "104.": "encapsulated document",
+    "9.": "waveform",
+    "4.2": "spectroscopy",
+    "68.": "surface scan",
+}
+"""What objects that hold no image are, by the beginning of their class after `STORAGE`; the first that fits."""
+RADIOTHERAPY_IMAGE = "481.1"
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What readers raise on files that are not what they say."""
+MOST_FRAMES = 1_000_000
+LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does, with a preamble or without one; whatever its name is."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(132)
+    except OSError:
+        return False
+    if head[128:] == b"DICM":
+        return True
+    if len(head) < 8:
+        return False
+    for order in "<>":
+        group, element, length = struct.unpack(f"{order}HHI", head[:8])
+        explicit = head[4:6].isalpha() and head[4:6].isupper()
+        if group in (2, 8) and element <= 0x18 and (explicit or length <= 256):
+            return True
+    return False
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom from warning about values that other programs wrote wrongly."""
+    with warnings.catch_warnings(action="ignore"):
+        yield
+
+
+def read_header(path: Path) -> Dataset:
+    """The tags of a file without its pixels.
+
+    Raises:
+        InputError: no DICOM, or damaged.
+    """
+    return _read(path, stop_before_pixels=True)
+
+
+def read_whole(path: Path) -> Dataset:
+    """The tags and the stored pixels of a file; see `read_header`."""
+    return _read(path)
+
+
+def _read(path: Path, **options: Any) -> Dataset:
+    try:
+        with quiet():
+            dataset = pydicom.dcmread(path, force=True, **options)
+            known = "SOPClassUID" in dataset or "Rows" in dataset or "MediaStorageSOPClassUID" in dataset.file_meta
+    except (InvalidDicomError, *DAMAGED) as error:
+        raise InputError(f"'{path}' is damaged DICOM: {error}.", "Copy or export it again.") from error
+    if not known:
+        raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
+    return dataset
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """A tag as text; empty where it is absent."""
+    with quiet():
+        value = dataset.get(keyword)
+    return "" if value is None else str(value).strip(" \0")
+
+
+def numbers(value: Any) -> list[float]:
+    """The numbers of a value with one or several; empty where it has none."""
+    if value is None or value == "":
+        return []
+    values = [value] if isinstance(value, (str, bytes, int, float)) or not hasattr(value, "__iter__") else list(value)
+    try:
+        return [float(each) for each in values]
+    except (TypeError, ValueError):
+        return []
+
+
+def object_class(dataset: Dataset) -> str:
+    """The UID of what a file holds."""
+    return text(dataset, "SOPClassUID") or str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+
+
+def no_image(dataset: Dataset) -> str | None:
+    """What an object is that holds no image, such as "segmentation"; None for images."""
+    uid = object_class(dataset)
+    if uid.startswith(STORAGE) and uid != STORAGE + RADIOTHERAPY_IMAGE:
+        own = uid.removeprefix(STORAGE)
+        for beginning, what in NO_IMAGES.items():
+            if own == beginning or (beginning.endswith(".") and own.startswith(beginning)):
+                return what
+    if not (dataset.get("Rows") and dataset.get("Columns")):
+        return f"{UID(uid).name} without pixels" if uid else "object without pixels"
+    return None
+
+
+@dataclass(eq=False)
+class Frame:
+    """One image plane: a file of one image, or a frame of a multi-frame file.
+
+    Attributes:
+        path: of the file.
+        header: of the file.
+        index: of the frame in the file, from 0.
+        single: the file holds nothing else.
+    """
+
+    path: Path
+    header: Dataset
+    index: int = 0
+    single: bool = True
+    own: dict[str, Any] = field(default_factory=dict)
+
+    def get(self, *keywords: str) -> Any:
+        """The value of the first of these tags that the frame has: its own, that of all frames, or of the file."""
+        for keyword in keywords:
+            value = self.own.get(keyword)
+            if value is None:
+                with quiet():
+                    value = self.header.get(keyword)
+            if value is not None and value != "":
+                return value
+        return None
+
+    def text(self, *keywords: str) -> str:
+        value = self.get(*keywords)
+        return "" if value is None else str(value).strip(" \0")
+
+    def numbers(self, *keywords: str) -> list[float]:
+        return numbers(self.get(*keywords))
+
+    @cached_property
+    def position(self) -> np.ndarray | None:
+        """The centre of its first pixel, LPS in mm; None where unknown."""
+        values = self.numbers("ImagePositionPatient")
+        return np.array(values) if len(values) == 3 and np.isfinite(values).all() else None
+
+    @cached_property
+    def orientation(self) -> np.ndarray | None:
+        """(3, 3): columns are the unit vectors along a row, along a column, and their normal; None where unknown."""
+        values = self.numbers("ImageOrientationPatient")
+        if len(values) != 6 or not np.isfinite(values).all():
+            return None
+        row, column = np.array(values[:3]), np.array(values[3:])
+        if np.linalg.norm(row) < 0.5 or np.linalg.norm(np.cross(row, column)) < 0.5:
+            return None
+        row, column = row / np.linalg.norm(row), column / np.linalg.norm(column)
+        return np.stack([row, column, np.cross(row, column)], axis=1)
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(rows, columns, samples a pixel)."""
+        return int(self.header.Rows), int(self.header.Columns), int(self.header.get("SamplesPerPixel") or 1)
+
+    @cached_property
+    def pixel_spacing(self) -> tuple[float, float] | None:
+        """(between rows, between columns), mm; None where unknown."""
+        for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
+            values = self.numbers(keyword)
+            if len(values) == 2:
+                return values[0], values[1]
+        return None
+
+    @property
+    def is_localizer(self) -> bool:
+        kind = self.get("ImageType", "FrameType")
+        values = [kind] if isinstance(kind, str) else list(kind or [])
+        return any(str(each).upper() in LOCALIZERS for each in values)
+
+
+def frames_of(path: Path, header: Dataset) -> list[Frame]:
+    """The image planes of a file, in the order in which they are stored."""
+    count = int(numbers(header.get("NumberOfFrames"))[0]) if numbers(header.get("NumberOfFrames")) else 1
+    if not 0 <= count <= min(MOST_FRAMES, path.stat().st_size):
+        raise InputError(f"'{path}' says that it has {count} frames, which it cannot hold.", "Export it again.")
+    items = header.get("PerFrameFunctionalGroupsSequence") or []
+    shared = header.get("SharedFunctionalGroupsSequence") or []
+    if count <= 1 and not items:
+        return [Frame(path, header)]
+    common = _flat(shared[0]) if shared else {}
+    stepped = [] if items else _stepped(header, count)
+    frames = []
+    for index in range(count):
+        own = {**common, **(_flat(items[index]) if index < len(items) else {}), **(stepped[index] if stepped else {})}
+        frames.append(Frame(path, header, index, count == 1, own))
+    return frames
+
+
+def _flat(item: Dataset) -> dict[str, Any]:
+    """The tags of the functional groups of a frame, by keyword."""
+    found: dict[str, Any] = {}
+    with quiet():
+        for element in item:
+            if element.VR != "SQ":
+                found.setdefault(element.keyword, element.value)
+            elif element.value:
+                for name, value in _flat(element.value[0]).items():
+                    found.setdefault(name, value)
+    found.pop("", None)
+    return found
+
+
+def _stepped(header: Dataset, count: int) -> list[dict[str, Any]]:
+    """Places of frames that only the first one tells, by offsets or a step along the normal that may be negative.
+
+    Without either, the frames are no stack (a cine loop), and have no places.
+    """
+    detectors = header.get("DetectorInformationSequence")
+    first = detectors[0] if detectors and "ImagePositionPatient" in detectors[0] else header
+    origin, axes = numbers(first.get("ImagePositionPatient")), numbers(first.get("ImageOrientationPatient"))
+    if len(origin) != 3 or len(axes) != 6:
+        return []
+    offsets, step = numbers(header.get("GridFrameOffsetVector")), numbers(header.get("SpacingBetweenSlices"))
+    if len(offsets) != count:
+        offsets = [index * step[0] for index in range(count)] if step and step[0] else []
+    normal = np.cross(axes[:3], axes[3:])
+    return [
+        {
+            "ImagePositionPatient": (np.array(origin) + offsets[index] * normal).tolist() if offsets else [],
+            "ImageOrientationPatient": axes,
+        }
+        for index in range(count)
+    ]

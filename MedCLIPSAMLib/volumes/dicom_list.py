@@ -1,0 +1,95 @@
+"""What the DICOM series of a folder are, for a person to choose from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
+from MedCLIPSAMLib.volumes.dicom_geometry import are_pictures, find_parts, in_order
+from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A series. Nothing of it names the patient, unless the description does.
+
+    Attributes:
+        what: "volume", "localizer", "3 pictures", "3 phases", "segmentation (no image)" and the like.
+        files: their number.
+        size: voxels along I, J and K, of the largest stack; empty where it is none.
+        spacing: mm, likewise.
+        date: YYYY-MM-DD, or empty.
+        phases: what `--phase` chooses from, where there are several.
+        notes: on how it would be read.
+    """
+
+    uid: str
+    number: str
+    description: str
+    modality: str
+    what: str
+    files: int
+    size: tuple[int, ...] = ()
+    spacing: tuple[float, ...] = ()
+    date: str = ""
+    phases: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def list_series(folder: Path) -> tuple[list[Listed], list[str]]:
+    """The series of a folder and its sub-folders, or of a zip file, and notes on files that were left out.
+
+    Raises:
+        InputError: there is no DICOM object, or no such folder.
+    """
+    if not folder.exists():
+        raise InputError(f"There is no folder '{folder}'.", "Check the path.")
+    if folder.is_file():
+        if not is_zip(folder):
+            raise InputError(f"'{folder}' is a file.", "Give a folder or a zip file.")
+        with unpacked(folder) as inside:
+            return list_series(inside)
+    found, notes = find_series(folder)
+    return [_listed(series) for series in found], notes
+
+
+def _listed(series: Series) -> Listed:
+    about = Listed(
+        uid=series.uid,
+        number=series.number,
+        description=series.description,
+        modality=series.modality,
+        what=f"{series.what} (no image)",
+        files=len(series.files),
+        date=series.date,
+    )
+    if series.what:
+        return about
+    frames = series.frames()
+    if are_pictures(frames):
+        return replace(about, what=f"{len(frames)} pictures")
+    notes: list[str] = []
+    try:
+        parts = find_parts(frames, f"The series '{series.uid}'", notes)
+        ordered, geometry = in_order(max(parts, key=lambda part: len(part.frames)), notes)
+    except InputError as error:
+        return replace(about, what=f"not readable: {error.problem}")
+    rows, columns, _ = ordered[0].size
+    if len(parts) > 1:
+        what = f"{len(parts)} phases"
+    elif series.is_localizer:
+        what = "localizer"
+    elif ordered[0].position is None:
+        what = "picture" if len(ordered) == 1 else f"{len(ordered)} frames"
+    else:
+        what = "volume" if len(ordered) > 1 else "slice"
+    return replace(
+        about,
+        what=what,
+        size=(columns, rows, len(ordered)),
+        spacing=geometry.spacing,
+        phases=[f"{part.label}, {len(part.frames)} images" for part in parts] if len(parts) > 1 else [],
+        notes=notes,
+    )

@@ -1,0 +1,256 @@
+"""Images of one series that lie at the same positions, told apart by their tags: phases, echoes, b-values, times."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from MedCLIPSAMLib.volumes.dicom_header import Frame, numbers
+
+SAME_PLACE_MM = 0.01
+JITTER = 0.05
+"""How far images of one position may lie apart, as a share of the distance to the next position."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Images that make one stack, and what tells them from the others of the series ("" where there are none)."""
+
+    label: str
+    frames: list[Frame]
+
+
+Value = Callable[[Frame], Hashable | None]
+
+
+def _number(*keywords: str, digits: int = 2) -> Value:
+    def value(frame: Frame) -> Hashable | None:
+        found = frame.numbers(*keywords)
+        return round(found[0], digits) if found else None
+
+    return value
+
+
+def _text(*keywords: str) -> Value:
+    def value(frame: Frame) -> Hashable | None:
+        found = frame.get(*keywords)
+        if found is None:
+            return None
+        return found if isinstance(found, str) else " ".join(str(each) for each in np.atleast_1d(found))
+
+    return value
+
+
+def _time(*keywords: str) -> Value:
+    """A date and time, or a time, as a text that sorts."""
+
+    def value(frame: Frame) -> Hashable | None:
+        found = frame.text(*keywords)
+        match = re.match(r"\d{6,14}(\.\d+)?", found.replace(":", ""))
+        return match[0] if match else None
+
+    return value
+
+
+def b_value(frame: Frame) -> Hashable | None:
+    """The b-value in s/mm2, by the standard's tag, those of Siemens, GE, Philips and UIH, or the sequence's name."""
+    found = frame.numbers("DiffusionBValue")
+    if found:
+        return round(found[0])
+    header, maker = frame.header, frame.text("Manufacturer").upper()
+    for group, element, creator, name in (
+        (0x0019, 0x0C, "SIEMENS MR HEADER", "SIEMENS"),
+        (0x0043, 0x39, "GEMS_PARM_01", "GE"),
+        (0x2001, 0x03, "Philips Imaging DD 001", "PHILIPS"),
+        (0x0065, 0x09, "Image Private Header", "UIH"),
+    ):
+        try:
+            raw = header.private_block(group, creator)[element].value
+        except KeyError:
+            plain = header.get((group, 0x1000 + element)) if name in maker else None
+            raw = None if plain is None else plain.value
+        value = _first_number(raw)
+        if value is not None:
+            return round(value % 100_000)  # GE adds 1e9 to tell that it is a b-value
+    match = re.search(r"b(\d+)", frame.text("SequenceName"))
+    return int(match[1]) if match else None
+
+
+def _first_number(raw: Any) -> float | None:
+    """The first number of a private tag, which is bytes where its type is not known."""
+    if isinstance(raw, bytes):
+        try:
+            raw = raw.decode("ascii").strip(" \0").split("\\")[0]
+            return float(raw)
+        except (UnicodeDecodeError, ValueError):
+            sizes = {4: "<f", 8: "<d"}
+            value = struct.unpack(sizes[len(raw)], raw)[0] if isinstance(raw, bytes) and len(raw) in sizes else None
+            return value if value is not None and 0 <= value < 1e5 else None
+    found = numbers(raw)
+    return found[0] if found else None
+
+
+# What tells images at one position apart, the most telling first: its name, its unit, its value.
+TELLING: tuple[tuple[str, str, Value], ...] = (
+    ("temporal position", "", _number("TemporalPositionIndex", "TemporalPositionIdentifier")),
+    ("echo time", " ms", _number("EffectiveEchoTime", "EchoTime")),
+    ("echo", "", _text("EchoNumbers")),
+    ("b-value", "", b_value),
+    ("diffusion direction", "", _text("DiffusionGradientOrientation")),
+    ("cardiac phase", " %", _number("NominalPercentageOfCardiacPhase")),
+    ("trigger time", " ms", _number("NominalCardiacTriggerDelayTime", "TriggerTime")),
+    ("inversion time", " ms", _number("InversionTime", "InversionTimes")),
+    ("flip angle", " degrees", _number("FlipAngle")),
+    ("image type", "", _text("FrameType", "ImageType")),
+    ("component", "", _text("ComplexImageComponent")),
+    ("tube voltage", " kV", _number("KVP")),
+    ("kernel", "", _text("ConvolutionKernel")),
+    ("pixel spacing", " mm", lambda frame: frame.pixel_spacing and round(frame.pixel_spacing[0], 3)),
+    ("slice thickness", " mm", _number("SliceThickness")),
+    ("frame reference time", " ms", _number("FrameReferenceTime")),
+    ("acquisition", "", _number("FrameAcquisitionNumber", "AcquisitionNumber")),
+    ("acquisition time", "", _time("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")),
+    ("content time", "", _time("FrameReferenceDateTime", "ContentTime")),
+    ("repetition time", " ms", _number("RepetitionTime")),
+    ("comment", "", _text("FrameComments", "ImageComments")),
+    ("file", "", lambda frame: None if frame.single else frame.path.name),
+)
+# Of these the order at each position counts, where the values differ from slice to slice.
+ORDERED = (
+    "temporal position",
+    "trigger time",
+    "cardiac phase",
+    "frame reference time",
+    "acquisition",
+    "acquisition time",
+    "content time",
+)
+INSTANCE = ("instance number", "", _number("InstanceNumber"))
+
+
+def depths_of(frames: Sequence[Frame]) -> np.ndarray:
+    """Positions along the normal, mm, rounded so that images at one place have the same."""
+    normal = np.asarray(frames[0].orientation)[:, 2]
+    depths = np.array([frame.position for frame in frames]) @ normal
+    order = np.argsort(depths, kind="stable")
+    ordered = depths[order]
+    gaps = np.diff(ordered)
+    starts = np.concatenate([[True], gaps > SAME_PLACE_MM])
+    if starts.all() and len(gaps) > 3:
+        # Phases whose positions differ a little: groups of one size, far from each other
+        apart = np.concatenate([[True], gaps > JITTER * gaps.max()])
+        places = np.flatnonzero(apart)
+        sizes = np.diff(np.append(places, len(ordered)))
+        extents = ordered[places + sizes - 1] - ordered[places]
+        if len(places) > 2 and len(set(sizes)) == 1 and extents.max() <= JITTER * gaps.max():
+            starts = apart
+    depths[order] = ordered[np.flatnonzero(starts)[np.cumsum(starts) - 1]]
+    return depths
+
+
+def tell_apart(frames: Sequence[Frame]) -> list[Part] | None:
+    """The stacks in images of one orientation and size, by the tags that tell them apart; None where none does."""
+    depths = depths_of(frames)
+    if len(set(depths)) == len(depths):
+        return _interleaved(frames, depths)
+    return _told(list(frames), dict(zip(frames, depths)))
+
+
+def _told(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | None:
+    most = max(Counter(depth[frame] for frame in frames).values())
+    if most == 1:
+        return [Part("", frames)]
+    places = len({depth[frame] for frame in frames})
+    for name, unit, value in TELLING:
+        groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
+        for frame in frames:
+            groups[value(frame)].append(frame)
+        if not 2 <= len(groups) <= most:
+            continue
+        if any(len({depth[frame] for frame in group}) <= places / 2 for group in groups.values()):
+            continue
+        parts: list[Part] = []
+        for found in sorted(groups, key=_order):
+            further = _told(groups[found], depth)
+            if further is None:
+                break
+            label = f"{name} {_shown(found)}{unit}" if found is not None else f"no {name}"
+            parts += [Part(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
+        else:
+            return parts
+    return _by_order(frames, depth)
+
+
+def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | None:
+    """Told apart by the order at each position, of times that differ from slice to slice."""
+    by_place: dict[float, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        by_place[depth[frame]].append(frame)
+    counts = {len(group) for group in by_place.values()}
+    if len(counts) > 1:
+        return None
+    for name, unit, value in (*(each for each in TELLING if each[0] in ORDERED), INSTANCE):
+        known = {frame: value(frame) for frame in frames}
+        if None in known.values():
+            continue
+        if any(len({known[frame] for frame in group}) < len(group) for group in by_place.values()):
+            continue
+        ordered = [sorted(group, key=lambda frame: _order(known[frame])) for group in by_place.values()]
+        parts = []
+        for rank, group in enumerate(zip(*ordered)):
+            low, high = (
+                min(group, key=lambda frame: _order(known[frame])),
+                max(group, key=lambda frame: _order(known[frame])),
+            )
+            span = f"{_shown(known[low])} to {_shown(known[high])}" if known[low] != known[high] else _shown(known[low])
+            parts.append(Part(f"{rank + 1} by {name} ({span}{unit})", list(group)))
+        return parts
+    return None
+
+
+def _interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Part]:
+    """Stacks over the same stretch whose positions do not coincide, where a tag makes each of them even."""
+    order = np.sort(depths)
+    if len(order) < 4 or _is_even(order):
+        return [Part("", list(frames))]
+    depth = dict(zip(frames, depths))
+    for name, unit, value in TELLING:
+        groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
+        for frame in frames:
+            groups[value(frame)].append(frame)
+        if not 2 <= len(groups) <= len(frames) // 2:
+            continue
+        stacks = [np.sort([depth[frame] for frame in group]) for group in groups.values()]
+        lowest, highest = max(stack[0] for stack in stacks), min(stack[-1] for stack in stacks)
+        overlap = highest - lowest > 0.5 * max(stack[-1] - stack[0] for stack in stacks)
+        if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
+            return [
+                Part(f"{name} {_shown(found)}{unit}" if found is not None else f"no {name}", groups[found])
+                for found in sorted(groups, key=_order)
+            ]
+    return [Part("", list(frames))]
+
+
+def uneven(gaps: np.ndarray) -> bool:
+    """Whether distances between slices differ by more than rounding."""
+    return bool(np.ptp(gaps) > 0.05 * min(1.0, float(np.median(gaps))))
+
+
+def _is_even(depths: np.ndarray) -> bool:
+    return len(depths) < 3 or not uneven(np.diff(depths))
+
+
+def _order(value: Hashable | None) -> tuple:
+    if value is None:
+        return (0, 0.0, "")
+    return (1, float(value), "") if isinstance(value, (int, float)) else (2, 0.0, str(value))
+
+
+def _shown(value: Hashable | None) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

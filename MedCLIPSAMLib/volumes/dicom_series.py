@@ -1,0 +1,218 @@
+"""The DICOM series of a folder and its sub-folders, and the choice of one."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.dicom_header import (
+    DAMAGED,
+    DIRECTORY,
+    Frame,
+    frames_of,
+    is_dicom,
+    no_image,
+    numbers,
+    object_class,
+    read_header,
+    text,
+)
+
+MAX_LISTED = 40
+
+
+@dataclass(eq=False)
+class Series:
+    """The objects of one series of one study.
+
+    Attributes:
+        uid: the SeriesInstanceUID.
+        files: path -> header, in the order of the paths; copies of the same object are left out.
+        what: "" for images, else what it holds, such as "segmentation".
+        copies: how many files were left out as copies.
+    """
+
+    uid: str
+    what: str = ""
+    files: dict[Path, Dataset] = field(default_factory=dict)
+    copies: int = 0
+    seen: set[tuple] = field(default_factory=set, repr=False)
+
+    def add(self, path: Path, header: Dataset) -> None:
+        """Add a file, unless its object is there already."""
+        place = tuple(numbers(header.get("ImagePositionPatient")))
+        key = (text(header, "SOPInstanceUID"), place, text(header, "InstanceNumber"))
+        if key[0] and key in self.seen:
+            self.copies += 1
+            return
+        self.seen.add(key)
+        self.files[path] = header
+
+    @property
+    def header(self) -> Dataset:
+        return next(iter(self.files.values()))
+
+    @property
+    def number(self) -> str:
+        return text(self.header, "SeriesNumber")
+
+    @property
+    def description(self) -> str:
+        return text(self.header, "SeriesDescription")
+
+    @property
+    def modality(self) -> str:
+        return text(self.header, "Modality")
+
+    @property
+    def date(self) -> str:
+        """YYYY-MM-DD, empty where unknown."""
+        for keyword in ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate"):
+            value = text(self.header, keyword)
+            if len(value) == 8 and value.isdigit():
+                return f"{value[:4]}-{value[4:6]}-{value[6:]}"
+        return ""
+
+    @property
+    def is_localizer(self) -> bool:
+        return not self.what and all(frame.is_localizer for frame in self.frames())
+
+    def frames(self) -> list[Frame]:
+        """All image planes, by files."""
+        return [frame for path, header in self.files.items() for frame in frames_of(path, header)]
+
+    def line(self) -> str:
+        """What a person chooses it by."""
+        count = len(self.files)
+        parts = [self.modality, self.description or "no description", f"{count} file{'s' if count != 1 else ''}"]
+        if self.what:
+            parts.append(f"no image: {self.what}")
+        if self.date:
+            parts.append(self.date)
+        number = f"number {self.number}, " if self.number else ""
+        return f"{number}{', '.join(part for part in parts if part)}: {self.uid}"
+
+
+def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str]]:
+    """All series in a folder, by study, number and UID, and notes on files that were left out.
+
+    Args:
+        deep: look into its sub-folders too.
+
+    Raises:
+        InputError: there is no DICOM object.
+    """
+    found: dict[tuple[str, ...], Series] = {}
+    damaged: list[str] = []
+    others = folders = 0
+    for parent, names, files in os.walk(folder):
+        names[:] = sorted(name for name in names if not name.startswith((".", "__MACOSX")))
+        folders += len(names)
+        if not deep:
+            names.clear()
+        for name in sorted(files):
+            path = Path(parent, name)
+            if name.startswith(".") or not path.is_file() or not is_dicom(path):
+                others += not name.startswith(".")
+                continue
+            try:
+                header = read_header(path)
+                if object_class(header) == DIRECTORY:
+                    continue
+                what, uid = no_image(header) or "", text(header, "SeriesInstanceUID")
+                key = (text(header, "PatientID"), text(header, "StudyInstanceUID"), uid, what)
+                found.setdefault(key, Series(uid, what)).add(path, header)
+            except (InputError, *DAMAGED):
+                damaged.append(name)
+    if not found:
+        files_word = f"{others} file{'s' if others != 1 else ''}"
+        holds = f"holds {files_word} but no DICOM object" if others else "holds only folders" if folders else "is empty"
+        if damaged:
+            holds = f"holds only damaged DICOM files ({', '.join(damaged[:3])})"
+        raise InputError(f"The folder '{folder}' {holds}.", "Give a folder with a DICOM series, or an image file.")
+    notes = []
+    if damaged:
+        notes.append(f"{_files(len(damaged))} of DICOM could not be read and left out: {', '.join(damaged[:3])}.")
+    order = lambda series: (text(series.header, "StudyDate"), series.number.zfill(9), series.uid)
+    return sorted(found.values(), key=order), notes
+
+
+def choose_series(series: Sequence[Series], which: str | None, where: Path, notes: list[str]) -> Series:
+    """The series that is asked for, or the only one that holds images and is no localizer.
+
+    Args:
+        which: its UID, its number, or part of its description.
+        where: they were found, for messages.
+        notes: what was left out is added.
+
+    Raises:
+        InputError: none or several fit, with a list; or it holds no image.
+    """
+    images = [each for each in series if not each.what]
+    if which is not None:
+        return _asked(series, which, where)
+    if not images:
+        kinds = " and ".join(sorted({each.what for each in series}))
+        modalities = ", ".join(sorted({each.modality for each in series}))
+        raise InputError(
+            f"'{where}' holds no image, only: {kinds} ({modalities}).", "Give the series of images that it belongs to."
+        )
+    for what, count in Counter(each.what for each in series if each.what).items():
+        notes.append(f"Left out: {count} series that hold{'s' if count == 1 else ''} no image ({what}).")
+    chosen = [each for each in images if not each.is_localizer] or images
+    if len(chosen) > 1:
+        raise InputError(
+            f"'{where}' holds {len(chosen)} DICOM series:\n{_listing(chosen)}\n",
+            "Choose one with --series: its UID, its number, or part of its description.",
+        )
+    for each in images:
+        if each is not chosen[0]:
+            notes.append(f"Left out: the localizer series {each.number or each.uid}; --series chooses it.")
+    return chosen[0]
+
+
+def fitting(series: Sequence[Series], which: str) -> list[Series]:
+    """The series with this UID; or else number, description, or part of the description."""
+    wanted = which.strip().casefold()
+    tests = (
+        lambda each: each.uid == wanted,
+        lambda each: each.number == wanted,
+        lambda each: each.description.casefold() == wanted,
+        lambda each: bool(wanted) and wanted in each.description.casefold(),
+    )
+    return next((found for test in tests if (found := [each for each in series if test(each)])), [])
+
+
+def _asked(series: Sequence[Series], which: str, where: Path) -> Series:
+    found = fitting(series, which)
+    pictures = [each for each in found if not each.what]
+    if len(pictures) == 1:
+        return pictures[0]
+    if len(found) == 1:
+        raise InputError(
+            f"The DICOM series '{which}' in '{where}' holds no image: {found[0].what}.",
+            f"Choose one of images:\n{_listing([each for each in series if not each.what])}",
+        )
+    if found:
+        raise InputError(
+            f"{len(found)} DICOM series in '{where}' fit '{which}':\n{_listing(found)}\n",
+            "Choose one by its UID, or give its own folder.",
+        )
+    raise InputError(f"'{where}' has no DICOM series '{which}'.", f"It has:\n{_listing(series)}")
+
+
+def _listing(series: Sequence[Series]) -> str:
+    lines = [f"  {each.line()}" for each in series[:MAX_LISTED]]
+    if len(series) > MAX_LISTED:
+        lines.append(f"  and {len(series) - MAX_LISTED} more (medclipsam series lists them all)")
+    return "\n".join(lines)
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"

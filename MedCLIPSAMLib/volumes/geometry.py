@@ -1,0 +1,109 @@
+"""Where the voxels of a grid lie in the patient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.errors import InputError
+
+SPACINGS_MM = (1e-4, 1e3)
+"""The smallest and largest distance between voxels that is believed."""
+SQUARE_DEGREES = 2.0
+"""How far axes may be from right angles and count as rounded; more is shear."""
+EXACT = 1e-4
+"""Cosines: how far axes may be from right angles without a word."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The place of a grid, as ITK has it: patient positions in LPS (left, posterior, superior), mm.
+
+    Attributes:
+        origin: the centre of voxel (0, 0, 0).
+        spacing: from voxel to voxel along I, J and K, above 0.
+        direction: a 3 x 3 matrix, row by row; column a is the unit vector of voxel axis a.
+    """
+
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    @property
+    def cosines(self) -> np.ndarray:
+        """The direction as a 3 x 3 array."""
+        return np.array(self.direction).reshape(3, 3)
+
+    @property
+    def affine(self) -> np.ndarray:
+        """The 4 x 4 matrix from voxel indices (i, j, k, 1) to LPS, mm."""
+        matrix = np.eye(4)
+        matrix[:3, :3] = self.cosines * self.spacing
+        matrix[:3, 3] = self.origin
+        return matrix
+
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of a voxel in ml."""
+        return float(np.prod(self.spacing)) / 1000
+
+    @staticmethod
+    def of(image: sitk.Image) -> Geometry:
+        """The geometry of a 3-D image as it is."""
+        return Geometry(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+
+    def place(self, image: sitk.Image) -> None:
+        """Give a 3-D image this geometry."""
+        image.SetOrigin(self.origin)
+        image.SetSpacing(self.spacing)
+        image.SetDirection(self.direction)
+
+    def is_close(self, other: Geometry, tolerance: float = 1e-4) -> bool:
+        """Whether two geometries are the same within `tolerance`, in mm and cosines."""
+        own, others = ((*each.origin, *each.spacing, *each.direction) for each in (self, other))
+        return bool(np.allclose(own, others, atol=tolerance))
+
+
+def check_spacing(spacing: tuple[float, ...], what: str) -> None:
+    """Refuse distances between voxels that cannot be.
+
+    Raises:
+        InputError: one is no number, not above 0, or outside of `SPACINGS_MM`; names `what`.
+    """
+    low, high = SPACINGS_MM
+    if not all(low <= value <= high for value in spacing):
+        shown = " x ".join(f"{value:g}" for value in spacing)
+        raise InputError(
+            f"{what} has the voxel spacing {shown} mm: expected {low:g} to {high:g} mm.",
+            "Correct its header, or export it again.",
+        )
+
+
+def straight(affine: np.ndarray, what: str, notes: list[str], remedy: str) -> Geometry:
+    """The geometry of a 4 x 4 matrix from voxel indices to LPS, whose axes may be rounded.
+
+    Axes within `SQUARE_DEGREES` of right angles become the nearest ones at right angles, with a note; the spacing and
+    the place of the first voxel stay.
+
+    Raises:
+        InputError: values that are no numbers, axes that coincide, or shear; with `remedy`.
+    """
+    if not np.isfinite(affine).all():
+        raise InputError(f"{what} has a position that is no number.", "Correct its header, or export it again.")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    check_spacing(tuple(spacing.tolist()), what)
+    axes = affine[:3, :3] / spacing
+    cosines = np.abs(axes.T @ axes - np.eye(3)).max()
+    if cosines > np.sin(np.radians(SQUARE_DEGREES)):
+        off = float(np.degrees(np.arcsin(min(cosines, 1.0))))
+        raise InputError(f"{what} has axes that are {off:.1f} degrees from right angles.", remedy)
+    left, _, right = np.linalg.svd(axes)
+    if cosines > EXACT:
+        notes.append(
+            f"Its axes were {np.degrees(np.arcsin(cosines)):.2f} degrees from right angles (a rounded header): the "
+            "nearest at right angles are used."
+        )
+    origin, steps, direction = affine[:3, 3].tolist(), spacing.tolist(), (left @ right).ravel().tolist()
+    return Geometry((origin[0], origin[1], origin[2]), (steps[0], steps[1], steps[2]), tuple(direction))

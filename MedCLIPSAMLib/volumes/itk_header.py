@@ -1,0 +1,72 @@
+"""Headers of NRRD and MetaImage files, checked before ITK reads them: they may name any file as their voxels."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from MedCLIPSAMLib.errors import InputError
+
+MOST_HEADER = 1 << 22
+MOST_DIMENSIONS = 5
+
+
+def check_header(path: Path) -> None:
+    """Refuse a header that leads to other files than those beside it, or to more than five dimensions.
+
+    Raises:
+        InputError: naming the file that it leads to.
+    """
+    with path.open("rb") as file:
+        head = file.read(MOST_HEADER)
+    if head.startswith(b"NRRD"):
+        _check_nrrd(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0].decode("latin-1"), path)
+    elif path.suffix.lower() in (".mha", ".mhd"):
+        _check_meta(head, path)
+
+
+def _check_nrrd(header: str, path: Path) -> None:
+    lines = header.splitlines()
+    for number, line in enumerate(lines):
+        key, separator, value = line.partition(":")
+        if not separator or value.startswith("=") or line.startswith("#"):
+            continue
+        key, value = key.strip().lower(), value.strip()
+        if key == "dimension":
+            _check_dimension(value, path)
+        elif key in ("data file", "datafile"):
+            if value.upper().startswith("LIST"):
+                names = [each.strip() for each in lines[number + 1 :] if each.strip()]
+            else:
+                names = [value]
+            _check_names(names, path)
+
+
+def _check_meta(head: bytes, path: Path) -> None:
+    text = head.decode("latin-1")
+    for match in re.finditer(r"^\s*(NDims|ElementDataFile)\s*[=:]\s*([^\r\n]*)", text, re.MULTILINE):
+        key, value = match[1], match[2].strip()
+        if key == "NDims":
+            _check_dimension(value, path)
+            continue
+        if value.upper().startswith("LIST"):
+            _check_names([each.strip() for each in text[match.end() :].splitlines() if each.strip()], path)
+        elif value.upper() != "LOCAL":
+            _check_names([value], path)
+        return  # voxels follow
+
+
+def _check_dimension(value: str, path: Path) -> None:
+    if not value.isdigit() or not 1 <= int(value) <= MOST_DIMENSIONS:
+        raise InputError(f"'{path}' is {value[:20]}-D, not a single volume.", "Save one volume of it.")
+
+
+def _check_names(names: list[str], path: Path) -> None:
+    for name in names:
+        pattern = re.fullmatch(r"([^%]*)%0?\d{0,2}d([^%]*?)((?:\s+-?\d+){2,4})", name)
+        plain = f"{pattern[1]}0{pattern[2]}" if pattern else name
+        if not plain or "/" in plain or "\\" in plain or "%" in plain or plain in (".", "..") or ":" in plain:
+            raise InputError(
+                f"'{path}' names '{name[:200]}' as the file of its voxels: expected a plain name of a file beside it.",
+                "Do not use it, or put the voxels beside it and correct the header.",
+            )

@@ -1,0 +1,117 @@
+"""Pictures: PNG, JPEG, BMP and TIFF, by their content and whatever their ending."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.geometry import SPACINGS_MM, Geometry
+from MedCLIPSAMLib.volumes.volume import clean_name, stem
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+BEGINNINGS = (
+    (b"\x89PNG\r\n\x1a\n", "PNG", (".png",)),
+    (b"\xff\xd8\xff", "JPEG", (".jpg", ".jpeg")),
+    (b"BM", "BMP", (".bmp",)),
+    (b"II*\0", "TIFF", (".tif", ".tiff")),
+    (b"MM\0*", "TIFF", (".tif", ".tiff")),
+)
+ALPHA_NOTE = "The alpha channel was left out."
+DEEP_NOTE = "16-bit RGB was reduced to 8-bit."
+ORIENTATION = 0x0112
+SIDEWAYS = (5, 6, 7, 8)
+"""The values of EXIF's orientation that exchange rows and columns."""
+
+
+def picture_format(path: Path) -> str | None:
+    """The format of a picture by its first bytes; None for other files."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    return next((name for beginning, name, _ in BEGINNINGS if head.startswith(beginning)), None)
+
+
+def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
+    """The pixels of a picture, upright as its EXIF orientation says: (pages, J, I), or (pages, J, I, 3) of uint8.
+
+    Args:
+        indices: the numbers of a palette rather than its colors, for masks.
+
+    Returns:
+        The pixels, their geometry as ITK has it, and what else is known, by the attributes of `Volume`.
+
+    Raises:
+        InputError: damaged, truncated, or larger than Pillow's limit.
+    """
+    kind = picture_format(path)
+    endings = next(each for _, name, each in BEGINNINGS if name == kind)
+    if path.suffix.lower() in PICTURE_SUFFIXES and path.suffix.lower() not in endings:
+        notes.append(f"The file is a {kind} picture, in spite of its ending {path.suffix}.")
+    spacing = _spacing(path)
+    try:
+        # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
+        with (
+            warnings.catch_warnings(action="ignore"),
+            path.open("rb") as file,
+            Image.open(file, formats=FORMATS) as picture,
+        ):
+            deep = "16" in str(picture.tile[0][3] if picture.tile else "") and picture.mode in ("RGB", "RGBA", "LA")
+            turned = picture.getexif().get(ORIENTATION, 1)
+            pages = [
+                _pixels(ImageOps.exif_transpose(page), notes, indices)
+                for page in (ImageSequence.Iterator(picture) if kind == "TIFF" else [picture])
+            ]
+    except Image.DecompressionBombError as error:
+        raise InputError(f"'{path}' is too large: {error}", "Cut it, or save it smaller.") from error
+    except (UnidentifiedImageError, KeyError) as error:
+        if kind != "TIFF":
+            raise InputError(f"'{path}' is damaged: no {kind} picture.", "Copy or export it again.") from error
+        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))  # kinds of TIFF that Pillow does not know
+        pages, deep, turned = [array] if array.ndim == 2 else list(array), False, 1
+    except (OSError, ValueError, SyntaxError, TypeError, AttributeError, OverflowError, MemoryError) as error:
+        raise InputError(f"'{path}' cannot be read: {error}.", "Copy or export it again.") from error
+    if deep:
+        notes.append(DEEP_NOTE)
+    if 2 <= turned <= 8:
+        notes.append("The picture was turned upright, as its EXIF orientation says.")
+    if turned in SIDEWAYS:
+        spacing = spacing[1], spacing[0]
+    alike = [page for page in pages if page.shape == pages[0].shape and page.dtype == pages[0].dtype]
+    if len(alike) < len(pages):
+        notes.append(f"{len(pages) - len(alike)} pages of another size or kind were left out.")
+    known = {"name": clean_name(stem(path)), "path": path, "natural": True}
+    return np.stack(alike), Geometry(spacing=(*spacing, 1.0)), known
+
+
+def _pixels(page: Image.Image, notes: list[str], indices: bool) -> np.ndarray:
+    """A page as an array: grey of its own depth, or RGB."""
+    page.load()  # which raises on truncated data
+    if page.mode == "P" and indices:
+        return np.asarray(page)
+    if page.mode in ("LA", "PA", "RGBA", "La", "RGBa") and ALPHA_NOTE not in notes:
+        notes.append(ALPHA_NOTE)
+    if page.mode in ("1", "LA", "La"):
+        page = page.convert("L")
+    elif page.mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV", "RGBA", "RGBa", "RGBX"):
+        page = page.convert("RGB")
+    array = np.asarray(page)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _spacing(path: Path) -> tuple[float, float]:
+    """(between columns, between rows) as ITK, and so 3D Slicer, takes it from the file; 1 where it does not."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)
+        reader.ReadImageInformation()
+        x, y = reader.GetSpacing()[:2]
+    except RuntimeError:
+        return 1.0, 1.0
+    return (x, y) if all(SPACINGS_MM[0] <= each <= SPACINGS_MM[1] for each in (x, y)) else (1.0, 1.0)

@@ -1,0 +1,61 @@
+"""What the tests of the stand-in share: a small .ui file and nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import slicer
+import slicer.util
+
+UI = """<ui version="4.0"><class>Panel</class><widget class="qMRMLWidget" name="Panel"><layout class="QVBoxLayout">
+<item><widget class="ctkCollapsibleButton" name="section"><property name="text"><string>Input</string></property>
+ <layout class="QFormLayout"><item row="0" column="0"><widget class="QLabel" name="label">
+  <property name="text"><string>Volume:</string></property></widget></item>
+ <item row="0" column="1"><widget class="qMRMLNodeComboBox" name="volume">
+  <property name="nodeTypes"><stringlist><string>vtkMRMLScalarVolumeNode</string></stringlist></property>
+  <property name="noneEnabled"><bool>true</bool></property>
+  <property name="SlicerParameterName" stdset="0"><string>volume</string></property></widget></item>
+ <item row="1" column="1"><widget class="QLineEdit" name="prompt">
+  <property name="SlicerParameterName" stdset="0"><string>prompt</string></property></widget></item>
+ <item row="2" column="1"><widget class="ctkSliderWidget" name="level">
+  <property name="SlicerParameterName" stdset="0"><string>level</string></property>
+  <property name="decimals"><number>2</number></property><property name="singleStep"><double>0.05</double></property>
+  <property name="suffix"><string> mm</string></property></widget></item>
+ <item row="3" column="1"><widget class="QComboBox" name="method">
+  <property name="SlicerParameterName" stdset="0"><string>method</string></property></widget></item>
+ <item row="4" column="1"><widget class="QSpinBox" name="count">
+  <property name="SlicerParameterName" stdset="0"><string>count</string></property></widget></item>
+ <item row="5" column="1"><widget class="QCheckBox" name="shown">
+  <property name="SlicerParameterName" stdset="0"><string>shown</string></property></widget></item>
+ <item row="6" column="1"><widget class="ctkPathLineEdit" name="folder">
+  <property name="filters"><set>ctkPathLineEdit::Dirs|ctkPathLineEdit::Writable</set></property>
+  <property name="SlicerParameterName" stdset="0"><string>folder</string></property></widget></item>
+ </layout></widget></item>
+<item><widget class="ctkCollapsibleButton" name="closed"><property name="text"><string>Settings</string></property>
+ <property name="collapsed"><bool>true</bool></property><layout class="QVBoxLayout"><item>
+ <widget class="QPushButton" name="inside"><property name="text"><string>Inside</string></property></widget></item>
+ </layout></widget></item>
+<item><widget class="qMRMLSegmentEditorWidget" name="editor"/></item>
+</layout></widget>
+<connections><connection><sender>Panel</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal>
+<receiver>volume</receiver><slot>setMRMLScene(vtkMRMLScene*)</slot></connection></connections></ui>"""
+
+
+def load(folder: Path, ui: str = UI):
+    """A panel from the text of a .ui file."""
+    path = folder / "panel.ui"
+    path.write_text(ui)
+    return slicer.util.loadUI(str(path))
+
+
+def volume(name: str):
+    """An empty volume in the scene."""
+    return slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+
+
+def segmentation(name: str, *segments: str):
+    """A segmentation with empty segments in the scene."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    for each in segments:
+        node.GetSegmentation().AddEmptySegment(each, each)
+    return node

@@ -1,0 +1,85 @@
+"""The effects of one Segment Editor: copies of those that are registered, and the active one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+from .editorlook import EditorLook
+from .observations import Observations
+from .scriptedeffects import NAMES, BuiltinEffect, qSlicerSegmentEditorEffectFactory
+
+
+class EditorEffects:
+    """Effects by name.
+
+    Args:
+        editor: answers what they ask for.
+        look: shows their buttons and options.
+    """
+
+    def __init__(self, editor: Any, look: EditorLook) -> None:
+        self._editor, self._look, self._observed = editor, look, Observations(editor)
+        self._effects: dict[str, Any] = {name: BuiltinEffect(name, editor) for name in NAMES}
+        self.order, self.active, self.last = list(NAMES), None, None
+
+    def names(self) -> list[str]:
+        return list(self._effects)
+
+    def by_name(self, name: str) -> Any:
+        return self._effects.get(name)
+
+    def initialize(self, node: Any) -> None:
+        """Let the effects have the editor's node, with their defaults in it."""
+        if node is None:
+            return
+        before = node.StartModify()
+        for effect in self._effects.values():
+            effect.setParameterSetNode(node)
+            effect.setMRMLDefaults()
+            event = slicer.vtkMRMLSegmentEditorNode.EffectParameterModified
+            update = lambda *_event, effect=effect: effect.updateGUIFromMRML()
+            self._observed.set(effect.name, node, (event, update))
+        node.EndModify(before)
+
+    def refresh(self, node: Any, unordered: bool) -> None:
+        """Copy effects that were registered since, and show the buttons.
+
+        Args:
+            unordered: show those too that are not in the order.
+        """
+        for effect in qSlicerSegmentEditorEffectFactory.instance().registeredEffects():
+            if effect.name not in self._effects:
+                self._effects[effect.name] = effect.clone()
+                self._effects[effect.name].setupOptionsFrame()
+        for effect in self._effects.values():
+            effect.attach(self._editor)
+        self.initialize(node)
+        shown = [name for name in self.order if name in self._effects]
+        rest = [name for name in self._effects if name not in self.order]
+        self._look.show_effects(self._effects, shown + (rest if unordered else []))
+
+    def tell_source_changed(self) -> None:
+        for effect in self._effects.values():
+            effect.sourceVolumeNodeChanged()
+
+    def mouse_changed(self, node: Any) -> None:
+        """The mouse has another mode."""
+        if self.active is not None:
+            self.active.interactionNodeModified(node)
+
+    def follow(self, node: Any, scene: Any) -> None:
+        """Activate the effect that the editor's node names, which takes the mouse from what has it."""
+        effect = self.by_name(node.GetActiveEffectName() or "")
+        if effect is self.active:
+            return
+        if self.active is not None:
+            self.active.deactivate()
+        if effect is not None:
+            mouse = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+            if mouse is not None and mouse.GetCurrentInteractionMode() != mouse.ViewTransform:
+                mouse.SetCurrentInteractionMode(mouse.ViewTransform)
+            effect.activate()
+        self._look.check_effect(effect)
+        self.last, self.active = self.active, effect

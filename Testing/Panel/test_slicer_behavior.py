@@ -1,0 +1,457 @@
+"""The panel where Slicer does what a first draft of a module does not expect: each as Slicer's source has it.
+
+Only what a user sees and does is used: the widgets of the panel by their names, the parameter node, the scene, keys and
+mouse.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import unittest
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import standin
+from PySide6 import QtGui
+
+MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
+WIDEST = 420
+"""Pixels that a panel may be wide at default fonts; Slicer's qSlicerModuleWidgetGenericTest allows 500."""
+PATHS = {
+    "modelsFolderEdit": "getExistingDirectory",
+    "exportInputsEdit": "getExistingDirectory",
+    "exportOutEdit": "getExistingDirectory",
+    "reviewFolderEdit": "getExistingDirectory",
+    "reviewDatasetEdit": "getExistingDirectory",
+    "trainCaptionsEdit": "getOpenFileName",
+    "trainImagesEdit": "getExistingDirectory",
+}
+"""Path edit -> the dialog that its button opens."""
+
+
+def volume(name: str = "head"):
+    """Four axial slices of 16 x 12 voxels, 2 mm apart from z = 0, shown in the Red view at the second."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    slicer.util.updateVolumeFromArray(node, np.arange(4 * 12 * 16, dtype=np.int16).reshape(4, 12, 16))
+    node.SetSpacing(1, 1, 2)
+    node.CreateDefaultDisplayNodes()
+    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(node.GetID())
+    move_to(1)
+    return node
+
+
+def move_to(k: int) -> None:
+    """Move the Red view to a slice of `volume`, or out of it."""
+    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed").SetSliceOffset(2.0 * k)
+
+
+def segmentation(of, name: str, *segments: str):
+    """Segments of some voxels each."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(of)
+    mask = np.zeros((4, 12, 16), np.uint8)
+    mask[1, 3:6, 3:6] = 1
+    for each in segments:
+        node.GetSegmentation().AddEmptySegment(each, each)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, each, of)
+    return node
+
+
+def choose(panel, head, node, segment: str) -> None:
+    """What the user does to correct a segment."""
+    panel.ui.inputVolumeSelector.setCurrentNode(head)
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    standin.mouse.pick_segment(panel.ui.segmentEditor, segment)
+
+
+def shortcuts(keys: str) -> int:
+    """How many there are in the main window; two of the same keys do nothing."""
+    found = standin.unwrap(slicer.util.mainWindow()).findChildren(QtGui.QShortcut)
+    return sum(each.key() == QtGui.QKeySequence(keys) for each in found)
+
+
+@pytest.fixture
+def mouse(scene):
+    node = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+    before = node.GetPlaceModePersistence()
+    yield node
+    node.SetCurrentInteractionMode(node.ViewTransform)
+    node.SetPlaceModePersistence(before)
+
+
+@pytest.fixture
+def fresh(scene, monkeypatch):
+    """A module of its own that nobody has entered, and the main window without the shared panel's keys."""
+    slicer.util.selectModule("Welcome")
+    module = slicer.qSlicerScriptedLoadableModule(str(MODULE))
+    for name in ("medclipsam", "MedCLIPSAMWidget", "MedCLIPSAMInstance"):
+        monkeypatch.setattr(slicer.modules, name, getattr(slicer.modules, name, None), raising=False)
+    monkeypatch.setitem(sys.modules, "MedCLIPSAM", sys.modules.get("MedCLIPSAM"))
+    if sys.modules["MedCLIPSAM"] is None:
+        del sys.modules["MedCLIPSAM"]
+    module.load()
+    monkeypatch.setattr(slicer.modules, "medclipsam", module)
+    return module
+
+
+def test_a_logic_is_made_and_keeps_its_parameters(scene) -> None:
+    standin.load_module(MODULE)
+    from MedCLIPSAM import MedCLIPSAMLogic
+
+    logic = MedCLIPSAMLogic()
+    assert logic.moduleName == "MedCLIPSAM"
+    assert logic.getParameterNode() is MedCLIPSAMLogic().getParameterNode()
+    logic.close()
+
+
+def test_the_panel_follows_the_segmentation_chosen_in_the_editor(panel) -> None:
+    head = volume()
+    one, two = segmentation(head, "one", "A"), segmentation(head, "two", "B")
+    choose(panel, head, one, "A")
+    editor = panel.ui.segmentEditor
+    if editor.segmentationNodeSelectorVisible:
+        slicer.util.findChild(editor, "SegmentationNodeComboBox").setCurrentNode(two)
+        assert panel.ui.segmentationSelector.currentNode() is two
+    else:
+        panel.ui.segmentationSelector.setCurrentNode(two)
+    assert editor.segmentationNode() is two and panel.parameters.segmentation is two
+    panel.ui.lockSegmentButton.click()
+    before = {name: value for name, value in tags(one, "A").items() if "Locked" in name and value}
+    assert not before and "all" in tags(two, "B").values()
+
+
+def tags(node, segment: str) -> dict[str, str]:
+    """The tags of a segment of the module."""
+    import vtk
+
+    found, text = {}, vtk.mutable("")
+    for name in ("MedCLIPSAM.Locked", "MedCLIPSAM.Written"):
+        if node.GetSegmentation().GetSegment(segment).GetTag(name, text):
+            found[name] = str(text)
+    return found
+
+
+def test_the_lock_shown_is_that_of_the_segment_chosen_in_the_editor(panel) -> None:
+    head = volume()
+    node = segmentation(head, "one", "A", "B")
+    choose(panel, head, node, "A")
+    panel.ui.lockSegmentButton.click()
+    assert panel.ui.lockSegmentButton.checked
+    standin.mouse.pick_segment(panel.ui.segmentEditor, "B")
+    assert not panel.ui.lockSegmentButton.checked
+    panel.ui.lockSegmentButton.click()
+    assert "all" in tags(node, "A").values() and "all" in tags(node, "B").values()
+
+
+def test_the_lock_shown_is_that_of_the_slice_shown(panel) -> None:
+    head = volume()
+    choose(panel, head, segmentation(head, "one", "A"), "A")
+    panel.ui.lockSliceButton.click()
+    assert panel.ui.lockSliceButton.checked
+    move_to(2)
+    assert not panel.ui.lockSliceButton.checked
+    move_to(1)
+    assert panel.ui.lockSliceButton.checked
+
+
+def test_a_refused_lock_leaves_no_button_pressed(panel) -> None:
+    head = volume()
+    choose(panel, head, segmentation(head, "one", "A"), "A")
+    move_to(40)
+    panel.ui.lockSliceButton.enabled = True  # where it was not disabled for the same reason
+    panel.ui.lockSliceButton.click()
+    assert not panel.ui.lockSliceButton.checked and "Red" in panel.ui.statusLabel.text
+
+
+@pytest.mark.parametrize("how", ["undo", "remove"])
+def test_what_needs_a_segment_is_disabled_when_the_only_one_goes(panel, how: str) -> None:
+    head = volume()
+    node = segmentation(head, "one")
+    panel.ui.inputVolumeSelector.setCurrentNode(head)
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    panel.ui.segmentEditor.saveStateForUndo()
+    node.GetSegmentation().AddEmptySegment("A", "A")
+    standin.mouse.pick_segment(panel.ui.segmentEditor, "A")
+    buttons = panel.ui.propagateButton, panel.ui.lockSliceButton, panel.ui.lockSegmentButton
+    assert all(button.enabled for button in buttons)
+    if how == "undo":
+        panel.ui.segmentEditor.undo()  # Ctrl+Z
+    else:
+        node.GetSegmentation().RemoveSegment("A")
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+    assert not any(button.enabled for button in buttons)
+    for button in buttons:
+        button.click()
+    standin.check()
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_browse_opens_the_dialog_that_the_path_needs(panel, name: str) -> None:
+    edit = getattr(panel.ui, name)
+    if not edit.showBrowseButton:
+        pytest.skip("the path has buttons of its own")
+    for dialog in ("getExistingDirectory", "getOpenFileName", "getSaveFileName"):
+        standin.answers[f"QFileDialog.{dialog}"] = ""  # the user gives up
+    standin.messages.clear()
+    edit.browse()
+    assert [kind for kind, _text in standin.messages] == [f"QFileDialog.{PATHS[name]}"]
+
+
+def test_an_empty_path_is_shown_empty(panel) -> None:
+    shown = {name: getattr(panel.ui, name).currentPath for name in PATHS}
+    assert shown == dict.fromkeys(PATHS, "")
+
+
+def test_a_path_that_is_cleared_counts_as_empty(panel) -> None:
+    panel.ui.reviewFolderEdit.currentPath = "/predictions"
+    assert panel.ui.listReviewButton.enabled
+    panel.ui.reviewFolderEdit.currentPath = ""
+    assert not panel.ui.listReviewButton.enabled
+    panel.ui.reviewFolderEdit.currentPath = "/predictions/"
+    panel.parameters.parameterNode.Modified()
+    assert panel.ui.reviewFolderEdit.currentPath.rstrip("/") == "/predictions" and panel.ui.listReviewButton.enabled
+
+
+@pytest.mark.parametrize("persistent", [0, 1])
+def test_a_right_click_ends_placing(panel, mouse, persistent: int) -> None:
+    head = volume()
+    choose(panel, head, segmentation(head, "one", "A"), "A")
+    mouse.SetPlaceModePersistence(persistent)
+    panel.ui.insideButton.click()
+    assert mouse.GetCurrentInteractionMode() == mouse.Place and mouse.GetPlaceModePersistence() == 1
+    standin.mouse.stop_placing()
+    assert not panel.ui.insideButton.checked and not panel.ui.outsideButton.checked
+    assert mouse.GetCurrentInteractionMode() == mouse.ViewTransform
+    assert mouse.GetPlaceModePersistence() == persistent
+    panel.ui.outsideButton.click()
+    assert panel.ui.outsideButton.checked and mouse.GetCurrentInteractionMode() == mouse.Place
+    panel.ui.segmentEditor.setActiveEffectByName("Paint")  # takes the mouse too
+    assert not panel.ui.outsideButton.checked and mouse.GetPlaceModePersistence() == persistent
+    assert panel.ui.segmentEditor.activeEffect().name == "Paint"
+
+
+def test_another_mouse_mode_of_the_user_is_left_alone(panel, mouse) -> None:
+    head = volume()
+    choose(panel, head, segmentation(head, "one", "A"), "A")
+    mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel)
+    slicer.util.selectModule("Welcome")
+    assert mouse.GetCurrentInteractionMode() == mouse.AdjustWindowLevel
+    slicer.util.selectModule("MedCLIPSAM")
+    assert mouse.GetCurrentInteractionMode() == mouse.AdjustWindowLevel
+    panel.ui.insideButton.click()
+    mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel)  # the button of the toolbar
+    assert not panel.ui.insideButton.checked and mouse.GetCurrentInteractionMode() == mouse.AdjustWindowLevel
+
+
+def test_no_other_segmentation_is_taken_in_place_of_one_that_is_removed(panel) -> None:
+    head = volume()
+    one, two = segmentation(head, "one", "A"), segmentation(head, "two", "B")
+    choose(panel, head, two, "B")
+    slicer.mrmlScene.RemoveNode(two)
+    assert panel.ui.segmentationSelector.currentNode() is None and panel.parameters.segmentation is None
+    assert panel.ui.segmentEditor.segmentationNode() is not one
+
+
+def test_no_other_volume_is_taken_in_place_of_one_that_is_removed(panel) -> None:
+    volume("first")
+    second = volume("second")
+    panel.ui.inputVolumeSelector.setCurrentNode(second)
+    panel.ui.promptEdit.setPlainText("brain tumor")
+    assert panel.ui.segmentButton.enabled
+    slicer.mrmlScene.RemoveNode(second)
+    assert panel.ui.inputVolumeSelector.currentNode() is None and panel.parameters.inputVolume is None
+    assert not panel.ui.segmentButton.enabled
+
+
+TEMPLATE = "Base/QTCore/Testing/Python/qSlicerModuleGenericTest.py.in"
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("SLICER_SOURCE", ""), TEMPLATE).is_file(), reason=f"no {TEMPLATE} in SLICER_SOURCE"
+)
+def test_slicers_own_generic_test_passes(fresh, tmp_path) -> None:
+    text = Path(os.environ["SLICER_SOURCE"], TEMPLATE).read_text()
+    name = "qSlicerMedCLIPSAMModuleGenericTest"
+    path = tmp_path / f"{name}.py"
+    path.write_text(text.replace("@MODULENAME@", "MedCLIPSAM").replace("@MODULENAME_LC@", "medclipsam"))
+    spec = importlib.util.spec_from_file_location(name, path)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    with standin.without_main_window():
+        result = unittest.TestResult()
+        try:
+            unittest.defaultTestLoader.loadTestsFromModule(made).run(result)
+        finally:
+            if getattr(slicer.modules, "MedCLIPSAMWidget", None) is fresh.widgetRepresentation().self():
+                fresh.widgetRepresentation().self().cleanup()
+        assert result.testsRun > 8 and not result.errors and not result.failures, (result.errors, result.failures)
+
+
+def test_the_panel_is_made_without_a_main_window(fresh) -> None:
+    """What Slicer's generic test of a module does, which runs with --no-main-window."""
+    with standin.without_main_window():
+        made = fresh.createNewWidgetRepresentation().self()
+        try:
+            assert fresh.name == "MedCLIPSAM" and fresh.categories and fresh.contributors and fresh.helpText
+            made.enter()
+            slicer.mrmlScene.Clear(0)
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
+            slicer.util.updateVolumeFromArray(node, np.zeros((4, 12, 16), np.int16))
+            made.ui.inputVolumeSelector.setCurrentNode(node)
+            made.ui.promptEdit.setPlainText("brain tumor")
+            for button in (made.ui.segmentButton, made.ui.addBoxButton, made.ui.segmentBoxesButton):
+                button.click()  # there is no view that shows a slice
+            standin.check()
+            made.exit()
+        finally:
+            made.cleanup()
+
+
+def test_keys_are_there_once_after_a_reload(fresh) -> None:
+    panel = fresh.widgetRepresentation()
+    first = panel.self()
+    panel.enter()
+    assert shortcuts("Alt+S") == 1 and shortcuts("Z") == 1
+    first.onReload()
+    second = panel.self()
+    try:
+        assert second is not first and second.ui.promptEdit is not first.ui.promptEdit
+        panel.exit()
+        assert shortcuts("Alt+S") == 0 and shortcuts("Z") == 0
+        panel.enter()
+        assert shortcuts("Alt+S") == 1 and shortcuts("Z") == 1
+        head = volume()
+        second.ui.inputVolumeSelector.setCurrentNode(head)  # the first panel is not there any more
+        standin.check()
+        panel.exit()
+    finally:
+        second.cleanup()
+
+
+def test_keys_work_right_after_a_reload(fresh) -> None:
+    """Slicer does not enter the panel that it makes then; the panel can see that it is shown."""
+    panel = fresh.widgetRepresentation()
+    panel.enter()
+    panel.self().onReload()
+    try:
+        assert panel.isEntered and shortcuts("Alt+S") == 1
+        panel.exit()
+        assert shortcuts("Alt+S") == 0
+    finally:
+        panel.self().cleanup()
+
+
+def test_a_scene_that_is_closed_is_not_written_to_any_more(panel) -> None:
+    """Slicer 5.8 tells no tag of `connectGui`, and so cannot undo it."""
+    before = panel.parameters.parameterNode
+    panel.ui.promptEdit.setPlainText("old")
+    slicer.mrmlScene.Clear(0)
+    after = panel.parameters.parameterNode
+    texts = [before.GetParameter(name) for name in before.GetParameterNames()]
+    panel.ui.promptEdit.setPlainText("new")
+    panel.ui.negativeEdit.text = "bone"
+    assert panel.parameters.prompts == "new" and panel.parameters.negative == "bone"
+    if after is not before:
+        assert [before.GetParameter(name) for name in before.GetParameterNames()] == texts
+
+
+def test_typing_goes_on_where_the_cursor_is(panel) -> None:
+    for edit in (panel.ui.promptEdit, panel.ui.negativeEdit):
+        widget = standin.unwrap(edit)
+        edit.setFocus()
+        for letter in "abc":
+            if hasattr(widget, "textCursor"):
+                cursor = widget.textCursor()
+                cursor.insertText(letter)
+                widget.setTextCursor(cursor)
+            else:
+                widget.insert(letter)
+        text = edit.plainText if hasattr(widget, "textCursor") else edit.text
+        assert text == "abc"
+    widget = standin.unwrap(panel.ui.promptEdit)
+    cursor = widget.textCursor()
+    cursor.setPosition(1)
+    widget.setTextCursor(cursor)
+    widget.textCursor().insertText("X")
+    assert panel.ui.promptEdit.plainText == "aXbc" and widget.textCursor().position() == 2
+
+
+def test_a_command_of_the_users_own_starts_as_outside_slicer(panel, tmp_path, monkeypatch) -> None:
+    for name in ("PYTHONHOME", "LD_LIBRARY_PATH"):
+        monkeypatch.setenv(name, "/slicer/lib")
+    told = tmp_path / "environment.txt"
+    script = tmp_path / "worker.sh"
+    script.write_text(f"#!/bin/sh\nenv > {told}.part\nmv {told}.part {told}\n")
+    script.chmod(0o755)
+    try:
+        panel.ui.remoteEdit.text = str(script)
+        panel.ui.remoteEdit.editingFinished()
+        panel.ui.refreshModelsButton.click()
+        standin.pump(told.is_file, 20)
+        environment = told.read_text()
+        assert "PYTHONHOME=" not in environment and "LD_LIBRARY_PATH=" not in environment
+        assert "PATH=" in environment
+    finally:
+        panel.ui.remoteEdit.text = ""
+        panel.ui.remoteEdit.editingFinished()
+
+
+def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
+    from MedCLIPSAMLib.phantoms.dataset import make_phantom
+
+    picture = next(
+        made.picture for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40)) if made.lesions
+    )
+    head = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
+    slicer.util.updateVolumeFromArray(head, np.stack([picture] * 2).astype(np.int16))
+    head.CreateDefaultDisplayNodes()
+    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(head.GetID())
+    move_to(0)
+    panel.ui.inputVolumeSelector.setCurrentNode(head)
+    panel.ui.promptEdit.setPlainText("brain tumor")
+    panel.ui.segmentButton.click()
+    standin.pump(lambda: not panel.ui.cancelButton.enabled, 120)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") > 1, panel.ui.statusLabel.text
+    offered = [
+        panel.ui.inputVolumeSelector.nodeFromIndex(index) for index in range(panel.ui.inputVolumeSelector.nodeCount())
+    ]
+    assert offered == [head] and panel.ui.inputVolumeSelector.currentNode() is head
+
+
+def test_the_panel_fits_a_narrow_window(panel) -> None:
+    for name in dir(panel.ui):
+        if name.endswith("CollapsibleButton"):
+            getattr(panel.ui, name).collapsed = False
+    try:
+        standin.pump(lambda: True)
+        assert panel.parent.minimumSizeHint.width() <= WIDEST
+    finally:
+        for name in dir(panel.ui):
+            if name.endswith("CollapsibleButton") and name[:6] in (
+                "models",
+                "settin",
+                "instal",
+                "export",
+                "review",
+                "trainC",
+            ):
+                getattr(panel.ui, name).collapsed = True
+
+
+def test_the_module_is_in_slicers_own_category(scene) -> None:
+    """Its name is translated where Slicer's is: in the context of qSlicerAbstractCoreModule."""
+    standin.translations["qSlicerAbstractCoreModule", "Segmentation"] = "Segmentierung"
+    slicer.util.selectModule("Welcome")
+    kept = vars(slicer.modules).copy()
+    try:
+        module = slicer.qSlicerScriptedLoadableModule(str(MODULE))
+        module.load()
+        assert list(module.categories) == ["Segmentierung"]
+    finally:
+        vars(slicer.modules).update(kept)

@@ -1,0 +1,158 @@
+"""Where the voxels of DICOM series lie, against points worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_made import AXIAL, CORONAL, CR, NM, SAGITTAL, enhanced, image, item, save, slice_at, write_series
+from pydicom.sequence import Sequence
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import Segment, SliceStack, read_segmentation, read_volume, write_segmentation
+
+ANGLE = np.radians(30)
+OBLIQUE = (np.cos(ANGLE), np.sin(ANGLE), 0.0, 0.0, 0.0, -1.0)
+FLIPPED = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+
+
+def point(volume: Any, index: tuple[int, int, int]) -> np.ndarray:
+    return (volume.geometry.affine @ (*index, 1))[:3]
+
+
+@pytest.mark.parametrize("axes", [AXIAL, CORONAL, SAGITTAL, OBLIQUE, FLIPPED])
+@pytest.mark.parametrize("multi", [False, True])
+def test_the_place_of_a_voxel_is_the_one_the_headers_give(tmp_path: Path, axes: tuple[float, ...], multi: bool) -> None:
+    row, column = np.array(axes[:3]), np.array(axes[3:])
+    normal = np.cross(row, column)
+    first = np.array([-11.0, 7.0, 30.0])
+    order = np.random.default_rng(0).permutation(6)
+    places = [first + 3.2 * n * normal for n in order]
+    if multi:
+        path = save(enhanced(places, orientations=[axes] * 6), tmp_path / "x.dcm")
+    else:
+        path = tmp_path
+        for name, (n, place) in enumerate(zip(order, places)):
+            save(slice_at(place, name, ImageOrientationPatient=list(axes)), tmp_path / f"{name}.dcm")
+    volume = read_volume(path)
+    assert volume.notes == [] and volume.geometry.spacing == pytest.approx((0.5, 0.7, 3.2))
+    # PS3.3 C.7.6.2.1.1: position + column number * column spacing * row cosines + row number * row spacing * ...
+    by_hand = first + 4 * 0.5 * row + 3 * 0.7 * column + 5 * 3.2 * normal
+    np.testing.assert_allclose(point(volume, (4, 3, 5)), by_hand, atol=1e-9)
+    assert [order[value] for value in volume.array[:, 0, 0]] == list(range(6))
+    mask = np.zeros(volume.shape, bool)
+    mask[5, 3, 4] = True  # (i, j, k) = (4, 3, 5)
+    for ending in (".seg.nrrd", ".nii.gz", ".mha"):
+        write_segmentation(tmp_path / f"out{ending}", [Segment("spot", mask)], volume)
+        (back,) = read_segmentation(tmp_path / f"out{ending}", volume)
+        assert np.array_equal(back.mask, mask)
+        written = sitk.ReadImage(str(tmp_path / f"out{ending}"))
+        np.testing.assert_allclose(written.TransformIndexToPhysicalPoint((4, 3, 5)), by_hand, atol=1e-4)
+
+
+def test_series_lie_where_itk_puts_them(tmp_path: Path) -> None:
+    for name, axes in (("oblique", OBLIQUE), ("coronal", CORONAL), ("flipped", FLIPPED)):
+        normal = np.cross(axes[:3], axes[3:])
+        for n in range(4):
+            place = np.array([1.0, 2.0, 3.0]) + 2.0 * n * normal
+            save(slice_at(place, n, ImageOrientationPatient=list(axes)), tmp_path / name / f"{n}.dcm")
+        ours = read_volume(tmp_path / name)
+        files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(tmp_path / name))
+        theirs = sitk.ReadImage(files)
+        np.testing.assert_allclose(ours.geometry.origin, theirs.GetOrigin(), atol=1e-9)
+        np.testing.assert_allclose(ours.geometry.spacing, theirs.GetSpacing(), atol=1e-9)
+        np.testing.assert_allclose(ours.geometry.direction, theirs.GetDirection(), atol=1e-9)
+        assert np.array_equal(ours.array, sitk.GetArrayFromImage(theirs))
+
+
+def test_missing_slices_and_tilt_are_noted(tmp_path: Path) -> None:
+    write_series(tmp_path / "gap", (0, 1, 2, 4, 5, 8))
+    (note,) = read_volume(tmp_path / "gap").notes
+    assert "Uneven slice spacing (1.00 to 3.00 mm)" in note and "3 slices seem to be missing" in note
+    save(enhanced([(0, 0, z) for z in (0, 2.5, 7.5, 10)]), tmp_path / "gap.dcm")
+    volume = read_volume(tmp_path / "gap.dcm")
+    assert "1 slice seems to be missing" in volume.notes[0] and volume.geometry.spacing[2] > 2.4
+    for n in range(5):
+        save(slice_at((0, 0.4 * n, 2 * n), n), tmp_path / "tilt" / f"{n}.dcm")
+    (note,) = read_volume(tmp_path / "tilt").notes
+    assert "sideways by 1.6 mm" in note
+
+
+def test_rounded_positions_are_even(tmp_path: Path) -> None:
+    write_series(tmp_path, [round(0.625 * n, 2) for n in range(20)])
+    volume = read_volume(tmp_path)
+    assert volume.notes == [] and volume.geometry.spacing[2] == pytest.approx(0.625, abs=1e-3)
+
+
+def test_pixels_of_several_sizes_are_noted(tmp_path: Path) -> None:
+    write_series(tmp_path, range(3))
+    save(slice_at((0, 0, 3), 3, PixelSpacing=[0.9, 0.8]), tmp_path / "other.dcm")
+    volume = read_volume(tmp_path)
+    assert "differ in size (0.5 to 0.9 mm)" in volume.notes[0] and volume.geometry.spacing[:2] == (0.5, 0.7)
+
+
+@pytest.mark.parametrize("spacing", [[0.0, 0.5], [-1.0, 1.0], [1e9, 1e9]])
+def test_impossible_pixel_spacing_is_refused(tmp_path: Path, spacing: list[float]) -> None:
+    path = save(slice_at((0, 0, 0), 0, PixelSpacing=spacing), tmp_path / "x.dcm")
+    with pytest.raises(InputError, match="voxel spacing") as caught:
+        read_volume(path)
+    assert caught.value.remedy and "\n" not in str(caught.value)
+
+
+def test_the_thickness_of_a_single_slice_is_the_one_it_tells(tmp_path: Path) -> None:
+    for number, (tags, thickness) in enumerate(
+        (({"SpacingBetweenSlices": -3.0, "SliceThickness": 5.0}, 3), ({"SliceThickness": 5.0}, 5), ({}, 1))
+    ):
+        path = save(slice_at((1, 2, 3), 0, **tags), tmp_path / f"{number}.dcm")
+        volume = read_volume(path)
+        assert volume.geometry.spacing[2] == thickness and volume.geometry.origin == (1, 2, 3)
+
+
+@pytest.mark.parametrize("step", [4.0, -4.0])
+def test_frames_of_nuclear_medicine_step_along_their_normal(tmp_path: Path, step: float) -> None:
+    pixels = np.repeat(np.arange(5, dtype=np.int16), 24).reshape(5, 4, 6)
+    detector = item(ImagePositionPatient=[10.0, 20.0, 30.0], ImageOrientationPatient=[float(a) for a in AXIAL])
+    tags = {"ImageType": ["ORIGINAL", "PRIMARY", "RECON TOMO", "EMISSION"], "SpacingBetweenSlices": step}
+    made = image(pixels, NM, "NM", PixelSpacing=[3.0, 3.0], DetectorInformationSequence=Sequence([detector]), **tags)
+    volume = read_volume(save(made, tmp_path / "nm.dcm"))
+    assert volume.geometry.spacing == (3, 3, 4) and not volume.natural
+    for frame in range(5):
+        k = volume.array[:, 0, 0].tolist().index(frame)
+        assert point(volume, (0, 0, k)) == pytest.approx((10, 20, 30 + frame * step))
+
+
+def test_slices_without_positions_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for name, number in (("a", 3), ("b", 1), ("c", 2)):
+        tags = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "SpacingBetweenSlices": 4.0}
+        save(slice_at((0, 0, 0), number, InstanceNumber=number, **tags), tmp_path / name)
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [1, 2, 3] and volume.geometry.spacing[2] == 4
+    assert "no patient positions" in volume.notes[0]
+
+
+def test_radiographs_are_natural_and_know_their_pixels(tmp_path: Path) -> None:
+    pixels = np.zeros((4, 6), np.uint16)
+    path = save(image(pixels, CR, "CR", ImagerPixelSpacing=[0.2, 0.1]), tmp_path / "a.dcm")
+    volume = read_volume(path)
+    assert volume.natural and volume.geometry.spacing[:2] == (0.1, 0.2)
+    path = save(image(pixels, CR, "CR", PixelAspectRatio=[2, 1]), tmp_path / "b.dcm")
+    assert SliceStack(read_volume(path)).picture_shape == (8, 6)  # a pixel is twice as high as wide
+
+
+def test_frames_without_places_are_a_loop_as_stored(tmp_path: Path) -> None:
+    pixels = np.repeat(np.array([5, 3, 9], np.uint8), 24).reshape(3, 4, 6)
+    volume = read_volume(save(image(pixels, "1.2.840.10008.5.1.4.1.1.3.1", "US"), tmp_path / "us.dcm"))
+    assert volume.natural and volume.array[:, 0, 0].tolist() == [5, 3, 9]
+
+
+def test_axes_that_are_skew_are_refused_and_rounded_ones_noted(tmp_path: Path) -> None:
+    skew = save(slice_at((0, 0, 0), 0, ImageOrientationPatient=[1, 0, 0, 0.3, 0.95, 0]), tmp_path / "skew.dcm")
+    with pytest.raises(InputError, match="degrees from right angles"):
+        read_volume(skew)
+    rounded = save(slice_at((0, 0, 0), 0, ImageOrientationPatient=[1, 0, 0, 0.02, 0.9998, 0]), tmp_path / "r.dcm")
+    volume = read_volume(rounded)
+    assert "right angles are used" in volume.notes[0]
+    np.testing.assert_allclose(volume.geometry.cosines.T @ volume.geometry.cosines, np.eye(3), atol=1e-12)

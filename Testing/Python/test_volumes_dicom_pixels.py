@@ -1,0 +1,193 @@
+"""The voxels of DICOM files and how they are shown: by element, whatever else stands in the file."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+import SimpleITK as sitk
+from dicom_made import CR, CT, enhanced, image, item, save, sequence, slice_at
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.sequence import Sequence
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import SliceStack, read_volume
+from MedCLIPSAMLib.volumes.window import window_range
+from MedCLIPSAMLib.weak.dataset import grey
+
+RAMP = np.arange(24, dtype=np.uint16).reshape(4, 6) * 100
+PYDICOM_FILES = Path(pydicom.__file__).parent / "data" / "test_files"
+
+
+def written(folder: Path, pixels: np.ndarray = RAMP, **tags: Any) -> Path:
+    return save(image(pixels, CR, "CR", **tags), folder / f"x{len(list(folder.iterdir()))}.dcm")
+
+
+@pytest.mark.parametrize("window", [{}, {"WindowCenter": 1000, "WindowWidth": 800}])
+def test_monochrome1_is_inverted_for_pictures_models_and_exports(tmp_path: Path, window: dict[str, int]) -> None:
+    bits = {"BitsStored": 12, "HighBit": 11}
+    plain = read_volume(written(tmp_path, **bits, **window))
+    inverted = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **bits, **window))
+    assert np.array_equal(inverted.array[0], 4095 - RAMP.astype(int)) and "MONOCHROME1" in inverted.notes[0]
+    assert np.array_equal(grey(inverted), inverted.array)
+    shown, other = (SliceStack(each).picture(0).astype(int) for each in (plain, inverted))
+    if window:
+        np.testing.assert_allclose(other, 255 - shown, atol=1)
+    assert other[0, 0, 0] > other[-1, -1, 0]
+
+
+def test_only_the_element_says_that_high_is_dark(tmp_path: Path) -> None:
+    said = {"SeriesDescription": "MONOCHROME1", "ImageComments": "MONOCHROME1 MONOCHROME2"}
+    assert np.array_equal(read_volume(written(tmp_path, **said)).array[0], RAMP)
+    volume = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **said))
+    assert np.array_equal(volume.array[0], 65535 - RAMP.astype(int))
+
+
+def test_monochrome1_with_sign_slope_and_several_slices(tmp_path: Path) -> None:
+    for n in range(3):
+        made = slice_at((0, 0, n), n, PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11)
+        made.RescaleSlope, made.RescaleIntercept = 2, -100
+        save(made, tmp_path / f"{n}.dcm")
+    volume = read_volume(tmp_path)  # stored -2048 to 2047, so -4196 to 3994: v becomes -202 - v
+    assert volume.array[:, 0, 0].tolist() == [-202 - (2 * n - 100) for n in range(3)]
+
+
+def voi(first: int, outputs: list[int], bits: int) -> Sequence:
+    return Sequence([item(LUTDescriptor=[len(outputs), first, bits], LUTData=np.array(outputs, "<u2").tobytes())])
+
+
+def test_a_voi_lut_is_applied_as_pydicom_does(tmp_path: Path) -> None:
+    falling = [4095 - n for n in range(0, 4096, 2)]
+    path = written(tmp_path, VOILUTSequence=voi(100, falling, 12), WindowCenter=0, WindowWidth=10)
+    volume = read_volume(path)
+    expected = apply_voi_lut(RAMP, pydicom.dcmread(path)) / 4095 * 255
+    np.testing.assert_allclose(SliceStack(volume).picture(0)[..., 0], expected, atol=0.51)
+    assert SliceStack(volume, window=(0, 2300)).picture(0)[-1, -1, 0] == 255  # a window that is asked for goes first
+    path = written(tmp_path, VOILUTSequence=voi(100, falling, 12), PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_allclose(SliceStack(read_volume(path)).picture(0)[..., 0], 255 - expected, atol=0.51)
+
+
+def test_a_voi_lut_over_negative_values(tmp_path: Path) -> None:
+    outputs = list(range(0, 65536, 256))
+    path = written(tmp_path, VOILUTSequence=voi(65536 - 128, outputs, 16), RescaleIntercept=-1000, RescaleSlope=1)
+    volume = read_volume(path)
+    shown = SliceStack(volume).picture(0)[..., 0]
+    expected = np.clip(volume.array[0].astype(int) + 128, 0, 255) * 256 / 65535 * 255
+    np.testing.assert_allclose(shown, expected, atol=0.51)
+
+
+def test_the_sigmoid_of_dicom(tmp_path: Path) -> None:
+    path = written(tmp_path, VOILUTFunction="SIGMOID", WindowCenter=1000, WindowWidth=800)
+    expected = 255 / (1 + np.exp(-4 * (RAMP.astype(float) - 1000) / 800))
+    np.testing.assert_allclose(SliceStack(read_volume(path)).picture(0)[..., 0], expected, atol=1)
+
+
+def test_the_window_of_8_bit_images_is_taken(tmp_path: Path) -> None:
+    pixels = np.linspace(60, 95, 24).astype(np.uint8).reshape(4, 6)
+    volume = read_volume(written(tmp_path, pixels, WindowCenter=80, WindowWidth=30))
+    assert window_range(volume) == (65, 95)
+    assert window_range(read_volume(written(tmp_path, pixels))) == (0, 255)
+    assert window_range(read_volume(written(tmp_path, pixels, WindowCenter=128, WindowWidth=256))) == (0, 255)
+    assert window_range(read_volume(written(tmp_path, pixels, WindowCenter=200, WindowWidth=2))) == (0, 255)
+
+
+def test_the_frame_s_own_window_and_scale_are_used(tmp_path: Path) -> None:
+    frames = [
+        {
+            "FrameVOILUTSequence": sequence(WindowCenter=-600.0, WindowWidth=1500.0),
+            "PixelValueTransformationSequence": sequence(RescaleSlope=10.0 * (n + 1), RescaleIntercept=-1000.0),
+        }
+        for n in range(3)
+    ]
+    volume = read_volume(save(enhanced([(0, 0, n) for n in range(3)], frames), tmp_path / "e.dcm"))
+    assert volume.array[:, 0, 0].tolist() == [-1000, -980, -940] and volume.window == (-600, 1500)
+
+
+def test_each_slice_has_its_own_slope(tmp_path: Path) -> None:
+    for n in range(3):
+        made = slice_at((0, 0, n), 100, Modality="PT", RescaleSlope=0.5 * (n + 1), RescaleIntercept=0)
+        save(made, tmp_path / f"{n}.dcm")
+    assert read_volume(tmp_path).array[:, 0, 0].tolist() == [50, 100, 150]
+
+
+def test_a_modality_lut_is_applied_as_pydicom_does(tmp_path: Path) -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    squares = (np.arange(20, dtype="<u2") ** 2).tobytes()
+    tables = Sequence([item(LUTDescriptor=[20, 2, 16], LUTData=squares, ModalityLUTType="US")])
+    path = written(tmp_path, pixels, ModalityLUTSequence=tables)
+    assert np.array_equal(read_volume(path).array[0], apply_modality_lut(pixels, pydicom.dcmread(path)))
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+@pytest.mark.parametrize("signed", [False, True])
+def test_unused_bits_are_left_out(tmp_path: Path, bits: int, signed: bool) -> None:
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    values = np.array([low, high, 0, 1], np.int64).reshape(2, 2)
+    stored = (values & (2**bits - 1)).astype(np.uint16) | np.uint16(0x10000 - 2**bits)  # an overlay above
+    tags = {"BitsStored": bits, "HighBit": bits - 1, "PixelRepresentation": int(signed)}
+    assert np.array_equal(read_volume(written(tmp_path, stored, **tags)).array[0], values)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian, RLELossless]
+)
+def test_transfer_syntaxes_give_the_same_voxels(tmp_path: Path, syntax: str) -> None:
+    made = image(RAMP, CT, "CT")
+    if syntax == RLELossless:
+        made.file_meta = pydicom.dataset.FileMetaDataset()
+        made.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+        made.compress(RLELossless)
+    elif syntax == ExplicitVRBigEndian:
+        made.PixelData = RAMP.astype(">u2").tobytes()
+    volume = read_volume(save(made, tmp_path / "x.dcm", syntax))
+    assert np.array_equal(volume.array[0], RAMP)
+
+
+def readable(path: Path) -> bool:
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+    except Exception:
+        return False
+    no_image = ("66.4", "481.")
+    return "Rows" in header and not any(f"1.1.{ending}" in header.get("SOPClassUID", "") for ending in no_image)
+
+
+@pytest.mark.parametrize("path", sorted(PYDICOM_FILES.glob("*.dcm")), ids=lambda path: path.name)
+def test_voxels_are_those_of_gdcm_and_of_pydicom(path: Path) -> None:
+    """Files of many programs, transfer syntaxes and kinds of color; each is read by two libraries."""
+    with warnings.catch_warnings(action="ignore"):
+        if not readable(path):
+            pytest.skip("no image")
+        theirs: list[np.ndarray] = []
+        try:
+            if "rle_16bit" not in path.name:  # of which GDCM mixes the bytes
+                theirs.append(sitk.GetArrayFromImage(sitk.ReadImage(str(path))))
+        except RuntimeError:
+            pass
+        try:
+            dataset = pydicom.dcmread(path)
+            if dataset.file_meta.TransferSyntaxUID in pydicom.uid.JPEGTransferSyntaxes and dataset.SamplesPerPixel > 1:
+                raise ValueError("lossy colors may differ by rounding")
+            pixels = pydicom.pixels.pixel_array(dataset)
+            if dataset.PhotometricInterpretation != "PALETTE COLOR":
+                theirs.append(apply_modality_lut(pixels, dataset))
+        except Exception:
+            pass
+        try:
+            ours = read_volume(path).array
+        except InputError:
+            if len(theirs) > 1:
+                assert theirs[0].dtype == np.uint32  # colors of 32 bits, which are no picture
+            return
+    assert theirs
+    for each in theirs:
+        expected = each.reshape(ours.shape).astype(np.float64)
+        if each.dtype == np.uint16 and ours.ndim == 4:
+            expected = np.rint(expected / 257)
+        difference = np.abs(expected - ours)
+        assert difference.max() <= (1 if "JPEG" in path.name.upper() or "J2K" in path.name.upper() else 0)

@@ -1,0 +1,315 @@
+"""Which files of a folder make an image: by what their headers say, not by their names or their order."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dicom_made import (
+    CORONAL,
+    CR,
+    ENHANCED_CT,
+    KO,
+    PDF,
+    PR,
+    RTDOSE,
+    RTSTRUCT,
+    SEG,
+    SR,
+    image,
+    save,
+    slice_at,
+    write_series,
+)
+from pydicom.fileset import FileSet
+from pydicom.uid import ImplicitVRLittleEndian
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.weak.cases import find_cases
+
+PIXELS = np.zeros((4, 6), np.int16)
+
+
+def values(folder: Path, **which: str) -> list[int]:
+    """The value of each slice: n where the slices are in order."""
+    return read_volume(folder, **which).array[:, 0, 0].tolist()
+
+
+def test_slices_are_sorted_by_position_whatever_the_names_and_numbers_say(tmp_path: Path) -> None:
+    order = np.random.default_rng(0).permutation(9)
+    for name, number in enumerate(order):
+        dataset = slice_at((0, 0, 2.5 * number), int(number), InstanceNumber=str(100 - name))
+        save(dataset, tmp_path / f"1.2.840.{name}.9")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == list(range(9)) and volume.notes == []
+    assert volume.geometry.spacing == pytest.approx((0.5, 0.7, 2.5))
+
+
+def test_a_series_in_sub_folders_is_one(tmp_path: Path) -> None:
+    for number in range(6):
+        save(slice_at((0, 0, number), number), tmp_path / f"part {number % 2}" / f"IM{number}")
+    assert values(tmp_path) == list(range(6))
+
+
+def test_files_without_preamble_are_understood(tmp_path: Path) -> None:
+    for number in range(3):
+        save(slice_at((0, 0, number), number), tmp_path / f"old{number}", ImplicitVRLittleEndian, whole=False)
+    assert values(tmp_path) == [0, 1, 2]
+
+
+def test_a_dicomdir_leads_to_the_series_beside_it(tmp_path: Path) -> None:
+    made = FileSet()
+    for number in range(3):
+        dataset = slice_at((0, 0, number), number, PatientName="x", StudyID="1", StudyTime="120000")
+        made.add(save(dataset, tmp_path / "source" / str(number)))
+    made.write(tmp_path / "disc")
+    assert (tmp_path / "disc" / "DICOMDIR").is_file()
+    assert values(tmp_path / "disc") == values(tmp_path / "disc" / "DICOMDIR") == [0, 1, 2]
+
+
+def test_a_series_is_chosen_by_uid_number_or_description(tmp_path: Path) -> None:
+    write_series(tmp_path, range(3), SeriesInstanceUID="1.9.1", SeriesNumber="3", SeriesDescription="T1 native")
+    write_series(tmp_path, range(5), SeriesInstanceUID="1.9.2", SeriesNumber="12", SeriesDescription="T1 venous")
+    for which, count in (("1.9.1", 3), ("1.9.2", 5), ("3", 3), ("12", 5), ("NATIVE", 3), ("t1 venous", 5)):
+        assert len(values(tmp_path, series=which)) == count
+    with pytest.raises(InputError, match="2 DICOM series") as caught:
+        read_volume(tmp_path)
+    for said in ("number 3", "T1 native", "3 files", "1.9.1", "number 12", "1.9.2", "2026-01-02", "--series"):
+        assert said in str(caught.value)
+    with pytest.raises(InputError, match="2 DICOM series in .* fit 'T1'"):
+        read_volume(tmp_path, series="T1")
+    with pytest.raises(InputError, match="no DICOM series 'T2'"):
+        read_volume(tmp_path, series="T2")
+
+
+def test_two_studies_and_two_patients_are_told_apart(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", range(3), StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1", StudyDate="20250101")
+    write_series(tmp_path / "b", range(4), StudyInstanceUID="1.2", SeriesInstanceUID="1.2.1", StudyDate="20260101")
+    with pytest.raises(InputError, match="2 DICOM series") as caught:
+        read_volume(tmp_path)
+    assert "2025-01-01" in str(caught.value) and "2026-01-01" in str(caught.value)
+    assert len(values(tmp_path, series="1.2.1")) == 4
+    write_series(tmp_path / "c", range(3), PatientID="p2", StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1")
+    with pytest.raises(InputError, match="2 DICOM series in .* fit"):
+        read_volume(tmp_path, series="1.1.1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality", "what"),
+    [
+        (SEG, "SEG", "segmentation"),
+        (RTDOSE, "RTDOSE", "radiotherapy dose"),
+        (RTSTRUCT, "RTSTRUCT", "radiotherapy structures"),
+        (SR, "SR", "structured report"),
+        (PR, "PR", "presentation state"),
+        (KO, "KO", "key object selection"),
+        (PDF, "DOC", "encapsulated document"),
+    ],
+)
+def test_objects_that_hold_no_image_are_left_out_and_refused_alone(
+    tmp_path: Path, kind: str, modality: str, what: str
+) -> None:
+    other = image(PIXELS, kind, modality, SeriesInstanceUID="1.2.9")
+    if modality not in ("SEG", "RTDOSE"):
+        del other.Rows, other.Columns, other.PixelData
+    path = save(other, tmp_path / "alone" / "x.dcm")
+    for place in (path, path.parent):
+        with pytest.raises(InputError, match=f"holds no image.*{what}.*{modality}"):
+            read_volume(place)
+    for uid in ("1.2.9", "1.2.3.4"):  # even where it says that it is of the very series
+        folder = tmp_path / uid
+        write_series(folder, range(3))
+        other.SeriesInstanceUID = uid
+        save(other, folder / "x.dcm")
+        volume = read_volume(folder)
+        assert volume.shape == (3, 4, 6) and what in volume.notes[0]
+    with pytest.raises(InputError, match=f"'1.2.9' .* holds no image: {what}"):
+        read_volume(tmp_path / "1.2.9", series="1.2.9")
+
+
+def test_localizers_and_odd_images_are_left_out_with_a_note(tmp_path: Path) -> None:
+    scout = {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"], "ImageOrientationPatient": list(CORONAL)}
+    write_series(tmp_path / "own", range(5))
+    save(slice_at((0, -9, 9), 99, SeriesInstanceUID="1.2.8", SeriesNumber="0", **scout), tmp_path / "own" / "scout.dcm")
+    volume = read_volume(tmp_path / "own")
+    assert volume.shape == (5, 4, 6) and "localizer series 0" in volume.notes[0]
+    assert read_volume(tmp_path / "own", series="0").array.max() == 99
+    write_series(tmp_path / "same", range(5))
+    save(slice_at((0, -9, 9), 99, **scout), tmp_path / "same" / "scout.dcm")
+    volume = read_volume(tmp_path / "same")
+    assert volume.shape == (5, 4, 6) and "1 image of the series marked as localizer" in volume.notes[0]
+    write_series(tmp_path / "size", range(5))
+    odd = image(np.zeros((9, 8), np.int16), ImagePositionPatient=[0, 0, 9], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    save(odd, tmp_path / "size" / "odd.dcm")
+    volume = read_volume(tmp_path / "size")
+    assert volume.shape == (5, 4, 6) and "1 image of another size" in volume.notes[0]
+    write_series(tmp_path / "turned", range(5))
+    turned = slice_at((0, 0, 9), 99, ImageOrientationPatient=list(CORONAL))
+    save(turned, tmp_path / "turned" / "odd.dcm")
+    volume = read_volume(tmp_path / "turned")
+    assert volume.shape == (5, 4, 6) and "1 image of another orientation" in volume.notes[0]
+    write_series(tmp_path / "unplaced", range(5))
+    save(slice_at((0, 0, 9), 99, ImagePositionPatient=None), tmp_path / "unplaced" / "odd.dcm")
+    assert "1 image without a position" in read_volume(tmp_path / "unplaced").notes[0]
+
+
+def test_two_sizes_or_orientations_of_like_number_are_chosen_from(tmp_path: Path) -> None:
+    write_series(tmp_path, range(4))
+    for number in range(3):
+        save(slice_at((0, number, 0), 50 + number, ImageOrientationPatient=list(CORONAL)), tmp_path / f"c{number}.dcm")
+    with pytest.raises(InputError, match="axial, 4 images\n  2  coronal, 3 images"):
+        read_volume(tmp_path)
+    assert values(tmp_path, phase="coronal") == [50, 51, 52]
+    assert values(tmp_path, phase="1") == [0, 1, 2, 3]
+
+
+def test_copies_are_dropped_but_not_slices_that_share_a_uid(tmp_path: Path) -> None:
+    write_series(tmp_path / "twice", range(4))
+    shutil.copy(tmp_path / "twice" / "s-002.dcm", tmp_path / "twice" / "s-002 (1).dcm")
+    shutil.copytree(tmp_path / "twice", tmp_path / "twice" / "again")
+    volume = read_volume(tmp_path / "twice")
+    assert (
+        volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and "6 files, of images that were there twice" in volume.notes[0]
+    )
+    write_series(tmp_path / "one uid", range(4), SOPInstanceUID="1.2.3.4.5")
+    assert values(tmp_path / "one uid") == [0, 1, 2, 3]
+
+
+def test_separate_pictures_are_no_stack(tmp_path: Path) -> None:
+    for number in range(2):
+        save(image(PIXELS + number, CR, "CR", InstanceNumber=number), tmp_path / f"view{number}.dcm")
+    with pytest.raises(InputError, match="2 separate pictures.*view0.dcm"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path / "view1.dcm").natural
+
+
+def test_damaged_files_are_left_out_with_a_note(tmp_path: Path) -> None:
+    write_series(tmp_path, range(4))
+    (tmp_path / "bad.dcm").write_bytes(bytes(128) + b"DICM" + b"\x08\x00\x05\x00XX\xff\xff" + bytes(40))
+    (tmp_path / "notes.txt").write_text("hello")
+    volume = read_volume(tmp_path)
+    assert volume.shape == (4, 4, 6) and "1 file of DICOM could not be read" in volume.notes[0]
+    path = tmp_path / "s-001.dcm"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match="s-001.dcm"):
+        read_volume(tmp_path)
+
+
+# Zip files
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder.parent))
+    return path
+
+
+def test_a_zip_file_is_read_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    write_series(tmp_path / "study" / "a", range(3), SeriesInstanceUID="1.9.1", SeriesNumber="1")
+    write_series(tmp_path / "study" / "b", range(5), SeriesInstanceUID="1.9.2", SeriesNumber="2")
+    path = zipped(tmp_path / "study", tmp_path / "study.zip")
+    assert len(values(path, series="2")) == 5
+    volume = read_volume(path, series="1")
+    assert volume.path == path and volume.shape == (3, 4, 6)
+    with pytest.raises(InputError, match="study.zip' holds 2 DICOM series") as caught:
+        read_volume(path)
+    assert "temporary" not in str(caught.value)
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../out.dcm", "/abs.dcm", "a/../../out.dcm", "..\\out.dcm", "C:\\out.dcm"])
+def test_zip_files_that_lead_outside_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "in" / "bad.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        member = zipfile.ZipInfo("x")
+        member.filename = name
+        archive.writestr(member, "x")
+    with pytest.raises(InputError, match="leads out of it"):
+        read_volume(path)
+    assert not (tmp_path / "out.dcm").exists()
+
+
+def test_zip_files_with_links_or_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(InputError, match="link"):
+        read_volume(tmp_path / "link.zip")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(3 << 20))
+    monkeypatch.setattr("MedCLIPSAMLib.volumes.archive.MOST_BYTES", 1 << 20)
+    with pytest.raises(InputError, match="would unpack to"):
+        read_volume(tmp_path / "bomb.zip")
+    data = bytearray((tmp_path / "bomb.zip").read_bytes())
+    for at in (data.find(b"PK\x03\x04") + 22, data.find(b"PK\x01\x02") + 24):
+        data[at : at + 4] = (10).to_bytes(4, "little")  # says that it is small
+    (tmp_path / "liar.zip").write_bytes(data)
+    with pytest.raises(InputError):
+        read_volume(tmp_path / "liar.zip")
+    (tmp_path / "cut.zip").write_bytes(data[:100])
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        read_volume(tmp_path / "cut.zip")
+
+
+def test_one_image_in_a_zip_file_is_read(tmp_path: Path) -> None:
+    save(image(PIXELS + 5, CR, "CR"), tmp_path / "x" / "one.dcm")
+    assert read_volume(zipped(tmp_path / "x", tmp_path / "x.zip")).array.max() == 5
+
+
+# What commands make of it
+
+
+def test_the_series_command_lists_what_there_is(tmp_path: Path) -> None:
+    write_series(tmp_path / "a", [0, 2.5, 5], SeriesInstanceUID="1.9.1", SeriesNumber="1", SeriesDescription="thorax")
+    write_series(tmp_path / "b", [0, 0, 2, 2], SeriesInstanceUID="1.9.2", SeriesNumber="2", AcquisitionNumber="1")
+    save(image(PIXELS, SEG, "SEG", SeriesInstanceUID="1.9.3", SeriesNumber="3"), tmp_path / "seg.dcm")
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "series", str(tmp_path)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for said in ("thorax", "CT, volume, 6 x 4 x 3 voxels, 0.5 x 0.7 x 2.5 mm, 2026-01-02", "1.9.1", "2 phases"):
+        assert said in shown
+    assert "SEG, segmentation (no image)" in shown and "p1" not in shown
+    listed = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    first, second, third = listed["series"]
+    assert (first["number"], first["size"], first["spacing"]) == ("1", [6, 4, 3], pytest.approx([0.5, 0.7, 2.5]))
+    assert len(second["phases"]) == 2 and third["what"] == "segmentation (no image)"
+
+
+def test_an_export_takes_each_radiograph_and_each_series(tmp_path: Path) -> None:
+    for number in range(3):
+        save(image(PIXELS, CR, "CR", SeriesInstanceUID=f"1.5.{number}"), tmp_path / "xrays" / f"1.2.840.{number}")
+    write_series(tmp_path / "ct", range(3))
+    write_series(tmp_path / "study", range(3), SeriesInstanceUID="1.6.1", SeriesNumber="1", SeriesDescription="lung")
+    write_series(tmp_path / "study", range(3), SeriesInstanceUID="1.6.2", SeriesNumber="2", SeriesDescription="bone")
+    save(image(PIXELS, SEG, "SEG", SeriesInstanceUID="1.6.3"), tmp_path / "study" / "seg")
+    cases = find_cases(tmp_path, {"lungs": "lungs"})
+    assert [case.name for case in cases] == [
+        "ct",
+        "study_1_lung",
+        "study_2_bone",
+        "xrays_1.2.840.0",
+        "xrays_1.2.840.1",
+        "xrays_1.2.840.2",
+    ]
+    for case in cases:
+        assert read_volume(case.image, case.series).shape[0] == (1 if "xrays" in case.name else 3)
+    assert [case.name for case in find_cases(tmp_path, {"lungs": "lungs"}, series="bone")] == ["study_2_bone"]
+
+
+def test_an_enhanced_file_among_slices_of_another_series_is_chosen_by_number(tmp_path: Path) -> None:
+    write_series(tmp_path, range(3))
+    save(image(np.zeros((2, 4, 6), np.int16), ENHANCED_CT, SeriesInstanceUID="1.7", SeriesNumber="7"), tmp_path / "e")
+    assert read_volume(tmp_path, series="7").shape == (2, 4, 6)

@@ -1,0 +1,269 @@
+"""NIfTI: places against hand-computed points and nibabel, values as they are, and nothing silently made up."""
+
+from __future__ import annotations
+
+import gzip
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import (
+    Segment,
+    SliceStack,
+    read_segmentation,
+    read_volume,
+    write_saliency,
+    write_segmentation,
+)
+from MedCLIPSAMLib.volumes.read import read_image
+
+LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+ARRAY = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)  # (i, j, k)
+
+
+def turned(degrees: float, spacing: tuple[float, float, float], origin: tuple[float, float, float]) -> np.ndarray:
+    """An oblique, anisotropic affine with a flipped second axis, in RAS."""
+    angle = np.radians(degrees)
+    rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
+    affine = np.eye(4)
+    affine[:3, :3] = rotation @ np.diag([1, -1, 1]) * spacing
+    affine[:3, 3] = origin
+    return affine
+
+
+def save(path: Path, affine: np.ndarray | None, array: np.ndarray = ARRAY, **codes: Any) -> Path:
+    image = nibabel.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    for name, (matrix, code) in codes.items():
+        getattr(image, f"set_{name}")(matrix, code)
+    nibabel.save(image, path)
+    return path
+
+
+def patched(path: Path, offset: int, kind: str, *values: float) -> Path:
+    raw = bytearray(path.read_bytes())
+    data = np.array(values, kind).tobytes()
+    raw[offset : offset + len(data)] = data
+    path.write_bytes(raw)
+    return path
+
+
+def patched_spacing(path: Path, *values: float) -> Path:
+    return patched(path, 80, "<f4", *values)
+
+
+@pytest.mark.parametrize("which", ["sform", "qform", "both"])
+def test_a_voxel_lies_where_the_matrix_says(tmp_path: Path, which: str) -> None:
+    affine = turned(20, (0.8, 1.2, 3.0), (5.0, -7.0, 11.0))
+    codes = {"sform": (affine, 2 if which != "qform" else 0), "qform": (affine, 1 if which != "sform" else 0)}
+    volume = read_volume(save(tmp_path / "x.nii.gz", None, **codes))
+    by_hand = (LPS @ affine @ (3, 2, 4, 1))[:3]
+    np.testing.assert_allclose((volume.geometry.affine @ (3, 2, 4, 1))[:3], by_hand, atol=1e-4)
+    assert volume.array[4, 2, 3] == ARRAY[3, 2, 4] and volume.notes == []
+    itk = sitk.ReadImage(str(tmp_path / "x.nii.gz"))
+    np.testing.assert_allclose(volume.geometry.origin, itk.GetOrigin(), atol=1e-4)
+    np.testing.assert_allclose(volume.geometry.spacing, itk.GetSpacing(), atol=1e-4)
+    np.testing.assert_allclose(volume.geometry.direction, itk.GetDirection(), atol=1e-4)
+
+
+@pytest.mark.parametrize("codes", [(2, 1), (1, 1), (4, 2), (1, 3)])
+def test_sform_and_qform_that_disagree_are_noted_and_both_kept(tmp_path: Path, codes: tuple[int, int]) -> None:
+    one, other = turned(10, (1, 2, 3), (0, 0, 0)), turned(10, (1, 2, 3), (50, 0, 0))
+    path = save(tmp_path / "x.nii.gz", None, sform=(one, codes[0]), qform=(other, codes[1]))
+    volume = read_volume(path)
+    assert "50.0 mm apart" in volume.notes[0]
+    np.testing.assert_allclose(volume.geometry.origin, sitk.ReadImage(str(path)).GetOrigin(), atol=1e-4)
+    mask = np.zeros(volume.shape, bool)
+    mask[2, 1, 3] = True
+    write_segmentation(tmp_path / "mask.nii.gz", [Segment("x", mask)], volume)
+    write_saliency(tmp_path / "map.nii.gz", mask * 0.5, volume)
+    for name in ("mask", "map"):
+        header = nibabel.load(tmp_path / f"{name}.nii.gz").header
+        np.testing.assert_allclose(header.get_sform(), one, atol=1e-5)
+        np.testing.assert_allclose(header.get_qform(), other, atol=1e-5)
+        assert (int(header["sform_code"]), int(header["qform_code"])) == codes
+        assert np.argwhere(nibabel.load(tmp_path / f"{name}.nii.gz").get_fdata()).tolist() == [[3, 1, 2]]
+    (back,) = read_segmentation(tmp_path / "mask.nii.gz", volume)
+    assert np.array_equal(back.mask, mask)
+
+
+def test_matrices_in_other_units_are_kept(tmp_path: Path) -> None:
+    affine = turned(0, (0.001, 0.002, 0.003), (0.01, 0.02, 0.03))
+    image = nibabel.Nifti1Image(ARRAY, affine)
+    image.header.set_xyzt_units("meter")
+    nibabel.save(image, tmp_path / "m.nii")
+    volume = read_volume(tmp_path / "m.nii")
+    assert volume.geometry.spacing == pytest.approx((1, 2, 3)) and volume.geometry.origin == pytest.approx(
+        (-10, -20, 30)
+    )
+    write_saliency(tmp_path / "map.nii", np.ones(volume.shape), volume)
+    np.testing.assert_allclose(nibabel.load(tmp_path / "map.nii").affine, affine, atol=1e-7)
+    assert read_volume(tmp_path / "map.nii").geometry.is_close(volume.geometry)
+
+
+def test_rounded_matrices_are_straightened_with_a_note(tmp_path: Path) -> None:
+    affine = np.round(turned(20, (0.8, 1.2, 3.0), (5.0, -7.0, 11.0)), 2)
+    path = save(tmp_path / "x.nii.gz", None, sform=(affine, 1), qform=(np.eye(4), 0))
+    with pytest.raises(RuntimeError):
+        sitk.ReadImage(str(path))  # and so 3D Slicer
+    volume = read_volume(path)
+    assert "from right angles" in volume.notes[0]
+    cosines = volume.geometry.cosines
+    np.testing.assert_allclose(cosines.T @ cosines, np.eye(3), atol=1e-12)
+    corners = np.array([[i, j, k, 1] for i in (0, 3) for j in (0, 4) for k in (0, 5)]).T
+    assert np.abs(volume.geometry.affine @ corners - LPS @ affine @ corners).max() < 0.05
+    mask = np.ones(volume.shape, bool)
+    write_segmentation(tmp_path / "mask.nii.gz", [Segment("x", mask)], volume)
+    np.testing.assert_allclose(nibabel.load(tmp_path / "mask.nii.gz").affine, affine, atol=1e-6)
+    (back,) = read_segmentation(tmp_path / "mask.nii.gz", volume)
+    assert back.mask.all()
+
+
+def test_shear_is_refused_with_a_remedy_that_works(tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[0, 2] = 0.5  # a tilted gantry
+    path = save(tmp_path / "sheared.nii.gz", None, sform=(affine, 1))
+    with pytest.raises(InputError, match="14.0 degrees from right angles") as caught:
+        read_volume(path)
+    command = caught.value.remedy.split("python -c ")[1].strip('"')
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    assert read_volume(tmp_path / "straight.nii.gz").notes == []
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_nan_is_kept_out_with_a_note(tmp_path: Path, ending: str) -> None:
+    array = np.full((6, 6, 3), -800.0, np.float32)
+    array[1:4, 1:4] = np.linspace(-200, 300, 27).reshape(3, 3, 3)
+    array[0] = np.nan
+    volume = read_volume(save(tmp_path / f"x{ending}", np.eye(4), array))
+    assert "18 NaN" in volume.notes[0] and volume.array.min() == -800
+    assert np.isfinite(volume.array).all() and SliceStack(volume).window[0] < 0
+    with pytest.raises(InputError, match="no finite voxel"):
+        read_volume(save(tmp_path / f"nan{ending}", np.eye(4), np.full((3, 3, 3), np.nan, np.float32)))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, 1e-6, 1e30])
+@pytest.mark.parametrize("axis", [0, 2])
+def test_spacing_that_cannot_be_is_refused_at_once(tmp_path: Path, value: float, axis: int) -> None:
+    path = save(tmp_path / "x.nii", np.eye(4))
+    steps = [1.0, 1.0, 1.0, 1.0]
+    steps[axis] = value
+    with pytest.raises(InputError, match="voxel spacing") as caught:
+        read_volume(patched_spacing(path, *steps))
+    assert caught.value.remedy and "\n" not in str(caught.value)
+
+
+def test_voxels_too_thin_for_a_picture_are_refused(tmp_path: Path) -> None:
+    volume = read_volume(save(tmp_path / "x.nii", np.diag([0.0002, 1.0, 900.0, 1.0])))
+    with pytest.raises(InputError, match="pixels"):
+        SliceStack(volume, "coronal")
+
+
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "AIR", "PSL", "IAL"])
+def test_a_flat_file_is_shown_as_the_same_slice_of_a_volume(tmp_path: Path, axes: str) -> None:
+    picture = np.random.default_rng(0).integers(10, 200, (7, 9)).astype(np.int16)
+    start = nibabel.orientations.axcodes2ornt(axes)
+    affine = nibabel.orientations.inv_ornt_aff(start, (7, 9, 1)) @ np.diag([1.0, 1.0, 1.0, 1.0])
+    affine[:3, :3] *= 1.5
+    deep = read_volume(save(tmp_path / "deep.nii.gz", affine, picture[..., None]))
+    flat = read_volume(save(tmp_path / "flat.nii.gz", affine, picture))
+    assert not flat.natural and flat.geometry.is_close(deep.geometry)
+    plane = {2: "axial", 1: "coronal", 0: "sagittal"}[int(np.abs(affine[:3, 2]).argmax())]
+    one, other = (SliceStack(each, plane, (0, 200)) for each in (flat, deep))
+    assert np.array_equal(one.picture(0), other.picture(0))
+
+
+def test_a_flat_file_has_its_anterior_up(tmp_path: Path) -> None:
+    picture = np.zeros((4, 6), np.int16)
+    picture[0, 5] = 100  # x = -i in RAS: i = 0 is the right-most; y = j: j = 5 is the most anterior
+    volume = read_volume(save(tmp_path / "x.nii.gz", np.diag([-1.0, 1.0, 1.0, 1.0]), picture))
+    shown = SliceStack(volume, "axial", (0, 100)).picture(0)[..., 0]
+    assert np.argwhere(shown == 255).tolist() == [[0, 0]]  # at the top; the patient's right is left on a picture
+
+
+def test_a_file_without_codes_is_taken_as_itk_takes_it(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(ARRAY, None)
+    image.header.set_zooms((1, 2, 3))
+    nibabel.save(image, tmp_path / "x.nii")
+    volume = read_volume(tmp_path / "x.nii")
+    assert "does not say how it lies" in volume.notes[0]
+    itk = sitk.ReadImage(str(tmp_path / "x.nii"))
+    assert volume.geometry.origin == itk.GetOrigin() and volume.geometry.spacing == itk.GetSpacing()
+    assert volume.geometry.direction == itk.GetDirection()
+    nibabel.save(nibabel.Nifti1Image(ARRAY[..., 0], None), tmp_path / "flat.nii")
+    assert read_volume(tmp_path / "flat.nii").natural
+
+
+def test_the_name_does_not_matter(tmp_path: Path) -> None:
+    plain = save(tmp_path / "x.nii", np.eye(4))
+    shutil.copy(plain, tmp_path / "not zipped.nii.gz")
+    (tmp_path / "zipped.nii").write_bytes(gzip.compress(plain.read_bytes()))
+    shutil.copy(plain, tmp_path / "scan")
+    for name in ("not zipped.nii.gz", "zipped.nii", "scan"):
+        assert np.array_equal(read_volume(tmp_path / name).array, ARRAY.T)
+        assert np.array_equal(sitk.GetArrayFromImage(read_image(tmp_path / name)), ARRAY.T)
+
+
+def test_a_compressed_file_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save(tmp_path / "x.nii.gz", np.eye(4), np.random.default_rng(0).integers(0, 99, (60, 60, 60), np.int16))
+    read = []
+    original = gzip.GzipFile.read
+    monkeypatch.setattr(
+        gzip.GzipFile, "read", lambda file, size=-1: read.append(len(got := original(file, size))) or got
+    )
+    read_volume(path)
+    assert 60**3 * 2 <= sum(read) < 1.1 * 60**3 * 2
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8", ">i2", ">f4"])
+def test_types_keep_their_values(tmp_path: Path, kind: str) -> None:
+    array = np.array([0, 1, 100, 120], np.dtype(kind)).reshape(2, 2, 1).repeat(3, 2)
+    header = nibabel.Nifti1Header(endianness=">" if kind[0] == ">" else "<")
+    header.set_data_dtype(array.dtype)
+    nibabel.save(nibabel.Nifti1Image(array, np.eye(4), header, dtype=array.dtype), tmp_path / "x.nii")
+    volume = read_volume(tmp_path / "x.nii")
+    assert volume.array.dtype.isnative and np.array_equal(volume.array, array.T)
+    assert np.array_equal(volume.array, sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "x.nii"))))
+
+
+def test_the_scale_is_applied(tmp_path: Path) -> None:
+    path = patched(save(tmp_path / "x.nii", np.eye(4)), 112, "<f4", 0.5, -10.0)  # scl_slope, scl_inter
+    assert np.array_equal(read_volume(path).array, ARRAY.T * 0.5 - 10)
+
+
+def test_colors_are_read(tmp_path: Path) -> None:
+    colors = np.random.default_rng(0).integers(0, 255, (4, 5, 6, 3), np.uint8)
+    packed = colors.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(packed, np.eye(4)), tmp_path / "rgb.nii.gz")
+    assert np.array_equal(read_volume(tmp_path / "rgb.nii.gz").array, colors.transpose(2, 1, 0, 3))
+
+
+def test_headers_that_declare_too_much_are_refused_at_once(tmp_path: Path) -> None:
+    for name in ("x.nii", "x.nii.gz"):
+        path = save(tmp_path / "y.nii", np.eye(4))
+        patched(path, 40, "<i2", 3, 32767, 32767, 32767)
+        (tmp_path / name).write_bytes(path.read_bytes() if name == "x.nii" else gzip.compress(path.read_bytes()))
+        with pytest.raises(InputError, match="truncated"):
+            read_volume(tmp_path / name)
+
+
+def test_outputs_open_at_the_same_place_elsewhere(tmp_path: Path) -> None:
+    affine = turned(33, (0.5, 0.9, 2.0), (1.0, 2.0, 3.0))
+    volume = read_volume(save(tmp_path / "x.nii.gz", affine))
+    write_saliency(tmp_path / "map.nii.gz", np.ones(volume.shape), volume)
+    np.testing.assert_allclose(nibabel.load(tmp_path / "map.nii.gz").affine, affine, atol=1e-5)
+    itk = sitk.ReadImage(str(tmp_path / "map.nii.gz"))
+    by_hand = (LPS @ affine @ (3, 1, 5, 1))[:3]
+    np.testing.assert_allclose(itk.TransformIndexToPhysicalPoint((3, 1, 5)), by_hand, atol=1e-4)
+    moved = read_volume(save(tmp_path / "y.nrrd.nii", affine))
+    write_segmentation(tmp_path / "m.nrrd", [Segment("x", np.ones(moved.shape, bool))], moved)
+    nrrd = sitk.ReadImage(str(tmp_path / "m.nrrd"))
+    np.testing.assert_allclose(nrrd.TransformIndexToPhysicalPoint((3, 1, 5)), by_hand, atol=1e-4)

@@ -1,0 +1,169 @@
+"""Pictures are read by their content, upright, and hostile ones end in a message."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import Segment, SliceStack, read_segmentation, read_volume, write_segmentation
+from MedCLIPSAMLib.volumes.read import read_image
+
+GREY = np.random.default_rng(0).integers(0, 255, (8, 12), np.uint8)
+COLORS = np.random.default_rng(1).integers(0, 255, (8, 12, 3), np.uint8)
+TURNS = {  # what each value of EXIF's orientation makes of the stored picture
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: np.rot90(a),
+}
+
+
+def shown(path: Path) -> np.ndarray:
+    return SliceStack(read_volume(path)).picture(0)
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+@pytest.mark.parametrize("colors", [False, True])
+def test_pictures_are_upright(tmp_path: Path, orientation: int, ending: str, colors: bool) -> None:
+    stored = COLORS if colors else GREY
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / f"x{ending}", exif=exif)
+    volume = read_volume(tmp_path / f"x{ending}")
+    assert np.array_equal(volume.array[0], TURNS[orientation](stored))
+    assert bool(volume.notes) == (orientation > 1)
+
+
+def test_masks_fit_a_turned_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(GREY).save(tmp_path / "x.jpg", exif=exif, dpi=(254, 127))
+    volume = read_volume(tmp_path / "x.jpg")
+    assert volume.shape == (1, 12, 8) and volume.geometry.spacing[:2] == pytest.approx((0.2, 0.1))
+    mask = np.zeros(volume.shape, bool)
+    mask[0, 10, 3] = True
+    write_segmentation(tmp_path / "mask.png", [Segment("x", mask)], volume)
+    assert np.array_equal(read_segmentation(tmp_path / "mask.png", volume)[0].mask, mask)
+
+
+@pytest.mark.parametrize("real", ["png", "jpeg", "bmp", "tiff"])
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".bmp", ".tif", "", ".nii.gz", ".dcm"])
+def test_endings_may_lie(tmp_path: Path, real: str, ending: str) -> None:
+    flat = np.full((8, 12), 90, np.uint8)
+    Image.fromarray(flat).save(tmp_path / f"x{ending}", format=real)
+    volume = read_volume(tmp_path / f"x{ending}")
+    assert np.abs(volume.array[0].astype(int) - 90).max() <= 1
+    told = ending in (".png", ".jpg", ".bmp", ".tif") and ending[1:3] != real[:2]
+    assert any("in spite of its ending" in note for note in volume.notes) == told
+
+
+def one_bit_bmp(path: Path, bits: np.ndarray) -> None:
+    rows = [np.packbits(row).tobytes().ljust(4, b"\0") for row in bits[::-1]]
+    data, palette = b"".join(rows), b"\0\0\0\0\xff\xff\xff\0"
+    header = struct.pack("<IiiHHIIiiII", 40, bits.shape[1], bits.shape[0], 1, 1, 0, len(data), 0, 0, 2, 2)
+    start = 14 + len(header) + len(palette)
+    path.write_bytes(b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + palette + data)
+
+
+def test_one_bit_pictures_are_black_and_white(tmp_path: Path) -> None:
+    bits = GREY > 127
+    one_bit_bmp(tmp_path / "x.bmp", bits)
+    for ending in ("png", "tif"):
+        Image.fromarray(bits).save(tmp_path / f"x.{ending}")
+    for ending in ("bmp", "png", "tif"):
+        assert np.array_equal(read_volume(tmp_path / f"x.{ending}").array[0], bits * 255), ending
+        (mask,) = read_segmentation(tmp_path / f"x.{ending}")
+        assert np.array_equal(mask.mask[0], bits)
+
+
+def test_palettes_are_colors_in_pictures_and_numbers_in_masks(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.array([[0, 1, 2], [2, 1, 0]], np.uint8), "P")
+    picture.putpalette([10, 20, 30, 200, 0, 0, 0, 200, 0])
+    for ending in ("png", "bmp", "tif"):
+        picture.save(tmp_path / f"x.{ending}")
+        assert shown(tmp_path / f"x.{ending}")[0].tolist() == [[10, 20, 30], [200, 0, 0], [0, 200, 0]]
+        assert sitk.GetArrayFromImage(read_image(tmp_path / f"x.{ending}"))[0].tolist() == [[0, 1, 2], [2, 1, 0]]
+
+
+def test_cmyk_and_transparency(tmp_path: Path) -> None:
+    for ending in ("jpg", "tif"):
+        Image.fromarray(np.full((4, 4, 3), (255, 0, 0), np.uint8)).convert("CMYK").save(tmp_path / f"x.{ending}")
+        assert np.abs(shown(tmp_path / f"x.{ending}")[0, 0].astype(int) - (255, 0, 0)).max() < 12
+    Image.fromarray(np.dstack([COLORS, GREY])).save(tmp_path / "rgba.png")
+    volume = read_volume(tmp_path / "rgba.png")
+    assert np.array_equal(volume.array[0], COLORS) and "alpha" in volume.notes[0]
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_deep_grey_keeps_its_values(tmp_path: Path, kind: type) -> None:
+    values = np.linspace(0, 60000, 96).reshape(8, 12).astype(kind)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    assert np.array_equal(read_volume(tmp_path / "x.tif").array[0], values)
+    if kind is np.uint16:
+        Image.fromarray(values).save(tmp_path / "x.png")
+        assert np.array_equal(read_volume(tmp_path / "x.png").array[0], values)
+
+
+def test_stacks_of_tiff_are_slices(tmp_path: Path) -> None:
+    pages = [Image.fromarray(GREY + n) for n in range(3)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    assert np.array_equal(read_volume(tmp_path / "x.tif").array, np.stack([GREY + n for n in range(3)]))
+    pages[0].save(tmp_path / "y.tif", save_all=True, append_images=[*pages[1:], pages[0].resize((3, 3))])
+    volume = read_volume(tmp_path / "y.tif")
+    assert volume.shape == (3, 8, 12) and "1 pages of another size" in volume.notes[0]
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, *extra: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + b"".join(extra)
+        + chunk(b"IDAT", zlib.compress(bytes(100)))
+        + chunk(b"IEND", b"")
+    )
+
+
+def test_bombs_are_refused_with_a_message(tmp_path: Path) -> None:
+    (tmp_path / "large.png").write_bytes(png(50_000, 50_000))
+    with pytest.raises(InputError, match="too large"):
+        read_volume(tmp_path / "large.png")
+    text = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(64 << 20)))
+    (tmp_path / "text.png").write_bytes(png(9, 9, text))
+    with pytest.raises(InputError, match="text.png"):
+        read_volume(tmp_path / "text.png")
+
+
+@pytest.mark.parametrize(
+    "content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n", b"GIF89a", b"\0" * 64]
+)
+def test_only_the_formats_that_are_promised_are_opened(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(InputError, match="x.png"):
+        read_volume(tmp_path / "x.png")
+
+
+def test_pictures_are_where_itk_and_slicer_have_them(tmp_path: Path) -> None:
+    for ending in ("png", "jpg", "tif", "bmp"):
+        Image.fromarray(GREY).save(tmp_path / f"x.{ending}", dpi=(254, 127))
+        image = sitk.ReadImage(str(tmp_path / f"x.{ending}"))
+        volume = read_volume(tmp_path / f"x.{ending}")
+        assert volume.geometry.spacing[:2] == pytest.approx(image.GetSpacing()[:2])
+        if ending in ("png", "tif"):
+            assert np.array_equal(volume.array[0], sitk.GetArrayFromImage(image))

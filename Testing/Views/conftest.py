@@ -1,0 +1,54 @@
+"""Slicer's own slice views, drawn without a screen, beside the panel on the stand-in; a pytest process of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+import offscreen  # noqa: E402
+
+offscreen.choose()
+
+# The stand-in is set up as for the tests of the panel, which have the fixtures; the conftest there is not a package.
+_spec = importlib.util.spec_from_file_location("panel_fixtures", HERE.parent / "Panel" / "conftest.py")
+_panel = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_panel)
+nothing_goes_wrong_unseen, scene, widget, panel = (
+    getattr(_panel, name) for name in ("nothing_goes_wrong_unseen", "scene", "widget", "panel")
+)
+
+
+@pytest.fixture(scope="session")
+def red() -> Iterator[object]:
+    """The Red view for the whole session: its managers follow the scene, as they do in Slicer."""
+    from sliceview import SliceView
+
+    if reason := offscreen.missing():
+        pytest.skip(reason)
+    yield SliceView("Red")
+
+
+@pytest.fixture
+def view(scene: object, red: object) -> object:
+    """The Red view on the empty scene."""
+    return red
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Keep what the view shows at the end of a test in demo-output/views."""
+    try:
+        return (yield)
+    finally:
+        if "view" in item.funcargs:
+            from sliceview import PICTURES
+
+            name = "".join(each if each.isalnum() else "_" for each in item.name)
+            item.funcargs["view"].save(PICTURES / f"{name}.png")
