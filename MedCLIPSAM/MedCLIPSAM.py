@@ -7,6 +7,7 @@ the scene in MedCLIPSAMScene, and the method in MedCLIPSAMLib, which knows nothi
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,12 +75,25 @@ class MedCLIPSAM(ScriptedLoadableModule):
             "The method is that of MedCLIP-SAMv2 (Koleilat, Asgariandehkordi, Rivaz, Xiao; arXiv 2409.19483)."
         )
         slicer.app.connect("startupCompleted()", _registerSamples)
+        slicer.app.connect("startupCompleted()", _registerEffect)
 
 
 def _registerSamples() -> None:
     from MedCLIPSAMScene.samples import registerSampleData
 
     registerSampleData()
+
+
+def _registerEffect() -> None:
+    """Offer the text prompt in the Segment Editor; where that fails the application starts without it."""
+    try:
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+        effect = effects.qSlicerSegmentEditorScriptedEffect(None)
+        effect.setPythonSource((_HERE / "MedCLIPSAMEffects" / "SegmentEditorTextPromptEffect.py").as_posix())
+        effect.self().register()
+    except Exception:
+        logging.exception("MedCLIPSAM: the Segment Editor gets no text prompt")
 
 
 class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -145,7 +159,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.session.onStateChanged = lambda: None
         self.corrections.exit()
         self.corrections.forget()
-        self.prompts.close()
+        self.prompts.status.close()
         self.gui.connect(None)
         self.removeObservers()
         self.logic.close()
@@ -251,34 +265,34 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Return that a run is not finished; empty when none is running."""
         return _("A run is not finished.") if self.busy else ""
 
-    def run(self, start: Callable, show: Callable) -> bool:
-        """Start a run and show how it goes.
+    def run(self, start: Callable, show: Callable, status=None) -> bool:
+        """Start a run with the chosen models and show how it goes.
 
         Args:
             start: takes `finished(result, error)` and `progressed(fraction, stage)` and starts the run.
             show: called with its result.
+            status: a `RunStatus`, where it is shown how the run goes; the panel's own when None.
 
         Returns:
             Whether it was started; else the reason is shown.
         """
+        status = status or self.prompts.status
 
         def finished(result, error) -> None:
             if error is None:
-                self.prompts.end("")
+                status.end("")
                 show(result)
             else:
-                self.prompts.end(
-                    _("Cancelled; the scene is as it was.") if isinstance(error, Cancelled) else str(error)
-                )
+                status.end(_("Cancelled; the scene is as it was.") if isinstance(error, Cancelled) else str(error))
 
         self.session.models = self.models.models()
         try:
-            start(finished, self.prompts.progress)
+            start(finished, status.progress)
         except MedCLIPSAMError as error:
-            self.prompts.end(str(error))
+            status.end(str(error))
             return False
         if self.busy:
-            self.prompts.begin()
+            status.begin()
         self.update()
         return True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import slicer
 import slicer.util
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
@@ -19,9 +21,7 @@ class InputSection:
 
     def __init__(self, panel) -> None:
         self._panel = panel
-        layoutManager = slicer.app.layoutManager()  # None without a main window
-        views = layoutManager.sliceViewNames() if layoutManager is not None else DEFAULT_VIEWS
-        for name in views:
+        for name in sliceViewNames():
             panel.ui.viewBox.addItem(name, name)
 
     def update(self) -> None:
@@ -68,8 +68,22 @@ class InputSection:
         Raises:
             InputError: the view shows no slice of the volume.
         """
-        name = view or self._panel.parameters.view
-        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-            if node.GetLayoutName() == name:
-                return shownSlice(self._panel.parameters.inputVolume, node)
-        raise InputError(_("There is no slice view '{name}'.").format(name=name), _("Choose another view."))
+        return shownInView(self._panel.parameters.inputVolume, view or self._panel.parameters.view)
+
+
+def sliceViewNames() -> Sequence[str]:
+    """Return the slice views of the layout."""
+    layoutManager = slicer.app.layoutManager()  # None without a main window
+    return layoutManager.sliceViewNames() if layoutManager is not None else DEFAULT_VIEWS
+
+
+def shownInView(volumeNode, name: str) -> tuple[str, int]:
+    """Return the plane and the number of the slice of a volume that a view shows.
+
+    Raises:
+        InputError: there is no such view, or it shows no slice of the volume.
+    """
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        if node.GetLayoutName() == name:
+            return shownSlice(volumeNode, node)
+    raise InputError(_("There is no slice view '{name}'.").format(name=name), _("Choose another view."))

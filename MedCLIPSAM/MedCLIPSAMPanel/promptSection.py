@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
-import qt
 from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.zeroshot.prompts import load_prompt_sets
 
 from .enabling import enable
 from .parameters import Strategy, engineSettings, promptLines
+from .runStatus import RunStatus
 
 
 class PromptSection:
@@ -30,11 +28,7 @@ class PromptSection:
         ui.cancelButton.connect("clicked(bool)", lambda *_arguments: panel.session.cancel())
         ui.hideHintButton.connect("clicked(bool)", lambda *_arguments: self._hideHint())
         ui.hintFrame.setVisible(not panel.machine.get("HintSeen"))
-        self._clock = qt.QTimer()
-        self._clock.setInterval(200)
-        self._clock.connect("timeout()", self._tick)
-        self._started = 0.0
-        self._stage = ""
+        self.status = RunStatus(ui.statusLabel, ui.progressBar)
         self._shownReason = ""
         self._fillHistory()
 
@@ -85,36 +79,9 @@ class PromptSection:
             panel.machine.remember(prompts)
             self._fillHistory()
 
-    def begin(self) -> None:
-        """Show that a run has begun."""
-        self._started, self._stage = time.monotonic(), _("Starting")
-        self._panel.ui.progressBar.value = 0
-        self._clock.start()
-        self._tick()
-
-    def progress(self, fraction: float, stage: str) -> None:
-        """Show how far a run is."""
-        self._panel.ui.progressBar.value = int(1000 * fraction)
-        self._stage = stage
-        self._tick()
-
-    def end(self, text: str) -> None:
-        """Show how a run ended."""
-        self._clock.stop()
-        self._panel.ui.statusLabel.text = text
-
     def beginScene(self) -> None:
         """Forget what was said of the scene before."""
         self._panel.ui.statusLabel.text = self._shownReason = ""
-
-    def close(self) -> None:
-        """Stop the clock before the panel is removed."""
-        self._clock.stop()
-
-    def _tick(self) -> None:
-        self._panel.ui.statusLabel.text = _("{stage}, {seconds:.0f} s").format(
-            stage=self._stage, seconds=time.monotonic() - self._started
-        )
 
     def _hideHint(self) -> None:
         self._panel.machine.set("HintSeen", "yes")

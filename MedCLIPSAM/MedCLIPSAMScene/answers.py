@@ -1,13 +1,16 @@
-"""Write the answers to prompts into segments of the scene."""
+"""What came back for prompts, and how it is written into segments of the scene."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from . import protect, segments
-from .jobs import SliceAnswer
-from .results import PromptResult
+from .jobs import Job, SliceAnswer
+from .results import PromptResult, SceneResult
 from .session import Session
+from .sliceGeometry import SceneSlices
 from .sliceMasks import SliceMasks
 from .strings import _
 
@@ -15,77 +18,118 @@ Answers = dict[str, dict[int, SliceAnswer]]
 """Prompt -> slice number -> answer."""
 
 
-def writeAnswers(
-    session: Session,
-    segmentationNode,
-    answers: Answers,
-    masks: Mapping[str, SliceMasks],
-    tags: Mapping[str, str],
-    sliceCount: int,
-) -> list[PromptResult]:
-    """Write each prompt's masks into its segment, as one undo step.
+@dataclass(frozen=True)
+class Found:
+    """A finished run that is not written yet.
+
+    Args:
+        geometry: of the volume that was worked on.
+        answers: in the order of the prompts.
+        masks: by prompt.
+        sliceCount: how many slices were looked at.
+        about: what the worker says of the run: device, tags.
+        seconds: from the request to the result.
+        notices: what the worker told meanwhile.
+    """
+
+    geometry: SceneSlices
+    answers: Answers
+    masks: Mapping[str, SliceMasks]
+    sliceCount: int
+    about: Mapping[str, Any]
+    seconds: float
+    notices: list[str]
+
+    @classmethod
+    def of(cls, job: Job, answers: Answers, masks: Mapping[str, SliceMasks], sliceCount: int, notices) -> Found:
+        """Return what a job has found."""
+        return cls(job.slices, answers, masks, sliceCount, job.about, job.seconds, notices)
+
+    def __bool__(self) -> bool:
+        """Whether a prompt was found on any slice."""
+        return any(self.masks.values())
+
+    def promptResult(self, prompt: str, segmentId: str | None) -> PromptResult:
+        """Return what the user is told of a prompt whose masks are in a segment."""
+        answersBySlice = self.answers[prompt]
+        shown = sum(answer.found for answer in answersBySlice.values())
+        best = self._best(prompt)
+        answer = answersBySlice[best]
+        message = answer.message
+        if self.sliceCount > 1 and shown:
+            message += " " + _("Seen on {shown} of {all} slices, best on slice {best}.").format(
+                shown=shown, all=self.sliceCount, best=best
+            )
+        return PromptResult(
+            prompt,
+            segmentId if shown else None,
+            answer.score,
+            answer.presence,
+            message,
+            (shown, self.sliceCount),
+            answer.boxes if answer.found else answer.boxes[:0],
+            best,
+        )
+
+    def sceneResult(self, segmentationNode, prompts: list[PromptResult]) -> SceneResult:
+        """Return the run as it stands in the scene."""
+        geometry, device = self.geometry, str(self.about["device"])
+        return SceneResult(
+            geometry.volumeNode, segmentationNode, prompts, geometry.plane, device, self.seconds, self.notices
+        )
+
+    def keepProvenance(self, prompt: str, segmentationNode, segmentId: str) -> None:
+        """Keep with a segment what its masks come from, and which slices the models wrote."""
+        plane, answersBySlice = self.geometry.plane, self.answers[prompt]
+        protect.recordWritten(segmentationNode, segmentId, plane, self.masks[prompt].checks)
+        tags = {
+            **self.about["tags"],
+            "MedCLIPSAM.Plane": plane,
+            "MedCLIPSAM.Device": self.about["device"],
+            segments.PROMPT_TAG: prompt,
+            "MedCLIPSAM.Score": f"{answersBySlice[self._best(prompt)].score:.3f}",
+            "MedCLIPSAM.Slices": f"{min(answersBySlice)} to {max(answersBySlice)}",
+        }
+        segments.setTags(segmentationNode, segmentId, tags)
+
+    def _best(self, prompt: str) -> int:
+        answersBySlice = self.answers[prompt]
+        return max(answersBySlice, key=lambda number: _rank(answersBySlice[number]))
+
+
+Write = Callable[[Found], SceneResult]
+"""Takes what was found, writes MRML, and returns the result."""
+
+
+def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
+    """Write each prompt's masks into a segment of its own, as one undo step.
 
     A prompt that has a segment from an earlier run changes it on these slices only. Locked slices stay.
 
     Args:
-        segmentationNode: None when nothing was found and there is nothing to change.
-        masks: by prompt.
-        tags: provenance kept with each segment.
-        sliceCount: how many slices were looked at.
-
-    Returns:
-        One result for each prompt, in their order.
+        segmentationNode: None makes a new one if anything was found.
     """
+    if segmentationNode is None and found:
+        segmentationNode = segments.newSegmentation(found.geometry.volumeNode)
     results: list[PromptResult] = []
 
     def write() -> None:
-        for prompt, answersBySlice in answers.items():
+        for prompt, masks in found.masks.items():
             segmentId = segments.segmentOfPrompt(segmentationNode, prompt) if segmentationNode else None
-            foundSlices = [number for number, answer in answersBySlice.items() if answer.found]
-            if segmentId is None and foundSlices:
+            if segmentId is None and masks:
                 segmentId = segments.addSegment(segmentationNode, prompt)
-            best = max(answersBySlice, key=lambda number: _rank(answersBySlice[number]))
-            answer = answersBySlice[best]
             if segmentId is not None:
-                provenance = {
-                    **tags,
-                    segments.PROMPT_TAG: prompt,
-                    "MedCLIPSAM.Score": f"{answer.score:.3f}",
-                    "MedCLIPSAM.Slices": f"{min(answersBySlice)} to {max(answersBySlice)}",
-                }
-                _writeSegment(segmentationNode, segmentId, masks[prompt], provenance)
-            message = answer.message
-            if sliceCount > 1 and foundSlices:
-                message += " " + _("Seen on {shown} of {all} slices, best on slice {best}.").format(
-                    shown=len(foundSlices), all=sliceCount, best=best
-                )
-            results.append(
-                PromptResult(
-                    prompt,
-                    segmentId if foundSlices else None,
-                    answer.score,
-                    answer.presence,
-                    message,
-                    (len(foundSlices), sliceCount),
-                    answer.boxes if answer.found else answer.boxes[:0],
-                    best,
-                )
-            )
+                masks.drop(protect.locked(segmentationNode, segmentId, found.geometry.plane))
+                segments.writeSlices(segmentationNode, segmentId, masks)
+                found.keepProvenance(prompt, segmentationNode, segmentId)
+            results.append(found.promptResult(prompt, segmentId))
 
     if segmentationNode is None:
         write()
     else:
         session.change(segmentationNode, write)
-    return results
+    return found.sceneResult(segmentationNode, results)
 
 
 def _rank(answer: SliceAnswer) -> tuple:
     return answer.score, len(answer.boxes) > 0, answer.presence
-
-
-def _writeSegment(segmentationNode, segmentId: str, masks: SliceMasks, tags: Mapping[str, str]) -> None:
-    plane = masks.slices.plane
-    masks.drop(protect.locked(segmentationNode, segmentId, plane))
-    segments.writeSlices(segmentationNode, segmentId, masks)
-    protect.recordWritten(segmentationNode, segmentId, plane, masks.checks)
-    segments.setTags(segmentationNode, segmentId, tags)

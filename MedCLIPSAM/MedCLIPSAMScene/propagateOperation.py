@@ -15,7 +15,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.worker.protocol import Message
 
 from . import protect, segments
-from .answers import Answers, writeAnswers
+from .answers import Answers, Found, Write, writeFound
 from .jobs import Job, StackJob, answerOf
 from .requestedSlices import checkPrompts, checkSlices
 from .results import PromptResult, SceneResult
@@ -60,6 +60,39 @@ class PropagateOperation:
             method: how masks are propagated, "memory" or "boxes"; see `zeroshot.carry`.
             See `SegmentOperation.start` for the others and the errors.
         """
+        return self.startMasks(
+            volumeNode,
+            prompts,
+            lambda found: writeFound(self._session, segmentationNode, found),
+            segmentationNode,
+            plane,
+            slices,
+            negative,
+            settings,
+            method,
+            finished,
+            progressed,
+        )
+
+    def startMasks(
+        self,
+        volumeNode,
+        prompts: Sequence[str],
+        write: Write,
+        segmentationNode=None,
+        plane: str = "axial",
+        slices: Sequence[int] | None = None,
+        negative: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        method: str = "memory",
+        finished: Finished = lambda result, error: None,
+        progressed: Progressed = lambda fraction, stage: None,
+    ) -> Job:
+        """Start to make masks as `start` does, and leave it to `write` what becomes of them.
+
+        Args:
+            write: see `SegmentOperation.startMasks`.
+        """
         geometry = SceneSlices(volumeNode, plane)
         prompts = checkPrompts(prompts)
         numbers = checkSlices(geometry, range(len(geometry)) if slices is None else slices)
@@ -75,22 +108,19 @@ class PropagateOperation:
             answers[prompt][number] = answerOf(part)
             masks[prompt].put(number, part.arrays["mask"] > 0)
 
-        def write(job: Job, notices: list[str]) -> SceneResult:
+        def end(job: Job, notices: list[str]) -> SceneResult:
             empty = np.zeros(geometry.stack.picture_shape, bool)
             for prompt, promptMasks in masks.items():
                 for number in set(numbers) - answers[prompt].keys():
                     promptMasks.put(number, empty)
-            tags = {**job.about["tags"], "MedCLIPSAM.Plane": plane, "MedCLIPSAM.Device": job.about["device"]}
-            node = segmentationNode or (segments.newSegmentation(volumeNode) if any(masks.values()) else None)
-            results = writeAnswers(self._session, node, answers, masks, tags, len(numbers))
-            return SceneResult(volumeNode, node, results, plane, job.about["device"], job.seconds, notices)
+            return write(Found.of(job, answers, masks, len(numbers), notices))
 
         client = self._session.client
         ask = lambda key: client.propagate(key, prompts, negative, settings, method)
         return self._session.start(
             geometry,
             lambda listeners: StackJob(client, geometry, numbers, ask, take, listeners),
-            write,
+            end,
             segmentationNode,
             finished,
             progressed,

@@ -11,7 +11,7 @@ from typing import Any
 from MedCLIPSAMLib.worker.request import Request
 
 from . import overlay, segments
-from .answers import Answers, writeAnswers
+from .answers import Answers, Found, Write, writeFound
 from .jobs import Job, SliceJob, answerOf
 from .requestedSlices import checkPrompts, checkSlices
 from .results import SceneResult
@@ -69,6 +69,51 @@ class SegmentOperation:
         Raises:
             InputError, PromptError: what was given cannot be used. WorkerError: the worker cannot be started.
         """
+
+        def write(found: Found) -> SceneResult:
+            result = writeFound(self._session, segmentationNode, found)
+            answers = next(iter(found.answers.values()))
+            maps = {number: answer.saliency for number, answer in answers.items() if answer.saliency is not None}
+            if maps:
+                overlay.writeSaliency(found.geometry, result.prompts[0].prompt, maps)
+            return result
+
+        return self.startMasks(
+            volumeNode,
+            prompts,
+            write,
+            segmentationNode,
+            plane,
+            slices,
+            negative,
+            settings,
+            keepSaliency,
+            finished,
+            progressed,
+        )
+
+    def startMasks(
+        self,
+        volumeNode,
+        prompts: Sequence[str],
+        write: Write,
+        segmentationNode=None,
+        plane: str = "axial",
+        slices: Sequence[int] | None = None,
+        negative: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        keepSaliency: bool = False,
+        finished: Finished = lambda result, error: None,
+        progressed: Progressed = lambda fraction, stage: None,
+    ) -> Job:
+        """Start to make masks of what each prompt names, and leave it to `write` what becomes of them.
+
+        Args:
+            write: called when everything has come back and the volume and the segmentation are still there.
+            segmentationNode: what the masks are to go into; None when there is none yet.
+            keepSaliency: keep the saliency maps of the first prompt, as in `start`, where the other arguments and the
+                errors are, too.
+        """
         geometry = SceneSlices(volumeNode, plane)
         prompts = checkPrompts(prompts)
         numbers = checkSlices(geometry, [len(geometry) // 2] if slices is None else slices)
@@ -91,19 +136,10 @@ class SegmentOperation:
                 answers[prompt][number] = answer
                 masks[prompt].put(number, part.arrays["mask"] > 0)
 
-        def write(job: Job, notices: list[str]) -> SceneResult:
-            tags = {**job.about["tags"], "MedCLIPSAM.Plane": plane, "MedCLIPSAM.Device": job.about["device"]}
-            node = segmentationNode or (segments.newSegmentation(volumeNode) if any(masks.values()) else None)
-            results = writeAnswers(self._session, node, answers, masks, tags, len(numbers))
-            if keepSaliency:
-                maps = {number: answer.saliency for number, answer in answers[prompts[0]].items()}
-                overlay.writeSaliency(geometry, prompts[0], maps)
-            return SceneResult(volumeNode, node, results, plane, job.about["device"], job.seconds, notices)
-
         return self._session.start(
             geometry,
             lambda listeners: SliceJob(client, geometry, numbers, ask, take, listeners),
-            write,
+            lambda job, notices: write(Found.of(job, answers, masks, len(numbers), notices)),
             segmentationNode,
             finished,
             progressed,

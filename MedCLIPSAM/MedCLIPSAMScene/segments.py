@@ -14,7 +14,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.terminology import colour_for, terminology_for
 
 from .sliceGeometry import SceneSlices
-from .sliceMasks import Extent, SliceMasks
+from .sliceMasks import Extent, SliceMasks, cut
 from .strings import _
 
 PROMPT_TAG = "MedCLIPSAM.Prompt"
@@ -30,8 +30,7 @@ def newSegmentation(volumeNode, name: str | None = None):
     """A segmentation with the geometry of a volume, under its transform and beside it in the subject hierarchy."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or _segmentationName(volumeNode))
     node.CreateDefaultDisplayNodes()
-    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-    node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    _takeGeometry(node, volumeNode)
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
     if hierarchy:
         beside, root = hierarchy.GetItemByDataNode(volumeNode), hierarchy.GetSceneItemID()
@@ -51,8 +50,7 @@ def requireFit(segmentationNode, volumeNode) -> None:
     """
     segmentation = segmentationNode.GetSegmentation()
     if segmentation.GetNumberOfSegments() == 0:
-        segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
-        segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+        _takeGeometry(segmentationNode, volumeNode)
     if segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
         raise InputError(
             _("The segmentation '{segmentation}' and the volume '{volume}' are under different transforms.").format(
@@ -114,7 +112,7 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
     matrix = masks.slices.ijkToRAS
     for covered, block, corner in masks.runs():
         used = _usedExtent(segmentationNode, segmentId, matrix, covered)
-        before = _cut(used, covered)
+        before = cut(used, covered)
         if before and before == used and block.size:
             _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
             continue
@@ -216,7 +214,7 @@ def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
     shape = slices.stack.volume.shape
     whole = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
     extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, whole)
-    both = _cut(extent, whole)
+    both = cut(extent, whole)
     if both is None:
         return range(0)
     axis = "IJK".index(slices.stack.source_axis)
@@ -258,12 +256,10 @@ def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: E
     return tuple(extent) if slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent) else None
 
 
-def _cut(one: Extent | None, other: Extent) -> Extent | None:
-    """The voxels in both; None when there is none."""
-    if one is None:
-        return None
-    both = tuple((max, min)[index % 2](pair) for index, pair in enumerate(zip(one, other)))
-    return both if all(first <= last for first, last in zip(both[::2], both[1::2])) else None
+def _takeGeometry(segmentationNode, volumeNode) -> None:
+    """Give a segmentation the transform of a volume, and its voxel grid, which Slicer looks at across transforms."""
+    segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 
 
 def _segmentationName(volumeNode) -> str:

@@ -12,9 +12,16 @@ from .sliceGeometry import SceneSlices
 Extent = tuple[int, int, int, int, int, int]
 """First and last voxel along I, J and K, as VTK has it."""
 
-
 EMPTY = "0"
 """Check sum of a slice without anything on it."""
+
+
+def cut(one: Extent | None, other: Extent) -> Extent | None:
+    """The voxels in both; None when there is none."""
+    if one is None:
+        return None
+    both = tuple((max, min)[index % 2](pair) for index, pair in enumerate(zip(one, other)))
+    return both if all(first <= last for first, last in zip(both[::2], both[1::2])) else None
 
 
 def check(slices: SceneSlices, k: int, mask: np.ndarray) -> str:

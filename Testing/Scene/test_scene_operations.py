@@ -113,8 +113,13 @@ def test_a_transform_on_the_volume_moves_the_segment_with_it(operations, phantom
     assert result.segmentation.GetTransformNodeID() == transform.GetID()
     mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
     assert dsc(mask[1], phantom.lesion_mask) > 0.6
-    centre = np.zeros(3)
-    result.segmentation.GetSegmentCenter(result.prompts[0].segmentId, centre)
+    # The grid that it is edited on is the volume's, in the coordinates that both have in common.
+    segmentation, grid = result.segmentation.GetSegmentation(), slicer.vtkOrientedImageData()
+    geometry = segmentation.GetConversionParameter("Reference image geometry")
+    slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, grid, False)
+    matrix = vtk.vtkMatrix4x4()
+    grid.GetImageToWorldMatrix(matrix)
+    assert np.allclose(slicer.util.arrayFromVTKMatrix(matrix), axial())
     other = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "other")
     segments.addSegment(other, "anything")
     with pytest.raises(InputError, match="different transforms"):
@@ -402,3 +407,36 @@ def test_a_result_survives_being_saved_and_loaded(operations, phantom, tmp_path,
     (identifier,) = ids(loaded)
     assert np.array_equal(mask_on(loaded, identifier, volume), mask)
     assert segments.tags(loaded.GetSegmentation().GetSegment(identifier)) == tags
+
+
+@pytest.mark.parametrize("how", ["segment", "propagate"])
+def test_masks_may_be_taken_without_being_written(operations, phantom, how) -> None:
+    volume = add_volume(phantom.picture, axial())
+    options = {"slices": [1]} if how == "segment" else {}
+    run = getattr(operations, how)
+    written = run.run(volume, [PROMPT], timeout=TIMEOUT, **options)
+    expected = mask_on(written.segmentation, written.prompts[0].segmentId, volume)
+    slicer.mrmlScene.RemoveNode(written.segmentation)
+    ended, before = [], slicer.mrmlScene.GetNumberOfNodes()
+
+    def write(found):
+        assert found and list(found.answers) == [PROMPT]
+        return found.sceneResult(None, [found.promptResult(PROMPT, None)]), found
+
+    def wait(finished):
+        return run.startMasks(volume, [PROMPT], write, finished=finished, **options)
+
+    result, found = operations.session.wait(wait, TIMEOUT)
+    (one,) = result.prompts
+    assert one.message == written.prompts[0].message and one.score == written.prompts[0].score and one.segmentId is None
+    mask = np.zeros(expected.shape, bool)
+    for _covered, block, (i, j, k) in found.masks[PROMPT].runs():
+        mask[k : k + block.shape[0], j : j + block.shape[1], i : i + block.shape[2]] |= block > 0
+    assert (mask == expected).all() and slicer.mrmlScene.GetNumberOfNodes() == before
+
+    def refuse(_found):
+        raise InputError("It may not be written.")
+
+    run.startMasks(volume, [PROMPT], refuse, finished=lambda *end: ended.append(end), **options)
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert ended[0][0] is None and "may not be written" in str(ended[0][1])

@@ -1,0 +1,225 @@
+"""The text prompt as an effect of Slicer's Segment Editor.
+
+Slicer loads this file by its path, names its module after the folder, and makes one object of the class an editor.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+import slicer
+import slicer.util
+from MedCLIPSAMPanel.enabling import enable
+from MedCLIPSAMPanel.inputSection import shownInView, sliceViewNames
+from MedCLIPSAMPanel.parameters import engineSettings
+from MedCLIPSAMPanel.runStatus import RunStatus
+from MedCLIPSAMScene import protect
+from MedCLIPSAMScene.editedSegment import writeByEditor
+from MedCLIPSAMScene.strings import _
+from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
+
+VIEW, VOLUME = "view", "volume"
+"""First word of the parameter Where; the second is the name of the view, or the plane of the slices."""
+ICON = Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "TextPrompt.png"
+
+
+class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
+    """A prompt becomes the mask of the selected segment. The worker, the models and the settings are the panel's."""
+
+    def __init__(self, scriptedEffect) -> None:
+        scriptedEffect.name = "Text prompt (MedCLIPSAM)"  # effects are found by it: not translated
+        scriptedEffect.title = _("Text prompt (MedCLIPSAM)")
+        scriptedEffect.showEffectCursorInSliceView = False
+        AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
+        self._running = False
+
+    def clone(self):
+        """Return the effect of another editor."""
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+        clonedEffect = effects.qSlicerSegmentEditorScriptedEffect(None)
+        clonedEffect.setPythonSource(__file__.replace("\\", "/"))
+        return clonedEffect
+
+    def icon(self):
+        """Return the icon of the effect's button."""
+        return qt.QIcon(str(ICON))
+
+    def helpText(self) -> str:
+        """Return what the editor shows as help."""
+        return _(
+            "<html>Type what the selected segment is, such as <b>brain tumor</b>, and press <b>Apply</b> or Enter: "
+            "BiomedCLIP finds where the picture answers to the words, and SAM 2 outlines it.<p>"
+            "On the slices that are looked at the segment becomes what was found; its other slices stay. "
+            "Where nothing is found it stays as it is. The editor's masking and its undo apply.<p>"
+            "Example: add a segment, show the slice in the Red view, type <i>brain tumor</i>, Apply; then choose "
+            "<i>whole volume, axial slices</i> and apply again.<p>"
+            "Models, device and the settings of the method are those of the module MedCLIPSAM. "
+            "For research only, not for diagnosis.</html>"
+        )
+
+    def setupOptionsFrame(self) -> None:
+        """Make the widgets."""
+        self.promptEdit = qt.QLineEdit()
+        self.promptEdit.setPlaceholderText(_("such as: brain tumor"))
+        self.promptEdit.setToolTip(_("What the selected segment is, in words."))
+        self.whereBox = qt.QComboBox()
+        self.whereBox.setToolTip(_("The slice that a view shows, or all slices of the volume, propagated by SAM."))
+        self.applyButton, self.cancelButton = qt.QPushButton(_("Apply")), qt.QPushButton(_("Cancel"))
+        self.applyButton.setToolTip(_("Let the selected segment be what the prompt names, on these slices."))
+        self.progressBar = qt.QProgressBar()
+        self.progressBar.setMaximum(1000)
+        self.progressBar.setVisible(False)
+        self.warningLabel, self.statusLabel = qt.QLabel(), qt.QLabel()
+        self.researchLabel = qt.QLabel(_("For research only, not for diagnosis."))
+        for label in (self.warningLabel, self.statusLabel, self.researchLabel):
+            label.setWordWrap(True)
+        self.warningLabel.setStyleSheet("color: #b35900; font-weight: bold;")
+        buttons = qt.QHBoxLayout()
+        buttons.addWidget(self.applyButton)
+        buttons.addWidget(self.cancelButton)
+        self.scriptedEffect.addLabeledOptionsWidget(_("Prompt:"), self.promptEdit)
+        self.scriptedEffect.addLabeledOptionsWidget(_("Where:"), self.whereBox)
+        self.scriptedEffect.addOptionsWidget(buttons)
+        for widget in (self.progressBar, self.warningLabel, self.statusLabel, self.researchLabel):
+            self.scriptedEffect.addOptionsWidget(widget)
+        self._status = RunStatus(self.statusLabel, self.progressBar)
+        self.layoutChanged()
+        self._connections = (
+            (self.promptEdit, "textChanged(QString)", self.updateMRMLFromGUI),
+            (self.promptEdit, "returnPressed()", self.onApply),
+            (self.whereBox, "currentIndexChanged(int)", self.updateMRMLFromGUI),
+            (self.applyButton, "clicked()", self.onApply),
+            (self.cancelButton, "clicked()", self.onCancel),
+        )
+        for widget, signal, slot in self._connections:
+            widget.connect(signal, slot)
+
+    def cleanup(self) -> None:
+        """Leave nothing behind before the editor is deleted."""
+        self.onCancel()
+        self._status.close()
+        for widget, signal, slot in self._connections:
+            widget.disconnect(signal, slot)
+
+    def activate(self) -> None:
+        """Take up what was chosen since in the panel."""
+        self._update()
+
+    def deactivate(self) -> None:
+        """End the run: the editor goes on with something else."""
+        self.onCancel()
+
+    def layoutChanged(self) -> None:
+        """Offer the slice views of the layout, and the whole volume."""
+        blocked = self.whereBox.blockSignals(True)
+        self.whereBox.clear()
+        for name in sliceViewNames():
+            self.whereBox.addItem(_("slice shown in {view}").format(view=name), f"{VIEW} {name}")
+        for plane, title in (("axial", _("axial")), ("coronal", _("coronal")), ("sagittal", _("sagittal"))):
+            self.whereBox.addItem(_("whole volume, {plane} slices").format(plane=title), f"{VOLUME} {plane}")
+        self.whereBox.blockSignals(blocked)
+        if self.scriptedEffect.parameterSetNode() is not None:
+            self.updateGUIFromMRML()
+
+    def setMRMLDefaults(self) -> None:
+        """Begin with the slice in the first view and no prompt."""
+        self.scriptedEffect.setParameterDefault("Where", f"{VIEW} Red")
+
+    def sourceVolumeNodeChanged(self) -> None:
+        """Warn of another volume."""
+        if self.scriptedEffect.active():
+            self._update()
+
+    def updateGUIFromMRML(self) -> None:
+        """Show the parameters."""
+        effect = self.scriptedEffect
+        # Slicer takes a parameter without a value for one that is not there.
+        prompt = effect.parameter("Prompt") if effect.parameterDefined("Prompt") else ""
+        where = max(self.whereBox.findData(effect.parameter("Where")), 0)
+        for widget, show in (
+            (self.promptEdit, lambda: self.promptEdit.text == prompt or self.promptEdit.setText(prompt)),
+            (self.whereBox, lambda: self.whereBox.setCurrentIndex(where)),
+        ):
+            blocked = widget.blockSignals(True)
+            show()
+            widget.blockSignals(blocked)
+        if effect.active():
+            self._update()
+
+    def updateMRMLFromGUI(self, *_arguments) -> None:
+        """Keep the parameters."""
+        self.scriptedEffect.setParameter("Prompt", self.promptEdit.text)
+        self.scriptedEffect.setParameter("Where", self._where())
+
+    def onApply(self) -> None:
+        """Start to look for what the prompt names."""
+        if self._whyNot() or not self.scriptedEffect.confirmCurrentSegmentVisible():
+            return
+        self._panel().run(self._start, lambda result: self._status.end(result.text()), self)
+
+    def onCancel(self) -> None:
+        """End the run; the segment stays as it was."""
+        if self._running:
+            self._panel().session.cancel()
+
+    # What `panel.run` tells
+
+    def begin(self) -> None:
+        """Show that the run has begun."""
+        self._running = True
+        self._status.begin()
+        self._update()
+
+    def progress(self, fraction: float, stage: str) -> None:
+        """Show how far the run is."""
+        self._status.progress(fraction, stage)
+
+    def end(self, text: str) -> None:
+        """Show how the run ended."""
+        self._running = False
+        self._status.end(text)
+        self._update()
+
+    def _start(self, finished, progressed):
+        panel, node, prompt = self._panel(), self.scriptedEffect.parameterSetNode(), self.promptEdit.text
+        volume, segmentation = node.GetSourceVolumeNode(), node.GetSegmentationNode()
+        segmentId = node.GetSelectedSegmentID()
+        kind, name = self._where().split(" ", 1)
+        plane, number = shownInView(volume, name) if kind == VIEW else (name, None)
+        protect.requireUnlocked(segmentation, segmentId, plane, () if number is None else [number])
+        write = lambda found: writeByEditor(self.scriptedEffect, segmentation, segmentId, found)
+        common = {
+            "settings": engineSettings(panel.parameters.method),
+            "finished": finished,
+            "progressed": progressed,
+        }
+        if number is None:
+            return panel.operations.propagate.startMasks(volume, [prompt], write, segmentation, plane, **common)
+        return panel.operations.segment.startMasks(volume, [prompt], write, segmentation, plane, [number], **common)
+
+    def _where(self) -> str:
+        return self.whereBox.itemData(self.whereBox.currentIndex)
+
+    def _whyNot(self) -> str:
+        """Return why nothing can be applied now; empty when it can."""
+        if self._running:
+            return _("A run is not finished.")
+        if not self.promptEdit.text.strip():
+            return _("Type what the segment is first, such as 'brain tumor'.")
+        return ""
+
+    def _update(self) -> None:
+        """Enable what can be done, and warn of models that have never seen such a picture."""
+        enable(self.applyButton, self._whyNot())
+        enable(self.cancelButton, "" if self._running else _("Nothing is running."))
+        self.progressBar.setVisible(self._running)
+        warning = self._panel().models.warning(self.scriptedEffect.parameterSetNode().GetSourceVolumeNode())
+        self.warningLabel.text = warning
+        self.warningLabel.setVisible(bool(warning))
+
+    @staticmethod
+    def _panel():
+        """Return the module's panel, which is made when it was never opened."""
+        return slicer.util.getModuleWidget("MedCLIPSAM")

@@ -1,0 +1,170 @@
+"""Put what was found into a segment by means of the Segment Editor, so that its settings are obeyed.
+
+The editor's masking (editable area, editable intensity range) and overwriting are those of any of its effects. Only the
+slices that were looked at are changed, on the grid that the editor edits the segmentation on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+import slicer.util
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from MedCLIPSAMLib.errors import InputError
+
+from . import protect, segments
+from .answers import Found
+from .results import SceneResult
+from .sliceMasks import Extent, cut
+from .strings import _
+
+
+def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> SceneResult:
+    """Let a segment be what one prompt has found, where the editor may change it, and leave it when that is nothing.
+
+    Args:
+        effect: the active qSlicerSegmentEditorScriptedEffect.
+
+    Raises:
+        InputError: the segment was removed, the editor works on other nodes meanwhile, or nothing may be changed.
+    """
+    (prompt,) = found.masks
+    node, masks = effect.parameterSetNode(), found.masks[prompt]
+    if (node.GetSegmentationNode(), node.GetSourceVolumeNode()) != (segmentationNode, found.geometry.volumeNode):
+        raise InputError(_("Another segmentation or volume was chosen meanwhile."), _("Apply again."))
+    segments.requireSegment(segmentationNode, segmentId)
+    if found:
+        masks.drop(protect.locked(segmentationNode, segmentId, found.geometry.plane))
+        with _selected(node, segmentId):
+            grid = _Grid(effect, segmentationNode, segmentId, masks.slices.ijkToRAS)
+            edits = [edit for run in masks.runs() if (edit := grid.edit(*run)) is not None]
+            if not any(edit.added.any() for edit in edits):
+                raise InputError(
+                    _("Nothing of what was found may be written; the segment is as it was."),
+                    _("Look at the masking settings, and whether the segmentation has voxels on these slices."),
+                )
+            effect.saveStateForUndo()
+            modified = segmentationNode.StartModify()
+            try:
+                for edit in edits:
+                    edit.make(effect)
+                found.keepProvenance(prompt, segmentationNode, segmentId)
+            finally:
+                segmentationNode.EndModify(modified)
+    return found.sceneResult(segmentationNode, [found.promptResult(prompt, segmentId)])
+
+
+@dataclass(frozen=True)
+class _Edit:
+    """What becomes of a block of voxels: (K, J, I) bool arrays whose first voxel is at the corner of the extent."""
+
+    added: np.ndarray
+    removed: np.ndarray
+    extent: Extent
+    matrix: np.ndarray
+
+    def make(self, effect) -> None:
+        """Change the selected segment."""
+        modes = slicer.qSlicerSegmentEditorAbstractEffect
+        for block, mode in (
+            (self.removed, modes.ModificationModeRemove),
+            (self.added, modes.ModificationModeAdd),
+        ):
+            if block.any():
+                labelmap = segments.orientedImage(block, self.extent[::2], self.matrix)
+                effect.modifySelectedSegmentByLabelmap(labelmap, mode, list(self.extent))
+
+
+class _Grid:
+    """The voxels that the editor edits the selected segment on.
+
+    Args:
+        ijkToRAS: of the volume that masks are on.
+    """
+
+    def __init__(self, effect, segmentationNode, segmentId: str, ijkToRAS: np.ndarray) -> None:
+        self._effect, self._segmentationNode, self._segmentId = effect, segmentationNode, segmentId
+        self._ijkToRAS = ijkToRAS
+        image = effect.referenceGeometryImage()
+        matrix = vtk.vtkMatrix4x4()
+        image.GetImageToWorldMatrix(matrix)
+        self._matrix, self._extent = slicer.util.arrayFromVTKMatrix(matrix), tuple(image.GetExtent())
+
+    def edit(self, covered: Extent, block: np.ndarray, corner: Sequence[int]) -> _Edit | None:
+        """Return what becomes of the voxels on some slices; None when there is none.
+
+        Args: see `SliceMasks.runs`.
+        """
+        extent = self._extentOf(covered)
+        if extent is None:
+            return None
+        looked = self._resample(np.ones(_shape(covered), np.uint8), covered[::2], extent)
+        found = self._resample(block, corner, extent) if block.size else np.zeros_like(looked)
+        editable = self._editable(extent)
+        present = segments.readMask(self._segmentationNode, self._segmentId, looked.shape, self._matrix, extent[::2])
+        # The editor removes from the whole segment where it may only add inside another one.
+        return _Edit(found & editable, looked & present & ~found & editable, extent, self._matrix)
+
+    def _extentOf(self, covered: Extent) -> Extent | None:
+        """The voxels around those of the volume that are covered."""
+        low, high = np.array(covered[::2]) - 0.5, np.array(covered[1::2]) + 0.5
+        corners = np.array(np.meshgrid(*zip(low, high))).reshape(3, -1)
+        toGrid = np.linalg.inv(self._matrix) @ self._ijkToRAS
+        inGrid = toGrid[:3, :3] @ corners + toGrid[:3, 3:]
+        first, last = np.floor(inGrid.min(1)).astype(int), np.ceil(inGrid.max(1)).astype(int)
+        return cut(tuple(np.ravel(list(zip(first, last))).tolist()), self._extent)
+
+    def _resample(self, block: np.ndarray, corner: Sequence[int], extent: Extent) -> np.ndarray:
+        frame, resampled = self._frame(extent), slicer.vtkOrientedImageData()
+        image = segments.orientedImage(block, corner, self._ijkToRAS)
+        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+            image, frame, resampled, False
+        )
+        return _block(resampled, extent) > 0
+
+    def _editable(self, extent: Extent) -> np.ndarray:
+        """Where the editor's masking lets the segment be changed."""
+        node, frame = self._effect.parameterSetNode(), self._frame(extent)
+        if node.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere:
+            resample = slicer.vtkOrientedImageDataResample
+            resample.ModifyImage(frame, self._effect.maskLabelmap(), resample.OPERATION_MAXIMUM)
+        editable = _block(frame, extent) == 0
+        if node.GetSourceVolumeIntensityMask():
+            low, high = node.GetSourceVolumeIntensityMaskRange()
+            values = _block(self._effect.sourceVolumeImageData(), extent)
+            editable &= (values >= low) & (values <= high)
+        return editable
+
+    def _frame(self, extent: Extent):
+        return segments.orientedImage(np.zeros(_shape(extent), np.uint8), extent[::2], self._matrix)
+
+
+@contextmanager
+def _selected(node, segmentId: str) -> Iterator[None]:
+    """Select a segment meanwhile, which is what the editor masks and changes; the user's choice comes back."""
+    chosen, modified = node.GetSelectedSegmentID(), node.StartModify()
+    node.SetSelectedSegmentID(segmentId)
+    try:
+        yield
+    finally:
+        node.SetSelectedSegmentID(chosen)
+        node.EndModify(modified)
+
+
+def _shape(extent: Extent) -> tuple[int, ...]:
+    """(K, J, I)."""
+    return tuple(last - first + 1 for first, last in zip(extent[4::-2], extent[5::-2]))
+
+
+def _block(image, extent: Extent) -> np.ndarray:
+    """The voxels of an image in an extent that it covers, (K, J, I)."""
+    whole = image.GetExtent()
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shape(whole))
+    bounds = (slice(a - first, b + 1 - first) for a, b, first in zip(extent[4::-2], extent[5::-2], whole[4::-2]))
+    return voxels[tuple(bounds)]
