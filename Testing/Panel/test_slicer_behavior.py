@@ -236,6 +236,18 @@ def test_a_right_click_ends_placing(panel, mouse, persistent: int) -> None:
     assert panel.ui.segmentEditor.activeEffect().name == "Paint"
 
 
+def test_escape_ends_placing(panel, mouse) -> None:
+    """By the one shortcut of that key that there is: with two, Qt would call neither."""
+    head = volume()
+    choose(panel, head, segmentation(head, "one", "A"), "A")
+    panel.ui.outsideButton.click()
+    assert mouse.GetCurrentInteractionMode() == mouse.Place
+    window = standin.unwrap(slicer.util.mainWindow())
+    (escape,) = [each for each in window.findChildren(QtGui.QShortcut) if each.key().toString() == "Esc"]
+    escape.activated.emit()
+    assert not panel.ui.outsideButton.checked and mouse.GetCurrentInteractionMode() == mouse.ViewTransform
+
+
 def test_another_mouse_mode_of_the_user_is_left_alone(panel, mouse) -> None:
     head = volume()
     choose(panel, head, segmentation(head, "one", "A"), "A")
