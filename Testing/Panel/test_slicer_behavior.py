@@ -11,6 +11,7 @@ import os
 import sys
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -321,6 +322,43 @@ def test_the_panel_is_made_without_a_main_window(fresh) -> None:
                 button.click()  # there is no view that shows a slice
             standin.check()
             made.exit()
+        finally:
+            made.cleanup()
+
+
+def predictions(folder: Path) -> Path:
+    """One case as a network leaves it, found by half."""
+    from MedCLIPSAMLib.volumes import Segment, read_volume
+    from MedCLIPSAMLib.volumes.write import write_picture
+    from MedCLIPSAMLib.weak.dataset import write_case, write_description
+    from MedCLIPSAMLib.weak.manifest import Manifest
+    from MedCLIPSAMLib.weak.predict import Image, predict
+
+    dataset, out = folder / "Dataset031_Heads", folder / "predictions"
+    tumor = np.zeros((1, 24, 32), np.float32)
+    tumor[0, 8:16, 8:20] = 0.75
+    write_picture(folder / "head.png", np.full((24, 32, 3), 90, np.uint8))
+    manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
+    files = write_case(dataset, "head", "nnunet", read_volume(folder / "head.png"), [Segment("tumor", tumor > 1)])
+    manifest.write({"case": "head", "image": "", "status": "found", "labels": {}, "files": files})
+    manifest.close()
+    write_description(dataset, "nnunet", ["tumor"], ["head"], "MR")
+    seen = SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
+    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=lambda volume: seen)
+    predict([Image("head", dataset / "imagesTr" / "head_0000.nii.gz")], ensemble, out, dataset=dataset)
+    return out
+
+
+def test_a_case_is_reviewed_without_a_main_window(fresh, tmp_path) -> None:
+    folder = predictions(tmp_path)
+    with standin.without_main_window():
+        made = fresh.createNewWidgetRepresentation().self()
+        try:
+            made.ui.reviewFolderEdit.currentPath = str(folder)
+            made.ui.listReviewButton.click()
+            made.ui.nextReviewButton.click()
+            standin.check()
+            assert made.parameters.inputVolume.GetName() == "head" and made.ui.trustButton.enabled
         finally:
             made.cleanup()
 
