@@ -32,7 +32,7 @@ def write(folder: Path, phases: int, tags: Callable[[int, int], dict[str, Any]],
 
 def check(folder: Path, said: list[str]) -> None:
     """Each phase is one stack in order, and the list says these things."""
-    with pytest.raises(InputError, match=f"{len(said) * len(HEIGHTS)} images that make {len(said)} stacks") as caught:
+    with pytest.raises(InputError, match=f"{5 * len(said)} images at 5 positions in {len(said)} phases") as caught:
         read_volume(folder)
     assert "--phase" in caught.value.remedy
     for number, what in enumerate(said, 1):
@@ -124,7 +124,7 @@ def test_two_tags_together_tell_apart(tmp_path: Path) -> None:
         return {"DiffusionBValue": 0.0 if p == 0 else 1000.0, **direction}
 
     write(tmp_path, 3, tags)
-    with pytest.raises(InputError, match="3 stacks") as caught:
+    with pytest.raises(InputError, match="3 phases") as caught:
         read_volume(tmp_path)
     assert "b-value 1000, diffusion direction 1.0 0.0 0.0" in caught.value.problem
     volume = read_volume(tmp_path, phase="direction 1.0 0.0")
