@@ -27,7 +27,7 @@ from pydicom.uid import (
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.curve import Curve
-from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, numbers, quiet, read_whole
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, numbers, read_whole
 
 try:
     from pydicom.pixels import apply_color_lut
@@ -96,7 +96,12 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
     low, high = _stored_range(middle.header)
     ends = _in_units(np.array([low, high]), middle)
     total = float(ends[0]) + float(ends[-1])
-    return _fitting(total - array.astype(np.float64)), total
+    inverted = _fitting(total - array.astype(np.float64))
+    if inverted.dtype.kind in "iu" and array.dtype.kind in "iu":
+        limits = np.iinfo(array.dtype)
+        if limits.min <= inverted.min() and inverted.max() <= limits.max:
+            inverted = inverted.astype(array.dtype)
+    return inverted, total
 
 
 def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float, float] | None, Curve | None]:
@@ -127,16 +132,15 @@ def _decode(path: Path) -> np.ndarray:
     grey = int(dataset.get("SamplesPerPixel") or 1) == 1
     kind = dataset.get("PhotometricInterpretation")
     try:
-        with quiet():
-            by_pydicom = not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian)
-            # GDCM exchanges the bytes of colors of 16 bits that are compressed by run lengths
-            plain = grey or (kind == "RGB" and syntax == RLELossless)
-            array = dataset.pixel_array if by_pydicom and plain else _by_gdcm(dataset)
-            frames = int((numbers(dataset.get("NumberOfFrames")) or [1])[0])
-            array = array.reshape((max(frames, 1), *array.shape[-2 if grey else -3 :]))
-            if kind == "PALETTE COLOR":
-                array = apply_color_lut(array, dataset)[..., :3]
-                return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 else array
+        by_pydicom = not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian)
+        # GDCM exchanges the bytes of colors of 16 bits that are compressed by run lengths
+        plain = grey or (kind == "RGB" and syntax == RLELossless)
+        array = dataset.pixel_array if by_pydicom and plain else _by_gdcm(dataset)
+        frames = int((numbers(dataset.get("NumberOfFrames")) or [1])[0])
+        array = array.reshape((max(frames, 1), *array.shape[-2 if grey else -3 :]))
+        if kind == "PALETTE COLOR":
+            array = apply_color_lut(array, dataset)[..., :3]
+            return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 else array
     except DAMAGED as error:
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
@@ -149,11 +153,10 @@ def _transfer_syntax(dataset: Dataset) -> UID:
     meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     dataset.file_meta = meta
     if "TransferSyntaxUID" not in meta:
-        with quiet():
-            implicit, little = getattr(dataset, "original_encoding", None) or (
-                dataset.is_implicit_VR,
-                dataset.is_little_endian,
-            )
+        implicit, little = getattr(dataset, "original_encoding", None) or (
+            dataset.is_implicit_VR,
+            dataset.is_little_endian,
+        )
         big = ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
         meta.TransferSyntaxUID = big if implicit is False else ImplicitVRLittleEndian
     return meta.TransferSyntaxUID

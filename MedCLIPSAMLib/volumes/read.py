@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
-from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.nifti import is_nifti, read_nifti
@@ -88,7 +88,8 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what the readers raise into an InputError."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        yield
+        with quiet():
+            yield
     except MedCLIPSAMError:
         raise
     except MemoryError as error:

@@ -210,15 +210,16 @@ def test_colours_are_slicers_for_organs_and_differ_for_other_names() -> None:
 
 
 @pytest.mark.parametrize("name", ["x.nii.gz", "x.nii", "x.nrrd", "x.mha", "x.seg.nrrd", "x.png"])
-def test_a_full_disk_leaves_the_file_of_before(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(("side", "room"), [(900, 40_000), (100, 700)])
+def test_a_full_disk_leaves_the_file_of_before(tmp_path: Path, name: str, side: int, room: int) -> None:
     script = """
 import resource, signal, sys
 import numpy as np
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
-mask = np.random.default_rng(0).random((1, 900, 900)) > 0.5
+mask = np.random.default_rng(0).random((1, int(sys.argv[2]), int(sys.argv[2]))) > 0.5
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
 try:
     write_segmentation(sys.argv[1], [Segment("x", mask)], Volume(mask.astype(np.uint8), natural=True))
 except OutputError as error:
@@ -226,7 +227,8 @@ except OutputError as error:
 """
     path = tmp_path / name
     path.write_bytes(b"good")
-    done = subprocess.run([sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", script, str(path), str(side), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("refused: Cannot write")
     assert path.read_bytes() == b"good" and list(tmp_path.iterdir()) == [path]
 
