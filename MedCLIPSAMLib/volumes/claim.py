@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from collections.abc import Mapping
 from io import TextIOWrapper
 from pathlib import Path
@@ -72,7 +72,7 @@ def locked(folder: Path) -> TextIOWrapper:
     """The open lock file of a folder that is there; see `claim`, also for errors. Whoever holds it has the folder."""
     file = open(folder / LOCK, "a+")  # noqa: SIM115
     try:
-        if os.name == "nt":
+        if sys.platform == "win32":
             import msvcrt
 
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)

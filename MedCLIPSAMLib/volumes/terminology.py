@@ -86,10 +86,11 @@ class Terminology:
     @classmethod
     def from_entry(cls, entry: str) -> Terminology:
         """The reverse of `entry`; what cannot be understood is left at its default."""
-        parts = [tuple(part.split("^")) for part in entry.split("~")]
+        parts = [part.split("^") for part in entry.split("~")]
         if len(parts) < 6 or any(len(parts[n]) != 3 for n in (1, 2, 3, 5)):
             return cls()
-        return cls(parts[1], parts[2], parts[3], parts[5])
+        kept = [(code, name, scheme) for code, name, scheme in (parts[n] for n in (1, 2, 3, 5))]
+        return cls(*kept)
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,9 @@ def colour_for(text: str) -> Colour:
     Lesions take the latter, so that "benign tumour" and "malignant tumour" can be told apart.
     """
     found = [TERMS[word] for word in _words(text) if word in TERMS]
-    if found and all(term.colour for term in found):
-        return found[0].colour
+    known = [term.colour for term in found if term.colour]
+    if found and len(known) == len(found):
+        return known[0]
     hue = int.from_bytes(hashlib.sha256(text.strip().lower().encode()).digest()[:2], "big") / 65536
     return colorsys.hsv_to_rgb(hue, 0.75, 0.95)
 
