@@ -34,7 +34,7 @@ try:
 
     WHOLE_FILE: dict[str, bool] = {"enforce_file_format": True}
 except ImportError:  # pydicom 2.4, as in 3D Slicer 5.10
-    from pydicom.pixel_data_handlers.util import apply_color_lut
+    from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
     WHOLE_FILE = {"write_like_original": False}
 

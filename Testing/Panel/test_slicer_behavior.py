@@ -478,23 +478,16 @@ def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
 
 
 def test_the_panel_fits_a_narrow_window(panel) -> None:
-    for name in dir(panel.ui):
-        if name.endswith("CollapsibleButton"):
-            getattr(panel.ui, name).collapsed = False
+    sections = {name: box for name, box in vars(panel.ui).items() if name.endswith("CollapsibleButton")}
+    collapsed = {name: box.collapsed for name, box in sections.items()}
     try:
+        for box in sections.values():
+            box.collapsed = False
         standin.pump(lambda: True)
         assert panel.parent.minimumSizeHint.width() <= WIDEST
     finally:
-        for name in dir(panel.ui):
-            if name.endswith("CollapsibleButton") and name[:6] in (
-                "models",
-                "settin",
-                "instal",
-                "export",
-                "review",
-                "trainC",
-            ):
-                getattr(panel.ui, name).collapsed = True
+        for name, box in sections.items():
+            box.collapsed = collapsed[name]
 
 
 def test_the_module_is_in_slicers_own_category(scene) -> None:
