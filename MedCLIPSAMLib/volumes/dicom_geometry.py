@@ -102,7 +102,7 @@ def in_order(part: Part, notes: list[str]) -> tuple[list[Frame], Geometry]:
         step = _own_step(frames[0])
         axes = frames[0].orientation
         origin = frames[0].position
-        if axes is not None and origin is None or len(frames) > 1 and frames[0].text("Modality") in TOMOGRAPHY:
+        if (axes is not None and origin is None) or (len(frames) > 1 and frames[0].text("Modality") in TOMOGRAPHY):
             notes.append("The DICOM images carry no patient positions: slices are in the order of their numbers.")
     else:
         axes = frames[0].orientation
