@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..choices import ComponentRule
 from ..models.captures import Captures
 from ..zeroshot.components import ComponentSettings
 from ..zeroshot.saliency import M2IBSettings, m2ib
-from ..zeroshot.segmenter import TOGETHER, Settings, TextSegmenter
+from ..zeroshot.segmenter import TOGETHER, TextSegmenter
+from ..zeroshot.settings import Settings
 from .full_size import PROMPT, biomedclip, sam21
 from .interleaved import Times, interleaved
 from .saliency import difference, waited
@@ -95,5 +97,5 @@ def _slices(rounds: int, device: torch.device, tell) -> Times:
 
 
 def _segmenter(pixels: int, device: torch.device) -> TextSegmenter:
-    settings = Settings(M2IBSettings(), components=ComponentSettings("area"), presence_threshold=0.0)
+    settings = Settings(M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0)
     return TextSegmenter(biomedclip(device), sam21("tiny", pixels, device), settings)

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..choices import ComponentRule
 from ..phantoms.benchmark import picture_of
 from ..phantoms.dataset import make_phantom
 from ..worker.client import WorkerClient
 from ..worker.subprocess_transport import SubprocessTransport
 from ..zeroshot.components import ComponentSettings
 from ..zeroshot.saliency import M2IBSettings
-from ..zeroshot.segmenter import Settings, TextSegmenter
+from ..zeroshot.segmenter import TextSegmenter
+from ..zeroshot.settings import Settings
 from .full_size import PROMPT, biomedclip, sam21
 
 SLICES, PROMPTS = 64, 8
@@ -48,7 +50,7 @@ def waiting(rounds: int, device: torch.device, tell: Callable[[str], None]) -> W
     """Measure all of it; the models are of full size (SAM 2.1 tiny, 1024 px, random) but for the worker's."""
     cold = [cold_start() for _ in range(rounds)]
     tell(f"a fresh worker {median(cold):.2f} s")
-    settings = Settings(M2IBSettings(), components=ComponentSettings("area"), presence_threshold=0.0)
+    settings = Settings(M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0)
     segmenter = TextSegmenter(biomedclip(device), sam21("tiny", 1024, device), settings)
     words = PROMPT.split()
     prompts = [" ".join(words[-length:]) for length in range(2, 2 + PROMPTS)]

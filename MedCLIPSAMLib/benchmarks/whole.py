@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..choices import CoarseMethod, ComponentRule, SamPromptKind
 from ..zeroshot.coarse import CoarseSettings, coarse_mask
 from ..zeroshot.components import ComponentSettings, components
 from ..zeroshot.saliency import M2IBSettings, normalise, upsample
 from ..zeroshot.sam_prompts import PromptSettings, make_prompts
-from ..zeroshot.segmenter import Settings, TextSegmenter
+from ..zeroshot.segmenter import TextSegmenter
+from ..zeroshot.settings import Settings
 from .authors import authors_saliency
 from .full_size import PROMPT, biomedclip, sam21, sam_vit_h
 from .interleaved import Times, interleaved
@@ -62,7 +64,7 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
         return None if predictor is None else partial(_authors, biomedclip(device, fast=False), predictor, picture)
     sam, precision = name.rsplit(", ", 1)
     settings = Settings(
-        M2IBSettings(), components=ComponentSettings("area"), presence_threshold=0.0, precision=precision
+        M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0, precision=precision
     )
     segmenter = TextSegmenter(biomedclip(device), sam21("large" if sam == LARGE else "tiny", 1024, device), settings)
 
@@ -77,8 +79,10 @@ def _authors(clip, predictor, picture: np.ndarray) -> np.ndarray:
     """Their way: ten whole passes for the map, k-means, the largest component, its box, ViT-H."""
     found = authors_saliency(clip, clip.preprocess(picture[None]), clip.tokenize([PROMPT]), 9, 1.0)
     saliency = normalise(upsample(found[None, None], picture.shape[:2]))[0, 0].cpu().numpy()
-    labels = components(coarse_mask(saliency, CoarseSettings("kmeans")), saliency, ComponentSettings("area"))
-    prompts = make_prompts(labels, replace(PromptSettings(), kind="boxes"))
+    labels = components(
+        coarse_mask(saliency, CoarseSettings(CoarseMethod.KMEANS)), saliency, ComponentSettings(ComponentRule.AREA)
+    )
+    prompts = make_prompts(labels, replace(PromptSettings(), kind=SamPromptKind.BOXES))
     predictor.set_image(picture)
     return predictor.predict(box=prompts.boxes[0], multimask_output=False)[0][0]
 

@@ -21,6 +21,8 @@ from .. import __version__
 from ..errors import Cancelled, MedCLIPSAMError
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 
+Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
+
 REQUESTS = (
     "hello",
     "models",
@@ -70,7 +72,7 @@ class Server:
                 continue
             try:
                 if message.type == "hello":
-                    result = _hello(), {}
+                    result: Answer = _hello(), {}
                 else:
                     if engine is None:
                         from .engine import Engine  # torch and the models' packages: seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from ..errors import InputError
@@ -37,6 +38,8 @@ def _checked(default: Any, value: Any, where: str) -> Any:
         if not isinstance(value, dict):
             raise InputError(f"The setting '{where}' is a group and {value!r} came.", "Give an object of its settings.")
         return with_changes(default, value, f"{where}.")
+    if isinstance(default, StrEnum) and isinstance(value, str):
+        return value  # the dataclass checks it
     if isinstance(default, float) and type(value) is int:
         return float(value)
     optional_text = default is None and isinstance(value, str)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from skimage.measure import label
 
+from ..choices import ComponentRule, parse_choice
 from ..errors import InputError
 
 
@@ -25,14 +26,13 @@ class ComponentSettings:
         least_area: components below this share of the picture are dropped.
     """
 
-    keep: str = "confidence"
+    keep: ComponentRule = ComponentRule.CONFIDENCE
     confidence: float = 0.75
     number: int = 1
     least_area: float = 0.001
 
     def __post_init__(self) -> None:
-        if self.keep not in ("confidence", "area"):
-            raise InputError(f"There is no way '{self.keep}' to keep components.", "Choose confidence or area.")
+        object.__setattr__(self, "keep", parse_choice(ComponentRule, self.keep, "rule to keep components by"))
         if not (0 <= self.confidence <= 1 and 0 <= self.least_area < 1 and self.number >= 1):
             raise InputError(
                 f"Components: confidence {self.confidence}, number {self.number}, least area {self.least_area} came.",
@@ -56,7 +56,7 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
     areas = np.bincount(found.ravel())
     confidence = np.bincount(found.ravel(), saliency[part].ravel()) / np.maximum(areas, 1)
     large = [index for index in range(1, len(areas)) if areas[index] >= settings.least_area * mask.size]
-    if settings.keep == "area":
+    if settings.keep == ComponentRule.AREA:
         best = sorted(large, key=lambda index: areas[index], reverse=True)[: settings.number]
     else:
         large.sort(key=lambda index: confidence[index], reverse=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from ..choices import SamPromptKind, parse_choice
 from ..errors import InputError
 
 
@@ -22,15 +23,14 @@ class PromptSettings:
         seed: of the points.
     """
 
-    kind: str = "boxes"
+    kind: SamPromptKind = SamPromptKind.BOXES
     margin: float = 0.0
     positive: int = 10
     negative: int = 0
     seed: int = 12
 
     def __post_init__(self) -> None:
-        if self.kind not in ("boxes", "points", "both"):
-            raise InputError(f"There is no kind of SAM prompt '{self.kind}'.", "Choose boxes, points or both.")
+        object.__setattr__(self, "kind", parse_choice(SamPromptKind, self.kind, "kind of SAM prompt"))
         if self.positive < 1 or self.negative < 0 or self.margin < 0:
             raise InputError(
                 f"SAM prompts: {self.positive} positive, {self.negative} negative points, margin {self.margin} came.",
@@ -59,6 +59,11 @@ class SamPrompts:
         points, labels = np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.int32)
         return cls(boxes.reshape(-1, 4).astype(np.float32), points, labels)
 
+    @classmethod
+    def none(cls) -> SamPrompts:
+        """Of no object."""
+        return cls.from_boxes(np.zeros((0, 4), np.float32))
+
     def __len__(self) -> int:
         return len(self.points)
 
@@ -76,9 +81,9 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
     """
     extents = ndimage.find_objects(components)
     count = len(extents)
-    boxes = [_box(rows, columns, settings.margin, components.shape) for rows, columns in extents]
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    if settings.kind == "boxes":
+    edges = [_box(rows, columns, settings.margin, components.shape) for rows, columns in extents]
+    boxes = np.array(edges, np.float32).reshape(-1, 4)
+    if settings.kind == SamPromptKind.BOXES:
         return SamPrompts.from_boxes(boxes)
     outside = ndimage.distance_transform_edt(components == 0) > 0.05 * max(components.shape)
     points, labels = [], []
@@ -89,7 +94,7 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
         points.append(np.concatenate([inside, around]))
         labels.append([1] * len(inside) + [0] * len(around))
     shape = (count, len(labels[0]) if labels else 0)
-    kept = boxes if settings.kind == "both" else boxes[:0]
+    kept = boxes if settings.kind == SamPromptKind.BOTH else boxes[:0]
     return SamPrompts(kept, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape))
 
 
@@ -100,7 +105,7 @@ def points_followed(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) ->
     return mask[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] == (labels == 1)
 
 
-def _box(rows: slice, columns: slice, margin: float, shape: tuple[int, int]) -> tuple[float, float, float, float]:
+def _box(rows: slice, columns: slice, margin: float, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
     x0, x1, y0, y1 = columns.start, columns.stop, rows.start, rows.stop
     dx, dy = 0.5 * margin * (x1 - x0), 0.5 * margin * (y1 - y0)
     height, width = shape

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..choices import Precision, parse_choice
 from ..errors import InputError
 from ..models.store import find
 from .coarse import CoarseSettings
 from .components import ComponentSettings
 from .saliency import M2IBSettings
 from .sam_prompts import PromptSettings
-
-PRECISIONS = ("auto", "f32", "bf16")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Settings:
         least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
-            a segmenter replaces by one of them, see `segmenter.choose_precision`.
+            a segmenter replaces by one of them, see `TextSegmenter.settings`.
         at_once: pictures taken together where there are many; 0 is one on a CPU and `segmenter.TOGETHER` on a GPU.
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
@@ -43,7 +43,7 @@ class Settings:
     prompts: PromptSettings = PromptSettings()
     presence_threshold: float = 0.5
     least_part: float = 0.05
-    precision: str = "auto"
+    precision: Precision = Precision.AUTO
     at_once: int = 0
     capture: bool = True
     style: str | None = None
@@ -66,15 +66,15 @@ class Settings:
 
     def deciding(self) -> dict[str, Any]:
         """As JSON values, without what changes the time and the rounding only: runs that agree in it can be joined."""
-        return {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
+        values = {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
+        return json.loads(json.dumps(values))
 
     def __post_init__(self) -> None:
         if not 0 <= self.presence_threshold <= 1:
             raise InputError(
                 f"A presence threshold of {self.presence_threshold} was given.", "It must lie between 0 and 1."
             )
-        if self.precision not in PRECISIONS:
-            raise InputError(f"There is no precision '{self.precision}'.", f"Choose one of: {', '.join(PRECISIONS)}.")
+        object.__setattr__(self, "precision", parse_choice(Precision, self.precision, "precision"))
         if self.at_once < 0:
             raise InputError(f"{self.at_once} pictures at once were asked for.", "0 leaves it to the device.")
         if not 0 <= self.least_part <= 1:

@@ -12,11 +12,12 @@ from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.worker.engine import KEPT_IMAGES, Engine
+from MedCLIPSAMLib.worker.engine import Engine
+from MedCLIPSAMLib.worker.images import KEPT_IMAGES
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.settings import with_changes
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib
-from MedCLIPSAMLib.zeroshot.segmenter import Settings
+from MedCLIPSAMLib.zeroshot.settings import Settings
 
 pytestmark = pytest.mark.skipif(
     not all(status(find("demo", kind)).usable for kind in ("clip", "sam")), reason="the demo models are not there"
@@ -53,7 +54,7 @@ def test_memory_that_runs_out_once_is_answered_with_smaller_steps(engine):
     exhaust(engine.segmenter.clip.model.visual.trunk.norm, 1)
     engine.handle(SEGMENT, tight)
     (notice,) = tight.of("notice")
-    assert "smaller steps" in notice.fields["message"] and engine.segmenter.together == 1
+    assert "smaller steps" in notice.fields["message"] and engine.segmenter.frugal
     (before,), (after,) = plain.of("part"), tight.of("part")
     assert np.allclose(before.arrays["saliency"], after.arrays["saliency"], atol=1e-4)
     assert np.mean(before.arrays["mask"] != after.arrays["mask"]) < 0.001
@@ -125,7 +126,7 @@ def test_noise_in_parts_and_kept_activations_change_nothing(engine):
     whole = m2ib(clip, pixels, text, settings)
     m2ib(clip, pixels, text[:1], settings, early=early)
     kept = m2ib(clip, pixels, text, settings, early=early)
-    parts = m2ib(clip, pixels, text, settings, together=3)
+    parts = m2ib(clip, pixels, text, settings, noise_batch=3)
     assert torch.equal(whole.maps, kept.maps) and list(early) == [2]
     assert torch.allclose(whole.maps, parts.maps, rtol=1e-3, atol=1e-3 * float(whole.maps.max()))
     assert torch.allclose(whole.kept_similarity, parts.kept_similarity, atol=1e-5)
