@@ -12,6 +12,7 @@ import torch
 
 from ..choices import ComponentRule
 from ..models.captures import Captures
+from ..run_context import RunContext
 from ..zeroshot.components import ComponentSettings
 from ..zeroshot.saliency import M2IBSettings, m2ib
 from ..zeroshot.segmenter import TOGETHER, TextSegmenter
@@ -42,15 +43,15 @@ class GpuCost:
     slices: Times
 
 
-def gpu_cost(rounds: int, device: torch.device, tell: Callable[[str], None]) -> GpuCost:
+def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
     """Measure all of it."""
-    saliency, apart = _saliency(rounds, device, tell)
+    saliency, apart = _saliency(rounds, device, context)
     whole, mib = _whole(rounds, device)
-    tell(f"a picture {statistics.median(whole):.3f} s")
-    return GpuCost(saliency, apart, whole, mib, _slices(rounds, device, tell))
+    context.notify(f"a picture {statistics.median(whole):.3f} s")
+    return GpuCost(saliency, apart, whole, mib, _slices(rounds, device, context))
 
 
-def _saliency(rounds: int, device: torch.device, tell) -> tuple[Times, dict[str, tuple[float, float]]]:
+def _saliency(rounds: int, device: torch.device, context: RunContext) -> tuple[Times, dict[str, tuple[float, float]]]:
     clip = biomedclip(device)
     picture = np.random.default_rng(0).integers(0, 256, (1, 512, 512, 3), dtype=np.uint8)
     text, settings, captures = clip.encode_text([PROMPT]), M2IBSettings(), Captures()
@@ -63,7 +64,7 @@ def _saliency(rounds: int, device: torch.device, tell) -> tuple[Times, dict[str,
     calls = {f"{name}, {how}": call(ways[name], how == "recorded") for name in ways for how in ("plain", "recorded")}
     for warm in list(calls.values()) * 2:  # recorded at the second call
         warm()
-    times, maps = interleaved(calls, rounds, tell=tell)
+    times, maps = interleaved(calls, rounds, context=context)
     return times, {name: difference(maps[f"{name}, recorded"], maps[f"{name}, plain"]) for name in ways}
 
 
@@ -83,7 +84,7 @@ def _whole(rounds: int, device: torch.device) -> tuple[list[float], float | None
     return seconds[2:], mib
 
 
-def _slices(rounds: int, device: torch.device, tell) -> Times:
+def _slices(rounds: int, device: torch.device, context: RunContext) -> Times:
     segmenter = _segmenter(512, device)
     pictures = np.random.default_rng(0).integers(0, 256, (SLICES, 512, 512, 3), dtype=np.uint8)
 
@@ -93,7 +94,7 @@ def _slices(rounds: int, device: torch.device, tell) -> Times:
             segmenter.segment_each([PROMPT])
 
     ways = {f"{size} at once": lambda size=size: in_parts(size) for size in (1, TOGETHER)}
-    return interleaved(ways, rounds, tell=tell)[0]
+    return interleaved(ways, rounds, context=context)[0]
 
 
 def _segmenter(pixels: int, device: torch.device) -> TextSegmenter:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from ..run_context import RunContext
+
 
 @dataclass(frozen=True)
 class Times:
@@ -27,13 +29,13 @@ def interleaved(
     variants: Mapping[str, Callable[[], object]],
     rounds: int,
     once: tuple[str, ...] = (),
-    tell: Callable[[str], None] = lambda line: None,
+    context: RunContext = RunContext(),
 ) -> tuple[Times, dict[str, object]]:
     """Time each variant once a round, after a call of each that is not timed; and what the last calls gave.
 
     Args:
         once: variants without the untimed call, for those of minutes.
-        tell: told of every round.
+        context: notified of every round.
     """
     for name, call in variants.items():
         if name not in once:
@@ -45,5 +47,6 @@ def interleaved(
             started = time.perf_counter()
             results[name] = call()
             seconds[name].append(time.perf_counter() - started)
-        tell(f"round {number + 1} of {rounds}: " + ", ".join(f"{name} {s[-1]:.2f} s" for name, s in seconds.items()))
+        took = ", ".join(f"{name} {each[-1]:.2f} s" for name, each in seconds.items())
+        context.notify(f"round {number + 1} of {rounds}: {took}")
     return Times(seconds), results

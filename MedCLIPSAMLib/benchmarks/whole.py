@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ..choices import CoarseMethod, ComponentRule, SamPromptKind
+from ..run_context import RunContext
 from ..zeroshot.coarse import CoarseSettings, coarse_mask
 from ..zeroshot.components import ComponentSettings, components
 from ..zeroshot.saliency import M2IBSettings, normalise, upsample
@@ -42,10 +43,10 @@ class WholeCost:
     mib: dict[str, float | None]
 
 
-def whole_cost(rounds: int, device: torch.device, tell: Callable[[str], None]) -> WholeCost:
+def whole_cost(rounds: int, device: torch.device, context: RunContext) -> WholeCost:
     """Measure every pipeline, taking turns; then each once more in a process of its own for its memory."""
     calls = {name: call for name in names() if (call := pipeline(name, device)) is not None}
-    times, _ = interleaved(calls, rounds, once=(AUTHORS,), tell=tell)
+    times, _ = interleaved(calls, rounds, once=(AUTHORS,), context=context)
     kept = list(calls)
     calls.clear()
     return WholeCost(times, {name: _memory(name, device) for name in kept})

@@ -42,16 +42,10 @@ def progress_bar(
             if left is None:
                 left = bar.tasks[0].time_remaining
             shown = "" if left is None else f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
-            bar.update(task, description=escape(_describe(progress, description)), left=shown)
+            bar.update(task, description=escape(progress.message or description), left=shown)
 
         def notify(sentence: str) -> None:
             if not quiet:
                 console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
         yield RunContext(show, notify)
-
-
-def _describe(progress: Progress, description: str) -> str:
-    """What is being done, with its figures."""
-    figures = (f"{name} {value:.3f}" for name, value in progress.details.items() if isinstance(value, float))
-    return ", ".join([progress.message or progress.stage or description, *figures])

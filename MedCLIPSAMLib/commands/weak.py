@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from .progress import progress_bar
+
 app = typer.Typer(help="A nnU-Net trained on pseudo-labels, and the review of what it is unsure of.")
 
 
@@ -60,20 +62,11 @@ def train(
         batch=batch or settings.batch,
         width=width or settings.width,
     )
-    tell = lambda line: typer.echo(line, err=True)
     try:
-        with _bar("training", quiet=as_json) as show:
-            model = run(
-                dataset,
-                out,
-                settings,
-                str(resolve_device(device)),
-                gpus,
-                tell,
-                lambda at: show(at.epoch, at.epochs, f"loss {at.loss:.3f}, DSC {at.dsc:.2f}", at.seconds_left),
-            )
+        with progress_bar("training", quiet=as_json, unit="count") as context:
+            model = run(dataset, out, settings, str(resolve_device(device)), gpus, context)
     except KeyboardInterrupt:
-        tell(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.")
+        typer.echo(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.", err=True)
         raise
     if as_json:
         print(json.dumps({"model": str(model), "checkpoints": schedule.files()}))
@@ -106,10 +99,8 @@ def predict(
     found, own = find_images(images)
     ensemble = Ensemble(model, device, mirroring)
     try:
-        with _bar("predicting", quiet=as_json) as show:
-            records = run(
-                found, ensemble, out, lambda at: show(at.done, at.total, at.case, at.seconds_left), dataset or own
-            )
+        with progress_bar("predicting", quiet=as_json, unit="count") as context:
+            records = run(found, ensemble, out, dataset or own, context)
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next image.", err=True)
         raise
@@ -136,27 +127,3 @@ def trust(
 
     count = trust_file(dataset, case, mask, image)
     typer.echo(f"'{case}' is trusted now; {count} cases of the dataset are.")
-
-
-def _bar(what: str, quiet: bool):
-    """A context that gives a report: a bar with the time left, on the error stream, where it is a terminal."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-
-    @contextmanager
-    def shown():
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
-        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-            task = bar.add_task(what, total=None, left="")
-
-            def report(done: int, total: int, about: str, seconds_left: float) -> None:
-                left = f"{about}; {seconds_left / 60:.0f} min left"
-                bar.update(task, completed=done, total=total, left=left)
-
-            yield report
-
-    return shown()

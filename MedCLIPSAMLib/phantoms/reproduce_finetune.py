@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -21,6 +20,7 @@ import numpy as np
 
 from ..finetune.captions import Pair
 from ..finetune.settings import FineTuneSettings
+from ..run_context import RunContext
 
 LOSSES = ("info-nce", "dcl", "hn-nce", "dhn-nce")
 TEMPERATURES = (0.03, 0.07, 0.2, 0.6)
@@ -55,7 +55,7 @@ class Plan:
 def reproduce(
     plan: Plan = Plan(),
     processes: int = 2,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    context: RunContext = RunContext(),
 ) -> dict:
     """Run the trial; every training on one core, `processes` of them side by side.
 
@@ -68,7 +68,7 @@ def reproduce(
         TemporaryDirectory() as folder,
         ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool,
     ):
-        _make_data(plan, Path(folder), pool, progress)
+        _make_data(plan, Path(folder), pool, context)
         make = lambda number, loss, temperature, seed: pool.submit(
             _trained, plan, loss, temperature, seed, Path(folder), str(number)
         )
@@ -79,20 +79,20 @@ def reproduce(
         for number, ((loss, temperature), result) in enumerate(zip(tried, running)):
             weights, search[loss][temperature] = result.result()
             first[loss, temperature] = weights
-            progress("temperatures", number + 1, len(tried))
+            context.report(number + 1, len(tried), "temperatures")
         best = {loss: max(by_temperature, key=by_temperature.get) for loss, by_temperature in search.items()}
         others = [(loss, seed) for loss in LOSSES for seed in plan.seeds[1:]]
         running = [make(f"seed{n}", loss, best[loss], seed) for n, (loss, seed) in enumerate(others)]
         weights = {(loss, plan.seeds[0]): first[loss, best[loss]] for loss in LOSSES}
         for number, (each, result) in enumerate(zip(others, running)):
             weights[each] = result.result()[0]
-            progress("seeds", number + 1, len(others))
+            context.report(number + 1, len(others), "seeds")
         names = [(BASE, 0), *((loss, seed) for loss in LOSSES for seed in plan.seeds)]
         running = [pool.submit(_measured, plan, weights.get(each), Path(folder)) for each in names]
         rows: dict[str, dict] = {}
         for number, ((loss, _seed), result) in enumerate(zip(names, running)):
             rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(result.result())
-            progress("measuring", number + 1, len(names))
+            context.report(number + 1, len(names), "measuring")
     return {"plan": asdict(plan) | {"losses": LOSSES}, "search": search, "rows": rows}
 
 
@@ -107,12 +107,12 @@ def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
     return picture_of(phantom), ", ".join(rng.choice(true, min(3, len(true)), replace=False))
 
 
-def _make_data(plan: Plan, folder: Path, pool: ProcessPoolExecutor, progress) -> None:
+def _make_data(plan: Plan, folder: Path, pool: ProcessPoolExecutor, context: RunContext) -> None:
     counts = {"train": plan.pairs, "validation": plan.validation, "test": plan.test}
     for number, (split, count) in enumerate(counts.items()):
         made = list(pool.map(partial(described_phantom, split), range(count), chunksize=16))
         np.savez(folder / f"{split}.npz", pictures=np.stack([each[0] for each in made]), captions=[e[1] for e in made])
-        progress("phantoms", number + 1, len(counts))
+        context.report(number + 1, len(counts), "phantoms")
 
 
 def _source(folder: Path, split: str, size: int, batch: int, crop: float = 1.0, seed: int = 12):

@@ -13,7 +13,6 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,6 +23,7 @@ import SimpleITK as sitk
 
 from ..evaluation.compare import error_after_review, paired
 from ..evaluation.metrics import dsc, nsd
+from ..run_context import RunContext
 from ..weak.schedule import Schedule
 from ..weak.train import SHORT, TrainSettings
 from .benchmark import NSD_TOLERANCE, TASKS, Task, picture_of
@@ -66,13 +66,13 @@ def reproduce(
     plan: Plan = Plan(),
     processes: int = 2,
     work: Path | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    context: RunContext = RunContext(),
 ) -> dict:
     """Run the trial, a task on a core, `processes` of them side by side.
 
     Args:
         work: folder of the datasets and trainings, to go on from; a temporary one by default.
-        tell: given a sentence as things are done.
+        context: notified as tasks are done.
 
     Returns:
         {"plan", "tasks": {task: {"pseudo_labels": {...}, "validation", "test": {row: {"dsc", "nsd"}: values by case},
@@ -86,7 +86,7 @@ def reproduce(
             tasks = {}
             for each in as_completed(running):
                 tasks[running[each]] = each.result()
-                tell(f"{running[each]}: {tasks[running[each]]['seconds'] / 60:.0f} min")
+                context.notify(f"{running[each]}: {tasks[running[each]]['seconds'] / 60:.0f} min")
     return {"plan": asdict(plan), "tasks": {name: tasks[name] for name in plan.tasks}}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -17,9 +16,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from ..errors import Cancelled, InputError, ModelError
+from ..errors import InputError, ModelError
 from ..models.device import resolve_device
 from ..models.weights import read_weights
+from ..run_context import RunContext
 from ..volumes import Volume
 from .dataset import grey
 from .nnunet import require_nnunet
@@ -105,10 +105,9 @@ class Ensemble:
         with redirect_stdout(StringIO()):  # nnU-Net prints what it chose
             self._predictor = nnUNetPredictor(use_mirroring=mirroring, device=self.device, allow_tqdm=False)
         self._predictor.manual_initialization(network, manager, configuration, self._states[:1], about, "", axes)
-        self.cancelled: Callable[[], bool] = lambda: False
 
     @torch.inference_mode()
-    def predict(self, volume: Volume) -> Prediction:
+    def predict(self, volume: Volume, context: RunContext = RunContext()) -> Prediction:
         """Predict one image by every checkpoint, and take the mean of their probabilities.
 
         The mean is taken on nnU-Net's grid; its logarithm, whose softmax it is, goes back to the image's voxels as
@@ -132,8 +131,7 @@ class Ensemble:
         data = torch.from_numpy(np.ascontiguousarray(data))
         total = None
         for state in self._states:
-            if self.cancelled():
-                raise Cancelled
+            context.raise_if_cancelled()
             one.network.load_state_dict(state, strict=False)  # what is shared has one name in it
             with redirect_stdout(StringIO()):
                 logits = one.predict_sliding_window_return_logits(data)

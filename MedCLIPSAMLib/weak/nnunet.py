@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
-from ..errors import Cancelled, InputError, ModelError
+from ..errors import InputError, ModelError
+from ..run_context import RunContext
 
 POLL = 0.3
 """Seconds between looks at a process."""
@@ -90,11 +91,11 @@ class Process:
         log: file that all they say is added to.
         variables: their environment.
         lock: open file that they hold too, so that what it locks stays locked should this process be killed.
-        cancelled: asked while they work.
+        context: asked while they work.
     """
 
-    def __init__(self, log: Path, variables: Mapping[str, str], lock, cancelled: Callable[[], bool]) -> None:
-        self._log, self._variables, self._lock, self._cancelled = log, dict(variables), lock, cancelled
+    def __init__(self, log: Path, variables: Mapping[str, str], lock: IO[str], context: RunContext) -> None:
+        self._log, self._variables, self._lock, self._context = log, dict(variables), lock, context
 
     def run(
         self,
@@ -126,8 +127,7 @@ class Process:
             try:
                 while process.poll() is None:
                     look()
-                    if self._cancelled():
-                        raise Cancelled
+                    self._context.raise_if_cancelled()
                     time.sleep(POLL)
                 look()
             finally:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ..errors import InputError
 from ..models.trained import check_name, trained_folder
+from .fields import models_folder
 from .protocol import Message
-
-if TYPE_CHECKING:
-    from .engine import Reply
+from .reply import Answer, Reply, run_context
 
 
-def fine_tune_model(message: Message, reply: Reply) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def fine_tune_model(message: Message, reply: Reply) -> Answer:
     """Answer "finetune"; see `client.WorkerClient.finetune`."""
     from ..finetune.job import Data, run
     from ..finetune.settings import FineTuneSettings
@@ -37,28 +34,11 @@ def fine_tune_model(message: Message, reply: Reply) -> tuple[dict[str, Any], dic
     data = Data(
         text("captions"), Path(text("images")) if text("images") else None, validation=text("validation") or None
     )
-    models_dir = Path(text("models_dir")) if text("models_dir") else None
+    models_dir = models_folder(message)
     out = Path(text("out")) if text("out") else trained_folder().parent / "runs" / name
 
-    def report(progress) -> None:
-        reply.send(
-            "progress",
-            {"stage": "training", "slice": None, "fraction": progress.step / progress.steps} | asdict(progress),
-        )
-
-    tell = lambda line: reply.send("notice", {"message": line})
     replace = bool(message.fields.get("replace"))
-    result, folder = run(
-        data,
-        settings,
-        name,
-        out,
-        text("device") or "auto",
-        models_dir,
-        tell=tell,
-        report=report,
-        cancelled=reply.cancelled,
-        replace=replace,
-    )
-    answer = {"model": str(folder), "run": str(out), "before": result.before, "after": result.after}
+    context, device = run_context(reply, "training"), text("device") or "auto"
+    result, folder = run(data, settings, name, out, device, models_dir, context=context, replace=replace)
+    answer: dict[str, Any] = {"model": str(folder), "run": str(out), "before": result.before, "after": result.after}
     return answer | {"step": result.step, "steps": result.steps}, {}
