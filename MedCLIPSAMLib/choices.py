@@ -70,6 +70,43 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class TrainingPrecision(StrEnum):
+    """Precision of a fine-tuning, by Lightning's names."""
+
+    AUTO = "auto"
+    FULL = "32-true"
+    BF16 = "bf16-mixed"
+    HALF = "16-mixed"
+
+
+class Loss(StrEnum):
+    """Contrastive loss of a fine-tuning; see `finetune.losses`."""
+
+    DHN_NCE = "dhn-nce"
+    INFO_NCE = "info-nce"
+    HN_NCE = "hn-nce"
+    DCL = "dcl"
+    SIGLIP = "siglip"
+    DHN_NCE_RELEASED = "dhn-nce-released"
+
+
+class Freeze(StrEnum):
+    """Parts of a text-image model that a fine-tuning leaves as they are."""
+
+    NOTHING = "nothing"
+    IMAGE = "image"
+    TEXT = "text"
+    LOWER_HALF = "lower-half"
+    ALL_BUT_HEADS = "all-but-heads"
+
+
+class Configuration(StrEnum):
+    """Configuration of nnU-Net."""
+
+    FLAT = "2d"
+    FULL = "3d_fullres"
+
+
 class Device(StrEnum):
     """Where to compute."""
 

@@ -5,29 +5,16 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..choices import Freeze, Loss, TrainingPrecision
 from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..run_context import Progress, RunContext
-
-
-class Loss(StrEnum):
-    dhn_nce, info_nce, hn_nce, dcl, siglip = "dhn-nce", "info-nce", "hn-nce", "dcl", "siglip"
-    dhn_nce_released = "dhn-nce-released"
-
-
-class Freeze(StrEnum):
-    nothing, image, text, lower_half, heads = "nothing", "image", "text", "lower-half", "all-but-heads"
-
-
-class Precision(StrEnum):
-    auto, full, bf16, half = "auto", "32-true", "bf16-mixed", "16-mixed"
 
 
 CaptionsArgument = Annotated[
@@ -55,7 +42,7 @@ def finetune(
     validation_share: Annotated[float, typer.Option(help="Else this share of the patients.")] = 0.15,
     least_characters: LeastOption = 20,
     base: Annotated[str, typer.Option(help="Model to begin from.")] = "biomedclip",
-    loss: Annotated[Loss, typer.Option(help="What is learnt by.")] = Loss.dhn_nce,
+    loss: Annotated[Loss, typer.Option(help="What is learnt by.")] = Loss.DHN_NCE,
     temperature: Annotated[
         float | None, typer.Option(help="Of the loss: 0.6 for DHN-NCE, 0.07 for InfoNCE by default.")
     ] = None,
@@ -72,9 +59,11 @@ def finetune(
     warm_up: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.1,
     weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1,
     crop: Annotated[float, typer.Option(help="Least share of a picture that random crops keep; 1: no crops.")] = 0.9,
-    freeze: Annotated[Freeze, typer.Option(help="What stays as it is.")] = Freeze.nothing,
+    freeze: Annotated[Freeze, typer.Option(help="What stays as it is.")] = Freeze.NOTHING,
     lora: Annotated[int, typer.Option(help="Rank of LoRA, such as 8; 0 trains the weights themselves.")] = 0,
-    precision: Annotated[Precision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")] = Precision.auto,
+    precision: Annotated[
+        TrainingPrecision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")
+    ] = TrainingPrecision.AUTO,
     seed: Annotated[int, typer.Option(help="Of order, crops, dropout and split.")] = 12,
     workers: Annotated[int | None, typer.Option(help="Processes that read images; up to 4 by default.")] = None,
     replace_model: Annotated[
@@ -94,7 +83,7 @@ def finetune(
 
     settings = FineTuneSettings(
         base=base,
-        loss=loss.value,
+        loss=loss,
         temperature=temperature,
         beta_image=beta,
         beta_text=beta,
@@ -105,10 +94,10 @@ def finetune(
         warm_up=warm_up,
         weight_decay=weight_decay,
         crop=crop,
-        freeze=freeze.value,
+        freeze=freeze,
         lora_rank=lora,
         patience=patience,
-        precision=precision.value,
+        precision=precision,
         seed=seed,
     )
     folder = out or Path(f"{name}-run")

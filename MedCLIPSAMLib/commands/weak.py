@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ..choices import Configuration
 from .progress import progress_bar
 
 app = typer.Typer(help="A nnU-Net trained on pseudo-labels, and the review of what it is unsure of.")
-
-
-class Configuration(StrEnum):
-    flat, full = "2d", "3d_fullres"
 
 
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -32,7 +28,7 @@ def _weak() -> None:
 def train(
     dataset: Annotated[Path, typer.Argument(help="DatasetNNN_Name, by medclipsam export.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run, to go on from.", show_default=False)],
-    configuration: Annotated[Configuration, typer.Option(help="nnU-Net's.")] = Configuration.flat,
+    configuration: Annotated[Configuration, typer.Option(help="nnU-Net's.")] = Configuration.FLAT,
     short: Annotated[
         bool, typer.Option("--short", help="A small network for minutes on two cores, to try things.")
     ] = False,
@@ -49,16 +45,17 @@ def train(
 ) -> None:
     """Train nnU-Net v2 on a dataset by the paper's cyclical rate; the same command goes on with a stopped run."""
     from ..models.device import resolve_device
+    from ..validated import with_changes
     from ..weak.train import SHORT, TrainSettings
     from ..weak.train import train as run
 
     settings = SHORT if short else TrainSettings()
     given = {"cycles": cycles, "epochs": epochs, "keep": keep, "iterations": iterations, "learning_rate": lr}
-    schedule = replace(settings.schedule, **{name: value for name, value in given.items() if value is not None})
+    schedule = with_changes(settings.schedule, given)
     settings = replace(
         settings,
         schedule=schedule,
-        configuration=configuration.value,
+        configuration=configuration,
         batch=batch or settings.batch,
         width=width or settings.width,
     )

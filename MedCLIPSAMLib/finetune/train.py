@@ -14,10 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
 
+from ..choices import TrainingPrecision
 from ..errors import Cancelled, DeviceError, InputError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
@@ -121,7 +123,9 @@ class _Run:
             lr=settings.rate,
         )
         self._model, self._optimizer = fabric.setup(model, optimizer)
-        self._step, self._best, self._before = 0, {}, {}
+        self._step = 0
+        self._best: dict[str, Any] = {}
+        self._before: dict[str, Any] = {}
 
     def train(self, training: Source, validation: Source) -> FineTuned:
         settings, fabric = self._settings, self._fabric
@@ -202,13 +206,17 @@ class _Run:
     def _validate(self, source: Source) -> dict:
         """Loss and retrieval on the validation pairs, in every process the same."""
         self._plain.eval()
-        losses, images, texts, said = [], [], [], []
+        losses: list[float] = []
+        parts: tuple[list[torch.Tensor], list[torch.Tensor]] = [], []
+        said: list[str] = []
         for pictures, captions in source.batches(0):
             pixels, tokens = self._clip.preprocess(pictures.numpy()), self._clip.tokenize(captions, True)
             image, text = (features.float() for features in self._model(pixels, tokens)[:2])
             losses.append(self._loss(image, text).item())
-            images.append(image.cpu()), texts.append(text.cpu()), said.extend(captions)
-        images, texts = (torch.nn.functional.normalize(torch.cat(each), dim=-1) for each in (images, texts))
+            parts[0].append(image.cpu())
+            parts[1].append(text.cpu())
+            said.extend(captions)
+        images, texts = (torch.nn.functional.normalize(torch.cat(each), dim=-1) for each in parts)
         figures = retrieval(images, texts, said)
         return figures | {"loss": sum(losses) / len(losses), "scale": best_scale(images, texts)}
 
@@ -301,12 +309,13 @@ def _fabric(settings: FineTuneSettings, device: str, out: Path):
 
     chosen = resolve_device(device)
     precision = settings.precision
-    if precision == "auto":
+    if precision == TrainingPrecision.AUTO:
         bf16 = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
-        precision = "32-true" if chosen.type != "cuda" else "bf16-mixed" if bf16 else "16-mixed"
+        mixed = TrainingPrecision.BF16 if bf16 else TrainingPrecision.HALF
+        precision = mixed if chosen.type == "cuda" else TrainingPrecision.FULL
     many = TorchElasticEnvironment.detect()
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1)) if many else 1
-    devices = int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1
+    devices: int | list[int] = int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1
     if chosen.type == "cuda" and chosen.index is not None and not many:
         devices = [chosen.index]
     fabric = Fabric(
@@ -314,7 +323,7 @@ def _fabric(settings: FineTuneSettings, device: str, out: Path):
         devices=devices,
         num_nodes=nodes,
         strategy="ddp" if many else "auto",
-        precision=precision,
+        precision=cast(Any, precision.value),  # one of the literals that Fabric takes
         loggers=[logger],
     )
     fabric.launch()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from ..choices import Loss, TrainingPrecision
 from ..finetune.captions import Pair
 from ..finetune.settings import FineTuneSettings
 from ..run_context import RunContext
@@ -77,10 +79,9 @@ def reproduce(
         search: dict[str, dict[float, float]] = {loss: {} for loss in LOSSES}
         first = {}
         for number, ((loss, temperature), result) in enumerate(zip(tried, running)):
-            weights, search[loss][temperature] = result.result()
-            first[loss, temperature] = weights
+            first[loss, temperature], search[loss][temperature] = result.result()
             context.report(number + 1, len(tried), "temperatures")
-        best = {loss: max(by_temperature, key=by_temperature.get) for loss, by_temperature in search.items()}
+        best = {loss: _best(by_temperature) for loss, by_temperature in search.items()}
         others = [(loss, seed) for loss in LOSSES for seed in plan.seeds[1:]]
         running = [make(f"seed{n}", loss, best[loss], seed) for n, (loss, seed) in enumerate(others)]
         weights = {(loss, plan.seeds[0]): first[loss, best[loss]] for loss in LOSSES}
@@ -88,12 +89,16 @@ def reproduce(
             weights[each] = result.result()[0]
             context.report(number + 1, len(others), "seeds")
         names = [(BASE, 0), *((loss, seed) for loss in LOSSES for seed in plan.seeds)]
-        running = [pool.submit(_measured, plan, weights.get(each), Path(folder)) for each in names]
+        measuring = [pool.submit(_measured, plan, weights.get(each), Path(folder)) for each in names]
         rows: dict[str, dict] = {}
-        for number, ((loss, _seed), result) in enumerate(zip(names, running)):
-            rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(result.result())
+        for number, ((loss, _seed), measured) in enumerate(zip(names, measuring)):
+            rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(measured.result())
             context.report(number + 1, len(names), "measuring")
     return {"plan": asdict(plan) | {"losses": LOSSES}, "search": search, "rows": rows}
+
+
+def _best(by_temperature: Mapping[float, float]) -> float:
+    return max(by_temperature, key=lambda each: by_temperature[each])
 
 
 def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
@@ -137,12 +142,12 @@ def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path,
 
     settings = FineTuneSettings(
         base="demo",
-        loss=loss,
+        loss=Loss(loss),
         temperature=temperature,
         epochs=plan.epochs,
         learning_rate=plan.learning_rate,
         patience=0,
-        precision="bf16-mixed",
+        precision=TrainingPrecision.BF16,
         seed=seed,
     )
     training = lambda size, rank, world: _source(folder, "train", size, settings.batch, settings.crop, seed)

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
-from ..choices import Plane, Strategy, parse_choice
+from ..choices import Plane, Strategy
 from ..errors import Cancelled, InputError, MedCLIPSAMError
 from ..evaluation.pictures import overlay
 from ..run_context import RunContext
+from ..validated import Choice, Share, settings_class
 from ..volumes import Volume, read_volume
 from ..volumes.terminology import colour_for
 from ..volumes.window import Window
@@ -32,7 +34,7 @@ from .report import PICTURES
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@settings_class
 class ExportSettings:
     """What becomes of a result.
 
@@ -48,21 +50,18 @@ class ExportSettings:
     """
 
     form: str = "nnunet"
-    strategy: Strategy = Strategy.MEMORY
-    plane: Plane = Plane.AXIAL
+    strategy: Choice[Strategy] = Strategy.MEMORY
+    plane: Choice[Plane] = Plane.AXIAL
     window: Window = None
-    least_score: float = 0.0
-    least_ml: float = 0.0
+    least_score: Share = 0.0
+    least_ml: Annotated[float, Field(ge=0)] = 0.0
     most_ml: float = float("inf")
     keep_empty: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "strategy", parse_choice(Strategy, self.strategy, "strategy"))
-        object.__setattr__(self, "plane", parse_choice(Plane, self.plane, "plane"))
-        if not (0 <= self.least_score <= 1 and 0 <= self.least_ml <= self.most_ml):
+        if self.least_ml > self.most_ml:
             raise InputError(
-                f"Filters: score {self.least_score}, {self.least_ml} to {self.most_ml} ml came.",
-                "The score lies between 0 and 1, and the least size is not above the most.",
+                f"Expected sizes from the least to the most, got {self.least_ml} to {self.most_ml} ml.", "Swap them."
             )
 
 

@@ -11,12 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from ..choices import Configuration
 from ..errors import InputError, ModelError
 from ..run_context import RunContext
+from ..validated import Choice, settings_class
 from ..volumes.atomic import atomic_path
 from ..volumes.claim import claim
 from .check import RawDataset, check_voxels, read_dataset
@@ -25,12 +29,11 @@ from .schedule import IN_PLANS, Schedule
 
 TRAINER, PLANS, FOLD = "nnUNetTrainerMedCLIPSAM", "nnUNetPlans", "fold_all"
 RUN, LOG, PROGRESS = "run.json", "training.log", "progress.jsonl"
-CONFIGURATIONS = ("2d", "3d_fullres")
 FIGURES = ("epoch", "epochs", "rate", "loss", "validation_loss", "dsc")
 """Of a finished epoch: its number and how many there are, rate, losses, DSC on the batches of the curve."""
 
 
-@dataclass(frozen=True)
+@settings_class
 class TrainSettings:
     """What is trained; the defaults are the paper's.
 
@@ -42,18 +45,9 @@ class TrainSettings:
     """
 
     schedule: Schedule = field(default_factory=Schedule)
-    configuration: str = "2d"
-    batch: int | None = None
-    width: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.configuration not in CONFIGURATIONS:
-            raise InputError(
-                f"nnU-Net's configuration '{self.configuration}' is not supported.",
-                f"Choose one of {', '.join(CONFIGURATIONS)}.",
-            )
-        if min(self.batch or 2, self.width or 4) < 2:
-            raise InputError(f"A batch of {self.batch} and {self.width} channels came.", "Use 2 or more.")
+    configuration: Choice[Configuration] = Configuration.FLAT
+    batch: Annotated[int | None, Field(ge=2)] = None
+    width: Annotated[int | None, Field(ge=2)] = None
 
 
 SHORT = TrainSettings(Schedule(epochs=10, keep=3, iterations=30, validations=4), batch=8, width=8)

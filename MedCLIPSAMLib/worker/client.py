@@ -168,8 +168,12 @@ class WorkerClient:
             points, labels: (B, P, 2), x y in pixels, and (B, P), 1 inside and 0 outside.
             masks: (B, H, W) uint8 or bool, a mask to start from for each object, not 0 inside; H, W as the picture.
         """
-        given = {"boxes": (boxes, np.float32), "points": (points, np.float32), "labels": (labels, np.int32)}
-        given["masks"] = masks, np.uint8
+        given: dict[str, tuple[np.ndarray | None, type[np.generic]]] = {
+            "boxes": (boxes, np.float32),
+            "points": (points, np.float32),
+            "labels": (labels, np.int32),
+            "masks": (masks, np.uint8),
+        }
         arrays = {name: np.asarray(array, dtype) for name, (array, dtype) in given.items() if array is not None}
         self._ensure_given(key)
         return self._request("outline", {"image": key, "slice": int(number)}, arrays)
@@ -235,7 +239,7 @@ class WorkerClient:
             out: folder of the run, which is gone on from; one for the name in the user's data when None.
         """
         self._ensure_running()
-        fields = {"captions": captions, "name": name, "images": images, "validation": validation}
+        fields: dict[str, Any] = {"captions": captions, "name": name, "images": images, "validation": validation}
         fields |= {"settings": dict(settings or {}), "device": device, "models_dir": models_dir}
         return self._request("finetune", {**fields, "out": out, "replace": replace})
 
@@ -262,7 +266,7 @@ class WorkerClient:
             export: changes to `weak.export.ExportSettings`; `settings` to `zeroshot.settings.Settings`.
         """
         self._ensure_running()
-        fields = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}
+        fields: dict[str, Any] = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}
         fields |= {"settings": dict(settings or {}), "negative": negative, "clip": clip, "sam": sam}
         return self._request("export", {**fields, "device": device, "models_dir": models_dir, "retry": retry})
 
@@ -329,7 +333,7 @@ class WorkerClient:
 
     def _send_load(self) -> Request:
         self._load_given = True
-        return self._request("load", self._load)
+        return self._request("load", self._load or {})
 
     def _send_image(self, key: str) -> Request:
         self._given.add(key)

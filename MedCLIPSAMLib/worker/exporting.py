@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError
 from ..run_context import Progress
+from ..validated import with_changes
 from ..zeroshot.segmenter import load_segmenter
 from ..zeroshot.settings import default_settings
 from .fields import models_folder, settings_of
@@ -24,13 +25,10 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     text = lambda name: str(message.fields.get(name) or "")
     if not text("inputs") or not text("out"):
         raise InputError("No inputs or no place for the dataset was given.", "Choose both.")
-    prompts, given = message.fields.get("prompts") or {}, message.fields.get("export") or {}
-    known = {field.name for field in fields(ExportSettings)}
-    if not isinstance(given, dict) or not set(given) <= known:
-        raise InputError(f"As settings of the export {given!r} came.", f"Use {', '.join(sorted(known))}.")
+    prompts = message.fields.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(each, str) for each in prompts.values()):
         raise InputError(f"As prompts {prompts!r} came.", "Give an object of prompts by label.")
-    export_settings = ExportSettings(**given)
+    export_settings = with_changes(ExportSettings(), message.fields.get("export") or {})
     cases = find_cases(Path(text("inputs")), prompts)
     cases = [replace(case, negative=case.negative or text("negative") or None) for case in cases]
     models_dir = models_folder(message)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, PromptError
+from ..validated import with_changes
 from ..zeroshot.result import PromptedResult, SliceResult
 from ..zeroshot.sam_prompts import SamPrompts
 from ..zeroshot.settings import Settings
 from .protocol import Message
 from .reply import Answer
-from .settings import with_changes
 
 
 def text_of(message: Message, name: str, default: str | None = None) -> str:
@@ -63,8 +63,6 @@ def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
 def settings_of(message: Message, defaults: Settings) -> Settings:
     """The settings of a message, which are changes to the defaults of the model."""
     changes = message.fields.get("settings") or {}
-    if not isinstance(changes, dict):
-        raise InputError(f"Settings: expected an object, got {changes!r}.", "Give names with their values.")
     settings = with_changes(defaults, changes)
     by_hand = changes.get("saliency") or {}
     return settings.with_saliency(**{name: getattr(settings.saliency, name) for name in by_hand})

@@ -44,6 +44,8 @@ class SubprocessTransport:
         threading.Thread(target=self._read, args=(self.process, "data", logs), daemon=True).start()
 
     def write(self, data: bytes) -> None:
+        if self.process is None or self.process.stdin is None:
+            raise BrokenPipeError("The worker is not running.")
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
@@ -53,7 +55,8 @@ class SubprocessTransport:
             process.kill()
             process.wait()
             try:
-                process.stdin.close()
+                if process.stdin is not None:
+                    process.stdin.close()
             except OSError:  # bytes that it did not read
                 pass
 
@@ -70,7 +73,7 @@ class SubprocessTransport:
                 process, kind, data = self._events.get(timeout=left if left is None else max(left, 0))
             except queue.Empty:
                 raise TimeoutError(f"The worker did not answer in {timeout:g} s.") from None
-            if process is not self.process:
+            if process is not self.process or self._client is None:
                 continue
             if kind == "data":
                 self._client.feed(data)
@@ -90,7 +93,9 @@ class SubprocessTransport:
         return request.value()
 
     def _read(self, process: subprocess.Popen[bytes], kind: str, logs: threading.Thread | None = None) -> None:
-        with process.stdout if kind == "data" else process.stderr as stream:
+        stream = process.stdout if kind == "data" else process.stderr
+        assert stream is not None  # opened as a pipe
+        with stream:
             while data := os.read(stream.fileno(), 1 << 20):
                 self._events.put((process, kind, data))
         if logs:

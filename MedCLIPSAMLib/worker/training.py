@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..models.trained import check_name, trained_folder
+from ..validated import with_changes
 from .fields import models_folder
 from .protocol import Message
 from .reply import Answer, Reply, run_context
@@ -18,19 +18,12 @@ def fine_tune_model(message: Message, reply: Reply) -> Answer:
     from ..finetune.job import Data, run
     from ..finetune.settings import FineTuneSettings
 
-    given = message.fields.get("settings") or {}
-    known = {field.name for field in fields(FineTuneSettings)}
-    if not isinstance(given, dict) or not set(given) <= known:
-        raise InputError(f"As settings of fine-tuning {given!r} came.", f"Use {', '.join(sorted(known))}.")
+    settings = with_changes(FineTuneSettings(), message.fields.get("settings") or {})
     text = lambda name: str(message.fields.get(name) or "")
     name = text("name")
     check_name(name)
     if not text("captions"):
         raise InputError("No table of captions was given.", "Choose a CSV or JSON lines file.")
-    try:
-        settings = FineTuneSettings(**given)
-    except TypeError as error:
-        raise InputError(f"As settings of fine-tuning {given!r} came: {error}.", "Give numbers and names.") from error
     data = Data(
         text("captions"), Path(text("images")) if text("images") else None, validation=text("validation") or None
     )

@@ -6,14 +6,16 @@ Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so larg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from ..choices import CarryMethod, parse_choice
+from ..choices import CarryMethod
 from ..errors import InputError
 from ..models.interrupt import interruptible
 from ..run_context import RunContext
+from ..validated import Choice, settings_class
 from .mask_prompt import mask_box
 from .sam_prompts import SamPrompts
 from .segmenter import TextSegmenter
@@ -25,7 +27,7 @@ Carried = tuple[int, dict[str, np.ndarray]]
 Objects = Mapping[str, Mapping[int, np.ndarray]]
 
 
-@dataclass(frozen=True)
+@settings_class
 class CarrySettings:
     """How masks are carried.
 
@@ -35,17 +37,9 @@ class CarrySettings:
         growth: a mask this many times larger than the largest that was given is a leak.
     """
 
-    method: CarryMethod = CarryMethod.MEMORY
-    patience: int = 2
-    growth: float = 3.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "method", parse_choice(CarryMethod, self.method, "propagation method"))
-        if self.patience < 1 or self.growth <= 1:
-            raise InputError(
-                f"Carrying: patience {self.patience}, growth {self.growth} came.",
-                "Patience is at least 1, growth more than 1.",
-            )
+    method: Choice[CarryMethod] = CarryMethod.MEMORY
+    patience: Annotated[int, Field(ge=1)] = 2
+    growth: Annotated[float, Field(gt=1)] = 3.0
 
 
 def carry(

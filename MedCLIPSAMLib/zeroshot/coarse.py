@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from skimage.transform import resize
 
-from ..choices import CoarseMethod, parse_choice
-from ..errors import InputError
+from ..choices import CoarseMethod
+from ..validated import Choice, Share, settings_class
 
 
-@dataclass(frozen=True)
+@settings_class
 class CoarseSettings:
     """How the map is cut.
 
@@ -21,13 +19,8 @@ class CoarseSettings:
         threshold: for "threshold", on the map from 0 to 1.
     """
 
-    method: CoarseMethod = CoarseMethod.OTSU
-    threshold: float = 0.3
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "method", parse_choice(CoarseMethod, self.method, "coarse method"))
-        if not 0 <= self.threshold <= 1:
-            raise InputError(f"A saliency threshold of {self.threshold} was given.", "It must lie between 0 and 1.")
+    method: Choice[CoarseMethod] = CoarseMethod.OTSU
+    threshold: Share = 0.3
 
 
 def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, picture: np.ndarray | None = None) -> np.ndarray:

@@ -5,16 +5,17 @@ By confidence (the paper, arXiv 2409.19483, section 3.3) or by area and number (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from skimage.measure import label
 
-from ..choices import ComponentRule, parse_choice
-from ..errors import InputError
+from ..choices import ComponentRule
+from ..validated import Choice, Share, settings_class
 
 
-@dataclass(frozen=True)
+@settings_class
 class ComponentSettings:
     """What is kept.
 
@@ -26,18 +27,10 @@ class ComponentSettings:
         least_area: components below this share of the picture are dropped.
     """
 
-    keep: ComponentRule = ComponentRule.CONFIDENCE
-    confidence: float = 0.75
-    number: int = 1
-    least_area: float = 0.001
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "keep", parse_choice(ComponentRule, self.keep, "rule to keep components by"))
-        if not (0 <= self.confidence <= 1 and 0 <= self.least_area < 1 and self.number >= 1):
-            raise InputError(
-                f"Components: confidence {self.confidence}, number {self.number}, least area {self.least_area} came.",
-                "Confidence and least area lie between 0 and 1, the number is at least 1.",
-            )
+    keep: Choice[ComponentRule] = ComponentRule.CONFIDENCE
+    confidence: Share = 0.75
+    number: Annotated[int, Field(ge=1)] = 1
+    least_area: Annotated[float, Field(ge=0, lt=1)] = 0.001
 
 
 def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettings) -> np.ndarray:

@@ -9,14 +9,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy.ndimage import binary_dilation
 from skimage.measure import label
 
-from ..errors import InputError
 from ..run_context import RunContext
+from ..validated import Share, settings_class
 from .carry import CarrySettings, Picture, carry
 from .key_slices import candidates
 from .result import CarriedResult, PromptedResult, Result
@@ -25,7 +27,7 @@ from .sam_prompts import SamPrompts
 from .segmenter import TextSegmenter
 
 
-@dataclass(frozen=True)
+@settings_class
 class PropagateSettings:
     """How a stack is segmented from key slices.
 
@@ -39,18 +41,11 @@ class PropagateSettings:
     """
 
     carry: CarrySettings = CarrySettings()
-    keys: int = 4
-    looks: int = 3
-    least_part: float = 0.2
-    fading: float = 0.2
-    beyond: int = 2
-
-    def __post_init__(self) -> None:
-        if self.keys < 1 or self.looks < 1 or not 0 <= self.least_part <= 1:
-            raise InputError(
-                f"Propagation: {self.keys} keys, {self.looks} looks, least part {self.least_part} came.",
-                "Keys and looks are at least 1, the least part lies between 0 and 1.",
-            )
+    keys: Annotated[int, Field(ge=1)] = 4
+    looks: Annotated[int, Field(ge=1)] = 3
+    least_part: Share = 0.2
+    fading: Annotated[float, Field(ge=0)] = 0.2
+    beyond: Annotated[int, Field(ge=0)] = 2
 
 
 def propagate(

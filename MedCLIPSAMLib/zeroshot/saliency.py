@@ -17,14 +17,15 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 
-from ..errors import InputError
 from ..models.bfloat16 import in_bfloat16
 from ..run_context import RunContext
+from ..validated import settings_class
 from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ KEPT_NOISES = 20
 """Updates up to which their noise is kept for the next picture."""
 
 
-@dataclass(frozen=True)
+@settings_class
 class M2IBSettings:
     """Settings of M2IB; the defaults are the authors' for breast ultrasound with BiomedCLIP.
 
@@ -54,22 +55,12 @@ class M2IBSettings:
         seed: of the noise; the same for every picture and prompt.
     """
 
-    layer: int = 9
-    beta: float = 1.0
-    steps: int = 10
-    samples: int = 10
-    learning_rate: float = 1.0
+    layer: Annotated[int, Field(ge=0)] = 9
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    steps: Annotated[int, Field(ge=1)] = 10
+    samples: Annotated[int, Field(ge=1)] = 10
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0
     seed: int = 12
-
-    def __post_init__(self) -> None:
-        for name, least in (("layer", 0), ("steps", 1), ("samples", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"M2IB: {name} is {getattr(self, name)}.", f"It must be at least {least}.")
-        if self.beta < 0 or self.learning_rate <= 0:
-            raise InputError(
-                f"M2IB: beta is {self.beta} and the learning rate {self.learning_rate}.",
-                "Beta must not be negative, the rate positive.",
-            )
 
 
 @dataclass(frozen=True)

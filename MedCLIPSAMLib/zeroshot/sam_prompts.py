@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy import ndimage
 
-from ..choices import SamPromptKind, parse_choice
-from ..errors import InputError
+from ..choices import SamPromptKind
+from ..validated import Choice, settings_class
 
 
-@dataclass(frozen=True)
+@settings_class
 class PromptSettings:
     """What SAM 2 is given for a component.
 
@@ -23,19 +25,11 @@ class PromptSettings:
         seed: of the points.
     """
 
-    kind: SamPromptKind = SamPromptKind.BOXES
-    margin: float = 0.0
-    positive: int = 10
-    negative: int = 0
+    kind: Choice[SamPromptKind] = SamPromptKind.BOXES
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    positive: Annotated[int, Field(ge=1)] = 10
+    negative: Annotated[int, Field(ge=0)] = 0
     seed: int = 12
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "kind", parse_choice(SamPromptKind, self.kind, "kind of SAM prompt"))
-        if self.positive < 1 or self.negative < 0 or self.margin < 0:
-            raise InputError(
-                f"SAM prompts: {self.positive} positive, {self.negative} negative points, margin {self.margin} came.",
-                "At least one positive point, and no number below 0.",
-            )
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ..choices import Precision, parse_choice
-from ..errors import InputError
+from pydantic import Field
+
+from ..choices import Precision
 from ..models.store import find
+from ..validated import Choice, Share, settings_class
 from .coarse import CoarseSettings
 from .components import ComponentSettings
 from .saliency import M2IBSettings
 from .sam_prompts import PromptSettings
 
 
-@dataclass(frozen=True)
+@settings_class
 class Settings:
     """How a prompt becomes a mask.
 
@@ -41,10 +43,10 @@ class Settings:
     coarse: CoarseSettings = CoarseSettings()
     components: ComponentSettings = ComponentSettings()
     prompts: PromptSettings = PromptSettings()
-    presence_threshold: float = 0.5
-    least_part: float = 0.05
-    precision: Precision = Precision.AUTO
-    at_once: int = 0
+    presence_threshold: Share = 0.5
+    least_part: Share = 0.05
+    precision: Choice[Precision] = Precision.AUTO
+    at_once: Annotated[int, Field(ge=0, description="0 leaves it to the device.")] = 0
     capture: bool = True
     style: str | None = None
     kind: str = "*"
@@ -68,17 +70,6 @@ class Settings:
         """As JSON values, without what changes the time and the rounding only: runs that agree in it can be joined."""
         values = {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
         return json.loads(json.dumps(values))
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.presence_threshold <= 1:
-            raise InputError(
-                f"A presence threshold of {self.presence_threshold} was given.", "It must lie between 0 and 1."
-            )
-        object.__setattr__(self, "precision", parse_choice(Precision, self.precision, "precision"))
-        if self.at_once < 0:
-            raise InputError(f"{self.at_once} pictures at once were asked for.", "0 leaves it to the device.")
-        if not 0 <= self.least_part <= 1:
-            raise InputError(f"A least part of {self.least_part} was given.", "It must lie between 0 and 1.")
 
 
 def default_settings(model: str, models_dir: Path | None = None) -> Settings:

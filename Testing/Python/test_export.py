@@ -144,7 +144,7 @@ def test_filters_leave_out_and_say_so(segmenter, images, tmp_path):
         "empty": 1
     }
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "e" / "healthy.nii.gz"))).any()
-    with pytest.raises(InputError, match="score 2"):
+    with pytest.raises(InputError, match="least_score.*got 2"):
         ExportSettings(least_score=2.0)
 
 

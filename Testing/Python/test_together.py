@@ -176,7 +176,7 @@ def test_pictures_that_differ_in_size_and_no_prompts_are_refused(segmenter, head
     segmenter.set_images(heads[:1])
     with pytest.raises(PromptError, match="No prompt"):
         segmenter.segment_each([])
-    with pytest.raises(InputError, match="-1 pictures at once"):
+    with pytest.raises(InputError, match="'at_once'.*got -1"):
         replace(segmenter.settings, at_once=-1)
 
 

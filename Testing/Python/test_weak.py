@@ -54,7 +54,7 @@ def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
         *range(590, 600),
     ]
     assert paper.files()[0] == "cycle1_epoch0191.safetensors" and paper.files()[-1] == "cycle3_epoch0200.safetensors"
-    with pytest.raises(InputError, match="No schedule"):
+    with pytest.raises(InputError, match="at most 5 checkpoints"):
         Schedule(epochs=5, keep=6)
 
 

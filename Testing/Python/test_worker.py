@@ -147,13 +147,13 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, pictures, se
         (lambda client: client.segment("elsewhere", ["tumor"]), InputError, "elsewhere"),
         (lambda client: client.segment("brain", ["tumor"], [7]), InputError, "no slice 7"),
         (lambda client: client.segment("brain", ["tumor"], settings={"speed": 1}), InputError, "no setting 'speed'"),
-        (lambda client: client.segment("brain", ["tumor"], settings={"saliency": 1}), InputError, "group"),
+        (lambda client: client.segment("brain", ["tumor"], settings={"saliency": 1}), InputError, "an object"),
         (
             lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": "x"}}),
             InputError,
             "saliency.steps",
         ),
-        (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "steps is 0"),
+        (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "got 0"),
         (lambda client: client.outline("brain"), InputError, "boxes"),
         (lambda client: client.outline("brain", boxes=np.zeros(4)), InputError, "(4,)"),
         (
@@ -308,7 +308,11 @@ def test_a_fine_tuning_tells_how_it_goes_and_is_refused_or_cancelled(worker, tmp
         models_dir=str(tmp_path),
         out=str(tmp_path / "run"),
     )
-    for changes, words in (({"batch": 1}, "no negatives"), ({"epoch": 3}, "epochs"), ({"epochs": "3"}, "settings")):
+    for changes, words in (
+        ({"batch": 1}, "no negatives"),
+        ({"epoch": 3}, "epochs"),
+        ({"epochs": "3"}, "valid integer"),
+    ):
         with pytest.raises(InputError, match=words):
             worker.wait(ask(**changes)).value()
     running = ask()

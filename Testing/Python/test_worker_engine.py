@@ -7,15 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from told import Told
 
+from MedCLIPSAMLib.choices import Precision
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.validated import with_changes
 from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.images import KEPT_IMAGES
 from MedCLIPSAMLib.worker.protocol import Message
-from MedCLIPSAMLib.worker.settings import with_changes
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib
 from MedCLIPSAMLib.zeroshot.settings import Settings
 
@@ -162,3 +163,27 @@ def test_settings_of_any_kind_are_taken_or_refused(changes):
     except InputError:
         return
     assert isinstance(changed.saliency, M2IBSettings) and type(changed.presence_threshold) is float
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ([1], "expected an object"),
+        ({"saliency": {"stps": 5}}, "saliency.stps.*layer, beta, steps"),
+        ({"saliency": {"steps": 5.5}}, "'saliency.steps': expected a valid integer, got 5.5"),
+        ({"presence_threshold": float("nan")}, "presence_threshold"),
+        ({"coarse": {"method": "magic"}}, "coarse.method.*'otsu'.*got 'magic'"),
+        ({"at_once": -1}, "got -1. 0 leaves it to the device"),
+    ],
+)
+def test_a_refused_setting_is_named_with_what_was_expected(changes, words):
+    with pytest.raises(InputError, match=words):
+        with_changes(Settings(M2IBSettings()), changes)
+
+
+def test_settings_from_json_keep_what_they_do_not_name():
+    changed = with_changes(
+        Settings(M2IBSettings(beta=0.3)), {"saliency": {"steps": 5}, "presence_threshold": 0, "coarse": None}
+    )
+    assert (changed.saliency.steps, changed.saliency.beta, changed.presence_threshold) == (5, 0.3, 0.0)
+    assert with_changes(changed, {"precision": "bf16"}).precision is Precision.BF16
