@@ -57,8 +57,9 @@ def _saliency(rounds: int, device: torch.device, context: RunContext) -> tuple[T
     text, settings, captures = clip.encode_text([PROMPT]), M2IBSettings(), Captures()
 
     def call(bfloat16: bool, recorded: bool) -> Callable[[], torch.Tensor]:
-        options = {"bfloat16": bfloat16, "captures": captures if recorded and device.type == "cuda" else None}
-        return lambda: waited(m2ib(clip, clip.preprocess(picture), text, settings, **options).maps[0, 0])
+        used = captures if recorded and device.type == "cuda" else None
+        search = lambda: m2ib(clip, clip.preprocess(picture), text, settings, bfloat16=bfloat16, captures=used)
+        return lambda: waited(search().maps[0, 0])
 
     ways = {"f32": False, "bf16": True}
     calls = {f"{name}, {how}": call(ways[name], how == "recorded") for name in ways for how in ("plain", "recorded")}
@@ -90,7 +91,7 @@ def _slices(rounds: int, device: torch.device, context: RunContext) -> Times:
 
     def in_parts(size: int) -> None:
         for start in range(0, SLICES, size):
-            segmenter.set_images(pictures[start : start + size])
+            segmenter.set_images(list(pictures[start : start + size]))
             segmenter.segment_each([PROMPT])
 
     ways = {f"{size} at once": lambda size=size: in_parts(size) for size in (1, TOGETHER)}

@@ -6,8 +6,11 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ..run_context import RunContext
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class Times:
 
 
 def interleaved(
-    variants: Mapping[str, Callable[[], object]],
+    variants: Mapping[str, Callable[[], T]],
     rounds: int,
     once: tuple[str, ...] = (),
     context: RunContext = RunContext(),
-) -> tuple[Times, dict[str, object]]:
+) -> tuple[Times, dict[str, T]]:
     """Time each variant once a round, after a call of each that is not timed; and what the last calls gave.
 
     Args:
@@ -41,7 +44,7 @@ def interleaved(
         if name not in once:
             call()
     seconds: dict[str, list[float]] = {name: [] for name in variants}
-    results: dict[str, object] = {}
+    results: dict[str, T] = {}
     for number in range(rounds):
         for name, call in variants.items():
             started = time.perf_counter()

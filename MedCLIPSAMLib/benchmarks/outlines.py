@@ -64,8 +64,8 @@ def outline_costs(
             _wait(device)
 
         times, _ = interleaved({"f32": embed_h}, max(1, rounds // 2))
-        box = lambda: predictor.predict(box=BOX, multimask_output=False)
-        costs.append(OutlineCost("SAM ViT-H (the authors')", 1024, times, _milliseconds(box)))
+        decode = lambda: predictor.predict(box=BOX, multimask_output=False)
+        costs.append(OutlineCost("SAM ViT-H (the authors')", 1024, times, _milliseconds(decode)))
         context.notify(f"SAM ViT-H: {times.median('f32'):.2f} s")
     return costs
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..choices import CoarseMethod, ComponentRule, SamPromptKind
+from ..choices import CoarseMethod, ComponentRule, Precision, SamPromptKind
 from ..run_context import RunContext
 from ..zeroshot.coarse import CoarseSettings, coarse_mask
 from ..zeroshot.components import ComponentSettings, components
@@ -65,7 +65,10 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
         return None if predictor is None else partial(_authors, biomedclip(device, fast=False), predictor, picture)
     sam, precision = name.rsplit(", ", 1)
     settings = Settings(
-        M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0, precision=precision
+        M2IBSettings(),
+        components=ComponentSettings(ComponentRule.AREA),
+        presence_threshold=0.0,
+        precision=Precision(precision),
     )
     segmenter = TextSegmenter(biomedclip(device), sam21("large" if sam == LARGE else "tiny", 1024, device), settings)
 
@@ -104,9 +107,12 @@ def _memory(name: str, device: torch.device) -> float | None:
 
 def _main() -> None:
     name, device = sys.argv[1], torch.device(sys.argv[2])
-    pipeline(name, device)()
+    work = pipeline(name, device)
+    if work is None:
+        raise SystemExit(f"'{name}' is not installed.")
+    work()
     if device.type == "cuda":
-        mib = torch.cuda.max_memory_allocated() / 2**20
+        mib: float | None = torch.cuda.max_memory_allocated() / 2**20
     else:
         status = Path("/proc/self/status")  # of Linux; getrusage counts the parent in
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")) if status.is_file() else None

@@ -75,9 +75,8 @@ def demo(
     for column in ("image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"):
         table.add_column(column)
     for score in scores:
-        table.add_row(
-            score["image"], score["prompt"], *(f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds"))
-        )
+        figures = (f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds"))
+        table.add_row(str(score["image"]), str(score["prompt"]), *figures)
     Console().print(table)
     typer.echo(
         f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. For research, not for diagnosis."

@@ -42,12 +42,12 @@ def paired(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Pa
     """
     from scipy.stats import wilcoxon
 
-    first, second = np.asarray(first, float), np.asarray(second, float)
-    if first.shape != second.shape:
-        raise InputError(f"{first.size} and {second.size} cases cannot be paired.", "Score the same cases.")
-    both = np.isfinite(first) & np.isfinite(second)
-    first, second = first[both], second[both]
-    change = second - first
+    one, other = np.asarray(first, float), np.asarray(second, float)
+    if one.shape != other.shape:
+        raise InputError(f"{one.size} and {other.size} cases cannot be paired.", "Score the same cases.")
+    both = np.isfinite(one) & np.isfinite(other)
+    one, other = one[both], other[both]
+    change = other - one
     about = summarise(change, seed)
     p = float("nan")
     if change.size > 1:
@@ -55,8 +55,8 @@ def paired(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Pa
     mean = lambda values: float(values.mean()) if values.size else float("nan")
     return Paired(
         change.size,
-        mean(first),
-        mean(second),
+        mean(one),
+        mean(other),
         mean(change),
         about.low,
         about.high,
@@ -66,7 +66,9 @@ def paired(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Pa
     )
 
 
-def error_after_review(errors: Sequence[float], order: Sequence[float], share: float) -> float:
+def error_after_review(
+    errors: Sequence[float] | np.ndarray, order: Sequence[float] | np.ndarray, share: float
+) -> float:
     """The mean error left when a person corrects the share of the cases that come first in an order, perfectly.
 
     Args:
@@ -74,7 +76,6 @@ def error_after_review(errors: Sequence[float], order: Sequence[float], share: f
         order: the higher, the earlier a case is looked at; of equal ones the first.
         share: 0 to 1; rounded to whole cases.
     """
-    errors = np.asarray(errors, float)
-    left = errors.copy()
-    left[np.argsort(-np.asarray(order, float), kind="stable")[: round(share * errors.size)]] = 0
+    left = np.array(errors, float)
+    left[np.argsort(-np.asarray(order, float), kind="stable")[: round(share * left.size)]] = 0
     return float(left.mean())

@@ -149,13 +149,14 @@ def _score_case(case: str, pred_path: Path, truth_path: Path, known: set[str] | 
     pred, truth, spacing = common_grid(case, read_masks(pred_path), read_masks(truth_path))
     nothing = np.zeros(truth.grid.GetSize()[::-1], bool)
     if known is None:
-        pairs = {ONLY_SEGMENT: tuple(next(iter(masks.values()), nothing) for masks in (pred.masks, truth.masks))}
+        first = lambda masks: next(iter(masks.values()), nothing)
+        pairs = {ONLY_SEGMENT: (first(pred.masks), first(truth.masks))}
     else:
         segments = sorted((pred.masks.keys() | truth.masks.keys()) & known)
         pairs = {name: (pred.masks.get(name, nothing), truth.masks.get(name, nothing)) for name in segments}
     return [
-        Score(case, name, dsc(*pair), nsd(*pair, spacing, tolerance), hd95(*pair, spacing))
-        for name, pair in pairs.items()
+        Score(case, name, dsc(one, other), nsd(one, other, spacing, tolerance), hd95(one, other, spacing))
+        for name, (one, other) in pairs.items()
     ]
 
 

@@ -171,7 +171,9 @@ class PairSource:
         drawn = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs)).tolist()
         batches: list[list[int]] = []
         while len(batches) < self.steps:
-            taken, said, put_off = [], set(), []
+            taken: list[int] = []
+            said: set[str] = set()
+            put_off: list[int] = []
             for at, number in enumerate(drawn):
                 if len(taken) == self.batch:
                     put_off += drawn[at:]

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError, ModelError
 from ..models.store import find
@@ -95,13 +96,12 @@ def _sources(
     dropped: list[tuple[str, str]] = []
     if data.validation is None:
         pairs = _read(data.captions, data, out, dropped, context)
-        sides = split_by_patient(pairs, data.share, settings.seed)
-        context.notify(f"{len(sides[0])} pairs for training and {len(sides[1])} for validation, split by patient.")
+        split = split_by_patient(pairs, data.share, settings.seed)
+        context.notify(f"{len(split[0])} pairs for training and {len(split[1])} for validation, split by patient.")
+        sides: list[list[Pair] | None] = [*split]
     else:
-        sides = tuple(
-            None if table.endswith(".tar") else _read(table, data, out, dropped, context)
-            for table in (data.captions, data.validation)
-        )
+        tables = data.captions, data.validation
+        sides = [None if each.endswith(".tar") else _read(each, data, out, dropped, context) for each in tables]
     _write_dropped(out, dropped)
     if sides[1] is not None and len({pair.caption for pair in sides[1]}) < 2:
         raise InputError(
@@ -120,7 +120,7 @@ def _sources(
                 f"Shards need a package that is not installed: {error.name}.", "pip install 'medclipsam[finetune]'"
             ) from error
 
-        pattern = data.captions if side == 0 else data.validation
+        pattern = data.validation if side and data.validation else data.captions
         record = out / f"shards-{side}.json"
         least = data.least_characters
         made = ShardSource(
@@ -138,7 +138,7 @@ def _sources(
             )
         return source(0, size, settings.batch, settings.crop, rank, world)
 
-    made_of = [data.captions, data.validation, data.least_characters]
+    made_of: list[Any] = [data.captions, data.validation, data.least_characters]
     made_of += [(str(pair.image), pair.caption) for pairs in sides for pair in pairs or ()]
     about = hashlib.sha256(repr(made_of).encode()).hexdigest()
     return training, lambda size: source(1, size, settings.batch, 1.0), about

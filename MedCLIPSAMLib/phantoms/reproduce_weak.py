@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -98,13 +99,13 @@ def summary(figures: dict) -> dict:
         "validation_review", "review": {order: {share: mean error}}, the orders, "random" and "worst first" among them}.
     """
     tasks = figures["tasks"]
-    rows = {}
+    rows: dict[str, dict] = {}
     for row in ROWS:
         rows[row] = {}
         for metric in ("dsc", "nsd"):
             means = {name: float(np.mean(each["test"][row][metric])) for name, each in tasks.items()}
             rows[row][metric] = means | {"all": float(np.mean(list(means.values())))}
-    pooled = lambda row: np.concatenate([each["test"][row]["dsc"] for each in tasks.values()])
+    pooled = lambda row: np.concatenate([each["test"][row]["dsc"] for each in tasks.values()]).tolist()
     pairs = (("zero_shot", "last"), ("last", "weak"), ("zero_shot", "weak"), ("weak", "full"))
     differences = {f"{second} - {first}": asdict(paired(pooled(first), pooled(second))) for first, second in pairs}
     return {
@@ -158,7 +159,7 @@ def _task(name: str, plan: Plan, folder: Path) -> dict:
     runs = {"weak": folder / name / "weak-run", "full": folder / name / "full-run"}
     for dataset, out in ((weak, runs["weak"]), (full, runs["full"])):
         train(dataset, out, plan.training, "cpu")
-    figures = {"pseudo_labels": counts | {"dsc": _label_dsc(task, weak)}}
+    figures: dict[str, Any] = {"pseudo_labels": counts | {"dsc": _label_dsc(task, weak)}}
     for split in ("validation", "test"):
         volumes = {index: read_volume(path) for index, path in pictures[split].items()}
         figures[split] = _measured(task, split, volumes, segmenter, runs, split == "test")

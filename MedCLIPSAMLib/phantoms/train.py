@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from ..run_context import RunContext
 from .train_clip import ClipTraining, train_clip
 from .train_sam import SamTraining, train_sam
 
@@ -41,7 +42,7 @@ def train_demo_models(folder: Path, clip: ClipTraining | None, sam: SamTraining 
 
 def _timed(name: str, train: Callable, folder: Path, settings: ClipTraining | SamTraining) -> None:
     """One training, and the time of the processor that it took: the wall clock of a core that does nothing else."""
-    train(folder, settings, _print)
+    train(folder, settings, RunContext(on_notice=_print))
     _print(f"{name}: {sum(os.times()[:4]) / 60:.1f} min of processor time, the making of phantoms included")
 
 

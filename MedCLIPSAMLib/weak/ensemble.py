@@ -129,15 +129,15 @@ class Ensemble:
         preprocessor = configuration.preprocessor_class(verbose=False)
         data, _, about = preprocessor.run_case_npy(image, None, about, manager, configuration, one.dataset_json)
         data = torch.from_numpy(np.ascontiguousarray(data))
-        total = None
+        sums: list[torch.Tensor] = []
         for state in self._states:
             context.raise_if_cancelled()
             one.network.load_state_dict(state, strict=False)  # what is shared has one name in it
             with redirect_stdout(StringIO()):
                 logits = one.predict_sliding_window_return_logits(data)
             probabilities = torch.softmax(logits.float().cpu(), dim=0)
-            total = probabilities if total is None else total + probabilities
-        mean = (total / len(self._states)).clamp_min(torch.finfo(torch.float32).tiny)
+            sums = [sums[0] + probabilities] if sums else [probabilities]
+        mean = (sums[0] / len(self._states)).clamp_min(torch.finfo(torch.float32).tiny)
         labels, probabilities = back_to_image(
             mean.log(), manager, configuration, one.label_manager, about, True, torch.get_num_threads()
         )

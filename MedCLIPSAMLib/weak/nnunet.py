@@ -112,7 +112,7 @@ class Process:
         Raises:
             ModelError: it failed; with its last line. Cancelled.
         """
-        keep = {"pass_fds": (self._lock.fileno(),)} if os.name != "nt" else {}
+        inherited = (self._lock.fileno(),) if os.name != "nt" else ()
         with open(self._log, "ab") as log:
             start = log.tell()
             process = subprocess.Popen(
@@ -122,7 +122,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **keep,
+                pass_fds=inherited,
             )
             try:
                 while process.poll() is None:
