@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from ..models.sam import build_sam, decode
+from ..models.sam import Sam2, build_sam, decode
 from ..resources import resource_path
 from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
@@ -79,7 +79,7 @@ def pack(prompts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, to
     return coords, labels
 
 
-def image_features(sam: torch.nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+def image_features(sam: Sam2, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """The embedding (B, C, h, w) and the two high-resolution maps of the mask decoder, as in SAM2ImagePredictor."""
     output = sam.forward_image(images)
     _, features, _, sizes = sam._prepare_backbone_features(output)
