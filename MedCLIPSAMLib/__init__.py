@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .checkpoints import CheckpointFolder as CheckpointFolder
+    from .choices import Plane as Plane
+    from .choices import Strategy as Strategy
     from .errors import Cancelled as Cancelled
     from .errors import DeviceError as DeviceError
     from .errors import InputError as InputError
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from .errors import ModelError as ModelError
     from .errors import OutputError as OutputError
     from .errors import PromptError as PromptError
+    from .run_context import Progress as Progress
+    from .run_context import RunContext as RunContext
     from .volumes import Segment as Segment
     from .volumes import Volume as Volume
     from .volumes import read_segmentation as read_segmentation
@@ -25,15 +30,24 @@ if TYPE_CHECKING:
     from .worker.client import WorkerClient as WorkerClient
     from .worker.subprocess_transport import SubprocessTransport as SubprocessTransport
     from .worker.subprocess_transport import worker_command as worker_command
+    from .zeroshot.pipeline import segment_volume as segment_volume
+    from .zeroshot.request import SegmentationRequest as SegmentationRequest
+    from .zeroshot.result import CarriedResult as CarriedResult
+    from .zeroshot.result import PromptedResult as PromptedResult
+    from .zeroshot.result import Result as Result
+    from .zeroshot.result import SliceResult as SliceResult
     from .zeroshot.segmenter import TextSegmenter as TextSegmenter
     from .zeroshot.segmenter import load_segmenter as load_segmenter
     from .zeroshot.settings import Settings as Settings
     from .zeroshot.settings import default_settings as default_settings
-    from .zeroshot.volume import segment_volume as segment_volume
+    from .zeroshot.volume_result import VolumeResult as VolumeResult
+    from .zeroshot.volume_result import VolumeRun as VolumeRun
 
 __version__ = "0.1.0"
 
 _MODULES: dict[str, tuple[str, ...]] = {
+    ".checkpoints": ("CheckpointFolder",),
+    ".choices": ("Plane", "Strategy"),
     ".errors": (
         "Cancelled",
         "DeviceError",
@@ -43,12 +57,16 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "OutputError",
         "PromptError",
     ),
+    ".run_context": ("Progress", "RunContext"),
     ".volumes": ("Segment", "Volume", "read_segmentation", "read_volume", "write_segmentation"),
     ".worker.client": ("WorkerClient",),
     ".worker.subprocess_transport": ("SubprocessTransport", "worker_command"),
+    ".zeroshot.pipeline": ("segment_volume",),
+    ".zeroshot.request": ("SegmentationRequest",),
+    ".zeroshot.result": ("CarriedResult", "PromptedResult", "Result", "SliceResult"),
     ".zeroshot.segmenter": ("TextSegmenter", "load_segmenter"),
     ".zeroshot.settings": ("Settings", "default_settings"),
-    ".zeroshot.volume": ("segment_volume",),
+    ".zeroshot.volume_result": ("VolumeResult", "VolumeRun"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = ["__version__", *sorted(_MODULE_OF)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,6 +27,9 @@ from .commands import (
     weak,
 )
 from .errors import Cancelled, MedCLIPSAMError
+from .logs import LogLevel, configure_logging
+
+log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="medclipsam",
@@ -52,8 +56,6 @@ app.add_typer(phantoms.phantoms_app, name="phantoms")
 app.add_typer(phantoms.models_app, name="demo-models")
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
-_debug = False
-"""Whether `main` shows the traceback of an error."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,11 +67,12 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    log_level: Annotated[LogLevel, typer.Option(help="Least level of the log.")] = LogLevel.WARNING,
+    log_file: Annotated[Path | None, typer.Option(help="Write the log there too.", show_default=False)] = None,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
 ) -> None:
     """Text-prompted segmentation of medical images."""
-    global _debug
-    _debug = debug
+    configure_logging(LogLevel.DEBUG if debug else log_level, log_file)
 
 
 def main() -> None:
@@ -83,8 +86,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_INTERRUPTED)
     except MedCLIPSAMError as error:
-        if _debug:
-            traceback.print_exc()
+        log.debug("refused", exc_info=True)
         print(f"error: {error.problem}", file=sys.stderr)
         if error.remedy:
             print(f"  {error.remedy}", file=sys.stderr)

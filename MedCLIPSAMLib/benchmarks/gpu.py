@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..choices import ComponentRule
 from ..models.captures import Captures
+from ..run_context import RunContext
 from ..zeroshot.components import ComponentSettings
 from ..zeroshot.saliency import M2IBSettings, m2ib
-from ..zeroshot.segmenter import TOGETHER, Settings, TextSegmenter
+from ..zeroshot.segmenter import TOGETHER, TextSegmenter
+from ..zeroshot.settings import Settings
 from .full_size import PROMPT, biomedclip, sam21
 from .interleaved import Times, interleaved
 from .saliency import difference, waited
@@ -40,28 +43,29 @@ class GpuCost:
     slices: Times
 
 
-def gpu_cost(rounds: int, device: torch.device, tell: Callable[[str], None]) -> GpuCost:
+def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
     """Measure all of it."""
-    saliency, apart = _saliency(rounds, device, tell)
+    saliency, apart = _saliency(rounds, device, context)
     whole, mib = _whole(rounds, device)
-    tell(f"a picture {statistics.median(whole):.3f} s")
-    return GpuCost(saliency, apart, whole, mib, _slices(rounds, device, tell))
+    context.notify(f"a picture {statistics.median(whole):.3f} s")
+    return GpuCost(saliency, apart, whole, mib, _slices(rounds, device, context))
 
 
-def _saliency(rounds: int, device: torch.device, tell) -> tuple[Times, dict[str, tuple[float, float]]]:
+def _saliency(rounds: int, device: torch.device, context: RunContext) -> tuple[Times, dict[str, tuple[float, float]]]:
     clip = biomedclip(device)
     picture = np.random.default_rng(0).integers(0, 256, (1, 512, 512, 3), dtype=np.uint8)
     text, settings, captures = clip.encode_text([PROMPT]), M2IBSettings(), Captures()
 
     def call(bfloat16: bool, recorded: bool) -> Callable[[], torch.Tensor]:
-        options = {"bfloat16": bfloat16, "captures": captures if recorded and device.type == "cuda" else None}
-        return lambda: waited(m2ib(clip, clip.preprocess(picture), text, settings, **options).maps[0, 0])
+        used = captures if recorded and device.type == "cuda" else None
+        search = lambda: m2ib(clip, clip.preprocess(picture), text, settings, bfloat16=bfloat16, captures=used)
+        return lambda: waited(search().maps[0, 0])
 
     ways = {"f32": False, "bf16": True}
     calls = {f"{name}, {how}": call(ways[name], how == "recorded") for name in ways for how in ("plain", "recorded")}
     for warm in list(calls.values()) * 2:  # recorded at the second call
         warm()
-    times, maps = interleaved(calls, rounds, tell=tell)
+    times, maps = interleaved(calls, rounds, context=context)
     return times, {name: difference(maps[f"{name}, recorded"], maps[f"{name}, plain"]) for name in ways}
 
 
@@ -81,19 +85,19 @@ def _whole(rounds: int, device: torch.device) -> tuple[list[float], float | None
     return seconds[2:], mib
 
 
-def _slices(rounds: int, device: torch.device, tell) -> Times:
+def _slices(rounds: int, device: torch.device, context: RunContext) -> Times:
     segmenter = _segmenter(512, device)
     pictures = np.random.default_rng(0).integers(0, 256, (SLICES, 512, 512, 3), dtype=np.uint8)
 
     def in_parts(size: int) -> None:
         for start in range(0, SLICES, size):
-            segmenter.set_images(pictures[start : start + size])
+            segmenter.set_images(list(pictures[start : start + size]))
             segmenter.segment_each([PROMPT])
 
     ways = {f"{size} at once": lambda size=size: in_parts(size) for size in (1, TOGETHER)}
-    return interleaved(ways, rounds, tell=tell)[0]
+    return interleaved(ways, rounds, context=context)[0]
 
 
 def _segmenter(pixels: int, device: torch.device) -> TextSegmenter:
-    settings = Settings(M2IBSettings(), components=ComponentSettings("area"), presence_threshold=0.0)
+    settings = Settings(M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0)
     return TextSegmenter(biomedclip(device), sam21("tiny", pixels, device), settings)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..run_context import RunContext
+
 Made = TypeVar("Made")
 
 
@@ -31,13 +33,13 @@ def interleaved(
     variants: Mapping[str, Callable[[], Made]],
     rounds: int,
     once: tuple[str, ...] = (),
-    tell: Callable[[str], None] = lambda line: None,
+    context: RunContext = RunContext(),
 ) -> tuple[Times, dict[str, Made]]:
     """Time each variant once a round, after a call of each that is not timed; and what the last calls gave.
 
     Args:
         once: variants without the untimed call, for those of minutes.
-        tell: told of every round.
+        context: notified of every round.
     """
     for name, call in variants.items():
         if name not in once:
@@ -49,5 +51,6 @@ def interleaved(
             started = time.perf_counter()
             results[name] = call()
             seconds[name].append(time.perf_counter() - started)
-        tell(f"round {number + 1} of {rounds}: " + ", ".join(f"{name} {s[-1]:.2f} s" for name, s in seconds.items()))
+        took = ", ".join(f"{name} {each[-1]:.2f} s" for name, each in seconds.items())
+        context.notify(f"round {number + 1} of {rounds}: {took}")
     return Times(seconds), results

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..models.sam import image_predictor
+from ..run_context import RunContext
 from .full_size import sam21, sam_vit_h
 from .interleaved import Times, interleaved
 
@@ -34,7 +35,7 @@ class OutlineCost:
 
 
 def outline_costs(
-    rounds: int, device: torch.device, tell: Callable[[str], None], sizes: tuple[str, ...] = SIZES
+    rounds: int, device: torch.device, context: RunContext, sizes: tuple[str, ...] = SIZES
 ) -> list[OutlineCost]:
     """SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H where segment_anything is installed."""
     picture = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
@@ -52,7 +53,9 @@ def outline_costs(
             times, _ = interleaved({"f32": lambda: embed(False), "bf16": lambda: embed(True)}, rounds)
             box = lambda predictor=predictor: predictor.predict(box=BOX, multimask_output=False)
             costs.append(OutlineCost(sam.name, pixels, times, _milliseconds(box)))
-            tell(f"{sam.name} at {pixels} px: {times.median('f32'):.2f} s f32, {times.median('bf16'):.2f} s bf16")
+            context.notify(
+                f"{sam.name} at {pixels} px: {times.median('f32'):.2f} s f32, {times.median('bf16'):.2f} s bf16"
+            )
     predictor = sam_vit_h(device)
     if predictor is not None:
 
@@ -61,9 +64,9 @@ def outline_costs(
             _wait(device)
 
         times, _ = interleaved({"f32": embed_h}, max(1, rounds // 2))
-        box = lambda: predictor.predict(box=BOX, multimask_output=False)
-        costs.append(OutlineCost("SAM ViT-H (the authors')", 1024, times, _milliseconds(box)))
-        tell(f"SAM ViT-H: {times.median('f32'):.2f} s")
+        decode = lambda: predictor.predict(box=BOX, multimask_output=False)
+        costs.append(OutlineCost("SAM ViT-H (the authors')", 1024, times, _milliseconds(decode)))
+        context.notify(f"SAM ViT-H: {times.median('f32'):.2f} s")
     return costs
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..models.linear import OneDnnLinear
+from ..run_context import RunContext
 from ..zeroshot.saliency import M2IBSettings, m2ib, normalise
 from .authors import COPIES, STEPS, authors_saliency
 from .full_size import PROMPT, biomedclip
@@ -45,7 +45,7 @@ class Peak:
     bf16: float
 
 
-def saliency_cost(layer: int, rounds: int, device: torch.device, tell: Callable[[str], None]) -> SaliencyCost:
+def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunContext) -> SaliencyCost:
     """Measure maps at a block; the authors' loop takes minutes on a CPU."""
     clip, theirs = biomedclip(device), biomedclip(device, fast=False)
     pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
@@ -61,7 +61,7 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, tell: Callable[
         return waited(m2ib(clip, pixels, clip.encode_text([PROMPT]), settings, bfloat16=bfloat16).maps[0, 0])
 
     variants = {AUTHORS: authors, F32: lambda: ours(False), BF16: lambda: ours(True)}
-    times, maps = interleaved(variants, rounds, once=(AUTHORS,) if device.type == "cpu" else (), tell=tell)
+    times, maps = interleaved(variants, rounds, once=(AUTHORS,) if device.type == "cpu" else (), context=context)
     gflop = {}
     one_step = lambda: authors_saliency(theirs, pixels, tokens, layer, settings.beta, steps=1)
     for name, call, share in ((AUTHORS, one_step, STEPS), (F32, variants[F32], 1), (BF16, variants[BF16], 1)):

@@ -6,19 +6,21 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from ..choices import ComponentRule
 from ..phantoms.benchmark import picture_of
 from ..phantoms.dataset import make_phantom
+from ..run_context import RunContext
 from ..worker.client import WorkerClient
 from ..worker.subprocess_transport import SubprocessTransport
 from ..zeroshot.components import ComponentSettings
 from ..zeroshot.saliency import M2IBSettings
-from ..zeroshot.segmenter import Settings, TextSegmenter
+from ..zeroshot.segmenter import TextSegmenter
+from ..zeroshot.settings import Settings
 from .full_size import PROMPT, biomedclip, sam21
 
 SLICES, PROMPTS = 64, 8
@@ -44,11 +46,11 @@ class Waiting:
     help: list[float]
 
 
-def waiting(rounds: int, device: torch.device, tell: Callable[[str], None]) -> Waiting:
+def waiting(rounds: int, device: torch.device, context: RunContext) -> Waiting:
     """Measure all of it; the models are of full size (SAM 2.1 tiny, 1024 px, random) but for the worker's."""
     cold = [cold_start() for _ in range(rounds)]
-    tell(f"a fresh worker {median(cold):.2f} s")
-    settings = Settings(M2IBSettings(), components=ComponentSettings("area"), presence_threshold=0.0)
+    context.notify(f"a fresh worker {median(cold):.2f} s")
+    settings = Settings(M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0)
     segmenter = TextSegmenter(biomedclip(device), sam21("tiny", 1024, device), settings)
     words = PROMPT.split()
     prompts = [" ".join(words[-length:]) for length in range(2, 2 + PROMPTS)]
@@ -67,11 +69,11 @@ def waiting(rounds: int, device: torch.device, tell: Callable[[str], None]) -> W
     for number in range(rounds):
         first.append(seconds(pictures[number % SLICES], prompts[0]))
         second.append(seconds(None, prompts[1]))
-    tell(f"a prompt {first[-1]:.2f} s, a second one {second[-1]:.2f} s")
+    context.notify(f"a prompt {first[-1]:.2f} s, a second one {second[-1]:.2f} s")
     eight = seconds(pictures[0], *prompts)
-    tell(f"{PROMPTS} prompts {eight:.1f} s")
+    context.notify(f"{PROMPTS} prompts {eight:.1f} s")
     slices = sum(seconds(picture, prompts[0]) for picture in pictures)
-    tell(f"{SLICES} slices {slices:.1f} s")
+    context.notify(f"{SLICES} slices {slices:.1f} s")
     return Waiting(first, second, eight, slices, cold, [help_seconds() for _ in range(rounds)])
 
 

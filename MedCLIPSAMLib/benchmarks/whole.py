@@ -14,11 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..choices import CoarseMethod, ComponentRule, Precision, SamPromptKind
+from ..run_context import RunContext
 from ..zeroshot.coarse import CoarseSettings, coarse_mask
 from ..zeroshot.components import ComponentSettings, components
 from ..zeroshot.saliency import M2IBSettings, normalise, upsample
 from ..zeroshot.sam_prompts import PromptSettings, make_prompts
-from ..zeroshot.segmenter import Settings, TextSegmenter
+from ..zeroshot.segmenter import TextSegmenter
+from ..zeroshot.settings import Settings
 from .authors import authors_saliency
 from .full_size import PROMPT, biomedclip, sam21, sam_vit_h
 from .interleaved import Times, interleaved
@@ -40,10 +43,10 @@ class WholeCost:
     mib: dict[str, float | None]
 
 
-def whole_cost(rounds: int, device: torch.device, tell: Callable[[str], None]) -> WholeCost:
+def whole_cost(rounds: int, device: torch.device, context: RunContext) -> WholeCost:
     """Measure every pipeline, taking turns; then each once more in a process of its own for its memory."""
     calls = {name: call for name in names() if (call := pipeline(name, device)) is not None}
-    times, _ = interleaved(calls, rounds, once=(AUTHORS,), tell=tell)
+    times, _ = interleaved(calls, rounds, once=(AUTHORS,), context=context)
     kept = list(calls)
     calls.clear()
     return WholeCost(times, {name: _memory(name, device) for name in kept})
@@ -62,7 +65,10 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
         return None if predictor is None else partial(_authors, biomedclip(device, fast=False), predictor, picture)
     sam, precision = name.rsplit(", ", 1)
     settings = Settings(
-        M2IBSettings(), components=ComponentSettings("area"), presence_threshold=0.0, precision=precision
+        M2IBSettings(),
+        components=ComponentSettings(ComponentRule.AREA),
+        presence_threshold=0.0,
+        precision=Precision(precision),
     )
     segmenter = TextSegmenter(biomedclip(device), sam21("large" if sam == LARGE else "tiny", 1024, device), settings)
 
@@ -77,8 +83,10 @@ def _authors(clip, predictor, picture: np.ndarray) -> np.ndarray:
     """Their way: ten whole passes for the map, k-means, the largest component, its box, ViT-H."""
     found = authors_saliency(clip, clip.preprocess(picture[None]), clip.tokenize([PROMPT]), 9, 1.0)
     saliency = normalise(upsample(found[None, None], picture.shape[:2]))[0, 0].cpu().numpy()
-    labels = components(coarse_mask(saliency, CoarseSettings("kmeans")), saliency, ComponentSettings("area"))
-    prompts = make_prompts(labels, replace(PromptSettings(), kind="boxes"))
+    labels = components(
+        coarse_mask(saliency, CoarseSettings(CoarseMethod.KMEANS)), saliency, ComponentSettings(ComponentRule.AREA)
+    )
+    prompts = make_prompts(labels, replace(PromptSettings(), kind=SamPromptKind.BOXES))
     predictor.set_image(picture)
     return predictor.predict(box=prompts.boxes[0], multimask_output=False)[0][0]
 
@@ -99,9 +107,12 @@ def _memory(name: str, device: torch.device) -> float | None:
 
 def _main() -> None:
     name, device = sys.argv[1], torch.device(sys.argv[2])
-    pipeline(name, device)()
+    work = pipeline(name, device)
+    if work is None:
+        raise SystemExit(f"'{name}' is not installed.")
+    work()
     if device.type == "cuda":
-        mib = torch.cuda.max_memory_allocated() / 2**20
+        mib: float | None = torch.cuda.max_memory_allocated() / 2**20
     else:
         status = Path("/proc/self/status")  # of Linux; getrusage counts the parent in
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")) if status.is_file() else None

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ..choices import Precision, Strategy, parse_choice
+from .progress import progress_bar
 from .speed import speed
 
 app = typer.Typer(help="Measured figures.", no_args_is_help=True)
@@ -30,21 +32,19 @@ def phantoms(
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, f32 or bf16.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.AUTO,
 ) -> None:
     """Segment synthetic images of every task by text, beside controls that could prove the figures wrong."""
     from rich.console import Console
 
     from ..phantoms.benchmark import benchmark_phantoms
     from ..volumes.atomic import atomic_path
-    from ..zeroshot.segmenter import default_settings, load_segmenter
+    from ..zeroshot.segmenter import load_segmenter
+    from ..zeroshot.settings import default_settings
 
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
-    console = Console(stderr=True)
-    with console.status("measuring") as status:
-        figures = benchmark_phantoms(
-            segmenter, cases, split, lambda task, done: status.update(f"{task}: {done} of {cases}")
-        )
+    with progress_bar("measuring", unit="count") as context:
+        figures = benchmark_phantoms(segmenter, cases, split, context)
     Console().print(table(figures, split))
     free = figures["lesion_free"]
     typer.echo(f"Lesion-free pictures that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
@@ -63,7 +63,7 @@ def volumes(
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, f32 or bf16.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.AUTO,
 ) -> None:
     """Segment phantom volumes by one prompt with every strategy, and correct one slice of the bad cases."""
     from rich.console import Console
@@ -71,17 +71,13 @@ def volumes(
 
     from ..phantoms.volume_benchmark import benchmark_volumes
     from ..volumes.atomic import atomic_path
-    from ..zeroshot.segmenter import default_settings, load_segmenter
+    from ..zeroshot.segmenter import load_segmenter
+    from ..zeroshot.settings import default_settings
 
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
-    with Console(stderr=True).status("measuring") as status:
-        figures = benchmark_volumes(
-            segmenter,
-            cases,
-            split,
-            tuple(strategies.split(",")),
-            lambda task, done: status.update(f"{task}: {done} of {cases}"),
-        )
+    chosen = [parse_choice(Strategy, each, "strategy") for each in strategies.split(",")]
+    with progress_bar("measuring", unit="count") as context:
+        figures = benchmark_volumes(segmenter, cases, split, chosen, context)
     made = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {cases} cases")
     for column in ("strategy", *figures["tasks"], "lesion-free empty", "s a volume"):
         made.add_column(column, justify="left" if column == "strategy" else "right")

@@ -25,8 +25,10 @@ def demo(
     from ..volumes import read_segmentation, read_volume, write_segmentation
     from ..volumes.terminology import colour_for
     from ..volumes.write import write_picture
+    from ..zeroshot.pipeline import segment_volume
+    from ..zeroshot.request import SegmentationRequest
+    from ..zeroshot.result import PromptedResult
     from ..zeroshot.segmenter import load_segmenter
-    from ..zeroshot.volume import segment_volume
 
     out.mkdir(parents=True, exist_ok=True)
     segmenter = load_segmenter("demo", "demo", "cpu")
@@ -34,10 +36,11 @@ def demo(
     for sample in SAMPLES:
         volume = read_volume(sample.image)
         truth = read_segmentation(sample.truth, volume)[0].mask
-        found = segment_volume(segmenter, volume, [sample.prompt])
+        found = segment_volume(segmenter, volume, SegmentationRequest((sample.prompt,))).collect()
         segment = found.segments()[0]
         write_segmentation(out / f"{sample.name}.seg.nrrd", [segment], volume)
         ((number, result),) = found.results[sample.prompt].items()
+        assert isinstance(result, PromptedResult)
         picture = found.stack.picture(number)
         write_picture(
             out / f"{sample.name}_overlay.png",
@@ -72,9 +75,8 @@ def demo(
     for column in ("image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"):
         table.add_column(column)
     for score in scores:
-        table.add_row(
-            score["image"], score["prompt"], *(f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds"))
-        )
+        figures = (f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds"))
+        table.add_row(str(score["image"]), str(score["prompt"]), *figures)
     Console().print(table)
     typer.echo(
         f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. For research, not for diagnosis."

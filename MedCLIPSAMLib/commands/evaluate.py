@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .progress import progress_bar
+
 if TYPE_CHECKING:
     from ..evaluation.folders import Evaluation
 
@@ -26,17 +28,10 @@ def evaluate(
 
     Files are matched by name; the formats may differ. A missing prediction scores 0.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from ..evaluation.folders import evaluate_folders, write_csv
 
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Scoring")
-        evaluation = evaluate_folders(
-            pred_dir, truth_dir, tolerance, lambda done, total: bar.update(task, completed=done, total=total)
-        )
+    with progress_bar("scoring", unit="count") as context:
+        evaluation = evaluate_folders(pred_dir, truth_dir, tolerance, context)
     if csv is not None:
         write_csv(evaluation, csv)
     if as_json:

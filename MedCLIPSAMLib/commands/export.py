@@ -9,7 +9,10 @@ from typing import Annotated
 
 import typer
 
+from ..choices import Plane, Precision, Strategy
 from .options import AtOnce, Capture, Phase, SeriesName
+from .progress import progress_bar
+from .segment import parse_window
 
 
 class Format(StrEnum):
@@ -43,8 +46,10 @@ def export(
     phase: Phase = None,
     form: Annotated[Format, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")] = Format.nnunet,
     negative: Annotated[str | None, typer.Option(help="What not to take.")] = None,
-    propagate: Annotated[str, typer.Option(help="Over slices: memory, boxes, planes or slices.")] = "memory",
-    plane: Annotated[str, typer.Option(help="axial, coronal or sagittal.")] = "axial",
+    propagate: Annotated[
+        Strategy, typer.Option(help="Over many slices, as in `medclipsam segment`.")
+    ] = Strategy.MEMORY,
+    plane: Annotated[Plane, typer.Option(help="Direction of the slices.")] = Plane.AXIAL,
     window: Annotated[str | None, typer.Option(help="Display window: a preset such as 'lung', or LOW:HIGH.")] = None,
     presence: Annotated[float, typer.Option(help="Least presence for a find.")] = 0.5,
     least_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0,
@@ -59,8 +64,8 @@ def export(
     models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[
-        str, typer.Option(help="Of matrix products: f32 or bf16; 'auto' is bf16 for large models where it is fast.")
-    ] = "auto",
+        Precision, typer.Option(help="Of matrix products; 'auto' is bf16 for large models where it is fast.")
+    ] = Precision.AUTO,
     at_once: AtOnce = 0,
     capture: Capture = True,
     engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
@@ -76,10 +81,11 @@ def export(
     from ..errors import InputError
     from ..weak.cases import find_cases, read_prompts
     from ..weak.dataset import check_folder
+    from ..weak.engines import Engine, LocalEngine
     from ..weak.export import export as run
     from ..weak.job import ExportSettings
-    from ..zeroshot.segmenter import default_settings, load_segmenter
-    from .segment import _window
+    from ..zeroshot.segmenter import load_segmenter
+    from ..zeroshot.settings import default_settings
 
     if prompt and prompts:
         raise InputError("Both -p and --prompts were given.", "Give one of them.")
@@ -90,7 +96,7 @@ def export(
         form.value,
         propagate,
         plane,
-        _window(window),
+        parse_window(window),
         least_score,
         least_ml,
         float("inf") if most_ml is None else most_ml,
@@ -108,14 +114,12 @@ def export(
         from ..weak.ray_engine import Models, RayEngine
 
         where = models_dir.resolve() if models_dir else None
-        working = RayEngine(Models(model, sam, device, where, chosen), workers, address)
+        working: Engine = RayEngine(Models(model, sam, device, where, chosen), workers, address)
     else:
-        from ..weak.engines import LocalEngine
-
         working = LocalEngine(load_segmenter(model, sam, device, models_dir, chosen))
     try:
-        with _bar(quiet=as_json) as report:
-            counts = run(cases, working, out, settings, report, retry)
+        with progress_bar("exporting", quiet=as_json, unit="count") as context:
+            counts = run(cases, working, out, settings, context, retry)
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next case.", err=True)
         raise
@@ -145,27 +149,3 @@ def strike(
         ) from error
     out, back = run(dataset, listed)
     typer.echo(f"{out} cases struck out, {back} put back.")
-
-
-def _bar(quiet: bool):
-    """A context that gives a report: a bar with the time left, on the error stream, where it is a terminal."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-
-    @contextmanager
-    def shown():
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
-        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-            task = bar.add_task("exporting", total=None, left="")
-
-            def report(progress) -> None:
-                left = f"{progress.seconds_left / 60:.0f} min left"
-                bar.update(task, completed=progress.done, total=progress.total, description=progress.case, left=left)
-
-            yield report
-
-    return shown()

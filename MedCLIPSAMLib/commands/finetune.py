@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..choices import Freeze, Loss, TrainingPrecision
+from .progress import progress_bar
 
-class Loss(StrEnum):
-    """The values of --loss."""
-
-    dhn_nce, info_nce, hn_nce, dcl, siglip = "dhn-nce", "info-nce", "hn-nce", "dcl", "siglip"
-    dhn_nce_released = "dhn-nce-released"
-
-
-class Freeze(StrEnum):
-    """The values of --freeze."""
-
-    nothing, image, text, lower_half, heads = "nothing", "image", "text", "lower-half", "all-but-heads"
-
-
-class Precision(StrEnum):
-    """The values of --precision, by Lightning's names."""
-
-    auto, full, bf16, half = "auto", "32-true", "bf16-mixed", "16-mixed"
+if TYPE_CHECKING:
+    from ..run_context import Progress, RunContext
 
 
 CaptionsArgument = Annotated[
@@ -55,7 +42,7 @@ def finetune(
     validation_share: Annotated[float, typer.Option(help="Else this share of the patients.")] = 0.15,
     least_characters: LeastOption = 20,
     base: Annotated[str, typer.Option(help="Model to begin from.")] = "biomedclip",
-    loss: Annotated[Loss, typer.Option(help="What is learnt by.")] = Loss.dhn_nce,
+    loss: Annotated[Loss, typer.Option(help="What is learnt by.")] = Loss.DHN_NCE,
     temperature: Annotated[
         float | None, typer.Option(help="Of the loss: 0.6 for DHN-NCE, 0.07 for InfoNCE by default.")
     ] = None,
@@ -72,12 +59,16 @@ def finetune(
     warm_up: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.1,
     weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1,
     crop: Annotated[float, typer.Option(help="Least share of a picture that random crops keep; 1: no crops.")] = 0.9,
-    freeze: Annotated[Freeze, typer.Option(help="What stays as it is.")] = Freeze.nothing,
+    freeze: Annotated[Freeze, typer.Option(help="What stays as it is.")] = Freeze.NOTHING,
     lora: Annotated[int, typer.Option(help="Rank of LoRA, such as 8; 0 trains the weights themselves.")] = 0,
-    precision: Annotated[Precision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")] = Precision.auto,
+    precision: Annotated[
+        TrainingPrecision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")
+    ] = TrainingPrecision.AUTO,
     seed: Annotated[int, typer.Option(help="Of order, crops, dropout and split.")] = 12,
     workers: Annotated[int | None, typer.Option(help="Processes that read images; up to 4 by default.")] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a model of that name of another run.")] = False,
+    replace_model: Annotated[
+        bool, typer.Option("--replace", help="Replace a model of that name of another run.")
+    ] = False,
     models_dir: ModelsDir = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -92,7 +83,7 @@ def finetune(
 
     settings = FineTuneSettings(
         base=base,
-        loss=loss.value,
+        loss=loss,
         temperature=temperature,
         beta_image=beta,
         beta_text=beta,
@@ -103,25 +94,26 @@ def finetune(
         warm_up=warm_up,
         weight_decay=weight_decay,
         crop=crop,
-        freeze=freeze.value,
+        freeze=freeze,
         lora_rank=lora,
         patience=patience,
-        precision=precision.value,
+        precision=precision,
         seed=seed,
     )
     folder = out or Path(f"{name}-run")
     first = os.environ.get("RANK", "0") == "0"
     data = Data(captions, images, validation, validation_share, least_characters)
-    tell = (lambda line: typer.echo(line, err=True)) if first else lambda line: None
     if workers is None:
         workers = min(4, os.cpu_count() or 1)
     try:
-        with _bar(quiet=as_json or not first) as report:
+        with progress_bar("training", quiet=as_json or not first, unit="count") as context:
+            context = _with_epochs(context, quiet=as_json or not first)
             result, model = run(
-                data, settings, name, folder, device, models_dir, workers, tell, report, replace=replace
+                data, settings, name, folder, device, models_dir, workers, context, replace=replace_model
             )
     except KeyboardInterrupt:
-        tell(f"Stopped; the same command goes on from the last checkpoint in '{folder}'.")
+        if first:
+            typer.echo(f"Stopped; the same command goes on from the last checkpoint in '{folder}'.", err=True)
         raise
     if not first:
         return
@@ -148,7 +140,6 @@ def retrieval(
 ) -> None:
     """Measure how often a caption finds its image among 50 and the reverse, as the paper does."""
     from rich.console import Console
-    from rich.progress import track
     from rich.table import Table
 
     from ..finetune.batches import readable
@@ -158,10 +149,8 @@ def retrieval(
     found = read_captions(Path(captions), images, least_characters)
     pairs, unreadable = readable(found.pairs)
     typer.echo(f"{found.summary()}; {len(unreadable)} images cannot be read.", err=True)
-    shown = lambda name: (
-        lambda chunks: track(chunks, name, console=Console(stderr=True), transient=True, disable=as_json)
-    )
-    rows = {name: evaluate(name, pairs, batch, seeds, device, models_dir, shown(name)) for name in model}
+    with progress_bar("retrieval", quiet=as_json, unit="count") as context:
+        rows = {name: evaluate(name, pairs, batch, seeds, device, models_dir, context) for name in model}
     if as_json:
         print(json.dumps(rows, indent=1))
         return
@@ -184,32 +173,16 @@ def _sentence(figures: dict) -> str:
     return f"top-1 retrieval in batches of {figures['batch']} (chance {figures['chance']:.2f}): {', '.join(said)}"
 
 
-def _bar(quiet: bool):
-    """Open a context that gives a report of progress: a bar on a terminal, and a line an epoch."""
-    from contextlib import contextmanager
+def _with_epochs(context: RunContext, quiet: bool) -> RunContext:
+    """Give the same context, which says a line after every epoch too."""
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    def report(progress: Progress) -> None:
+        context.on_progress(progress)
+        if progress.details["validation"] and not quiet:
+            at, figures = progress.details["epoch"] + 1, progress.details["validation"]
+            context.on_notice(
+                f"epoch {at}: validation loss {figures['loss']:.4f}, "
+                f"top-1 retrieval {figures['top1']:.3f} (best {figures['best']:.3f})"
+            )
 
-    console = Console(stderr=True)
-
-    @contextmanager
-    def shown():
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        with Bar(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-            task = bar.add_task("training", total=None)
-
-            def report(progress) -> None:
-                bar.update(task, completed=progress.step, total=progress.steps)
-                bar.update(task, description=f"epoch {progress.epoch + 1}, loss {progress.loss:.3f}")
-                if progress.validation and not quiet:
-                    console.print(
-                        f"epoch {progress.epoch + 1}: validation loss {progress.validation['loss']:.4f}, "
-                        f"top-1 retrieval {progress.validation['top1']:.3f} (best {progress.validation['best']:.3f})",
-                        highlight=False,
-                    )
-
-            yield report
-
-    return shown()
+    return replace(context, on_progress=report)

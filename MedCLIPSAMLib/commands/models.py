@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from .progress import progress_bar
+
 app = typer.Typer(help="Models: what there is, where it is, download.", no_args_is_help=True)
 
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder of models, looked in first.")]
@@ -52,23 +54,11 @@ def where(name: str, kind: KindOption = None, models_dir: ModelsDir = None, as_j
 @app.command()
 def download(name: str, kind: KindOption = None) -> None:
     """Download a model into the user's cache; an interrupted download is continued."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-
     from ..models.catalogue import find
     from ..models.download import download as fetch
 
-    columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, int] = {}
-
-        def show(file: str, done: int, total: int | None) -> None:
-            if file not in tasks:
-                tasks[file] = bar.add_task(file)
-            bar.update(tasks[file], completed=done, total=total)
-
-        folder = fetch(find(name, kind), progress=show)
+    with progress_bar(name, unit="bytes") as context:
+        folder = fetch(find(name, kind), context=context)
     typer.echo(folder)
 
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .progress import progress_bar
+
 phantoms_app = typer.Typer(help="Synthetic images with captions and truth.", no_args_is_help=True)
 models_app = typer.Typer(help="The demo models.", no_args_is_help=True)
 
@@ -30,19 +32,13 @@ def make(
     split: Annotated[str, typer.Option(help="train, validation, test or samples.")] = "train",
 ) -> None:
     """Write phantoms as PNG files with truth masks and captions."""
-    from rich.progress import track
-
     from ..errors import InputError
     from ..phantoms.dataset import SPLITS, write_phantoms
 
     if split not in SPLITS:
         raise InputError(f"There is no split '{split}'.", f"Choose one of: {', '.join(SPLITS)}.")
-    steps = iter(track(range(count), "phantoms", transient=True))
-
-    def step(_done: int) -> None:
-        next(steps, None)
-
-    write_phantoms(out, split, count, step)
+    with progress_bar("phantoms", unit="count") as context:
+        write_phantoms(out, split, count, context)
     typer.echo(f"Written: {count} phantoms in {out}.")
 
 

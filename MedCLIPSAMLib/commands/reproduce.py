@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .progress import progress_bar
 from .reproduce_paper import paper
 
 app = typer.Typer(help="The paper's claims, tried.", no_args_is_help=True)
@@ -38,12 +39,8 @@ def finetune(
     if out is not None:
         check_writable(out)
     plan = replace(trial.Plan(), seeds=tuple(range(1, seeds + 1)))
-    with Console(stderr=True).status("working") as status:
-        figures = trial.reproduce(
-            trial.quick(plan) if quick else plan,
-            processes,
-            lambda what, done, total: status.update(f"{what}: {done} of {total}"),
-        )
+    with progress_bar("working", unit="count") as context:
+        figures = trial.reproduce(trial.quick(plan) if quick else plan, processes, context)
     for table in (search_table(figures), result_table(figures)):
         Console().print(table)
     if out is not None:
@@ -67,7 +64,8 @@ def weak(
     if out is not None:
         check_writable(out)
     plan = trial.quick() if quick else trial.Plan()
-    figures = trial.reproduce(plan, processes, work, lambda line: typer.echo(line, err=True))
+    with progress_bar("working") as context:
+        figures = trial.reproduce(plan, processes, work, context)
     figures["summary"] = trial.summary(figures)
     for table in weak_tables(figures):
         Console().print(table)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .progress import progress_bar
+
 if TYPE_CHECKING:
     from ..evaluation.reproduce_paper import Run
 
@@ -66,10 +68,9 @@ def paper(
         raise OutputError(f"Cannot make '{out}': {error.strerror}.", "Choose another folder.") from error
     segmenter = load_segmenter(model, sam, device, models_dir)
     runs = []
-    with Console(stderr=True).status("working") as status:
-        report = lambda what, done, total: status.update(f"{what}: {done} of {total}")
+    with progress_bar("working", unit="count") as context:
         for tests, style, texts in plan:
-            runs.append(trial.run(segmenter, tests, style, texts, out, searched, limit, report))
+            runs.append(trial.run(segmenter, tests, style, texts, out, searched, limit, context))
             scores = Evaluation(runs[-1].scores, tolerance=trial.TOLERANCE)
             write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
     for table in tables(runs, f"{model} + {sam}"):

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from .progress import progress_bar
+
 
 def search(
     images: Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)],
@@ -38,15 +40,9 @@ def search(
     cases = _cases(images, truth, prompt)
     depth = len(segmenter.clip.model.visual.trunk.blocks)
     tried_layers = _numbers("--layers", layers, int) or list(range(depth))
-    with Console(stderr=True).status("searching") as status:
-        trials = run(
-            segmenter,
-            cases,
-            tried_layers,
-            _numbers("--betas", betas, float),
-            _numbers("--steps", steps, int),
-            lambda done, total: status.update(f"{done} of {total} combinations"),
-        )
+    tried_betas, tried_steps = _numbers("--betas", betas, float), _numbers("--steps", steps, int)
+    with progress_bar("searching", unit="count") as context:
+        trials = run(segmenter, cases, tried_layers, tried_betas, tried_steps, context)
     if as_json:
         print(
             json.dumps({"cases": len(cases), "prompt": prompt, "trials": [asdict(trial) for trial in trials]}, indent=1)

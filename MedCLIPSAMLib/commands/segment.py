@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ..choices import CoarseMethod, Device, Plane, Precision, SamPromptKind, Strategy
 from .options import AtOnce, Capture, Phase, SeriesName
+from .progress import progress_bar
 
-
-class Plane(StrEnum):
-    axial, coronal, sagittal = "axial", "coronal", "sagittal"
-
-
-class Coarse(StrEnum):
-    otsu, kmeans, threshold, crf = "otsu", "kmeans", "threshold", "crf"
-
-
-class PromptKind(StrEnum):
-    boxes, points, both = "boxes", "points", "both"
-
-
-class Strategy(StrEnum):
-    slices, memory, boxes, planes = "slices", "memory", "boxes", "planes"
-
-
-class Precision(StrEnum):
-    auto, f32, bf16 = "auto", "f32", "bf16"
-
-
-class Device(StrEnum):
-    auto, cpu, cuda, mps = "auto", "cpu", "cuda", "mps"
+if TYPE_CHECKING:
+    from ..volumes.volume import Volume
+    from ..volumes.window import Window
+    from ..zeroshot.volume_result import VolumeResult
 
 
 def segment(
@@ -62,7 +45,7 @@ def segment(
     model: Annotated[str, typer.Option(help="Text-image model (medclipsam models list).")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
     models_dir: Annotated[Path | None, typer.Option(help="Folder with the models, for work without a network.")] = None,
-    plane: Annotated[Plane, typer.Option(help="Direction of the slices.")] = Plane.axial,
+    plane: Annotated[Plane, typer.Option(help="Direction of the slices.")] = Plane.AXIAL,
     number: Annotated[int | None, typer.Option("--slice", help="One slice; the middle one by default.")] = None,
     slices: Annotated[str | None, typer.Option(help="Slices A:B, both included.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every slice.")] = False,
@@ -87,8 +70,8 @@ def segment(
     steps: Annotated[int | None, typer.Option(help="M2IB: optimisation steps.")] = None,
     samples: Annotated[int | None, typer.Option(help="M2IB: noise samples a step.")] = None,
     seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None,
-    coarse: Annotated[Coarse, typer.Option(help="How the saliency map is cut in two.")] = Coarse.otsu,
-    prompts: Annotated[PromptKind, typer.Option(help="What SAM 2 is given.")] = PromptKind.boxes,
+    coarse: Annotated[CoarseMethod, typer.Option(help="How the saliency map is cut in two.")] = CoarseMethod.OTSU,
+    prompts: Annotated[SamPromptKind, typer.Option(help="What SAM 2 is given.")] = SamPromptKind.BOXES,
     presence: Annotated[float, typer.Option(help="Least presence for a find; 0 always outlines something.")] = 0.5,
     least_part: Annotated[
         float, typer.Option(help="Remove parts and fill holes below this share of a mask; 0 leaves them.")
@@ -99,74 +82,59 @@ def segment(
     kind: Annotated[
         str, typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'.")
     ] = "*",
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
     precision: Annotated[
         Precision, typer.Option(help="Of matrix products; 'auto' is bf16 for large models where it is fast.")
-    ] = Precision.auto,
+    ] = Precision.AUTO,
     at_once: AtOnce = 0,
     capture: Capture = True,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Segment what each prompt names in an image, and write the masks on the image's own grid."""
-    from .. import __version__
-    from ..volumes import SliceStack, read_volume, write_saliency, write_segmentation
+    from ..checkpoints import CheckpointFolder
+    from ..volumes import read_volume, write_saliency, write_segmentation
     from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
     from ..zeroshot.coarse import CoarseSettings
-    from ..zeroshot.resume import ResumeFolder, fingerprint
-    from ..zeroshot.segmenter import choices, default_settings, load_segmenter
-    from ..zeroshot.volume import segment_volume
+    from ..zeroshot.pipeline import segment_volume
+    from ..zeroshot.request import SegmentationRequest
+    from ..zeroshot.segmenter import choices, load_segmenter
+    from ..zeroshot.settings import default_settings
 
     for path, suffixes in ((out, SEGMENTATION_SUFFIXES), (saliency, LABELMAP_SUFFIXES), (overlay, (".png",))):
         if path is not None:
             check_output(path, suffixes)
     volume = read_volume(image, series, phase)
-    limits = _window(window)
-    numbers = _slices(len(SliceStack(volume, plane.value, limits)), number, slices, every)
-    if propagate is None:
-        propagate = Strategy.memory if numbers and len(numbers) > 1 else Strategy.slices
+    request = SegmentationRequest(
+        tuple(prompt), negative, plane, parse_slices(number, slices, every), propagate, window=parse_window(window)
+    )
+    m2ib = {"layer": layer, "beta": beta, "steps": steps, "samples": samples, "seed": seed}
     settings = default_settings(model, models_dir)
-    given = {
-        name: value
-        for name, value in {"layer": layer, "beta": beta, "steps": steps, "samples": samples, "seed": seed}.items()
-        if value is not None
-    }
     settings = replace(
-        settings.with_saliency(**given),
-        coarse=CoarseSettings(method=coarse.value),
-        prompts=replace(settings.prompts, kind=prompts.value),
+        settings.with_saliency(**{name: value for name, value in m2ib.items() if value is not None}),
+        coarse=CoarseSettings(method=coarse),
+        prompts=replace(settings.prompts, kind=prompts),
         presence_threshold=presence,
         least_part=least_part,
-        precision=precision.value,
+        precision=precision,
         at_once=at_once,
         capture=capture,
         style=style,
         kind=kind,
     )
-    segmenter = load_segmenter(model, sam, device.value, models_dir, settings)
+    segmenter = load_segmenter(model, sam, device, models_dir, settings)
     if verbose:
         typer.echo(choices(segmenter), err=True)
-    kept = None
-    if propagate != Strategy.slices or (numbers and len(numbers) > 1):
-        asked = {"prompts": prompt, "plane": plane.value, "negative": negative, "window": limits}
-        if propagate != Strategy.slices:
-            asked |= {"propagate": propagate.value, "slices": numbers and [numbers[0], numbers[-1]]}
-        made_by = {"models": [model, sam], "settings": segmenter.settings.deciding(), "version": __version__}
-        kept = ResumeFolder(out.with_name(f"{out.name}.unfinished"), fingerprint(volume.array, **asked, **made_by))
-        if kept.count and not as_json:
-            typer.echo(f"Going on with a run that was stopped: {kept.count} steps are done.", err=True)
+    checkpoints = CheckpointFolder(out.with_name(f"{out.name}.unfinished"))
     try:
-        with _progress(quiet=as_json) as progress:
-            result = segment_volume(
-                segmenter, volume, prompt, numbers, plane.value, negative, limits, progress, propagate.value, kept
-            )
+        with progress_bar("loading", quiet=as_json) as context:
+            result = segment_volume(segmenter, volume, request, replace(context, checkpoints=checkpoints)).collect()
     except KeyboardInterrupt:
-        if kept and kept.count:
-            typer.echo(f"Stopped after {kept.count} steps; the same command goes on from there.", err=True)
+        if checkpoints.count:
+            typer.echo(f"Stopped after {checkpoints.count} steps; the same command goes on from there.", err=True)
         raise
     write_segmentation(out, result.segments(), volume)
-    if kept:
-        kept.remove()
+    checkpoints.remove()
     if saliency is not None:
         write_saliency(saliency, result.saliency(prompt[0]), volume)
     if overlay is not None:
@@ -176,37 +144,38 @@ def segment(
         return
     for note in volume.notes:
         typer.echo(f"note: {note}", err=True)
-    for by_slice in result.results.values():
-        best = max(by_slice, key=lambda number: by_slice[number].score)
-        where = f"{result.stack.plane} slice {best} of 0 to {len(result.stack) - 1}: " if len(result.stack) > 1 else ""
-        found = sum(each.found for each in by_slice.values())
-        asked = len(by_slice) if propagate == Strategy.slices else len(numbers or range(len(result.stack)))
-        count = f" Found on {found} of {asked} slices." if asked > 1 else ""
-        typer.echo(f"{where}{by_slice[best].message}{count}")
+    for line in _summary(result):
+        typer.echo(line)
     typer.echo(f"Written: {out}. For research, not for diagnosis.")
 
 
-def report(result, volume, out: Path) -> dict:
+def _summary(result: VolumeResult) -> Iterator[str]:
+    """A line for each prompt: its best slice, and on how many it was found."""
+    for by_slice in result.results.values():
+        best = max(by_slice, key=lambda number: by_slice[number].score)
+        last = len(result.stack) - 1
+        where = f"{result.stack.plane} slice {best} of 0 to {last}: " if last else ""
+        found, asked = sum(each.found for each in by_slice.values()), len(result.request.slices)
+        count = f" Found on {found} of {asked} slices." if asked > 1 else ""
+        yield f"{where}{by_slice[best].message}{count}"
+
+
+def report(result: VolumeResult, volume: Volume, out: Path) -> dict[str, Any]:
     """The results as plain values for machines."""
+    from ..zeroshot.result import PromptedResult
+
     rows = []
     for prompt, by_slice in result.results.items():
         for number, each in by_slice.items():
-            rows.append(
-                {
-                    "prompt": prompt,
-                    "slice": number,
-                    "found": each.found,
-                    "score": round(each.score, 4),
-                    "message": each.message,
-                    "presence": round(each.where.presence.probability, 4) if each.where else None,
-                    "pixels": int(each.mask.sum()),
-                    "boxes": each.sam_prompts.boxes.round(1).tolist() if each.sam_prompts else [],
-                    "predicted_iou": [round(float(quality), 4) for quality in each.predicted_iou]
-                    if each.predicted_iou is not None
-                    else [],
-                    "seconds": {stage: round(value, 4) for stage, value in each.seconds.items()},
-                }
-            )
+            row: dict[str, Any] = {"prompt": prompt, "slice": number, "found": each.found}
+            row |= {"score": round(each.score, 4), "message": each.message, "presence": None}
+            row |= {"pixels": int(each.mask.sum()), "boxes": [], "predicted_iou": [], "seconds": {}}
+            if isinstance(each, PromptedResult):
+                row["presence"] = round(each.where.presence.probability, 4)
+                row["boxes"] = each.sam_prompts.boxes.round(1).tolist()
+                row["predicted_iou"] = [round(float(quality), 4) for quality in each.predicted_iou]
+                row["seconds"] = {stage: round(value, 4) for stage, value in each.seconds.items()}
+            rows.append(row)
     return {
         "input": str(volume.path),
         "output": str(out),
@@ -217,13 +186,14 @@ def report(result, volume, out: Path) -> dict:
     }
 
 
-def _slices(count: int, number: int | None, span: str | None, every: bool) -> list[int] | None:
+def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int, ...] | Literal["all"] | None:
+    """The slices of --slice, --slices and --all, of which one at most is given."""
     from ..errors import InputError
 
     if sum((number is not None, span is not None, every)) > 1:
         raise InputError("More than one of --slice, --slices and --all was given.", "Give one.")
     if every:
-        return list(range(count))
+        return "all"
     if span is not None:
         first, separator, last = span.partition(":")
         if (
@@ -235,11 +205,11 @@ def _slices(count: int, number: int | None, span: str | None, every: bool) -> li
             raise InputError(
                 f"--slices {span} is not a range of slices.", "Write A:B with A not above B, such as 40:60."
             )
-        return list(range(int(first), int(last) + 1))
-    return None if number is None else [number]
+        return tuple(range(int(first), int(last) + 1))
+    return None if number is None else (number,)
 
 
-def _window(text: str | None) -> object:
+def parse_window(text: str | None) -> Window:
     """None, the name of a preset, or (low, high)."""
     if text is None or ":" not in text:
         return text
@@ -254,41 +224,17 @@ def _window(text: str | None) -> object:
     return low, high
 
 
-def _progress(quiet: bool):
-    """A context that gives a `volume.Progress`: a bar on the error stream, silent when `quiet` or not on a terminal."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-
-    @contextmanager
-    def bar():
-        with Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not console.is_terminal,
-        ) as shown:
-            task = shown.add_task("loading", total=1.0)
-            yield lambda fraction, message: shown.update(task, completed=fraction, description=message)
-
-    return bar()
-
-
-def _write_overlay(path: Path, result) -> None:
+def _write_overlay(path: Path, result: VolumeResult) -> None:
     from ..evaluation.pictures import overlay
     from ..volumes.terminology import colour_for
     from ..volumes.write import write_picture
+    from ..zeroshot.result import CarriedResult
 
     totals: dict[int, float] = {}
     for by_slice in result.results.values():
         for number, each in by_slice.items():
-            looked_at = 1.0 if each.where else 0.99  # rather than a slice that a mask was carried to
-            totals[number] = totals.get(number, 0.0) + looked_at * each.score
-    number = max(totals, key=totals.get)
+            weight = 0.99 if isinstance(each, CarriedResult) else 1.0  # key slices come first
+            totals[number] = totals.get(number, 0.0) + weight * each.score
+    number = max(totals, key=lambda k: totals[k])
     masks = {prompt: by_slice[number].mask for prompt, by_slice in result.results.items() if number in by_slice}
     write_picture(path, overlay(result.stack.picture(number), masks, {prompt: colour_for(prompt) for prompt in masks}))

@@ -36,6 +36,7 @@ def speed(
 
     from ..errors import InputError
     from ..models.device import fast_bfloat16, resolve_device
+    from ..run_context import RunContext
     from ..volumes.atomic import atomic_path, check_writable
     from .search import _numbers
 
@@ -45,7 +46,7 @@ def speed(
     if out is not None:
         check_writable(out)
     where, console = resolve_device(device), Console()
-    tell = lambda line: typer.echo(line, err=True)
+    context = RunContext(on_notice=lambda line: typer.echo(line, err=True))
     named = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{torch.get_num_threads()} threads"
     own = "with" if fast_bfloat16(where) else "without"
     console.print(
@@ -56,25 +57,25 @@ def speed(
         from ..benchmarks.saliency import matmul_peak, saliency_cost
 
         peak = matmul_peak(where)
-        costs = [saliency_cost(layer, rounds, where, tell) for layer in _numbers("--layers", layers, int)]
+        costs = [saliency_cost(layer, rounds, where, context) for layer in _numbers("--layers", layers, int)]
         console.print(saliency_table(costs, peak))
         figures |= {"peak": asdict(peak), "saliency": [asdict(cost) for cost in costs]}
     if "outlines" in wanted:
         from ..benchmarks.outlines import outline_costs
 
-        outlines = outline_costs(rounds, where, tell)
+        outlines = outline_costs(rounds, where, context)
         console.print(outline_table(outlines))
         figures["outlines"] = [asdict(cost) for cost in outlines]
     if "whole" in wanted:
         from ..benchmarks.whole import whole_cost
 
-        whole = whole_cost(rounds, where, tell)
+        whole = whole_cost(rounds, where, context)
         console.print(whole_table(whole))
         figures["whole"] = asdict(whole)
     if "waiting" in wanted:
         from ..benchmarks.waiting import waiting
 
-        waits = waiting(rounds, where, tell)
+        waits = waiting(rounds, where, context)
         console.print(waiting_table(waits))
         figures["waiting"] = asdict(waits)
     if "between" in wanted:
@@ -86,7 +87,7 @@ def speed(
     if "gpu" in wanted and where.type == "cuda":
         from ..benchmarks.gpu import gpu_cost
 
-        gpu = gpu_cost(rounds, where, tell)
+        gpu = gpu_cost(rounds, where, context)
         console.print(gpu_table(gpu))
         figures["gpu"] = asdict(gpu)
     elif "gpu" in wanted:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from ..choices import Configuration
+from .progress import progress_bar
+
 app = typer.Typer(help="A nnU-Net trained on pseudo-labels, and the review of what it is unsure of.")
-
-
-class Configuration(StrEnum):
-    """The values of --configuration, by nnU-Net's names."""
-
-    flat, full = "2d", "3d_fullres"
 
 
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -32,7 +28,7 @@ def _weak() -> None:
 def train(
     dataset: Annotated[Path, typer.Argument(help="DatasetNNN_Name, by medclipsam export.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run, to go on from.", show_default=False)],
-    configuration: Annotated[Configuration, typer.Option(help="nnU-Net's.")] = Configuration.flat,
+    configuration: Annotated[Configuration, typer.Option(help="nnU-Net's.")] = Configuration.FLAT,
     short: Annotated[
         bool, typer.Option("--short", help="A small network for minutes on two cores, to try things.")
     ] = False,
@@ -49,6 +45,7 @@ def train(
 ) -> None:
     """Train nnU-Net v2 on a dataset by the paper's cyclical rate; the same command goes on with a stopped run."""
     from ..models.device import resolve_device
+    from ..validated import with_changes
     from ..weak.train import SHORT, TrainSettings
     from ..weak.train import train as run
 
@@ -60,28 +57,19 @@ def train(
         "iterations": iterations,
         "learning_rate": lr,
     }
-    schedule = replace(settings.schedule, **{name: value for name, value in given.items() if value is not None})
+    schedule = with_changes(settings.schedule, given)
     settings = replace(
         settings,
         schedule=schedule,
-        configuration=configuration.value,
+        configuration=configuration,
         batch=batch or settings.batch,
         width=width or settings.width,
     )
-    tell = lambda line: typer.echo(line, err=True)
     try:
-        with _bar("training", quiet=as_json) as show:
-            model = run(
-                dataset,
-                out,
-                settings,
-                str(resolve_device(device)),
-                gpus,
-                tell,
-                lambda at: show(at.epoch, at.epochs, f"loss {at.loss:.3f}, DSC {at.dsc:.2f}", at.seconds_left),
-            )
+        with progress_bar("training", quiet=as_json, unit="count") as context:
+            model = run(dataset, out, settings, str(resolve_device(device)), gpus, context)
     except KeyboardInterrupt:
-        tell(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.")
+        typer.echo(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.", err=True)
         raise
     if as_json:
         print(json.dumps({"model": str(model), "checkpoints": schedule.files()}))
@@ -114,10 +102,8 @@ def predict(
     found, own = find_images(images)
     ensemble = Ensemble(model, device, mirroring)
     try:
-        with _bar("predicting", quiet=as_json) as show:
-            records = run(
-                found, ensemble, out, lambda at: show(at.done, at.total, at.case, at.seconds_left), dataset or own
-            )
+        with progress_bar("predicting", quiet=as_json, unit="count") as context:
+            records = run(found, ensemble, out, dataset or own, context)
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next image.", err=True)
         raise
@@ -144,27 +130,3 @@ def trust(
 
     count = trust_file(dataset, case, mask, image)
     typer.echo(f"'{case}' is trusted now; {count} cases of the dataset are.")
-
-
-def _bar(what: str, quiet: bool):
-    """Open a context that gives a report: a bar with the time left, on the error stream, where it is a terminal."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-
-    @contextmanager
-    def shown():
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[left]}")
-        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
-            task = bar.add_task(what, total=None, left="")
-
-            def report(done: int, total: int, about: str, seconds_left: float) -> None:
-                left = f"{about}; {seconds_left / 60:.0f} min left"
-                bar.update(task, completed=done, total=total, left=left)
-
-            yield report
-
-    return shown()

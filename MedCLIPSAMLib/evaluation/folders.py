@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.masks import MASK_SUFFIXES, common_grid, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes.atomic import atomic_path
 from MedCLIPSAMLib.volumes.volume import stem
 
@@ -75,7 +75,7 @@ def evaluate_folders(
     pred_dir: str | Path,
     truth_dir: str | Path,
     tolerance: float = 2.0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    context: RunContext = RunContext(),
 ) -> Evaluation:
     """Score every mask of `truth_dir` with the prediction of the same name; the formats may differ.
 
@@ -102,7 +102,7 @@ def evaluate_folders(
     extra = sorted(preds.keys() - truths.keys())
     scores: list[Score] = []
     for done, (case, truth_path) in enumerate(sorted(truths.items())):
-        progress(done, len(truths))
+        context.report(done, len(truths), case)
         pred_path = preds.get(case)
         if pred_path is None:
             segments = [ONLY_SEGMENT] if single else sorted(names[truth_path]) or sorted(known)
@@ -111,7 +111,6 @@ def evaluate_folders(
         scores += _score_case(case, pred_path, truth_path, None if single else known, tolerance)
         if not single:
             extra += [f"{case}: {segment}" for segment in sorted(names[pred_path] - known)]
-    progress(len(truths), len(truths))
     return Evaluation(scores, sorted(truths.keys() - preds.keys()), extra, tolerance)
 
 

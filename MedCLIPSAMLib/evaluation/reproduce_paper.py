@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from ..choices import CoarseMethod, ComponentRule, Precision, SamPromptKind
 from ..errors import InputError, MedCLIPSAMError
+from ..run_context import RunContext
 from ..volumes import SliceStack, read_volume
 from ..volumes.atomic import atomic_path
 from ..volumes.claim import claim
@@ -18,7 +19,8 @@ from ..zeroshot.components import ComponentSettings
 from ..zeroshot.prompts import load_prompt_sets
 from ..zeroshot.sam_prompts import PromptSettings
 from ..zeroshot.search import Case, search
-from ..zeroshot.segmenter import Settings, TextSegmenter
+from ..zeroshot.segmenter import TextSegmenter
+from ..zeroshot.settings import Settings
 from .folders import ONLY_SEGMENT, Score
 from .metrics import dsc, hd95, nsd, nsd_as_published
 from .paper import (
@@ -39,7 +41,6 @@ from .paper import (
 TOLERANCE = 2.0
 PAPER_DEPTH = 12
 """Blocks of the vision tower that the authors' layers are numbered in."""
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def prompts_of(tests: TestSet, style: str, prompt_dir: Path | None) -> dict[str,
 
 
 def settings_of(
-    segmenter: TextSegmenter, tests: TestSet, prompt: str, searched: bool, progress: Progress
+    segmenter: TextSegmenter, tests: TestSet, prompt: str, searched: bool, context: RunContext = RunContext()
 ) -> tuple[Settings, str]:
     """The authors' settings for a task, and where those of M2IB come from.
 
@@ -90,11 +91,11 @@ def settings_of(
     task, own = tests.task, segmenter.settings
     settings = replace(
         own,
-        coarse=CoarseSettings("kmeans"),
-        components=ComponentSettings("area", number=task.objects),
-        prompts=PromptSettings(task.sam_prompts, seed=SEED),
+        coarse=CoarseSettings(CoarseMethod.KMEANS),
+        components=ComponentSettings(ComponentRule.AREA, number=task.objects),
+        prompts=PromptSettings(SamPromptKind(task.sam_prompts), seed=SEED),
         presence_threshold=0.0,
-        precision="f32",
+        precision=Precision.F32,
     )
     if len(segmenter.clip.model.visual.trunk.blocks) != PAPER_DEPTH:
         return settings, "the model's own"
@@ -106,12 +107,8 @@ def settings_of(
         return settings, f"the authors' script's: layer {SCRIPT_LAYER}, beta {SCRIPT_BETA:g}"
     chosen = np.random.default_rng(SEED).permutation(sorted(validation.images))[:SEARCHED_IMAGES]
     cases = [Case(_picture(validation.images[c]), prompt, read_mask(validation.masks[c])) for c in sorted(chosen)]
-    segmenter.settings = settings
-    report = lambda done, total: progress(f"{task.title}: search", done, total)
-    try:
-        best = search(segmenter, cases, SEARCHED_LAYERS, SEARCHED_BETAS, progress=report)[0]
-    finally:
-        segmenter.settings = own
+    part = context.titled(f"{task.title}: search")
+    best = search(segmenter.with_settings(settings), cases, SEARCHED_LAYERS, SEARCHED_BETAS, context=part)[0]
     words = f"layer {best.layer}, beta {best.beta:g} by search on {len(cases)} validation masks: not zero-shot"
     return settings.with_saliency(layer=best.layer, beta=best.beta), words
 
@@ -124,7 +121,7 @@ def run(
     out: Path,
     searched: bool = True,
     limit: int | None = None,
-    progress: Progress = lambda what, done, total: None,
+    context: RunContext = RunContext(),
 ) -> Run:
     """Segment a test set into `out`/TASK_STYLE and score it. Masks that are there are not made again.
 
@@ -134,18 +131,19 @@ def run(
     Raises:
         OutputError: the folder holds masks of other models, settings or prompts, or cannot be written.
     """
-    task, before = tests.task, segmenter.settings
+    task = tests.task
     folder = out / f"{task.folder}_{style}"
     cases = list(tests.images)[:limit]
     failed: dict[str, str] = {}
-    settings, words = settings_of(segmenter, tests, prompts[cases[0]], searched, progress)
+    settings, words = settings_of(segmenter, tests, prompts[cases[0]], searched, context)
     models = [segmenter.clip.name, segmenter.sam.name]
     request = {"models": models, "settings": settings.deciding(), "origin of settings": words, "prompts": prompts}
     lock = claim(folder, "run.json", request)
-    segmenter.settings = settings
+    segmenter = segmenter.with_settings(settings)
     try:
         for done, case in enumerate(cases):
-            progress(f"{task.title} {style}", done, len(cases))
+            context.raise_if_cancelled()
+            context.report(done, len(cases), f"{task.title} {style}")
             path = folder / f"{case}.png"
             if path.is_file():
                 continue
@@ -158,12 +156,11 @@ def run(
             with atomic_path(path) as temporary:
                 Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
     finally:
-        segmenter.settings = before
         lock.close()
     scored = [
         _score(case, folder / f"{case}.png", tests.masks[case], failed.get(case, "no prediction")) for case in cases
     ]
-    progress(f"{task.title} {style}", len(cases), len(cases))
+    context.report(len(cases), len(cases), f"{task.title} {style}")
     return Run(task, style, [score for score, _ in scored], [inflated for _, inflated in scored], words)
 
 

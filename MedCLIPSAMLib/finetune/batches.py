@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError, MedCLIPSAMError
+from ..run_context import RunContext
 from ..volumes import SliceStack, read_volume
 from ..volumes.atomic import atomic_path
 from .captions import Pair
@@ -72,7 +73,7 @@ def draw_crop(rng: np.random.Generator, least: float) -> tuple[float, float, flo
 
 
 def readable(
-    pairs: list[Pair], record: Path | None = None, progress: Callable[[int, int], None] = lambda done, total: None
+    pairs: list[Pair], record: Path | None = None, context: RunContext = RunContext()
 ) -> tuple[list[Pair], list[tuple[str, str]]]:
     """Find the pairs whose image can be read, and (reason, file) of the others.
 
@@ -97,7 +98,8 @@ def readable(
     wrong: dict[Path, str] = {}
     with ThreadPoolExecutor(8) as pool:
         for done, (path, problem) in enumerate(zip(files, pool.map(check, files)), 1):
-            progress(done, len(files))
+            context.raise_if_cancelled()
+            context.report(done, len(files), "reading images")
             if problem:
                 wrong[path] = problem
     if record is not None:

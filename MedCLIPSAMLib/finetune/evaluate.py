@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
+from ..run_context import RunContext
 from .batches import read_picture, square
 from .captions import Pair
 from .retrieval import retrieval
@@ -18,15 +19,14 @@ TOGETHER = 32
 
 
 def features(
-    clip: ClipModel, pairs: Sequence[Pair], shown: Callable[[Iterable], Iterable] = iter
+    clip: ClipModel, pairs: Sequence[Pair], context: RunContext = RunContext()
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of images and captions, float32 (N, D) each on the CPU, of length 1.
-
-    Args:
-        shown: goes through the chunks of pairs and may show how far it is.
-    """
+    """Features of images and captions, float32 (N, D) each on the CPU, of length 1."""
     images, texts = [], []
-    for chunk in shown([pairs[at : at + TOGETHER] for at in range(0, len(pairs), TOGETHER)]):
+    for at in range(0, len(pairs), TOGETHER):
+        chunk = pairs[at : at + TOGETHER]
+        context.raise_if_cancelled()
+        context.report(at, len(pairs), clip.name)
         pictures = torch.stack([square(read_picture(pair.image), clip.image_size) for pair in chunk])
         images.append(clip.encode_image(clip.preprocess(pictures.numpy())).cpu())
         tokens = clip.tokenize([pair.caption for pair in chunk], cut=True)
@@ -42,7 +42,7 @@ def evaluate(
     seeds: int = 5,
     device: str = "auto",
     models_dir: Path | None = None,
-    shown: Callable[[Iterable], Iterable] = iter,
+    context: RunContext = RunContext(),
 ) -> dict:
     """Measure the retrieval of a model; see `retrieval.retrieval`.
 
@@ -50,5 +50,5 @@ def evaluate(
         ModelError: no such model. InputError: less than two pairs.
     """
     clip = load_clip(name, resolve_device(device), models_dir=models_dir)
-    images, texts = features(clip, pairs, shown)
+    images, texts = features(clip, pairs, context)
     return retrieval(images, texts, [pair.caption for pair in pairs], batch, range(seeds))

@@ -13,12 +13,13 @@ from typing import Any
 from ..errors import InputError, ModelError
 from ..models.store import find
 from ..models.trained import check_name, trained_folder
+from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
 from .batches import PairSource, Source, readable
 from .captions import LEAST_CHARACTERS, Captions, Pair, read_captions, split_by_patient
 from .publish import publish
 from .settings import FineTuneSettings
-from .train import CHECKPOINT, FineTuned, Progress, fine_tune
+from .train import CHECKPOINT, FineTuned, fine_tune
 
 DROPPED = "dropped.csv"
 
@@ -55,9 +56,7 @@ def run(
     device: str = "auto",
     models_dir: Path | None = None,
     workers: int = 0,
-    tell: Callable[[str], None] = lambda message: None,
-    report: Callable[[Progress], None] = lambda progress: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    context: RunContext = RunContext(),
     replace: bool = False,
 ) -> tuple[FineTuned, Path]:
     """Fine-tune, or go on with a run in `out` that was stopped, and add the model to the catalogue.
@@ -65,7 +64,7 @@ def run(
     Args:
         name: of the new model.
         out: folder of the run; what was dropped of the data is listed in its dropped.csv.
-        tell: receives lines about the data.
+        context: notified of what the data are; see `train.fine_tune`.
         replace: an earlier model of that name, of another run.
 
     Returns:
@@ -82,15 +81,15 @@ def run(
     if model.resolve() == out.resolve():
         raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
     out.mkdir(parents=True, exist_ok=True)
-    training, validation, about = _sources(data, settings, out, workers, tell)
-    result = fine_tune(training, validation, settings, out, device, models_dir, about, report, cancelled)
+    training, validation, about = _sources(data, settings, out, workers, context)
+    result = fine_tune(training, validation, settings, out, device, models_dir, about, context)
     if os.environ.get("RANK", "0") == "0":
         publish(result, settings, name, Path(data.captions).name, models_dir)
     return result, model
 
 
 def _sources(
-    data: Data, settings: FineTuneSettings, out: Path, workers: int, tell: Callable[[str], None]
+    data: Data, settings: FineTuneSettings, out: Path, workers: int, context: RunContext
 ) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
     """Open the sources of batches, see `train.fine_tune`, and make a check sum of what they are made of."""
     if data.shards and data.validation is None:
@@ -98,12 +97,12 @@ def _sources(
     dropped: list[tuple[str, str]] = []
     sides: tuple[list[Pair] | None, list[Pair] | None]
     if data.validation is None:
-        pairs = _read(data.captions, data, out, dropped, tell)
+        pairs = _read(data.captions, data, out, dropped, context)
         chosen, held_back = split_by_patient(pairs, data.share, settings.seed)
-        tell(f"{len(chosen)} pairs for training and {len(held_back)} for validation, split by patient.")
+        context.notify(f"{len(chosen)} pairs for training and {len(held_back)} for validation, split by patient.")
         sides = chosen, held_back
     else:
-        read = lambda table: None if table.endswith(".tar") else _read(table, data, out, dropped, tell)
+        read = lambda table: None if table.endswith(".tar") else _read(table, data, out, dropped, context)
         sides = read(data.captions), read(data.validation)
     _write_dropped(out, dropped)
     if sides[1] is not None and len({pair.caption for pair in sides[1]}) < 2:
@@ -130,7 +129,7 @@ def _sources(
             expand_shards(pattern), size, batch, crop, settings.seed, rank, world, record, least_characters=least
         )
         _write_dropped(out, dropped + made.dropped)
-        tell(f"{made.count} pairs in '{pattern}'; {len(made.dropped)} cannot be used.")
+        context.notify(f"{made.count} pairs in '{pattern}'; {len(made.dropped)} cannot be used.")
         return made
 
     def training(size: int, rank: int, world: int) -> Source:
@@ -147,14 +146,14 @@ def _sources(
     return training, lambda size: source(1, size, settings.batch, 1.0), about
 
 
-def _read(table: str, data: Data, out: Path, dropped: list[tuple[str, str]], tell: Callable[[str], None]) -> list[Pair]:
+def _read(table: str, data: Data, out: Path, dropped: list[tuple[str, str]], context: RunContext) -> list[Pair]:
     found: Captions = read_captions(Path(table), data.images, data.least_characters)
-    tell(f"{Path(table).name}: {found.summary()}.")
+    context.notify(f"{Path(table).name}: {found.summary()}.")
     if not found.patients:
-        tell("The table does not say whose an image is: every image counts as a patient of its own.")
-    pairs, unreadable = readable(found.pairs, out / "images.json")
+        context.notify("The table does not say whose an image is: every image counts as a patient of its own.")
+    pairs, unreadable = readable(found.pairs, out / "images.json", context.without_progress())
     if unreadable:
-        tell(f"{len(unreadable)} images cannot be read and are left out; see {out / DROPPED}.")
+        context.notify(f"{len(unreadable)} images cannot be read and are left out; see {out / DROPPED}.")
     dropped += found.dropped + unreadable
     if len({pair.caption for pair in pairs}) < 2:
         raise InputError(

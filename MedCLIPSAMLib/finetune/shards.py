@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import braceexpand
@@ -18,6 +18,7 @@ import torch
 import webdataset
 
 from ..errors import InputError, MedCLIPSAMError
+from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
 from .batches import Batch, check_batch, draw_crop, read_picture, square
 from .captions import CAPTION_FIELDS, LEAST_CHARACTERS, clean_caption
@@ -47,7 +48,7 @@ class ShardSource:
         paths: the tar files.
         size, batch, crop, seed, rank, world: see `batches.PairSource`.
         record: a JSON file in which it is kept which pairs can be used.
-        progress: called with the number of pairs that were read in the first reading.
+        context: told of the number of pairs that were read in the first reading.
 
     Attributes:
         dropped: (reason, what) of each pair that cannot be used.
@@ -66,13 +67,13 @@ class ShardSource:
         rank: int = 0,
         world: int = 1,
         record: Path | None = None,
-        progress: Callable[[int], None] = lambda done: None,
+        context: RunContext = RunContext(),
         least_characters: int = LEAST_CHARACTERS,
     ) -> None:
         check_batch(batch, world)
         self.paths, self.size, self.batch, self.crop = paths, size, batch, crop
         self.seed, self.rank, self.world, self._least = seed, rank, world, least_characters
-        self.count, self.dropped = self._counted(record, progress)
+        self.count, self.dropped = self._counted(record, context)
         self._unusable = {what for _reason, what in self.dropped}
         if self.count < batch:
             raise InputError(
@@ -119,7 +120,7 @@ class ShardSource:
         except Exception as error:  # tarfile, zlib and webdataset have many
             raise InputError(f"A shard cannot be read: {error}.", "Make it anew, or leave it out.") from error
 
-    def _counted(self, record: Path | None, progress: Callable[[int], None]) -> tuple[int, list[tuple[str, str]]]:
+    def _counted(self, record: Path | None, context: RunContext) -> tuple[int, list[tuple[str, str]]]:
         named = [f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths]
         try:
             known = json.loads(record.read_text(encoding="utf-8")) if record else {}
@@ -133,7 +134,7 @@ class ShardSource:
             if reason:
                 dropped.append((reason, pair["__key__"]))
             count += not reason
-            progress(count + len(dropped))
+            context.report(count + len(dropped), None, "reading shards")
         if record is not None:
             kept = {"shards": named, "least": self._least, "count": count, "dropped": dropped}
             with atomic_path(record) as temporary:

@@ -14,14 +14,16 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
 
+from ..choices import TrainingPrecision
 from ..errors import Cancelled, DeviceError, InputError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
+from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
 from .batches import Source
 from .checkpoint import read_checkpoint, write_checkpoint
@@ -37,8 +39,8 @@ SAVE_EVERY = 250
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How a training stands.
+class StepFigures:
+    """The figures of a training step: a line of the log, and the details of the progress.
 
     Args:
         step, steps: done, and of how many if it does not end earlier.
@@ -55,7 +57,7 @@ class Progress:
     loss: float
     learning_rate: float
     seconds_left: float
-    validation: dict | None = None
+    validation: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,7 @@ def fine_tune(
     device: str = "auto",
     models_dir: Path | None = None,
     data: str = "",
-    report: Callable[[Progress], None] = lambda progress: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    context: RunContext = RunContext(),
 ) -> FineTuned:
     """Train, or go on with a training that was stopped, and keep the weights that retrieve best on validation pairs.
 
@@ -93,8 +94,8 @@ def fine_tune(
         validation: edge of the picture -> source of validation batches, whole pictures.
         out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/.
         data: says which data these are; a checkpoint of other data is not gone on from.
-        report: called after every step, in the first process.
-        cancelled: asked at every step; a checkpoint is written first.
+        context: told of every step in the first process, with `StepFigures` as details; asked at every step, and a
+            checkpoint is written before a cancelled training ends.
 
     Raises:
         InputError: settings or data that cannot work. ModelError: the base is absent, or the checkpoint in `out` does
@@ -104,14 +105,14 @@ def fine_tune(
     clip = load_clip(settings.base, fabric.device, models_dir=models_dir)
     torch.manual_seed(settings.seed)
     model = prepare(clip.model, settings.freeze, settings.lora_rank)
-    run = _Run(fabric, clip, model, settings, out, f"{settings.fingerprint()} {data}", report, cancelled)
+    run = _Run(fabric, clip, model, settings, out, f"{settings.fingerprint()} {data}", context)
     return run.train(training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size))
 
 
 class _Run:
-    def __init__(self, fabric, clip: ClipModel, model, settings, out, fingerprint, report, cancelled) -> None:
+    def __init__(self, fabric, clip: ClipModel, model, settings, out, fingerprint, context: RunContext) -> None:
         self._fabric, self._clip, self._settings, self._out = fabric, clip, settings, out
-        self._report, self._cancelled = report, cancelled
+        self._context = context
         self._fingerprint = hashlib.sha256(fingerprint.encode()).hexdigest()
         self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
         self._plain = model
@@ -141,7 +142,7 @@ class _Run:
         while self._step < steps and not self._stale(training.steps):
             epoch, start = divmod(self._step, training.steps)
             for pictures, captions in training.batches(epoch, start):
-                if fabric.broadcast(self._cancelled()):
+                if fabric.broadcast(self._context.is_cancelled()):
                     self._save()
                     raise Cancelled
                 rate = self._rate(self._step, steps)
@@ -159,7 +160,7 @@ class _Run:
                     figures = self._compare(self._validate(validation))
                 if figures or self._step % SAVE_EVERY == 0:
                     self._save()
-                self._tell(Progress(self._step, steps, epoch, loss, rate, left, figures))
+                self._report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
         return self._finished()
 
     def _one_step(self, pictures: torch.Tensor, captions: list[str], rate: float) -> float:
@@ -267,15 +268,18 @@ class _Run:
         if self._fabric.is_global_zero:
             _forget_after(self._out / LOG, self._step)
 
-    def _tell(self, progress: Progress) -> None:
+    def _report(self, figures: StepFigures) -> None:
         if not self._fabric.is_global_zero:
             return
-        with open(self._out / LOG, "a", encoding="utf-8") as log:
-            log.write(json.dumps(asdict(progress)) + "\n")
-        curves = {"training/loss": progress.loss, "training/learning_rate": progress.learning_rate}
-        curves |= {f"validation/{name}": value for name, value in (progress.validation or {}).items()}
-        self._fabric.log_dict(curves, step=progress.step)
-        self._report(progress)
+        line = asdict(figures)
+        with open(self._out / LOG, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        curves = {"training/loss": figures.loss, "training/learning_rate": figures.learning_rate}
+        curves |= {f"validation/{name}": value for name, value in (figures.validation or {}).items()}
+        self._fabric.log_dict(curves, step=figures.step)
+        message = f"epoch {figures.epoch + 1}, loss {figures.loss:.3f}"
+        left = line.pop("seconds_left")
+        self._context.report(figures.step, figures.steps, message, seconds_left=left, **line)
 
     def _finished(self) -> FineTuned:
         best = self._best
@@ -306,9 +310,10 @@ def _fabric(settings: FineTuneSettings, device: str, out: Path):
 
     chosen = resolve_device(device)
     precision: Any = settings.precision
-    if precision == "auto":
+    if precision == TrainingPrecision.AUTO:
         bf16 = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
-        precision = "32-true" if chosen.type != "cuda" else "bf16-mixed" if bf16 else "16-mixed"
+        mixed = TrainingPrecision.BF16 if bf16 else TrainingPrecision.HALF
+        precision = mixed if chosen.type == "cuda" else TrainingPrecision.FULL
     many = TorchElasticEnvironment.detect()
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1)) if many else 1
     devices: int | list[int] = int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1
@@ -319,7 +324,7 @@ def _fabric(settings: FineTuneSettings, device: str, out: Path):
         devices=devices,
         num_nodes=nodes,
         strategy="ddp" if many else "auto",
-        precision=precision,
+        precision=cast(Any, precision.value),  # one of the literals that Fabric takes
         loggers=[logger],
     )
     fabric.launch()

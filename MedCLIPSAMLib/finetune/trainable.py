@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from ..choices import Freeze, parse_choice
 from ..errors import InputError
 from ..models.timm_open_clip import CustomTextCLIP
 
-FREEZE = ("nothing", "image", "text", "lower-half", "all-but-heads")
 _LORA_MODULES = (
     r".*(attn\.(qkv|proj)|mlp\.fc[12]|attention\.self\.(query|key|value)"
     r"|(attention\.output|intermediate|output)\.dense)"
 )
 
 
-def prepare(model: CustomTextCLIP, freeze: str = "nothing", lora_rank: int = 0) -> torch.nn.Module:
+def prepare(model: CustomTextCLIP, freeze: Freeze = Freeze.NOTHING, lora_rank: int = 0) -> torch.nn.Module:
     """Set what is trained to require gradients; with LoRA, wrap the model by peft.
 
     The scale of the logits is never trained: the losses have a temperature of their own.
@@ -31,8 +31,7 @@ def prepare(model: CustomTextCLIP, freeze: str = "nothing", lora_rank: int = 0) 
     Raises:
         InputError: no such choice, nothing left to train, or the package peft is missing.
     """
-    if freeze not in FREEZE:
-        raise InputError(f"'{freeze}' cannot be frozen.", f"Choose one of: {', '.join(FREEZE)}.")
+    freeze = parse_choice(Freeze, freeze, "part to freeze")
     if lora_rank < 0:
         raise InputError(f"A LoRA rank of {lora_rank} came.", "It must not be negative; 0 trains all weights.")
     frozen = _frozen(model, freeze)
@@ -48,19 +47,16 @@ def prepare(model: CustomTextCLIP, freeze: str = "nothing", lora_rank: int = 0) 
 def merged(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return the weights under open_clip's names, with what LoRA learnt added to them; copies on the CPU, float32."""
     if hasattr(model, "peft_config"):
-        from peft.tuners.lora import LoraLayer
-
         state = {}
-        layers: dict[str, Any] = {
-            name: module for name, module in model.get_base_model().named_modules() if hasattr(module, "lora_A")
-        }
-        for name, tensor in model.get_base_model().state_dict().items():
+        base: torch.nn.Module = cast(Any, model).get_base_model()
+        layers = {name: module for name, module in base.named_modules() if hasattr(module, "lora_A")}
+        for name, tensor in base.state_dict().items():
             if ".lora_" in name:
                 continue
             owner = name.rpartition(".base_layer.")[0]
             tensor = tensor.detach().float().cpu().clone()
             if owner in layers and name.endswith(".weight"):
-                layer: LoraLayer = layers[owner]
+                layer: Any = layers[owner]
                 tensor += layer.get_delta_weight("default").detach().float().cpu()
             state[name.replace(".base_layer.", ".")] = tensor
         return state
@@ -91,7 +87,7 @@ def _with_lora(model: CustomTextCLIP, rank: int, frozen) -> torch.nn.Module:
     )
 
 
-def _frozen(model: CustomTextCLIP, freeze: str):
+def _frozen(model: CustomTextCLIP, freeze: Freeze):
     """Whether the parameter of a name stays as it is."""
     layers = {
         "visual.trunk.blocks.": len(model.visual.trunk.blocks),

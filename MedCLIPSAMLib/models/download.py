@@ -7,12 +7,12 @@ import os
 import shutil
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 
 from .. import __version__
-from ..errors import Cancelled, ModelError, OutputError
+from ..errors import ModelError, OutputError
+from ..run_context import RunContext
 from .catalogue import Model, ModelFile
 from .checksums import record, recorded, sha256_of
 from .store import cache_folder
@@ -21,15 +21,11 @@ CHUNK = 1 << 20
 TIMEOUT = 30.0
 """Seconds without an answer before a connection is given up."""
 
-Progress = Callable[[str, int, int | None], None]
-"""Called with a file's name, the bytes that are here, and those of the whole (None where the server does not say)."""
-
 
 def download(
     model: Model,
     folder: Path | None = None,
-    progress: Progress = lambda name, done, total: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    context: RunContext = RunContext(),
 ) -> Path:
     """Download what a model's folder lacks and return the folder.
 
@@ -38,12 +34,13 @@ def download(
 
     Args:
         folder: the model's folder; in the user's cache when None.
-        cancelled: asked once a megabyte; when it says True the download ends, to be continued another time.
+        context: told of the bytes that are here, of those of the whole (None where the server does not say), and of
+            the file's name as the message; asked once a megabyte, and a cancelled download is continued another time.
 
     Raises:
         ModelError: a model that nobody offers (shipped, or trained by the user), no network, a refusal by the server,
             no space, or a wrong checksum (then the file is removed).
-        OutputError: the folder cannot be written. Cancelled: by `cancelled`.
+        OutputError: the folder cannot be written. Cancelled.
     """
     if model.shipped:
         raise ModelError(f"The model '{model.name}' comes with the program; there is nothing to download.")
@@ -58,7 +55,7 @@ def download(
         for file in model.files:
             expected = file.sha256 or recorded(folder).get(file.name)
             if not _is_whole(folder / file.name, file, expected):
-                _fetch(model, file, folder, expected, progress, cancelled)
+                _fetch(model, file, folder, expected, context)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise ModelError(
@@ -77,12 +74,10 @@ def _is_whole(path: Path, file: ModelFile, expected: str | None) -> bool:
     return expected is None or sha256_of(path) == expected
 
 
-def _fetch(
-    model: Model, file: ModelFile, folder: Path, expected: str | None, progress: Progress, cancelled: Callable[[], bool]
-) -> None:
+def _fetch(model: Model, file: ModelFile, folder: Path, expected: str | None, context: RunContext) -> None:
     partial = folder / f"{file.name}.partial"
     if not partial.is_file() or file.size is None or partial.stat().st_size != file.size:
-        _continue(model, file, partial, progress, cancelled)
+        _continue(model, file, partial, context)
     size, sha256 = partial.stat().st_size, sha256_of(partial)
     if file.size not in (None, size):
         partial.unlink()
@@ -101,7 +96,7 @@ def _fetch(
     os.replace(partial, folder / file.name)
 
 
-def _continue(model: Model, file: ModelFile, partial: Path, progress: Progress, cancelled: Callable[[], bool]) -> None:
+def _continue(model: Model, file: ModelFile, partial: Path, context: RunContext) -> None:
     """Add to `partial` what it lacks of the file, or all of it where the server cannot send a part."""
     done = partial.stat().st_size if partial.is_file() else 0
     with _open(model, file, done if file.size is None or done < file.size else 0) as response:
@@ -121,13 +116,12 @@ def _continue(model: Model, file: ModelFile, partial: Path, progress: Progress, 
             )
         with partial.open("ab") as stream:
             stream.truncate(done)
-            progress(file.name, done, total)
+            context.report(done, total, file.name)
             while chunk := _read(model, file, response, done):
                 stream.write(chunk)
                 done += len(chunk)
-                progress(file.name, done, total)
-                if cancelled():
-                    raise Cancelled
+                context.report(done, total, file.name)
+                context.raise_if_cancelled()
     if total is not None and done != total:
         raise _broken(model, f"the connection ended after {done} of {total} bytes of '{file.name}'")
 

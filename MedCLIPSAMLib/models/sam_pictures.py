@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from ..run_context import RunContext
+from .interrupt import interruptible
 from .sam import Sam2, decode, image_predictor
 
 PIXELS = 4 * 1024**2
@@ -36,13 +38,14 @@ class SamPictures:
         """Whether all pictures of these numbers were embedded already."""
         return all(number in self._features for number in numbers)
 
-    def embed(self, numbers: Sequence[int]) -> None:
-        """Embed those pictures that were not yet."""
+    def embed(self, numbers: Sequence[int], context: RunContext = RunContext()) -> None:
+        """Embed those pictures that were not yet; a cancelled context ends it between two blocks of the encoder."""
         left = [number for number in dict.fromkeys(numbers) if number not in self._features]
         together = max(1, PIXELS // self._sam.image_size**2) if self.at_once else 1
         for start in range(0, len(left), together):
             some = left[start : start + together]
-            self._predictor.set_image_batch([self._pictures[number] for number in some])
+            with interruptible(self._sam.image_encoder.trunk.blocks, context):
+                self._predictor.set_image_batch([self._pictures[number] for number in some])
             found = self._predictor._features
             for row, number in enumerate(some):
                 levels = (*found["high_res_feats"], found["image_embed"])

@@ -10,14 +10,15 @@ A control near the pipeline's figure says that the text did not earn it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..evaluation.metrics import dsc, nsd
+from ..run_context import RunContext
+from ..zeroshot.result import PromptedResult
 from ..zeroshot.sam_prompts import SamPrompts
-from ..zeroshot.segmenter import Result, TextSegmenter
+from ..zeroshot.segmenter import TextSegmenter
 from .dataset import make_phantom
 from .phantom import Phantom
 
@@ -62,7 +63,7 @@ def benchmark_phantoms(
     segmenter: TextSegmenter,
     cases: int = 50,
     split: str = "test",
-    progress: Callable[[str, int], None] = lambda task, done: None,
+    context: RunContext = RunContext(),
 ) -> dict:
     """Measure every task on `cases` phantoms and as many lesion-free ones a lesion task.
 
@@ -73,8 +74,7 @@ def benchmark_phantoms(
     """
     seconds: list[float] = []
     tasks = {
-        name: _measure(segmenter, task, cases, split, seconds, lambda done, name=name: progress(name, done))
-        for name, task in TASKS.items()
+        name: _measure(segmenter, task, cases, split, seconds, context.titled(name)) for name, task in TASKS.items()
     }
     empty = {name: _lesion_free(segmenter, task, cases, split) for name, task in TASKS.items() if task.lesions}
     free = {"cases": cases * len(empty), "empty_fraction": float(np.mean(list(empty.values()))), "by_task": empty}
@@ -82,11 +82,11 @@ def benchmark_phantoms(
 
 
 def _measure(
-    segmenter: TextSegmenter, task: Task, cases: int, split: str, seconds: list[float], progress: Callable[[int], None]
+    segmenter: TextSegmenter, task: Task, cases: int, split: str, seconds: list[float], context: RunContext
 ) -> dict:
     rng = np.random.default_rng(12)
     phantoms = [task.phantom(split, index) for index in range(cases)]
-    results: list[Result] = []
+    results: list[PromptedResult] = []
     scores: dict[str, list[float]] = {name: [] for name in ("dsc", "nsd", "coarse_dsc", "random_box", "full_box")}
     for index, phantom in enumerate(phantoms):
         truth = task.truth(phantom)
@@ -103,7 +103,7 @@ def _measure(
         )
         full = np.array([[0, 0, truth.shape[1], truth.shape[0]]], np.float32)
         scores["full_box"].append(dsc(segmenter.outline(SamPrompts.from_boxes(full))[0], truth))
-        progress(index + 1)
+        context.report(index + 1, cases, task.prompt)
     other = []
     for phantom, result in zip(phantoms, results[1:] + results[:1]):
         segmenter.set_image(picture_of(phantom))

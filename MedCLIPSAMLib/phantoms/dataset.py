@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
 from .brain_mri import brain_mri
 from .breast_us import breast_us
@@ -49,7 +49,7 @@ def make_many(split: str, count: int, workers: int = 2) -> list[Phantom]:
         return list(pool.map(partial(make_phantom, split), range(count), chunksize=16))
 
 
-def write_phantoms(folder: Path, split: str, count: int, progress: Callable[[int], None] = lambda done: None) -> None:
+def write_phantoms(folder: Path, split: str, count: int, context: RunContext = RunContext()) -> None:
     """Write pictures (images/NAME.png), truth masks (truth/NAME_TARGET.png, 0 or 255) and captions.jsonl into `folder`.
 
     A caption line holds the picture's name, its captions, its facts and the names of its masks.
@@ -75,7 +75,7 @@ def write_phantoms(folder: Path, split: str, count: int, progress: Callable[[int
                 "masks": sorted(masks),
             }
         )
-        progress(index + 1)
+        context.report(index + 1, count, name)
     with atomic_path(folder / "captions.jsonl") as temporary:
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -19,8 +19,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from ..choices import Loss, TrainingPrecision
 from ..finetune.captions import Pair
 from ..finetune.settings import FineTuneSettings
+from ..run_context import RunContext
 
 LOSSES = ("info-nce", "dcl", "hn-nce", "dhn-nce")
 TEMPERATURES = (0.03, 0.07, 0.2, 0.6)
@@ -55,7 +57,7 @@ class Plan:
 def reproduce(
     plan: Plan = Plan(),
     processes: int = 2,
-    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    context: RunContext = RunContext(),
 ) -> dict:
     """Run the trial; every training on one core, `processes` of them side by side.
 
@@ -68,7 +70,7 @@ def reproduce(
         TemporaryDirectory() as folder,
         ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool,
     ):
-        _make_data(plan, Path(folder), pool, progress)
+        _make_data(plan, Path(folder), pool, context)
         make = lambda number, loss, temperature, seed: pool.submit(
             _trained, plan, loss, temperature, seed, Path(folder), str(number)
         )
@@ -77,23 +79,26 @@ def reproduce(
         search: dict[str, dict[float, float]] = {loss: {} for loss in LOSSES}
         first = {}
         for number, ((loss, temperature), result) in enumerate(zip(tried, running)):
-            weights, search[loss][temperature] = result.result()
-            first[loss, temperature] = weights
-            progress("temperatures", number + 1, len(tried))
+            first[loss, temperature], search[loss][temperature] = result.result()
+            context.report(number + 1, len(tried), "temperatures")
         best = {loss: max(by_temperature, key=by_temperature.__getitem__) for loss, by_temperature in search.items()}
         others = [(loss, seed) for loss in LOSSES for seed in plan.seeds[1:]]
         running = [make(f"seed{n}", loss, best[loss], seed) for n, (loss, seed) in enumerate(others)]
         chosen = {(loss, plan.seeds[0]): first[loss, best[loss]] for loss in LOSSES}
         for number, (each, result) in enumerate(zip(others, running)):
             chosen[each] = result.result()[0]
-            progress("seeds", number + 1, len(others))
+            context.report(number + 1, len(others), "seeds")
         names = [(BASE, 0), *((loss, seed) for loss in LOSSES for seed in plan.seeds)]
-        measured = [pool.submit(_measured, plan, chosen.get(each), Path(folder)) for each in names]
+        measuring = [pool.submit(_measured, plan, chosen.get(each), Path(folder)) for each in names]
         rows: dict[str, dict] = {}
-        for number, ((loss, _seed), result) in enumerate(zip(names, measured)):
-            rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(result.result())
-            progress("measuring", number + 1, len(names))
+        for number, ((loss, _seed), measured) in enumerate(zip(names, measuring)):
+            rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(measured.result())
+            context.report(number + 1, len(names), "measuring")
     return {"plan": asdict(plan) | {"losses": LOSSES}, "search": search, "rows": rows}
+
+
+def _best(by_temperature: Mapping[float, float]) -> float:
+    return max(by_temperature, key=lambda each: by_temperature[each])
 
 
 def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
@@ -107,12 +112,12 @@ def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
     return picture_of(phantom), ", ".join(rng.choice(true, min(3, len(true)), replace=False))
 
 
-def _make_data(plan: Plan, folder: Path, pool: ProcessPoolExecutor, progress) -> None:
+def _make_data(plan: Plan, folder: Path, pool: ProcessPoolExecutor, context: RunContext) -> None:
     counts = {"train": plan.pairs, "validation": plan.validation, "test": plan.test}
     for number, (split, count) in enumerate(counts.items()):
         made = list(pool.map(partial(described_phantom, split), range(count), chunksize=16))
         np.savez(folder / f"{split}.npz", pictures=np.stack([each[0] for each in made]), captions=[e[1] for e in made])
-        progress("phantoms", number + 1, len(counts))
+        context.report(number + 1, len(counts), "phantoms")
 
 
 def _source(folder: Path, split: str, size: int, batch: int, crop: float = 1.0, seed: int = 12):
@@ -137,12 +142,12 @@ def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path,
 
     settings = FineTuneSettings(
         base="demo",
-        loss=loss,
+        loss=Loss(loss),
         temperature=temperature,
         epochs=plan.epochs,
         learning_rate=plan.learning_rate,
         patience=0,
-        precision="bf16-mixed",
+        precision=TrainingPrecision.BF16,
         seed=seed,
     )
     training = lambda size, rank, world: _source(folder, "train", size, settings.batch, settings.crop, seed)

@@ -13,7 +13,6 @@ import json
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ import SimpleITK as sitk
 
 from ..evaluation.compare import error_after_review, paired
 from ..evaluation.metrics import dsc, nsd
+from ..run_context import RunContext
 from ..weak.schedule import Schedule
 from ..weak.train import SHORT, TrainSettings
 from .benchmark import NSD_TOLERANCE, TASKS, Task, picture_of
@@ -67,13 +67,13 @@ def reproduce(
     plan: Plan = Plan(),
     processes: int = 2,
     work: Path | None = None,
-    tell: Callable[[str], None] = lambda line: None,
+    context: RunContext = RunContext(),
 ) -> dict:
     """Run the trial, a task on a core, `processes` of them side by side.
 
     Args:
         work: folder of the datasets and trainings, to go on from; a temporary one by default.
-        tell: given a sentence as things are done.
+        context: notified as tasks are done.
 
     Returns:
         {"plan", "tasks": {task: {"pseudo_labels": {...}, "validation", "test": {row: {"dsc", "nsd"}: values by case},
@@ -87,7 +87,7 @@ def reproduce(
             tasks = {}
             for each in as_completed(running):
                 tasks[running[each]] = each.result()
-                tell(f"{running[each]}: {tasks[running[each]]['seconds'] / 60:.0f} min")
+                context.notify(f"{running[each]}: {tasks[running[each]]['seconds'] / 60:.0f} min")
     return {"plan": asdict(plan), "tasks": {name: tasks[name] for name in plan.tasks}}
 
 
@@ -105,7 +105,7 @@ def summary(figures: dict) -> dict:
         for metric in ("dsc", "nsd"):
             means = {name: float(np.mean(each["test"][row][metric])) for name, each in tasks.items()}
             rows[row][metric] = means | {"all": float(np.mean(list(means.values())))}
-    pooled = lambda row: np.concatenate([each["test"][row]["dsc"] for each in tasks.values()])
+    pooled = lambda row: np.concatenate([each["test"][row]["dsc"] for each in tasks.values()]).tolist()
     pairs = (("zero_shot", "last"), ("last", "weak"), ("zero_shot", "weak"), ("weak", "full"))
     differences = {f"{second} - {first}": asdict(paired(pooled(first), pooled(second))) for first, second in pairs}
     return {

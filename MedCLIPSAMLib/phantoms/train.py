@@ -10,10 +10,12 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
 
+from ..run_context import RunContext
 from .train_clip import ClipTraining, train_clip
 from .train_sam import SamTraining, train_sam
 
@@ -32,16 +34,19 @@ def train_demo_models(folder: Path, clip: ClipTraining | None, sam: SamTraining 
     with ProcessPoolExecutor(
         2, multiprocessing.get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        work = [("sam", train_sam, folder / "demo-sam", sam), ("clip", train_clip, folder / "demo-clip", clip)]
-        running = [pool.submit(_timed, *each) for each in work if each[3] is not None]
+        running = []
+        if sam is not None:
+            running.append(pool.submit(_timed, "sam", partial(train_sam, folder / "demo-sam", sam)))
+        if clip is not None:
+            running.append(pool.submit(_timed, "clip", partial(train_clip, folder / "demo-clip", clip)))
         for future in running:
             future.result()
     return time.time() - started
 
 
-def _timed(name: str, train: Callable, folder: Path, settings: ClipTraining | SamTraining) -> None:
+def _timed(name: str, train: Callable[[RunContext], None]) -> None:
     """One training, and the time of the processor that it took: the wall clock of a core that does nothing else."""
-    train(folder, settings, _print)
+    train(RunContext(on_notice=_print))
     _print(f"{name}: {sum(os.times()[:4]) / 60:.1f} min of processor time, the making of phantoms included")
 
 

@@ -14,7 +14,6 @@ import json
 import math
 import re
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,6 +23,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from ..models.clip import build_clip
+from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
 from .captions import Text, all_texts, impossible_texts
 from .dataset import make_many
@@ -236,12 +236,12 @@ def place_loss(inside: torch.Tensor, outside: torch.Tensor, there: torch.Tensor)
     return 4 * (wanted.mean() + leaked.mean())
 
 
-def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Callable[[str], None] = print) -> None:
+def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: RunContext = RunContext()) -> None:
     """Train the demo CLIP from random weights and write its folder (see `models.clip` for the layout).
 
     Args:
         folder: where the model is written; its weights are replaced at the end only.
-        report: receives a line of progress every 20 steps.
+        context: notified every 20 steps.
     """
     torch.manual_seed(settings.seed)
     texts, impossible = all_texts(), impossible_texts()
@@ -251,7 +251,7 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
     phantoms = make_many("train", settings.phantoms) + many_sections("train", settings.volumes)
     batches = _Batches(phantoms, texts, impossible, settings)
     tokens = _token_table(folder, batches.texts)
-    report(f"{len(phantoms)} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
+    context.notify(f"{len(phantoms)} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
 
     dense_scale = torch.nn.Parameter(torch.tensor([10.0, -3.0]))
     decay = [p for p in model.parameters() if p.ndim > 1]
@@ -294,7 +294,7 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), report: Ca
         if step % 20 == 19 or step + 1 == settings.steps:
             dense_part = (loss - contrast - place).item()
             parts = f"contrastive {contrast.item():.3f} dense {dense_part:.3f} place {place.item():.3f}"
-            report(f"clip step {step + 1}/{settings.steps} {parts} {time.time() - started:.0f} s")
+            context.notify(f"clip step {step + 1}/{settings.steps} {parts} {time.time() - started:.0f} s")
     weights = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in model.state_dict().items()

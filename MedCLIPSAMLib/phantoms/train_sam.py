@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 
 from ..models.sam import Sam2, build_sam, decode
 from ..resources import resource_path
+from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
 from .dataset import make_many
 from .phantom import SIZE, Phantom
@@ -119,12 +120,12 @@ def mask_loss(
     return cost.gather(1, best).mean() + 0.3 * (ious - quality).abs().mean() + 0.1 * appears
 
 
-def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Callable[[str], None] = print) -> None:
+def train_sam(folder: Path, settings: SamTraining = SamTraining(), context: RunContext = RunContext()) -> None:
     """Train the demo SAM 2 from random weights and write its folder (sam2_demo.yaml, model.safetensors).
 
     Args:
         folder: where the model is written; its weights are replaced at the end only.
-        report: receives a line of progress every 50 steps.
+        context: notified every 50 steps.
     """
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "sam2_demo.yaml"
@@ -136,8 +137,8 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), report: Calla
     started = time.time()
     phantoms = make_many("train", settings.phantoms)
     clips = Clips(many_volumes("train", settings.volumes), rng)
-    report(f"{settings.phantoms} phantoms and {settings.volumes} volumes made in {time.time() - started:.0f} s")
-    train(sam, phantoms, clips, settings, rng, generator, report)
+    context.notify(f"{settings.phantoms} phantoms and {settings.volumes} volumes made in {time.time() - started:.0f} s")
+    train(sam, phantoms, clips, settings, rng, generator, context)
     weights = {
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in sam.state_dict().items()
@@ -153,7 +154,7 @@ def train(
     settings: SamTraining,
     rng: np.random.Generator,
     generator: torch.Generator,
-    report: Callable[[str], None],
+    context: RunContext,
 ) -> None:
     """Train `sam` in place, in two stages.
 
@@ -161,10 +162,10 @@ def train(
     the decoder learning from both, so that the image path does not suffer.
     """
     lesson = _Lesson(sam, phantoms, clips, settings, rng, generator)
-    _stage(sam, settings.steps, settings.learning_rate, settings, lesson.pictures, report, "sam")
+    _stage(sam, settings.steps, settings.learning_rate, settings, lesson.pictures, context, "sam")
     sam.image_encoder.requires_grad_(False)
     both = lambda step: lesson.pictures(settings.balanced_steps + step) + lesson.clips()
-    _stage(sam, settings.memory_steps, settings.memory_rate, settings, both, report, "sam memory")
+    _stage(sam, settings.memory_steps, settings.memory_rate, settings, both, context, "sam memory")
 
 
 def _stage(
@@ -173,7 +174,7 @@ def _stage(
     learning_rate: float,
     settings: SamTraining,
     loss_of: Callable[[int], torch.Tensor],
-    report: Callable[[str], None],
+    context: RunContext,
     name: str,
 ) -> None:
     """Optimise what may be trained; the learning rate is warmed up and brought to 0 along a cosine."""
@@ -194,7 +195,7 @@ def _stage(
         schedule.step()
         shown.append(loss.item())
         if step % 50 == 49 or step + 1 == steps:
-            report(f"{name} step {step + 1}/{steps} loss {np.mean(shown):.3f} {time.time() - started:.0f} s")
+            context.notify(f"{name} step {step + 1}/{steps} loss {np.mean(shown):.3f} {time.time() - started:.0f} s")
             shown.clear()
 
 

@@ -7,16 +7,19 @@ on the voxel grid.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..choices import Strategy
 from ..evaluation.metrics import dsc
+from ..run_context import RunContext
 from ..volumes import Geometry, SliceStack, Volume
 from ..zeroshot.carry import carry
+from ..zeroshot.pipeline import segment_volume
+from ..zeroshot.request import SegmentationRequest
 from ..zeroshot.segmenter import TextSegmenter
-from ..zeroshot.volume import segment_volume
 from .volumes import VolumePhantom, make_volume
 
 BAD = 0.6
@@ -58,8 +61,8 @@ def benchmark_volumes(
     segmenter: TextSegmenter,
     cases: int = 20,
     split: str = "test",
-    strategies: tuple[str, ...] = ("slices", "boxes", "memory"),
-    progress: Callable[[str, int], None] = lambda task, done: None,
+    strategies: Sequence[Strategy] = (Strategy.SLICES, Strategy.BOXES, Strategy.MEMORY),
+    context: RunContext = RunContext(),
 ) -> dict:
     """Measure every strategy on every task, on lesion-free volumes, and corrections of the bad cases.
 
@@ -71,7 +74,7 @@ def benchmark_volumes(
     tasks = {}
     bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]] = []
     for name, task in VOLUME_TASKS.items():
-        rows: dict[str, list[tuple[float, float]]] = {strategy: [] for strategy in strategies}
+        rows: dict[Strategy, list[tuple[float, float]]] = {strategy: [] for strategy in strategies}
         for index in range(cases):
             phantom = task.phantom(split, index)
             truth = task.truth(phantom)
@@ -81,11 +84,11 @@ def benchmark_volumes(
                 rows[strategy].append((score, seconds))
                 if score < BAD:
                     bad.append((phantom, mask, truth))
-            progress(name, index + 1)
+            context.report(index + 1, cases, name)
         tasks[name] = {
             "cases": cases,
             "strategies": {
-                strategy: {
+                strategy.value: {
                     "dsc": float(np.mean([score for score, _ in values])),
                     "dsc_sd": float(np.std([score for score, _ in values])),
                     "seconds": float(np.mean([seconds for _, seconds in values])),
@@ -94,19 +97,19 @@ def benchmark_volumes(
                 for strategy, values in rows.items()
             },
         }
-    free = {strategy: _lesion_free(segmenter, cases, split, strategy) for strategy in strategies}
+    free = {strategy.value: _lesion_free(segmenter, cases, split, strategy) for strategy in strategies}
     return {"tasks": tasks, "lesion_free": free, "correction": _corrections(segmenter, bad)}
 
 
-def _segmented(segmenter, phantom: VolumePhantom, prompt: str, strategy: str) -> tuple[np.ndarray, float]:
+def _segmented(segmenter, phantom: VolumePhantom, prompt: str, strategy: Strategy) -> tuple[np.ndarray, float]:
     volume = volume_of(phantom)
     started = time.perf_counter()
-    every = range(len(phantom.slices))
-    result = segment_volume(segmenter, volume, [prompt], every, window=WINDOW, strategy=strategy)
+    request = SegmentationRequest((prompt,), slices="all", strategy=strategy, window=WINDOW)
+    result = segment_volume(segmenter, volume, request).collect()
     return result.segments()[0].mask, time.perf_counter() - started
 
 
-def _lesion_free(segmenter, cases: int, split: str, strategy: str) -> dict:
+def _lesion_free(segmenter, cases: int, split: str, strategy: Strategy) -> dict:
     empty = count = 0
     for task in VOLUME_TASKS.values():
         for index in range(cases if task.lesions else 0):

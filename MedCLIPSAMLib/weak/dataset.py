@@ -87,7 +87,7 @@ def write_description(folder: Path, form: str, labels: Sequence[str], cases: Seq
     """
     numbers = {"background": 0} | {label: number for number, label in enumerate(labels, 1)}
     if form == "nnunet":
-        content = {
+        content: Mapping[str, object] = {
             "channel_names": {"0": channel},
             "labels": numbers,
             "numTraining": len(cases),

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
-from ..zeroshot.segmenter import Settings, TextSegmenter
+from ..run_context import RunContext
+from ..zeroshot.segmenter import TextSegmenter
+from ..zeroshot.settings import Settings
 from .cases import Case
-from .job import Job, read, segmented, written
+from .job import Failed, Job, Segmented, read_case, segment_case, write_result
 
 Write = Callable[[dict], None]
 """Takes the line of a case whose files are whole; called once a case, one call at a time."""
@@ -27,35 +29,37 @@ class Engine(Protocol):
     sam: str
     settings: Settings
 
-    def run(self, cases: Sequence[Case], job: Job, write: Write) -> Iterator[dict]:
-        """Do every case, hand its line to `write`, and yield it."""
+    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
+        """Do every case, hand its line to `write`, and yield it; cancelled by the context."""
 
 
 class LocalEngine:
     """The models in this process. The next image is read while they work on this one, and the last is written."""
 
     def __init__(self, segmenter: TextSegmenter) -> None:
-        self._segmenter = segmenter
-        self.clip, self.sam, self.settings = segmenter.clip.name, segmenter.sam.name, segmenter.settings
+        self._segmenter = segmenter.with_settings(segmenter.settings)  # the precision stays, whatever becomes of memory
+        self.clip: str = segmenter.clip.name
+        self.sam: str = segmenter.sam.name
+        self.settings = segmenter.settings
 
-    def run(self, cases: Sequence[Case], job: Job, write: Write) -> Iterator[dict]:
+    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
         """See `Engine`."""
 
-        def finish(case: Case, made) -> dict:
-            record = written(case, made, job)
+        def finish(case: Case, outcome: Segmented | Failed) -> dict:
+            record = write_result(case, outcome, job)
             write(record)
             return record
 
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             waiting = deque(cases)
-            reading = reader.submit(read, waiting[0]) if waiting else None
-            writings: deque[Future] = deque()
+            readings = deque(reader.submit(read_case, case) for case in cases[:1])
+            writings: deque[Future[dict]] = deque()
             try:
                 while waiting:
-                    case, loaded = waiting.popleft(), reading.result()
-                    reading = reader.submit(read, waiting[0]) if waiting else None
-                    made = segmented(self._segmenter, case, loaded, job.settings)
-                    writings.append(writer.submit(finish, case, made))
+                    case, loaded = waiting.popleft(), readings.popleft().result()
+                    readings.extend(reader.submit(read_case, following) for following in list(waiting)[:1])
+                    outcome = segment_case(self._segmenter, case, loaded, job.settings, context)
+                    writings.append(writer.submit(finish, case, outcome))
                     while len(writings) > 1:
                         yield writings.popleft().result()
             except BaseException:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -16,9 +15,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model
 
-from ..errors import Cancelled, InputError, ModelError
+from ..errors import InputError, ModelError
 from ..models.device import resolve_device
 from ..models.weights import read_weights
+from ..run_context import RunContext
 from ..volumes import Volume
 from .dataset import grey
 from .nnunet import require_nnunet
@@ -104,10 +104,9 @@ class Ensemble:
         with redirect_stdout(StringIO()):  # nnU-Net prints what it chose
             self._predictor = nnUNetPredictor(use_mirroring=mirroring, device=self.device, allow_tqdm=False)
         self._predictor.manual_initialization(network, manager, configuration, self._states[:1], about, "", axes)
-        self.cancelled: Callable[[], bool] = lambda: False
 
     @torch.inference_mode()
-    def predict(self, volume: Volume) -> Prediction:
+    def predict(self, volume: Volume, context: RunContext = RunContext()) -> Prediction:
         """Predict one image by every checkpoint, and take the mean of their probabilities.
 
         The mean is taken on nnU-Net's grid; its logarithm, whose softmax it is, goes back to the image's voxels as
@@ -129,16 +128,15 @@ class Ensemble:
         preprocessor = configuration.preprocessor_class(verbose=False)
         data, _, about = preprocessor.run_case_npy(image, None, about, manager, configuration, one.dataset_json)
         data = torch.from_numpy(np.ascontiguousarray(data))
-        total = None
+        sums: list[torch.Tensor] = []
         for state in self._states:
-            if self.cancelled():
-                raise Cancelled
+            context.raise_if_cancelled()
             one.network.load_state_dict(state, strict=False)  # what is shared has one name in it
             with redirect_stdout(StringIO()):
                 logits = one.predict_sliding_window_return_logits(data)
             probabilities = torch.softmax(logits.float().cpu(), dim=0)
-            total = probabilities if total is None else total + probabilities
-        mean = (total / len(self._states)).clamp_min(torch.finfo(torch.float32).tiny)
+            sums = [sums[0] + probabilities] if sums else [probabilities]
+        mean = (sums[0] / len(self._states)).clamp_min(torch.finfo(torch.float32).tiny)
         labels, probabilities = back_to_image(
             mean.log(), manager, configuration, one.label_manager, about, True, torch.get_num_threads()
         )

@@ -7,12 +7,13 @@ recorded and the run goes on.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from .. import __version__
 from ..errors import InputError
+from ..run_context import RunContext
 from .cases import Case
 from .dataset import check_folder
 from .engines import Engine
@@ -21,23 +22,12 @@ from .manifest import Manifest
 from .upkeep import refresh
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Cases done and in all, the one that was finished last, its status, and the seconds left."""
-
-    done: int
-    total: int
-    case: str
-    status: str
-    seconds_left: float
-
-
 def export(
     cases: Sequence[Case],
     engine: Engine,
     out: Path,
     settings: ExportSettings = ExportSettings(),
-    report: Callable[[Progress], None] = lambda progress: None,
+    context: RunContext = RunContext(),
     retry: bool = False,
 ) -> dict[str, int]:
     """Segment and write every case that the manifest in `out` does not have yet.
@@ -45,6 +35,7 @@ def export(
     Args:
         engine: what segments, here or on a cluster; the masks are the same.
         out: the dataset's folder; new, empty, or of the same export.
+        context: told of each finished case, with its name as the message, and its status.
         retry: do the cases again that failed.
 
     Returns:
@@ -70,9 +61,10 @@ def export(
     started = time.monotonic()
     try:
         job = Job(out, settings, tuple(labels))
-        for finished, record in enumerate(engine.run(todo, job, manifest.write), 1):
+        for finished, record in enumerate(engine.run(todo, job, manifest.write, context), 1):
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
-            report(Progress(len(cases) - len(todo) + finished, len(cases), record["case"], record["status"], left))
+            done, name = len(cases) - len(todo) + finished, record["case"]
+            context.report(done, len(cases), name, seconds_left=left, status=record["status"])
     finally:
         try:
             refresh(out, settings.form, labels)

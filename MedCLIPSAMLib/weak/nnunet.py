@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import IO, Any
 
-from ..errors import Cancelled, InputError, ModelError
+from ..errors import InputError, ModelError
+from ..run_context import RunContext
 
 POLL = 0.3
 """Seconds between looks at a process."""
@@ -91,11 +92,11 @@ class Process:
         log: file that all they say is added to.
         variables: their environment.
         lock: open file that they hold too, so that what it locks stays locked should this process be killed.
-        cancelled: asked while they work.
+        context: asked while they work.
     """
 
-    def __init__(self, log: Path, variables: Mapping[str, str], lock, cancelled: Callable[[], bool]) -> None:
-        self._log, self._variables, self._lock, self._cancelled = log, dict(variables), lock, cancelled
+    def __init__(self, log: Path, variables: Mapping[str, str], lock: IO[str], context: RunContext) -> None:
+        self._log, self._variables, self._lock, self._context = log, dict(variables), lock, context
 
     def run(
         self,
@@ -112,6 +113,7 @@ class Process:
         Raises:
             ModelError: it failed; with its last line. Cancelled.
         """
+        inherited = (self._lock.fileno(),) if os.name != "nt" else ()
         with open(self._log, "ab") as log:
             start = log.tell()
             process = subprocess.Popen(
@@ -121,13 +123,12 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                pass_fds=(self._lock.fileno(),) if os.name != "nt" else (),
+                pass_fds=inherited,
             )
             try:
                 while process.poll() is None:
                     look()
-                    if self._cancelled():
-                        raise Cancelled
+                    self._context.raise_if_cancelled()
                     time.sleep(POLL)
                 look()
             finally:

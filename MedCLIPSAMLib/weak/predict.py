@@ -12,10 +12,11 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ import torch
 from .. import __version__
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
 from ..evaluation.pictures import overlay
+from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
 from ..volumes.atomic import atomic_path
 from ..volumes.terminology import colour_for
@@ -47,17 +49,6 @@ class Image:
     series: str | None = None
 
 
-@dataclass(frozen=True)
-class Done:
-    """Images done and in all, the one that was finished last, its status, and the seconds left."""
-
-    done: int
-    total: int
-    case: str
-    status: str
-    seconds_left: float
-
-
 def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
     """The images of a folder tree, an image, or those of a dataset of nnU-Net, which is given too.
 
@@ -75,8 +66,8 @@ def predict(
     images: Sequence[Image],
     ensemble: Ensemble,
     out: Path,
-    report: Callable[[Done], None] = lambda done: None,
     dataset: Path | None = None,
+    context: RunContext = RunContext(),
 ) -> list[dict]:
     """Predict every image that the folder does not have yet, or that failed before.
 
@@ -96,14 +87,15 @@ def predict(
     request = {"model": ensemble.name, "labels": list(ensemble.labels.values()), "version": __version__}
     manifest = Manifest(out, request | {"dataset": str(dataset.resolve()) if dataset else None})
     try:
-        done = {case for case, record in manifest.records.items() if record["status"] != "failed"}
-        todo = [image for image in images if image.case not in done]
+        known = {case for case, record in manifest.records.items() if record["status"] != "failed"}
+        todo = [image for image in images if image.case not in known]
         started = time.monotonic()
         for finished, image in enumerate(todo, 1):
-            record = _one(image, ensemble, out)
+            record = _one(image, ensemble, out, context)
             manifest.write(record)
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
-            report(Done(len(images) - len(todo) + finished, len(images), image.case, record["status"], left))
+            done = len(images) - len(todo) + finished
+            context.report(done, len(images), image.case, seconds_left=left, status=record["status"])
     finally:
         try:
             _refresh(out)
@@ -112,15 +104,16 @@ def predict(
     return ranked(out)
 
 
-def _one(image: Image, ensemble: Ensemble, out: Path) -> dict:
-    record = {"case": image.case, "image": str(image.path.resolve()), "status": "failed", "labels": {}, "files": []}
+def _one(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
+    record: dict[str, Any] = {"case": image.case, "image": str(image.path.resolve()), "status": "failed"}
+    record |= {"labels": {}, "files": []}
     if image.series:
         record["series"] = image.series
     record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.perf_counter()
     try:
         volume = read_volume(image.path, image.series)
-        record |= _written(image.case, volume, ensemble.predict(volume), ensemble.labels, out)
+        record |= _written(image.case, volume, ensemble.predict(volume, context), ensemble.labels, out)
     except (Cancelled, OutputError):  # no fault of the image: it is done when the run goes on
         raise
     except torch.OutOfMemoryError as error:

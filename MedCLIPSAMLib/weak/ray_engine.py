@@ -7,19 +7,22 @@ worker that dies is replaced, and its case is done again.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
+from ..choices import Precision
 from ..errors import DeviceError, InputError, MedCLIPSAMError
-from ..zeroshot.segmenter import Settings, TextSegmenter, default_settings, load_segmenter
+from ..run_context import RunContext
+from ..zeroshot.segmenter import TextSegmenter, load_segmenter
+from ..zeroshot.settings import Settings, default_settings
 from .cases import Case
 from .engines import Write
-from .job import Job, read, segmented, written
+from .job import Failed, Job, Loaded, new_record, read_case, segment_case, write_result
 
 ATTEMPTS = 3
 """A case whose worker died so many times is recorded as failed: it would kill the next one too."""
@@ -45,9 +48,10 @@ class _Worker:
     """Lives in a process of Ray's, with the models."""
 
     def __init__(self, models: Models) -> None:
-        self._models, self._segmenter = models, None
+        self._models = models
+        self._segmenter: TextSegmenter | None = None
         self._reader = ThreadPoolExecutor(1)
-        self._next: tuple = (None, None)
+        self._next: dict[str, Future[Loaded | Failed]] = {}
 
     def ready(self) -> int:
         """The process; answered once the models are loaded."""
@@ -57,10 +61,10 @@ class _Worker:
     def do(self, case: Case, following: Case | None, job: Job) -> dict:
         """Do a case, while the image of the one that will probably follow is read."""
         segmenter = self._load()
-        name, reading = self._next
-        loaded = reading.result() if name == case.name else read(case)
-        self._next = (following.name, self._reader.submit(read, following)) if following else (None, None)
-        return written(case, segmented(segmenter, case, loaded, job.settings), job)
+        reading = self._next.get(case.name)
+        loaded = reading.result() if reading else read_case(case)
+        self._next = {following.name: self._reader.submit(read_case, following)} if following else {}
+        return write_result(case, segment_case(segmenter, case, loaded, job.settings, RunContext()), job)
 
     def _load(self) -> TextSegmenter:
         """The models, loaded by the first call: what is wrong with them reaches the driver as this call's error."""
@@ -94,9 +98,10 @@ class RayEngine:
                 "--engine ray needs Ray, which is not installed.", "pip install 'medclipsam[cluster]'"
             ) from error
         settings = models.settings or default_settings(models.clip, models.models_dir)
-        if settings.precision == "auto":  # the machines may differ, the results must not
-            settings = replace(settings, precision="f32")
-        self._ray, self._models, self.pids = ray, replace(models, settings=settings), []
+        if settings.precision == Precision.AUTO:  # the machines may differ, the results must not
+            settings = replace(settings, precision=Precision.F32)
+        self._ray, self._models = ray, replace(models, settings=settings)
+        self.pids: list[int] = []
         self.clip, self.sam, self.settings = models.clip, models.sam, settings
         paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
         self._own = not ray.is_initialized()
@@ -106,7 +111,7 @@ class RayEngine:
                     address,
                     include_dashboard=False if address is None and not os.environ.get("RAY_ADDRESS") else None,
                     log_to_driver=False,
-                    logging_level="error",
+                    logging_level=logging.ERROR,
                     runtime_env={"env_vars": {"PYTHONPATH": paths}},
                 )
             except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
@@ -120,8 +125,8 @@ class RayEngine:
         self._count = workers or gpus or max(1, int(there.get("CPU", 1)) // 2)
         self._resources = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 1}
 
-    def run(self, cases: Sequence[Case], job: Job, write: Write) -> Iterator[dict]:
-        """See `engines.Engine`.
+    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
+        """See `engines.Engine`; a cancelled run ends after the next finished case.
 
         Raises:
             MedCLIPSAMError: a worker cannot load the models.
@@ -146,6 +151,7 @@ class RayEngine:
             for worker in workers:
                 give(worker)
             while running:
+                context.raise_if_cancelled()
                 (done,), _ = ray.wait(list(running), num_returns=1)
                 worker, case, attempt = running.pop(done)
                 try:
@@ -201,6 +207,4 @@ class RayEngine:
 
 def _died(case: Case) -> dict:
     problem = f"The worker died {ATTEMPTS} times at this case, perhaps for lack of memory."
-    record = {"case": case.name, "image": str(case.image), "status": "failed", "labels": {}, "files": []}
-    record |= {"seconds": {}, "time": datetime.now(UTC).isoformat(timespec="seconds")}
-    return record | {"problem": problem, "remedy": "Do it alone, on a machine with more memory, by --retry."}
+    return new_record(case) | {"problem": problem, "remedy": "Do it alone, on a machine with more memory, by --retry."}

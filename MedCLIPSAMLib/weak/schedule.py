@@ -8,10 +8,12 @@ most of the cycle, then it stays, so that the kept checkpoints are different wei
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from ..errors import InputError
+from ..validated import settings_class
 
 IN_PLANS = "medclipsam"
 """Key of nnU-Net's plans under which a schedule lies, so that nnU-Net's own commands train by it too."""
@@ -20,7 +22,10 @@ EXPONENT = 0.9
 """Of nnU-Net's polynomial decay."""
 
 
-@dataclass(frozen=True)
+Count = Annotated[int, Field(ge=1)]
+
+
+@settings_class
 class Schedule:
     """When the network learns how fast.
 
@@ -32,21 +37,18 @@ class Schedule:
         falling: share of a cycle in which the rate falls; then it stays.
     """
 
-    cycles: int = 3
-    epochs: int = 200
-    keep: int = 10
-    iterations: int = 250
-    validations: int = 50
-    learning_rate: float = 0.01
-    falling: float = 0.8
+    cycles: Count = 3
+    epochs: Count = 200
+    keep: Count = 10
+    iterations: Count = 250
+    validations: Count = 50
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01
+    falling: Annotated[float, Field(ge=0, lt=1)] = 0.8
 
     def __post_init__(self) -> None:
-        whole = (self.cycles, self.epochs, self.keep, self.iterations, self.validations)
-        if min(whole) < 1 or self.keep > self.epochs or self.learning_rate <= 0 or not 0 <= self.falling < 1:
+        if self.keep > self.epochs:
             raise InputError(
-                f"No schedule of training: {asdict(self)}.",
-                "Numbers are 1 or more, not more checkpoints are kept than a cycle has epochs, the rate is above 0, "
-                "and it falls for a share from 0 to below 1 of a cycle.",
+                f"Expected at most {self.epochs} checkpoints of a cycle, one an epoch, got {self.keep}.", "Keep fewer."
             )
 
     @property
@@ -80,5 +82,5 @@ def schedule_of(plans: Mapping[str, Any]) -> Schedule:
     """
     try:
         return Schedule(**plans.get(IN_PLANS, {}))
-    except TypeError as error:
+    except (TypeError, InputError) as error:
         raise InputError(f"The plans hold no schedule under '{IN_PLANS}': {error}.", "Train anew.") from error

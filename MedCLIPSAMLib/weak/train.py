@@ -11,12 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
+
+from ..choices import Configuration
 from ..errors import InputError, ModelError
+from ..run_context import RunContext
+from ..validated import Choice, settings_class
 from ..volumes.atomic import atomic_path
 from ..volumes.claim import claim
 from .check import RawDataset, check_voxels, read_dataset
@@ -25,10 +29,11 @@ from .schedule import IN_PLANS, Schedule
 
 TRAINER, PLANS, FOLD = "nnUNetTrainerMedCLIPSAM", "nnUNetPlans", "fold_all"
 RUN, LOG, PROGRESS = "run.json", "training.log", "progress.jsonl"
-CONFIGURATIONS = ("2d", "3d_fullres")
+FIGURES = ("epoch", "epochs", "rate", "loss", "validation_loss", "dsc")
+"""Of a finished epoch: its number and how many there are, rate, losses, DSC on the batches of the curve."""
 
 
-@dataclass(frozen=True)
+@settings_class
 class TrainSettings:
     """What is trained; the defaults are the paper's.
 
@@ -40,35 +45,13 @@ class TrainSettings:
     """
 
     schedule: Schedule = field(default_factory=Schedule)
-    configuration: str = "2d"
-    batch: int | None = None
-    width: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.configuration not in CONFIGURATIONS:
-            raise InputError(
-                f"nnU-Net's configuration '{self.configuration}' is not supported.",
-                f"Choose one of {', '.join(CONFIGURATIONS)}.",
-            )
-        if min(self.batch or 2, self.width or 4) < 2:
-            raise InputError(f"A batch of {self.batch} and {self.width} channels came.", "Use 2 or more.")
+    configuration: Choice[Configuration] = Configuration.FLAT
+    batch: Annotated[int | None, Field(ge=2)] = None
+    width: Annotated[int | None, Field(ge=2)] = None
 
 
 SHORT = TrainSettings(Schedule(epochs=10, keep=3, iterations=30, validations=4), batch=8, width=8)
 """Minutes on two cores: a small network and few steps, to try things and for tests."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A finished epoch: its number and how many there are, rate, losses, DSC on the batches of the curve, seconds."""
-
-    epoch: int
-    epochs: int
-    rate: float
-    loss: float
-    validation_loss: float
-    dsc: float
-    seconds_left: float
 
 
 def train(
@@ -77,9 +60,7 @@ def train(
     settings: TrainSettings = TrainSettings(),
     device: str = "cpu",
     gpus: int = 1,
-    tell: Callable[[str], None] = lambda line: None,
-    report: Callable[[Epoch], None] = lambda epoch: None,
-    cancelled: Callable[[], bool] = lambda: False,
+    context: RunContext = RunContext(),
 ) -> Path:
     """Train, or go on with a run that was stopped, and give the folder of the model.
 
@@ -88,7 +69,7 @@ def train(
         out: folder of the run; new, empty, or of the same run.
         device: "cpu", "cuda", "cuda:N" or "mps".
         gpus: of this machine, for nnU-Net's distributed training.
-        tell: given a sentence at each stage.
+        context: notified at each stage, told of finished epochs with the figures of `FIGURES`.
 
     Raises:
         InputError: the dataset cannot be trained on, or nnunetv2 is not installed. OutputError: the folder holds
@@ -104,18 +85,18 @@ def train(
         )
     request = {"dataset": str(found.folder), "labels of the dataset": _state(found), "settings": asdict(settings)}
     with claim(out, RUN, request) as lock:
-        process = Process(out / LOG, environment(found.folder.parent, out), lock, cancelled)
+        process = Process(out / LOG, environment(found.folder.parent, out), lock, context)
         done = out / "preprocessed" / ".done"
         if not done.is_file():
-            tell(f"Checking {len(found.cases)} cases...")
+            context.notify(f"Checking {len(found.cases)} cases...")
             check_voxels(found)
-            tell("nnU-Net plans and preprocesses...")
+            context.notify("nnU-Net plans and preprocesses...")
             process.run(preprocess_command(found.number, settings.configuration))
             _change_plans(_plans(out, found), settings)
             done.touch()
         model = _model(out, found, settings)
         if not finished(model, settings.schedule):
-            tell(f"nnU-Net trains {settings.schedule.total} epochs; {out / LOG} says all...")
+            context.notify(f"nnU-Net trains {settings.schedule.total} epochs; {out / LOG} says all...")
             kind, gpu = one_gpu(device)
             command = train_command(
                 dataset_name_or_id=found.folder.name,
@@ -126,7 +107,7 @@ def train(
                 device=kind,
                 continue_training=_continues(model / FOLD),
             )
-            process.run(command, _Watch(model / FOLD / PROGRESS, report), few_processes() | gpu)
+            process.run(command, _Watch(model / FOLD / PROGRESS, context), few_processes() | gpu)
         if not finished(model, settings.schedule):
             raise ModelError(f"nnU-Net left no whole ensemble in '{model}'.", f"See '{out / LOG}'.")
         return model
@@ -154,8 +135,8 @@ def finished(model: Path, schedule: Schedule) -> bool:
 class _Watch:
     """Reports the epochs that a training has finished since the last call."""
 
-    def __init__(self, path: Path, report: Callable[[Epoch], None]) -> None:
-        self._path, self._report, self._told = path, report, 0
+    def __init__(self, path: Path, context: RunContext) -> None:
+        self._path, self._context, self._told = path, context, 0
 
     def __call__(self) -> None:
         try:
@@ -169,8 +150,9 @@ class _Watch:
                 return
             self._told += 1
             left = (one["epochs"] - one["epoch"]) * one["seconds"] / self._told
-            names = ("epoch", "epochs", "rate", "loss", "validation_loss", "dsc")
-            self._report(Epoch(**{name: one[name] for name in names}, seconds_left=left))
+            figures = {name: one[name] for name in FIGURES}
+            message = f"loss {one['loss']:.3f}, DSC {one['dsc']:.2f}"
+            self._context.report(one["epoch"], one["epochs"], message, seconds_left=left, **figures)
 
 
 def _continues(fold: Path) -> bool:

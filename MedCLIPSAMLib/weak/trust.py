@@ -95,7 +95,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
     check_case(case)
     if case not in found.cases and image is None:
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", "Give its image too, by --image.")
-    volume = read_volume(found.image(case) if case in found.cases else image)
+    volume = read_volume(image if image and case not in found.cases else found.image(case))
     return trust(dataset, case, _named(read_segmentation(mask, volume), found, mask), volume)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..models.catalogue import Kind
 from ..models.download import download
 from ..models.store import find, status, statuses
+from ..run_context import Progress, RunContext
 
 
 def models_and_devices(models_dir: Path | None) -> dict[str, Any]:
@@ -29,22 +31,20 @@ def models_and_devices(models_dir: Path | None) -> dict[str, Any]:
     }
 
 
-def download_model(
-    name: str, kind: str | None, tell: Callable[[str, float], None], cancelled: Callable[[], bool]
-) -> dict[str, Any]:
+def download_model(name: str, kind: Kind | None, context: RunContext) -> dict[str, Any]:
     """Download a model into the cache of this machine; an interrupted download goes on.
 
     Args:
-        tell: called with a file's name and the fraction of it that is here, at most once for each per cent.
+        context: told of a file's name and the fraction of it that is here, at most once for each per cent.
     """
     told: dict[str, int] = {}
 
-    def progress(file: str, done: int, total: int | None) -> None:
-        percent = int(100 * done / total) if total else 0
+    def report(progress: Progress) -> None:
+        file, percent = progress.message, int(100 * progress.fraction)
         if told.get(file) != percent:
             told[file] = percent
-            tell(file, percent / 100)
+            context.report(percent / 100, file=file)
 
     model = find(name, kind)
-    download(model, progress=progress, cancelled=cancelled)
+    download(model, context=replace(context, on_progress=report))
     return status(model).as_dict()

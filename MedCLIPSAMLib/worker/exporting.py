@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..errors import InputError
-from ..zeroshot.segmenter import default_settings, load_segmenter
+from ..run_context import Progress
+from ..validated import with_changes
+from ..zeroshot.segmenter import load_segmenter
+from ..zeroshot.settings import default_settings
+from .fields import models_folder, settings_of
 from .protocol import Message
-from .settings import with_changes
-
-if TYPE_CHECKING:
-    from .engine import Reply
+from .reply import Answer, Reply, run_context
 
 
-def export_dataset(message: Message, reply: Reply) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def export_dataset(message: Message, reply: Reply) -> Answer:
     """Answer "export"; see `client.WorkerClient.export`."""
     from ..weak.cases import find_cases
     from ..weak.dataset import check_folder
@@ -28,32 +26,24 @@ def export_dataset(message: Message, reply: Reply) -> tuple[dict[str, Any], dict
     text = lambda name: str(message.fields.get(name) or "")
     if not text("inputs") or not text("out"):
         raise InputError("No inputs or no place for the dataset was given.", "Choose both.")
-    prompts, given = message.fields.get("prompts") or {}, message.fields.get("export") or {}
-    known = {field.name for field in fields(ExportSettings)}
-    if not isinstance(given, dict) or not set(given) <= known:
-        raise InputError(f"As settings of the export {given!r} came.", f"Use {', '.join(sorted(known))}.")
+    prompts = message.fields.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(each, str) for each in prompts.values()):
         raise InputError(f"As prompts {prompts!r} came.", "Give an object of prompts by label.")
+    export_settings = with_changes(ExportSettings(), message.fields.get("export") or {})
     cases = find_cases(Path(text("inputs")), prompts)
     cases = [replace(case, negative=case.negative or text("negative") or None) for case in cases]
-    models_dir = Path(text("models_dir")) if text("models_dir") else None
+    models_dir = models_folder(message)
     clip, sam, device = text("clip") or "demo", text("sam") or "demo", text("device") or "auto"
-    changes = message.fields.get("settings") or {}
-    settings = with_changes(default_settings(clip, models_dir), changes)
-    settings = settings.with_saliency(
-        **{name: getattr(settings.saliency, name) for name in changes.get("saliency", {})}
-    )
-    chosen, out = ExportSettings(**given), Path(text("out"))
-    check_folder(out, chosen.form)
-    reply.send("progress", {"stage": "loading", "fraction": 0.0, "slice": None})
+    settings, out = settings_of(message, default_settings(clip, models_dir)), Path(text("out"))
+    check_folder(out, export_settings.form)
+    context = run_context(reply, "export")
+    context.report(0.0, stage="loading")
     segmenter = load_segmenter(clip, sam, device, models_dir, settings)
-    segmenter.cancelled = reply.cancelled
 
-    def report(progress) -> None:
-        about = {"stage": "export", "slice": None, "fraction": progress.done / progress.total}
-        about |= {"done": progress.done, "total": progress.total, "case": progress.case, "status": progress.status}
-        reply.send("progress", about | {"seconds_left": progress.seconds_left})
+    def report(progress: Progress) -> None:
+        about = {"done": progress.done, "total": progress.total, "case": progress.message}
+        context.on_progress(replace(progress, details={**about, **progress.details}))
 
-    engine, again = LocalEngine(segmenter), bool(message.fields.get("retry"))
-    counts = export(cases, engine, out, chosen, report, again)
+    engine, retry = LocalEngine(segmenter), bool(message.fields.get("retry"))
+    counts = export(cases, engine, out, export_settings, replace(context, on_progress=report), retry)
     return {"counts": counts, "cases": len(cases), "report": str(out / "report.html")}, {}

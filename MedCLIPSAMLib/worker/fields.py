@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, PromptError
+from ..validated import with_changes
+from ..zeroshot.result import PromptedResult, SliceResult
 from ..zeroshot.sam_prompts import SamPrompts
-from ..zeroshot.segmenter import Result
+from ..zeroshot.settings import Settings
 from .protocol import Message
+from .reply import Answer
 
 
 def text_of(message: Message, name: str, default: str | None = None) -> str:
@@ -26,12 +30,13 @@ def models_folder(message: Message) -> Path | None:
     return Path(text_of(message, "models_dir")) if message.fields.get("models_dir") else None
 
 
-def require_slice(number: Any, stack: np.ndarray) -> None:
-    if type(number) is not int or not 0 <= number < len(stack):
-        raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {len(stack) - 1}.")
+def require_slice(number: Any, count: int) -> None:
+    """Raise InputError for what is no slice number of a stack of `count`."""
+    if type(number) is not int or not 0 <= number < count:
+        raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {count - 1}.")
 
 
-def sam_prompts_of(arrays: dict[str, np.ndarray]) -> SamPrompts:
+def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
     """Prompts from boxes (B, 4), points (B, P, 2) and labels (B, P) of a message, of which some may be absent."""
     boxes, points, labels = (arrays.get(name) for name in ("boxes", "points", "labels"))
     count = len(boxes) if boxes is not None and boxes.ndim else len(points) if points is not None and points.ndim else 0
@@ -47,16 +52,28 @@ def sam_prompts_of(arrays: dict[str, np.ndarray]) -> SamPrompts:
     return SamPrompts(boxes.astype(np.float32), points.astype(np.float32), labels.astype(np.int32))
 
 
-def part_of(result: Result, number: int, with_saliency: bool) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    fields = {
-        "prompt": result.prompt,
-        "slice": number,
-        "found": result.found,
-        "score": result.score,
-        "message": result.message,
-        "presence": asdict(result.where.presence),
-        "seconds": result.seconds,
-    }
+def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
+    """The prompts and the negative prompt of a message."""
+    prompts = message.fields.get("prompts")
+    if not isinstance(prompts, list) or not prompts or not all(isinstance(each, str) for each in prompts):
+        raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
+    return tuple(prompts), text_of(message, "negative", "") or None
+
+
+def settings_of(message: Message, defaults: Settings) -> Settings:
+    """The settings of a message, which are changes to the defaults of the model."""
+    changes = message.fields.get("settings") or {}
+    settings = with_changes(defaults, changes)
+    by_hand = changes.get("saliency") or {}
+    return settings.with_saliency(**{name: getattr(settings.saliency, name) for name in by_hand})
+
+
+def part_of(found: SliceResult, with_saliency: bool) -> Answer:
+    """A result of the full pipeline on a slice as a "part"."""
+    result = found.result
+    if not isinstance(result, PromptedResult):
+        raise TypeError(f"Expected a PromptedResult, got {type(result).__name__}.")
+    fields = _described(found) | {"presence": asdict(result.where.presence), "seconds": result.seconds}
     arrays = {
         "mask": result.mask.astype(np.uint8),
         "boxes": result.sam_prompts.boxes,
@@ -65,3 +82,17 @@ def part_of(result: Result, number: int, with_saliency: bool) -> tuple[dict[str,
         "predicted_iou": result.predicted_iou,
     }
     return fields, arrays | ({"saliency": result.where.saliency} if with_saliency else {})
+
+
+def propagated_part_of(found: SliceResult) -> Answer:
+    """A result of a propagation on a slice as a "part"; boxes where it is a key slice."""
+    result = found.result
+    prompts = result.sam_prompts if isinstance(result, PromptedResult) else SamPrompts.none()
+    fields = _described(found) | {"presence": {"probability": found.presence}}
+    return fields, {"mask": result.mask.astype(np.uint8), "boxes": prompts.boxes}
+
+
+def _described(found: SliceResult) -> dict[str, Any]:
+    result = found.result
+    named: dict[str, Any] = {"prompt": result.prompt, "slice": found.number, "found": result.found}
+    return named | {"score": result.score, "message": result.message}

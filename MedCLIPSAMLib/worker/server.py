@@ -7,19 +7,26 @@ itself when its input ends, when nothing was asked for the idle time, and after 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import platform
 import queue
 import sys
 import threading
-import traceback
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import __version__
 from ..errors import Cancelled, MedCLIPSAMError
+from ..logs import LogLevel, configure_logging
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
+
+log = logging.getLogger(__name__)
+
+Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 REQUESTS = (
     "hello",
@@ -61,16 +68,18 @@ class Server:
             try:
                 message = self._requests.get(timeout=self._idle or None)
             except queue.Empty:
-                print(f"No request for {self._idle:g} s: the worker ends.", file=sys.stderr)
+                log.warning("No request for %g s: the worker ends.", self._idle)
                 return
             if message.type == "shutdown":
                 self.answer(message.id, "result", {})
                 return
             if message.id not in self._open:
                 continue
+            started = time.perf_counter()
+            log.debug("request %d: %s %s", message.id, message.type, _without_arrays(message))
             try:
                 if message.type == "hello":
-                    result = _hello(), {}
+                    result: Answer = _hello(), {}
                 else:
                     if engine is None:
                         from .engine import Engine  # torch and the models' packages: seconds
@@ -78,9 +87,14 @@ class Server:
                         engine = Engine()
                     result = engine.handle(message, _Reply(self, message.id))
                 self.answer(message.id, "result", *result)
+                log.info("request %d: %s done in %.2f s", message.id, message.type, time.perf_counter() - started)
             except Exception as error:
-                if not isinstance(error, MedCLIPSAMError):
-                    traceback.print_exc()
+                if isinstance(error, Cancelled):
+                    log.info("request %d: %s cancelled", message.id, message.type)
+                elif isinstance(error, MedCLIPSAMError):
+                    log.warning("request %d: %s refused: %s", message.id, message.type, error)
+                else:
+                    log.exception("request %d: %s failed", message.id, message.type)
                 self.answer(message.id, "error", _described(error))
 
     def answer(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
@@ -118,7 +132,7 @@ class Server:
                 for message in parser.feed(data):
                     self._receive(message)
         except ProtocolError as error:
-            print(error, file=sys.stderr, flush=True)
+            log.error("%s", error)
             if self._lock.acquire(timeout=1):
                 self._write(encode(Message("error", 0, _described(error))))
             os._exit(EXIT_PROTOCOL)
@@ -163,6 +177,12 @@ def _hello() -> dict[str, Any]:
     }
 
 
+def _without_arrays(message: Message) -> str:
+    """The fields of a message and the shapes of its arrays, for the log."""
+    shapes = ", ".join(f"{name} {array.shape}" for name, array in message.arrays.items())
+    return f"{dict(message.fields)} {shapes}".strip()
+
+
 def _described(error: Exception) -> dict[str, str]:
     if isinstance(error, MedCLIPSAMError):
         return {"problem": error.problem, "remedy": error.remedy, "kind": type(error).__name__}
@@ -181,8 +201,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--idle-seconds", type=float, default=3600, help="end after this time without a request; 0: never (3600)"
     )
+    parser.add_argument("--log-level", type=LogLevel, choices=list(LogLevel), default=LogLevel.WARNING)
+    parser.add_argument("--log-file", type=Path, help="write the log there too; else to standard error alone")
     options = parser.parse_args(arguments)
     source, sink = _take_streams()
+    try:
+        configure_logging(options.log_level, options.log_file)
+    except MedCLIPSAMError as error:
+        parser.error(str(error))
+    log.info("worker %s, protocol %d, process %d on %s", __version__, VERSION, os.getpid(), platform.node())
     Server(source, sink, options.idle_seconds).run()
     sys.stderr.flush()
     os._exit(0)  # at once: the reader waits in a call that cannot be interrupted

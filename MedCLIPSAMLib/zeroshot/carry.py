@@ -6,24 +6,28 @@ Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so larg
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from ..errors import Cancelled, InputError
+from ..choices import CarryMethod
+from ..errors import InputError
+from ..models.interrupt import interruptible
+from ..run_context import RunContext
+from ..validated import Choice, settings_class
 from .mask_prompt import mask_box
-from .resume import ResumeFolder
 from .sam_prompts import SamPrompts
 from .segmenter import TextSegmenter
 from .slice_memory import SliceMemory
 from .tidy import tidy
 
-METHODS = ("memory", "boxes")
 Picture = Callable[[int], np.ndarray]
 Carried = tuple[int, dict[str, np.ndarray]]
+Objects = Mapping[str, Mapping[int, np.ndarray]]
 
 
-@dataclass(frozen=True)
+@settings_class
 class CarrySettings:
     """How masks are carried.
 
@@ -33,29 +37,20 @@ class CarrySettings:
         growth: a mask this many times larger than the largest that was given is a leak.
     """
 
-    method: str = "memory"
-    patience: int = 2
-    growth: float = 3.0
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f"Masks cannot be carried by '{self.method}'.", f"Choose one of: {', '.join(METHODS)}.")
-        if self.patience < 1 or self.growth <= 1:
-            raise InputError(
-                f"Carrying: patience {self.patience}, growth {self.growth} came.",
-                "Patience is at least 1, growth more than 1.",
-            )
+    method: Choice[CarryMethod] = CarryMethod.MEMORY
+    patience: Annotated[int, Field(ge=1)] = 2
+    growth: Annotated[float, Field(gt=1)] = 3.0
 
 
 def carry(
     segmenter: TextSegmenter,
     count: int,
     picture: Picture,
-    given: Mapping[str, Mapping[int, np.ndarray]],
+    given: Objects,
     settings: CarrySettings = CarrySettings(),
     reach: int | None = None,
     limits: tuple[int, int] | None = None,
-    kept: ResumeFolder | None = None,
+    context: RunContext = RunContext(),
 ) -> Iterator[Carried]:
     """Masks of objects on the slices between and around those that are given, slice by slice as they are made.
 
@@ -65,7 +60,7 @@ def carry(
         given: object -> slice number -> bool (H, W), not all of them empty; the given slices are not given back.
         reach: how many slices to go beyond the outermost given ones; None to the ends of the stack.
         limits: the lowest and the highest slice to go to; None to the ends of the stack.
-        kept: where each finished slice is kept and taken up again; for the same `given` and settings only.
+        context: whose checkpoints hold each finished slice, for the same `given` and settings only.
 
     Yields:
         (slice number, {object: bool (H, W), not empty}), from the lowest given slice downwards first, then upwards.
@@ -76,8 +71,8 @@ def carry(
     objects = {name: dict(masks) for name, masks in given.items() if any(mask.any() for mask in masks.values())}
     if not objects:
         raise InputError("Every mask that was given is empty.", "Outline the object on one slice at least.")
-    make = _Memory if settings.method == "memory" else _Boxes
-    carrier = make(segmenter, count, picture, objects)
+    kind: type[_Memory] | type[_Boxes] = _Memory if settings.method == CarryMethod.MEMORY else _Boxes
+    carrier = kind(segmenter, count, picture, objects)
     largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}
     places = sorted({k for masks in objects.values() for k in masks})
     reach = count if reach is None else reach
@@ -87,10 +82,9 @@ def carry(
     spans += [(places[-1], min(high + 1, places[-1] + reach + 1))] if places[-1] <= high else []
     for start, beyond in spans:
         unseen = dict.fromkeys(objects, 0)
-        way = kept.part(f"{start}-{'down' if beyond < start else 'up'}") if kept else None
-        for k, masks in carrier.follow(start, beyond, way):
-            if segmenter.cancelled and segmenter.cancelled():
-                raise Cancelled
+        part = context.checkpoint_part(f"{start}-{'down' if beyond < start else 'up'}")
+        for k, masks in carrier.follow(start, beyond, part):
+            context.raise_if_cancelled()
             seen: dict[str, np.ndarray] = {}
             for name, mask in masks.items():
                 if unseen[name] >= settings.patience:
@@ -115,7 +109,9 @@ def _between(start: int, beyond: int) -> range:
 class _Memory:
     """Carries by SAM 2's memory, from all that is given on either side."""
 
-    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects) -> None:
+    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects: Objects) -> None:
+        segmenter.apply_precision()
+        self._blocks = segmenter.sam.image_encoder.trunk.blocks
         first = next(iter(next(iter(objects.values())).values()))
         self._memory = SliceMemory(segmenter.sam, count, picture, first.shape)
         for name, masks in objects.items():
@@ -123,9 +119,11 @@ class _Memory:
             for k, mask in sorted(masks.items(), key=lambda each: not each[1].any()):
                 self._memory.give(name, k, mask)
 
-    def follow(self, start: int, beyond: int, kept: ResumeFolder | None) -> Iterator[Carried]:
+    def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
         slices = _between(start, beyond)
-        return self._memory.follow(start, slices[-1], kept) if len(slices) else iter(())
+        if len(slices):
+            with interruptible(self._blocks, context):
+                yield from self._memory.follow(start, slices[-1], context.checkpoints)
 
 
 class _Boxes:
@@ -135,19 +133,20 @@ class _Boxes:
     LEAST_OVERLAP = 0.2
     LEAST_QUALITY = 0.4
 
-    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects) -> None:
+    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects: Objects) -> None:
         self._segmenter, self._picture, self._objects = segmenter, picture, objects
 
-    def follow(self, start: int, beyond: int, kept: ResumeFolder | None) -> Iterator[Carried]:
+    def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
+        checkpoints = context.checkpoints
         masks = {name: masks[start] for name, masks in self._objects.items() if start in masks}
         for k in _between(start, beyond):
-            done = kept.take(f"{k}") if kept else None
-            masks = dict(zip(masks, done["masks"])) if done else self._next(k, masks)
-            if kept and not done:
-                kept.keep(f"{k}", {"masks": np.stack(list(masks.values()))})
+            done = checkpoints.load(f"{k}") if checkpoints else None
+            masks = dict(zip(masks, done["masks"])) if done else self._next(k, masks, context)
+            if checkpoints and not done:
+                checkpoints.store(f"{k}", {"masks": np.stack(list(masks.values()))})
             yield k, masks
 
-    def _next(self, k: int, before: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def _next(self, k: int, before: Mapping[str, np.ndarray], context: RunContext) -> dict[str, np.ndarray]:
         """The masks on slice k, from those on the slice before it; empty where SAM 2 finds something else."""
         self._segmenter.set_image(self._picture(k))
         masks = {name: np.zeros_like(mask) for name, mask in before.items()}
@@ -155,7 +154,7 @@ class _Boxes:
             if not mask.any():
                 continue
             box = SamPrompts.from_boxes(mask_box(mask, None, self.MARGIN)[None])
-            found, quality = self._segmenter.outline(box)
+            found, quality = self._segmenter.outline(box, context=context.without_progress())
             overlap = (found & mask).sum() / max(1, (found | mask).sum())
             if overlap >= self.LEAST_OVERLAP and quality.mean() >= self.LEAST_QUALITY:
                 masks[name] = found

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from skimage.transform import resize
 
-from ..errors import InputError
+from ..choices import CoarseMethod
+from ..validated import Choice, Share, settings_class
 
-METHODS = ("otsu", "kmeans", "threshold", "crf")
 
-
-@dataclass(frozen=True)
+@settings_class
 class CoarseSettings:
     """How the map is cut.
 
@@ -22,16 +19,8 @@ class CoarseSettings:
         threshold: for "threshold", on the map from 0 to 1.
     """
 
-    method: str = "otsu"
-    threshold: float = 0.3
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(
-                f"There is no way '{self.method}' to cut a saliency map.", f"Choose one of: {', '.join(METHODS)}."
-            )
-        if not 0 <= self.threshold <= 1:
-            raise InputError(f"A saliency threshold of {self.threshold} was given.", "It must lie between 0 and 1.")
+    method: Choice[CoarseMethod] = CoarseMethod.OTSU
+    threshold: Share = 0.3
 
 
 def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, picture: np.ndarray | None = None) -> np.ndarray:
@@ -43,11 +32,11 @@ def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, picture: np.ndar
     """
     if saliency.max() <= saliency.min():
         return np.zeros(saliency.shape, bool)
-    if settings.method == "otsu":
+    if settings.method == CoarseMethod.OTSU:
         return saliency > two_means_threshold(saliency)
-    if settings.method == "threshold":
+    if settings.method == CoarseMethod.THRESHOLD:
         return saliency > settings.threshold
-    if settings.method == "kmeans":
+    if settings.method == CoarseMethod.KMEANS:
         return _kmeans(saliency)
     from .crf import dense_crf
 

@@ -5,15 +5,17 @@ By confidence (the paper, arXiv 2409.19483, section 3.3) or by area and number (
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from skimage.measure import label
 
-from ..errors import InputError
+from ..choices import ComponentRule
+from ..validated import Choice, Share, settings_class
 
 
-@dataclass(frozen=True)
+@settings_class
 class ComponentSettings:
     """What is kept.
 
@@ -25,19 +27,10 @@ class ComponentSettings:
         least_area: components below this share of the picture are dropped.
     """
 
-    keep: str = "confidence"
-    confidence: float = 0.75
-    number: int = 1
-    least_area: float = 0.001
-
-    def __post_init__(self) -> None:
-        if self.keep not in ("confidence", "area"):
-            raise InputError(f"There is no way '{self.keep}' to keep components.", "Choose confidence or area.")
-        if not (0 <= self.confidence <= 1 and 0 <= self.least_area < 1 and self.number >= 1):
-            raise InputError(
-                f"Components: confidence {self.confidence}, number {self.number}, least area {self.least_area} came.",
-                "Confidence and least area lie between 0 and 1, the number is at least 1.",
-            )
+    keep: Choice[ComponentRule] = ComponentRule.CONFIDENCE
+    confidence: Share = 0.75
+    number: Annotated[int, Field(ge=1)] = 1
+    least_area: Annotated[float, Field(ge=0, lt=1)] = 0.001
 
 
 def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettings) -> np.ndarray:
@@ -56,7 +49,7 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
     areas = np.bincount(found.ravel())
     confidence = np.bincount(found.ravel(), saliency[part].ravel()) / np.maximum(areas, 1)
     large = [index for index in range(1, len(areas)) if areas[index] >= settings.least_area * mask.size]
-    if settings.keep == "area":
+    if settings.keep == ComponentRule.AREA:
         best = sorted(large, key=lambda index: areas[index], reverse=True)[: settings.number]
     else:
         large.sort(key=lambda index: confidence[index], reverse=True)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..errors import Cancelled
+from ..run_context import RunContext
 from .presence import presence
 from .segmenter import TextSegmenter
 
@@ -23,7 +23,7 @@ def presence_profile(
     count: int,
     prompts: list[str],
     negative: str | None = None,
-    progress: Callable[[float], None] = lambda fraction: None,
+    context: RunContext = RunContext(),
 ) -> np.ndarray:
     """How present each prompt is on each slice, (P, K) float32, 0 to 1.
 
@@ -41,8 +41,7 @@ def presence_profile(
 
     def look(numbers: list[int]) -> None:
         for start in range(0, len(numbers), BATCH):
-            if segmenter.cancelled and segmenter.cancelled():
-                raise Cancelled
+            context.raise_if_cancelled()
             some = numbers[start : start + BATCH]
             pixels = segmenter.clip.preprocess(np.stack([picture(k) for k in some]))
             features = segmenter.clip.encode_image(pixels)
@@ -50,7 +49,7 @@ def presence_profile(
                 presence(segmenter.clip, features, text, prompt, negative) for text, prompt in zip(texts, prompts)
             ]
             known.update({k: np.array([each[at].probability for each in by_prompt]) for at, k in enumerate(some)})
-            progress(len(known) / count)
+            context.report(len(known) / count, stage="presence")
 
     step = max(1, count // FIRST_LOOK)
     look(sorted({*range(0, count, step), count - 1}))

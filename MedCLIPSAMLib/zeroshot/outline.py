@@ -49,20 +49,20 @@ def _obedient(
     """The mask and predicted IoU of one object, from the first way of asking whose answer follows all points, else the
     one that follows most: with the mask to start from, without it, and without the box."""
     box, points, labels = (None if each is None else each[None] for each in prompts.row(row))
-    best, most = None, -1
-    for around, start in ((box, logits[row : row + 1]), (box, None), (None, None)):
-        if around is None and points is None:
-            break
-        masks, quality = pictures.masks([number], around, points, labels, start)
-        if points is None:
-            return tidy(masks[0], least), float(quality[0])
+    start = logits[row : row + 1]
+    if points is None or labels is None:
+        masks, quality = pictures.masks([number], box, None, None, start)
+        return tidy(masks[0], least), float(quality[0])
+    tried: list[tuple[int, np.ndarray, float]] = []
+    for around, mask_input in ((box, start), (box, None), (None, None)):
+        masks, quality = pictures.masks([number], around, points, labels, mask_input)
         mask = tidy(masks[0], least, points[0], labels[0])
         followed = int(points_followed(mask, points[0], labels[0]).sum())
-        if followed > most:
-            best, most = (mask, float(quality[0])), followed
+        tried.append((followed, mask, float(quality[0])))
         if followed == points.shape[1]:
             break
-    return best
+    _, mask, iou = max(tried, key=lambda each: each[0])  # the first of several that follow as many
+    return mask, iou
 
 
 def _union(found: list[tuple[np.ndarray, float]]) -> Outline:

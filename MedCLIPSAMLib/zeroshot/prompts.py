@@ -112,3 +112,38 @@ class RememberedTexts:
         if new:
             self._features.update(zip(new, self._clip.encode_text(new)))
         return torch.stack([self._features[text] for text in texts])
+
+
+def prompt_features(
+    prompt: str, style: str | None, kind: str, clip: ClipModel, encode_text: Callable[[list[str]], torch.Tensor]
+) -> torch.Tensor:
+    """(D,) float32, L2-normalised, of a prompt or of the ensemble that stands for it.
+
+    Args:
+        style, kind: see `settings.Settings`.
+        encode_text: `clip.encode_text`, or one that remembers.
+
+    Raises:
+        PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
+    """
+    if not prompt.strip():
+        raise PromptError("The prompt is empty.", "Say what to segment, such as 'brain tumor'.")
+    prompts = [prompt]
+    if style:
+        sets = [each for each in load_prompt_sets().values() if each.target == prompt.strip().lower()]
+        if not sets:
+            raise PromptError(
+                f"No prompt set has the target '{prompt}', so style {style} cannot be used.",
+                "Leave the style out, or use one of: "
+                + ", ".join(sorted({each.target for each in load_prompt_sets().values()}))
+                + ".",
+            )
+        fitting = [each for each in sets if kind in each.styles.get(style, {})] or sets
+        prompts = [text for each in fitting for text in each.prompts(style, kind)]
+    unknown = clip.unknown_words(prompt)
+    if unknown and len(unknown) == len(prompt.split()):
+        raise PromptError(
+            f"The model '{clip.name}' knows no word of the prompt '{prompt}'.",
+            "Use other words, or a model with a larger vocabulary.",
+        )
+    return ensemble_features(encode_text, prompts)

@@ -9,23 +9,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy.ndimage import binary_dilation
 from skimage.measure import label
 
-from ..errors import InputError
+from ..run_context import RunContext
+from ..validated import Share, settings_class
 from .carry import CarrySettings, Picture, carry
 from .key_slices import candidates
-from .resume import ResumeFolder
-from .segmenter import Result, TextSegmenter
+from .result import CarriedResult, PromptedResult, Result
+from .result_arrays import load_results, store_results
+from .sam_prompts import SamPrompts
+from .segmenter import TextSegmenter
 
-Progress = Callable[[float, str], None]
 
-
-@dataclass(frozen=True)
+@settings_class
 class PropagateSettings:
     """How a stack is segmented from key slices.
 
@@ -39,18 +41,11 @@ class PropagateSettings:
     """
 
     carry: CarrySettings = CarrySettings()
-    keys: int = 4
-    looks: int = 3
-    least_part: float = 0.2
-    fading: float = 0.2
-    beyond: int = 2
-
-    def __post_init__(self) -> None:
-        if self.keys < 1 or self.looks < 1 or not 0 <= self.least_part <= 1:
-            raise InputError(
-                f"Propagation: {self.keys} keys, {self.looks} looks, least part {self.least_part} came.",
-                "Keys and looks are at least 1, the least part lies between 0 and 1.",
-            )
+    keys: Annotated[int, Field(ge=1)] = 4
+    looks: Annotated[int, Field(ge=1)] = 3
+    least_part: Share = 0.2
+    fading: Annotated[float, Field(ge=0)] = 0.2
+    beyond: Annotated[int, Field(ge=0)] = 2
 
 
 def propagate(
@@ -61,8 +56,7 @@ def propagate(
     profile: np.ndarray,
     negative: str | None = None,
     settings: PropagateSettings = PropagateSettings(),
-    progress: Progress = lambda fraction, message: None,
-    kept: ResumeFolder | None = None,
+    context: RunContext = RunContext(),
 ) -> dict[int, Result]:
     """The slices on which a prompt was found, from key slices on; where nothing was found, the slice looked at.
 
@@ -70,22 +64,23 @@ def propagate(
         count: slices of the stack.
         picture: slice number -> uint8 (H, W, 3).
         profile: (K,) presence of the prompt on every slice, see `key_slices.presence_profile`.
-        kept: where finished slices are kept and taken up again.
+        context: whose checkpoints hold finished slices.
 
     Raises:
         PromptError: see `TextSegmenter.saliency`. Cancelled.
     """
     results: dict[int, Result] = {}
+    look = lambda numbers: _segment_slices(segmenter, picture, numbers, prompt, negative, context)
     taken = np.zeros(count, bool)
     threshold = segmenter.settings.presence_threshold
     for _ in range(settings.keys):
         near = binary_dilation(taken)
         picks = candidates(profile, threshold, near, settings.looks)
-        looked = {}
-        for start in range(0, len(picks), segmenter.together_at_best):
-            some = picks[start : start + segmenter.together_at_best]
-            progress(taken.mean(), f"slice {', '.join(map(str, some))}: {prompt}")
-            looked |= _looked_at(segmenter, picture, some, prompt, negative, kept)
+        looked: dict[int, PromptedResult] = {}
+        for start in range(0, len(picks), segmenter.batch_size):
+            batch = picks[start : start + segmenter.batch_size]
+            context.report(taken.mean(), message=f"slice {', '.join(map(str, batch))}: {prompt}", stage="carry")
+            looked |= look(batch)
         found = {k: each for k, each in looked.items() if each.found}
         taken[[k for k in picks if k not in found]] = True
         if not found:
@@ -95,22 +90,22 @@ def propagate(
         taken[key] = True
         objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.least_part))}
         limits = _limits(profile, key, settings.fading * threshold, settings.beyond)
-        part = kept.part(f"from-{key}") if kept else None
-        carried = carry(segmenter, count, picture, objects, settings.carry, limits=limits, kept=part)
-        for k, masks in carried:
-            progress(taken.mean(), f"slice {k}: {prompt}")
+        part = context.checkpoint_part(f"from-{key}")
+        for k, masks in carry(segmenter, count, picture, objects, settings.carry, limits=limits, context=part):
+            context.report(taken.mean(), message=f"slice {k}: {prompt}", stage="carry")
             mask = np.any(list(masks.values()), axis=0)
             if k in results:
                 mask = mask | results[k].mask
             message = f"Found '{prompt}': carried from slice {key} (score {found[key].score:.2f} there)."
-            results[k] = Result(prompt, mask, found[key].score, message)
+            results[k] = CarriedResult(prompt, mask, found[key].score, message, key)
             taken[k] = True
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
-        alone = _looked_at(segmenter, picture, [k], prompt, negative, kept)[k]
+        alone = look([k])[k]
         if alone.found:
             message = f"Nothing found for '{prompt}': it is present on slice {k} alone and not on the slices beside it."
-            alone = Result(prompt, np.zeros_like(alone.mask), 0.0, message, alone.where, alone.coarse)
+            alone = replace(alone, mask=np.zeros_like(alone.mask), score=0.0, message=message, seconds={})
+            alone = replace(alone, sam_prompts=SamPrompts.none(), predicted_iou=np.zeros(0, np.float32))
         results[k] = alone
     return results
 
@@ -127,20 +122,28 @@ def _limits(profile: np.ndarray, key: int, least: float, beyond: int) -> tuple[i
     return int(inside[0]), int(inside[-1])
 
 
-def _looked_at(segmenter, picture, slices: list[int], prompt, negative, kept) -> dict[int, Result]:
-    """The full pipeline on some slices at once, or what is kept of it."""
-    done = {k: kept.take_results(f"key-{k}") if kept else None for k in slices}
-    found = {k: each[prompt] for k, each in done.items() if each}
-    left = [k for k in slices if k not in found]
+def _segment_slices(
+    segmenter: TextSegmenter,
+    picture: Picture,
+    numbers: list[int],
+    prompt: str,
+    negative: str | None,
+    context: RunContext,
+) -> dict[int, PromptedResult]:
+    """The full pipeline on some slices at once, or what the checkpoints hold of it."""
+    stored = {k: load_results(context.checkpoints, f"key-{k}") for k in numbers}
+    found = {k: results[prompt] for k, results in stored.items() if results}
+    left = [k for k in numbers if k not in found]
     if left:
         segmenter.set_images([picture(k) for k in left])
-        found |= {k: each[prompt] for k, each in zip(left, segmenter.segment_each([prompt], negative))}
-    for k in left if kept else ():
-        kept.keep_results(f"key-{k}", {prompt: found[k]})
-    return {k: found[k] for k in slices}
+        fresh = segmenter.segment_each([prompt], negative, context.without_progress())
+        found |= {k: results[prompt] for k, results in zip(left, fresh)}
+    for k in left:
+        store_results(context.checkpoints, f"key-{k}", {prompt: found[k]})
+    return {k: found[k] for k in numbers}
 
 
-def _contrast(result: Result) -> float:
+def _contrast(result: PromptedResult) -> float:
     """How much more salient the mask is than the rest of the picture, 0 to 1."""
     saliency, mask = result.where.saliency, result.mask
     return float(max(0.0, saliency[mask].mean() - (saliency[~mask].mean() if not mask.all() else 0.0)))

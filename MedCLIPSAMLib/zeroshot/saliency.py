@@ -17,13 +17,15 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 
-from ..errors import Cancelled, InputError
 from ..models.bfloat16 import in_bfloat16
+from ..run_context import RunContext
+from ..validated import settings_class
 from .vision_tower import VisionTower
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ KEPT_NOISES = 20
 """Updates up to which their noise is kept for the next picture."""
 
 
-@dataclass(frozen=True)
+@settings_class
 class M2IBSettings:
     """Settings of M2IB; the defaults are the authors' for breast ultrasound with BiomedCLIP.
 
@@ -53,22 +55,12 @@ class M2IBSettings:
         seed: of the noise; the same for every picture and prompt.
     """
 
-    layer: int = 9
-    beta: float = 1.0
-    steps: int = 10
-    samples: int = 10
-    learning_rate: float = 1.0
+    layer: Annotated[int, Field(ge=0)] = 9
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    steps: Annotated[int, Field(ge=1)] = 10
+    samples: Annotated[int, Field(ge=1)] = 10
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0
     seed: int = 12
-
-    def __post_init__(self) -> None:
-        for name, least in (("layer", 0), ("steps", 1), ("samples", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"M2IB: {name} is {getattr(self, name)}.", f"It must be at least {least}.")
-        if self.beta < 0 or self.learning_rate <= 0:
-            raise InputError(
-                f"M2IB: beta is {self.beta} and the learning rate {self.learning_rate}.",
-                "Beta must not be negative, the rate positive.",
-            )
 
 
 @dataclass(frozen=True)
@@ -94,9 +86,9 @@ def m2ib(
     pixels: torch.Tensor,
     text_features: torch.Tensor,
     settings: M2IBSettings,
-    cancelled: Callable[[], bool] | None = None,
+    context: RunContext = RunContext(),
     batch: int | None = None,
-    together: int | None = None,
+    noise_batch: int | None = None,
     early: dict[int, torch.Tensor] | None = None,
     bfloat16: bool = False,
     captures: Captures | None = None,
@@ -106,16 +98,16 @@ def m2ib(
     Args:
         pixels: (N, 3, S, S), as `clip.preprocess` gives them.
         text_features: (P, D), L2-normalised.
-        cancelled: asked before every step.
+        context: asked before every step whether the run was cancelled.
         batch: pairs of picture and text computed together; None is 1 on a CPU, where a loop is faster, else `PAIRS`.
             It changes rounding only.
-        together: noise samples computed together, all of them when None; fewer need less memory and change rounding
+        noise_batch: noise samples computed together, all of them when None; fewer need less memory and change rounding
             only.
         early: the activations before the bottleneck by layer: taken from here when they are there, else put there. Give
             the same dictionary for further texts on the same pixels.
         bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
-        captures: of this model, in which the search is recorded to be replayed; `cancelled` is then asked before every
-            batch. A search of more than `KEPT_NOISES` updates, or with `together`, is not recorded.
+        captures: of this model, in which the search is recorded to be replayed; `context` is then asked before every
+            batch. A search of more than `KEPT_NOISES` updates, or with `noise_batch`, is not recorded.
 
     Raises:
         InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
@@ -130,9 +122,9 @@ def m2ib(
     with torch.no_grad():
         image_features = tower.features_from(tokens, settings.layer)
     noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
-    search = partial(_bottleneck, tower, settings, noises, cancelled, together)
-    if captures and not together and 1 < settings.steps <= KEPT_NOISES + 1:
-        search = partial(_replayed, captures, tower, settings, noises, cancelled, bfloat16)
+    search = partial(_bottleneck, tower, settings, noises, context, noise_batch)
+    if captures and not noise_batch and 1 < settings.steps <= KEPT_NOISES + 1:
+        search = partial(_replayed, captures, tower, settings, noises, context, bfloat16)
     with in_bfloat16(pixels.device, bfloat16, again=True):
         pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
@@ -151,18 +143,19 @@ def _replayed(
     tower: VisionTower,
     settings: M2IBSettings,
     noises: _Noises,
-    cancelled: Callable[[], bool] | None,
+    context: RunContext,
     bfloat16: bool,
     tokens: torch.Tensor,
     texts: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`_bottleneck` by way of its recording, for the next power of two of pairs, so that few recordings do for all."""
-    if cancelled and cancelled():
-        raise Cancelled
+    context.raise_if_cancelled()
     count = len(tokens)
     missing = (1 << (count - 1).bit_length()) - count
     given = (torch.cat([each, each[-1:].expand(missing, *each.shape[1:])]) for each in (tokens, texts))
-    found = captures.run((settings, bfloat16), partial(_bottleneck, tower, settings, noises, None, None), *given)
+    found = captures.run(
+        (settings, bfloat16), partial(_bottleneck, tower, settings, noises, RunContext(), None), *given
+    )
     maps, fit = (each[:count] for each in found)
     return maps, fit
 
@@ -171,8 +164,8 @@ def _bottleneck(
     tower: VisionTower,
     settings: M2IBSettings,
     noises: _Noises,
-    cancelled: Callable[[], bool] | None,
-    together: int | None,
+    context: RunContext,
+    noise_batch: int | None,
     tokens: torch.Tensor,
     texts: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -183,12 +176,11 @@ def _bottleneck(
     update = _adam(alpha, settings.learning_rate)
     fit = torch.full((count,), torch.nan, device=tokens.device)
     for noise in noises:
-        if cancelled and cancelled():
-            raise Cancelled
+        context.raise_if_cancelled()
         fit = torch.zeros(count, device=tokens.device)
         loss = settings.beta * _information(alpha, tokens).mean((1, 2)).sum()
         (gradient,) = torch.autograd.grad(loss, alpha)
-        for some in noise.split(together or settings.samples):
+        for some in noise.split(noise_batch or settings.samples):
             kept = alpha.sigmoid()[:, None]
             blended = (kept * tokens[:, None] + (1 - kept) * some).flatten(0, 1)
             features = tower.features_from(blended, settings.layer).unflatten(0, (count, len(some)))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 from scipy import ndimage
 
-from ..errors import InputError
+from ..choices import SamPromptKind
+from ..validated import Choice, settings_class
 
 
-@dataclass(frozen=True)
+@settings_class
 class PromptSettings:
     """What SAM 2 is given for a component.
 
@@ -22,20 +25,11 @@ class PromptSettings:
         seed: of the points.
     """
 
-    kind: str = "boxes"
-    margin: float = 0.0
-    positive: int = 10
-    negative: int = 0
+    kind: Choice[SamPromptKind] = SamPromptKind.BOXES
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    positive: Annotated[int, Field(ge=1)] = 10
+    negative: Annotated[int, Field(ge=0)] = 0
     seed: int = 12
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("boxes", "points", "both"):
-            raise InputError(f"There is no kind of SAM prompt '{self.kind}'.", "Choose boxes, points or both.")
-        if self.positive < 1 or self.negative < 0 or self.margin < 0:
-            raise InputError(
-                f"SAM prompts: {self.positive} positive, {self.negative} negative points, margin {self.margin} came.",
-                "At least one positive point, and no number below 0.",
-            )
 
 
 @dataclass(frozen=True)
@@ -59,6 +53,11 @@ class SamPrompts:
         points, labels = np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.int32)
         return cls(boxes.reshape(-1, 4).astype(np.float32), points, labels)
 
+    @classmethod
+    def none(cls) -> SamPrompts:
+        """Of no object."""
+        return cls.from_boxes(np.zeros((0, 4), np.float32))
+
     def __len__(self) -> int:
         return len(self.points)
 
@@ -76,9 +75,9 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
     """
     extents = ndimage.find_objects(components)
     count = len(extents)
-    boxes = [_box(rows, columns, settings.margin, components.shape) for rows, columns in extents]
-    boxes = np.array(boxes, np.float32).reshape(-1, 4)
-    if settings.kind == "boxes":
+    edges = [_box(rows, columns, settings.margin, components.shape) for rows, columns in extents]
+    boxes = np.array(edges, np.float32).reshape(-1, 4)
+    if settings.kind == SamPromptKind.BOXES:
         return SamPrompts.from_boxes(boxes)
     outside = ndimage.distance_transform_edt(components == 0) > 0.05 * max(components.shape)
     points, labels = [], []
@@ -89,7 +88,7 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
         points.append(np.concatenate([inside, around]))
         labels.append([1] * len(inside) + [0] * len(around))
     shape = (count, len(labels[0]) if labels else 0)
-    kept = boxes if settings.kind == "both" else boxes[:0]
+    kept = boxes if settings.kind == SamPromptKind.BOTH else boxes[:0]
     return SamPrompts(kept, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape))
 
 
@@ -100,7 +99,7 @@ def points_followed(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) ->
     return mask[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] == (labels == 1)
 
 
-def _box(rows: slice, columns: slice, margin: float, shape: tuple[int, int]) -> tuple[float, float, float, float]:
+def _box(rows: slice, columns: slice, margin: float, shape: tuple[int, ...]) -> tuple[float, float, float, float]:
     x0, x1, y0, y1 = columns.start, columns.stop, rows.start, rows.stop
     dx, dy = 0.5 * margin * (x1 - x0), 0.5 * margin * (y1 - y0)
     height, width = shape

@@ -6,13 +6,14 @@ belong on others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from ..evaluation.metrics import dsc
+from ..run_context import RunContext
 from .segmenter import TextSegmenter
 
 
@@ -42,28 +43,24 @@ def search(
     layers: Sequence[int],
     betas: Sequence[float],
     steps: Sequence[int] = (10,),
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    context: RunContext = RunContext(),
 ) -> list[Trial]:
     """Try every combination on every case; the best (by final Dice, then coarse Dice) comes first.
 
-    `segmenter.settings` is as before when this returns or fails. The presence check is off
-    meanwhile: what is searched is where, not whether.
+    The presence check is off: what is searched is where, not whether.
     """
-    before = segmenter.settings
+    settings = segmenter.settings
     grid = list(product(layers, betas, steps))
     trials = []
-    try:
-        for done, (layer, beta, count) in enumerate(grid):
-            tried = replace(before.saliency, layer=layer, beta=beta, steps=count)
-            segmenter.settings = replace(before, saliency=tried, by_word={}, presence_threshold=0.0)
-            scores = []
-            for case in cases:
-                segmenter.set_image(case.picture)
-                result = segmenter.segment(case.prompt)
-                scores.append((dsc(result.coarse, case.truth), dsc(result.mask, case.truth)))
-            coarse, final = np.mean(scores, axis=0)
-            trials.append(Trial(layer, beta, count, float(coarse), float(final)))
-            progress(done + 1, len(grid))
-    finally:
-        segmenter.settings = before
+    for done, (layer, beta, count) in enumerate(grid):
+        tried = replace(settings.saliency, layer=layer, beta=beta, steps=count)
+        trial = segmenter.with_settings(replace(settings, saliency=tried, by_word={}, presence_threshold=0.0))
+        scores = []
+        for case in cases:
+            trial.set_image(case.picture)
+            result = trial.segment(case.prompt, context=context.without_progress())
+            scores.append((dsc(result.coarse, case.truth), dsc(result.mask, case.truth)))
+        coarse, final = np.mean(scores, axis=0)
+        trials.append(Trial(layer, beta, count, float(coarse), float(final)))
+        context.report(done + 1, len(grid), f"layer {layer}, beta {beta:g}, {count} steps")
     return sorted(trials, key=lambda trial: (trial.dsc, trial.coarse_dsc), reverse=True)

@@ -1,15 +1,15 @@
-"""From a text prompt to a mask of one picture: look at it, ask where something is, outline it.
+"""From a text prompt to a mask of one image: look at it, ask where something is, outline it.
 
     segmenter = load_segmenter("biomedclip", "sam2.1-large", device="cuda")
-    segmenter.set_image(picture)                    # uint8 (H, W, 3)
+    segmenter.set_image(image)                      # uint8 (H, W, 3)
     where = segmenter.saliency("brain tumor")       # map, presence
     result = segmenter.segment("brain tumor")       # mask, score, boxes, and the message for the user
 
-    segmenter.set_images(pictures)                  # several of one size, which a GPU takes together
+    segmenter.set_images(images)                    # several of one size, which a GPU takes together
     results = segmenter.segment_each(["brain tumor", "ventricles"])    # a dictionary by prompt for each of them
 
-The image embedding of SAM 2, the features of the picture and its activations before the bottleneck are computed once
-and serve every further prompt on it.
+The image embedding of SAM 2, the features of the image and its activations before the bottleneck are computed once
+and serve every further prompt on it, with other settings too. Whole volumes: `pipeline`.
 """
 
 from __future__ import annotations
@@ -17,151 +17,160 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..choices import Precision
 from ..errors import InputError, PromptError
-from ..models.captures import Captures
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
-from ..models.sam import load_sam
+from ..models.sam import Sam2, load_sam
 from ..models.sam_pictures import SamPictures
-from .coarse import coarse_mask
-from .components import components
+from ..run_context import RunContext
+from .answer import draft_result, finish_result
+from .loaded_models import LoadedModels, Models
 from .outline import obedient_outline, outlines
-from .presence import Presence, presence
-from .prompts import RememberedTexts, ensemble_features, load_prompt_sets
+from .presence import presence
+from .prompts import prompt_features
+from .result import PromptedResult, Where
 from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
-from .sam_prompts import SamPrompts, make_prompts
+from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
 
 LARGE = 50_000_000
 """Parameters of both models together."""
 TOGETHER = 8
-"""Pictures taken together on a GPU, unless the settings say otherwise."""
+"""Images taken together on a GPU, unless the settings say otherwise."""
+
+STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
+"""The stages of the work on a prompt, and the share of it that is done when they begin, roughly."""
 
 
-@dataclass(frozen=True)
-class Where:
-    """What the text-image model sees in a picture for a prompt.
-
-    Args:
-        saliency: (H, W) float32, 0 to 1 within the picture: where, never whether.
-        presence: whether.
-    """
-
-    saliency: np.ndarray
-    presence: Presence
-
-
-@dataclass(frozen=True)
-class Result:
-    """The answer to one prompt on one picture, with all that led to it.
+@dataclass
+class _Images:
+    """The images that prompts are about, and what was computed of them.
 
     Args:
-        prompt: as the user typed it.
-        mask: (H, W) bool; empty when nothing was found.
-        score: presence times the mean mask quality (IoU) that SAM 2 predicts, 0 to 1; 0 when nothing was found.
-        message: one sentence for the user.
-        where: saliency map and presence; None on a slice that the mask was carried to from another one.
-        coarse: (H, W) bool, the saliency map cut in two, kept components only.
-        sam_prompts: boxes and points given to SAM 2.
-        predicted_iou: (B,) float32, the quality that SAM 2 predicts for each component's mask.
-        seconds: by stage: "saliency", "embedding", "mask".
+        images: uint8 (H, W, 3) each.
+        pixels: (N, 3, S, S) for the text-image model.
+        early: its activations before the bottleneck, by layer.
+        sam: the images before SAM 2, with their embeddings.
     """
 
-    prompt: str
-    mask: np.ndarray
-    score: float
-    message: str
-    where: Where | None = None
-    coarse: np.ndarray | None = None
-    sam_prompts: SamPrompts | None = None
-    predicted_iou: np.ndarray | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def found(self) -> bool:
-        return bool(self.mask.any())
+    images: list[np.ndarray]
+    pixels: torch.Tensor
+    early: dict[int, torch.Tensor]
+    sam: SamPictures
 
 
 class TextSegmenter:
-    """Text-prompted segmentation of pictures with two models that stay loaded.
+    """Text-prompted segmentation of images with two models that stay loaded.
 
     Args:
         clip: the text-image model.
         sam: a SAM 2 model.
         settings: see `Settings`.
-        cancelled: asked between steps; when it says True the work ends with `errors.Cancelled`.
-
-    Attributes:
-        stage: called with "saliency", "embedding" or "mask" when that begins.
-        together: noise samples of M2IB computed together, all of them when None; see `saliency.m2ib`.
+        load_on_cpu: loads the same models on the CPU, for `reduce_memory`.
     """
 
     def __init__(
-        self, clip: ClipModel, sam: torch.nn.Module, settings: Settings, cancelled: Callable[[], bool] | None = None
+        self, clip: ClipModel, sam: Sam2, settings: Settings, load_on_cpu: Callable[[], Models] | None = None
     ) -> None:
-        self.clip, self.sam = clip, sam
-        self.settings = settings
-        self.cancelled = cancelled
-        self.stage: Callable[[str], None] = lambda name: None
-        self.together: int | None = None
-        self._encode_text = RememberedTexts(clip)
-        self._captures = Captures()
-        self._asked = SamPictures(sam)
-        self._pictures: list[np.ndarray] = []
+        self._models = LoadedModels(clip, sam, load_on_cpu)
+        self._settings = settings
+        self._shown: list[_Images] = []  # one at most; shared with the segmenters of `with_settings`
+
+    def with_settings(self, settings: Settings) -> TextSegmenter:
+        """A segmenter of other settings that shares the models, the images and all that was computed of them."""
+        other = copy(self)
+        other._settings = settings
+        return other
+
+    @property
+    def clip(self) -> ClipModel:
+        return self._models.clip
+
+    @property
+    def sam(self) -> Sam2:
+        return self._models.sam
 
     @property
     def settings(self) -> Settings:
         """With the precision that is in use in place of "auto"."""
-        return self._settings
-
-    @settings.setter
-    def settings(self, settings: Settings) -> None:
-        if settings.precision == "auto":
-            settings = replace(settings, precision=choose_precision(self.clip, self.sam))
-        self._settings = settings
-        self.sam.bfloat16 = settings.precision == "bf16"
+        if self._settings.precision != Precision.AUTO:
+            return self._settings
+        fast = self._models.parameters >= LARGE and fast_bfloat16(self.clip.device)
+        return replace(self._settings, precision=Precision.BF16 if fast else Precision.F32)
 
     @property
-    def together_at_best(self) -> int:
-        """How many pictures to give to `set_images` where there are many; 1 where memory is short."""
-        return 1 if self.together else self.settings.at_once or (1 if self.clip.device.type == "cpu" else TOGETHER)
+    def batch_size(self) -> int:
+        """How many images to give to `set_images` where there are many; 1 where memory is short."""
+        if self._models.frugal:
+            return 1
+        return self._settings.at_once or (1 if self.clip.device.type == "cpu" else TOGETHER)
 
-    def set_image(self, picture: np.ndarray) -> None:
-        """Take a picture, uint8 (H, W, 3), upright and windowed.
+    @property
+    def frugal(self) -> bool:
+        """Whether memory ran out before, so that everything is computed in small steps."""
+        return self._models.frugal
+
+    @property
+    def usable(self) -> bool:
+        """Whether the models are there; see `LoadedModels.usable`."""
+        return self._models.usable
+
+    def reduce_memory(self) -> str:
+        """Need less memory from now on; see `LoadedModels.reduce_memory`, also for errors."""
+        if self.frugal:  # what comes next is another device
+            self._shown.clear()
+        return self._models.reduce_memory()
+
+    def apply_precision(self) -> None:
+        """Set SAM 2 to the precision of these settings; for whoever calls it directly."""
+        self.sam.bfloat16 = self.settings.precision == Precision.BF16
+
+    def set_image(self, image: np.ndarray) -> None:
+        """Take an image, uint8 (H, W, 3), upright and windowed.
 
         Raises:
             InputError: another shape or type.
         """
-        self.set_images([picture])
+        self.set_images([image])
 
-    def set_images(self, pictures: Sequence[np.ndarray]) -> None:
-        """Take several pictures of one size, for `segment_each`.
+    def set_images(self, images: Sequence[np.ndarray]) -> None:
+        """Take several images of one size, for `segment_each`.
 
         Raises:
             InputError: none, another shape or type than `set_image` takes, or another size than the first one's.
         """
-        for picture in pictures:
-            if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+        for image in images:
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
                 raise InputError(
-                    f"A picture of shape {picture.shape} and type {picture.dtype} came.",
-                    "It must be (H, W, 3) of uint8.",
+                    f"Expected an image of uint8 (H, W, 3), got {image.dtype} {image.shape}.", "Give an RGB image."
                 )
-        sizes = sorted({picture.shape[:2] for picture in pictures})
+        sizes = sorted({image.shape[:2] for image in images})
         if len(sizes) != 1:
-            raise InputError(f"Pictures of the sizes {sizes} came together.", "Give at least one, and all of one size.")
-        self._pictures = list(pictures)
-        self._pixels = self.clip.preprocess(np.stack(self._pictures))
-        self._early: dict[int, torch.Tensor] = {}
-        self._asked.set(self._pictures)
+            raise InputError(
+                f"Expected at least one image, and all of one size, got the sizes {sizes}.", "Give them one by one."
+            )
+        self._shown.clear()
+        copies = [image.copy() for image in images]
+        pixels = self.clip.preprocess(np.stack(copies))
+        sam = SamPictures(self.sam)
+        sam.set(copies)
+        self._shown.append(_Images(copies, pixels, {}, sam))
+
+    def has_images(self, images: Sequence[np.ndarray]) -> bool:
+        """Whether these very images were taken last, so that they need not be given again."""
+        shown = self._shown[0].images if self._shown else []
+        return len(shown) == len(images) and all(map(np.array_equal, shown, images))
 
     def saliency(self, prompt: str, negative: str | None = None) -> Where:
-        """Where the picture, the first one of several, answers to `prompt`, and whether it does.
+        """Where the image, the first one of several, answers to `prompt`, and whether it does.
 
         Args:
             negative: what not to take: its saliency is subtracted, and it competes with the prompt for presence.
@@ -169,41 +178,53 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, or no word of it known to the model.
         """
-        return self._where([prompt], negative)[0][prompt]
+        return self._where([prompt], negative, RunContext())[0][prompt]
 
-    def segment(self, prompt: str, negative: str | None = None) -> Result:
-        """Outline what `prompt` names in the picture, the first one of several; see `saliency` for the arguments."""
-        return self.segment_each([prompt], negative)[0][prompt]
+    def segment(self, prompt: str, negative: str | None = None, context: RunContext = RunContext()) -> PromptedResult:
+        """Outline what `prompt` names in the image, the first one of several; see `saliency` for the arguments."""
+        return self.segment_each([prompt], negative, context)[0][prompt]
 
-    def segment_each(self, prompts: Sequence[str], negative: str | None = None) -> list[dict[str, Result]]:
-        """Outline what each prompt names in each picture: for every picture the results by prompt.
+    def segment_each(
+        self, prompts: Sequence[str], negative: str | None = None, context: RunContext = RunContext()
+    ) -> list[dict[str, PromptedResult]]:
+        """Outline what each prompt names in each image: for every image the results by prompt.
 
         They are those that `segment` gives for each alone, but for rounding. The seconds of what was done together are
         shared out evenly. See `saliency` for the arguments and errors.
+
+        Args:
+            context: told of each of the stages `STAGE_STARTS`, and asked within them.
         """
+        context.raise_if_cancelled()
         started = time.perf_counter()
         prompts = list(dict.fromkeys(prompts))
         if not prompts:
             raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
-        where = self._where(prompts, negative)
-        of_picture = lambda picture, seen: {prompt: self._draft(picture, prompt, seen[prompt]) for prompt in prompts}
+        images = self._require_images().images
+        where = self._where(prompts, negative, context)
+        settings = self.settings
+        draft = lambda image, seen: {prompt: draft_result(image, prompt, seen[prompt], settings) for prompt in prompts}
         with ThreadPoolExecutor(len(where)) as pool:
-            found = list(pool.map(of_picture, self._pictures, where))
-        seconds = {"saliency": (time.perf_counter() - started) / (len(found) * len(prompts))}
-        asked = [
-            (number, prompt) for number, each in enumerate(found) for prompt in prompts if not each[prompt].message
+            results = list(pool.map(draft, images, where))
+        seconds = {"saliency": (time.perf_counter() - started) / (len(results) * len(prompts))}
+        present = [
+            (at, prompt) for at, drafts in enumerate(results) for prompt in prompts if not drafts[prompt].message
         ]
-        made = self._outlines([(number, found[number][prompt].sam_prompts) for number, prompt in asked], seconds)
-        for (number, prompt), (mask, quality) in zip(asked, made):
-            found[number][prompt] = self._finished(found[number][prompt], mask, quality)
-        parts = lambda *of: seconds if of in asked else {"saliency": seconds["saliency"]}
+        sam_prompts = [(at, results[at][prompt].sam_prompts) for at, prompt in present]
+        for (at, prompt), outline in zip(present, self._outlines(sam_prompts, seconds, context)):
+            results[at][prompt] = finish_result(results[at][prompt], *outline, settings)
+        spent = lambda *of: seconds if of in present else {"saliency": seconds["saliency"]}
         return [
-            {prompt: replace(result, seconds=dict(parts(number, prompt))) for prompt, result in each.items()}
-            for number, each in enumerate(found)
+            {prompt: replace(result, seconds=dict(spent(at, prompt))) for prompt, result in drafts.items()}
+            for at, drafts in enumerate(results)
         ]
 
     def outline(
-        self, sam_prompts: SamPrompts, seconds: dict[str, float] | None = None, logits: np.ndarray | None = None
+        self,
+        sam_prompts: SamPrompts,
+        seconds: dict[str, float] | None = None,
+        logits: np.ndarray | None = None,
+        context: RunContext = RunContext(),
     ) -> tuple[np.ndarray, np.ndarray]:
         """The union of SAM 2's masks for prompts in pixels, (H, W) bool, and the predicted IoU of each, (B,).
 
@@ -213,96 +234,81 @@ class TextSegmenter:
                 is asked again without it, and then without the box, and the answer that follows most points is taken.
 
         Raises:
-            InputError: no picture yet, or logits of another shape.
+            InputError: no image yet, or logits of another shape.
         """
-        self._require_pictures()
+        self._require_images()
         side = self.sam.image_size // 4
         if logits is not None and logits.shape != (len(sam_prompts), side, side):
             raise InputError(
-                f"Mask logits of shape {logits.shape} came for {len(sam_prompts)} objects.",
-                f"They must be ({len(sam_prompts)}, {side}, {side}).",
+                f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
+                "Give one array for each object.",
             )
-        return self._outlines([(0, sam_prompts)], {} if seconds is None else seconds, logits)[0]
+        return self._outlines([(0, sam_prompts)], {} if seconds is None else seconds, context, logits)[0]
 
-    def _where(self, prompts: list[str], negative: str | None) -> list[dict[str, Where]]:
-        """What the text-image model sees in each picture, by prompt."""
-        pictures = self._require_pictures()
-        self.stage("saliency")
-        texts = {prompt: self.text_features(prompt) for prompt in [*prompts, *([negative] if negative else [])]}
+    def _where(self, prompts: list[str], negative: str | None, context: RunContext) -> list[dict[str, Where]]:
+        """What the text-image model sees in each image, by prompt."""
+        shown = self._require_images()
+        settings, frugal = self.settings, self._models.frugal
+        context.report(STAGE_STARTS["saliency"], stage="saliency")
+        negatives = [negative] if negative else []
+        texts = {prompt: self.text_features(prompt) for prompt in [*prompts, *negatives]}
         alike: dict[M2IBSettings, list[str]] = {}
         for prompt in prompts:
-            alike.setdefault(self.settings.saliency_for(prompt), []).append(prompt)
-        where: list[dict[str, Where]] = [{} for _ in pictures]
-        for settings, some in alike.items():
+            alike.setdefault(settings.saliency_for(prompt), []).append(prompt)
+        where: list[dict[str, Where]] = [{} for _ in shown.images]
+        for m2ib_settings, group in alike.items():
             found = m2ib(
                 self.clip,
-                self._pixels,
-                torch.stack([texts[prompt] for prompt in [*some, *([negative] if negative else [])]]),
-                settings,
-                self.cancelled,
-                batch=1 if self.together_at_best == 1 else PAIRS,
-                together=self.together,
-                early=self._early,
-                bfloat16=self.settings.precision == "bf16",
-                captures=self._captures if self.settings.capture and self._pixels.is_cuda else None,
+                shown.pixels,
+                torch.stack([texts[prompt] for prompt in [*group, *negatives]]),
+                m2ib_settings,
+                context,
+                batch=1 if self.batch_size == 1 else PAIRS,
+                noise_batch=1 if frugal else None,
+                early=shown.early,
+                bfloat16=settings.precision == Precision.BF16,
+                captures=self._models.captures if settings.capture and shown.pixels.is_cuda else None,
             )
-            maps = normalise(upsample(found.maps, pictures[0].shape[:2]))
+            maps = normalise(upsample(found.maps, shown.images[0].shape[:2]))
             if negative:
                 maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
-            maps = maps.cpu().numpy()
-            for column, prompt in enumerate(some):
-                present = presence(self.clip, found.image_features, texts[prompt], prompt, negative, self._encode_text)
-                for number, each in enumerate(present):
-                    where[number][prompt] = Where(maps[number, column], each)
+            saliency = maps.cpu().numpy()
+            for column, prompt in enumerate(group):
+                present = presence(
+                    self.clip, found.image_features, texts[prompt], prompt, negative, self._models.encode_text
+                )
+                for at, each in enumerate(present):
+                    where[at][prompt] = Where(saliency[at, column], each)
         return where
 
-    def _draft(self, picture: np.ndarray, prompt: str, where: Where) -> Result:
-        """All before SAM 2: a result that says why nothing was found, or one without a message that waits for it."""
-        coarse = coarse_mask(where.saliency, self.settings.coarse, picture)
-        labels = components(coarse, where.saliency, self.settings.components)
-        kept = labels > 0
-        nothing = _why_nothing(prompt, where.presence, kept, self.settings.presence_threshold)
-        empty, prompts = np.zeros(picture.shape[:2], bool), make_prompts(labels, self.settings.prompts)
-        return Result(prompt, empty, 0.0, nothing, where, kept, prompts, np.zeros(0, np.float32))
-
     def _outlines(
-        self, asked: list[tuple[int, SamPrompts]], seconds: dict[str, float], logits: np.ndarray | None = None
+        self,
+        asked: list[tuple[int, SamPrompts]],
+        seconds: dict[str, float],
+        context: RunContext,
+        logits: np.ndarray | None = None,
     ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The outline for each of some prompts on pictures, given by their number; `seconds` gets those of each."""
+        """The outline for each of some prompts on images, given by their number; `seconds` gets those of each."""
         if not asked:
             return []
-        numbers, prompts = map(list, zip(*asked))
-        self._asked.at_once = self.together_at_best > 1
+        numbers, prompts = [number for number, _ in asked], [sam_prompts for _, sam_prompts in asked]
+        pictures = self._require_images().sam
+        pictures.at_once = self.batch_size > 1
+        self.apply_precision()
         started = time.perf_counter()
-        if not self._asked.embedded(numbers):
-            self.stage("embedding")
-            self._asked.embed(numbers)
+        if not pictures.embedded(numbers):
+            context.report(STAGE_STARTS["embedding"], stage="embedding")
+            pictures.embed(numbers, context)
         embedded = time.perf_counter()
-        self.stage("mask")
-        least = self.settings.least_part
+        context.report(STAGE_STARTS["mask"], stage="mask")
+        least = self._settings.least_part
         if logits is None:
-            made = outlines(self._asked, numbers, prompts, least)
+            found = outlines(pictures, numbers, prompts, least)
         else:
-            made = [obedient_outline(self._asked, numbers[0], prompts[0], logits, least)]
+            found = [obedient_outline(pictures, numbers[0], prompts[0], logits, least)]
         seconds["embedding"] = (embedded - started) / len(asked)
         seconds["mask"] = (time.perf_counter() - embedded) / len(asked)
-        return made
-
-    def _finished(self, draft: Result, mask: np.ndarray, quality: np.ndarray) -> Result:
-        """A draft with what SAM 2 made of it."""
-        prompt, present = draft.prompt, draft.where.presence.probability
-        draft = replace(draft, mask=mask, predicted_iou=quality)
-        if mask.any():
-            score = present * float(quality.mean())
-            message = (
-                f"Found '{prompt}': score {score:.2f} "
-                f"(presence {present:.2f} x predicted mask quality {quality.mean():.2f})."
-            )
-            return replace(draft, score=score, message=message)
-        if self.settings.presence_threshold > 0:
-            return replace(draft, message=f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is.")
-        message = f"SAM 2 sees no object for '{prompt}': this is the coarse mask, where the saliency is."
-        return replace(draft, mask=draft.coarse, message=message)
+        return found
 
     def text_features(self, prompt: str) -> torch.Tensor:
         """(D,) float32, L2-normalised, of a prompt or of the ensemble that stands for it.
@@ -310,39 +316,13 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
         """
-        if not prompt.strip():
-            raise PromptError("The prompt is empty.", "Say what to segment, such as 'brain tumor'.")
-        prompts = [prompt]
-        if self.settings.style:
-            sets = [each for each in load_prompt_sets().values() if each.target == prompt.strip().lower()]
-            if not sets:
-                raise PromptError(
-                    f"No prompt set has the target '{prompt}', so style {self.settings.style} cannot be used.",
-                    "Leave the style out, or use one of: "
-                    + ", ".join(sorted({each.target for each in load_prompt_sets().values()}))
-                    + ".",
-                )
-            fitting = [each for each in sets if self.settings.kind in each.styles.get(self.settings.style, {})] or sets
-            prompts = [text for each in fitting for text in each.prompts(self.settings.style, self.settings.kind)]
-        unknown = self.clip.unknown_words(prompt)
-        if unknown and len(unknown) == len(prompt.split()):
-            raise PromptError(
-                f"The model '{self.clip.name}' knows no word of the prompt '{prompt}'.",
-                "Use other words, or a model with a larger vocabulary.",
-            )
-        return ensemble_features(self._encode_text, prompts)
+        settings, models = self._settings, self._models
+        return prompt_features(prompt, settings.style, settings.kind, models.clip, models.encode_text)
 
-    def _require_pictures(self) -> list[np.ndarray]:
-        if not self._pictures:
-            raise InputError("No picture was given yet.", "Call set_image first.")
-        return self._pictures
-
-
-def choose_precision(clip: ClipModel, sam: torch.nn.Module) -> str:
-    """ "bf16" where the device has instructions for it and the models are large enough for products of matrices to be
-    what takes the time; else "f32"."""
-    size = sum(parameter.numel() for model in (clip.model, sam) for parameter in model.parameters())
-    return "bf16" if size >= LARGE and fast_bfloat16(clip.device) else "f32"
+    def _require_images(self) -> _Images:
+        if not self._shown:
+            raise InputError("No image was given yet.", "Call set_image first.")
+        return self._shown[0]
 
 
 def choices(segmenter: TextSegmenter) -> str:
@@ -350,25 +330,12 @@ def choices(segmenter: TextSegmenter) -> str:
     clip, device = segmenter.clip, segmenter.clip.device
     own = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     fast = "with" if fast_bfloat16(device) else "without"
-    together = "one by one" if segmenter.together_at_best == 1 else f"{segmenter.together_at_best} at once"
+    together = "one by one" if segmenter.batch_size == 1 else f"{segmenter.batch_size} at once"
     recorded = ", saliency recorded as a CUDA graph" if device.type == "cuda" and segmenter.settings.capture else ""
     return (
         f"{device} ({own}, {fast} bfloat16 of its own): {segmenter.settings.precision} for '{clip.name}' and "
         f"'{segmenter.sam.name}', pictures {together}{recorded}."
     )
-
-
-def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: float) -> str:
-    """The sentence that says why nothing was found; empty when something was."""
-    if present.probability < threshold:
-        if not present.meaningful:
-            why = f"it describes the picture no better than unrelated texts do (presence {present.probability:.2f})"
-        else:
-            why = f'presence {present.probability:.2f}, below {threshold:.2f}; "{present.denial}" fits better'
-        return f"Nothing found for '{prompt}': {why}."
-    if not kept.any():
-        return f"Nothing found for '{prompt}': the saliency map has no region that stands out."
-    return ""
 
 
 def load_segmenter(
@@ -387,8 +354,6 @@ def load_segmenter(
     Raises:
         ModelError: unknown, absent or damaged model. DeviceError: a device that is not there.
     """
-    where = resolve_device(device)
+    load = lambda where: (load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir))
     settings = settings or default_settings(model, models_dir)
-    return TextSegmenter(
-        load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir), settings
-    )
+    return TextSegmenter(*load(resolve_device(device)), settings, lambda: load(torch.device("cpu")))

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ..errors import InputError
+from pydantic import Field
+
+from ..choices import Precision
 from ..models.store import find
+from ..validated import Choice, Share, settings_class, with_changes
 from .coarse import CoarseSettings
 from .components import ComponentSettings
 from .saliency import M2IBSettings
 from .sam_prompts import PromptSettings
 
-PRECISIONS = ("auto", "f32", "bf16")
 
-
-@dataclass(frozen=True)
+@settings_class
 class Settings:
     """How a prompt becomes a mask.
 
@@ -30,7 +32,7 @@ class Settings:
         least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
-            a segmenter replaces by one of them, see `segmenter.choose_precision`.
+            a segmenter replaces by one of them, see `TextSegmenter.settings`.
         at_once: pictures taken together where there are many; 0 is one on a CPU and `segmenter.TOGETHER` on a GPU.
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
@@ -41,20 +43,24 @@ class Settings:
     coarse: CoarseSettings = CoarseSettings()
     components: ComponentSettings = ComponentSettings()
     prompts: PromptSettings = PromptSettings()
-    presence_threshold: float = 0.5
-    least_part: float = 0.05
-    precision: str = "auto"
-    at_once: int = 0
+    presence_threshold: Share = 0.5
+    least_part: Share = 0.05
+    precision: Choice[Precision] = Precision.AUTO
+    at_once: Annotated[int, Field(ge=0, description="0 leaves it to the device.")] = 0
     capture: bool = True
     style: str | None = None
     kind: str = "*"
-    by_word: dict[str, dict[str, Any]] = field(default_factory=dict)
+    by_word: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for word, changes in self.by_word.items():
+            with_changes(self.saliency, changes, f"by_word.{word}")
 
     def saliency_for(self, prompt: str) -> M2IBSettings:
         """The settings of M2IB for a prompt: those of the first of `by_word` that it holds, in singular or plural."""
         said = prompt.lower()
         changes = (each for word, each in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said))
-        return replace(self.saliency, **next(changes, {}))
+        return with_changes(self.saliency, next(changes, {}))
 
     def with_saliency(self, **changes: Any) -> Settings:
         """The same with settings of M2IB that hold for every prompt."""
@@ -66,19 +72,8 @@ class Settings:
 
     def deciding(self) -> dict[str, Any]:
         """As JSON values, without what changes the time and the rounding only: runs that agree in it can be joined."""
-        return {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.presence_threshold <= 1:
-            raise InputError(
-                f"A presence threshold of {self.presence_threshold} was given.", "It must lie between 0 and 1."
-            )
-        if self.precision not in PRECISIONS:
-            raise InputError(f"There is no precision '{self.precision}'.", f"Choose one of: {', '.join(PRECISIONS)}.")
-        if self.at_once < 0:
-            raise InputError(f"{self.at_once} pictures at once were asked for.", "0 leaves it to the device.")
-        if not 0 <= self.least_part <= 1:
-            raise InputError(f"A least part of {self.least_part} was given.", "It must lie between 0 and 1.")
+        values = {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
+        return json.loads(json.dumps(values))
 
 
 def default_settings(model: str, models_dir: Path | None = None) -> Settings:

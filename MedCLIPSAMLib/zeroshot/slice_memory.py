@@ -14,15 +14,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from types import FunctionType
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load, save
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 
+from ..checkpoints import CheckpointFolder
 from ..errors import InputError
 from ..models.sam import image_predictor
-from .resume import ResumeFolder
 
 _REMEMBERED = ("maskmem_features", "obj_ptr")
 
@@ -70,7 +71,9 @@ class SliceMemory:
         self._sam, self._shape = sam, shape
         self._kept = max(sam.num_maskmem, sam.max_obj_ptrs_in_encoder) + 1
         by_object = ("point_inputs_per_obj", "mask_inputs_per_obj", "output_dict_per_obj", "temp_output_dict_per_obj")
-        self._state = {name: {} for name in (*by_object, "frames_tracked_per_obj", "cached_features", "constants")}
+        self._state: dict[str, Any] = {
+            name: {} for name in (*by_object, "frames_tracked_per_obj", "cached_features", "constants")
+        }
         self._state |= {
             "images": _Pictures(count, picture, image_predictor(sam)._transforms),
             "num_frames": count,
@@ -98,7 +101,7 @@ class SliceMemory:
         self._sam.add_new_mask(self._state, k, name, torch.from_numpy(np.ascontiguousarray(mask, bool)))
 
     def follow(
-        self, start: int, end: int, kept: ResumeFolder | None = None
+        self, start: int, end: int, checkpoints: CheckpointFolder | None = None
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """The objects on the slices after `start` up to `end`, which lies above or below it: (slice, masks by name).
 
@@ -106,7 +109,7 @@ class SliceMemory:
         was. Stop to take slices when all objects have ended.
 
         Args:
-            kept: where the masks, and the memory of the last slices, are kept and taken up again.
+            checkpoints: where the masks, and the memory of the last slices, are stored and read again.
         """
         down = end < start
         self._sam.propagate_in_video_preflight(self._state)
@@ -114,9 +117,9 @@ class SliceMemory:
         for of_object in outputs.values():
             of_object["non_cond_frame_outputs"].clear()
         at, step = start, -1 if down else 1
-        if kept:
-            for at, masks in self._remembered(range(start + step, end + step, step), kept):
-                yield at, masks
+        if checkpoints:
+            for at, stored in self._remembered(range(start + step, end + step, step), checkpoints):
+                yield at, stored
             if at == end:
                 return
         for k, names, logits in _propagate_in_video(self._sam, self._state, at, abs(end - at), down):
@@ -125,10 +128,10 @@ class SliceMemory:
             if k == at:
                 continue
             masks = (logits[:, 0] > 0).cpu().numpy()
-            if kept:
-                kept.keep(f"{k}-memory", {"tensors": np.frombuffer(save(self._memory_of(k)), np.uint8)})
-                kept.keep(f"{k}", {"masks": masks})
-                kept.drop(f"{k - step * self._kept}-memory")
+            if checkpoints:
+                checkpoints.store(f"{k}-memory", {"tensors": np.frombuffer(save(self._memory_of(k)), np.uint8)})
+                checkpoints.store(f"{k}", {"masks": masks})
+                checkpoints.discard(f"{k - step * self._kept}-memory")
             yield k, dict(zip(names, masks))
 
     def _memory_of(self, k: int) -> dict[str, torch.Tensor]:
@@ -140,20 +143,20 @@ class SliceMemory:
             if k in of_object["non_cond_frame_outputs"]
         }
 
-    def _remembered(self, slices: range, kept: ResumeFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    def _remembered(self, slices: range, checkpoints: CheckpointFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Take up the slices that are kept, up to the last one whose memory and that of those before it is whole."""
         masks = []
         for k in slices:
-            arrays = kept.take(f"{k}")
+            arrays = checkpoints.load(f"{k}")
             if arrays is None:
                 break
             masks.append(arrays["masks"])
         memories: dict[int, dict[str, torch.Tensor]] = {}
         while masks and not memories:
             last = slices[: len(masks)][-self._kept :]
-            found = {k: kept.take(f"{k}-memory") for k in last}
+            found = {k: checkpoints.load(f"{k}-memory") for k in last}
             if all(found.values()):
-                memories = {k: load(arrays["tensors"].tobytes()) for k, arrays in found.items()}
+                memories = {k: load(arrays["tensors"].tobytes()) for k, arrays in found.items() if arrays}
             else:
                 masks.pop()
         position = self._state["constants"].get("maskmem_pos_enc")

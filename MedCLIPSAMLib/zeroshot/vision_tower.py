@@ -5,6 +5,8 @@ Works on timm's VisionTransformer behind open_clip's TimmModel, as BiomedCLIP ha
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -40,7 +42,8 @@ class VisionTower:
                 "This model's weights are not in float32.",
                 "Load it in float32 and set the precision to bf16, which rounds matrix products only.",
             )
-        self.trunk, self.head = trunk, visual.head
+        self.trunk = trunk
+        self.head: Any = visual.head
         self.depth, self.grid, self.prefix = len(trunk.blocks), trunk.patch_embed.grid_size, trunk.num_prefix_tokens
 
     def check_layer(self, layer: int) -> None:
@@ -67,8 +70,8 @@ class VisionTower:
 
         With class-token pooling only the class token's row of the last block is computed, which is exact.
         """
-        trunk = self.trunk
-        rest = list(trunk.blocks[layer + 1 :])
+        trunk: Any = self.trunk
+        rest: list[Any] = list(trunk.blocks[layer + 1 :])
         class_only = trunk.global_pool == "token" and bool(rest) and _is_plain(rest[-1])
         for block in rest[:-1] if class_only else rest:
             tokens = block(tokens)
@@ -81,13 +84,13 @@ def _is_plain(block: nn.Module) -> bool:
     """Whether `_class_token_of` knows the block: pre-norm, heads as wide as the tokens, no norm or gate inside."""
     if type(block) is not Block or type(block.attn) is not Attention:
         return False
-    attention = block.attn
+    attention: Any = block.attn
     inner = (attention.q_norm, attention.k_norm, getattr(attention, "norm", None), getattr(attention, "gate", None))
     as_wide = attention.qkv.out_features == 3 * attention.qkv.in_features
     return as_wide and all(part is None or isinstance(part, nn.Identity) for part in inner)
 
 
-def _class_token_of(block: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+def _class_token_of(block: Any, tokens: torch.Tensor) -> torch.Tensor:
     """Compute the class token after `block`: (N, T, C) to (N, 1, C).
 
     Keys and values are absorbed: q . (W_k h + b_k) = (W_k^T q) . h + const, the constant falls out of the softmax, and

@@ -21,6 +21,7 @@ from MedCLIPSAMLib.errors import Cancelled
 from MedCLIPSAMLib.models import captures as module
 from MedCLIPSAMLib.models.captures import MOST, Captures
 from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.zeroshot import saliency
 from MedCLIPSAMLib.zeroshot import segmenter as segmenting
 from MedCLIPSAMLib.zeroshot.presence import Presence
@@ -96,7 +97,7 @@ def test_other_settings_are_recorded_anew_and_long_or_sparing_searches_are_not(c
     for settings, more in (
         (replace(SETTINGS, steps=KEPT_NOISES + 2, samples=1), {}),
         (replace(SETTINGS, steps=1), {}),
-        (SETTINGS, {"together": 1}),
+        (SETTINGS, {"noise_batch": 1}),
     ):
         for _ in range(2):
             m2ib(clip, pixels, text, settings, captures=captures, **more)
@@ -120,8 +121,9 @@ def test_a_recording_keeps_the_noise_that_it_reads_where_it_lies(clip):
 
 
 def test_a_recorded_search_can_be_cancelled(clip):
+    context, captures = RunContext(is_cancelled=lambda: True), Captures(Traced())
     with pytest.raises(Cancelled):
-        m2ib(clip, pixels_of(clip, 1), clip.encode_text(["lungs"]), SETTINGS, lambda: True, captures=Captures(Traced()))
+        m2ib(clip, pixels_of(clip, 1), clip.encode_text(["lungs"]), SETTINGS, context, captures=captures)
 
 
 def test_a_recording_that_gives_something_else_is_not_used(caplog):
@@ -196,7 +198,7 @@ def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(mo
     monkeypatch.setattr(segmenting, "presence", lambda *_: [Presence(0.9, 0.05, 0.05, "no")] * 3)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(torch.Tensor, "cpu", copied)
-    assert meta.together_at_best > 1
+    assert meta.batch_size > 1
     meta.set_images(list(np.zeros((3, 90, 100, 3), np.uint8)))
     results = meta.segment_each(["a", "b"])
     assert [each["b"].found for each in results] == [True] * 3

@@ -10,17 +10,18 @@ import pytest
 import sam2.sam2_video_predictor
 import SimpleITK as sitk
 import tqdm
+from run_volume import run_volume
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes import SliceStack, Volume, read_volume
 from MedCLIPSAMLib.zeroshot.carry import CarrySettings, carry
 from MedCLIPSAMLib.zeroshot.key_slices import FIRST_LOOK, candidates, presence_profile, smoothed
 from MedCLIPSAMLib.zeroshot.propagate import _limits, _parts
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
-from MedCLIPSAMLib.zeroshot.volume import segment_volume
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -76,19 +77,17 @@ def test_an_empty_mask_tells_where_an_object_ends(segmenter, tumour):
 def test_masks_of_another_shape_and_unknown_ways_are_refused(segmenter, tumour):
     with pytest.raises(InputError, match="shape"):
         list(carry(segmenter, 24, pictures(tumour), {"t": {1: np.ones((5, 5), bool), 2: np.ones((6, 6), bool)}}))
-    with pytest.raises(InputError, match="carried"):
+    with pytest.raises(InputError, match="telepathy"):
         CarrySettings("telepathy")
 
 
 def test_a_cancelled_run_ends_between_two_slices(segmenter, tumour):
-    key = widest(tumour)
-    try:
-        asked = iter((False, True))
-        segmenter.cancelled = lambda: next(asked)
-        with pytest.raises(Cancelled):
-            list(carry(segmenter, 24, pictures(tumour), {"t": {key: tumour.lesion_mask[key]}}))
-    finally:
-        segmenter.cancelled = None
+    key, carried = widest(tumour), []
+    context = RunContext(is_cancelled=lambda: len(carried) == 2)
+    with pytest.raises(Cancelled):
+        for k, _ in carry(segmenter, 24, pictures(tumour), {"t": {key: tumour.lesion_mask[key]}}, context=context):
+            carried.append(k)
+    assert len(carried) == 2
 
 
 def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
@@ -167,7 +166,7 @@ def test_one_prompt_segments_a_volume_on_its_own_voxels(segmenter):
     image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
     image.SetOrigin((0, 0, 3.0 * (len(phantom.slices) - 1)))
     both = [
-        segment_volume(segmenter, each, ["brain tumor"], window=WINDOW, strategy="memory").segments()[0].mask
+        run_volume(segmenter, each, ["brain tumor"], window=WINDOW, strategy="memory").segments()[0].mask
         for each in (plain, Volume.from_sitk(image))
     ]
     assert np.array_equal(both[0], both[1][::-1])
@@ -176,7 +175,7 @@ def test_one_prompt_segments_a_volume_on_its_own_voxels(segmenter):
 
 def test_a_volume_without_a_tumour_comes_out_empty(segmenter):
     phantom = make_volume("validation", 20_000, "MR", 0)
-    result = segment_volume(segmenter, volume_of(phantom), ["brain tumor"], window=WINDOW, strategy="memory")
+    result = run_volume(segmenter, volume_of(phantom), ["brain tumor"], window=WINDOW, strategy="memory")
     assert not result.segments()[0].mask.any()
     ((answer,),) = [by_slice.values() for by_slice in result.results.values()]
     assert "Nothing found" in answer.message
@@ -185,28 +184,24 @@ def test_a_volume_without_a_tumour_comes_out_empty(segmenter):
 def test_strategies_refuse_what_they_cannot_do(segmenter, tumour):
     volume = volume_of(tumour)
     with pytest.raises(InputError, match="follow one another"):
-        segment_volume(segmenter, volume, ["brain tumor"], [1, 5], strategy="memory")
+        run_volume(segmenter, volume, ["brain tumor"], [1, 5], strategy="memory")
     with pytest.raises(InputError, match="strategy"):
-        segment_volume(segmenter, volume, ["brain tumor"], strategy="magic")
+        run_volume(segmenter, volume, ["brain tumor"], strategy="magic")
     with pytest.raises(InputError, match="whole volume"):
-        segment_volume(segmenter, volume, ["brain tumor"], [1, 2], strategy="planes")
+        run_volume(segmenter, volume, ["brain tumor"], [1, 2], strategy="planes")
 
 
 def test_a_volume_of_one_slice_is_segmented_by_every_strategy(segmenter, tumour):
     image = sitk.GetImageFromArray(tumour.slices[widest(tumour)][None])
     for strategy in ("slices", "memory", "boxes"):
-        result = segment_volume(segmenter, Volume.from_sitk(image), ["brain tumor"], window=WINDOW, strategy=strategy)
+        result = run_volume(segmenter, Volume.from_sitk(image), ["brain tumor"], window=WINDOW, strategy=strategy)
         assert list(result.results["brain tumor"]) == [0]
 
 
 def test_three_planes_vote_on_the_grid_of_the_volume(segmenter, tumour):
     volume = volume_of(tumour)
-    before = segmenter.settings
-    try:
-        segmenter.settings = replace(before, presence_threshold=0.0)
-        result = segment_volume(segmenter, volume, ["brain tumor"], window=WINDOW, strategy="planes")
-    finally:
-        segmenter.settings = before
+    settings = replace(segmenter.settings, presence_threshold=0.0)
+    result = run_volume(segmenter, volume, ["brain tumor"], window=WINDOW, strategy="planes", settings=settings)
     assert isinstance(result.stack, SliceStack) and result.segments()[0].mask.shape == volume.shape
 
 
@@ -220,7 +215,7 @@ def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, n
     assert stack.picture_shape == (128, 128) and len(stack) == len(phantom.slices)
     shown = sitk.GetImageFromArray(stack.to_grid({k: each.astype(np.float32) for k, each in enumerate(phantom.slices)}))
     shown.CopyInformation(cut)
-    result = segment_volume(segmenter, Volume.from_sitk(shown), ["brain tumor"], window=WINDOW, strategy="memory")
+    result = run_volume(segmenter, Volume.from_sitk(shown), ["brain tumor"], window=WINDOW, strategy="memory")
     mask = result.segments()[0].mask
 
     direction, spacing, size = np.array(cut.GetDirection()).reshape(3, 3), cut.GetSpacing(), np.array(cut.GetSize())
@@ -239,12 +234,8 @@ def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, n
 def test_real_volumes_are_propagated_on_their_own_grid(segmenter, name, plane):
     """The demo models know nothing of real images: what counts is that something is carried, and on which grid."""
     volume = read_volume(SHARED / name)
-    before = segmenter.settings
-    segmenter.settings = replace(before, presence_threshold=0.0)
-    try:
-        result = segment_volume(segmenter, volume, ["brain tumor"], range(60, 72), plane, strategy="memory")
-    finally:
-        segmenter.settings = before
+    settings, slices = replace(segmenter.settings, presence_threshold=0.0), range(60, 72)
+    result = run_volume(segmenter, volume, ["brain tumor"], slices, plane=plane, strategy="memory", settings=settings)
     mask = result.segments()[0].mask
     assert mask.shape == volume.shape and mask.any()
     along = "KJI".index(result.stack.source_axis)

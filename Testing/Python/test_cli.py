@@ -128,3 +128,10 @@ def test_an_absent_model_says_how_to_get_it(tmp_path):
     shown = run("models", "where", "biomedclip", XDG_CACHE_HOME=str(tmp_path))
     assert shown.returncode == 2 and "medclipsam models download biomedclip" in shown.stderr
     assert "Did you mean 'biomedclip'" in run("models", "where", "bimedclip").stderr
+
+
+def test_the_log_of_a_command_goes_to_a_file_too(tmp_path):
+    run("--log-level", "debug", "--log-file", tmp_path / "log.txt", "evaluate", tmp_path / "absent", tmp_path)
+    assert " DEBUG MedCLIPSAMLib.cli: " in (tmp_path / "log.txt").read_text()
+    refused = run("--log-file", tmp_path / "absent" / "log.txt", "models", "list")
+    assert refused.returncode == 2 and "cannot be written" in refused.stderr

@@ -20,6 +20,7 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.write import write_picture
 from MedCLIPSAMLib.weak.cases import Case, find_cases, read_prompts
@@ -58,7 +59,7 @@ NAMES = {"a", "b", "more_scans_a", "healthy", "broken"}
 
 def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
     out, told = tmp_path / "Dataset007_Head", []
-    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, report=told.append)
+    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, context=RunContext(told.append))
     records = read_records(out)
     assert records.keys() == NAMES and counts["failed"] == 1 and [each.done for each in told] == [1, 2, 3, 4, 5]
     assert records["broken"]["status"] == "failed" and "broken.png" in records["broken"]["problem"]
@@ -143,7 +144,7 @@ def test_filters_leave_out_and_say_so(segmenter, images, tmp_path):
         "empty": 1
     }
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "e" / "healthy.nii.gz"))).any()
-    with pytest.raises(InputError, match="score 2"):
+    with pytest.raises(InputError, match="least_score.*got 2"):
         ExportSettings(least_score=2.0)
 
 
@@ -184,12 +185,9 @@ def test_what_is_struck_out_leaves_the_dataset_and_may_come_back(segmenter, imag
 
 def test_a_cancelled_export_keeps_what_was_done(segmenter, images, tmp_path):
     cases, out = find_cases(images, {"tumor": "brain tumor"}), tmp_path / "out"
-    try:
-        with pytest.raises(Cancelled):
-            segmenter.cancelled = lambda: (out / MANIFEST).exists()
-            export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz"))
-    finally:
-        segmenter.cancelled = None
+    context = RunContext(is_cancelled=lambda: (out / MANIFEST).exists())
+    with pytest.raises(Cancelled):
+        export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz"), context)
     done = len(read_records(out))
     assert 1 <= done < 5 and (out / "report.html").is_file()
     assert sum(export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz")).values()) == 5
@@ -292,12 +290,8 @@ def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tm
         found[k] = frame > 0
     assert np.array_equal(found, masks[0])
     cases = [*find_cases(SHARED / "ct-3slice", {"x": "tumor"}), *find_cases(images / "a.png", {"x": "brain tumor"})]
-    before = segmenter.settings
-    segmenter.settings = replace(before, presence_threshold=0.0)
-    try:
-        counts = export(cases, LocalEngine(segmenter), tmp_path / "out", ExportSettings("dcm"))
-    finally:
-        segmenter.settings = before
+    bold = segmenter.with_settings(replace(segmenter.settings, presence_threshold=0.0))
+    counts = export(cases, LocalEngine(bold), tmp_path / "out", ExportSettings("dcm"))
     assert counts == {"found": 1, "failed": 1}
     assert "DICOM" in read_records(tmp_path / "out")["a"]["problem"] and list((tmp_path / "out").glob("*.dcm"))
 

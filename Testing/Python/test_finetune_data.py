@@ -16,6 +16,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.finetune.batches import PairSource, readable, square
 from MedCLIPSAMLib.finetune.captions import Pair, clean_caption, read_captions, split_by_patient
 from MedCLIPSAMLib.finetune.shards import ShardSource, expand_shards
+from MedCLIPSAMLib.run_context import RunContext
 
 LONG = "Axial MRI of the brain with a large mass"
 
@@ -213,7 +214,9 @@ def test_shards_give_the_pairs_that_can_be_used(shards, folder):
     assert sorted(each for _, captions in every for each in captions) == [
         f"Ultrasound number {shard} {number}" for shard in range(2) for number in (0, 1, 3)
     ]
-    again = ShardSource(expand_shards(shards), 16, 2, record=folder / "record.json", progress=lambda done: 1 / 0)
+    again = ShardSource(
+        expand_shards(shards), 16, 2, record=folder / "record.json", context=RunContext(lambda progress: 1 / 0)
+    )
     assert [captions for _, captions in again.batches(0, 1)] == [captions for _, captions in every[1:]]
     assert [captions for _, captions in again.batches(1)] != [captions for _, captions in every]
     parts = [list(ShardSource(expand_shards(shards), 16, 2, rank=rank, world=2).batches(0)) for rank in (0, 1)]

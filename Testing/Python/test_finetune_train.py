@@ -33,6 +33,7 @@ from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.linear import with_fast_linear
 from MedCLIPSAMLib.models.store import find, statuses
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes.write import write_picture
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
@@ -71,7 +72,13 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     told: list[str] = []
     settings = replace(QUICK, epochs=1)
     result, folder = run(
-        Data(str(captions), share=0.3), settings, "mine", tmp_path / "run", "cpu", tmp_path, tell=told.append
+        Data(str(captions), share=0.3),
+        settings,
+        "mine",
+        tmp_path / "run",
+        "cpu",
+        tmp_path,
+        context=RunContext(on_notice=told.append),
     )
     assert folder == tmp_path / "mine" and any("split by patient" in line for line in told)
     assert find("mine", "clip", tmp_path).trained
@@ -88,15 +95,17 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
 
 def test_the_loss_falls_and_the_best_weights_are_kept(pairs, tmp_path):
     seen = []
-    result = train(pairs, tmp_path, replace(QUICK, epochs=6, learning_rate=2e-4, temperature=0.1), report=seen.append)
-    losses = [each.loss for each in seen]
+    result = train(
+        pairs, tmp_path, replace(QUICK, epochs=6, learning_rate=2e-4, temperature=0.1), context=RunContext(seen.append)
+    )
+    losses = [each.details["loss"] for each in seen]
     assert len(losses) == 30 and np.mean(losses[-5:]) < np.mean(losses[:5])
-    tops = [each.validation["top1"] for each in seen if each.validation]
-    assert len(tops) == 6 and seen[-1].validation["best"] >= max(tops)
+    validations = [each.details["validation"] for each in seen if each.details["validation"]]
+    assert len(validations) == 6 and validations[-1]["best"] >= max(each["top1"] for each in validations)
     assert result.step % 5 == 0 and load_file(result.weights).keys() == load_clip("demo").model.state_dict().keys()
     assert [json.loads(line)["step"] for line in (tmp_path / LOG).read_text().splitlines()] == list(range(1, 31))
     assert list((tmp_path / "tensorboard").glob("events.*"))
-    rates = [each.learning_rate for each in seen]
+    rates = [each.details["learning_rate"] for each in seen]
     assert rates[0] < rates[2] == pytest.approx(2e-4) and rates[-1] < 1e-5  # warmed up, then to 0
 
 
@@ -142,10 +151,10 @@ def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
 def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
     asked = iter([False] * 3 + [True] * 9)
     with pytest.raises(Cancelled):
-        train(pairs, tmp_path, cancelled=lambda: next(asked))
+        train(pairs, tmp_path, context=RunContext(is_cancelled=lambda: next(asked)))
     seen = []
-    train(pairs, tmp_path, report=seen.append)
-    assert [each.step for each in seen] == list(range(4, 11))
+    train(pairs, tmp_path, context=RunContext(seen.append))
+    assert [each.done for each in seen] == list(range(4, 11))
 
 
 def test_training_ends_when_nothing_is_gained(pairs, tmp_path):
@@ -215,7 +224,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
 
 def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_path):
     with pytest.raises(Cancelled):
-        train(pairs, tmp_path, cancelled=iter([False, True]).__next__)
+        train(pairs, tmp_path, context=RunContext(is_cancelled=iter([False, True]).__next__))
     kept = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(ModelError, match="other settings or data"):
         train(pairs, tmp_path, replace(QUICK, temperature=0.3))
@@ -232,8 +241,8 @@ def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_pa
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"batch": 1}, "batch 1 came.*no negatives"),
-        ({"loss": "magic"}, "loss magic.*dhn-nce"),
+        ({"batch": 1}, "'batch'.*got 1.*no negatives"),
+        ({"loss": "magic"}, "'loss'.*dhn-nce.*magic"),
         ({"temperature": 0.0}, "temperature"),
         ({"crop": 0.0}, "crop"),
         ({"precision": "8"}, "bf16-mixed"),
@@ -330,6 +339,8 @@ def test_a_model_is_trained_on_shards(tmp_path):
     with pytest.raises(InputError, match="--validation"):
         run(Data(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
     data = Data(pattern, validation=str(tmp_path / "part-2.tar"))
-    result, folder = run(data, settings, "mine", tmp_path / "run", "cpu", tmp_path, tell=told.append)
+    result, folder = run(
+        data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=told.append)
+    )
     assert result.steps == 3 and result.after["pairs"] == 4 and (folder / "medclipsam.json").is_file()
     assert any("12 pairs" in line for line in told)

@@ -17,6 +17,7 @@ from MedCLIPSAMLib.models.catalogue import Model, ModelFile, find
 from MedCLIPSAMLib.models.download import download
 from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.models.trained import Training, trained_models, write_trained
+from MedCLIPSAMLib.run_context import RunContext
 
 WEIGHTS = np.random.default_rng(1).bytes(3_500_000)
 CONFIG = b'{"a": 1}'
@@ -75,10 +76,11 @@ def names(folder: Path):
 
 def test_a_download_is_whole_recorded_and_reports_its_progress(server, tmp_path):
     seen = []
-    folder = download(entry(server), tmp_path / "some", progress=lambda *call: seen.append(call))
+    folder = download(entry(server), tmp_path / "some", context=RunContext(seen.append))
     assert (folder / "w.bin").read_bytes() == WEIGHTS and (folder / "c.json").read_bytes() == CONFIG
     assert names(folder) == ["c.json", "manifest.json", "w.bin"]
-    assert seen[-1] == ("w.bin", len(WEIGHTS), len(WEIGHTS)) and ("w.bin", 0, len(WEIGHTS)) in seen
+    told = [(each.message, each.done, each.total) for each in seen]
+    assert told[-1] == ("w.bin", len(WEIGHTS), len(WEIGHTS)) and ("w.bin", 0, len(WEIGHTS)) in told
     assert json.loads((folder / "manifest.json").read_text())["w.bin"]["sha256"] == SHA256
     assert status(entry(server), tmp_path, checksums=True).state == "offline"
 
@@ -174,12 +176,8 @@ def test_a_file_larger_than_the_disk_is_refused_before_it_is_written(server, tmp
 def test_a_cancelled_download_can_be_continued(server, tmp_path):
     seen = []
     with pytest.raises(Cancelled):
-        download(
-            entry(server),
-            tmp_path,
-            progress=lambda *call: seen.append(call),
-            cancelled=lambda: bool(seen) and seen[-1][1] > 1_000_000,
-        )
+        stop = lambda: bool(seen) and seen[-1].done > 1_000_000
+        download(entry(server), tmp_path, context=RunContext(seen.append, is_cancelled=stop))
     assert (tmp_path / "w.bin.partial").exists() and not (tmp_path / "w.bin").exists()
     download(entry(server), tmp_path)
     assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and server.asked[-1][1] is not None

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import DeviceError, ModelError
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes.write import write_picture
 from MedCLIPSAMLib.weak import ray_engine
 from MedCLIPSAMLib.weak.cases import find_cases
@@ -84,7 +85,7 @@ def at_work():
 
 def test_two_workers_write_what_this_process_writes_byte_for_byte(cases, cluster, local, tmp_path):
     out, told = tmp_path / "Dataset001_Heads", []
-    counts = export(cases, cluster, out, report=told.append)
+    counts = export(cases, cluster, out, context=RunContext(told.append))
     assert len(set(cluster.pids)) == 2 and os.getpid() not in cluster.pids
     assert sum(counts.values()) == len(cases) == told[-1].done and counts["failed"] == 1
     assert files_of(out) == files_of(local) and len(files_of(out)) > 20
@@ -99,7 +100,7 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(cases, cluster, loc
             os.kill(cluster.pids[0], signal.SIGKILL)
             killed.append(cluster.pids[0])
 
-    export(cases, cluster, out, report=kill_one)
+    export(cases, cluster, out, context=RunContext(kill_one))
     assert killed and lines_of(out) == lines_of(local) and files_of(out) == files_of(local)
     lines = (out / MANIFEST).read_text().splitlines()
     assert sorted(json.loads(line)["case"] for line in lines) == sorted(case.name for case in cases)

@@ -100,15 +100,14 @@ def test_without_a_file_of_prompts_p3_is_left_out_and_said_so(data, tmp_path):
 
 def test_settings_are_the_published_ones_for_a_model_of_the_papers_depth(data, segmenter, monkeypatch):
     monkeypatch.setattr(trial, "PAPER_DEPTH", len(segmenter.clip.model.visual.trunk.blocks))
-    quiet = lambda *_: None
     by_title = {tests.task.title: tests for tests in find_test_sets(data)}
-    settings, words = trial.settings_of(segmenter, by_title["MRI"], "brain tumor", True, quiet)
+    settings, words = trial.settings_of(segmenter, by_title["MRI"], "brain tumor", True)
     m2ib = settings.saliency_for("brain tumor")
     assert (m2ib.layer, m2ib.beta, m2ib.steps, m2ib.samples, m2ib.seed) == (9, 2.0, 10, 10, 12) and words == "published"
     assert settings.components.number == 1 and settings.prompts.kind == "boxes"
-    settings, _ = trial.settings_of(segmenter, by_title["US"], "breast tumor", True, quiet)
+    settings, _ = trial.settings_of(segmenter, by_title["US"], "breast tumor", True)
     assert settings.saliency_for("a tumor").beta == 1.0
-    settings, words = trial.settings_of(segmenter, by_title["X-ray"], "lungs", True, quiet)
+    settings, words = trial.settings_of(segmenter, by_title["X-ray"], "lungs", True)
     m2ib = settings.saliency_for("lungs")
     assert (m2ib.layer, m2ib.beta) == (7, 0.1) and "script" in words
     assert settings.components.number == 2 and settings.prompts.kind == "points" and settings.prompts.positive == 10
@@ -122,10 +121,10 @@ def test_lungs_are_searched_for_on_validation_masks(data, segmenter, monkeypatch
     lay_out(data, "Lung_Xray", "XR", "val", 3)
     tests = find_test_sets(data, ["X-ray"])[0]
     before = segmenter.settings
-    settings, words = trial.settings_of(segmenter, tests, "lungs", True, lambda *_: None)
+    settings, words = trial.settings_of(segmenter, tests, "lungs", True)
     assert settings.saliency.layer in (1, 2) and "3 validation masks: not zero-shot" in words
     assert segmenter.settings is before
-    assert trial.settings_of(segmenter, tests, "lungs", False, lambda *_: None)[0].saliency.layer == 7
+    assert trial.settings_of(segmenter, tests, "lungs", False)[0].saliency.layer == 7
 
 
 def test_a_folder_of_another_run_is_refused(data, segmenter, tmp_path):

@@ -14,6 +14,7 @@ from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, V
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
 from MedCLIPSAMLib.models.clip import ClipModel, build_clip
 from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.zeroshot import saliency
 from MedCLIPSAMLib.zeroshot.prompts import ensemble_features
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise, upsample
@@ -143,7 +144,7 @@ def test_the_model_is_left_as_it_was(clip, inputs):
     before = {name: value.clone() for name, value in clip.model.visual.state_dict().items()}
     m2ib(clip, *inputs, M2IBSettings(1, steps=3, samples=1))
     with pytest.raises(Cancelled):
-        m2ib(clip, *inputs, M2IBSettings(1), cancelled=lambda: True)
+        m2ib(clip, *inputs, M2IBSettings(1), context=RunContext(is_cancelled=lambda: True))
     after = clip.model.visual.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(parameter.grad is not None for parameter in clip.model.visual.parameters())
@@ -156,8 +157,9 @@ def test_many_steps_draw_the_same_noise_without_keeping_it(clip, inputs, monkeyp
     monkeypatch.setattr(saliency, "KEPT_NOISES", 3)
     assert torch.equal(m2ib(clip, *inputs, settings).maps, kept)
     began = []
+    context = RunContext(is_cancelled=lambda: len(began) > 2 or began.append(1))
     with pytest.raises(Cancelled):
-        m2ib(clip, *inputs, M2IBSettings(1, steps=10**9), cancelled=lambda: len(began) > 2 or began.append(1))
+        m2ib(clip, *inputs, M2IBSettings(1, steps=10**9), context)
 
 
 def test_bf16_stays_near_f32(clip, inputs):

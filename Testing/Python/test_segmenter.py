@@ -5,33 +5,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
+from run_volume import run_volume
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.benchmark import TASKS, picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes import SliceStack, Volume
 from MedCLIPSAMLib.zeroshot import segmenter as module
 from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box, mask_logits
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings
 from MedCLIPSAMLib.zeroshot.sam_prompts import SamPrompts, points_followed
 from MedCLIPSAMLib.zeroshot.search import Case, search
-from MedCLIPSAMLib.zeroshot.segmenter import Settings, default_settings, load_segmenter
-from MedCLIPSAMLib.zeroshot.volume import segment_volume
+from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+from MedCLIPSAMLib.zeroshot.settings import Settings, default_settings
 
 
 @pytest.fixture(scope="module")
 def segmenter():
     return load_segmenter("demo", "demo", "cpu")
-
-
-@pytest.fixture()
-def changed(segmenter):
-    """The segmenter, its settings put back after the test."""
-    before = segmenter.settings
-    yield segmenter
-    segmenter.settings, segmenter.cancelled = before, None
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -93,8 +86,8 @@ def test_a_negative_prompt_takes_one_lung_of_two_out_of_a_ct(segmenter):
     assert share(without) < share(plain)
 
 
-def test_a_style_of_the_prompt_sets_replaces_the_name_of_the_target(changed):
-    changed.settings = replace(changed.settings, style="P4")
+def test_a_style_of_the_prompt_sets_replaces_the_name_of_the_target(segmenter):
+    changed = segmenter.with_settings(replace(segmenter.settings, style="P4"))
     changed.set_image(picture_of(make_phantom("validation", 1, "MR", 1)))
     assert changed.segment("brain tumor").found
     with pytest.raises(PromptError, match="style P4"):
@@ -124,11 +117,10 @@ def test_pictures_of_another_kind_are_refused(segmenter, picture):
         segmenter.set_image(picture)
 
 
-def test_cancel_stops_a_run(changed):
-    changed.cancelled = lambda: True
+def test_cancel_stops_a_run(segmenter):
     volume = Volume.from_sitk(sitk.GetImageFromArray(np.zeros((2, 16, 16), np.uint8)))
     with pytest.raises(Cancelled):
-        segment_volume(changed, volume, ["brain tumor"])
+        run_volume(segmenter, volume, ["brain tumor"], context=RunContext(is_cancelled=lambda: True))
 
 
 def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
@@ -140,7 +132,7 @@ def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
         (-0.995, -0.0998, 0, 0.0998, -0.995, 0, 0, 0, 1)
     )  # I runs to the right, J to the front, 5.7 degrees oblique
     volume = Volume.from_sitk(image, "oblique")
-    result = segment_volume(segmenter, volume, ["brain tumor"], [1])
+    result = run_volume(segmenter, volume, ["brain tumor"], [1])
     truth = np.zeros(volume.shape, bool)
     truth[1] = phantom.lesion_mask[::-1, ::-1]
     mask = result.segments()[0].mask
@@ -154,13 +146,13 @@ def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
 def test_slices_out_of_range_are_named(segmenter, slices, words):
     volume = Volume.from_sitk(sitk.GetImageFromArray(np.zeros((3, 16, 16), np.uint8)))
     with pytest.raises(InputError, match=words):
-        segment_volume(segmenter, volume, ["brain tumor"], slices)
+        run_volume(segmenter, volume, ["brain tumor"], slices)
 
 
 def test_segments_carry_what_made_them(segmenter):
     phantom = make_phantom("validation", 1, "MR", 1)
     volume = Volume.from_sitk(sitk.GetImageFromArray(phantom.picture[None]))
-    tags = segment_volume(segmenter, volume, ["brain tumor"]).segments()[0].tags
+    tags = run_volume(segmenter, volume, ["brain tumor"]).segments()[0].tags
     assert (
         tags["MedCLIPSAM.Prompt"] == "brain tumor"
         and tags["MedCLIPSAM.Model"] == "demo"
@@ -175,7 +167,7 @@ def test_the_search_ranks_what_it_tried_and_leaves_the_settings_alone(segmenter,
     truth = phantom.lungs_mask if prompt == "lungs" else phantom.lesion_mask
     cases = [Case(picture_of(phantom), prompt, truth)]
     trials = search(segmenter, cases, layers=[0, 3], betas=[0.1], steps=[4, 10])
-    assert len(trials) == 4 and segmenter.settings is before
+    assert len(trials) == 4 and segmenter.settings == before
     assert [trial.dsc for trial in trials] == sorted((trial.dsc for trial in trials), reverse=True)
     assert trials[0].layer == 3
 
@@ -212,27 +204,27 @@ def test_settings_of_m2ib_by_word_and_what_is_set_by_hand(segmenter):
     assert default_settings("biomedclip").saliency_for("breast tumor").beta == 1.0
 
 
-def test_bfloat16_is_chosen_for_large_models_on_devices_that_have_it_and_can_be_refused(changed, monkeypatch):
-    assert changed.settings.precision == "f32" and not changed.sam.bfloat16, "the demo models are small"
+def test_bfloat16_is_chosen_for_large_models_on_devices_that_have_it_and_can_be_refused(segmenter, monkeypatch):
+    with_precision = lambda name: segmenter.with_settings(replace(segmenter.settings, precision=name))
+    assert with_precision("auto").settings.precision == "f32", "the demo models are small"
     monkeypatch.setattr(module, "LARGE", 1000)
     for fast, expected in ((True, "bf16"), (False, "f32")):
         monkeypatch.setattr(module, "fast_bfloat16", lambda device, fast=fast: fast)
-        changed.settings = replace(changed.settings, precision="auto")
-        assert changed.settings.precision == expected and changed.sam.bfloat16 == fast
-        changed.settings = replace(changed.settings, precision="f32")
-        assert changed.settings.precision == "f32" and not changed.sam.bfloat16
+        assert with_precision("auto").settings.precision == expected
+        assert with_precision("f32").settings.precision == "f32"
     with pytest.raises(InputError, match="precision 'f8'"):
-        replace(changed.settings, precision="f8")
+        with_precision("f8")
 
 
-def test_bfloat16_outlines_the_same(changed):
+def test_bfloat16_outlines_the_same(segmenter):
+    rounded = segmenter.with_settings(replace(segmenter.settings, precision="bf16"))
     task, agreement = TASKS["us_tumour"], []
     for index in range(4):
-        changed.set_image(picture_of(task.phantom("validation", index)))
-        exact = changed.segment(task.prompt).mask
-        changed.settings = replace(changed.settings, precision="bf16")
-        changed.set_image(picture_of(task.phantom("validation", index)))
-        agreement.append(dsc(changed.segment(task.prompt).mask, exact))
-        assert all(level.dtype == torch.float32 for level in changed._asked._features[0])
-        changed.settings = replace(changed.settings, precision="f32")
+        segmenter.set_image(picture_of(task.phantom("validation", index)))
+        exact = segmenter.segment(task.prompt).where.saliency
+        mask = segmenter.segment(task.prompt).mask
+        rounded.set_image(picture_of(task.phantom("validation", index)))
+        result = rounded.segment(task.prompt)
+        agreement.append(dsc(result.mask, mask))
+        assert not np.array_equal(result.where.saliency, exact), "products in bfloat16 round"
     assert np.mean(agreement) > 0.95, agreement

@@ -25,6 +25,7 @@ from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise
 
 
@@ -93,7 +94,7 @@ def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
     monkeypatch.setattr(gpu, "M2IBSettings", lambda: M2IBSettings(2, steps=3, samples=2))
     monkeypatch.setattr(gpu, "PROMPT", "brain tumor")
     monkeypatch.setattr(gpu, "SLICES", 9)
-    cost = gpu.gpu_cost(1, torch.device("cpu"), lambda line: None)
+    cost = gpu.gpu_cost(1, torch.device("cpu"), RunContext())
     assert list(cost.saliency.seconds) == ["f32, plain", "f32, recorded", "bf16, plain", "bf16, recorded"]
     assert cost.apart["f32"] == (0.0, 0.0) and cost.whole_mib is None and len(cost.whole) == 1
     assert list(cost.slices.seconds) == ["1 at once", "8 at once"]

@@ -7,18 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from run_volume import run_volume
 from told import Told
 
-from MedCLIPSAMLib.errors import InputError, PromptError
+from MedCLIPSAMLib.errors import DeviceError, InputError, PromptError
 from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.zeroshot.sam_prompts import PromptSettings
 from MedCLIPSAMLib.zeroshot.segmenter import TOGETHER, choices, load_segmenter
-from MedCLIPSAMLib.zeroshot.volume import segment_volume
 
 PROMPTS = ["brain tumor", "brain"]
 
@@ -30,10 +31,7 @@ def segmenter():
 
 @pytest.fixture()
 def batched(segmenter):
-    before = segmenter.settings
-    segmenter.settings = replace(before, at_once=4)
-    yield segmenter
-    segmenter.settings = before
+    return segmenter.with_settings(replace(segmenter.settings, at_once=4))
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +41,9 @@ def heads():
 
 
 def alone(segmenter, picture, prompt, negative=None):
-    settings = segmenter.settings
-    segmenter.settings = replace(settings, at_once=0)
-    segmenter.set_image(picture)
-    result = segmenter.segment(prompt, negative)
-    segmenter.settings = settings
-    return result
+    one = segmenter.with_settings(replace(segmenter.settings, at_once=0))
+    one.set_image(picture)
+    return one.segment(prompt, negative)
 
 
 def apart(one, other):
@@ -75,7 +70,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("negative", [None, "skull"])
 def test_pictures_and_prompts_together_give_what_each_gives_alone(batched, heads, kind, negative):
     points = PromptSettings(kind, positive=3, negative=2)
-    batched.settings = replace(batched.settings, prompts=points, presence_threshold=0.1)
+    batched = batched.with_settings(replace(batched.settings, prompts=points, presence_threshold=0.1))
     batched.set_images(heads)
     together = batched.segment_each(PROMPTS, negative)
     assert [list(each) for each in together] == [PROMPTS] * len(heads)
@@ -98,7 +93,8 @@ def test_objects_of_several_pictures_share_a_call_of_the_decoder(batched, heads,
 
 
 def test_prompts_with_settings_of_their_own_keep_them_together(batched, heads):
-    batched.settings = replace(batched.settings, by_word={"tumor": {"steps": 4}}, presence_threshold=0.0)
+    settings = replace(batched.settings, by_word={"tumor": {"steps": 4}}, presence_threshold=0.0)
+    batched = batched.with_settings(settings)
     batched.set_images(heads[:2])
     together = batched.segment_each(PROMPTS)
     for picture, each in zip(heads, together):
@@ -120,10 +116,10 @@ def test_a_volume_by_several_slices_at_once_is_the_same(batched, strategy):
     volume = volume_of(make_volume("validation", 1, "MR", 1))
     slices = range(8, 14)
     said = []
-    tell = lambda fraction, text: said.append((fraction, text))
-    together = segment_volume(batched, volume, PROMPTS, slices, window=WINDOW, strategy=strategy, progress=tell)
-    batched.settings = replace(batched.settings, at_once=0)
-    plain = segment_volume(batched, volume, PROMPTS, slices, window=WINDOW, strategy=strategy)
+    told = RunContext(lambda progress: said.append((progress.fraction, progress.message)))
+    together = run_volume(batched, volume, PROMPTS, slices, told, window=WINDOW, strategy=strategy)
+    settings = replace(batched.settings, at_once=0)
+    plain = run_volume(batched, volume, PROMPTS, slices, window=WINDOW, strategy=strategy, settings=settings)
     for prompt in PROMPTS:
         one, other = together.results[prompt], plain.results[prompt]
         assert list(one) == list(other)
@@ -167,29 +163,35 @@ def test_memory_that_runs_out_over_several_slices_is_answered_with_one_at_a_time
 
     encoder.register_forward_pre_hook(only_one)
     tight = told(engine, heads, at_once=3, presence_threshold=0.0)
-    assert max(sizes) > 1 and sizes[-1] == 1 and engine.segmenter.together == 1
+    assert max(sizes) > 1 and sizes[-1] == 1 and engine.segmenter.frugal
     assert sum(each.type == "notice" for each in tight) == 1
     assert sum(each.type == "part" for each in tight) == sum(each.type == "part" for each in plain)
 
 
 def test_pictures_that_differ_in_size_and_no_prompts_are_refused(segmenter, heads):
-    with pytest.raises(InputError, match="of the sizes"):
+    with pytest.raises(InputError, match="of one size"):
         segmenter.set_images([heads[0], heads[0][:-1]])
     with pytest.raises(InputError, match="at least one"):
         segmenter.set_images([])
     segmenter.set_images(heads[:1])
     with pytest.raises(PromptError, match="No prompt"):
         segmenter.segment_each([])
-    with pytest.raises(InputError, match="-1 pictures at once"):
+    with pytest.raises(InputError, match="'at_once'.*got -1"):
         replace(segmenter.settings, at_once=-1)
 
 
 def test_what_is_chosen_for_the_device_can_be_overridden(batched, monkeypatch):
-    assert batched.together_at_best == 4 and "pictures 4 at once" in choices(batched)
-    batched.settings = replace(batched.settings, at_once=0)
-    assert batched.together_at_best == 1 and "pictures one by one" in choices(batched)
+    assert batched.batch_size == 4 and "pictures 4 at once" in choices(batched)
+    left_to_it = batched.with_settings(replace(batched.settings, at_once=0))
+    assert left_to_it.batch_size == 1 and "pictures one by one" in choices(left_to_it)
     monkeypatch.setattr(batched.clip, "device", torch.device("mps"))
-    assert batched.together_at_best == TOGETHER
-    batched.together = 1
-    assert batched.together_at_best == 1
-    batched.together = None
+    assert left_to_it.batch_size == TOGETHER
+
+
+def test_once_memory_ran_out_all_work_is_done_in_small_steps():
+    segmenter = load_segmenter()
+    batched = segmenter.with_settings(replace(segmenter.settings, at_once=4))
+    assert "smaller steps" in segmenter.reduce_memory()
+    assert batched.batch_size == 1 and batched.frugal
+    with pytest.raises(DeviceError, match="ran out"):
+        segmenter.reduce_memory()

@@ -20,6 +20,7 @@ from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume, write_segmentation
 from MedCLIPSAMLib.volumes.claim import locked
 from MedCLIPSAMLib.weak.cases import find_cases
@@ -53,7 +54,7 @@ def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
         *range(590, 600),
     ]
     assert paper.files()[0] == "cycle1_epoch0191.safetensors" and paper.files()[-1] == "cycle3_epoch0200.safetensors"
-    with pytest.raises(InputError, match="No schedule"):
+    with pytest.raises(InputError, match="at most 5 checkpoints"):
         Schedule(epochs=5, keep=6)
 
 
@@ -152,9 +153,10 @@ def run(tmp_path_factory):
     dataset, out = write_dataset(folder / "Dataset012_Lungs"), folder / "run"
     first, second = [], []
     with pytest.raises(Cancelled):
-        train(dataset, out, SETTINGS, report=first.append, cancelled=lambda: bool(first) and first[-1].epoch >= 5)
+        stop = lambda: bool(first) and first[-1].done >= 5
+        train(dataset, out, SETTINGS, context=RunContext(first.append, is_cancelled=stop))
     locked(out).close()  # nothing of the stopped run holds the folder
-    train(dataset, out, SETTINGS, report=second.append)
+    train(dataset, out, SETTINGS, context=RunContext(second.append))
     return dataset, out, first, second
 
 
@@ -167,12 +169,12 @@ def ensemble(run):
 
 def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys):
     dataset, out, first, second = run
-    assert [each.epoch for each in first][:5] == [1, 2, 3, 4, 5] and second[-1].epoch == 8 == second[-1].epochs
-    assert 1 < second[0].epoch <= first[-1].epoch + 1
-    assert [each.rate for each in second] == [SETTINGS.schedule.rate(each.epoch - 1) for each in second]
+    assert [each.done for each in first][:5] == [1, 2, 3, 4, 5] and second[-1].done == 8 == second[-1].total
+    assert 1 < second[0].done <= first[-1].done + 1
+    assert [each.details["rate"] for each in second] == [SETTINGS.schedule.rate(each.done - 1) for each in second]
     (fold,) = out.glob(f"results/*/*/{FOLD}")
     assert sorted(path.name for path in fold.glob("cycle*")) == SETTINGS.schedule.files()
-    assert second[-1].dsc > 0.8  # it has learnt lungs
+    assert second[-1].details["dsc"] > 0.8  # it has learnt lungs
     before = (fold / PROGRESS).read_bytes()
     said = command(monkeypatch, capsys, "weak", "train", dataset, "-o", out, *OPTIONS.split())
     assert said == {"model": str(fold.parent), "checkpoints": SETTINGS.schedule.files()}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -146,13 +147,13 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, pictures, se
         (lambda client: client.segment("elsewhere", ["tumor"]), InputError, "elsewhere"),
         (lambda client: client.segment("brain", ["tumor"], [7]), InputError, "no slice 7"),
         (lambda client: client.segment("brain", ["tumor"], settings={"speed": 1}), InputError, "no setting 'speed'"),
-        (lambda client: client.segment("brain", ["tumor"], settings={"saliency": 1}), InputError, "group"),
+        (lambda client: client.segment("brain", ["tumor"], settings={"saliency": 1}), InputError, "an object"),
         (
             lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": "x"}}),
             InputError,
             "saliency.steps",
         ),
-        (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "steps is 0"),
+        (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "got 0"),
         (lambda client: client.outline("brain"), InputError, "boxes"),
         (lambda client: client.outline("brain", boxes=np.zeros(4)), InputError, "(4,)"),
         (
@@ -307,7 +308,11 @@ def test_a_fine_tuning_tells_how_it_goes_and_is_refused_or_cancelled(worker, tmp
         models_dir=str(tmp_path),
         out=str(tmp_path / "run"),
     )
-    for changes, words in (({"batch": 1}, "no negatives"), ({"epoch": 3}, "epochs"), ({"epochs": "3"}, "settings")):
+    for changes, words in (
+        ({"batch": 1}, "no negatives"),
+        ({"epoch": 3}, "epochs"),
+        ({"epochs": "3"}, "valid integer"),
+    ):
         with pytest.raises(InputError, match=words):
             worker.wait(ask(**changes)).value()
     running = ask()
@@ -331,6 +336,38 @@ def test_log_lines_in_any_encoding_are_kept():
     assert len(lines) == 200 and lines[-1] == "x"
     client.feed_log(b"caf\xe9\n")
     assert client.log.splitlines()[-1] == "caf\ufffd"
+
+
+def test_the_log_file_of_a_worker_names_time_level_and_module(tmp_path, pictures):
+    """What a person on another machine sends when something is wrong."""
+    file = tmp_path / "worker.log"
+    own = Worker("--log-level", "debug", "--log-file", str(file))
+    try:
+        own.client.load("demo", "demo", "cpu")
+        own.client.set_image("brain", pictures)
+        own.wait(own.client.segment("brain", ["brain tumor"], [0]))
+        with pytest.raises(InputError):
+            own.wait(own.client.outline("nowhere", boxes=np.zeros((1, 4))))
+    finally:
+        own.client.shutdown()
+    lines = file.read_text().splitlines()
+    form = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (DEBUG|INFO|WARNING|ERROR) (MedCLIPSAMLib(?:\.\w+)+): .+")
+    assert all(form.fullmatch(line) for line in lines)
+    said = {(found[1], found[2], line.partition(": ")[2]) for line in lines if (found := form.fullmatch(line))}
+    for level, module, words in (
+        ("INFO", "worker.engine", "'device': 'cpu'"),
+        ("INFO", "zeroshot.pipeline", "'brain tumor' on 1 of"),
+        ("DEBUG", "worker.server", "pictures (2, "),
+        ("WARNING", "worker.server", "no pictures 'nowhere'"),
+    ):
+        assert any(each[:2] == (level, f"MedCLIPSAMLib.{module}") and words in each[2] for each in said), words
+    assert "no pictures 'nowhere'" in own.client.log, "the log goes to standard error too"
+
+
+def test_a_log_file_that_cannot_be_written_is_named(tmp_path):
+    own = Worker("--log-file", str(tmp_path / "absent" / "worker.log"))
+    with pytest.raises(WorkerError, match="cannot be written"):
+        own.wait(own.client.models())
 
 
 def test_the_worker_tells_of_the_models_and_devices_of_its_machine(worker, tmp_path):

@@ -7,16 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from told import Told
 
+from MedCLIPSAMLib.choices import Precision
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.worker.engine import KEPT_IMAGES, Engine
+from MedCLIPSAMLib.validated import with_changes
+from MedCLIPSAMLib.worker.engine import Engine
+from MedCLIPSAMLib.worker.images import KEPT_IMAGES
 from MedCLIPSAMLib.worker.protocol import Message
-from MedCLIPSAMLib.worker.settings import with_changes
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib
-from MedCLIPSAMLib.zeroshot.segmenter import Settings
+from MedCLIPSAMLib.zeroshot.settings import Settings
 
 pytestmark = pytest.mark.skipif(
     not all(status(find("demo", kind)).usable for kind in ("clip", "sam")), reason="the demo models are not there"
@@ -53,7 +55,7 @@ def test_memory_that_runs_out_once_is_answered_with_smaller_steps(engine):
     exhaust(engine.segmenter.clip.model.visual.trunk.norm, 1)
     engine.handle(SEGMENT, tight)
     (notice,) = tight.of("notice")
-    assert "smaller steps" in notice.fields["message"] and engine.segmenter.together == 1
+    assert "smaller steps" in notice.fields["message"] and engine.segmenter.frugal
     (before,), (after,) = plain.of("part"), tight.of("part")
     assert np.allclose(before.arrays["saliency"], after.arrays["saliency"], atol=1e-4)
     assert np.mean(before.arrays["mask"] != after.arrays["mask"]) < 0.001
@@ -125,7 +127,7 @@ def test_noise_in_parts_and_kept_activations_change_nothing(engine):
     whole = m2ib(clip, pixels, text, settings)
     m2ib(clip, pixels, text[:1], settings, early=early)
     kept = m2ib(clip, pixels, text, settings, early=early)
-    parts = m2ib(clip, pixels, text, settings, together=3)
+    parts = m2ib(clip, pixels, text, settings, noise_batch=3)
     assert torch.equal(whole.maps, kept.maps) and list(early) == [2]
     assert torch.allclose(whole.maps, parts.maps, rtol=1e-3, atol=1e-3 * float(whole.maps.max()))
     assert torch.allclose(whole.kept_similarity, parts.kept_similarity, atol=1e-5)
@@ -177,3 +179,27 @@ def test_settings_of_any_kind_are_taken_or_refused(changes):
         return
     assert all(isinstance(changed.saliency_for(word), M2IBSettings) for word in ("lung", *changed.by_word))
     assert isinstance(changed.saliency, M2IBSettings) and type(changed.presence_threshold) is float
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ([1], "expected an object"),
+        ({"saliency": {"stps": 5}}, "saliency.stps.*layer, beta, steps"),
+        ({"saliency": {"steps": 5.5}}, "'saliency.steps': expected a valid integer, got 5.5"),
+        ({"presence_threshold": float("nan")}, "presence_threshold"),
+        ({"coarse": {"method": "magic"}}, "coarse.method.*'otsu'.*got 'magic'"),
+        ({"at_once": -1}, "got -1. 0 leaves it to the device"),
+    ],
+)
+def test_a_refused_setting_is_named_with_what_was_expected(changes, words):
+    with pytest.raises(InputError, match=words):
+        with_changes(Settings(M2IBSettings()), changes)
+
+
+def test_settings_from_json_keep_what_they_do_not_name():
+    changed = with_changes(
+        Settings(M2IBSettings(beta=0.3)), {"saliency": {"steps": 5}, "presence_threshold": 0, "coarse": None}
+    )
+    assert (changed.saliency.steps, changed.saliency.beta, changed.presence_threshold) == (5, 0.3, 0.0)
+    assert with_changes(changed, {"precision": "bf16"}).precision is Precision.BF16

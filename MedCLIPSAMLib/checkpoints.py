@@ -1,0 +1,104 @@
+"""A long run that resumes where it was stopped: its finished steps in a folder beside the output.
+
+The folder belongs to one run: its file run.json holds what the results depend on, such as image, prompts, models and
+settings. The same request takes up what is there; another one begins anew. It is removed when the run is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from .errors import OutputError
+from .volumes.atomic import atomic_path
+
+Arrays = dict[str, np.ndarray]
+
+
+class CheckpointFolder:
+    """Finished steps of a run, each a few arrays under a name, in a folder.
+
+    Args:
+        folder: created when the first step is stored.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self._folder, self._prefix = Path(folder), ""
+        self._request: str | None = None
+
+    def open(self, request: Mapping[str, Any]) -> None:
+        """Take up the steps of this very request; those of another one are removed.
+
+        Args:
+            request: all that the results depend on, as JSON values; see `fingerprint`.
+        """
+        self._request = json.dumps(request, sort_keys=True)
+        described = self._folder / "run.json"
+        if self._folder.exists() and (
+            not described.is_file() or described.read_text(encoding="utf-8") != self._request
+        ):
+            self.remove()
+
+    @property
+    def count(self) -> int:
+        """How many steps are stored; 0 before `open`."""
+        return 0 if self._request is None else len(list(self._folder.glob(f"{self._prefix}*.npz")))
+
+    def part(self, name: str) -> CheckpointFolder:
+        """Open the same folder for a part of the run, whose step names begin with that of the part."""
+        part = CheckpointFolder(self._folder)
+        part._request, part._prefix = self._request, f"{self._prefix}{name}-"
+        return part
+
+    def load(self, name: str) -> Arrays | None:
+        """Load the arrays of a step; None when it was not done, or its file is damaged."""
+        try:
+            with np.load(self._path(name), allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            return None
+
+    def store(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Store the arrays of a step.
+
+        Raises:
+            OutputError: the folder cannot be written. RuntimeError: the folder is not open.
+        """
+        if self._request is None:
+            raise RuntimeError("Expected an open checkpoint folder; call open first.")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if not (self._folder / "run.json").exists():
+                with atomic_path(self._folder / "run.json") as temporary:
+                    temporary.write_text(self._request, encoding="utf-8")
+            with atomic_path(self._path(name)) as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+        except OSError as error:
+            raise OutputError(
+                f"'{self._folder}' cannot be written: {error.strerror}.",
+                "Make room on the disk or choose another place for the output.",
+            ) from error
+
+    def discard(self, name: str) -> None:
+        """Remove a step that is needed no more."""
+        self._path(name).unlink(missing_ok=True)
+
+    def remove(self) -> None:
+        """Remove the folder and all steps in it; nothing before `open`."""
+        if self._request is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{self._prefix}{name}.npz"
+
+
+def fingerprint(voxels: np.ndarray, **request: Any) -> dict[str, Any]:
+    """Collect what a run depends on: a check sum of the voxels, and JSON values."""
+    return {"voxels": hashlib.sha256(np.ascontiguousarray(voxels).tobytes()).hexdigest(), **request}

@@ -1,0 +1,131 @@
+"""The choices that the library, the command line and the panel offer, each defined once. It imports nothing heavy."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TypeVar
+
+from .errors import InputError
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+class Plane(StrEnum):
+    """Anatomical plane of the slices."""
+
+    AXIAL = "axial"
+    CORONAL = "coronal"
+    SAGITTAL = "sagittal"
+
+
+class Strategy(StrEnum):
+    """How a prompt is segmented over many slices."""
+
+    SLICES = "slices"
+    """The full pipeline on every slice by itself, as in the paper."""
+    MEMORY = "memory"
+    """Key slices, whose masks are propagated by SAM 2's memory."""
+    BOXES = "boxes"
+    """Key slices, whose masks are propagated by handing a box from slice to slice."""
+    PLANES = "planes"
+    """`MEMORY` along the three orthogonal planes, and the voxels that at least two of them agree on."""
+
+
+class CarryMethod(StrEnum):
+    """How a mask is propagated from slice to slice; see the strategies of these names."""
+
+    MEMORY = "memory"
+    BOXES = "boxes"
+
+
+class CoarseMethod(StrEnum):
+    """How a saliency map is thresholded into a coarse mask."""
+
+    OTSU = "otsu"
+    KMEANS = "kmeans"
+    THRESHOLD = "threshold"
+    CRF = "crf"
+
+
+class ComponentRule(StrEnum):
+    """Which connected components of a coarse mask are kept."""
+
+    CONFIDENCE = "confidence"
+    AREA = "area"
+
+
+class SamPromptKind(StrEnum):
+    """What SAM 2 is prompted with."""
+
+    BOXES = "boxes"
+    POINTS = "points"
+    BOTH = "both"
+
+
+class Precision(StrEnum):
+    """Precision of matrix products; AUTO is bfloat16 for large models on devices that are fast at it."""
+
+    AUTO = "auto"
+    F32 = "f32"
+    BF16 = "bf16"
+
+
+class TrainingPrecision(StrEnum):
+    """Precision of a fine-tuning, by Lightning's names."""
+
+    AUTO = "auto"
+    FULL = "32-true"
+    BF16 = "bf16-mixed"
+    HALF = "16-mixed"
+
+
+class Loss(StrEnum):
+    """Contrastive loss of a fine-tuning; see `finetune.losses`."""
+
+    DHN_NCE = "dhn-nce"
+    INFO_NCE = "info-nce"
+    HN_NCE = "hn-nce"
+    DCL = "dcl"
+    SIGLIP = "siglip"
+    DHN_NCE_RELEASED = "dhn-nce-released"
+
+
+class Freeze(StrEnum):
+    """Parts of a text-image model that a fine-tuning leaves as they are."""
+
+    NOTHING = "nothing"
+    IMAGE = "image"
+    TEXT = "text"
+    LOWER_HALF = "lower-half"
+    ALL_BUT_HEADS = "all-but-heads"
+
+
+class Configuration(StrEnum):
+    """Configuration of nnU-Net."""
+
+    FLAT = "2d"
+    FULL = "3d_fullres"
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+def parse_choice(kind: type[Choice], value: str, name: str) -> Choice:
+    """Return the member of a choice for its text.
+
+    Args:
+        name: what is chosen, for the message.
+
+    Raises:
+        InputError: there is no such member.
+    """
+    try:
+        return kind(value)
+    except ValueError:
+        raise InputError(f"There is no {name} '{value}'.", f"Choose one of: {', '.join(kind)}.") from None

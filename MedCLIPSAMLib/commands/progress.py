@@ -1,0 +1,51 @@
+"""The progress bar of all commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ..run_context import Progress, RunContext
+
+
+@contextmanager
+def progress_bar(
+    description: str, quiet: bool = False, unit: Literal["share", "count", "bytes"] = "share"
+) -> Iterator[RunContext]:
+    """The context of a run that draws a bar and prints notices on the error stream.
+
+    The bar is drawn on a terminal only, and disappears at the end.
+
+    Args:
+        description: shown until the run says what it does.
+        quiet: neither bar nor notices.
+        unit: how the bar tells what is done: in per cent, as a count, or as a size.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    from ..run_context import RunContext
+
+    console = Console(stderr=True)
+    amount = {"share": TaskProgressColumn(), "count": MofNCompleteColumn(), "bytes": DownloadColumn()}[unit]
+    columns = TextColumn("{task.description}"), BarColumn(), amount, TextColumn("{task.fields[left]}")
+    with Bar(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(description, total=None, left="")
+
+        def show(progress: Progress) -> None:
+            bar.update(task, completed=progress.done, total=progress.total)
+            left = progress.seconds_left
+            if left is None:
+                left = bar.tasks[0].time_remaining
+            shown = "" if left is None else f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+            bar.update(task, description=escape(progress.message or description), left=shown)
+
+        def notify(sentence: str) -> None:
+            if not quiet:
+                console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+        yield RunContext(show, notify)

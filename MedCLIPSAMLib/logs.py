@@ -1,0 +1,50 @@
+"""Where the program's log goes: one line an event, with its time, level and module."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+
+from .errors import OutputError
+
+FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+class LogLevel(StrEnum):
+    """The least level that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def configure_logging(level: LogLevel = LogLevel.WARNING, file: Path | None = None) -> None:
+    """Write the log of our own modules to standard error and, where one is given, to a file too.
+
+    Calling it again replaces what was set before. The logging of the libraries stays as it is.
+
+    Args:
+        file: is appended to.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if file is not None:
+        try:
+            handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        except OSError as error:
+            raise OutputError(
+                f"The log '{file}' cannot be written: {error.strerror}.", "Choose another file."
+            ) from error
+    log = logging.getLogger(__package__)
+    for old in log.handlers[:]:
+        log.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(FORMAT))
+        log.addHandler(handler)
+    log.setLevel(level.upper())

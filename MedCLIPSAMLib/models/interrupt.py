@@ -1,0 +1,25 @@
+"""Cancellation inside a forward pass that takes seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ..run_context import RunContext
+
+
+@contextmanager
+def interruptible(blocks: Iterable[torch.nn.Module], context: RunContext) -> Iterator[None]:
+    """Ask before every one of some blocks of a network whether the run was cancelled.
+
+    Raises:
+        Cancelled: out of the forward pass.
+    """
+    hooks = [block.register_forward_pre_hook(lambda *_: context.raise_if_cancelled()) for block in blocks]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,115 @@
+"""What a long computation is given beside its inputs: where to report, whether to stop, and where to resume from.
+
+    context = RunContext(on_progress=print, is_cancelled=lambda: stop_button.pressed)
+    for result in segment_volume(segmenter, volume, request, context):
+        ...
+
+One object is passed down from the command line, the worker or a program to the innermost loop.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from .checkpoints import CheckpointFolder
+from .errors import Cancelled
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Args:
+        done: in units of the run: a fraction of 1, slices, cases, steps, bytes.
+        total: in the same units; None where it is not known.
+        message: what is being done, for people.
+        stage: what is being done, for programs: "saliency", "embedding", "mask", "presence", "carry".
+        seconds_left: an estimate; None where there is none.
+        details: figures of this moment by name, such as slice, prompt, loss.
+    """
+
+    done: float
+    total: float | None = 1.0
+    message: str = ""
+    stage: str = ""
+    seconds_left: float | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def fraction(self) -> float:
+        """The share that is done, 0 to 1; 0 where the total is not known."""
+        return self.done / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """Progress, notices, cancellation and checkpoints of one run.
+
+    Args:
+        on_progress: called with every `Progress`.
+        on_notice: called with sentences that the user should read, such as that memory ran out.
+        is_cancelled: asked between steps; the run ends with `errors.Cancelled` once it returns True.
+        checkpoints: where finished steps are stored and read again; None stores nothing.
+    """
+
+    on_progress: Callable[[Progress], None] = lambda progress: None
+    on_notice: Callable[[str], None] = lambda sentence: None
+    is_cancelled: Callable[[], bool] = lambda: False
+    checkpoints: CheckpointFolder | None = None
+
+    def report(
+        self,
+        done: float,
+        total: float | None = 1.0,
+        message: str = "",
+        stage: str = "",
+        seconds_left: float | None = None,
+        **details: Any,
+    ) -> None:
+        """Report progress; see `Progress`."""
+        self.on_progress(Progress(done, total, message, stage, seconds_left, details))
+
+    def notify(self, sentence: str) -> None:
+        """Tell the user something and log it."""
+        log.info(sentence)
+        self.on_notice(sentence)
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `Cancelled` when the run was told to stop."""
+        if self.is_cancelled():
+            log.info("cancelled")
+            raise Cancelled
+
+    def part(self, start: float, end: float, message: str = "", **details: Any) -> RunContext:
+        """Derive the context of a part of the run, which covers the fractions from `start` to `end`.
+
+        Args:
+            message, details: of all its reports that have none of their own.
+        """
+
+        def report(progress: Progress) -> None:
+            scaled = start + (end - start) * progress.fraction
+            more = {**details, **progress.details}
+            self.on_progress(
+                replace(progress, done=scaled, total=1.0, message=progress.message or message, details=more)
+            )
+
+        return replace(self, on_progress=report)
+
+    def titled(self, title: str) -> RunContext:
+        """Derive the same context for a part whose messages begin with a title."""
+        tell = lambda progress: self.on_progress(replace(progress, message=f"{title}: {progress.message}"))
+        return replace(self, on_progress=tell)
+
+    def without_progress(self) -> RunContext:
+        """Derive the same context for a part whose progress is reported by its caller."""
+        return replace(self, on_progress=lambda progress: None)
+
+    def checkpoint_part(self, name: str) -> RunContext:
+        """Derive the same context with checkpoints under names that begin with `name`."""
+        return replace(self, checkpoints=self.checkpoints and self.checkpoints.part(name))

@@ -1,0 +1,103 @@
+"""Dataclasses of settings whose values are checked when they are made, by pydantic, with our own errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+
+from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
+
+from .errors import InputError
+
+T = TypeVar("T")
+E = TypeVar("E")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A number from 0 to 1."""
+Choice = Annotated[E, Strict(False)]
+"""A member of an enum, or its text."""
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field,))
+def settings_class(cls: type[T]) -> type[T]:
+    """Make a frozen dataclass that refuses values of another type or out of range with `InputError`.
+
+    Ranges stand in the annotations (`Annotated[int, Field(ge=1)]`); the description of a field is what an error says
+    to do. Numbers are finite, unless the annotation allows others. What concerns several fields is checked by
+    `__post_init__`.
+    """
+    made = dataclass(cls, frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+    plain = made.__init__
+
+    def init(self: Any, *values: Any, **named: Any) -> None:
+        try:
+            plain(self, *values, **named)
+        except ValidationError as error:
+            raise _refusal(error, made) from None
+
+    made.__init__ = init  # type: ignore[method-assign]
+    return cast(type[T], made)
+
+
+def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
+    """Return a copy of settings with some values changed.
+
+    Args:
+        defaults: of a `settings_class`.
+        changes: JSON values by name, {"saliency": {"steps": 5}, "presence_threshold": 0}; what is not named, or null,
+            stays.
+        path: of these settings within larger ones, for messages.
+
+    Raises:
+        InputError: no object, an unknown name, or a value that the settings refuse.
+    """
+    if not isinstance(changes, Mapping):
+        what = f"a group of settings as '{path}'" if path else "an object of settings"
+        raise InputError(f"Expected {what}, got {changes!r}.", 'Give {"name": value}.')
+    kind = type(defaults)
+    values = dataclasses.asdict(cast(Any, defaults))
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(_merge(values, changes, defaults)))
+    except ValidationError as error:
+        raise _refusal(error, kind, path) from None
+
+
+def _merge(values: dict[str, Any], changes: Mapping[str, Any], defaults: Any) -> dict[str, Any]:
+    merged = dict(values)
+    for name, value in changes.items():
+        group = getattr(defaults, name, None)
+        if dataclasses.is_dataclass(group) and isinstance(value, dict):
+            value = _merge(values[name], value, group)
+        if value is not None or name not in values:
+            merged[name] = value
+    return merged
+
+
+def _fields_of(kind: Any) -> dict[str, FieldInfo]:
+    return getattr(kind, "__pydantic_fields__", {})
+
+
+def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError:
+    """Say the first thing that is wrong in our words."""
+    first = error.errors(include_url=False)[0]
+    known = inner = _fields_of(kind)
+    path: list[str] = []
+    for each in first["loc"]:
+        if path and not inner:
+            break  # a place within the value
+        known = inner
+        name = list(known)[each] if isinstance(each, int) else each  # the first may be given by position
+        path.append(name)
+        inner = _fields_of(known[name].annotation) if name in known else {}
+    name, where = path[-1] if path else "", ".".join([within, *path] if within else path) or kind.__name__
+    if first["type"] == "unexpected_keyword_argument":
+        return InputError(f"There is no setting '{where}'.", f"Use one of: {', '.join(known)}.")
+    expected = first["msg"].removeprefix("Input should be ")
+    expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected
+    description = known[name].description if name in known else None
+    remedy = description or "Choose another value."
+    return InputError(f"Setting '{where}': expected {expected}, got {first['input']!r}.", remedy)

@@ -1,0 +1,92 @@
+"""The stacks of images that a worker was sent, by key."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+
+from ..errors import InputError
+from .fields import text_of
+from .protocol import Message
+
+KEPT_IMAGES = 4
+"""Stacks that are kept; the one not used for the longest time goes first."""
+
+MAX_SLICES = 10_000
+"""Of a stack that comes slice by slice."""
+
+
+class ImageStack:
+    """Images of one size, uint8 (N, H, W, 3), as the slices of a pipeline; see `zeroshot.pipeline.Slices`."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def picture(self, k: int) -> np.ndarray:
+        return self.images[k]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of an image."""
+        return self.images.shape[1], self.images.shape[2]
+
+
+class ReceivedImages:
+    """What the client sent: some stacks by key, and one large stack that comes slice by slice."""
+
+    def __init__(self) -> None:
+        self._stacks: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._large: dict[str, np.ndarray] = {}
+
+    def receive(self, message: Message) -> int:
+        """Take the images of a message, and give the number of slices of their stack.
+
+        Raises:
+            InputError: no images, or a slice that does not fit its stack.
+        """
+        key, images = text_of(message, "key"), message.arrays.get("pictures")
+        stack = images[None] if images is not None and images.ndim == 3 else images
+        if stack is None or stack.ndim != 4 or stack.shape[3] != 3 or stack.dtype != np.uint8 or 0 in stack.shape:
+            got = "nothing" if images is None else f"{images.dtype} {images.shape}"
+            raise InputError(
+                f"Images '{key}': expected uint8 (H, W, 3) or (N, H, W, 3), got {got}.", "Send RGB images of 8 bits."
+            )
+        if message.fields.get("of") is not None:
+            stack = self._with_slice(key, stack, message.fields.get("slice"), message.fields["of"])
+            self._large = {key: stack}  # beside the images that the client counts on
+            return len(stack)
+        self._stacks[key] = stack
+        self._stacks.move_to_end(key)
+        while len(self._stacks) > KEPT_IMAGES:
+            self._stacks.popitem(last=False)
+        return len(stack)
+
+    def find(self, message: Message) -> ImageStack:
+        """The stack that a message is about.
+
+        Raises:
+            InputError: it was never sent, or is kept no more.
+        """
+        key = text_of(message, "image")
+        if key in self._large:
+            return ImageStack(self._large[key])
+        if key not in self._stacks:
+            raise InputError(f"The worker has no pictures '{key}'.", "Send them first.")
+        self._stacks.move_to_end(key)
+        return ImageStack(self._stacks[key])
+
+    def _with_slice(self, key: str, image: np.ndarray, number: object, count: object) -> np.ndarray:
+        """The stack of that name with one of its slices put in: large stacks come slice by slice."""
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= MAX_SLICES or len(image) != 1:
+            raise InputError(f"A slice of {count!r} came.", f"Send one picture at a time, of {MAX_SLICES} at most.")
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < count:
+            raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {count - 1}.")
+        stack = self._large.get(key)
+        if stack is None or stack.shape != (count, *image.shape[1:]):
+            stack = np.zeros((count, *image.shape[1:]), np.uint8)
+        stack[number] = image[0]
+        return stack

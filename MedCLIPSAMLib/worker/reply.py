@@ -1,0 +1,39 @@
+"""What a request is told while it runs, as messages and as the context of a run."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..run_context import Progress, RunContext
+
+Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
+"""Fields and arrays of the last message of a request."""
+
+
+class Reply(Protocol):
+    """The way back to the client of one request."""
+
+    def send(self, type: str, fields: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None: ...
+
+    def cancelled(self) -> bool: ...
+
+
+def run_context(reply: Reply, stage: str = "") -> RunContext:
+    """The context of a run whose progress and notices go to the client.
+
+    "progress" has stage, fraction and slice, and the details that the run gives.
+
+    Args:
+        stage: of all progress that names none of its own.
+    """
+
+    def on_progress(progress: Progress) -> None:
+        fields = {"stage": progress.stage or stage, "fraction": progress.fraction, "slice": None, **progress.details}
+        if progress.seconds_left is not None:
+            fields["seconds_left"] = progress.seconds_left
+        reply.send("progress", fields)
+
+    notify = lambda sentence: reply.send("notice", {"message": sentence})
+    return RunContext(on_progress, notify, reply.cancelled)

@@ -1,0 +1,128 @@
+"""The requests that segment: prompts on slices, prompts on a whole stack, outlines, and masks to propagate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from ..choices import CarryMethod, Strategy, parse_choice
+from ..errors import InputError
+from ..zeroshot.carry import CarrySettings, carry
+from ..zeroshot.mask_prompt import mask_logits
+from ..zeroshot.memory_fallback import run_within_memory
+from ..zeroshot.pipeline import segment_slices
+from ..zeroshot.request import ResolvedRequest
+from ..zeroshot.result import SliceResult
+from ..zeroshot.sam_prompts import points_followed
+from ..zeroshot.segmenter import TextSegmenter
+from ..zeroshot.settings import Settings
+from ..zeroshot.volume_result import provenance
+from .fields import part_of, prompts_of, propagated_part_of, require_slice, sam_prompts_of, settings_of, text_of
+from .images import ImageStack
+from .protocol import Message
+from .reply import Answer, Reply, run_context
+
+
+def segment(segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, message: Message, reply: Reply) -> Answer:
+    """Answer "segment": a part for each prompt and slice."""
+    slices = message.fields.get("slices")
+    slices = list(range(len(stack))) if slices is None else slices
+    if not isinstance(slices, list) or not slices:
+        raise InputError(f"As slices {slices!r} came.", "Give a list of numbers.")
+    for number in slices:
+        require_slice(number, len(stack))
+    request = ResolvedRequest(*prompts_of(message), tuple(slices), Strategy.SLICES)
+    with_saliency = bool(message.fields.get("saliency", True))
+    return _run(segmenter, defaults, stack, request, message, reply, lambda result: part_of(result, with_saliency))
+
+
+def propagate(
+    segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, message: Message, reply: Reply
+) -> Answer:
+    """Answer "propagate": a part for each prompt and slice on which something was found or looked for."""
+    method = _method_of(message)
+    request = ResolvedRequest(*prompts_of(message), tuple(range(len(stack))), Strategy(method))
+    return _run(segmenter, defaults, stack, request, message, reply, propagated_part_of)
+
+
+def _run(
+    segmenter: TextSegmenter,
+    defaults: Settings,
+    stack: ImageStack,
+    request: ResolvedRequest,
+    message: Message,
+    reply: Reply,
+    part: Callable[[SliceResult], Answer],
+) -> Answer:
+    started = time.perf_counter()
+    segmenter = segmenter.with_settings(settings_of(message, defaults))
+    for result in segment_slices(segmenter, stack, request, run_context(reply)):
+        reply.send("part", *part(result))
+    tags, seconds = provenance(segmenter, request), time.perf_counter() - started
+    return {"device": str(segmenter.clip.device), "tags": tags, "seconds": seconds}, {}
+
+
+def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
+    """Answer "outline": the union of SAM 2's masks of some objects on one slice."""
+    started = time.perf_counter()
+    number, context = message.fields.get("slice", 0), run_context(reply)
+    require_slice(number, len(stack))
+    prompts, masks = sam_prompts_of(message.arrays), message.arrays.get("masks")
+    if masks is not None and masks.shape != (len(prompts), *stack.shape):
+        raise InputError(
+            f"Masks: expected the shape {(len(prompts), *stack.shape)}, got {masks.shape}.",
+            "Give one for each object, as large as the image.",
+        )
+    part = context.part(0.0, 1.0, slice=number)
+
+    def work() -> tuple[np.ndarray, np.ndarray]:
+        context.raise_if_cancelled()
+        images = [stack.picture(number)]
+        if not segmenter.has_images(images):
+            segmenter.set_images(images)
+        side = segmenter.sam.image_size // 4
+        logits = None if masks is None else np.stack([mask_logits(mask > 0, side) for mask in masks])
+        return segmenter.outline(prompts, logits=logits, context=part)
+
+    mask, quality = run_within_memory(segmenter, work, context)
+    followed = points_followed(mask, prompts.points.reshape(-1, 2), prompts.labels.ravel())
+    fields = {"slice": number, "device": str(segmenter.clip.device), "seconds": time.perf_counter() - started}
+    fields["ignored_points"] = int((~followed).sum())
+    return fields, {"mask": mask.astype(np.uint8), "predicted_iou": quality}
+
+
+def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
+    """Answer "carry": a part for each slice that a mask has been carried to.
+
+    Fields: slices (the given ones), reach (slices beyond the outermost of them, or None), method. Arrays: masks, uint8
+    (M, H, W), one for each of these slices.
+    """
+    started = time.perf_counter()
+    numbers, masks = message.fields.get("slices"), message.arrays.get("masks")
+    fits = isinstance(numbers, list) and all(type(k) is int and 0 <= k < len(stack) for k in numbers)
+    if not fits or not numbers or masks is None or masks.shape != (len(numbers), *stack.shape):
+        got = "nothing" if masks is None else f"{masks.shape}"
+        raise InputError(
+            f"Slices {numbers!r} and masks {got} came.",
+            f"Give numbers from 0 to {len(stack) - 1} and a mask of {stack.shape} for each.",
+        )
+    reach = message.fields.get("reach")
+    if reach is not None and (type(reach) is not int or reach < 1):
+        raise InputError(f"As reach {reach!r} came.", "Give a number of slices, or nothing.")
+    given = {k: mask > 0 for k, mask in zip(numbers, masks)}
+    settings, context = CarrySettings(_method_of(message)), run_context(reply)
+
+    def work() -> None:
+        carried = carry(segmenter, len(stack), stack.picture, {"": given}, settings, reach, context=context)
+        for done, (k, found) in enumerate(carried, 1):
+            reply.send("part", {"slice": k}, {"mask": found[""].astype(np.uint8)})
+            context.report(done / len(stack), stage="carry", slice=k)
+
+    run_within_memory(segmenter, work, context)
+    return {"device": str(segmenter.clip.device), "seconds": time.perf_counter() - started}, {}
+
+
+def _method_of(message: Message) -> CarryMethod:
+    return parse_choice(CarryMethod, text_of(message, "method", "memory"), "propagation method")

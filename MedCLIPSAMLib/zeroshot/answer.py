@@ -1,0 +1,58 @@
+"""What stands before and after SAM 2: from a saliency map to its prompts, and from its masks to the answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .coarse import coarse_mask
+from .components import components
+from .presence import Presence
+from .result import PromptedResult, Where
+from .sam_prompts import make_prompts
+from .settings import Settings
+
+
+def draft_result(image: np.ndarray, prompt: str, where: Where, settings: Settings) -> PromptedResult:
+    """All before SAM 2: a result that says why nothing was found, or one without a message that waits for it.
+
+    Args:
+        image: uint8 (H, W, 3).
+    """
+    coarse = coarse_mask(where.saliency, settings.coarse, image)
+    labels = components(coarse, where.saliency, settings.components)
+    kept = labels > 0
+    nothing = _why_nothing(prompt, where.presence, kept, settings.presence_threshold)
+    empty, sam_prompts = np.zeros(image.shape[:2], bool), make_prompts(labels, settings.prompts)
+    return PromptedResult(prompt, empty, 0.0, nothing, where, kept, sam_prompts, np.zeros(0, np.float32))
+
+
+def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, settings: Settings) -> PromptedResult:
+    """A draft with the mask that SAM 2 gave, (H, W) bool, and its predicted quality, (B,)."""
+    prompt, present = draft.prompt, draft.where.presence.probability
+    draft = replace(draft, mask=mask, predicted_iou=quality)
+    if mask.any():
+        score = present * float(quality.mean())
+        message = (
+            f"Found '{prompt}': score {score:.2f} "
+            f"(presence {present:.2f} x predicted mask quality {quality.mean():.2f})."
+        )
+        return replace(draft, score=score, message=message)
+    if settings.presence_threshold > 0:
+        return replace(draft, message=f"Nothing found for '{prompt}': SAM 2 sees no object where the saliency is.")
+    message = f"SAM 2 sees no object for '{prompt}': this is the coarse mask, where the saliency is."
+    return replace(draft, mask=draft.coarse, message=message)
+
+
+def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: float) -> str:
+    """The sentence that says why nothing was found; empty when something was."""
+    if present.probability < threshold:
+        if not present.meaningful:
+            why = f"it describes the picture no better than unrelated texts do (presence {present.probability:.2f})"
+        else:
+            why = f'presence {present.probability:.2f}, below {threshold:.2f}; "{present.denial}" fits better'
+        return f"Nothing found for '{prompt}': {why}."
+    if not kept.any():
+        return f"Nothing found for '{prompt}': the saliency map has no region that stands out."
+    return ""

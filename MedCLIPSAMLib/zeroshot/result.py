@@ -1,0 +1,91 @@
+"""What one prompt gave on one slice: segmented by the full pipeline, propagated from another slice, or voted for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .presence import Presence
+from .sam_prompts import SamPrompts
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the text-image model sees in an image for a prompt.
+
+    Args:
+        saliency: (H, W) float32, 0 to 1 within the image: where, never whether.
+        presence: whether.
+    """
+
+    saliency: np.ndarray
+    presence: Presence
+
+
+@dataclass(frozen=True)
+class Result:
+    """The mask of one prompt on one slice.
+
+    Args:
+        prompt: as the user typed it.
+        mask: (H, W) bool; empty when nothing was found.
+        score: 0 to 1; 0 when nothing was found.
+        message: one sentence for the user.
+    """
+
+    prompt: str
+    mask: np.ndarray
+    score: float
+    message: str
+
+    @property
+    def found(self) -> bool:
+        return bool(self.mask.any())
+
+
+@dataclass(frozen=True)
+class PromptedResult(Result):
+    """The answer of the full pipeline, with all that led to it.
+
+    Its score is the presence times the mean mask quality (IoU) that SAM 2 predicts.
+
+    Args:
+        where: saliency map and presence.
+        coarse: (H, W) bool, the thresholded saliency map, kept components only.
+        sam_prompts: boxes and points given to SAM 2.
+        predicted_iou: (B,) float32, the quality that SAM 2 predicts for the mask of each component.
+        seconds: by stage: "saliency", "embedding", "mask".
+    """
+
+    where: Where
+    coarse: np.ndarray
+    sam_prompts: SamPrompts
+    predicted_iou: np.ndarray
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CarriedResult(Result):
+    """A mask that was propagated from another slice, whose score it has.
+
+    Args:
+        source: the slice that it comes from.
+    """
+
+    source: int
+
+
+@dataclass(frozen=True)
+class SliceResult:
+    """The result of one prompt on one slice of a stack.
+
+    Args:
+        number: of the slice.
+        result: what was found there.
+        presence: how present the prompt is on the slice, 0 to 1; None where several planes voted.
+    """
+
+    number: int
+    result: Result
+    presence: float | None

@@ -1,0 +1,69 @@
+"""Results of the full pipeline as arrays without pickle, for checkpoints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import Arrays, CheckpointFolder
+from .presence import Presence
+from .result import PromptedResult, Where
+from .sam_prompts import SamPrompts
+
+_ARRAYS = ("mask", "saliency", "coarse", "boxes", "points", "labels", "predicted_iou")
+
+
+def load_results(checkpoints: CheckpointFolder | None, name: str) -> dict[str, PromptedResult] | None:
+    """Results by prompt, as `store_results` stored them; None when there are none, or they are damaged."""
+    arrays = checkpoints.load(name) if checkpoints else None
+    if arrays is None:
+        return None
+    try:
+        return {
+            described["prompt"]: _from_arrays(described, {field: arrays[f"{index}_{field}"] for field in _ARRAYS})
+            for index, described in enumerate(json.loads(str(arrays["results"])))
+        }
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def store_results(checkpoints: CheckpointFolder | None, name: str, results: Mapping[str, PromptedResult]) -> None:
+    """Store results by prompt of one slice; nothing without checkpoints."""
+    if checkpoints is None:
+        return
+    arrays = {
+        f"{index}_{field}": array
+        for index, result in enumerate(results.values())
+        for field, array in _to_arrays(result).items()
+    }
+    described = np.array(json.dumps([_describe(result) for result in results.values()]))
+    checkpoints.store(name, {"results": described, **arrays})
+
+
+def _to_arrays(result: PromptedResult) -> Arrays:
+    prompts = result.sam_prompts
+    arrays = (result.mask, result.where.saliency, result.coarse, prompts.boxes, prompts.points, prompts.labels)
+    return dict(zip(_ARRAYS, (*arrays, result.predicted_iou)))
+
+
+def _describe(result: PromptedResult) -> dict[str, Any]:
+    named = {name: getattr(result, name) for name in ("prompt", "score", "message", "seconds")}
+    return named | {"presence": asdict(result.where.presence)}
+
+
+def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PromptedResult:
+    return PromptedResult(
+        prompt=described["prompt"],
+        mask=arrays["mask"],
+        score=described["score"],
+        message=described["message"],
+        where=Where(arrays["saliency"], Presence(**described["presence"])),
+        coarse=arrays["coarse"],
+        sam_prompts=SamPrompts(arrays["boxes"], arrays["points"], arrays["labels"]),
+        predicted_iou=arrays["predicted_iou"],
+        seconds=described["seconds"],
+    )

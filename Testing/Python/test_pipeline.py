@@ -1,0 +1,167 @@
+"""`segment_volume` from Python: the masks of the command line and of the worker, resumed runs, too little memory."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from told import Told
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.checkpoints import CheckpointFolder
+from MedCLIPSAMLib.choices import Strategy
+from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError, PromptError
+from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW
+from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.volumes import SliceStack, read_segmentation, read_volume
+from MedCLIPSAMLib.worker.engine import Engine
+from MedCLIPSAMLib.worker.protocol import Message
+from MedCLIPSAMLib.zeroshot.pipeline import segment_volume
+from MedCLIPSAMLib.zeroshot.request import SegmentationRequest
+from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+
+PROMPTS = ("brain tumor", "brain")
+SLICES = tuple(range(8, 14))
+
+
+@pytest.fixture()
+def segmenter():
+    return load_segmenter("demo", "demo", "cpu")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A head as a file whose grid is oblique, anisotropic and flipped."""
+    phantom = make_volume("validation", 1, "MR", 1)
+    image = sitk.GetImageFromArray(phantom.slices[:, ::-1, ::-1].copy())
+    image.SetSpacing(phantom.spacing[::-1])
+    image.SetDirection((-0.995, -0.0998, 0, 0.0998, -0.995, 0, 0, 0, 1))
+    path = tmp_path_factory.mktemp("head") / "head.nrrd"
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def masks_of_worker(stack, strategy):
+    """Masks on the grid of the volume by prompt, from the slices that a client would send."""
+    engine, reply = Engine(), Told()
+    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
+    pictures = np.stack([stack.picture(k) for k in SLICES])
+    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": pictures}), Told())
+    fields = {"image": "head", "prompts": list(PROMPTS)}
+    if strategy == Strategy.SLICES:
+        engine.handle(Message("segment", 1, fields), reply)
+    else:
+        engine.handle(Message("propagate", 1, fields | {"method": strategy.value}), reply)
+    by_prompt = {prompt: {} for prompt in PROMPTS}
+    for part in reply.of("part"):
+        by_prompt[part.fields["prompt"]][SLICES[part.fields["slice"]]] = part.arrays["mask"] > 0
+    return {prompt: stack.to_grid(masks) for prompt, masks in by_prompt.items()}
+
+
+@pytest.mark.parametrize("strategy", [Strategy.SLICES, Strategy.MEMORY, Strategy.BOXES])
+def test_python_command_line_and_worker_give_the_same_masks(segmenter, path, strategy, tmp_path, monkeypatch):
+    volume = read_volume(path)
+    request = SegmentationRequest(PROMPTS, slices=SLICES, strategy=strategy, window=WINDOW)
+    masks = {segment.name: segment.mask for segment in segment_volume(segmenter, volume, request).collect().segments()}
+    assert masks["brain tumor"].any() and masks["brain tumor"].shape == volume.shape
+    options = ["-p", PROMPTS[0], "-p", PROMPTS[1], "-o", str(tmp_path / "out.seg.nrrd"), "--device", "cpu"]
+    options += ["--slices", f"{SLICES[0]}:{SLICES[-1]}", "--propagate", strategy.value, "--window", "0:255"]
+    monkeypatch.setattr(sys, "argv", ["medclipsam", "segment", str(path), *options])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    written = {segment.name: segment.mask for segment in read_segmentation(tmp_path / "out.seg.nrrd", volume)}
+    of_worker = masks_of_worker(SliceStack(volume, "axial", WINDOW), strategy)
+    for prompt in PROMPTS:
+        assert np.array_equal(masks[prompt], written[prompt])
+        assert np.array_equal(masks[prompt], of_worker[prompt])
+
+
+def test_results_come_one_by_one_and_memory_is_the_default_for_several_slices(segmenter, path):
+    volume = read_volume(path)
+    run = segment_volume(segmenter, volume, SegmentationRequest(PROMPTS[:1], slices=SLICES, strategy="slices"))
+    first = next(run)
+    assert first.number == SLICES[0] and first.result.prompt == PROMPTS[0]
+    assert [found.number for found in run] == list(SLICES[1:])
+    for slices, strategy, numbers in (
+        (SLICES, Strategy.MEMORY, SLICES),
+        ("all", Strategy.MEMORY, tuple(range(24))),
+        (None, Strategy.SLICES, (12,)),
+        ((3,), Strategy.SLICES, (3,)),
+    ):
+        resolved = segment_volume(segmenter, volume, SegmentationRequest(PROMPTS, slices=slices)).request
+        assert (resolved.strategy, resolved.slices) == (strategy, numbers)
+
+
+@pytest.mark.parametrize("strategy", [Strategy.SLICES, Strategy.BOXES])
+def test_a_cancelled_run_resumes_and_ends_the_same(segmenter, path, strategy, tmp_path):
+    volume = read_volume(path)
+    request = SegmentationRequest(PROMPTS, slices=SLICES, strategy=strategy, window=WINDOW)
+    plain = segment_volume(segmenter, volume, request).collect()
+    told, stopped = [], CheckpointFolder(tmp_path / "steps")
+    context = RunContext(told.append, is_cancelled=lambda: told and told[-1].fraction > 0.5, checkpoints=stopped)
+    with pytest.raises(Cancelled):
+        segment_volume(segmenter, volume, request, context).collect()
+    assert stopped.count > 1
+    notices, again = [], []
+    context = RunContext(again.append, notices.append, checkpoints=CheckpointFolder(tmp_path / "steps"))
+    resumed = segment_volume(segmenter, volume, request, context).collect()
+    assert "Going on" in notices[0] and again[0].fraction >= 0.3
+    for prompt in PROMPTS:
+        assert list(plain.results[prompt]) == list(resumed.results[prompt])
+        for k, result in plain.results[prompt].items():
+            assert np.array_equal(result.mask, resumed.results[prompt][k].mask)
+
+
+def exhaust(module, times):
+    """Make a part of a model run out of memory the next `times` times, as CUDA does."""
+    left = [times]
+
+    def hook(*_):
+        if left[0]:
+            left[0] -= 1
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    module.register_forward_pre_hook(hook)
+
+
+@pytest.mark.parametrize("strategy", [Strategy.SLICES, Strategy.MEMORY])
+def test_a_run_that_runs_out_of_memory_falls_back_and_gives_the_same(path, strategy):
+    volume, notices = read_volume(path), []
+    request = SegmentationRequest(PROMPTS[:1], slices=SLICES, strategy=strategy, window=WINDOW)
+    plain, tight = load_segmenter("demo", "demo", "cpu"), load_segmenter("demo", "demo", "cpu")
+    expected = segment_volume(plain, volume, request).collect().segments()[0].mask
+    exhaust(tight.sam.image_encoder, 1)
+    found = segment_volume(tight, volume, request, RunContext(on_notice=notices.append)).collect().segments()[0].mask
+    assert len(notices) == 1 and "smaller steps" in notices[0] and tight.frugal
+    assert expected.any() and (found != expected).mean() < 1e-3
+    exhaust(tight.sam.image_encoder, 1)
+    with pytest.raises(DeviceError, match="ran out"):
+        segment_volume(tight, volume, request).collect()
+
+
+def test_models_that_do_not_fit_a_gpu_are_loaded_on_the_cpu(segmenter, path, monkeypatch):
+    """The text-image model says that it is on another device; in truth there is no GPU here."""
+    other = segmenter.with_settings(segmenter.settings)
+    monkeypatch.setattr(segmenter.clip, "device", torch.device("meta"))
+    assert "smaller steps" in segmenter.reduce_memory() and "on the CPU" in segmenter.reduce_memory()
+    assert other.clip is segmenter.clip and other.clip.device.type == "cpu"
+    assert segment_volume(other, read_volume(path), SegmentationRequest(PROMPTS[:1], slices=(10,))).collect().results
+
+
+@pytest.mark.parametrize(
+    "wrong, error, words",
+    [
+        ({"prompts": ()}, PromptError, "No prompt"),
+        ({"prompts": ("a", "a")}, PromptError, "twice"),
+        ({"plane": "axail"}, InputError, "no plane 'axail'"),
+        ({"strategy": "magic"}, InputError, "no strategy 'magic'"),
+    ],
+)
+def test_requests_that_cannot_work_are_refused_before_models_are_loaded(wrong, error, words):
+    with pytest.raises(error, match=words):
+        SegmentationRequest(**{"prompts": ("brain",), **wrong})
