@@ -225,7 +225,7 @@ def test_another_round_needs_another_folder(run, tmp_path):
 
 def test_what_nnunet_says_last_reaches_the_user(tmp_path):
     with open(tmp_path / "lock", "w") as lock:
-        process = Process(tmp_path / "log", {}, lock, lambda: False)
+        process = Process(tmp_path / "log", {}, lock, RunContext())
         with pytest.raises(ModelError, match="code 1: CUDA out of memory") as raised:
             process.run([sys.executable, "-c", "raise SystemExit('CUDA out of memory')"])
     assert "--batch" in raised.value.remedy and str(tmp_path / "log") in raised.value.remedy
