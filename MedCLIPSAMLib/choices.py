@@ -70,6 +70,16 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
+class ExportFormat(StrEnum):
+    """What an export writes for each image; the text is the suffix of a file, but for nnU-Net's raw dataset."""
+
+    NNUNET = "nnunet"
+    SEG_NRRD = "seg.nrrd"
+    NIFTI = "nii.gz"
+    PNG = "png"
+    DICOM_SEG = "dcm"
+
+
 class TrainingPrecision(StrEnum):
     """Precision of a fine-tuning, by Lightning's names."""
 

@@ -8,6 +8,9 @@ from typing import Annotated
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
 
+import MedCLIPSAMLib.choices as choices
+from MedCLIPSAMLib.choices import ExportFormat, Plane, SamPromptKind
+
 
 class Extent(enum.StrEnum):
     """Which slices are segmented."""
@@ -17,56 +20,30 @@ class Extent(enum.StrEnum):
     VOLUME = "volume"
 
 
-class Plane(enum.StrEnum):
-    """The direction of the slices."""
-
-    AXIAL = "axial"
-    CORONAL = "coronal"
-    SAGITTAL = "sagittal"
-
-
 class Strategy(enum.StrEnum):
-    """How one prompt becomes the masks of many slices."""
+    """The strategies of the library for many slices that the panel offers, in the order of its box."""
 
-    MEMORY = "memory"
-    BOXES = "boxes"
-    SLICES = "slices"
+    MEMORY = choices.Strategy.MEMORY
+    BOXES = choices.Strategy.BOXES
+    SLICES = choices.Strategy.SLICES
 
 
 class CoarseMethod(enum.StrEnum):
-    """How a saliency map is cut into a coarse mask."""
+    """The methods of the library for a coarse mask that the panel offers: those that need no further package."""
 
-    OTSU = "otsu"
-    KMEANS = "kmeans"
-    THRESHOLD = "threshold"
-
-
-class SamPrompts(enum.StrEnum):
-    """What SAM is given for each part of a coarse mask."""
-
-    BOXES = "boxes"
-    POINTS = "points"
-    BOTH = "both"
-
-
-class ExportFormat(enum.StrEnum):
-    """What is written for each image of an export."""
-
-    NNUNET = "nnunet"
-    SEG_NRRD = "seg.nrrd"
-    NIFTI = "nii.gz"
-    PNG = "png"
-    DICOM_SEG = "dcm"
+    OTSU = choices.CoarseMethod.OTSU
+    KMEANS = choices.CoarseMethod.KMEANS
+    THRESHOLD = choices.CoarseMethod.THRESHOLD
 
 
 class Loss(enum.StrEnum):
-    """The loss of a fine-tuning."""
+    """The losses of the library that the panel offers."""
 
-    DHN_NCE = "dhn-nce"
-    INFO_NCE = "info-nce"
-    HN_NCE = "hn-nce"
-    DCL = "dcl"
-    SIGLIP = "siglip"
+    DHN_NCE = choices.Loss.DHN_NCE
+    INFO_NCE = choices.Loss.INFO_NCE
+    HN_NCE = choices.Loss.HN_NCE
+    DCL = choices.Loss.DCL
+    SIGLIP = choices.Loss.SIGLIP
 
 
 @parameterPack
@@ -76,7 +53,7 @@ class MethodSettings:
     presence: Annotated[float, WithinRange(0, 1)] = 0.5
     coarse: CoarseMethod = CoarseMethod.OTSU
     coarseThreshold: Annotated[float, WithinRange(0, 1)] = 0.3
-    samPrompts: SamPrompts = SamPrompts.BOXES
+    samPrompts: SamPromptKind = SamPromptKind.BOXES
     layer: Annotated[int, WithinRange(0, 24)] = 0
     beta: Annotated[float, WithinRange(0, 10)] = 0.0
     steps: Annotated[int, WithinRange(0, 100)] = 0

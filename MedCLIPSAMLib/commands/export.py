@@ -9,14 +9,10 @@ from typing import Annotated
 
 import typer
 
-from ..choices import Plane, Precision, Strategy
+from ..choices import ExportFormat, Plane, Precision, Strategy
 from .options import AtOnce, Capture, Phase, SeriesName
 from .progress import progress_bar
 from .segment import parse_window
-
-
-class Format(StrEnum):
-    nnunet, seg, nifti, png, dicom = "nnunet", "seg.nrrd", "nii.gz", "png", "dcm"
 
 
 class EngineName(StrEnum):
@@ -44,7 +40,9 @@ def export(
     ] = None,
     series: SeriesName = None,
     phase: Phase = None,
-    form: Annotated[Format, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")] = Format.nnunet,
+    form: Annotated[
+        ExportFormat, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")
+    ] = ExportFormat.NNUNET,
     negative: Annotated[str | None, typer.Option(help="What not to take.")] = None,
     propagate: Annotated[
         Strategy, typer.Option(help="Over many slices, as in `medclipsam segment`.")
@@ -93,7 +91,7 @@ def export(
     found = find_cases(inputs, asked, series, phase)
     cases = [replace(case, negative=case.negative or negative) for case in found]
     settings = ExportSettings(
-        form.value,
+        form,
         propagate,
         plane,
         parse_window(window),

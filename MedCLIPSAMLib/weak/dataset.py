@@ -22,18 +22,15 @@ from ..volumes.atomic import atomic_path
 from ..volumes.write import write_array
 from .dicom_seg import write_dicom_seg
 
-FORMATS = ("nnunet", "seg.nrrd", "nii.gz", "png", "dcm")
 DATASET = re.compile(r"Dataset\d{3}_[A-Za-z0-9_]+")
 
 
 def check_folder(folder: Path, form: str) -> None:
-    """Refuse a format that there is not, or a folder that nnU-Net would not read.
+    """Refuse a folder that nnU-Net would not read.
 
     Raises:
         InputError: naming what is wrong.
     """
-    if form not in FORMATS:
-        raise InputError(f"There is no format '{form}'.", f"Choose one of: {', '.join(FORMATS)}.")
     if form == "nnunet" and not DATASET.fullmatch(folder.name):
         raise InputError(
             f"nnU-Net would not read a dataset in '{folder.name}'.", "Name the folder such as Dataset101_BrainTumor."

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field
 
-from ..choices import Plane, Strategy
+from ..choices import ExportFormat, Plane, Strategy
 from ..errors import Cancelled, InputError, MedCLIPSAMError
 from ..evaluation.pictures import overlay
 from ..run_context import RunContext
@@ -39,7 +39,7 @@ class ExportSettings:
     """What becomes of a result.
 
     Args:
-        form: one of `dataset.FORMATS`.
+        form: what is written for each image.
         strategy: for volumes of several slices, see `choices.Strategy`.
         plane: of the slices.
         window: display window; see `volumes.SliceStack`.
@@ -49,7 +49,7 @@ class ExportSettings:
         keep_empty: cases in which nothing was found are in the dataset too, with an empty mask.
     """
 
-    form: str = "nnunet"
+    form: Choice[ExportFormat] = ExportFormat.NNUNET
     strategy: Choice[Strategy] = Strategy.MEMORY
     plane: Choice[Plane] = Plane.AXIAL
     window: Window = None

@@ -55,8 +55,17 @@ def test_both_names_give_the_same_objects() -> None:
 
 def test_errors_volumes_and_the_client_need_no_torch() -> None:
     """3D Slicer imports them in its own process."""
-    heavy = ("torch", "timm", "transformers", "open_clip", "sam2", "matplotlib", "monai", "typer")
-    light = ("InputError", "Volume", "read_volume", "write_segmentation", "WorkerClient", "SubprocessTransport")
+    heavy = ("torch", "timm", "transformers", "open_clip", "sam2", "matplotlib", "monai", "pydantic", "typer")
+    light = (
+        "InputError",
+        "Plane",
+        "RunContext",
+        "Volume",
+        "read_volume",
+        "write_segmentation",
+        "WorkerClient",
+        "SubprocessTransport",
+    )
     said = run(
         f"import sys, medclipsam\n"
         f"for name in {light}: getattr(medclipsam, name)\n"

@@ -62,7 +62,8 @@ with warnings.catch_warnings(action="ignore"):
             importlib.import_module(name)
         except ImportError:  # a name that its package made up
             pass
-import torch
+import pydantic, torch
+pydantic.TypeAdapter(int)  # looks for plugins of pydantic, once in a process
 state = lambda: {
     **{f"variable {name}": value for name, value in os.environ.items()},
     "search path": list(sys.path),
@@ -99,7 +100,7 @@ def test_what_slicer_imports_of_the_engine_needs_no_torch() -> None:
     ]
     imported = sorted({(line.module, name.name) for line in lines for name in line.names})
     assert ("MedCLIPSAMLib.worker.client", "WorkerClient") in imported
-    heavy = ("matplotlib", "monai", "open_clip", "sam2", "timm", "torch", "transformers", "typer")
+    heavy = ("matplotlib", "monai", "open_clip", "pydantic", "sam2", "timm", "torch", "transformers", "typer")
     run(
         f"for module, name in {imported}:\n"
         f"    getattr(importlib.import_module(module), name)\n"
