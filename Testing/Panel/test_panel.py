@@ -458,7 +458,7 @@ def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
     manifest.close()
     write_description(dataset, "nnunet", ["tumor"], list(truths), "MR")
 
-    def fixed(volume):
+    def fixed(volume, context):
         case = volume.name.removesuffix("_0000")
         tumor = truths[case].astype(np.float32) * (0.99 - 0.2 * int(case[-1]))
         return SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))

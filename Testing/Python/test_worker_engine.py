@@ -184,7 +184,7 @@ def test_settings_of_any_kind_are_taken_or_refused(changes):
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ([1], "expected an object"),
+        ([1], "Expected an object of settings"),
         ({"saliency": {"stps": 5}}, "saliency.stps.*layer, beta, steps"),
         ({"saliency": {"steps": 5.5}}, "'saliency.steps': expected a valid integer, got 5.5"),
         ({"presence_threshold": float("nan")}, "presence_threshold"),
