@@ -123,7 +123,7 @@ def test_lungs_are_searched_for_on_validation_masks(data, segmenter, monkeypatch
     before = segmenter.settings
     settings, words = trial.settings_of(segmenter, tests, "lungs", True)
     assert settings.saliency.layer in (1, 2) and "3 validation masks: not zero-shot" in words
-    assert segmenter.settings is before
+    assert segmenter.settings == before
     assert trial.settings_of(segmenter, tests, "lungs", False)[0].saliency.layer == 7
 
 
