@@ -208,15 +208,21 @@ def test_nothing_changes_outside_the_editable_area(editor, panel, phantom) -> No
     assert (mask_of(node, "Segment_1", volume) == before).all()
 
 
-def test_the_editable_intensity_range_is_obeyed(editor, panel, phantom) -> None:
+@pytest.mark.parametrize("inside", [False, True], ids=["everywhere", "inside a segment"])
+def test_the_editable_intensity_range_is_obeyed(editor, panel, phantom, inside) -> None:
     volume = head(phantom)
     expected, voxels = by_panel(panel, volume, slices=[1]), slicer.util.arrayFromVolume(volume)
     low = int(np.median(voxels[expected]))
-    node, effect = edit(editor, volume)
+    node, effect = edit(editor, volume, ("Segment_1", "area"))
     before = np.zeros(expected.shape, bool)
     before[1, :, ::2] = True
     paint(node, "Segment_1", volume, before)
     settings = editor.mrmlSegmentEditorNode()
+    settings.SetOverwriteMode(settings.OverwriteNone)
+    if inside:
+        paint(node, "area", volume, np.ones(expected.shape, bool))
+        settings.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+        settings.SetMaskSegmentID("area")
     settings.SetSourceVolumeIntensityMask(True)
     settings.SetSourceVolumeIntensityMaskRange(low, 300)
     apply(effect)
@@ -421,11 +427,19 @@ def test_enter_applies_and_the_prompt_is_remembered(editor, panel, phantom) -> N
     assert not shown(effect, effect.warningLabel) and effect.promptEdit.text == PROMPT
 
 
-def test_two_editors_have_each_their_own_run(editor, panel, phantom, registered) -> None:
+def test_two_editors_do_not_disturb_each_other(editor, panel, phantom) -> None:
     volume = head(phantom)
     node, effect = edit(editor, volume)
+    second = slicer.qMRMLSegmentEditorWidget()
+    second.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    second.setMRMLScene(slicer.mrmlScene)
+    other, own = edit(second, volume)
     begin(effect)
-    other = panel.ui.segmentEditor.effectByName(NAME)
-    assert other is None or not other.self().cancelButton.enabled
+    assert own is not effect and not own.cancelButton.enabled
+    assert "Another run" in apply(own)
+    second.setActiveEffectByName("")
+    assert panel.busy
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
-    assert mask_of(node, "Segment_1", volume).any()
+    assert mask_of(node, "Segment_1", volume).any() and not mask_of(other, "Segment_1", volume).any()
+    second.setMRMLSegmentEditorNode(None)
+    second.deleteLater()
