@@ -9,6 +9,7 @@ except ImportError:  # slicer-core
         return text
 
     def translate(_context: str, text: str) -> str:
+        """Return the text as it is."""
         return text
 
 

@@ -30,8 +30,8 @@ def series(
         facts = [each.modality, each.what, f"{size} voxels" if size else "", f"{spacing} mm" if spacing else ""]
         typer.echo(f"{number}{each.description or 'no description'}")
         typer.echo(f"    {', '.join(fact for fact in (*facts, each.date) if fact)}")
-        for number, phase in enumerate(each.phases, 1):
-            typer.echo(f"    phase {number}: {phase}")
+        for rank, phase in enumerate(each.phases, 1):
+            typer.echo(f"    phase {rank}: {phase}")
         typer.echo(f"    {each.uid}")
     for note in notes:
         typer.echo(f"note: {note}", err=True)

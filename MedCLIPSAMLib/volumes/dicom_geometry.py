@@ -60,10 +60,15 @@ def choose_part(parts: Sequence[Part], phase: str | None, where: str, notes: lis
     if phase is None:
         if len(parts) == 1:
             return parts[0]
-        total = sum(len(part.frames) for part in parts)
+        frames = [frame for part in parts for frame in part.frames]
+        places = len({tuple(frame.position.round(2)) for frame in frames if frame.position is not None})
+        what = (
+            f"has several images at one position: {len(frames)} images at {places} positions in {len(parts)} phases"
+            if places < len(frames)
+            else f"holds {len(frames)} images in {len(parts)} stacks"
+        )
         raise InputError(
-            f"{where} holds {total} images that make {len(parts)} stacks, not one (phases, echoes, orientations):\n"
-            f"{listing}\n",
+            f"{where} {what}:\n{listing}\n",
             "Choose one with --phase: its number in this list, or part of what is said of it.",
         )
     wanted = " ".join(phase.split()).casefold()
@@ -97,7 +102,7 @@ def in_order(part: Part, notes: list[str]) -> tuple[list[Frame], Geometry]:
         step = _own_step(frames[0])
         axes = frames[0].orientation
         origin = frames[0].position
-        if axes is not None and origin is None or len(frames) > 1 and frames[0].text("Modality") in TOMOGRAPHY:
+        if (axes is not None and origin is None) or (len(frames) > 1 and frames[0].text("Modality") in TOMOGRAPHY):
             notes.append("The DICOM images carry no patient positions: slices are in the order of their numbers.")
     else:
         axes = frames[0].orientation

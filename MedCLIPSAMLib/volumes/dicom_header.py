@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
 from MedCLIPSAMLib.errors import InputError
@@ -55,6 +55,8 @@ DAMAGED = (
     MemoryError,
     struct.error,
     zlib.error,
+    BytesLengthException,
+    InvalidDicomError,
 )
 """What readers raise on files that are not what they say."""
 MOST_FRAMES = 1_000_000
@@ -82,7 +84,7 @@ def is_dicom(path: Path) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom from warning about values that other programs wrote wrongly."""
+    """Keep pydicom from warning about values that other programs wrote wrongly; around all that reads DICOM."""
     with warnings.catch_warnings(action="ignore"):
         yield
 
@@ -103,10 +105,9 @@ def read_whole(path: Path) -> Dataset:
 
 def _read(path: Path, **options: Any) -> Dataset:
     try:
-        with quiet():
-            dataset = pydicom.dcmread(path, force=True, **options)
-            known = "SOPClassUID" in dataset or "Rows" in dataset or "MediaStorageSOPClassUID" in dataset.file_meta
-    except (InvalidDicomError, *DAMAGED) as error:
+        dataset = pydicom.dcmread(path, force=True, **options)
+        known = "SOPClassUID" in dataset or "Rows" in dataset or "MediaStorageSOPClassUID" in dataset.file_meta
+    except DAMAGED as error:
         raise InputError(f"'{path}' is damaged DICOM: {error}.", "Copy or export it again.") from error
     if not known:
         raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
@@ -115,8 +116,7 @@ def _read(path: Path, **options: Any) -> Dataset:
 
 def text(dataset: Dataset, keyword: str) -> str:
     """A tag as text; empty where it is absent."""
-    with quiet():
-        value = dataset.get(keyword)
+    value = dataset.get(keyword)
     return "" if value is None else str(value).strip(" \0")
 
 
@@ -171,8 +171,7 @@ class Frame:
         for keyword in keywords:
             value = self.own.get(keyword)
             if value is None:
-                with quiet():
-                    value = self.header.get(keyword)
+                value = self.header.get(keyword)
             if value is not None and value != "":
                 return value
         return None
@@ -244,13 +243,12 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
 def _flat(item: Dataset) -> dict[str, Any]:
     """The tags of the functional groups of a frame, by keyword."""
     found: dict[str, Any] = {}
-    with quiet():
-        for element in item:
-            if element.VR != "SQ":
-                found.setdefault(element.keyword, element.value)
-            elif element.value:
-                for name, value in _flat(element.value[0]).items():
-                    found.setdefault(name, value)
+    for element in item:
+        if element.VR != "SQ":
+            found.setdefault(element.keyword, element.value)
+        elif element.value:
+            for name, value in _flat(element.value[0]).items():
+                found.setdefault(name, value)
     found.pop("", None)
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
 from MedCLIPSAMLib.volumes.dicom_geometry import are_pictures, find_parts, in_order
+from MedCLIPSAMLib.volumes.dicom_header import quiet
 from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
 
 
@@ -51,8 +52,9 @@ def list_series(folder: Path) -> tuple[list[Listed], list[str]]:
             raise InputError(f"'{folder}' is a file.", "Give a folder or a zip file.")
         with unpacked(folder) as inside:
             return list_series(inside)
-    found, notes = find_series(folder)
-    return [_listed(series) for series in found], notes
+    with quiet():
+        found, notes = find_series(folder)
+        return [_listed(series) for series in found], notes
 
 
 def _listed(series: Series) -> Listed:

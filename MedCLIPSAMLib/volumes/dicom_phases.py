@@ -142,7 +142,7 @@ def depths_of(frames: Sequence[Frame]) -> np.ndarray:
     ordered = depths[order]
     gaps = np.diff(ordered)
     starts = np.concatenate([[True], gaps > SAME_PLACE_MM])
-    if starts.all() and len(gaps) > 3:
+    if len(gaps) > 3:
         # Phases whose positions differ a little: groups of one size, far from each other
         apart = np.concatenate([[True], gaps > JITTER * gaps.max()])
         places = np.flatnonzero(apart)

@@ -27,14 +27,14 @@ from pydicom.uid import (
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.curve import Curve
-from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, numbers, quiet, read_whole
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, numbers, read_whole
 
 try:
     from pydicom.pixels import apply_color_lut
 
     WHOLE_FILE: dict[str, bool] = {"enforce_file_format": True}
 except ImportError:  # pydicom 2.4, as in 3D Slicer 5.10
-    from pydicom.pixel_data_handlers.util import apply_color_lut
+    from pydicom.pixel_data_handlers.util import apply_color_lut  # type: ignore[no-redef]
 
     WHOLE_FILE = {"write_like_original": False}
 
@@ -66,19 +66,21 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
     Raises:
         InputError: damaged, or compressed in a way that cannot be read.
     """
-    stored: dict[tuple[Path, int], np.ndarray] = {}
-    for path in dict.fromkeys(frame.path for frame in frames):
+    by_path: dict[Path, list[Frame]] = {}
+    for frame in frames:
+        by_path.setdefault(frame.path, []).append(frame)
+    found: dict[Frame, np.ndarray] = {}
+    for path, of_file in by_path.items():
         decoded = _decode(path)
-        for frame in frames:
-            if frame.path == path:
-                if frame.index >= len(decoded):
-                    raise InputError(
-                        f"'{path}' says that it has {frame.header.get('NumberOfFrames')} frames, but holds "
-                        f"{len(decoded)}.",
-                        "Copy or export it again.",
-                    )
-                stored[path, frame.index] = decoded[frame.index]
-    voxels = [stored[frame.path, frame.index] for frame in frames]
+        for frame in of_file:
+            if frame.index >= len(decoded):
+                raise InputError(
+                    f"'{path}' says that it has {frame.header.get('NumberOfFrames')} frames, but holds {len(decoded)}.",
+                    "Copy or export it again.",
+                )
+            stored = decoded[frame.index]
+            found[frame] = stored if stored.ndim == 3 else _in_units(stored, frame)
+    voxels = [found[frame] for frame in frames]
     if voxels[0].ndim == 3:
         if any(each.dtype not in (np.uint8, np.uint16) for each in voxels):
             raise InputError(f"'{frames[0].path}' has colors of {voxels[0].dtype}.", "Save it as 8-bit RGB.")
@@ -86,7 +88,7 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
             notes.append(DEEP_NOTE)
             voxels = [np.rint(each / 257).astype(np.uint8) if each.dtype != np.uint8 else each for each in voxels]
         return np.stack(voxels), None
-    array = _fitting(np.stack([_in_units(each, frame) for each, frame in zip(voxels, frames)]))
+    array = _fitting(np.stack(voxels))
     middle = frames[len(frames) // 2]
     if middle.text("PhotometricInterpretation") != "MONOCHROME1":
         return array, None
@@ -94,7 +96,12 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
     low, high = _stored_range(middle.header)
     ends = _in_units(np.array([low, high]), middle)
     total = float(ends[0]) + float(ends[-1])
-    return _fitting(total - array.astype(np.float64)), total
+    inverted = _fitting(total - array.astype(np.float64))
+    if inverted.dtype.kind in "iu" and array.dtype.kind in "iu":
+        limits = np.iinfo(array.dtype)
+        if limits.min <= inverted.min() and inverted.max() <= limits.max:
+            inverted = inverted.astype(array.dtype)
+    return inverted, total
 
 
 def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float, float] | None, Curve | None]:
@@ -125,16 +132,15 @@ def _decode(path: Path) -> np.ndarray:
     grey = int(dataset.get("SamplesPerPixel") or 1) == 1
     kind = dataset.get("PhotometricInterpretation")
     try:
-        with quiet():
-            by_pydicom = not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian)
-            # GDCM exchanges the bytes of colors of 16 bits that are compressed by run lengths
-            plain = grey or (kind == "RGB" and syntax == RLELossless)
-            array = dataset.pixel_array if by_pydicom and plain else _by_gdcm(dataset)
-            frames = int((numbers(dataset.get("NumberOfFrames")) or [1])[0])
-            array = array.reshape((max(frames, 1), *array.shape[-2 if grey else -3 :]))
-            if kind == "PALETTE COLOR":
-                array = apply_color_lut(array, dataset)[..., :3]
-                return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 else array
+        by_pydicom = not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian)
+        # GDCM exchanges the bytes of colors of 16 bits that are compressed by run lengths
+        plain = grey or (kind == "RGB" and syntax == RLELossless)
+        array = dataset.pixel_array if by_pydicom and plain else _by_gdcm(dataset)
+        frames = int((numbers(dataset.get("NumberOfFrames")) or [1])[0])
+        array = array.reshape((max(frames, 1), *array.shape[-2 if grey else -3 :]))
+        if kind == "PALETTE COLOR":
+            array = apply_color_lut(array, dataset)[..., :3]
+            return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 else array
     except DAMAGED as error:
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
@@ -147,11 +153,10 @@ def _transfer_syntax(dataset: Dataset) -> UID:
     meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     dataset.file_meta = meta
     if "TransferSyntaxUID" not in meta:
-        with quiet():
-            implicit, little = getattr(dataset, "original_encoding", None) or (
-                dataset.is_implicit_VR,
-                dataset.is_little_endian,
-            )
+        implicit, little = getattr(dataset, "original_encoding", None) or (
+            dataset.is_implicit_VR,
+            dataset.is_little_endian,
+        )
         big = ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
         meta.TransferSyntaxUID = big if implicit is False else ImplicitVRLittleEndian
     return meta.TransferSyntaxUID
@@ -210,15 +215,15 @@ def _in_units(stored: np.ndarray, frame: Frame) -> np.ndarray:
     if slope == 1 and intercept == 0:
         return stored
     if float(slope).is_integer() and float(intercept).is_integer() and stored.dtype.kind in "iu":
-        return stored.astype(np.int64) * int(slope) + int(intercept)
+        return _fitting(stored.astype(np.int64) * int(slope) + int(intercept))
     return (stored * np.float64(slope) + intercept).astype(np.float32)
 
 
 def _fitting(array: np.ndarray) -> np.ndarray:
-    """The array in the smallest usual type that holds its values; whole numbers stay so."""
+    """The array in the smallest usual type of 16 bits or more that holds its values; whole numbers stay so."""
     if array.dtype == np.float64 and (array == np.rint(array)).all():
         array = array.astype(np.int64)
-    if array.dtype == np.int64 or array.dtype == np.uint64:
+    if array.dtype.kind in "iu" and array.itemsize > 2:
         low, high = int(array.min()), int(array.max())
         fitting = (kind for kind in (np.int16, np.uint16, np.int32) if np.iinfo(kind).min <= low)
         return array.astype(next((kind for kind in fitting if high <= np.iinfo(kind).max), np.float32))

@@ -86,6 +86,8 @@ def read_nifti(path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict
 
 def write_nifti(file: IO[bytes], array: np.ndarray, geometry: Geometry, forms: Forms | None, compress: bool) -> None:
     """Write an array (K, J, I) with the matrices of its source, or those of its geometry where there are none."""
+    if array.dtype.itemsize == 8 and array.dtype.kind in "iu":  # which few programs read
+        array = array.astype(np.int32 if np.abs(array).max() <= np.iinfo(np.int32).max else np.float64)
     kind = nibabel.Nifti2Image if max(array.shape) > np.iinfo(np.int16).max else nibabel.Nifti1Image
     affine = RAS_TO_LPS @ geometry.affine
     image = kind(array.T, affine)

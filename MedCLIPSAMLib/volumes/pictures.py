@@ -53,7 +53,6 @@ def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[n
     endings = next(each for _, name, each in BEGINNINGS if name == kind)
     if path.suffix.lower() in PICTURE_SUFFIXES and path.suffix.lower() not in endings:
         notes.append(f"The file is a {kind} picture, in spite of its ending {path.suffix}.")
-    spacing = _spacing(path)
     try:
         # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
         with (
@@ -76,6 +75,7 @@ def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[n
         pages, deep, turned = [array] if array.ndim == 2 else list(array), False, 1
     except (OSError, ValueError, SyntaxError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise InputError(f"'{path}' cannot be read: {error}.", "Copy or export it again.") from error
+    spacing = _spacing(path) if kind in ("JPEG", "TIFF") else (1.0, 1.0)
     if deep:
         notes.append(DEEP_NOTE)
     if 2 <= turned <= 8:

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
-from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.nifti import is_nifti, read_nifti
@@ -88,7 +88,8 @@ def _reading(path: Path) -> Iterator[None]:
     """Turn what the readers raise into an InputError."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        yield
+        with quiet():
+            yield
     except MedCLIPSAMError:
         raise
     except MemoryError as error:
@@ -117,7 +118,8 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
-    return Volume(_one_or_rgb(array, path, notes), geometry, notes=notes, **known)
+    voxels = np.ascontiguousarray(_one_or_rgb(array, path, notes))
+    return Volume(voxels, geometry, notes=notes, **known)
 
 
 def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
@@ -193,7 +195,7 @@ def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
     if array.dtype == np.uint16:
         notes.append(DEEP_NOTE)
         array = np.rint(array / 257).astype(np.uint8)
-    return np.ascontiguousarray(array[..., :3])
+    return array[..., :3]
 
 
 def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:

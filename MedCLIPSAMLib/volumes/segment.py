@@ -23,8 +23,8 @@ class Segment:
 
     name: str
     mask: np.ndarray
-    colour: Colour | None = None
-    terminology: Terminology | None = None
+    colour: Colour = None  # type: ignore[assignment]
+    terminology: Terminology = None  # type: ignore[assignment]
     tags: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

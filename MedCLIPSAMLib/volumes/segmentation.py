@@ -12,7 +12,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.read import PICTURE_SUFFIXES, read_image
 from MedCLIPSAMLib.volumes.segment import Segment
-from MedCLIPSAMLib.volumes.terminology import Terminology
+from MedCLIPSAMLib.volumes.terminology import Terminology, colour_for
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 MAX_LABELS = 1000
@@ -76,12 +76,12 @@ def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
         }
         layer = int(fields["Layer"] or min(number, layer_count - 1))
         tags = dict(tag.split(":", 1) for tag in fields["Tags"].split("|") if ":" in tag)
-        colour = tuple(float(channel) for channel in fields["Color"].split())
+        name, channels = fields["Name"] or f"Segment {number + 1}", [float(each) for each in fields["Color"].split()]
         segments.append(
             Segment(
-                name=fields["Name"] or f"Segment {number + 1}",
+                name=name,
                 mask=grids[layer] == int(fields["LabelValue"] or 1),
-                colour=colour if len(colour) == 3 else None,
+                colour=(channels[0], channels[1], channels[2]) if len(channels) == 3 else colour_for(name),
                 terminology=Terminology.from_entry(tags.pop("TerminologyEntry", "")),
                 tags=tags,
             )

@@ -206,7 +206,10 @@ def nearest_axes(direction: np.ndarray) -> tuple[int, int, int]:
         direction: 3 x 3, column a is the unit LPS vector of voxel axis a (ITK's direction matrix).
     """
     cosines = np.abs(direction)
-    return max(permutations(range(3)), key=lambda axes: sum(cosines[patient, axes[patient]] for patient in range(3)))
+    left, posterior, superior = max(
+        permutations(range(3)), key=lambda axes: sum(cosines[patient, axes[patient]] for patient in range(3))
+    )
+    return left, posterior, superior
 
 
 def _array_axes(volume: Volume, plane: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
@@ -242,7 +245,7 @@ def _voxel_of_pixel(pixels: int, voxels: int) -> np.ndarray:
 
 def _voxel_means(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The mean of the pixels whose centres lie in each voxel, float32 of `shape`."""
-    means = picture.astype(np.float32)
+    means: np.ndarray = picture.astype(np.float32)
     for axis, voxels in enumerate(shape):
         owners = _voxel_of_pixel(picture.shape[axis], voxels)
         counts = np.bincount(owners, minlength=voxels).astype(np.float32)

@@ -40,7 +40,7 @@ class Volume:
     """
 
     array: np.ndarray
-    geometry: Geometry = Geometry()
+    geometry: Geometry = field(default_factory=Geometry)
     name: str = "volume"
     modality: str | None = None
     window: tuple[float, float] | None = None

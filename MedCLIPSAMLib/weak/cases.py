@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..volumes.dicom_geometry import are_pictures
+from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
 from ..volumes.read import PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
@@ -128,7 +129,8 @@ def _images(folder: Path, series: str | None) -> list[tuple[Path, Path, str | No
         if any(part.startswith(".") for part in inside.parts):
             continue
         if path.is_dir():
-            found += [(inside / name, image, uid) for name, image, uid in _series(path, series)]
+            with quiet():
+                found += [(inside / name, image, uid) for name, image, uid in _series(path, series)]
         elif series is None and path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES):
             found.append((inside, path, None))
     return found

@@ -58,7 +58,9 @@ def export(
     if len({case.name for case in cases}) < len(cases):
         raise InputError("Two cases have the same name.", "Give each a name of its own.")
     labels = list(dict.fromkeys(label for case in cases for label in case.prompts))
-    manifest = Manifest(out, _request(engine, settings, labels))
+    request = _request(engine, settings, labels)
+    phases = sorted({case.phase for case in cases if case.phase})
+    manifest = Manifest(out, request | {"phase": phases} if phases else request)
     todo = [
         case
         for case in cases

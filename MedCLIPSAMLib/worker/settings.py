@@ -23,8 +23,8 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
             dataclass itself refuses.
     """
     if not isinstance(changes, Mapping):
-        what = f"'{path.rstrip('.')}'" if path else "settings"
-        raise InputError(f"Expected an object of settings as {what}, got {changes!r}.", 'Give {"name": value}.')
+        what = f"a group of settings as '{path.rstrip('.')}'" if path else "an object of settings"
+        raise InputError(f"Expected {what}, got {changes!r}.", 'Give {"name": value}.')
     known = [field.name for field in fields(defaults)]  # type: ignore[arg-type]  # a dataclass
     values = {}
     for name, value in changes.items():

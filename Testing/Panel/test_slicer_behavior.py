@@ -11,13 +11,14 @@ import os
 import sys
 import unittest
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import slicer
 import slicer.util
 import standin
-from PySide6 import QtGui
+from PySide6 import QtCore, QtGui
 
 MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
 WIDEST = 420
@@ -236,6 +237,18 @@ def test_a_right_click_ends_placing(panel, mouse, persistent: int) -> None:
     assert panel.ui.segmentEditor.activeEffect().name == "Paint"
 
 
+def test_escape_ends_placing(panel, mouse) -> None:
+    """By the one shortcut of that key that there is: with two, Qt would call neither."""
+    head = volume()
+    choose(panel, head, segmentation(head, "one", "A"), "A")
+    panel.ui.outsideButton.click()
+    assert mouse.GetCurrentInteractionMode() == mouse.Place
+    window = standin.unwrap(slicer.util.mainWindow())
+    (escape,) = [each for each in window.findChildren(QtGui.QShortcut) if each.key().toString() == "Esc"]
+    escape.activated.emit()
+    assert not panel.ui.outsideButton.checked and mouse.GetCurrentInteractionMode() == mouse.ViewTransform
+
+
 def test_another_mouse_mode_of_the_user_is_left_alone(panel, mouse) -> None:
     head = volume()
     choose(panel, head, segmentation(head, "one", "A"), "A")
@@ -313,6 +326,43 @@ def test_the_panel_is_made_without_a_main_window(fresh) -> None:
             made.cleanup()
 
 
+def predictions(folder: Path) -> Path:
+    """One case as a network leaves it, found by half."""
+    from MedCLIPSAMLib.volumes import Segment, read_volume
+    from MedCLIPSAMLib.volumes.write import write_picture
+    from MedCLIPSAMLib.weak.dataset import write_case, write_description
+    from MedCLIPSAMLib.weak.manifest import Manifest
+    from MedCLIPSAMLib.weak.predict import Image, predict
+
+    dataset, out = folder / "Dataset031_Heads", folder / "predictions"
+    tumor = np.zeros((1, 24, 32), np.float32)
+    tumor[0, 8:16, 8:20] = 0.75
+    write_picture(folder / "head.png", np.full((24, 32, 3), 90, np.uint8))
+    manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
+    files = write_case(dataset, "head", "nnunet", read_volume(folder / "head.png"), [Segment("tumor", tumor > 1)])
+    manifest.write({"case": "head", "image": "", "status": "found", "labels": {}, "files": files})
+    manifest.close()
+    write_description(dataset, "nnunet", ["tumor"], ["head"], "MR")
+    seen = SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
+    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=lambda volume: seen)
+    predict([Image("head", dataset / "imagesTr" / "head_0000.nii.gz")], ensemble, out, dataset=dataset)
+    return out
+
+
+def test_a_case_is_reviewed_without_a_main_window(fresh, tmp_path) -> None:
+    folder = predictions(tmp_path)
+    with standin.without_main_window():
+        made = fresh.createNewWidgetRepresentation().self()
+        try:
+            made.ui.reviewFolderEdit.currentPath = str(folder)
+            made.ui.listReviewButton.click()
+            made.ui.nextReviewButton.click()
+            standin.check()
+            assert made.parameters.inputVolume.GetName() == "head" and made.ui.trustButton.enabled
+        finally:
+            made.cleanup()
+
+
 def test_keys_are_there_once_after_a_reload(fresh) -> None:
     panel = fresh.widgetRepresentation()
     first = panel.self()
@@ -349,9 +399,12 @@ def test_keys_work_right_after_a_reload(fresh) -> None:
 
 def test_a_scene_that_is_closed_is_not_written_to_any_more(panel) -> None:
     """Slicer 5.8 tells no tag of `connectGui`, and so cannot undo it."""
-    before = panel.parameters.parameterNode
+    before, widget = panel.parameters.parameterNode, standin.unwrap(panel.ui.promptEdit)
+    connections = widget.receivers(QtCore.SIGNAL("textChanged()"))
+    assert connections > 0
     panel.ui.promptEdit.setPlainText("old")
     slicer.mrmlScene.Clear(0)
+    assert widget.receivers(QtCore.SIGNAL("textChanged()")) == connections
     after = panel.parameters.parameterNode
     texts = [before.GetParameter(name) for name in before.GetParameterNames()]
     panel.ui.promptEdit.setPlainText("new")
@@ -425,23 +478,16 @@ def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
 
 
 def test_the_panel_fits_a_narrow_window(panel) -> None:
-    for name in dir(panel.ui):
-        if name.endswith("CollapsibleButton"):
-            getattr(panel.ui, name).collapsed = False
+    sections = {name: box for name, box in vars(panel.ui).items() if name.endswith("CollapsibleButton")}
+    collapsed = {name: box.collapsed for name, box in sections.items()}
     try:
+        for box in sections.values():
+            box.collapsed = False
         standin.pump(lambda: True)
         assert panel.parent.minimumSizeHint.width() <= WIDEST
     finally:
-        for name in dir(panel.ui):
-            if name.endswith("CollapsibleButton") and name[:6] in (
-                "models",
-                "settin",
-                "instal",
-                "export",
-                "review",
-                "trainC",
-            ):
-                getattr(panel.ui, name).collapsed = True
+        for name, box in sections.items():
+            box.collapsed = collapsed[name]
 
 
 def test_the_module_is_in_slicers_own_category(scene) -> None:

@@ -166,6 +166,22 @@ def test_the_selector_follows_the_scene_and_is_disabled_without(ui, tmp_path) ->
         ui.volumes
 
 
+def test_the_user_picks_nodes_and_actions_in_a_selector(ui) -> None:
+    seen = []
+    for name in ("nodeActivated", "nodeAddedByUser", "nodeAddedByUserAction"):
+        ui.volume.connect(f"{name}(vtkMRMLNode*)", lambda node, name=name: seen.append(name))
+    head = volume("head")
+    standin.mouse.pick(ui.volume, "head")
+    assert ui.volume.currentNode() is head and seen == ["nodeActivated"]
+    standin.mouse.pick(ui.volume, "Create new")
+    made = ui.volume.currentNode()
+    assert made is not head and seen[1:] == ["nodeAddedByUser", "nodeAddedByUserAction"]
+    standin.mouse.pick(ui.volume, "Delete current")
+    assert ui.volume.currentNode() is head and not slicer.mrmlScene.IsNodePresent(made)
+    standin.mouse.pick(ui.volume, "None")
+    assert ui.volume.currentNode() is None
+
+
 def ink(widget, path) -> int:
     """How many dark pixels of text a widget is drawn with."""
     image = standin.screenshot(widget, path, width=360).convertToFormat(standin.GRAY)

@@ -160,7 +160,7 @@ def test_an_effect_of_python_changes_the_segment(editor, tmp_path) -> None:
     standin.answers["confirm"] = False
     own.button.click()
     assert slicer.util.arrayFromSegmentBinaryLabelmap(node, "a", head).sum() == 0
-    fill.parameter("Waht")
+    fill.parameter("Waht")  # codespell:ignore
     with pytest.raises(KeyError):
         standin.check()
     standin.unwrap(slicer.qSlicerSegmentEditorEffectFactory.instance()).forget("Fill")

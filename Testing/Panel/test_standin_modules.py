@@ -108,7 +108,7 @@ def test_a_module_is_entered_left_and_reloaded(tmp_path) -> None:
     slicer.util.selectModule("Welcome")
     assert first.did[-1] == "cleanup" and second.did == ["setup", "exit"]
     with pytest.raises(ValueError):
-        slicer.util.selectModule("Smal")
+        slicer.util.selectModule("Smal")  # codespell:ignore
 
 
 def test_the_environment_before_the_launcher_is_known(monkeypatch) -> None:

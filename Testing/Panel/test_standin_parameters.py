@@ -21,6 +21,7 @@ from slicer.parameterNodeWrapper import (
     WithinRange,
     isParameterPack,
     nestedParameterNames,
+    parameterNodeGuiConnector,
     parameterNodeWrapper,
     parameterPack,
 )
@@ -163,32 +164,44 @@ def test_packs_are_parameters_with_dotted_names(scene, ui) -> None:
         parameterPack(type("Empty", (), {}))
 
 
-def test_a_module_brings_a_connector_of_its_own(scene) -> None:
-    edit = qt.QPlainTextEdit()
+def test_a_module_brings_a_connector_of_its_own(scene, ui) -> None:
+    edit = qt.QTextBrowser()
+    edit.setProperty("SlicerParameterName", "free")
     made = Packed(scene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
     with pytest.raises(RuntimeError):
         made.connectParametersToGui({"free": edit})
 
+    @parameterNodeGuiConnector
     class Connector(GuiConnector):
-        canRepresent = create = staticmethod(lambda widget, datatype: None)
+        @staticmethod
+        def canRepresent(widget, datatype) -> bool:
+            return type(widget) == qt.QTextBrowser and datatype is str  # noqa: E721 - as Slicer's own do
+
+        @staticmethod
+        def create(widget, datatype):
+            return Connector(widget)
+
+        def __init__(self, widget) -> None:
+            super().__init__()
+            self._widget = widget
 
         def _connect(self) -> None:
-            edit.textChanged.connect(self.changed)
+            self._widget.textChanged.connect(self.changed)
 
         def _disconnect(self) -> None:
-            edit.textChanged.disconnect(self.changed)
+            self._widget.textChanged.disconnect(self.changed)
 
         def widget(self):
-            return edit
+            return self._widget
 
         def read(self) -> str:
-            return edit.plainText
+            return self._widget.plainText
 
         def write(self, value: str) -> None:
-            if edit.plainText != value:
-                edit.setPlainText(value)
+            if self._widget.plainText != value:
+                self._widget.setPlainText(value)
 
-    tag = made.connectParametersToGui({"free": Connector()})
+    tag = made.connectParametersToGui({"free": edit})
     edit.setPlainText("typed")
     assert made.free == "typed"
     made.free = "set"
@@ -196,6 +209,8 @@ def test_a_module_brings_a_connector_of_its_own(scene) -> None:
     made.disconnectGui(tag)
     edit.setPlainText("more")
     assert made.free == "set"
+    made.connectParametersToGui({"free": Connector(edit)})
+    assert edit.plainText == "set"
 
 
 def test_what_every_slicer_does_with_texts_and_paths(scene, ui) -> None:

@@ -12,7 +12,17 @@ from pathlib import Path
 import MedCLIPSAMLib
 
 ROOT = Path(__file__).resolve().parents[2]
-EXTRAS = ("highdicom", "lightning", "nnunetv2", "peft", "pydensecrf", "ray", "webdataset")
+EXTRAS = (
+    "braceexpand",
+    "highdicom",
+    "lightning_fabric",
+    "nnunetv2",
+    "peft",
+    "pydensecrf",
+    "pydicom",
+    "ray",
+    "webdataset",
+)
 MODULES = [
     found.name
     for found in pkgutil.walk_packages(MedCLIPSAMLib.__path__, "MedCLIPSAMLib.")

@@ -24,6 +24,17 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("MedCLIPSAMLib", "Resources", "python")
 RESOURCES = ("models/*/*", "prompts/*", "samples/*", "requirements.txt")
 EXTRAS = ("dicom", "finetune", "weak")
+IN_EXTRAS = (
+    "braceexpand",
+    "highdicom",
+    "lightning_fabric",
+    "nnunetv2",
+    "peft",
+    "pydensecrf",
+    "pydicom",
+    "ray",
+    "webdataset",
+)
 
 
 def built_from() -> list[Path]:
@@ -133,7 +144,7 @@ def test_demo_runs(python: Path, tmp_path: Path) -> None:
 
 def test_every_module_is_imported_from_the_wheel(python: Path, tmp_path: Path) -> None:
     """Modules of an extra that is not installed here are left out."""
-    absent = [name for name in ("highdicom", "nnunetv2", "peft", "ray") if importlib.util.find_spec(name) is None]
+    absent = [name for name in IN_EXTRAS if importlib.util.find_spec(name) is None]
     script = f"""
 import importlib, pkgutil, sys, MedCLIPSAMLib
 for found in pkgutil.walk_packages(MedCLIPSAMLib.__path__, "MedCLIPSAMLib."):

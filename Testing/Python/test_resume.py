@@ -26,7 +26,7 @@ def segmenter():
 def volume():
     phantom = make_volume("validation", 1, "MR", 1)
     image = sitk.GetImageFromArray(phantom.slices[8:14])
-    return volume_of(phantom).__class__(image, "head")
+    return volume_of(phantom).from_sitk(image, "head")
 
 
 def run(segmenter, volume, kept=None, stop_after: int | None = None, strategy: str = "slices"):

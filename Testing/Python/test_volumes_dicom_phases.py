@@ -32,7 +32,7 @@ def write(folder: Path, phases: int, tags: Callable[[int, int], dict[str, Any]],
 
 def check(folder: Path, said: list[str]) -> None:
     """Each phase is one stack in order, and the list says these things."""
-    with pytest.raises(InputError, match=f"{len(said) * len(HEIGHTS)} images that make {len(said)} stacks") as caught:
+    with pytest.raises(InputError, match=f"{5 * len(said)} images at 5 positions in {len(said)} phases") as caught:
         read_volume(folder)
     assert "--phase" in caught.value.remedy
     for number, what in enumerate(said, 1):
@@ -124,7 +124,7 @@ def test_two_tags_together_tell_apart(tmp_path: Path) -> None:
         return {"DiffusionBValue": 0.0 if p == 0 else 1000.0, **direction}
 
     write(tmp_path, 3, tags)
-    with pytest.raises(InputError, match="3 stacks") as caught:
+    with pytest.raises(InputError, match="3 phases") as caught:
         read_volume(tmp_path)
     assert "b-value 1000, diffusion direction 1.0 0.0 0.0" in caught.value.problem
     volume = read_volume(tmp_path, phase="direction 1.0 0.0")
@@ -155,7 +155,10 @@ def test_images_that_no_tag_tells_apart_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.004, 0.03])
-def test_positions_of_phases_may_differ_a_little_along_an_oblique_normal(tmp_path: Path, jitter: float) -> None:
+@pytest.mark.parametrize("by", ["acquisition", "time of the slice"])
+def test_positions_of_phases_may_differ_a_little_along_an_oblique_normal(
+    tmp_path: Path, jitter: float, by: str
+) -> None:
     angle = np.radians(25)
     row, column = np.array([np.cos(angle), np.sin(angle), 0.0]), np.array([0.0, 0.0, -1.0])
     normal = np.cross(row, column)
@@ -163,9 +166,10 @@ def test_positions_of_phases_may_differ_a_little_along_an_oblique_normal(tmp_pat
     for phase in range(2):
         for k in range(5):
             place = np.array([7.0, -3.0, 11.0]) + 3.0 * k * normal + rng.uniform(-jitter, jitter) * normal
-            made = slice_at(place, 10 * phase + k, ImageOrientationPatient=[*row, *column], AcquisitionNumber=phase + 1)
-            save(made, tmp_path / f"{rng.integers(1 << 30)}.dcm")
-    volume = read_volume(tmp_path, phase="acquisition 2")
+            tags = {"AcquisitionNumber": phase + 1} if by == "acquisition" else {"ContentTime": f"10{phase:02d}{k:02d}"}
+            tags |= {"ImageOrientationPatient": [*row, *column], "InstanceNumber": None}
+            save(slice_at(place, 10 * phase + k, **tags), tmp_path / f"{rng.integers(1 << 30)}.dcm")
+    volume = read_volume(tmp_path, phase="2")
     assert volume.array[:, 0, 0].tolist() == [10, 11, 12, 13, 14]
     np.testing.assert_allclose(volume.geometry.spacing, (0.5, 0.7, 3.0), atol=0.03)
 

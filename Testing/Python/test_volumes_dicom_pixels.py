@@ -41,6 +41,13 @@ def test_monochrome1_is_inverted_for_pictures_models_and_exports(tmp_path: Path,
     assert other[0, 0, 0] > other[-1, -1, 0]
 
 
+def test_monochrome1_of_8_bits_is_as_stored_but_inverted(tmp_path: Path) -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
+    volume = read_volume(written(tmp_path, pixels, PhotometricInterpretation="MONOCHROME1"))
+    assert volume.array.dtype == np.uint8 and window_range(volume) == (0, 255)
+    assert np.array_equal(SliceStack(volume).picture(0)[..., 0], 255 - pixels)
+
+
 def test_only_the_element_says_that_high_is_dark(tmp_path: Path) -> None:
     said = {"SeriesDescription": "MONOCHROME1", "ImageComments": "MONOCHROME1 MONOCHROME2"}
     assert np.array_equal(read_volume(written(tmp_path, **said)).array[0], RAMP)

@@ -112,7 +112,7 @@ def test_uneven_slices_and_gantry_tilt_are_noted(tmp_path: Path) -> None:
 
 def test_what_is_no_single_stack_is_refused(tmp_path: Path) -> None:
     write_dicom(tmp_path / "phases", [(0, 0, z) for z in (0, 0, 1, 1, 2, 2)])
-    with pytest.raises(InputError, match="6 images that make 2 stacks"):
+    with pytest.raises(InputError, match="6 images at 3 positions in 2 phases"):
         read_volume(tmp_path / "phases")
     write_dicom(tmp_path / "localiser", [(0, 0, 0), (0, 0, 1)])
     write_dicom(tmp_path / "other", [(0, 0, 2)], t0020_0037="1\\0\\0\\0\\0\\-1", t0008_0018="1.2.3.4.9")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.volumes import Segment, Volume, read_segmentation, write_saliency, write_segmentation
 from MedCLIPSAMLib.volumes.atomic import atomic_path
 from MedCLIPSAMLib.volumes.terminology import Terminology, colour_for, terminology_for
-from MedCLIPSAMLib.volumes.write import assign_layers
+from MedCLIPSAMLib.volumes.write import assign_layers, write_array
 
 
 @pytest.fixture
@@ -205,3 +207,33 @@ def test_colours_are_slicers_for_organs_and_differ_for_other_names() -> None:
     assert len({colour_for(name) for name in names}) == 4
     assert colour_for("Benign tumour ") == colour_for("benign tumour")
     assert all(0 <= channel <= 1 and max(colour_for(name)) > 0.9 for name in names for channel in colour_for(name))
+
+
+@pytest.mark.parametrize("name", ["x.nii.gz", "x.nii", "x.nrrd", "x.mha", "x.seg.nrrd", "x.png"])
+@pytest.mark.parametrize(("side", "room"), [(900, 40_000), (100, 700)])
+def test_a_full_disk_leaves_the_file_of_before(tmp_path: Path, name: str, side: int, room: int) -> None:
+    script = """
+import resource, signal, sys
+import numpy as np
+from MedCLIPSAMLib.errors import OutputError
+from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
+mask = np.random.default_rng(0).random((1, int(sys.argv[2]), int(sys.argv[2]))) > 0.5
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+try:
+    write_segmentation(sys.argv[1], [Segment("x", mask)], Volume(mask.astype(np.uint8), natural=True))
+except OutputError as error:
+    print("refused:", error)
+"""
+    path = tmp_path / name
+    path.write_bytes(b"good")
+    command = [sys.executable, "-c", script, str(path), str(side), str(room)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("refused: Cannot write")
+    assert path.read_bytes() == b"good" and list(tmp_path.iterdir()) == [path]
+
+
+def test_numbers_of_64_bits_are_written(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.int64).reshape(2, 3, 4)
+    write_array(tmp_path / "x.nii.gz", array, Volume(array))
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "x.nii.gz"))), array)

@@ -32,7 +32,7 @@ def red() -> Iterator[object]:
 
     if reason := offscreen.missing():
         pytest.skip(reason)
-    yield SliceView("Red")
+    return SliceView("Red")
 
 
 @pytest.fixture

@@ -44,7 +44,8 @@ def test_a_box_is_drawn_around_the_block_and_read_back(view, geometry: Geometry)
     # Each pixel of an edge is on a side of the block, or on its middle, which is a handle.
     off = np.abs(geometry.index(edges) - (23.5, 35.5, 4)) / (4, 6, 0.5)
     middle = np.hypot(*(edges - geometry.middle)[:, :2].T) < 2.5
-    assert len(rows) > 60 and (np.abs(off[~middle].max(1) - 1) < 0.25).all()
+    assert len(rows) > 60
+    assert (np.abs(off[~middle].max(1) - 1) < 0.25).all()
     assert np.allclose(markups.boxes(slices)[k], [around(mask)], atol=0.01)
 
 
@@ -71,7 +72,8 @@ def test_boxes_that_were_removed_are_not_drawn(view) -> None:
     assert yellow(view.picture()[left]).any()
     markups.showBoxes(slices, 1, np.array([other]))
     picture = view.picture()
-    assert yellow(picture).any() and not yellow(picture[left]).any(), "the box of before is still drawn"
+    assert yellow(picture).any()
+    assert not yellow(picture[left]).any(), "the box of before is still drawn"
     markups.removeBoxes(volume)
     assert not yellow(view.picture()).any()
     assert not slicer.util.getNodesByClass("vtkMRMLMarkupsDisplayNode")

@@ -38,10 +38,12 @@ def test_a_mask_is_drawn_on_the_lesion_and_nowhere_else(view, geometry: Geometry
     drawn = (view.picture() != before).any(-1)
     for step in ((0, 0), *geometry.inside):
         column, row = view.pixel(beside(geometry, step))
-        assert lesion[row, column] and drawn[row, column], step
+        assert lesion[row, column], step
+        assert drawn[row, column], step
     for step in geometry.outside:
         column, row = view.pixel(beside(geometry, step))
-        assert not lesion[row, column] and not drawn[row, column], step
+        assert not lesion[row, column], step
+        assert not drawn[row, column], step
     column, row = view.pixel(geometry.middle)
     far = np.hypot(*np.ogrid[-row : view.size - row, -column : view.size - column]) > 10 * 4  # 10 mm of 4 pixels
     assert not drawn[far].any()
@@ -81,7 +83,8 @@ def test_a_mask_has_the_color_of_its_segment(view) -> None:
     share = node.GetDisplayNode().GetOpacity2DFill()
     view.look(geometry.middle)
     column, row = view.pixel(geometry.middle)
-    assert 0.2 < share < 0.8 and np.ptp(color) > 0.3
+    assert 0.2 < share < 0.8
+    assert np.ptp(color) > 0.3
     assert np.allclose(view.picture()[row, column], (1 - share) * BRIGHT + share * 255 * color, atol=3)
     node.GetSegmentation().GetSegment(identifier).SetColor(1, 0, 1)
     red, green, blue = view.picture()[row, column].astype(int)

@@ -78,7 +78,8 @@ def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:
     view.move((3, 3))
     pictures.append(view.picture())
     corrected = segments.readSlice(node, identifier, slices, 1)
-    assert corrected[row, column] and dsc(corrected, phantom.lesion_mask) > 0.8
+    assert corrected[row, column]
+    assert dsc(corrected, phantom.lesion_mask) > 0.8
     ui.saliencyCheckBox.checked = True
     gap = np.full((view.size, 6, 3), 255, np.uint8)
     parts = [part for picture in pictures for part in (picture, gap)]

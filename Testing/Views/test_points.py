@@ -50,7 +50,8 @@ def test_a_click_lands_on_the_voxel_under_it(view, geometry: Geometry) -> None:
     slices = SceneSlices(volume)
     k, _mask = bright(slices)
     ((x, y),), labels, _marks = markups.points(slices, k)
-    assert slices.stack.picture(k)[int(y), int(x), 0] > (BRIGHT + MARKED) / 2 and labels.tolist() == [1]
+    assert slices.stack.picture(k)[int(y), int(x), 0] > (BRIGHT + MARKED) / 2
+    assert labels.tolist() == [1]
 
 
 def test_points_have_the_color_of_their_kind_and_stay_on_their_slice(view) -> None:
@@ -110,7 +111,8 @@ def test_a_click_outlines_the_lesion_under_it(view, panel, ready) -> None:
     panel.ui.insideButton.checked = False
     markups.clearPoints(panel.parameters.inputVolume)
     changed = (view.picture() != before).any(-1)
-    assert changed[pixel[1], pixel[0]] and 0.5 < changed.sum() / mask.sum() / (view.size / 128) ** 2 < 1.5
+    assert changed[pixel[1], pixel[0]]
+    assert 0.5 < changed.sum() / mask.sum() / (view.size / 128) ** 2 < 1.5
 
 
 @pytest.mark.parametrize("button", ["insideButton", "outsideButton"])
@@ -119,8 +121,10 @@ def test_a_right_click_ends_placing_and_releases_the_button(view, panel, ready, 
     view.move(view.pixel(ready))
     assert placing()
     view.click(view.pixel(ready), "Right")
-    assert not placing() and points(panel) == 0
-    assert not panel.ui.insideButton.checked and not panel.ui.outsideButton.checked
+    assert not placing()
+    assert points(panel) == 0
+    assert not panel.ui.insideButton.checked
+    assert not panel.ui.outsideButton.checked
     assert interaction().GetPlaceModePersistence() == 0
     view.click(view.pixel(ready))
     assert points(panel) == 0
@@ -133,8 +137,10 @@ def test_a_double_click_ends_placing_and_releases_the_button(view, panel, ready)
     panel.ui.insideButton.checked = True
     view.double_click(view.pixel(ready))
     standin.pump(lambda: not panel.busy, 60)
-    assert not placing() and points(panel) == 1
-    assert not panel.ui.insideButton.checked and not panel.ui.outsideButton.checked
+    assert not placing()
+    assert points(panel) == 1
+    assert not panel.ui.insideButton.checked
+    assert not panel.ui.outsideButton.checked
 
 
 def test_the_button_says_what_a_click_does_after_every_key(view, panel, ready) -> None:

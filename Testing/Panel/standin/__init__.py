@@ -12,7 +12,7 @@ error, and so is an exception in a slot or an observer, at the next `pump` or at
     standin.screenshot(widget.parent, path)
 
 Of Slicer's Python layer `slicer.util` is real (slicer-core brings it), and with SLICER_SOURCE all the rest; without,
-the rest is imitated as it is in Slicer 5.8, the oldest that the module is for.
+the rest is imitated as it is in Slicer 5.8, which allows the least.
 
 From the bottom up: proxy (objects and classes of Qt as PythonQt shows them), qtmodule (`qt`, `ctk`), dialogs, errors,
 observations; the widgets in collapsible, ctkwidgets, qmrmlwidget, nodecombobox, segmenteditor with editorlook,

@@ -1,4 +1,4 @@
-"""What the mouse does in slice views, on the real vtkMRMLInteractionNode, and in the list of segments.
+"""What the mouse does in slice views, on the real vtkMRMLInteractionNode, in the list of segments and in selectors.
 
 As in Slicer's Modules/Loadable/Markups/VTKWidgets/vtkSlicerMarkupsWidget.cxx and
 Base/QTGUI/qSlicerMouseModeToolBar.cxx.
@@ -40,3 +40,8 @@ def place(node, *position: float) -> None:
 def pick_segment(editor: Any, identifier: str) -> None:
     """A click on a segment in the list of a Segment Editor."""
     unwrap(slicer.util.findChild(editor, "SegmentsTableView")).pick(identifier)
+
+
+def pick(selector: Any, text: str) -> None:
+    """A click on a row of a selector: the name of a node, "None", or an action such as "Create new"."""
+    unwrap(selector).pick(text)

@@ -191,6 +191,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         item = QtGui.QStandardItem(text)
         item.setData(identifier, ID)
         item.setData(action, ACTION)
+        if action:  # can be clicked, but is never the current row
+            item.setFlags(QtCore.Qt.ItemFlag.ItemIsEnabled)
         return item
 
     def _refill(self) -> None:
@@ -278,8 +280,15 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
     def removeCurrentNode(self) -> None:
         self._scene.RemoveNode(self.currentNode())
 
+    def pick(self, text: str) -> None:
+        """What a click of the user on a row does."""
+        row = self._box.findText(text)
+        if self._model.item(row).flags() & QtCore.Qt.ItemFlag.ItemIsSelectable:
+            self._box.setCurrentIndex(row)
+        self._box.activated.emit(row)
+
     def _picked(self, index: int) -> None:
-        """The user has picked a row. Qt makes a row of an action the current one first, as it does in Slicer."""
+        """The user has picked a row."""
         action = self._model.item(index).data(ACTION)
         if not action:
             self._activated.emit(self.currentNode())

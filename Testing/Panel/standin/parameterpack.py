@@ -85,7 +85,7 @@ class _Pack:
             raise TypeError(f"Expected values of {list(self.allParameters)}, got {values} and {named}")
         object.__setattr__(self, "_values", {})
         for name, member in self.allParameters.items():
-            self._put(name, given[name] if name in given else member.default.value)
+            self._put(name, given.get(name, member.default.value))
 
     def _put(self, name: str, value: Any) -> None:
         self.allParameters[name].serializer.validate(value)

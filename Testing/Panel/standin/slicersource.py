@@ -18,8 +18,8 @@ import slicer
 from .qtmodule import Absent
 
 NAMES = ("util", "i18n", "ScriptedLoadableModule", "parameterNodeWrapper", "packaging")
-OLDEST = (5, 8, 1)
-"""The version that is imitated without a source tree."""
+IMITATED = (5, 8, 1)
+"""The version of Slicer's Python without a source tree: that which allows the least."""
 
 
 def tree() -> Path | None:
@@ -40,7 +40,7 @@ def tree() -> Path | None:
 def version(source: Path | None) -> tuple[int, int, int]:
     """The version of a source tree."""
     if source is None:
-        return OLDEST
+        return IMITATED
     text = (source / "CMakeLists.txt").read_text(encoding="utf-8")
     parts = [re.search(rf'set\(Slicer_VERSION_{part} "(\d+)"\)', text) for part in ("MAJOR", "MINOR", "PATCH")]
     return tuple(int(part[1]) for part in parts)
