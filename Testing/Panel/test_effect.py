@@ -264,6 +264,9 @@ def test_the_mask_lies_where_it_should_in_a_segmentation_of_another_geometry(edi
     node, effect = edit(editor, volume)
     other = add_volume(np.zeros((150, 150, 120)), OTHER)
     node.SetReferenceImageGeometryParameterFromVolumeNode(other)
+    before = np.zeros(slicer.util.arrayFromVolume(other).shape, bool)
+    before[:, ::2] = True
+    segments.writeMask(node, "Segment_1", before, OTHER)
     apply(effect)
     mask = mask_of(node, "Segment_1", other)
     k, j, i = np.round(np.argwhere(expected).mean(0)).astype(int)
@@ -272,15 +275,16 @@ def test_the_mask_lies_where_it_should_in_a_segmentation_of_another_geometry(edi
     point = OBLIQUE[:3, :3] @ (i, j, k) + OBLIQUE[:3, 3]
     there = np.round((point - (-110.13, -90.27, -130.41)) / (1.3, 1.2, 1.1)).astype(int)
     assert mask[tuple(there[::-1])], there
-    # And all of them: a voxel is set if its middle lies in a voxel that was found.
+    # And all of them: one whose middle lies in a voxel of the slice is as that voxel, the others are as they were.
     ijk = np.indices(mask.shape).reshape(3, -1)[::-1]
     points = OTHER[:3, :3] @ ijk + OTHER[:3, 3:]
-    exact = np.linalg.inv(OBLIQUE[:3, :3]) @ (points - OBLIQUE[:3, 3:])
-    nearest = np.round(exact).astype(int)
-    inside = ((nearest >= 0) & (nearest < np.array([expected.shape[::-1]]).T)).all(0)
-    wanted = np.zeros(mask.size, bool)
-    wanted[inside] = expected[tuple(nearest[::-1, inside])]
-    assert wanted.sum() > 100 and (mask.ravel() == wanted).all()
+    nearest = np.round(np.linalg.inv(OBLIQUE[:3, :3]) @ (points - OBLIQUE[:3, 3:])).astype(int)
+    size = np.array([expected.shape[::-1]]).T
+    looked = ((nearest >= 0) & (nearest < size)).all(0) & (nearest[2] == 1)
+    wanted = before.ravel().copy()
+    wanted[looked] = expected[tuple(nearest[::-1, looked])]
+    assert expected[tuple(nearest[::-1, looked])].sum() > 100
+    assert (mask.ravel() == wanted).all(), np.argwhere(mask.ravel() != wanted).size
 
 
 def test_a_volume_under_a_transform_is_followed_and_another_transform_is_refused(editor, panel, phantom) -> None:
