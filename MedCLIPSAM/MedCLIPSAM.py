@@ -115,7 +115,6 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Build the panel."""
         from MedCLIPSAMPanel.correctSection import CorrectSection
-        from MedCLIPSAMPanel.editorHistory import EditorHistory
         from MedCLIPSAMPanel.exportSection import ExportSection
         from MedCLIPSAMPanel.fineTuneSection import FineTuneSection
         from MedCLIPSAMPanel.guiConnection import GuiConnection
@@ -129,7 +128,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMScene.machineSettings import MachineSettings
 
         ScriptedLoadableModuleWidget.setup(self)
-        panel = self._content = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
+        panel = self.content = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
         self.layout.addWidget(panel)
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
@@ -137,7 +136,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.models = ModelsSection(self)
         self.logic = MedCLIPSAMLogic(self.models.command)
         self.operations, self.session = self.logic.operations, self.logic.operations.session
-        self.session.history = EditorHistory(self.ui.segmentEditor)
+        self._beginHistory()
         self.inputs, self.prompts, self.results = InputSection(self), PromptSection(self), ResultSection(self)
         self.corrections, self.settings = CorrectSection(self), SettingsSection(self)
         self.fineTune, self.export, self.review = FineTuneSection(self), ExportSection(self), ReviewSection(self)
@@ -166,7 +165,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.prompts.status.close()
         self.logic.close()
         self.models.close()
-        self._content.deleteLater()
+        self.content.deleteLater()
 
     def onReload(self) -> None:
         """Reload the module with the packages of its panel and its logic, which Slicer would take as they were."""
@@ -223,10 +222,14 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parameters is not None and not slicer.mrmlScene.IsClosing():
             self.update()
 
-    def _beginScene(self) -> None:
+    def _beginHistory(self) -> None:
         from MedCLIPSAMPanel.editorHistory import EditorHistory
 
-        self.session.history = EditorHistory(self.ui.segmentEditor)
+        volumeShown = lambda: self.parameters.inputVolume if self.parameters is not None else None
+        self.session.history = EditorHistory(self.ui.segmentEditor, volumeShown)
+
+    def _beginScene(self) -> None:
+        self._beginHistory()
         self.ui.resultLabel.text = _("No result yet.")
         self.prompts.beginScene()
         self.initializeParameterNode()

@@ -158,6 +158,11 @@ class CorrectSection:
         """Let go of the nodes of a scene before it is closed."""
         self.points.forget()
         self._observe(None)
+        self._shownSegment = None
+        if self._panel.ui.segmentEditor.mrmlSegmentEditorNode() is not None:
+            self._following = True
+            self._panel.ui.segmentEditor.setSegmentationNode(None)
+            self._following = False
 
     def _observe(self, segmentationNode) -> None:
         """Listen to the segments of a node, in place of those of the one before."""
@@ -181,8 +186,11 @@ class CorrectSection:
 
     def _editorChanged(self, _caller=None, _event=None) -> None:
         """Follow the segment chosen in the editor, by mouse or by key: no signal of the widget tells of both."""
-        if self._following or self._panel.parameters is None:
+        parameters = self._panel.parameters
+        if self._following or parameters is None:
             return
+        if self._panel.ui.segmentEditor.segmentationNode() is not parameters.segmentation:
+            return  # another segmentation: its own signal is still to come
         segment = self.segment()
         if segment != self._shownSegment:
             self._shownSegment = segment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import slicer
 from MedCLIPSAMScene.history import SceneHistory
 
@@ -14,14 +16,20 @@ class EditorHistory:
 
     Args:
         editor: the qMRMLSegmentEditorWidget.
+        volumeShown: gives the volume that the user works on. While no segmentation is shown, a new one of this volume
+            is: the first result must be undone by the editor, too.
     """
 
-    def __init__(self, editor) -> None:
-        self._editor = editor
+    def __init__(self, editor, volumeShown: Callable[[], object]) -> None:
+        self._editor, self._volumeShown = editor, volumeShown
         self._aside = SceneHistory()
 
     def save(self, segmentationNode) -> None:
         """See `history.History`."""
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        isShown = segmentationNode.GetNodeReference(role) is self._volumeShown()
+        if self._editor.segmentationNode() is None and isShown:
+            self._editor.setSegmentationNode(segmentationNode)
         if self._editor.segmentationNode() is segmentationNode:
             self._editor.saveStateForUndo()
         else:

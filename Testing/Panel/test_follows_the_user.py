@@ -11,7 +11,7 @@ from heads import PROMPT, add_volume, idle, mask_on, segment, show
 from MedCLIPSAMScene import markups, overlay, protect, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
-from PySide6 import QtWidgets
+from PySide6 import QtGui
 
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
@@ -61,6 +61,27 @@ def test_a_volume_chosen_during_a_run_keeps_its_own_segmentation(panel, phantom)
     assert panel.parameters.segmentation is other
     assert panel.ui.segmentEditor.segmentationNode() is other
     assert written.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_the_first_result_is_undone_by_the_editors_key(panel, phantom) -> None:
+    """There was no segmentation before it."""
+    segment(panel, add_volume(phantom.picture))
+    node = panel.parameters.segmentation
+    assert node.GetSegmentation().GetNumberOfSegments() == 1
+    window = standin.unwrap(slicer.util.mainWindow())
+    (key,) = [each for each in window.findChildren(QtGui.QShortcut) if each.key().toString() == "Ctrl+Z"]
+    key.activated.emit()
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+
+
+def test_a_new_segmentation_of_another_volume_is_not_shown(panel, phantom) -> None:
+    first, second = add_volume(phantom.picture), add_volume(phantom.picture)
+    start(panel, first)
+    panel.ui.inputVolumeSelector.setCurrentNode(second)
+    standin.pump(lambda: idle(panel), 60)
+    assert "Found" in panel.ui.resultLabel.text
+    assert panel.parameters.segmentation is None
+    assert panel.ui.segmentEditor.segmentationNode() is None
 
 
 def click(volume, row: int, column: int) -> None:
@@ -214,11 +235,14 @@ def test_a_click_is_taken_in_the_view_under_the_mouse(panel, phantom) -> None:
 
 def test_after_a_prompt_the_keys_are_not_those_of_the_text(panel, phantom) -> None:
     """In the text Ctrl+Z would take back what was typed, in place of the mask."""
-    volume = add_volume(phantom.picture)
+    volume, text = add_volume(phantom.picture), standin.unwrap(panel.ui.promptEdit)
+    text.window().show()
+    text.activateWindow()
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
-    standin.unwrap(panel.ui.promptEdit).setFocus()
+    text.setFocus()
+    standin.pump(text.hasFocus)
     segment(panel, volume)
-    assert QtWidgets.QApplication.focusWidget() is not standin.unwrap(panel.ui.promptEdit)
+    assert not text.hasFocus()
 
 
 def test_the_foreground_of_the_user_comes_back(panel, phantom) -> None:
