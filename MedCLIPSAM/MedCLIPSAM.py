@@ -115,7 +115,6 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Build the panel."""
         from MedCLIPSAMPanel.correctSection import CorrectSection
-        from MedCLIPSAMPanel.editorHistory import EditorHistory
         from MedCLIPSAMPanel.exportSection import ExportSection
         from MedCLIPSAMPanel.fineTuneSection import FineTuneSection
         from MedCLIPSAMPanel.guiConnection import GuiConnection
@@ -129,7 +128,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMScene.machineSettings import MachineSettings
 
         ScriptedLoadableModuleWidget.setup(self)
-        panel = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
+        panel = self.content = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
         self.layout.addWidget(panel)
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
@@ -137,7 +136,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.models = ModelsSection(self)
         self.logic = MedCLIPSAMLogic(self.models.command)
         self.operations, self.session = self.logic.operations, self.logic.operations.session
-        self.session.history = EditorHistory(self.ui.segmentEditor)
+        self._beginHistory()
         self.inputs, self.prompts, self.results = InputSection(self), PromptSection(self), ResultSection(self)
         self.corrections, self.settings = CorrectSection(self), SettingsSection(self)
         self.fineTune, self.export, self.review = FineTuneSection(self), ExportSection(self), ReviewSection(self)
@@ -149,6 +148,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(scene, scene.EndBatchProcessEvent, self.onSceneEndBatchProcess)
         self.initializeParameterNode()
         # Reload builds a second panel while the module is shown, and does not enter it.
         if getattr(self.parent, "isEntered", False):
@@ -157,13 +157,22 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self) -> None:
         """Leave nothing behind before the module is reloaded, removed, or Slicer ends."""
         self.session.onStateChanged = lambda: None
-        self.corrections.exit()
-        self.corrections.forget()
-        self.prompts.status.close()
+        self.corrections.close()
+        self._setParameters(None)
         self.gui.connect(None)
         self.removeObservers()
+        self.inputs.close()
+        self.prompts.status.close()
         self.logic.close()
         self.models.close()
+        self.content.deleteLater()
+
+    def onReload(self) -> None:
+        """Reload the module with the packages of its panel and its logic, which Slicer would take as they were."""
+        for name in list(sys.modules):
+            if name.split(".")[0] in ("MedCLIPSAMPanel", "MedCLIPSAMScene", "MedCLIPSAMEffects"):
+                del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self) -> None:
         """Take up the scene when the module is shown."""
@@ -208,10 +217,19 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Take up a scene that was loaded."""
         self._beginScene()
 
-    def _beginScene(self) -> None:
+    def onSceneEndBatchProcess(self, _caller, _event) -> None:
+        """Let the editor show the segmentation again that it may have let go of while a scene was loaded."""
+        if self.parameters is not None and not slicer.mrmlScene.IsClosing():
+            self.update()
+
+    def _beginHistory(self) -> None:
         from MedCLIPSAMPanel.editorHistory import EditorHistory
 
-        self.session.history = EditorHistory(self.ui.segmentEditor)
+        volumeShown = lambda: self.parameters.inputVolume if self.parameters is not None else None
+        self.session.history = EditorHistory(self.ui.segmentEditor, volumeShown)
+
+    def _beginScene(self) -> None:
+        self._beginHistory()
         self.ui.resultLabel.text = _("No result yet.")
         self.prompts.beginScene()
         self.initializeParameterNode()
@@ -227,13 +245,20 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.gui.connect(self._wrapper)
         self._setParameters(self._wrapper)
         if self.parameters.inputVolume is None:
-            volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            shown = (node for node in volumes if not node.GetHideFromEditors())
-            self.parameters.inputVolume = next(
-                (node for node in shown if not node.IsA("vtkMRMLLabelMapVolumeNode")), None
-            )
+            self.parameters.inputVolume = self._volumeToBeginWith()
         self.corrections.sceneOpened()
         self.update()
+
+    def _volumeToBeginWith(self):
+        """Return the volume that a view shows, else the first of the scene, or None."""
+        volumes = [
+            node
+            for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            if not node.GetHideFromEditors() and not node.IsA("vtkMRMLLabelMapVolumeNode")
+        ]
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        shown = {composite.GetBackgroundVolumeID() for composite in composites}
+        return next((node for node in volumes if node.GetID() in shown), next(iter(volumes), None))
 
     def _setParameters(self, parameters) -> None:
         modified = vtk.vtkCommand.ModifiedEvent
@@ -290,7 +315,9 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             start(finished, status.progress)
         except MedCLIPSAMError as error:
             status.end(str(error))
+            self.say(str(error))
             return False
+        self.ui.correctStatusLabel.text = ""
         if self.busy:
             status.begin()
         self.update()
@@ -301,7 +328,11 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         try:
             action()
         except MedCLIPSAMError as error:
-            self.ui.statusLabel.text = str(error)
+            self.say(str(error))
+
+    def say(self, text: str) -> None:
+        """Tell the user something, beside the buttons of both the prompt and the corrections."""
+        self.ui.statusLabel.text = self.ui.correctStatusLabel.text = text
 
 
 class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):

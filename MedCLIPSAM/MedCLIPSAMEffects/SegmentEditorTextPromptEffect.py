@@ -36,11 +36,11 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
 
     def clone(self):
         """Return the effect of another editor."""
-        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+        from qSlicerSegmentationsEditorEffectsPythonQt import qSlicerSegmentEditorScriptedEffect
 
-        clonedEffect = effects.qSlicerSegmentEditorScriptedEffect(None)
-        clonedEffect.setPythonSource(__file__.replace("\\", "/"))
-        return clonedEffect
+        another = qSlicerSegmentEditorScriptedEffect(None)
+        another.setPythonSource(Path(__file__).as_posix())
+        return another
 
     def icon(self):
         """Return the icon of the effect's button."""
@@ -215,7 +215,11 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         enable(self.applyButton, self._whyNot())
         enable(self.cancelButton, "" if self._running else _("Nothing is running."))
         self.progressBar.setVisible(self._running)
-        warning = self._panel().models.warning(self.scriptedEffect.parameterSetNode().GetSourceVolumeNode())
+        # Only of a panel that is there: an effect that begins while the panel is built must not build another.
+        panel = getattr(slicer.modules, "MedCLIPSAMWidget", None)
+        ready = panel is not None and panel.parameters is not None
+        volume = self.scriptedEffect.parameterSetNode().GetSourceVolumeNode()
+        warning = panel.models.warning(volume) if ready else ""
         self.warningLabel.text = warning
         self.warningLabel.setVisible(bool(warning))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 import slicer.util
 import vtk
+from MedCLIPSAMScene import protect
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
 
@@ -27,17 +28,18 @@ class CorrectSection:
         self._observedSegmentation = None
         self._following = False
         self._shown = False
+        self._shownSegment: str | None = None
         self.points, self._locks = PointButtons(panel, self), LockButtons(panel, self)
         self._shortcuts = Shortcuts(ui, panel.parent, self.points.stop)
         editor = ui.segmentEditor
         editor.setMaximumNumberOfUndoStates(MAX_UNDO_STATES)
         editor.segmentationNodeSelectorVisible = editor.sourceVolumeNodeSelectorVisible = False  # the panel has them
         editor.connect("segmentationNodeChanged(vtkMRMLSegmentationNode*)", self._editorSegmentationChanged)
-        editor.connect("currentSegmentIDChanged(QString)", lambda *_arguments: self._segmentChosen())
         ui.refineButton.connect("clicked(bool)", lambda *_arguments: self._refineShown())
         ui.propagateButton.connect("clicked(bool)", lambda *_arguments: self._propagate())
         ui.undoButton.connect("clicked(bool)", lambda *_arguments: self.undo())
-        ui.show3DButton.connect("toggled(bool)", self._show3D)
+        self._factory = slicer.qSlicerSegmentEditorEffectFactory.instance()
+        self._factory.connect("effectRegistered(QString)", self._effectRegistered)
 
     def sceneOpened(self) -> None:
         """Give the editor its node in a new scene, and follow the slices that are shown."""
@@ -48,8 +50,14 @@ class CorrectSection:
             node.UnRegister(None)
             node.SetSingletonTag(EDITOR_NODE)
             node = slicer.mrmlScene.AddNode(node)
-        editor.setMRMLSegmentEditorNode(node)  # before the scene
+        if editor.mrmlSegmentEditorNode() is not node:
+            node.SetActiveEffectName("")  # one that was saved with a scene would begin before the panel is ready
+            editor.setMRMLSegmentEditorNode(node)  # before the scene
         editor.setMRMLScene(slicer.mrmlScene)
+        editor.updateWidgetFromMRML()
+        modified = vtk.vtkCommand.ModifiedEvent
+        if not self._panel.hasObserver(node, modified, self._editorChanged):
+            self._panel.addObserver(node, modified, self._editorChanged)
         for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
             if not self._panel.hasObserver(sliceNode, vtk.vtkCommand.ModifiedEvent, self._sliceMoved):
                 self._panel.addObserver(sliceNode, vtk.vtkCommand.ModifiedEvent, self._sliceMoved)
@@ -89,8 +97,17 @@ class CorrectSection:
         enable(ui.propagateButton, unchosen or busy)
         enable(ui.reachBox, unchosen)
         enable(ui.undoButton, absent or busy)
-        enable(ui.show3DButton, unchosen or busy)
         ui.correctLabel.text = absent or _("The segment chosen below is corrected on the slice where you click.")
+
+    def close(self) -> None:
+        """Let go of the editor before the panel is removed: Slicer only hides a panel that is reloaded."""
+        self.exit()
+        self.forget()
+        self._factory.disconnect("effectRegistered(QString)", self._effectRegistered)
+        editor = self._panel.ui.segmentEditor
+        editor.setSegmentationNode(None)
+        editor.setMRMLSegmentEditorNode(None)
+        editor.setMRMLScene(None)
 
     def _whyAbsent(self) -> str:
         """Return why there is nothing to correct; empty when there is."""
@@ -102,7 +119,10 @@ class CorrectSection:
 
     def _whyUnchosen(self) -> str:
         """Return why no segment can be corrected; empty when one is chosen."""
-        return self._whyAbsent() or ("" if self.segment() is not None else _("The segmentation has no segment yet."))
+        absent = self._whyAbsent()
+        if not absent and self.segment() is None:
+            return _("The segmentation has no segment yet.")
+        return absent
 
     def segment(self) -> str | None:
         """Return the id of the segment chosen in the editor, or None."""
@@ -130,13 +150,19 @@ class CorrectSection:
         self._panel.update()
 
     def undo(self) -> None:
-        """Take back the last result, correction or brush stroke; the point that made it goes, too."""
-        self._panel.session.undo(self._panel.parameters.segmentation)
+        """Take back the last result, correction, lock or brush stroke; the point that made it goes, too."""
+        if not self._panel.session.undo(self._panel.parameters.segmentation):
+            self._panel.say(_("There is nothing to undo."))
 
     def forget(self) -> None:
         """Let go of the nodes of a scene before it is closed."""
         self.points.forget()
         self._observe(None)
+        self._shownSegment = None
+        if self._panel.ui.segmentEditor.mrmlSegmentEditorNode() is not None:
+            self._following = True
+            self._panel.ui.segmentEditor.setSegmentationNode(None)
+            self._following = False
 
     def _observe(self, segmentationNode) -> None:
         """Listen to the segments of a node, in place of those of the one before."""
@@ -158,9 +184,21 @@ class CorrectSection:
         self.points.dropUndone()
         self._panel.update()
 
-    def _segmentChosen(self) -> None:
-        if not self._following and self._panel.parameters is not None:
+    def _editorChanged(self, _caller=None, _event=None) -> None:
+        """Follow the segment chosen in the editor, by mouse or by key: no signal of the widget tells of both."""
+        parameters = self._panel.parameters
+        if self._following or parameters is None:
+            return
+        if self._panel.ui.segmentEditor.segmentationNode() is not parameters.segmentation:
+            return  # another segmentation: its own signal is still to come
+        segment = self.segment()
+        if segment != self._shownSegment:
+            self._shownSegment = segment
             self._panel.update()
+
+    def _effectRegistered(self, *_arguments) -> None:
+        """Show an effect that is registered after the editor was made, as when the module is the startup module."""
+        self._panel.ui.segmentEditor.updateEffectList()
 
     def _editorSegmentationChanged(self, node) -> None:
         """Follow another segmentation that was chosen in the editor."""
@@ -179,18 +217,12 @@ class CorrectSection:
         panel, parameters = self._panel, self._panel.parameters
 
         def start(finished, progressed):
-            slices = SceneSlices(parameters.inputVolume, panel.inputs.shown()[0])
+            segment = self.requireSegment()
+            # In the plane that the segment was written in: seen from another one, all of it would count as corrected.
+            plane = protect.planeOf(parameters.segmentation, segment) or panel.inputs.shown()[0]
+            slices = SceneSlices(parameters.inputVolume, plane)
             return panel.operations.propagate.startCorrection(
-                parameters.segmentation, self.requireSegment(), slices, parameters.reach or None, finished, progressed
+                parameters.segmentation, segment, slices, parameters.reach or None, finished, progressed
             )
 
         panel.run(start, panel.results.showText)
-
-    def _show3D(self, on: bool) -> None:
-        node = self._panel.parameters.segmentation
-        if node is None:
-            return
-        if on:
-            node.CreateClosedSurfaceRepresentation()
-        else:
-            node.RemoveClosedSurfaceRepresentation()

@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import slicer
+from MedCLIPSAMScene.history import SceneHistory
+
 
 class EditorHistory:
     """A `MedCLIPSAMScene.history.History` on the Segment Editor.
 
+    The editor keeps the states of the segmentation that it shows. A result that is written into another one, because
+    the user has chosen something else meanwhile, is kept aside: the editor is not moved.
+
     Args:
         editor: the qMRMLSegmentEditorWidget.
+        volumeShown: gives the volume that the user works on. While no segmentation is shown, a new one of this volume
+            is: the first result must be undone by the editor, too.
     """
 
-    def __init__(self, editor) -> None:
-        self._editor = editor
+    def __init__(self, editor, volumeShown: Callable[[], object]) -> None:
+        self._editor, self._volumeShown = editor, volumeShown
+        self._aside = SceneHistory()
 
     def save(self, segmentationNode) -> None:
         """See `history.History`."""
-        if self._editor.segmentationNode() is not segmentationNode:
+        role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        isShown = segmentationNode.GetNodeReference(role) is self._volumeShown()
+        if self._editor.segmentationNode() is None and isShown:
             self._editor.setSegmentationNode(segmentationNode)
-        self._editor.saveStateForUndo()
+        if self._editor.segmentationNode() is segmentationNode:
+            self._editor.saveStateForUndo()
+        else:
+            self._aside.save(segmentationNode)
 
     def undo(self, segmentationNode) -> bool:
-        """See `history.History`; the editor does not tell whether there was a state, and does nothing when not."""
-        if self._editor.segmentationNode() is not segmentationNode:
-            return False
-        self._editor.undo()
-        return True
+        """See `history.History`. The editor does not tell whether it had a state, so what it changes is observed."""
+        if self._editor.segmentationNode() is segmentationNode and self._changes(segmentationNode):
+            return True
+        return self._aside.undo(segmentationNode)
+
+    def _changes(self, segmentationNode) -> bool:
+        """Let the editor undo, and return whether segments have changed."""
+        changed: list[object] = []
+        segmentation, events = segmentationNode.GetSegmentation(), slicer.vtkSegmentation
+        tags = [
+            segmentation.AddObserver(event, lambda *_arguments: changed.append(True))
+            for event in (events.SegmentAdded, events.SegmentRemoved, events.SegmentModified)
+        ]
+        try:
+            self._editor.undo()
+        finally:
+            for tag in tags:
+                segmentation.RemoveObserver(tag)
+        return bool(changed)

@@ -6,22 +6,55 @@ from MedCLIPSAMScene.strings import _
 from slicer.parameterNodeWrapper import SlicerParameterNamePropertyName
 
 from .connectors import ItemConnector
-from .parameters import MedCLIPSAMParameters
+from .parameters import (
+    CoarseMethod,
+    ExportFormat,
+    Extent,
+    Loss,
+    MedCLIPSAMParameters,
+    Plane,
+    SamPrompts,
+    Strategy,
+)
 
 LABELS = {
-    "extentBox": (_("the slice shown in a view"), _("a range of slices"), _("the whole volume")),
-    "planeBox": (_("axial"), _("coronal"), _("sagittal")),
-    "strategyBox": (
-        _("from key slices, by SAM's memory"),
-        _("from key slices, handing a box over"),
-        _("each slice on its own (the paper)"),
-    ),
-    "coarseBox": (_("two classes (Otsu, the paper)"), _("k-means (the authors' code)"), _("threshold")),
-    "samPromptsBox": (_("boxes"), _("points"), _("boxes and points")),
-    "exportFormatBox": (_("nnU-Net dataset"), ".seg.nrrd", ".nii.gz", ".png", "DICOM SEG"),
-    "trainLossBox": (_("DHN-NCE (the paper)"), "InfoNCE", "HN-NCE", "DCL", "SigLIP"),
+    "extentBox": {
+        Extent.SLICE: _("the slice shown in a view"),
+        Extent.RANGE: _("a range of slices"),
+        Extent.VOLUME: _("the whole volume"),
+    },
+    "planeBox": {Plane.AXIAL: _("axial"), Plane.CORONAL: _("coronal"), Plane.SAGITTAL: _("sagittal")},
+    "strategyBox": {
+        Strategy.MEMORY: _("from key slices, by SAM's memory"),
+        Strategy.BOXES: _("from key slices, handing a box over"),
+        Strategy.SLICES: _("each slice on its own (the paper)"),
+    },
+    "coarseBox": {
+        CoarseMethod.OTSU: _("two classes (Otsu, the paper)"),
+        CoarseMethod.KMEANS: _("k-means (the authors' code)"),
+        CoarseMethod.THRESHOLD: _("threshold"),
+    },
+    "samPromptsBox": {
+        SamPrompts.BOXES: _("boxes"),
+        SamPrompts.POINTS: _("points"),
+        SamPrompts.BOTH: _("boxes and points"),
+    },
+    "exportFormatBox": {
+        ExportFormat.NNUNET: _("nnU-Net dataset"),
+        ExportFormat.SEG_NRRD: ".seg.nrrd",
+        ExportFormat.NIFTI: ".nii.gz",
+        ExportFormat.PNG: ".png",
+        ExportFormat.DICOM_SEG: "DICOM SEG",
+    },
+    "trainLossBox": {
+        Loss.DHN_NCE: _("DHN-NCE (the paper)"),
+        Loss.INFO_NCE: "InfoNCE",
+        Loss.HN_NCE: "HN-NCE",
+        Loss.DCL: "DCL",
+        Loss.SIGLIP: "SigLIP",
+    },
 }
-"""Combo box of an enum -> what is shown for its members, in their order."""
+"""Combo box of an enum -> what is shown for each of its members."""
 ITEM_BOXES = {"view": "viewBox", "clip": "clipBox", "sam": "samBox"}
 """Parameter -> combo box whose items are known only at run time."""
 
@@ -54,5 +87,5 @@ class GuiConnection:
         # connectGui() of Slicer 5.8 and 5.10 does not return the tag that disconnectGui() needs; this does.
         self._tag = parameters.connectParametersToGui(mapping)
         for box, labels in LABELS.items():
-            for index, label in enumerate(labels):
-                getattr(self._ui, box).setItemText(index, label)
+            for index, member in enumerate(type(next(iter(labels)))):
+                getattr(self._ui, box).setItemText(index, labels[member])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import slicer
 import slicer.util
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
@@ -21,15 +19,20 @@ class InputSection:
 
     def __init__(self, panel) -> None:
         self._panel = panel
-        for name in sliceViewNames():
-            panel.ui.viewBox.addItem(name, name)
+        self._layoutManager = slicer.app.layoutManager()
+        if self._layoutManager is not None:
+            self._layoutManager.connect("layoutChanged(int)", self._offerViews)
+        self._offerViews()
+
+    def close(self) -> None:
+        """Let go of the layout before the panel is removed."""
+        if self._layoutManager is not None:
+            self._layoutManager.disconnect("layoutChanged(int)", self._offerViews)
 
     def update(self) -> None:
         """Show what belongs to the chosen extent."""
         ui, parameters = self._panel.ui, self._panel.parameters
         extent = parameters.extent
-        for widget in (ui.viewBox, ui.viewBoxLabel):
-            widget.setVisible(extent == Extent.SLICE)
         for widget in (ui.planeBox, ui.planeBoxLabel, ui.strategyBox, ui.strategyBoxLabel):
             widget.setVisible(extent != Extent.SLICE)
         for widget in (ui.firstSliceBox, ui.lastSliceBox, ui.sliceCountLabel, ui.rangeLayoutLabel):
@@ -40,6 +43,20 @@ class InputSection:
                 ui.sliceCountLabel.text = _("of 0 to {last}").format(last=last)
             except MedCLIPSAMError as error:
                 ui.sliceCountLabel.text = error.problem
+
+    def _offerViews(self, *_arguments) -> None:
+        """Offer the views of the layout; one that is gone is followed by the first."""
+        box, parameters = self._panel.ui.viewBox, self._panel.parameters
+        names = sliceViewNames()
+        blocked = box.blockSignals(True)
+        box.clear()
+        for name in names:
+            box.addItem(name, name)
+        if parameters is not None:
+            box.setCurrentIndex(box.findData(parameters.view))
+        box.blockSignals(blocked)
+        if parameters is not None and parameters.view not in names:
+            parameters.view = names[0]
 
     def slices(self) -> tuple[str, list[int]]:
         """Return the plane and the slices that the user chose.
@@ -71,10 +88,20 @@ class InputSection:
         return shownInView(self._panel.parameters.inputVolume, view or self._panel.parameters.view)
 
 
-def sliceViewNames() -> Sequence[str]:
-    """Return the slice views of the layout."""
+def sliceViewNames() -> list[str]:
+    """Return the slice views that the layout shows."""
     layoutManager = slicer.app.layoutManager()  # None without a main window
-    return layoutManager.sliceViewNames() if layoutManager is not None else DEFAULT_VIEWS
+    if layoutManager is None:
+        return list(DEFAULT_VIEWS)
+    names = list(layoutManager.sliceViewNames())  # also those of layouts that were shown before
+    mapped = [name for name in names if (node := sliceNodeOf(name)) is not None and node.IsMappedInLayout()]
+    return mapped or names
+
+
+def sliceNodeOf(name: str):
+    """Return the vtkMRMLSliceNode of a view, or None."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLSliceNode") if name else []
+    return next((node for node in nodes if node.GetLayoutName() == name), None)
 
 
 def shownInView(volumeNode, name: str) -> tuple[str, int]:
@@ -83,7 +110,7 @@ def shownInView(volumeNode, name: str) -> tuple[str, int]:
     Raises:
         InputError: there is no such view, or it shows no slice of the volume.
     """
-    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-        if node.GetLayoutName() == name:
-            return shownSlice(volumeNode, node)
-    raise InputError(_("There is no slice view '{name}'.").format(name=name), _("Choose another view."))
+    node = sliceNodeOf(name)
+    if node is None:
+        raise InputError(_("There is no slice view '{name}'.").format(name=name), _("Choose another view."))
+    return shownSlice(volumeNode, node)

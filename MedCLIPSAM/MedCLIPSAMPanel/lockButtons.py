@@ -9,6 +9,8 @@ from MedCLIPSAMLib.errors import MedCLIPSAMError
 
 from .enabling import enable
 
+PLANES = {"axial": _("axial"), "coronal": _("coronal"), "sagittal": _("sagittal")}
+
 
 class LockButtons:
     """Two buttons that show and change the locks of the segment and the slice that the user sees.
@@ -38,7 +40,7 @@ class LockButtons:
                 sliceReason = str(error)
                 plane, number = "", -1
             else:
-                ui.lockSliceButton.text = _("Lock slice {number}").format(number=number)
+                ui.lockSliceButton.text = _("Lock {plane} {number}").format(plane=PLANES[plane], number=number)
             locked = protect.locked(self._panel.parameters.segmentation, self._corrections.segment(), plane)
             segmentLocked = locked is protect.EVERYTHING
             sliceLocked = not sliceReason and number in locked
@@ -57,9 +59,13 @@ class LockButtons:
         plane, number = self._panel.inputs.shown()
         locked = protect.locked(node, segment, plane)
         if locked is not protect.EVERYTHING:
-            protect.setLocked(node, segment, plane, locked ^ {number})
+            self._set(node, segment, plane, locked ^ {number})
 
     def _toggleSegment(self) -> None:
         node, segment = self._panel.parameters.segmentation, self._corrections.requireSegment()
         locked = protect.locked(node, segment, "")
-        protect.setLocked(node, segment, "", set() if locked is protect.EVERYTHING else protect.EVERYTHING)
+        self._set(node, segment, "", set() if locked is protect.EVERYTHING else protect.EVERYTHING)
+
+    def _set(self, node, segment: str, plane: str, value) -> None:
+        """Change locks as an undo step of its own, so that undo of what was before does not take them back."""
+        self._panel.session.change(node, lambda: protect.setLocked(node, segment, plane, value))

@@ -37,8 +37,8 @@ def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, 
         (VALIDATION, [(x(step), y((loss - low) / span)) for step, loss, _top in validation], True),
         (RETRIEVAL, [(x(step), y(top)) for step, _loss, top in validation], True),
     )
-    for colour, points, marked in lines:
-        painter.setPen(qt.QColor(colour))
+    for color, points, marked in lines:
+        painter.setPen(qt.QColor(color))
         for (x0, y0), (x1, y1) in zip(points, points[1:]):
             painter.drawLine(x0, y0, x1, y1)
         for x0, y0 in points if marked else ():

@@ -38,7 +38,7 @@ class ModelsSection:
         ui.remoteEdit.connect("editingFinished()", self._commandChanged)
         table = ui.modelsTable
         table.setColumnCount(4)
-        table.setHorizontalHeaderLabels([_("Model"), _("State"), _("Download"), _("Licence")])
+        table.setHorizontalHeaderLabels([_("Model"), _("State"), _("Download"), _("License")])
         table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
         table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
         table.setMinimumHeight(170)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import qt
 import slicer
 import slicer.util
 from MedCLIPSAMScene import markups, segments
 from MedCLIPSAMScene.placing import Placing
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
-from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
 
 from .enabling import enable
+from .inputSection import shownInView, sliceNodeOf, sliceViewNames
 
 ON_SLICE_MM = 0.1
 """A point this near to the plane of a view was placed in that view."""
@@ -29,7 +31,7 @@ class PointButtons:
         self._panel, self._corrections, ui = panel, corrections, panel.ui
         self._observed: list[tuple] = []
         self._used: set[str] = set()
-        self._again: tuple[str, int] | None = None
+        self._next: _Target | None = None
         self._placing = Placing(self._release)
         ui.insideButton.connect("toggled(bool)", lambda on: self._place(markups.POSITIVE, on))
         ui.outsideButton.connect("toggled(bool)", lambda on: self._place(markups.NEGATIVE, on))
@@ -52,7 +54,7 @@ class PointButtons:
         self._placing.stop()
         for node, tag in self._observed:
             node.RemoveObserver(tag)
-        self._observed, self._used, self._again = [], set(), None
+        self._observed, self._used, self._next = [], set(), None
 
     def dropUndone(self) -> None:
         """Remove points whose correction was taken back; a segment knows those that made it."""
@@ -66,45 +68,62 @@ class PointButtons:
     def refine(self, plane: str, number: int) -> None:
         """Outline the chosen segment anew on a slice, from its mask and the points on it.
 
-        Clicks that come while SAM works are taken up after it.
+        A click that comes while SAM works is taken up after it, for the segment that was chosen at the click.
         """
+        parameters = self._panel.parameters
+        target = _Target(parameters.inputVolume, parameters.segmentation, self._corrections.segment(), plane, number)
+        if self._panel.busy:
+            self._next = target
+        else:
+            self._refine(target)
+
+    def _refine(self, target: _Target) -> None:
         panel = self._panel
-        if panel.busy:
-            self._again = plane, number
-            return
-        self._again = None
+        self._next = None
         self.dropUndone()  # points that corrected another segment are not this one's
-        slices = SceneSlices(panel.parameters.inputVolume, plane)
-        points, labels, marks = markups.points(slices, number)
-        segment = self._corrections.segment() or panel.operations.addSegment(
-            panel.parameters.segmentation, _("Segment")
-        )
+        slices = SceneSlices(target.volume, target.plane)
+        points, labels, marks = markups.points(slices, target.number)
 
         def start(finished, progressed):
+            def ended(result, error) -> None:
+                if error is not None:
+                    self._next = None  # what failed or was cancelled is not gone on with
+                finished(result, error)
+
             return panel.operations.refine.start(
-                panel.parameters.segmentation,
-                segment,
+                target.segmentation,
+                target.segment,
                 slices,
-                number,
+                target.number,
                 points,
                 labels,
                 marks,
-                finished=finished,
+                finished=ended,
                 progressed=progressed,
             )
 
         def show(result) -> None:
             panel.results.showText(result)
             self._used.update(marks)
-            self._corrections.choose(segment)
-            if self._again is not None:
-                again, self._again = self._again, None
-                qt.QTimer.singleShot(0, lambda: panel.attempt(lambda: self.refine(*again)))
+            if panel.parameters.segmentation is target.segmentation and self._corrections.segment() is None:
+                self._corrections.choose(result.prompts[0].segmentId)
+            if self._next is not None:
+                following = self._next
+                qt.QTimer.singleShot(0, lambda: self._takeUp(following))
 
         if not panel.run(start, show):
             # Not at once: the view that placed the point is not done with it yet.
             refused = set(marks) - self._used
             qt.QTimer.singleShot(0, lambda: markups.removePoints(slices.volumeNode, refused))
+
+    def _takeUp(self, target: _Target) -> None:
+        """Go on with a click that came while SAM worked, unless its nodes are gone."""
+        if self._next is not target or self._panel.busy:
+            return
+        if all(slicer.mrmlScene.IsNodePresent(node) for node in (target.volume, target.segmentation)):
+            # The first click of an empty segmentation made the segment that the next ones are for.
+            target = replace(target, segment=target.segment or self._corrections.segment())
+            self._panel.attempt(lambda: self._refine(target))
 
     def _place(self, kind: str, on: bool) -> None:
         ui = self._panel.ui
@@ -129,18 +148,43 @@ class PointButtons:
         self._panel.attempt(lambda: self.refine(*self._sliceAt(position)))
 
     def _sliceAt(self, world) -> tuple[str, int]:
-        """Find the slice that a point lies on: views of all three planes may be shown."""
-        for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-            matrix = slicer.util.arrayFromVTKMatrix(node.GetSliceToRAS())
-            if abs((matrix[:3, 2] * (world - matrix[:3, 3])).sum()) < ON_SLICE_MM:
-                try:
-                    plane, _number = self._panel.inputs.shown(node.GetLayoutName())
-                except MedCLIPSAMError:
-                    continue
-                slices = SceneSlices(self._panel.parameters.inputVolume, plane)
-                return plane, round(slices.toPicture(world)[0])
+        """Find the slice that a point was placed on: that of the view under the mouse, else of one that it lies in."""
+        volume = self._panel.parameters.inputVolume
+        for name in (self._viewUnderMouse(), self._panel.parameters.view, *sliceViewNames()):
+            node = sliceNodeOf(name)
+            if node is None or not _liesIn(node, world):
+                continue
+            try:
+                plane, _number = shownInView(volume, name)
+            except MedCLIPSAMError:
+                continue
+            return plane, round(SceneSlices(volume, plane).toPicture(world)[0])
         return self._panel.inputs.shown()
+
+    @staticmethod
+    def _viewUnderMouse() -> str:
+        """Return the name of the slice view that the mouse is in; empty when it is in none."""
+        crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
+        node = crosshair.GetCursorPositionXYZ([0.0, 0.0, 0.0]) if crosshair is not None else None
+        return node.GetLayoutName() if node is not None else ""
 
     def _clear(self) -> None:
         self._used.clear()
         markups.clearPoints(self._panel.parameters.inputVolume)
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What a click corrects: a slice of a segment, or of a new one where none is chosen."""
+
+    volume: object
+    segmentation: object
+    segment: str | None
+    plane: str
+    number: int
+
+
+def _liesIn(sliceNode, world) -> bool:
+    """Return whether a point (world RAS, mm) is on the slice of a view."""
+    matrix = slicer.util.arrayFromVTKMatrix(sliceNode.GetSliceToRAS())
+    return abs((matrix[:3, 2] * (world - matrix[:3, 3])).sum()) < ON_SLICE_MM

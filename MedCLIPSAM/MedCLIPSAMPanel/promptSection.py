@@ -76,6 +76,7 @@ class PromptSection:
 
         if panel.run(start, panel.results.show):
             self._hideHint()
+            panel.content.setFocus()  # in the text, Ctrl+Z would undo what was typed
             panel.machine.remember(prompts)
             self._fillHistory()
 

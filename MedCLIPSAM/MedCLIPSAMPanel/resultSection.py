@@ -17,6 +17,7 @@ class ResultSection:
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
+        self._shownState: tuple | None = None
         ui.addBoxButton.connect("clicked(bool)", lambda *_arguments: self._addBox())
         ui.removeBoxesButton.connect("clicked(bool)", lambda *_arguments: self._removeBoxes())
         ui.segmentBoxesButton.connect("clicked(bool)", lambda *_arguments: self._segmentFromBoxes())
@@ -35,11 +36,16 @@ class ResultSection:
             saliency = overlay.saliencyOf(volume)
             if saliency is not None:
                 overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
-            overlay.showSaliency(volume, parameters.showSaliency)
+            # Only when something has changed: in between the foreground of the views is the user's.
+            state = volume.GetID(), saliency and saliency.GetID(), parameters.showSaliency
+            if state != self._shownState:
+                self._shownState = state
+                overlay.showSaliency(volume, parameters.showSaliency)
 
     def show(self, result: SceneResult) -> None:
         """Show a finished run, and choose the segment that it made."""
         panel = self._panel
+        self._shownState = None
         panel.ui.resultLabel.text = result.text()
         found = next((prompt for prompt in result.prompts if prompt.segmentId), None)
         if found is None or not len(found.boxes):

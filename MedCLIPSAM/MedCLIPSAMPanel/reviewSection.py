@@ -22,6 +22,7 @@ class ReviewSection:
         self._review = panel.operations.review
         self._cases: list = []
         self._opened = None
+        self._shownState: tuple | None = None
         self._before: dict[str, np.ndarray] = {}
         table = ui.reviewTable
         table.setColumnCount(3)
@@ -47,7 +48,11 @@ class ReviewSection:
         enable(ui.trustButton, "" if self._opened is not None else _("Open a case first."))
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
         if self._opened is not None and slicer.mrmlScene.IsNodePresent(self._opened.volume):
-            overlay.showUncertainty(self._opened.volume, parameters.review.showUncertainty)
+            # Only when something has changed: in between the foreground of the views is the user's.
+            state = self._opened.volume.GetID(), parameters.review.showUncertainty
+            if state != self._shownState:
+                self._shownState = state
+                overlay.showUncertainty(self._opened.volume, parameters.review.showUncertainty)
 
     def forget(self) -> None:
         """The scene is closed: the opened case goes with it."""

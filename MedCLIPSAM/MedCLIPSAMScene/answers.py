@@ -119,8 +119,7 @@ def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
             if segmentId is None and masks:
                 segmentId = segments.addSegment(segmentationNode, prompt)
             if segmentId is not None:
-                masks.drop(protect.locked(segmentationNode, segmentId, found.geometry.plane))
-                segments.writeSlices(segmentationNode, segmentId, masks)
+                protect.writeUnlocked(segmentationNode, segmentId, masks)
                 found.keepProvenance(prompt, segmentationNode, segmentId)
             results.append(found.promptResult(prompt, segmentId))
 

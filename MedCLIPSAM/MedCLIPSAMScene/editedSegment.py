@@ -52,8 +52,9 @@ def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> Sce
             effect.saveStateForUndo()
             modified = segmentationNode.StartModify()
             try:
-                for edit in edits:
-                    edit.make(effect)
+                with protect.lockedElsewhere(segmentationNode, segmentId, masks.slices):
+                    for edit in edits:
+                        edit.make(effect)
                 found.keepProvenance(prompt, segmentationNode, segmentId)
             finally:
                 segmentationNode.EndModify(modified)

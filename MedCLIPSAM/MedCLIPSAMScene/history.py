@@ -39,7 +39,3 @@ class SceneHistory:
     def undo(self, segmentationNode) -> bool:
         history = self._histories.get(segmentationNode.GetID())
         return bool(history and history.IsRestorePreviousStateAvailable() and history.RestorePreviousState())
-
-    def clear(self) -> None:
-        """Forget everything; called when the scene is closed."""
-        self._histories.clear()

@@ -15,6 +15,8 @@ SALIENCY_OF = "MedCLIPSAM.SaliencyOf"
 """Node reference from a saliency map to its volume."""
 UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
 """Node reference from a map of the uncertainty to its volume."""
+FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.ForegroundOpacity"
+"""Attributes of a slice composite node: the ID and the opacity of what a map has taken the place of."""
 SALIENCY_FROM = 0.3
 """Of 0 to 1: what is less salient is not shown at first."""
 LEAST_UNCERTAINTY = 0.1
@@ -103,18 +105,36 @@ def showSaliency(volumeNode, shown: bool, opacity: float = 0.5) -> None:
 
 
 def showUncertainty(volumeNode, shown: bool, opacity: float = 0.5) -> None:
-    """The same of the map of the uncertainty."""
+    """Show the uncertainty of a volume in the same way, or take it away."""
     _showMap(uncertaintyOf(volumeNode), volumeNode, shown, opacity)
 
 
 def _showMap(node, volumeNode, shown: bool, opacity: float) -> None:
-    identifier = node.GetID() if node else None
+    if node is None:
+        return
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-        if shown and node and composite.GetBackgroundVolumeID() == volumeNode.GetID():
-            composite.SetForegroundVolumeID(identifier)
+        present = composite.GetForegroundVolumeID() == node.GetID()
+        if shown and not present and composite.GetBackgroundVolumeID() == volumeNode.GetID():
+            _keepForeground(composite)
+            composite.SetForegroundVolumeID(node.GetID())
             composite.SetForegroundOpacity(opacity)
-        elif identifier and composite.GetForegroundVolumeID() == identifier:
-            composite.SetForegroundVolumeID(None)
+        elif not shown and present:
+            _bringForegroundBack(composite)
+
+
+def _keepForeground(composite) -> None:
+    """Remember what the user had in the foreground, such as a PET, unless it is a map itself."""
+    foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+    if foreground is None or not any(foreground.GetNodeReferenceID(role) for role in (SALIENCY_OF, UNCERTAINTY_OF)):
+        composite.SetAttribute(FOREGROUND, composite.GetForegroundVolumeID() or "")
+        composite.SetAttribute(FOREGROUND_OPACITY, str(composite.GetForegroundOpacity()))
+
+
+def _bringForegroundBack(composite) -> None:
+    foreground, opacity = composite.GetAttribute(FOREGROUND), composite.GetAttribute(FOREGROUND_OPACITY)
+    composite.SetForegroundVolumeID(foreground if foreground and slicer.mrmlScene.GetNodeByID(foreground) else None)
+    if opacity:
+        composite.SetForegroundOpacity(float(opacity))
 
 
 def _colourNode() -> str | None:

@@ -194,7 +194,7 @@ class PropagateOperation:
                 sliceMasks = SliceMasks.of(geometry, masks)
 
                 def change() -> None:
-                    segments.writeSlices(segmentationNode, segmentId, sliceMasks)
+                    protect.writeUnlocked(segmentationNode, segmentId, sliceMasks)
                     protect.recordWritten(segmentationNode, segmentId, geometry.plane, sliceMasks.checks)
 
                 self._session.change(segmentationNode, change)

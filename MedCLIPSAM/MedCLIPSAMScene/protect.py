@@ -6,7 +6,8 @@ tag holds a check sum a slice; a slice with another content has been edited.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from MedCLIPSAMLib.errors import InputError
 
 from . import segments
 from .sliceGeometry import SceneSlices
-from .sliceMasks import check
+from .sliceMasks import SliceMasks, check
 from .strings import _
 
 WRITTEN_TAG = "MedCLIPSAM.Written"
@@ -74,18 +75,60 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
 
 
 def locked(segmentationNode, segmentId: str, plane: str) -> set[int] | _Everything:
-    """The locked slices of a plane, or `EVERYTHING` where the segment is locked."""
-    value = segments.tag(segmentationNode, segmentId, LOCKED_TAG)
-    if value == ALL:
-        return EVERYTHING
-    own, *numbers = value.split() or [""]
-    return {int(k) for k in numbers} if own == plane else set()
+    """Return the locked slices of a plane, or `EVERYTHING` where the segment is locked."""
+    byPlane = _lockedByPlane(segmentationNode, segmentId)
+    return EVERYTHING if byPlane is EVERYTHING else byPlane.get(plane, set())
 
 
 def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | _Everything) -> None:
-    """Lock slices of a plane in place of those locked before, or `EVERYTHING`."""
-    text = ALL if value is EVERYTHING else " ".join([plane, *map(str, sorted(value))]) if value else ""
+    """Lock slices of a plane in place of those locked before in it, or `EVERYTHING`; an empty set unlocks."""
+    byPlane = _lockedByPlane(segmentationNode, segmentId)
+    if value is EVERYTHING:
+        text = ALL
+    else:
+        others = {} if byPlane is EVERYTHING else byPlane
+        text = "; ".join(
+            " ".join([name, *map(str, sorted(numbers))])
+            for name, numbers in {**others, plane: value}.items()
+            if numbers
+        )
     segments.setTags(segmentationNode, segmentId, {LOCKED_TAG: text})
+
+
+def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
+    """Put masks in place of what a segment has on their slices; what is locked stays, in this plane and in others."""
+    masks.drop(locked(segmentationNode, segmentId, masks.slices.plane))
+    with lockedElsewhere(segmentationNode, segmentId, masks.slices):
+        segments.writeSlices(segmentationNode, segmentId, masks)
+
+
+@contextmanager
+def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> Iterator[None]:
+    """Bring back, after a change of slices of one plane, the locked slices of the other planes that it crossed."""
+    byPlane = _lockedByPlane(segmentationNode, segmentId)
+    before: list[SliceMasks] = []
+    for plane, numbers in ({} if byPlane is EVERYTHING else byPlane).items():
+        if plane != slices.plane and numbers:
+            other = SceneSlices(slices.volumeNode, plane)
+            read = lambda k, other=other: segments.readSlice(segmentationNode, segmentId, other, k)
+            before.append(SliceMasks.of(other, {k: read(k) for k in numbers if k < len(other)}))
+    yield
+    for masks in before:
+        segments.writeSlices(segmentationNode, segmentId, masks)
+
+
+def planeOf(segmentationNode, segmentId: str) -> str | None:
+    """Return the plane of the slices that the models wrote last, or None."""
+    text = segments.tag(segmentationNode, segmentId, WRITTEN_TAG)
+    return text.split()[0] if text.split() else None
+
+
+def _lockedByPlane(segmentationNode, segmentId: str) -> dict[str, set[int]] | _Everything:
+    value = segments.tag(segmentationNode, segmentId, LOCKED_TAG)
+    if value == ALL:
+        return EVERYTHING
+    parts = [part.split() for part in value.split(";") if part.strip()]
+    return {plane: {int(k) for k in numbers} for plane, *numbers in parts}
 
 
 def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:

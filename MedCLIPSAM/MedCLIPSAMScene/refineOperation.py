@@ -70,7 +70,7 @@ class RefineOperation:
     def start(
         self,
         segmentationNode,
-        segmentId: str,
+        segmentId: str | None,
         geometry: SceneSlices,
         number: int,
         points: np.ndarray,
@@ -82,6 +82,7 @@ class RefineOperation:
         """Start to outline a segment anew on one slice; see `run`.
 
         Args:
+            segmentId: None adds a segment, in the same undo step.
             points, labels: (P, 2) x y in pixels of the slice's picture, and (P,) 1 inside or 0 outside.
             marks: of the points, kept with the segment; see `markups.mark`.
 
@@ -89,7 +90,9 @@ class RefineOperation:
             InputError: neither a mask nor a point inside to start from.
         """
         segments.requireFit(segmentationNode, geometry.volumeNode)
-        mask = segments.readSlice(segmentationNode, segmentId, geometry, number)
+        mask = np.zeros(geometry.stack.picture_shape, bool)
+        if segmentId is not None:
+            mask = segments.readSlice(segmentationNode, segmentId, geometry, number)
         inside = points[labels == 1] if len(points) else np.zeros((0, 2), np.float32)
         if not mask.any() and not len(inside):
             raise InputError(
@@ -144,7 +147,7 @@ class RefineOperation:
     def _startOutline(
         self,
         segmentationNode,
-        segmentId: str,
+        segmentId: str | None,
         geometry: SceneSlices,
         numbers: list[int],
         ask: Callable[[str, int], Request],
@@ -153,7 +156,8 @@ class RefineOperation:
         finished: Finished,
         progressed: Progressed,
     ) -> Job:
-        protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
+        if segmentId is not None:
+            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, numbers)
         masks: dict[int, np.ndarray] = {}
         qualities: list[float] = []
         ignored: list[int] = []
@@ -164,21 +168,25 @@ class RefineOperation:
             ignored.append(int(request.result.fields["ignored_points"]))
 
         def write(job: Job, notices: list[str]) -> SceneResult:
-            segment = segments.requireSegment(segmentationNode, segmentId)
-            protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
+            if segmentId is not None:
+                segments.requireSegment(segmentationNode, segmentId)
+                protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
+            written: list[str] = []
 
             def change() -> None:
-                segments.writeSlices(segmentationNode, segmentId, SliceMasks.of(geometry, masks))
-                segments.setTags(
-                    segmentationNode, segmentId, _tags(segmentationNode, segmentId, geometry, masks, marks)
-                )
-                protect.forgetWritten(segmentationNode, segmentId, geometry.plane, masks)
+                identifier = segmentId or segments.addSegment(segmentationNode, _("Segment"))
+                written.append(identifier)
+                protect.writeUnlocked(segmentationNode, identifier, SliceMasks.of(geometry, masks))
+                tags = _tags(segmentationNode, identifier, geometry, masks, marks)
+                segments.setTags(segmentationNode, identifier, tags)
+                protect.forgetWritten(segmentationNode, identifier, geometry.plane, masks)
 
             self._session.change(segmentationNode, change)
+            name = segmentationNode.GetSegmentation().GetSegment(written[0]).GetName()
             quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
-            message = _message(segment.GetName(), quality, found, sum(ignored))
+            message = _message(name, quality, found, sum(ignored))
             one = PromptResult(
-                segment.GetName(), segmentId, quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
+                name, written[0], quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
             )
             device = str(job.about["device"])
             return SceneResult(

@@ -88,7 +88,7 @@ def requireSegment(segmentationNode, segmentId: str):
 
 
 def addSegment(segmentationNode, name: str) -> str:
-    """The id of a new, empty segment, its colour and terminology from the words of its name."""
+    """Add an empty segment, its color and terminology from the words of its name, and return its id."""
     segment = slicer.vtkSegment()
     segment.SetName(name)
     segment.SetColor(*colour_for(name))

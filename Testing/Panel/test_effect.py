@@ -208,15 +208,21 @@ def test_nothing_changes_outside_the_editable_area(editor, panel, phantom) -> No
     assert (mask_of(node, "Segment_1", volume) == before).all()
 
 
-def test_the_editable_intensity_range_is_obeyed(editor, panel, phantom) -> None:
+@pytest.mark.parametrize("inside", [False, True], ids=["everywhere", "inside a segment"])
+def test_the_editable_intensity_range_is_obeyed(editor, panel, phantom, inside) -> None:
     volume = head(phantom)
     expected, voxels = by_panel(panel, volume, slices=[1]), slicer.util.arrayFromVolume(volume)
     low = int(np.median(voxels[expected]))
-    node, effect = edit(editor, volume)
+    node, effect = edit(editor, volume, ("Segment_1", "area"))
     before = np.zeros(expected.shape, bool)
     before[1, :, ::2] = True
     paint(node, "Segment_1", volume, before)
     settings = editor.mrmlSegmentEditorNode()
+    settings.SetOverwriteMode(settings.OverwriteNone)
+    if inside:
+        paint(node, "area", volume, np.ones(expected.shape, bool))
+        settings.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment)
+        settings.SetMaskSegmentID("area")
     settings.SetSourceVolumeIntensityMask(True)
     settings.SetSourceVolumeIntensityMaskRange(low, 300)
     apply(effect)
@@ -258,6 +264,9 @@ def test_the_mask_lies_where_it_should_in_a_segmentation_of_another_geometry(edi
     node, effect = edit(editor, volume)
     other = add_volume(np.zeros((150, 150, 120)), OTHER)
     node.SetReferenceImageGeometryParameterFromVolumeNode(other)
+    before = np.zeros(slicer.util.arrayFromVolume(other).shape, bool)
+    before[:, ::2] = True
+    segments.writeMask(node, "Segment_1", before, OTHER)
     apply(effect)
     mask = mask_of(node, "Segment_1", other)
     k, j, i = np.round(np.argwhere(expected).mean(0)).astype(int)
@@ -266,15 +275,16 @@ def test_the_mask_lies_where_it_should_in_a_segmentation_of_another_geometry(edi
     point = OBLIQUE[:3, :3] @ (i, j, k) + OBLIQUE[:3, 3]
     there = np.round((point - (-110.13, -90.27, -130.41)) / (1.3, 1.2, 1.1)).astype(int)
     assert mask[tuple(there[::-1])], there
-    # And all of them: a voxel is set if its middle lies in a voxel that was found.
+    # And all of them: one whose middle lies in a voxel of the slice is as that voxel, the others are as they were.
     ijk = np.indices(mask.shape).reshape(3, -1)[::-1]
     points = OTHER[:3, :3] @ ijk + OTHER[:3, 3:]
-    exact = np.linalg.inv(OBLIQUE[:3, :3]) @ (points - OBLIQUE[:3, 3:])
-    nearest = np.round(exact).astype(int)
-    inside = ((nearest >= 0) & (nearest < np.array([expected.shape[::-1]]).T)).all(0)
-    wanted = np.zeros(mask.size, bool)
-    wanted[inside] = expected[tuple(nearest[::-1, inside])]
-    assert wanted.sum() > 100 and (mask.ravel() == wanted).all()
+    nearest = np.round(np.linalg.inv(OBLIQUE[:3, :3]) @ (points - OBLIQUE[:3, 3:])).astype(int)
+    size = np.array([expected.shape[::-1]]).T
+    looked = ((nearest >= 0) & (nearest < size)).all(0) & (nearest[2] == 1)
+    wanted = before.ravel().copy()
+    wanted[looked] = expected[tuple(nearest[::-1, looked])]
+    assert expected[tuple(nearest[::-1, looked])].sum() > 100
+    assert (mask.ravel() == wanted).all(), np.argwhere(mask.ravel() != wanted).size
 
 
 def test_a_volume_under_a_transform_is_followed_and_another_transform_is_refused(editor, panel, phantom) -> None:
@@ -421,11 +431,19 @@ def test_enter_applies_and_the_prompt_is_remembered(editor, panel, phantom) -> N
     assert not shown(effect, effect.warningLabel) and effect.promptEdit.text == PROMPT
 
 
-def test_two_editors_have_each_their_own_run(editor, panel, phantom, registered) -> None:
+def test_two_editors_do_not_disturb_each_other(editor, panel, phantom) -> None:
     volume = head(phantom)
     node, effect = edit(editor, volume)
+    second = slicer.qMRMLSegmentEditorWidget()
+    second.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    second.setMRMLScene(slicer.mrmlScene)
+    other, own = edit(second, volume)
     begin(effect)
-    other = panel.ui.segmentEditor.effectByName(NAME)
-    assert other is None or not other.self().cancelButton.enabled
+    assert own is not effect and not own.cancelButton.enabled
+    assert "Another run" in apply(own)
+    second.setActiveEffectByName("")
+    assert panel.busy
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
-    assert mask_of(node, "Segment_1", volume).any()
+    assert mask_of(node, "Segment_1", volume).any() and not mask_of(other, "Segment_1", volume).any()
+    second.setMRMLSegmentEditorNode(None)
+    second.deleteLater()

@@ -1,0 +1,268 @@
+"""The panel acts on what the user sees, also when that changes while a run is not finished."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import standin
+from heads import PROMPT, add_volume, idle, mask_on, segment, show
+from MedCLIPSAMScene import markups, overlay, protect, segments
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
+from MedCLIPSAMScene.sliceMasks import SliceMasks
+from PySide6 import QtGui
+
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return next(
+        made
+        for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
+        if made.lesion_mask.sum() > 300
+    )
+
+
+def outlined(panel, volume, *names: str):
+    """A segmentation with some voxels on slice 1 in each of its segments, chosen in the panel."""
+    node = segments.newSegmentation(volume, "by hand")
+    mask = np.zeros((128, 128), bool)
+    mask[40:60, 40:60] = True
+    for name in names:
+        identifier = segments.addSegment(node, name)
+        segments.writeSlices(node, identifier, SliceMasks.of(SceneSlices(volume), {1: mask}))
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    return node
+
+
+def start(panel, volume) -> None:
+    """Press Segment, and do not wait."""
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    panel.ui.promptEdit.setPlainText(PROMPT)
+    panel.ui.segmentButton.click()
+    assert panel.busy
+
+
+def test_a_volume_chosen_during_a_run_keeps_its_own_segmentation(panel, phantom) -> None:
+    first = add_volume(phantom.picture)
+    segment(panel, first)
+    written = panel.parameters.segmentation
+    second = add_volume(phantom.picture)
+    other = segments.newSegmentation(second, "other")
+    start(panel, first)
+    panel.ui.inputVolumeSelector.setCurrentNode(second)
+    panel.ui.segmentationSelector.setCurrentNode(other)
+    standin.pump(lambda: idle(panel), 60)
+    assert "Found" in panel.ui.resultLabel.text
+    assert panel.parameters.inputVolume is second
+    assert panel.parameters.segmentation is other
+    assert panel.ui.segmentEditor.segmentationNode() is other
+    assert written.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_the_first_result_is_undone_by_the_editors_key(panel, phantom) -> None:
+    """There was no segmentation before it."""
+    segment(panel, add_volume(phantom.picture))
+    node = panel.parameters.segmentation
+    assert node.GetSegmentation().GetNumberOfSegments() == 1
+    window = standin.unwrap(slicer.util.mainWindow())
+    (key,) = [each for each in window.findChildren(QtGui.QShortcut) if each.key().toString() == "Ctrl+Z"]
+    key.activated.emit()
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+
+
+def test_a_new_segmentation_of_another_volume_is_not_shown(panel, phantom) -> None:
+    first, second = add_volume(phantom.picture), add_volume(phantom.picture)
+    start(panel, first)
+    panel.ui.inputVolumeSelector.setCurrentNode(second)
+    standin.pump(lambda: idle(panel), 60)
+    assert "Found" in panel.ui.resultLabel.text
+    assert panel.parameters.segmentation is None
+    assert panel.ui.segmentEditor.segmentationNode() is None
+
+
+def click(volume, row: int, column: int) -> None:
+    """Place a point inside, at a pixel of slice 1."""
+    place = SceneSlices(volume).toWorld(1, column + 0.5, row + 0.5)
+    markups.pointList(volume, markups.POSITIVE).AddControlPointWorld(place)
+
+
+def test_a_click_corrects_the_segment_that_was_chosen_at_the_click(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    node = outlined(panel, volume, "A", "B")
+    ids = list(node.GetSegmentation().GetSegmentIDs())
+    panel.corrections.choose(ids[0])
+    panel.ui.insideButton.checked = True
+    row, column = np.argwhere(phantom.lesion_mask)[0]
+    click(volume, row, column)
+    assert panel.busy
+    standin.mouse.pick_segment(panel.ui.segmentEditor, ids[1])
+    click(volume, row + 1, column)
+    standin.pump(lambda: idle(panel) and bool(segments.pointsOf(node, ids[1])), 60)
+    assert len(segments.pointsOf(node, ids[0])) == 1
+    assert panel.corrections.segment() == ids[1]
+    panel.ui.insideButton.checked = False
+
+
+def test_a_click_that_waits_is_dropped_with_a_run_that_is_cancelled(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    node = outlined(panel, volume, "A")
+    (identifier,) = node.GetSegmentation().GetSegmentIDs()
+    panel.corrections.choose(identifier)
+    panel.ui.insideButton.checked = True
+    row, column = np.argwhere(phantom.lesion_mask)[0]
+    click(volume, row, column)
+    click(volume, row + 1, column)
+    panel.ui.cancelButton.click()
+    assert idle(panel)
+    panel.ui.insideButton.checked = False
+    markups.clearPoints(volume)
+    segment(panel, volume)
+    standin.pump(lambda: True)
+    assert idle(panel)
+    assert not segments.pointsOf(node, identifier)
+
+
+def test_a_refused_click_leaves_no_segment(panel, phantom) -> None:
+    """Outside of nothing: there is no mask and no point inside."""
+    volume = add_volume(phantom.picture)
+    node = outlined(panel, volume)
+    panel.ui.outsideButton.checked = True
+    place = SceneSlices(volume).toWorld(1, 64.5, 64.5)
+    markups.pointList(volume, markups.NEGATIVE).AddControlPointWorld(place)
+    assert "inside" in panel.ui.correctStatusLabel.text
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+    panel.ui.outsideButton.checked = False
+
+
+def test_a_first_click_is_one_step_of_undo(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    node = outlined(panel, volume)
+    panel.ui.insideButton.checked = True
+    row, column = np.argwhere(phantom.lesion_mask).mean(0).astype(int)
+    click(volume, row, column)
+    standin.pump(lambda: idle(panel), 60)
+    (identifier,) = node.GetSegmentation().GetSegmentIDs()
+    assert mask_on(node, identifier, volume)[1].any()
+    panel.ui.undoButton.click()
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+    panel.ui.insideButton.checked = False
+
+
+def test_the_lock_shown_follows_a_segment_chosen_by_key(panel, phantom) -> None:
+    """Q and W of the Segment Editor choose a segment without a signal of the widget."""
+    volume = add_volume(phantom.picture)
+    node = outlined(panel, volume, "A", "B")
+    ids = list(node.GetSegmentation().GetSegmentIDs())
+    panel.corrections.choose(ids[0])
+    panel.ui.lockSegmentButton.click()
+    assert panel.ui.lockSegmentButton.checked
+    panel.ui.segmentEditor.setCurrentSegmentID(ids[1])
+    assert not panel.ui.lockSegmentButton.checked
+
+
+def test_undo_takes_a_lock_back_alone(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    segment(panel, volume)
+    node, identifier = panel.parameters.segmentation, panel.corrections.segment()
+    found = mask_on(node, identifier, volume)
+    panel.ui.lockSliceButton.click()
+    assert panel.ui.lockSliceButton.checked
+    panel.ui.undoButton.click()
+    assert not panel.ui.lockSliceButton.checked
+    assert np.array_equal(mask_on(node, identifier, volume), found)
+
+
+def test_locks_of_two_planes_hold_together(panel, phantom) -> None:
+    """An axial and a coronal slice are locked; a mask that is written along sagittal slices leaves both as they are."""
+    volume = add_volume(phantom.picture, slices=6)
+    node = outlined(panel, volume, "A")
+    (identifier,) = node.GetSegmentation().GetSegmentIDs()
+    protect.setLocked(node, identifier, "axial", {2})
+    protect.setLocked(node, identifier, "coronal", {50})
+    assert protect.locked(node, identifier, "axial") == {2}
+    assert protect.locked(node, identifier, "coronal") == {50}
+    before = mask_on(node, identifier, volume)
+    slices = SceneSlices(volume, "sagittal")
+    everything = {k: np.ones(slices.stack.picture_shape, bool) for k in range(len(slices))}
+    protect.writeUnlocked(node, identifier, SliceMasks.of(slices, everything))
+    after = mask_on(node, identifier, volume)
+    axial, coronal = SceneSlices(volume, "axial"), SceneSlices(volume, "coronal")
+    kept = np.zeros_like(before)
+    kept[axial.stack.source_index(2)] = True
+    kept[:, coronal.stack.source_index(50)] = True
+    assert np.array_equal(after[kept], before[kept])
+    assert after[~kept].all()
+
+
+def test_a_correction_is_propagated_in_the_plane_of_the_segment(panel, phantom) -> None:
+    """The Red view is axial; the segment was written along coronal slices and one of these was corrected."""
+    volume = add_volume(phantom.picture, slices=20)
+    node = outlined(panel, volume, "A")
+    (identifier,) = node.GetSegmentation().GetSegmentIDs()
+    slices = SceneSlices(volume, "coronal")
+    masks = SliceMasks.of(slices, {k: segments.readSlice(node, identifier, slices, k) for k in range(60, 100)})
+    protect.recordWritten(node, identifier, "coronal", masks.checks)
+    corrected = np.zeros(slices.stack.picture_shape, bool)
+    corrected[5:15, 40:80] = True
+    segments.writeSlices(node, identifier, SliceMasks.of(slices, {80: corrected}))
+    panel.corrections.choose(identifier)
+    panel.ui.reachBox.value = 2
+    panel.ui.propagateButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    assert "from 1 corrected slices" in panel.ui.resultLabel.text, panel.ui.resultLabel.text
+
+
+def test_a_click_is_taken_in_the_view_under_the_mouse(panel, phantom) -> None:
+    """On the line where the axial and the coronal view cross, the point lies in both."""
+    volume = add_volume(phantom.picture, slices=6, at=2)
+    outlined(panel, volume, "A")
+    crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode") or slicer.mrmlScene.AddNewNodeByClass(
+        "vtkMRMLCrosshairNode"
+    )
+    place = SceneSlices(volume).toWorld(2, 50.5, 64.5)
+    green = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeGreen")
+    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeGreen").SetBackgroundVolumeID(volume.GetID())
+    green.JumpSliceByCentering(*place)
+    crosshair.SetCursorPositionXYZ([0.0, 0.0, 0.0], green)
+    assert panel.corrections.points._sliceAt(place)[0] == "coronal"
+    crosshair.SetCursorPositionXYZ([0.0, 0.0, 0.0], slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed"))
+    assert panel.corrections.points._sliceAt(place) == ("axial", 2)
+
+
+def test_after_a_prompt_the_keys_are_not_those_of_the_text(panel, phantom) -> None:
+    """In the text Ctrl+Z would take back what was typed, in place of the mask."""
+    volume, text = add_volume(phantom.picture), standin.unwrap(panel.ui.promptEdit)
+    text.window().show()
+    text.activateWindow()
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    text.setFocus()
+    standin.pump(text.hasFocus)
+    segment(panel, volume)
+    assert not text.hasFocus()
+
+
+def test_the_foreground_of_the_user_comes_back(panel, phantom) -> None:
+    volume, pet = add_volume(phantom.picture), add_volume(phantom.picture)
+    show(volume, 1)
+    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    composite.SetForegroundVolumeID(pet.GetID())
+    composite.SetForegroundOpacity(0.2)
+    segment(panel, volume)
+    assert composite.GetForegroundVolumeID() == overlay.saliencyOf(volume).GetID()
+    panel.ui.saliencyCheckBox.checked = False
+    assert composite.GetForegroundVolumeID() == pet.GetID()
+    assert composite.GetForegroundOpacity() == pytest.approx(0.2)
+    panel.ui.saliencyCheckBox.checked = True
+    composite.SetForegroundVolumeID(pet.GetID())
+    panel.ui.promptEdit.setPlainText("something else")
+    assert composite.GetForegroundVolumeID() == pet.GetID()
+
+
+def test_nothing_to_undo_is_said(panel, phantom) -> None:
+    outlined(panel, add_volume(phantom.picture))
+    panel.ui.undoButton.click()
+    assert "nothing to undo" in panel.ui.correctStatusLabel.text
