@@ -13,7 +13,7 @@ from .parameters import (
     Loss,
     MedCLIPSAMParameters,
     Plane,
-    SamPrompts,
+    SamPromptKind,
     Strategy,
 )
 
@@ -35,9 +35,9 @@ LABELS = {
         CoarseMethod.THRESHOLD: _("threshold"),
     },
     "samPromptsBox": {
-        SamPrompts.BOXES: _("boxes"),
-        SamPrompts.POINTS: _("points"),
-        SamPrompts.BOTH: _("boxes and points"),
+        SamPromptKind.BOXES: _("boxes"),
+        SamPromptKind.POINTS: _("points"),
+        SamPromptKind.BOTH: _("boxes and points"),
     },
     "exportFormatBox": {
         ExportFormat.NNUNET: _("nnU-Net dataset"),
