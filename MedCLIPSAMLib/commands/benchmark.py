@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from .options import Overwrite
 from .speed import speed
 
 app = typer.Typer(help="Measured figures.", no_args_is_help=True)
@@ -26,6 +27,7 @@ app.command()(speed)
 def phantoms(
     cases: Annotated[int, typer.Option(min=1, help="Phantoms a task.")] = 50,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
@@ -37,8 +39,10 @@ def phantoms(
 
     from ..phantoms.benchmark import benchmark_phantoms
     from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import check_outputs
     from ..zeroshot.segmenter import default_settings, load_segmenter
 
+    check_outputs((), (out,), overwrite)
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     console = Console(stderr=True)
     with console.status("measuring") as status:
@@ -58,6 +62,7 @@ def phantoms(
 def volumes(
     cases: Annotated[int, typer.Option(min=1, help="Phantom volumes a task.")] = 20,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     strategies: Annotated[str, typer.Option(help="Strategies, separated by commas.")] = "slices,boxes,memory",
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
@@ -71,8 +76,10 @@ def volumes(
 
     from ..phantoms.volume_benchmark import benchmark_volumes
     from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import check_outputs
     from ..zeroshot.segmenter import default_settings, load_segmenter
 
+    check_outputs((), (out,), overwrite)
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     with Console(stderr=True).status("measuring") as status:
         figures = benchmark_volumes(

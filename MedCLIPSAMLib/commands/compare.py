@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
+from .options import Overwrite
+
 
 def compare(
     first: Annotated[Path, typer.Argument(help="Scores of a run, by medclipsam evaluate --csv.", show_default=False)],
     second: Annotated[Path, typer.Argument(help="Scores of another run on the same cases.", show_default=False)],
     plot: Annotated[Path | None, typer.Option(help="Also draw DSC case by case (.png).", show_default=False)] = None,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Is the second run better than the first, and how sure is that: differences case by case."""
@@ -24,10 +27,12 @@ def compare(
     from ..evaluation.folders import METRICS
     from ..evaluation.plots import plot_pairs
     from ..evaluation.tables import paired_values
+    from ..volumes.outputs import check_outputs
     from ..volumes.write import check_output
 
     if plot is not None:
         check_output(plot, (".png",))
+    check_outputs((first, second), (plot,), overwrite)
     results = {}
     for metric in METRICS:
         _, one, other = paired_values(first, second, metric)

@@ -23,12 +23,13 @@ def demo(
     from ..evaluation.pictures import contact_sheet, overlay
     from ..phantoms.samples import SAMPLES
     from ..volumes import read_segmentation, read_volume, write_segmentation
+    from ..volumes.outputs import claim_outputs
     from ..volumes.terminology import colour_for
     from ..volumes.write import write_picture
     from ..zeroshot.segmenter import load_segmenter
     from ..zeroshot.volume import segment_volume
 
-    out.mkdir(parents=True, exist_ok=True)
+    lock = claim_outputs(out, "demo")
     segmenter = load_segmenter("demo", "demo", "cpu")
     rows, scores = [], []
     for sample in SAMPLES:
@@ -65,6 +66,7 @@ def demo(
             }
         )
     contact_sheet(rows, out / "contact_sheet.png")
+    lock.close()
     if as_json:
         print(json.dumps({"folder": str(out), "scores": scores}, indent=1))
         return

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import Overwrite
+
 if TYPE_CHECKING:
     from ..evaluation.folders import Evaluation
 
@@ -20,6 +22,7 @@ def evaluate(
     truth_dir: Annotated[Path, typer.Argument(help="Folder of true masks with the same names.")],
     tolerance: Annotated[float, typer.Option(min=0, help="Of the NSD: mm, or pixels for pictures.")] = 2.0,
     csv: Annotated[Path | None, typer.Option(help="Write the score of each case to this file.")] = None,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score predicted masks against true ones: DSC, NSD and HD95 with 95 % confidence intervals.
@@ -30,7 +33,9 @@ def evaluate(
     from rich.progress import Progress
 
     from ..evaluation.folders import evaluate_folders, write_csv
+    from ..volumes.outputs import check_outputs
 
+    check_outputs((pred_dir, truth_dir), (csv,), overwrite)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Scoring")

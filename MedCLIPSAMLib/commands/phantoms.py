@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Overwrite
+
 phantoms_app = typer.Typer(help="Synthetic images with captions and truth.", no_args_is_help=True)
 models_app = typer.Typer(help="The demo models.", no_args_is_help=True)
 
@@ -34,15 +36,18 @@ def make(
 
     from ..errors import InputError
     from ..phantoms.dataset import SPLITS, write_phantoms
+    from ..volumes.outputs import claim_outputs
 
     if split not in SPLITS:
         raise InputError(f"There is no split '{split}'.", f"Choose one of: {', '.join(SPLITS)}.")
+    lock = claim_outputs(out, "phantoms make")
     steps = iter(track(range(count), "phantoms", transient=True))
 
     def step(_done: int) -> None:
         next(steps, None)
 
     write_phantoms(out, split, count, step)
+    lock.close()
     typer.echo(f"Written: {count} phantoms in {out}.")
 
 
@@ -56,6 +61,7 @@ def train(
     sam: Annotated[bool, typer.Option(help="Train SAM 2.")] = True,
     clip_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
     sam_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train both demo models from random weights (a little over an hour on two CPU cores)."""
     from dataclasses import replace
@@ -64,8 +70,12 @@ def train(
     from ..phantoms.train_clip import ClipTraining
     from ..phantoms.train_sam import SamTraining
     from ..resources import resource_path
+    from ..volumes.outputs import check_folders
 
     clip_settings = replace(ClipTraining(), steps=clip_steps or ClipTraining.steps) if clip else None
     sam_settings = replace(SamTraining(), steps=sam_steps or SamTraining.steps) if sam else None
+    chosen = [name for name, taken in (("demo-clip", clip), ("demo-sam", sam)) if taken]
+    if out is not None:
+        check_folders([out / name for name in chosen], overwrite)
     seconds = train_demo_models(out or resource_path("models"), clip_settings, sam_settings)
     typer.echo(f"Trained in {seconds / 60:.1f} min.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .options import Overwrite
 from .reproduce_paper import paper
 
 app = typer.Typer(help="The paper's claims, tried.", no_args_is_help=True)
@@ -25,6 +27,7 @@ app.command()(paper)
 @app.command()
 def finetune(
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
     seeds: Annotated[int, typer.Option(min=2, help="Trainings of each loss.")] = 3,
     processes: Annotated[int, typer.Option(min=1, help="Trainings side by side, a core each.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="A minute's trial whose figures mean nothing.")] = False,
@@ -33,10 +36,10 @@ def finetune(
     from rich.console import Console
 
     from ..phantoms import reproduce_finetune as trial
-    from ..volumes.atomic import atomic_path, check_writable
+    from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import check_outputs
 
-    if out is not None:
-        check_writable(out)
+    check_outputs((), (out,), overwrite)
     plan = replace(trial.Plan(), seeds=tuple(range(1, seeds + 1)))
     with Console(stderr=True).status("working") as status:
         figures = trial.reproduce(
@@ -54,6 +57,7 @@ def finetune(
 @app.command()
 def weak(
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
     work: Annotated[Path | None, typer.Option(help="Folder to work and go on in; else a temporary one.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Tasks side by side, a core each.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="A trial of minutes whose figures mean nothing.")] = False,
@@ -62,12 +66,13 @@ def weak(
     from rich.console import Console
 
     from ..phantoms import reproduce_weak as trial
-    from ..volumes.atomic import atomic_path, check_writable
+    from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import check_outputs, claim_outputs
 
-    if out is not None:
-        check_writable(out)
+    check_outputs((), (out,), overwrite)
     plan = trial.quick() if quick else trial.Plan()
-    figures = trial.reproduce(plan, processes, work, lambda line: typer.echo(line, err=True))
+    with claim_outputs(work, "reproduce weak") if work else nullcontext():
+        figures = trial.reproduce(plan, processes, work, lambda line: typer.echo(line, err=True))
     figures["summary"] = trial.summary(figures)
     for table in weak_tables(figures):
         Console().print(table)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from .options import AtOnce, Capture, Phase, SeriesName
+from .options import AtOnce, Capture, Overwrite, Phase, SeriesName
 
 
 class Plane(StrEnum):
@@ -106,11 +106,13 @@ def segment(
     at_once: AtOnce = 0,
     capture: Capture = True,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Segment what each prompt names in an image, and write the masks on the image's own grid."""
     from .. import __version__
     from ..volumes import SliceStack, read_volume, write_saliency, write_segmentation
+    from ..volumes.outputs import check_outputs
     from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
     from ..zeroshot.coarse import CoarseSettings
     from ..zeroshot.resume import ResumeFolder, fingerprint
@@ -120,6 +122,7 @@ def segment(
     for path, suffixes in ((out, SEGMENTATION_SUFFIXES), (saliency, LABELMAP_SUFFIXES), (overlay, (".png",))):
         if path is not None:
             check_output(path, suffixes)
+    check_outputs((image,), (out, saliency, overlay), overwrite)
     volume = read_volume(image, series, phase)
     limits = _window(window)
     numbers = _slices(len(SliceStack(volume, plane.value, limits)), number, slices, every)

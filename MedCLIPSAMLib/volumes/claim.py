@@ -33,6 +33,7 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(folder, stamp)
         lock = locked(folder)
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder.") from error
@@ -59,13 +60,18 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
             f"'{folder}' holds results of other {', '.join(other) or 'settings'}.",
             "Choose another folder, or give the same command as before to go on.",
         )
-    if any(each.name != LOCK for each in folder.iterdir()):
+    _refuse_foreign(folder, stamp)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
+
+
+def _refuse_foreign(folder: Path, stamp: str) -> None:
+    """Refuse a folder of something else, before as much as a lock is put into it."""
+    if not (folder / stamp).is_file() and any(each.name != LOCK for each in folder.iterdir()):
         raise OutputError(
             f"'{folder}' is not empty and holds no {stamp} of a run before.",
             "Choose a new folder: nothing is overwritten.",
         )
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
 
 
 def locked(folder: Path) -> TextIOWrapper:
