@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
+from ..json_text import read_json
 from .atomic import atomic_path
 
 LOCK = ".lock"
@@ -49,8 +50,8 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
     path = folder / stamp
     if path.is_file():
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            before = read_json(path)
+        except (OSError, ValueError):
             before = None
         if before == request:
             return
