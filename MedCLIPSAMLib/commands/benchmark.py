@@ -49,7 +49,7 @@ def phantoms(
         figures = benchmark_phantoms(
             segmenter, cases, split, lambda task, done: status.update(f"{task}: {done} of {cases}")
         )
-    Console().print(table(figures, split))
+    Console(markup=False).print(table(figures, split))
     free = figures["lesion_free"]
     typer.echo(f"Lesion-free pictures that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
     typer.echo(f"{figures['seconds_per_image']:.2f} s a picture.")
@@ -101,7 +101,7 @@ def volumes(
             f"{free['empty_fraction']:.2f} of {free['cases']}",
             f"{seconds:.1f}",
         )
-    Console().print(made)
+    Console(markup=False).print(made)
     corrected = figures["correction"]
     if corrected["cases"]:
         typer.echo(

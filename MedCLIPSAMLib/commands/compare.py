@@ -49,6 +49,6 @@ def compare(
         means = (f"{each.first:.3f}", f"{each.second:.3f}", f"{each.difference:+.3f}")
         interval = f"{each.low:+.3f} to {each.high:+.3f}"
         table.add_row(metric, *means, interval, f"{each.p:.2g}", str(each.better), str(each.worse), str(each.n))
-    Console().print(table)
+    Console(markup=False).print(table)
     if results["hd95"].n < results["dsc"].n:
         typer.echo(f"HD95 is infinite in {results['dsc'].n - results['hd95'].n} cases where a run found nothing.")

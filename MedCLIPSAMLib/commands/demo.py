@@ -77,7 +77,7 @@ def demo(
         table.add_row(
             score["image"], score["prompt"], *(f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds"))
         )
-    Console().print(table)
+    Console(markup=False).print(table)
     typer.echo(
         f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. For research, not for diagnosis."
     )

@@ -58,7 +58,6 @@ def _groups(evaluation: Evaluation) -> list[tuple[str, str | None]]:
 
 def _print_table(evaluation: Evaluation) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g}")
@@ -69,8 +68,8 @@ def _print_table(evaluation: Evaluation) -> None:
             found = evaluation.summary(metric, segment)
             interval = f"{_number(found.low)} to {_number(found.high)}" if math.isfinite(found.low) else "-"
             numbers = (_number(found.mean), interval, _number(found.sd), _number(found.median), str(found.n))
-            table.add_row(escape(title), name, *numbers, end_section=metric == "hd95")
-    console = Console()
+            table.add_row(title, name, *numbers, end_section=metric == "hd95")
+    console = Console(markup=False)
     console.print(table)
     if any(math.isinf(score.hd95) for score in evaluation.scores):
         console.print("HD95 leaves out cases where one of the two masks is empty or missing.", markup=False)

@@ -48,7 +48,7 @@ def finetune(
             lambda what, done, total: status.update(f"{what}: {done} of {total}"),
         )
     for table in (search_table(figures), result_table(figures)):
-        Console().print(table)
+        Console(markup=False).print(table)
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -75,7 +75,7 @@ def weak(
         figures = trial.reproduce(plan, processes, work, lambda line: typer.echo(line, err=True))
     figures["summary"] = trial.summary(figures)
     for table in weak_tables(figures):
-        Console().print(table)
+        Console(markup=False).print(table)
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -71,7 +71,7 @@ def paper(
             scores = Evaluation(runs[-1].scores, tolerance=trial.TOLERANCE)
             write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
     for table in tables(runs, f"{model} + {sam}"):
-        Console().print(table)
+        Console(markup=False).print(table)
     for each in runs:
         typer.echo(f"M2IB, {each.task.title} {each.style}: {each.settings}.")
     with atomic_path(out / "paper.json") as temporary:
