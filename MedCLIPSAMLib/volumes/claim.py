@@ -11,13 +11,13 @@ from typing import Any
 
 from ..errors import OutputError
 from ..json_text import read_json
-from .atomic import atomic_path
+from .atomic import atomic_path, is_temporary, sweep
 
 LOCK = ".lock"
 
 
 def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper:
-    """Take a new or empty folder for a run, or go on with the one of the very same run.
+    """Take a new or empty folder for a run, or go on with the one of the very same run, without what it left half.
 
     Args:
         folder: made when absent.
@@ -40,6 +40,7 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
         raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder.") from error
     try:
         _stamp(folder, stamp, json.loads(json.dumps(request)))
+        sweep(folder)
     except BaseException:
         lock.close()
         raise
@@ -68,7 +69,9 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
 
 def _refuse_foreign(folder: Path, stamp: str) -> None:
     """Refuse a folder of something else, before as much as a lock is put into it."""
-    if not (folder / stamp).is_file() and any(each.name != LOCK for each in folder.iterdir()):
+    if not (folder / stamp).is_file() and any(
+        each.name != LOCK and not is_temporary(each) for each in folder.iterdir()
+    ):
         raise OutputError(
             f"'{folder}' is not empty and holds no {stamp} of a run before.",
             "Choose a new folder: nothing is overwritten.",
