@@ -73,7 +73,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 2 refused with a message, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 all cases failed, 2 refused with a message, 130 interrupted."""
     try:
         app()
     except (KeyboardInterrupt, Cancelled):

@@ -20,7 +20,7 @@ _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.partial(\.[A-Za-z0-9.]+)?")
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path for `path`; when the block ends well it is renamed to `path`, else removed.
 
-    It lies in a hidden folder of its own beside `path`, so that nothing that lists the files there takes it for data. Its
+    It lies in a hidden folder of its own beside `path`, so that nothing that lists files there takes it for data. Its
     name is that of `path`, because writers choose the format by it. A killed run leaves the folder to `sweep`.
 
     Raises:

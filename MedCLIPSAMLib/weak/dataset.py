@@ -23,6 +23,9 @@ from ..volumes.write import write_array
 from .dicom_seg import write_dicom_seg
 
 FORMATS = ("nnunet", "seg.nrrd", "nii.gz", "png", "dcm")
+RESERVED = ("background", "ignore")
+"""Labels that nnU-Net gives a meaning of its own."""
+
 DATASET = re.compile(r"Dataset\d{3}_[A-Za-z0-9_]+")
 
 
@@ -38,6 +41,19 @@ def check_folder(folder: Path, form: str) -> None:
         raise InputError(
             f"nnU-Net would not read a dataset in '{folder.name}'.", "Name the folder such as Dataset101_BrainTumor."
         )
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuse labels that mean something else to nnU-Net, or that no file can hold.
+
+    Raises:
+        InputError: naming the label.
+    """
+    for label in labels:
+        if label.strip().casefold() in RESERVED:
+            raise InputError(f"'{label}' cannot be a label: nnU-Net has its own.", "Give it another name.")
+        if not label.strip() or not label.isprintable():
+            raise InputError(f"{label!r} cannot be a label.", "Use letters, digits and signs that can be printed.")
 
 
 def case_files(name: str, form: str) -> list[str]:

@@ -15,9 +15,10 @@ from typing import Any
 from ..errors import InputError, OutputError
 from ..json_text import parse_json
 from ..volumes.claim import claim
+from .cases import REQUEST
 from .record import check_own, check_record
 
-MANIFEST, REQUEST = "manifest.jsonl", "export.json"
+MANIFEST = "manifest.jsonl"
 
 
 class Manifest:
