@@ -38,6 +38,7 @@ class Device(StrEnum):
 
 
 def segment(
+    command: typer.Context,
     image: Annotated[
         Path,
         typer.Argument(
@@ -113,7 +114,8 @@ def segment(
     from .. import __version__
     from ..volumes import SliceStack, read_volume, write_saliency, write_segmentation
     from ..volumes.outputs import check_outputs
-    from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
+    from ..volumes.unfinished import check_unfinished, hold_unfinished
+    from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output, check_slices, fit
     from ..zeroshot.coarse import CoarseSettings
     from ..zeroshot.resume import ResumeFolder, fingerprint
     from ..zeroshot.segmenter import choices, default_settings, load_segmenter
@@ -123,7 +125,10 @@ def segment(
         if path is not None:
             check_output(path, suffixes)
     check_outputs((image,), (out, saliency, overlay), overwrite)
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    check_unfinished(unfinished)
     volume = read_volume(image, series, phase)
+    check_slices(out, volume)
     limits = _window(window)
     numbers = _slices(len(SliceStack(volume, plane.value, limits)), number, slices, every)
     if propagate is None:
@@ -155,7 +160,8 @@ def segment(
         if propagate != Strategy.slices:
             asked |= {"propagate": propagate.value, "slices": numbers and [numbers[0], numbers[-1]]}
         made_by = {"models": [model, sam], "settings": segmenter.settings.deciding(), "version": __version__}
-        kept = ResumeFolder(out.with_name(f"{out.name}.unfinished"), fingerprint(volume.array, **asked, **made_by))
+        command.with_resource(hold_unfinished(unfinished))
+        kept = ResumeFolder(unfinished, fingerprint(volume.array, **asked, **made_by))
         if kept.count and not as_json:
             typer.echo(f"Going on with a run that was stopped: {kept.count} steps are done.", err=True)
     try:
@@ -167,7 +173,9 @@ def segment(
         if kept and kept.count:
             typer.echo(f"Stopped after {kept.count} steps; the same command goes on from there.", err=True)
         raise
-    write_segmentation(out, result.segments(), volume)
+    segments, notes = fit(out, result.segments())
+    volume.notes.extend(notes)
+    write_segmentation(out, segments, volume)
     if kept:
         kept.remove()
     if saliency is not None:

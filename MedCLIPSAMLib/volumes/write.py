@@ -13,6 +13,7 @@ from PIL import Image
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.volumes.atomic import atomic_path, check_writable
 from MedCLIPSAMLib.volumes.nifti import write_nifti
+from MedCLIPSAMLib.volumes.overlap import without_overlap
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.volume import Volume
 
@@ -101,6 +102,21 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
     check_writable(path)
 
 
+def check_slices(path: Path, volume: Volume) -> None:
+    """Refuse a picture as the output of a volume of several slices.
+
+    Raises:
+        OutputError: naming what to write instead.
+    """
+    if path.name.lower().endswith(".png") and volume.shape[0] != 1:
+        raise OutputError(f"Cannot write {volume.shape[0]} slices to '{path}'.", "Write .nii.gz or .seg.nrrd.")
+
+
+def fit(path: Path, segments: Sequence[Segment]) -> tuple[list[Segment], list[str]]:
+    """Make segments fit the format of a file, and note what they lost; see `overlap.without_overlap`."""
+    return (list(segments), []) if path.name.lower().endswith(".seg.nrrd") else without_overlap(segments)
+
+
 def assign_layers(masks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     """(layer, label value) for each mask: the first layer where it overlaps nothing; values count from 1 in a layer."""
     occupied: list[np.ndarray] = []
@@ -162,8 +178,7 @@ def _label_map(segments: Sequence[Segment], volume: Volume, path: Path) -> np.nd
 
 
 def _write_png(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
-    if volume.shape[0] != 1:
-        raise OutputError(f"Cannot write {volume.shape[0]} slices to '{path}'.", "Write .nii.gz or .seg.nrrd.")
+    check_slices(path, volume)
     labels = _label_map(segments, volume, path)[0]
     if len(segments) == 1:
         labels = labels * 255

@@ -19,6 +19,7 @@ import numpy as np
 from ..errors import InputError, OutputError
 from ..volumes import Segment, Volume, write_segmentation
 from ..volumes.atomic import atomic_path
+from ..volumes.overlap import without_overlap
 from ..volumes.write import write_array
 from .dicom_seg import write_dicom_seg
 
@@ -76,7 +77,7 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
     if form == "png" and volume.shape[0] > 1:
         raise InputError(f"'{name}' has {volume.shape[0]} slices, which no PNG holds.", "Export as nii.gz.")
     if form not in ("seg.nrrd", "dcm"):
-        segments = _without_overlap(segments)
+        segments, _ = without_overlap(segments)
     try:
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -123,18 +124,6 @@ def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Ma
     """A segment a label of the dataset, in its order, so that label n is number n in every case; empty where absent."""
     nothing = np.zeros_like(next(iter(masks.values())))
     return [Segment(label, masks.get(label, nothing), tags=tags.get(label, {})) for label in labels]
-
-
-def _without_overlap(segments: Sequence[Segment]) -> list[Segment]:
-    score = lambda segment: float(segment.tags.get("MedCLIPSAM.Score", 0))
-    taken = np.zeros_like(segments[0].mask)
-    kept: dict[str, Segment] = {}
-    for segment in sorted(segments, key=score, reverse=True):
-        kept[segment.name] = Segment(
-            segment.name, segment.mask & ~taken, segment.colour, segment.terminology, segment.tags
-        )
-        taken = taken | segment.mask
-    return [kept[segment.name] for segment in segments]
 
 
 def grey(volume: Volume) -> np.ndarray:

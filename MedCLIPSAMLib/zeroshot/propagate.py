@@ -36,6 +36,7 @@ class PropagateSettings:
         least_part: parts of a key slice's mask below this share of the largest are not carried on their own.
         fading: share of the presence threshold below which the prompt counts as no longer present on a slice.
         beyond: slices that masks are carried to past the last one on which the prompt is present.
+        first: number in the volume of the first slice of the stack, for messages.
     """
 
     carry: CarrySettings = CarrySettings()
@@ -44,6 +45,7 @@ class PropagateSettings:
     least_part: float = 0.2
     fading: float = 0.2
     beyond: int = 2
+    first: int = 0
 
     def __post_init__(self) -> None:
         if self.keys < 1 or self.looks < 1 or not 0 <= self.least_part <= 1:
@@ -84,7 +86,7 @@ def propagate(
         looked = {}
         for start in range(0, len(picks), segmenter.together_at_best):
             some = picks[start : start + segmenter.together_at_best]
-            progress(taken.mean(), f"slice {', '.join(map(str, some))}: {prompt}")
+            progress(taken.mean(), f"slice {', '.join(str(settings.first + k) for k in some)}: {prompt}")
             looked |= _looked_at(segmenter, picture, some, prompt, negative, kept)
         found = {k: each for k, each in looked.items() if each.found}
         taken[[k for k in picks if k not in found]] = True
@@ -98,18 +100,20 @@ def propagate(
         part = kept.part(f"from-{key}") if kept else None
         carried = carry(segmenter, count, picture, objects, settings.carry, limits=limits, kept=part)
         for k, masks in carried:
-            progress(taken.mean(), f"slice {k}: {prompt}")
+            progress(taken.mean(), f"slice {settings.first + k}: {prompt}")
             mask = np.any(list(masks.values()), axis=0)
             if k in results:
                 mask = mask | results[k].mask
-            message = f"Found '{prompt}': carried from slice {key} (score {found[key].score:.2f} there)."
+            where = f"carried from slice {settings.first + key} (score {found[key].score:.2f} there)"
+            message = f"Found '{prompt}': {where}."
             results[k] = Result(prompt, mask, found[key].score, message)
             taken[k] = True
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
         alone = _looked_at(segmenter, picture, [k], prompt, negative, kept)[k]
         if alone.found:
-            message = f"Nothing found for '{prompt}': it is present on slice {k} alone and not on the slices beside it."
+            where = f"it is present on slice {settings.first + k} alone and not on the slices beside it"
+            message = f"Nothing found for '{prompt}': {where}."
             alone = Result(prompt, np.zeros_like(alone.mask), 0.0, message, alone.where, alone.coarse)
         results[k] = alone
     return results

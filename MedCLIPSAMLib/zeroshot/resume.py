@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ import numpy as np
 
 from ..errors import OutputError
 from ..volumes.atomic import atomic_path
+from ..volumes.unfinished import check_unfinished, discard_unfinished
 from .presence import Presence
 from .sam_prompts import SamPrompts
 from .segmenter import Result, Where
@@ -41,7 +41,8 @@ class ResumeFolder:
         self._folder, self._prefix = folder, ""
         self._request = json.dumps(request, sort_keys=True)
         described = folder / "run.json"
-        if folder.exists() and (not described.is_file() or described.read_text(encoding="utf-8") != self._request):
+        check_unfinished(folder)
+        if described.is_file() and described.read_text(encoding="utf-8", errors="replace") != self._request:
             self.remove()
 
     @property
@@ -105,7 +106,7 @@ class ResumeFolder:
 
     def remove(self) -> None:
         """Remove the folder and all that is kept in it."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        discard_unfinished(self._folder)
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{self._prefix}{name}.npz"

@@ -177,7 +177,7 @@ def _along(segmenter, stack, prompts, numbers, negative, method, progress, kept)
     """Key slices of each prompt among `numbers`, which follow one another, and their masks carried to the others."""
     first, count = numbers[0], len(numbers)
     picture = lambda k: stack.picture(first + k)
-    settings = PropagateSettings(CarrySettings(method))
+    settings = PropagateSettings(CarrySettings(method), first=first)
     progress(0.0, "looking for key slices")
     done = kept.take("profiles") if kept else None
     profiles = done["profiles"] if done else presence_profile(segmenter, picture, count, list(prompts), negative)
