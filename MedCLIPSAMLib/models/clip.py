@@ -49,8 +49,10 @@ class ClipModel:
             cut: leave out the end of a text that the model cannot take; its last token stays.
 
         Raises:
-            PromptError: a text of more tokens than the model can take, unless `cut`.
+            PromptError: a text of more tokens than the model can take, unless `cut`; half characters.
         """
+        for text in texts:
+            _require_text(text)
         encoded = [self._tokenizer.encode(text).ids for text in texts]
         for row, (text, ids) in enumerate(zip(texts, encoded)):
             if cut:
@@ -68,6 +70,7 @@ class ClipModel:
 
     def unknown_words(self, text: str) -> list[str]:
         """List the words of `text` of which the tokenizer knows no part: it makes [UNK] of all their letters."""
+        _require_text(text)
         return [word for word in text.split() if self._is_unknown(word)]
 
     def _is_unknown(self, word: str) -> bool:
@@ -108,6 +111,14 @@ class ClipModel:
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Features of what `preprocess` gave, float32 (N, D) on the model's device, each of length 1."""
         return F.normalize(self.model.encode_image(pixels.to(self.device, self.dtype)).float(), dim=-1)
+
+
+def _require_text(text: str) -> None:
+    """Refuse half characters, as JSON and the command line can have them, before the tokenizer meets them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(f"The prompt {text[:40]!r} is no text.", "Write it in UTF-8.") from error
 
 
 def load_clip(

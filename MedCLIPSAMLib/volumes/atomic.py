@@ -21,7 +21,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path for `path`; when the block ends well it is renamed to `path`, else removed.
 
     It lies in a hidden folder of its own beside `path`, so that nothing that lists files there takes it for data. Its
-    name is that of `path`, because writers choose the format by it. A killed run leaves the folder to `sweep`.
+    name has the suffixes of `path` (".nii.gz"), because writers choose the format by them. A killed run leaves it to
+    `sweep`.
 
     Raises:
         OutputError: the parent folder is missing, `path` is a folder, or the file cannot be written.
@@ -29,7 +30,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     check_writable(path)
     folder = path.with_name(f".{secrets.token_hex(4)}.partial")
-    temporary = folder / path.name
+    endings = [ending for ending in path.suffixes[-2:] if len(ending) < 20 and ending.isascii()]
+    temporary = folder / f"data{''.join(endings)}"
     try:
         folder.mkdir()
         yield temporary

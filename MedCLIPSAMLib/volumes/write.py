@@ -12,6 +12,7 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.volumes.atomic import atomic_path, check_writable
+from MedCLIPSAMLib.volumes.itk_path import itk_path
 from MedCLIPSAMLib.volumes.nifti import write_nifti
 from MedCLIPSAMLib.volumes.overlap import without_overlap
 from MedCLIPSAMLib.volumes.segment import Segment
@@ -93,12 +94,14 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
     """Refuse an output before long work is done for it: an unknown suffix or a place that cannot be written.
 
     Raises:
-        OutputError: naming the path and what is wrong with it.
+        OutputError: naming the path and what is wrong with it. InputError: see `itk_path`.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
         raise OutputError(
             f"Cannot write '{path}': its ending is none of {', '.join(suffixes)}.", "Give the file one of these."
         )
+    if not path.name.lower().endswith((".nii", ".nii.gz", ".png")):
+        itk_path(path)
     check_writable(path)
 
 
@@ -189,7 +192,7 @@ def _write_png(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
 def _write_image(path: Path, image: sitk.Image) -> None:
     with atomic_path(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            sitk.WriteImage(image, itk_path(temporary), useCompression=True)
             whole = sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image)  # ITK is silent on a full disk
             if not whole:
                 raise RuntimeError("the file is not whole")

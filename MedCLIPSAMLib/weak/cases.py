@@ -225,7 +225,8 @@ def _names(paths: list[Path]) -> list[str]:
         cleaned = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")
         plain.append(cleaned[-100:] or "case")
     lower = [name.lower() for name in plain]
-    return [
-        f"{name}-{hashlib.sha256(path.as_posix().encode()).hexdigest()[:8]}" if lower.count(name.lower()) > 1 else name
-        for name, path in zip(plain, paths)
-    ]
+    return [name if lower.count(name.lower()) == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
+
+
+def _sum(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.as_posix())).hexdigest()[:8]

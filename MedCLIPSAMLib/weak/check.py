@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..json_text import read_json
+from ..volumes.itk_path import itk_path
 from .dataset import DATASET
 
 
@@ -89,9 +90,9 @@ def check_voxels(dataset: RawDataset) -> None:
     for case in dataset.cases:
         image, label = dataset.image(case), dataset.label(case)
         try:
-            mask = sitk.ReadImage(str(label))
+            mask = sitk.ReadImage(itk_path(label))
             header = sitk.ImageFileReader()
-            header.SetFileName(str(image))
+            header.SetFileName(itk_path(image))
             header.ReadImageInformation()
         except RuntimeError as error:
             raise InputError(
