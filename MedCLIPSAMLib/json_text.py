@@ -24,14 +24,19 @@ def read_json(path: Path, limit: int = LIMIT) -> Any:
     return parse_json(content.decode("utf-8-sig"))
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, constants: bool = False) -> Any:
     """Parse a JSON text.
+
+    Args:
+        constants: NaN and Infinity are taken too, as tables of other programs have them.
 
     Raises:
         ValueError: it is no JSON, is nested too deeply, has a key twice, or a number that is not finite.
     """
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_float=_finite, parse_constant=_no_constant)
+        return json.loads(
+            text, object_pairs_hook=_object, parse_float=_finite, parse_constant=float if constants else _no_constant
+        )
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

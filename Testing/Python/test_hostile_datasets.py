@@ -156,3 +156,25 @@ def test_every_case_that_is_written_can_be_read(tmp_path, name):
     manifest.write(record)
     manifest.close()
     assert read_records(tmp_path / "out") == {name: record}
+
+
+DEEP = "[" * 100_000
+
+
+def test_deep_json_of_any_kind_is_an_error_with_a_message(tmp_path):
+    from MedCLIPSAMLib.evaluation.paper import read_prompts
+    from MedCLIPSAMLib.finetune.captions import read_captions
+    from MedCLIPSAMLib.weak.check import read_dataset
+
+    folder = tmp_path / "Dataset101_Head"
+    folder.mkdir()
+    for name in ("a.json", "a.jsonl", "Dataset101_Head/dataset.json"):
+        (tmp_path / name).write_text(DEEP)
+    for read in (
+        lambda: read_prompts(tmp_path / "a.json", None),
+        lambda: read_captions(tmp_path / "a.json"),
+        lambda: read_captions(tmp_path / "a.jsonl"),
+        lambda: read_dataset(folder),
+    ):
+        with pytest.raises(InputError, match="deep"):
+            read()
