@@ -12,17 +12,8 @@ from ..errors import InputError
 _FILE = re.compile(
     r"(imagesTr/|labelsTr/)?(?P<name>[^/\\]+?)(_0000|_uncertainty)?\.(seg\.nrrd|nii\.gz|nii|nrrd|mha|png|dcm)"
 )
-_OWN: tuple[str, ...] = (
-    ".lock",
-    "export.json",
-    "manifest.jsonl",
-    "imagesTr",
-    "labelsTr",
-    "report",
-    "replaced",
-    "struck",
-)
-_OWN += ("struck/imagesTr", "struck/labelsTr")
+_PARTS = ("imagesTr", "labelsTr", "report", "replaced", "struck", "struck/imagesTr", "struck/labelsTr")
+_OWN = (".lock", "export.json", "manifest.jsonl", *_PARTS)
 
 
 def check_record(record: Any) -> dict[str, Any]:

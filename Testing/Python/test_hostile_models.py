@@ -214,3 +214,10 @@ def test_what_an_entry_says_is_no_markup(tmp_path, listed):
     (tmp_path / "mine" / "medclipsam.json").write_text(json.dumps(entry))
     said = listed(tmp_path)
     assert "mine" in said and "[/b]" in said
+
+
+def test_a_kind_of_model_that_there_is_not_is_a_message():
+    from MedCLIPSAMLib.models.store import find
+
+    with pytest.raises(ModelError, match="There is no model 'demo'"):
+        find("demo", "nonsense")
