@@ -46,7 +46,7 @@ clean:
 
 # The build of sam2 wants torch; without isolation it takes the one that is there in place of fetching a second one.
 .venv/.installed: pyproject.toml setup.py | .venv/bin/python
-	$(PIP) install -q "setuptools>=77" wheel "torch>=2.5,<3" "torchvision>=0.20,<1"
+	$(PIP) install -q "setuptools>=77" wheel "torch>=2.6,<3" "torchvision>=0.21,<1"
 	SAM2_BUILD_CUDA=0 $(PIP) install -q --no-build-isolation "sam2>=1.1,<2"
 	$(PIP) install -q --no-build-isolation -e .
 	touch $@

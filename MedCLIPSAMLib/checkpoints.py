@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 
 from .errors import OutputError
 from .volumes.atomic import atomic_path
+from .volumes.unfinished import DESCRIPTION, check_unfinished, discard_unfinished
 
 Arrays = dict[str, np.ndarray]
 
@@ -38,12 +38,14 @@ class CheckpointFolder:
 
         Args:
             request: all that the results depend on, as JSON values; see `fingerprint`.
+
+        Raises:
+            OutputError: the folder holds something that is not a run's.
         """
+        check_unfinished(self._folder)
         self._request = json.dumps(request, sort_keys=True)
-        described = self._folder / "run.json"
-        if self._folder.exists() and (
-            not described.is_file() or described.read_text(encoding="utf-8") != self._request
-        ):
+        described = self._folder / DESCRIPTION
+        if described.is_file() and described.read_text(encoding="utf-8", errors="replace") != self._request:
             self.remove()
 
     @property
@@ -75,8 +77,8 @@ class CheckpointFolder:
             raise RuntimeError("Expected an open checkpoint folder; call open first.")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            if not (self._folder / "run.json").exists():
-                with atomic_path(self._folder / "run.json") as temporary:
+            if not (self._folder / DESCRIPTION).exists():
+                with atomic_path(self._folder / DESCRIPTION) as temporary:
                     temporary.write_text(self._request, encoding="utf-8")
             with atomic_path(self._path(name)) as temporary, open(temporary, "wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -91,9 +93,9 @@ class CheckpointFolder:
         self._path(name).unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the folder and all steps in it; nothing before `open`."""
+        """Remove the steps, and the folder where nothing else is in it; nothing before `open`."""
         if self._request is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            discard_unfinished(self._folder)
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{self._prefix}{name}.npz"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -76,7 +77,10 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 2 refused with a message, 130 interrupted."""
+    """Run the command line. Exit codes: 0 done, 1 all cases failed, 2 refused with a message, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
         app()
     except (KeyboardInterrupt, Cancelled):
@@ -87,7 +91,15 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except MedCLIPSAMError as error:
         log.debug("refused", exc_info=True)
-        print(f"error: {error.problem}", file=sys.stderr)
-        if error.remedy:
-            print(f"  {error.remedy}", file=sys.stderr)
-        sys.exit(EXIT_ERROR)
+        _refuse(error.problem, error.remedy)
+    except OSError as error:
+        log.debug("refused", exc_info=True)
+        named = f"'{error.filename}': " if error.filename is not None else ""
+        _refuse(f"{named}{error.strerror or error}.", "Check the path, the permissions and the free space.")
+
+
+def _refuse(problem: str, remedy: str) -> NoReturn:
+    print(f"error: {problem}", file=sys.stderr)
+    if remedy:
+        print(f"  {remedy}", file=sys.stderr)
+    sys.exit(EXIT_ERROR)

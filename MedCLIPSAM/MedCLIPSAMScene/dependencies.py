@@ -23,7 +23,7 @@ from MedCLIPSAMLib.resources import resource_path
 
 from .strings import _
 
-TORCH = (Requirement("torch>=2.5.1,<3"), Requirement("torchvision>=0.20.1,<1"))
+TORCH = (Requirement("torch>=2.6,<3"), Requirement("torchvision>=0.21,<1"))
 SLICERS = (Requirement("numpy>=1.26"), Requirement("SimpleITK>=2.2"), Requirement("vtk>=9.2"))
 PROTECTED = ("torch", "torchvision", "numpy", "vtk", "SimpleITK")
 LONG_PATH = 100

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..choices import Precision, Strategy, parse_choice
+from .options import Overwrite
 from .progress import progress_bar
 from .speed import speed
 
@@ -28,6 +29,7 @@ app.command()(speed)
 def phantoms(
     cases: Annotated[int, typer.Option(min=1, help="Phantoms a task.")] = 50,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
     sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
@@ -39,13 +41,15 @@ def phantoms(
 
     from ..phantoms.benchmark import benchmark_phantoms
     from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import check_outputs
     from ..zeroshot.segmenter import load_segmenter
     from ..zeroshot.settings import default_settings
 
+    check_outputs((), (out,), overwrite)
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_phantoms(segmenter, cases, split, context)
-    Console().print(table(figures, split))
+    Console(markup=False).print(table(figures, split))
     free = figures["lesion_free"]
     typer.echo(f"Lesion-free pictures that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
     typer.echo(f"{figures['seconds_per_image']:.2f} s a picture.")
@@ -58,6 +62,7 @@ def phantoms(
 def volumes(
     cases: Annotated[int, typer.Option(min=1, help="Phantom volumes a task.")] = 20,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     strategies: Annotated[str, typer.Option(help="Strategies, separated by commas.")] = "slices,boxes,memory",
     model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
@@ -71,9 +76,11 @@ def volumes(
 
     from ..phantoms.volume_benchmark import benchmark_volumes
     from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import check_outputs
     from ..zeroshot.segmenter import load_segmenter
     from ..zeroshot.settings import default_settings
 
+    check_outputs((), (out,), overwrite)
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     chosen = [parse_choice(Strategy, each, "strategy") for each in strategies.split(",")]
     with progress_bar("measuring", unit="count") as context:
@@ -90,7 +97,7 @@ def volumes(
             f"{free['empty_fraction']:.2f} of {free['cases']}",
             f"{seconds:.1f}",
         )
-    Console().print(made)
+    Console(markup=False).print(made)
     corrected = figures["correction"]
     if corrected["cases"]:
         typer.echo(

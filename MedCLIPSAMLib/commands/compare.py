@@ -9,11 +9,14 @@ from typing import Annotated
 
 import typer
 
+from .options import Overwrite
+
 
 def compare(
     first: Annotated[Path, typer.Argument(help="Scores of a run, by medclipsam evaluate --csv.", show_default=False)],
     second: Annotated[Path, typer.Argument(help="Scores of another run on the same cases.", show_default=False)],
     plot: Annotated[Path | None, typer.Option(help="Also draw DSC case by case (.png).", show_default=False)] = None,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Is the second run better than the first, and how sure is that: differences case by case."""
@@ -24,10 +27,12 @@ def compare(
     from ..evaluation.folders import METRICS
     from ..evaluation.plots import plot_pairs
     from ..evaluation.tables import paired_values
+    from ..volumes.outputs import check_outputs
     from ..volumes.write import check_output
 
     if plot is not None:
         check_output(plot, (".png",))
+    check_outputs((first, second), (plot,), overwrite)
     results = {}
     for metric in METRICS:
         _, one, other = paired_values(first, second, metric)
@@ -44,6 +49,6 @@ def compare(
         means = (f"{each.first:.3f}", f"{each.second:.3f}", f"{each.difference:+.3f}")
         interval = f"{each.low:+.3f} to {each.high:+.3f}"
         table.add_row(metric, *means, interval, f"{each.p:.2g}", str(each.better), str(each.worse), str(each.n))
-    Console().print(table)
+    Console(markup=False).print(table)
     if results["hd95"].n < results["dsc"].n:
         typer.echo(f"HD95 is infinite in {results['dsc'].n - results['hd95'].n} cases where a run found nothing.")

@@ -23,6 +23,7 @@ def demo(
     from ..evaluation.pictures import contact_sheet, overlay
     from ..phantoms.samples import SAMPLES
     from ..volumes import read_segmentation, read_volume, write_segmentation
+    from ..volumes.outputs import claim_outputs
     from ..volumes.terminology import colour_for
     from ..volumes.write import write_picture
     from ..zeroshot.pipeline import segment_volume
@@ -30,7 +31,7 @@ def demo(
     from ..zeroshot.result import PromptedResult
     from ..zeroshot.segmenter import load_segmenter
 
-    out.mkdir(parents=True, exist_ok=True)
+    lock = claim_outputs(out, "demo")
     segmenter = load_segmenter("demo", "demo", "cpu")
     rows, scores = [], []
     for sample in SAMPLES:
@@ -68,6 +69,7 @@ def demo(
             }
         )
     contact_sheet(rows, out / "contact_sheet.png")
+    lock.close()
     if as_json:
         print(json.dumps({"folder": str(out), "scores": scores}, indent=1))
         return
@@ -77,7 +79,7 @@ def demo(
     for score in scores:
         figures = (f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds"))
         table.add_row(str(score["image"]), str(score["prompt"]), *figures)
-    Console().print(table)
+    Console(markup=False).print(table)
     typer.echo(
         f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. For research, not for diagnosis."
     )

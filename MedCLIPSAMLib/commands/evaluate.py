@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import Overwrite
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def evaluate(
     truth_dir: Annotated[Path, typer.Argument(help="Folder of true masks with the same names.")],
     tolerance: Annotated[float, typer.Option(min=0, help="Of the NSD: mm, or pixels for pictures.")] = 2.0,
     csv: Annotated[Path | None, typer.Option(help="Write the score of each case to this file.")] = None,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Score predicted masks against true ones: DSC, NSD and HD95 with 95 % confidence intervals.
@@ -29,7 +31,9 @@ def evaluate(
     Files are matched by name; the formats may differ. A missing prediction scores 0.
     """
     from ..evaluation.folders import evaluate_folders, write_csv
+    from ..volumes.outputs import check_outputs
 
+    check_outputs((pred_dir, truth_dir), (csv,), overwrite)
     with progress_bar("scoring", unit="count") as context:
         evaluation = evaluate_folders(pred_dir, truth_dir, tolerance, context)
     if csv is not None:
@@ -48,7 +52,6 @@ def _groups(evaluation: Evaluation) -> list[tuple[str, str | None]]:
 
 def _print_table(evaluation: Evaluation) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g}")
@@ -59,8 +62,8 @@ def _print_table(evaluation: Evaluation) -> None:
             found = evaluation.summary(metric, segment)
             interval = f"{_number(found.low)} to {_number(found.high)}" if math.isfinite(found.low) else "-"
             numbers = (_number(found.mean), interval, _number(found.sd), _number(found.median), str(found.n))
-            table.add_row(escape(title), name, *numbers, end_section=metric == "hd95")
-    console = Console()
+            table.add_row(title, name, *numbers, end_section=metric == "hd95")
+    console = Console(markup=False)
     console.print(table)
     if any(math.isinf(score.hd95) for score in evaluation.scores):
         console.print("HD95 leaves out cases where one of the two masks is empty or missing.", markup=False)

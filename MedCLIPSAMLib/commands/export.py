@@ -82,6 +82,7 @@ def export(
     from ..weak.engines import Engine, LocalEngine
     from ..weak.export import export as run
     from ..weak.job import ExportSettings
+    from ..weak.known import failures
     from ..zeroshot.segmenter import load_segmenter
     from ..zeroshot.settings import default_settings
 
@@ -121,8 +122,14 @@ def export(
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next case.", err=True)
         raise
+    for line in failures(out):
+        typer.echo(f"failed: {line}", err=True)
     if as_json:
         print(json.dumps(counts))
+    if counts.keys() == {"failed"}:
+        typer.echo(f"All {counts['failed']} cases failed; once that is mended, do them again by --retry.", err=True)
+        raise typer.Exit(1)
+    if as_json:
         return
     said = ", ".join(f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name))
     typer.echo(f"{len(cases)} cases: {said}.")

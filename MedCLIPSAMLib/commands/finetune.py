@@ -164,7 +164,7 @@ def retrieval(
     for name, figures in rows.items():
         values = (figures[way][top] for way in ("image_to_text", "text_to_image") for top in ("top1", "top2"))
         table.add_row(name, *(f"{each['mean']:.3f} ± {each['interval']:.3f}" for each in values))
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _sentence(figures: dict) -> str:

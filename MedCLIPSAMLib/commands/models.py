@@ -38,7 +38,7 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
         size = f"{model.size / 1e6:.0f} MB" if model.size and not model.shipped else ""
         state = f"{status.state}: {status.detail}" if status.detail else status.state
         table.add_row(model.name, model.kind, state, size, model.licence, model.purpose)
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 @app.command()

@@ -27,3 +27,4 @@ AtOnce = Annotated[int, typer.Option(min=0, help="Slices taken together; 0 is on
 Capture = Annotated[
     bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that are there already.")]

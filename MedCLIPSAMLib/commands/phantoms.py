@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .options import Overwrite
 from .progress import progress_bar
 
 phantoms_app = typer.Typer(help="Synthetic images with captions and truth.", no_args_is_help=True)
@@ -34,10 +35,11 @@ def make(
     """Write phantoms as PNG files with truth masks and captions."""
     from ..errors import InputError
     from ..phantoms.dataset import SPLITS, write_phantoms
+    from ..volumes.outputs import claim_outputs
 
     if split not in SPLITS:
         raise InputError(f"There is no split '{split}'.", f"Choose one of: {', '.join(SPLITS)}.")
-    with progress_bar("phantoms", unit="count") as context:
+    with claim_outputs(out, "phantoms make"), progress_bar("phantoms", unit="count") as context:
         write_phantoms(out, split, count, context)
     typer.echo(f"Written: {count} phantoms in {out}.")
 
@@ -52,6 +54,7 @@ def train(
     sam: Annotated[bool, typer.Option(help="Train SAM 2.")] = True,
     clip_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
     sam_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train both demo models from random weights (a little over an hour on two CPU cores)."""
     from dataclasses import replace
@@ -60,8 +63,12 @@ def train(
     from ..phantoms.train_clip import ClipTraining
     from ..phantoms.train_sam import SamTraining
     from ..resources import resource_path
+    from ..volumes.outputs import check_folders
 
     clip_settings = replace(ClipTraining(), steps=clip_steps or ClipTraining.steps) if clip else None
     sam_settings = replace(SamTraining(), steps=sam_steps or SamTraining.steps) if sam else None
+    chosen = [name for name, taken in (("demo-clip", clip), ("demo-sam", sam)) if taken]
+    if out is not None:
+        check_folders([out / name for name in chosen], overwrite)
     seconds = train_demo_models(out or resource_path("models"), clip_settings, sam_settings)
     typer.echo(f"Trained in {seconds / 60:.1f} min.")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from .options import Overwrite
 from .progress import progress_bar
 from .reproduce_paper import paper
 
@@ -26,6 +28,7 @@ app.command()(paper)
 @app.command()
 def finetune(
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
     seeds: Annotated[int, typer.Option(min=2, help="Trainings of each loss.")] = 3,
     processes: Annotated[int, typer.Option(min=1, help="Trainings side by side, a core each.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="A minute's trial whose figures mean nothing.")] = False,
@@ -34,15 +37,15 @@ def finetune(
     from rich.console import Console
 
     from ..phantoms import reproduce_finetune as trial
-    from ..volumes.atomic import atomic_path, check_writable
+    from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import check_outputs
 
-    if out is not None:
-        check_writable(out)
+    check_outputs((), (out,), overwrite)
     plan = replace(trial.Plan(), seeds=tuple(range(1, seeds + 1)))
     with progress_bar("working", unit="count") as context:
         figures = trial.reproduce(trial.quick(plan) if quick else plan, processes, context)
     for table in (search_table(figures), result_table(figures)):
-        Console().print(table)
+        Console(markup=False).print(table)
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -51,6 +54,7 @@ def finetune(
 @app.command()
 def weak(
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
     work: Annotated[Path | None, typer.Option(help="Folder to work and go on in; else a temporary one.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Tasks side by side, a core each.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="A trial of minutes whose figures mean nothing.")] = False,
@@ -59,16 +63,16 @@ def weak(
     from rich.console import Console
 
     from ..phantoms import reproduce_weak as trial
-    from ..volumes.atomic import atomic_path, check_writable
+    from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import check_outputs, claim_outputs
 
-    if out is not None:
-        check_writable(out)
+    check_outputs((), (out,), overwrite)
     plan = trial.quick() if quick else trial.Plan()
-    with progress_bar("working") as context:
+    with claim_outputs(work, "reproduce weak") if work else nullcontext(), progress_bar("working") as context:
         figures = trial.reproduce(plan, processes, work, context)
     figures["summary"] = trial.summary(figures)
     for table in weak_tables(figures):
-        Console().print(table)
+        Console(markup=False).print(table)
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -42,11 +42,12 @@ def paper(
     """
     from rich.console import Console
 
-    from ..errors import InputError, OutputError
+    from ..errors import InputError
     from ..evaluation import reproduce_paper as trial
     from ..evaluation.folders import Evaluation, write_csv
     from ..evaluation.paper import find_test_sets
     from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import claim_outputs
     from ..zeroshot.segmenter import load_segmenter
 
     if prompts is not None and not prompts.is_dir():
@@ -62,10 +63,7 @@ def paper(
                 )
             else:
                 plan.append((tests, style, texts))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot make '{out}': {error.strerror}.", "Choose another folder.") from error
+    lock = claim_outputs(out, "reproduce paper")
     segmenter = load_segmenter(model, sam, device, models_dir)
     runs = []
     with progress_bar("working", unit="count") as context:
@@ -74,11 +72,12 @@ def paper(
             scores = Evaluation(runs[-1].scores, tolerance=trial.TOLERANCE)
             write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
     for table in tables(runs, f"{model} + {sam}"):
-        Console().print(table)
+        Console(markup=False).print(table)
     for each in runs:
         typer.echo(f"M2IB, {each.task.title} {each.style}: {each.settings}.")
     with atomic_path(out / "paper.json") as temporary:
         temporary.write_text(json.dumps(figures(runs), indent=1) + "\n", encoding="utf-8")
+    lock.close()
 
 
 def figures(runs: list[Run]) -> list[dict]:

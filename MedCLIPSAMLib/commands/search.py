@@ -55,7 +55,7 @@ def search(
         table.add_row(
             str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}"
         )
-    Console().print(table)
+    Console(markup=False).print(table)
 
 
 def _numbers(option: str, text: str, kind: type) -> list:

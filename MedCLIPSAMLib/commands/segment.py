@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ..choices import CoarseMethod, Device, Plane, Precision, SamPromptKind, Strategy
-from .options import AtOnce, Capture, Phase, SeriesName
+from .options import AtOnce, Capture, Overwrite, Phase, SeriesName
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def segment(
+    command: typer.Context,
     image: Annotated[
         Path,
         typer.Argument(
@@ -89,12 +90,15 @@ def segment(
     at_once: AtOnce = 0,
     capture: Capture = True,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
+    overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Segment what each prompt names in an image, and write the masks on the image's own grid."""
     from ..checkpoints import CheckpointFolder
     from ..volumes import read_volume, write_saliency, write_segmentation
-    from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
+    from ..volumes.outputs import check_outputs
+    from ..volumes.unfinished import check_unfinished, hold_unfinished
+    from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output, check_slices, fit
     from ..zeroshot.coarse import CoarseSettings
     from ..zeroshot.pipeline import segment_volume
     from ..zeroshot.request import SegmentationRequest
@@ -104,7 +108,11 @@ def segment(
     for path, suffixes in ((out, SEGMENTATION_SUFFIXES), (saliency, LABELMAP_SUFFIXES), (overlay, (".png",))):
         if path is not None:
             check_output(path, suffixes)
+    check_outputs((image,), (out, saliency, overlay), overwrite)
+    unfinished = out.with_name(f"{out.name}.unfinished")
+    check_unfinished(unfinished)
     volume = read_volume(image, series, phase)
+    check_slices(out, volume)
     request = SegmentationRequest(
         tuple(prompt), negative, plane, parse_slices(number, slices, every), propagate, window=parse_window(window)
     )
@@ -125,7 +133,8 @@ def segment(
     segmenter = load_segmenter(model, sam, device, models_dir, settings)
     if verbose:
         typer.echo(choices(segmenter), err=True)
-    checkpoints = CheckpointFolder(out.with_name(f"{out.name}.unfinished"))
+    command.with_resource(hold_unfinished(unfinished))
+    checkpoints = CheckpointFolder(unfinished)
     try:
         with progress_bar("loading", quiet=as_json) as context:
             result = segment_volume(segmenter, volume, request, replace(context, checkpoints=checkpoints)).collect()
@@ -133,7 +142,9 @@ def segment(
         if checkpoints.count:
             typer.echo(f"Stopped after {checkpoints.count} steps; the same command goes on from there.", err=True)
         raise
-    write_segmentation(out, result.segments(), volume)
+    segments, notes = fit(out, result.segments())
+    volume.notes.extend(notes)
+    write_segmentation(out, segments, volume)
     checkpoints.remove()
     if saliency is not None:
         write_saliency(saliency, result.saliency(prompt[0]), volume)

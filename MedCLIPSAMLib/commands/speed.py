@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import Overwrite
+
 if TYPE_CHECKING:
     from ..benchmarks.between import BetweenCost
     from ..benchmarks.gpu import GpuCost
@@ -26,6 +28,7 @@ def speed(
     layers: Annotated[str, typer.Option(help="Blocks of the saliency.")] = "9,7",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Time the pipeline at full size, with random weights, beside the authors' mathematics, taking turns in one run."""
     import platform
@@ -37,14 +40,14 @@ def speed(
     from ..errors import InputError
     from ..models.device import fast_bfloat16, resolve_device
     from ..run_context import RunContext
-    from ..volumes.atomic import atomic_path, check_writable
+    from ..volumes.atomic import atomic_path
+    from ..volumes.outputs import check_outputs
     from .search import _numbers
 
     wanted = [part.strip() for part in parts.split(",") if part.strip()]
     if not wanted or not set(wanted) <= set(PARTS):
         raise InputError(f"--parts {parts} names a part that is not there.", f"Choose of: {', '.join(PARTS)}.")
-    if out is not None:
-        check_writable(out)
+    check_outputs((), (out,), overwrite)
     where, console = resolve_device(device), Console()
     context = RunContext(on_notice=lambda line: typer.echo(line, err=True))
     named = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{torch.get_num_threads()} threads"

@@ -9,7 +9,6 @@ Source: MedCLIP-SAMv2, arXiv 2409.19483, and its repository HealthX-Lab/MedCLIP-
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from ..json_text import read_json
 from ..volumes.volume import stem
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -141,7 +141,7 @@ def read_prompts(path: Path, tests: TestSet) -> dict[str, str]:
         InputError: unreadable, another form, or an image that it has no sentence for.
     """
     try:
-        texts = json.loads(path.read_text(encoding="utf-8"))
+        texts = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Get the file anew.") from error
     form = isinstance(texts, dict) and all(isinstance(text, str) and text.strip() for text in texts.values())

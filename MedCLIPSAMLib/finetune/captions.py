@@ -13,16 +13,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import html
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..json_text import parse_json
 
 IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "id")
 CAPTION_FIELDS = ("caption", "title", "text", "description.caption", "captions", "description")
@@ -155,7 +156,8 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
     """Rows as fields by lower-case name; nested fields as outer.inner."""
     text = table.read_text(encoding="utf-8-sig")
     if table.suffix.lower() in (".jsonl", ".ndjson", ".json"):
-        records = json.loads(text) if table.suffix.lower() == ".json" else map(json.loads, filter(None, _lines(text)))
+        parse = partial(parse_json, constants=True)
+        records = parse(text) if table.suffix.lower() == ".json" else map(parse, filter(None, _lines(text)))
         if isinstance(records, dict):
             records = [{"image": name, "caption": caption} for name, caption in records.items()]
         if not isinstance(records, list | map):

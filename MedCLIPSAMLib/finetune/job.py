@@ -17,9 +17,10 @@ from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
 from .batches import PairSource, Source, readable
 from .captions import LEAST_CHARACTERS, Captions, Pair, read_captions, split_by_patient
+from .owner import claim_run, owns
 from .publish import publish
 from .settings import FineTuneSettings
-from .train import CHECKPOINT, FineTuned, fine_tune
+from .train import FineTuned, fine_tune
 
 DROPPED = "dropped.csv"
 
@@ -76,15 +77,15 @@ def run(
     check_name(name)
     find(settings.base, "clip", models_dir)
     model = (models_dir or trained_folder()) / name
-    if model.exists() and not replace and not (out / CHECKPOINT).is_file():
+    if model.exists() and not replace and not owns(out, model):
         raise ModelError(f"There is a model '{name}' already, in '{model}'.", "Choose another name, or give --replace.")
     if model.resolve() == out.resolve():
         raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
-    out.mkdir(parents=True, exist_ok=True)
-    training, validation, about = _sources(data, settings, out, workers, context)
-    result = fine_tune(training, validation, settings, out, device, models_dir, about, context)
-    if os.environ.get("RANK", "0") == "0":
-        publish(result, settings, name, Path(data.captions).name, models_dir)
+    with claim_run(out):
+        training, validation, about = _sources(data, settings, out, workers, context)
+        result = fine_tune(training, validation, settings, out, device, models_dir, about, context)
+        if os.environ.get("RANK", "0") == "0":
+            publish(result, settings, name, Path(data.captions).name, models_dir)
     return result, model
 
 

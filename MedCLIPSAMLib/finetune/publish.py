@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from ..errors import InputError, OutputError
 from ..models.catalogue import CLIP_FILES
@@ -16,7 +16,8 @@ from ..models.clip import build_clip, load_weights
 from ..models.layouts import to_hugging_face
 from ..models.store import find, locate
 from ..models.trained import ENTRY, WEIGHTS_FILE, Training, trained_folder, write_trained
-from ..models.weights import load_strictly
+from ..models.weights import load_strictly, read_weights
+from .owner import sign
 from .retrieval import top1
 from .settings import FineTuneSettings
 from .train import FineTuned
@@ -46,7 +47,8 @@ def publish(
         for file in CLIP_FILES:
             shutil.copyfile(source / file, folder / file)
         shutil.copyfile(result.weights, folder / WEIGHTS_FILE)
-        load_strictly(build_clip(folder), load_file(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
+        load_strictly(build_clip(folder), read_weights(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
+        sign(result.weights.parent, folder)
 
     figures = {"before": top1(result.before), "after": top1(result.after), "step": result.step, "steps": result.steps}
     training = Training(settings.base, data, asdict(settings), figures)

@@ -18,6 +18,7 @@ import torch
 import webdataset
 
 from ..errors import InputError, MedCLIPSAMError
+from ..json_text import parse_json
 from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
 from .batches import Batch, check_batch, draw_crop, read_picture, square
@@ -158,7 +159,7 @@ def _caption(pair: dict) -> str:
     if ending != "json":
         return text
     try:
-        fields = json.loads(text)
+        fields = parse_json(text, constants=True)
         return str(next((fields[name] for name in CAPTION_FIELDS if name in fields), ""))
     except (ValueError, TypeError):
         return ""

@@ -258,7 +258,7 @@ def find(name: str, kind: Kind | None = None, models: Sequence[Model] = MODELS) 
     for model in entries:
         if model.name == name:
             return model
-    what = {"clip": "text-image model", "sam": "SAM model", None: "model"}[kind]
+    what = {"clip": "text-image model", "sam": "SAM model"}.get(str(kind), "model")
     names = list(dict.fromkeys(model.name for model in entries))
     close = get_close_matches(name, names, n=1)
     raise ModelError(

@@ -6,6 +6,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from ..json_text import read_json
 from ..volumes.atomic import atomic_path
 
 MANIFEST = "manifest.json"
@@ -21,7 +22,7 @@ def sha256_of(path: Path) -> str:
 def recorded(folder: Path) -> dict[str, str]:
     """SHA-256 by file name, as recorded when the files of `folder` were downloaded; empty without a readable record."""
     try:
-        entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        entries = read_json(folder / MANIFEST)
         return {name: str(entry["sha256"]) for name, entry in entries.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
@@ -30,7 +31,7 @@ def recorded(folder: Path) -> dict[str, str]:
 def record(folder: Path, name: str, sha256: str, size: int, url: str) -> None:
     """Add or replace the entry of one file."""
     try:
-        entries = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+        entries = dict(read_json(folder / MANIFEST))
     except (OSError, ValueError, TypeError):
         entries = {}
     entries[name] = {"sha256": sha256, "size": size, "url": url}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +11,12 @@ from tokenizers import BertWordPieceTokenizer
 
 from ..errors import InputError, ModelError, PromptError
 from . import demo_vit  # noqa: F401
+from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import pictures_to
 from .layouts import is_hugging_face, to_open_clip
 from .linear import with_fast_linear
 from .store import find, locate
-from .timm_open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD, CustomTextCLIP
+from .timm_open_clip import CustomTextCLIP
 from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
@@ -35,17 +34,13 @@ class ClipModel:
 
     def __init__(self, name: str, model: CustomTextCLIP, folder: Path) -> None:
         self.name, self.model = name, model
-        config, tokenizer = _read_json(folder / "open_clip_config.json"), _read_json(folder / "tokenizer_config.json")
-        preprocess = config.get("preprocess_cfg", {})
-        self.image_size = int(config["model_cfg"]["vision_cfg"]["image_size"])
-        self.context_length = int(config["model_cfg"]["text_cfg"].get("context_length", 77))
+        preprocess = read_preprocessing(folder)
+        self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
-        self._mean = torch.tensor(preprocess.get("mean", OPENAI_DATASET_MEAN), device=self.device).view(3, 1, 1)
-        self._std = torch.tensor(preprocess.get("std", OPENAI_DATASET_STD), device=self.device).view(3, 1, 1)
-        self._tokenizer = BertWordPieceTokenizer.from_file(
-            str(folder / "vocab.txt"), lowercase=tokenizer.get("do_lower_case", True)
-        )
+        self._mean = torch.tensor(preprocess.mean, device=self.device).view(3, 1, 1)
+        self._std = torch.tensor(preprocess.std, device=self.device).view(3, 1, 1)
+        self._tokenizer = BertWordPieceTokenizer.from_file(str(folder / "vocab.txt"), lowercase=preprocess.lower_case)
 
     def tokenize(self, texts: list[str], cut: bool = False) -> torch.Tensor:
         """Token ids, int64 (N, L) on the model's device; L is the length of the longest text, not the model's limit.
@@ -54,8 +49,10 @@ class ClipModel:
             cut: leave out the end of a text that the model cannot take; its last token stays.
 
         Raises:
-            PromptError: a text of more tokens than the model can take, unless `cut`.
+            PromptError: a text of more tokens than the model can take, unless `cut`; half characters.
         """
+        for text in texts:
+            _require_text(text)
         encoded = [self._tokenizer.encode(text).ids for text in texts]
         for row, (text, ids) in enumerate(zip(texts, encoded)):
             if cut:
@@ -73,6 +70,7 @@ class ClipModel:
 
     def unknown_words(self, text: str) -> list[str]:
         """List the words of `text` of which the tokenizer knows no part: it makes [UNK] of all their letters."""
+        _require_text(text)
         return [word for word in text.split() if self._is_unknown(word)]
 
     def _is_unknown(self, word: str) -> bool:
@@ -115,6 +113,14 @@ class ClipModel:
         return F.normalize(self.model.encode_image(pixels.to(self.device, self.dtype)).float(), dim=-1)
 
 
+def _require_text(text: str) -> None:
+    """Refuse half characters, as JSON and the command line can have them, before the tokenizer meets them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(f"The prompt {text[:40]!r} is no text.", "Write it in UTF-8.") from error
+
+
 def load_clip(
     name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, models_dir: Path | None = None
 ) -> ClipModel:
@@ -155,27 +161,17 @@ def build_clip(folder: Path) -> CustomTextCLIP:
         ModelError: a configuration is missing, unreadable, not of this kind of model, or refers to code, another folder
             or the network.
     """
-    config = _read_json(folder / "open_clip_config.json").get("model_cfg", {})
-    if "auto_map" in _read_json(folder / "config.json"):
-        raise ModelError(f"config.json in '{folder}' asks for code of its own.", "Get the file anew.")
+    config = read_config(folder / "open_clip_config.json").get("model_cfg", {})
+    refuse_code(folder / "config.json")
+    read_preprocessing(folder)
     try:
         vision = config["vision_cfg"] | {"timm_model_pretrained": False}
         if ":" in str(vision.get("timm_model_name")):  # timm would look for "hf-hub:NAME" on the network
             raise ValueError(f"the image tower '{vision['timm_model_name']}' is of another place")
         text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
         return CustomTextCLIP(config["embed_dim"], vision, text)
-    except (KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, OSError) as error:
         raise ModelError(
             f"No model can be built from open_clip_config.json and config.json in '{folder}': {error}.",
             "Get both files anew.",
         ) from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"'{path}' cannot be read: {error}.", "Get the file anew.") from error
-    if not isinstance(content, dict):
-        raise ModelError(f"'{path}' is not a configuration.", "Get the file anew.")
-    return content

@@ -13,18 +13,18 @@ import torch
 import torch.nn.functional as F
 from hydra.errors import HydraException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from sam2.sam2_image_predictor import SAM2ImagePredictor
 from sam2.sam2_video_predictor import SAM2VideoPredictor
 from sam2.utils.transforms import SAM2Transforms
-from yaml import YAMLError
 
 from ..errors import ModelError
 from .bfloat16 import in_bfloat16
 from .catalogue import find
 from .device import pictures_to
 from .linear import with_fast_linear
+from .sam_config import read_sam_config
 from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights
 
@@ -91,22 +91,6 @@ def _kept_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor])
 
 
 _PREDICTOR = f"{Sam2.__module__}.{Sam2.__name__}"
-_PARTS = {None, _PREDICTOR} | {
-    f"sam2.modeling.{part}"
-    for part in (
-        "backbones.hieradet.Hiera",
-        "backbones.image_encoder.FpnNeck",
-        "backbones.image_encoder.ImageEncoder",
-        "memory_attention.MemoryAttention",
-        "memory_attention.MemoryAttentionLayer",
-        "memory_encoder.CXBlock",
-        "memory_encoder.Fuser",
-        "memory_encoder.MaskDownSampler",
-        "memory_encoder.MemoryEncoder",
-        "position_encoding.PositionEmbeddingSine",
-        "sam.transformer.RoPEAttention",
-    )
-}
 
 
 def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
@@ -118,19 +102,17 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         options: settings merged into the model's part of the configuration.
 
     Raises:
-        ModelError: an unreadable configuration, or one that names anything else than the parts of sam2.
+        ModelError: see `read_sam_config`, or settings that do not go together.
     """
     try:
-        content: Any = OmegaConf.load(config)
-        model: Any = OmegaConf.merge(content["model"], dict(options or {}))
-        OmegaConf.resolve(model)
+        model: Any = OmegaConf.merge(read_sam_config(config), dict(options or {}))
         model["_target_"] = _PREDICTOR
-        _require_own_parts(model, config)
         return instantiate(model, _recursive_=True).eval()
     except (
-        OSError,
-        YAMLError,
         KeyError,
+        AttributeError,
+        RuntimeError,
+        ArithmeticError,
         TypeError,
         ValueError,
         AssertionError,
@@ -138,19 +120,6 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         HydraException,
     ) as error:
         raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration anew.") from error
-
-
-def _require_own_parts(part: Any, config: Path) -> None:
-    """Refuse a configuration that names Python objects to be called other than parts of SAM 2."""
-    target = part.get("_target_") if isinstance(part, DictConfig) else None
-    if target not in _PARTS:
-        raise ModelError(
-            f"The configuration '{config}' would run '{target}', which is no part of SAM 2.",
-            "Use a configuration from a source that you trust.",
-        )
-    for child in part.values() if isinstance(part, DictConfig) else part:
-        if OmegaConf.is_config(child):
-            _require_own_parts(child, config)
 
 
 def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> Sam2:

@@ -17,6 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from ..errors import ModelError, OutputError
+from ..json_text import read_json
 from .catalogue import CLIP_FILES, MODELS, Model, ModelFile
 
 ENTRY = "medclipsam.json"
@@ -64,7 +65,7 @@ def check_name(name: str) -> None:
 def read_entry(folder: Path) -> Model | None:
     """Read the catalogue entry of a trained model's folder; None where there is none, or none that can be read."""
     try:
-        entry = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
+        entry = read_json(folder / ENTRY, 1 << 20)
         saliency = _numbers(entry["saliency"])
         by_word = {str(word): _numbers(changes) for word, changes in entry["by_word"].items()}
         name = str(entry["name"])
@@ -84,7 +85,7 @@ def read_entry(folder: Path) -> Model | None:
             by_word=by_word,
             trained=True,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, ModelError):
         return None
 
 

@@ -21,7 +21,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     They are mapped into memory, not read into it, but for PyTorch's format before 1.6.
 
     Raises:
-        ModelError: a truncated or foreign file, or one that holds more than tensors and could run code.
+        ModelError: a truncated or foreign file, one that holds more than tensors and could run code, or values that are
+            NaN or infinite.
     """
     try:
         state = (
@@ -47,7 +48,21 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         state = state["model"]
     if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise ModelError(f"'{path}' is not a table of weights.", "Get the file anew from its source.")
-    return without_buffers(state)
+    state = without_buffers(state)
+    broken = sorted(name for name, tensor in state.items() if not _is_finite(tensor))
+    if broken:
+        raise ModelError(
+            f"'{path}' has values that are no finite numbers (NaN or infinity) in {some(broken)}.",
+            "Get the file anew from its source, or train the model again.",
+        )
+    return state
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    """Whether all values are finite; the sum tells it in one pass, and only where it is not is each looked at."""
+    if not tensor.is_floating_point():
+        return True
+    return bool(tensor.sum(dtype=torch.float64).isfinite()) or bool(tensor.isfinite().all())
 
 
 def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import OutputError
 
+_TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.partial(\.[A-Za-z0-9.]+)?")
+"""Names of temporary folders, and of the files that stood for them in earlier versions."""
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends well it is renamed to `path`, else removed.
+    """Give a temporary path for `path`; when the block ends well it is renamed to `path`, else removed.
 
-    The temporary name keeps the suffixes (".nii.gz"), because writers choose the format by them.
+    It lies in a hidden folder of its own beside `path`, so that nothing that lists files there takes it for data. Its
+    name has the suffixes of `path` (".nii.gz"), because writers choose the format by them. A killed run leaves it to
+    `sweep`.
 
     Raises:
         OutputError: the parent folder is missing, `path` is a folder, or the file cannot be written.
     """
     path = Path(path)
     check_writable(path)
-    temporary = path.with_name(f".{secrets.token_hex(4)}.partial{''.join(path.suffixes[-2:])}")
+    folder = path.with_name(f".{secrets.token_hex(4)}.partial")
+    endings = [ending for ending in path.suffixes[-2:] if len(ending) < 20 and ending.isascii()]
+    temporary = folder / f"data{''.join(endings)}"
     try:
+        folder.mkdir()
         yield temporary
         with open(temporary, "rb+") as file:  # a full disk may show only now
             os.fsync(file.fileno())
@@ -33,7 +43,26 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             f"Cannot write '{path}': {error.strerror or error}.", "Check the permissions and the free space."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether a path has the name of what `atomic_path` makes for the time of writing."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed runs left half written in a folder and in those directly below it.
+
+    Whoever calls it holds the folder, so that no other run is writing there.
+    """
+    for path in [*folder.glob(".*.partial*"), *folder.glob("*/.*.partial*")]:
+        if not is_temporary(path) or path.is_symlink():
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def check_writable(path: Path) -> None:

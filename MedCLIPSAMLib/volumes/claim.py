@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from .atomic import atomic_path
+from ..json_text import read_json
+from .atomic import atomic_path, is_temporary, sweep
 
 LOCK = ".lock"
 
 
 def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper:
-    """Take a new or empty folder for a run, or go on with the one of the very same run.
+    """Take a new or empty folder for a run, or go on with the one of the very same run, without what it left half.
 
     Args:
         folder: made when absent.
@@ -33,11 +34,13 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(folder, stamp)
         lock = locked(folder)
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder.") from error
     try:
         _stamp(folder, stamp, json.loads(json.dumps(request)))
+        sweep(folder)
     except BaseException:
         lock.close()
         raise
@@ -48,8 +51,8 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
     path = folder / stamp
     if path.is_file():
         try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            before = read_json(path)
+        except (OSError, ValueError):
             before = None
         if before == request:
             return
@@ -59,13 +62,20 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
             f"'{folder}' holds results of other {', '.join(other) or 'settings'}.",
             "Choose another folder, or give the same command as before to go on.",
         )
-    if any(each.name != LOCK for each in folder.iterdir()):
+    _refuse_foreign(folder, stamp)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
+
+
+def _refuse_foreign(folder: Path, stamp: str) -> None:
+    """Refuse a folder of something else, before as much as a lock is put into it."""
+    if not (folder / stamp).is_file() and any(
+        each.name != LOCK and not is_temporary(each) for each in folder.iterdir()
+    ):
         raise OutputError(
             f"'{folder}' is not empty and holds no {stamp} of a run before.",
             "Choose a new folder: nothing is overwritten.",
         )
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
 
 
 def locked(folder: Path) -> TextIOWrapper:

@@ -12,6 +12,7 @@ from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import SPACINGS_MM, Geometry
+from MedCLIPSAMLib.volumes.itk_path import itk_path
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -71,7 +72,7 @@ def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[n
     except (UnidentifiedImageError, KeyError) as error:
         if kind != "TIFF":
             raise InputError(f"'{path}' is damaged: no {kind} picture.", "Copy or export it again.") from error
-        array = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))  # kinds of TIFF that Pillow does not know
+        array = sitk.GetArrayFromImage(sitk.ReadImage(itk_path(path)))  # kinds of TIFF that Pillow does not know
         pages, deep, turned = [array] if array.ndim == 2 else list(array), False, 1
     except (OSError, ValueError, SyntaxError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise InputError(f"'{path}' cannot be read: {error}.", "Copy or export it again.") from error
@@ -107,7 +108,7 @@ def _pixels(page: Image.Image, notes: list[str], indices: bool) -> np.ndarray:
 def _spacing(path: Path) -> tuple[float, float]:
     """(between columns, between rows) as ITK, and so 3D Slicer, takes it from the file; 1 where it does not."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_path(path))
     try:
         sitk.ProcessObject.SetGlobalWarningDisplay(False)
         reader.ReadImageInformation()

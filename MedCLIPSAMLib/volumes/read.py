@@ -16,6 +16,7 @@ from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
+from MedCLIPSAMLib.volumes.itk_path import itk_path
 from MedCLIPSAMLib.volumes.nifti import is_nifti, read_nifti
 from MedCLIPSAMLib.volumes.pictures import ALPHA_NOTE, DEEP_NOTE, PICTURE_SUFFIXES, picture_format, read_picture
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
@@ -149,10 +150,10 @@ FLAT = "MedCLIPSAM.Flat"
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     """A 3-D image whose axes are at right angles."""
     check_header(path)
-    if not sitk.ImageFileReader.GetImageIOFromFileName(str(path)):
+    if not sitk.ImageFileReader.GetImageIOFromFileName(itk_path(path)):
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_path(path))
     reader.ReadImageInformation()
     size = reader.GetSize()
     if any(extent > 1 for extent in size[3:]):

@@ -143,7 +143,7 @@ def colour_for(text: str) -> Colour:
     found = [TERMS[word] for word in _words(text) if word in TERMS]
     if found and found[0].colour and all(term.colour for term in found):
         return found[0].colour
-    hue = int.from_bytes(hashlib.sha256(text.strip().lower().encode()).digest()[:2], "big") / 65536
+    hue = int.from_bytes(hashlib.sha256(text.strip().lower().encode("utf-8", "replace")).digest()[:2], "big") / 65536
     return colorsys.hsv_to_rgb(hue, 0.75, 0.95)
 
 

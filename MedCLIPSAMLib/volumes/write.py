@@ -12,7 +12,9 @@ from PIL import Image
 
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.volumes.atomic import atomic_path, check_writable
+from MedCLIPSAMLib.volumes.itk_path import itk_path
 from MedCLIPSAMLib.volumes.nifti import write_nifti
+from MedCLIPSAMLib.volumes.overlap import without_overlap
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.volume import Volume
 
@@ -92,13 +94,30 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
     """Refuse an output before long work is done for it: an unknown suffix or a place that cannot be written.
 
     Raises:
-        OutputError: naming the path and what is wrong with it.
+        OutputError: naming the path and what is wrong with it. InputError: see `itk_path`.
     """
     if not path.name.lower().endswith(tuple(suffixes)):
         raise OutputError(
             f"Cannot write '{path}': its ending is none of {', '.join(suffixes)}.", "Give the file one of these."
         )
+    if not path.name.lower().endswith((".nii", ".nii.gz", ".png")):
+        itk_path(path)
     check_writable(path)
+
+
+def check_slices(path: Path, volume: Volume) -> None:
+    """Refuse a picture as the output of a volume of several slices.
+
+    Raises:
+        OutputError: naming what to write instead.
+    """
+    if path.name.lower().endswith(".png") and volume.shape[0] != 1:
+        raise OutputError(f"Cannot write {volume.shape[0]} slices to '{path}'.", "Write .nii.gz or .seg.nrrd.")
+
+
+def fit(path: Path, segments: Sequence[Segment]) -> tuple[list[Segment], list[str]]:
+    """Make segments fit the format of a file, and note what they lost; see `overlap.without_overlap`."""
+    return (list(segments), []) if path.name.lower().endswith(".seg.nrrd") else without_overlap(segments)
 
 
 def assign_layers(masks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
@@ -162,8 +181,7 @@ def _label_map(segments: Sequence[Segment], volume: Volume, path: Path) -> np.nd
 
 
 def _write_png(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
-    if volume.shape[0] != 1:
-        raise OutputError(f"Cannot write {volume.shape[0]} slices to '{path}'.", "Write .nii.gz or .seg.nrrd.")
+    check_slices(path, volume)
     labels = _label_map(segments, volume, path)[0]
     if len(segments) == 1:
         labels = labels * 255
@@ -174,7 +192,7 @@ def _write_png(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
 def _write_image(path: Path, image: sitk.Image) -> None:
     with atomic_path(path) as temporary:
         try:
-            sitk.WriteImage(image, str(temporary), useCompression=True)
+            sitk.WriteImage(image, itk_path(temporary), useCompression=True)
             whole = sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image)  # ITK is silent on a full disk
             if not whole:
                 raise RuntimeError("the file is not whole")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import InputError
+from ..json_text import parse_json
+from ..volumes.claim import LOCK
 from ..volumes.dicom_geometry import are_pictures
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
@@ -22,6 +24,10 @@ from ..volumes.read import PICTURE_SUFFIXES, VOLUME_SUFFIXES
 
 DICOM_SUFFIXES = (".dcm", ".ima")
 IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)
+SEGMENTATION = ".seg.nrrd"
+REQUEST = "export.json"
+"""In a dataset that an export wrote: what it was made by."""
+
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
 
@@ -72,7 +78,7 @@ def read_prompts(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
-            found = json.loads(text)
+            found = parse_json(text)
             if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
                 raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
             pairs = list(found.items())
@@ -80,7 +86,8 @@ def read_prompts(path: Path) -> dict[str, str]:
             lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
             cut = [line.partition(":") for line in lines]
             pairs = [(label.strip(), prompt.strip() if colon else label) for label, colon, prompt in cut]
-    except (OSError, ValueError, RecursionError) as error:
+        "".join(label + prompt for label, prompt in pairs).encode()  # half characters, as JSON can have them
+    except (OSError, ValueError) as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
     if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):
         raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write a prompt a line.")
@@ -121,19 +128,42 @@ def find_cases(
 def _images(folder: Path, series: str | None) -> list[tuple[Path, Path, str | None]]:
     """Image files and DICOM series, each with a relative path to name it by, and its UID where others lie beside it.
 
-    Hidden files and folders are left out.
+    Left out are hidden files and folders, datasets that an export wrote, segmentations, and second ways by links.
     """
+    if _is_export(folder):
+        raise InputError(f"'{folder}' holds an export itself.", "Give the folder of the images.")
     found: list[tuple[Path, Path, str | None]] = []
-    for path in [folder, *sorted(folder.rglob("*"))]:
+    seen: set[Path] = set()
+    for path in _walk(folder):
         inside = path.relative_to(folder)
-        if any(part.startswith(".") for part in inside.parts):
+        if path.resolve() in seen:
             continue
+        seen.add(path.resolve())
         if path.is_dir():
             with quiet():
                 found += [(inside / name, image, uid) for name, image, uid in _series(path, series)]
-        elif series is None and path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES):
+        elif (
+            series is None
+            and path.is_file()
+            and path.name.lower().endswith(IMAGE_SUFFIXES)
+            and not path.name.lower().endswith(SEGMENTATION)
+        ):
             found.append((inside, path, None))
     return found
+
+
+def _walk(folder: Path) -> list[Path]:
+    """A folder and what lies in it, sorted, files and folders before links to them."""
+    paths = [folder]
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and not _is_export(Path(place, name))]
+        paths += [Path(place, name) for name in (*folders, *files) if not name.startswith(".")]
+    return sorted(paths, key=lambda path: (path.is_symlink(), path))
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether a folder is a dataset, or predictions, that this program writes."""
+    return (folder / REQUEST).is_file() and (folder / LOCK).is_file()
 
 
 def _series(folder: Path, which: str | None) -> list[tuple[str, Path, str | None]]:
@@ -195,7 +225,8 @@ def _names(paths: list[Path]) -> list[str]:
         cleaned = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")
         plain.append(cleaned[-100:] or "case")
     lower = [name.lower() for name in plain]
-    return [
-        f"{name}-{hashlib.sha256(path.as_posix().encode()).hexdigest()[:8]}" if lower.count(name.lower()) > 1 else name
-        for name, path in zip(plain, paths)
-    ]
+    return [name if lower.count(name.lower()) == 1 else f"{name}-{_sum(path)}" for name, path in zip(plain, paths)]
+
+
+def _sum(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.as_posix())).hexdigest()[:8]

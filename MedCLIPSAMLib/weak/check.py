@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from ..json_text import read_json
+from ..volumes.itk_path import itk_path
 from .dataset import DATASET
 
 
@@ -50,9 +52,11 @@ def read_dataset(folder: Path) -> RawDataset:
     if not DATASET.fullmatch(folder.name):
         raise InputError(f"'{folder}' is no dataset of nnU-Net.", "Its name must be such as Dataset101_BrainTumor.")
     try:
-        about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+        about = read_json(folder / "dataset.json")
         labels = {int(number): str(name) for name, number in about["labels"].items() if int(number)}
         ending, channels = str(about["file_ending"]), len(about["channel_names"])
+        if not re.fullmatch(r"(\.[A-Za-z0-9]+){1,3}", ending):
+            raise ValueError(f"'{ending}' is no ending of a file")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"'{folder / 'dataset.json'}' cannot be used: {type(error).__name__}: {error}.",
@@ -86,9 +90,9 @@ def check_voxels(dataset: RawDataset) -> None:
     for case in dataset.cases:
         image, label = dataset.image(case), dataset.label(case)
         try:
-            mask = sitk.ReadImage(str(label))
+            mask = sitk.ReadImage(itk_path(label))
             header = sitk.ImageFileReader()
-            header.SetFileName(str(image))
+            header.SetFileName(itk_path(image))
             header.ReadImageInformation()
         except RuntimeError as error:
             raise InputError(

@@ -19,8 +19,12 @@ import numpy as np
 from ..errors import InputError, OutputError
 from ..volumes import Segment, Volume, write_segmentation
 from ..volumes.atomic import atomic_path
+from ..volumes.overlap import without_overlap
 from ..volumes.write import write_array
 from .dicom_seg import write_dicom_seg
+
+RESERVED = ("background", "ignore")
+"""Labels that nnU-Net gives a meaning of its own."""
 
 DATASET = re.compile(r"Dataset\d{3}_[A-Za-z0-9_]+")
 
@@ -35,6 +39,19 @@ def check_folder(folder: Path, form: str) -> None:
         raise InputError(
             f"nnU-Net would not read a dataset in '{folder.name}'.", "Name the folder such as Dataset101_BrainTumor."
         )
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuse labels that mean something else to nnU-Net, or that no file can hold.
+
+    Raises:
+        InputError: naming the label.
+    """
+    for label in labels:
+        if label.strip().casefold() in RESERVED:
+            raise InputError(f"'{label}' cannot be a label: nnU-Net has its own.", "Give it another name.")
+        if not label.strip() or not label.isprintable():
+            raise InputError(f"{label!r} cannot be a label.", "Use letters, digits and signs that can be printed.")
 
 
 def case_files(name: str, form: str) -> list[str]:
@@ -57,7 +74,7 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
     if form == "png" and volume.shape[0] > 1:
         raise InputError(f"'{name}' has {volume.shape[0]} slices, which no PNG holds.", "Export as nii.gz.")
     if form not in ("seg.nrrd", "dcm"):
-        segments = _without_overlap(segments)
+        segments, _ = without_overlap(segments)
     try:
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -104,18 +121,6 @@ def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Ma
     """A segment a label of the dataset, in its order, so that label n is number n in every case; empty where absent."""
     nothing = np.zeros_like(next(iter(masks.values())))
     return [Segment(label, masks.get(label, nothing), tags=tags.get(label, {})) for label in labels]
-
-
-def _without_overlap(segments: Sequence[Segment]) -> list[Segment]:
-    score = lambda segment: float(segment.tags.get("MedCLIPSAM.Score", 0))
-    taken = np.zeros_like(segments[0].mask)
-    kept: dict[str, Segment] = {}
-    for segment in sorted(segments, key=score, reverse=True):
-        kept[segment.name] = Segment(
-            segment.name, segment.mask & ~taken, segment.colour, segment.terminology, segment.tags
-        )
-        taken = taken | segment.mask
-    return [kept[segment.name] for segment in segments]
 
 
 def grey(volume: Volume) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from contextlib import redirect_stdout
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 
 from ..errors import InputError, ModelError
+from ..json_text import read_json
 from ..models.device import resolve_device
 from ..models.weights import read_weights
 from ..run_context import RunContext
@@ -70,8 +70,8 @@ class Ensemble:
 
         folder = model_folder(path)
         try:
-            plans = json.loads((folder / "plans.json").read_text(encoding="utf-8"))
-            about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+            plans = read_json(folder / "plans.json")
+            about = read_json(folder / "dataset.json")
             self.labels = {int(number): str(name) for name, number in about["labels"].items() if int(number)}
             chosen = folder.name.rpartition("__")[2]
             _check_network(plans["configurations"][chosen]["architecture"], folder)

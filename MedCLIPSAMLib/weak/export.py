@@ -15,9 +15,10 @@ from .. import __version__
 from ..errors import InputError
 from ..run_context import RunContext
 from .cases import Case
-from .dataset import check_folder
+from .dataset import check_folder, check_labels
 from .engines import Engine
 from .job import ExportSettings, Job
+from .known import Sources, check_prompts, describing, exchanged, with_known_names
 from .manifest import Manifest
 from .upkeep import refresh
 
@@ -30,7 +31,7 @@ def export(
     context: RunContext = RunContext(),
     retry: bool = False,
 ) -> dict[str, int]:
-    """Segment and write every case that the manifest in `out` does not have yet.
+    """Segment and write every case that the manifest in `out` does not have yet, or whose image was exchanged.
 
     Args:
         engine: what segments, here or on a cluster; the masks are the same.
@@ -42,26 +43,29 @@ def export(
         How many cases of the manifest have each status: "found", "empty", "filtered", "failed".
 
     Raises:
-        InputError: two cases of one name, or a folder that does not fit the format. OutputError: see `Manifest`; or the
-            disk is full: what was done is kept. Cancelled: the same.
+        InputError: two cases of one name, a label that cannot be, or a folder that does not fit the format.
+            OutputError: see `Manifest`; other prompts than before; or the disk is full: what was done is kept.
+            Cancelled: the same.
     """
     check_folder(out, settings.form)
     if len({case.name for case in cases}) < len(cases):
         raise InputError("Two cases have the same name.", "Give each a name of its own.")
     labels = list(dict.fromkeys(label for case in cases for label in case.prompts))
+    check_labels(labels)
     request = _request(engine, settings, labels)
     phases = sorted({case.phase for case in cases if case.phase})
     manifest = Manifest(out, request | {"phase": phases} if phases else request)
-    todo = [
-        case
-        for case in cases
-        if case.name not in manifest.records or (retry and manifest.records[case.name]["status"] == "failed")
-    ]
-    todo = [replace(case, image=case.image.resolve()) for case in todo]
-    started = time.monotonic()
+    started, sources = time.monotonic(), Sources()
     try:
+        records = manifest.records
+        cases = with_known_names([replace(case, image=case.image.resolve()) for case in cases], records)
+        check_prompts(cases, records)
+        again = exchanged(cases, records, sources)
+        again |= {name for name, record in records.items() if retry and record["status"] == "failed"}
+        todo = [case for case in cases if case.name not in records or case.name in again]
+        write = describing(todo, out, dict(records), sources, manifest.write)
         job = Job(out, settings, tuple(labels))
-        for finished, record in enumerate(engine.run(todo, job, manifest.write, context), 1):
+        for finished, record in enumerate(engine.run(todo, job, write, context), 1):
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done, name = len(cases) - len(todo) + finished, record["case"]
             context.report(done, len(cases), name, seconds_left=left, status=record["status"])

@@ -12,10 +12,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import OutputError
+from ..errors import InputError, OutputError
+from ..json_text import parse_json
 from ..volumes.claim import claim
+from .cases import REQUEST
+from .record import check_own, check_record
 
-MANIFEST, REQUEST = "manifest.jsonl", "export.json"
+MANIFEST = "manifest.jsonl"
 
 
 class Manifest:
@@ -30,10 +33,11 @@ class Manifest:
 
     Raises:
         OutputError: the folder is another run's at this moment, holds something else or an export of another request,
-            or cannot be written.
+            or cannot be written. InputError: see `read_records`, or a part of the folder is a link to another place.
     """
 
     def __init__(self, folder: Path, request: Mapping[str, Any]) -> None:
+        check_own(folder)
         self._folder = folder
         self._lock = claim(folder, REQUEST, request)
         try:
@@ -49,9 +53,9 @@ class Manifest:
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Add the line of a case; it is on the disk when this returns."""
-        line = json.dumps(record, ensure_ascii=False) + "\n"
+        line = json.dumps(check_record(record), ensure_ascii=False) + "\n"
         try:
-            with open(self._folder / MANIFEST, "a", encoding="utf-8") as file:
+            with open(self._folder / MANIFEST, "a", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
@@ -68,16 +72,25 @@ class Manifest:
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the lines of a manifest by case, the last of each; a half line, of a run that was killed, is left out."""
+    """Read the lines of a manifest by case, the last of each; a half line, of a run that was killed, is left out.
+
+    Raises:
+        InputError: a whole line that is no record of a case of this folder; see `record.check_record`.
+    """
     records: dict[str, dict[str, Any]] = {}
     try:
-        lines = (folder / MANIFEST).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = (folder / MANIFEST).read_text(encoding="utf-8", errors="replace").split("\n")
     except OSError:
         return {}
-    for line in lines:
+    for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
+            record = check_record(parse_json(line))
             records[record["case"]] = record
-        except (ValueError, KeyError, TypeError):
+        except json.JSONDecodeError:  # a half line
             continue
+        except ValueError as error:
+            raise InputError(
+                f"Line {number} of '{folder / MANIFEST}' cannot be used: {error}.",
+                "Use the file as medclipsam wrote it.",
+            ) from error
     return records

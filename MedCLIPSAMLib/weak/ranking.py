@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ..errors import InputError
+from ..json_text import read_json
 from .manifest import REQUEST, read_records
 
 
@@ -32,11 +32,11 @@ def dataset_of(folder: Path) -> Path | None:
         InputError: the folder holds no predictions.
     """
     try:
-        request = json.loads((folder / REQUEST).read_text(encoding="utf-8"))
+        request = read_json(folder / REQUEST)
         if "model" not in request:
             raise KeyError("model")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"'{folder}' holds no predictions.", "Give the folder that medclipsam weak predict wrote."
         ) from error
-    return Path(request["dataset"]) if request.get("dataset") else None
+    return Path(str(request["dataset"])) if request.get("dataset") else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError, OutputError
+from ..json_text import read_json
+from .dataset import check_folder
 from .manifest import REQUEST, Manifest
 from .upkeep import refresh, write_struck
 
@@ -23,8 +24,9 @@ def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
         InputError: the folder holds no export, or a name is none of its cases. OutputError: an export is writing to it.
     """
     try:
-        request = json.loads((dataset / REQUEST).read_text(encoding="utf-8"))
-        form, labels = request["export"]["form"], request["labels"]
+        request = read_json(dataset / REQUEST)
+        form, labels = request["export"]["form"], [str(label) for label in request["labels"]]
+        check_folder(dataset.resolve(), form)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"'{dataset}' holds no export.", "Give the folder that medclipsam export wrote.") from error
     manifest = Manifest(dataset, request)

@@ -6,7 +6,6 @@ was struck out comes back by it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError, OutputError
+from ..json_text import read_json
 from ..volumes import Segment, Volume, read_segmentation, read_volume
 from ..volumes.atomic import atomic_path
 from ..volumes.write import write_segmentation
@@ -54,8 +54,10 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
     if np.max(sum(mask.astype(np.uint8) for mask in masks.values()), initial=0) > 1:
         raise InputError(f"The masks of '{case}' overlap.", "A voxel has one label; erase one of them there.")
     try:
-        request = json.loads((found.folder / REQUEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        request = read_json(found.folder / REQUEST)
+        if request["export"]["form"] != "nnunet":
+            raise ValueError("its format is another")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"'{found.folder}' was not written by medclipsam export.",
             "Give the folder of an export in nnU-Net's format.",

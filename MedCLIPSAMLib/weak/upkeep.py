@@ -28,7 +28,7 @@ def refresh(out: Path, form: str, labels: Sequence[str]) -> None:
 def read_struck(out: Path) -> set[str]:
     """Read the cases that a person struck out."""
     path = out / STRUCK
-    return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+    return set(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else set()
 
 
 def write_struck(out: Path, names: Collection[str]) -> None:

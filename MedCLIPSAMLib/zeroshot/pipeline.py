@@ -151,7 +151,7 @@ def _propagate_each(
     """Key slices of each prompt, and their masks propagated to the other slices."""
     first, count, prompts = request.slices[0], len(request.slices), list(request.prompts)
     image = lambda k: stack.picture(first + k)
-    settings = PropagateSettings(CarrySettings(CarryMethod(request.strategy)))
+    settings = PropagateSettings(CarrySettings(CarryMethod(request.strategy)), first=first)
     stored = context.checkpoints.load("profiles") if context.checkpoints else None
     if stored:
         profiles = stored["profiles"]

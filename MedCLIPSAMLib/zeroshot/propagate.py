@@ -38,6 +38,7 @@ class PropagateSettings:
         least_part: parts of a key slice's mask below this share of the largest are not carried on their own.
         fading: share of the presence threshold below which the prompt counts as no longer present on a slice.
         beyond: slices that masks are carried to past the last one on which the prompt is present.
+        first: number in the volume of the first slice of the stack, for messages.
     """
 
     carry: CarrySettings = CarrySettings()
@@ -46,6 +47,7 @@ class PropagateSettings:
     least_part: Share = 0.2
     fading: Annotated[float, Field(ge=0)] = 0.2
     beyond: Annotated[int, Field(ge=0)] = 2
+    first: Annotated[int, Field(ge=0)] = 0
 
 
 def propagate(
@@ -79,7 +81,8 @@ def propagate(
         looked: dict[int, PromptedResult] = {}
         for start in range(0, len(picks), segmenter.batch_size):
             batch = picks[start : start + segmenter.batch_size]
-            context.report(taken.mean(), message=f"slice {', '.join(map(str, batch))}: {prompt}", stage="carry")
+            named = ", ".join(str(settings.first + k) for k in batch)
+            context.report(taken.mean(), message=f"slice {named}: {prompt}", stage="carry")
             looked |= look(batch)
         found = {k: each for k, each in looked.items() if each.found}
         taken[[k for k in picks if k not in found]] = True
@@ -92,18 +95,21 @@ def propagate(
         limits = _limits(profile, key, settings.fading * threshold, settings.beyond)
         part = context.checkpoint_part(f"from-{key}")
         for k, masks in carry(segmenter, count, picture, objects, settings.carry, limits=limits, context=part):
-            context.report(taken.mean(), message=f"slice {k}: {prompt}", stage="carry")
+            context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="carry")
             mask = np.any(list(masks.values()), axis=0)
             if k in results:
                 mask = mask | results[k].mask
-            message = f"Found '{prompt}': carried from slice {key} (score {found[key].score:.2f} there)."
-            results[k] = CarriedResult(prompt, mask, found[key].score, message, key)
+            where = f"carried from slice {settings.first + key} (score {found[key].score:.2f} there)"
+            results[k] = CarriedResult(
+                prompt, mask, found[key].score, f"Found '{prompt}': {where}.", settings.first + key
+            )
             taken[k] = True
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
         alone = look([k])[k]
         if alone.found:
-            message = f"Nothing found for '{prompt}': it is present on slice {k} alone and not on the slices beside it."
+            where = f"it is present on slice {settings.first + k} alone and not on the slices beside it"
+            message = f"Nothing found for '{prompt}': {where}."
             alone = replace(alone, mask=np.zeros_like(alone.mask), score=0.0, message=message, seconds={})
             alone = replace(alone, sam_prompts=SamPrompts.none(), predicted_iou=np.zeros(0, np.float32))
         results[k] = alone

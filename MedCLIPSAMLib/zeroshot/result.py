@@ -70,7 +70,7 @@ class CarriedResult(Result):
     """A mask that was propagated from another slice, whose score it has.
 
     Args:
-        source: the slice that it comes from.
+        source: the slice of the volume that it comes from.
     """
 
     source: int

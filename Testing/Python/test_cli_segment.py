@@ -124,7 +124,7 @@ def test_one_prompt_for_a_whole_volume(run, tmp_path, strategy):
     assert code == 0, err
     assert "of 24 slices" in text and (tmp_path / "o.png").is_file()
     assert dsc(sitk.GetArrayFromImage(sitk.ReadImage(str(out))) > 0, phantom.lesion_mask) > 0.6
-    code, text, err = run(*arguments, "--window", "0:255", "--json")
+    code, text, err = run(*arguments, "--window", "0:255", "--json", "--overwrite")
     rows = json.loads(text)["results"]
     assert any(row["presence"] is None and "carried" in row["message"] for row in rows)
 

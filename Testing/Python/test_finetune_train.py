@@ -25,6 +25,7 @@ from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
 from MedCLIPSAMLib.finetune.checkpoint import write_checkpoint
 from MedCLIPSAMLib.finetune.job import Data, run
+from MedCLIPSAMLib.finetune.owner import claim_run
 from MedCLIPSAMLib.finetune.publish import export_model
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG, fine_tune
@@ -91,6 +92,31 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     assert result.before["pairs"] == result.after["pairs"] and (tmp_path / "run" / "dropped.csv").is_file()
     with pytest.raises(ModelError, match="a model 'mine' already"):
         run(Data(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
+
+
+def test_a_run_replaces_only_the_model_that_it_made(captions, tmp_path):
+    settings, data, models = replace(QUICK, epochs=1), Data(str(captions), share=0.3), tmp_path / "models"
+    models.mkdir()
+    for name in ("a1", "a2"):
+        run(data, settings, name, tmp_path / f"run-{name}", "cpu", models)
+    before = {path: path.read_bytes() for path in models.rglob("*") if path.is_file()}
+    with pytest.raises(ModelError, match="a model 'a1' already"):
+        run(data, settings, "a1", tmp_path / "run-a2", "cpu", models)
+    assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
+    run(data, settings, "a1", tmp_path / "run-a1", "cpu", models)  # its own, again
+    run(data, settings, "a1", tmp_path / "run-a2", "cpu", models, replace=True)
+    with pytest.raises(ModelError, match="a model 'a1' already"):
+        run(data, settings, "a1", tmp_path / "run-a1", "cpu", models)
+
+
+def test_a_run_keeps_off_a_folder_of_something_else_and_of_a_run_at_work(captions, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "dropped.csv").write_text("somebody's")
+    with pytest.raises(OutputError, match="not empty"):
+        run(Data(str(captions), share=0.3), QUICK, "m", tmp_path / "mine", "cpu", tmp_path)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["dropped.csv"]
+    with claim_run(tmp_path / "run"), pytest.raises(OutputError, match="Another run is writing"):
+        run(Data(str(captions), share=0.3), QUICK, "m", tmp_path / "run", "cpu", tmp_path)
 
 
 def test_the_loss_falls_and_the_best_weights_are_kept(pairs, tmp_path):

@@ -22,6 +22,7 @@ from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.zeroshot.pipeline import segment_volume
 from MedCLIPSAMLib.zeroshot.request import SegmentationRequest
+from MedCLIPSAMLib.zeroshot.result import CarriedResult, PromptedResult
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
 PROMPTS = ("brain tumor", "brain")
@@ -79,6 +80,15 @@ def test_python_command_line_and_worker_give_the_same_masks(segmenter, path, str
     for prompt in PROMPTS:
         assert np.array_equal(masks[prompt], written[prompt])
         assert np.array_equal(masks[prompt], of_worker[prompt])
+
+
+def test_a_carried_mask_names_the_slice_of_the_volume_that_it_comes_from(segmenter, path):
+    request = SegmentationRequest(PROMPTS[:1], slices=SLICES, strategy=Strategy.BOXES, window=WINDOW)
+    results = segment_volume(segmenter, read_volume(path), request).collect().results[PROMPTS[0]]
+    carried = [each for each in results.values() if isinstance(each, CarriedResult)]
+    assert carried
+    for each in carried:
+        assert isinstance(results[each.source], PromptedResult) and f"slice {each.source} " in each.message
 
 
 def test_results_come_one_by_one_and_memory_is_the_default_for_several_slices(segmenter, path):

@@ -142,7 +142,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_half_file(tmp_path: Pat
     path.write_text("old")
     with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
         temporary.write_text("half")
-        assert temporary.parent == tmp_path and temporary.name.endswith(".nii.gz")
+        assert temporary.parent.parent == tmp_path and temporary.name.endswith(".nii.gz")
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     with atomic_path(path) as temporary:

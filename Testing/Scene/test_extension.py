@@ -146,7 +146,7 @@ def test_without_the_pytorch_extension_the_user_is_told_to_get_it(monkeypatch: p
     utils.PyTorchUtilsLogic = logic
     monkeypatch.setitem(sys.modules, "PyTorchUtils", utils)
     dependencies.install()
-    assert calls[0]["askConfirmation"] and ">=2.5" in calls[0]["torchVersionRequirement"]
+    assert calls[0]["askConfirmation"] and ">=2.6" in calls[0]["torchVersionRequirement"]
 
     def fail(**_options: object) -> None:
         raise RuntimeError("no network")

@@ -1,0 +1,56 @@
+"""Which run a trained model is of: a number that both carry, so that no run replaces the model of another."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..volumes.atomic import atomic_path
+from ..volumes.outputs import MARKER, claim_outputs
+from .train import CHECKPOINT
+
+RUN_ID = "run-id.txt"
+
+
+@contextmanager
+def claim_run(out: Path) -> Iterator[None]:
+    """Hold the folder of a run, new, empty, or of a run before, while the block runs.
+
+    Of several processes the first one does.
+
+    Raises:
+        OutputError: another run has it, it holds something else, or it cannot be written.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    if (out / CHECKPOINT).is_file() and not (out / MARKER).exists():  # by an earlier version
+        (out / MARKER).write_text('{"made by": "medclipsam finetune"}\n', encoding="utf-8")
+    with claim_outputs(out, "finetune"):
+        if not _read(out):
+            with atomic_path(out / RUN_ID) as temporary:
+                temporary.write_text(secrets.token_hex(16) + "\n", encoding="utf-8")
+        yield
+
+
+def owns(out: Path, model: Path) -> bool:
+    """Whether a model is that of the run in `out`."""
+    return _read(out) is not None and _read(out) == _read(model)
+
+
+def sign(out: Path, model: Path) -> None:
+    """Write into a model's folder which run it is of, where the run has a number."""
+    if number := _read(out):
+        (model / RUN_ID).write_text(number + "\n", encoding="utf-8")
+
+
+def _read(folder: Path) -> str | None:
+    try:
+        text = (folder / RUN_ID).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return None
+    return text if re.fullmatch(r"[0-9a-f]{32}", text) else None

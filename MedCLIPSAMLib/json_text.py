@@ -1,0 +1,60 @@
+"""JSON from elsewhere: of a limited size and depth, with finite numbers and each key once."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NoReturn
+
+LIMIT = 1 << 26
+"""Bytes of a file, 64 MiB."""
+
+
+def read_json(path: Path, limit: int = LIMIT) -> Any:
+    """Read a JSON file in UTF-8.
+
+    Raises:
+        OSError: it cannot be read. ValueError: it is larger than `limit` bytes, or see `parse_json`.
+    """
+    with path.open("rb") as file:
+        content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ValueError(f"the file has more than {limit} bytes")
+    return parse_json(content.decode("utf-8-sig"))
+
+
+def parse_json(text: str, constants: bool = False) -> Any:
+    """Parse a JSON text.
+
+    Args:
+        constants: NaN and Infinity are taken too, as tables of other programs have them.
+
+    Raises:
+        ValueError: it is no JSON, is nested too deeply, has a key twice, or a number that is not finite.
+    """
+    try:
+        return json.loads(
+            text, object_pairs_hook=_object, parse_float=_finite, parse_constant=float if constants else _no_constant
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key '{next(name for name in names if names.count(name) > 1)}' stands there twice")
+    return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number of JSON")

@@ -1,0 +1,121 @@
+"""The small files of a text-image model's folder, checked before anything is built from them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+from ..json_text import read_json
+from .timm_open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+LIMIT = 1 << 20
+"""Bytes of a configuration."""
+
+VOCABULARY_LIMIT = 1 << 24
+CODE = ("auto_map", "custom_pipelines", "quantization_config", "attn_implementation", "use_kernels", "adapters")
+"""Entries of config.json by which transformers would fetch or run something else."""
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How pictures and texts are brought to a model.
+
+    Args:
+        image_size: edge of the square, in pixels.
+        context_length: most tokens of a text.
+        mean, std: of the three channels, on the scale 0 to 1.
+        lower_case: texts are read without their case.
+    """
+
+    image_size: int
+    context_length: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    lower_case: bool
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a configuration, a JSON object.
+
+    Raises:
+        ModelError: unreadable, too large, too deep, or something else.
+    """
+    try:
+        content = read_json(path, LIMIT)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"'{path}' cannot be read: {error}.", "Get the file anew.") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"'{path}' is not a configuration.", "Get the file anew.")
+    return content
+
+
+def refuse_code(path: Path) -> None:
+    """Refuse a config.json that asks transformers for code, or for another place.
+
+    Raises:
+        ModelError: naming the entry.
+    """
+    asked = [name for name in read_config(path) if name.strip("_") in CODE or name.endswith("_implementation")]
+    if asked:
+        raise ModelError(f"'{path}' asks for code of its own by '{asked[0]}'.", "Get the file anew.")
+
+
+def read_preprocessing(folder: Path) -> Preprocessing:
+    """Read open_clip_config.json and tokenizer_config.json, and look at vocab.txt.
+
+    Raises:
+        ModelError: naming the file and what is wrong with it.
+    """
+    path = folder / "open_clip_config.json"
+    config, tokenizer = read_config(path), read_config(folder / "tokenizer_config.json")
+    try:
+        model, preprocess = config["model_cfg"], config.get("preprocess_cfg") or {}
+        found = Preprocessing(
+            _whole("image_size", model["vision_cfg"]["image_size"]),
+            _whole("context_length", model["text_cfg"].get("context_length", 77)),
+            _channels("mean", preprocess.get("mean") or OPENAI_DATASET_MEAN),
+            _channels("std", preprocess.get("std") or OPENAI_DATASET_STD),
+            tokenizer.get("do_lower_case", True) is not False,
+        )
+        if min(found.std) <= 0:
+            raise ValueError(f"std is {found.std}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise ModelError(f"'{path}' cannot be used: {what}.", "Get the file anew.") from error
+    check_vocabulary(folder / "vocab.txt")
+    return found
+
+
+def check_vocabulary(path: Path) -> None:
+    """Refuse a vocabulary that the tokenizer could not use.
+
+    Raises:
+        ModelError: unreadable, no UTF-8, too large, or without BERT's special tokens.
+    """
+    try:
+        if path.stat().st_size > VOCABULARY_LIMIT:
+            raise ValueError(f"it has more than {VOCABULARY_LIMIT} bytes")
+        words = set(path.read_text(encoding="utf-8").splitlines())
+        lacking = [word for word in SPECIAL if word not in words]
+        if lacking:
+            raise ValueError(f"it lacks {lacking[0]}")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"The vocabulary '{path}' cannot be used: {error}.", "Get the file anew.") from error
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 4096:
+        raise ValueError(f"{name} is {str(value)[:50]}")
+    return value
+
+
+def _channels(name: str, values: Any) -> tuple[float, float, float]:
+    numbers = tuple(float(value) for value in values)
+    if len(numbers) != 3 or not all(math.isfinite(number) for number in numbers):
+        raise ValueError(f"{name} is {str(values)[:50]}")
+    return numbers[0], numbers[1], numbers[2]

@@ -1,0 +1,23 @@
+"""Names of files as ITK takes them: text in UTF-8, where Python also has names of other bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import InputError
+
+
+def itk_path(path: Path) -> str:
+    """Return a path for ITK, which ends the whole process where a name is no text.
+
+    Raises:
+        InputError: the name, or that of a folder, holds bytes that are no UTF-8.
+    """
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"The name of {text!r} is no text in UTF-8.", "Rename the file or folder, or copy it to another place."
+        ) from error
+    return text

@@ -1,0 +1,101 @@
+"""What a command may write to: never an input, another output, or a file that it did not make.
+
+An output file that is there already was made by somebody: it is replaced with `--overwrite` only. A folder of outputs
+is known by a file in it that says which command made it; any other folder must be new or empty.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from io import TextIOWrapper
+from pathlib import Path
+
+from ..errors import OutputError
+from .atomic import check_writable
+from .claim import claim
+
+MARKER = ".medclipsam.json"
+"""In a folder of outputs: the command that made it."""
+
+DETACHED = (".nhdr", ".mhd", ".mha", ".nrrd", ".hdr")
+"""Inputs that may name other files beside them."""
+
+
+def check_outputs(inputs: Iterable[Path | None], outputs: Iterable[Path | None], overwrite: bool = False) -> None:
+    """Refuse output files before any work is done for them. None stands for what was not given.
+
+    Args:
+        inputs: files and folders; all that lies in a folder is an input.
+        overwrite: replace files that are there.
+
+    Raises:
+        OutputError: an output is an input, by its resolved path or its inode; two outputs are one file; a file is there
+            and `overwrite` is not given; or it cannot be written.
+    """
+    read = [path for path in inputs if path is not None]
+    written: list[Path] = []
+    for path in outputs:
+        if path is None:
+            continue
+        check_writable(path)
+        for source in read:
+            if _reads(source, path):
+                raise OutputError(
+                    f"'{path}' belongs to the input '{source}', which is never written to.", "Choose another output."
+                )
+        for other in written:
+            if _same(other, path):
+                raise OutputError(f"Two outputs are the same file '{path}'.", "Give each a file of its own.")
+        if not overwrite and os.path.lexists(path):
+            raise OutputError(f"'{path}' is there already.", "Choose another output, or replace it by --overwrite.")
+        written.append(path)
+
+
+def check_folders(folders: Iterable[Path], overwrite: bool = False) -> None:
+    """Refuse folders that are to be written whole, where something is there and `overwrite` is not given.
+
+    Raises:
+        OutputError: naming the folder.
+    """
+    for folder in folders:
+        if os.path.lexists(folder) and not overwrite:
+            raise OutputError(f"'{folder}' is there already.", "Choose another folder, or replace it by --overwrite.")
+
+
+def claim_outputs(folder: Path, command: str) -> TextIOWrapper:
+    """Take a folder for outputs, new, empty, or made by the same command; see `claim` for the lock that is returned.
+
+    Raises:
+        OutputError: another run has it, it holds something else, or it cannot be written.
+    """
+    return claim(folder, MARKER, {"made by": f"medclipsam {command}"})
+
+
+def _reads(source: Path, path: Path) -> bool:
+    """Whether an output path is a file that is read for `source`."""
+    if _same(source, path):
+        return True
+    if not os.path.lexists(path):
+        return False
+    if source.is_dir():
+        place = path.resolve()
+        if place.is_relative_to(source.resolve()):
+            return True
+        about = path.stat() if path.exists() else None
+        return (
+            about is not None
+            and about.st_nlink > 1
+            and any(each.is_file() and _same(each, path) for each in source.rglob("*"))
+        )
+    if source.name.lower().endswith(DETACHED) and _same(source.parent, path.parent):
+        with source.open("rb") as file:
+            return path.name.encode() in file.read(1 << 20)
+    return False
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:  # one of them is not there
+        return os.path.normcase(one.resolve()) == os.path.normcase(other.resolve())

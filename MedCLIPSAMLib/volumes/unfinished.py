@@ -1,0 +1,72 @@
+"""The folder beside an output in which a long run keeps its finished steps: locked, and never taken from the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..errors import OutputError
+from .atomic import is_temporary, sweep
+from .claim import LOCK, locked
+
+DESCRIPTION = "run.json"
+"""In such a folder: what the steps depend on, and the sign that this program made it."""
+
+STEPS = "*.npz"
+
+
+@contextmanager
+def hold_unfinished(folder: Path) -> Iterator[None]:
+    """Keep other runs for the same output away while the block runs; an empty folder goes at its end.
+
+    Raises:
+        OutputError: another run has it, it holds something else, or it cannot be made.
+    """
+    check_unfinished(folder)
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = locked(folder)
+    except OSError as error:
+        raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another output.") from error
+    try:
+        sweep(folder)
+        yield
+    finally:
+        if [path.name for path in folder.iterdir()] == [LOCK]:
+            with suppress(OSError):
+                (folder / LOCK).unlink()  # while it is held, so that nobody else can be waiting with it
+        lock.close()
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def check_unfinished(folder: Path) -> None:
+    """Refuse a folder, or a file in its place, that is not a run's.
+
+    Raises:
+        OutputError: it holds something, and nothing says that this program put it there; or it is a link.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise OutputError(f"'{folder}' is in the way.", "Move it away, or choose another output.")
+    if not folder.is_dir() or (folder / DESCRIPTION).is_file():
+        return
+    if any(path.name != LOCK and not is_temporary(path) for path in folder.iterdir()):
+        raise OutputError(
+            f"'{folder}' is needed for the run and holds something else.", "Move it away, or choose another output."
+        )
+
+
+def discard_unfinished(folder: Path) -> None:
+    """Remove the steps of a run, and the folder where nothing else is in it.
+
+    Raises:
+        OutputError: see `check_unfinished`.
+    """
+    check_unfinished(folder)
+    if not folder.is_dir():
+        return
+    for path in (*folder.glob(STEPS), folder / DESCRIPTION):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()

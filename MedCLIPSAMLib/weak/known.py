@@ -1,0 +1,167 @@
+"""What a dataset knows of its cases: of which image each was made, by which prompts, and whether that still holds."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, OutputError
+from .cases import Case
+from .manifest import read_records
+
+Records = Mapping[str, Mapping[str, Any]]
+DETACHED = (".nhdr", ".mhd")
+"""Headers whose voxels lie in a file of the same stem beside them."""
+
+_SUM = re.compile(r"-[0-9a-f]{8}$")
+
+
+class Sources:
+    """What images are made of, each looked at once: {"size", "time", "sha256"} as JSON values."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, dict[str, Any]] = {}
+
+    def of(self, image: Path) -> dict[str, Any]:
+        """Describe a file, or the files of a folder; {} where it cannot be read."""
+        if image not in self._known:
+            try:
+                digest = hashlib.sha256()
+                for path in _files(image):
+                    with path.open("rb") as file:
+                        digest.update(hashlib.file_digest(file, "sha256").digest())
+                self._known[image] = {**_stat(image), "sha256": digest.hexdigest()}
+            except OSError:
+                self._known[image] = {}
+        return self._known[image]
+
+    def is_same(self, image: Path, before: Mapping[str, Any]) -> bool:
+        """Whether an image is what it was; by its content where its time or size is another."""
+        try:
+            if _stat(image).items() <= before.items():
+                return True
+        except OSError:
+            return True  # it is gone, and its case stays
+        return self.of(image).get("sha256") == before.get("sha256")
+
+
+def with_known_names(cases: Sequence[Case], records: Records) -> list[Case]:
+    """Give images that the dataset has the names that they have there, with or without a check sum.
+
+    Whether a name needs one depends on what lies beside the image, which may have changed.
+
+    Raises:
+        InputError: another image would get the name of one of these.
+    """
+    names = {(each["image"], each.get("series")): name for name, each in records.items()}
+    named = []
+    for case in cases:
+        known = names.get((str(case.image), case.series), case.name)
+        alike = _SUM.sub("", known) == _SUM.sub("", case.name)
+        own = records.get(case.name, {}).get("image") == str(case.image)
+        named.append(replace(case, name=known) if alike and not own else case)
+    if len({case.name for case in named}) < len(named):
+        twice = next(case.name for case in named if [each.name for each in named].count(case.name) > 1)
+        raise InputError(f"Two images would be the case '{twice}'.", "Name them in a table, in its column case.")
+    return named
+
+
+def check_prompts(cases: Sequence[Case], records: Records) -> None:
+    """Refuse cases that the dataset has by other prompts, and another text for a label that has one in all of them.
+
+    Raises:
+        OutputError: naming the label, both texts and what to do.
+    """
+    remedy = "Choose another folder, or give the same prompts as before to go on."
+    for case in cases:
+        before = _asked(records[case.name]) if case.name in records else {}
+        for name, text in _asked({"prompts": case.prompts, "negative": case.negative}).items():
+            if name in before and before[name] != text:
+                raise OutputError(f"'{case.name}' is in the dataset by {_said(name, before[name])}.", remedy)
+    now, then = _texts({"prompts": case.prompts, "negative": case.negative} for case in cases), _texts(records.values())
+    for name in now.keys() & then.keys():
+        if len(now[name]) == len(then[name]) == 1 and now[name] != then[name]:
+            raise OutputError(f"The dataset was made by {_said(name, next(iter(then[name])))}.", remedy)
+
+
+def exchanged(cases: Sequence[Case], records: Records, sources: Sources) -> set[str]:
+    """Find the cases whose image is another than the one that they were made of; labels by a person's hand stay.
+
+    Raises:
+        InputError: an image of another place would replace the one that the dataset has under that name.
+    """
+    found = set()
+    for case in cases:
+        record = records.get(case.name, {})
+        before = record.get("source")
+        if not before or "trusted" in record or record["status"] == "failed" or sources.is_same(case.image, before):
+            continue
+        if record["image"] != str(case.image):
+            raise InputError(
+                f"The dataset has a case '{case.name}' of another image, '{record['image']}'.",
+                "Name the cases in a table, in its column case, or choose another folder.",
+            )
+        found.add(case.name)
+    return found
+
+
+def describing(
+    cases: Sequence[Case], out: Path, records: Records, sources: Sources, write: Callable[[Mapping[str, Any]], None]
+) -> Callable[[Mapping[str, Any]], None]:
+    """Let `write` write too what a case was made of, and remove files of it from before that it has no more."""
+    by_name = {case.name: case for case in cases}
+
+    def complete(record: Mapping[str, Any]) -> None:
+        case, before = by_name[record["case"]], records.get(record["case"], {})
+        about: dict[str, Any] = {"prompts": dict(case.prompts), "negative": case.negative}
+        about |= {"series": case.series, "source": sources.of(case.image)}
+        write({**record, **about})
+        for file in set(before.get("files", ())) - set(record["files"]):
+            for place in (out, out / "struck"):
+                (place / file).unlink(missing_ok=True)
+
+    return complete
+
+
+def failures(out: Path) -> list[str]:
+    """Say of each case that failed which it is and why, a line each."""
+    failed = (each for each in read_records(out).values() if each["status"] == "failed")
+    return [f"{each['case']}: {each.get('problem', '')}".replace("\n", " ") for each in failed]
+
+
+def _asked(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """Prompts by label, and what not to take under "", of a record; of earlier versions, the prompts of its labels."""
+    if "prompts" in record:
+        return {**record["prompts"], "": record.get("negative")}
+    return {name: label.get("prompt") for name, label in record["labels"].items()}
+
+
+def _texts(records: Any) -> dict[str, set[str | None]]:
+    found: dict[str, set[str | None]] = {}
+    for record in records:
+        for name, text in _asked(record).items():
+            found.setdefault(name, set()).add(text)
+    return found
+
+
+def _said(name: str, text: str | None) -> str:
+    if not name:
+        return f"the negative prompt '{text}'" if text else "no negative prompt"
+    return f"the prompt '{text}' for '{name}'" if text else f"no prompt for '{name}'"
+
+
+def _files(image: Path) -> list[Path]:
+    if image.is_dir():
+        return sorted(path for path in image.iterdir() if path.is_file() and not path.name.startswith("."))
+    if image.suffix.lower() in DETACHED:
+        return sorted(path for path in image.parent.iterdir() if path.is_file() and path.stem == image.stem)
+    return [image]
+
+
+def _stat(image: Path) -> dict[str, int]:
+    about = [path.stat() for path in _files(image)]
+    return {"size": sum(each.st_size for each in about), "time": max((each.st_mtime_ns for each in about), default=0)}

@@ -1,0 +1,63 @@
+"""A line of a manifest, checked: a dataset may come from elsewhere, and must not reach beyond its own folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+_FILE = re.compile(
+    r"(imagesTr/|labelsTr/)?(?P<name>[^/\\]+?)(_0000|_uncertainty)?\.(seg\.nrrd|nii\.gz|nii|nrrd|mha|png|dcm)"
+)
+_PARTS = ("imagesTr", "labelsTr", "report", "replaced", "struck", "struck/imagesTr", "struck/labelsTr")
+_OWN = (".lock", "export.json", "manifest.jsonl", *_PARTS)
+
+
+def check_record(record: Any) -> dict[str, Any]:
+    """Check the fields that every command relies on, and give the record back.
+
+    Raises:
+        ValueError: a field is absent or of another type, the case's name leads out of the folder, or one of its files
+            is not named after it.
+    """
+    if not isinstance(record, Mapping):
+        raise ValueError("it is no object")
+    for name, kind in (("case", str), ("image", str), ("status", str), ("labels", dict), ("files", list)):
+        if not isinstance(record.get(name), kind):
+            raise ValueError(f"'{name}' is absent or of another type")
+    case = record["case"]
+    if not case or len(case) > 250 or case.startswith(".") or re.search(r"[/\\\0\n]", case):
+        raise ValueError(f"'{case[:50]}' is no name for a case")
+    for file in record["files"]:
+        found = _FILE.fullmatch(file) if isinstance(file, str) else None
+        if not found or case not in _names(found):
+            raise ValueError(f"the case '{case}' cannot have the file {str(file)[:100]!r}")
+    for label in record["labels"].values():
+        if not isinstance(label, dict) or not all(isinstance(label.get(name), str) for name in ("status", "unit")):
+            raise ValueError(f"a label of '{case}' lacks its status or unit")
+        if not all(isinstance(label.get(name), int | float) for name in ("score", "size")):
+            raise ValueError(f"a label of '{case}' lacks its score or size")
+    if not isinstance(record.get("uncertainty", 0.0), int | float):
+        raise ValueError(f"the uncertainty of '{case}' is no number")
+    return dict(record)
+
+
+def check_own(folder: Path) -> None:
+    """Refuse a dataset's folder of which a part is a link to another place: what is written there would leave it.
+
+    Raises:
+        InputError: naming the link.
+    """
+    for name in _OWN:
+        if (folder / name).is_symlink():
+            raise InputError(
+                f"'{folder / name}' is a link to another place.", "Copy what it stands for into the dataset's folder."
+            )
+
+
+def _names(found: re.Match[str]) -> tuple[str, ...]:
+    """The cases that a file may belong to: "a_0000" may be a case of its own."""
+    return found["name"], found["name"] + (found[3] or "")

@@ -1,0 +1,211 @@
+"""A second export into the same dataset: nothing of its own is taken for input, and nothing changes its meaning."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.errors import InputError, OutputError
+from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.weak.cases import find_cases, read_prompts
+from MedCLIPSAMLib.weak.dataset import segments_of, write_case
+from MedCLIPSAMLib.weak.export import export
+from MedCLIPSAMLib.weak.job import ExportSettings
+from MedCLIPSAMLib.weak.manifest import MANIFEST, read_records
+
+PROMPTS = {"tumor": "brain tumor"}
+
+
+class Engine:
+    """What writes real files of real images, with the bright pixels as the mask, in place of models."""
+
+    clip = sam = "none"
+    settings = SimpleNamespace(deciding=lambda: {})
+
+    def __init__(self):
+        self.done = []
+
+    def run(self, cases, job, write, *_):
+        for case in cases:
+            self.done.append(case.name)
+            record = {"case": case.name, "image": str(case.image), "status": "found", "labels": {}, "files": []}
+            try:
+                volume = read_volume(case.image, **case.choice())
+                masks = {label: volume.array[..., 0] > 100 for label in case.prompts}
+                about = {"status": "found", "score": 1.0, "size": 1.0, "unit": "ml"}
+                record["labels"] = {label: about | {"prompt": text} for label, text in case.prompts.items()}
+                if any(mask.any() for mask in masks.values()):
+                    segments = segments_of(job.labels, masks, {})
+                    record["files"] = write_case(job.out, case.name, job.settings.form, volume, segments)
+                else:
+                    record["status"] = "empty"
+            except InputError as error:
+                record |= {"status": "failed", "problem": error.problem}
+            write(record)
+            yield record
+
+
+@pytest.fixture()
+def folder(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name in ("a b.png", "c.png"):
+        picture(tmp_path / "in" / name, 200)
+    return tmp_path / "in"
+
+
+def picture(path, value):
+    Image.fromarray(np.full((12, 12, 3), value, np.uint8)).save(path)
+
+
+def run(folder, out, prompts=PROMPTS, negative=None, form="nnunet", retry=False):
+    """The cases that were done."""
+    from dataclasses import replace
+
+    engine = Engine()
+    cases = [replace(case, negative=negative) for case in find_cases(folder, prompts)]
+    export(cases, engine, out, ExportSettings(form), retry=retry)
+    return engine.done
+
+
+def test_an_export_into_its_own_inputs_does_not_feed_on_itself(folder):
+    out = folder / "Dataset101_Head"
+    assert run(folder, out) == ["a_b", "c"]
+    (folder / "deeper").mkdir()
+    assert run(folder, folder / "deeper" / "masks", form="seg.nrrd") == ["a_b", "c"]
+    shutil.copy(folder / "deeper" / "masks" / "c.seg.nrrd", folder / "c.seg.nrrd")
+    for _ in range(2):
+        assert run(folder, out) == [] and len(read_records(out)) == 2
+    with pytest.raises(InputError, match="holds an export itself"):
+        find_cases(out, PROMPTS)
+    assert [case.name for case in find_cases(out / "imagesTr", PROMPTS)] == ["a_b_0000", "c_0000"]
+
+
+def test_what_is_there_twice_by_links_is_one_case(folder):
+    (folder / "again.png").symlink_to(folder / "c.png")
+    (folder / "all").symlink_to(folder)
+    assert [case.name for case in find_cases(folder, PROMPTS)] == ["a_b", "c"]
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"prompts": {"tumor": "lung nodule"}}, "the prompt 'brain tumor' for 'tumor'"),
+        ({"negative": "vessel"}, "no negative prompt"),
+    ],
+)
+def test_other_prompts_and_negatives_are_refused(folder, tmp_path, changes, message):
+    out = tmp_path / "Dataset101_Head"
+    run(folder, out)
+    before = (out / MANIFEST).read_text()
+    with pytest.raises(OutputError, match=message):
+        run(folder, out, **changes)
+    other = tmp_path / "more"
+    other.mkdir()
+    picture(other / "new.png", 200)
+    with pytest.raises(OutputError, match=message):
+        run(other, out, **changes)
+    assert (out / MANIFEST).read_text() == before
+    assert run(other, out) == ["new"]
+
+
+def test_a_table_with_a_sentence_an_image_may_grow(folder):
+    out = folder.parent / "Dataset101_Head"
+    table = folder / "t.csv"
+    table.write_text("image,label,prompt\nc.png,tumor,a round tumor\n")
+    assert run(table, out, None) == ["c"]
+    table.write_text("image,label,prompt\nc.png,tumor,a round tumor\na b.png,tumor,a bright tumor\n")
+    assert run(table, out, None) == ["a_b"]
+    table.write_text("image,label,prompt\nc.png,tumor,another sentence\na b.png,tumor,a bright tumor\n")
+    with pytest.raises(OutputError, match="'c' is in the dataset by the prompt 'a round tumor'"):
+        run(table, out, None)
+
+
+def test_an_image_exchanged_under_its_name_is_done_again(folder):
+    out = folder.parent / "Dataset101_Head"
+    run(folder, out)
+    os.utime(folder / "c.png", (1, 1))  # the same image, copied
+    assert run(folder, out) == []
+    picture(folder / "c.png", 220)
+    assert run(folder, out) == ["c"]
+    assert read_volume(out / "imagesTr" / "c_0000.nii.gz").array.max() == 220
+    picture(folder / "c.png", 0)  # nothing is found in it, so that the dataset does not hold it any more
+    assert run(folder, out) == ["c"] and run(folder, out) == []
+    assert not (out / "imagesTr" / "c_0000.nii.gz").exists() and not (out / "labelsTr" / "c.nii.gz").exists()
+    assert json.loads((out / "dataset.json").read_text())["numTraining"] == 1
+
+
+def test_an_image_of_another_folder_does_not_replace_one_of_the_same_name(folder):
+    out, other = folder.parent / "Dataset101_Head", folder.parent / "other"
+    run(folder, out)
+    shutil.copytree(folder, other)
+    assert run(other, out) == []
+    picture(other / "c.png", 111)
+    with pytest.raises(InputError, match="a case 'c' of another image"):
+        run(other, out)
+
+
+def test_a_label_by_a_persons_hand_stays(folder):
+    out = folder.parent / "Dataset101_Head"
+    run(folder, out)
+    record = read_records(out)["c"] | {"trusted": "2026-01-01"}
+    with open(out / MANIFEST, "a") as file:
+        file.write(json.dumps(record) + "\n")
+    picture(folder / "c.png", 220)
+    assert run(folder, out) == []
+
+
+def test_names_do_not_depend_on_what_is_added_or_goes(folder):
+    out = folder.parent / "Dataset101_Head"
+    run(folder, out)
+    picture(folder / "a_b.png", 150)
+    (added,) = run(folder, out)
+    assert added.startswith("a_b-") and run(folder, out) == []
+    (folder / "a b.png").unlink()
+    assert run(folder, out) == [] and set(read_records(out)) == {"a_b", "c", added}
+    assert read_volume(out / "imagesTr" / "a_b_0000.nii.gz").array.max() == 200
+
+
+@pytest.mark.parametrize("label", ["background", "Background ", "ignore", "", "a\nb", "\ud800"])
+def test_labels_that_cannot_be_are_refused(folder, label):
+    with pytest.raises(InputError, match="cannot be a label"):
+        run(folder, folder.parent / "Dataset101_Head", {label: "brain tumor"})
+    assert not (folder.parent / "Dataset101_Head").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"tumor": "x", "tumor": "y"}', '{"tumor": "\\ud800"}', "[" * 100_000, '{"tumor": 1e999}', '{"\\udfff": "x"}'],
+    ids=["a key twice", "half a character", "deep", "a number", "half a character as a label"],
+)
+def test_prompts_that_cannot_be_are_refused(tmp_path, text):
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputError):
+        read_prompts(tmp_path / "p.json")
+
+
+def test_when_all_cases_fail_the_exit_code_and_the_screen_say_so(tmp_path, monkeypatch, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "x.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    command = ["medclipsam", "export", str(tmp_path / "in"), "-p", "tumor", "-o", str(tmp_path / "Dataset101_Head")]
+
+    def call(*more):
+        monkeypatch.setattr(sys, "argv", [*command, *more])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return stop.value.code or 0, capsys.readouterr()
+
+    code, said = call()
+    assert code == 1 and "failed: x: " in said.err and "x.png" in said.err and "--retry" in said.err
+    code, said = call("--json")
+    assert code == 1 and json.loads(said.out) == {"failed": 1} and "failed: x: " in said.err
+    picture(tmp_path / "in" / "y.png", 10)
+    code, said = call()
+    assert code == 0 and "failed: x: " in said.err and "1 failed" in said.out

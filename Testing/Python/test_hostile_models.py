@@ -1,0 +1,223 @@
+"""A model's folder from elsewhere: no file of it runs code, reads another file, or ends in a traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.models.sam import load_sam
+from MedCLIPSAMLib.models.trained import read_entry
+from MedCLIPSAMLib.resources import resource_path
+
+DEEP = "[" * 100_000
+
+
+@pytest.fixture()
+def sam_folder(tmp_path):
+    return shutil.copytree(resource_path("models") / "demo-sam", tmp_path / "demo-sam")
+
+
+@pytest.fixture()
+def clip_folder(tmp_path):
+    return shutil.copytree(resource_path("models") / "demo-clip", tmp_path / "demo-clip")
+
+
+@pytest.fixture()
+def listed(monkeypatch, capsys):
+    """What `medclipsam models list` prints of a folder of models."""
+
+    def call(folder):
+        monkeypatch.setattr(sys, "argv", ["medclipsam", "models", "list", "--models-dir", str(folder)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        assert not stop.value.code
+        return capsys.readouterr().out
+
+    return call
+
+
+def change(path, before, after):
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after, 1))
+
+
+@pytest.mark.parametrize(
+    "before, after, message",
+    [
+        ("embed_dim: 32", "embed_dim: 32\n      weights_path: PICKLE", "'weights_path' is no setting of 'Hiera'"),
+        ("embed_dim: 32", "embed_dim: 32\n      drop_paths: 0", "'drop_paths' is no setting"),
+        ("scalp: 1", "scalp: 1\n    _args_: [1]", "'_args_' is no setting"),
+        ("scalp: 1", "scalp: 1\n    _partial_: true", "'_partial_' is no setting"),
+        ("scalp: 1", "scalp: ${oc.env:HOME}", "'scalp' cannot be"),
+        ("scalp: 1", "scalp: !!python/object/apply:os.system ['touch PICKLE']", "could not determine a constructor"),
+        ("scalp: 1", "scalp: {_target_: os.system, command: touch PICKLE}", "would run 'os.system'"),
+        ("scalp: 1", "scalp: .nan", "'scalp' cannot be nan"),
+        ("scalp: 1", "scalp: 1e999", "'scalp' cannot be"),
+        ("scalp: 1", "scalp: [[1]]", "holds more than numbers"),
+        ("scalp: 1", "scalp: &a 1", "anchors"),
+        ("scalp: 1", "scalp: 1\n    scalp: 2", "twice"),
+        ("stages: [1, 2, 3, 1]", "stages: [1, 2, 999999999999, 1]", "'stages' cannot be"),
+        ("sam2.modeling.sam2_base.SAM2Base", "os.system", "would run 'os.system'"),
+        ("model:", "other: 1\nmodel:", "one entry 'model'"),
+        ("num_maskmem: 5", "sam_mask_decoder_extra_args: {transformer: 1, nonsense: 2}", "'nonsense' is no setting"),
+    ],
+)
+def test_a_sam_configuration_has_known_settings_only(sam_folder, before, after, message):
+    evil = sam_folder.parent / "evil.pt"
+    change(sam_folder / "sam2_demo.yaml", before, after.replace("PICKLE", str(evil)))
+    with pytest.raises(ModelError, match=message):
+        load_sam("demo", models_dir=sam_folder.parent)
+    assert not evil.exists()
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [BOMB, DEEP, "x" * 100_000, "[" * 30_000, "{a: " * 10_000, b"\xff\xfe".decode("latin-1"), "? [a]\n: b\n", "- 1"],
+    ids=["aliases", "deep", "large", "deep lists", "deep tables", "binary", "a list as a key", "a list"],
+)
+def test_sam_configurations_that_are_bombs_or_nothing_are_refused_in_no_time(sam_folder, content):
+    (sam_folder / "sam2_demo.yaml").write_text(content)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match="No SAM 2 can be built"):
+        load_sam("demo", models_dir=sam_folder.parent)
+    assert time.monotonic() - started < 20
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}},
+        {"attn_implementation": "somebody/kernel"},
+        {"_attn_implementation": "somebody/kernel"},
+        {"quantization_config": {"quant_method": "gptq"}},
+        {"custom_pipelines": {}},
+    ],
+    ids=lambda entry: next(iter(entry)),
+)
+def test_a_clip_configuration_asks_for_no_code(clip_folder, entry):
+    path = clip_folder / "config.json"
+    (clip_folder / "evil.py").write_text(f"open({str(clip_folder / 'ran')!r}, 'w')")
+    path.write_text(json.dumps(json.loads(path.read_text()) | entry))
+    with pytest.raises(ModelError, match="asks for code"):
+        load_clip("demo", models_dir=clip_folder.parent)
+    assert not (clip_folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "file, content",
+    [
+        *((file, DEEP) for file in ("config.json", "open_clip_config.json", "tokenizer_config.json")),
+        *((file, " " * 2_000_000) for file in ("config.json", "open_clip_config.json", "tokenizer_config.json")),
+        *((file, "[]") for file in ("config.json", "open_clip_config.json", "tokenizer_config.json")),
+        *((file, "\ud800") for file in ("config.json", "open_clip_config.json", "vocab.txt")),
+        ("open_clip_config.json", '{"model_cfg": 1}'),
+        ("open_clip_config.json", '{"model_cfg": {"embed_dim": 1e999}}'),
+        ("vocab.txt", ""),
+        ("vocab.txt", "one\ntwo\n"),
+    ],
+    ids=lambda value: str(value)[:20].encode("ascii", "replace").decode(),
+)
+def test_broken_small_files_of_a_clip_model_are_named(clip_folder, file, content):
+    (clip_folder / file).write_text(content, encoding="utf-8", errors="surrogatepass")
+    with pytest.raises(ModelError, match=file):
+        load_clip("demo", models_dir=clip_folder.parent)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"image_size": 0},
+        {"image_size": "large"},
+        {"image_size": 10**9},
+        {"mean": [1, 2]},
+        {"mean": "abc"},
+        {"mean": ["a", "b", "c"]},
+        {"std": [0, 1, 1]},
+        {"std": 7},
+        {"context_length": -1},
+        {"context_length": None},
+    ],
+    ids=str,
+)
+def test_sizes_and_colours_that_cannot_be_are_named(clip_folder, changes):
+    path = clip_folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    for name, value in changes.items():
+        part = {"image_size": ("model_cfg", "vision_cfg"), "context_length": ("model_cfg", "text_cfg")}.get(name)
+        place = config[part[0]][part[1]] if part else config.setdefault("preprocess_cfg", {})
+        place[name] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(ModelError, match="open_clip_config.json"):
+        load_clip("demo", models_dir=clip_folder.parent)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("share", ["all", "one"])
+def test_weights_that_are_no_numbers_are_refused(sam_folder, clip_folder, value, share):
+    for folder, load in ((sam_folder, load_sam), (clip_folder, load_clip)):
+        path = next(folder.glob("*.safetensors"))
+        state = load_file(path)
+        for name in list(state) if share == "all" else list(state)[3:4]:
+            state[name].view(-1)[slice(None) if share == "all" else slice(1)] = value
+        save_file(state, path)
+        with pytest.raises(ModelError, match="no finite numbers"):
+            load("demo", models_dir=folder.parent)
+        torch.save(state, path.with_suffix(".pt"))
+        path.unlink()
+        (folder / "pytorch_model.bin" if load is load_clip else path.with_suffix(".pt")).write_bytes(
+            path.with_suffix(".pt").read_bytes()
+        )
+        with pytest.raises(ModelError, match="no finite numbers"):
+            load("demo", models_dir=folder.parent)
+
+
+ENTRY = {"name": "mine", "title": "t", "purpose": "p", "licence": "l", "base": "b", "image_size": 224}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        DEEP,
+        '{"name": "mine", "image_size": 1e999}',
+        json.dumps(ENTRY | {"saliency": {"steps": "STEPS"}, "by_word": {}}).replace('"STEPS"', "1e999"),
+        json.dumps(ENTRY | {"saliency": {"beta": "BETA"}, "by_word": {}}).replace('"BETA"', "NaN"),
+        json.dumps(ENTRY | {"saliency": [], "by_word": {}}),
+        json.dumps(ENTRY | {"saliency": {}, "by_word": {}, "name": "\ud800"}),
+    ],
+    ids=["deep", "infinite size", "infinite steps", "NaN", "a list", "half a character"],
+)
+def test_an_entry_that_cannot_be_read_ends_no_list_of_models(tmp_path, content, listed):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "medclipsam.json").write_text(content)
+    assert read_entry(tmp_path / "mine") is None
+    assert "mine" not in listed(tmp_path)
+
+
+def test_what_an_entry_says_is_no_markup(tmp_path, listed):
+    (tmp_path / "mine").mkdir()
+    entry = ENTRY | {"saliency": {}, "by_word": {}, "purpose": "[/b] [red]x[/red]", "title": "[/b]", "licence": "[/]"}
+    (tmp_path / "mine" / "medclipsam.json").write_text(json.dumps(entry))
+    said = listed(tmp_path)
+    assert "mine" in said and "[/b]" in said
+
+
+def test_a_kind_of_model_that_there_is_not_is_a_message():
+    from MedCLIPSAMLib.models.store import find
+
+    with pytest.raises(ModelError, match="There is no model 'demo'"):
+        find("demo", "nonsense")

@@ -1,0 +1,70 @@
+"""Names that are no text, names that are too long, and prompts of half characters: an error of two lines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from MedCLIPSAMLib.resources import resource_path
+
+ROOT = Path(__file__).resolve().parents[2]
+BYTES = os.fsdecode(b"caf\xe9")
+LONG = "a" * 300
+
+
+@pytest.fixture()
+def run(tmp_path):
+    """Run the command line in a process of its own, which a crash of ITK ends: (exit code, output, error output)."""
+    sample = resource_path("samples") / "lung_ct.nii.gz"
+    shutil.copy(sample, tmp_path / "scan.nii.gz")
+    shutil.copy(resource_path("samples") / "breast_us.png", tmp_path / f"{BYTES}.png")
+    shutil.copy(sample, tmp_path / f"{BYTES}.nii.gz")
+    (tmp_path / f"{BYTES}.nrrd").write_bytes(b"NRRD0004\n")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
+
+    def call(*arguments):
+        command = [sys.executable, "-m", "MedCLIPSAMLib", *map(str, arguments)]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, timeout=300, check=False)
+        return done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+
+    return call
+
+
+NODULE = ("-p", "lung nodule")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("segment", "scan.nii.gz", *NODULE, "-o", f"{LONG}.nii.gz"),
+        ("segment", f"{LONG}.nii.gz", *NODULE, "-o", "o.nii.gz"),
+        ("models", "list", "--models-dir", LONG),
+        ("export", "scan.nii.gz", *NODULE, "-o", f"{LONG}/Dataset101_X"),
+        ("evaluate", ".", ".", "--csv", f"{LONG}.csv"),
+        ("segment", "scan.nii.gz", "-p", f"lung {BYTES}", "-o", "o.nii.gz"),
+        ("segment", "scan.nii.gz", *NODULE, "--negative", BYTES, "-o", "o.nii.gz"),
+        ("segment", "scan.nii.gz", *NODULE, "-o", f"{BYTES}.seg.nrrd"),
+        ("segment", f"{BYTES}.nrrd", *NODULE, "-o", "o.nii.gz"),
+    ],
+    ids=lambda command: " ".join(part.replace(LONG, "LONG").replace(BYTES, "BYTES") for part in command),
+)
+def test_they_are_refused_in_two_lines(run, command):
+    code, _, said = run(*command)
+    assert code == 2 and said.startswith("error: ") and len(said.strip().splitlines()) == 2, said[-2000:]
+
+
+def test_what_no_library_minds_works(run, tmp_path):
+    code, out, said = run("segment", f"{BYTES}.nii.gz", *NODULE, "-o", f"{BYTES}-mask.nii.gz")
+    assert code == 0, said
+    assert (tmp_path / f"{BYTES}-mask.nii.gz").is_file() and "Written" in out
+    (tmp_path / "in").mkdir()
+    (tmp_path / f"{BYTES}.nii.gz").rename(tmp_path / "in" / f"{BYTES}.nii.gz")
+    code, out, said = run("export", "in", *NODULE, "-o", "Dataset101_X")
+    assert code == 0 and "1 found" in out, said
+    code, out, said = run("export", "in", *NODULE, "-o", "Dataset101_X", "--json")
+    assert code == 0 and '"found": 1' in out, said

@@ -1,0 +1,166 @@
+"""No command writes to its input, to another of its outputs, or over a file that it did not make."""
+
+import os
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.errors import OutputError
+from MedCLIPSAMLib.volumes.outputs import check_outputs, claim_outputs
+
+
+@pytest.fixture()
+def run(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, error output)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        return code, capsys.readouterr().err
+
+    return call
+
+
+@pytest.fixture()
+def scan(tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(3 * 20 * 20, dtype=np.int16).reshape(3, 20, 20)), str(path))
+    return path
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+WAYS_TO_THE_INPUT = {
+    "its name": lambda scan: scan,
+    "another way to it": lambda scan: scan.parent / "sub" / ".." / scan.name,
+    "a symbolic link": lambda scan: _linked(os.symlink, scan),
+    "a hard link": lambda scan: _linked(os.link, scan),
+    "a linked folder": lambda scan: _linked(os.symlink, scan.parent) / scan.name,
+}
+
+
+def _linked(link, target):
+    folder = target if target.is_dir() else target.parent
+    path = folder / "sub" / "link.nii.gz"
+    link(target, path)
+    return path
+
+
+@pytest.mark.parametrize("option", ["-o", "--saliency"])
+@pytest.mark.parametrize("way", WAYS_TO_THE_INPUT)
+def test_segment_never_writes_to_its_input(run, scan, way, option):
+    (scan.parent / "sub").mkdir()
+    output = WAYS_TO_THE_INPUT[way](scan)
+    before = contents(scan.parent)
+    options = [option, output] if option == "-o" else ["-o", scan.parent / "new.seg.nrrd", option, output]
+    # The model is unknown: the refusal comes before models are loaded, and --overwrite changes nothing.
+    for more in ([], ["--overwrite"]):
+        code, said = run("segment", scan, "-p", "brain", "--model", "none", *options, *more)
+        assert code == 2 and "never written to" in said and len(said.splitlines()) == 2
+    assert contents(scan.parent) == before
+
+
+def test_segment_never_writes_to_a_picture_that_it_reads_or_to_a_slice_of_its_series(run, tmp_path):
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
+    before = contents(tmp_path)
+    for options in (["-o", tmp_path / "a.png"], ["-o", tmp_path / "m.nrrd", "--overlay", tmp_path / "a.png"]):
+        code, said = run("segment", tmp_path / "a.png", "-p", "x", "--model", "none", "--overwrite", *options)
+        assert code == 2 and "never written to" in said
+    code, said = run("segment", tmp_path, "-p", "x", "--model", "none", "--overwrite", "-o", tmp_path / "a.png")
+    assert code == 2 and "never written to" in said
+    assert contents(tmp_path) == before
+
+
+def test_two_outputs_are_two_files(run, scan):
+    out = scan.parent / "out.nii.gz"
+    for options in (["--saliency", out], ["--saliency", scan.parent / "." / "out.nii.gz"]):
+        code, said = run("segment", scan, "-p", "x", "--model", "none", "-o", out, *options)
+        assert code == 2 and "same file" in said and not out.exists()
+
+
+@pytest.mark.parametrize("option", ["-o", "--saliency"])
+def test_a_file_that_is_there_is_replaced_with_overwrite_only(run, scan, option):
+    there = scan.parent / "there.nii.gz"
+    there.write_bytes(b"somebody's")
+    options = ["-o", there] if option == "-o" else ["-o", scan.parent / "new.nii.gz", option, there]
+    code, said = run("segment", scan, "-p", "x", "--model", "none", *options)
+    assert code == 2 and "there already" in said and "--overwrite" in said
+    code, said = run("segment", scan, "-p", "x", "--model", "none", *options, "--overwrite")
+    assert code == 2 and "'none'" in said  # it came as far as the model
+    assert there.read_bytes() == b"somebody's"
+
+
+def test_the_voxels_of_a_detached_header_are_an_input(tmp_path):
+    header, voxels = tmp_path / "scan.nhdr", tmp_path / "scan.nii.gz"
+    header.write_text("NRRD0004\ntype: short\ndata file: scan.nii.gz\n")
+    voxels.write_bytes(b"voxels")
+    with pytest.raises(OutputError, match="never written to"):
+        check_outputs([header], [voxels], overwrite=True)
+    other = tmp_path / "other.nii.gz"
+    other.write_bytes(b"")
+    check_outputs([header], [other], overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "{0}", "{0}", "--csv"],
+        ["compare", "{0}/a.csv", "{0}/a.csv", "--plot"],
+        ["reproduce", "finetune", "--json"],
+        ["reproduce", "weak", "--json"],
+        ["benchmark", "phantoms", "--json"],
+        ["benchmark", "volumes", "--json"],
+        ["benchmark", "speed", "--json"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_every_command_leaves_a_file_that_is_there(run, tmp_path, command):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_text("case,segment,dsc,nsd,hd95\n")
+    there = tmp_path / "there.png"
+    there.write_bytes(b"somebody's")
+    code, said = run(*(part.format(tmp_path / "in") for part in command), there)
+    assert code == 2 and "there already" in said and there.read_bytes() == b"somebody's"
+
+
+def test_scores_are_not_written_among_the_masks_that_they_are_of(run, tmp_path):
+    (tmp_path / "pred").mkdir()
+    (tmp_path / "pred" / "a.csv").write_bytes(b"somebody's")
+    code, said = run("evaluate", tmp_path / "pred", tmp_path, "--csv", tmp_path / "pred" / "a.csv", "--overwrite")
+    assert code == 2 and "never written to" in said and (tmp_path / "pred" / "a.csv").read_bytes() == b"somebody's"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["demo", "-o"],
+        ["phantoms", "make", "--count", "1", "-o"],
+        ["reproduce", "weak", "--work"],
+        ["demo-models", "train", "-o"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_folders_of_outputs_are_new_or_made_by_the_same_command(run, tmp_path, command):
+    (tmp_path / "demo-clip").mkdir()
+    (tmp_path / "demo-clip" / "precious.txt").write_text("somebody's")
+    before = contents(tmp_path)
+    code, said = run(*command, tmp_path)
+    assert code == 2 and ("not empty" in said or "there already" in said)
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_is_taken_again_by_the_command_that_made_it_and_by_no_other(tmp_path):
+    claim_outputs(tmp_path / "out", "demo").close()
+    claim_outputs(tmp_path / "out", "demo").close()
+    with pytest.raises(OutputError, match="other made by"):
+        claim_outputs(tmp_path / "out", "phantoms make")
