@@ -344,7 +344,7 @@ def predictions(folder: Path) -> Path:
     manifest.close()
     write_description(dataset, "nnunet", ["tumor"], ["head"], "MR")
     seen = SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
-    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=lambda volume: seen)
+    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=lambda volume, context: seen)
     predict([Image("head", dataset / "imagesTr" / "head_0000.nii.gz")], ensemble, out, dataset=dataset)
     return out
 
