@@ -121,7 +121,8 @@ class CorrectSection:
         """Return why no segment can be corrected; empty when one is chosen."""
         absent = self._whyAbsent()
         if not absent and self.segment() is None:
-            return _("The segmentation has no segment yet.")
+            empty = self._panel.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 0
+            return _("The segmentation has no segment yet.") if empty else _("Choose a segment in the list below.")
         return absent
 
     def segment(self) -> str | None:

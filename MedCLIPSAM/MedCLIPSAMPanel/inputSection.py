@@ -19,6 +19,7 @@ class InputSection:
 
     def __init__(self, panel) -> None:
         self._panel = panel
+        self._volume = None
         self._layoutManager = slicer.app.layoutManager()
         if self._layoutManager is not None:
             self._layoutManager.connect("layoutChanged(int)", self._offerViews)
@@ -30,8 +31,14 @@ class InputSection:
             self._layoutManager.disconnect("layoutChanged(int)", self._offerViews)
 
     def update(self) -> None:
-        """Show what belongs to the chosen extent."""
+        """Show what belongs to the chosen extent, and follow another volume that is chosen."""
         ui, parameters = self._panel.ui, self._panel.parameters
+        if parameters.inputVolume is not self._volume:
+            self._volume = parameters.inputVolume
+            self._takeUpVolume()
+        for selector in (ui.inputVolumeSelector, ui.segmentationSelector):
+            node = selector.currentNode()  # its name may be longer than the panel is wide
+            selector.toolTip = node.GetName() if node is not None else ""
         extent = parameters.extent
         for widget in (ui.planeBox, ui.planeBoxLabel, ui.strategyBox, ui.strategyBoxLabel):
             widget.setVisible(extent != Extent.SLICE)
@@ -43,6 +50,19 @@ class InputSection:
                 ui.sliceCountLabel.text = _("of 0 to {last}").format(last=last)
             except MedCLIPSAMError as error:
                 ui.sliceCountLabel.text = error.problem
+
+    def _takeUpVolume(self) -> None:
+        """Show a volume that was chosen in the views, and leave the segmentation of another one."""
+        volume, parameters = self._volume, self._panel.parameters
+        if volume is None:
+            return
+        if volumeShownIn(parameters.view) not in (None, volume):
+            for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+                composite.SetBackgroundVolumeID(volume.GetID())
+        own = segmentationVolume(parameters.segmentation) if parameters.segmentation is not None else None
+        if own is not None and own is not volume:
+            nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+            parameters.segmentation = next((node for node in nodes if segmentationVolume(node) is volume), None)
 
     def _offerViews(self, *_arguments) -> None:
         """Offer the views of the layout; one that is gone is followed by the first."""
@@ -104,13 +124,35 @@ def sliceNodeOf(name: str):
     return next((node for node in nodes if node.GetLayoutName() == name), None)
 
 
+def segmentationVolume(segmentationNode):
+    """Return the volume that a segmentation was made for, or None."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    return segmentationNode.GetNodeReference(role)
+
+
+def volumeShownIn(view: str):
+    """Return the volume in the background of a slice view, or None."""
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    composite = next((node for node in composites if node.GetLayoutName() == view), None)
+    identifier = composite.GetBackgroundVolumeID() if composite is not None else None
+    return slicer.mrmlScene.GetNodeByID(identifier) if identifier else None
+
+
 def shownInView(volumeNode, name: str) -> tuple[str, int]:
     """Return the plane and the number of the slice of a volume that a view shows.
 
     Raises:
-        InputError: there is no such view, or it shows no slice of the volume.
+        InputError: there is no such view, or it shows another volume or no slice of this one.
     """
     node = sliceNodeOf(name)
     if node is None:
         raise InputError(_("There is no slice view '{name}'.").format(name=name), _("Choose another view."))
+    shown = volumeShownIn(name)
+    if volumeNode is not None and shown is not None and shown is not volumeNode:
+        raise InputError(
+            _("The view '{view}' shows '{shown}', not '{name}'.").format(
+                view=name, shown=shown.GetName(), name=volumeNode.GetName()
+            ),
+            _("Show the volume in the view, or choose another view or volume."),
+        )
     return shownSlice(volumeNode, node)

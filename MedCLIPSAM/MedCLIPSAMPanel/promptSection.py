@@ -63,6 +63,7 @@ class PromptSection:
         if self.whyNot():
             return
         panel, parameters = self._panel, self._panel.parameters
+        panel.ui.resultLabel.text = ""
         prompts = self.prompts()
 
         def start(finished, progressed):

@@ -7,7 +7,7 @@ from MedCLIPSAMScene.results import SceneResult
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
 
-from MedCLIPSAMLib.errors import MedCLIPSAMError
+from MedCLIPSAMLib.errors import InputError
 
 from .enabling import enable
 
@@ -51,7 +51,7 @@ class ResultSection:
         if found is None or not len(found.boxes):
             markups.removeBoxes(result.volume)
         else:
-            markups.showBoxes(SceneSlices(result.volume, result.plane), found.bestSlice, found.boxes)
+            markups.showBoxes(SceneSlices(result.volume, result.plane), found.bestSlice, found.boxes, found.segmentId)
         if result.segmentation is not None and panel.parameters.inputVolume is result.volume:
             panel.parameters.segmentation = result.segmentation
             if found is not None:
@@ -78,20 +78,22 @@ class ResultSection:
         panel = self._panel
 
         def start(finished, progressed):
-            volume = panel.parameters.inputVolume
-            try:
-                plane = panel.inputs.shown()[0]
-            except MedCLIPSAMError:  # the view shows another volume or none
-                plane = str(panel.parameters.plane)
-            slices = SceneSlices(volume, plane)
+            volume, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
+            plane, number = panel.inputs.shown()
             segment = panel.corrections.requireSegment()
+            others = markups.segmentsOfBoxes(volume) - {segment}
+            if others:
+                named = segmentation.GetSegmentation().GetSegment(others.pop())
+                raise InputError(
+                    _("The boxes are those of '{name}'.").format(
+                        name=named.GetName() if named else _("another segment")
+                    ),
+                    _("Choose that segment, or remove the boxes and add new ones."),
+                )
+            slices = SceneSlices(volume, plane)
+            shown = {k: boxes for k, boxes in markups.boxes(slices).items() if k == number}
             return panel.operations.refine.startFromBoxes(
-                panel.parameters.segmentation,
-                segment,
-                slices,
-                markups.boxes(slices),
-                finished=finished,
-                progressed=progressed,
+                segmentation, segment, slices, shown, finished=finished, progressed=progressed
             )
 
         panel.run(start, self.showText)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from . import protect, segments
@@ -118,10 +118,14 @@ def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
             segmentId = segments.segmentOfPrompt(segmentationNode, prompt) if segmentationNode else None
             if segmentId is None and masks:
                 segmentId = segments.addSegment(segmentationNode, prompt)
+            result = found.promptResult(prompt, segmentId)
             if segmentId is not None:
-                protect.writeUnlocked(segmentationNode, segmentId, masks)
+                lockedCount = protect.writeUnlocked(segmentationNode, segmentId, masks)
                 found.keepProvenance(prompt, segmentationNode, segmentId)
-            results.append(found.promptResult(prompt, segmentId))
+                if lockedCount:
+                    said = _("{count} slices are locked and stay as they were.").format(count=lockedCount)
+                    result = replace(result, message=f"{result.message} {said}")
+            results.append(result)
 
     if segmentationNode is None:
         write()

@@ -17,18 +17,26 @@ KIND = "MedCLIPSAM.Kind"
 """Node attribute: "box", "positive" or "negative"."""
 VOLUME = "MedCLIPSAM.Volume"
 """Node reference to the volume that a markup was made for."""
+SEGMENT = "MedCLIPSAM.Segment"
+"""Node attribute of a box: the segment that was outlined from it; absent where the user has added it."""
+MAX_THICKNESS = 1.5
+"""Slices. A box that is thicker along a plane was made for another one."""
 BOX, POSITIVE, NEGATIVE = "box", "positive", "negative"
 COLOURS = {BOX: (1.0, 0.85, 0.2), POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (0.95, 0.25, 0.2)}
 
 
-def showBoxes(slices: SceneSlices, k: int, boxes: np.ndarray) -> list:
+def showBoxes(slices: SceneSlices, k: int, boxes: np.ndarray, segmentId: str = "") -> list:
     """Show boxes of a slice as regions of interest one slice thick, in place of those shown before.
 
     Args:
         boxes: (B, 4), x0 y0 x1 y1 in pixels of the slice's picture.
+        segmentId: the segment that was outlined from them.
     """
     removeBoxes(slices.volumeNode)
-    return [addBox(slices, k, box, number) for number, box in enumerate(boxes, 1)]
+    nodes = [addBox(slices, k, box, number) for number, box in enumerate(boxes, 1)]
+    for node in nodes:
+        node.SetAttribute(SEGMENT, segmentId)
+    return nodes
 
 
 def addBox(slices: SceneSlices, k: int, box: Sequence[float], number: int = 1):
@@ -51,10 +59,10 @@ def addBox(slices: SceneSlices, k: int, box: Sequence[float], number: int = 1):
 
 
 def boxes(slices: SceneSlices) -> dict[int, np.ndarray]:
-    """The boxes of a volume as they are now: slice number -> (B, 4) x0 y0 x1 y1 in pixels, within the picture.
+    """Return the boxes of a volume as they are now: slice number -> (B, 4) x0 y0 x1 y1 in pixels, within the picture.
 
     A box belongs to the slice that its middle is in; one that was rotated or dragged askew counts as the upright box
-    around it, and one without an area inside the picture not at all.
+    around it. One without an area inside the picture, or made for slices of another plane, does not count.
     """
     height, width = slices.stack.picture_shape
     found: dict[int, list[list[float]]] = {}
@@ -68,9 +76,15 @@ def boxes(slices: SceneSlices) -> dict[int, np.ndarray]:
         k = round(float(slices.toPicture(toWorld[:3, 3])[0]))
         x0, y0 = np.clip(pixels[:, 1:].min(0), 0, (width, height))
         x1, y1 = np.clip(pixels[:, 1:].max(0), 0, (width, height))
-        if 0 <= k < len(slices) and x1 - x0 >= 1 and y1 - y0 >= 1:
+        thickness = float(np.ptp(pixels[:, 0])) if len(slices) > 1 else 1.0
+        if 0 <= k < len(slices) and x1 - x0 >= 1 and y1 - y0 >= 1 and thickness <= MAX_THICKNESS:
             found.setdefault(k, []).append([x0, y0, x1, y1])
     return {k: np.array(rows, np.float32) for k, rows in found.items()}
+
+
+def segmentsOfBoxes(volumeNode) -> set[str]:
+    """Return the ids of the segments that the boxes of a volume were made for."""
+    return {node.GetAttribute(SEGMENT) for node in markupsOf(volumeNode, BOX)} - {None, ""}
 
 
 def removeBoxes(volumeNode) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import slicer
 import slicer.util
 
+from .removal import removeNode
 from .sliceGeometry import SceneSlices, ijkToRAS
 from .strings import _
 
@@ -73,6 +74,14 @@ def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.nd
     display.SetWindowLevelMinMax(0, 100)
     setThreshold(node, threshold)
     return node
+
+
+def removeSaliency(volumeNode) -> None:
+    """Take the saliency map of a volume away: it is of an earlier prompt."""
+    node = saliencyOf(volumeNode)
+    if node is not None:
+        showSaliency(volumeNode, False)
+        removeNode(node)
 
 
 def saliencyOf(volumeNode):

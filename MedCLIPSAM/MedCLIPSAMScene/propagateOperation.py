@@ -14,7 +14,7 @@ import numpy as np
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.worker.protocol import Message
 
-from . import protect, segments
+from . import overlay, protect, segments
 from .answers import Answers, Found, Write, writeFound
 from .jobs import Job, StackJob, answerOf
 from .requestedSlices import checkPrompts, checkSlices
@@ -60,10 +60,15 @@ class PropagateOperation:
             method: how masks are propagated, "memory" or "boxes"; see `zeroshot.carry`.
             See `SegmentOperation.start` for the others and the errors.
         """
+
+        def write(found: Found) -> SceneResult:
+            overlay.removeSaliency(volumeNode)
+            return writeFound(self._session, segmentationNode, found)
+
         return self.startMasks(
             volumeNode,
             prompts,
-            lambda found: writeFound(self._session, segmentationNode, found),
+            write,
             segmentationNode,
             plane,
             slices,

@@ -95,11 +95,18 @@ def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | _E
     segments.setTags(segmentationNode, segmentId, {LOCKED_TAG: text})
 
 
-def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
-    """Put masks in place of what a segment has on their slices; what is locked stays, in this plane and in others."""
-    masks.drop(locked(segmentationNode, segmentId, masks.slices.plane))
+def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
+    """Put masks in place of what a segment has on their slices; what is locked stays, in this plane and in others.
+
+    Returns:
+        How many of the slices were locked.
+    """
+    keep = locked(segmentationNode, segmentId, masks.slices.plane)
+    count = sum(k in keep for k in masks.checks)
+    masks.drop(keep)
     with lockedElsewhere(segmentationNode, segmentId, masks.slices):
         segments.writeSlices(segmentationNode, segmentId, masks)
+    return count
 
 
 @contextmanager

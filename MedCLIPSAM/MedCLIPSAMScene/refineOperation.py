@@ -134,7 +134,8 @@ class RefineOperation:
         segments.requireFit(segmentationNode, geometry.volumeNode)
         if not boxes:
             raise InputError(
-                _("There is no box inside the volume."), _("Segment first, or place a box with 'Add box'.")
+                _("There is no box on the slice shown."),
+                _("Show the slice of a box, or place one with 'Add box'."),
             )
 
         def ask(key: str, number: int) -> Request:

@@ -76,6 +76,8 @@ class SegmentOperation:
             maps = {number: answer.saliency for number, answer in answers.items() if answer.saliency is not None}
             if maps:
                 overlay.writeSaliency(found.geometry, result.prompts[0].prompt, maps)
+            else:
+                overlay.removeSaliency(volumeNode)
             return result
 
         return self.startMasks(

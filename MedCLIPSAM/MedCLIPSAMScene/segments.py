@@ -67,10 +67,11 @@ def requireFit(segmentationNode, volumeNode) -> None:
 
 
 def segmentOfPrompt(segmentationNode, prompt: str) -> str | None:
-    """The id of the segment that an earlier result of the same prompt is in."""
+    """Return the id of the segment that an earlier result of the prompt is in; case and blanks do not matter."""
+    words = prompt.lower().split()
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
-        if tags(segmentation.GetNthSegment(index)).get(PROMPT_TAG) == prompt:
+        if tags(segmentation.GetNthSegment(index)).get(PROMPT_TAG, "").lower().split() == words:
             return segmentation.GetNthSegmentID(index)
     return None
 

@@ -77,11 +77,11 @@ class QProcessTransport:
             log()
             output()
             if self._process is process:
-                client.ended(f"exit code {process.exitCode()}")
+                client.ended(f"'{program}', exit code {process.exitCode()}")
 
         def failed(error) -> None:
             if self._process is process and error == qt.QProcess.FailedToStart:
-                client.ended(process.errorString())
+                client.ended(f"'{program}' cannot be started: {process.errorString()}")
 
         process.connect("readyReadStandardOutput()", fromPresent(output))
         process.connect("readyReadStandardError()", fromPresent(log))

@@ -75,7 +75,7 @@ def test_the_first_result_is_undone_by_the_editors_key(panel, phantom) -> None:
 
 
 def test_a_new_segmentation_of_another_volume_is_not_shown(panel, phantom) -> None:
-    first, second = add_volume(phantom.picture), add_volume(phantom.picture)
+    second, first = add_volume(phantom.picture), add_volume(phantom.picture)
     start(panel, first)
     panel.ui.inputVolumeSelector.setCurrentNode(second)
     standin.pump(lambda: idle(panel), 60)
@@ -266,3 +266,85 @@ def test_nothing_to_undo_is_said(panel, phantom) -> None:
     outlined(panel, add_volume(phantom.picture))
     panel.ui.undoButton.click()
     assert "nothing to undo" in panel.ui.correctStatusLabel.text
+
+
+def test_only_the_boxes_of_the_slice_shown_are_segmented(panel, phantom) -> None:
+    volume = add_volume(phantom.picture, slices=6, at=2)
+    node = outlined(panel, volume, "A")
+    (identifier,) = node.GetSegmentation().GetSegmentIDs()
+    slices = SceneSlices(volume)
+    before = mask_on(node, identifier, volume)
+    markups.addBox(slices, 1, (30, 30, 90, 90))
+    show(volume, 2)
+    panel.ui.segmentBoxesButton.click()
+    assert "no box on the slice" in panel.ui.correctStatusLabel.text
+    rows, columns = np.nonzero(phantom.lesion_mask)
+    markups.addBox(slices, 2, (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+    panel.ui.segmentBoxesButton.click()
+    standin.pump(lambda: idle(panel), 60)
+    after = mask_on(node, identifier, volume)
+    assert np.array_equal(after[1], before[1])
+    assert after[2].any()
+
+
+def test_boxes_of_one_plane_are_none_of_another(panel, phantom) -> None:
+    volume = add_volume(phantom.picture, slices=6, at=2)
+    markups.addBox(SceneSlices(volume), 2, (30, 30, 90, 90))
+    assert list(markups.boxes(SceneSlices(volume, "axial"))) == [2]
+    assert markups.boxes(SceneSlices(volume, "sagittal")) == {}
+
+
+def test_the_boxes_of_one_prompt_are_not_for_another_segment(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    segment(panel, volume)
+    node, found = panel.parameters.segmentation, panel.corrections.segment()
+    other = panel.operations.addSegment(node, "other")
+    panel.corrections.choose(other)
+    panel.ui.segmentBoxesButton.click()
+    assert idle(panel)
+    assert f"those of '{PROMPT}'" in panel.ui.correctStatusLabel.text
+    panel.corrections.choose(found)
+    panel.ui.segmentBoxesButton.click()
+    assert panel.busy
+    standin.pump(lambda: idle(panel), 60)
+
+
+def test_a_prompt_in_other_letters_is_the_same_segment(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    segment(panel, volume)
+    segment(panel, volume, "Brain  Tumor")
+    assert panel.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 1
+
+
+def test_another_volume_is_shown_and_brings_its_own_segmentation(panel, phantom) -> None:
+    first, second = add_volume(phantom.picture), add_volume(phantom.picture)
+    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    own = outlined(panel, first, "A")
+    panel.ui.inputVolumeSelector.setCurrentNode(second)
+    assert composite.GetBackgroundVolumeID() == second.GetID()
+    assert panel.parameters.segmentation is None
+    panel.ui.inputVolumeSelector.setCurrentNode(first)
+    assert composite.GetBackgroundVolumeID() == first.GetID()
+    assert panel.parameters.segmentation is own
+
+
+def test_a_view_that_shows_another_volume_is_not_segmented(panel, phantom) -> None:
+    first, second = add_volume(phantom.picture), add_volume(phantom.picture)
+    panel.ui.inputVolumeSelector.setCurrentNode(first)
+    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    composite.SetBackgroundVolumeID(second.GetID())
+    panel.ui.promptEdit.setPlainText(PROMPT)
+    panel.ui.segmentButton.click()
+    assert idle(panel)
+    assert f"'{second.GetName()}', not '{first.GetName()}'" in panel.ui.statusLabel.text
+
+
+def test_a_locked_segment_is_said_to_stay(panel, phantom) -> None:
+    volume = add_volume(phantom.picture)
+    segment(panel, volume)
+    node, identifier = panel.parameters.segmentation, panel.corrections.segment()
+    before = mask_on(node, identifier, volume)
+    panel.ui.lockSegmentButton.click()
+    segment(panel, volume)
+    assert "locked" in panel.ui.resultLabel.text
+    assert np.array_equal(mask_on(node, identifier, volume), before)
