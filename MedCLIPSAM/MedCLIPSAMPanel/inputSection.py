@@ -20,6 +20,7 @@ class InputSection:
     def __init__(self, panel) -> None:
         self._panel = panel
         self._volume = None
+        self._left: dict[str, str] = {}  # by the ID of a volume, that of the segmentation that was chosen with it
         self._layoutManager = slicer.app.layoutManager()
         if self._layoutManager is not None:
             self._layoutManager.connect("layoutChanged(int)", self._offerViews)
@@ -52,17 +53,21 @@ class InputSection:
                 ui.sliceCountLabel.text = error.problem
 
     def _takeUpVolume(self) -> None:
-        """Show a volume that was chosen in the views, and leave the segmentation of another one."""
+        """Show a volume that was chosen in the views, with the segmentation that was chosen with it before."""
         volume, parameters = self._volume, self._panel.parameters
         if volume is None:
             return
         if volumeShownIn(parameters.view) not in (None, volume):
             for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
                 composite.SetBackgroundVolumeID(volume.GetID())
-        own = segmentationVolume(parameters.segmentation) if parameters.segmentation is not None else None
-        if own is not None and own is not volume:
-            nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-            parameters.segmentation = next((node for node in nodes if segmentationVolume(node) is volume), None)
+        segmentation = parameters.segmentation
+        of = segmentationVolume(segmentation) if segmentation is not None else None
+        if of is not None and of is not volume:
+            self._left[of.GetID()] = segmentation.GetID()
+            segmentation = None
+        if segmentation is None:
+            left = slicer.mrmlScene.GetNodeByID(self._left.pop(volume.GetID(), ""))
+            parameters.segmentation = left
 
     def _offerViews(self, *_arguments) -> None:
         """Offer the views of the layout; one that is gone is followed by the first."""

@@ -18,6 +18,7 @@ UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
 """Node reference from a map of the uncertainty to its volume."""
 FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.ForegroundOpacity"
 """Attributes of a slice composite node: the ID and the opacity of what a map has taken the place of."""
+MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
 """Of 0 to 1: what is less salient is not shown at first."""
 LEAST_UNCERTAINTY = 0.1
@@ -108,25 +109,32 @@ def setThreshold(mapNode, threshold: float) -> None:
     display.SetApplyThreshold(True)
 
 
-def showSaliency(volumeNode, shown: bool, opacity: float = 0.5) -> None:
-    """Show the saliency map of a volume as the foreground of the slice views that show the volume, or take it away."""
+def showSaliency(volumeNode, shown: bool, opacity: float | None = None) -> None:
+    """Show the saliency map of a volume as the foreground of the slice views that show the volume, or take it away.
+
+    Args:
+        opacity: 0 to 1. None fades a map that was not shown to MAP_OPACITY, and leaves one that is shown as it is.
+    """
     _showMap(saliencyOf(volumeNode), volumeNode, shown, opacity)
 
 
-def showUncertainty(volumeNode, shown: bool, opacity: float = 0.5) -> None:
+def showUncertainty(volumeNode, shown: bool, opacity: float | None = None) -> None:
     """Show the uncertainty of a volume in the same way, or take it away."""
     _showMap(uncertaintyOf(volumeNode), volumeNode, shown, opacity)
 
 
-def _showMap(node, volumeNode, shown: bool, opacity: float) -> None:
+def _showMap(node, volumeNode, shown: bool, opacity: float | None) -> None:
     if node is None:
         return
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         present = composite.GetForegroundVolumeID() == node.GetID()
-        if shown and not present and composite.GetBackgroundVolumeID() == volumeNode.GetID():
-            _keepForeground(composite)
-            composite.SetForegroundVolumeID(node.GetID())
-            composite.SetForegroundOpacity(opacity)
+        if shown and composite.GetBackgroundVolumeID() == volumeNode.GetID():
+            if not present:
+                _keepForeground(composite)
+                composite.SetForegroundVolumeID(node.GetID())
+                composite.SetForegroundOpacity(MAP_OPACITY)
+            if opacity is not None:
+                composite.SetForegroundOpacity(opacity)
         elif not shown and present:
             _bringForegroundBack(composite)
 

@@ -52,6 +52,7 @@ def test_a_volume_chosen_during_a_run_keeps_its_own_segmentation(panel, phantom)
     written = panel.parameters.segmentation
     second = add_volume(phantom.picture)
     other = segments.newSegmentation(second, "other")
+    show(first, 1)
     start(panel, first)
     panel.ui.inputVolumeSelector.setCurrentNode(second)
     panel.ui.segmentationSelector.setCurrentNode(other)

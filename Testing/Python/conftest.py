@@ -1,5 +1,8 @@
-"""Property tests must not fail because the machine is slow."""
+"""Property tests must not fail because the machine is slow, nor a test because of the log that another one set up."""
 
+import logging
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

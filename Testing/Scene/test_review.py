@@ -43,7 +43,7 @@ class FixedEnsemble:
     def __init__(self, doubt: dict[str, float]) -> None:
         self._doubt = doubt
 
-    def predict(self, volume, context):
+    def predict(self, volume, context=None):
         probabilities = np.zeros((3, *SHAPE), np.float32)
         probabilities[1, 2:5, 5:10, 5:12] = 1
         probabilities[1, 4, 5:10, 5:12] = 1 - self._doubt[volume.name.removesuffix("_0000")]
