@@ -48,3 +48,4 @@ def configure_logging(level: LogLevel = LogLevel.WARNING, file: Path | None = No
         handler.setFormatter(logging.Formatter(FORMAT))
         log.addHandler(handler)
     log.setLevel(level.upper())
+    log.propagate = False  # some libraries give the root logger a handler, which would write every line again
