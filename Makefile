@@ -2,7 +2,7 @@
 # make test      the same, and run every test
 # make check     the same, and check style, spelling, imports and types
 # make coverage  the tests of the engine, and which lines they run
-# make clean     remove .venv and demo-output
+# make clean     remove .venv, demo-output and test-output
 
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check
@@ -34,7 +34,7 @@ coverage: .venv/.installed-test .venv/.installed-dev
 	.venv/bin/python -m pytest -q Testing/Python --cov --cov-report=term:skip-covered
 
 clean:
-	rm -rf .venv demo-output
+	rm -rf .venv demo-output test-output
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

@@ -21,7 +21,7 @@ from MedCLIPSAMLib.phantoms.volumes import make_volume
 
 NAME = "Text prompt (MedCLIPSAM)"
 PROMPT = "brain tumor"
-SCREENSHOT = Path(__file__).resolve().parents[2] / "demo-output" / "panel" / "effect.png"
+SCREENSHOT = Path(__file__).resolve().parents[2] / "test-output" / "panel" / "effect.png"
 AXIAL = np.array([[-1.0, 0, 0, 60], [0, -1, 0, 70], [0, 0, 4, -20], [0, 0, 0, 1]])
 
 

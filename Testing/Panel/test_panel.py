@@ -26,7 +26,7 @@ from MedCLIPSAMLib.weak.dataset import write_case, write_description
 from MedCLIPSAMLib.weak.manifest import Manifest
 from MedCLIPSAMLib.weak.predict import Image, predict
 
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "demo-output" / "panel"
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
 
 
 @pytest.fixture(scope="module")

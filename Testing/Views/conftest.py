@@ -43,7 +43,7 @@ def view(scene: object, red: object) -> object:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Keep what the view shows at the end of a test in demo-output/views."""
+    """Keep what the view shows at the end of a test in test-output/views."""
     try:
         return (yield)
     finally:

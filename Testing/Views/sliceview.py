@@ -12,7 +12,7 @@ import vtk
 from PIL import Image
 from vtk.util.numpy_support import vtk_to_numpy
 
-PICTURES = Path(__file__).resolve().parents[2] / "demo-output" / "views"
+PICTURES = Path(__file__).resolve().parents[2] / "test-output" / "views"
 """Where what the tests have seen is kept, for people to look at."""
 MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",
