@@ -478,6 +478,9 @@ def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
 
 
 def test_the_panel_fits_a_narrow_window(panel) -> None:
+    """With all sections open, and a volume whose name is as long as those of a hospital."""
+    name = "80: T1 MPRAGE SAG ISO post-contrast 1 mm, multi-planar reconstruction"
+    panel.ui.inputVolumeSelector.setCurrentNode(volume(name))
     sections = {name: box for name, box in vars(panel.ui).items() if name.endswith("CollapsibleButton")}
     collapsed = {name: box.collapsed for name, box in sections.items()}
     try:
