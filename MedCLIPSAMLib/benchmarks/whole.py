@@ -101,7 +101,9 @@ def _picture() -> np.ndarray:
 def _memory(name: str, device: torch.device) -> float | None:
     """MiB: on a GPU what torch held of it at most, else the most of the process."""
     command = [sys.executable, "-m", __name__, name, str(device)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", check=True, cwd=Path(__file__).resolve().parents[2]
+    )
     return json.loads(done.stdout.splitlines()[-1])["mib"]
 
 

@@ -80,7 +80,7 @@ def _refuse_foreign(folder: Path, stamp: str) -> None:
 
 def locked(folder: Path) -> TextIOWrapper:
     """Open the lock file of a folder that is there; see `claim`, also for errors. Whoever holds it has the folder."""
-    file = open(folder / LOCK, "a+")  # noqa: SIM115
+    file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115
     try:
         if sys.platform == "win32":
             import msvcrt

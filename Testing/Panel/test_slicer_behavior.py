@@ -289,7 +289,7 @@ TEMPLATE = "Base/QTCore/Testing/Python/qSlicerModuleGenericTest.py.in"
     not Path(os.environ.get("SLICER_SOURCE", ""), TEMPLATE).is_file(), reason=f"no {TEMPLATE} in SLICER_SOURCE"
 )
 def test_slicers_own_generic_test_passes(fresh, tmp_path) -> None:
-    text = Path(os.environ["SLICER_SOURCE"], TEMPLATE).read_text()
+    text = Path(os.environ["SLICER_SOURCE"], TEMPLATE).read_text(encoding="utf-8")
     name = "qSlicerMedCLIPSAMModuleGenericTest"
     path = tmp_path / f"{name}.py"
     path.write_text(text.replace("@MODULENAME@", "MedCLIPSAM").replace("@MODULENAME_LC@", "medclipsam"))

@@ -21,7 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(script: str, cwd: Path = ROOT) -> str:
     paths = os.pathsep.join([str(ROOT), str(ROOT / "python")])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([sys.executable, "-c", script], cwd=cwd, env=environment, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=cwd, env=environment, capture_output=True, encoding="utf-8"
+    )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout
 
@@ -35,7 +37,7 @@ def test_every_public_name_is_imported_when_asked_for() -> None:
 
 
 def test_type_checkers_see_the_names_that_are_there() -> None:
-    tree = ast.parse(Path(MedCLIPSAMLib.__file__).read_text())
+    tree = ast.parse(Path(MedCLIPSAMLib.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {}
     for line in block.body:

@@ -23,7 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(ROOT), **environment}
-    return subprocess.run([*COMMAND, *map(str, arguments)], env=settings, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], env=settings, capture_output=True, encoding="utf-8", timeout=120
+    )
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_help_comes_without_loading_torch():
     probe = "import sys; import MedCLIPSAMLib.cli; print({'torch', 'matplotlib', 'SimpleITK'} & sys.modules.keys())"
-    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    found = subprocess.run([sys.executable, "-c", probe], capture_output=True, encoding="utf-8", cwd=ROOT, timeout=60)
     assert found.stdout.strip() == "set()", found.stderr
     shown = run("--help")
     assert shown.returncode == 0
@@ -104,7 +106,7 @@ def test_interruption_ends_with_130(folders):
         [*COMMAND, "evaluate", str(pred), str(truth)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         cwd=ROOT,
         preexec_fn=lambda: signal.signal(
             signal.SIGINT, signal.SIG_DFL

@@ -84,5 +84,7 @@ ask("export", {{"inputs": sample, "out": "Dataset101_Breast", "prompts": {{"tumo
 assert Path("Dataset101_Breast/dataset.json").is_file()
 """
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+    )
     assert ran.returncode == 0, ran.stderr

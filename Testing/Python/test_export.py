@@ -99,9 +99,9 @@ def test_a_run_that_is_killed_does_no_case_twice_and_loses_none(images, tmp_path
     running.wait()
     before = manifest.read_text().splitlines(keepends=True)
     assert 2 <= len(before) < 5
-    with open(manifest, "a") as file:
+    with open(manifest, "a", encoding="utf-8") as file:
         file.write('{"case": "b", "sta')  # as a kill in the middle of a write leaves it
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
     assert done.returncode == 0, done.stderr
     lines = [
         line for line in manifest.read_text().splitlines(keepends=True) if '"sta' not in line or '"status"' in line

@@ -156,7 +156,7 @@ def test_a_label_by_a_persons_hand_stays(folder):
     out = folder.parent / "Dataset101_Head"
     run(folder, out)
     record = read_records(out)["c"] | {"trusted": "2026-01-01"}
-    with open(out / MANIFEST, "a") as file:
+    with open(out / MANIFEST, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
     picture(folder / "c.png", 220)
     assert run(folder, out) == []

@@ -166,7 +166,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
     running.wait()
     assert (tmp_path / "killed" / CHECKPOINT).is_file() and not (tmp_path / "killed" / "medclipsam.json").exists()
     for out in ("killed", "whole"):
-        done = subprocess.run(command(out), cwd=ROOT, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command(out), cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
         assert done.returncode == 0, done.stderr
     one, other = (torch.load(tmp_path / out / CHECKPOINT, weights_only=True)["model"] for out in ("killed", "whole"))
     assert all(torch.equal(one[name], other[name]) for name in other)

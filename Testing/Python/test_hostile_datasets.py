@@ -142,7 +142,7 @@ def test_descriptions_that_are_something_else_are_refused(dataset, name, content
 
 
 def test_a_whole_dataset_is_struck_and_put_back_and_a_half_line_left_out(dataset):
-    with open(dataset / MANIFEST, "a") as file:
+    with open(dataset / MANIFEST, "a", encoding="utf-8") as file:
         file.write('{"case": "b", "labels": {"x": {"status": "found"}')
     assert strike(dataset, ["a"]) == (1, 0) and (dataset / "struck" / FILES[0]).is_file()
     assert strike(dataset, []) == (0, 1) and (dataset / FILES[1]).is_file()

@@ -91,7 +91,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ids=["aliases", "deep", "large", "deep lists", "deep tables", "binary", "a list as a key", "a list"],
 )
 def test_sam_configurations_that_are_bombs_or_nothing_are_refused_in_no_time(sam_folder, content):
-    (sam_folder / "sam2_demo.yaml").write_text(content)
+    (sam_folder / "sam2_demo.yaml").write_text(content, encoding="utf-8")
     started = time.monotonic()
     with pytest.raises(ModelError, match="No SAM 2 can be built"):
         load_sam("demo", models_dir=sam_folder.parent)

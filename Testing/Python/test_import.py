@@ -84,7 +84,7 @@ assert not changed + patched(tables), changed + patched(tables)
 def run(script: str, given: str = "") -> str:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
-        [sys.executable, "-c", IMPORT + script], input=given, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", IMPORT + script], input=given, env=environment, capture_output=True, encoding="utf-8"
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

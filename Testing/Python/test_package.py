@@ -52,7 +52,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in PACKAGES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source]
-    built = subprocess.run(command, capture_output=True, text=True)
+    built = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert built.returncode == 0, built.stdout + built.stderr
     return out
 
@@ -79,7 +79,7 @@ def python(distributions: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def run(python: Path, *arguments: str | Path, cwd: Path) -> str:
     """The output of a program of the environment, which knows nothing of the checkout."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
-    ran = subprocess.run([python, *arguments], cwd=cwd, env=environment, capture_output=True, text=True)
+    ran = subprocess.run([python, *arguments], cwd=cwd, env=environment, capture_output=True, encoding="utf-8")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 

@@ -77,7 +77,7 @@ def test_all_four_tasks_run_resume_and_are_compared(data, tmp_path):
     assert rows.keys() == styles
     assert rows["MRI", "P3"]["failed"] == 1 and rows["MRI", "P3"]["dsc"] <= 50, "an unreadable image counts as 0"
     assert rows["X-ray", "P0"]["dsc"] > 85
-    with open(out / "breast_tumors_P3.csv", newline="") as file:
+    with open(out / "breast_tumors_P3.csv", encoding="utf-8", newline="") as file:
         scores = list(csv.DictReader(file))
     for score in scores:
         truth = np.asarray(Image.open(data / "breast_tumors" / "test_masks" / f"{score['case']}.png")) > 0

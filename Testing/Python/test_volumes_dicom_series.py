@@ -278,11 +278,11 @@ def test_the_series_command_lists_what_there_is(tmp_path: Path) -> None:
     write_series(tmp_path / "b", [0, 0, 2, 2], SeriesInstanceUID="1.9.2", SeriesNumber="2", AcquisitionNumber="1")
     save(image(PIXELS, SEG, "SEG", SeriesInstanceUID="1.9.3", SeriesNumber="3"), tmp_path / "seg.dcm")
     command = [sys.executable, "-m", "MedCLIPSAMLib", "series", str(tmp_path)]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
     for said in ("thorax", "CT, volume, 6 x 4 x 3 voxels, 0.5 x 0.7 x 2.5 mm, 2026-01-02", "1.9.1", "2 phases"):
         assert said in shown
     assert "SEG, segmentation (no image)" in shown and "p1" not in shown
-    listed = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    listed = json.loads(subprocess.run([*command, "--json"], capture_output=True, encoding="utf-8", check=True).stdout)
     first, second, third = listed["series"]
     assert (first["number"], first["size"], first["spacing"]) == ("1", [6, 4, 3], pytest.approx([0.5, 0.7, 2.5]))
     assert len(second["phases"]) == 2 and third["what"] == "segmentation (no image)"

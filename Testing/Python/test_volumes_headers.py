@@ -19,7 +19,7 @@ VOXELS = np.arange(24, dtype=np.uint8)
 
 
 def nrrd(path: Path, data: str, more: str = "space directions: (1,0,0) (0,1,0) (0,0,1)\n") -> Path:
-    path.write_text(NRRD.format(more) + f"{data}\n")
+    path.write_text(NRRD.format(more) + f"{data}\n", encoding="utf-8")
     return path
 
 

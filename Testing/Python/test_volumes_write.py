@@ -228,7 +228,7 @@ except OutputError as error:
     path = tmp_path / name
     path.write_bytes(b"good")
     command = [sys.executable, "-c", script, str(path), str(side), str(room)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.startswith("refused: Cannot write")
     assert path.read_bytes() == b"good" and list(tmp_path.iterdir()) == [path]
 

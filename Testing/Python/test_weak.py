@@ -193,12 +193,12 @@ def test_a_killed_training_holds_its_folder_while_it_lives_and_goes_on_afterward
             time.sleep(0.1)
         left = psutil.Process(parent.pid).children(recursive=True)
         parent.kill()
-    refused = subprocess.run(command, capture_output=True, text=True)
+    refused = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert refused.returncode == 2 and "Another run is writing" in refused.stderr
     for process in left:
         process.kill()
     psutil.wait_procs(left, 20)
-    again = subprocess.run(command, capture_output=True, text=True)
+    again = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert again.returncode == 0, again.stderr
     (fold,) = out.glob(f"results/*/*/{FOLD}")
     assert len(list(fold.glob("cycle1_epoch000[34].safetensors"))) == 2
@@ -224,7 +224,7 @@ def test_another_round_needs_another_folder(run, tmp_path):
 
 
 def test_what_nnunet_says_last_reaches_the_user(tmp_path):
-    with open(tmp_path / "lock", "w") as lock:
+    with open(tmp_path / "lock", "w", encoding="utf-8") as lock:
         process = Process(tmp_path / "log", {}, lock, RunContext())
         with pytest.raises(ModelError, match="code 1: CUDA out of memory") as raised:
             process.run([sys.executable, "-c", "raise SystemExit('CUDA out of memory')"])

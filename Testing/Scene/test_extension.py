@@ -74,7 +74,7 @@ def test_every_file_is_installed_where_the_module_looks_for_it(tmp_path: Path) -
     }
     assert files(build / "lib" / "Slicer" / "qt-scripted-modules", "*") == files(modules, "*")
     script = "from MedCLIPSAMLib.resources import resource_path as p; print(p('models/demo-clip').is_dir())"
-    ran = subprocess.run([sys.executable, "-c", script], cwd=modules, capture_output=True, text=True, check=True)
+    ran = subprocess.run([sys.executable, "-c", script], cwd=modules, capture_output=True, encoding="utf-8", check=True)
     assert ran.stdout.strip() == "True"
 
 
@@ -111,7 +111,7 @@ def test_pip_is_told_to_keep_what_slicer_has(monkeypatch: pytest.MonkeyPatch) ->
     asked, told = [], []
 
     def pip_install(arguments: list[str]) -> None:
-        constraints = Path(arguments[arguments.index("--constraint") + 1]).read_text()
+        constraints = Path(arguments[arguments.index("--constraint") + 1]).read_text(encoding="utf-8")
         asked.append((arguments[-1], "--no-build-isolation" in arguments, constraints))
 
     absent = [each for each in dependencies.check() if each.name in ("timm", "sam2")]

@@ -88,7 +88,7 @@ def main() -> None:
         for chunk in map(int, options.chunks.split(",")):
             command = [sys.executable, __file__, "--one", f"{lora},{chunk}", "--batch", str(options.batch)]
             command += ["--tokens", str(options.tokens)]
-            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
             name = f"{'LoRA 8' if lora else 'all'} ({found['trained'] / 1e6:.1f} M)"
             print(f"{name:>22}  {chunk:5}  {found['gib']:5.2f}  {found['seconds'] / options.batch:8.2f}", flush=True)
 
