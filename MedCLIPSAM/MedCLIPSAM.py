@@ -308,7 +308,8 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 status.end("")
                 show(result)
             else:
-                status.end(_("Cancelled; the scene is as it was.") if isinstance(error, Cancelled) else str(error))
+                cancelled = isinstance(error, Cancelled)
+                status.end(_("Cancelled; the scene is as it was.") if cancelled else self.models.explain(error))
 
         self.session.models = self.models.models()
         try:
@@ -376,7 +377,7 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
         return self.operations.propagate.runCorrection(segmentationNode, segmentId, volumeNode, **options)
 
     def refine(self, segmentationNode, segmentId: str, volumeNode, number: int, **options) -> SceneResult:
-        """Outline a segment anew on one slice; see `RefineOperation.run` for the options."""
+        """Refine a segment with SAM on one slice; see `RefineOperation.run` for the options."""
         return self.operations.refine.run(segmentationNode, segmentId, volumeNode, number, **options)
 
     def addSegment(self, segmentationNode, name: str) -> str:

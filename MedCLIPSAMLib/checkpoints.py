@@ -1,7 +1,7 @@
 """A long run that resumes where it was stopped: its finished steps in a folder beside the output.
 
 The folder belongs to one run: its file run.json holds what the results depend on, such as image, prompts, models and
-settings. The same request takes up what is there; another one begins anew. It is removed when the run is done.
+settings. The same request resumes from it; another request starts from the beginning. A run that is done removes it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from MedCLIPSAMScene.samples import isSample
 from MedCLIPSAMScene.strings import _
 from MedCLIPSAMScene.transport import QProcessTransport, WorkerCommand, workerCommand
 
-from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
+from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError, ModelError
 from MedCLIPSAMLib.models.catalogue import MODELS
 from MedCLIPSAMLib.worker.client import WorkerClient
 
@@ -73,6 +73,13 @@ class ModelsSection:
             "The demo models have seen synthetic phantoms only: what they find in '{volume}' means nothing. Choose "
             "others under Models and device."
         ).format(volume=volumeNode.GetName())
+
+    def explain(self, error: MedCLIPSAMError) -> str:
+        """Return what the user is told of an error; a model that is not there is got by a button, not by a command."""
+        if isinstance(error, ModelError) and "models download" in error.remedy:
+            remedy = _("Choose it in the table under Models and device and press Download, or name a folder of models.")
+            return f"{error.problem} {remedy}"
+        return str(error)
 
     def update(self) -> None:
         """Enable what can be done, and say what the chosen models have seen."""

@@ -1,4 +1,4 @@
-"""Points: a click inside or outside outlines the chosen segment anew on the slice that was clicked."""
+"""Points: a click inside or outside refines the chosen segment on the slice that was clicked."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PointButtons:
         markups.removePoints(volume, undone)
 
     def refine(self, plane: str, number: int) -> None:
-        """Outline the chosen segment anew on a slice, from its mask and the points on it.
+        """Refine the chosen segment on a slice from its mask and the points on it.
 
         A click that comes while SAM works is taken up after it, for the segment that was chosen at the click.
         """

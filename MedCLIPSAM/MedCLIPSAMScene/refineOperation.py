@@ -24,7 +24,7 @@ from .waiting import Finished
 
 
 class RefineOperation:
-    """Outline a segment anew with SAM on some slices."""
+    """Refine a segment on some slices with SAM, from points, masks or boxes."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -40,7 +40,7 @@ class RefineOperation:
         labels: Sequence[int] | None = None,
         timeout: float | None = None,
     ) -> SceneResult:
-        """Outline a segment anew on one slice from its present mask and from points, and wait for the result.
+        """Refine a segment on one slice from its present mask and from points, and wait for the result.
 
         Args:
             number: the slice.
@@ -79,7 +79,7 @@ class RefineOperation:
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
     ) -> Job:
-        """Start to outline a segment anew on one slice; see `run`.
+        """Start to refine a segment on one slice; see `run`.
 
         Args:
             segmentId: None adds a segment, in the same undo step.
@@ -216,7 +216,7 @@ def _tags(segmentationNode, segmentId: str, geometry: SceneSlices, masks, marks:
 def _message(name: str, quality: float, found: int, ignored: int) -> str:
     if not found:
         return _("SAM sees no object there; '{name}' is empty on the slice. Undo brings it back.").format(name=name)
-    message = _("Outlined '{name}' anew: predicted mask quality {quality:.2f}.").format(name=name, quality=quality)
+    message = _("Refined '{name}': predicted mask quality {quality:.2f}.").format(name=name, quality=quality)
     if ignored:
         message += " " + _("SAM did not follow {count} of the points: paint or erase there.").format(count=ignored)
     return message

@@ -143,7 +143,7 @@ def read_prompts(path: Path, tests: TestSet) -> dict[str, str]:
     try:
         texts = read_json(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Get the file anew.") from error
+        raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Get the file again.") from error
     form = isinstance(texts, dict) and all(isinstance(text, str) and text.strip() for text in texts.values())
     if not form:
         raise InputError(f"The prompts '{path}' are of another form.", 'They are {"000001.png": "A sentence.", ...}.')
@@ -167,7 +167,7 @@ def read_mask(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             return np.asarray(image.convert("L")) > 0
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"The mask '{path}' cannot be read: {error}.", "Get the file anew.") from error
+        raise InputError(f"The mask '{path}' cannot be read: {error}.", "Get the file again.") from error
 
 
 def validation_set(tests: TestSet) -> TestSet | None:
@@ -199,7 +199,7 @@ def _pairs(task: Task, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet
         if one and other and one != other:
             raise InputError(
                 f"'{path}' has {one[0]} x {one[1]} pixels and its mask {other[0]} x {other[1]}.",
-                "Get the files anew, or bring the mask to the size of the image.",
+                "Get the files again, or bring the mask to the size of the image.",
             )
     return TestSet(task, folder, images, {case: masks[case] for case in images})
 

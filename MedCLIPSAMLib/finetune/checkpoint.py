@@ -39,7 +39,7 @@ def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size])
     Raises:
         ModelError: damaged, of other settings, or of a model of another architecture; the message says which.
     """
-    begin_anew = "Choose another run folder, or remove this one to begin anew."
+    begin_anew = "Choose another run folder, or remove this one to start from the beginning."
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         parameters, written = state["model"], state["fingerprint"]

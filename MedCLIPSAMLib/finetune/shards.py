@@ -119,7 +119,7 @@ class ShardSource:
         except MedCLIPSAMError:
             raise
         except Exception as error:  # tarfile, zlib and webdataset have many
-            raise InputError(f"A shard cannot be read: {error}.", "Make it anew, or leave it out.") from error
+            raise InputError(f"A shard cannot be read: {error}.", "Make it again, or leave it out.") from error
 
     def _counted(self, record: Path | None, context: RunContext) -> tuple[int, list[tuple[str, str]]]:
         named = [f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths]

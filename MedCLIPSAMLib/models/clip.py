@@ -173,5 +173,5 @@ def build_clip(folder: Path) -> CustomTextCLIP:
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, OSError) as error:
         raise ModelError(
             f"No model can be built from open_clip_config.json and config.json in '{folder}': {error}.",
-            "Get both files anew.",
+            "Get both files again.",
         ) from error

@@ -48,9 +48,9 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path, LIMIT)
     except (OSError, ValueError) as error:
-        raise ModelError(f"'{path}' cannot be read: {error}.", "Get the file anew.") from error
+        raise ModelError(f"'{path}' cannot be read: {error}.", "Get the file again.") from error
     if not isinstance(content, dict):
-        raise ModelError(f"'{path}' is not a configuration.", "Get the file anew.")
+        raise ModelError(f"'{path}' is not a configuration.", "Get the file again.")
     return content
 
 
@@ -62,7 +62,7 @@ def refuse_code(path: Path) -> None:
     """
     asked = [name for name in read_config(path) if name.strip("_") in CODE or name.endswith("_implementation")]
     if asked:
-        raise ModelError(f"'{path}' asks for code of its own by '{asked[0]}'.", "Get the file anew.")
+        raise ModelError(f"'{path}' asks for code of its own by '{asked[0]}'.", "Get the file again.")
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
@@ -86,7 +86,7 @@ def read_preprocessing(folder: Path) -> Preprocessing:
             raise ValueError(f"std is {found.std}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise ModelError(f"'{path}' cannot be used: {what}.", "Get the file anew.") from error
+        raise ModelError(f"'{path}' cannot be used: {what}.", "Get the file again.") from error
     check_vocabulary(folder / "vocab.txt")
     return found
 
@@ -105,7 +105,7 @@ def check_vocabulary(path: Path) -> None:
         if lacking:
             raise ValueError(f"it lacks {lacking[0]}")
     except (OSError, ValueError) as error:
-        raise ModelError(f"The vocabulary '{path}' cannot be used: {error}.", "Get the file anew.") from error
+        raise ModelError(f"The vocabulary '{path}' cannot be used: {error}.", "Get the file again.") from error
 
 
 def _whole(name: str, value: Any) -> int:

@@ -78,14 +78,14 @@ def to_open_clip(state: State) -> dict[str, torch.Tensor]:
         if lacking := [part for part in parts if part not in state]:
             raise ModelError(
                 f"The weights lack {some(lacking)}.",
-                "Get the file anew; it must be BiomedCLIP in the Hugging Face layout.",
+                "Get the file again; it must be BiomedCLIP in the Hugging Face layout.",
             )
         state[name.replace(".q_proj.", ".qkv.")] = torch.cat([state.pop(part) for part in parts])
     names = _names(state, "vision_model.encoder.layers.", "text_model.encoder.layers.")
     if strange := [name for name in state if name not in names]:
         raise ModelError(
             f"The weights have names of neither layout: {some(strange)}.",
-            "Get the file anew; it must be BiomedCLIP in the Hugging Face layout.",
+            "Get the file again; it must be BiomedCLIP in the Hugging Face layout.",
         )
     shaped = {_CLASS_TOKEN: (1, 1, -1), _POSITIONS: (1, *state[_POSITIONS].shape[-2:])} if _POSITIONS in state else {}
     return {names[name]: tensor.reshape(shaped.get(name, tensor.shape)) for name, tensor in state.items()}

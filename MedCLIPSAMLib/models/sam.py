@@ -119,7 +119,7 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         OmegaConfBaseException,
         HydraException,
     ) as error:
-        raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration anew.") from error
+        raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration again.") from error
 
 
 def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> Sam2:

@@ -62,10 +62,10 @@ def read_sam_config(path: Path) -> dict[str, Any]:
             raise ValueError("it is no table with the one entry 'model'")
         _check(found["model"], found["model"].get("_target_"), WHOLE)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ModelError(f"No SAM 2 can be built from '{path}': {error}.", "Get the configuration anew.") from error
+        raise ModelError(f"No SAM 2 can be built from '{path}': {error}.", "Get the configuration again.") from error
     except RecursionError:
         raise ModelError(
-            f"No SAM 2 can be built from '{path}': it is nested too deeply.", "Get the configuration anew."
+            f"No SAM 2 can be built from '{path}': it is nested too deeply.", "Get the configuration again."
         ) from None
     return found["model"]
 

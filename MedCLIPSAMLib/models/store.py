@@ -120,7 +120,7 @@ def locate(model: Model, models_dir: Path | str | None = None) -> Path:
         return found.folder
     run = f"'medclipsam models download {model.name}'"
     if model.shipped:
-        remedy = "Install the program anew."
+        remedy = "Reinstall the program."
     elif model.trained:
         remedy = "Train it again."
     elif found.folder == cache_folder() / model.folder:

@@ -42,18 +42,18 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     ) as error:
         reason = str(error).partition("\n")[0].partition(". ")[0]
         raise ModelError(
-            f"'{path}' is damaged, or holds more than weights: {reason}.", "Get the file anew from its source."
+            f"'{path}' is damaged, or holds more than weights: {reason}.", "Get the file again from its source."
         ) from error
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
     if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ModelError(f"'{path}' is not a table of weights.", "Get the file anew from its source.")
+        raise ModelError(f"'{path}' is not a table of weights.", "Get the file again from its source.")
     state = without_buffers(state)
     broken = sorted(name for name, tensor in state.items() if not _is_finite(tensor))
     if broken:
         raise ModelError(
             f"'{path}' has values that are no finite numbers (NaN or infinity) in {some(broken)}.",
-            "Get the file anew from its source, or train the model again.",
+            "Get the file again from its source, or train the model again.",
         )
     return state
 

@@ -97,7 +97,7 @@ def check_voxels(dataset: RawDataset) -> None:
         except RuntimeError as error:
             raise InputError(
                 f"The case '{case}' of '{dataset.folder}' cannot be read: {str(error).strip().splitlines()[-1]}",
-                "Take it out of the dataset, or write it anew.",
+                "Take it out of the dataset, or write it again.",
             ) from error
         if tuple(header.GetSize()) != tuple(mask.GetSize()):
             raise InputError(

@@ -85,7 +85,7 @@ class Ensemble:
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise ModelError(
-                f"The model in '{folder}' cannot be built: {type(error).__name__}: {error}.", "Train it anew."
+                f"The model in '{folder}' cannot be built: {type(error).__name__}: {error}.", "Train it again."
             ) from error
         lacking = [name for name in files if not (folder / FOLD / name).is_file()]
         if lacking:
@@ -149,7 +149,9 @@ def _check_network(architecture: dict, folder: Path) -> None:
     imported = [kwargs[name] for name in architecture["_kw_requires_import"] if kwargs.get(name) is not None]
     for name, allowed in ((architecture["network_class_name"], NETWORK), *((each, LAYER) for each in imported)):
         if not (isinstance(name, str) and allowed.fullmatch(name)):
-            raise ModelError(f"The plans in '{folder}' name '{name}', which is no part of a network.", "Train it anew.")
+            raise ModelError(
+                f"The plans in '{folder}' name '{name}', which is no part of a network.", "Train it again."
+            )
 
 
 def _weights(network: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
@@ -158,5 +160,5 @@ def _weights(network: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
         load_model(network, path)
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"'{path}' is damaged or of another network: {reason}", "Train it anew.") from error
+        raise ModelError(f"'{path}' is damaged or of another network: {reason}", "Train it again.") from error
     return read_weights(path)

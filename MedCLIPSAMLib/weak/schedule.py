@@ -83,4 +83,4 @@ def schedule_of(plans: Mapping[str, Any]) -> Schedule:
     try:
         return Schedule(**plans.get(IN_PLANS, {}))
     except (TypeError, InputError) as error:
-        raise InputError(f"The plans hold no schedule under '{IN_PLANS}': {error}.", "Train anew.") from error
+        raise InputError(f"The plans hold no schedule under '{IN_PLANS}': {error}.", "Train again.") from error

@@ -110,7 +110,7 @@ def test_a_point_in_a_view_corrects_the_segment_and_undo_takes_it_back(panel, ph
     standin.pump(lambda: idle(panel), 60)
     after = mask_on(node, identifier, volume)
     assert after[1, rows[at], columns[at]]
-    assert "anew" in panel.ui.resultLabel.text
+    assert "Refined" in panel.ui.resultLabel.text
     points.AddControlPointWorld(slices.toWorld(1, columns[0] + 0.5, rows[0] + 0.5))
     standin.pump(lambda: idle(panel), 60)
     assert len(segments.pointsOf(node, identifier)) == points.GetNumberOfControlPoints() == 2
@@ -282,6 +282,16 @@ def test_a_wrong_prompt_is_explained(panel, phantom) -> None:
     segment(panel, add_volume(phantom.picture), "xylophone")
     assert "knows no word" in panel.ui.statusLabel.text
     assert panel.ui.segmentButton.enabled
+
+
+def test_a_model_that_is_missing_is_got_by_a_button(panel, phantom, tmp_path) -> None:
+    panel.machine.set("ModelsFolder", str(tmp_path))
+    panel.parameters.clip = "biomedclip"
+    segment(panel, add_volume(phantom.picture))
+    assert "'biomedclip'" in panel.ui.statusLabel.text
+    assert "press Download" in panel.ui.statusLabel.text
+    panel.machine.set("ModelsFolder", "")
+    panel.parameters.clip = "demo"
 
 
 def test_models_are_listed_from_the_workers_machine(panel) -> None:

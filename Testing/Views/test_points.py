@@ -103,7 +103,7 @@ def test_a_click_outlines_the_lesion_under_it(view, panel, ready) -> None:
     panel.ui.insideButton.checked = True
     view.click(pixel)
     standin.pump(lambda: not panel.busy, 60)
-    assert "anew" in panel.ui.resultLabel.text
+    assert "Refined" in panel.ui.resultLabel.text
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
     slices = SceneSlices(panel.parameters.inputVolume)
     mask = segments.readSlice(node, identifier, slices, 1)
