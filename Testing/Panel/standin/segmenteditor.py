@@ -135,20 +135,20 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
     def _batchEnded(self) -> None:
         """What the selectors took meanwhile is taken over."""
         if self._node is not None:
-            if self.segmentationNode() is not self._look.segmentationSelector.currentNode():
+            if self._logic.GetSegmentationNode() is not self._look.segmentationSelector.currentNode():
                 self.setSegmentationNode(self._look.segmentationSelector.currentNode())
             if self.sourceVolumeNode() is not self._look.sourceSelector.currentNode():
                 self.setSourceVolumeNode(self._look.sourceSelector.currentNode())
         self.updateWidgetFromMRML()
 
     def segmentationNode(self):
-        return self._logic.GetSegmentationNode()
+        return self._look.segmentationSelector.currentNode()  # the widget's, which follows the logic's
 
     def segmentationNodeID(self) -> str:
         return self.segmentationNode().GetID() if self.segmentationNode() is not None else ""
 
     def setSegmentationNode(self, node) -> None:
-        if node is self.segmentationNode():
+        if node is self._logic.GetSegmentationNode():
             return
         if self._node is None:
             raise RuntimeError("set the node of the editor before a segmentation")
@@ -165,7 +165,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         return self.sourceVolumeNode().GetID() if self.sourceVolumeNode() is not None else ""
 
     def setSourceVolumeNode(self, node) -> None:
-        if node is not None and self.segmentationNode() is None:
+        if node is not None and self._logic.GetSegmentationNode() is None:
             raise RuntimeError("set the segmentation before the source volume")
         self._logic.SetSourceVolumeNode(node)
 
@@ -177,7 +177,11 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             self.setSegmentationNode(node)
 
     def _sourcePicked(self, node) -> None:
-        if self._scene is not None and not self._scene.IsBatchProcessing() and self.segmentationNode() is not None:
+        if (
+            self._scene is not None
+            and not self._scene.IsBatchProcessing()
+            and self._logic.GetSegmentationNode() is not None
+        ):
             self.setSourceVolumeNode(node)
 
     # The segments
@@ -309,7 +313,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._node.EndModify(before)
 
     def _updateSegmentation(self) -> None:
-        node = self.segmentationNode()
+        node = self._logic.GetSegmentationNode()
         if node is not self._look.segmentationSelector.currentNode():
             blocked = self._look.segmentationSelector.blockSignals(True)
             self._look.segmentationSelector.setCurrentNode(node)
@@ -332,7 +336,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
 
     def _updateSource(self) -> None:
         node = self.sourceVolumeNode()
-        if self.segmentationNode() is None or node is self._source:
+        if self._logic.GetSegmentationNode() is None or node is self._source:
             return
         self._source = node
         blocked = self._look.sourceSelector.blockSignals(True)
