@@ -103,3 +103,9 @@ def _refuse(problem: str, remedy: str) -> NoReturn:
     if remedy:
         print(f"  {remedy}", file=sys.stderr)
     sys.exit(EXIT_ERROR)
+
+
+if __name__ == "__main__":  # `python -m MedCLIPSAMLib.cli`, whose log would be named after this run of the module
+    from MedCLIPSAMLib.cli import main as run
+
+    run()

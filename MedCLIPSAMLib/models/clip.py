@@ -15,6 +15,7 @@ from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import pictures_to
 from .layouts import is_hugging_face, to_open_clip
 from .linear import with_fast_linear
+from .memory import is_out_of_memory
 from .store import find, locate
 from .timm_open_clip import CustomTextCLIP
 from .weights import load_strictly, read_weights
@@ -159,7 +160,7 @@ def build_clip(folder: Path) -> CustomTextCLIP:
 
     Raises:
         ModelError: a configuration is missing, unreadable, not of this kind of model, or refers to code, another folder
-            or the network.
+            or the network. What torch raises when memory runs out.
     """
     config = read_config(folder / "open_clip_config.json").get("model_cfg", {})
     refuse_code(folder / "config.json")
@@ -171,6 +172,8 @@ def build_clip(folder: Path) -> CustomTextCLIP:
         text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
         return CustomTextCLIP(config["embed_dim"], vision, text)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, OSError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"No model can be built from open_clip_config.json and config.json in '{folder}': {error}.",
             "Get both files again.",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
+from torch.overrides import TorchFunctionMode
 
 from ..errors import DeviceError
 
@@ -53,6 +56,21 @@ def pictures_to(device: torch.device, pictures: np.ndarray) -> torch.Tensor:
     if device.type == "cuda":
         bytes_ = bytes_.pin_memory().to(device, non_blocking=True)
     return bytes_.to(device).permute(0, 3, 1, 2).float() / 255
+
+
+class OnCpu(TorchFunctionMode):
+    """Within it, what this thread asks CUDA for it gets on the CPU; for code that takes a GPU wherever there is one."""
+
+    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        """Call a function of torch with the CPU in place of every CUDA device among its arguments."""
+        named = {name: _cpu_for_cuda(value) for name, value in (kwargs or {}).items()}
+        return function(*map(_cpu_for_cuda, args), **named)
+
+
+def _cpu_for_cuda(value: Any) -> Any:
+    """Return any value but a CUDA device as it is."""
+    asked = isinstance(value, str | torch.device) and str(value).partition(":")[0] == "cuda"
+    return torch.device("cpu") if asked else value
 
 
 def _require_cuda(index: int) -> None:

@@ -22,8 +22,9 @@ from sam2.utils.transforms import SAM2Transforms
 from ..errors import ModelError
 from .bfloat16 import in_bfloat16
 from .catalogue import find
-from .device import pictures_to
+from .device import OnCpu, pictures_to
 from .linear import with_fast_linear
+from .memory import is_out_of_memory
 from .sam_config import read_sam_config
 from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights
@@ -97,17 +98,19 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
     """Build a model with random weights on the CPU, in evaluation mode, shaped by a sam2 configuration file.
 
     The file is read by itself, not through hydra's global search path, which other programs in the process may hold.
+    Some parts of sam2 put tensors on a GPU as they are built, wherever torch finds one; here they stay on the CPU.
 
     Args:
         options: settings merged into the model's part of the configuration.
 
     Raises:
-        ModelError: see `read_sam_config`, or settings that do not go together.
+        ModelError: see `read_sam_config`, or settings that do not go together. What torch raises when memory runs out.
     """
     try:
         model: Any = OmegaConf.merge(read_sam_config(config), dict(options or {}))
         model["_target_"] = _PREDICTOR
-        return instantiate(model, _recursive_=True).eval()
+        with OnCpu():
+            return instantiate(model, _recursive_=True).eval()
     except (
         KeyError,
         AttributeError,
@@ -119,6 +122,9 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         OmegaConfBaseException,
         HydraException,
     ) as error:
+        cause = error.__cause__ or error  # hydra tells of errors in one of its own
+        if is_out_of_memory(cause):
+            raise cause from None
         raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration again.") from error
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from ..errors import ModelError
 from .layouts import some, without_buffers
+from .memory import is_out_of_memory
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -22,7 +23,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         ModelError: a truncated or foreign file, one that holds more than tensors and could run code, or values that are
-            NaN or infinite.
+            NaN or infinite. What torch raises when memory runs out.
     """
     try:
         state = (
@@ -40,6 +41,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         SafetensorError,
         pickle.UnpicklingError,
     ) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).partition("\n")[0].partition(". ")[0]
         raise ModelError(
             f"'{path}' is damaged, or holds more than weights: {reason}.", "Get the file again from its source."

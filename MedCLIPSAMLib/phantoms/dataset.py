@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
@@ -81,5 +80,7 @@ def write_phantoms(folder: Path, split: str, count: int, context: RunContext = R
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
+    import SimpleITK as sitk
+
     with atomic_path(path) as temporary:
         sitk.WriteImage(sitk.GetImageFromArray(picture), str(temporary))

@@ -1,12 +1,19 @@
-"""Images in, upright slices for the models, masks out on the source voxels."""
+"""Images in, upright slices for the models, masks out on the source voxels.
 
-from MedCLIPSAMLib.volumes.geometry import Geometry
-from MedCLIPSAMLib.volumes.read import read_volume
-from MedCLIPSAMLib.volumes.segment import Segment
-from MedCLIPSAMLib.volumes.segmentation import read_segmentation
-from MedCLIPSAMLib.volumes.slices import SliceStack
-from MedCLIPSAMLib.volumes.volume import Volume
-from MedCLIPSAMLib.volumes.write import write_saliency, write_segmentation
+Each name is imported when it is first asked for: what reads no file of an image needs no SimpleITK.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from MedCLIPSAMLib.volumes.geometry import Geometry
+    from MedCLIPSAMLib.volumes.read import read_volume
+    from MedCLIPSAMLib.volumes.segment import Segment
+    from MedCLIPSAMLib.volumes.segmentation import read_segmentation
+    from MedCLIPSAMLib.volumes.slices import SliceStack
+    from MedCLIPSAMLib.volumes.volume import Volume
+    from MedCLIPSAMLib.volumes.write import write_saliency, write_segmentation
 
 __all__ = [
     "Geometry",
@@ -18,3 +25,23 @@ __all__ = [
     "write_saliency",
     "write_segmentation",
 ]
+
+_MODULE_OF = {
+    "Geometry": "geometry",
+    "Segment": "segment",
+    "SliceStack": "slices",
+    "Volume": "volume",
+    "read_segmentation": "segmentation",
+    "read_volume": "read",
+    "write_saliency": "write",
+    "write_segmentation": "write",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value

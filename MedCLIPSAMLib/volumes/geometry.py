@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk
 
 SPACINGS_MM = (1e-4, 1e3)
 """The smallest and largest distance between voxels that is believed."""

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import SimpleITK as sitk
 
 from MedCLIPSAMLib.volumes.geometry import Geometry
 
 if TYPE_CHECKING:
+    import SimpleITK as sitk
+
     from MedCLIPSAMLib.volumes.curve import Curve
     from MedCLIPSAMLib.volumes.nifti import Forms
 
@@ -61,6 +62,8 @@ class Volume:
     @staticmethod
     def from_sitk(image: sitk.Image, name: str = "volume", **known: Any) -> Volume:
         """The voxels and the place of a 3-D image; `known` are further attributes."""
+        import SimpleITK as sitk
+
         return Volume(sitk.GetArrayFromImage(image), Geometry.of(image), name, **known)
 
     @property
@@ -75,6 +78,8 @@ class Volume:
 
     def to_sitk(self, array: np.ndarray | None = None) -> sitk.Image:
         """The volume as an image, or another array (K, J, I) on its grid; the voxels are copied."""
+        import SimpleITK as sitk
+
         if array is None:
             array = self.array
         elif array.shape != self.shape:

@@ -1,6 +1,7 @@
 """Property tests must not fail because the machine is slow, nor a test because of the log that another one set up."""
 
 import logging
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,3 +18,18 @@ def log_as_before():
     yield
     log.setLevel(level)
     log.propagate, log.handlers[:] = propagate, handlers
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m gpu`, files without such tests are not imported: a machine with a GPU need not have what they need."""
+    if config.option.markexpr != "gpu" or not collection_path.match("test_*.py"):
+        return None
+    return "pytest.mark.gpu" not in collection_path.read_text(encoding="utf-8") or None
+
+
+@pytest.fixture(scope="session")
+def device() -> str:
+    """Where the models of a test run: on the GPU of this machine, else on the CPU."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

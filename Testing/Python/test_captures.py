@@ -29,6 +29,8 @@ from MedCLIPSAMLib.zeroshot.saliency import KEPT_NOISES, M2IBSettings, _adam, m2
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 from MedCLIPSAMLib.zeroshot.vision_tower import VisionTower
 
+pytestmark = pytest.mark.gpu
+
 SETTINGS = M2IBSettings(2, steps=4, samples=3)
 
 
@@ -209,8 +211,11 @@ def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(mo
 def test_a_cuda_graph_gives_the_map_of_the_plain_search():
     clip = load_clip("demo", "cuda")
     captures, text = Captures(), clip.encode_text(["brain tumor"])
+    on_cpu = load_clip("demo")
     for seed in range(4):
         found = m2ib(clip, pixels_of(clip, seed), text, SETTINGS, captures=captures)
         plain = m2ib(clip, pixels_of(clip, seed), text, SETTINGS)
+        slow = m2ib(on_cpu, pixels_of(on_cpu, seed), text.cpu(), SETTINGS)
+        assert (saliency.normalise(plain.maps.cpu()) - saliency.normalise(slow.maps)).abs().mean() < 0.02
         assert torch.allclose(found.maps, plain.maps, rtol=1e-4, atol=1e-3)
     assert all(type(replay) is module._Replay for replay in captures._kept.values())

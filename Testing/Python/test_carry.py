@@ -8,27 +8,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sam2.sam2_video_predictor
-import SimpleITK as sitk
 import tqdm
 from run_volume import run_volume
 
+from MedCLIPSAMLib import volumes
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.volumes import SliceStack, Volume, read_volume
+from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
 from MedCLIPSAMLib.zeroshot.carry import CarrySettings, carry
 from MedCLIPSAMLib.zeroshot.key_slices import FIRST_LOOK, candidates, presence_profile, smoothed
 from MedCLIPSAMLib.zeroshot.propagate import _limits, _parts
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
+pytestmark = pytest.mark.gpu
+
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
+def segmenter(device):
+    return load_segmenter("demo", "demo", device)
 
 
 @pytest.fixture(scope="module")
@@ -161,13 +163,11 @@ def test_one_prompt_segments_a_volume_on_its_own_voxels(segmenter):
     """An anisotropic volume stored from superior to inferior: its mask lies on its own grid all the same."""
     phantom = make_volume("validation", 4, "MR", 1)
     plain = volume_of(phantom)
-    image = sitk.GetImageFromArray(phantom.slices[::-1])
-    image.SetSpacing(plain.to_sitk().GetSpacing())
-    image.SetDirection((1, 0, 0, 0, 1, 0, 0, 0, -1))
-    image.SetOrigin((0, 0, 3.0 * (len(phantom.slices) - 1)))
+    top, down = (0.0, 0.0, 3.0 * (len(phantom.slices) - 1)), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+    turned = Volume(phantom.slices[::-1], Geometry(top, plain.geometry.spacing, down))
     both = [
         run_volume(segmenter, each, ["brain tumor"], window=WINDOW, strategy="memory").segments()[0].mask
-        for each in (plain, Volume.from_sitk(image))
+        for each in (plain, turned)
     ]
     assert np.array_equal(both[0], both[1][::-1])
     assert dsc(both[0], phantom.lesion_mask) > 0.6
@@ -192,9 +192,9 @@ def test_strategies_refuse_what_they_cannot_do(segmenter, tumour):
 
 
 def test_a_volume_of_one_slice_is_segmented_by_every_strategy(segmenter, tumour):
-    image = sitk.GetImageFromArray(tumour.slices[widest(tumour)][None])
+    volume = Volume(tumour.slices[widest(tumour)][None])
     for strategy in ("slices", "memory", "boxes"):
-        result = run_volume(segmenter, Volume.from_sitk(image), ["brain tumor"], window=WINDOW, strategy=strategy)
+        result = run_volume(segmenter, volume, ["brain tumor"], window=WINDOW, strategy=strategy)
         assert list(result.results["brain tumor"]) == [0]
 
 
@@ -209,7 +209,8 @@ def test_three_planes_vote_on_the_grid_of_the_volume(segmenter, tumour):
 @pytest.mark.parametrize("name", ["MR_Gd.nii.gz", "CT_pitch.nii.gz"])
 def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, name):
     """A phantom's head in a cut-out of a real volume's grid: the tumour's place in millimetres is computed by hand."""
-    phantom, image = make_volume("validation", 8, "MR", 1), read_volume(SHARED / name).to_sitk()
+    sitk = pytest.importorskip("SimpleITK")
+    phantom, image = make_volume("validation", 8, "MR", 1), volumes.read_volume(SHARED / name).to_sitk()
     cut = image[20 : 20 + 128, 30 : 30 + 128, 10 : 10 + len(phantom.slices)]
     stack = SliceStack(Volume.from_sitk(cut), "axial")
     assert stack.picture_shape == (128, 128) and len(stack) == len(phantom.slices)
@@ -233,7 +234,8 @@ def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, n
 @pytest.mark.parametrize("name, plane", [("MR_Gd.nii.gz", "sagittal"), ("CT_pitch.nii.gz", "coronal")])
 def test_real_volumes_are_propagated_on_their_own_grid(segmenter, name, plane):
     """The demo models know nothing of real images: what counts is that something is carried, and on which grid."""
-    volume = read_volume(SHARED / name)
+    pytest.importorskip("SimpleITK")
+    volume = volumes.read_volume(SHARED / name)
     settings, slices = replace(segmenter.settings, presence_threshold=0.0), range(60, 72)
     result = run_volume(segmenter, volume, ["brain tumor"], slices, plane=plane, strategy="memory", settings=settings)
     mask = result.segments()[0].mask

@@ -56,6 +56,18 @@ def test_version():
     assert run("--version").stdout.strip() == f"medclipsam {__version__}"
 
 
+@pytest.mark.parametrize("module", ["MedCLIPSAMLib", "MedCLIPSAMLib.cli"])
+def test_both_modules_that_look_like_the_command_are_it(module):
+    found = subprocess.run(
+        [sys.executable, "-m", module, "--debug", "evaluate", "absent", "absent"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert found.returncode == 2 and "error: " in found.stderr and "Traceback" in found.stderr
+
+
 def test_evaluate_prints_a_table_and_writes_a_csv(folders, tmp_path):
     shown = run("evaluate", *folders, "--csv", tmp_path / "scores.csv")
     assert shown.returncode == 0, shown.stderr

@@ -13,12 +13,14 @@ from MedCLIPSAMLib.finetune.gradients import contrastive_backward
 from MedCLIPSAMLib.finetune.trainable import prepare
 from MedCLIPSAMLib.models.clip import load_clip
 
+pytestmark = pytest.mark.gpu
+
 HERE = Path(__file__).resolve().parent
 CHUNKS = 2
 
 
-def a_model(dropout: float = 0.0) -> torch.nn.Module:
-    model = prepare(load_clip("demo").model)
+def a_model(device: str = "cpu", dropout: float = 0.0) -> torch.nn.Module:
+    model = prepare(load_clip("demo", device).model)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
             module.p = dropout
@@ -34,7 +36,7 @@ def a_batch(count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
 def gradients(model, chunk: int, loss=dhn_nce_loss) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     model.zero_grad()
     torch.manual_seed(4)
-    pixels, tokens = a_batch()
+    pixels, tokens = (each.to(model.logit_scale.device) for each in a_batch())
     value = contrastive_backward(
         lambda *each: model(*each)[:2], list(zip(pixels.split(chunk), tokens.split(chunk))), loss
     )
@@ -48,11 +50,11 @@ def near(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
         assert (one[name] - other[name]).abs().max() < 1e-4 * largest, name
 
 
-def test_one_chunk_is_plain_backpropagation():
-    model = a_model()
+def test_one_chunk_is_plain_backpropagation(device):
+    model = a_model(device)
     loss, found = gradients(model, 8)
     model.zero_grad()
-    expected = dhn_nce_loss(*model(*a_batch())[:2])
+    expected = dhn_nce_loss(*model(*(each.to(device) for each in a_batch()))[:2])
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
     near(found, {name: each.grad for name, each in model.named_parameters() if each.grad is not None})
@@ -60,16 +62,16 @@ def test_one_chunk_is_plain_backpropagation():
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 4])
-def test_chunks_give_the_gradients_of_the_whole_batch(chunk):
-    model = a_model()
+def test_chunks_give_the_gradients_of_the_whole_batch(chunk, device):
+    model = a_model(device)
     (loss, whole), (same, parts) = gradients(model, 8), gradients(model, chunk)
     assert loss.item() == pytest.approx(same.item(), rel=1e-5)
     near(whole, parts)
 
 
-def test_dropout_is_the_same_in_both_passes():
+def test_dropout_is_the_same_in_both_passes(device):
     """The loss that is reported and the gradients are of one and the same network: else a finite difference tells."""
-    model = a_model(dropout=0.3)
+    model = a_model(device, dropout=0.3)
     loss, found = gradients(model, 4)
     name, parameter = next(each for each in model.named_parameters() if each[0] == "text.proj.weight")
     step = 1e-2 * parameter.detach().norm() * found[name] / found[name].norm()

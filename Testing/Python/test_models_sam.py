@@ -15,10 +15,15 @@ from sam2.build_sam import build_sam2_video_predictor
 from sam2.modeling.sam2_base import SAM2Base
 
 from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.models import weights as module
 from MedCLIPSAMLib.models.catalogue import MODELS, find
+from MedCLIPSAMLib.models.clip import build_clip
 from MedCLIPSAMLib.models.linear import with_fast_linear
 from MedCLIPSAMLib.models.sam import build_sam, image_predictor, load_sam
 from MedCLIPSAMLib.models.weights import read_weights
+from MedCLIPSAMLib.resources import resource_path
+
+pytestmark = pytest.mark.gpu
 
 TINY = Path(str(files("sam2").joinpath(find("sam2.1-tiny").config)))
 
@@ -162,3 +167,28 @@ def test_both_formats_of_pytorch_are_read(tmp_path, new):
     weights = {"model": {"weight": torch.arange(6.0).reshape(2, 3)}}
     torch.save(weights, tmp_path / "weights.pt", _use_new_zipfile_serialization=new)
     assert torch.equal(read_weights(tmp_path / "weights.pt")["weight"], weights["model"]["weight"])
+
+
+def test_building_for_another_device_takes_no_memory_of_a_gpu(small_folder, monkeypatch):
+    """Whoever has left a full GPU for the CPU needs the model there. Torch says that there is a GPU; any use fails."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    sam = load_sam("demo", "cpu", small_folder.parent)
+    assert {each.self_attn.freqs_cis.device.type for each in sam.memory_attention.layers} == {"cpu"}
+    with torch.no_grad():
+        found = sam.forward_image(torch.rand(1, 3, sam.image_size, sam.image_size))
+    assert all(each.device.type == "cpu" for each in found["vision_pos_enc"])
+
+
+def test_memory_that_runs_out_while_loading_is_not_blamed_on_the_configuration(small_folder, monkeypatch):
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with monkeypatch.context() as patched, pytest.raises(torch.OutOfMemoryError):
+        patched.setattr(torch, "arange", full)
+        build_sam(small_folder / "sam2_demo.yaml")
+    with monkeypatch.context() as patched, pytest.raises(torch.OutOfMemoryError):
+        patched.setattr(torch.nn.Linear, "reset_parameters", full)
+        build_clip(resource_path("models/demo-clip"))
+    with monkeypatch.context() as patched, pytest.raises(torch.OutOfMemoryError):
+        patched.setattr(module, "load_file", full)
+        read_weights(small_folder / "model.safetensors")

@@ -134,6 +134,7 @@ def test_cuda_that_is_not_there_is_refused_with_the_cause():
         resolve_device("cuda")
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU here")
 def test_cuda_by_number():
     assert resolve_device("cuda:0") == torch.device("cuda", 0)

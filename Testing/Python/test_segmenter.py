@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import SimpleITK as sitk
 from run_volume import run_volume
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
@@ -12,7 +11,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.benchmark import TASKS, picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.volumes import SliceStack, Volume
+from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
 from MedCLIPSAMLib.zeroshot import segmenter as module
 from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box, mask_logits
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings
@@ -21,10 +20,12 @@ from MedCLIPSAMLib.zeroshot.search import Case, search
 from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 from MedCLIPSAMLib.zeroshot.settings import Settings, default_settings
 
+pytestmark = pytest.mark.gpu
+
 
 @pytest.fixture(scope="module")
-def segmenter():
-    return load_segmenter("demo", "demo", "cpu")
+def segmenter(device):
+    return load_segmenter("demo", "demo", device)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -118,7 +119,7 @@ def test_pictures_of_another_kind_are_refused(segmenter, picture):
 
 
 def test_cancel_stops_a_run(segmenter):
-    volume = Volume.from_sitk(sitk.GetImageFromArray(np.zeros((2, 16, 16), np.uint8)))
+    volume = Volume(np.zeros((2, 16, 16), np.uint8))
     with pytest.raises(Cancelled):
         run_volume(segmenter, volume, ["brain tumor"], context=RunContext(is_cancelled=lambda: True))
 
@@ -126,12 +127,9 @@ def test_cancel_stops_a_run(segmenter):
 def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
     phantom = make_phantom("validation", 1, "MR", 1)
     stored = phantom.picture[::-1, ::-1]
-    image = sitk.GetImageFromArray(np.repeat(stored[None], 3, axis=0))
-    image.SetSpacing((1.5, 1.5, 4.0))
-    image.SetDirection(
-        (-0.995, -0.0998, 0, 0.0998, -0.995, 0, 0, 0, 1)
-    )  # I runs to the right, J to the front, 5.7 degrees oblique
-    volume = Volume.from_sitk(image, "oblique")
+    direction = (-0.995, -0.0998, 0.0, 0.0998, -0.995, 0.0, 0.0, 0.0, 1.0)
+    oblique = Geometry(spacing=(1.5, 1.5, 4.0), direction=direction)  # I runs to the right, J to the front, 5.7 degrees
+    volume = Volume(np.repeat(stored[None], 3, axis=0), oblique, "oblique")
     result = run_volume(segmenter, volume, ["brain tumor"], [1])
     truth = np.zeros(volume.shape, bool)
     truth[1] = phantom.lesion_mask[::-1, ::-1]
@@ -144,14 +142,14 @@ def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
 
 @pytest.mark.parametrize("slices, words", [([5], "slice 5"), ([-1], "slice -1"), ([], "none")])
 def test_slices_out_of_range_are_named(segmenter, slices, words):
-    volume = Volume.from_sitk(sitk.GetImageFromArray(np.zeros((3, 16, 16), np.uint8)))
+    volume = Volume(np.zeros((3, 16, 16), np.uint8))
     with pytest.raises(InputError, match=words):
         run_volume(segmenter, volume, ["brain tumor"], slices)
 
 
 def test_segments_carry_what_made_them(segmenter):
     phantom = make_phantom("validation", 1, "MR", 1)
-    volume = Volume.from_sitk(sitk.GetImageFromArray(phantom.picture[None]))
+    volume = Volume(phantom.picture[None])
     tags = run_volume(segmenter, volume, ["brain tumor"]).segments()[0].tags
     assert (
         tags["MedCLIPSAM.Prompt"] == "brain tumor"

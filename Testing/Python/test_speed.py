@@ -28,6 +28,8 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise
 
+pytestmark = pytest.mark.gpu
+
 
 def shown(table) -> str:
     console = Console(file=StringIO(), width=200)

@@ -21,6 +21,8 @@ from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.zeroshot.sam_prompts import PromptSettings
 from MedCLIPSAMLib.zeroshot.segmenter import TOGETHER, choices, load_segmenter
 
+pytestmark = pytest.mark.gpu
+
 PROMPTS = ["brain tumor", "brain"]
 
 
@@ -183,6 +185,7 @@ def test_pictures_that_differ_in_size_and_no_prompts_are_refused(segmenter, head
 def test_what_is_chosen_for_the_device_can_be_overridden(batched, monkeypatch):
     assert batched.batch_size == 4 and "pictures 4 at once" in choices(batched)
     left_to_it = batched.with_settings(replace(batched.settings, at_once=0))
+    monkeypatch.setattr(batched.clip, "device", torch.device("cpu"))
     assert left_to_it.batch_size == 1 and "pictures one by one" in choices(left_to_it)
     monkeypatch.setattr(batched.clip, "device", torch.device("mps"))
     assert left_to_it.batch_size == TOGETHER

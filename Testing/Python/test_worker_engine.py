@@ -20,9 +20,12 @@ from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib
 from MedCLIPSAMLib.zeroshot.settings import Settings
 
-pytestmark = pytest.mark.skipif(
-    not all(status(find("demo", kind)).usable for kind in ("clip", "sam")), reason="the demo models are not there"
-)
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        not all(status(find("demo", kind)).usable for kind in ("clip", "sam")), reason="the demo models are not there"
+    ),
+]
 
 
 @pytest.fixture()
