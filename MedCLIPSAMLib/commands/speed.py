@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +12,7 @@ from .options import Overwrite
 
 if TYPE_CHECKING:
     from ..benchmarks.between import BetweenCost
-    from ..benchmarks.gpu import GpuCost
+    from ..benchmarks.gpu import GpuCost, Profile
     from ..benchmarks.outlines import OutlineCost
     from ..benchmarks.saliency import Peak, SaliencyCost
     from ..benchmarks.waiting import Waiting
@@ -92,6 +91,8 @@ def speed(
 
         gpu = gpu_cost(rounds, where, context)
         console.print(gpu_table(gpu))
+        for profile in gpu.profiles:
+            console.print(profile_table(profile))
         figures["gpu"] = asdict(gpu)
     elif "gpu" in wanted:
         console.print("gpu: skipped, " + ("torch finds none." if not torch.cuda.is_available() else "not asked for."))
@@ -178,18 +179,22 @@ def between_table(costs: list[BetweenCost]):
 
 
 def gpu_table(cost: GpuCost):
-    """Milliseconds, slices a second and memory on a GPU."""
-    from ..benchmarks.gpu import SLICES
+    """Milliseconds, pictures a second and memory on a GPU; what failed says why."""
+    made = _table("On the GPU (BiomedCLIP's size, SAM 2.1 tiny, block 9)", ("", "figure", "note"))
+    for figure in cost.figures:
+        shown = "" if figure.value is None else f"{figure.value:.{0 if figure.unit == 'MiB' else 1}f} {figure.unit}"
+        made.add_row(figure.name, shown, figure.note)
+    return made
 
-    made = _table("On the GPU (BiomedCLIP's size, SAM 2.1 tiny, block 9)", ("", "figure", "map apart: most, mean"))
-    for name in cost.saliency.seconds:
-        apart = cost.apart[name.split(",")[0]] if name.endswith("recorded") else None
-        shown = "{:.0e}, {:.0e}".format(*apart) if apart else ""
-        made.add_row(f"a saliency map, {name}", f"{1e3 * cost.saliency.median(name):.1f} ms", shown)
-    made.add_row("a picture of 1024 x 1024 to its mask", f"{1e3 * statistics.median(cost.whole):.1f} ms", "")
-    made.add_row("memory for it", "-" if cost.whole_mib is None else f"{cost.whole_mib:.0f} MiB", "")
-    for name in cost.slices.seconds:
-        made.add_row(f"slices of 512 x 512, {name}", f"{SLICES / cost.slices.median(name):.1f} a second", "")
+
+def profile_table(profile: Profile):
+    """Milliseconds by part, most first, and how much of the time the GPU works."""
+    made = _table(f"Where the time goes: {profile.name}, {profile.ms:.1f} ms", ("", "ms"))
+    for name, ms in sorted(profile.parts.items(), key=lambda each: -each[1]):
+        made.add_row(name, f"{ms:.1f}")
+    made.caption = "Each part is waited for, so that they sum up to more."
+    if profile.kernels is not None:
+        made.add_row("the GPU works", f"{profile.kernels:.1f} ({profile.kernels / profile.ms:.0%})")
     return made
 
 

@@ -14,6 +14,7 @@ and serve every further prompt on it, with other settings too. Whole volumes: `p
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,9 @@ LARGE = 50_000_000
 """Parameters of both models together."""
 TOGETHER = 8
 """Images taken together on a GPU, unless the settings say otherwise."""
+
+THREADS = os.cpu_count() or 1
+"""For what is done to each image between the networks."""
 
 STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
 """The stages of the work on a prompt, and the share of it that is done when they begin, roughly."""
@@ -203,9 +207,7 @@ class TextSegmenter:
         images = self._require_images().images
         where = self._where(prompts, negative, context)
         settings = self.settings
-        draft = lambda image, seen: {prompt: draft_result(image, prompt, seen[prompt], settings) for prompt in prompts}
-        with ThreadPoolExecutor(len(where)) as pool:
-            results = list(pool.map(draft, images, where))
+        results = self._drafts(images, where, settings)
         seconds = {"saliency": (time.perf_counter() - started) / (len(results) * len(prompts))}
         present = [
             (at, prompt) for at, drafts in enumerate(results) for prompt in prompts if not drafts[prompt].message
@@ -280,6 +282,16 @@ class TextSegmenter:
                 for at, each in enumerate(present):
                     where[at][prompt] = Where(saliency[at, column], each)
         return where
+
+    def _drafts(
+        self, images: list[np.ndarray], where: list[dict[str, Where]], settings: Settings
+    ) -> list[dict[str, PromptedResult]]:
+        """All before SAM 2 for each image by prompt; several images on threads of their own."""
+        draft = lambda image, seen: {prompt: draft_result(image, prompt, at, settings) for prompt, at in seen.items()}
+        if len(images) == 1:
+            return [draft(images[0], where[0])]
+        with ThreadPoolExecutor(min(len(images), THREADS)) as pool:
+            return list(pool.map(draft, images, where))
 
     def _outlines(
         self,

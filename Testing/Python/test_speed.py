@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from MedCLIPSAMLib.benchmarks import gpu
+from MedCLIPSAMLib.benchmarks import gpu, parts
 from MedCLIPSAMLib.benchmarks.authors import COPIES, STEPS, authors_saliency
 from MedCLIPSAMLib.benchmarks.between import BetweenCost, between_cost
 from MedCLIPSAMLib.benchmarks.full_size import PROMPT, biomedclip
@@ -91,17 +91,61 @@ def test_an_unknown_part_is_named():
 
 def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
     """With the demo models on the CPU, where nothing is recorded."""
+
+    def sam(size, pixels, device):
+        if size == "large":
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return load_sam("demo", device)
+
     monkeypatch.setattr(gpu, "biomedclip", lambda device: load_clip("demo", device))
-    monkeypatch.setattr(gpu, "sam21", lambda size, pixels, device: load_sam("demo", device))
+    monkeypatch.setattr(gpu, "sam21", sam)
     monkeypatch.setattr(gpu, "M2IBSettings", lambda: M2IBSettings(2, steps=3, samples=2))
     monkeypatch.setattr(gpu, "PROMPT", "brain tumor")
-    monkeypatch.setattr(gpu, "SLICES", 9)
+    for name, value in {"SLICES": 3, "TOGETHER": (1, 2), "PICTURES": 2, "PICTURES_TOGETHER": (2,), "WIDE": 160}.items():
+        monkeypatch.setattr(gpu, name, value)
+    monkeypatch.setattr(gpu, "NARROW", 96)
     cost = gpu.gpu_cost(1, torch.device("cpu"), RunContext())
-    assert list(cost.saliency.seconds) == ["f32, plain", "f32, recorded", "bf16, plain", "bf16, recorded"]
-    assert cost.apart["f32"] == (0.0, 0.0) and cost.whole_mib is None and len(cost.whole) == 1
-    assert list(cost.slices.seconds) == ["1 at once", "8 at once"]
-    said = shown(speed.gpu_table(cost))
-    assert "f32, recorded" in said and "0e+00, 0e+00" in said and "8 at once" in said and "a second" in said
+    said = {figure.name: figure for figure in cost.figures}
+    for name in (
+        "a saliency map, bf16, recorded",
+        "a picture of 160 px to its mask, tiny",
+        "another prompt on it, tiny",
+    ):
+        assert said[name].value > 0 and said[name].unit == "ms"
+    assert said["pictures of 96 px, 2 at once"].value > 0 and said["pictures of 160 px, 2 at once"].value > 0
+    failed = [figure for figure in cost.figures if figure.value is None]
+    assert [figure.name for figure in failed] == ["a picture, SAM 2.1 large"], [figure.note for figure in failed]
+    assert [profile.name for profile in cost.profiles] == ["1 picture of 160 px", "2 pictures of 96 px"]
+    for profile in cost.profiles:
+        assert set(profile.parts) >= {"M2IB", "CLIP up to the block", "SAM's encoder", "between the networks", "else"}
+        assert sum(profile.parts.values()) > 0.5 * profile.ms and profile.kernels is None
+    table = shown(speed.gpu_table(cost))
+    assert "0e+00, 0e+00" in table and "failed: OutOfMemoryError" in table and "2 at once" in table
+    profile = gpu.Profile("1 picture of 1024 px", 50.0, {"M2IB": 30.0, "masks tidied": 12.0}, 20.0)
+    assert "20.0 (40%)" in shown(speed.profile_table(profile))
+
+
+def test_parts_are_timed_each_without_those_inside(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(parts.time, "perf_counter", lambda: clock[0])
+
+    class Work:
+        def outer(self):
+            clock[0] += 1
+            self.inner()
+            clock[0] += 2
+
+        def inner(self):
+            clock[0] += 4
+
+    with parts.timed_parts({"out": [(Work, "outer")], "in": [(Work, "inner")]}, torch.device("cpu")) as times:
+        Work().outer()
+        clock[0] += 8
+        Work().inner()
+    assert times.seconds == {"out": 3.0, "in": 8.0, parts.OTHER: 8.0}
+    before = dict(times.seconds)
+    Work().outer()
+    assert times.seconds == before, "the functions are their own again"
 
 
 def test_what_a_picture_costs_between_the_networks():
