@@ -58,6 +58,17 @@ def pictures_to(device: torch.device, pictures: np.ndarray) -> torch.Tensor:
     return bytes_.to(device).permute(0, 3, 1, 2).float() / 255
 
 
+def to_host(*tensors: torch.Tensor) -> list[np.ndarray]:
+    """Bring tensors of one device to the host; from CUDA together, into pinned memory, waited for once."""
+    if not tensors[0].is_cuda:
+        return [tensor.cpu().numpy() for tensor in tensors]
+    copies = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
+    for copy, tensor in zip(copies, tensors):
+        copy.copy_(tensor, non_blocking=True)
+    torch.cuda.current_stream(tensors[0].device).synchronize()
+    return [copy.numpy() for copy in copies]
+
+
 class OnCpu(TorchFunctionMode):
     """Within it, what this thread asks CUDA for it gets on the CPU; for code that takes a GPU wherever there is one."""
 

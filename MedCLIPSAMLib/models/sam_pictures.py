@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 
 from ..run_context import RunContext
+from .device import to_host
 from .interrupt import interruptible
 from .sam import Sam2, decode, image_predictor
 
@@ -15,6 +17,9 @@ PIXELS = 4 * 1024**2
 """Pixels, as SAM 2 sees them, that a GPU embeds together."""
 OBJECTS = 16
 """Objects that a GPU outlines together."""
+
+Mend = Callable[[int, np.ndarray], np.ndarray]
+"""Takes the number of an object and its mask, (h, w) bool as SAM 2 gives it, and returns what it is to be."""
 
 
 class SamPictures:
@@ -33,6 +38,12 @@ class SamPictures:
     def set(self, pictures: Sequence[np.ndarray]) -> None:
         """Take pictures, uint8 (H, W, 3) each, in place of those before."""
         self._pictures, self._features = pictures, {}
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the pictures."""
+        height, width = self._pictures[0].shape[:2]
+        return height, width
 
     def embedded(self, numbers: Sequence[int]) -> bool:
         """Whether all pictures of these numbers were embedded already."""
@@ -58,6 +69,7 @@ class SamPictures:
         points: np.ndarray | None = None,
         labels: np.ndarray | None = None,
         logits: np.ndarray | None = None,
+        mend: Mend | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """One mask an object: (B, H, W) bool, and the predicted IoU of each, (B,) float32.
 
@@ -66,6 +78,7 @@ class SamPictures:
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2) x y in pixels and (B, P), 1 inside, 0 outside.
             logits: (B, h, w) to start from, see `TextSegmenter.outline`.
+            mend: changes each mask before it is enlarged to the size of the picture, which is much the larger one.
         """
         self.embed(numbers)
         together = OBJECTS if self.at_once else 1
@@ -73,12 +86,12 @@ class SamPictures:
         for start in range(0, len(numbers), together):
             some = np.s_[start : start + together]
             given = [None if each is None else each[some] for each in (boxes, points, labels, logits)]
-            found.append(self._masks(numbers[some], *given))
+            found.append(self._masks(numbers[some], *given, mend and partial(_mended, mend, start)))
         masks, quality = map(np.concatenate, zip(*found))
         return masks, quality
 
     @torch.no_grad()
-    def _masks(self, numbers, boxes, points, labels, logits) -> tuple[np.ndarray, np.ndarray]:
+    def _masks(self, numbers, boxes, points, labels, logits, mend) -> tuple[np.ndarray, np.ndarray]:
         ask = self._predictor
         start, places, kinds, corners = ask._prep_prompts(
             points, labels, boxes, None if logits is None else logits[:, None], normalize_coords=True, img_idx=0
@@ -89,5 +102,19 @@ class SamPictures:
             kinds = both if kinds is None else torch.cat([both, kinds], 1)
         *fine, coarse = (torch.cat(levels) for levels in zip(*(self._features[number] for number in numbers)))
         found, quality, _ = decode(self._sam, coarse, fine, (places, kinds), start)
-        masks = ask._transforms.postprocess_masks(found, self._pictures[numbers[0]].shape[:2]) > ask.mask_threshold
-        return masks[:, 0].cpu().numpy(), quality[:, 0].float().cpu().numpy()
+        if mend:
+            found = mend(found)
+        masks = ask._transforms.postprocess_masks(found, self.shape) > ask.mask_threshold
+        masks, quality = to_host(masks[:, 0], quality[:, 0].float())
+        return masks, quality
+
+
+def _mended(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:
+    """Change the sign of logits (B, 1, h, w), positive inside, of objects numbered from `first` on, as `mend` says."""
+    (masks,) = to_host(logits[:, 0] > 0)
+    wanted = np.stack([mend(first + row, mask) for row, mask in enumerate(masks)])
+    if np.array_equal(wanted, masks):
+        return logits
+    changed, inside = (torch.from_numpy(each)[:, None].to(logits.device) for each in (wanted != masks, wanted))
+    size = logits.abs() + torch.finfo(logits.dtype).tiny
+    return torch.where(changed, torch.where(inside, size, -size), logits)

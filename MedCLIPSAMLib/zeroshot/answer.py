@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .coarse import coarse_mask
-from .components import components
+from .coarse import LEVELS, coarse_mask
+from .components import components, components_of_map
 from .presence import Presence
 from .result import PromptedResult, Where
 from .sam_prompts import make_prompts
@@ -20,8 +20,11 @@ def draft_result(image: np.ndarray, prompt: str, where: Where, settings: Setting
     Args:
         image: uint8 (H, W, 3).
     """
-    coarse = coarse_mask(where.saliency, settings.coarse, image)
-    labels = components(coarse, where.saliency, settings.components)
+    if settings.coarse.method in LEVELS:
+        labels = components_of_map(where.map, settings.coarse, settings.components)
+    else:
+        coarse = coarse_mask(where.saliency, settings.coarse, image)
+        labels = components(coarse, where.saliency, settings.components)
     kept = labels > 0
     nothing = _why_nothing(prompt, where.presence, kept, settings.presence_threshold)
     empty, sam_prompts = np.zeros(image.shape[:2], bool), make_prompts(labels, settings.prompts)

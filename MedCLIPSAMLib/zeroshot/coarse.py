@@ -8,6 +8,9 @@ from skimage.transform import resize
 from ..choices import CoarseMethod
 from ..validated import Choice, Share, settings_class
 
+LEVELS = (CoarseMethod.OTSU, CoarseMethod.THRESHOLD)
+"""The methods that look at each value by itself."""
+
 
 @settings_class
 class CoarseSettings:
@@ -41,6 +44,17 @@ def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, picture: np.ndar
     from .crf import dense_crf
 
     return dense_crf(saliency, picture)
+
+
+def cut_level(sample: np.ndarray, settings: CoarseSettings) -> float:
+    """The value above which a map is salient by one of the methods `LEVELS`, from a fair sample of its values.
+
+    The best two classes meet in the middle between their means, which a sample tells better than its value next to it.
+    """
+    if settings.method == CoarseMethod.THRESHOLD:
+        return settings.threshold
+    upper = sample > two_means_threshold(sample)
+    return float(sample[upper].mean(dtype=np.float64) + sample[~upper].mean(dtype=np.float64)) / 2
 
 
 def two_means_threshold(values: np.ndarray) -> float:

@@ -9,10 +9,16 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
+from scipy import ndimage
 from skimage.measure import label
 
 from ..choices import ComponentRule
 from ..validated import Choice, Share, settings_class
+from .coarse import CoarseSettings, cut_level
+from .saliency_map import SaliencyMap
+
+LEVEL_SIDE, SIDE = 128, 256
+"""Samples along the longer side of a picture that the level of a cut is found from, and that the components are."""
 
 
 @settings_class
@@ -33,6 +39,40 @@ class ComponentSettings:
     least_area: Annotated[float, Field(ge=0, lt=1)] = 0.001
 
 
+def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: ComponentSettings) -> np.ndarray:
+    """The kept components of a map that is cut at a level: (H, W) int, as of `components`.
+
+    The level and the components are found on a sample of the pixels, several to a patch; the outlines on all pixels
+    around each component.
+
+    Args:
+        cut: by one of the methods `coarse.LEVELS`.
+    """
+    kept = np.zeros(saliency.shape, np.int32)
+    if saliency.is_constant:
+        return kept
+    level = cut_level(saliency.sample(LEVEL_SIDE), cut)
+    sample = saliency.sample(SIDE)
+    salient = sample > level
+    found = components(salient, sample, settings)
+    for index, extent in enumerate(ndimage.find_objects(found), 1):
+        window, nearest = zip(*map(_around, extent, sample.shape, saliency.shape))
+        inside = saliency.at(*window) > level
+        own = found == index
+        if (salient & ~own)[nearest[0][0] : nearest[0][-1] + 1, nearest[1][0] : nearest[1][-1] + 1].any():
+            own = ndimage.binary_dilation(own, np.ones((3, 3))) & (own | ~salient)
+            inside &= own[nearest[0]][:, nearest[1]]
+        np.copyto(kept[window], index, where=inside)
+    return kept
+
+
+def _around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.ndarray]:
+    """The pixels along a side of some samples and of one more on either end, and the sample nearest to each of them."""
+    first, last = max(extent.start - 1, 0), min(extent.stop + 1, samples)
+    window = slice(first * pixels // samples, -(-last * pixels // samples))
+    return window, np.arange(window.start, window.stop) * samples // pixels
+
+
 def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettings) -> np.ndarray:
     """The kept components of `mask`, (H, W) bool: (H, W) int, 0 outside and 1, 2, ... from the best to the least.
 
@@ -41,20 +81,22 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
     Args:
         saliency: (H, W) float, for the confidence of a component, its mean saliency.
     """
-    kept = np.zeros(mask.shape, int)
+    kept = np.zeros(mask.shape, np.int32)
     if not mask.any():
         return kept
     part = bounds(mask)
     found = label(mask[part], connectivity=2)
     areas = np.bincount(found.ravel())
-    confidence = np.bincount(found.ravel(), saliency[part].ravel()) / np.maximum(areas, 1)
     large = [index for index in range(1, len(areas)) if areas[index] >= settings.least_area * mask.size]
     if settings.keep == ComponentRule.AREA:
         best = sorted(large, key=lambda index: areas[index], reverse=True)[: settings.number]
+    elif len(large) < 2:
+        best = large
     else:
+        confidence = np.bincount(found.ravel(), saliency[part].ravel()) / np.maximum(areas, 1)
         large.sort(key=lambda index: confidence[index], reverse=True)
         best = [index for index in large if confidence[index] >= settings.confidence * confidence[large[0]]]
-    ranks = np.zeros(len(areas), int)
+    ranks = np.zeros(len(areas), np.int32)
     ranks[best] = np.arange(1, len(best) + 1)
     kept[part] = ranks[found]
     return kept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
@@ -14,12 +15,15 @@ Outline = tuple[np.ndarray, np.ndarray]
 """The union of the masks of some objects, (H, W) bool, and the predicted IoU of each, (B,) float32, 0 to 1."""
 
 
-def outlines(pictures: SamPictures, numbers: Sequence[int], asked: Sequence[SamPrompts], least: float) -> list[Outline]:
+def outlines(
+    pictures: SamPictures, numbers: Sequence[int], asked: Sequence[SamPrompts], least: float, enlarged: bool = False
+) -> list[Outline]:
     """An outline for each of some prompts, whose objects are asked for together where they are of one kind.
 
     Args:
         numbers: the picture of each of `asked`.
         least: see `tidy.tidy`.
+        enlarged: masks are tidied at the size of the picture, not at the smaller one at which SAM 2 gives them.
     """
     alike: dict[tuple, list[tuple[int, int]]] = {}
     for at, prompts in enumerate(asked):
@@ -29,11 +33,27 @@ def outlines(pictures: SamPictures, numbers: Sequence[int], asked: Sequence[SamP
     for rows in alike.values():
         columns = zip(*(asked[at].row(row) for at, row in rows))
         boxes, points, labels = (None if column[0] is None else np.stack(column) for column in columns)
-        masks, quality = pictures.masks([numbers[at] for at, _ in rows], boxes, points, labels)
-        for (at, row), mask, value in zip(rows, masks, quality):
-            _, inside, kinds = asked[at].row(row)
-            found[at, row] = tidy(mask, least, inside, kinds), float(value)
+        mend = partial(_mend, pictures, least, points, labels)
+        where = [numbers[at] for at, _ in rows]
+        masks, quality = pictures.masks(where, boxes, points, labels, mend=None if enlarged else mend)
+        for index, of in enumerate(rows):
+            found[of] = mend(index, masks[index]) if enlarged else masks[index], float(quality[index])
     return [_union([found[at, row] for row in range(len(prompts))]) for at, prompts in enumerate(asked)]
+
+
+def _mend(
+    pictures: SamPictures,
+    least: float,
+    points: np.ndarray | None,
+    labels: np.ndarray | None,
+    index: int,
+    mask: np.ndarray,
+) -> np.ndarray:
+    """The mask of an object, (h, w) bool of any size, tidied; points (B, P, 2) are in pixels of the picture."""
+    if points is None or labels is None:
+        return tidy(mask, least)
+    (height, width), (rows, columns) = pictures.shape, mask.shape
+    return tidy(mask, least, points[index] * (columns / width, rows / height), labels[index])
 
 
 def obedient_outline(
@@ -50,13 +70,14 @@ def _obedient(
     one that follows most: with the mask to start from, without it, and without the box."""
     box, points, labels = (None if each is None else each[None] for each in prompts.row(row))
     start = logits[row : row + 1]
+    mend = partial(_mend, pictures, least, points, labels)
     if points is None or labels is None:
-        masks, quality = pictures.masks([number], box, None, None, start)
-        return tidy(masks[0], least), float(quality[0])
+        masks, quality = pictures.masks([number], box, None, None, start, mend)
+        return masks[0], float(quality[0])
     tried: list[tuple[int, np.ndarray, float]] = []
     for around, mask_input in ((box, start), (box, None), (None, None)):
-        masks, quality = pictures.masks([number], around, points, labels, mask_input)
-        mask = tidy(masks[0], least, points[0], labels[0])
+        masks, quality = pictures.masks([number], around, points, labels, mask_input, mend)
+        mask = masks[0]
         followed = int(points_followed(mask, points[0], labels[0]).sum())
         tried.append((followed, mask, float(quality[0])))
         if followed == points.shape[1]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .presence import Presence
+from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 
 
@@ -15,12 +16,17 @@ class Where:
     """What the text-image model sees in an image for a prompt.
 
     Args:
-        saliency: (H, W) float32, 0 to 1 within the image: where, never whether.
+        map: where, never whether.
         presence: whether.
     """
 
-    saliency: np.ndarray
+    map: SaliencyMap
     presence: Presence
+
+    @property
+    def saliency(self) -> np.ndarray:
+        """The map by pixel, (H, W) float32, 0 to 1 within the image; made when it is first asked for."""
+        return self.map.pixels
 
 
 @dataclass(frozen=True)

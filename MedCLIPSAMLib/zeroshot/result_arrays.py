@@ -12,6 +12,7 @@ import numpy as np
 from ..checkpoints import Arrays, CheckpointFolder
 from .presence import Presence
 from .result import PromptedResult, Where
+from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 
 _ARRAYS = ("mask", "saliency", "coarse", "boxes", "points", "labels", "predicted_iou")
@@ -46,7 +47,7 @@ def store_results(checkpoints: CheckpointFolder | None, name: str, results: Mapp
 
 def _to_arrays(result: PromptedResult) -> Arrays:
     prompts = result.sam_prompts
-    arrays = (result.mask, result.where.saliency, result.coarse, prompts.boxes, prompts.points, prompts.labels)
+    arrays = (result.mask, result.where.map.values, result.coarse, prompts.boxes, prompts.points, prompts.labels)
     return dict(zip(_ARRAYS, (*arrays, result.predicted_iou)))
 
 
@@ -61,7 +62,7 @@ def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         mask=arrays["mask"],
         score=described["score"],
         message=described["message"],
-        where=Where(arrays["saliency"], Presence(**described["presence"])),
+        where=Where(SaliencyMap(arrays["saliency"], arrays["mask"].shape), Presence(**described["presence"])),
         coarse=arrays["coarse"],
         sam_prompts=SamPrompts(arrays["boxes"], arrays["points"], arrays["labels"]),
         predicted_iou=arrays["predicted_iou"],

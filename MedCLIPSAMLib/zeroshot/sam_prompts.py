@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from ..choices import SamPromptKind
 from ..validated import Choice, settings_class
+from .components import bounds
 
 
 @settings_class
@@ -73,8 +74,8 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
 
     The same component gets the same points whatever else is in the array.
     """
-    extents = ndimage.find_objects(components)
-    count = len(extents)
+    count = int(components.max(initial=0))
+    extents = [bounds(components == index) for index in range(1, count + 1)]
     edges = [_box(rows, columns, settings.margin, components.shape) for rows, columns in extents]
     boxes = np.array(edges, np.float32).reshape(-1, 4)
     if settings.kind == SamPromptKind.BOXES:

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..choices import Precision
+from ..choices import CoarseMethod, Precision
 from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
@@ -39,6 +39,7 @@ from .presence import presence
 from .prompts import prompt_features
 from .result import PromptedResult, Where
 from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
+from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
 
@@ -271,16 +272,17 @@ class TextSegmenter:
                 bfloat16=settings.precision == Precision.BF16,
                 captures=self._models.captures if settings.capture and shown.pixels.is_cuda else None,
             )
-            maps = normalise(upsample(found.maps, shown.images[0].shape[:2]))
+            shape = shown.images[0].shape[:2]
+            maps = found.maps.cpu()
             if negative:
+                maps = normalise(upsample(maps, shape))
                 maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
-            saliency = maps.cpu().numpy()
             for column, prompt in enumerate(group):
                 present = presence(
                     self.clip, found.image_features, texts[prompt], prompt, negative, self._models.encode_text
                 )
                 for at, each in enumerate(present):
-                    where[at][prompt] = Where(saliency[at, column], each)
+                    where[at][prompt] = Where(SaliencyMap(maps[at, column].numpy(), shape), each)
         return where
 
     def _drafts(
@@ -315,7 +317,8 @@ class TextSegmenter:
         context.report(STAGE_STARTS["mask"], stage="mask")
         least = self._settings.least_part
         if logits is None:
-            found = outlines(pictures, numbers, prompts, least)
+            enlarged = self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
+            found = outlines(pictures, numbers, prompts, least, enlarged)
         else:
             found = [obedient_outline(pictures, numbers[0], prompts[0], logits, least)]
         seconds["embedding"] = (embedded - started) / len(asked)

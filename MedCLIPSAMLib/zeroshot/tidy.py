@@ -32,18 +32,20 @@ def tidy(
 
 def _tidy(mask: np.ndarray, least: float, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """`tidy` for a mask that touches all four borders of its array: a hole does not."""
-    parts = label(mask, connectivity=2)
-    areas = np.bincount(parts.ravel())
-    keep = areas >= min(least, areas[1:].max())
-    keep[parts[*inside]] = True
-    keep[0] = False
-    mask = keep[parts]
-    holes = label(~mask, connectivity=1)
-    fill = np.bincount(holes.ravel()) < least
+    parts, count = label(mask, connectivity=2, return_num=True)
+    if count > 1:
+        areas = np.bincount(parts.ravel())
+        keep = areas >= min(least, areas[1:].max())
+        keep[parts[*inside]] = True
+        keep[0] = False
+        mask = keep[parts]
+    holes, count = label(np.pad(~mask, 1, constant_values=True), connectivity=1, return_num=True)
+    if count == 1:  # all that is not the mask reaches around it
+        return mask
+    holes = holes[1:-1, 1:-1]
+    fill = np.bincount(holes.ravel(), minlength=count + 1) < least
     fill[holes[*outside]] = False
-    border = np.concatenate([holes[0], holes[-1], holes[:, 0], holes[:, -1]])
-    fill[border] = False
-    fill[0] = False
+    fill[:2] = False  # the mask, and what reaches around it, which is met first
     return mask | fill[holes]
 
 

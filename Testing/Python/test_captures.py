@@ -176,7 +176,7 @@ def test_steps_are_those_of_torch_to_the_bit():
 
 def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(monkeypatch):
     """The way of a GPU, on torch's device without values: an operation on tensors of two devices fails there, and so
-    does reading a value, but for the two copies to the host that are meant."""
+    does reading a value, but for the three times that something is copied to the host."""
     segmenter = load_segmenter()
     texts = {name: torch.zeros(segmenter.clip.encode_text(["lungs"]).shape[1], device="meta") for name in ("a", "b")}
     copies = []
@@ -186,7 +186,8 @@ def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(mo
         if tensor.ndim == 1:
             return torch.full(tensor.shape, 0.8)
         blob = torch.zeros(tensor.shape, dtype=tensor.dtype)
-        blob[..., 20:60, 30:70] = 1
+        height, width = tensor.shape[-2:]
+        blob[..., height // 4 : 2 * height // 3, width // 3 : 2 * width // 3] = 1
         return blob
 
     meta = load_segmenter()
@@ -204,7 +205,8 @@ def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(mo
     meta.set_images(list(np.zeros((3, 90, 100, 3), np.uint8)))
     results = meta.segment_each(["a", "b"])
     assert [each["b"].found for each in results] == [True] * 3
-    assert copies == [(3, 2, 90, 100), (6, 90, 100), (6,)], "maps; masks and their quality"
+    small = 2 * (meta.sam.image_size // 4,)
+    assert copies == [(3, 2, 16, 16), (6, *small), (6, 90, 100), (6,)], "maps; masks to tidy; masks and their quality"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

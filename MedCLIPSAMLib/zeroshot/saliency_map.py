@@ -1,0 +1,83 @@
+"""A saliency map as the model gives it, one value a patch, and its value at any pixel of the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+
+from .saliency import normalise, upsample
+
+
+@dataclass(frozen=True, eq=False)
+class SaliencyMap:
+    """A map of a picture, enlarged bilinearly and scaled from 0 to 1 within the picture; zeros where it is constant.
+
+    Args:
+        values: (h, w) float32, by patch; or (H, W), by pixel.
+        shape: (H, W) of the picture.
+    """
+
+    values: np.ndarray
+    shape: tuple[int, int]
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """The whole map, (H, W) float32."""
+        values = torch.from_numpy(self.values)[None, None]
+        return normalise(values if self._by_pixel else upsample(values, self.shape))[0, 0].numpy()
+
+    def at(self, rows: slice, columns: slice) -> np.ndarray:
+        """The map on some rows and columns of pixels, (R, C) float32, equal to `pixels` but for rounding."""
+        if self._by_pixel:
+            return self._scaled[rows, columns]
+        down, across = (_weights(*sides) for sides in zip(self.values.shape, self.shape))
+        return (down[rows] @ self._scaled) @ across[columns].T
+
+    def sample(self, side: int) -> np.ndarray:
+        """The map on a grid of about `side` by `side`, evenly spread over the picture, with all pixels of a small one.
+
+        Of row r and column c of a picture of (H, W) the nearest of (h, w) samples is r * h // H, c * w // W.
+        """
+        rows, columns = (max(1, min(pixels, round(pixels * side / max(self.shape)))) for pixels in self.shape)
+        if self._by_pixel:
+            places = [(2 * np.arange(n) + 1) * pixels // (2 * n) for n, pixels in zip((rows, columns), self.shape)]
+            return self._scaled[np.ix_(*places)]
+        height, width = self.values.shape
+        return _weights(height, rows) @ self._scaled @ _weights(width, columns).T
+
+    @cached_property
+    def _scaled(self) -> np.ndarray:
+        """The values, such that the least and the most of all pixels become 0 and 1."""
+        extremes = self.values
+        if not self._by_pixel:  # they lie beside the centers of patches
+            down, across = (_weights(*sides)[_near_centers(*sides)] for sides in zip(self.values.shape, self.shape))
+            extremes = down @ self.values @ across.T
+        low, high = extremes.min(), extremes.max()
+        return (self.values - low) / (high - low) if high > low else np.zeros_like(self.values)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether nothing stands out."""
+        return not self._scaled.any()
+
+    @property
+    def _by_pixel(self) -> bool:
+        return self.values.shape == self.shape
+
+
+@lru_cache(maxsize=64)
+def _weights(patches: int, pixels: int) -> np.ndarray:
+    """The share of each patch in each pixel along a side, (pixels, patches) float32, as `saliency.upsample` has it."""
+    center = np.clip((np.arange(pixels) + 0.5) * patches / pixels - 0.5, 0, patches - 1)
+    weights = 1 - np.abs(center[:, None] - np.arange(patches))
+    return np.clip(weights, 0, None).astype(np.float32)
+
+
+def _near_centers(patches: int, pixels: int) -> np.ndarray:
+    """The pixels on both sides of the center of each patch along a side."""
+    center = (np.arange(patches) + 0.5) * pixels / patches - 0.5
+    both = np.concatenate([np.floor(center), np.ceil(center)]).astype(int)
+    return np.unique(np.clip(both, 0, pixels - 1))
