@@ -45,7 +45,8 @@ PLACES: dict[str, list[Place]] = {
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_pictures, "decode")],
     "masks tidied": [(outlining, "tidy")],
-    "copies to the host": [(torch.Tensor, "cpu")],
+    "masks enlarged": [(sam_module._OnDevice, "postprocess_masks")],
+    "copies to the host": [(torch.Tensor, "cpu"), (sam_pictures, "to_host")],
 }
 
 

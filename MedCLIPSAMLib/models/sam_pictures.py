@@ -86,12 +86,13 @@ class SamPictures:
         for start in range(0, len(numbers), together):
             some = np.s_[start : start + together]
             given = [None if each is None else each[some] for each in (boxes, points, labels, logits)]
-            found.append(self._masks(numbers[some], *given, mend and partial(_mended, mend, start)))
+            change = partial(_mended, mend, start) if mend else None
+            found.append(self._masks(numbers[some], change, *given))
         masks, quality = map(np.concatenate, zip(*found))
         return masks, quality
 
     @torch.no_grad()
-    def _masks(self, numbers, boxes, points, labels, logits, mend) -> tuple[np.ndarray, np.ndarray]:
+    def _masks(self, numbers, change, boxes, points, labels, logits) -> tuple[np.ndarray, np.ndarray]:
         ask = self._predictor
         start, places, kinds, corners = ask._prep_prompts(
             points, labels, boxes, None if logits is None else logits[:, None], normalize_coords=True, img_idx=0
@@ -102,11 +103,11 @@ class SamPictures:
             kinds = both if kinds is None else torch.cat([both, kinds], 1)
         *fine, coarse = (torch.cat(levels) for levels in zip(*(self._features[number] for number in numbers)))
         found, quality, _ = decode(self._sam, coarse, fine, (places, kinds), start)
-        if mend:
-            found = mend(found)
-        masks = ask._transforms.postprocess_masks(found, self.shape) > ask.mask_threshold
-        masks, quality = to_host(masks[:, 0], quality[:, 0].float())
-        return masks, quality
+        if change:
+            found = change(found)
+        enlarged = ask._transforms.postprocess_masks(found, self.shape) > ask.mask_threshold
+        masks, iou = to_host(enlarged[:, 0], quality[:, 0].float())
+        return masks, iou
 
 
 def _mended(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:

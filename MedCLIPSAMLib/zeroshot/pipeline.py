@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -98,7 +99,10 @@ def segment_slices(
 def _segment_each(
     segmenter: TextSegmenter, stack: Slices, request: ResolvedRequest, context: RunContext
 ) -> Iterator[SliceResult]:
-    """The full pipeline on every slice by itself, several slices at once where that is faster."""
+    """The full pipeline on every slice by itself, several slices at once where that is faster.
+
+    The images of the next slices are read while a device other than the CPU is busy with these.
+    """
     prompts, left = list(request.prompts), []
     for number in request.slices:
         stored = load_results(context.checkpoints, f"slice-{number}")
@@ -108,10 +112,11 @@ def _segment_each(
             yield from (_slice_result(number, result) for result in stored.values())
     count = len(request.slices) * len(prompts)
     done = (len(request.slices) - len(left)) * len(prompts)
+    images_of = _ReadAhead(stack)
     while left:
         size = segmenter.batch_size  # smaller when memory has run out meanwhile
         batch, left = left[:size], left[size:]
-        images = [stack.picture(number) for number in batch]
+        images = images_of(batch, left[:size] if size > 1 else [])
         by_slice: list[dict[str, PromptedResult]] = [{} for _ in batch]
         for group in [prompts] if size > 1 else [[prompt] for prompt in prompts]:
             end = done + len(batch) * len(group)
@@ -125,6 +130,26 @@ def _segment_each(
             done = end
         for number, results in zip(batch, by_slice):
             store_results(context.checkpoints, f"slice-{number}", results)
+
+
+class _ReadAhead:
+    """The images of slices, those of the next ones read on a thread of their own."""
+
+    def __init__(self, stack: Slices) -> None:
+        self._stack = stack
+        self._ahead: tuple[list[int], Future[list[np.ndarray]]] | None = None
+        self._thread = ThreadPoolExecutor(1)
+
+    def __call__(self, numbers: list[int], following: list[int]) -> list[np.ndarray]:
+        """The images of some slices; the following ones, if any, are begun."""
+        ahead, self._ahead = self._ahead, None
+        images = ahead[1].result() if ahead and ahead[0] == numbers else self._read(numbers)
+        if following:
+            self._ahead = following, self._thread.submit(self._read, following)
+        return images
+
+    def _read(self, numbers: list[int]) -> list[np.ndarray]:
+        return [self._stack.picture(number) for number in numbers]
 
 
 def _segment_batch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.volumes import SliceStack
 from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.zeroshot.sam_prompts import PromptSettings
@@ -130,6 +132,17 @@ def test_a_volume_by_several_slices_at_once_is_the_same(batched, strategy):
     assert [fraction for fraction, _ in said] == sorted(fraction for fraction, _ in said)
     if strategy == "slices":
         assert said[0][1] == "slices 8 to 11: brain tumor, brain"
+
+
+def test_the_next_slices_are_read_while_these_are_worked_on(batched, monkeypatch):
+    volume, read = volume_of(make_volume("validation", 1, "MR", 1)), []
+    picture = SliceStack.picture
+    note = lambda stack, k: read.append((k, threading.current_thread() is threading.main_thread())) or picture(stack, k)
+    monkeypatch.setattr(SliceStack, "picture", note)
+    settings = replace(batched.settings, at_once=3)
+    result = run_volume(batched, volume, ["brain"], range(5, 13), window=WINDOW, strategy="slices", settings=settings)
+    assert list(result.results["brain"]) == list(range(5, 13))
+    assert sorted(read) == [(k, k < 8) for k in range(5, 13)], "each once, the first three before anything else"
 
 
 def told(engine, pictures, **settings):
