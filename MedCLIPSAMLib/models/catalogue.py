@@ -53,8 +53,8 @@ class Model:
         by_hand: how to get the weights when the download is refused.
         config: for SAM, the configuration inside the package `sam2`; empty when the folder holds its own .yaml.
         options: for SAM, settings merged into that configuration.
-        saliency: for CLIP, what of `zeroshot.saliency.M2IBSettings` differs from its defaults.
-        by_word: and what of it differs again for prompts that hold a word; see `zeroshot.settings.Settings`.
+        saliency: for CLIP, what of `segmentation.saliency.M2IBSettings` differs from its defaults.
+        by_word: and what of it differs again for prompts that hold a word; see `segmentation.settings.Settings`.
     """
 
     name: str
@@ -148,7 +148,7 @@ MODELS: tuple[Model, ...] = (
         title="Demo CLIP",
         purpose="Trying the program offline; knows only the phantoms of four modalities.",
         licence="Apache-2.0",
-        source="MedCLIPSAMLib/phantoms",
+        source="MedCLIPSAMLib/demo_models",
         folder="demo-clip",
         image_size=128,
         seen="Only synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT; no patient's image.",
@@ -207,7 +207,7 @@ MODELS: tuple[Model, ...] = (
         title="Demo SAM 2",
         purpose="Trying the program offline; trained on the phantoms of four modalities.",
         licence="Apache-2.0",
-        source="MedCLIPSAMLib/phantoms",
+        source="MedCLIPSAMLib/demo_models",
         folder="demo-sam",
         image_size=192,
         seen="Only synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT; no patient's image.",

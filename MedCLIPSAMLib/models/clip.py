@@ -11,11 +11,11 @@ from tokenizers import BertWordPieceTokenizer
 
 from ..errors import InputError, ModelError, PromptError
 from . import demo_vit  # noqa: F401
+from .acceleration.linear import with_fast_linear
+from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import pictures_to
 from .layouts import is_hugging_face, to_open_clip
-from .linear import with_fast_linear
-from .memory import is_out_of_memory
 from .store import find, locate
 from .timm_open_clip import CustomTextCLIP
 from .weights import load_strictly, read_weights

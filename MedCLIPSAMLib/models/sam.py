@@ -20,11 +20,11 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 from sam2.utils.transforms import SAM2Transforms
 
 from ..errors import ModelError
-from .bfloat16 import in_bfloat16
+from .acceleration.bfloat16 import in_bfloat16
+from .acceleration.linear import with_fast_linear
+from .acceleration.memory import is_out_of_memory
 from .catalogue import find
 from .device import OnCpu, pictures_to
-from .linear import with_fast_linear
-from .memory import is_out_of_memory
 from .sam_config import read_sam_config
 from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights

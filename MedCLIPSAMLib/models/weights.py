@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..errors import ModelError
+from .acceleration.memory import is_out_of_memory
 from .layouts import some, without_buffers
-from .memory import is_out_of_memory
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

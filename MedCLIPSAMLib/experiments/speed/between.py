@@ -1,0 +1,72 @@
+"""What a picture costs between the networks, on one thread of the CPU whatever the device is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ...segmentation.coarse import CoarseSettings
+from ...segmentation.components import ComponentSettings, components_of_map
+from ...segmentation.saliency_map import SaliencyMap
+from ...segmentation.sam_prompts import PromptSettings, make_prompts
+from ...segmentation.tidy import tidy
+
+MASK = 256
+"""Pixels along a side of the masks that SAM 2 gives for pictures of 1024 px."""
+SHOWN = "map by pixel, when asked for"
+
+
+@dataclass(frozen=True)
+class BetweenCost:
+    """Milliseconds of each step for a square picture, the least of many.
+
+    Args:
+        pixels: its side.
+        ms: by step.
+    """
+
+    pixels: int
+    ms: dict[str, float]
+
+    @property
+    def total(self) -> float:
+        """Milliseconds of all that every picture needs."""
+        return sum(each for step, each in self.ms.items() if step != SHOWN)
+
+
+def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
+    """Measure a map of 14 x 14 patches with one object, a quarter of the picture wide, and a mask of that size."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ms: dict[str, float] = {}
+        values = _values()
+        for _ in range(rounds):
+            fresh = SaliencyMap(values, (pixels, pixels))
+            labels = _timed(
+                ms, "cut and components", lambda: components_of_map(fresh, CoarseSettings(), ComponentSettings())
+            )
+            _timed(ms, "prompts", lambda: make_prompts(labels, PromptSettings()))
+            mask: np.ndarray = labels[:: -(-pixels // MASK), :: -(-pixels // MASK)] == 1
+            _timed(ms, "mask tidied", lambda: tidy(mask, 0.05))
+            _timed(ms, SHOWN, lambda: fresh.pixels)
+        return BetweenCost(pixels, ms)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _values() -> np.ndarray:
+    grid = torch.linspace(-1, 1, 14) ** 2
+    noise = torch.rand(14, 14, generator=torch.Generator().manual_seed(0))
+    return (torch.exp(-8 * (grid[:, None] + grid[None])) + 0.1 * noise).numpy()
+
+
+def _timed(ms: dict[str, float], step: str, call: Callable):
+    started = time.perf_counter()
+    made = call()
+    ms[step] = min(ms.get(step, np.inf), 1e3 * (time.perf_counter() - started))
+    return made

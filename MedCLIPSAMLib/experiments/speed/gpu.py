@@ -1,0 +1,221 @@
+"""What a GPU does: maps from recordings, whole pictures, stacks of slices, its memory, and what it waits for."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import cycle
+
+import numpy as np
+import torch
+
+from ...choices import ComponentRule
+from ...models import sam as sam_module
+from ...models import sam_pictures
+from ...models.acceleration.captures import Captures
+from ...models.acceleration.memory import release
+from ...models.clip import ClipModel
+from ...run_context import RunContext
+from ...segmentation import outline as outlining
+from ...segmentation import segmenter as segmenting
+from ...segmentation.components import ComponentSettings
+from ...segmentation.saliency import M2IBSettings, m2ib
+from ...segmentation.segmenter import TextSegmenter
+from ...segmentation.settings import Settings
+from ...segmentation.vision_tower import VisionTower
+from .full_size import PROMPT, biomedclip, sam21
+from .interleaved import interleaved
+from .parts import Place, kernel_seconds, timed_parts
+from .saliency import difference, waited
+
+SLICES, TOGETHER = 64, (1, 8, 16, 32)
+"""Slices of 512 px, and how many of them at once."""
+PICTURES, PICTURES_TOGETHER = 16, (8, 16)
+"""Pictures of 1024 px, and how many of them at once."""
+WIDE, NARROW = 1024, 512
+
+PLACES: dict[str, list[Place]] = {
+    "pictures made inputs": [(ClipModel, "preprocess"), (sam_module._OnDevice, "forward_batch")],
+    "texts": [(ClipModel, "encode_text")],
+    "CLIP up to the block": [(VisionTower, "tokens_at")],
+    "M2IB": [(segmenting, "m2ib")],
+    "between the networks": [(TextSegmenter, "_drafts")],
+    "SAM's encoder": [(sam_module.Sam2, "forward_image")],
+    "SAM's decoder": [(sam_pictures, "decode")],
+    "masks tidied": [(outlining, "tidy")],
+    "masks enlarged": [(sam_module._OnDevice, "postprocess_masks")],
+    "copies to the host": [(torch.Tensor, "cpu"), (sam_pictures, "to_host")],
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table; without a value where its part failed, and `note` says why."""
+
+    name: str
+    value: float | None
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of a call goes.
+
+    Args:
+        name: of the call.
+        ms: of the whole call, its parts not waited for.
+        parts: milliseconds by part, each waited for, so that they sum up to more than `ms`.
+        kernels: milliseconds in which the GPU worked; None on a CPU.
+    """
+
+    name: str
+    ms: float
+    parts: dict[str, float]
+    kernels: float | None
+
+
+@dataclass(frozen=True)
+class GpuCost:
+    """Of models of full size, block 9, SAM 2.1 tiny but where another is named."""
+
+    figures: list[Figure] = field(default_factory=list)
+    profiles: list[Profile] = field(default_factory=list)
+
+
+def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
+    """Measure all of it; what fails is told in a line of its own, and the rest goes on."""
+    made, clip = GpuCost(), biomedclip(device)
+    parts: dict[str, Callable[[], Iterator[Figure | Profile]]] = {
+        "a saliency map": lambda: _saliency(clip, rounds, context),
+        "a picture, SAM 2.1 tiny": lambda: _picture(clip, "tiny", rounds),
+        "a picture, SAM 2.1 large": lambda: _picture(clip, "large", rounds),
+        "slices": lambda: _stack(clip, NARROW, SLICES, TOGETHER, rounds, context),
+        "pictures": lambda: _stack(clip, WIDE, PICTURES, PICTURES_TOGETHER, rounds, context),
+        "where the time of a picture goes": lambda: _profile(clip, WIDE, 1, rounds),
+        "where the time of slices goes": lambda: _profile(clip, NARROW, max(TOGETHER), rounds),
+    }
+    for name, part in parts.items():
+        started = time.perf_counter()
+        try:
+            for found in part():
+                made.figures.append(found) if isinstance(found, Figure) else made.profiles.append(found)
+        except Exception as error:
+            made.figures.append(Figure(name, None, note=f"failed: {type(error).__name__}: {error}"))
+        release()
+        context.notify(f"{name}: {time.perf_counter() - started:.1f} s")
+    return made
+
+
+def _saliency(clip: ClipModel, rounds: int, context: RunContext) -> Iterator[Figure]:
+    """Time a map from the picture on, plain and recorded; the text is encoded."""
+    picture = np.random.default_rng(0).integers(0, 256, (1, NARROW, NARROW, 3), dtype=np.uint8)
+    text, settings, captures = clip.encode_text([PROMPT]), M2IBSettings(), Captures()
+
+    def call(bfloat16: bool, recorded: bool) -> Callable[[], torch.Tensor]:
+        used = captures if recorded and clip.device.type == "cuda" else None
+        search = lambda: m2ib(clip, clip.preprocess(picture), text, settings, bfloat16=bfloat16, captures=used)
+        return lambda: waited(search().maps[0, 0])
+
+    ways = {"f32": False, "bf16": True}
+    calls = {f"{name}, {how}": call(ways[name], how == "recorded") for name in ways for how in ("plain", "recorded")}
+    for warm in list(calls.values()) * 2:  # recorded at the second call
+        warm()
+    times, maps = interleaved(calls, rounds, context=context)
+    for name in calls:
+        kind = name.partition(",")[0]
+        apart = "{:.0e}, {:.0e}".format(*difference(maps[f"{kind}, recorded"], maps[f"{kind}, plain"]))
+        note = f"apart from the plain one, both 0 to 1: most, mean {apart}" if name.endswith("recorded") else ""
+        yield Figure(f"a saliency map, {name}", 1e3 * times.median(name), "ms", note)
+
+
+def _picture(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
+    """Time a new picture to its mask, and another prompt on it."""
+    _forget_peak(clip.device)
+    segmenter, words = _segmenter(clip, size, WIDE), PROMPT.split()
+    picture = np.random.default_rng(0).integers(0, 256, (WIDE, WIDE, 3), dtype=np.uint8)
+    first, second = [], []
+    prompts = cycle(" ".join(words[start:]) for start in range(1, len(words)))
+    for _ in range(rounds + 2):  # recorded at the second call
+        started = time.perf_counter()
+        segmenter.set_image(picture)
+        segmenter.segment(PROMPT)
+        first.append(time.perf_counter() - started)
+        prompt = next(prompts)
+        started = time.perf_counter()
+        segmenter.segment(prompt)
+        second.append(time.perf_counter() - started)
+    yield Figure(f"a picture of {WIDE} px to its mask, {size}", 1e3 * statistics.median(first[2:]), "ms")
+    yield Figure(f"another prompt on it, {size}", 1e3 * statistics.median(second[2:]), "ms")
+    yield from _peak(f"memory for it, {size}", clip.device)
+
+
+def _stack(
+    clip: ClipModel, pixels: int, count: int, together: tuple[int, ...], rounds: int, context: RunContext
+) -> Iterator[Figure]:
+    """Count pictures a second, with SAM 2 at their size, by how many are taken at once."""
+    sam = sam21("tiny", pixels, clip.device)
+    pictures = np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8)
+
+    def in_parts(size: int) -> Callable[[], None]:
+        segmenter = _segmenter(clip, "tiny", pixels, size, sam)
+
+        def work() -> None:
+            for start in range(0, count, size):
+                segmenter.set_images(list(pictures[start : start + size]))
+                segmenter.segment_each([PROMPT])
+
+        return work
+
+    for size in together:
+        _forget_peak(clip.device)
+        times, _ = interleaved({f"{pixels} px, {size} at once": in_parts(size)}, rounds, context=context)
+        (name,) = times.seconds
+        yield Figure(f"pictures of {name}", count / times.median(name), "a second")
+        yield from _peak(f"memory for {size} at once", clip.device)
+
+
+def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[Profile]:
+    """Find where the time of some pictures at once goes, which are new in every call."""
+    segmenter = _segmenter(clip, "tiny", pixels, count)
+    pictures = list(np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8))
+
+    def work() -> None:
+        segmenter.set_images(pictures)
+        segmenter.segment_each([PROMPT])
+
+    for _ in range(2):  # recorded at the second call
+        work()
+    seconds = []
+    for _ in range(max(rounds, 2)):
+        started = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - started)
+    with timed_parts(PLACES, clip.device) as times:
+        work()
+    kernels = 1e3 * kernel_seconds(work) if clip.device.type == "cuda" else None
+    parts = {name: 1e3 * each for name, each in times.seconds.items()}
+    name = f"{count} picture{'s' if count > 1 else ''} of {pixels} px"
+    yield Profile(name, 1e3 * statistics.median(seconds), parts, kernels)
+
+
+def _forget_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _peak(name: str, device: torch.device) -> Iterator[Figure]:
+    """Tell the most memory of the GPU that torch held, with that of the models; nothing on a CPU."""
+    if device.type == "cuda":
+        yield Figure(name, torch.cuda.max_memory_reserved(device) / 2**20, "MiB")
+
+
+def _segmenter(
+    clip: ClipModel, size: str, pixels: int, at_once: int = 0, sam: sam_module.Sam2 | None = None
+) -> TextSegmenter:
+    largest = ComponentSettings(ComponentRule.AREA)
+    settings = Settings(M2IBSettings(), components=largest, presence_threshold=0.0, at_once=at_once)
+    return TextSegmenter(clip, sam or sam21(size, pixels, clip.device), settings)
