@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
+from PIL import Image
 
 from ..run_context import RunContext
 from ..volumes.atomic import atomic_path
@@ -82,4 +82,4 @@ def write_phantoms(folder: Path, split: str, count: int, context: RunContext = R
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
     with atomic_path(path) as temporary:
-        sitk.WriteImage(sitk.GetImageFromArray(picture), str(temporary))
+        Image.fromarray(picture).save(temporary)
