@@ -106,7 +106,7 @@ class Matches:
 
 def match_texts(examples: list[Example], texts: list[Text]) -> Matches:
     """Compare every text with every example."""
-    facts = _FactTable(examples)
+    facts = _FactTable(examples, texts)
     shape = (len(examples), len(texts))
     match, unknown, members = np.zeros(shape, bool), np.zeros(shape, bool), np.zeros(shape, np.int64)
     for column, text in enumerate(texts):
@@ -123,8 +123,9 @@ def match_texts(examples: list[Example], texts: list[Text]) -> Matches:
 class _FactTable:
     """The facts of all examples and of all their lesions as tables, so that a text is compared with all at once."""
 
-    def __init__(self, examples: list[Example]) -> None:
-        known = sorted({fact for example in examples for fact in (*example.facts, *_lesion_facts(example))})
+    def __init__(self, examples: list[Example], texts: list[Text]) -> None:
+        shown = {fact for example in examples for fact in (*example.facts, *_lesion_facts(example))}
+        known = sorted(shown | {fact for text in texts for fact in (*text.facts, *(text.lesion or ()))})
         self._number = {fact: number for number, fact in enumerate(known)}
         self._count = len(examples)
         self._facts = np.array([self._row(example.facts) for example in examples])
@@ -164,10 +165,7 @@ class _FactTable:
         """Whether one of the facts does not hold, and whether none is known not to but one may or may not hold."""
         absent, unsure = np.zeros(len(table), bool), np.zeros(len(table), bool)
         for fact in facts:
-            number = self._number.get(fact)
-            if number is None:  # no example has it
-                absent[:] = True
-                continue
+            number = self._number[fact]
             absent |= ~table[:, number] & ~unknown[:, number]
             unsure |= ~table[:, number] & unknown[:, number]
         return absent, unsure & ~absent

@@ -57,9 +57,10 @@ class StarterTraining:
 
 
 def train_starter(training: StarterTraining) -> None:
-    """Train the starter models, printing their progress.
+    """Train the starter models, printing their progress; SIGTERM and SIGINT end it after a checkpoint.
 
     Raises:
+        Cancelled: it was told to end.
         InputError: the data cannot be used. OutputError: the disk is full. DeviceError: there is no such device.
     """
     device = resolve_device(training.device)
@@ -67,15 +68,24 @@ def train_starter(training: StarterTraining) -> None:
         _print("This GPU has no bfloat16 of its own: matrix products are computed in float32, which takes longer.")
     training.folder.mkdir(parents=True, exist_ok=True)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(len(training.models), spawn) as pool:
-        running = [pool.submit(_train, name, training) for name in training.models]
-        try:
-            for done in as_completed(running):
-                done.result()
-        except BaseException:
-            for process in list(pool._processes.values()):
-                process.terminate()
-            raise
+    before = signal.signal(signal.SIGTERM, lambda number, frame: _stop())
+    try:
+        with ProcessPoolExecutor(len(training.models), spawn) as pool:
+            running = [pool.submit(_train, name, training) for name in training.models]
+            try:
+                for done in as_completed(running):
+                    done.result()
+            except BaseException:
+                _stop()
+                raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop() -> None:
+    """Ask the trainings to end; each writes its checkpoint first."""
+    for process in multiprocessing.active_children():
+        process.terminate()
 
 
 def read_training_examples(training: StarterTraining, context: RunContext = RunContext()) -> list[Example]:
@@ -108,7 +118,8 @@ def _spread(examples: list[Example], limit: int) -> list[Example]:
 def _train(name: str, training: StarterTraining) -> None:
     """Train one model; the whole of its process."""
     stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: stopped.append(number))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: stopped.append(number))
     context = RunContext(on_notice=_print, is_cancelled=lambda: bool(stopped))
     device = resolve_device(training.device)
     if device.type == "cuda":
