@@ -10,17 +10,18 @@
 #   PARTS   of speed,tests,train (all)
 #   DEVICE  cuda; cpu for a trial
 #   TRIAL   1 trains with few images and steps
+#   BUNDLE  build/gpu-bundle
 set -uo pipefail
 cd "$(dirname "$0")/.."
-: "${OUT:?name the folder for the results}" "${LIMIT:=570}" "${PARTS:=speed,tests,train}" "${DEVICE:=cuda}" "${TRIAL:=}"
+: "${OUT:?name the folder for the results}" "${LIMIT:=570}" "${PARTS:=speed,tests,train}" "${DEVICE:=cuda}" "${TRIAL:=}" "${BUNDLE:=build/gpu-bundle}"
 mkdir -p "$OUT"
-bundle=build/gpu-bundle work=$(mktemp -d)
+work=$(mktemp -d)
 left() { echo $((LIMIT - SECONDS)); }
 wants() { case ",$PARTS," in *",$1,"*) return 0 ;; *) return 1 ;; esac; }
 say() { echo "[${SECONDS}s] $*"; }
 
-if [ -d $bundle/wheels ]; then
-    python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$work/site" $bundle/wheels/*.whl || exit 1
+if [ -d "$BUNDLE/wheels" ]; then
+    python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$work/site" "$BUNDLE"/wheels/*.whl || exit 1
 fi
 export PYTHONPATH="$PWD:$PWD/python:$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
 {
@@ -46,7 +47,7 @@ if wants train; then
     # Reading the images and drawing phantoms takes about a minute, the results a few seconds.
     budget=(--seconds $(($(left) > 150 ? $(left) - 90 : 30)))
     [ -z "$TRIAL" ] || budget=(--steps 2 --trial)
-    timeout $(($(left) > 60 ? $(left) - 12 : 60)) python3 -m MedCLIPSAMLib starter train $bundle/real.pack -o "$work/starter" \
+    timeout $(($(left) > 60 ? $(left) - 12 : 60)) python3 -m MedCLIPSAMLib starter train "$BUNDLE/real.pack" -o "$work/starter" \
         --device "$DEVICE" "${budget[@]}" 2>&1 | tee "$OUT/train.txt" || failed="$failed train"
     cp "$work/starter/starter-clip/open_clip_model.safetensors" "$OUT/clip.safetensors"
     cp "$work/starter/starter-sam/model.safetensors" "$OUT/sam.safetensors"

@@ -79,10 +79,10 @@ def train(
     if trial:
         training = replace(
             training,
-            phantoms=48,
+            phantoms=16,
             volumes=2,
-            limit=90,
-            clip=ClipTraining(batch_size=6, texts=16, nowhere=6, warm_up=2),
+            limit=40,
+            clip=ClipTraining(batch_size=4, texts=8, nowhere=6, warm_up=2),
             sam=SamTraining(batch_size=2, prompts=3, clips=1, warm_up=2),
         )
     train_starter(training)
