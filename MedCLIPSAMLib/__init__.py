@@ -20,8 +20,20 @@ if TYPE_CHECKING:
     from .errors import ModelError as ModelError
     from .errors import OutputError as OutputError
     from .errors import PromptError as PromptError
+    from .pipeline.request import SegmentationRequest as SegmentationRequest
+    from .pipeline.segment_volume import segment_volume as segment_volume
+    from .pipeline.volume_result import VolumeResult as VolumeResult
+    from .pipeline.volume_result import VolumeRun as VolumeRun
     from .run_context import Progress as Progress
     from .run_context import RunContext as RunContext
+    from .segmentation.result import CarriedResult as CarriedResult
+    from .segmentation.result import PromptedResult as PromptedResult
+    from .segmentation.result import Result as Result
+    from .segmentation.result import SliceResult as SliceResult
+    from .segmentation.segmenter import TextSegmenter as TextSegmenter
+    from .segmentation.segmenter import load_segmenter as load_segmenter
+    from .segmentation.settings import Settings as Settings
+    from .segmentation.settings import default_settings as default_settings
     from .volumes import Segment as Segment
     from .volumes import Volume as Volume
     from .volumes import read_segmentation as read_segmentation
@@ -30,18 +42,6 @@ if TYPE_CHECKING:
     from .worker.client import WorkerClient as WorkerClient
     from .worker.subprocess_transport import SubprocessTransport as SubprocessTransport
     from .worker.subprocess_transport import worker_command as worker_command
-    from .zeroshot.pipeline import segment_volume as segment_volume
-    from .zeroshot.request import SegmentationRequest as SegmentationRequest
-    from .zeroshot.result import CarriedResult as CarriedResult
-    from .zeroshot.result import PromptedResult as PromptedResult
-    from .zeroshot.result import Result as Result
-    from .zeroshot.result import SliceResult as SliceResult
-    from .zeroshot.segmenter import TextSegmenter as TextSegmenter
-    from .zeroshot.segmenter import load_segmenter as load_segmenter
-    from .zeroshot.settings import Settings as Settings
-    from .zeroshot.settings import default_settings as default_settings
-    from .zeroshot.volume_result import VolumeResult as VolumeResult
-    from .zeroshot.volume_result import VolumeRun as VolumeRun
 
 __version__ = "0.1.0"
 
@@ -61,12 +61,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ".volumes": ("Segment", "Volume", "read_segmentation", "read_volume", "write_segmentation"),
     ".worker.client": ("WorkerClient",),
     ".worker.subprocess_transport": ("SubprocessTransport", "worker_command"),
-    ".zeroshot.pipeline": ("segment_volume",),
-    ".zeroshot.request": ("SegmentationRequest",),
-    ".zeroshot.result": ("CarriedResult", "PromptedResult", "Result", "SliceResult"),
-    ".zeroshot.segmenter": ("TextSegmenter", "load_segmenter"),
-    ".zeroshot.settings": ("Settings", "default_settings"),
-    ".zeroshot.volume_result": ("VolumeResult", "VolumeRun"),
+    ".pipeline.segment_volume": ("segment_volume",),
+    ".pipeline.request": ("SegmentationRequest",),
+    ".segmentation.result": ("CarriedResult", "PromptedResult", "Result", "SliceResult"),
+    ".segmentation.segmenter": ("TextSegmenter", "load_segmenter"),
+    ".segmentation.settings": ("Settings", "default_settings"),
+    ".pipeline.volume_result": ("VolumeResult", "VolumeRun"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = ["__version__", *sorted(_MODULE_OF)]

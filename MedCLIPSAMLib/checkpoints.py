@@ -16,8 +16,8 @@ from zipfile import BadZipFile
 import numpy as np
 
 from .errors import OutputError
-from .volumes.atomic import atomic_path
-from .volumes.unfinished import DESCRIPTION, check_unfinished, discard_unfinished
+from .files.atomic import atomic_path
+from .files.unfinished import DESCRIPTION, check_unfinished, discard_unfinished
 
 Arrays = dict[str, np.ndarray]
 

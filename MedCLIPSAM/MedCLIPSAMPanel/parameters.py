@@ -129,7 +129,7 @@ def promptLines(text: str) -> list[str]:
 
 
 def engineSettings(method: MethodSettings) -> dict:
-    """Return changes to the defaults of the model, by the names in `zeroshot.segmenter.Settings`."""
+    """Return changes to the defaults of the model, by the names in `segmentation.settings.Settings`."""
     saliency = {"seed": method.seed}
     saliency |= {name: value for name in ("layer", "beta", "steps") if (value := getattr(method, name))}
     return {

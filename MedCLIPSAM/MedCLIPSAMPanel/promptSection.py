@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from MedCLIPSAMScene.strings import _
 
-from MedCLIPSAMLib.zeroshot.prompts import load_prompt_sets
+from MedCLIPSAMLib.segmentation.prompts import load_prompt_sets
 
 from .enabling import enable
 from .parameters import Strategy, engineSettings, promptLines

@@ -60,8 +60,8 @@ class ExportOperation:
             inputs: folder tree or table on the machine where the models run; see docs/export.md.
             prompts: by label, or prompts that are their own labels; for images without one in the table.
             out: folder of the dataset.
-            export: changes to `weak.export.ExportSettings`, by their names.
-            settings: changes to the model's defaults, by the names in `zeroshot.segmenter.Settings`.
+            export: changes to `export.job.ExportSettings`, by their names.
+            settings: changes to the model's defaults, by the names in `segmentation.settings.Settings`.
             negative: what not to take.
             models: (clip, sam, device, folder of models or None).
             retry: do the cases again that failed.

@@ -33,7 +33,7 @@ class SliceAnswer:
         found: whether the mask has anything in it.
         saliency: (H, W) float32, 0 to 1, or None.
         boxes: (B, 4) float32, x0 y0 x1 y1 in pixels.
-        score, presence: 0 to 1; see `zeroshot.segmenter.Result`.
+        score, presence: 0 to 1; see `segmentation.result.PromptedResult`.
         message: one sentence for the user.
     """
 

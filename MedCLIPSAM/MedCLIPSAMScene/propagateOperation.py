@@ -57,7 +57,7 @@ class PropagateOperation:
 
         Args:
             slices: numbers along the plane that follow one another; all when None.
-            method: how masks are propagated, "memory" or "boxes"; see `zeroshot.carry`.
+            method: how masks are propagated, "memory" or "boxes"; see `propagation.carry`.
             See `SegmentOperation.start` for the others and the errors.
         """
 

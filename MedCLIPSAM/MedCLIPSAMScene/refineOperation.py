@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.segmentation.mask_prompt import mask_box
 from MedCLIPSAMLib.worker.request import Request
-from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box
 
 from . import markups, protect, segments
 from .jobs import Job, SliceJob

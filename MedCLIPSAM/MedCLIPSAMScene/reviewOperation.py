@@ -10,13 +10,13 @@ import slicer
 import slicer.util
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.cases import check_case
+from MedCLIPSAMLib.nnunet.ranking import dataset_of, mask_file, ranked, uncertainty_file
+from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
+from MedCLIPSAMLib.nnunet.trust import trust, trusted_cases
 from MedCLIPSAMLib.volumes import Volume, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.slices import SliceStack
-from MedCLIPSAMLib.weak.cases import check_case
-from MedCLIPSAMLib.weak.check import read_dataset
-from MedCLIPSAMLib.weak.ranking import dataset_of, mask_file, ranked, uncertainty_file
-from MedCLIPSAMLib.weak.trust import trust, trusted_cases
 
 from . import overlay, segments
 from .removal import removeNode
@@ -119,7 +119,7 @@ class ReviewOperation:
             How many cases of the dataset are trusted now.
 
         Raises:
-            InputError, OutputError: see `weak.trust.trust`; nothing was changed.
+            InputError, OutputError: see `nnunet.trust.trust`; nothing was changed.
         """
         return trust(opened.dataset, opened.case, self.masks(opened), read_volume(opened.image, opened.series))
 

@@ -62,7 +62,7 @@ class SegmentOperation:
             plane: "axial", "coronal" or "sagittal".
             slices: numbers along the plane, from inferior, posterior or right; the middle one when None.
             negative: what to leave out.
-            settings: changes to the model's defaults, by the names in `zeroshot.segmenter.Settings`.
+            settings: changes to the model's defaults, by the names in `segmentation.settings.Settings`.
             keepSaliency: write the saliency map of the first prompt as a volume, where the slices follow one another
                 and are at most MAX_SALIENCY_SLICES.
 

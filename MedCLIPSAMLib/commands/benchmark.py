@@ -39,11 +39,11 @@ def phantoms(
     """Segment synthetic images of every task by text, beside controls that could prove the figures wrong."""
     from rich.console import Console
 
-    from ..phantoms.benchmark import benchmark_phantoms
-    from ..volumes.atomic import atomic_path
-    from ..volumes.outputs import check_outputs
-    from ..zeroshot.segmenter import load_segmenter
-    from ..zeroshot.settings import default_settings
+    from ..experiments.phantom_benchmark import benchmark_phantoms
+    from ..files.atomic import atomic_path
+    from ..files.outputs import check_outputs
+    from ..segmentation.segmenter import load_segmenter
+    from ..segmentation.settings import default_settings
 
     check_outputs((), (out,), overwrite)
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
@@ -74,11 +74,11 @@ def volumes(
     from rich.console import Console
     from rich.table import Table
 
-    from ..phantoms.volume_benchmark import benchmark_volumes
-    from ..volumes.atomic import atomic_path
-    from ..volumes.outputs import check_outputs
-    from ..zeroshot.segmenter import load_segmenter
-    from ..zeroshot.settings import default_settings
+    from ..experiments.volume_benchmark import benchmark_volumes
+    from ..files.atomic import atomic_path
+    from ..files.outputs import check_outputs
+    from ..segmentation.segmenter import load_segmenter
+    from ..segmentation.settings import default_settings
 
     check_outputs((), (out,), overwrite)
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))

@@ -27,7 +27,7 @@ def compare(
     from ..evaluation.folders import METRICS
     from ..evaluation.plots import plot_pairs
     from ..evaluation.tables import paired_values
-    from ..volumes.outputs import check_outputs
+    from ..files.outputs import check_outputs
     from ..volumes.write import check_output
 
     if plot is not None:

@@ -21,15 +21,15 @@ def demo(
 
     from ..evaluation.metrics import dsc, nsd
     from ..evaluation.pictures import contact_sheet, overlay
+    from ..files.outputs import claim_outputs
     from ..phantoms.samples import SAMPLES
+    from ..pipeline.request import SegmentationRequest
+    from ..pipeline.segment_volume import segment_volume
+    from ..segmentation.result import PromptedResult
+    from ..segmentation.segmenter import load_segmenter
     from ..volumes import read_segmentation, read_volume, write_segmentation
-    from ..volumes.outputs import claim_outputs
     from ..volumes.terminology import colour_for
     from ..volumes.write import write_picture
-    from ..zeroshot.pipeline import segment_volume
-    from ..zeroshot.request import SegmentationRequest
-    from ..zeroshot.result import PromptedResult
-    from ..zeroshot.segmenter import load_segmenter
 
     lock = claim_outputs(out, "demo")
     segmenter = load_segmenter("demo", "demo", "cpu")

@@ -31,7 +31,7 @@ def evaluate(
     Files are matched by name; the formats may differ. A missing prediction scores 0.
     """
     from ..evaluation.folders import evaluate_folders, write_csv
-    from ..volumes.outputs import check_outputs
+    from ..files.outputs import check_outputs
 
     check_outputs((pred_dir, truth_dir), (csv,), overwrite)
     with progress_bar("scoring", unit="count") as context:

@@ -77,14 +77,14 @@ def export(
     from dataclasses import replace
 
     from ..errors import InputError
-    from ..weak.cases import find_cases, read_prompts
-    from ..weak.dataset import check_folder
-    from ..weak.engines import Engine, LocalEngine
-    from ..weak.export import export as run
-    from ..weak.job import ExportSettings
-    from ..weak.known import failures
-    from ..zeroshot.segmenter import load_segmenter
-    from ..zeroshot.settings import default_settings
+    from ..export.cases import find_cases, read_prompts
+    from ..export.dataset import check_folder
+    from ..export.engines import Engine, LocalEngine
+    from ..export.export import export as run
+    from ..export.job import ExportSettings
+    from ..export.known import failures
+    from ..segmentation.segmenter import load_segmenter
+    from ..segmentation.settings import default_settings
 
     if prompt and prompts:
         raise InputError("Both -p and --prompts were given.", "Give one of them.")
@@ -110,7 +110,7 @@ def export(
         capture=capture,
     )
     if engine is EngineName.ray:
-        from ..weak.ray_engine import Models, RayEngine
+        from ..export.ray_engine import Models, RayEngine
 
         where = models_dir.resolve() if models_dir else None
         working: Engine = RayEngine(Models(model, sam, device, where, chosen), workers, address)
@@ -144,7 +144,7 @@ def strike(
 ) -> None:
     """Take the cases of a list out of a dataset, and put back those that are no longer on it."""
     from ..errors import InputError
-    from ..weak.strike import strike as run
+    from ..export.strike import strike as run
 
     try:
         listed = names.read_text(encoding="utf-8").split()

@@ -34,8 +34,8 @@ def make(
 ) -> None:
     """Write phantoms as PNG files with truth masks and captions."""
     from ..errors import InputError
+    from ..files.outputs import claim_outputs
     from ..phantoms.dataset import SPLITS, write_phantoms
-    from ..volumes.outputs import claim_outputs
 
     if split not in SPLITS:
         raise InputError(f"There is no split '{split}'.", f"Choose one of: {', '.join(SPLITS)}.")
@@ -59,11 +59,11 @@ def train(
     """Train both demo models from random weights (a little over an hour on two CPU cores)."""
     from dataclasses import replace
 
-    from ..phantoms.train import train_demo_models
-    from ..phantoms.train_clip import ClipTraining
-    from ..phantoms.train_sam import SamTraining
+    from ..demo_models.train import train_demo_models
+    from ..demo_models.train_clip import ClipTraining
+    from ..demo_models.train_sam import SamTraining
+    from ..files.outputs import check_folders
     from ..resources import resource_path
-    from ..volumes.outputs import check_folders
 
     clip_settings = replace(ClipTraining(), steps=clip_steps or ClipTraining.steps) if clip else None
     sam_settings = replace(SamTraining(), steps=sam_steps or SamTraining.steps) if sam else None

@@ -36,9 +36,9 @@ def finetune(
     """Fine-tune the demo CLIP on phantoms by DHN-NCE and by what it is compared with (under an hour on two cores)."""
     from rich.console import Console
 
-    from ..phantoms import reproduce_finetune as trial
-    from ..volumes.atomic import atomic_path
-    from ..volumes.outputs import check_outputs
+    from ..experiments import reproduce_finetune as trial
+    from ..files.atomic import atomic_path
+    from ..files.outputs import check_outputs
 
     check_outputs((), (out,), overwrite)
     plan = replace(trial.Plan(), seeds=tuple(range(1, seeds + 1)))
@@ -62,9 +62,9 @@ def weak(
     """Pseudo-labels of phantoms by text, a nnU-Net on them, and its review (under 90 minutes on two cores)."""
     from rich.console import Console
 
-    from ..phantoms import reproduce_weak as trial
-    from ..volumes.atomic import atomic_path
-    from ..volumes.outputs import check_outputs, claim_outputs
+    from ..experiments import reproduce_weak as trial
+    from ..files.atomic import atomic_path
+    from ..files.outputs import check_outputs, claim_outputs
 
     check_outputs((), (out,), overwrite)
     plan = trial.quick() if quick else trial.Plan()
@@ -82,7 +82,7 @@ def weak_tables(figures: dict):
     """DSC and NSD of each row, differences case by case, and the error left after review."""
     from rich.table import Table
 
-    from ..phantoms.reproduce_weak import COLUMNS, ROWS, SHARES
+    from ..experiments.reproduce_weak import COLUMNS, ROWS, SHARES
 
     plan, summary = figures["plan"], figures["summary"]
     main = Table(title=f"DSC / NSD (2 pixels) on {plan['test']} test phantoms a task")

@@ -11,7 +11,7 @@ import typer
 from .progress import progress_bar
 
 if TYPE_CHECKING:
-    from ..evaluation.reproduce_paper import Run
+    from ..experiments.reproduce_paper import Run
 
 LABELS = {
     "P0": "ours, P0: the target's name",
@@ -43,12 +43,12 @@ def paper(
     from rich.console import Console
 
     from ..errors import InputError
-    from ..evaluation import reproduce_paper as trial
     from ..evaluation.folders import Evaluation, write_csv
-    from ..evaluation.paper import find_test_sets
-    from ..volumes.atomic import atomic_path
-    from ..volumes.outputs import claim_outputs
-    from ..zeroshot.segmenter import load_segmenter
+    from ..experiments import reproduce_paper as trial
+    from ..experiments.paper import find_test_sets
+    from ..files.atomic import atomic_path
+    from ..files.outputs import claim_outputs
+    from ..segmentation.segmenter import load_segmenter
 
     if prompts is not None and not prompts.is_dir():
         raise InputError(f"There is no folder '{prompts}'.", "Give the folder that holds the JSON files of prompts.")
@@ -111,7 +111,7 @@ def tables(runs: list[Run], models: str):
     """Ours beside the published one in the published terms, and ours measured well."""
     from rich.table import Table
 
-    from ..evaluation.paper import PUBLISHED, TASKS
+    from ..experiments.paper import PUBLISHED, TASKS
 
     rows = figures(runs)
     beside = Table(title="DSC / inflated NSD in %, both as published (its NSD counts every pixel as surface)")

@@ -33,8 +33,8 @@ def search(
     from rich.console import Console
     from rich.table import Table
 
-    from ..zeroshot.search import search as run
-    from ..zeroshot.segmenter import load_segmenter
+    from ..experiments.search import search as run
+    from ..segmentation.segmenter import load_segmenter
 
     segmenter = load_segmenter(model, sam, device, models_dir)
     cases = _cases(images, truth, prompt)
@@ -74,9 +74,9 @@ def _cases(images: Path, truth: Path, prompt: str) -> list:
     import numpy as np
 
     from ..errors import InputError
+    from ..experiments.search import Case
     from ..volumes import SliceStack, read_segmentation, read_volume
     from ..volumes.volume import stem
-    from ..zeroshot.search import Case
 
     masks = {stem(path): path for path in sorted(truth.iterdir()) if path.is_file()} if truth.is_dir() else {}
     pairs = (

@@ -15,9 +15,9 @@ from .options import AtOnce, Capture, Overwrite, Phase, SeriesName
 from .progress import progress_bar
 
 if TYPE_CHECKING:
+    from ..pipeline.volume_result import VolumeResult
     from ..volumes.volume import Volume
     from ..volumes.window import Window
-    from ..zeroshot.volume_result import VolumeResult
 
 
 def segment(
@@ -95,15 +95,15 @@ def segment(
 ) -> None:
     """Segment what each prompt names in an image, and write the masks on the image's own grid."""
     from ..checkpoints import CheckpointFolder
+    from ..files.outputs import check_outputs
+    from ..files.unfinished import check_unfinished, hold_unfinished
+    from ..pipeline.request import SegmentationRequest
+    from ..pipeline.segment_volume import segment_volume
+    from ..segmentation.coarse import CoarseSettings
+    from ..segmentation.segmenter import choices, load_segmenter
+    from ..segmentation.settings import default_settings
     from ..volumes import read_volume, write_saliency, write_segmentation
-    from ..volumes.outputs import check_outputs
-    from ..volumes.unfinished import check_unfinished, hold_unfinished
     from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output, check_slices, fit
-    from ..zeroshot.coarse import CoarseSettings
-    from ..zeroshot.pipeline import segment_volume
-    from ..zeroshot.request import SegmentationRequest
-    from ..zeroshot.segmenter import choices, load_segmenter
-    from ..zeroshot.settings import default_settings
 
     for path, suffixes in ((out, SEGMENTATION_SUFFIXES), (saliency, LABELMAP_SUFFIXES), (overlay, (".png",))):
         if path is not None:
@@ -173,7 +173,7 @@ def _summary(result: VolumeResult) -> Iterator[str]:
 
 def report(result: VolumeResult, volume: Volume, out: Path) -> dict[str, Any]:
     """The results as plain values for machines."""
-    from ..zeroshot.result import PromptedResult
+    from ..segmentation.result import PromptedResult
 
     rows = []
     for prompt, by_slice in result.results.items():
@@ -237,9 +237,9 @@ def parse_window(text: str | None) -> Window:
 
 def _write_overlay(path: Path, result: VolumeResult) -> None:
     from ..evaluation.pictures import overlay
+    from ..segmentation.result import CarriedResult
     from ..volumes.terminology import colour_for
     from ..volumes.write import write_picture
-    from ..zeroshot.result import CarriedResult
 
     totals: dict[int, float] = {}
     for by_slice in result.results.values():

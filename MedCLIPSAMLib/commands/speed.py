@@ -12,12 +12,12 @@ import typer
 from .options import Overwrite
 
 if TYPE_CHECKING:
-    from ..benchmarks.between import BetweenCost
-    from ..benchmarks.gpu import GpuCost
-    from ..benchmarks.outlines import OutlineCost
-    from ..benchmarks.saliency import Peak, SaliencyCost
-    from ..benchmarks.waiting import Waiting
-    from ..benchmarks.whole import WholeCost
+    from ..experiments.speed.between import BetweenCost
+    from ..experiments.speed.gpu import GpuCost
+    from ..experiments.speed.outlines import OutlineCost
+    from ..experiments.speed.saliency import Peak, SaliencyCost
+    from ..experiments.speed.waiting import Waiting
+    from ..experiments.speed.whole import WholeCost
 
 PARTS = ("saliency", "outlines", "whole", "waiting", "between", "gpu")
 
@@ -38,10 +38,10 @@ def speed(
     from rich.console import Console
 
     from ..errors import InputError
+    from ..files.atomic import atomic_path
+    from ..files.outputs import check_outputs
     from ..models.device import fast_bfloat16, resolve_device
     from ..run_context import RunContext
-    from ..volumes.atomic import atomic_path
-    from ..volumes.outputs import check_outputs
     from .search import _numbers
 
     wanted = [part.strip() for part in parts.split(",") if part.strip()]
@@ -57,38 +57,38 @@ def speed(
     )
     figures: dict = {"device": str(where), "name": named, "torch": torch.__version__}
     if "saliency" in wanted:
-        from ..benchmarks.saliency import matmul_peak, saliency_cost
+        from ..experiments.speed.saliency import matmul_peak, saliency_cost
 
         peak = matmul_peak(where)
         costs = [saliency_cost(layer, rounds, where, context) for layer in _numbers("--layers", layers, int)]
         console.print(saliency_table(costs, peak))
         figures |= {"peak": asdict(peak), "saliency": [asdict(cost) for cost in costs]}
     if "outlines" in wanted:
-        from ..benchmarks.outlines import outline_costs
+        from ..experiments.speed.outlines import outline_costs
 
         outlines = outline_costs(rounds, where, context)
         console.print(outline_table(outlines))
         figures["outlines"] = [asdict(cost) for cost in outlines]
     if "whole" in wanted:
-        from ..benchmarks.whole import whole_cost
+        from ..experiments.speed.whole import whole_cost
 
         whole = whole_cost(rounds, where, context)
         console.print(whole_table(whole))
         figures["whole"] = asdict(whole)
     if "waiting" in wanted:
-        from ..benchmarks.waiting import waiting
+        from ..experiments.speed.waiting import waiting
 
         waits = waiting(rounds, where, context)
         console.print(waiting_table(waits))
         figures["waiting"] = asdict(waits)
     if "between" in wanted:
-        from ..benchmarks.between import between_cost
+        from ..experiments.speed.between import between_cost
 
         between = [between_cost(pixels) for pixels in (512, 1024)]
         console.print(between_table(between))
         figures["between"] = [asdict(cost) for cost in between]
     if "gpu" in wanted and where.type == "cuda":
-        from ..benchmarks.gpu import gpu_cost
+        from ..experiments.speed.gpu import gpu_cost
 
         gpu = gpu_cost(rounds, where, context)
         console.print(gpu_table(gpu))
@@ -102,7 +102,7 @@ def speed(
 
 def saliency_table(costs: list[SaliencyCost], peak: Peak):
     """Seconds, ratios, operations and differences of the maps."""
-    from ..benchmarks.saliency import AUTHORS, BF16, F32
+    from ..experiments.speed.saliency import AUTHORS, BF16, F32
 
     made = _table(
         "A saliency map, ViT-B/16 and BERT-base, 10 steps of 10 samples; "
@@ -134,7 +134,7 @@ def outline_table(costs: list[OutlineCost]):
 
 def whole_table(cost: WholeCost):
     """Seconds, ratios and memory from text to mask."""
-    from ..benchmarks.whole import AUTHORS
+    from ..experiments.speed.whole import AUTHORS
 
     made = _table(
         "A picture of 1024 x 1024 from text to mask, block 9", ("pipeline", "s", "times faster", "range", "MiB at most")
@@ -152,7 +152,7 @@ def whole_table(cost: WholeCost):
 
 def waiting_table(waits: Waiting):
     """Seconds that a user waits."""
-    from ..benchmarks.waiting import PROMPTS, SLICES, median
+    from ..experiments.speed.waiting import PROMPTS, SLICES, median
 
     made = _table("What a user waits for (BiomedCLIP's size, SAM 2.1 tiny at 1024 px)", ("", "s"))
     ratio = median([second / first for first, second in zip(waits.first, waits.second)])
@@ -179,7 +179,7 @@ def between_table(costs: list[BetweenCost]):
 
 def gpu_table(cost: GpuCost):
     """Milliseconds, slices a second and memory on a GPU."""
-    from ..benchmarks.gpu import SLICES
+    from ..experiments.speed.gpu import SLICES
 
     made = _table("On the GPU (BiomedCLIP's size, SAM 2.1 tiny, block 9)", ("", "figure", "map apart: most, mean"))
     for name in cost.saliency.seconds:

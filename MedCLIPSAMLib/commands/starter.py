@@ -28,8 +28,8 @@ def pack(
 
     Example: medclipsam starter pack ~/real -o real.pack
     """
+    from ..files.outputs import check_outputs
     from ..starter.pack import write_pack
-    from ..volumes.outputs import check_outputs
 
     check_outputs((data,), (out,), overwrite)
     with progress_bar("packing", unit="count") as context:
@@ -61,11 +61,11 @@ def train(
     from dataclasses import replace
 
     from ..errors import InputError
+    from ..files.outputs import check_folders
     from ..starter.clip_training import ClipTraining
     from ..starter.sam_training import SamTraining
     from ..starter.train import MODELS, StarterTraining, train_starter
     from ..starter.training import Budget
-    from ..volumes.outputs import check_folders
 
     if only is not None and only not in MODELS:
         raise InputError(f"Expected --only clip or sam, got '{only}'.", "Leave it out to train both.")

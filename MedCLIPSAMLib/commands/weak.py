@@ -45,9 +45,9 @@ def train(
 ) -> None:
     """Train nnU-Net v2 on a dataset by the paper's cyclical rate; the same command goes on with a stopped run."""
     from ..models.device import resolve_device
+    from ..nnunet.train import SHORT, TrainSettings
+    from ..nnunet.train import train as run
     from ..validated import with_changes
-    from ..weak.train import SHORT, TrainSettings
-    from ..weak.train import train as run
 
     settings = SHORT if short else TrainSettings()
     given: dict[str, Any] = {
@@ -95,9 +95,9 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Masks by the mean of all checkpoints, with a map of the uncertainty, ranked for review."""
-    from ..weak.ensemble import Ensemble
-    from ..weak.predict import find_images
-    from ..weak.predict import predict as run
+    from ..nnunet.ensemble import Ensemble
+    from ..nnunet.predict import find_images
+    from ..nnunet.predict import predict as run
 
     found, own = find_images(images)
     ensemble = Ensemble(model, device, mirroring)
@@ -126,7 +126,7 @@ def trust(
     image: Annotated[Path | None, typer.Option(help="Its image, where the dataset lacks the case.")] = None,
 ) -> None:
     """Put a corrected mask into a dataset as a trusted label; the one before is kept in replaced/."""
-    from ..weak.trust import trust_file
+    from ..nnunet.trust import trust_file
 
     count = trust_file(dataset, case, mask, image)
     typer.echo(f"'{case}' is trusted now; {count} cases of the dataset are.")

@@ -12,8 +12,8 @@ import numpy as np
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.masks import MASK_SUFFIXES, common_grid, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
+from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.volumes.atomic import atomic_path
 from MedCLIPSAMLib.volumes.volume import stem
 
 METRICS = ("dsc", "nsd", "hd95")

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from skimage.segmentation import find_boundaries
 
-from MedCLIPSAMLib.volumes.atomic import atomic_path
+from MedCLIPSAMLib.files.atomic import atomic_path
 
 Colour = tuple[float, float, float]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..volumes.atomic import atomic_path
+from ..files.atomic import atomic_path
 
 
 def plot_pairs(path: Path, first: Sequence[float], second: Sequence[float], names: tuple[str, str]) -> None:

@@ -23,9 +23,9 @@ import torch.nn.functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import InputError, MedCLIPSAMError
+from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..volumes import SliceStack, read_volume
-from ..volumes.atomic import atomic_path
 from .captions import Pair
 
 Batch = tuple[torch.Tensor, list[str]]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..json_text import parse_json
+from ..files.json_text import parse_json
 
 IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "id")
 CAPTION_FIELDS = ("caption", "title", "text", "description.caption", "captions", "description")

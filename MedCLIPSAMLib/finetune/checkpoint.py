@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from ..errors import ModelError, OutputError
+from ..files.atomic import atomic_path
 from ..models.layouts import some
-from ..volumes.atomic import atomic_path
 
 
 def write_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError, ModelError
+from ..files.atomic import atomic_path
 from ..models.store import find
 from ..models.trained import check_name, trained_folder
 from ..run_context import RunContext
-from ..volumes.atomic import atomic_path
 from .batches import PairSource, Source, readable
 from .captions import LEAST_CHARACTERS, Captions, Pair, read_captions, split_by_patient
 from .owner import claim_run, owns

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..volumes.atomic import atomic_path
-from ..volumes.outputs import MARKER, claim_outputs
+from ..files.atomic import atomic_path
+from ..files.outputs import MARKER, claim_outputs
 from .train import CHECKPOINT
 
 RUN_ID = "run-id.txt"

@@ -75,7 +75,7 @@ def top1(figures: dict) -> float:
 def best_scale(image_features: torch.Tensor, text_features: torch.Tensor, batch: int = BATCH) -> float:
     """Find the scale of the logits under which the right captions are most likely, 1 to 100.
 
-    Fine-tuning at a fixed temperature moves the cosines, and what makes probabilities of them (`zeroshot.presence`)
+    Fine-tuning at a fixed temperature moves the cosines, and what makes probabilities of them (`segmentation.presence`)
     must follow: temperature scaling (Guo et al. 2017) of CLIP's own softmax, on validation pairs.
     """
     order = np.random.default_rng(0).permutation(len(image_features))

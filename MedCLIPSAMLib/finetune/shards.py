@@ -18,9 +18,9 @@ import torch
 import webdataset
 
 from ..errors import InputError, MedCLIPSAMError
-from ..json_text import parse_json
+from ..files.atomic import atomic_path
+from ..files.json_text import parse_json
 from ..run_context import RunContext
-from ..volumes.atomic import atomic_path
 from .batches import Batch, check_batch, draw_crop, read_picture, square
 from .captions import CAPTION_FIELDS, LEAST_CHARACTERS, clean_caption
 

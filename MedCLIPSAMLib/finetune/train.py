@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 
 from ..choices import TrainingPrecision
 from ..errors import Cancelled, DeviceError, InputError
+from ..files.atomic import atomic_path
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
 from ..run_context import RunContext
-from ..volumes.atomic import atomic_path
 from .batches import Source
 from .checkpoint import read_checkpoint, write_checkpoint
 from .gradients import contrastive_backward

@@ -53,8 +53,8 @@ class Model:
         by_hand: how to get the weights when the download is refused.
         config: for SAM, the configuration inside the package `sam2`; empty when the folder holds its own .yaml.
         options: for SAM, settings merged into that configuration.
-        saliency: for CLIP, what of `zeroshot.saliency.M2IBSettings` differs from its defaults.
-        by_word: and what of it differs again for prompts that hold a word; see `zeroshot.settings.Settings`.
+        saliency: for CLIP, what of `segmentation.saliency.M2IBSettings` differs from its defaults.
+        by_word: and what of it differs again for prompts that hold a word; see `segmentation.settings.Settings`.
     """
 
     name: str
@@ -158,7 +158,7 @@ MODELS: tuple[Model, ...] = (
         title="Demo CLIP",
         purpose="Trying the program offline; knows only the phantoms of four modalities.",
         licence="Apache-2.0",
-        source="MedCLIPSAMLib/phantoms",
+        source="MedCLIPSAMLib/demo_models",
         folder="demo-clip",
         image_size=128,
         seen="Only synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT; no patient's image.",
@@ -238,7 +238,7 @@ MODELS: tuple[Model, ...] = (
         title="Demo SAM 2",
         purpose="Trying the program offline; trained on the phantoms of four modalities.",
         licence="Apache-2.0",
-        source="MedCLIPSAMLib/phantoms",
+        source="MedCLIPSAMLib/demo_models",
         folder="demo-sam",
         image_size=192,
         seen="Only synthetic phantoms of breast ultrasound, brain MRI, chest X-ray and lung CT; no patient's image.",
@@ -252,7 +252,7 @@ MODELS: tuple[Model, ...] = (
         title="Starter SAM 2",
         purpose="Small and offline, for pictures like those it has seen; other hospitals' pictures are hard for it.",
         licence=_STARTER_LICENCE,
-        source="MedCLIPSAMLib/phantoms/train_sam.py",
+        source="MedCLIPSAMLib/demo_models/train_sam.py",
         folder="starter-sam",
         image_size=320,
         seen=f"A few thousand real images with their masks: {_STARTER_DATA}.",

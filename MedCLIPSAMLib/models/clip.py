@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from tokenizers import BertWordPieceTokenizer
 
 from ..errors import InputError, ModelError, PromptError
+from .acceleration.linear import with_fast_linear
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import pictures_to
 from .layouts import is_hugging_face, to_open_clip
-from .linear import with_fast_linear
 from .store import find, locate
 from .timm_open_clip import CustomTextCLIP
 from .weights import load_strictly, read_weights

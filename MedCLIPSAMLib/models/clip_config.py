@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ModelError
-from ..json_text import read_json
+from ..files.json_text import read_json
 from .timm_open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 
 LIMIT = 1 << 20

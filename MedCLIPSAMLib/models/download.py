@@ -12,9 +12,9 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ModelError, OutputError
+from ..files.checksums import record, recorded, sha256_of
 from ..run_context import RunContext
 from .catalogue import Model, ModelFile
-from .checksums import record, recorded, sha256_of
 from .store import cache_folder
 
 CHUNK = 1 << 20

@@ -20,10 +20,10 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 from sam2.utils.transforms import SAM2Transforms
 
 from ..errors import ModelError
-from .bfloat16 import in_bfloat16
+from .acceleration.bfloat16 import in_bfloat16
+from .acceleration.linear import with_fast_linear
 from .catalogue import find
 from .device import pictures_to
-from .linear import with_fast_linear
 from .sam_config import read_sam_config
 from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights

@@ -11,10 +11,10 @@ from typing import Literal
 import platformdirs
 
 from ..errors import ModelError
+from ..files.checksums import recorded, sha256_of
 from ..resources import resource_path
 from . import catalogue
 from .catalogue import MODELS, Kind, Model
-from .checksums import recorded, sha256_of
 from .trained import trained_folder, trained_models
 
 ENVIRONMENT = "MEDCLIPSAM_MODELS"

@@ -17,7 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from ..errors import ModelError, OutputError
-from ..json_text import read_json
+from ..files.json_text import read_json
 from .catalogue import CLIP_FILES, MODELS, Model, ModelFile
 
 ENTRY = "medclipsam.json"

@@ -7,9 +7,9 @@ from itertools import product
 
 import numpy as np
 
-from ..zeroshot.presence import ABSENCE
-from ..zeroshot.presence import EVERYDAY as PRESENCE_EVERYDAY
-from ..zeroshot.prompts import PromptSet, load_prompt_sets
+from ..segmentation.presence import ABSENCE
+from ..segmentation.presence import EVERYDAY as PRESENCE_EVERYDAY
+from ..segmentation.prompts import PromptSet, load_prompt_sets
 from .phantom import Phantom, union
 
 MODALITY_WORDS = {"US": "ultrasound", "MR": "MRI", "XR": "chest X-ray", "CT": "chest CT"}

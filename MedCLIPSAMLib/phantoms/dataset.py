@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..files.atomic import atomic_path
 from ..run_context import RunContext
-from ..volumes.atomic import atomic_path
 from .brain_mri import brain_mri
 from .breast_us import breast_us
 from .captions import all_texts

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from ..files.atomic import atomic_path
 from ..resources import resource_path
-from ..volumes.atomic import atomic_path
 from .dataset import make_phantom
 
 

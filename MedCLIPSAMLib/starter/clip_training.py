@@ -1,6 +1,6 @@
 """Training of the starter CLIP: texts and images into one space, and what a text speaks of into its patches.
 
-Three losses, as for the demo CLIP (`phantoms.train_clip`): multi-positive InfoNCE over image and text, in which a pair
+Three losses, as for the demo CLIP (`demo_models.train_clip`): multi-positive InfoNCE over image and text, in which a pair
 of which it is not known whether it matches is left out; cross-entropy and Dice of each patch against the region of a
 text; and the similarity of the text to its region alone and to all but its region, pooled with noise as M2IB does.
 """
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..demo_models.train_clip import ALWAYS, contrastive_loss, dense_loss, place_loss
 from ..models.clip import build_clip
 from ..phantoms.captions import Text
-from ..phantoms.train_clip import ALWAYS, contrastive_loss, dense_loss, place_loss
 from .examples import SIZE, Example, mirror
 from .texts import MAX_REGIONS, Matches, match_texts, training_texts
 from .training import Run, Stage, Trainee, autocast, change_gradation, draw_affine, seeded, warp

@@ -17,8 +17,8 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from ..errors import InputError
+from ..files.atomic import atomic_path
 from ..run_context import RunContext
-from ..volumes.atomic import atomic_path
 from .examples import SIZE, Example, Structure
 from .real_data import read_examples
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..demo_models.train_memory import LENGTH, memory_loss
+from ..demo_models.train_sam import image_features, mask_loss
 from ..errors import InputError
 from ..models.sam import Sam2, build_sam, decode
 from ..phantoms.phantom import Phantom
-from ..phantoms.train_memory import LENGTH, memory_loss
-from ..phantoms.train_sam import image_features, mask_loss
 from ..phantoms.volumes import VolumePhantom
 from ..resources import resource_path
 from .examples import SIZE, STACKS, Example, Structure, from_phantom, stack

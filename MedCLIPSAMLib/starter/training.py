@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from ..errors import InputError
+from ..files.atomic import atomic_path
 from ..models.device import fast_bfloat16
 from ..run_context import RunContext
-from ..volumes.atomic import atomic_path
 
 SAVE_EVERY = 60.0
 """Seconds between checkpoints."""

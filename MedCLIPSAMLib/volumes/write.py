@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import OutputError
-from MedCLIPSAMLib.volumes.atomic import atomic_path, check_writable
+from MedCLIPSAMLib.files.atomic import atomic_path, check_writable
 from MedCLIPSAMLib.volumes.itk_path import itk_path
 from MedCLIPSAMLib.volumes.nifti import write_nifti
 from MedCLIPSAMLib.volumes.overlap import without_overlap

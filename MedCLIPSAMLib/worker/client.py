@@ -141,7 +141,7 @@ class WorkerClient:
         predicted_iou (B,). The result has device, tags and seconds.
 
         Args:
-            settings: changes to the defaults of the model, by the names in `zeroshot.settings.Settings`.
+            settings: changes to the defaults of the model, by the names in `segmentation.settings.Settings`.
         """
         fields = {
             "image": key,
@@ -201,7 +201,7 @@ class WorkerClient:
         Args:
             masks: by slice number, (H, W) bool, not all of them empty; an empty one says that the object is not there.
             reach: slices to go beyond the outermost of these; None as far as the object is seen.
-            method: "memory" or "boxes"; see `zeroshot.carry`.
+            method: "memory" or "boxes"; see `propagation.carry`.
         """
         numbers = sorted(masks)
         arrays = {"masks": np.stack([np.asarray(masks[k], np.uint8) for k in numbers])}
@@ -269,7 +269,7 @@ class WorkerClient:
 
         Args:
             prompts: by label.
-            export: changes to `weak.export.ExportSettings`; `settings` to `zeroshot.settings.Settings`.
+            export: changes to `export.job.ExportSettings`; `settings` to `segmentation.settings.Settings`.
         """
         self._ensure_running()
         fields: dict[str, Any] = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}

@@ -12,11 +12,11 @@ from typing import Any, cast
 import torch
 
 from ..errors import DeviceError, InputError, MedCLIPSAMError
+from ..models.acceleration.memory import is_out_of_memory, release
 from ..models.catalogue import Kind
 from ..models.device import resolve_device
-from ..models.memory import is_out_of_memory, release
-from ..zeroshot.segmenter import TextSegmenter, load_segmenter
-from ..zeroshot.settings import Settings, default_settings
+from ..segmentation.segmenter import TextSegmenter, load_segmenter
+from ..segmentation.settings import Settings, default_settings
 from .catalogue import download_model, models_and_devices
 from .fields import models_folder, text_of
 from .images import ImageStack, ReceivedImages

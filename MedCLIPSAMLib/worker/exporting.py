@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..run_context import Progress
+from ..segmentation.segmenter import load_segmenter
+from ..segmentation.settings import default_settings
 from ..validated import with_changes
-from ..zeroshot.segmenter import load_segmenter
-from ..zeroshot.settings import default_settings
 from .fields import models_folder, settings_of
 from .protocol import Message
 from .reply import Answer, Reply, run_context
@@ -17,11 +17,11 @@ from .reply import Answer, Reply, run_context
 
 def export_dataset(message: Message, reply: Reply) -> Answer:
     """Answer "export"; see `client.WorkerClient.export`."""
-    from ..weak.cases import find_cases
-    from ..weak.dataset import check_folder
-    from ..weak.engines import LocalEngine
-    from ..weak.export import export
-    from ..weak.job import ExportSettings
+    from ..export.cases import find_cases
+    from ..export.dataset import check_folder
+    from ..export.engines import LocalEngine
+    from ..export.export import export
+    from ..export.job import ExportSettings
 
     text = lambda name: str(message.fields.get(name) or "")
     if not text("inputs") or not text("out"):

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, PromptError
+from ..segmentation.result import PromptedResult, SliceResult
+from ..segmentation.sam_prompts import SamPrompts
+from ..segmentation.settings import Settings
 from ..validated import with_changes
-from ..zeroshot.result import PromptedResult, SliceResult
-from ..zeroshot.sam_prompts import SamPrompts
-from ..zeroshot.settings import Settings
 from .protocol import Message
 from .reply import Answer
 

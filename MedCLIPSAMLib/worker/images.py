@@ -18,7 +18,7 @@ MAX_SLICES = 10_000
 
 
 class ImageStack:
-    """Images of one size, uint8 (N, H, W, 3), as the slices of a pipeline; see `zeroshot.pipeline.Slices`."""
+    """Images of one size, uint8 (N, H, W, 3), as the slices of a pipeline; see `pipeline.segment_volume.Slices`."""
 
     def __init__(self, images: np.ndarray) -> None:
         self.images = images

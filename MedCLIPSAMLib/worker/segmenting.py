@@ -9,16 +9,16 @@ import numpy as np
 
 from ..choices import CarryMethod, Strategy, parse_choice
 from ..errors import InputError
-from ..zeroshot.carry import CarrySettings, carry
-from ..zeroshot.mask_prompt import mask_logits
-from ..zeroshot.memory_fallback import run_within_memory
-from ..zeroshot.pipeline import segment_slices
-from ..zeroshot.request import ResolvedRequest
-from ..zeroshot.result import SliceResult
-from ..zeroshot.sam_prompts import points_followed
-from ..zeroshot.segmenter import TextSegmenter
-from ..zeroshot.settings import Settings
-from ..zeroshot.volume_result import provenance
+from ..pipeline.memory_fallback import run_within_memory
+from ..pipeline.request import ResolvedRequest
+from ..pipeline.segment_volume import segment_slices
+from ..pipeline.volume_result import provenance
+from ..propagation.carry import CarrySettings, carry
+from ..segmentation.mask_prompt import mask_logits
+from ..segmentation.result import SliceResult
+from ..segmentation.sam_prompts import points_followed
+from ..segmentation.segmenter import TextSegmenter
+from ..segmentation.settings import Settings
 from .fields import part_of, prompts_of, propagated_part_of, require_slice, sam_prompts_of, settings_of, text_of
 from .images import ImageStack
 from .protocol import Message

@@ -18,13 +18,13 @@ from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.export.dataset import write_case, write_description
+from MedCLIPSAMLib.export.manifest import Manifest
+from MedCLIPSAMLib.nnunet.predict import Image, predict
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.write import write_picture
-from MedCLIPSAMLib.weak.dataset import write_case, write_description
-from MedCLIPSAMLib.weak.manifest import Manifest
-from MedCLIPSAMLib.weak.predict import Image, predict
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
 

@@ -328,11 +328,11 @@ def test_the_panel_is_made_without_a_main_window(fresh) -> None:
 
 def predictions(folder: Path) -> Path:
     """One case as a network leaves it, found by half."""
+    from MedCLIPSAMLib.export.dataset import write_case, write_description
+    from MedCLIPSAMLib.export.manifest import Manifest
+    from MedCLIPSAMLib.nnunet.predict import Image, predict
     from MedCLIPSAMLib.volumes import Segment, read_volume
     from MedCLIPSAMLib.volumes.write import write_picture
-    from MedCLIPSAMLib.weak.dataset import write_case, write_description
-    from MedCLIPSAMLib.weak.manifest import Manifest
-    from MedCLIPSAMLib.weak.predict import Image, predict
 
     dataset, out = folder / "Dataset031_Heads", folder / "predictions"
     tumor = np.zeros((1, 24, 32), np.float32)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from MedCLIPSAMLib.pipeline.request import SegmentationRequest
+from MedCLIPSAMLib.pipeline.segment_volume import segment_volume
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.zeroshot.pipeline import segment_volume
-from MedCLIPSAMLib.zeroshot.request import SegmentationRequest
 
 
 def run_volume(segmenter, volume, prompts, slices=None, context=RunContext(), **more):

@@ -10,14 +10,14 @@ import pytest
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import OutputError
-from MedCLIPSAMLib.volumes.atomic import atomic_path, sweep
-from MedCLIPSAMLib.volumes.claim import claim
+from MedCLIPSAMLib.files.atomic import atomic_path, sweep
+from MedCLIPSAMLib.files.claim import claim
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from MedCLIPSAMLib.volumes.atomic import atomic_path
+from MedCLIPSAMLib.files.atomic import atomic_path
 with atomic_path(Path(sys.argv[1])) as temporary:
     temporary.write_bytes(b"half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -9,11 +9,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from MedCLIPSAMLib.models import bfloat16 as module
-from MedCLIPSAMLib.models.bfloat16 import ROWS, attention, in_bfloat16
+from MedCLIPSAMLib.models.acceleration import bfloat16 as module
+from MedCLIPSAMLib.models.acceleration.bfloat16 import ROWS, attention, in_bfloat16
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import image_predictor, load_sam
-from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib
+from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
 
 CPU = torch.device("cpu")
 

@@ -18,16 +18,16 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from MedCLIPSAMLib.errors import Cancelled
-from MedCLIPSAMLib.models import captures as module
-from MedCLIPSAMLib.models.captures import MOST, Captures
+from MedCLIPSAMLib.models.acceleration import captures as module
+from MedCLIPSAMLib.models.acceleration.captures import MOST, Captures
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.zeroshot import saliency
-from MedCLIPSAMLib.zeroshot import segmenter as segmenting
-from MedCLIPSAMLib.zeroshot.presence import Presence
-from MedCLIPSAMLib.zeroshot.saliency import KEPT_NOISES, M2IBSettings, _adam, m2ib
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
-from MedCLIPSAMLib.zeroshot.vision_tower import VisionTower
+from MedCLIPSAMLib.segmentation import saliency
+from MedCLIPSAMLib.segmentation import segmenter as segmenting
+from MedCLIPSAMLib.segmentation.presence import Presence
+from MedCLIPSAMLib.segmentation.saliency import KEPT_NOISES, M2IBSettings, _adam, m2ib
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+from MedCLIPSAMLib.segmentation.vision_tower import VisionTower
 
 SETTINGS = M2IBSettings(2, steps=4, samples=3)
 

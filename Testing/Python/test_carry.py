@@ -14,14 +14,14 @@ from run_volume import run_volume
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
+from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.propagation.carry import CarrySettings, carry
+from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smoothed
+from MedCLIPSAMLib.propagation.propagate import _limits, _parts
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import SliceStack, Volume, read_volume
-from MedCLIPSAMLib.zeroshot.carry import CarrySettings, carry
-from MedCLIPSAMLib.zeroshot.key_slices import FIRST_LOOK, candidates, presence_profile, smoothed
-from MedCLIPSAMLib.zeroshot.propagate import _limits, _parts
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
@@ -92,7 +92,7 @@ def test_a_cancelled_run_ends_between_two_slices(segmenter, tumour):
 
 def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
     """Slices are read once, in order, and what lies far back is forgotten."""
-    from MedCLIPSAMLib.zeroshot.slice_memory import SliceMemory
+    from MedCLIPSAMLib.propagation.slice_memory import SliceMemory
 
     picture, mask = pictures(tumour)(widest(tumour)), tumour.lesion_mask[widest(tumour)]
     read: list[int] = []

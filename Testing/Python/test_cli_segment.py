@@ -18,8 +18,8 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.samples import SAMPLES
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.segmentation.settings import default_settings
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
-from MedCLIPSAMLib.zeroshot.settings import default_settings
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

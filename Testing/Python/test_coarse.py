@@ -11,8 +11,8 @@ from skimage.filters import threshold_otsu
 from sklearn.cluster import KMeans
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.zeroshot.coarse import CoarseSettings, coarse_mask, two_means_threshold
-from MedCLIPSAMLib.zeroshot.components import ComponentSettings, components
+from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, two_means_threshold
+from MedCLIPSAMLib.segmentation.components import ComponentSettings, components
 
 
 def _hills(*centres, size=64, width=6.0, heights=None):

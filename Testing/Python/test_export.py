@@ -18,19 +18,19 @@ import SimpleITK as sitk
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.export.cases import Case, find_cases, read_prompts
+from MedCLIPSAMLib.export.dicom_seg import write_dicom_seg
+from MedCLIPSAMLib.export.engines import LocalEngine
+from MedCLIPSAMLib.export.export import export
+from MedCLIPSAMLib.export.job import ExportSettings
+from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
+from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.write import write_picture
-from MedCLIPSAMLib.weak.cases import Case, find_cases, read_prompts
-from MedCLIPSAMLib.weak.dicom_seg import write_dicom_seg
-from MedCLIPSAMLib.weak.engines import LocalEngine
-from MedCLIPSAMLib.weak.export import export
-from MedCLIPSAMLib.weak.job import ExportSettings
-from MedCLIPSAMLib.weak.manifest import MANIFEST, Manifest, read_records
-from MedCLIPSAMLib.weak.strike import strike
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -210,7 +210,7 @@ def test_an_error_that_nobody_foresaw_is_recorded_and_the_run_goes_on(segmenter,
             raise RuntimeError("a codec failed")
         return read_volume(path)
 
-    monkeypatch.setattr("MedCLIPSAMLib.weak.job.read_volume", read)
+    monkeypatch.setattr("MedCLIPSAMLib.export.job.read_volume", read)
     counts = export(
         find_cases(images, {"tumor": "brain tumor"}), LocalEngine(segmenter), tmp_path / "out", ExportSettings("nii.gz")
     )

@@ -30,13 +30,13 @@ from MedCLIPSAMLib.finetune.publish import export_model
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG, fine_tune
 from MedCLIPSAMLib.finetune.trainable import merged, prepare, trained_state
+from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.clip import load_clip
-from MedCLIPSAMLib.models.linear import with_fast_linear
 from MedCLIPSAMLib.models.store import find, statuses
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes.write import write_picture
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {"US": "breast ultrasound", "MR": "brain MRI", "XR": "chest X-ray", "CT": "chest CT"}

@@ -11,10 +11,10 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
-from MedCLIPSAMLib.weak.manifest import MANIFEST, Manifest, read_records
-from MedCLIPSAMLib.weak.ranking import dataset_of, ranked
-from MedCLIPSAMLib.weak.strike import strike
-from MedCLIPSAMLib.weak.trust import trust_file
+from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
+from MedCLIPSAMLib.export.strike import strike
+from MedCLIPSAMLib.nnunet.ranking import dataset_of, ranked
+from MedCLIPSAMLib.nnunet.trust import trust_file
 
 REQUEST = {"export": {"form": "nnunet"}, "labels": ["tumor"]}
 FILES = ["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"]
@@ -162,9 +162,9 @@ DEEP = "[" * 100_000
 
 
 def test_deep_json_of_any_kind_is_an_error_with_a_message(tmp_path):
-    from MedCLIPSAMLib.evaluation.paper import read_prompts
+    from MedCLIPSAMLib.experiments.paper import read_prompts
     from MedCLIPSAMLib.finetune.captions import read_captions
-    from MedCLIPSAMLib.weak.check import read_dataset
+    from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
 
     folder = tmp_path / "Dataset101_Head"
     folder.mkdir()

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from MedCLIPSAMLib.models import linear
+from MedCLIPSAMLib.models.acceleration import linear
+from MedCLIPSAMLib.models.acceleration.linear import OneDnnLinear, mkl_is_slow, with_fast_linear
 from MedCLIPSAMLib.models.clip import load_clip
-from MedCLIPSAMLib.models.linear import OneDnnLinear, mkl_is_slow, with_fast_linear
 from MedCLIPSAMLib.models.sam import load_sam
 
 

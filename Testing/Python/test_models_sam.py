@@ -15,8 +15,8 @@ from sam2.build_sam import build_sam2_video_predictor
 from sam2.modeling.sam2_base import SAM2Base
 
 from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.catalogue import MODELS, find
-from MedCLIPSAMLib.models.linear import with_fast_linear
 from MedCLIPSAMLib.models.sam import build_sam, image_predictor, load_sam
 from MedCLIPSAMLib.models.weights import read_weights
 

@@ -18,8 +18,8 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.models.clip import build_clip
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.resources import resource_path
-from MedCLIPSAMLib.zeroshot.settings import default_settings
-from MedCLIPSAMLib.zeroshot.vision_tower import VisionTower
+from MedCLIPSAMLib.segmentation.settings import default_settings
+from MedCLIPSAMLib.segmentation.vision_tower import VisionTower
 
 WEIGHTS = Path(
     os.environ.get("MEDCLIPSAM_STARTER", Path(__file__).resolve().parents[3] / "shared" / "starter" / "models")

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from MedCLIPSAMLib.errors import DeviceError, ModelError
+from MedCLIPSAMLib.files.checksums import record
 from MedCLIPSAMLib.models.catalogue import MODELS, find
-from MedCLIPSAMLib.models.checksums import record
 from MedCLIPSAMLib.models.device import resolve_device
 from MedCLIPSAMLib.models.store import ENVIRONMENT, cache_folder, locate, status, statuses
 from MedCLIPSAMLib.resources import resource_path

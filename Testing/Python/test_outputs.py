@@ -10,7 +10,7 @@ from PIL import Image
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import OutputError
-from MedCLIPSAMLib.volumes.outputs import check_outputs, claim_outputs
+from MedCLIPSAMLib.files.outputs import check_outputs, claim_outputs
 
 
 @pytest.fixture()

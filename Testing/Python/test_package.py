@@ -159,7 +159,7 @@ for found in pkgutil.walk_packages(MedCLIPSAMLib.__path__, "MedCLIPSAMLib."):
             print(found.name)
 """
     imported = run(python, "-c", script, cwd=tmp_path).split()
-    assert "MedCLIPSAMLib.zeroshot.segmenter" in imported
+    assert "MedCLIPSAMLib.segmentation.segmenter" in imported
     assert len(imported) > 100
 
 
@@ -169,8 +169,8 @@ def test_nnunet_finds_the_trainer(python: Path, tmp_path: Path) -> None:
     script = """
 import os, sys
 from pathlib import Path
-from MedCLIPSAMLib.weak.nnunet import environment
-from MedCLIPSAMLib.weak.train import TRAINER
+from MedCLIPSAMLib.nnunet.process import environment
+from MedCLIPSAMLib.nnunet.train import TRAINER
 os.environ.update(environment(Path("raw"), Path("out")))
 from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 print(recursive_find_trainer_class_by_name(TRAINER).__name__)

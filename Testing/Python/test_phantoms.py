@@ -7,9 +7,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from MedCLIPSAMLib.demo_models.train_clip import place_loss, split_pool
 from MedCLIPSAMLib.phantoms.captions import Text, all_texts, impossible_texts
 from MedCLIPSAMLib.phantoms.dataset import MODALITIES, make_phantom, write_phantoms
-from MedCLIPSAMLib.phantoms.train_clip import place_loss, split_pool
 from MedCLIPSAMLib.phantoms.volumes import TRACE, make_sections, make_volume
 
 

@@ -14,16 +14,16 @@ from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.checkpoints import CheckpointFolder
 from MedCLIPSAMLib.choices import Strategy
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError, PromptError
-from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW
+from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.pipeline.request import SegmentationRequest
+from MedCLIPSAMLib.pipeline.segment_volume import segment_volume
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.result import CarriedResult, PromptedResult
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import SliceStack, read_segmentation, read_volume
 from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.protocol import Message
-from MedCLIPSAMLib.zeroshot.pipeline import segment_volume
-from MedCLIPSAMLib.zeroshot.request import SegmentationRequest
-from MedCLIPSAMLib.zeroshot.result import CarriedResult, PromptedResult
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
 PROMPTS = ("brain tumor", "brain")
 SLICES = tuple(range(8, 14))

@@ -8,7 +8,7 @@ import torch
 from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.models.clip import ClipModel, build_clip
 from MedCLIPSAMLib.resources import resource_path
-from MedCLIPSAMLib.zeroshot.prompts import (
+from MedCLIPSAMLib.segmentation.prompts import (
     ANY_CLASS,
     STYLES,
     PromptSet,

@@ -13,17 +13,17 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import DeviceError, ModelError
+from MedCLIPSAMLib.export import ray_engine
+from MedCLIPSAMLib.export.cases import find_cases
+from MedCLIPSAMLib.export.engines import LocalEngine
+from MedCLIPSAMLib.export.export import export
+from MedCLIPSAMLib.export.job import ExportSettings
+from MedCLIPSAMLib.export.manifest import MANIFEST, read_records
+from MedCLIPSAMLib.export.ray_engine import Models, RayEngine
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes.write import write_picture
-from MedCLIPSAMLib.weak import ray_engine
-from MedCLIPSAMLib.weak.cases import find_cases
-from MedCLIPSAMLib.weak.engines import LocalEngine
-from MedCLIPSAMLib.weak.export import export
-from MedCLIPSAMLib.weak.job import ExportSettings
-from MedCLIPSAMLib.weak.manifest import MANIFEST, read_records
-from MedCLIPSAMLib.weak.ray_engine import Models, RayEngine
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
 pytest.importorskip("ray")
 PROMPTS = {"tumor": "brain tumor", "ventricles": "ventricles"}

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from MedCLIPSAMLib.commands.reproduce import result_table, search_table
-from MedCLIPSAMLib.phantoms import reproduce_finetune as trial
+from MedCLIPSAMLib.experiments import reproduce_finetune as trial
 
 
 def shown(table) -> str:

@@ -17,12 +17,12 @@ from rich.console import Console
 
 from MedCLIPSAMLib.commands.reproduce_paper import tables
 from MedCLIPSAMLib.errors import InputError, OutputError
-from MedCLIPSAMLib.evaluation import reproduce_paper as trial
 from MedCLIPSAMLib.evaluation.folders import Score
 from MedCLIPSAMLib.evaluation.metrics import dsc, nsd, nsd_as_published
-from MedCLIPSAMLib.evaluation.paper import PUBLISHED, TASKS, find_test_sets, read_mask, read_prompts
+from MedCLIPSAMLib.experiments import reproduce_paper as trial
+from MedCLIPSAMLib.experiments.paper import PUBLISHED, TASKS, find_test_sets, read_mask, read_prompts
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
 US, MRI, XRAY, CT = TASKS

@@ -9,10 +9,10 @@ from run_volume import run_volume
 
 from MedCLIPSAMLib.checkpoints import CheckpointFolder
 from MedCLIPSAMLib.errors import Cancelled, OutputError
-from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
+from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 PROMPTS = ["brain tumor", "brain"]
 

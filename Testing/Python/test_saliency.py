@@ -15,10 +15,10 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
 from MedCLIPSAMLib.models.clip import ClipModel, build_clip
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.zeroshot import saliency
-from MedCLIPSAMLib.zeroshot.prompts import ensemble_features
-from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise, upsample
-from MedCLIPSAMLib.zeroshot.vision_tower import VisionTower
+from MedCLIPSAMLib.segmentation import saliency
+from MedCLIPSAMLib.segmentation.prompts import ensemble_features
+from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib, normalise, upsample
+from MedCLIPSAMLib.segmentation.vision_tower import VisionTower
 
 DEPTH = 4
 SHAPE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": DEPTH, "num_heads": 3, "num_classes": 0}

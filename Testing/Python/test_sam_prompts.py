@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.zeroshot.sam_prompts import PromptSettings, SamPrompts, make_prompts
+from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings, SamPrompts, make_prompts
 
 
 @pytest.fixture()

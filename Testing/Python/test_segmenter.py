@@ -9,17 +9,17 @@ from run_volume import run_volume
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.phantoms.benchmark import TASKS, picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, picture_of
+from MedCLIPSAMLib.experiments.search import Case, search
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation import segmenter as module
+from MedCLIPSAMLib.segmentation.mask_prompt import mask_box, mask_logits
+from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, points_followed
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+from MedCLIPSAMLib.segmentation.settings import Settings, default_settings
 from MedCLIPSAMLib.volumes import SliceStack, Volume
-from MedCLIPSAMLib.zeroshot import segmenter as module
-from MedCLIPSAMLib.zeroshot.mask_prompt import mask_box, mask_logits
-from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings
-from MedCLIPSAMLib.zeroshot.sam_prompts import SamPrompts, points_followed
-from MedCLIPSAMLib.zeroshot.search import Case, search
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
-from MedCLIPSAMLib.zeroshot.settings import Settings, default_settings
 
 
 @pytest.fixture(scope="module")

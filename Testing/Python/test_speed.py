@@ -9,24 +9,24 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from MedCLIPSAMLib.benchmarks import gpu
-from MedCLIPSAMLib.benchmarks.authors import COPIES, STEPS, authors_saliency
-from MedCLIPSAMLib.benchmarks.between import BetweenCost, between_cost
-from MedCLIPSAMLib.benchmarks.full_size import PROMPT, biomedclip
-from MedCLIPSAMLib.benchmarks.interleaved import Times, interleaved
-from MedCLIPSAMLib.benchmarks.outlines import OutlineCost
-from MedCLIPSAMLib.benchmarks.saliency import AUTHORS, BF16, F32, Peak, SaliencyCost
-from MedCLIPSAMLib.benchmarks.waiting import Waiting
-from MedCLIPSAMLib.benchmarks.whole import TINY, WholeCost
 from MedCLIPSAMLib.cli import app
 from MedCLIPSAMLib.commands import speed
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.speed import gpu
+from MedCLIPSAMLib.experiments.speed.authors import COPIES, STEPS, authors_saliency
+from MedCLIPSAMLib.experiments.speed.between import BetweenCost, between_cost
+from MedCLIPSAMLib.experiments.speed.full_size import PROMPT, biomedclip
+from MedCLIPSAMLib.experiments.speed.interleaved import Times, interleaved
+from MedCLIPSAMLib.experiments.speed.outlines import OutlineCost
+from MedCLIPSAMLib.experiments.speed.saliency import AUTHORS, BF16, F32, Peak, SaliencyCost
+from MedCLIPSAMLib.experiments.speed.waiting import Waiting
+from MedCLIPSAMLib.experiments.speed.whole import TINY, WholeCost
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
-from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib, normalise
+from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib, normalise
 
 
 def shown(table) -> str:

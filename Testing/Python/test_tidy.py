@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from MedCLIPSAMLib.zeroshot.tidy import tidy
+from MedCLIPSAMLib.segmentation.tidy import tidy
 
 
 @pytest.fixture

@@ -11,15 +11,15 @@ from run_volume import run_volume
 from told import Told
 
 from MedCLIPSAMLib.errors import DeviceError, InputError, PromptError
-from MedCLIPSAMLib.phantoms.benchmark import picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.phantoms.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings
+from MedCLIPSAMLib.segmentation.segmenter import TOGETHER, choices, load_segmenter
 from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.protocol import Message
-from MedCLIPSAMLib.zeroshot.sam_prompts import PromptSettings
-from MedCLIPSAMLib.zeroshot.segmenter import TOGETHER, choices, load_segmenter
 
 PROMPTS = ["brain tumor", "brain"]
 

@@ -12,10 +12,10 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import OutputError
+from MedCLIPSAMLib.files.unfinished import discard_unfinished, hold_unfinished
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.volumes import Segment
 from MedCLIPSAMLib.volumes.overlap import without_overlap
-from MedCLIPSAMLib.volumes.unfinished import discard_unfinished, hold_unfinished
 
 
 @pytest.fixture()

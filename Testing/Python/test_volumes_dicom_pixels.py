@@ -16,9 +16,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.dataset import grey
 from MedCLIPSAMLib.volumes import SliceStack, read_volume
 from MedCLIPSAMLib.volumes.window import window_range
-from MedCLIPSAMLib.weak.dataset import grey
 
 RAMP = np.arange(24, dtype=np.uint16).reshape(4, 6) * 100
 PYDICOM_FILES = Path(pydicom.__file__).parent / "data" / "test_files"

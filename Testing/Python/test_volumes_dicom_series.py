@@ -32,8 +32,8 @@ from pydicom.fileset import FileSet
 from pydicom.uid import ImplicitVRLittleEndian
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.volumes import read_volume
-from MedCLIPSAMLib.weak.cases import find_cases
 
 PIXELS = np.zeros((4, 6), np.int16)
 

@@ -11,8 +11,8 @@ import pydicom
 import pytest
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.volumes import SliceStack, read_volume
-from MedCLIPSAMLib.weak.cases import find_cases
 
 PLACES = [parent / "shared" / "findings" / "inputs" for parent in Path(__file__).resolve().parents]
 SCANS = next((place for place in PLACES if place.is_dir()), PLACES[0])

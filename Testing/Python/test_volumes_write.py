@@ -12,8 +12,8 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, OutputError
+from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.volumes import Segment, Volume, read_segmentation, write_saliency, write_segmentation
-from MedCLIPSAMLib.volumes.atomic import atomic_path
 from MedCLIPSAMLib.volumes.terminology import Terminology, colour_for, terminology_for
 from MedCLIPSAMLib.volumes.write import assign_layers, write_array
 

@@ -19,24 +19,24 @@ import torch
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.export.cases import find_cases
+from MedCLIPSAMLib.export.engines import LocalEngine
+from MedCLIPSAMLib.export.export import export
+from MedCLIPSAMLib.export.manifest import read_records
+from MedCLIPSAMLib.export.strike import strike
+from MedCLIPSAMLib.files.claim import locked
+from MedCLIPSAMLib.nnunet.predict import Image, find_images, predict
+from MedCLIPSAMLib.nnunet.process import Process, one_gpu
+from MedCLIPSAMLib.nnunet.ranking import ranked
+from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
+from MedCLIPSAMLib.nnunet.schedule import Schedule
+from MedCLIPSAMLib.nnunet.train import FOLD, PROGRESS, SHORT, train
+from MedCLIPSAMLib.nnunet.trust import trust, trust_file, trusted_cases
+from MedCLIPSAMLib.nnunet.uncertainty import entropy, entropy_share, expected_loss
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume, write_segmentation
-from MedCLIPSAMLib.volumes.claim import locked
-from MedCLIPSAMLib.weak.cases import find_cases
-from MedCLIPSAMLib.weak.check import check_voxels, read_dataset
-from MedCLIPSAMLib.weak.engines import LocalEngine
-from MedCLIPSAMLib.weak.export import export
-from MedCLIPSAMLib.weak.manifest import read_records
-from MedCLIPSAMLib.weak.nnunet import Process, one_gpu
-from MedCLIPSAMLib.weak.predict import Image, find_images, predict
-from MedCLIPSAMLib.weak.ranking import ranked
-from MedCLIPSAMLib.weak.schedule import Schedule
-from MedCLIPSAMLib.weak.strike import strike
-from MedCLIPSAMLib.weak.train import FOLD, PROGRESS, SHORT, train
-from MedCLIPSAMLib.weak.trust import trust, trust_file, trusted_cases
-from MedCLIPSAMLib.weak.uncertainty import entropy, entropy_share, expected_loss
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
 SETTINGS = replace(SHORT, schedule=replace(SHORT.schedule, cycles=2, epochs=4, keep=2, iterations=15))
 OPTIONS = "--short --cycles 2 --epochs 4 --keep 2 --iterations 15 --device cpu --json"
@@ -162,7 +162,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ensemble(run):
-    from MedCLIPSAMLib.weak.ensemble import Ensemble
+    from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
     return Ensemble(run[1], "cpu")
 
@@ -233,7 +233,7 @@ def test_what_nnunet_says_last_reaches_the_user(tmp_path):
 
 def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, tmp_path):
     """Against a plain loop: one window covers the picture, so that nnU-Net's weights of windows cancel."""
-    from MedCLIPSAMLib.weak.ensemble import Ensemble
+    from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
     picture, _ = lungs("validation", 3)
     sitk.WriteImage(sitk.GetImageFromArray(picture[None]), str(tmp_path / "ct.nii.gz"))
@@ -321,7 +321,7 @@ def test_predictions_are_ranked_go_on_and_name_what_failed(run, ensemble, tmp_pa
 
 
 def test_unfinished_and_damaged_models_are_refused(run, tmp_path):
-    from MedCLIPSAMLib.weak.ensemble import Ensemble
+    from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
     (model,) = run[1].glob("results/*/*")
     copy = tmp_path / model.name
@@ -352,7 +352,7 @@ def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(ensemble, tmp_path,
         def full(*_arguments):
             raise OutputError("'one.seg.nrrd' cannot be written: No space left on device.")
 
-        patch.setattr("MedCLIPSAMLib.weak.predict.write_segmentation", full)
+        patch.setattr("MedCLIPSAMLib.nnunet.predict.write_segmentation", full)
         with pytest.raises(OutputError, match="No space left"):
             predict(images, ensemble, out)
     assert read_records(out) == {}

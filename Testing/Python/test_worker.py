@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, PromptError
+from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
-from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.propagation.carry import carry
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes.write import write_picture
 from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import FrameParser, Message, encode
 from MedCLIPSAMLib.worker.request import WorkerError
 from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command
-from MedCLIPSAMLib.zeroshot.carry import carry
-from MedCLIPSAMLib.zeroshot.sam_prompts import SamPrompts
-from MedCLIPSAMLib.zeroshot.segmenter import load_segmenter
 
 pytestmark = pytest.mark.skipif(
     not all(status(find("demo", kind)).usable for kind in ("clip", "sam")), reason="the demo models are not there"
@@ -359,7 +359,7 @@ def test_the_log_file_of_a_worker_names_time_level_and_module(tmp_path, pictures
     said = {(found[1], found[2], line.partition(": ")[2]) for line in lines if (found := form.fullmatch(line))}
     for level, module, words in (
         ("INFO", "worker.engine", "'device': 'cpu'"),
-        ("INFO", "zeroshot.pipeline", "'brain tumor' on 1 of"),
+        ("INFO", "pipeline.segment_volume", "'brain tumor' on 1 of"),
         ("DEBUG", "worker.server", "pictures (2, "),
         ("WARNING", "worker.server", "no pictures 'nowhere'"),
     ):

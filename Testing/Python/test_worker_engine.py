@@ -9,16 +9,16 @@ from told import Told
 
 from MedCLIPSAMLib.choices import Precision
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
+from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
-from MedCLIPSAMLib.phantoms.benchmark import picture_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
+from MedCLIPSAMLib.segmentation.settings import Settings
 from MedCLIPSAMLib.validated import with_changes
 from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.images import KEPT_IMAGES
 from MedCLIPSAMLib.worker.protocol import Message
-from MedCLIPSAMLib.zeroshot.saliency import M2IBSettings, m2ib
-from MedCLIPSAMLib.zeroshot.settings import Settings
 
 pytestmark = pytest.mark.skipif(
     not all(status(find("demo", kind)).usable for kind in ("clip", "sam")), reason="the demo models are not there"

@@ -16,11 +16,11 @@ from MedCLIPSAMScene.reviewOperation import ReviewOperation
 from MedCLIPSAMScene.sliceGeometry import ijkToRAS
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.dataset import write_case, write_description
+from MedCLIPSAMLib.export.manifest import Manifest
+from MedCLIPSAMLib.nnunet.predict import Image, predict
+from MedCLIPSAMLib.nnunet.trust import trusted_cases
 from MedCLIPSAMLib.volumes import Segment, read_volume
-from MedCLIPSAMLib.weak.dataset import write_case, write_description
-from MedCLIPSAMLib.weak.manifest import Manifest
-from MedCLIPSAMLib.weak.predict import Image, predict
-from MedCLIPSAMLib.weak.trust import trusted_cases
 
 SHAPE = 6, 20, 24
 

@@ -21,8 +21,8 @@ import torch
 
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.sam import build_sam
+from MedCLIPSAMLib.propagation.slice_memory import SliceMemory
 from MedCLIPSAMLib.volumes import SliceStack, Volume
-from MedCLIPSAMLib.zeroshot.slice_memory import SliceMemory
 
 
 def memory(name: str) -> float:

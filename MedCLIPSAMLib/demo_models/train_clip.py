@@ -1,0 +1,304 @@
+"""Training of the demo CLIP on phantoms.
+
+Multi-positive InfoNCE over image and text, and patches aligned with what a text speaks of. The facts behind each text
+tell exactly which texts of a batch describe which pictures, so that no true pair serves as a negative.
+
+A small transformer likes to keep what it knows of the whole picture in patches of empty background, as large ones do
+(Darcet et al., ICLR 2024), and M2IB then finds the background. So what a text speaks of must be told by the tokens
+inside its region alone, and not by those outside: each part is pooled with noise in place of the other, as M2IB does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from ..files.atomic import atomic_path
+from ..models.clip import build_clip
+from ..phantoms.captions import Text, all_texts, impossible_texts
+from ..phantoms.dataset import make_many
+from ..phantoms.phantom import SIZE, Phantom
+from ..phantoms.volumes import many_sections
+from ..run_context import RunContext
+
+CONTEXT_LENGTH = 64
+GRID = 16
+"""Edge of the patch grid: SIZE / patch size of `medclipsam_demo_vit`."""
+
+
+ALWAYS = {f"{no}{name}" for no in ("", "no ") for name in ("breast tumor", "brain tumor", "lung nodule")}
+"""Texts in every batch: the targets of the lesion tasks and their negations."""
+
+
+@dataclass(frozen=True)
+class ClipTraining:
+    """Settings of the demo CLIP's training; the defaults made the shipped weights.
+
+    Args:
+        phantoms, volumes: pictures, and volumes whose slices are further pictures.
+        steps, batch, texts: optimiser steps, pictures a step, and texts drawn for it beside those of every step.
+        impossible: texts of these that describe no phantom.
+        dense_texts: texts a picture whose region is aligned patch by patch.
+    """
+
+    phantoms: int = 6000
+    volumes: int = 100
+    steps: int = 1750
+    batch: int = 64
+    texts: int = 112
+    impossible: int = 24
+    dense_texts: int = 4
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    warm_up: int = 60
+    seed: int = 12
+
+
+def write_clip_layout(folder: Path, texts: list[Text]) -> None:
+    """Write the model's folder without its weights: its two configurations and its vocabulary."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = sorted({word for text in texts for word in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.text.lower())})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    bert = {
+        "model_type": "bert",
+        "vocab_size": len(vocabulary),
+        "hidden_size": 128,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 256,
+        "max_position_embeddings": CONTEXT_LENGTH,
+        "pad_token_id": 0,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+    clip = {
+        "model_cfg": {
+            "embed_dim": 128,
+            "vision_cfg": {
+                "timm_model_name": "medclipsam_demo_vit",
+                "timm_model_pretrained": False,
+                "timm_pool": "avg",
+                "timm_proj": "linear",
+                "image_size": SIZE,
+            },
+            "text_cfg": {
+                "hf_model_name": ".",
+                "hf_tokenizer_name": ".",
+                "hf_proj_type": "linear",
+                "hf_pooler_type": "mean_pooler",
+                "hf_model_pretrained": False,
+                "context_length": CONTEXT_LENGTH,
+            },
+        },
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+    }
+    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": CONTEXT_LENGTH}
+    for name, content in (("config.json", bert), ("open_clip_config.json", clip), ("tokenizer_config.json", tokenizer)):
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _token_table(folder: Path, texts: list[Text]) -> torch.Tensor:
+    """Token ids of every text, (N, L) int64, padded to the longest."""
+    vocabulary = {
+        word: index for index, word in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+    }
+    rows = [
+        [2, *(vocabulary[word] for word in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.text.lower())), 3]
+        for text in texts
+    ]
+    table = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+    for index, row in enumerate(rows):
+        table[index, : len(row)] = torch.tensor(row)
+    return table
+
+
+class _Batches:
+    """Random batches: pictures, texts, which describes which, and the regions of a few texts a picture."""
+
+    def __init__(
+        self, phantoms: list[Phantom], texts: list[Text], impossible: list[Text], settings: ClipTraining
+    ) -> None:
+        self.phantoms, self.settings = phantoms, settings
+        self.texts, self.possible = texts + impossible, len(texts)
+        self.rng = np.random.default_rng(settings.seed)
+        self.pictures = torch.from_numpy(np.stack([phantom.picture for phantom in phantoms]))
+        self.match = np.array([[text.region(phantom) is not None for text in self.texts] for phantom in phantoms])
+        self.targets = np.array([text.has_target for text in self.texts])
+        self.lesions = np.array([text.lesion is not None for text in self.texts])
+        self.always = np.array([index for index, text in enumerate(self.texts) if text.text in ALWAYS])
+
+    def draw(self):
+        """Draw a batch.
+
+        Returns:
+            Indices of B pictures and T texts, match (B, T) bool, K dense texts a picture (B, K), and their regions
+            (B, K, GRID, GRID) float32.
+        """
+        settings, rng = self.settings, self.rng
+        pictures = rng.choice(len(self.phantoms), settings.batch, replace=False)
+        own = [rng.choice(np.flatnonzero(self.match[picture])) for picture in pictures]
+        others = rng.choice(self.possible, settings.texts - settings.batch, replace=False)
+        nowhere = self.possible + rng.choice(len(self.texts) - self.possible, settings.impossible, replace=False)
+        texts = np.unique(np.concatenate([own, others, nowhere, self.always]))
+        dense = np.stack([self._dense_texts(picture) for picture in pictures])
+        regions = np.stack([[self._region(picture, text) for text in row] for picture, row in zip(pictures, dense)])
+        return pictures, texts, torch.from_numpy(self.match[np.ix_(pictures, texts)]), dense, torch.from_numpy(regions)
+
+    def _dense_texts(self, picture: int) -> np.ndarray:
+        """Texts with a region in the picture for all but one place; the last is one whose target is not there."""
+        there = np.flatnonzero(self.match[picture] & self.targets)
+        lesions = there[self.lesions[there]]
+        there = lesions if len(lesions) and self.rng.random() < 0.7 else there
+        absent = np.flatnonzero(~self.match[picture] & (self.targets | (np.arange(len(self.texts)) >= self.possible)))
+        count = self.settings.dense_texts - 1
+        first = self.rng.choice(there, count) if len(there) else self.rng.choice(absent, count)
+        return np.append(first, self.rng.choice(absent))
+
+    def _region(self, picture: int, text: int) -> np.ndarray:
+        region = self.texts[text].region(self.phantoms[picture])
+        return np.zeros((GRID, GRID), np.float32) if region is None else _shares(region)
+
+
+def _shares(mask: np.ndarray) -> np.ndarray:
+    """Compute the share of each patch that a mask covers, (GRID, GRID) float32."""
+    return mask.reshape(GRID, SIZE // GRID, GRID, SIZE // GRID).mean((1, 3)).astype(np.float32)
+
+
+def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Random display window, gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32 in [0, 1].
+
+    Half of the windows cut off the darkest and the brightest values, as a window of percentiles does.
+    """
+    count = len(pictures)
+    draw = lambda low, high: low + (high - low) * torch.rand(count, 1, 1, generator=generator)
+    narrow = (draw(0, 1) < 0.5).float()
+    low, high = narrow * draw(0, 0.1), 1 - narrow * draw(0, 0.35)
+    images = ((pictures.float() / 255 - low) / (high - low)).clamp(0, 1).pow(draw(0.75, 1.33))
+    images = (images - 0.5) * draw(0.8, 1.2) + 0.5 + draw(-0.08, 0.08)
+    images = images + draw(0.0, 0.04) * torch.randn(images.shape, generator=generator)
+    return images.clamp(0, 1)[:, None].expand(-1, 3, -1, -1)
+
+
+def contrastive_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
+    """Multi-positive InfoNCE: minus the mean log-probability of the texts that match a picture, and the reverse.
+
+    Args:
+        logits: (B, T) scaled cosine similarities.
+        match: (B, T) bool; texts that match no picture serve as negatives of the pictures only.
+    """
+    total = logits.new_zeros(())
+    for scores, truth in ((logits, match), (logits.T, match.T)):
+        scores, truth = scores[truth.any(1)], truth[truth.any(1)]
+        log_probability = scores.log_softmax(1)
+        total = total - ((log_probability * truth).sum(1) / truth.sum(1)).mean()
+    return total / 2
+
+
+def dense_loss(logits: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy, and Dice where the region is not empty. Both arguments (B, K, patches)."""
+    entropy = F.binary_cross_entropy_with_logits(logits, regions, pos_weight=logits.new_tensor(3.0))
+    there = regions.sum(-1) > 0
+    probability, truth = logits.sigmoid()[there], regions[there]
+    dice = 1 - (2 * (probability * truth).sum(-1) + 0.1) / (probability.sum(-1) + truth.sum(-1) + 0.1)
+    return entropy + (dice.mean() if len(dice) else 0.0)
+
+
+def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
+    """Tokens (B, P, C) pooled inside of regions (B, K, P) bool and outside of them, with noise ~ N(0, 1) elsewhere.
+
+    Returns:
+        Two means over all P places, each (B, K, C).
+    """
+    noise = torch.randn(patches.shape, generator=generator)
+    weights = regions.to(patches.dtype)
+    share = lambda tokens, weight: torch.einsum("bpc,bkp->bkc", tokens, weight) / patches.shape[1]
+    return [share(patches, kept) + share(noise, 1 - kept) for kept in (weights, 1 - weights)]
+
+
+def place_loss(inside: torch.Tensor, outside: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
+    """Squared shortfall of the similarity inside of a text's region below 0.6, and excess outside of it above 0.
+
+    Args:
+        inside, outside: (B, K) cosine similarities; there: (B, K) bool, whether the text has a region in the picture.
+    """
+    wanted = (0.6 - inside).clamp(min=0)[there].square()
+    leaked = outside.clamp(min=0)[there].square()
+    return 4 * (wanted.mean() + leaked.mean())
+
+
+def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: RunContext = RunContext()) -> None:
+    """Train the demo CLIP from random weights and write its folder (see `models.clip` for the layout).
+
+    Args:
+        folder: where the model is written; its weights are replaced at the end only.
+        context: notified every 20 steps.
+    """
+    torch.manual_seed(settings.seed)
+    texts, impossible = all_texts(), impossible_texts()
+    write_clip_layout(folder, texts + impossible)
+    model = build_clip(folder).train().requires_grad_(True)
+    started = time.time()
+    phantoms = make_many("train", settings.phantoms) + many_sections("train", settings.volumes)
+    batches = _Batches(phantoms, texts, impossible, settings)
+    tokens = _token_table(folder, batches.texts)
+    context.notify(f"{len(phantoms)} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
+
+    dense_scale = torch.nn.Parameter(torch.tensor([10.0, -3.0]))
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1] + [dense_scale]
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
+        betas=(0.9, 0.98),
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / settings.steps)),
+    )
+    generator = torch.Generator().manual_seed(settings.seed)
+    trunk, head = model.visual.trunk, model.visual.head
+    for step in range(settings.steps):
+        pictures, chosen, match, dense, regions = batches.draw()
+        images = (augment(batches.pictures[pictures], generator) - 0.5) / 0.25
+        with torch.autocast("cpu", torch.bfloat16):
+            patches = trunk.forward_features(images).float()
+        image = F.normalize(head(trunk.fc_norm(patches.mean(1))), dim=-1)
+        unique, where = np.unique(np.concatenate([chosen, dense.ravel()]), return_inverse=True)
+        ids = tokens[unique]
+        features = F.normalize(model.text(ids[:, : int((ids != 0).sum(1).max())]), dim=-1)[torch.from_numpy(where)]
+        text, spoken_of = features[: len(chosen)], features[len(chosen) :].reshape(*dense.shape, -1)
+        contrast = contrastive_loss(model.logit_scale.exp().clamp(max=100) * image @ text.T, match)
+        aligned = F.normalize(head(trunk.fc_norm(patches)), dim=-1)
+        similarity = torch.einsum("bpd,bkd->bkp", aligned, spoken_of) * dense_scale[0] + dense_scale[1]
+        inside, outside = (
+            torch.einsum("bkd,bkd->bk", F.normalize(head(trunk.fc_norm(pooled)), dim=-1), spoken_of)
+            for pooled in split_pool(patches, regions.flatten(2) > 0, generator)
+        )
+        place = place_loss(inside, outside, regions.flatten(2).any(-1))
+        loss = contrast + dense_loss(similarity, regions.flatten(2)) + place
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 20 == 19 or step + 1 == settings.steps:
+            dense_part = (loss - contrast - place).item()
+            parts = f"contrastive {contrast.item():.3f} dense {dense_part:.3f} place {place.item():.3f}"
+            context.notify(f"clip step {step + 1}/{settings.steps} {parts} {time.time() - started:.0f} s")
+    weights = {
+        name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
+        for name, tensor in model.state_dict().items()
+        if not name.endswith("position_ids")
+    }
+    with atomic_path(folder / "open_clip_model.safetensors") as temporary:
+        save_file(weights, str(temporary), metadata={"training": json.dumps(asdict(settings))})

@@ -1,0 +1,256 @@
+"""Training of the demo SAM 2 on phantoms: boxes (tight, loose, empty), clicks, coarse masks, and correction clicks.
+
+Every picture is prompted for several of the structures that it shows, and for none, so that the answer depends on the
+prompt and not on the picture alone. The training follows SAM (Kirillov et al. 2023, section 3): a first prompt, then a
+click where the first mask is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from shutil import copyfile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from ..files.atomic import atomic_path
+from ..models.sam import Sam2, build_sam, decode
+from ..phantoms.dataset import make_many
+from ..phantoms.phantom import SIZE, Phantom
+from ..phantoms.volumes import many_volumes
+from ..resources import resource_path
+from ..run_context import RunContext
+from .sam_training_prompts import correction, draw_prompt, one_click
+from .train_clip import augment
+from .train_memory import Clips, jittered_boxes, memory_loss
+
+IMAGE_SIZE = 192
+"""Edge of the picture that the demo SAM 2 sees; its mask logits have a quarter of it."""
+
+
+@dataclass(frozen=True)
+class SamTraining:
+    """Settings of the demo SAM 2's training; the defaults made the shipped weights.
+
+    Args:
+        steps, batch, prompts: optimiser steps, pictures a step, and prompts a picture.
+        balanced_steps: the first steps weigh the foreground up, to leave the empty mask behind; without it outlines are
+            sharper.
+        click_every, correct_every: a step in so many asks with single clicks, or corrects its masks with another click.
+        volumes, clips, memory_steps, memory_rate: phantom volumes, clips of them a step, and the steps and the learning
+            rate of the second stage; see `train_memory`.
+    """
+
+    phantoms: int = 6000
+    steps: int = 7000
+    batch: int = 6
+    prompts: int = 6
+    balanced_steps: int = 1500
+    click_every: int = 10
+    correct_every: int = 4
+    volumes: int = 200
+    clips: int = 3
+    memory_steps: int = 2000
+    memory_rate: float = 6e-4
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    warm_up: int = 100
+    seed: int = 12
+
+
+def pack(prompts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pad (coords (P, 2) in pixels of SIZE, labels (P,)) to (N, P, 2) float32 in pixels of IMAGE_SIZE and (N, P) int32.
+
+    Points that pad have the label -1.
+    """
+    longest = max(len(labels) for _, labels in prompts)
+    coords, labels = torch.zeros(len(prompts), longest, 2), -torch.ones(len(prompts), longest, dtype=torch.int32)
+    for index, (points, kinds) in enumerate(prompts):
+        coords[index, : len(kinds)] = torch.from_numpy(points * (IMAGE_SIZE / SIZE)).float()
+        labels[index, : len(kinds)] = torch.from_numpy(kinds).int()
+    return coords, labels
+
+
+def image_features(sam: Sam2, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Compute the embedding (B, C, h, w) and both high-resolution maps of the mask decoder, as SAM2ImagePredictor."""
+    output = sam.forward_image(images)
+    _, features, _, sizes = sam._prepare_backbone_features(output)
+    maps = [feature.permute(1, 2, 0).reshape(len(images), -1, *size) for feature, size in zip(features, sizes)]
+    return maps[-1] + sam.no_mem_embed.reshape(1, -1, 1, 1), maps[:-1]
+
+
+def mask_loss(
+    logits: torch.Tensor, ious: torch.Tensor, score: torch.Tensor, truth: torch.Tensor, balanced: bool
+) -> torch.Tensor:
+    """Cross-entropy and Dice of the best of M masks, L1 of the predicted IoU, cross-entropy of the object score.
+
+    The logits are brought to the picture's size as SAM2ImagePredictor does, so that they learn to cross zero at the
+    outline, between their own cells: a nodule covers but a few of these.
+
+    Args:
+        logits: (N, M, h, w); ious: (N, M); score: (N, 1); truth: (N, 1, SIZE, SIZE) float, 0 or 1.
+    """
+    logits = F.interpolate(logits, size=truth.shape[-2:], mode="bilinear", align_corners=False)
+    target = truth.expand_as(logits)
+    weight = torch.ones_like(target)
+    if balanced:
+        share = truth.mean((1, 2, 3), keepdim=True).clamp(min=1e-6)
+        weight = 1 + target * (0.25 / share).clamp(1, 20)
+    entropy = (weight * F.binary_cross_entropy_with_logits(logits, target, reduction="none")).mean((2, 3))
+    probability = logits.sigmoid()
+    overlap = (probability * target).sum((2, 3))
+    dice = 1 - (2 * overlap + 1) / (probability.sum((2, 3)) + target.sum((2, 3)) + 1)
+    there = truth.sum((1, 2, 3)) > 0
+    dice = dice * there[:, None]
+    cost = 3 * entropy + dice
+    best = cost.argmin(1, keepdim=True)
+    with torch.no_grad():
+        hard, solid = logits > 0, target > 0.5
+        union = (hard | solid).sum((2, 3))
+        quality = torch.where(union > 0, (hard & solid).sum((2, 3)) / union.clamp(min=1), torch.ones_like(ious))
+    appears = F.binary_cross_entropy_with_logits(score[:, 0], there.float())
+    return cost.gather(1, best).mean() + 0.3 * (ious - quality).abs().mean() + 0.1 * appears
+
+
+def train_sam(folder: Path, settings: SamTraining = SamTraining(), context: RunContext = RunContext()) -> None:
+    """Train the demo SAM 2 from random weights and write its folder (sam2_demo.yaml, model.safetensors).
+
+    Args:
+        folder: where the model is written; its weights are replaced at the end only.
+        context: notified every 50 steps.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "sam2_demo.yaml"
+    if not config.exists():
+        copyfile(resource_path("models/demo-sam/sam2_demo.yaml"), config)
+    torch.manual_seed(settings.seed)
+    sam = build_sam(config).train().requires_grad_(True)
+    rng, generator = np.random.default_rng(settings.seed), torch.Generator().manual_seed(settings.seed)
+    started = time.time()
+    phantoms = make_many("train", settings.phantoms)
+    clips = Clips(many_volumes("train", settings.volumes), rng)
+    context.notify(f"{settings.phantoms} phantoms and {settings.volumes} volumes made in {time.time() - started:.0f} s")
+    train(sam, phantoms, clips, settings, rng, generator, context)
+    weights = {
+        name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
+        for name, tensor in sam.state_dict().items()
+    }
+    with atomic_path(folder / "model.safetensors") as temporary:
+        save_file(weights, str(temporary), metadata={"training": json.dumps(asdict(settings))})
+
+
+def train(
+    sam: Sam2,
+    phantoms: list[Phantom],
+    clips: Clips,
+    settings: SamTraining,
+    rng: np.random.Generator,
+    generator: torch.Generator,
+    context: RunContext,
+) -> None:
+    """Train `sam` in place, in two stages.
+
+    First the image path, on single pictures. Then the memory, on clips of volumes, with the image encoder as it is and
+    the decoder learning from both, so that the image path does not suffer.
+    """
+    lesson = _Lesson(sam, phantoms, clips, settings, rng, generator)
+    _stage(sam, settings.steps, settings.learning_rate, settings, lesson.pictures, context, "sam")
+    sam.image_encoder.requires_grad_(False)
+    both = lambda step: lesson.pictures(settings.balanced_steps + step) + lesson.clips()
+    _stage(sam, settings.memory_steps, settings.memory_rate, settings, both, context, "sam memory")
+
+
+def _stage(
+    sam: Sam2,
+    steps: int,
+    learning_rate: float,
+    settings: SamTraining,
+    loss_of: Callable[[int], torch.Tensor],
+    context: RunContext,
+    name: str,
+) -> None:
+    """Optimise what may be trained; the learning rate is warmed up and brought to 0 along a cosine."""
+    started = time.time()
+    parameters = [parameter for parameter in sam.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer,
+        lambda step: min((step + 1) / settings.warm_up, 0.5 + 0.5 * math.cos(math.pi * step / steps)),
+    )
+    shown = []
+    for step in range(steps):
+        loss = loss_of(step)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        shown.append(loss.item())
+        if step % 50 == 49 or step + 1 == steps:
+            context.notify(f"{name} step {step + 1}/{steps} loss {np.mean(shown):.3f} {time.time() - started:.0f} s")
+            shown.clear()
+
+
+class _Lesson:
+    """Random pictures with prompts, and random clips, and the loss on them."""
+
+    def __init__(self, sam, phantoms, clips: Clips, settings: SamTraining, rng, generator) -> None:
+        self.sam, self.phantoms, self.settings = sam, phantoms, settings
+        self.rng, self.generator, self._clips = rng, generator, clips
+        self._mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+        self._deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+
+    def pictures(self, step: int) -> torch.Tensor:
+        """Compute the loss of several prompts a picture, and now and then of a correction click."""
+        settings, rng = self.settings, self.rng
+        chosen = [self.phantoms[index] for index in rng.choice(len(self.phantoms), settings.batch, replace=False)]
+        images = self._seen(np.stack([phantom.picture for phantom in chosen]))
+        prompts = [draw_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
+        balanced = step < settings.balanced_steps
+        single = step % settings.click_every == settings.click_every - 1
+        if single:
+            prompts = [one_click(rng, prompt) for prompt in prompts]
+        truth = torch.from_numpy(np.stack([prompt.truth for prompt in prompts]))[:, None].float()
+        embedding, high = image_features(self.sam, images)
+        repeat = lambda tensor: tensor.repeat_interleave(settings.prompts, 0)
+        embedding, high = repeat(embedding), [repeat(level) for level in high]
+        points = pack([(prompt.coords, prompt.labels) for prompt in prompts])
+        logits, ious, score = decode(self.sam, embedding, high, points, multimask=single)
+        loss = mask_loss(logits, ious, score, truth, balanced)
+        if step % settings.correct_every == 1:
+            loss = loss + _corrected(rng, self.sam, embedding, high, prompts, logits, ious, truth, balanced)
+        return loss
+
+    def clips(self) -> torch.Tensor:
+        """Compute the loss of objects that are followed through clips."""
+        slices, followed = self._clips.draw(self.settings.clips)
+        shown = self._seen(slices.reshape(-1, SIZE, SIZE)).unflatten(0, followed.shape[:2])
+        boxes, loss = partial(jittered_boxes, self.rng), partial(mask_loss, balanced=False)
+        return memory_loss(self.sam, shown, torch.from_numpy(followed), self.rng, boxes, loss)
+
+    def _seen(self, pictures: np.ndarray) -> torch.Tensor:
+        images = augment(torch.from_numpy(pictures), self.generator)
+        images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
+        return (images - self._mean) / self._deviation
+
+
+def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
+    """Compute the loss after a correction click on the best masks yet, every other time with them as mask prompts."""
+    best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
+    second = []
+    for prompt, guess in zip(prompts, best.numpy()):
+        click = correction(rng, guess, prompt.truth)
+        if click is None:
+            second.append((prompt.coords, prompt.labels))
+        else:
+            second.append((np.concatenate([prompt.coords, click[0]]), np.append(prompt.labels, click[1])))
+    previous = best[:, None].clamp(-32, 32) if rng.random() < 0.5 else None
+    return mask_loss(*decode(sam, embedding, high, pack(second), masks=previous), truth, balanced)

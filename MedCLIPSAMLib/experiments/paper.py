@@ -1,0 +1,229 @@
+"""The paper's four test sets in the authors' folders, its settings for each, and the figures that it published.
+
+    DATA_DIR/breast_tumors/test_images/000001.png    test_masks/000001.png    (val_images/, val_masks/)
+    DATA_DIR/brain_tumors/...  lung_xray/...  lung_ct/...
+    PROMPTS/breast_tumors_testing.json               {"000001.png": "A sentence on this very image.", ...}
+
+Source: MedCLIP-SAMv2, arXiv 2409.19483, and its repository HealthX-Lab/MedCLIP-SAMv2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from ..files.json_text import read_json
+from ..volumes.volume import stem
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+PER_IMAGE = "P3"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One of the paper's test sets and how the authors ran it.
+
+    Args:
+        folder: its folder's name in the authors' layout. The names of the lungs' are not published: ours.
+        title: for tables.
+        also: other spellings of the folder that are taken.
+        prompt_set: the shipped prompts, see `segmentation.prompts`.
+        styles: the prompts that are run; "P3" are the sentences for each image, which know the diagnosis.
+        best: the style of the published figure.
+        published_cases: size of the published test set.
+        layer, beta: of M2IB; None where they are not published.
+        objects: components that are kept, the largest first.
+        sam_prompts: "boxes", or "points" (10 random ones).
+    """
+
+    folder: str
+    title: str
+    also: tuple[str, ...]
+    prompt_set: str
+    styles: tuple[str, ...]
+    best: str
+    published_cases: int
+    layer: int | None = None
+    beta: float | None = None
+    objects: int = 1
+    sam_prompts: str = "boxes"
+
+
+TASKS = (
+    Task("breast_tumors", "US", ("breast_tumor", "breast_us"), "us_tumour", ("P2", "P3"), "P3", 113, 9, 1.0),
+    Task("brain_tumors", "MRI", ("brain_tumor", "brain_mri"), "mri_tumour", ("P2", "P3"), "P3", 600, 9, 2.0),
+    Task(
+        "lung_xray",
+        "X-ray",
+        ("lungs_xray", "lung_xrays", "chest_xray", "covid_qu_ex"),
+        "xray_lungs",
+        ("P0", "P2"),
+        "P0",
+        957,
+        objects=2,
+        sam_prompts="points",
+    ),
+    Task("lung_ct", "CT", ("lungs_ct", "chest_ct"), "ct_lungs", ("P2",), "P2", 1800, objects=2),
+)
+SEARCHED_LAYERS, SEARCHED_BETAS, SEARCHED_IMAGES = (7, 8, 9), (0.1, 1.0, 2.0), 3
+"""The authors' grid where no setting is published, less `var`, which changes nothing; on three validation images."""
+SCRIPT_LAYER, SCRIPT_BETA, SEED = 7, 0.1, 12
+"""What the authors' script takes when it is told nothing, and the seed of their published commands."""
+
+PUBLISHED: dict[str, tuple[tuple[float, float], ...]] = {
+    "SaLIP": ((44.33, 48.62), (47.96, 50.24), (63.14, 66.44), (76.32, 78.46), (57.94, 60.94)),
+    "MedCLIP-SAM": ((67.82, 69.12), (66.72, 68.01), (64.49, 65.89), (59.14, 60.47), (64.54, 66.10)),
+    "MedCLIP-SAMv2, zero-shot": ((77.76, 81.11), (76.52, 82.23), (75.79, 80.88), (80.38, 82.03), (77.61, 81.56)),
+    "nnU-Net on pseudo-labels": ((73.77, 79.71), (77.16, 85.21), (70.15, 74.10), (82.24, 85.65), (75.83, 81.17)),
+    "MedCLIP-SAMv2, weak": ((78.87, 84.58), (80.03, 88.25), (80.77, 84.53), (88.78, 91.95), (82.11, 87.33)),
+    "nnU-Net, full supervision": ((82.47, 88.32), (87.74, 95.10), (98.72, 99.51), (97.10, 99.18)),
+}
+"""Row -> (DSC, NSD as published) in per cent of US, MRI, X-ray, CT, and all four where it is given."""
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Images and masks of a task by case, that is by name without ending; the same cases in both, in order."""
+
+    __test__ = False
+    task: Task
+    folder: Path
+    images: dict[str, Path]
+    masks: dict[str, Path]
+
+
+def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
+    """Find the test sets in a folder and check that each image has its mask, of the same size.
+
+    Args:
+        titles: the tasks wanted, such as "US"; all that are there when empty.
+
+    Raises:
+        InputError: no such folder, none of the tasks in it or not the wanted one, two folders for one task, an image
+            without a mask or the other way round, or sizes that differ.
+    """
+    if not data_dir.is_dir():
+        raise InputError(f"There is no folder '{data_dir}'.", "Check the path.")
+    wanted = {title.strip().lower() for title in titles}
+    unknown = wanted - {task.title.lower() for task in TASKS}
+    if unknown:
+        raise InputError(f"There is no task '{min(unknown)}'.", f"Choose of: {', '.join(t.title for t in TASKS)}.")
+    found = []
+    for task in TASKS:
+        if wanted and task.title.lower() not in wanted:
+            continue
+        known = {_plain(name) for name in (task.folder, *task.also)}
+        folders = [path for path in sorted(data_dir.iterdir()) if path.is_dir() and _plain(path.name) in known]
+        if len(folders) > 1:
+            raise InputError(
+                f"'{folders[0].name}' and '{folders[1].name}' in '{data_dir}' are both {task.title}.", "Keep one."
+            )
+        if folders:
+            found.append(_test_set(task, folders[0]))
+        elif wanted:
+            raise InputError(f"'{data_dir}' has no folder '{task.folder}'.", "See docs/weak.md for the folders.")
+    if not found:
+        names = ", ".join(task.folder for task in TASKS)
+        raise InputError(f"'{data_dir}' holds none of the paper's test sets.", f"Its folders are called: {names}.")
+    return found
+
+
+def read_prompts(path: Path, tests: TestSet) -> dict[str, str]:
+    """Read the sentence for each case from a JSON file {file name: sentence} as the authors publish it.
+
+    Raises:
+        InputError: unreadable, another form, or an image that it has no sentence for.
+    """
+    try:
+        texts = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Get the file again.") from error
+    form = isinstance(texts, dict) and all(isinstance(text, str) and text.strip() for text in texts.values())
+    if not form:
+        raise InputError(f"The prompts '{path}' are of another form.", 'They are {"000001.png": "A sentence.", ...}.')
+    by_case = {stem(Path(name)): text for name, text in texts.items()}
+    lacking = [path.name for case, path in tests.images.items() if case not in by_case]
+    if lacking:
+        raise InputError(
+            f"'{path}' has no prompt for {len(lacking)} of {len(tests.images)} images, such as '{lacking[0]}'.",
+            "Add them: an image that is left out would change the mean.",
+        )
+    return {case: by_case[case] for case in tests.images}
+
+
+def read_mask(path: Path) -> np.ndarray:
+    """Read a mask as the authors take it, whatever is not black: (H, W) bool.
+
+    Raises:
+        InputError: unreadable.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("L")) > 0
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"The mask '{path}' cannot be read: {error}.", "Get the file again.") from error
+
+
+def validation_set(tests: TestSet) -> TestSet | None:
+    """Find the validation images beside a test set; None where there are none."""
+    both = [tests.folder / f"val_{kind}" for kind in ("images", "masks")]
+    return _pairs(tests.task, tests.folder, *both) if all(folder.is_dir() for folder in both) else None
+
+
+def _test_set(task: Task, folder: Path) -> TestSet:
+    both = [folder / f"test_{kind}" for kind in ("images", "masks")]
+    for part in both:
+        if not part.is_dir():
+            raise InputError(f"'{folder}' has no folder '{part.name}'.", "The authors' layout has both.")
+    return _pairs(task, folder, *both)
+
+
+def _pairs(task: Task, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet:
+    images, masks = _pictures(image_dir), _pictures(mask_dir)
+    for these, others, what, lacking in ((images, masks, "image", "mask"), (masks, images, "mask", "image")):
+        alone = sorted(these.keys() - others.keys())
+        if alone:
+            raise InputError(
+                f"{len(alone)} of {len(these)} files have no {lacking} of their name, "
+                f"such as the {what} '{these[alone[0]]}'.",
+                "Files are paired by name.",
+            )
+    for case, path in images.items():
+        one, other = _size(path), _size(masks[case])
+        if one and other and one != other:
+            raise InputError(
+                f"'{path}' has {one[0]} x {one[1]} pixels and its mask {other[0]} x {other[1]}.",
+                "Get the files again, or bring the mask to the size of the image.",
+            )
+    return TestSet(task, folder, images, {case: masks[case] for case in images})
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix.lower() in PICTURES and not path.name.startswith("."):
+            if stem(path) in files:
+                raise InputError(f"'{path}' and '{files[stem(path)].name}' are the same case.", "Keep one.")
+            files[stem(path)] = path
+    if not files:
+        raise InputError(f"'{folder}' holds no picture.", f"Readable are: {', '.join(PICTURES)}.")
+    return files
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height by the header; None where it cannot be read, which counts as a failure later."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

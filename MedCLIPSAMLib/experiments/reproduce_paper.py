@@ -1,0 +1,184 @@
+"""The paper's zero-shot experiment on its test sets with our engine: masks in a folder, and their scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..choices import CoarseMethod, ComponentRule, Precision, SamPromptKind
+from ..errors import InputError, MedCLIPSAMError
+from ..evaluation.folders import ONLY_SEGMENT, Score
+from ..evaluation.metrics import dsc, hd95, nsd, nsd_as_published
+from ..files.atomic import atomic_path
+from ..files.claim import claim
+from ..run_context import RunContext
+from ..segmentation.coarse import CoarseSettings
+from ..segmentation.components import ComponentSettings
+from ..segmentation.prompts import load_prompt_sets
+from ..segmentation.sam_prompts import PromptSettings
+from ..segmentation.segmenter import TextSegmenter
+from ..segmentation.settings import Settings
+from ..volumes import SliceStack, read_volume
+from .paper import (
+    PER_IMAGE,
+    SCRIPT_BETA,
+    SCRIPT_LAYER,
+    SEARCHED_BETAS,
+    SEARCHED_IMAGES,
+    SEARCHED_LAYERS,
+    SEED,
+    Task,
+    TestSet,
+    read_mask,
+    read_prompts,
+    validation_set,
+)
+from .search import Case, search
+
+TOLERANCE = 2.0
+PAPER_DEPTH = 12
+"""Blocks of the vision tower that the authors' layers are numbered in."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One test set with one style of prompts.
+
+    Args:
+        scores: of every case; lengths in pixels, `note` says why a case has no prediction.
+        inflated: the NSD as published of every case, in the same order; see `metrics.nsd_as_published`.
+        settings: where those of M2IB come from, in words.
+    """
+
+    task: Task
+    style: str
+    scores: list[Score]
+    inflated: list[float]
+    settings: str
+
+
+def prompts_of(tests: TestSet, style: str, prompt_dir: Path | None) -> dict[str, str] | None:
+    """The prompt of each case; None for P3 where there is no file of prompts.
+
+    A file FOLDER_testing.json in `prompt_dir` gives P3, and FOLDER_P2.json the like another style; else P0 and P2 are
+    the shipped ones.
+    """
+    names = [tests.folder.name, tests.task.folder]
+    kinds = ["testing", style] if style == PER_IMAGE else [style]
+    for path in (prompt_dir / f"{name}_{kind}.json" for name in names for kind in kinds) if prompt_dir else ():
+        if path.is_file():
+            return read_prompts(path, tests)
+    if style == PER_IMAGE:
+        return None
+    text = load_prompt_sets()[tests.task.prompt_set].prompts(style)[0]
+    return dict.fromkeys(tests.images, text)
+
+
+def settings_of(
+    segmenter: TextSegmenter, tests: TestSet, prompt: str, searched: bool, context: RunContext = RunContext()
+) -> tuple[Settings, str]:
+    """The authors' settings for a task, and where those of M2IB come from.
+
+    Published ones where there are; else a search on three validation images with masks, as the authors do, or what
+    their script takes when told nothing. Models of another depth than BiomedCLIP keep their own.
+
+    Args:
+        prompt: that the search is made with.
+    """
+    task, own = tests.task, segmenter.settings
+    settings = replace(
+        own,
+        coarse=CoarseSettings(CoarseMethod.KMEANS),
+        components=ComponentSettings(ComponentRule.AREA, number=task.objects),
+        prompts=PromptSettings(SamPromptKind(task.sam_prompts), seed=SEED),
+        presence_threshold=0.0,
+        precision=Precision.F32,
+    )
+    if len(segmenter.clip.model.visual.trunk.blocks) != PAPER_DEPTH:
+        return settings, "the model's own"
+    if task.layer is not None:
+        return settings.with_saliency(layer=task.layer, beta=task.beta, steps=10, samples=10, seed=SEED), "published"
+    settings = settings.with_saliency(layer=SCRIPT_LAYER, beta=SCRIPT_BETA, steps=10, samples=10, seed=SEED)
+    validation = validation_set(tests) if searched else None
+    if validation is None:
+        return settings, f"the authors' script's: layer {SCRIPT_LAYER}, beta {SCRIPT_BETA:g}"
+    chosen = np.random.default_rng(SEED).permutation(sorted(validation.images))[:SEARCHED_IMAGES]
+    cases = [Case(_picture(validation.images[c]), prompt, read_mask(validation.masks[c])) for c in sorted(chosen)]
+    part = context.titled(f"{task.title}: search")
+    best = search(segmenter.with_settings(settings), cases, SEARCHED_LAYERS, SEARCHED_BETAS, context=part)[0]
+    words = f"layer {best.layer}, beta {best.beta:g} by search on {len(cases)} validation masks: not zero-shot"
+    return settings.with_saliency(layer=best.layer, beta=best.beta), words
+
+
+def run(
+    segmenter: TextSegmenter,
+    tests: TestSet,
+    style: str,
+    prompts: dict[str, str],
+    out: Path,
+    searched: bool = True,
+    limit: int | None = None,
+    context: RunContext = RunContext(),
+) -> Run:
+    """Segment a test set into `out`/TASK_STYLE and score it. Masks that are there are not made again.
+
+    Args:
+        limit: only the first cases.
+
+    Raises:
+        OutputError: the folder holds masks of other models, settings or prompts, or cannot be written.
+    """
+    task = tests.task
+    folder = out / f"{task.folder}_{style}"
+    cases = list(tests.images)[:limit]
+    failed: dict[str, str] = {}
+    settings, words = settings_of(segmenter, tests, prompts[cases[0]], searched, context)
+    models = [segmenter.clip.name, segmenter.sam.name]
+    request = {"models": models, "settings": settings.deciding(), "origin of settings": words, "prompts": prompts}
+    lock = claim(folder, "run.json", request)
+    segmenter = segmenter.with_settings(settings)
+    try:
+        for done, case in enumerate(cases):
+            context.raise_if_cancelled()
+            context.report(done, len(cases), f"{task.title} {style}")
+            path = folder / f"{case}.png"
+            if path.is_file():
+                continue
+            try:
+                segmenter.set_image(_picture(tests.images[case]))
+                mask = segmenter.segment(prompts[case]).mask
+            except InputError as error:
+                failed[case] = error.problem
+                continue
+            with atomic_path(path) as temporary:
+                Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
+    finally:
+        lock.close()
+    scored = [
+        _score(case, folder / f"{case}.png", tests.masks[case], failed.get(case, "no prediction")) for case in cases
+    ]
+    context.report(len(cases), len(cases), f"{task.title} {style}")
+    return Run(task, style, [score for score, _ in scored], [inflated for _, inflated in scored], words)
+
+
+def _picture(path: Path) -> np.ndarray:
+    """The picture of an image file, uint8 (H, W, 3); raises InputError, whatever is wrong with it."""
+    try:
+        return SliceStack(read_volume(path)).picture(0)
+    except MedCLIPSAMError as error:
+        raise InputError(error.problem, error.remedy) from error
+
+
+def _score(case: str, prediction: Path, truth: Path, why: str) -> tuple[Score, float]:
+    """The scores of a case and its NSD as published; 0 without a prediction."""
+    if not prediction.is_file():
+        return Score(case, ONLY_SEGMENT, 0.0, 0.0, float("inf"), why), 0.0
+    pair = read_mask(prediction), read_mask(truth)
+    if pair[0].shape != pair[1].shape:
+        raise InputError(f"'{prediction}' and '{truth}' differ in size.", f"Remove '{prediction}' and run again.")
+    ones = (1.0, 1.0)
+    own = Score(case, ONLY_SEGMENT, dsc(*pair), nsd(*pair, ones, TOLERANCE), hd95(*pair, ones))
+    return own, nsd_as_published(*pair, TOLERANCE)

@@ -1,0 +1,68 @@
+"""The authors' way to a saliency map, written plainly from its description, as what ours is measured against.
+
+At every one of ten steps the ten copies of the picture run through the whole vision tower and the ten copies of the
+text through the whole text tower; the bottleneck sits behind one block; all parameters take gradients, which nobody
+uses; the last step's backward pass is computed too (MedCLIP-SAMv2, arXiv 2409.19483, and its repository; the code is
+ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+
+from ...models.clip import ClipModel
+
+STEPS, COPIES, INITIAL = 10, 10, 5.0
+
+
+def authors_saliency(
+    clip: ClipModel,
+    pixels: torch.Tensor,
+    tokens: torch.Tensor,
+    layer: int,
+    beta: float,
+    noises: Sequence[torch.Tensor] | None = None,
+    steps: int = STEPS,
+) -> torch.Tensor:
+    """Compute the map (h, w) of one picture (1, 3, S, S) for one text, token ids (1, L).
+
+    Args:
+        noises: (10, T, C) for each step; drawn anew when None.
+    """
+    model = clip.model.requires_grad_(True)
+    trunk = model.visual.trunk
+    alpha = torch.empty(0)
+    information = torch.empty(0)
+    step = 0
+
+    def bottleneck(block, inputs, output: torch.Tensor) -> torch.Tensor:
+        nonlocal information
+        kept = torch.sigmoid(alpha).expand_as(output)
+        mean, variance = kept * output, (1 - kept) ** 2
+        information = -0.5 * (1 + torch.log(variance) - mean**2 - variance)
+        noise = torch.randn_like(output) if noises is None else noises[step]
+        return mean + variance.sqrt() * noise
+
+    with torch.no_grad():  # the shape of the activations, found by a pass of its own
+        model.encode_image(pixels)
+    shape = (1, trunk.patch_embed.num_patches + trunk.num_prefix_tokens, trunk.embed_dim)
+    alpha = torch.full(shape, INITIAL, device=pixels.device, requires_grad=True)
+    optimizer = torch.optim.Adam([alpha], lr=1.0)
+    hook = trunk.blocks[layer].register_forward_hook(bottleneck)
+    try:
+        for step in range(steps):  # noqa: B007  # the hook reads it
+            optimizer.zero_grad()
+            text = model.encode_text(tokens.expand(COPIES, -1))
+            image = model.encode_image(pixels.expand(COPIES, -1, -1, -1))
+            loss = beta * information.mean() - F.cosine_similarity(text, image, eps=1e-6).mean()
+            loss.backward()
+            optimizer.step()
+    finally:
+        hook.remove()
+        model.requires_grad_(False)
+        model.zero_grad(set_to_none=True)
+    found = torch.nansum(information.detach().mean(0), -1)[trunk.num_prefix_tokens :]
+    return found.reshape(trunk.patch_embed.grid_size)

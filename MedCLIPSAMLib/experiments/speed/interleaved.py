@@ -1,0 +1,56 @@
+"""Times of several variants that take turns, so that other load on the machine falls on all alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ...run_context import RunContext
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of each variant by round."""
+
+    seconds: dict[str, list[float]]
+
+    def median(self, name: str) -> float:
+        """Return the median of the seconds that were taken for a name."""
+        return statistics.median(self.seconds[name])
+
+    def times_faster(self, name: str, than: str) -> tuple[float, float, float]:
+        """Median, least and most of the ratios of `than` to `name` within rounds."""
+        ratios = [slow / fast for slow, fast in zip(self.seconds[than], self.seconds[name])]
+        return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def interleaved(
+    variants: Mapping[str, Callable[[], Made]],
+    rounds: int,
+    once: tuple[str, ...] = (),
+    context: RunContext = RunContext(),
+) -> tuple[Times, dict[str, Made]]:
+    """Time each variant once a round, after a call of each that is not timed; and what the last calls gave.
+
+    Args:
+        once: variants without the untimed call, for those of minutes.
+        context: notified of every round.
+    """
+    for name, call in variants.items():
+        if name not in once:
+            call()
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    results: dict[str, Made] = {}
+    for number in range(rounds):
+        for name, call in variants.items():
+            started = time.perf_counter()
+            results[name] = call()
+            seconds[name].append(time.perf_counter() - started)
+        took = ", ".join(f"{name} {each[-1]:.2f} s" for name, each in seconds.items())
+        context.notify(f"round {number + 1} of {rounds}: {took}")
+    return Times(seconds), results

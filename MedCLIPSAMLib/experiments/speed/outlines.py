@@ -1,0 +1,85 @@
+"""SAM 2: a picture is embedded once, and each prompt on it costs milliseconds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ...models.sam import image_predictor
+from ...run_context import RunContext
+from .full_size import sam21, sam_vit_h
+from .interleaved import Times, interleaved
+
+SIZES = ("tiny", "small", "base-plus", "large")
+BOX = np.array([300.0, 300.0, 700.0, 700.0])
+
+
+@dataclass(frozen=True)
+class OutlineCost:
+    """Of one SAM at one size of picture.
+
+    Args:
+        name, pixels: the model and the side of what it sees.
+        times: of embedding a picture, "f32" and where the model has it "bf16".
+        box_ms: milliseconds of one box on an embedded picture, the median of ten.
+    """
+
+    name: str
+    pixels: int
+    times: Times
+    box_ms: float
+
+
+def outline_costs(
+    rounds: int, device: torch.device, context: RunContext, sizes: tuple[str, ...] = SIZES
+) -> list[OutlineCost]:
+    """SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H where segment_anything is installed."""
+    picture = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
+    costs = []
+    for size in sizes:
+        for pixels in (1024, 512):
+            sam = sam21(size, pixels, device)
+            predictor = image_predictor(sam)
+
+            def embed(bfloat16: bool, sam=sam, predictor=predictor) -> None:
+                sam.bfloat16 = bfloat16
+                predictor.set_image(picture)
+                _wait(device)
+
+            times, _ = interleaved({"f32": lambda: embed(False), "bf16": lambda: embed(True)}, rounds)
+            box = lambda predictor=predictor: predictor.predict(box=BOX, multimask_output=False)
+            costs.append(OutlineCost(sam.name, pixels, times, _milliseconds(box)))
+            context.notify(
+                f"{sam.name} at {pixels} px: {times.median('f32'):.2f} s f32, {times.median('bf16'):.2f} s bf16"
+            )
+    predictor = sam_vit_h(device)
+    if predictor is not None:
+
+        def embed_h() -> None:
+            predictor.set_image(picture)
+            _wait(device)
+
+        times, _ = interleaved({"f32": embed_h}, max(1, rounds // 2))
+        decode = lambda: predictor.predict(box=BOX, multimask_output=False)
+        costs.append(OutlineCost("SAM ViT-H (the authors')", 1024, times, _milliseconds(decode)))
+        context.notify(f"SAM ViT-H: {times.median('f32'):.2f} s")
+    return costs
+
+
+def _milliseconds(call: Callable[[], object], count: int = 10) -> float:
+    call()
+    taken = []
+    for _ in range(count):
+        started = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - started)
+    return 1000 * float(np.median(taken))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,103 @@
+"""A saliency map at full size: the authors' loop and ours."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ...models.acceleration.linear import OneDnnLinear
+from ...run_context import RunContext
+from ...segmentation.saliency import M2IBSettings, m2ib, normalise
+from .authors import COPIES, STEPS, authors_saliency
+from .full_size import PROMPT, biomedclip
+from .interleaved import Times, interleaved
+
+AUTHORS, F32, BF16 = "authors' loop", "ours, f32", "ours, bf16"
+
+
+@dataclass(frozen=True)
+class SaliencyCost:
+    """Of one block.
+
+    Args:
+        layer: the block, counted from 0.
+        times: of `AUTHORS`, `F32` and `BF16`.
+        gflop: of a map, counted.
+        apart: largest and mean difference to the authors' map with the same noise, both maps scaled to 0..1.
+        other_seed: the same for the authors' loop with another noise.
+    """
+
+    layer: int
+    times: Times
+    gflop: dict[str, float]
+    apart: dict[str, tuple[float, float]]
+    other_seed: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Peak:
+    """GFLOP/s of large matrix products, the best of several, in the run that they are compared with."""
+
+    f32: float
+    bf16: float
+
+
+def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunContext) -> SaliencyCost:
+    """Measure maps at a block; the authors' loop takes minutes on a CPU."""
+    clip, theirs = biomedclip(device), biomedclip(device, fast=False)
+    pixels = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0)).to(device)
+    settings = M2IBSettings(layer, beta=1.0)
+    tokens = clip.tokenize([PROMPT])
+
+    def authors(seed: int = settings.seed) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        noises = [torch.randn(COPIES, 197, 768, generator=generator).to(device) for _ in range(STEPS)]
+        return waited(authors_saliency(theirs, pixels, tokens, layer, settings.beta, noises))
+
+    def ours(bfloat16: bool) -> torch.Tensor:
+        return waited(m2ib(clip, pixels, clip.encode_text([PROMPT]), settings, bfloat16=bfloat16).maps[0, 0])
+
+    variants = {AUTHORS: authors, F32: lambda: ours(False), BF16: lambda: ours(True)}
+    times, maps = interleaved(variants, rounds, once=(AUTHORS,) if device.type == "cpu" else (), context=context)
+    gflop = {}
+    one_step = lambda: authors_saliency(theirs, pixels, tokens, layer, settings.beta, steps=1)
+    for name, call, share in ((AUTHORS, one_step, STEPS), (F32, variants[F32], 1), (BF16, variants[BF16], 1)):
+        with FlopCounterMode(display=False) as counter:
+            call()
+        gflop[name] = share * counter.get_total_flops() / 1e9
+    apart = {name: difference(maps[name], maps[AUTHORS]) for name in (F32, BF16)}
+    exact = replace(settings, seed=settings.seed + 1)
+    other = m2ib(clip, pixels, clip.encode_text([PROMPT]), exact).maps[0, 0]
+    return SaliencyCost(layer, times, gflop, apart, difference(other, maps[AUTHORS]))
+
+
+def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak:
+    """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
+
+    def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
+        layer, given = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
+        seconds = []
+        for _ in range(tries + 1):
+            started = time.perf_counter()
+            waited(layer(given))
+            seconds.append(time.perf_counter() - started)
+        return 2 * size**3 / min(seconds[1:]) / 1e9
+
+    plain, own = torch.nn.Linear(size, size), OneDnnLinear(size, size)
+    return Peak(max(best(each, torch.float32) for each in (plain, own)), best(plain, torch.bfloat16))
+
+
+def waited(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor once a GPU has really computed it."""
+    if tensor.is_cuda:
+        torch.cuda.synchronize()
+    return tensor
+
+
+def difference(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
+    """Largest and mean difference of two maps scaled to 0..1."""
+    apart = (normalise(first) - normalise(second)).abs()
+    return apart.max().item(), apart.mean().item()

@@ -1,0 +1,103 @@
+"""What a user waits for: further prompts on a picture, a stack of slices, the first result of a fresh worker."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ...choices import ComponentRule
+from ...phantoms.dataset import make_phantom
+from ...run_context import RunContext
+from ...segmentation.components import ComponentSettings
+from ...segmentation.saliency import M2IBSettings
+from ...segmentation.segmenter import TextSegmenter
+from ...segmentation.settings import Settings
+from ...worker.client import WorkerClient
+from ...worker.subprocess_transport import SubprocessTransport
+from ..phantom_benchmark import picture_of
+from .full_size import PROMPT, biomedclip, sam21
+
+SLICES, PROMPTS = 64, 8
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Seconds.
+
+    Args:
+        first, second: a prompt on a new picture, and another one on the same; by round.
+        eight: eight prompts on one new picture.
+        slices: 64 new pictures of 512 x 512, one prompt.
+        cold: from the start of a worker process to the first mask of the demo models, by round.
+        help: `medclipsam --help`, by round.
+    """
+
+    first: list[float]
+    second: list[float]
+    eight: float
+    slices: float
+    cold: list[float]
+    help: list[float]
+
+
+def waiting(rounds: int, device: torch.device, context: RunContext) -> Waiting:
+    """Measure all of it; the models are of full size (SAM 2.1 tiny, 1024 px, random) but for the worker's."""
+    cold = [cold_start() for _ in range(rounds)]
+    context.notify(f"a fresh worker {median(cold):.2f} s")
+    settings = Settings(M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0)
+    segmenter = TextSegmenter(biomedclip(device), sam21("tiny", 1024, device), settings)
+    words = PROMPT.split()
+    prompts = [" ".join(words[-length:]) for length in range(2, 2 + PROMPTS)]
+    pictures = np.random.default_rng(0).integers(0, 256, (SLICES, 512, 512, 3), dtype=np.uint8)
+
+    def seconds(picture: np.ndarray | None, *texts: str) -> float:
+        started = time.perf_counter()
+        if picture is not None:
+            segmenter.set_image(picture)
+        for text in texts:
+            segmenter.segment(text)
+        return time.perf_counter() - started
+
+    seconds(pictures[0], *prompts)
+    first, second = [], []
+    for number in range(rounds):
+        first.append(seconds(pictures[number % SLICES], prompts[0]))
+        second.append(seconds(None, prompts[1]))
+    context.notify(f"a prompt {first[-1]:.2f} s, a second one {second[-1]:.2f} s")
+    eight = seconds(pictures[0], *prompts)
+    context.notify(f"{PROMPTS} prompts {eight:.1f} s")
+    slices = sum(seconds(picture, prompts[0]) for picture in pictures)
+    context.notify(f"{SLICES} slices {slices:.1f} s")
+    return Waiting(first, second, eight, slices, cold, [help_seconds() for _ in range(rounds)])
+
+
+def cold_start(device: str = "cpu") -> float:
+    """Seconds from the start of a worker process to the first mask of the demo models in it."""
+    picture = picture_of(make_phantom("samples", 1, "MR", 1))
+    transport = SubprocessTransport([sys.executable, "-m", "MedCLIPSAMLib.worker"])
+    client = WorkerClient(transport)
+    started = time.perf_counter()
+    try:
+        client.load("demo", "demo", device)
+        client.set_image("brain", picture)
+        transport.wait(client.segment("brain", ["brain tumor"]), 120)
+        return time.perf_counter() - started
+    finally:
+        client.shutdown()
+
+
+def help_seconds() -> float:
+    """Seconds of `medclipsam --help`."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "MedCLIPSAMLib", "--help"], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def median(values: list[float]) -> float:
+    return statistics.median(values)

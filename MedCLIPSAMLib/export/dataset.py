@@ -1,0 +1,128 @@
+"""The files of a case: nnU-Net's raw dataset, or masks in a folder.
+
+nnunet    imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json (nnU-Net v2)
+seg.nrrd  CASE.seg.nrrd, with prompts, scores and models as tags
+nii.gz    CASE.nii.gz, a label map; labels.json says which number is which
+png       CASE.png, for pictures
+    dcm       CASE.dcm, a DICOM Segmentation that refers to the series, for DICOM input
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, OutputError
+from ..files.atomic import atomic_path
+from ..volumes import Segment, Volume, write_segmentation
+from ..volumes.overlap import without_overlap
+from ..volumes.write import write_array
+from .dicom_seg import write_dicom_seg
+
+RESERVED = ("background", "ignore")
+"""Labels that nnU-Net gives a meaning of its own."""
+
+DATASET = re.compile(r"Dataset\d{3}_[A-Za-z0-9_]+")
+
+
+def check_folder(folder: Path, form: str) -> None:
+    """Refuse a folder that nnU-Net would not read.
+
+    Raises:
+        InputError: naming what is wrong.
+    """
+    if form == "nnunet" and not DATASET.fullmatch(folder.name):
+        raise InputError(
+            f"nnU-Net would not read a dataset in '{folder.name}'.", "Name the folder such as Dataset101_BrainTumor."
+        )
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Refuse labels that mean something else to nnU-Net, or that no file can hold.
+
+    Raises:
+        InputError: naming the label.
+    """
+    for label in labels:
+        if label.strip().casefold() in RESERVED:
+            raise InputError(f"'{label}' cannot be a label: nnU-Net has its own.", "Give it another name.")
+        if not label.strip() or not label.isprintable():
+            raise InputError(f"{label!r} cannot be a label.", "Use letters, digits and signs that can be printed.")
+
+
+def case_files(name: str, form: str) -> list[str]:
+    """The files of a case, relative to the dataset's folder."""
+    if form == "nnunet":
+        return [f"imagesTr/{name}_0000.nii.gz", f"labelsTr/{name}.nii.gz"]
+    return [f"{name}.{form}"]
+
+
+def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Sequence[Segment]) -> list[str]:
+    """Write a case, its image with it for nnU-Net, and give the files' names, relative to `folder`.
+
+    Where segments overlap, a label map keeps the one with the higher score (tag MedCLIPSAM.Score).
+
+    Raises:
+        InputError: this image does not go into that format. OutputError: it cannot be written; files of the case that
+            were written are removed.
+    """
+    files = case_files(name, form)
+    if form == "png" and volume.shape[0] > 1:
+        raise InputError(f"'{name}' has {volume.shape[0]} slices, which no PNG holds.", "Export as nii.gz.")
+    if form not in ("seg.nrrd", "dcm"):
+        segments, _ = without_overlap(segments)
+    try:
+        for file in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        if form == "nnunet":
+            write_array(folder / files[0], grey(volume), volume)
+        if form == "dcm":
+            write_dicom_seg(folder / files[-1], segments, volume)
+        else:
+            write_segmentation(folder / files[-1], segments, volume)
+    except (OSError, RuntimeError, OutputError) as error:
+        for file in files:
+            (folder / file).unlink(missing_ok=True)
+        reason = getattr(error, "problem", str(error).splitlines()[0])
+        raise OutputError(f"The case '{name}' cannot be written: {reason}", "Make room on the disk.") from error
+    return files
+
+
+def write_description(folder: Path, form: str, labels: Sequence[str], cases: Sequence[str], channel: str) -> None:
+    """Write what tells a reader the labels: dataset.json for nnU-Net, labels.json beside label maps.
+
+    Args:
+        cases: that are in the dataset now.
+        channel: what the images are, such as "CT": nnU-Net treats Hounsfield units in a way of their own.
+    """
+    numbers = {"background": 0} | {label: number for number, label in enumerate(labels, 1)}
+    if form == "nnunet":
+        content: Mapping[str, object] = {
+            "channel_names": {"0": channel},
+            "labels": numbers,
+            "numTraining": len(cases),
+            "file_ending": ".nii.gz",
+            "description": "Pseudo-labels by MedCLIPSAM; see manifest.jsonl. For research, not for diagnosis.",
+        }
+        path = folder / "dataset.json"
+    elif form in ("nii.gz", "png"):
+        content, path = numbers, folder / "labels.json"
+    else:
+        return
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Mapping[str, dict]) -> list[Segment]:
+    """A segment a label of the dataset, in its order, so that label n is number n in every case; empty where absent."""
+    nothing = np.zeros_like(next(iter(masks.values())))
+    return [Segment(label, masks.get(label, nothing), tags=tags.get(label, {})) for label in labels]
+
+
+def grey(volume: Volume) -> np.ndarray:
+    """One channel (K, J, I): nnU-Net wants every image of a dataset to have the same; of colours the mean."""
+    return volume.array.mean(-1).astype(np.float32) if volume.is_rgb else volume.array

@@ -1,0 +1,107 @@
+"""Masks as a DICOM Segmentation that refers to the series they were made on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from .. import __version__
+from ..errors import InputError
+from ..files.atomic import atomic_path
+from ..volumes import Segment, Volume
+from ..volumes.terminology import NO_CODE, TISSUE
+
+MAKER, PROGRAM = "MedCLIPSAM contributors", "MedCLIPSAM"
+
+
+def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
+    """Write the segments that are not empty as one binary DICOM SEG object.
+
+    Args:
+        segments: masks on the grid of `volume`.
+        volume: read from a DICOM file of one slice or from a series' folder.
+
+    Raises:
+        InputError: the volume did not come from DICOM, all masks are empty, the series cannot be referred to (highdicom
+            says why), or highdicom is not installed. OutputError: the file cannot be written.
+    """
+    try:
+        import highdicom
+        from pydicom.sr.coding import Code
+    except ImportError as error:
+        raise InputError(
+            f"DICOM SEG needs packages that are not installed: {error.name}.", "pip install 'medclipsam[dicom]'"
+        ) from error
+    shown = [segment for segment in segments if segment.mask.any()]
+    if not shown:
+        raise InputError(f"'{path.name}' would be empty.", "DICOM SEG holds no empty masks; use another format.")
+    slices = source_slices(volume)
+    coded = lambda code: Code(code[1], code[0], code[2])
+    made_by = highdicom.AlgorithmIdentificationSequence(
+        name=PROGRAM, version=__version__, family=Code("123109", "DCM", "Artificial Intelligence"), source=MAKER
+    )
+    described = []
+    for number, segment in enumerate(shown, 1):
+        known = segment.terminology
+        described.append(
+            highdicom.seg.SegmentDescription(
+                segment_number=number,
+                segment_label=segment.name[:64],
+                segmented_property_category=coded(known.category if known.category != NO_CODE else TISSUE),
+                segmented_property_type=coded(known.type if known.type != NO_CODE else TISSUE),
+                algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_identification=made_by,
+            )
+        )
+    pixels = np.stack([segment.mask for segment in shown], -1)
+    try:
+        # Names of patients as they stand in the series are no business of whoever runs an export.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            made = highdicom.seg.Segmentation(
+                source_images=slices,
+                pixel_array=pixels,
+                segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
+                segment_descriptions=described,
+                series_instance_uid=highdicom.UID(),
+                series_number=1000,
+                sop_instance_uid=highdicom.UID(),
+                instance_number=1,
+                manufacturer=MAKER,
+                manufacturer_model_name=PROGRAM,
+                software_versions=__version__,
+                device_serial_number="0",
+                series_description="Pseudo-labels, for research, not for diagnosis",
+            )
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"No DICOM SEG can be made for '{volume.path}': {error}.", "Use another format.") from error
+    with atomic_path(path) as temporary:
+        made.save_as(str(temporary))
+
+
+def source_slices(volume: Volume) -> list:
+    """The DICOM datasets of a volume's slices, without their pixels, slice K first as in its arrays.
+
+    Raises:
+        InputError: it was not read from DICOM, or the files do not make its slices.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    if not volume.files:
+        raise InputError(
+            f"'{volume.path}' is no DICOM series with a file a slice, as DICOM SEG needs it.",
+            "Unpack zip files; for multi-frame files and others, use another format.",
+        )
+    try:
+        datasets = [pydicom.dcmread(file, stop_before_pixels=True) for file in volume.files]
+    except (InvalidDicomError, OSError) as error:
+        raise InputError(f"'{volume.path}' cannot be read again: {error}.", "Choose another format.") from error
+    if any("ImagePositionPatient" not in dataset for dataset in datasets):
+        raise InputError(f"'{volume.path}' is no DICOM series with positions.", "Choose another format.")
+    for dataset in datasets:
+        if not dataset.get("SpecificCharacterSet", "x"):
+            del dataset.SpecificCharacterSet  # empty in some series, which highdicom refuses
+    return datasets

@@ -1,0 +1,70 @@
+"""Where the cases of an export are worked on: in this process, or by many workers with the models (`ray_engine`)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
+
+from ..run_context import RunContext
+from ..segmentation.segmenter import TextSegmenter
+from ..segmentation.settings import Settings
+from .cases import Case
+from .job import Failed, Job, Segmented, read_case, segment_case, write_result
+
+Write = Callable[[dict], None]
+"""Takes the line of a case whose files are whole; called once a case, one call at a time."""
+
+
+class Engine(Protocol):
+    """Models with their settings, somewhere.
+
+    Attributes:
+        clip, sam: names of the models in the catalogue.
+        settings: of the segmentation.
+    """
+
+    clip: str
+    sam: str
+    settings: Settings
+
+    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
+        """Do every case, hand its line to `write`, and yield it; cancelled by the context."""
+
+
+class LocalEngine:
+    """The models in this process. The next image is read while they work on this one, and the last is written."""
+
+    def __init__(self, segmenter: TextSegmenter) -> None:
+        self._segmenter = segmenter.with_settings(segmenter.settings)  # the precision stays, whatever becomes of memory
+        self.clip: str = segmenter.clip.name
+        self.sam: str = segmenter.sam.name
+        self.settings = segmenter.settings
+
+    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
+        """See `Engine`."""
+
+        def finish(case: Case, outcome: Segmented | Failed) -> dict:
+            record = write_result(case, outcome, job)
+            write(record)
+            return record
+
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            waiting = deque(cases)
+            readings = deque(reader.submit(read_case, case) for case in cases[:1])
+            writings: deque[Future[dict]] = deque()
+            try:
+                while waiting:
+                    case, loaded = waiting.popleft(), readings.popleft().result()
+                    readings.extend(reader.submit(read_case, following) for following in list(waiting)[:1])
+                    outcome = segment_case(self._segmenter, case, loaded, job.settings, context)
+                    writings.append(writer.submit(finish, case, outcome))
+                    while len(writings) > 1:
+                        yield writings.popleft().result()
+            except BaseException:
+                while writings:  # what was done is kept
+                    writings.popleft().result()
+                raise
+            while writings:
+                yield writings.popleft().result()

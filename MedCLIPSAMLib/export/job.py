@@ -1,0 +1,222 @@
+"""What is done with one case of an export: read, segment, write. It is the same on this machine and on a cluster."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from ..choices import ExportFormat, Plane, Strategy
+from ..errors import Cancelled, InputError, MedCLIPSAMError
+from ..evaluation.pictures import overlay
+from ..pipeline.request import SegmentationRequest
+from ..pipeline.segment_volume import segment_volume
+from ..pipeline.volume_result import VolumeResult
+from ..run_context import RunContext
+from ..segmentation.result import PromptedResult
+from ..segmentation.segmenter import TextSegmenter
+from ..validated import Choice, Share, settings_class
+from ..volumes import Volume, read_volume
+from ..volumes.terminology import colour_for
+from ..volumes.window import Window, check_window
+from ..volumes.write import write_picture
+from .cases import Case
+from .dataset import segments_of, write_case
+from .report import PICTURES
+
+log = logging.getLogger(__name__)
+
+
+@settings_class
+class ExportSettings:
+    """What becomes of a result.
+
+    Args:
+        form: what is written for each image.
+        strategy: for volumes of several slices, see `choices.Strategy`.
+        plane: of the slices.
+        window: display window; see `volumes.SliceStack`.
+        least_score: a label with a lower score counts as not found; 0 to 1.
+        least_ml, most_ml: and one of a smaller or larger volume, in ml (for pictures, without a thickness, in 1000
+            pixels).
+        keep_empty: cases in which nothing was found are in the dataset too, with an empty mask.
+    """
+
+    form: Choice[ExportFormat] = ExportFormat.NNUNET
+    strategy: Choice[Strategy] = Strategy.MEMORY
+    plane: Choice[Plane] = Plane.AXIAL
+    window: Window = None
+    least_score: Share = 0.0
+    least_ml: Annotated[float, Field(ge=0)] = 0.0
+    most_ml: Annotated[float, Field(ge=0, allow_inf_nan=True)] = float("inf")
+    keep_empty: bool = False
+
+    def __post_init__(self) -> None:
+        check_window(self.window)
+        if self.least_ml > self.most_ml:
+            raise InputError(
+                f"Expected sizes from the least to the most, got {self.least_ml} to {self.most_ml} ml.", "Swap them."
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all cases of an export have in common: the dataset's folder, the settings, and the labels in their order."""
+
+    out: Path
+    settings: ExportSettings
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image that was read, and the seconds that took."""
+
+    volume: Volume
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """An image and its result, and the seconds of each step."""
+
+    volume: Volume
+    result: VolumeResult
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a case has no result, and the seconds of each step."""
+
+    error: MedCLIPSAMError
+    seconds: dict[str, float]
+
+
+def read_case(case: Case) -> Loaded | Failed:
+    """Read the image of a case."""
+    started = time.perf_counter()
+    try:
+        return Loaded(read_volume(case.image, **case.choice()), time.perf_counter() - started)
+    except MedCLIPSAMError as error:
+        problem = error
+    except Exception as error:  # one image of thousands must not end the run
+        problem = InputError(f"'{case.image}' cannot be read: {type(error).__name__}: {error}.", "Leave it out.")
+    log.warning("%s: %s", case.name, problem)
+    return Failed(problem, {"load": time.perf_counter() - started, "segment": 0.0})
+
+
+def segment_case(
+    segmenter: TextSegmenter, case: Case, loaded: Loaded | Failed, settings: ExportSettings, context: RunContext
+) -> Segmented | Failed:
+    """Segment what `read_case` read.
+
+    Raises:
+        Cancelled: by the context.
+    """
+    if isinstance(loaded, Failed):
+        return loaded
+    started = time.perf_counter()
+    prompts = tuple(dict.fromkeys(case.prompts.values()))
+    try:
+        request = SegmentationRequest(
+            prompts, case.negative, settings.plane, "all", settings.strategy, window=settings.window
+        )
+        result = segment_volume(segmenter, loaded.volume, request, context.without_progress()).collect()
+    except Cancelled:
+        raise
+    except MedCLIPSAMError as error:
+        log.warning("%s: %s", case.name, error)
+        return Failed(error, {"load": loaded.seconds, "segment": 0.0})
+    seconds = {"load": loaded.seconds, "segment": time.perf_counter() - started}
+    return Segmented(loaded.volume, result, seconds)
+
+
+def write_result(case: Case, outcome: Segmented | Failed, job: Job) -> dict[str, Any]:
+    """Write the files of a case, and give the line of the manifest that it becomes."""
+    record = new_record(case)
+    record["seconds"] = outcome.seconds
+    started = time.perf_counter()
+    if isinstance(outcome, Failed):
+        record |= {"problem": outcome.error.problem, "remedy": outcome.error.remedy}
+    else:
+        record |= _write_files(case, outcome, job)
+    seconds = outcome.seconds | {"write": time.perf_counter() - started}
+    record["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
+    return record
+
+
+def new_record(case: Case) -> dict[str, Any]:
+    """The line of the manifest of a case that failed, to which its cause is added."""
+    record = {"case": case.name, "image": str(case.image), "status": "failed", "labels": {}, "files": []}
+    return record | {"seconds": {}, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+
+
+def _write_files(case: Case, outcome: Segmented, job: Job) -> dict[str, Any]:
+    """Write masks and picture of a case; what the line of the manifest says of them."""
+    volume, result, settings = outcome.volume, outcome.result, job.settings
+    record: dict[str, Any] = {}
+    by_prompt = {segment.name: segment for segment in result.segments()}
+    labels: dict[str, dict[str, Any]] = {}
+    masks, tags = {}, {}
+    for label, prompt in case.prompts.items():
+        mask = by_prompt[prompt].mask
+        labels[label] = _about(result, prompt, mask, volume)
+        labels[label]["status"] = _status(labels[label], settings)
+        masks[label] = mask if labels[label]["status"] == "found" else np.zeros_like(mask)
+        tags[label] = by_prompt[prompt].tags
+    states = [each["status"] for each in labels.values()]
+    record["labels"] = labels
+    record["status"] = next((state for state in ("found", "filtered") if state in states), "empty")
+    record["modality"] = volume.modality
+    record["notes"] = volume.notes
+    if record["status"] == "found" or settings.keep_empty:
+        try:
+            segments = segments_of(job.labels, masks, tags)
+            record["files"] = write_case(job.out, case.name, settings.form, volume, segments)
+        except InputError as error:
+            record |= {"status": "failed", "problem": error.problem, "remedy": error.remedy}
+    record["slice"] = _write_picture(job.out, case, result, masks)
+    return record
+
+
+def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) -> dict[str, Any]:
+    by_slice = result.results[prompt]
+    best = max(by_slice.values(), key=lambda each: (each.score, isinstance(each, PromptedResult)))
+    looked = [each.where.presence.probability for each in by_slice.values() if isinstance(each, PromptedResult)]
+    size = float(mask.sum()) * (volume.geometry.voxel_ml if not volume.natural else 1e-3)
+    return {
+        "prompt": prompt,
+        "score": round(best.score, 4),
+        "presence": round(max(looked), 4) if looked else None,
+        "voxels": int(mask.sum()),
+        "size": round(size, 4),
+        "unit": "thousand pixels" if volume.natural else "ml",
+        "message": best.message,
+    }
+
+
+def _status(about: Mapping, settings: ExportSettings) -> str:
+    if not about["voxels"]:
+        return "empty"
+    fits = about["score"] >= settings.least_score and settings.least_ml <= about["size"] <= settings.most_ml
+    return "found" if fits else "filtered"
+
+
+def _write_picture(out: Path, case: Case, result: VolumeResult, masks: Mapping[str, np.ndarray]) -> int:
+    """Write the slice on which most is seen, with the masks, for the report; its number."""
+    stack = result.stack
+    shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}
+    best = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2
+    (out / PICTURES).mkdir(exist_ok=True)
+    drawn = {label: stack.from_grid(mask, best) for label, mask in masks.items()}
+    picture = overlay(stack.picture(best), drawn, {label: colour_for(label) for label in drawn})
+    write_picture(out / PICTURES / f"{case.name}.png", picture)
+    return best

@@ -1,0 +1,210 @@
+"""An export on a Ray cluster: workers that hold the models, one for each GPU, and a driver that holds the manifest.
+
+A worker reads an image, segments it and writes its files, so that all of them need the images, the dataset and the
+models' folder under the same paths (a shared file system); only names and lines of the manifest cross the network. A
+worker that dies is replaced, and its case is done again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..choices import Precision
+from ..errors import DeviceError, InputError, MedCLIPSAMError
+from ..run_context import RunContext
+from ..segmentation.segmenter import TextSegmenter, load_segmenter
+from ..segmentation.settings import Settings, default_settings
+from .cases import Case
+from .engines import Write
+from .job import Failed, Job, Loaded, new_record, read_case, segment_case, write_result
+
+ATTEMPTS = 3
+"""A case whose worker died so many times is recorded as failed: it would kill the next one too."""
+
+
+UNITS = "CPU", "GPU"
+START = 600.0
+"""Seconds after which an export goes on without the workers that the cluster has found no place for."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a worker loads: see `segmentation.segmenter.load_segmenter`."""
+
+    clip: str = "demo"
+    sam: str = "demo"
+    device: str = "auto"
+    models_dir: Path | None = None
+    settings: Settings | None = None
+
+
+class _Worker:
+    """Lives in a process of Ray's, with the models."""
+
+    def __init__(self, models: Models) -> None:
+        self._models = models
+        self._segmenter: TextSegmenter | None = None
+        self._reader = ThreadPoolExecutor(1)
+        self._next: dict[str, Future[Loaded | Failed]] = {}
+
+    def ready(self) -> int:
+        """The process; answered once the models are loaded."""
+        self._load()
+        return os.getpid()
+
+    def do(self, case: Case, following: Case | None, job: Job) -> dict:
+        """Do a case, while the image of the one that will probably follow is read."""
+        segmenter = self._load()
+        reading = self._next.get(case.name)
+        loaded = reading.result() if reading else read_case(case)
+        self._next = {following.name: self._reader.submit(read_case, following)} if following else {}
+        return write_result(case, segment_case(segmenter, case, loaded, job.settings, RunContext()), job)
+
+    def _load(self) -> TextSegmenter:
+        """The models, loaded by the first call: what is wrong with them reaches the driver as this call's error."""
+        if self._segmenter is None:
+            one = self._models
+            self._segmenter = load_segmenter(one.clip, one.sam, one.device, one.models_dir, one.settings)
+        return self._segmenter
+
+
+class RayEngine:
+    """The same export on a Ray cluster.
+
+    Args:
+        models: that every worker loads.
+        workers: how many; None takes one for each GPU of the cluster, or one for every two of its CPUs without GPUs.
+        address: of the cluster, such as "auto" or "ray://head:10001"; None takes RAY_ADDRESS, or starts Ray here.
+
+    Attributes:
+        pids: of the workers, once they are ready; for tests and for those who look at their machines.
+
+    Raises:
+        InputError: ray is not installed. DeviceError: no cluster under that address. ModelError: an unknown model.
+    """
+
+    def __init__(self, models: Models, workers: int | None = None, address: str | None = None) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise InputError(
+                "--engine ray needs Ray, which is not installed.", "pip install 'medclipsam[cluster]'"
+            ) from error
+        settings = models.settings or default_settings(models.clip, models.models_dir)
+        if settings.precision == Precision.AUTO:  # the machines may differ, the results must not
+            settings = replace(settings, precision=Precision.F32)
+        self._ray, self._models = ray, replace(models, settings=settings)
+        self.pids: list[int] = []
+        self.clip, self.sam, self.settings = models.clip, models.sam, settings
+        paths = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))
+        self._own = not ray.is_initialized()
+        if self._own:
+            try:
+                ray.init(
+                    address,
+                    include_dashboard=False if address is None and not os.environ.get("RAY_ADDRESS") else None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    runtime_env={"env_vars": {"PYTHONPATH": paths}},
+                )
+            except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
+                reason = str(error).strip().splitlines()[0]
+                raise DeviceError(
+                    f"No Ray cluster can be used at '{address or os.environ.get('RAY_ADDRESS') or 'here'}': {reason}",
+                    "Start one by 'ray start --head', or see 'ray status'.",
+                ) from error
+        there = ray.cluster_resources()
+        gpus = 0 if models.device == "cpu" else int(there.get("GPU", 0))
+        self._count = workers or gpus or max(1, int(there.get("CPU", 1)) // 2)
+        self._resources = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 1}
+
+    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
+        """See `engines.Engine`; a cancelled run ends after the next finished case.
+
+        Raises:
+            MedCLIPSAMError: a worker cannot load the models.
+        """
+        ray = self._ray
+        kind = ray.remote(**self._resources)(_Worker)
+        workers = [kind.remote(self._models) for _ in range(min(self._count, len(cases)))]
+        job = Job(job.out.resolve(), job.settings, job.labels)
+        waiting = deque((case, 1) for case in cases)
+        running: dict = {}
+
+        def give(worker) -> None:
+            if waiting:
+                case, attempt = waiting.popleft()
+                # What follows is a guess for reading ahead: with all workers busy, the case after the others' next.
+                ahead = min(len(workers), len(waiting)) - 1
+                following = waiting[ahead][0] if ahead >= 0 else None
+                running[worker.do.remote(case, following, job)] = (worker, case, attempt)
+
+        try:
+            workers, self.pids = self._started(workers)
+            for worker in workers:
+                give(worker)
+            while running:
+                context.raise_if_cancelled()
+                (done,), _ = ray.wait(list(running), num_returns=1)
+                worker, case, attempt = running.pop(done)
+                try:
+                    record = ray.get(done)
+                except ray.exceptions.RayTaskError as error:
+                    raise self._cause(error) from error
+                except ray.exceptions.RayError:
+                    workers.remove(worker)
+                    workers.append(worker := kind.remote(self._models))
+                    if attempt < ATTEMPTS:
+                        waiting.appendleft((case, attempt + 1))
+                        give(worker)
+                        continue
+                    record = _died(case)
+                write(record)
+                give(worker)
+                yield record
+        finally:
+            for worker in workers:
+                ray.kill(worker)
+
+    def close(self) -> None:
+        """Let go of the cluster, where this engine joined or started it."""
+        if self._own:
+            self._ray.shutdown()
+
+    def _started(self, workers: list) -> tuple[list, list[int]]:
+        """The workers that are ready in time, and their processes; the others are taken away."""
+        refs = {worker.ready.remote(): worker for worker in workers}
+        ready, late = self._ray.wait(list(refs), num_returns=len(refs), timeout=START) if refs else ([], [])
+        for each in late:
+            self._ray.kill(refs[each])
+        if late and not ready:
+            there = ", ".join(
+                f"{count:g} {name}" for name, count in self._ray.cluster_resources().items() if name in UNITS
+            )
+            raise DeviceError(
+                f"No worker could start in {START / 60:.0f} minutes; the cluster has {there}.",
+                "Use less --workers, --device cpu, or a larger cluster.",
+            )
+        try:
+            return [refs[each] for each in ready], self._ray.get(ready)
+        except self._ray.exceptions.RayError as error:
+            raise self._cause(error) from error
+
+    def _cause(self, error: Exception) -> MedCLIPSAMError:
+        cause = getattr(error, "cause", None)
+        if isinstance(cause, MedCLIPSAMError):
+            return cause
+        reason = str(error).strip().splitlines()[-1]
+        return DeviceError(f"A worker of the cluster cannot work: {reason}", "See the logs of Ray on that machine.")
+
+
+def _died(case: Case) -> dict:
+    problem = f"The worker died {ATTEMPTS} times at this case, perhaps for lack of memory."
+    return new_record(case) | {"problem": problem, "remedy": "Do it alone, on a machine with more memory, by --retry."}

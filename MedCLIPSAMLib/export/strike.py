@@ -1,0 +1,54 @@
+"""Bad cases taken out of a dataset, and put back: their files move to struck/ in it, nothing is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..errors import InputError, OutputError
+from ..files.json_text import read_json
+from .dataset import check_folder
+from .manifest import REQUEST, Manifest
+from .upkeep import refresh, write_struck
+
+FOLDER = "struck"
+
+
+def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
+    """Let the dataset hold all cases but those of `names`; what was struck out before and is not named comes back.
+
+    Returns:
+        How many were struck out by this, and how many came back.
+
+    Raises:
+        InputError: the folder holds no export, or a name is none of its cases. OutputError: an export is writing to it.
+    """
+    try:
+        request = read_json(dataset / REQUEST)
+        form, labels = request["export"]["form"], [str(label) for label in request["labels"]]
+        check_folder(dataset.resolve(), form)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"'{dataset}' holds no export.", "Give the folder that medclipsam export wrote.") from error
+    manifest = Manifest(dataset, request)
+    try:
+        names = set(names)
+        unknown = sorted(names - manifest.records.keys())
+        if unknown:
+            raise InputError(f"'{dataset}' has no case '{unknown[0]}' ({len(unknown)} names are unknown).")
+        out = back = 0
+        for name, record in manifest.records.items():
+            for file in record["files"]:
+                inside, outside = dataset / file, dataset / FOLDER / file
+                source, target = (inside, outside) if name in names else (outside, inside)
+                if source.is_file():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    source.replace(target)
+                    last = file == record["files"][-1]
+                    out, back = out + (last and name in names), back + (last and name not in names)
+        write_struck(dataset, names)
+        refresh(dataset, form, labels)
+        return out, back
+    except OSError as error:
+        raise OutputError(f"'{dataset}' cannot be written: {error.strerror}.", "Check the permissions.") from error
+    finally:
+        manifest.close()

@@ -1,0 +1,37 @@
+"""What is made of an export's manifest anew whenever it changes, and the list of what was struck out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from ..files.atomic import atomic_path
+from .dataset import write_description
+from .manifest import read_records
+from .report import write_report
+
+STRUCK = "struck.txt"
+"""In a dataset: the cases that a person struck out, a name a line."""
+
+
+def refresh(out: Path, form: str, labels: Sequence[str]) -> None:
+    """Write anew what is made of the manifest: the description of the dataset and the report."""
+    records = list(read_records(out).values())
+    struck = read_struck(out)
+    inside = [each["case"] for each in records if each["files"] and each["case"] not in struck]
+    modalities = {each.get("modality") for each in records if each["files"]}
+    channel = modalities.pop() if len(modalities) == 1 else None
+    write_description(out, form, labels, inside, channel or "image")
+    write_report(out, records, struck)
+
+
+def read_struck(out: Path) -> set[str]:
+    """Read the cases that a person struck out."""
+    path = out / STRUCK
+    return set(path.read_text(encoding="utf-8", errors="replace").split()) if path.is_file() else set()
+
+
+def write_struck(out: Path, names: Collection[str]) -> None:
+    """Write down the cases that a person struck out."""
+    with atomic_path(out / STRUCK) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")

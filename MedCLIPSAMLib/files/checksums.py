@@ -1,0 +1,39 @@
+"""SHA-256 of model files, and the record of what was downloaded into a folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from .atomic import atomic_path
+from .json_text import read_json
+
+MANIFEST = "manifest.json"
+"""In a folder of downloaded files: {file: {"sha256", "size", "url"}}."""
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in lower-case hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """SHA-256 by file name, as recorded when the files of `folder` were downloaded; empty without a readable record."""
+    try:
+        entries = read_json(folder / MANIFEST)
+        return {name: str(entry["sha256"]) for name, entry in entries.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def record(folder: Path, name: str, sha256: str, size: int, url: str) -> None:
+    """Add or replace the entry of one file."""
+    try:
+        entries = dict(read_json(folder / MANIFEST))
+    except (OSError, ValueError, TypeError):
+        entries = {}
+    entries[name] = {"sha256": sha256, "size": size, "url": url}
+    with atomic_path(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")

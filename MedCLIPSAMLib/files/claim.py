@@ -1,0 +1,96 @@
+"""A folder that belongs to one run: it says what its results depend on, and is locked while the run lives."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError
+from .atomic import atomic_path, is_temporary, sweep
+from .json_text import read_json
+
+LOCK = ".lock"
+
+
+def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper:
+    """Take a new or empty folder for a run, or go on with the one of the very same run, without what it left half.
+
+    Args:
+        folder: made when absent.
+        stamp: name of the file in it that holds the request.
+        request: what the results depend on, as JSON values under names for people.
+
+    Returns:
+        The open lock file, to be closed at the end; the system lets go of it when the process ends. The file stays,
+        since removing it could let two runs in.
+
+    Raises:
+        OutputError: another run has the folder at this moment, it holds something else or results of another request,
+            or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(folder, stamp)
+        lock = locked(folder)
+    except OSError as error:
+        raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder.") from error
+    try:
+        _stamp(folder, stamp, json.loads(json.dumps(request)))
+        sweep(folder)
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
+    path = folder / stamp
+    if path.is_file():
+        try:
+            before = read_json(path)
+        except (OSError, ValueError):
+            before = None
+        if before == request:
+            return
+        before = before if isinstance(before, dict) else {}
+        other = [name for name in request if before.get(name) != request[name]]
+        raise OutputError(
+            f"'{folder}' holds results of other {', '.join(other) or 'settings'}.",
+            "Choose another folder, or give the same command as before to go on.",
+        )
+    _refuse_foreign(folder, stamp)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
+
+
+def _refuse_foreign(folder: Path, stamp: str) -> None:
+    """Refuse a folder of something else, before as much as a lock is put into it."""
+    if not (folder / stamp).is_file() and any(
+        each.name != LOCK and not is_temporary(each) for each in folder.iterdir()
+    ):
+        raise OutputError(
+            f"'{folder}' is not empty and holds no {stamp} of a run before.",
+            "Choose a new folder: nothing is overwritten.",
+        )
+
+
+def locked(folder: Path) -> TextIOWrapper:
+    """Open the lock file of a folder that is there; see `claim`, also for errors. Whoever holds it has the folder."""
+    file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise OutputError(f"Another run is writing to '{folder}'.", "Wait for it, or choose another folder.") from error
+    return file

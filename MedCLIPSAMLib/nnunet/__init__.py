@@ -1,0 +1,1 @@
+"""nnU-Net on a dataset of pseudo-labels: training, prediction with uncertainty, review."""

@@ -1,0 +1,164 @@
+"""The mean of what the checkpoints of a training predict, on the voxels of the image."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model
+
+from ..errors import InputError, ModelError
+from ..export.dataset import grey
+from ..files.json_text import read_json
+from ..models.device import resolve_device
+from ..models.weights import read_weights
+from ..run_context import RunContext
+from ..volumes import Volume
+from .process import require_nnunet
+from .schedule import schedule_of
+from .train import FOLD, model_folder
+
+NETWORK = re.compile(r"dynamic_network_architectures\.architectures\.\w+\.\w+")
+LAYER = re.compile(r"torch\.nn\.(modules\.\w+\.)?[A-Z]\w*")
+"""What plans may name as the network, and as its layers."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What an ensemble says of one image.
+
+    Args:
+        labels: (K, J, I) uint8, the most probable label of each voxel on the grid of the image; 0 is background.
+        probabilities: (C, K, J, I) float32 that sum to 1, class 0 the background.
+    """
+
+    labels: np.ndarray
+    probabilities: np.ndarray
+
+
+class Ensemble:
+    """All checkpoints that a training kept, in memory.
+
+    Args:
+        path: a run's or a model's folder.
+        device: see `models.resolve_device`.
+        mirroring: predict mirrored images too, as nnU-Net does, at four times the cost in 2-D.
+        last: take only so many of the checkpoints, from the end.
+
+    Attributes:
+        labels: names by number, without the background.
+        name: the model's: its dataset, a check sum of its last weights, and how it is used.
+
+    Raises:
+        InputError: nnunetv2 is not installed. ModelError: no model, an unfinished one, or a damaged checkpoint.
+            DeviceError.
+    """
+
+    def __init__(self, path: Path, device: str = "auto", mirroring: bool = True, last: int | None = None) -> None:
+        require_nnunet()
+        from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+        from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+        from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
+        from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+        folder = model_folder(path)
+        try:
+            plans = read_json(folder / "plans.json")
+            about = read_json(folder / "dataset.json")
+            self.labels = {int(number): str(name) for name, number in about["labels"].items() if int(number)}
+            chosen = folder.name.rpartition("__")[2]
+            _check_network(plans["configurations"][chosen]["architecture"], folder)
+            files = schedule_of(plans).files()
+            manager = PlansManager(plans)
+            configuration = manager.get_configuration(chosen)
+            channels = determine_num_input_channels(manager, configuration, about)
+            heads = manager.get_label_manager(about).num_segmentation_heads
+            network = nnUNetTrainer.build_network_architecture(
+                manager, configuration, channels, heads, enable_deep_supervision=False
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise ModelError(
+                f"The model in '{folder}' cannot be built: {type(error).__name__}: {error}.", "Train it again."
+            ) from error
+        lacking = [name for name in files if not (folder / FOLD / name).is_file()]
+        if lacking:
+            raise ModelError(
+                f"The training in '{folder}' is not finished: {len(lacking)} of {len(files)} checkpoints are lacking.",
+                "Give the same medclipsam weak train command again; it goes on.",
+            )
+        self._states = []
+        for name in files[-last:] if last else files:
+            self._states.append(_weights(network, folder / FOLD / name))
+        digest = hashlib.sha256((folder / FOLD / files[-1]).read_bytes()).hexdigest()[:8]
+        how = "mirrored" if mirroring else "not mirrored"
+        self.name = f"{folder.parent.name} {digest} ({len(self._states)} checkpoints, {how})"
+        self.device = resolve_device(device)
+        axes = tuple(range(len(configuration.patch_size))) if mirroring else None
+        with redirect_stdout(StringIO()):  # nnU-Net prints what it chose
+            self._predictor = nnUNetPredictor(use_mirroring=mirroring, device=self.device, allow_tqdm=False)
+        self._predictor.manual_initialization(network, manager, configuration, self._states[:1], about, "", axes)
+
+    @torch.inference_mode()
+    def predict(self, volume: Volume, context: RunContext = RunContext()) -> Prediction:
+        """Predict one image by every checkpoint, and take the mean of their probabilities.
+
+        The mean is taken on nnU-Net's grid; its logarithm, whose softmax it is, goes back to the image's voxels as
+        nnU-Net brings back logits.
+
+        Raises:
+            InputError: the image does not suit the model. Cancelled.
+        """
+        from nnunetv2.inference.export_prediction import (
+            convert_predicted_logits_to_segmentation_with_correct_shape as back_to_image,
+        )
+
+        one = self._predictor
+        manager, configuration = one.plans_manager, one.configuration_manager
+        image = grey(volume).astype(np.float32)[None]
+        if not np.isfinite(image).all():
+            raise InputError(f"'{volume.name}' has voxels that are no numbers.", "Replace them first.")
+        about = {"spacing": list(volume.geometry.spacing[::-1])}
+        preprocessor = configuration.preprocessor_class(verbose=False)
+        data, _, about = preprocessor.run_case_npy(image, None, about, manager, configuration, one.dataset_json)
+        data = torch.from_numpy(np.ascontiguousarray(data))
+        sums: list[torch.Tensor] = []
+        for state in self._states:
+            context.raise_if_cancelled()
+            one.network.load_state_dict(state, strict=False)  # what is shared has one name in it
+            with redirect_stdout(StringIO()):
+                logits = one.predict_sliding_window_return_logits(data)
+            probabilities = torch.softmax(logits.float().cpu(), dim=0)
+            sums = [sums[0] + probabilities] if sums else [probabilities]
+        mean = (sums[0] / len(self._states)).clamp_min(torch.finfo(torch.float32).tiny)
+        labels, probabilities = back_to_image(
+            mean.log(), manager, configuration, one.label_manager, about, True, torch.get_num_threads()
+        )
+        return Prediction(labels.astype(np.uint8), np.asarray(probabilities, np.float32))
+
+
+def _check_network(architecture: dict, folder: Path) -> None:
+    """Plans name Python objects that nnU-Net calls: only the parts of its networks may be."""
+    kwargs = architecture["arch_kwargs"]
+    imported = [kwargs[name] for name in architecture["_kw_requires_import"] if kwargs.get(name) is not None]
+    for name, allowed in ((architecture["network_class_name"], NETWORK), *((each, LAYER) for each in imported)):
+        if not (isinstance(name, str) and allowed.fullmatch(name)):
+            raise ModelError(
+                f"The plans in '{folder}' name '{name}', which is no part of a network.", "Train it again."
+            )
+
+
+def _weights(network: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
+    """The weights in a file, of which the network must want exactly these."""
+    try:
+        load_model(network, path)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"'{path}' is damaged or of another network: {reason}", "Train it again.") from error
+    return read_weights(path)

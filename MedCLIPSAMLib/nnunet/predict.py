@@ -1,0 +1,179 @@
+"""Masks and uncertainty of many images by an ensemble, ranked for review.
+
+OUT/CASE.seg.nrrd              the masks, with the names of the labels
+OUT/CASE_uncertainty.nii.gz    the entropy of the mean probability, float32, 0 to 1, on the image's voxels
+OUT/manifest.jsonl             a line a case: uncertainty, sizes, files, or why it failed
+OUT/review.csv                 the cases, the least sure first
+OUT/report.html                overlays to look through
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
+from ..evaluation.pictures import overlay
+from ..export.cases import find_cases
+from ..export.manifest import Manifest
+from ..export.report import PICTURES, write_report
+from ..files.atomic import atomic_path
+from ..run_context import RunContext
+from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
+from ..volumes.terminology import colour_for
+from ..volumes.write import write_picture
+from .ensemble import Ensemble, Prediction
+from .ranking import mask_file, ranked, uncertainty_file
+from .raw_dataset import read_dataset
+from .uncertainty import entropy, expected_loss
+
+REVIEW = "review.csv"
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image to predict: its name in the results, its file or folder, and the DICOM series in that."""
+
+    case: str
+    path: Path
+    series: str | None = None
+
+
+def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
+    """The images of a folder tree, an image, or those of a dataset of nnU-Net, which is given too.
+
+    Raises:
+        InputError: nothing readable there.
+    """
+    if (inputs / "dataset.json").is_file():
+        dataset = read_dataset(inputs)
+        return [Image(case, dataset.image(case)) for case in dataset.cases], dataset.folder
+    found = find_cases(inputs, {"label": "label"})
+    return [Image(case.name.removesuffix("_0000"), case.image, case.series) for case in found], None
+
+
+def predict(
+    images: Sequence[Image],
+    ensemble: Ensemble,
+    out: Path,
+    dataset: Path | None = None,
+    context: RunContext = RunContext(),
+) -> list[dict]:
+    """Predict every image that the folder does not have yet, or that failed before.
+
+    Args:
+        out: new, empty, or of the same model.
+        dataset: the one that the images belong to, into which a correction of them goes.
+
+    Returns:
+        The records of the manifest, the least sure case first, failed ones at the end.
+
+    Raises:
+        InputError: two images of one name. OutputError: see `Manifest`, or the disk is full; DeviceError: out of
+            memory; Cancelled: what was done is kept.
+    """
+    if len({image.case for image in images}) < len(images):
+        raise InputError("Two images have the same name.", "Give each a name of its own.")
+    request = {"model": ensemble.name, "labels": list(ensemble.labels.values()), "version": __version__}
+    manifest = Manifest(out, request | {"dataset": str(dataset.resolve()) if dataset else None})
+    try:
+        known = {case for case, record in manifest.records.items() if record["status"] != "failed"}
+        todo = [image for image in images if image.case not in known]
+        started = time.monotonic()
+        for finished, image in enumerate(todo, 1):
+            record = _one(image, ensemble, out, context)
+            manifest.write(record)
+            left = (len(todo) - finished) * (time.monotonic() - started) / finished
+            done = len(images) - len(todo) + finished
+            context.report(done, len(images), image.case, seconds_left=left, status=record["status"])
+    finally:
+        try:
+            _refresh(out)
+        finally:
+            manifest.close()
+    return ranked(out)
+
+
+def _one(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
+    record: dict[str, Any] = {"case": image.case, "image": str(image.path.resolve()), "status": "failed"}
+    record |= {"labels": {}, "files": []}
+    if image.series:
+        record["series"] = image.series
+    record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
+    started = time.perf_counter()
+    try:
+        volume = read_volume(image.path, image.series)
+        record |= _written(image.case, volume, ensemble.predict(volume, context), ensemble.labels, out)
+    except (Cancelled, OutputError):  # no fault of the image: it is done when the run goes on
+        raise
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"The memory of {ensemble.device} is too small for '{image.case}'.", "Go on with --device cpu."
+        ) from error
+    except MedCLIPSAMError as error:
+        record |= {"problem": error.problem, "remedy": error.remedy}
+    except (RuntimeError, ValueError, AssertionError) as error:  # nnU-Net's own, of an image that it cannot take
+        record |= {"problem": f"{type(error).__name__}: {error}", "remedy": "Leave it out, or see whether it is whole."}
+    record["seconds"] = round(time.perf_counter() - started, 3)
+    return record
+
+
+def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str], out: Path) -> dict:
+    taken = made.labels > 0
+    segments = [Segment(name, made.labels == number) for number, name in labels.items()]
+    files = [mask_file(case), uncertainty_file(case)]
+    uncertain = entropy(made.probabilities)
+    write_segmentation(out / files[0], segments, volume)
+    write_saliency(out / files[1], uncertain, volume)
+    size = volume.geometry.voxel_ml if not volume.natural else 1e-3
+    about = {
+        segment.name: {
+            "prompt": segment.name,
+            "status": "found" if segment.mask.any() else "empty",
+            "score": round(float(made.probabilities[number][segment.mask].mean()), 4) if segment.mask.any() else 0.0,
+            "voxels": int(segment.mask.sum()),
+            "size": round(float(segment.mask.sum()) * size, 4),
+            "unit": "thousand pixels" if volume.natural else "ml",
+        }
+        for number, segment in zip(labels, segments)
+    }
+    return {
+        "status": "found" if taken.any() else "empty",
+        "uncertainty": round(expected_loss(made.probabilities, taken), 5),
+        "labels": about,
+        "files": files,
+        "slice": _picture(case, volume, segments, uncertain, out),
+    }
+
+
+def _picture(case: str, volume: Volume, segments: Sequence[Segment], uncertain: np.ndarray, out: Path) -> int:
+    """Write the slice with the most uncertainty in it, with the masks, for the report; its number."""
+    stack = SliceStack(volume)
+    worst = max(range(len(stack)), key=lambda k: float(stack.from_grid(uncertain, k).sum()))
+    (out / PICTURES).mkdir(exist_ok=True)
+    drawn = {segment.name: stack.from_grid(segment.mask, worst) for segment in segments}
+    picture = overlay(stack.picture(worst), drawn, {name: colour_for(name) for name in drawn})
+    write_picture(out / PICTURES / f"{case}.png", picture)
+    return worst
+
+
+def _refresh(out: Path) -> None:
+    records = ranked(out)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["rank", "case", "uncertainty", "status", "image"])
+    for rank, each in enumerate(records, 1):
+        writer.writerow([rank, each["case"], each.get("uncertainty", ""), each["status"], each["image"]])
+    with atomic_path(out / REVIEW) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+    write_report(out, records, set())

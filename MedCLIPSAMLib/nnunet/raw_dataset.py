@@ -1,0 +1,123 @@
+"""Whether a folder is a raw dataset of nnU-Net v2 that can be trained on, before hours go into it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..export.dataset import DATASET
+from ..files.json_text import read_json
+from ..volumes.itk_path import itk_path
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """A dataset as nnU-Net has it.
+
+    Args:
+        folder: DatasetNNN_Name.
+        number: its number, NNN.
+        cases: names, sorted.
+        labels: names by number, without the background.
+        ending: of its files.
+    """
+
+    folder: Path
+    number: int
+    cases: tuple[str, ...]
+    labels: dict[int, str]
+    ending: str
+
+    def image(self, case: str) -> Path:
+        """Return the file of a case's image."""
+        return self.folder / "imagesTr" / f"{case}_0000{self.ending}"
+
+    def label(self, case: str) -> Path:
+        """Return the file of a case's labels."""
+        return self.folder / "labelsTr" / f"{case}{self.ending}"
+
+
+def read_dataset(folder: Path) -> RawDataset:
+    """Read what a dataset says of itself, and check its names.
+
+    Raises:
+        InputError: no dataset of nnU-Net, more than one channel, images and labels of different names, or no cases.
+    """
+    folder = folder.resolve()
+    if not DATASET.fullmatch(folder.name):
+        raise InputError(f"'{folder}' is no dataset of nnU-Net.", "Its name must be such as Dataset101_BrainTumor.")
+    try:
+        about = read_json(folder / "dataset.json")
+        labels = {int(number): str(name) for name, number in about["labels"].items() if int(number)}
+        ending, channels = str(about["file_ending"]), len(about["channel_names"])
+        if not re.fullmatch(r"(\.[A-Za-z0-9]+){1,3}", ending):
+            raise ValueError(f"'{ending}' is no ending of a file")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"'{folder / 'dataset.json'}' cannot be used: {type(error).__name__}: {error}.",
+            "Write the dataset by medclipsam export, or as nnU-Net v2 describes it.",
+        ) from error
+    if channels != 1:
+        raise InputError(f"'{folder}' has {channels} channels.", "Images of one channel are trained on.")
+    if not labels:
+        raise InputError(f"'{folder / 'dataset.json'}' knows no label but the background.", "Add what is segmented.")
+    images = _names(folder / "imagesTr", f"_0000{ending}")
+    masks = _names(folder / "labelsTr", ending)
+    for lacking, what in ((images - masks, "label"), (masks - images, "image")):
+        if lacking:
+            raise InputError(
+                f"{len(lacking)} cases of '{folder}' have no {what}, such as '{sorted(lacking)[0]}'.",
+                "Give images and labels the same names: imagesTr/CASE_0000 and labelsTr/CASE.",
+            )
+    if not images:
+        raise InputError(f"'{folder}' holds no cases ending in {ending}.", "Export some first.")
+    return RawDataset(folder, int(folder.name[7:10]), tuple(sorted(images)), labels, ending)
+
+
+def check_voxels(dataset: RawDataset) -> None:
+    """Read every label, and every image's size.
+
+    Raises:
+        InputError: a case whose image and label differ in size, a value that is no label, a file that cannot be read,
+            or labels that are empty in all cases.
+    """
+    anything = False
+    for case in dataset.cases:
+        image, label = dataset.image(case), dataset.label(case)
+        try:
+            mask = sitk.ReadImage(itk_path(label))
+            header = sitk.ImageFileReader()
+            header.SetFileName(itk_path(image))
+            header.ReadImageInformation()
+        except RuntimeError as error:
+            raise InputError(
+                f"The case '{case}' of '{dataset.folder}' cannot be read: {str(error).strip().splitlines()[-1]}",
+                "Take it out of the dataset, or write it again.",
+            ) from error
+        if tuple(header.GetSize()) != tuple(mask.GetSize()):
+            raise InputError(
+                f"The case '{case}' has an image of {header.GetSize()} and a label of {mask.GetSize()} voxels.",
+                "Give both the same grid.",
+            )
+        values = set(np.unique(sitk.GetArrayViewFromImage(mask)).tolist()) - {0}
+        strange = values - dataset.labels.keys()
+        if strange:
+            raise InputError(
+                f"The label of '{case}' holds the value {min(strange)}, which dataset.json does not name.",
+                f"Its labels are {', '.join(f'{n} ({name})' for n, name in dataset.labels.items())}.",
+            )
+        anything = anything or bool(values)
+    if not anything:
+        raise InputError(f"All labels of '{dataset.folder}' are empty.", "Nothing can be learnt from them.")
+
+
+def _names(folder: Path, ending: str) -> set[str]:
+    if not folder.is_dir():
+        raise InputError(f"There is no folder '{folder}'.", "A dataset of nnU-Net has imagesTr and labelsTr.")
+    files = [path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return {name[: -len(ending)] for name in files if name.endswith(ending)}

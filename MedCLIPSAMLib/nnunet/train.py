@@ -1,0 +1,199 @@
+"""A nnU-Net trained on a dataset of pseudo-labels: stock nnunetv2 in a process of its own, with our trainer.
+
+OUT/run.json       what is trained on and how; another request on the same folder is refused
+OUT/preprocessed   nnU-Net's, with its plans
+OUT/results        nnU-Net's; the model is in DatasetNNN_NAME/nnUNetTrainerMedCLIPSAM__nnUNetPlans__CONFIGURATION
+OUT/training.log   all that nnU-Net says
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ..choices import Configuration
+from ..errors import InputError, ModelError
+from ..files.atomic import atomic_path
+from ..files.claim import claim
+from ..run_context import RunContext
+from ..validated import Choice, settings_class
+from .process import Process, environment, few_processes, one_gpu, preprocess_command, require_nnunet, train_command
+from .raw_dataset import RawDataset, check_voxels, read_dataset
+from .schedule import IN_PLANS, Schedule
+
+TRAINER, PLANS, FOLD = "nnUNetTrainerMedCLIPSAM", "nnUNetPlans", "fold_all"
+RUN, LOG, PROGRESS = "run.json", "training.log", "progress.jsonl"
+FIGURES = ("epoch", "epochs", "rate", "loss", "validation_loss", "dsc")
+"""Of a finished epoch: its number and how many there are, rate, losses, DSC on the batches of the curve."""
+
+
+@settings_class
+class TrainSettings:
+    """What is trained; the defaults are the paper's.
+
+    Args:
+        schedule: cycles, epochs and rate.
+        configuration: of nnU-Net: "2d" or "3d_fullres".
+        batch: pictures a step; None leaves it to nnU-Net's planner.
+        width: channels of the first stage of the network; None leaves it to nnU-Net (32 for a new plan).
+    """
+
+    schedule: Schedule = field(default_factory=Schedule)
+    configuration: Choice[Configuration] = Configuration.FLAT
+    batch: Annotated[int | None, Field(ge=2)] = None
+    width: Annotated[int | None, Field(ge=2)] = None
+
+
+SHORT = TrainSettings(Schedule(epochs=10, keep=3, iterations=30, validations=4), batch=8, width=8)
+"""Minutes on two cores: a small network and few steps, to try things and for tests."""
+
+
+def train(
+    dataset: Path,
+    out: Path,
+    settings: TrainSettings = TrainSettings(),
+    device: str = "cpu",
+    gpus: int = 1,
+    context: RunContext = RunContext(),
+) -> Path:
+    """Train, or go on with a run that was stopped, and give the folder of the model.
+
+    Args:
+        dataset: DatasetNNN_Name, as `medclipsam export` writes it.
+        out: folder of the run; new, empty, or of the same run.
+        device: "cpu", "cuda", "cuda:N" or "mps".
+        gpus: of this machine, for nnU-Net's distributed training.
+        context: notified at each stage, told of finished epochs with the figures of `FIGURES`.
+
+    Raises:
+        InputError: the dataset cannot be trained on, or nnunetv2 is not installed. OutputError: the folder holds
+            something else, or another run is writing to it. ModelError: nnU-Net failed; its last words. Cancelled.
+    """
+    require_nnunet()
+    found = read_dataset(dataset)
+    twins = [path.name for path in found.folder.parent.glob(f"Dataset{found.number:03d}_*") if path != found.folder]
+    if twins:
+        raise InputError(
+            f"'{found.folder.name}' and '{twins[0]}' have the same number, by which nnU-Net takes them.",
+            "Give one of them another number.",
+        )
+    request = {"dataset": str(found.folder), "labels of the dataset": _state(found), "settings": asdict(settings)}
+    with claim(out, RUN, request) as lock:
+        process = Process(out / LOG, environment(found.folder.parent, out), lock, context)
+        done = out / "preprocessed" / ".done"
+        if not done.is_file():
+            context.notify(f"Checking {len(found.cases)} cases...")
+            check_voxels(found)
+            context.notify("nnU-Net plans and preprocesses...")
+            process.run(preprocess_command(found.number, settings.configuration))
+            _change_plans(_plans(out, found), settings)
+            done.touch()
+        model = _model(out, found, settings)
+        if not finished(model, settings.schedule):
+            context.notify(f"nnU-Net trains {settings.schedule.total} epochs; {out / LOG} says all...")
+            kind, gpu = one_gpu(device)
+            command = train_command(
+                dataset_name_or_id=found.folder.name,
+                configuration=settings.configuration,
+                fold="all",
+                trainer_class_name=TRAINER,
+                num_gpus=gpus,
+                device=kind,
+                continue_training=_continues(model / FOLD),
+            )
+            process.run(command, _Watch(model / FOLD / PROGRESS, context), few_processes() | gpu)
+        if not finished(model, settings.schedule):
+            raise ModelError(f"nnU-Net left no whole ensemble in '{model}'.", f"See '{out / LOG}'.")
+        return model
+
+
+def model_folder(path: Path) -> Path:
+    """Find the folder of the model for a run's folder, or `path` itself where it is a model's.
+
+    Raises:
+        ModelError: neither.
+    """
+    if (path / "plans.json").is_file() and (path / FOLD).is_dir():
+        return path
+    found = sorted(path.glob(f"results/Dataset*/{TRAINER}__{PLANS}__*/{FOLD}"))
+    if len(found) != 1:
+        raise ModelError(f"'{path}' holds no trained nnU-Net.", "Give the folder that medclipsam weak train wrote.")
+    return found[0].parent
+
+
+def finished(model: Path, schedule: Schedule) -> bool:
+    """Whether every checkpoint of the ensemble is there."""
+    return all((model / FOLD / name).is_file() for name in schedule.files())
+
+
+class _Watch:
+    """Reports the epochs that a training has finished since the last call."""
+
+    def __init__(self, path: Path, context: RunContext) -> None:
+        self._path, self._context, self._told = path, context, 0
+
+    def __call__(self) -> None:
+        try:
+            lines = self._path.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return
+        for line in lines[self._told :]:
+            try:
+                one = json.loads(line)
+            except ValueError:  # a line that is being written
+                return
+            self._told += 1
+            left = (one["epochs"] - one["epoch"]) * one["seconds"] / self._told
+            figures = {name: one[name] for name in FIGURES}
+            message = f"loss {one['loss']:.3f}, DSC {one['dsc']:.2f}"
+            self._context.report(one["epoch"], one["epochs"], message, seconds_left=left, **figures)
+
+
+def _continues(fold: Path) -> bool:
+    """Whether nnU-Net finds a checkpoint to go on from; the lines of progress begin anew with each process."""
+    progress = fold / PROGRESS
+    if progress.is_file():
+        progress.rename(progress.with_name(f"progress-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))
+    return any(fold.glob("checkpoint_*.pth"))
+
+
+def _state(dataset: RawDataset) -> str:
+    """Compute a check sum over the names, sizes and times of a dataset's labels and what describes them."""
+    digest = hashlib.sha256()
+    for path in (dataset.folder / "dataset.json", *(dataset.label(case) for case in dataset.cases)):
+        about = path.stat()
+        digest.update(f"{path.name} {about.st_size} {about.st_mtime_ns}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _plans(out: Path, dataset: RawDataset) -> Path:
+    return out / "preprocessed" / dataset.folder.name / f"{PLANS}.json"
+
+
+def _model(out: Path, dataset: RawDataset, settings: TrainSettings) -> Path:
+    return out / "results" / dataset.folder.name / f"{TRAINER}__{PLANS}__{settings.configuration}"
+
+
+def _change_plans(path: Path, settings: TrainSettings) -> None:
+    """Put the schedule, the batch and the width into nnU-Net's plans, from which its trainer takes them."""
+    plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if settings.configuration not in plans["configurations"]:
+        raise InputError(
+            f"nnU-Net planned no '{settings.configuration}' for these images.", "Flat images are trained in 2d."
+        )
+    plans[IN_PLANS] = asdict(settings.schedule)
+    chosen = plans["configurations"][settings.configuration]
+    if settings.batch:
+        chosen["batch_size"] = settings.batch
+    if settings.width:
+        stages = chosen["architecture"]["arch_kwargs"]["n_stages"]
+        widths = [min(settings.width * 2**stage, 16 * settings.width) for stage in range(stages)]
+        chosen["architecture"]["arch_kwargs"]["features_per_stage"] = widths
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(plans, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,87 @@
+"""The trainer of the weakly supervised stage, which stock nnU-Net v2 finds through nnUNet_extTrainer.
+
+nnUNet_extTrainer=.../MedCLIPSAMLib/nnunet/trainers nnUNetv2_train 101 2d all -tr nnUNetTrainerMedCLIPSAM
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from safetensors.torch import save_model
+from torch._dynamo import OptimizedModule
+
+from MedCLIPSAMLib.files.atomic import atomic_path
+from MedCLIPSAMLib.nnunet.schedule import schedule_of
+
+PROGRESS = "progress.jsonl"
+
+
+class CyclicalRate:
+    """Sets the optimizer's rate for an epoch, in the way nnU-Net calls its schedulers."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, rate) -> None:
+        self._optimizer, self._rate = optimizer, rate
+
+    def step(self, epoch: int) -> None:
+        """Set the rate of an epoch."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate(epoch)
+
+
+class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names its trainers
+    """nnU-Net's trainer with the cyclical rate of `nnunet.schedule.Schedule`, which keeps the weights of each cycle.
+
+    Kept are the weights alone, as safetensors beside nnU-Net's own checkpoints. A line an epoch goes to progress.jsonl.
+    """
+
+    def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.schedule = schedule_of(self.plans_manager.plans)
+        self.initial_lr = self.schedule.learning_rate
+        self.num_epochs = self.schedule.total
+        self.num_iterations_per_epoch = self.schedule.iterations
+        self.num_val_iterations_per_epoch = self.schedule.validations
+        self.save_every = min(self.save_every, max(1, self.schedule.epochs // 4))
+        self._started = time.time()
+
+    def configure_optimizers(self):
+        """nnU-Net's optimizer with the cyclical rate."""
+        optimizer, _ = super().configure_optimizers()
+        return optimizer, CyclicalRate(optimizer, self.schedule.rate)
+
+    def on_epoch_end(self):
+        """Keep the weights of an epoch that belongs to the ensemble before nnU-Net goes on to the next."""
+        epoch = self.current_epoch
+        if self.local_rank == 0 and self.schedule.kept(epoch):
+            self._keep(Path(self.output_folder) / self.schedule.file(epoch))
+        super().on_epoch_end()
+        if self.local_rank == 0:
+            self._tell(epoch)
+
+    def perform_actual_validation(self, save_probabilities: bool = False):
+        """Nothing: nnU-Net would validate the last weights alone, where the prediction is the whole ensemble's."""
+        self.print_to_log_file("The ensemble is validated by what it predicts: medclipsam weak predict.")
+
+    def _keep(self, path: Path) -> None:
+        network = self.network.module if self.is_ddp else self.network
+        network = network._orig_mod if isinstance(network, OptimizedModule) else network
+        with atomic_path(path) as temporary:
+            save_model(network, str(temporary))
+
+    def _tell(self, epoch: int) -> None:
+        last = lambda name: float(self.logger.get_value(name, step=-1))
+        line = {
+            "epoch": epoch + 1,
+            "epochs": self.num_epochs,
+            "rate": self.schedule.rate(epoch),
+            "loss": last("train_losses"),
+            "validation_loss": last("val_losses"),
+            "dsc": last("mean_fg_dice"),
+            "seconds": time.time() - self._started,
+        }
+        with open(Path(self.output_folder) / PROGRESS, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")

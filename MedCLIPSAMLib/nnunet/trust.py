@@ -1,0 +1,159 @@
+"""A corrected mask written back into a dataset as a trusted label for the next round of training.
+
+The label before, a guess of models, is kept in replaced/; the manifest says that a person set the new one. A case that
+was struck out comes back by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError, OutputError
+from ..export.cases import check_case
+from ..export.dataset import segments_of, write_case
+from ..export.manifest import REQUEST, Manifest, read_records
+from ..export.strike import FOLDER as STRUCK_FOLDER
+from ..export.upkeep import read_struck, refresh, write_struck
+from ..files.atomic import atomic_path
+from ..files.json_text import read_json
+from ..volumes import Segment, Volume, read_segmentation, read_volume
+from ..volumes.write import write_segmentation
+from .raw_dataset import RawDataset, read_dataset
+
+REPLACED = "replaced"
+
+
+def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Volume) -> int:
+    """Make masks the label of a case, and the case part of the dataset.
+
+    Args:
+        dataset: DatasetNNN_Name that medclipsam export wrote.
+        case: in it, or a new one.
+        masks: by the dataset's labels, (K, J, I) bool on the grid of `volume`; a label that is lacking is absent.
+        volume: the image; the dataset's own where the case is in it.
+
+    Returns:
+        How many cases of the dataset are trusted now.
+
+    Raises:
+        InputError: no dataset of an export, an unknown label, masks that overlap, or another grid than the image has in
+            the dataset. OutputError: an export is writing to it, or it cannot be written; the label before is kept.
+    """
+    check_case(case)
+    found = read_dataset(dataset)
+    labels = [found.labels[number] for number in sorted(found.labels)]
+    unknown = sorted(masks.keys() - set(labels))
+    if unknown:
+        raise InputError(
+            f"'{found.folder.name}' has no label '{unknown[0]}'.", f"Name the segments {', '.join(labels)}."
+        )
+    if np.max(sum(mask.astype(np.uint8) for mask in masks.values()), initial=0) > 1:
+        raise InputError(f"The masks of '{case}' overlap.", "A voxel has one label; erase one of them there.")
+    try:
+        request = read_json(found.folder / REQUEST)
+        if request["export"]["form"] != "nnunet":
+            raise ValueError("its format is another")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"'{found.folder}' was not written by medclipsam export.",
+            "Give the folder of an export in nnU-Net's format.",
+        ) from error
+    manifest = Manifest(found.folder, request)
+    try:
+        segments = segments_of(labels, dict(masks) or {labels[0]: np.zeros(volume.shape, bool)}, {})
+        _same_grid(found, case, volume)
+        _take_back(found, case)
+        if found.image(case).is_file():
+            _keep_before(found, case)
+            write_segmentation(found.label(case), segments, volume)
+            files = [f"imagesTr/{found.image(case).name}", f"labelsTr/{found.label(case).name}"]
+        else:
+            files = write_case(found.folder, case, "nnunet", volume, segments)
+        before = manifest.records.get(case, {})
+        record = {"case": case, "image": str(volume.path or ""), "labels": {}, "seconds": {}} | dict(before)
+        record |= {"status": "found", "files": files, "modality": before.get("modality", volume.modality)}
+        record |= {"trusted": datetime.now(UTC).isoformat(timespec="seconds")}
+        manifest.write(record)
+        struck = read_struck(found.folder)
+        if case in struck:
+            write_struck(found.folder, struck - {case})
+        refresh(found.folder, "nnunet", labels)
+        return sum("trusted" in each for each in manifest.records.values())
+    finally:
+        manifest.close()
+
+
+def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) -> int:
+    """`trust` with a mask from a file; a single unnamed segment is the dataset's only label.
+
+    Raises:
+        InputError: see `trust`; or the dataset lacks the case and no image was given.
+    """
+    found = read_dataset(dataset)
+    check_case(case)
+    if case not in found.cases and image is None:
+        raise InputError(f"'{found.folder.name}' has no case '{case}'.", "Give its image too, by --image.")
+    volume = read_volume(image if image and case not in found.cases else found.image(case))
+    return trust(dataset, case, _named(read_segmentation(mask, volume), found, mask), volume)
+
+
+def trusted_cases(dataset: Path) -> set[str]:
+    """The cases whose label a person set."""
+    return {name for name, record in read_records(dataset).items() if "trusted" in record}
+
+
+def _named(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
+    """Masks by label: by the segments' names, by label values, or the only one that there is."""
+    names = set(dataset.labels.values())
+    if all(segment.name in names for segment in segments):
+        return {segment.name: segment.mask for segment in segments}
+    if len(segments) == 1 and len(names) == 1:
+        return {next(iter(names)): segments[0].mask}
+    by_value = {f"{value}": name for value, name in dataset.labels.items()}
+    values = [segment.name.rpartition(" ")[2] for segment in segments]
+    if all(value in by_value for value in values):
+        return {by_value[value]: segment.mask for value, segment in zip(values, segments)}
+    raise InputError(
+        f"'{path}' has the segments {', '.join(segment.name for segment in segments)}.",
+        f"Name them as the dataset does: {', '.join(sorted(names))}.",
+    )
+
+
+def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:
+    """Check the grid against the case's image, in the dataset or struck out; a new case has none."""
+    places = (dataset.image(case), _outside(dataset, dataset.image(case)))
+    image = next((path for path in places if path.is_file()), None)
+    if image is None:
+        return
+    own = read_volume(image)
+    if own.shape != volume.shape or not own.geometry.is_close(volume.geometry, 1e-3):
+        raise InputError(f"The mask of '{case}' lies on another grid than its image.", "Correct it on that image.")
+
+
+def _take_back(dataset: RawDataset, case: str) -> None:
+    """Put the files of a case that was struck out back into the dataset."""
+    for path in (dataset.image(case), dataset.label(case)):
+        outside = _outside(dataset, path)
+        if outside.is_file() and not path.exists():
+            outside.replace(path)
+
+
+def _outside(dataset: RawDataset, path: Path) -> Path:
+    """Where a file of the dataset lies when its case is struck out."""
+    return dataset.folder / STRUCK_FOLDER / path.relative_to(dataset.folder)
+
+
+def _keep_before(dataset: RawDataset, case: str) -> None:
+    """Copy the label that is replaced, the first time: later ones are a person's, and the last one counts."""
+    label, kept = dataset.label(case), dataset.folder / REPLACED / dataset.label(case).name
+    if label.is_file() and not kept.exists():
+        try:
+            kept.parent.mkdir(exist_ok=True)
+            with atomic_path(kept) as temporary:
+                temporary.write_bytes(label.read_bytes())
+        except OSError as error:
+            raise OutputError(f"'{kept}' cannot be written: {error.strerror}.", "Make room on the disk.") from error

@@ -1,0 +1,1 @@
+"""Text prompts on a volume: the request, `segment_volume`, and its results."""

@@ -1,0 +1,34 @@
+"""Work that is tried again with less memory when memory runs out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from ..models.acceleration.memory import is_out_of_memory, release
+from ..run_context import RunContext
+from ..segmentation.segmenter import TextSegmenter
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def run_within_memory(segmenter: TextSegmenter, work: Callable[[], T], context: RunContext) -> T:
+    """What `work` returns, tried again in smaller steps and then on the CPU when memory runs out.
+
+    The segmenter stays that way for later work, and the user is told through `context`.
+
+    Raises:
+        DeviceError: there is too little memory on the CPU too. Whatever else `work` raises.
+    """
+    while True:
+        try:
+            return work()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("out of memory on %s: %s", segmenter.clip.device, error)
+        release()  # outside of the handler, whose traceback holds tensors
+        context.notify(segmenter.reduce_memory())

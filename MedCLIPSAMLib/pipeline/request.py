@@ -1,0 +1,110 @@
+"""What is to be segmented in a volume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from ..choices import Plane, Strategy, parse_choice
+from ..errors import InputError, PromptError
+from ..segmentation.settings import Settings
+from ..volumes.window import Window, check_window
+
+
+@dataclass(frozen=True)
+class SegmentationRequest:
+    """Prompts on slices of a volume.
+
+    Args:
+        prompts: one for each structure.
+        negative: what not to take.
+        plane: of the slices.
+        slices: their numbers, or "all"; None is the middle one, or all of them where masks are propagated.
+        strategy: None propagates by memory where several slices are given, and else segments the slices by themselves.
+            Those that propagate need slices that follow one another, `Strategy.PLANES` all of them.
+        settings: those of the segmenter when None.
+        window: of the display, see `volumes.SliceStack`.
+
+    Raises:
+        PromptError: no prompt, or the same one twice. InputError: no such plane, strategy or window.
+    """
+
+    prompts: tuple[str, ...]
+    negative: str | None = None
+    plane: Plane = Plane.AXIAL
+    slices: tuple[int, ...] | Literal["all"] | None = None
+    strategy: Strategy | None = None
+    settings: Settings | None = None
+    window: Window = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.prompts, str):
+            raise PromptError(f"Expected a tuple of prompts, got '{self.prompts}'.", f"Give ('{self.prompts}',).")
+        object.__setattr__(self, "prompts", tuple(self.prompts))
+        if not self.prompts:
+            raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
+        if len(set(self.prompts)) < len(self.prompts):
+            raise PromptError("The same prompt was given twice.", "Give each structure once.")
+        object.__setattr__(self, "plane", parse_choice(Plane, self.plane, "plane"))
+        if self.strategy is not None:
+            object.__setattr__(self, "strategy", parse_choice(Strategy, self.strategy, "strategy"))
+        if self.slices is not None and self.slices != "all":
+            object.__setattr__(self, "slices", tuple(self.slices))
+        check_window(self.window)
+
+    def resolve(self, count: int, volume: str, plane: str) -> ResolvedRequest:
+        """The request for a stack of so many slices, with numbers and a strategy in place of the defaults.
+
+        Args:
+            volume, plane: their names, for messages.
+
+        Raises:
+            InputError: slices that are not there, or do not suit the strategy.
+        """
+        several = self.slices == "all" or (self.slices is not None and len(self.slices) > 1)
+        strategy = self.strategy or (Strategy.MEMORY if several else Strategy.SLICES)
+        if self.slices is None and strategy == Strategy.SLICES:
+            numbers: tuple[int, ...] = (count // 2,)
+        else:
+            numbers = tuple(range(count)) if self.slices is None or self.slices == "all" else self.slices
+        outside = [number for number in numbers if not 0 <= number < count]
+        if outside or not numbers:
+            asked = f"slice {outside[0]}" if outside else "none"
+            raise InputError(
+                f"'{volume}' has {count} {plane} slices and {asked} was asked for.",
+                f"Slices are numbered 0 to {count - 1}.",
+            )
+        if count == 1:
+            strategy = Strategy.SLICES  # nothing to propagate to
+        elif strategy != Strategy.SLICES and numbers != tuple(range(numbers[0], numbers[0] + len(numbers))):
+            raise InputError(
+                "The slices do not follow one another.", "Give a range of slices, or use the strategy 'slices'."
+            )
+        return ResolvedRequest(self.prompts, self.negative, numbers, strategy, self.window)
+
+    def describe(self, resolved: ResolvedRequest) -> dict[str, Any]:
+        """What the results depend on beside voxels, models and settings, as JSON values: a run resumes by it.
+
+        Slices that are segmented by themselves are not part of it: more of them may be asked for later.
+        """
+        described: dict[str, Any] = {"prompts": list(self.prompts), "plane": self.plane.value}
+        described |= {"negative": self.negative, "window": self.window}
+        if resolved.strategy != Strategy.SLICES:
+            span = None if self.slices is None else [resolved.slices[0], resolved.slices[-1]]
+            described |= {"propagate": resolved.strategy.value, "slices": span}
+        return described
+
+
+@dataclass(frozen=True)
+class ResolvedRequest:
+    """A request for a stack that is there: see `SegmentationRequest`."""
+
+    prompts: tuple[str, ...]
+    negative: str | None
+    slices: tuple[int, ...]
+    strategy: Strategy
+    window: Window = None
+
+    def along(self, count: int) -> ResolvedRequest:
+        """The same by memory along all slices of another stack."""
+        return replace(self, slices=tuple(range(count)), strategy=Strategy.MEMORY)

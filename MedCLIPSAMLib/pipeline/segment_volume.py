@@ -1,0 +1,201 @@
+"""Prompts on a volume: the one pipeline of the command line, the worker, the export and programs.
+
+    request = SegmentationRequest(("brain tumor",), slices="all")
+    result = segment_volume(load_segmenter(), read_volume("head.nii.gz"), request).collect()
+    write_segmentation("tumor.seg.nrrd", result.segments(), result.stack.volume)
+
+Inside are the default strategy, batches of slices, checkpoints to resume from, and the way out when memory runs out.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from .. import __version__
+from ..checkpoints import fingerprint
+from ..choices import CarryMethod, Plane, Strategy
+from ..errors import InputError
+from ..propagation.carry import CarrySettings
+from ..propagation.key_slices import presence_profile
+from ..propagation.propagate import PropagateSettings, propagate
+from ..run_context import RunContext
+from ..segmentation.result import PromptedResult, Result, SliceResult
+from ..segmentation.result_arrays import load_results, store_results
+from ..segmentation.segmenter import TextSegmenter
+from ..volumes import SliceStack, Volume
+from .memory_fallback import run_within_memory
+from .request import ResolvedRequest, SegmentationRequest
+from .volume_result import VolumeRun
+
+log = logging.getLogger(__name__)
+
+PRESENCE_SHARE = 0.3
+"""Of the time of a propagation, roughly, the share that the search for key slices takes."""
+
+
+class Slices(Protocol):
+    """Images of one size, uint8 (H, W, 3), by number."""
+
+    def __len__(self) -> int: ...
+
+    def picture(self, k: int) -> np.ndarray: ...
+
+
+def segment_volume(
+    segmenter: TextSegmenter, volume: Volume, request: SegmentationRequest, context: RunContext = RunContext()
+) -> VolumeRun:
+    """Segment what each prompt names on slices of a volume, slice by slice as one iterates.
+
+    Args:
+        context: where to report to; its checkpoints are opened for this request where there are several slices.
+
+    Returns:
+        An iterator of `SliceResult`, whose `collect` gives all of them on the grid of the volume.
+
+    Raises:
+        InputError: no such slice, or slices that do not suit the strategy. PromptError: one that the model cannot read.
+        DeviceError: too little memory. Cancelled: by the context; what was finished is in its checkpoints.
+    """
+    if request.settings is not None:
+        segmenter = segmenter.with_settings(request.settings)
+    stack = SliceStack(volume, request.plane, request.window)
+    resolved = request.resolve(len(stack), volume.name, stack.plane)
+    if len(resolved.slices) == 1:
+        context = replace(context, checkpoints=None)
+    if context.checkpoints:
+        models = [segmenter.clip.name, segmenter.sam.name]
+        described = {"models": models, "settings": segmenter.settings.deciding(), "version": __version__}
+        context.checkpoints.open(fingerprint(volume.array, **request.describe(resolved), **described))
+        if context.checkpoints.count:
+            context.notify(f"Going on with a run that was stopped: {context.checkpoints.count} steps are done.")
+    return VolumeRun(segmenter, stack, resolved, segment_slices(segmenter, stack, resolved, context))
+
+
+def segment_slices(
+    segmenter: TextSegmenter, stack: Slices, request: ResolvedRequest, context: RunContext = RunContext()
+) -> Iterator[SliceResult]:
+    """Segment what each prompt names on slices of a stack; see `segment_volume`."""
+    log.info(
+        "segmenting %s on %d of %d slices by %s",
+        ", ".join(map(repr, request.prompts)),
+        len(request.slices),
+        len(stack),
+        request.strategy,
+    )
+    if request.strategy == Strategy.SLICES:
+        return _segment_each(segmenter, stack, request, context)
+    if request.strategy == Strategy.PLANES:
+        return _vote_over_planes(segmenter, stack, request, context)
+    return _propagate_each(segmenter, stack, request, context)
+
+
+def _segment_each(
+    segmenter: TextSegmenter, stack: Slices, request: ResolvedRequest, context: RunContext
+) -> Iterator[SliceResult]:
+    """The full pipeline on every slice by itself, several slices at once where that is faster."""
+    prompts, left = list(request.prompts), []
+    for number in request.slices:
+        stored = load_results(context.checkpoints, f"slice-{number}")
+        if stored is None:
+            left.append(number)
+        else:
+            yield from (_slice_result(number, result) for result in stored.values())
+    count = len(request.slices) * len(prompts)
+    done = (len(request.slices) - len(left)) * len(prompts)
+    while left:
+        size = segmenter.batch_size  # smaller when memory has run out meanwhile
+        batch, left = left[:size], left[size:]
+        images = [stack.picture(number) for number in batch]
+        by_slice: list[dict[str, PromptedResult]] = [{} for _ in batch]
+        for group in [prompts] if size > 1 else [[prompt] for prompt in prompts]:
+            end = done + len(batch) * len(group)
+            name = f"slice {batch[0]}" if len(batch) == 1 else f"slices {batch[0]} to {batch[-1]}"
+            message = f"{name}: {', '.join(group)}"
+            part = context.part(done / count, end / count, message, slice=batch[0], prompt=group[0])
+            found = _segment_batch(segmenter, images, group, request.negative, part)
+            for number, results, more in zip(batch, by_slice, found):
+                results |= more
+                yield from (_slice_result(number, result) for result in more.values())
+            done = end
+        for number, results in zip(batch, by_slice):
+            store_results(context.checkpoints, f"slice-{number}", results)
+
+
+def _segment_batch(
+    segmenter: TextSegmenter, images: list[np.ndarray], prompts: list[str], negative: str | None, context: RunContext
+) -> list[dict[str, PromptedResult]]:
+    """The results by prompt for every image, which are not embedded again where they were the last ones."""
+
+    def segment() -> list[dict[str, PromptedResult]]:
+        context.raise_if_cancelled()
+        if not segmenter.has_images(images):
+            segmenter.set_images(images)
+        return segmenter.segment_each(prompts, negative, context)
+
+    return run_within_memory(segmenter, segment, context)
+
+
+def _slice_result(number: int, result: PromptedResult) -> SliceResult:
+    return SliceResult(number, result, result.where.presence.probability)
+
+
+def _propagate_each(
+    segmenter: TextSegmenter, stack: Slices, request: ResolvedRequest, context: RunContext
+) -> Iterator[SliceResult]:
+    """Key slices of each prompt, and their masks propagated to the other slices."""
+    first, count, prompts = request.slices[0], len(request.slices), list(request.prompts)
+    image = lambda k: stack.picture(first + k)
+    settings = PropagateSettings(CarrySettings(CarryMethod(request.strategy)), first=first)
+    stored = context.checkpoints.load("profiles") if context.checkpoints else None
+    if stored:
+        profiles = stored["profiles"]
+    else:
+        part = context.part(0.0, PRESENCE_SHARE, "looking for key slices", prompt=None)
+        look = lambda: presence_profile(segmenter, image, count, prompts, request.negative, part)
+        profiles = run_within_memory(segmenter, look, part)
+        if context.checkpoints:
+            context.checkpoints.store("profiles", {"profiles": profiles})
+    share = (1 - PRESENCE_SHARE) / len(prompts)
+    for index, (prompt, profile) in enumerate(zip(prompts, profiles)):
+        start = PRESENCE_SHARE + share * index
+        part = context.part(start, start + share, prompt=prompt).checkpoint_part(f"prompt-{index}")
+        work = partial(propagate, segmenter, count, image, prompt, profile, request.negative, settings, part)
+        results = run_within_memory(segmenter, work, part)
+        for k in sorted(results):
+            yield SliceResult(first + k, results[k], float(profile[k]))
+
+
+def _vote_over_planes(
+    segmenter: TextSegmenter, stack: Slices, request: ResolvedRequest, context: RunContext
+) -> Iterator[SliceResult]:
+    """What at least two of three planes agree on, each of them propagated by memory."""
+    if not isinstance(stack, SliceStack) or stack.volume.natural or len(request.slices) < len(stack):
+        raise InputError("Three planes need a whole volume.", "Use the strategy 'memory'.")
+    votes = {prompt: np.zeros(stack.volume.shape, np.uint8) for prompt in request.prompts}
+    score = dict.fromkeys(request.prompts, 0.0)
+    for at, plane in enumerate(Plane):
+        other = stack if plane == stack.plane else SliceStack(stack.volume, plane, request.window)
+        part = context.part(at / len(Plane), (at + 1) / len(Plane)).checkpoint_part(plane.value)
+        masks: dict[str, dict[int, np.ndarray]] = {prompt: {} for prompt in request.prompts}
+        for found in _propagate_each(segmenter, other, request.along(len(other)), part):
+            prompt = found.result.prompt
+            masks[prompt][found.number] = found.result.mask
+            score[prompt] = max(score[prompt], found.result.score)
+        for prompt, by_slice in masks.items():
+            votes[prompt] += other.to_grid(by_slice).astype(np.uint8)
+    for prompt in request.prompts:
+        agreed = votes[prompt] >= 2
+        shown = {k: mask for k in request.slices if (mask := stack.from_grid(agreed, k)).any()}
+        message = f"Found '{prompt}' in at least two of three planes (score {score[prompt]:.2f} at best)."
+        for k, mask in shown.items():
+            yield SliceResult(k, Result(prompt, mask, score[prompt], message), None)
+        if not shown:
+            empty = np.zeros(stack.picture_shape, bool)
+            nothing = Result(prompt, empty, 0.0, f"Nothing found for '{prompt}' in two planes.")
+            yield SliceResult(request.slices[len(request.slices) // 2], nothing, None)

@@ -1,0 +1,93 @@
+"""The results of a run over a volume, one by one and all of them on its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from .. import __version__
+from ..choices import Strategy
+from ..segmentation.result import PromptedResult, Result, SliceResult
+from ..segmentation.segmenter import TextSegmenter
+from ..volumes import Segment, SliceStack
+from .request import ResolvedRequest
+
+
+@dataclass(frozen=True)
+class VolumeResult:
+    """The results of several prompts on several slices of a volume.
+
+    Args:
+        stack: the slices.
+        request: slices and strategy that the results are of.
+        results: prompt -> slice number -> result, slices in ascending order.
+        tags: what made them: models, settings, version, date.
+    """
+
+    stack: SliceStack
+    request: ResolvedRequest
+    results: dict[str, dict[int, Result]]
+    tags: dict[str, str]
+
+    def segments(self) -> list[Segment]:
+        """A segment for each prompt, (K, J, I) bool on the source grid, empty where nothing was found."""
+        segments = []
+        for prompt, by_slice in self.results.items():
+            mask = self.stack.to_grid({number: result.mask for number, result in by_slice.items()})
+            tags = {**self.tags, "MedCLIPSAM.Prompt": prompt, "MedCLIPSAM.Score": f"{self.score(prompt):.3f}"}
+            segments.append(Segment(prompt, mask, tags=tags))
+        return segments
+
+    def saliency(self, prompt: str) -> np.ndarray:
+        """The saliency of a prompt on the source grid, (K, J, I) float32, 0 on slices that were not looked at."""
+        results = self.results[prompt].items()
+        return self.stack.to_grid({k: one.where.saliency for k, one in results if isinstance(one, PromptedResult)})
+
+    def score(self, prompt: str) -> float:
+        """The best score over the slices."""
+        return max(result.score for result in self.results[prompt].values())
+
+
+class VolumeRun(Iterator[SliceResult]):
+    """The results of `pipeline.segment_volume`, computed as one iterates.
+
+    Attributes:
+        stack: the slices of the volume.
+        request: slices and strategy, with numbers in place of defaults.
+    """
+
+    def __init__(
+        self, segmenter: TextSegmenter, stack: SliceStack, request: ResolvedRequest, results: Iterator[SliceResult]
+    ) -> None:
+        self._segmenter, self._results = segmenter, results
+        self.stack, self.request = stack, request
+
+    def __next__(self) -> SliceResult:
+        return next(self._results)
+
+    def collect(self) -> VolumeResult:
+        """All results that have not been taken yet."""
+        results: dict[str, dict[int, Result]] = {prompt: {} for prompt in self.request.prompts}
+        for found in self:
+            results[found.result.prompt][found.number] = found.result
+        results = {prompt: dict(sorted(by_slice.items())) for prompt, by_slice in results.items()}
+        tags = provenance(self._segmenter, self.request, self.stack.plane)
+        return VolumeResult(self.stack, self.request, results, tags)
+
+
+def provenance(segmenter: TextSegmenter, request: ResolvedRequest, plane: str | None = None) -> dict[str, str]:
+    """What is needed to make a result again, as tags of a segment."""
+    values = {
+        "Version": __version__,
+        "Model": segmenter.clip.name,
+        "Sam": segmenter.sam.name,
+        "Date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "Settings": str(segmenter.settings.deciding()),
+        "Plane": plane,
+        "Negative": request.negative,
+        "Strategy": None if request.strategy == Strategy.SLICES else request.strategy,
+    }
+    return {f"MedCLIPSAM.{key}": str(value) for key, value in values.items() if value is not None}

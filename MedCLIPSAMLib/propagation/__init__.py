@@ -1,0 +1,1 @@
+"""From masks on the key slices of a volume to masks on their neighbors."""

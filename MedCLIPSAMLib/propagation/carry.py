@@ -1,0 +1,161 @@
+"""From masks on a few slices to masks on their neighbours, by SAM 2's memory or by handing a box over.
+
+Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large or so small that it is another thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from ..choices import CarryMethod
+from ..errors import InputError
+from ..models.interrupt import interruptible
+from ..run_context import RunContext
+from ..segmentation.mask_prompt import mask_box
+from ..segmentation.sam_prompts import SamPrompts
+from ..segmentation.segmenter import TextSegmenter
+from ..segmentation.tidy import tidy
+from ..validated import Choice, settings_class
+from .slice_memory import SliceMemory
+
+Picture = Callable[[int], np.ndarray]
+Carried = tuple[int, dict[str, np.ndarray]]
+Objects = Mapping[str, Mapping[int, np.ndarray]]
+
+
+@settings_class
+class CarrySettings:
+    """How masks are carried.
+
+    Args:
+        method: "memory" (SAM 2's, over the slices before) or "boxes" (the box of each mask is the prompt on the next).
+        patience: slices on which an object may be unseen before it counts as ended.
+        growth: a mask this many times larger than the largest that was given is a leak.
+    """
+
+    method: Choice[CarryMethod] = CarryMethod.MEMORY
+    patience: Annotated[int, Field(ge=1)] = 2
+    growth: Annotated[float, Field(gt=1)] = 3.0
+
+
+def carry(
+    segmenter: TextSegmenter,
+    count: int,
+    picture: Picture,
+    given: Objects,
+    settings: CarrySettings = CarrySettings(),
+    reach: int | None = None,
+    limits: tuple[int, int] | None = None,
+    context: RunContext = RunContext(),
+) -> Iterator[Carried]:
+    """Masks of objects on the slices between and around those that are given, slice by slice as they are made.
+
+    Args:
+        count: slices of the stack.
+        picture: slice number -> uint8 (H, W, 3).
+        given: object -> slice number -> bool (H, W), not all of them empty; the given slices are not given back.
+        reach: how many slices to go beyond the outermost given ones; None to the ends of the stack.
+        limits: the lowest and the highest slice to go to; None to the ends of the stack.
+        context: whose checkpoints hold each finished slice, for the same `given` and settings only.
+
+    Yields:
+        (slice number, {object: bool (H, W), not empty}), from the lowest given slice downwards first, then upwards.
+
+    Raises:
+        InputError: nothing given, or masks of another shape. Cancelled.
+    """
+    objects = {name: dict(masks) for name, masks in given.items() if any(mask.any() for mask in masks.values())}
+    if not objects:
+        raise InputError("Every mask that was given is empty.", "Outline the object on one slice at least.")
+    kind: type[_Memory] | type[_Boxes] = _Memory if settings.method == CarryMethod.MEMORY else _Boxes
+    carrier = kind(segmenter, count, picture, objects)
+    largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}
+    places = sorted({k for masks in objects.values() for k in masks})
+    reach = count if reach is None else reach
+    low, high = limits or (0, count - 1)
+    spans = [(places[0], max(low - 1, places[0] - reach - 1))] if places[0] >= low else []
+    spans += list(zip(places, places[1:]))
+    spans += [(places[-1], min(high + 1, places[-1] + reach + 1))] if places[-1] <= high else []
+    for start, beyond in spans:
+        unseen = dict.fromkeys(objects, 0)
+        part = context.checkpoint_part(f"{start}-{'down' if beyond < start else 'up'}")
+        for k, masks in carrier.follow(start, beyond, part):
+            context.raise_if_cancelled()
+            seen: dict[str, np.ndarray] = {}
+            for name, mask in masks.items():
+                if unseen[name] >= settings.patience:
+                    continue
+                mask = tidy(mask, segmenter.settings.least_part)
+                if mask.any() and mask.sum() <= settings.growth * largest[name]:
+                    seen[name], unseen[name] = mask, 0
+                else:
+                    unseen[name] += 1
+            if seen:
+                yield k, seen
+            if min(unseen.values()) >= settings.patience:
+                break
+
+
+def _between(start: int, beyond: int) -> range:
+    """The slices after `start` and before `beyond`, in that direction."""
+    step = 1 if beyond > start else -1
+    return range(start + step, beyond, step)
+
+
+class _Memory:
+    """Carries by SAM 2's memory, from all that is given on either side."""
+
+    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects: Objects) -> None:
+        segmenter.apply_precision()
+        self._blocks = segmenter.sam.image_encoder.trunk.blocks
+        first = next(iter(next(iter(objects.values())).values()))
+        self._memory = SliceMemory(segmenter.sam, count, picture, first.shape)
+        for name, masks in objects.items():
+            # The object is made known by a slice on which it is seen.
+            for k, mask in sorted(masks.items(), key=lambda each: not each[1].any()):
+                self._memory.give(name, k, mask)
+
+    def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
+        slices = _between(start, beyond)
+        if len(slices):
+            with interruptible(self._blocks, context):
+                yield from self._memory.follow(start, slices[-1], context.checkpoints)
+
+
+class _Boxes:
+    """Carries by the box around the mask before, widened a little: SAM 2 outlines what is in it."""
+
+    MARGIN = 2.0
+    LEAST_OVERLAP = 0.2
+    LEAST_QUALITY = 0.4
+
+    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects: Objects) -> None:
+        self._segmenter, self._picture, self._objects = segmenter, picture, objects
+
+    def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
+        checkpoints = context.checkpoints
+        masks = {name: masks[start] for name, masks in self._objects.items() if start in masks}
+        for k in _between(start, beyond):
+            done = checkpoints.load(f"{k}") if checkpoints else None
+            masks = dict(zip(masks, done["masks"])) if done else self._next(k, masks, context)
+            if checkpoints and not done:
+                checkpoints.store(f"{k}", {"masks": np.stack(list(masks.values()))})
+            yield k, masks
+
+    def _next(self, k: int, before: Mapping[str, np.ndarray], context: RunContext) -> dict[str, np.ndarray]:
+        """The masks on slice k, from those on the slice before it; empty where SAM 2 finds something else."""
+        self._segmenter.set_image(self._picture(k))
+        masks = {name: np.zeros_like(mask) for name, mask in before.items()}
+        for name, mask in before.items():
+            if not mask.any():
+                continue
+            box = SamPrompts.from_boxes(mask_box(mask, None, self.MARGIN)[None])
+            found, quality = self._segmenter.outline(box, context=context.without_progress())
+            overlap = (found & mask).sum() / max(1, (found | mask).sum())
+            if overlap >= self.LEAST_OVERLAP and quality.mean() >= self.LEAST_QUALITY:
+                masks[name] = found
+        return masks

@@ -1,0 +1,96 @@
+"""On which slices of a stack a prompt is to be looked for: presence on all of them, coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..run_context import RunContext
+from ..segmentation.presence import presence
+from ..segmentation.segmenter import TextSegmenter
+
+FIRST_LOOK = 32
+"""Slices that are looked at first, evenly over the stack."""
+FEW = 10
+BATCH = 8
+"""Slices encoded together."""
+
+
+def presence_profile(
+    segmenter: TextSegmenter,
+    picture: Callable[[int], np.ndarray],
+    count: int,
+    prompts: list[str],
+    negative: str | None = None,
+    context: RunContext = RunContext(),
+) -> np.ndarray:
+    """How present each prompt is on each slice, (P, K) float32, 0 to 1.
+
+    About `FIRST_LOOK` slices are looked at first, then the neighbours of those where any prompt is as present as the
+    threshold asks, at half the distance, until there is nothing between them; the rest is interpolated.
+
+    Args:
+        picture: slice number -> uint8 (H, W, 3).
+
+    Raises:
+        Cancelled. PromptError: see `TextSegmenter.saliency`.
+    """
+    texts = [segmenter.text_features(prompt) for prompt in prompts]
+    known: dict[int, np.ndarray] = {}
+
+    def look(numbers: list[int]) -> None:
+        for start in range(0, len(numbers), BATCH):
+            context.raise_if_cancelled()
+            some = numbers[start : start + BATCH]
+            pixels = segmenter.clip.preprocess(np.stack([picture(k) for k in some]))
+            features = segmenter.clip.encode_image(pixels)
+            by_prompt = [
+                presence(segmenter.clip, features, text, prompt, negative) for text, prompt in zip(texts, prompts)
+            ]
+            known.update({k: np.array([each[at].probability for each in by_prompt]) for at, k in enumerate(some)})
+            context.report(len(known) / count, stage="presence")
+
+    step = max(1, count // FIRST_LOOK)
+    look(sorted({*range(0, count, step), count - 1}))
+    while step > 1:
+        step = max(1, step // 2)
+        seen = [k for k, values in known.items() if values.max() >= segmenter.settings.presence_threshold]
+        around = {near for k in seen for near in (k - step, k + step) if 0 <= near < count}
+        look(sorted(around - known.keys()))
+    numbers = sorted(known)
+    values = np.stack([known[k] for k in numbers])
+    return np.stack([np.interp(np.arange(count), numbers, column) for column in values.T]).astype(np.float32)
+
+
+def smoothed(profile: np.ndarray) -> np.ndarray:
+    """The mean of each slice and its two neighbours, (K,): an object is on more than one slice, an error often not.
+
+    In a stack of up to `FEW` slices, which are thick or few of many, every slice stands for itself.
+    """
+    if len(profile) <= FEW:
+        return profile
+    kernel = np.ones(3)
+    return np.convolve(profile, kernel, "same") / np.convolve(np.ones(len(profile)), kernel, "same")
+
+
+def candidates(profile: np.ndarray, threshold: float, taken: np.ndarray, most: int) -> list[int]:
+    """The slices to look at first, best first: where the smoothed presence is highest, apart from each other.
+
+    Args:
+        profile: (K,) presence of one prompt.
+        threshold: of the smoothed presence; below it a slice is no candidate.
+        taken: (K,) bool, slices on which the prompt was found already.
+        most: number of candidates.
+    """
+    score = np.where(taken, -1.0, smoothed(profile))
+    apart = max(1, len(profile) // 16)
+    found: list[int] = []
+    while len(found) < most and score.max() >= threshold:
+        # The middle of a run of equally present slices shows most of the object.
+        best = np.flatnonzero(score >= score.max() - 1e-3)
+        run = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+        k = int((widest := max(run, key=len))[len(widest) // 2])
+        found.append(k)
+        score[max(0, k - apart) : k + apart + 1] = -1
+    return found

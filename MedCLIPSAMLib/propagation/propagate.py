@@ -1,0 +1,165 @@
+"""One prompt, a whole stack: the slices that show it best are segmented, and their masks carried to the others.
+
+1. Presence of the prompt on all slices, coarse to fine (`key_slices`): cheap, the text-image model only.
+2. The full pipeline on the best few; of these the key slice is the one with the highest score times contrast.
+3. Each part of its mask is an object of its own, carried in both directions until it ends (`carry`), or the prompt is
+   no longer present: past an object's end SAM 2 goes on to its neighbour, which the text-image model knows better.
+4. Where the prompt is present and nothing has arrived, there is another key slice, up to a number of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from scipy.ndimage import binary_dilation
+from skimage.measure import label
+
+from ..run_context import RunContext
+from ..segmentation.result import CarriedResult, PromptedResult, Result
+from ..segmentation.result_arrays import load_results, store_results
+from ..segmentation.sam_prompts import SamPrompts
+from ..segmentation.segmenter import TextSegmenter
+from ..validated import Share, settings_class
+from .carry import CarrySettings, Picture, carry
+from .key_slices import candidates
+
+
+@settings_class
+class PropagateSettings:
+    """How a stack is segmented from key slices.
+
+    Args:
+        carry: how masks are carried.
+        keys: most key slices for a prompt.
+        looks: slices on which the full pipeline is tried for a key.
+        least_part: parts of a key slice's mask below this share of the largest are not carried on their own.
+        fading: share of the presence threshold below which the prompt counts as no longer present on a slice.
+        beyond: slices that masks are carried to past the last one on which the prompt is present.
+        first: number in the volume of the first slice of the stack, for messages.
+    """
+
+    carry: CarrySettings = CarrySettings()
+    keys: Annotated[int, Field(ge=1)] = 4
+    looks: Annotated[int, Field(ge=1)] = 3
+    least_part: Share = 0.2
+    fading: Annotated[float, Field(ge=0)] = 0.2
+    beyond: Annotated[int, Field(ge=0)] = 2
+    first: Annotated[int, Field(ge=0)] = 0
+
+
+def propagate(
+    segmenter: TextSegmenter,
+    count: int,
+    picture: Picture,
+    prompt: str,
+    profile: np.ndarray,
+    negative: str | None = None,
+    settings: PropagateSettings = PropagateSettings(),
+    context: RunContext = RunContext(),
+) -> dict[int, Result]:
+    """The slices on which a prompt was found, from key slices on; where nothing was found, the slice looked at.
+
+    Args:
+        count: slices of the stack.
+        picture: slice number -> uint8 (H, W, 3).
+        profile: (K,) presence of the prompt on every slice, see `key_slices.presence_profile`.
+        context: whose checkpoints hold finished slices.
+
+    Raises:
+        PromptError: see `TextSegmenter.saliency`. Cancelled.
+    """
+    results: dict[int, Result] = {}
+    look = lambda numbers: _segment_slices(segmenter, picture, numbers, prompt, negative, context)
+    taken = np.zeros(count, bool)
+    threshold = segmenter.settings.presence_threshold
+    for _ in range(settings.keys):
+        near = binary_dilation(taken)
+        picks = candidates(profile, threshold, near, settings.looks)
+        looked: dict[int, PromptedResult] = {}
+        for start in range(0, len(picks), segmenter.batch_size):
+            batch = picks[start : start + segmenter.batch_size]
+            named = ", ".join(str(settings.first + k) for k in batch)
+            context.report(taken.mean(), message=f"slice {named}: {prompt}", stage="carry")
+            looked |= look(batch)
+        found = {k: each for k, each in looked.items() if each.found}
+        taken[[k for k in picks if k not in found]] = True
+        if not found:
+            break
+        key = max(found, key=lambda k: found[k].score * _contrast(found[k]))
+        results[key] = found[key]
+        taken[key] = True
+        objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.least_part))}
+        limits = _limits(profile, key, settings.fading * threshold, settings.beyond)
+        part = context.checkpoint_part(f"from-{key}")
+        for k, masks in carry(segmenter, count, picture, objects, settings.carry, limits=limits, context=part):
+            context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="carry")
+            mask = np.any(list(masks.values()), axis=0)
+            if k in results:
+                mask = mask | results[k].mask
+            where = f"carried from slice {settings.first + key} (score {found[key].score:.2f} there)"
+            results[k] = CarriedResult(
+                prompt, mask, found[key].score, f"Found '{prompt}': {where}.", settings.first + key
+            )
+            taken[k] = True
+    if not results:
+        k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
+        alone = look([k])[k]
+        if alone.found:
+            where = f"it is present on slice {settings.first + k} alone and not on the slices beside it"
+            message = f"Nothing found for '{prompt}': {where}."
+            alone = replace(alone, mask=np.zeros_like(alone.mask), score=0.0, message=message, seconds={})
+            alone = replace(alone, sam_prompts=SamPrompts.none(), predicted_iou=np.zeros(0, np.float32))
+        results[k] = alone
+    return results
+
+
+def _limits(profile: np.ndarray, key: int, least: float, beyond: int) -> tuple[int, int]:
+    """The lowest and the highest slice around `key` that lie not more than `beyond` from one of at least that presence.
+
+    Gaps of up to twice as many slices do not end an object.
+    """
+    near = binary_dilation(profile >= least, iterations=beyond) if beyond else profile >= least
+    near[key] = True
+    runs = label(near.astype(int)[None])[0]
+    inside = np.flatnonzero(runs == runs[key])
+    return int(inside[0]), int(inside[-1])
+
+
+def _segment_slices(
+    segmenter: TextSegmenter,
+    picture: Picture,
+    numbers: list[int],
+    prompt: str,
+    negative: str | None,
+    context: RunContext,
+) -> dict[int, PromptedResult]:
+    """The full pipeline on some slices at once, or what the checkpoints hold of it."""
+    stored = {k: load_results(context.checkpoints, f"key-{k}") for k in numbers}
+    found = {k: results[prompt] for k, results in stored.items() if results}
+    left = [k for k in numbers if k not in found]
+    if left:
+        segmenter.set_images([picture(k) for k in left])
+        fresh = segmenter.segment_each([prompt], negative, context.without_progress())
+        found |= {k: results[prompt] for k, results in zip(left, fresh)}
+    for k in left:
+        store_results(context.checkpoints, f"key-{k}", {prompt: found[k]})
+    return {k: found[k] for k in numbers}
+
+
+def _contrast(result: PromptedResult) -> float:
+    """How much more salient the mask is than the rest of the picture, 0 to 1."""
+    saliency, mask = result.where.saliency, result.mask
+    return float(max(0.0, saliency[mask].mean() - (saliency[~mask].mean() if not mask.all() else 0.0)))
+
+
+def _parts(mask: np.ndarray, least: float) -> list[np.ndarray]:
+    """The connected parts of a mask of which each becomes an object; small ones stay with the largest."""
+    labels = label(mask, connectivity=2)
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    large = np.flatnonzero(areas >= max(1, least * areas.max()))
+    small = ~np.isin(labels, large) & mask
+    return [(labels == number) | (small if number == areas.argmax() else False) for number in large]

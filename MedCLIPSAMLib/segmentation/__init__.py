@@ -1,0 +1,1 @@
+"""From a text prompt to a mask of one image: saliency, coarse mask, prompts of SAM 2, mask."""

@@ -1,0 +1,105 @@
+"""The two models of a segmenter, what is computed once for them, and what they do when memory runs out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..errors import DeviceError
+from ..models.acceleration.captures import Captures
+from ..models.acceleration.memory import is_out_of_memory, release
+from ..models.clip import ClipModel
+from ..models.sam import Sam2
+from .prompts import RememberedTexts
+
+log = logging.getLogger(__name__)
+
+Models = tuple[ClipModel, Sam2]
+
+
+@dataclass
+class _Loaded:
+    """Two models on one device, and what was computed once for them."""
+
+    clip: ClipModel
+    sam: Sam2
+    encode_text: RememberedTexts
+    captures: Captures = field(default_factory=Captures)
+
+
+class LoadedModels:
+    """A text-image model and a SAM 2, shared by all segmenters that differ in settings only.
+
+    Args:
+        clip: the text-image model.
+        sam: the SAM 2 model.
+        load_on_cpu: loads both anew on the CPU, for when a GPU is too small; None where that cannot be done.
+
+    Attributes:
+        frugal: images and noise samples are computed one by one, since memory ran out.
+        parameters: how many both models have together.
+    """
+
+    def __init__(self, clip: ClipModel, sam: Sam2, load_on_cpu: Callable[[], Models] | None = None) -> None:
+        self._load_on_cpu = load_on_cpu
+        self.frugal = False
+        self._loaded: _Loaded | None = _Loaded(clip, sam, RememberedTexts(clip))
+        self.parameters = sum(each.numel() for model in (clip.model, sam) for each in model.parameters())
+
+    @property
+    def usable(self) -> bool:
+        """Whether the models are there: not when they had to leave a GPU and did not fit into memory either."""
+        return self._loaded is not None
+
+    @property
+    def clip(self) -> ClipModel:
+        return self._require().clip
+
+    @property
+    def sam(self) -> Sam2:
+        return self._require().sam
+
+    @property
+    def encode_text(self) -> RememberedTexts:
+        """Features of texts, each computed once."""
+        return self._require().encode_text
+
+    @property
+    def captures(self) -> Captures:
+        """CUDA graphs of the text-image model."""
+        return self._require().captures
+
+    def reduce_memory(self) -> str:
+        """Need less memory from now on: first in smaller steps, then on the CPU.
+
+        Returns:
+            What was done, in a sentence for the user.
+
+        Raises:
+            DeviceError: nothing is left to be tried.
+        """
+        device = self.clip.device
+        if not self.frugal:
+            self.frugal = True
+            return "Memory ran out; working in smaller steps, which takes longer."
+        if device.type == "cpu":
+            raise DeviceError("The memory of this machine ran out.", "Close other programs, or choose smaller models.")
+        if self._load_on_cpu is None:
+            raise DeviceError(f"The memory of {device} is too small for this image.", "Do it with --device cpu.")
+        log.warning("moving both models from %s to the CPU", device)
+        self._loaded = None
+        release()
+        try:
+            clip, sam = self._load_on_cpu()
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise DeviceError("The models do not fit into this machine's memory.", "Choose smaller models.") from error
+        self._loaded = _Loaded(clip, sam, RememberedTexts(clip))
+        return "The memory of the GPU is too small; working on the CPU, which is slower."
+
+    def _require(self) -> _Loaded:
+        if self._loaded is None:
+            raise DeviceError("The models are not loaded, since memory ran out.", "Load smaller models.")
+        return self._loaded

@@ -1,0 +1,257 @@
+"""M2IB saliency: which patches of a picture carry what a text says.
+
+The multi-modal information bottleneck (Wang, Rudner, Wilson, NeurIPS 2023; MedCLIP-SAMv2, arXiv 2409.19483, section
+3.2) blends the tokens X of one transformer block with noise, t = lambda X + (1 - lambda) eps, eps ~ N(0, 1), and looks
+for the lambda that keeps the picture's similarity with the text while it lets through as little as possible:
+
+    minimise  beta * mean KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) - mean cos(text, image(t)), lambda = sigmoid(alpha)
+
+The saliency of a patch is the KL that is left in it, summed over channels. The same mathematics as the plain form, at
+less cost: the text and the tokens up to the block are computed once, the last block for the class token only, and no
+gradient is taken after the last step, whose lambda makes the map.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+
+from ..models.acceleration.bfloat16 import in_bfloat16
+from ..run_context import RunContext
+from ..validated import settings_class
+from .vision_tower import VisionTower
+
+if TYPE_CHECKING:
+    from ..models.acceleration.captures import Captures
+    from ..models.clip import ClipModel
+
+ALPHA = 5.0
+"""Initial alpha: lambda begins at 0.993."""
+PAIRS = 8
+"""Pairs of picture and text computed together on a GPU."""
+KEPT_NOISES = 20
+"""Updates up to which their noise is kept for the next picture."""
+
+
+@settings_class
+class M2IBSettings:
+    """Settings of M2IB; the defaults are the authors' for breast ultrasound with BiomedCLIP.
+
+    The authors' `var` changes nothing in their code and is not here.
+
+    Args:
+        layer: block whose output is blended, counted from 0.
+        beta: weight of compression.
+        steps: evaluations of lambda; one less than this are updates.
+        samples: noise samples a step.
+        learning_rate: Adam's.
+        seed: of the noise; the same for every picture and prompt.
+    """
+
+    layer: Annotated[int, Field(ge=0)] = 9
+    beta: Annotated[float, Field(ge=0)] = 1.0
+    steps: Annotated[int, Field(ge=1)] = 10
+    samples: Annotated[int, Field(ge=1)] = 10
+    learning_rate: Annotated[float, Field(gt=0)] = 1.0
+    seed: int = 12
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """Raw saliency of N pictures for P texts.
+
+    Args:
+        maps: (N, P, h, w) float32, KL in nats by patch, not normalised.
+        similarity: (N, P) float32, cosine similarity of picture and text without any noise.
+        kept_similarity: (N, P) float32, the same through the bottleneck, the mean over the noise of the last update;
+            NaN with one step, which has no update.
+        image_features: (N, D) float32 of the pictures as they are, L2-normalised, as `clip.encode_image` gives them.
+    """
+
+    maps: torch.Tensor
+    similarity: torch.Tensor
+    kept_similarity: torch.Tensor
+    image_features: torch.Tensor
+
+
+def m2ib(
+    clip: ClipModel,
+    pixels: torch.Tensor,
+    text_features: torch.Tensor,
+    settings: M2IBSettings,
+    context: RunContext = RunContext(),
+    batch: int | None = None,
+    noise_batch: int | None = None,
+    early: dict[int, torch.Tensor] | None = None,
+    bfloat16: bool = False,
+    captures: Captures | None = None,
+) -> Saliency:
+    """M2IB saliency of every picture for every text.
+
+    Args:
+        pixels: (N, 3, S, S), as `clip.preprocess` gives them.
+        text_features: (P, D), L2-normalised.
+        context: asked before every step whether the run was cancelled.
+        batch: pairs of picture and text computed together; None is 1 on a CPU, where a loop is faster, else `PAIRS`.
+            It changes rounding only.
+        noise_batch: noise samples computed together, all of them when None; fewer need less memory and change rounding
+            only.
+        early: the activations before the bottleneck by layer: taken from here when they are there, else put there. Give
+            the same dictionary for further texts on the same pixels.
+        bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
+        captures: of this model, in which the search is recorded to be replayed; `context` is then asked before every
+            batch. A search of more than `KEPT_NOISES` updates, or with `noise_batch`, is not recorded.
+
+    Raises:
+        InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
+    """
+    tower = VisionTower(clip.model.visual)
+    tower.check_layer(settings.layer)
+    text_features = text_features.to(pixels.device).float()
+    early = {} if early is None else early
+    if settings.layer not in early:
+        early[settings.layer] = tower.tokens_at(pixels, settings.layer)
+    tokens = early[settings.layer]
+    with torch.no_grad():
+        image_features = tower.features_from(tokens, settings.layer)
+    noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
+    search = partial(_bottleneck, tower, settings, noises, context, noise_batch)
+    if captures and not noise_batch and 1 < settings.steps <= KEPT_NOISES + 1:
+        search = partial(_replayed, captures, tower, settings, noises, context, bfloat16)
+    with in_bfloat16(pixels.device, bfloat16, again=True):
+        pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
+        batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
+        found = []
+        for start in range(0, len(pairs), batch):
+            pictures, texts = map(list, zip(*pairs[start : start + batch]))
+            found.append(search(tokens[pictures], text_features[texts]))
+    maps, kept = map(torch.cat, zip(*found))
+    similarity = image_features @ text_features.T
+    maps, kept = maps.reshape(*similarity.shape, *tower.grid), kept.reshape(similarity.shape)
+    return Saliency(maps, similarity, kept, image_features)
+
+
+def _replayed(
+    captures: Captures,
+    tower: VisionTower,
+    settings: M2IBSettings,
+    noises: _Noises,
+    context: RunContext,
+    bfloat16: bool,
+    tokens: torch.Tensor,
+    texts: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`_bottleneck` by way of its recording, for the next power of two of pairs, so that few recordings do for all."""
+    context.raise_if_cancelled()
+    count = len(tokens)
+    missing = (1 << (count - 1).bit_length()) - count
+    given = (torch.cat([each, each[-1:].expand(missing, *each.shape[1:])]) for each in (tokens, texts))
+    found = captures.run(
+        (settings, bfloat16), partial(_bottleneck, tower, settings, noises, RunContext(), None), *given
+    )
+    maps, fit = (each[:count] for each in found)
+    return maps, fit
+
+
+def _bottleneck(
+    tower: VisionTower,
+    settings: M2IBSettings,
+    noises: _Noises,
+    context: RunContext,
+    noise_batch: int | None,
+    tokens: torch.Tensor,
+    texts: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """M pairs that do not influence each other: tokens (M, T, C) and texts (M, D) to the KL by patch token, (M, h * w),
+    and the similarity through the bottleneck, (M,). No step depends on a value, so that it can be recorded."""
+    count = len(tokens)
+    alpha = torch.full_like(tokens, ALPHA).requires_grad_(True)
+    update = _adam(alpha, settings.learning_rate)
+    fit = torch.full((count,), torch.nan, device=tokens.device)
+    for noise in noises:
+        context.raise_if_cancelled()
+        fit = torch.zeros(count, device=tokens.device)
+        loss = settings.beta * _information(alpha, tokens).mean((1, 2)).sum()
+        (gradient,) = torch.autograd.grad(loss, alpha)
+        for some in noise.split(noise_batch or settings.samples):
+            kept = alpha.sigmoid()[:, None]
+            blended = (kept * tokens[:, None] + (1 - kept) * some).flatten(0, 1)
+            features = tower.features_from(blended, settings.layer).unflatten(0, (count, len(some)))
+            share = torch.einsum("msd,md->m", features, texts) / settings.samples
+            gradient = gradient - torch.autograd.grad(share.sum(), alpha)[0]
+            fit = fit + share.detach()
+        update(gradient)
+    return _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :], fit
+
+
+def _adam(
+    alpha: torch.Tensor, rate: float, mean_decay: float = 0.9, square_decay: float = 0.999
+) -> Callable[[torch.Tensor], None]:
+    """Steps of Adam (Kingma and Ba, ICLR 2015, algorithm 1) on `alpha` by gradients, rounded as torch's are, which
+    reads the number of its step from a tensor and so cannot be recorded."""
+    mean, square = torch.zeros_like(alpha), torch.zeros_like(alpha)
+    taken = itertools.count(1)
+
+    @torch.no_grad()
+    def step(gradient: torch.Tensor) -> None:
+        number = next(taken)
+        mean.lerp_(gradient, 1 - mean_decay)
+        square.mul_(square_decay).addcmul_(gradient, gradient, value=1 - square_decay)
+        spread = (square.sqrt() / (1 - square_decay**number) ** 0.5).add_(1e-8)
+        alpha.addcdiv_(mean, spread, value=-rate / (1 - mean_decay**number))
+
+    return step
+
+
+class _Noises:
+    """The noise of every update, the same for all pictures and texts: drawn on the CPU, so on every device alike.
+
+    Unless there are many it is kept where it is used (54 MB for 9 updates of a ViT-B/16): for the next picture, and by
+    this object, whose recordings read it where it lies.
+    """
+
+    def __init__(self, seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> None:
+        self._of, self._count = (seed, count, shape, device), count
+        self._kept: tuple[torch.Tensor, ...] | None = None
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        if self._count > KEPT_NOISES:
+            return _drawn(*self._of)
+        self._kept = self._kept or _kept_noises(*self._of)
+        return iter(self._kept)
+
+
+@lru_cache(maxsize=1)
+def _kept_noises(*of: Any) -> tuple[torch.Tensor, ...]:
+    return tuple(_drawn(*of))
+
+
+def _drawn(seed: int, count: int, shape: tuple[int, int, int], device: torch.device) -> Iterator[torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(count):
+        yield torch.randn(shape, generator=generator).to(device)
+
+
+def _information(alpha: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) by element, in nats; log(1 - lambda) is never log 0."""
+    kept = alpha.sigmoid()
+    return -0.5 * (1 + 2 * F.logsigmoid(-alpha) - (kept * tokens) ** 2 - (1 - kept) ** 2)
+
+
+def upsample(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+    """Maps (N, P, h, w) bilinearly on a picture's (H, W)."""
+    return F.interpolate(maps.float(), size=shape, mode="bilinear", align_corners=False)
+
+
+def normalise(maps: torch.Tensor) -> torch.Tensor:
+    """Each map (the last two axes) from its minimum and maximum to 0 and 1; zeros where it is constant."""
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    spread = (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
+    return torch.where(high > low, (maps - low) / spread, torch.zeros_like(maps))

@@ -1,0 +1,83 @@
+"""The settings of the way from a prompt to a mask, and the catalogue's defaults for a model."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from ..choices import Precision
+from ..models.store import find
+from ..validated import Choice, Share, settings_class, with_changes
+from .coarse import CoarseSettings
+from .components import ComponentSettings
+from .saliency import M2IBSettings
+from .sam_prompts import PromptSettings
+
+
+@settings_class
+class Settings:
+    """How a prompt becomes a mask.
+
+    Args:
+        saliency: M2IB; the catalogue has defaults for every model.
+        by_word: what differs for prompts that hold a word: {"nodule": {"steps": 10}}. The authors too set M2IB by task.
+        coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
+        presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
+            whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
+        least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
+            0 leaves what SAM 2 gave.
+        precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
+            a segmenter replaces by one of them, see `TextSegmenter.settings`.
+        at_once: pictures taken together where there are many; 0 is one on a CPU and `segmenter.TOGETHER` on a GPU.
+        capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.acceleration.captures`.
+        style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
+        kind: the class for P1, P3 and P5.
+    """
+
+    saliency: M2IBSettings
+    coarse: CoarseSettings = CoarseSettings()
+    components: ComponentSettings = ComponentSettings()
+    prompts: PromptSettings = PromptSettings()
+    presence_threshold: Share = 0.5
+    least_part: Share = 0.05
+    precision: Choice[Precision] = Precision.AUTO
+    at_once: Annotated[int, Field(ge=0, description="0 leaves it to the device.")] = 0
+    capture: bool = True
+    style: str | None = None
+    kind: str = "*"
+    by_word: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for word, changes in self.by_word.items():
+            with_changes(self.saliency, changes, f"by_word.{word}")
+
+    def saliency_for(self, prompt: str) -> M2IBSettings:
+        """The settings of M2IB for a prompt: those of the first of `by_word` that it holds, in singular or plural."""
+        said = prompt.lower()
+        changes = (each for word, each in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said))
+        return with_changes(self.saliency, next(changes, {}))
+
+    def with_saliency(self, **changes: Any) -> Settings:
+        """The same with settings of M2IB that hold for every prompt."""
+        by_word = {
+            word: {name: value for name, value in each.items() if name not in changes}
+            for word, each in self.by_word.items()
+        }
+        return replace(self, saliency=replace(self.saliency, **changes), by_word=by_word)
+
+    def deciding(self) -> dict[str, Any]:
+        """As JSON values, without what changes the time and the rounding only: runs that agree in it can be joined."""
+        values = {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
+        return json.loads(json.dumps(values))
+
+
+def default_settings(model: str, models_dir: Path | None = None) -> Settings:
+    """The settings of the catalogue for a text-image model."""
+    entry = find(model, "clip", models_dir)
+    by_word = {word: dict(changes) for word, changes in entry.by_word.items()}
+    return Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word)

@@ -1,1 +1,0 @@
-"""Pseudo-labels by the thousand: export, the dataset they make, and its review."""
