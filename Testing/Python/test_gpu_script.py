@@ -6,11 +6,11 @@ import sys
 import tarfile
 from pathlib import Path
 
+from test_starter import write_breast_set
+
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.starter.pack import write_pack
-
-from test_starter import write_breast_set
 
 ROOT = Path(__file__).parents[2]
 WITHOUT_SCANS = """
