@@ -1,8 +1,8 @@
 """Training of the starter CLIP: texts and images into one space, and what a text speaks of into its patches.
 
-Three losses, as for the demo CLIP (`demo_models.train_clip`): multi-positive InfoNCE over image and text, without the
-pairs of which it is not known whether they match; cross-entropy and Dice of each patch against the region of a text; and
-the similarity of the text to its region alone and to all but its region, pooled with noise as M2IB does.
+Three losses, as for the demo CLIP (`demo_models.train_clip`): multi-positive InfoNCE over image and text, without pairs
+of which it is not known whether they match; cross-entropy and Dice of each patch against the region of a text; and the
+similarity of the text to its region alone and to all but its region, pooled with noise as M2IB does.
 """
 
 from __future__ import annotations
