@@ -23,7 +23,7 @@ say() { echo "[${SECONDS}s] $*"; }
 if [ -d "$BUNDLE/wheels" ]; then
     python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$work/site" "$BUNDLE"/wheels/*.whl || exit 1
 fi
-export PYTHONPATH="$PWD:$PWD/python:$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+export PYTHONPATH="$PWD:$PWD/python:$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
 {
     git rev-parse HEAD 2>/dev/null
     nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader 2>/dev/null
@@ -44,8 +44,8 @@ if wants tests; then
 fi
 if wants train; then
     say train
-    # Reading the images and drawing phantoms takes about a minute, the results a few seconds.
-    budget=(--seconds $(($(left) > 150 ? $(left) - 90 : 30)))
+    # Reading the images and drawing phantoms takes about half a minute, the results a few seconds.
+    budget=(--seconds $(($(left) > 120 ? $(left) - 75 : 30)))
     [ -z "$TRIAL" ] || budget=(--steps 2 --trial)
     timeout $(($(left) > 60 ? $(left) - 12 : 60)) python3 -m MedCLIPSAMLib starter train "$BUNDLE/real.pack" -o "$work/starter" \
         --device "$DEVICE" "${budget[@]}" 2>&1 | tee "$OUT/train.txt" || failed="$failed train"

@@ -102,14 +102,16 @@ class _Lesson:
         device: torch.device,
     ) -> None:
         examples = [example for example in examples if example.source in SHARES]
-        examples = [*examples, *map(mirror, examples)]
+        originals = examples
+        examples = [*originals, *map(mirror, originals)]
         self._settings, self._possible, self._device = settings, possible, device
         matches = match_texts(examples, texts)
         on_device = lambda array: torch.from_numpy(array).to(device)
-        self._images = on_device(np.stack([example.image for example in examples]))
+        images = on_device(np.stack([example.image for example in originals]))
+        self._images = torch.cat([images, images.flip(-1)])
         self._match, self._unknown = on_device(matches.match), on_device(matches.unknown)
         self._region = on_device(matches.region)
-        self._masks = on_device(_region_masks(examples, matches))
+        self._masks = _region_masks(originals, matches, device)
         self._tokens, self._lengths = tokens.to(device), (tokens != 0).sum(1)
         self._target = on_device(np.array([text.has_target for text in texts]))
         self._lesion = on_device(np.array([text.lesion is not None for text in texts]))
@@ -184,15 +186,36 @@ class _Lesson:
         return torch.cat([shown, torch.multinomial(absent.float(), 1, generator=generator)], 1)
 
 
-def _region_masks(examples: list[Example], matches: Matches) -> np.ndarray:
-    """Regions of all examples, (N, MAX_REGIONS + 1, REGION_SIZE, REGION_SIZE) uint8; the last is empty."""
-    masks = np.zeros((len(examples), MAX_REGIONS + 1, REGION_SIZE, REGION_SIZE), np.uint8)
-    cell = SIZE // REGION_SIZE
-    for row, (example, regions) in enumerate(zip(examples, matches.regions)):
-        for number, members in enumerate(regions):
-            mask = np.any([example.structures[member].mask for member in members], axis=0)
-            masks[row, number] = 255 * mask.reshape(REGION_SIZE, cell, REGION_SIZE, cell).mean((1, 3))
-    return masks
+def _region_masks(examples: list[Example], matches: Matches, device: torch.device) -> torch.Tensor:
+    """Return the regions of examples and of their mirror images after them.
+
+    Returns:
+        (2 N, MAX_REGIONS + 1, REGION_SIZE, REGION_SIZE) uint8, 255 where a cell is covered; the last region is empty.
+    """
+    cells: list[torch.Tensor] = [torch.zeros(0, REGION_SIZE, REGION_SIZE, dtype=torch.uint8, device=device)]
+    for start in range(0, len(examples), 512):
+        masks = [structure.mask for example in examples[start : start + 512] for structure in example.structures]
+        if masks:
+            large = 255 * torch.from_numpy(np.stack(masks)).to(device)[:, None].float()
+            cells.append(F.avg_pool2d(large, SIZE // REGION_SIZE)[:, 0].byte())
+    small = torch.cat(cells)
+    small = torch.cat([small, small.flip(-1)])
+    counts = [len(example.structures) for example in examples]
+    first = np.cumsum([0, *counts, *counts])
+    regions = torch.zeros(
+        2 * len(examples), MAX_REGIONS + 1, REGION_SIZE, REGION_SIZE, dtype=torch.uint8, device=device
+    )
+    members = [
+        (row, number, first[row] + structure, order)
+        for row, sets in enumerate(matches.regions)
+        for number, structures in enumerate(sets)
+        for order, structure in enumerate(structures)
+    ]
+    table = np.array(members, np.int64).reshape(-1, 4)
+    for order in np.unique(table[:, 3]):
+        row, number, structure = torch.from_numpy(table[table[:, 3] == order, :3]).to(device).T
+        regions[row, number] = torch.maximum(regions[row, number], small[structure])
+    return regions
 
 
 def write_layout(folder: Path, texts: list[Text]) -> None:

@@ -119,16 +119,16 @@ def from_phantom(phantom: Phantom) -> Example:
 
 
 def mirror(example: Example) -> Example:
-    """Mirror an example left to right; sides change their names with it."""
+    """Mirror an example left to right; sides change their names with it. The arrays are views of the example's."""
     structures = tuple(
         Structure(
             _swap(structure.name),
-            np.ascontiguousarray(structure.mask[:, ::-1]),
+            structure.mask[:, ::-1],
             frozenset(_swap(fact) if fact.startswith("side") else fact for fact in structure.facts),
         )
         for structure in example.structures
     )
-    return replace(example, image=np.ascontiguousarray(example.image[:, ::-1]), structures=structures)
+    return replace(example, image=example.image[:, ::-1], structures=structures)
 
 
 def stack(examples: Iterable[Example]) -> tuple[np.ndarray, np.ndarray]:

@@ -37,6 +37,8 @@ class _Entry:
     structures: list[tuple[str, list[str]]]
     group: str
     position: int
+    unknown_facts: list[str]
+    unknown_organs: list[str]
 
 
 def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> int:
@@ -64,6 +66,8 @@ def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> in
                         structures,
                         example.group,
                         example.position,
+                        sorted(example.unknown_facts),
+                        list(example.unknown_organs),
                     )
                 )
             )
@@ -113,6 +117,8 @@ def _decode(entry: _Entry, files: tuple[bytes, list[bytes]]) -> Example:
         ),
         entry.group,
         entry.position,
+        frozenset(entry.unknown_facts),
+        tuple(entry.unknown_organs),
     )
 
 

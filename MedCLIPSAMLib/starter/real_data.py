@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..run_context import RunContext
-from .examples import LESION, SIZE, STACKS, Example, Structure
+from .examples import LESION, SIZE, STACKS, Example, Structure, describe
 
 MIN_STACK = 8
 """Slices of a nodule from which they serve as a stack, to train the memory."""
@@ -61,7 +61,7 @@ def read_examples(data: Path, context: RunContext = RunContext()) -> Iterator[Ex
         raise InputError(f"Expected folders such as {next(iter(readers))} in '{data}', got none.", "Name their parent.")
     tables = {name: _read_index(data / name) for name in present}
     for name, table in tables.items():
-        yield from readers[name](_rows(data / name, table, context))
+        yield from map(describe, readers[name](_rows(data / name, table, context)))
 
 
 def _read_index(folder: Path) -> list[dict[str, str]]:

@@ -10,7 +10,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import time
+from concurrent.futures import ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +19,11 @@ import torch
 
 from ..errors import InputError
 from ..models.device import fast_bfloat16, resolve_device
-from ..phantoms.dataset import make_many
+from ..phantoms.dataset import make_phantom
 from ..phantoms.volumes import many_volumes
 from ..run_context import RunContext
 from .clip_training import ClipTraining, train_clip
-from .examples import Example, describe, from_phantom
+from .examples import Example, from_phantom
 from .pack import read_pack
 from .real_data import read_examples
 from .sam_training import SamTraining, train_sam
@@ -47,8 +48,8 @@ class StarterTraining:
     folder: Path
     budget: Budget
     device: str = "auto"
-    phantoms: int = 6000
-    volumes: int = 120
+    phantoms: int = 3000
+    volumes: int = 80
     limit: int | None = None
     models: tuple[str, ...] = MODELS
     clip: ClipTraining = field(default_factory=ClipTraining)
@@ -73,11 +74,11 @@ def train_starter(training: StarterTraining) -> None:
         with ProcessPoolExecutor(len(training.models), spawn) as pool:
             running = [pool.submit(_train, name, training) for name in training.models]
             try:
-                for done in as_completed(running):
-                    done.result()
-            except BaseException:
+                wait(running)
+            except KeyboardInterrupt:
                 _stop()
-                raise
+        for done in running:  # one that failed has not stopped the other
+            done.result()
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -102,8 +103,12 @@ def read_training_examples(training: StarterTraining, context: RunContext = RunC
         raise InputError(f"Expected a folder or a pack at '{training.data}', got nothing.", "See 'starter pack'.")
     if training.limit is not None:
         examples = _spread(examples, training.limit)
-    phantoms = make_many("train", training.phantoms, _workers())
-    return [describe(example) for example in examples] + [from_phantom(phantom) for phantom in phantoms]
+    with ProcessPoolExecutor(_workers()) as pool:
+        return examples + list(pool.map(_phantom, range(training.phantoms), chunksize=16))
+
+
+def _phantom(index: int) -> Example:
+    return from_phantom(make_phantom("train", index))
 
 
 def _spread(examples: list[Example], limit: int) -> list[Example]:
@@ -140,4 +145,4 @@ def _workers() -> int:
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)

@@ -271,7 +271,7 @@ class Trainee:
 
             yield done, progress, take
             self.seconds = time.monotonic() - started
-            if done % _LOG_EVERY == _LOG_EVERY - 1 or done < 2:
+            if done % _LOG_EVERY == _LOG_EVERY - 1 or done in (0, 1, 9):
                 mean = torch.stack(losses).mean().item()
                 losses.clear()
                 rate = (done + 1) / self.seconds

@@ -51,7 +51,7 @@ def test_training_images_are_read_with_their_tumors_where_they_are(tmp_path):
     # 20 of 80 rows from row 10, 20 of 100 columns from column 60, at 256 x 256
     assert (rows.min(), rows.max() + 1) == (32, 96)
     assert (columns.min(), columns.max() + 1) == (154, 205)
-    assert whole[0].structures[0].facts == {"kind:benign"}
+    assert whole[0].structures[0].facts >= {"kind:benign"}
 
 
 def test_parts_without_the_tumor_hold_none_of_it():
