@@ -1,6 +1,7 @@
 # make demo      install what is needed into .venv and segment four sample images (demo-output/)
 # make test      the same, and run every test
 # make check     the same, and check style, spelling, imports and types
+# make gpu-bundle REAL=FOLDER  collect in build/gpu-bundle what tools/gpu.sh needs on a GPU machine without a network
 # make coverage  the tests of the engine, and which lines they run
 # make clean     remove .venv, demo-output and test-output
 
@@ -13,7 +14,7 @@ SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel Testing/Views)
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy $(1); \
     else echo "$(2). On Debian: apt-get install $(1)" >&2; fi
 
-.PHONY: demo test check coverage clean
+.PHONY: demo test check coverage gpu-bundle clean
 
 demo: .venv/.installed
 	.venv/bin/medclipsam demo --out demo-output
@@ -32,6 +33,9 @@ check: .venv/.installed-dev
 
 coverage: .venv/.installed-test .venv/.installed-dev
 	.venv/bin/python -m pytest -q Testing/Python --cov --cov-report=term:skip-covered
+
+gpu-bundle: .venv/.installed
+	tools/gpu_bundle.sh "$(REAL)"
 
 clean:
 	rm -rf .venv demo-output test-output

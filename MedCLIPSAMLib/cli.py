@@ -25,6 +25,7 @@ from .commands import (
     search,
     segment,
     series,
+    starter,
     weak,
 )
 from .errors import Cancelled, MedCLIPSAMError
@@ -55,6 +56,7 @@ app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(weak.app, name="weak")
 app.add_typer(phantoms.phantoms_app, name="phantoms")
 app.add_typer(phantoms.models_app, name="demo-models")
+app.add_typer(starter.app, name="starter")
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 

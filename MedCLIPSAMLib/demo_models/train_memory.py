@@ -23,6 +23,8 @@ FRAMES = 64
 LEAST = 12
 """Pixels of an object on the slice on which it is shown first."""
 
+Boxes = Callable[[torch.Tensor], torch.Tensor]
+"""Boxes around masks (N, H, W) bool as a coarse mask would give them: (N, 2, 2) corners x y in pixels of the masks."""
 Loss = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Loss of mask logits (N, M, h, w), predicted IoU (N, M) and object score (N, 1) against truth (N, 1, SIZE, SIZE)."""
 
@@ -61,13 +63,18 @@ class Clips:
 
 
 def memory_loss(
-    sam: Sam2, images: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator, loss: Loss
+    sam: Sam2,
+    images: torch.Tensor,
+    truth: torch.Tensor,
+    rng: np.random.Generator,
+    draw_boxes: Boxes,
+    loss: Loss,
 ) -> torch.Tensor:
     """Compute the mean loss over the slices of clips whose object is outlined from a prompt or from memory.
 
     Args:
         images: (N, LENGTH, 3, S, S), normalised for `sam`, S its image size.
-        truth: (N, LENGTH, SIZE, SIZE) bool.
+        truth: (N, LENGTH, H, W) bool.
     """
     count, length = truth.shape[:2]
     encoded = sam.forward_image(images.flatten(0, 1))
@@ -84,7 +91,9 @@ def memory_loss(
         if given or (first and by_mask):
             masks = F.interpolate(target, images.shape[-2:], mode="bilinear", antialias=True) > 0.5
         elif first:
-            points = _boxes(rng, truth[:, t].numpy(), images.shape[-1])
+            corners = draw_boxes(truth[:, t]) * (images.shape[-1] / truth.shape[-1])
+            labels = torch.tensor([[2, 3]], dtype=torch.int32, device=corners.device).expand(count, -1)
+            points = {"point_coords": corners, "point_labels": labels}
         told.there = truth[:, t].flatten(1).any(1)
         out, answer, _, _ = sam._track_step(
             t, first or given, of(features, t), of(positions, t), sizes, points, masks, outputs, FRAMES, False, None
@@ -121,8 +130,6 @@ class _ToldWhetherThere:
         return masks, ious, tokens, torch.where(self.there[:, None], 10.0, -10.0)
 
 
-def _boxes(rng: np.random.Generator, truth: np.ndarray, image_size: int) -> dict[str, torch.Tensor]:
-    """Draw a loose box around each mask (N, SIZE, SIZE), as SAM 2 takes boxes: two points with the labels 2 and 3."""
-    corners = np.stack([jitter(rng, mask).reshape(2, 2) for mask in truth]) * (image_size / truth.shape[-1])
-    labels = torch.tensor([[2, 3]], dtype=torch.int32).expand(len(truth), -1)
-    return {"point_coords": torch.from_numpy(corners).float(), "point_labels": labels}
+def jittered_boxes(rng: np.random.Generator, masks: torch.Tensor) -> torch.Tensor:
+    """Draw a loose box around each mask (N, SIZE, SIZE) bool, (N, 2, 2) corners x y."""
+    return torch.from_numpy(np.stack([jitter(rng, mask).reshape(2, 2) for mask in masks.numpy()])).float()

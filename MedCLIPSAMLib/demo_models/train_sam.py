@@ -30,7 +30,7 @@ from ..resources import resource_path
 from ..run_context import RunContext
 from .sam_training_prompts import correction, draw_prompt, one_click
 from .train_clip import augment
-from .train_memory import Clips, memory_loss
+from .train_memory import Clips, jittered_boxes, memory_loss
 
 IMAGE_SIZE = 192
 """Edge of the picture that the demo SAM 2 sees; its mask logits have a quarter of it."""
@@ -233,7 +233,8 @@ class _Lesson:
         """Compute the loss of objects that are followed through clips."""
         slices, followed = self._clips.draw(self.settings.clips)
         shown = self._seen(slices.reshape(-1, SIZE, SIZE)).unflatten(0, followed.shape[:2])
-        return memory_loss(self.sam, shown, torch.from_numpy(followed), self.rng, partial(mask_loss, balanced=False))
+        boxes, loss = partial(jittered_boxes, self.rng), partial(mask_loss, balanced=False)
+        return memory_loss(self.sam, shown, torch.from_numpy(followed), self.rng, boxes, loss)
 
     def _seen(self, pictures: np.ndarray) -> torch.Tensor:
         images = augment(torch.from_numpy(pictures), self.generator)

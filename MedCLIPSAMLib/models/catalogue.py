@@ -83,8 +83,8 @@ class Model:
 
     @property
     def downloadable(self) -> bool:
-        """Whether it is offered for download: neither shipped nor the user's own."""
-        return not (self.shipped or self.trained)
+        """Whether it is offered for download: neither shipped nor the user's own, and every file has an address."""
+        return not (self.shipped or self.trained) and all(file.url for file in self.files)
 
     @property
     def size(self) -> int | None:
@@ -115,6 +115,16 @@ _PAPER_SALIENCY = {"layer": 9, "beta": 1.0}
 """The authors' settings for breast ultrasound."""
 _PAPER_BY_WORD = {"brain": {"beta": 2.0}}
 """And for brain MRI."""
+
+_STARTER_LICENCE = (
+    "Apache-2.0; the training images come under their own terms (CC BY 3.0 and 4.0, BUS-BRA's), which ask to name "
+    "the sources"
+)
+_STARTER_DATA = (
+    "BUS-BRA breast ultrasound (Gomez-Flores et al. 2023), T1-weighted brain MR with contrast (Cheng et al. 2015, and "
+    "TCGA-LGG slices without tumor), chest X-rays of covid-chestxray-dataset, lung nodules of LIDC-IDRI, fetal heads "
+    "of HC18, and synthetic phantoms"
+)
 
 
 def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) -> Model:
@@ -157,6 +167,27 @@ MODELS: tuple[Model, ...] = (
         files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
         saliency={"layer": 3, "beta": 0.3, "steps": 15},
         by_word={word: {"steps": 10} for word in ("tumor", "tumour", "nodule", "mass", "lesion")},
+    ),
+    Model(
+        name="starter",
+        kind="clip",
+        title="Starter CLIP",
+        purpose="Small and offline, for pictures like those it has seen; other hospitals' pictures are hard for it.",
+        licence=_STARTER_LICENCE,
+        source="MedCLIPSAMLib/models/starter_vit.py",
+        folder="starter-clip",
+        image_size=224,
+        seen=(
+            f"A few thousand real images, with outlines of what its texts name: {_STARTER_DATA}. "
+            "It learned places from outlines, so its masks are no evidence of segmentation from texts alone."
+        ),
+        files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
+        saliency={"layer": 7, "beta": 0.3, "steps": 10},
+        by_word={
+            "brain": {"steps": 7},
+            **{word: {"steps": 10} for word in ("tumor", "tumour", "nodule", "mass", "lesion")},
+            "lung": {"steps": 15},
+        },
     ),
     Model(
         name="biomedclip",
@@ -214,6 +245,18 @@ MODELS: tuple[Model, ...] = (
         synthetic=True,
         shipped=True,
         files=(ModelFile("sam2_demo.yaml"), ModelFile("model.safetensors")),
+    ),
+    Model(
+        name="starter",
+        kind="sam",
+        title="Starter SAM 2",
+        purpose="Small and offline, for pictures like those it has seen; other hospitals' pictures are hard for it.",
+        licence=_STARTER_LICENCE,
+        source="MedCLIPSAMLib/demo_models/train_sam.py",
+        folder="starter-sam",
+        image_size=320,
+        seen=f"A few thousand real images with their masks: {_STARTER_DATA}.",
+        files=(ModelFile("sam2_starter.yaml"), ModelFile("model.safetensors")),
     ),
     _sam2(
         "tiny",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,6 @@ import torch.nn.functional as F
 from tokenizers import BertWordPieceTokenizer
 
 from ..errors import InputError, ModelError, PromptError
-from . import demo_vit  # noqa: F401
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
@@ -22,6 +22,9 @@ from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 """Names under which a folder's weights are looked for, in this order; the keys in the file tell the layout."""
+
+TOWERS = {"medclipsam_demo_vit": "demo_vit", "medclipsam_starter_vit": "starter_vit"}
+"""Our own vision towers, and the module that makes each known to timm."""
 
 
 class ClipModel:
@@ -169,6 +172,8 @@ def build_clip(folder: Path) -> CustomTextCLIP:
         vision = config["vision_cfg"] | {"timm_model_pretrained": False}
         if ":" in str(vision.get("timm_model_name")):  # timm would look for "hf-hub:NAME" on the network
             raise ValueError(f"the image tower '{vision['timm_model_name']}' is of another place")
+        if own := TOWERS.get(str(vision.get("timm_model_name"))):
+            import_module(f".{own}", __package__)
         text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
         return CustomTextCLIP(config["embed_dim"], vision, text)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, OSError) as error:

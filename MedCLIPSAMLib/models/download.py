@@ -38,8 +38,8 @@ def download(
             the file's name as the message; asked once a megabyte, and a cancelled download is continued another time.
 
     Raises:
-        ModelError: a model that nobody offers (shipped, or trained by the user), no network, a refusal by the server,
-            no space, or a wrong checksum (then the file is removed).
+        ModelError: a model that nobody offers (shipped, trained by the user, or without an address), no network, a
+            refusal by the server, no space, or a wrong checksum (then the file is removed).
         OutputError: the folder cannot be written. Cancelled.
     """
     if model.shipped:
@@ -48,6 +48,11 @@ def download(
         raise ModelError(
             f"The model '{model.name}' was trained by you; nobody offers it for download.",
             "Train it again, or copy what its folder lacks from where it is whole.",
+        )
+    if not model.downloadable:
+        raise ModelError(
+            f"The model '{model.name}' is not offered for download.",
+            f"Put its folder '{model.folder}' into a folder named by --models-dir.",
         )
     folder = folder or cache_folder() / model.folder
     try:

@@ -118,15 +118,18 @@ def locate(model: Model, models_dir: Path | str | None = None) -> Path:
     found = status(model, models_dir)
     if found.usable:
         return found.folder
-    run = f"'medclipsam models download {model.name}'"
+    run = f"run 'medclipsam models download {model.name}'"
+    put = f"put its folder '{model.folder}' into a folder named by --models-dir or ${ENVIRONMENT}."
     if model.shipped:
         remedy = "Reinstall the program."
     elif model.trained:
         remedy = "Train it again."
+    elif not model.downloadable:
+        remedy = f"It is not offered for download: {put}"
     elif found.folder == cache_folder() / model.folder:
-        remedy = f"Run {run}, or put its folder '{model.folder}' into a folder named by --models-dir or ${ENVIRONMENT}."
+        remedy = f"R{run[1:]}, or {put}"
     else:
-        remedy = f"Put the right files there, or remove that folder and run {run}."
+        remedy = f"Put the right files there, or remove that folder and {run}."
     if found.state == "missing":
         places = ", ".join(f"'{folder.parent}'" for _, folder in _candidates(model, models_dir))
         raise ModelError(

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
@@ -80,7 +81,5 @@ def write_phantoms(folder: Path, split: str, count: int, context: RunContext = R
 
 
 def _write_png(path: Path, picture: np.ndarray) -> None:
-    import SimpleITK as sitk
-
     with atomic_path(path) as temporary:
-        sitk.WriteImage(sitk.GetImageFromArray(picture), str(temporary))
+        Image.fromarray(picture).save(temporary)

@@ -196,6 +196,12 @@ def test_a_folder_that_cannot_be_written(server, tmp_path):
         download(entry(server), tmp_path / "file" / "some")
 
 
+def test_a_model_without_an_address_is_not_downloaded(tmp_path):
+    with pytest.raises(ModelError, match="'starter' is not offered for download.*'starter-clip'.*--models-dir"):
+        download(find("starter", "clip"), tmp_path / "starter-clip")
+    assert not (tmp_path / "starter-clip").exists()
+
+
 def test_a_shipped_model_is_not_downloaded():
     with pytest.raises(ModelError, match="comes with the program"):
         download(find("demo", "clip"))

@@ -39,12 +39,12 @@ def test_every_entry_says_where_it_is_from_and_under_which_licence():
         len({(model.name, model.kind) for model in MODELS})
         == len({model.folder for model in MODELS})
         == len(MODELS)
-        == 8
+        == 10
     )
     for model in MODELS:
         assert model.licence and model.source and model.purpose and model.files
         for file in model.files:
-            assert model.shipped or urlsplit(file.url).scheme == "https"
+            assert not model.downloadable or urlsplit(file.url).scheme == "https"
             assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256) and file.size
 
 
@@ -75,6 +75,17 @@ def test_folders_are_searched_in_order(tmp_path, monkeypatch):
     by_option = put(tmp_path / "option" / model.folder, *CLIP)
     assert locate(model, by_option.parent) == by_option
     assert locate(model, put(tmp_path / "empty")) == by_environment
+
+
+@pytest.mark.parametrize("kind", ["clip", "sam"])
+def test_a_model_that_nobody_offers_is_found_in_a_named_folder_only(tmp_path, kind):
+    model = find("starter", kind)
+    assert not status(model).as_dict()["downloadable"]
+    with pytest.raises(ModelError, match=f"not offered for download.*'{model.folder}'.*--models-dir") as error:
+        locate(model)
+    assert "models download" not in str(error.value)
+    put(tmp_path / model.folder, *(file.name for file in model.files))
+    assert locate(model, tmp_path) == tmp_path / model.folder
 
 
 def test_a_named_folder_must_exist(tmp_path):

@@ -1,0 +1,89 @@
+"""`medclipsam starter train` and `starter pack`: the starter models from real public images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Overwrite
+from .progress import progress_bar
+
+app = typer.Typer(help="The starter models, trained on real public images.", no_args_is_help=True)
+
+
+@app.callback()
+def _starter() -> None:
+    """Train the starter models."""
+
+
+@app.command()
+def pack(
+    data: Annotated[Path, typer.Argument(help="Folder of the data sets.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write.", show_default=False)],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the training part of the data sets into one file of about 40 MB, for a machine without them.
+
+    Example: medclipsam starter pack ~/real -o real.pack
+    """
+    from ..files.outputs import check_outputs
+    from ..starter.pack import write_pack
+
+    check_outputs((data,), (out,), overwrite)
+    with progress_bar("packing", unit="count") as context:
+        count = write_pack(data, out, context)
+    typer.echo(f"Written: {count} images in {out}, {out.stat().st_size / 2**20:.1f} MiB.")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="Folder of the data sets, or a file of 'starter pack'.")],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Folder for starter-clip/, starter-sam/ and checkpoints.", show_default=False),
+    ],
+    seconds: Annotated[float | None, typer.Option(min=1, help="Train so long (the default is 500).")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Train so many steps instead.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in the output folder.")] = False,
+    only: Annotated[str | None, typer.Option(help="Train one of the models: clip or sam.", show_default=False)] = None,
+    trial: Annotated[bool, typer.Option("--trial", help="With few images and small batches, to try it.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Train the starter models from random weights: minutes on a GPU, days on a CPU.
+
+    Both models learn side by side. Their folders are usable as --models-dir from the first checkpoint on.
+
+    Example: medclipsam starter train ~/real -o runs/starter --seconds 500
+    """
+    from dataclasses import replace
+
+    from ..errors import InputError
+    from ..files.outputs import check_folders
+    from ..starter.clip_training import ClipTraining
+    from ..starter.sam_training import SamTraining
+    from ..starter.train import MODELS, StarterTraining, train_starter
+    from ..starter.training import Budget
+
+    if only is not None and only not in MODELS:
+        raise InputError(f"Expected --only clip or sam, got '{only}'.", "Leave it out to train both.")
+    if steps is not None and seconds is not None:
+        raise InputError("Expected --seconds or --steps, got both.", "Leave one out.")
+    models = (only,) if only else MODELS
+    if not resume:
+        check_folders([out / f"starter-{name}" for name in models], overwrite)
+    budget = Budget(steps=steps) if steps is not None else Budget(seconds=seconds or 500)
+    training = StarterTraining(data, out, budget, device, models=models, resume=resume)
+    if trial:
+        training = replace(
+            training,
+            phantoms=16,
+            volumes=2,
+            limit=40,
+            clip=ClipTraining(batch_size=4, texts=8, nowhere=6, warm_up=2),
+            sam=SamTraining(batch_size=2, prompts=3, clips=1, warm_up=2),
+        )
+    train_starter(training)
+    typer.echo(f"Written: {', '.join(str(out / f'starter-{name}') for name in models)}.")

@@ -1,0 +1,272 @@
+"""Training of the starter CLIP: texts and images into one space, and what a text speaks of into its patches.
+
+Three losses, as for the demo CLIP (`demo_models.train_clip`): multi-positive InfoNCE over image and text, without pairs
+of which it is not known whether they match; cross-entropy and Dice of each patch against the region of a text; and the
+similarity of the text to its region alone and to all but its region, pooled with noise as M2IB does.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..demo_models.train_clip import ALWAYS, contrastive_loss, dense_loss, place_loss
+from ..models.clip import build_clip
+from ..phantoms.captions import Text
+from .examples import SIZE, Example, mirror
+from .texts import MAX_REGIONS, Matches, match_texts, training_texts
+from .training import Run, Stage, Trainee, autocast, change_gradation, draw_affine, seeded, warp
+
+IMAGE_SIZE, PATCH, WIDTH, CONTEXT_LENGTH = 224, 8, 192, 64
+GRID = IMAGE_SIZE // PATCH
+REGION_SIZE = 64
+"""Edge of a region's mask, of the share of the region in each cell."""
+SHARES = {
+    "busbra": 0.20,
+    "busbra_free": 0.08,
+    "busbra_near": 0.07,
+    "cheng": 0.23,
+    "lgg_free": 0.06,
+    "covid_xray": 0.06,
+    "lidc": 0.06,
+    "lidc_stacks": 0.03,
+    "phantom_us": 0.04,
+    "phantom_mr": 0.05,
+    "phantom_xr": 0.05,
+    "phantom_ct": 0.07,
+}
+"""Share of the draws by source; of a source that is not named, none is drawn."""
+_ALWAYS = ALWAYS | {"lungs", "heart", "left lung", "right lung"}
+
+
+@dataclass(frozen=True)
+class ClipTraining:
+    """Settings of the training.
+
+    Args:
+        batch_size: images a step.
+        texts, nowhere: texts drawn for a step beside those of its images, of those that may describe one and of those
+            that describe none.
+        dense_texts: texts an image whose region is aligned patch by patch; the last is one that is not there.
+    """
+
+    batch_size: int = 256
+    texts: int = 192
+    nowhere: int = 40
+    dense_texts: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warm_up: int = 200
+    seed: int = 12
+
+
+def train_clip(folder: Path, examples: list[Example], run: Run, settings: ClipTraining = ClipTraining()) -> None:
+    """Train the starter CLIP from random weights and write its folder.
+
+    Args:
+        folder: where the model is written (see `models.clip` for the layout), with every checkpoint.
+
+    Raises:
+        InputError, OutputError, Cancelled: see `Trainee`.
+    """
+    possible, nowhere = training_texts()
+    texts = possible + nowhere
+    write_layout(folder, texts)
+    torch.manual_seed(settings.seed)
+    model = build_clip(folder).train().requires_grad_(True).to(run.device)
+    scale = torch.nn.Parameter(torch.tensor([10.0, -3.0], device=run.device))
+    trainee = Trainee(model, [scale], folder / "open_clip_model.safetensors", asdict(settings), run)
+    lesson = _Lesson(examples, texts, len(possible), tokenize(folder, texts), settings, run.device)
+    run.context.notify(f"clip: {len(lesson)} images with their mirror images, {len(texts)} texts")
+    stage = Stage(0, "clip", run.budget, settings.learning_rate, settings.weight_decay, settings.warm_up)
+    for step, _, take in trainee.steps(stage):
+        take(lesson.loss(model, scale, seeded(run.device, settings.seed, step)))
+
+
+class _Lesson:
+    """All images and what the texts say of them, on the device, and the loss on a random batch."""
+
+    def __init__(
+        self,
+        examples: list[Example],
+        texts: list[Text],
+        possible: int,
+        tokens: torch.Tensor,
+        settings: ClipTraining,
+        device: torch.device,
+    ) -> None:
+        examples = [example for example in examples if example.source in SHARES]
+        originals = examples
+        examples = [*originals, *map(mirror, originals)]
+        self._settings, self._possible, self._device = settings, possible, device
+        matches = match_texts(examples, texts)
+        on_device = lambda array: torch.from_numpy(array).to(device)
+        images = on_device(np.stack([example.image for example in originals]))
+        self._images = torch.cat([images, images.flip(-1)])
+        self._match, self._unknown = on_device(matches.match), on_device(matches.unknown)
+        self._region = on_device(matches.region)
+        self._masks = _region_masks(originals, matches, device)
+        self._tokens, self._lengths = tokens.to(device), (tokens != 0).sum(1)
+        self._target = on_device(np.array([text.has_target for text in texts]))
+        self._lesion = on_device(np.array([text.lesion is not None for text in texts]))
+        self._nowhere = torch.arange(len(texts), device=device) >= possible
+        always = [number for number, text in enumerate(texts) if text.text in _ALWAYS]
+        self._always = torch.tensor(always, device=device)
+        self._rarity = 1 / self._match.float().sum(0).clamp(min=20).sqrt()
+        sources = [example.source for example in examples]
+        count = {source: sources.count(source) for source in set(sources)}
+        self._weight = torch.tensor([SHARES[source] / count[source] for source in sources], device=device)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def loss(self, model, scale: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Compute the loss of a random batch."""
+        settings, device = self._settings, self._device
+        chosen = torch.multinomial(self._weight, settings.batch_size, replacement=True, generator=generator)
+        match, unknown = self._match[chosen], self._unknown[chosen]
+        columns = self._draw_texts(match, generator)
+        dense = self._draw_dense_texts(match, unknown, generator)
+        affine = draw_affine(len(chosen), generator)
+        images = warp(self._images[chosen][:, None].float() / 255, affine, IMAGE_SIZE)[:, 0]
+        images = (change_gradation(images, generator) - 0.5) / 0.25
+        number = self._region[chosen].gather(1, dense).long()
+        number = torch.where(number < 0, MAX_REGIONS, number)
+        regions = warp(self._masks[chosen[:, None], number].float() / 255, affine, 4 * GRID)
+        regions = F.avg_pool2d(regions, 4).flatten(2)
+
+        trunk, head = model.visual.trunk, model.visual.head
+        project = lambda tokens: F.normalize(head(trunk.fc_norm(tokens)), dim=-1)
+        with autocast(device):
+            patches = trunk.forward_features(images[:, None].expand(-1, 3, -1, -1))
+        patches = patches.float()
+        image = project(patches.mean(1))
+        used, place = torch.unique(torch.cat([columns, dense.flatten()]), return_inverse=True)
+        with autocast(device):
+            features = model.text(self._tokens[used][:, : int(self._lengths[used.cpu()].max())])
+        features = F.normalize(features.float(), dim=-1)[place]
+        text, spoken = features[: len(columns)], features[len(columns) :].reshape(*dense.shape, -1)
+
+        logits = model.logit_scale.exp().clamp(max=100) * image @ text.T
+        contrast = contrastive_loss(logits.masked_fill(unknown[:, columns], -1e4), match[:, columns])
+        similarity = torch.einsum("bpd,bkd->bkp", project(patches), spoken) * scale[0] + scale[1]
+        inside = (regions > 0.25).float()
+        noise = torch.randn(patches.shape, generator=generator, device=device)
+        pool = lambda tokens, weight: torch.einsum("bpc,bkp->bkc", tokens, weight) / patches.shape[1]
+        within, without = (
+            torch.einsum("bkd,bkd->bk", project(pool(patches, part) + pool(noise, 1 - part)), spoken)
+            for part in (inside, 1 - inside)
+        )
+        return contrast + 1.5 * dense_loss(similarity, regions) + place_loss(within, without, inside.any(-1))
+
+    def _draw_texts(self, match: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Draw the texts of a batch: one of each image, any others, some that describe nothing, and the usual ones."""
+        own = torch.multinomial(match * self._rarity + 1e-12, 1, generator=generator)[:, 0]
+        between = lambda low, high, count: torch.randint(low, high, (count,), generator=generator, device=match.device)
+        others = between(0, self._possible, self._settings.texts)
+        nowhere = between(self._possible, match.shape[1], self._settings.nowhere)
+        return torch.unique(torch.cat([own, others, nowhere, self._always]))
+
+    def _draw_dense_texts(self, match: torch.Tensor, unknown: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Draw texts with a region in the image, lesions first, and one whose target is not there; (B, K)."""
+        count = self._settings.dense_texts - 1
+        there = match & self._target
+        lesion = there & self._lesion
+        prefer = torch.rand((len(match), 1), generator=generator, device=match.device) < 0.7
+        there = torch.where(prefer & lesion.any(1, keepdim=True), lesion, there)
+        absent = ~match & ~unknown & (self._target | self._nowhere)
+        weight = torch.where(there.any(1, keepdim=True), there * self._rarity, absent.float())
+        shown = torch.multinomial(weight, count, replacement=True, generator=generator)
+        return torch.cat([shown, torch.multinomial(absent.float(), 1, generator=generator)], 1)
+
+
+def _region_masks(examples: list[Example], matches: Matches, device: torch.device) -> torch.Tensor:
+    """Return the regions of examples and of their mirror images after them.
+
+    Returns:
+        (2 N, MAX_REGIONS + 1, REGION_SIZE, REGION_SIZE) uint8, 255 where a cell is covered; the last region is empty.
+    """
+    cells: list[torch.Tensor] = [torch.zeros(0, REGION_SIZE, REGION_SIZE, dtype=torch.uint8, device=device)]
+    for start in range(0, len(examples), 512):
+        masks = [structure.mask for example in examples[start : start + 512] for structure in example.structures]
+        if masks:
+            large = 255 * torch.from_numpy(np.stack(masks)).to(device)[:, None].float()
+            cells.append(F.avg_pool2d(large, SIZE // REGION_SIZE)[:, 0].byte())
+    small = torch.cat(cells)
+    small = torch.cat([small, small.flip(-1)])
+    counts = [len(example.structures) for example in examples]
+    first = np.cumsum([0, *counts, *counts])
+    regions = torch.zeros(
+        2 * len(examples), MAX_REGIONS + 1, REGION_SIZE, REGION_SIZE, dtype=torch.uint8, device=device
+    )
+    members = [
+        (row, number, first[row] + structure, order)
+        for row, sets in enumerate(matches.regions)
+        for number, structures in enumerate(sets)
+        for order, structure in enumerate(structures)
+    ]
+    table = np.array(members, np.int64).reshape(-1, 4)
+    for order in np.unique(table[:, 3]):
+        row, number, structure = torch.from_numpy(table[table[:, 3] == order, :3]).to(device).T
+        regions[row, number] = torch.maximum(regions[row, number], small[structure])
+    return regions
+
+
+def write_layout(folder: Path, texts: list[Text]) -> None:
+    """Write the model's folder without its weights: its configurations and the words of all texts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = sorted({word for text in texts for word in _words(text.text)})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
+    bert = {
+        "model_type": "bert",
+        "vocab_size": len(vocabulary),
+        "hidden_size": WIDTH,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 6,
+        "intermediate_size": 2 * WIDTH,
+        "max_position_embeddings": CONTEXT_LENGTH,
+        "pad_token_id": 0,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+    vision = {
+        "timm_model_name": "medclipsam_starter_vit",
+        "timm_model_pretrained": False,
+        "timm_pool": "avg",
+        "timm_proj": "linear",
+        "image_size": IMAGE_SIZE,
+    }
+    text = {
+        "hf_model_name": ".",
+        "hf_tokenizer_name": ".",
+        "hf_proj_type": "linear",
+        "hf_pooler_type": "mean_pooler",
+        "hf_model_pretrained": False,
+        "context_length": CONTEXT_LENGTH,
+    }
+    clip = {
+        "model_cfg": {"embed_dim": WIDTH, "vision_cfg": vision, "text_cfg": text},
+        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
+    }
+    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": CONTEXT_LENGTH}
+    for name, content in (("config.json", bert), ("open_clip_config.json", clip), ("tokenizer_config.json", tokenizer)):
+        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def tokenize(folder: Path, texts: list[Text]) -> torch.Tensor:
+    """Return the token ids of every text, (N, L) int64, padded with 0."""
+    words = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    number = {word: index for index, word in enumerate(words)}
+    rows = [torch.tensor([2, *(number[word] for word in _words(text.text)), 3]) for text in texts]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower())

@@ -1,0 +1,129 @@
+"""The training part of real data in one small file, for a machine without the data or without a network.
+
+A zip archive of index.json, images as WebP and masks as 1-bit PNG, all `SIZE` x `SIZE`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+
+from ..errors import InputError
+from ..files.atomic import atomic_path
+from ..run_context import RunContext
+from .examples import SIZE, Example, Structure
+from .real_data import read_examples
+
+QUALITY = 72
+"""Of the WebP images."""
+_MAX_INDEX = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An example in index.json: what of it is no image, and how its structures are called."""
+
+    modality: str
+    source: str
+    facts: list[str]
+    structures: list[tuple[str, list[str]]]
+    group: str
+    position: int
+    unknown_facts: list[str]
+    unknown_organs: list[str]
+
+
+def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> int:
+    """Write the training examples under `data` into the file `path`.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        InputError: see `read_examples`. OutputError: the file cannot be written.
+    """
+    index = []
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+        for number, example in enumerate(read_examples(data, context)):
+            archive.writestr(f"{number}.webp", _encode(Image.fromarray(example.image), "WEBP"))
+            for place, structure in enumerate(example.structures):
+                archive.writestr(f"{number}-{place}.png", _encode(Image.fromarray(structure.mask), "PNG"))
+            structures = [(structure.name, sorted(structure.facts)) for structure in example.structures]
+            index.append(
+                asdict(
+                    _Entry(
+                        example.modality,
+                        example.source,
+                        sorted(example.facts),
+                        structures,
+                        example.group,
+                        example.position,
+                        sorted(example.unknown_facts),
+                        list(example.unknown_organs),
+                    )
+                )
+            )
+            context.report(number + 1, None, example.source)
+        archive.writestr("index.json", json.dumps(index), zipfile.ZIP_DEFLATED)
+    return len(index)
+
+
+def read_pack(path: Path) -> list[Example]:
+    """Read the examples of a file that `write_pack` made.
+
+    Raises:
+        InputError: not such a file, or a damaged one.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if archive.getinfo("index.json").file_size > _MAX_INDEX:
+                raise ValueError("its index is too large")
+            entries = TypeAdapter(list[_Entry]).validate_json(archive.read("index.json"))
+            files = [
+                (archive.read(f"{number}.webp"), [archive.read(f"{number}-{i}.png") for i in range(len(e.structures))])
+                for number, e in enumerate(entries)
+            ]
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(_decode, entries, files))
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile, ValidationError, SyntaxError) as error:
+        raise InputError(
+            f"Expected a file of 'starter pack', got '{path}': {error}.", "Make it again, or name the data's folder."
+        ) from error
+
+
+def _encode(image: Image.Image, kind: str) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **({"quality": QUALITY, "method": 4} if kind == "WEBP" else {}))
+    return file.getvalue()
+
+
+def _decode(entry: _Entry, files: tuple[bytes, list[bytes]]) -> Example:
+    return Example(
+        _read(files[0], "WEBP"),
+        entry.modality,
+        entry.source,
+        frozenset(entry.facts),
+        tuple(
+            Structure(name, _read(data, "PNG") > 127, frozenset(facts))
+            for (name, facts), data in zip(entry.structures, files[1], strict=True)
+        ),
+        entry.group,
+        entry.position,
+        frozenset(entry.unknown_facts),
+        tuple(entry.unknown_organs),
+    )
+
+
+def _read(data: bytes, kind: str) -> np.ndarray:
+    image = Image.open(io.BytesIO(data), formats=(kind,))
+    if image.size != (SIZE, SIZE):
+        raise ValueError(f"expected images of {SIZE} x {SIZE}, got {image.width} x {image.height}")
+    return np.asarray(image.convert("L"))

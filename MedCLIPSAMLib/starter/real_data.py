@@ -1,0 +1,229 @@
+"""Real images with masks, from a folder of data sets, as training examples.
+
+A data set is a folder with images/, masks/ (PNG, 0 or 255, the name of the image) and index.csv, whose columns are
+image, split, patient (or block), and what is known of a case. Only the training split is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from ..errors import InputError
+from ..run_context import RunContext
+from .examples import LESION, SIZE, STACKS, Example, Structure, describe
+
+MIN_STACK = 8
+"""Slices of a nodule from which they serve as a stack, to train the memory."""
+_MIN_PART = 12
+"""Pixels of the full image below which a part of a mask is a speck."""
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A line of index.csv with its image, grey (H, W) uint8, and its mask, (H, W) bool."""
+
+    fields: dict[str, str]
+    image: Image.Image
+    mask: np.ndarray
+
+    @property
+    def patient(self) -> str:
+        return self.fields.get("patient") or self.fields.get("block", "")
+
+
+def read_examples(data: Path, context: RunContext = RunContext()) -> Iterator[Example]:
+    """Read the training examples of every known data set under `data`, at `SIZE` x `SIZE`.
+
+    Images that cannot be read, or whose mask is missing or of another size, are left out with a notice.
+
+    Raises:
+        InputError: no known data set, a data set without index.csv, or a patient in two splits.
+    """
+    readers = {
+        "breast_us_busbra": _read_breast,
+        "brain_mr_cheng": _read_brain,
+        "brain_mr_tumour_free": _read_brain_without_tumor,
+        "chest_xray_covid": _read_lungs,
+        "lung_ct_lidc_crops": _read_nodules,
+        "fetal_head_us_hc18": _read_heads,
+    }
+    present = [name for name in readers if (data / name).is_dir()]
+    if not present:
+        raise InputError(f"Expected folders such as {next(iter(readers))} in '{data}', got none.", "Name their parent.")
+    tables = {name: _read_index(data / name) for name in present}
+    for name, table in tables.items():
+        yield from map(describe, readers[name](_rows(data / name, table, context)))
+
+
+def _read_index(folder: Path) -> list[dict[str, str]]:
+    """Read the lines of the training split, after a check that no patient is in two splits."""
+    path = folder / "index.csv"
+    if not path.is_file():
+        raise InputError(f"Expected a table '{path}', got none.", "It lists the images and their split.")
+    with open(path, encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    missing = {"image", "split"} - set(table[0] if table else ())
+    if missing:
+        raise InputError(f"Expected the columns image and split in '{path}', got none named {min(missing)}.", "Add it.")
+    splits: dict[str, str] = {}
+    for row in table:
+        patient = row.get("patient")
+        if patient and splits.setdefault(patient, row["split"]) != row["split"]:
+            raise InputError(
+                f"Expected every patient in one split, got '{patient}' in {splits[patient]} and {row['split']} "
+                f"of '{path}'.",
+                "Results on patients that were trained on say nothing: correct the table.",
+            )
+        if Path(row["image"]).name != row["image"]:
+            raise InputError(f"Expected a file name in '{path}', got '{row['image']}'.", "Leave folders out.")
+    return [row for row in table if row["split"] == "train"]
+
+
+def _rows(folder: Path, table: list[dict[str, str]], context: RunContext) -> Iterator[_Row]:
+    empty = not (folder / "masks").is_dir()
+    for row in table:
+        try:
+            image = Image.open(folder / "images" / row["image"], formats=("JPEG", "PNG")).convert("L")
+            mask = np.zeros((image.height, image.width), bool)
+            if not empty:
+                path = folder / "masks" / f"{Path(row['image']).stem}.png"
+                mask = np.asarray(Image.open(path, formats=("PNG",)).convert("L")) > 127
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            context.notify(f"Left out {folder.name}/{row['image']}: {error}.")
+            continue
+        if mask.shape != (image.height, image.width):
+            size = f"{mask.shape[1]} x {mask.shape[0]}"
+            context.notify(
+                f"Left out {folder.name}/{row['image']}: expected a mask of {image.width} x {image.height}, got {size}."
+            )
+            continue
+        yield _Row(row, image, mask)
+
+
+def _example(row: _Row, modality: str, source: str, structures: list[tuple[str, np.ndarray, set[str]]], facts=()):
+    """Make an example at `SIZE` x `SIZE`, without structures that vanish there."""
+    resized = [Structure(name, _resize(mask), frozenset(said)) for name, mask, said in structures]
+    return Example(
+        _shrink(row.image),
+        modality,
+        source,
+        frozenset({f"modality:{modality}", *facts}),
+        tuple(structure for structure in resized if structure.mask.sum() >= 8),
+        row.patient,
+    )
+
+
+def _shrink(image: Image.Image) -> np.ndarray:
+    smooth = Image.Resampling.LANCZOS if min(image.size) >= SIZE else Image.Resampling.BICUBIC
+    return np.asarray(image.resize((SIZE, SIZE), smooth))
+
+
+def _resize(mask: np.ndarray) -> np.ndarray:
+    image = Image.fromarray(mask.astype(np.uint8) * 255).resize((SIZE, SIZE), Image.Resampling.BOX)
+    return np.asarray(image) > 127
+
+
+def _parts(mask: np.ndarray, min_share: float = 0.02) -> list[np.ndarray]:
+    """Split a mask into its connected parts, without specks."""
+    labels, count = ndimage.label(mask)
+    areas = ndimage.sum_labels(mask, labels, range(1, count + 1))
+    return [labels == i + 1 for i in range(count) if areas[i] >= max(min_share * mask.sum(), _MIN_PART)]
+
+
+def _generator(name: str) -> np.random.Generator:
+    return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big"))
+
+
+def _read_breast(rows: Iterator[_Row]) -> Iterator[Example]:
+    """Read whole images, a part without the tumor, and a part with it, so that the scale does not tell them apart."""
+    for row in rows:
+        kind = {f"kind:{row.fields['pathology']}"}
+        whole = [(LESION, part, kind) for part in _parts(row.mask)]
+        yield _example(row, "US", "busbra", whole)
+        rng = _generator(row.fields["image"])
+        free = tumor_free_boxes(row.mask)
+        if free and rng.random() < 0.75:
+            yield _example(_crop(row, free[rng.integers(len(free))]), "US", "busbra_free", [])
+        if row.mask.any() and rng.random() < 0.5:
+            near = _crop(row, _box_around(row.mask, rng))
+            yield _example(near, "US", "busbra_near", [(LESION, part, kind) for part in _parts(near.mask)])
+
+
+def tumor_free_boxes(mask: np.ndarray, min_share: float = 0.35) -> list[tuple[int, int, int, int]]:
+    """List the boxes (x0, y0, x1, y1) beside, above and below a tumor that are a good part of the image."""
+    if not mask.any():
+        return []
+    height, width = mask.shape
+    x0, y0, x1, y1 = _extent(mask)
+    boxes = ((0, 0, x0 - 3, height), (x1 + 3, 0, width, height), (0, 0, width, y0 - 3), (0, y1 + 3, width, height))
+    return [box for box in boxes if box[2] - box[0] > min_share * width and box[3] - box[1] > min_share * height]
+
+
+def _extent(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.nonzero(mask)
+    return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
+
+
+def _box_around(mask: np.ndarray, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Draw a box of 40 to 90 % of the image that holds the whole tumor."""
+    x0, y0, x1, y1 = _extent(mask)
+    starts, ends = [], []
+    for low, high, length in ((x0, x1, mask.shape[1]), (y0, y1, mask.shape[0])):
+        size = min(length, max(round(1.2 * (high - low)), round(length * rng.uniform(0.4, 0.9))))
+        start = int(rng.integers(max(0, high - size), max(max(0, high - size), min(low, length - size)) + 1))
+        starts.append(start)
+        ends.append(start + size)
+    return starts[0], starts[1], ends[0], ends[1]
+
+
+def _crop(row: _Row, box: tuple[int, int, int, int]) -> _Row:
+    return _Row(row.fields, row.image.crop(box), row.mask[box[1] : box[3], box[0] : box[2]])
+
+
+def _read_brain(rows: Iterator[_Row]) -> Iterator[Example]:
+    for row in rows:
+        kind = {f"kind:{row.fields['tumour'].split()[0]}"}
+        yield _example(row, "MR", "cheng", [(LESION, part, kind) for part in _parts(row.mask)])
+
+
+def _read_brain_without_tumor(rows: Iterator[_Row]) -> Iterator[Example]:
+    for row in rows:
+        yield _example(row, "MR", "lgg_free", [])
+
+
+def _read_lungs(rows: Iterator[_Row]) -> Iterator[Example]:
+    """Read both lungs by side, the patient's right at the left; as one structure where they are not two parts."""
+    for row in rows:
+        parts = sorted(_parts(row.mask, 0.1), key=lambda part: -part.sum())[:2]
+        parts.sort(key=lambda part: np.nonzero(part)[1].mean())
+        sides = ("right lung", "left lung")
+        lungs: list[tuple[str, np.ndarray, set[str]]] = [(side, part, set()) for side, part in zip(sides, parts)]
+        covid = {"kind:covid"} if "covid" in row.fields.get("finding", "").lower() else set()
+        yield _example(row, "XR", "covid_xray", lungs if len(parts) == 2 else [("lungs", row.mask, set())], covid)
+
+
+def _read_nodules(rows: Iterator[_Row]) -> Iterator[Example]:
+    known = list(rows)
+    slices = Counter(row.fields["nodule"] for row in known)
+    for row in known:
+        nodule, number = row.fields["nodule"], int(row.fields["slice"])
+        example = _example(row, "CT", "lidc", [(LESION, row.mask, set())] if row.mask.any() else [])
+        if slices[nodule] >= MIN_STACK:
+            example = Example(
+                example.image, "CT", STACKS, example.facts, example.structures, group=nodule, position=number
+            )
+        yield example
+
+
+def _read_heads(rows: Iterator[_Row]) -> Iterator[Example]:
+    for row in rows:
+        yield _example(row, "US", "fetal_head", [("fetal head", row.mask, set())])

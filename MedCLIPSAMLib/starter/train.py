@@ -1,0 +1,148 @@
+"""Training of both starter models side by side, each in a process of its own.
+
+Models this small leave a GPU idle between their launches, and gain little from a second thread on a CPU: two processes
+use either better than one after the other.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from ..errors import InputError
+from ..models.device import fast_bfloat16, resolve_device
+from ..phantoms.dataset import make_phantom
+from ..phantoms.volumes import many_volumes
+from ..run_context import RunContext
+from .clip_training import ClipTraining, train_clip
+from .examples import Example, from_phantom
+from .pack import read_pack
+from .real_data import read_examples
+from .sam_training import SamTraining, train_sam
+from .training import Budget, Run
+
+MODELS = ("clip", "sam")
+
+
+@dataclass(frozen=True)
+class StarterTraining:
+    """A training of the starter models.
+
+    Args:
+        data: a folder of data sets, see `real_data`, or a file of `starter pack`.
+        folder: where starter-clip/, starter-sam/ and the checkpoints are written.
+        phantoms, volumes: synthetic images for each model, and volumes for the memory.
+        limit: use only so many real images, for a trial.
+        models: of `MODELS`.
+    """
+
+    data: Path
+    folder: Path
+    budget: Budget
+    device: str = "auto"
+    phantoms: int = 3000
+    volumes: int = 80
+    limit: int | None = None
+    models: tuple[str, ...] = MODELS
+    clip: ClipTraining = field(default_factory=ClipTraining)
+    sam: SamTraining = field(default_factory=SamTraining)
+    resume: bool = False
+
+
+def train_starter(training: StarterTraining) -> None:
+    """Train the starter models, printing their progress; SIGTERM and SIGINT end it after a checkpoint.
+
+    Raises:
+        Cancelled: it was told to end.
+        InputError: the data cannot be used. OutputError: the disk is full. DeviceError: there is no such device.
+    """
+    device = resolve_device(training.device)
+    if device.type == "cuda" and not fast_bfloat16(device):
+        _print("This GPU has no bfloat16 of its own: matrix products are computed in float32, which takes longer.")
+    training.folder.mkdir(parents=True, exist_ok=True)
+    spawn = multiprocessing.get_context("spawn")
+    before = signal.signal(signal.SIGTERM, lambda number, frame: _stop())
+    try:
+        with ProcessPoolExecutor(len(training.models), spawn) as pool:
+            running = [pool.submit(_train, name, training) for name in training.models]
+            try:
+                wait(running)
+            except KeyboardInterrupt:
+                _stop()
+        for done in running:  # one that failed has not stopped the other
+            done.result()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop() -> None:
+    """Ask the trainings to end; each writes its checkpoint first."""
+    for process in multiprocessing.active_children():
+        process.terminate()
+
+
+def read_training_examples(training: StarterTraining, context: RunContext = RunContext()) -> list[Example]:
+    """Read the real examples and make the phantoms.
+
+    Raises:
+        InputError: see `read_pack` and `read_examples`.
+    """
+    if training.data.is_file():
+        examples = read_pack(training.data)
+    elif training.data.is_dir():
+        examples = list(read_examples(training.data, context))
+    else:
+        raise InputError(f"Expected a folder or a pack at '{training.data}', got nothing.", "See 'starter pack'.")
+    if training.limit is not None:
+        examples = _spread(examples, training.limit)
+    with ProcessPoolExecutor(_workers()) as pool:
+        return examples + list(pool.map(_phantom, range(training.phantoms), chunksize=16))
+
+
+def _phantom(index: int) -> Example:
+    return from_phantom(make_phantom("train", index))
+
+
+def _spread(examples: list[Example], limit: int) -> list[Example]:
+    """Take about `limit` examples, of every source, whole stacks where they are stacks."""
+    by_source: dict[str, list[Example]] = {}
+    for example in examples:
+        by_source.setdefault(example.source, []).append(example)
+    share = max(1, limit // len(by_source))
+    return [example for group in by_source.values() for example in group[: max(share, 16)]]
+
+
+def _train(name: str, training: StarterTraining) -> None:
+    """Train one model; the whole of its process."""
+    stopped: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: stopped.append(number))
+    context = RunContext(on_notice=_print, is_cancelled=lambda: bool(stopped))
+    device = resolve_device(training.device)
+    if device.type == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    else:
+        torch.set_num_threads(max(1, _workers() // len(training.models)))
+    examples = read_training_examples(training, context)
+    run = Run(training.budget, device, training.folder / f"{name}.checkpoint", training.resume, context)
+    if name == "clip":
+        train_clip(training.folder / "starter-clip", examples, run, training.clip)
+    else:
+        volumes = many_volumes("train", training.volumes, _workers())
+        train_sam(training.folder / "starter-sam", examples, volumes, run, training.sam)
+
+
+def _workers() -> int:
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def _print(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)

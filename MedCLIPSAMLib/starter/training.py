@@ -1,0 +1,319 @@
+"""What both trainings share: the budget, averaged weights, checkpoints that resume exactly, and changes of the images.
+
+Every step draws its random numbers from a generator that is seeded by the step alone, so that a run that was stopped
+goes on as if it had not been. Under a budget in seconds the learning rate follows the clock, which never runs twice
+alike; there a resumed run goes on from the same weights and the same share of its time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+
+from ..errors import InputError
+from ..files.atomic import atomic_path
+from ..models.device import fast_bfloat16
+from ..run_context import RunContext
+
+SAVE_EVERY = 60.0
+"""Seconds between checkpoints."""
+_LOG_EVERY = 50
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a training lasts: so many steps, or so many seconds.
+
+    Args:
+        steps: optimizer steps; None for as many as the seconds allow.
+        seconds: of the steps alone, without the preparation of the data.
+    """
+
+    steps: int | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.steps is None) == (self.seconds is None) or (self.steps or self.seconds or 0) <= 0:
+            raise InputError(
+                f"Expected a number of steps or of seconds, got {self.steps} and {self.seconds}.", "Give one."
+            )
+
+    def share(self, part: float) -> Budget:
+        """Return a part of the budget, of at least one step."""
+        if self.steps is not None:
+            return Budget(steps=max(1, round(self.steps * part)))
+        return Budget(seconds=(self.seconds or 0) * part)
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Return how much is used after `step` steps and `seconds` seconds, from 0 to 1."""
+        return min(1.0, step / self.steps if self.steps is not None else seconds / (self.seconds or 1))
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a training is run.
+
+    Args:
+        checkpoint: a file from which `resume` goes on.
+    """
+
+    budget: Budget
+    device: torch.device
+    checkpoint: Path
+    resume: bool = False
+    context: RunContext = RunContext()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a training with an optimizer and a schedule of its own.
+
+    Args:
+        number: counted from 0, in order.
+        learning_rate: the highest.
+        warm_up: steps until then.
+    """
+
+    number: int
+    name: str
+    budget: Budget
+    learning_rate: float
+    weight_decay: float
+    warm_up: int
+
+
+def learning_rate(peak: float, step: int, progress: float, warm_up: int) -> float:
+    """Warm up linearly, then fall to 0 along half a cosine over the budget."""
+    return peak * min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * math.cos(math.pi * progress))
+
+
+def seeded(device: torch.device, *numbers: int) -> torch.Generator:
+    """Make a generator on `device` whose seed depends on all numbers, such as the run's seed and the step."""
+    seed = 0
+    for number in numbers:
+        seed = (seed * 1_000_003 + number + 1) % (2**63 - 1)
+    return torch.Generator(device).manual_seed(seed)
+
+
+def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    """Draw float32 numbers between `low` and `high` on the generator's device."""
+    return low + (high - low) * torch.rand(shape, generator=generator, device=generator.device)
+
+
+def autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Compute matrix products in bfloat16 where the device has instructions for it, else in float32."""
+    return torch.autocast(device.type, torch.bfloat16) if fast_bfloat16(device) else nullcontext()
+
+
+def change_gradation(images: torch.Tensor, generator: torch.Generator, groups: int | None = None) -> torch.Tensor:
+    """Change display window, gamma, contrast, brightness, sharpness and shading at random, and add noise.
+
+    Args:
+        images: (N, H, W) float32, 0 to 1.
+        groups: images that follow each other share their change, N / groups at a time; None changes each by itself.
+
+    Returns:
+        (N, H, W) float32, 0 to 1.
+    """
+    count = groups or len(images)
+
+    def draw(low: float, high: float) -> torch.Tensor:
+        return uniform((count, 1, 1), low, high, generator).repeat_interleave(len(images) // count, 0)
+
+    narrow = (draw(0, 1) < 0.5).float()
+    low, high = narrow * draw(0, 0.1), 1 - narrow * draw(0, 0.35)
+    images = ((images - low) / (high - low)).clamp(0, 1).pow(draw(0.6, 1.6))
+    smooth = F.avg_pool2d(images[:, None], 3, 1, 1)[:, 0]
+    images = images + (smooth - images) * draw(-0.5, 1) * (draw(0, 1) < 0.5)
+    images = (images - 0.5) * draw(0.7, 1.3) + 0.5 + draw(-0.1, 0.1)
+    ramp = torch.linspace(-1, 1, images.shape[-1], device=images.device)
+    images = images * (1 + draw(-0.2, 0.2) * ramp[None, None, :] + draw(-0.25, 0.25) * ramp[None, :, None])
+    noise = torch.randn(images.shape, generator=generator, device=images.device)
+    return (images + draw(0, 0.06) * noise).clamp(0, 1)
+
+
+def draw_affine(count: int, generator: torch.Generator) -> torch.Tensor:
+    """Draw `count` maps from the output to the input for `F.affine_grid`, (count, 2, 3): turned, scaled and moved."""
+    angle = uniform((count,), -0.25, 0.25, generator)
+    scale = torch.exp(uniform((count, 2), -0.17, 0.17, generator) + uniform((count, 1), -0.2, 0.2, generator))
+    cosine, sine = angle.cos(), angle.sin()
+    rows = torch.stack([cosine * scale[:, 0], -sine * scale[:, 0], sine * scale[:, 1], cosine * scale[:, 1]], 1)
+    return torch.cat([rows.view(-1, 2, 2), uniform((count, 2, 1), -0.1, 0.1, generator)], 2)
+
+
+def warp(images: torch.Tensor, affine: torch.Tensor, size: int) -> torch.Tensor:
+    """Resample (N, C, H, W) float32 to (N, C, size, size) by maps of `draw_affine`; outside of the image it is 0."""
+    grid = F.affine_grid(affine, [len(images), 1, size, size], align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+class Trainee:
+    """A model in training: its optimizer, the moving average of its weights, and its checkpoint.
+
+    Args:
+        model: on its device, in training mode.
+        extra: parameters that are trained beside the model's and not shipped.
+        weights: the file of the averaged weights, written with every checkpoint.
+        settings: what the checkpoint belongs to; another run's is refused.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        extra: list[torch.nn.Parameter],
+        weights: Path,
+        settings: dict[str, Any],
+        run: Run,
+    ) -> None:
+        self.model, self.step, self.seconds, self.stage, self._begun = model, 0, 0.0, 0, 0
+        self._extra, self._path, self._file, self._context = extra, run.checkpoint, weights, run.context
+        self._settings = json.dumps(settings | asdict(run.budget), sort_keys=True)
+        state = {name: value for name, value in model.state_dict().items() if value.is_floating_point()}
+        self._weights = list(state.values())  # they share their memory with the model's
+        self._average = {name: value.detach().clone().float() for name, value in state.items()}
+        self._optimizer: torch.optim.AdamW | None = None
+        self._resumed: dict[str, Any] | None = None
+        if run.resume:
+            self._resume()
+
+    def _resume(self) -> None:
+        """Take up the checkpoint where there is one.
+
+        Raises:
+            InputError: it is of a run with other settings, or damaged.
+        """
+        if not self._path.is_file():
+            return
+        try:
+            state = torch.load(self._path, map_location="cpu", weights_only=True)
+            settings = state["settings"]
+        except Exception as error:  # torch.load tells damage in many ways
+            raise InputError(
+                f"'{self._path}' is no checkpoint: {error}.", "Remove it to start from the beginning."
+            ) from error
+        if settings != self._settings:
+            raise InputError(
+                f"'{self._path}' is of a run with other settings.", "Give the same ones, or another output folder."
+            )
+        self.model.load_state_dict(state["model"])
+        for parameter, value in zip(self._extra, state["extra"], strict=True):
+            parameter.data.copy_(value)
+        for name, value in state["average"].items():
+            self._average[name].copy_(value)
+        self.step, self.seconds, self.stage = state["step"], state["seconds"], state["stage"]
+        self._begun = state["begun"]
+        self._resumed = state["optimizer"]
+        self._context.notify(f"{self._path.stem} goes on at step {self.step}.")
+
+    def save(self) -> None:
+        """Write the checkpoint and the averaged weights, in float16; the last ones stay until these are whole.
+
+        Raises:
+            OutputError: they cannot be written.
+        """
+        state = {
+            "settings": self._settings,
+            "model": self.model.state_dict(),
+            "extra": [parameter.detach() for parameter in self._extra],
+            "average": self._average,
+            "optimizer": self._optimizer.state_dict() if self._optimizer else None,
+            "step": self.step,
+            "seconds": self.seconds,
+            "stage": self.stage,
+            "begun": self._begun,
+        }
+        with atomic_path(self._path) as temporary:  # torch tells of a full disk by a RuntimeError
+            torch.save(state, temporary)
+        weights = {
+            name: (self._average[name].half() if name in self._average else value).cpu().contiguous()
+            for name, value in self.model.state_dict().items()
+            if not name.endswith("position_ids")
+        }
+        with atomic_path(self._file) as temporary:
+            save_file(weights, str(temporary), metadata={"training": self._settings, "steps": str(self.step)})
+
+    def steps(self, stage: Stage) -> Iterator[tuple[int, float, Callable[[torch.Tensor], None]]]:
+        """Yield (step of the stage, share of the stage's budget that is used, a function that takes the loss).
+
+        The loop calls the function once with the loss of each step; a checkpoint is written now and then and at the
+        end. A stage that the checkpoint has behind it yields nothing.
+
+        Raises:
+            Cancelled: after a checkpoint. OutputError: the checkpoint cannot be written.
+        """
+        if stage.number < self.stage:
+            return
+        self._start(stage)
+        context = self._context
+        assert self._optimizer is not None
+        parameters = [parameter for group in self._optimizer.param_groups for parameter in group["params"]]
+        begun = self._begun
+        started, saved = time.monotonic() - self.seconds, time.monotonic()
+        losses: list[torch.Tensor] = []
+        while (progress := stage.budget.progress(self.step - begun, time.monotonic() - started)) < 1:
+            done = self.step - begun
+            for group in self._optimizer.param_groups:
+                group["lr"] = learning_rate(stage.learning_rate, done, progress, stage.warm_up)
+
+            def take(loss: torch.Tensor) -> None:
+                self._update(loss, parameters)
+                losses.append(loss.detach())
+
+            yield done, progress, take
+            self.seconds = time.monotonic() - started
+            if done % _LOG_EVERY == _LOG_EVERY - 1 or done in (0, 1, 9):
+                mean = torch.stack(losses).mean().item()
+                losses.clear()
+                rate = (done + 1) / self.seconds
+                context.notify(
+                    f"{stage.name} step {done + 1} loss {mean:.3f} {rate:.1f} steps/s {100 * progress:.0f} %"
+                )
+                if not math.isfinite(mean):
+                    raise InputError(
+                        f"The loss of '{stage.name}' is {mean}.", "Give a lower learning rate, or a checkpoint."
+                    )
+            context.report(progress, 1.0, stage.name)
+            if time.monotonic() - saved > SAVE_EVERY or context.is_cancelled():
+                self.save()
+                saved = time.monotonic()
+                context.raise_if_cancelled()
+        self.stage, self.seconds, self._begun = stage.number + 1, 0.0, self.step
+        self._optimizer = None
+        self.save()
+
+    def _start(self, stage: Stage) -> None:
+        """Make the optimizer of a stage, over what may be trained; matrices decay, the rest does not."""
+        free = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [parameter for parameter in free if parameter.ndim > 1], "weight_decay": stage.weight_decay},
+            {
+                "params": [*(parameter for parameter in free if parameter.ndim <= 1), *self._extra],
+                "weight_decay": 0.0,
+            },
+        ]
+        fused = next(self.model.parameters()).device.type == "cuda"
+        self._optimizer = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.98), fused=fused)
+        if self._resumed is not None:
+            self._optimizer.load_state_dict(self._resumed)
+        self._resumed = None
+
+    def _update(self, loss: torch.Tensor, parameters: list[torch.nn.Parameter]) -> None:
+        assert self._optimizer is not None
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        self._optimizer.step()
+        self.step += 1
+        decay = min(0.999, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self._average.values()), [value.float() for value in self._weights], 1 - decay)

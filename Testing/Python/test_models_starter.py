@@ -1,0 +1,83 @@
+"""The starter models: their architecture, and a picture through both, where their weights are at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.models.clip import build_clip
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.segmentation.settings import default_settings
+from MedCLIPSAMLib.segmentation.vision_tower import VisionTower
+
+WEIGHTS = Path(
+    os.environ.get("MEDCLIPSAM_STARTER", Path(__file__).resolve().parents[3] / "shared" / "starter" / "models")
+)
+needs_weights = pytest.mark.skipif(not (WEIGHTS / "starter-clip").is_dir(), reason=f"no starter models in {WEIGHTS}")
+
+
+@pytest.fixture()
+def clip_folder(tmp_path):
+    """The demo CLIP's folder with the starter's tower in its configuration."""
+    folder = tmp_path / "starter-clip"
+    shutil.copytree(resource_path("models") / "demo-clip", folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["model_cfg"]["vision_cfg"] |= {"timm_model_name": "medclipsam_starter_vit", "image_size": 224}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    return folder
+
+
+def test_the_tower_sees_patches_of_eight_pixels_in_reading_order(clip_folder):
+    """A bright pixel changes the tokens whose receptive field has it, and no others."""
+    tower = VisionTower(build_clip(clip_folder).visual)
+    assert (tower.depth, tower.grid, tower.prefix) == (8, (28, 28), 0)
+    stem = tower.trunk.patch_embed.proj
+    for layer in stem:
+        if isinstance(layer, torch.nn.GroupNorm):  # which spreads a change over the picture
+            layer.forward = lambda values: values
+    dark, bright = torch.zeros(2, 1, 3, 224, 224)
+    bright[..., 8 * 5 + 4, 8 * 20 + 4] = 1
+    with torch.no_grad():
+        changed = (tower.trunk.patch_embed(bright) - tower.trunk.patch_embed(dark)).abs().amax(2).reshape(28, 28)
+    rows, columns = np.nonzero(changed.numpy() > 1e-9)
+    assert set(zip(rows, columns)) == {(5, 20), (5, 21), (6, 20), (6, 21)}, "pixel 44 -> 22 -> 11 -> 5 and 6"
+
+
+def test_a_tower_is_made_known_only_when_a_model_asks_for_it():
+    script = (
+        "import sys; from MedCLIPSAMLib.models.clip import load_clip; load_clip('demo');"
+        "assert 'MedCLIPSAMLib.models.starter_vit' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[2])
+
+
+def test_the_steps_of_a_prompt():
+    settings = default_settings("starter")
+    prompts = ("brain tumor", "lungs", "left lung", "lung nodule", "lung tumor", "breast tumor", "fetal head")
+    steps = [settings.saliency_for(prompt).steps for prompt in prompts]
+    assert steps == [7, 15, 15, 10, 10, 10, 10]
+    assert settings.saliency.layer == 7 and settings.saliency.beta == 0.3
+
+
+@needs_weights
+def test_a_picture_is_segmented_from_the_command_line(tmp_path):
+    phantom = make_phantom("test", 0, "US", 1)
+    Image.fromarray(phantom.picture).save(tmp_path / "us.png")
+    options = f"-p|breast tumor|--model|starter|--sam|starter|--models-dir|{WEIGHTS}|--device|cpu|-o|mask.png"
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", "us.png", *options.split("|")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert dsc(np.asarray(Image.open(tmp_path / "mask.png")) > 0, phantom.lesion_mask) > 0.7
