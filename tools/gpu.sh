@@ -9,6 +9,7 @@
 #   LIMIT   seconds for everything (570); the training takes what is left
 #   PARTS   of speed,tests,train (all)
 #   DEVICE  cuda; cpu for a trial
+#   SPEED_LIMIT  seconds for the figures (150)
 #   TRIAL   1 trains with few images and steps
 #   BUNDLE  build/gpu-bundle
 set -uo pipefail
@@ -23,18 +24,20 @@ say() { echo "[${SECONDS}s] $*"; }
 if [ -d "$BUNDLE/wheels" ]; then
     python3 -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --target "$work/site" "$BUNDLE"/wheels/*.whl || exit 1
 fi
+unset PYTHONDONTWRITEBYTECODE  # compiled once, not in every process
+export PYTHONPYCACHEPREFIX="$work/cache"
 export PYTHONPATH="$PWD:$PWD/python:$work/site${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1 OMP_NUM_THREADS=1
 {
     git rev-parse HEAD 2>/dev/null
     nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader 2>/dev/null
     nproc
-    python3 -c "import torch, timm, transformers; print(torch.__version__, timm.__version__, transformers.__version__)"
+    python3 -c "import torch, timm, MedCLIPSAMLib.starter.train; print(torch.__version__, timm.__version__)"
 } | tee "$OUT/machine.txt"
 
 failed=
 if wants speed; then
     say speed
-    timeout "$(($(left) < 150 ? $(left) : 150))" python3 -m MedCLIPSAMLib benchmark speed --parts gpu --rounds 3 --device "$DEVICE" \
+    env -u OMP_NUM_THREADS timeout -k 5 "${SPEED_LIMIT:-150}" python3 -m MedCLIPSAMLib benchmark speed --parts gpu --rounds 2 --device "$DEVICE" \
         --json "$OUT/speed.json" --overwrite 2>&1 | tee "$OUT/speed.txt" || failed="$failed speed"
 fi
 if wants tests; then
@@ -45,9 +48,9 @@ fi
 if wants train; then
     say train
     # Reading the images and drawing phantoms takes about half a minute, the results a few seconds.
-    budget=(--seconds $(($(left) > 120 ? $(left) - 75 : 30)))
+    budget=(--seconds $(($(left) > 100 ? $(left) - 52 : 30)))
     [ -z "$TRIAL" ] || budget=(--steps 2 --trial)
-    timeout $(($(left) > 60 ? $(left) - 12 : 60)) python3 -m MedCLIPSAMLib starter train "$BUNDLE/real.pack" -o "$work/starter" \
+    timeout -k 8 $(($(left) > 60 ? $(left) - 15 : 60)) python3 -m MedCLIPSAMLib starter train "$BUNDLE/real.pack" -o "$work/starter" \
         --device "$DEVICE" "${budget[@]}" 2>&1 | tee "$OUT/train.txt" || failed="$failed train"
     cp "$work/starter/starter-clip/open_clip_model.safetensors" "$OUT/clip.safetensors"
     cp "$work/starter/starter-sam/model.safetensors" "$OUT/sam.safetensors"

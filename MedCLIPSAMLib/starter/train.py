@@ -20,7 +20,7 @@ import torch
 from ..errors import InputError
 from ..models.device import fast_bfloat16, resolve_device
 from ..phantoms.dataset import make_phantom
-from ..phantoms.volumes import many_volumes
+from ..phantoms.volumes import VolumePhantom, many_volumes
 from ..run_context import RunContext
 from .clip_training import ClipTraining, train_clip
 from .examples import Example, from_phantom
@@ -60,18 +60,20 @@ class StarterTraining:
 def train_starter(training: StarterTraining) -> None:
     """Train the starter models, printing their progress; SIGTERM and SIGINT end it after a checkpoint.
 
+    The data is prepared once. No GPU is touched before the processes part, since its state does not survive that.
+
     Raises:
         Cancelled: it was told to end.
         InputError: the data cannot be used. OutputError: the disk is full. DeviceError: there is no such device.
     """
-    device = resolve_device(training.device)
-    if device.type == "cuda" and not fast_bfloat16(device):
-        _print("This GPU has no bfloat16 of its own: matrix products are computed in float32, which takes longer.")
     training.folder.mkdir(parents=True, exist_ok=True)
-    spawn = multiprocessing.get_context("spawn")
+    examples = read_training_examples(training, RunContext(on_notice=_print))
+    volumes = many_volumes("train", training.volumes, _workers()) if "sam" in training.models else []
+    _print(f"{len(examples)} images and {len(volumes)} volumes read")
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     before = signal.signal(signal.SIGTERM, lambda number, frame: _stop())
     try:
-        with ProcessPoolExecutor(len(training.models), spawn) as pool:
+        with ProcessPoolExecutor(len(training.models), context, _receive, (examples, volumes)) as pool:
             running = [pool.submit(_train, name, training) for name in training.models]
             try:
                 wait(running)
@@ -81,6 +83,15 @@ def train_starter(training: StarterTraining) -> None:
             done.result()
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+_prepared: tuple[list[Example], list[VolumePhantom]] = ([], [])
+"""The data of this process, which trains one model."""
+
+
+def _receive(examples: list[Example], volumes: list[VolumePhantom]) -> None:
+    global _prepared
+    _prepared = examples, volumes
 
 
 def _stop() -> None:
@@ -129,14 +140,15 @@ def _train(name: str, training: StarterTraining) -> None:
     device = resolve_device(training.device)
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        if not fast_bfloat16(device):
+            _print("This GPU has no bfloat16 of its own: matrix products are computed in float32, which takes longer.")
     else:
         torch.set_num_threads(max(1, _workers() // len(training.models)))
-    examples = read_training_examples(training, context)
+    examples, volumes = _prepared
     run = Run(training.budget, device, training.folder / f"{name}.checkpoint", training.resume, context)
     if name == "clip":
         train_clip(training.folder / "starter-clip", examples, run, training.clip)
     else:
-        volumes = many_volumes("train", training.volumes, _workers())
         train_sam(training.folder / "starter-sam", examples, volumes, run, training.sam)
 
 

@@ -89,19 +89,20 @@ def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
     """Measure all of it; what fails is told in a line of its own, and the rest goes on."""
     made, clip = GpuCost(), biomedclip(device)
     parts: dict[str, Callable[[], Iterator[Figure | Profile]]] = {
-        "a saliency map": lambda: _saliency(clip, rounds, context),
         "a picture, SAM 2.1 tiny": lambda: _picture(clip, "tiny", rounds),
-        "a picture, SAM 2.1 large": lambda: _picture(clip, "large", rounds),
+        "where the time of a picture goes": lambda: _profile(clip, WIDE, 1, rounds),
         "slices": lambda: _stack(clip, NARROW, SLICES, TOGETHER, rounds, context),
         "pictures": lambda: _stack(clip, WIDE, PICTURES, PICTURES_TOGETHER, rounds, context),
-        "where the time of a picture goes": lambda: _profile(clip, WIDE, 1, rounds),
         "where the time of slices goes": lambda: _profile(clip, NARROW, max(TOGETHER), rounds),
+        "a saliency map": lambda: _saliency(clip, rounds, context),
+        "a picture, SAM 2.1 large": lambda: _picture(clip, "large", rounds),
     }
     for name, part in parts.items():
         started = time.perf_counter()
         try:
             for found in part():
                 made.figures.append(found) if isinstance(found, Figure) else made.profiles.append(found)
+                context.notify(str(found))  # what was found is known also when a time limit ends the rest
         except Exception as error:
             made.figures.append(Figure(name, None, note=f"failed: {type(error).__name__}: {error}"))
         release()
