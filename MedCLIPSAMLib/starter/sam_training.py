@@ -61,7 +61,7 @@ class SamTraining:
     prompts: int = 6
     clips: int = 12
     balanced: float = 0.15
-    memory: float = 0.25
+    memory: float = 0.2
     learning_rate: float = 1e-3
     memory_rate: float = 5e-4
     weight_decay: float = 0.03
