@@ -174,7 +174,7 @@ def between_table(costs: list[BetweenCost]):
     made = _table("A picture between the networks, one thread", ("", *(f"{cost.pixels} px, ms" for cost in costs)))
     for step in costs[0].ms:
         made.add_row(step, *(f"{cost.ms[step]:.2f}" for cost in costs))
-    made.add_row("together, but for the last", *(f"{cost.total:.2f}" for cost in costs))
+    made.add_row("together, but for these two", *(f"{cost.total:.2f}" for cost in costs))
     return made
 
 

@@ -12,6 +12,7 @@ from ..run_context import RunContext
 from .device import to_host
 from .interrupt import interruptible
 from .sam import Sam2, decode, image_predictor
+from .threads import on_threads
 
 PIXELS = 4 * 1024**2
 """Pixels, as SAM 2 sees them, that a GPU embeds together."""
@@ -113,7 +114,7 @@ class SamPictures:
 def _mended(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:
     """Change the sign of logits (B, 1, h, w), positive inside, of objects numbered from `first` on, as `mend` says."""
     (masks,) = to_host(logits[:, 0] > 0)
-    wanted = np.stack([mend(first + row, mask) for row, mask in enumerate(masks)])
+    wanted = np.stack(on_threads(mend, range(first, first + len(masks)), masks))
     if np.array_equal(wanted, masks):
         return logits
     changed, inside = (torch.from_numpy(each)[:, None].to(logits.device) for each in (wanted != masks, wanted))

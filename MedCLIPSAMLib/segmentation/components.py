@@ -17,8 +17,8 @@ from ..validated import Choice, Share, settings_class
 from .coarse import CoarseSettings, cut_level
 from .saliency_map import SaliencyMap
 
-LEVEL_SIDE, SIDE = 128, 256
-"""Samples along the longer side of a picture that the level of a cut is found from, and that the components are."""
+SIDE = 256
+"""Samples along a side of a picture, in which the level of a cut and the components are found."""
 
 
 @settings_class
@@ -51,14 +51,14 @@ def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: Comp
     kept = np.zeros(saliency.shape, np.int32)
     if saliency.is_constant:
         return kept
-    level = cut_level(saliency.sample(LEVEL_SIDE), cut)
     sample = saliency.sample(SIDE)
+    level = cut_level(sample, cut)
     salient = sample > level
     found = components(salient, sample, settings)
-    for index, extent in enumerate(ndimage.find_objects(found), 1):
-        window, nearest = zip(*map(_around, extent, sample.shape, saliency.shape))
-        inside = saliency.at(*window) > level
+    for index in range(1, int(found.max()) + 1):
         own = found == index
+        window, nearest = zip(*map(_around, bounds(own), sample.shape, saliency.shape))
+        inside = saliency.at(*window) > level
         if (salient & ~own)[nearest[0][0] : nearest[0][-1] + 1, nearest[1][0] : nearest[1][-1] + 1].any():
             own = ndimage.binary_dilation(own, np.ones((3, 3))) & (own | ~salient)
             inside &= own[nearest[0]][:, nearest[1]]

@@ -37,23 +37,24 @@ class SaliencyMap:
         return (down[rows] @ self._scaled) @ across[columns].T
 
     def sample(self, side: int) -> np.ndarray:
-        """The map on a grid of about `side` by `side`, evenly spread over the picture, with all pixels of a small one.
+        """The map on a grid of `side` by `side` over the whole picture; of all pixels along a side that has no more.
 
         Of row r and column c of a picture of (H, W) the nearest of (h, w) samples is r * h // H, c * w // W.
         """
-        rows, columns = (max(1, min(pixels, round(pixels * side / max(self.shape)))) for pixels in self.shape)
+        rows, columns = (min(pixels, side) for pixels in self.shape)
         if self._by_pixel:
             places = [(2 * np.arange(n) + 1) * pixels // (2 * n) for n, pixels in zip((rows, columns), self.shape)]
             return self._scaled[np.ix_(*places)]
         height, width = self.values.shape
-        return _weights(height, rows) @ self._scaled @ _weights(width, columns).T
+        between = _weights(height, rows) @ self._scaled @ _weights(width, columns).T
+        return between.clip(0, 1)  # a sample may lie nearer to the center of a patch than any pixel
 
     @cached_property
     def _scaled(self) -> np.ndarray:
         """The values, such that the least and the most of all pixels become 0 and 1."""
         extremes = self.values
-        if not self._by_pixel:  # they lie beside the centers of patches
-            down, across = (_weights(*sides)[_near_centers(*sides)] for sides in zip(self.values.shape, self.shape))
+        if not self._by_pixel:
+            down, across = (_weights_near_centers(*sides) for sides in zip(self.values.shape, self.shape))
             extremes = down @ self.values @ across.T
         low, high = extremes.min(), extremes.max()
         return (self.values - low) / (high - low) if high > low else np.zeros_like(self.values)
@@ -76,8 +77,9 @@ def _weights(patches: int, pixels: int) -> np.ndarray:
     return np.clip(weights, 0, None).astype(np.float32)
 
 
-def _near_centers(patches: int, pixels: int) -> np.ndarray:
-    """The pixels on both sides of the center of each patch along a side."""
+@lru_cache(maxsize=64)
+def _weights_near_centers(patches: int, pixels: int) -> np.ndarray:
+    """The weights of the pixels on both sides of the center of each patch, among which are the extremes of a map."""
     center = (np.arange(patches) + 0.5) * pixels / patches - 0.5
     both = np.concatenate([np.floor(center), np.ceil(center)]).astype(int)
-    return np.unique(np.clip(both, 0, pixels - 1))
+    return _weights(patches, pixels)[np.unique(np.clip(both, 0, pixels - 1))]

@@ -14,10 +14,8 @@ and serve every further prompt on it, with other settings too. Whole volumes: `p
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +29,7 @@ from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
 from ..models.sam import Sam2, load_sam
 from ..models.sam_pictures import SamPictures
+from ..models.threads import on_threads
 from ..run_context import RunContext
 from .answer import draft_result, finish_result
 from .loaded_models import LoadedModels, Models
@@ -47,9 +46,6 @@ LARGE = 50_000_000
 """Parameters of both models together."""
 TOGETHER = 8
 """Images taken together on a GPU, unless the settings say otherwise."""
-
-THREADS = os.cpu_count() or 1
-"""For what is done to each image between the networks."""
 
 STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
 """The stages of the work on a prompt, and the share of it that is done when they begin, roughly."""
@@ -290,10 +286,7 @@ class TextSegmenter:
     ) -> list[dict[str, PromptedResult]]:
         """All before SAM 2 for each image by prompt; several images on threads of their own."""
         draft = lambda image, seen: {prompt: draft_result(image, prompt, at, settings) for prompt, at in seen.items()}
-        if len(images) == 1:
-            return [draft(images[0], where[0])]
-        with ThreadPoolExecutor(min(len(images), THREADS)) as pool:
-            return list(pool.map(draft, images, where))
+        return on_threads(draft, images, where)
 
     def _outlines(
         self,

@@ -5,14 +5,19 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from skimage.filters import threshold_otsu
 from sklearn.cluster import KMeans
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, two_means_threshold
-from MedCLIPSAMLib.segmentation.components import ComponentSettings, components
+from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, components_of_map
+from MedCLIPSAMLib.segmentation.saliency import normalise, upsample
+from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
+from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings, make_prompts
 
 
 def _hills(*centres, size=64, width=6.0, heights=None):
@@ -112,3 +117,61 @@ def test_specks_are_dropped_and_nothing_stays_nothing():
     mask[3, 3] = True
     assert not components(mask, mask.astype(np.float32), ComponentSettings(least_area=0.01)).any()
     assert not components(np.zeros((64, 64), bool), np.zeros((64, 64)), ComponentSettings()).any()
+
+
+def _values(seed, size=14):
+    """A map of patches with one hill and some rubble."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:size, :size]
+    row, column = rng.uniform(3, size - 4, 2)
+    hill = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 6)
+    return (20 * hill + 6 * rng.random((size, size)) + 3).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(1024, 1024), (512, 512), (700, 300), (300, 257), (128, 128), (9, 20)])
+def test_a_map_by_patch_is_the_enlarged_one_where_it_is_looked_at(shape):
+    """Its least and most pixel are 0 and 1, as of the map that is enlarged first and scaled then."""
+    for seed in range(4):
+        values = _values(seed)
+        enlarged = normalise(upsample(torch.from_numpy(values)[None, None], shape))[0, 0].numpy()
+        saliency = SaliencyMap(values, shape)
+        assert np.array_equal(saliency.pixels, enlarged)
+        assert np.abs(saliency.at(slice(None), slice(None)) - enlarged).max() < 2e-6
+        assert np.abs(saliency.at(slice(2, 8), slice(3, None)) - enlarged[2:8, 3:]).max() < 2e-6
+        by_pixel = SaliencyMap(enlarged, shape)
+        assert np.array_equal(by_pixel.pixels, enlarged) and np.array_equal(
+            by_pixel.at(slice(2, 8), slice(3)), enlarged[2:8, :3]
+        )
+
+
+@pytest.mark.parametrize("method", ["otsu", "threshold"])
+@pytest.mark.parametrize("shape", [(1024, 1024), (512, 512), (700, 300), (128, 128)])
+def test_components_from_a_sample_are_those_of_all_pixels(method, shape):
+    settings, cut = ComponentSettings("confidence", confidence=0.6), CoarseSettings(method, 0.55)
+    for seed in range(12):
+        saliency = SaliencyMap(_values(seed), shape)
+        plain = components(coarse_mask(saliency.pixels, cut), saliency.pixels, settings)
+        found = components_of_map(saliency, cut, settings)
+        assert found.shape == shape and found.max() == plain.max() > 0
+        assert dsc(found > 0, plain > 0) > 0.998
+        for one, other in ((found, plain), (plain, found)):
+            assert set(np.unique(other[one == 1])) <= {0, 1}, "the best is the best"
+        boxes = [make_prompts(labels, PromptSettings()).boxes for labels in (found, plain)]
+        assert np.abs(boxes[0] - boxes[1]).max() <= 1
+
+
+def test_parts_of_a_map_that_nearly_touch_stay_apart():
+    values = np.zeros((16, 16), np.float32)
+    values[4:12, 2:7] = values[4:12, 8:14] = 1
+    saliency = SaliencyMap(values, (1024, 1024))
+    found = components_of_map(saliency, CoarseSettings("threshold", 0.97), ComponentSettings("area", number=1))
+    plain = components(saliency.pixels > 0.97, saliency.pixels, ComponentSettings("area", number=1))
+    assert dsc(found > 0, plain > 0) > 0.999 and not found[:, : 1024 // 2 - 20].any()
+
+
+def test_a_map_in_which_nothing_stands_out_has_no_component():
+    for values in (np.full((14, 14), 3.0, np.float32), np.zeros((64, 64), np.float32)):
+        saliency = SaliencyMap(values, (64, 64))
+        assert (
+            not saliency.pixels.any() and not components_of_map(saliency, CoarseSettings(), ComponentSettings()).any()
+        )

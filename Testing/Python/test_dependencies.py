@@ -88,3 +88,32 @@ assert Path("Dataset101_Breast/dataset.json").is_file()
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_what_a_gpu_is_measured_and_tested_with_reads_no_files_of_images(tmp_path: Path) -> None:
+    """A machine with a GPU that is lent for minutes has torch and little else."""
+    script = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("SimpleITK", "pydicom", "nibabel"):
+            raise ModuleNotFoundError(name=name)
+
+sys.meta_path.insert(0, Absent())
+
+import pytest
+from typer.testing import CliRunner
+from MedCLIPSAMLib.cli import app
+
+import MedCLIPSAMLib.experiments.speed.gpu
+done = CliRunner().invoke(app, ["benchmark", "speed", "--parts", "gpu", "--device", "cpu", "--json", sys.argv[2]])
+assert done.exit_code == 0 and "gpu: skipped" in done.output, done.output
+sys.exit(pytest.main(["-m", "gpu", "--collect-only", "-q", "-p", "no:cacheprovider", sys.argv[1]]))
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    given = [str(ROOT / "Testing/Python"), str(tmp_path / "gpu.json")]
+    ran = subprocess.run(
+        [sys.executable, "-c", script, *given], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+    )
+    assert ran.returncode == 0 and "test_a_gpu_without_memory" in ran.stdout, ran.stdout[-2000:] + ran.stderr

@@ -10,10 +10,12 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, picture_of
 from MedCLIPSAMLib.experiments.search import Case, search
+from MedCLIPSAMLib.models.sam_pictures import SamPictures
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import segmenter as module
 from MedCLIPSAMLib.segmentation.mask_prompt import mask_box, mask_logits
+from MedCLIPSAMLib.segmentation.outline import outlines
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, points_followed
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
@@ -226,3 +228,36 @@ def test_bfloat16_outlines_the_same(segmenter):
         agreement.append(dsc(result.mask, mask))
         assert not np.array_equal(result.where.saliency, exact), "products in bfloat16 round"
     assert np.mean(agreement) > 0.95, agreement
+
+
+def test_a_mask_that_is_mended_before_it_is_enlarged_comes_out_so(segmenter):
+    """Not square, and larger than SAM 2's own mask: the part that is left lies where it does on the whole picture."""
+    pictures = SamPictures(segmenter.sam)
+    pictures.set([np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)])
+    boxes, asked = np.array([[30, 40, 200, 150], [10, 10, 90, 90]], np.float32), []
+    plain, quality = pictures.masks([0, 0], boxes)
+
+    def mend(index, mask):
+        asked.append(index)
+        left = np.zeros_like(mask)
+        height, width = mask.shape
+        left[height // 4 : height // 2, width // 2 : 3 * width // 4] = True
+        return mask if index else left
+
+    masks, same = pictures.masks([0, 0], boxes, mend=mend)
+    assert sorted(asked) == [0, 1] and np.array_equal(quality, same) and np.array_equal(masks[1], plain[1])
+    truth = np.zeros((200, 300), bool)
+    truth[50:100, 150:225] = True
+    assert dsc(masks[0], truth) > 0.9
+
+
+def test_masks_are_tidied_alike_before_and_after_they_are_enlarged(segmenter):
+    both = []
+    for index in range(6):
+        phantom = make_phantom("validation", index, "MR", 1)
+        segmenter.set_image(np.kron(picture_of(phantom), np.ones((2, 2, 1), np.uint8)))
+        where = segmenter.segment("brain tumor")
+        pictures = segmenter._require_images().sam
+        both += [outlines(pictures, [0], [where.sam_prompts], 0.05, enlarged)[0][0] for enlarged in (False, True)]
+    assert sum(mask.any() for mask in both) >= 8
+    assert all(dsc(one, other) > 0.97 for one, other in zip(both[::2], both[1::2]))

@@ -151,7 +151,8 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
 def test_what_a_picture_costs_between_the_networks():
     threads = torch.get_num_threads()
     cost = between_cost(64, rounds=2)
-    assert len(cost.ms) == 4 and all(each > 0 for each in cost.ms.values()) and torch.get_num_threads() == threads
+    assert len(cost.ms) == 5 and cost.total < sum(cost.ms.values())
+    assert all(each > 0 for each in cost.ms.values()) and torch.get_num_threads() == threads
     said = shown(
         speed.between_table(
             [BetweenCost(512, {"cut": 1.5, "tidied": 0.5}), BetweenCost(1024, {"cut": 6.0, "tidied": 2.0})]

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...segmentation.coarse import CoarseSettings
-from ...segmentation.components import ComponentSettings, components_of_map
+from ...segmentation.coarse import CoarseSettings, coarse_mask
+from ...segmentation.components import ComponentSettings, components, components_of_map
 from ...segmentation.saliency_map import SaliencyMap
 from ...segmentation.sam_prompts import PromptSettings, make_prompts
 from ...segmentation.tidy import tidy
 
 MASK = 256
 """Pixels along a side of the masks that SAM 2 gives for pictures of 1024 px."""
-SHOWN = "map by pixel, when asked for"
+SHOWN, PLAIN = "map by pixel, when asked for", "all of it on all pixels"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BetweenCost:
 
     Args:
         pixels: its side.
-        ms: by step.
+        ms: by step; and of the plain way, which other methods than two-means and a threshold go.
     """
 
     pixels: int
@@ -35,7 +35,7 @@ class BetweenCost:
     @property
     def total(self) -> float:
         """Milliseconds of all that every picture needs."""
-        return sum(each for step, each in self.ms.items() if step != SHOWN)
+        return sum(each for step, each in self.ms.items() if step not in (SHOWN, PLAIN))
 
 
 def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
@@ -54,9 +54,17 @@ def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
             mask: np.ndarray = labels[:: -(-pixels // MASK), :: -(-pixels // MASK)] == 1
             _timed(ms, "mask tidied", lambda: tidy(mask, 0.05))
             _timed(ms, SHOWN, lambda: fresh.pixels)
+            _timed(ms, PLAIN, lambda: _on_all_pixels(values, pixels))
         return BetweenCost(pixels, ms)
     finally:
         torch.set_num_threads(threads)
+
+
+def _on_all_pixels(values: np.ndarray, pixels: int) -> np.ndarray:
+    saliency = SaliencyMap(values, (pixels, pixels)).pixels
+    labels = components(coarse_mask(saliency, CoarseSettings()), saliency, ComponentSettings())
+    make_prompts(labels, PromptSettings())
+    return tidy(labels == 1, 0.05)
 
 
 def _values() -> np.ndarray:

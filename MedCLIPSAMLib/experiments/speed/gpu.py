@@ -18,7 +18,6 @@ from ...models.acceleration.captures import Captures
 from ...models.acceleration.memory import release
 from ...models.clip import ClipModel
 from ...run_context import RunContext
-from ...segmentation import outline as outlining
 from ...segmentation import segmenter as segmenting
 from ...segmentation.components import ComponentSettings
 from ...segmentation.saliency import M2IBSettings, m2ib
@@ -44,7 +43,7 @@ PLACES: dict[str, list[Place]] = {
     "between the networks": [(TextSegmenter, "_drafts")],
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_pictures, "decode")],
-    "masks tidied": [(outlining, "tidy")],
+    "masks tidied": [(sam_pictures, "_mended")],
     "masks enlarged": [(sam_module._OnDevice, "postprocess_masks")],
     "copies to the host": [(torch.Tensor, "cpu"), (sam_pictures, "to_host")],
 }
