@@ -205,7 +205,7 @@ def test_what_is_chosen_for_the_device_can_be_overridden(batched, monkeypatch):
 
 
 def test_once_memory_ran_out_all_work_is_done_in_small_steps():
-    segmenter = load_segmenter()
+    segmenter = load_segmenter(device="cpu")
     batched = segmenter.with_settings(replace(segmenter.settings, at_once=4))
     assert "smaller steps" in segmenter.reduce_memory()
     assert batched.batch_size == 1 and batched.frugal
