@@ -80,6 +80,31 @@ class ExportFormat(StrEnum):
     DICOM_SEG = "dcm"
 
 
+class MaskFormat(StrEnum):
+    """What `segment` writes the masks of an image as; the text is the ending of a file, but for RTSTRUCT."""
+
+    SEG_NRRD = "seg.nrrd"
+    NIFTI = "nii.gz"
+    NIFTI_PLAIN = "nii"
+    NRRD = "nrrd"
+    METAIMAGE = "mha"
+    PNG = "png"
+    DICOM_SEG = "dcm"
+    RTSTRUCT = "rtstruct"
+
+    @property
+    def ending(self) -> str:
+        """The ending of a file of that format."""
+        return ".dcm" if self == MaskFormat.RTSTRUCT else f".{self.value}"
+
+
+class OutputLayout(StrEnum):
+    """Whether the masks of an image go into one file."""
+
+    ONE_FILE = "one-file"
+    FILE_PER_LABEL = "one-file-per-label"
+
+
 class TrainingPrecision(StrEnum):
     """Precision of a fine-tuning, by Lightning's names."""
 
@@ -115,15 +140,6 @@ class Configuration(StrEnum):
 
     FLAT = "2d"
     FULL = "3d_fullres"
-
-
-class Device(StrEnum):
-    """Where to compute."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
 
 
 def parse_choice(kind: type[Choice], value: str, name: str) -> Choice:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -37,7 +42,7 @@ app = typer.Typer(
     name="medclipsam",
     help="Text-prompted segmentation of medical images.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 app.command("segment")(segment.segment)
@@ -58,7 +63,7 @@ app.add_typer(phantoms.phantoms_app, name="phantoms")
 app.add_typer(phantoms.models_app, name="demo-models")
 app.add_typer(starter.app, name="starter")
 
-EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
 
 
 def _print_version(wanted: bool) -> None:
@@ -79,13 +84,19 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 1 all cases failed, 2 refused with a message, 130 interrupted."""
+    """Run the command line.
+
+    Exit codes: 0 done, 1 some or all images failed, 2 refused with a message, 130 interrupted, 143 ended by SIGTERM.
+    With --json the message is also on the output, as an object with "error" and "remedy".
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+    as_json = _json_asked(sys.argv[1:])
     try:
-        app()
-    except (KeyboardInterrupt, Cancelled):
+        with _ended_by_sigterm():
+            sys.exit(app(standalone_mode=not as_json) or 0)
+    except (KeyboardInterrupt, Cancelled, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # `medclipsam ... | head`
@@ -93,14 +104,49 @@ def main() -> None:
         sys.exit(EXIT_INTERRUPTED)
     except MedCLIPSAMError as error:
         log.debug("refused", exc_info=True)
-        _refuse(error.problem, error.remedy)
+        _refuse(error.problem, error.remedy, as_json)
     except OSError as error:
         log.debug("refused", exc_info=True)
         named = f"'{error.filename}': " if error.filename is not None else ""
-        _refuse(f"{named}{error.strerror or error}.", "Check the path, the permissions and the free space.")
+        said = f"{named}{error.strerror or error}."
+        _refuse(said, "Check the path, the permissions and the free space.", as_json)
+    except Exception as error:
+        if not as_json or not hasattr(error, "format_message"):
+            raise
+        _refuse(error.format_message(), "medclipsam COMMAND -h says what there is.", as_json)  # an option that is wrong
 
 
-def _refuse(problem: str, remedy: str) -> NoReturn:
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl+C does, so that processes that it started and files of its own go with it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came = []
+
+    def interrupt(*_: object) -> None:
+        came.append(True)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if came:
+            sys.exit(EXIT_TERMINATED)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _json_asked(arguments: list[str]) -> bool:
+    """Whether the output is to be JSON; two groups of commands have a file of that name instead."""
+    return "--json" in arguments and not {"benchmark", "reproduce"} & set(arguments[:1])
+
+
+def _refuse(problem: str, remedy: str, as_json: bool) -> NoReturn:
+    if as_json:
+        print(json.dumps({"error": problem, "remedy": remedy}))
     print(f"error: {problem}", file=sys.stderr)
     if remedy:
         print(f"  {remedy}", file=sys.stderr)

@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from ..choices import Precision, Strategy, parse_choice
-from .options import Overwrite
+from .options import DeviceName, ModelName, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
 from .speed import speed
+from .table import print_table
 
 app = typer.Typer(help="Measured figures.", no_args_is_help=True)
 
@@ -31,14 +32,15 @@ def phantoms(
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
     overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
-    model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
-    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.AUTO,
+    model: ModelName = "demo",
+    sam: SamName = "demo",
+    device: DeviceName = "auto",
+    precision: PrecisionName = Precision.AUTO,
 ) -> None:
-    """Segment synthetic images of every task by text, beside controls that could prove the figures wrong."""
-    from rich.console import Console
+    """Segment synthetic images of every task by text, beside controls that could prove the figures wrong.
 
+    Example: medclipsam benchmark phantoms --cases 10 --json figures.json
+    """
     from ..experiments.phantom_benchmark import benchmark_phantoms
     from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs
@@ -49,7 +51,7 @@ def phantoms(
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_phantoms(segmenter, cases, split, context)
-    Console(markup=False).print(table(figures, split))
+    print_table(table(figures, split))
     free = figures["lesion_free"]
     typer.echo(f"Lesion-free pictures that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
     typer.echo(f"{figures['seconds_per_image']:.2f} s a picture.")
@@ -65,13 +67,15 @@ def volumes(
     overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     strategies: Annotated[str, typer.Option(help="Strategies, separated by commas.")] = "slices,boxes,memory",
-    model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
-    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.AUTO,
+    model: ModelName = "demo",
+    sam: SamName = "demo",
+    device: DeviceName = "auto",
+    precision: PrecisionName = Precision.AUTO,
 ) -> None:
-    """Segment phantom volumes by one prompt with every strategy, and correct one slice of the bad cases."""
-    from rich.console import Console
+    """Segment phantom volumes by one prompt with every strategy, and correct one slice of the bad cases.
+
+    Example: medclipsam benchmark volumes --cases 2 --strategies memory,boxes
+    """
     from rich.table import Table
 
     from ..experiments.volume_benchmark import benchmark_volumes
@@ -97,7 +101,7 @@ def volumes(
             f"{free['empty_fraction']:.2f} of {free['cases']}",
             f"{seconds:.1f}",
         )
-    Console(markup=False).print(made)
+    print_table(made)
     corrected = figures["correction"]
     if corrected["cases"]:
         typer.echo(

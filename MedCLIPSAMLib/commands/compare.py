@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from .options import Overwrite
+from .options import AsJson, Overwrite
+from .table import print_table
 
 
 def compare(
@@ -17,10 +18,12 @@ def compare(
     second: Annotated[Path, typer.Argument(help="Scores of another run on the same cases.", show_default=False)],
     plot: Annotated[Path | None, typer.Option(help="Also draw DSC case by case (.png).", show_default=False)] = None,
     overwrite: Overwrite = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Is the second run better than the first, and how sure is that: differences case by case."""
-    from rich.console import Console
+    """Is the second run better than the first, and how sure is that: differences case by case.
+
+    Example: medclipsam compare first.csv second.csv --plot pairs.png
+    """
     from rich.table import Table
 
     from ..evaluation.compare import paired
@@ -49,6 +52,6 @@ def compare(
         means = (f"{each.first:.3f}", f"{each.second:.3f}", f"{each.difference:+.3f}")
         interval = f"{each.low:+.3f} to {each.high:+.3f}"
         table.add_row(metric, *means, interval, f"{each.p:.2g}", str(each.better), str(each.worse), str(each.n))
-    Console(markup=False).print(table)
+    print_table(table)
     if results["hd95"].n < results["dsc"].n:
         typer.echo(f"HD95 is infinite in {results['dsc'].n - results['hd95'].n} cases where a run found nothing.")

@@ -8,15 +8,20 @@ from typing import Annotated
 
 import typer
 
+from .options import AsJson
+from .table import print_table
+
 
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made when absent.")] = Path(
         "demo-output"
     ),
-    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Segment a sample image of four modalities by text and compare with the known truth."""
-    from rich.console import Console
+    """Segment a sample image of four modalities by text and compare with the known truth.
+
+    Example: medclipsam demo -o demo-output
+    """
     from rich.table import Table
 
     from ..evaluation.metrics import dsc, nsd
@@ -46,6 +51,7 @@ def demo(
         write_picture(
             out / f"{sample.name}_overlay.png",
             overlay(picture, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)}),
+            marked=True,
         )
         score = {
             "image": sample.name,
@@ -79,7 +85,7 @@ def demo(
     for score in scores:
         figures = (f"{score[name]:.3f}" for name in ("dsc", "nsd", "presence", "seconds"))
         table.add_row(str(score["image"]), str(score["prompt"]), *figures)
-    Console(markup=False).print(table)
+    print_table(table)
     typer.echo(
         f"Segmentations, overlays and contact_sheet.png are in {out.resolve()}. For research, not for diagnosis."
     )

@@ -1,4 +1,4 @@
-"""`medclipsam evaluate`: score a folder of masks."""
+"""`medclipsam evaluate`: score masks."""
 
 from __future__ import annotations
 
@@ -9,39 +9,63 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Overwrite
+from .options import AsJson, Overwrite, Suffix
 from .progress import progress_bar
+from .table import print_table
 
 if TYPE_CHECKING:
     from ..evaluation.folders import Evaluation
 
-TITLES = {"dsc": "DSC", "nsd": "NSD", "hd95": "HD95"}
+TITLES = {"dsc": "DSC", "nsd": "NSD", "hd95": "HD95", "difference_ml": "volume difference, ml"}
 
 
 def evaluate(
-    pred_dir: Annotated[Path, typer.Argument(help="Folder of predicted masks.")],
-    truth_dir: Annotated[Path, typer.Argument(help="Folder of true masks with the same names.")],
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder of predicted masks, or a CSV with the columns prediction,truth.")
+    ],
+    truths: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Folder of true masks of the same names; '_mask', '_gt', '_seg' at their ends do not count."
+        ),
+    ] = None,
+    suffix: Suffix = "",
     tolerance: Annotated[float, typer.Option(min=0, help="Of the NSD: mm, or pixels for pictures.")] = 2.0,
     csv: Annotated[Path | None, typer.Option(help="Write the score of each case to this file.")] = None,
     overwrite: Overwrite = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Score predicted masks against true ones: DSC, NSD and HD95 with 95 % confidence intervals.
+    """Score predicted masks against true ones: DSC, NSD, HD95 and volumes, with 95 % confidence intervals.
 
-    Files are matched by name; the formats may differ. A missing prediction scores 0.
+    The formats may differ. A missing prediction scores 0; a case that cannot be scored is a line, and the exit code 1.
+
+    Example: medclipsam evaluate predictions truth --csv scores.csv
     """
-    from ..evaluation.folders import evaluate_folders, write_csv
+    from ..errors import InputError
+    from ..evaluation.folders import evaluate as score
+    from ..evaluation.folders import write_csv
+    from ..evaluation.pairs import pairs_of_folders, pairs_of_table
     from ..files.outputs import check_outputs
 
-    check_outputs((pred_dir, truth_dir), (csv,), overwrite)
-    with progress_bar("scoring", unit="count") as context:
-        evaluation = evaluate_folders(pred_dir, truth_dir, tolerance, context)
+    check_outputs((predictions, truths), (csv,), overwrite)
+    if truths is not None:
+        pairs = pairs_of_folders(predictions, truths, suffix)
+    elif predictions.is_file():
+        pairs = pairs_of_table(predictions)
+    else:
+        raise InputError(f"'{predictions}' is no table.", "Give a CSV with prediction,truth, or a second folder.")
+    with progress_bar("scoring", quiet=as_json, unit="count") as context:
+        evaluation = score(pairs, tolerance, context)
     if csv is not None:
         write_csv(evaluation, csv)
     if as_json:
         typer.echo(json.dumps(_as_dict(evaluation), indent=2))
     else:
         _print_table(evaluation)
+    for case, why in evaluation.failed.items():
+        typer.echo(f"failed: {case}: {why}".replace("\n", " "), err=True)
+    if evaluation.failed:
+        raise typer.Exit(1)
 
 
 def _groups(evaluation: Evaluation) -> list[tuple[str, str | None]]:
@@ -51,8 +75,9 @@ def _groups(evaluation: Evaluation) -> list[tuple[str, str | None]]:
 
 
 def _print_table(evaluation: Evaluation) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from ..evaluation.folders import DIFFERENCE
 
     table = Table(title=f"NSD at a tolerance of {evaluation.tolerance:g}")
     for heading in ("segment", "metric", "mean", "95 % CI", "sd", "median", "n"):
@@ -62,15 +87,16 @@ def _print_table(evaluation: Evaluation) -> None:
             found = evaluation.summary(metric, segment)
             interval = f"{_number(found.low)} to {_number(found.high)}" if math.isfinite(found.low) else "-"
             numbers = (_number(found.mean), interval, _number(found.sd), _number(found.median), str(found.n))
-            table.add_row(title, name, *numbers, end_section=metric == "hd95")
-    console = Console(markup=False)
-    console.print(table)
+            if found.n or metric != DIFFERENCE:
+                table.add_row(title, name, *numbers)
+        table.add_section()
+    print_table(table)
     if any(math.isinf(score.hd95) for score in evaluation.scores):
-        console.print("HD95 leaves out cases where one of the two masks is empty or missing.", markup=False)
+        typer.echo("HD95 leaves out cases where one of the two masks is empty or missing.")
     unmatched = {"No prediction (scored 0)": evaluation.missing, "No truth (not scored)": evaluation.extra}
     for heading, names in unmatched.items():
         if names:
-            console.print(f"{heading}: {', '.join(names)}", markup=False)
+            typer.echo(f"{heading}: {', '.join(names)}")
 
 
 def _number(value: float) -> str:
@@ -88,6 +114,7 @@ def _as_dict(evaluation: Evaluation) -> dict:
         "cases": [_finite(vars(score)) for score in evaluation.scores],
         "missing": evaluation.missing,
         "extra": evaluation.extra,
+        "failed": evaluation.failed,
     }
 
 

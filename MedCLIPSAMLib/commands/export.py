@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..choices import ExportFormat, Plane, Precision, Strategy
-from .options import AtOnce, Capture, Phase, SeriesName
+from .options import (
+    AsJson,
+    AtOnce,
+    Capture,
+    DeviceName,
+    ModelName,
+    ModelsDir,
+    Negative,
+    Phase,
+    PrecisionName,
+    Presence,
+    Prompts,
+    SamName,
+    SeriesName,
+    SlicePlane,
+    WindowRange,
+)
+from .parsing import parse_window
 from .progress import progress_bar
-from .segment import parse_window
+
+if TYPE_CHECKING:
+    from ..export.cases import Case
 
 
 class EngineName(StrEnum):
@@ -32,24 +52,33 @@ def export(
         Path,
         typer.Option("-o", "--out", help="The dataset: a new folder, or one to go on with.", show_default=False),
     ],
-    prompt: Annotated[
-        list[str], typer.Option("-p", "--prompt", help="What to segment in every image; repeat it.", show_default=False)
-    ] = [],
+    prompt: Prompts = [],
     prompts: Annotated[
         Path | None, typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, or "label: prompt" a line.')
     ] = None,
+    include: Annotated[
+        list[str],
+        typer.Option(
+            help="Take only images whose path or name fits, such as '*.dcm' or 'patient1/*'; repeat it.",
+            show_default=False,
+        ),
+    ] = [],
+    exclude: Annotated[
+        list[str], typer.Option(help="Leave out images whose path or name fits; repeat it.", show_default=False)
+    ] = [],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, and do nothing.")] = False,
     series: SeriesName = None,
     phase: Phase = None,
     form: Annotated[
         ExportFormat, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")
     ] = ExportFormat.NNUNET,
-    negative: Annotated[str | None, typer.Option(help="What not to take.")] = None,
+    negative: Negative = None,
     propagate: Annotated[
         Strategy, typer.Option(help="Over many slices, as in `medclipsam segment`.")
     ] = Strategy.MEMORY,
-    plane: Annotated[Plane, typer.Option(help="Direction of the slices.")] = Plane.AXIAL,
-    window: Annotated[str | None, typer.Option(help="Display window: a preset such as 'lung', or LOW:HIGH.")] = None,
-    presence: Annotated[float, typer.Option(help="Least presence for a find.")] = 0.5,
+    plane: SlicePlane = Plane.AXIAL,
+    window: WindowRange = None,
+    presence: Presence = 0.5,
     least_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0,
     least_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (pictures: 1000 pixels).")] = 0.0,
     most_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None,
@@ -57,13 +86,11 @@ def export(
         bool, typer.Option("--keep-empty", help="Keep images in which nothing was found, with an empty mask.")
     ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Do cases again that failed.")] = False,
-    model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
-    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
-    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[
-        Precision, typer.Option(help="Of matrix products; 'auto' is bf16 for large models where it is fast.")
-    ] = Precision.AUTO,
+    model: ModelName = "demo",
+    sam: SamName = "demo",
+    models_dir: ModelsDir = None,
+    device: DeviceName = "auto",
+    precision: PrecisionName = Precision.AUTO,
     at_once: AtOnce = 0,
     capture: Capture = True,
     engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
@@ -71,25 +98,29 @@ def export(
     address: Annotated[
         str | None, typer.Option("--ray-address", help="Of the cluster; RAY_ADDRESS, or Ray on this machine.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Segment a whole collection and write the masks as a dataset; the same command goes on with a stopped run."""
+    """Segment a whole collection and write the masks as a dataset; the same command goes on with a stopped run.
+
+    Example: medclipsam export scans -p "tumor: brain tumor" -o Dataset101_BrainTumor
+    """
     from dataclasses import replace
 
     from ..errors import InputError
     from ..export.cases import find_cases, read_prompts
-    from ..export.dataset import check_folder
+    from ..export.dataset import check_folder, check_slices
     from ..export.engines import Engine, LocalEngine
     from ..export.export import export as run
     from ..export.job import ExportSettings
     from ..export.known import failures
     from ..segmentation.segmenter import load_segmenter
     from ..segmentation.settings import default_settings
+    from ..tasks.prompts import parse_prompts
 
     if prompt and prompts:
         raise InputError("Both -p and --prompts were given.", "Give one of them.")
-    asked = read_prompts(prompts) if prompts else {each: each for each in prompt}
-    found = find_cases(inputs, asked, series, phase)
+    asked = read_prompts(prompts) if prompts else parse_prompts(prompt)
+    found = find_cases(inputs, asked, series, phase, include, exclude)
     cases = [replace(case, negative=case.negative or negative) for case in found]
     settings = ExportSettings(
         form,
@@ -102,6 +133,10 @@ def export(
         keep_empty,
     )
     check_folder(out, settings.form)
+    check_slices(settings.form, cases)
+    if dry_run:
+        _list_cases(cases, as_json)
+        return
     chosen = replace(
         default_settings(model, models_dir),
         presence_threshold=presence,
@@ -132,17 +167,31 @@ def export(
     if as_json:
         return
     said = ", ".join(f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name))
-    typer.echo(f"{len(cases)} cases: {said}.")
+    typer.echo(f"{len(cases)} case{'s' if len(cases) != 1 else ''}: {said}.")
     typer.echo(
         f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
     )
+
+
+def _list_cases(cases: Sequence[Case], as_json: bool) -> None:
+    if as_json:
+        rows = [{"case": each.name, "image": str(each.image), "prompts": dict(each.prompts)} for each in cases]
+        print(json.dumps({"cases": rows}, indent=1))
+        return
+    for case in cases:
+        which = f" (series {case.series})" if case.series else ""
+        typer.echo(f"{case.name}: {case.image}{which}")
+    typer.echo(f"{len(cases)} case{'s' if len(cases) != 1 else ''}; nothing was done.")
 
 
 def strike(
     dataset: Annotated[Path, typer.Argument(help="Folder that medclipsam export wrote.", show_default=False)],
     names: Annotated[Path, typer.Argument(help="The list that the report saved, a case a line.", show_default=False)],
 ) -> None:
-    """Take the cases of a list out of a dataset, and put back those that are no longer on it."""
+    """Take the cases of a list out of a dataset, and put back those that are no longer on it.
+
+    Example: medclipsam strike Dataset101_BrainTumor struck.txt
+    """
     from ..errors import InputError
     from ..export.strike import strike as run
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..choices import Freeze, Loss, TrainingPrecision
-from .progress import progress_bar
+from .options import AsJson, DeviceName, ModelsDir
+from .progress import progress_bar, telling
+from .table import print_table
 
 if TYPE_CHECKING:
-    from ..run_context import Progress, RunContext
+    from ..run_context import Progress
 
 
 CaptionsArgument = Annotated[
@@ -27,7 +28,6 @@ CaptionsArgument = Annotated[
 ]
 ImagesOption = Annotated[Path | None, typer.Option(help="Folder of the images; the table's own by default.")]
 LeastOption = Annotated[int, typer.Option(min=1, help="Drop captions with less characters.")]
-ModelsDir = Annotated[Path | None, typer.Option(help="Folder with the models, for work without a network.")]
 
 
 def finetune(
@@ -70,13 +70,15 @@ def finetune(
         bool, typer.Option("--replace", help="Replace a model of that name of another run.")
     ] = False,
     models_dir: ModelsDir = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Fine-tune a text-image model on image-caption pairs, by DHN-NCE as in the paper.
 
     The same command goes on with a run that was stopped. Several GPUs: torchrun --nproc-per-node 4 -m MedCLIPSAMLib
     finetune ...
+
+    Example: medclipsam finetune captions.csv --name mine --base biomedclip
     """
     from ..finetune.job import Data, run
     from ..finetune.settings import FineTuneSettings
@@ -107,10 +109,8 @@ def finetune(
         workers = min(4, os.cpu_count() or 1)
     try:
         with progress_bar("training", quiet=as_json or not first, unit="count") as context:
-            context = _with_epochs(context, quiet=as_json or not first)
-            result, model = run(
-                data, settings, name, folder, device, models_dir, workers, context, replace=replace_model
-            )
+            told = telling(context, _epoch)
+            result, model = run(data, settings, name, folder, device, models_dir, workers, told, replace=replace_model)
     except KeyboardInterrupt:
         if first:
             typer.echo(f"Stopped; the same command goes on from the last checkpoint in '{folder}'.", err=True)
@@ -135,11 +135,13 @@ def retrieval(
     batch: Annotated[int, typer.Option(min=2, help="Pairs among which each is looked for.")] = 50,
     seeds: Annotated[int, typer.Option(min=1, help="Shuffles.")] = 5,
     models_dir: ModelsDir = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
-    """Measure how often a caption finds its image among 50 and the reverse, as the paper does."""
-    from rich.console import Console
+    """Measure how often a caption finds its image among 50 and the reverse, as the paper does.
+
+    Example: medclipsam retrieval captions.csv -m biomedclip -m mine
+    """
     from rich.table import Table
 
     from ..finetune.batches import readable
@@ -164,7 +166,7 @@ def retrieval(
     for name, figures in rows.items():
         values = (figures[way][top] for way in ("image_to_text", "text_to_image") for top in ("top1", "top2"))
         table.add_row(name, *(f"{each['mean']:.3f} ± {each['interval']:.3f}" for each in values))
-    Console(markup=False).print(table)
+    print_table(table)
 
 
 def _sentence(figures: dict) -> str:
@@ -173,16 +175,12 @@ def _sentence(figures: dict) -> str:
     return f"top-1 retrieval in batches of {figures['batch']} (chance {figures['chance']:.2f}): {', '.join(said)}"
 
 
-def _with_epochs(context: RunContext, quiet: bool) -> RunContext:
-    """Give the same context, which says a line after every epoch too."""
-
-    def report(progress: Progress) -> None:
-        context.on_progress(progress)
-        if progress.details["validation"] and not quiet:
-            at, figures = progress.details["epoch"] + 1, progress.details["validation"]
-            context.on_notice(
-                f"epoch {at}: validation loss {figures['loss']:.4f}, "
-                f"top-1 retrieval {figures['top1']:.3f} (best {figures['best']:.3f})"
-            )
-
-    return replace(context, on_progress=report)
+def _epoch(progress: Progress) -> str | None:
+    """Say how an epoch ended; nothing within one."""
+    figures = progress.details["validation"]
+    if not figures:
+        return None
+    return (
+        f"epoch {progress.details['epoch'] + 1}: validation loss {figures['loss']:.4f}, "
+        f"top-1 retrieval {figures['top1']:.3f} (best {figures['best']:.3f})"
+    )

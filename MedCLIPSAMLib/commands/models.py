@@ -8,20 +8,23 @@ from typing import Annotated, Literal
 
 import typer
 
+from .options import AsJson
 from .progress import progress_bar
+from .table import print_table
 
 app = typer.Typer(help="Models: what there is, where it is, download.", no_args_is_help=True)
 
 ModelsDir = Annotated[Path | None, typer.Option(help="Folder of models, looked in first.")]
 Checksums = Annotated[bool, typer.Option("--checksums", help="Read every file and compare its SHA-256.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 KindOption = Annotated[Literal["clip", "sam"] | None, typer.Option(help="Where both kinds have the name.")]
 
 
 @app.command("list")
 def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_json: AsJson = False) -> None:
-    """List the models, their licences and whether they are on this machine."""
-    from rich.console import Console
+    """List the models, their licences and whether they are on this machine.
+
+    Example: medclipsam models list --checksums
+    """
     from rich.table import Table
 
     from ..models.store import statuses
@@ -38,12 +41,15 @@ def list_models(models_dir: ModelsDir = None, checksums: Checksums = False, as_j
         size = f"{model.size / 1e6:.0f} MB" if model.size and not model.shipped else ""
         state = f"{status.state}: {status.detail}" if status.detail else status.state
         table.add_row(model.name, model.kind, state, size, model.licence, model.purpose)
-    Console(markup=False).print(table)
+    print_table(table)
 
 
 @app.command()
 def where(name: str, kind: KindOption = None, models_dir: ModelsDir = None, as_json: AsJson = False) -> None:
-    """Print the folder of a model; an error where it cannot be used."""
+    """Print the folder of a model; an error where it cannot be used.
+
+    Example: medclipsam models where biomedclip
+    """
     from ..models.store import find, locate, status
 
     model = find(name, kind, models_dir)
@@ -53,7 +59,10 @@ def where(name: str, kind: KindOption = None, models_dir: ModelsDir = None, as_j
 
 @app.command()
 def download(name: str, kind: KindOption = None) -> None:
-    """Download a model into the user's cache; an interrupted download is continued."""
+    """Download a model into the user's cache; an interrupted download is continued.
+
+    Example: medclipsam models download biomedclip
+    """
     from ..models.catalogue import find
     from ..models.download import download as fetch
 
@@ -69,7 +78,10 @@ def export(
     layout: Annotated[Literal["open-clip", "hugging-face"], typer.Option(help="Layout of the files.")] = "open-clip",
     models_dir: ModelsDir = None,
 ) -> None:
-    """Write a text-image model into a folder that open_clip or Hugging Face programs load."""
+    """Write a text-image model into a folder that open_clip or Hugging Face programs load.
+
+    Example: medclipsam models export biomedclip -o folder --layout hugging-face
+    """
     from ..finetune.publish import export_model
 
     typer.echo(export_model(name, layout, out, models_dir))

@@ -32,7 +32,10 @@ def make(
     count: Annotated[int, typer.Option(min=1, help="How many.")] = 200,
     split: Annotated[str, typer.Option(help="train, validation, test or samples.")] = "train",
 ) -> None:
-    """Write phantoms as PNG files with truth masks and captions."""
+    """Write phantoms as PNG files with truth masks and captions.
+
+    Example: medclipsam phantoms make -o phantoms --count 20 --split test
+    """
     from ..errors import InputError
     from ..files.outputs import claim_outputs
     from ..phantoms.dataset import SPLITS, write_phantoms
@@ -56,7 +59,10 @@ def train(
     sam_steps: Annotated[int | None, typer.Option(help="Fewer steps, for a trial.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train both demo models from random weights (a little over an hour on two CPU cores)."""
+    """Train both demo models from random weights (a little over an hour on two CPU cores).
+
+    Example: medclipsam demo-models train -o trained --clip-steps 100 --sam-steps 100
+    """
     from dataclasses import replace
 
     from ..demo_models.train import train_demo_models

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ..run_context import Progress, RunContext
+
+
+def duration(seconds: float) -> str:
+    """Say a time in the unit that people would."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}" if unit == "h" else f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def telling(context: RunContext, say: Callable[[Progress], str | None]) -> RunContext:
+    """Give the same context, which also notifies of what `say` makes of a report, where it makes something."""
+
+    def report(progress: Progress) -> None:
+        context.on_progress(progress)
+        line = say(progress)
+        if line:
+            context.on_notice(line)
+
+    return replace(context, on_progress=report)
 
 
 @contextmanager
@@ -41,7 +62,7 @@ def progress_bar(
             left = progress.seconds_left
             if left is None:
                 left = bar.tasks[0].time_remaining
-            shown = "" if left is None else f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+            shown = "" if left is None else f"{duration(left)} left"
             bar.update(task, description=escape(progress.message or description), left=shown)
 
         def notify(sentence: str) -> None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import DeviceName, ModelName, ModelsDir, SamName
 from .progress import progress_bar
+from .table import print_table
 
 if TYPE_CHECKING:
     from ..experiments.reproduce_paper import Run
@@ -31,17 +33,17 @@ def paper(
     searched: Annotated[
         bool, typer.Option("--search/--no-search", help="Search M2IB's settings where none are published (lungs).")
     ] = True,
-    model: Annotated[str, typer.Option(help="Text-image model.")] = "medclip-samv2",
-    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "sam2.1-large",
-    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    model: ModelName = "medclip-samv2",
+    sam: SamName = "sam2.1-large",
+    models_dir: ModelsDir = None,
+    device: DeviceName = "auto",
 ) -> None:
     """Segment the paper's four test sets by the authors' prompts and settings, and compare with what they published.
 
     The folders are the authors'; see docs/weak.md. The same command goes on with a stopped run.
-    """
-    from rich.console import Console
 
+    Example: medclipsam reproduce paper data -o paper --tasks US --limit 10
+    """
     from ..errors import InputError
     from ..evaluation.folders import Evaluation, write_csv
     from ..experiments import reproduce_paper as trial
@@ -72,7 +74,7 @@ def paper(
             scores = Evaluation(runs[-1].scores, tolerance=trial.TOLERANCE)
             write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
     for table in tables(runs, f"{model} + {sam}"):
-        Console(markup=False).print(table)
+        print_table(table)
     for each in runs:
         typer.echo(f"M2IB, {each.task.title} {each.style}: {each.settings}.")
     with atomic_path(out / "paper.json") as temporary:

@@ -8,36 +8,40 @@ from typing import Annotated
 
 import typer
 
+from .options import AsJson, DeviceName, ModelName, ModelsDir, SamName, Suffix
 from .progress import progress_bar
+from .table import print_table
 
 
 def search(
     images: Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)],
     truth: Annotated[Path, typer.Argument(help="Folder of masks with the same names.", show_default=False)],
     prompt: Annotated[str, typer.Option("-p", "--prompt", help="What the masks show.", show_default=False)],
-    model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
-    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
-    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.")] = None,
+    suffix: Suffix = "",
+    model: ModelName = "demo",
+    sam: SamName = "demo",
+    models_dir: ModelsDir = None,
     layers: Annotated[str, typer.Option(help="Blocks to try, such as 7,8,9; all of the model by default.")] = "",
     betas: Annotated[str, typer.Option(help="Weights of compression to try.")] = "0.1,1,2",
     steps: Annotated[str, typer.Option(help="Numbers of steps to try.")] = "10",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table as JSON.")] = False,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Try M2IB settings on a few images with masks and print what each gave.
 
     The result is tuned on them: measure it on others.
+
+    Example: medclipsam search images masks -p "brain tumor" --layers 7,8,9
     """
     from dataclasses import asdict
 
-    from rich.console import Console
     from rich.table import Table
 
     from ..experiments.search import search as run
     from ..segmentation.segmenter import load_segmenter
 
     segmenter = load_segmenter(model, sam, device, models_dir)
-    cases = _cases(images, truth, prompt)
+    cases = _cases(images, truth, prompt, suffix)
     depth = len(segmenter.clip.model.visual.trunk.blocks)
     tried_layers = _numbers("--layers", layers, int) or list(range(depth))
     tried_betas, tried_steps = _numbers("--betas", betas, float), _numbers("--steps", steps, int)
@@ -55,7 +59,7 @@ def search(
         table.add_row(
             str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}"
         )
-    Console(markup=False).print(table)
+    print_table(table)
 
 
 def _numbers(option: str, text: str, kind: type) -> list:
@@ -69,7 +73,7 @@ def _numbers(option: str, text: str, kind: type) -> list:
         ) from None
 
 
-def _cases(images: Path, truth: Path, prompt: str) -> list:
+def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list:
     """The slice with the largest mask of each image that has a mask of the same name."""
     import numpy as np
 
@@ -78,7 +82,8 @@ def _cases(images: Path, truth: Path, prompt: str) -> list:
     from ..volumes import SliceStack, read_segmentation, read_volume
     from ..volumes.volume import stem
 
-    masks = {stem(path): path for path in sorted(truth.iterdir()) if path.is_file()} if truth.is_dir() else {}
+    files = [path for path in sorted(truth.iterdir()) if path.is_file()] if truth.is_dir() else []
+    masks = {stem(path).removesuffix(suffix): path for path in files if stem(path).endswith(suffix)}
     pairs = (
         [(path, masks[stem(path)]) for path in sorted(images.iterdir()) if stem(path) in masks]
         if images.is_dir()
@@ -87,7 +92,7 @@ def _cases(images: Path, truth: Path, prompt: str) -> list:
     if not pairs:
         raise InputError(
             f"No image in '{images}' has a mask of the same name in '{truth}'.",
-            "Names are compared without their endings.",
+            "Names are compared without their endings; --suffix names what those of masks end with.",
         )
     cases = []
     for image, path in pairs:

@@ -1,71 +1,132 @@
-"""`medclipsam segment`: a text prompt becomes a mask of an image file."""
+"""`medclipsam segment`: a text prompt becomes masks of image files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..choices import CoarseMethod, Device, Plane, Precision, SamPromptKind, Strategy
-from .options import AtOnce, Capture, Overwrite, Phase, SeriesName
+from ..choices import CoarseMethod, MaskFormat, OutputLayout, Plane, Precision, SamPromptKind, Strategy
+from .options import (
+    AsJson,
+    AtOnce,
+    Capture,
+    DeviceName,
+    ModelName,
+    ModelsDir,
+    Negative,
+    Overwrite,
+    Phase,
+    PrecisionName,
+    Presence,
+    Prompts,
+    SamName,
+    SeriesName,
+    SlicePlane,
+    WindowRange,
+)
+from .parsing import parse_slices, parse_window
 from .progress import progress_bar
+from .table import print_table
 
 if TYPE_CHECKING:
-    from ..pipeline.volume_result import VolumeResult
-    from ..volumes.volume import Volume
-    from ..volumes.window import Window
+    from ..tasks.segmented import Segmented
+    from ..volumes.statistics import SegmentStatistics
+
+Images = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="INPUT",
+        help="NIfTI, NRRD, MHA, PNG, JPEG, or DICOM: files, folders, zip files. All images of a folder, if -o is one.",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        help="A file (.seg.nrrd, .nii.gz, .nii, .nrrd, .mha, .png; .dcm is DICOM SEG), or a folder: a file an image.",
+        show_default=False,
+    ),
+]
+Form = Annotated[
+    MaskFormat | None,
+    typer.Option("--format", help="Of the masks: in a folder, or 'rtstruct' for .dcm. [default: seg.nrrd]"),
+]
+Layout = Annotated[OutputLayout, typer.Option("--output-layout", help="One file for all labels, or one for each.")]
+Boxes = Annotated[
+    list[str],
+    typer.Option(
+        "--box",
+        help="x0,y0,x1,y1: outline what is in this box, and take the prompt as its label only; repeat it for several "
+        "objects. Indices of the file from 0, the last included; in volumes i0,j0,k0,i1,j1,k1, or four with --slice.",
+        show_default=False,
+    ),
+]
+Points = Annotated[
+    list[str],
+    typer.Option(
+        "--point",
+        help="x,y or i,j,k: outline what is there, alone or with one --box; ',-' behind it: not that.",
+        show_default=False,
+    ),
+]
+Roi = Annotated[
+    str | None,
+    typer.Option(
+        "--roi",
+        help="Look only in x0,y0,x1,y1 or i0,j0,k0,i1,j1,k1, as if it were all; alone it is a box.",
+        show_default=False,
+    ),
+]
+Propagate = Annotated[
+    Strategy | None,
+    typer.Option(
+        help="Over many slices: 'memory' segments key slices and carries their masks by SAM 2's memory, 'boxes' by "
+        "handing a box over, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper). "
+        "'memory' where --all or --slices is given; alone it takes all slices.",
+        show_default=False,
+    ),
+]
 
 
 def segment(
-    command: typer.Context,
-    image: Annotated[
-        Path,
-        typer.Argument(
-            metavar="INPUT",
-            help="NIfTI, NRRD, MHA, PNG, JPEG, or DICOM: a file, a folder, a zip file.",
-            show_default=False,
-        ),
-    ],
-    prompt: Annotated[
-        list[str],
-        typer.Option("-p", "--prompt", help="What to segment; repeat it for several structures.", show_default=False),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            "-o", "--out", help="Where to write: .seg.nrrd, .nii.gz, .nrrd, .mha or .png.", show_default=False
-        ),
-    ],
+    images: Images,
+    out: Out,
+    prompt: Prompts = [],
+    box: Boxes = [],
+    point: Points = [],
+    roi: Roi = None,
     series: SeriesName = None,
     phase: Phase = None,
-    negative: Annotated[str | None, typer.Option(help="What not to take.")] = None,
-    model: Annotated[str, typer.Option(help="Text-image model (medclipsam models list).")] = "demo",
-    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
-    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models, for work without a network.")] = None,
-    plane: Annotated[Plane, typer.Option(help="Direction of the slices.")] = Plane.AXIAL,
+    negative: Negative = None,
+    model: ModelName = "demo",
+    sam: SamName = "demo",
+    models_dir: ModelsDir = None,
+    plane: SlicePlane = Plane.AXIAL,
     number: Annotated[int | None, typer.Option("--slice", help="One slice; the middle one by default.")] = None,
     slices: Annotated[str | None, typer.Option(help="Slices A:B, both included.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Every slice.")] = False,
-    propagate: Annotated[
-        Strategy | None,
-        typer.Option(
-            help="Over many slices: 'memory' segments key slices and carries their masks by SAM 2's memory, 'boxes' by "
-            "handing a box over, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper). "
-            "'memory' where --all or --slices is given; alone it takes all slices.",
-            show_default=False,
-        ),
-    ] = None,
+    propagate: Propagate = None,
+    form: Form = None,
+    layout: Layout = OutputLayout.ONE_FILE,
     saliency: Annotated[
-        Path | None, typer.Option(help="Also write the saliency map of the first prompt, .nii.gz or .nrrd.")
+        Path | None,
+        typer.Option(help="Also the saliency map of the first prompt, .nii.gz or .nrrd; a folder beside one."),
     ] = None,
     overlay: Annotated[
-        Path | None, typer.Option(help="Also write a picture of the best slice with the masks, .png.")
+        Path | None, typer.Option(help="Also a picture of the best slice with the masks, .png; a folder beside one.")
     ] = None,
-    window: Annotated[str | None, typer.Option(help="Display window: a preset such as 'lung', or LOW:HIGH.")] = None,
+    montage: Annotated[
+        Path | None, typer.Option(help="Also the slices with the masks side by side, .png; a folder beside one.")
+    ] = None,
+    statistics: Annotated[bool, typer.Option("--statistics", help="Say how large each segment is.")] = False,
+    window: WindowRange = None,
     layer: Annotated[int | None, typer.Option(help="M2IB: transformer block, counted from 0.")] = None,
     beta: Annotated[float | None, typer.Option(help="M2IB: weight of compression.")] = None,
     steps: Annotated[int | None, typer.Option(help="M2IB: optimisation steps.")] = None,
@@ -73,7 +134,7 @@ def segment(
     seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None,
     coarse: Annotated[CoarseMethod, typer.Option(help="How the saliency map is cut in two.")] = CoarseMethod.OTSU,
     prompts: Annotated[SamPromptKind, typer.Option(help="What SAM 2 is given.")] = SamPromptKind.BOXES,
-    presence: Annotated[float, typer.Option(help="Least presence for a find; 0 always outlines something.")] = 0.5,
+    presence: Presence = 0.5,
     least_part: Annotated[
         float, typer.Option(help="Remove parts and fill holes below this share of a mask; 0 leaves them.")
     ] = 0.05,
@@ -83,39 +144,41 @@ def segment(
     kind: Annotated[
         str, typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'.")
     ] = "*",
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
-    precision: Annotated[
-        Precision, typer.Option(help="Of matrix products; 'auto' is bf16 for large models where it is fast.")
-    ] = Precision.AUTO,
+    device: DeviceName = "auto",
+    precision: PrecisionName = Precision.AUTO,
     at_once: AtOnce = 0,
     capture: Capture = True,
     verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
     overwrite: Overwrite = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Segment what each prompt names in an image, and write the masks on the image's own grid."""
-    from ..checkpoints import CheckpointFolder
-    from ..files.outputs import check_outputs
-    from ..files.unfinished import check_unfinished, hold_unfinished
-    from ..pipeline.request import SegmentationRequest
-    from ..pipeline.segment_volume import segment_volume
-    from ..segmentation.coarse import CoarseSettings
-    from ..segmentation.segmenter import choices, load_segmenter
-    from ..segmentation.settings import default_settings
-    from ..volumes import read_volume, write_saliency, write_segmentation
-    from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output, check_slices, fit
+    """Segment what each prompt names in images, and write the masks on the images' own grids.
 
-    for path, suffixes in ((out, SEGMENTATION_SUFFIXES), (saliency, LABELMAP_SUFFIXES), (overlay, (".png",))):
-        if path is not None:
-            check_output(path, suffixes)
-    check_outputs((image,), (out, saliency, overlay), overwrite)
-    unfinished = out.with_name(f"{out.name}.unfinished")
-    check_unfinished(unfinished)
-    volume = read_volume(image, series, phase)
-    check_slices(out, volume)
+    Example: medclipsam segment head.nii.gz -p "tumor: brain tumor" --all -o tumor.seg.nrrd
+    """
+    from ..errors import MedCLIPSAMError
+    from ..pipeline.request import SegmentationRequest
+    from ..segmentation.coarse import CoarseSettings
+    from ..segmentation.segmenter import TextSegmenter, choices, load_segmenter
+    from ..segmentation.settings import default_settings
+    from ..tasks.batch import prepare
+    from ..tasks.marks import Marks, parse_box, parse_point
+    from ..tasks.places import Outputs
+    from ..tasks.prompts import parse_prompts
+    from ..tasks.segment_files import Failed, FileSegmenter, Task
+
+    marks = Marks(tuple(map(parse_box, box)), tuple(map(parse_point, point)))
+    part = None if roi is None else parse_box(roi, "--roi")
+    if part is not None and not prompt and not marks:
+        marks, part = Marks((part,)), None  # nothing says what to look for in it
+    labels = parse_prompts(prompt or (["object"] if marks else []))
+    shown = parse_window(window)
     request = SegmentationRequest(
-        tuple(prompt), negative, plane, parse_slices(number, slices, every), propagate, window=parse_window(window)
+        tuple(labels.values()), negative, plane, parse_slices(number, slices, every), propagate, window=shown
     )
+    outputs = Outputs(out, form, layout, saliency, overlay, montage)
+    task = Task(labels, request, outputs.check(), marks, part)
+    batch = prepare(images, outputs, list(labels), overwrite, series, phase)
     m2ib = {"layer": layer, "beta": beta, "steps": steps, "samples": samples, "seed": seed}
     settings = default_settings(model, models_dir)
     settings = replace(
@@ -130,122 +193,83 @@ def segment(
         style=style,
         kind=kind,
     )
-    segmenter = load_segmenter(model, sam, device, models_dir, settings)
-    if verbose:
-        typer.echo(choices(segmenter), err=True)
-    command.with_resource(hold_unfinished(unfinished))
-    checkpoints = CheckpointFolder(unfinished)
-    try:
-        with progress_bar("loading", quiet=as_json) as context:
-            result = segment_volume(segmenter, volume, request, replace(context, checkpoints=checkpoints)).collect()
-    except KeyboardInterrupt:
-        if checkpoints.count:
-            typer.echo(f"Stopped after {checkpoints.count} steps; the same command goes on from there.", err=True)
-        raise
-    segments, notes = fit(out, result.segments())
-    volume.notes.extend(notes)
-    write_segmentation(out, segments, volume)
-    checkpoints.remove()
-    if saliency is not None:
-        write_saliency(saliency, result.saliency(prompt[0]), volume)
-    if overlay is not None:
-        _write_overlay(overlay, result)
-    if as_json:
-        print(json.dumps(report(result, volume, out), indent=1))
-        return
-    for note in volume.notes:
-        typer.echo(f"note: {note}", err=True)
-    for line in _summary(result):
-        typer.echo(line)
-    typer.echo(f"Written: {out}. For research, not for diagnosis.")
+
+    def load() -> TextSegmenter:
+        segmenter = load_segmenter(model, sam, device, models_dir, settings)
+        if verbose:
+            typer.echo(choices(segmenter), err=True)
+        return segmenter
+
+    described = {**task.describe(), "models": [model, sam], "settings": settings.deciding(), "layout": layout}
+    reports: list[dict[str, Any]] = []
+    measured: list[tuple[str, SegmentStatistics]] = []
+    failed: list[Failed] = []
+    with ExitStack() as held:
+        batch.claim(described, held)
+        todo, kept = batch.split()
+        segmenter = FileSegmenter(task, load)
+        try:
+            for done, (image, places) in enumerate(todo, 1):
+                title = f"{done} of {len(todo)}, {image.name}" if outputs.is_folder else ""
+                with progress_bar(title or "loading", quiet=as_json) as context:
+                    outcome = segmenter.segment(image, places, context.titled(title) if title else context)
+                if isinstance(outcome, Failed):
+                    if not outputs.is_folder and image.path.is_dir():
+                        remedy = f"{outcome.error.remedy} For all images of a folder, give -o a folder too."
+                        raise MedCLIPSAMError(outcome.error.problem, remedy.strip())
+                    if not outputs.is_folder:
+                        raise outcome.error
+                    failed.append(outcome)
+                    typer.echo(outcome.line, err=True)
+                    continue
+                reports.append(outcome.report(statistics))
+                measured += [(outcome.name, each) for each in (outcome.statistics if statistics else ())]
+                if not as_json:
+                    _say(outcome, f"{image.name}: " if outputs.is_folder else "")
+        except KeyboardInterrupt:
+            if batch.unfinished_steps:
+                typer.echo(
+                    f"Stopped after {batch.unfinished_steps} steps; the same command goes on from there.", err=True
+                )
+            elif kept or reports:
+                typer.echo("Stopped; the same command goes on with the next image.", err=True)
+            raise
+    if statistics and not as_json:
+        _print_statistics(measured)
+    if as_json and not outputs.is_folder:
+        print(json.dumps(reports[0], indent=1))
+    elif as_json:
+        before = [{"input": str(each.path), "outputs": list(map(str, places.files))} for each, places in kept]
+        failures = [each.report() for each in failed]
+        print(json.dumps({"folder": str(out), "images": reports, "kept": before, "failed": failures}, indent=1))
+    elif outputs.is_folder:
+        there = f", {len(kept)} there before" if kept else ""
+        lost = f", {len(failed)} failed" if failed else ""
+        typer.echo(f"{len(reports)} written to {out}{there}{lost}. For research, not for diagnosis.")
+    else:
+        typer.echo(f"Written: {', '.join(reports[0]['outputs'])}. For research, not for diagnosis.")
+    if failed:
+        raise typer.Exit(1)
 
 
-def _summary(result: VolumeResult) -> Iterator[str]:
-    """A line for each prompt: its best slice, and on how many it was found."""
-    for by_slice in result.results.values():
-        best = max(by_slice, key=lambda number: by_slice[number].score)
-        last = len(result.stack) - 1
-        where = f"{result.stack.plane} slice {best} of 0 to {last}: " if last else ""
-        found, asked = sum(each.found for each in by_slice.values()), len(result.request.slices)
-        count = f" Found on {found} of {asked} slices." if asked > 1 else ""
-        yield f"{where}{by_slice[best].message}{count}"
+def _say(made: Segmented, title: str) -> None:
+    for note in made.volume.notes:
+        typer.echo(f"note: {title}{note}", err=True)
+    for line in made.lines():
+        typer.echo(f"{title}{line}")
 
 
-def report(result: VolumeResult, volume: Volume, out: Path) -> dict[str, Any]:
-    """The results as plain values for machines."""
-    from ..segmentation.result import PromptedResult
+def _print_statistics(measured: list[tuple[str, SegmentStatistics]]) -> None:
+    """Print the sizes of the segments as a table."""
+    from rich.table import Table
 
-    rows = []
-    for prompt, by_slice in result.results.items():
-        for number, each in by_slice.items():
-            row: dict[str, Any] = {"prompt": prompt, "slice": number, "found": each.found}
-            row |= {"score": round(each.score, 4), "message": each.message, "presence": None}
-            row |= {"pixels": int(each.mask.sum()), "boxes": [], "predicted_iou": [], "seconds": {}}
-            if isinstance(each, PromptedResult):
-                row["presence"] = round(each.where.presence.probability, 4)
-                row["boxes"] = each.sam_prompts.boxes.round(1).tolist()
-                row["predicted_iou"] = [round(float(quality), 4) for quality in each.predicted_iou]
-                row["seconds"] = {stage: round(value, 4) for stage, value in each.seconds.items()}
-            rows.append(row)
-    return {
-        "input": str(volume.path),
-        "output": str(out),
-        "plane": result.stack.plane,
-        "notes": list(volume.notes),
-        "tags": result.tags,
-        "results": rows,
-    }
-
-
-def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int, ...] | Literal["all"] | None:
-    """The slices of --slice, --slices and --all, of which one at most is given."""
-    from ..errors import InputError
-
-    if sum((number is not None, span is not None, every)) > 1:
-        raise InputError("More than one of --slice, --slices and --all was given.", "Give one.")
-    if every:
-        return "all"
-    if span is not None:
-        first, separator, last = span.partition(":")
-        if (
-            not separator
-            or not first.strip().lstrip("-").isdigit()
-            or not last.strip().lstrip("-").isdigit()
-            or int(first) > int(last)
-        ):
-            raise InputError(
-                f"--slices {span} is not a range of slices.", "Write A:B with A not above B, such as 40:60."
-            )
-        return tuple(range(int(first), int(last) + 1))
-    return None if number is None else (number,)
-
-
-def parse_window(text: str | None) -> Window:
-    """None, the name of a preset, or (low, high)."""
-    if text is None or ":" not in text:
-        return text
-    from ..errors import InputError
-
-    try:
-        low, high = (float(value) for value in text.split(":"))
-    except ValueError:
-        raise InputError(
-            f"--window {text} is not a window.", "Write LOW:HIGH, such as -1000:400, or the name of a preset."
-        ) from None
-    return low, high
-
-
-def _write_overlay(path: Path, result: VolumeResult) -> None:
-    from ..evaluation.pictures import overlay
-    from ..segmentation.result import CarriedResult
-    from ..volumes.terminology import colour_for
-    from ..volumes.write import write_picture
-
-    totals: dict[int, float] = {}
-    for by_slice in result.results.values():
-        for number, each in by_slice.items():
-            weight = 0.99 if isinstance(each, CarriedResult) else 1.0  # key slices come first
-            totals[number] = totals.get(number, 0.0) + weight * each.score
-    number = max(totals, key=lambda k: totals[k])
-    masks = {prompt: by_slice[number].mask for prompt, by_slice in result.results.items() if number in by_slice}
-    write_picture(path, overlay(result.stack.picture(number), masks, {prompt: colour_for(prompt) for prompt in masks}))
+    several = len({name for name, _ in measured}) > 1
+    table = Table()
+    for column in ("image", "segment", "voxels", "slices", "size")[0 if several else 1 :]:
+        table.add_column(column, justify="right" if column in ("voxels", "slices", "size") else "left")
+    for name, row in measured:
+        cells = (row.segment, str(row.voxels), str(row.slices), row.size)
+        table.add_row(*((name, *cells) if several else cells))
+    print_table(table)
+    if any(row.ml is None and row.mm2 is None for _, row in measured):
+        typer.echo("Where the size is unknown, the image does not say how large a pixel is.")

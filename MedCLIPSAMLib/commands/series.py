@@ -9,14 +9,19 @@ from typing import Annotated
 
 import typer
 
+from .options import AsJson
+
 
 def series(
     folder: Annotated[
         Path, typer.Argument(help="DICOM folder with its sub-folders, or a zip file.", show_default=False)
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """List the DICOM series of a folder: number, description, what each is, size, spacing, date and UID."""
+    """List the DICOM series of a folder: number, description, what each is, size, spacing, date and UID.
+
+    Example: medclipsam series study --json
+    """
     from ..volumes.dicom_list import list_series
 
     found, notes = list_series(folder)

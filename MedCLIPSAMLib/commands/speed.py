@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Overwrite
+from .options import DeviceName, Overwrite
+from .table import print_table
 
 if TYPE_CHECKING:
     from ..experiments.speed.between import BetweenCost
@@ -25,16 +26,18 @@ def speed(
     parts: Annotated[str, typer.Option(help=f"Of {', '.join(PARTS)}.")] = ",".join(PARTS),
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each variant; the authors' take a minute each.")] = 3,
     layers: Annotated[str, typer.Option(help="Blocks of the saliency.")] = "9,7",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: DeviceName = "auto",
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Time the pipeline at full size, with random weights, beside the authors' mathematics, taking turns in one run."""
+    """Time the pipeline at full size, with random weights, beside the authors' mathematics, taking turns in one run.
+
+    Example: medclipsam benchmark speed --parts saliency,whole --rounds 3
+    """
     import platform
     from dataclasses import asdict
 
     import torch
-    from rich.console import Console
 
     from ..errors import InputError
     from ..files.atomic import atomic_path
@@ -47,55 +50,53 @@ def speed(
     if not wanted or not set(wanted) <= set(PARTS):
         raise InputError(f"--parts {parts} names a part that is not there.", f"Choose of: {', '.join(PARTS)}.")
     check_outputs((), (out,), overwrite)
-    where, console = resolve_device(device), Console()
+    where = resolve_device(device)
     context = RunContext(on_notice=lambda line: typer.echo(line, err=True))
     named = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{torch.get_num_threads()} threads"
     own = "with" if fast_bfloat16(where) else "without"
-    console.print(
-        f"{where} ({named}, {own} bfloat16 of its own), {platform.machine()}, torch {torch.__version__}", markup=False
-    )
+    typer.echo(f"{where} ({named}, {own} bfloat16 of its own), {platform.machine()}, torch {torch.__version__}")
     figures: dict = {"device": str(where), "name": named, "torch": torch.__version__}
     if "saliency" in wanted:
         from ..experiments.speed.saliency import matmul_peak, saliency_cost
 
         peak = matmul_peak(where)
         costs = [saliency_cost(layer, rounds, where, context) for layer in _numbers("--layers", layers, int)]
-        console.print(saliency_table(costs, peak))
+        print_table(saliency_table(costs, peak))
         figures |= {"peak": asdict(peak), "saliency": [asdict(cost) for cost in costs]}
     if "outlines" in wanted:
         from ..experiments.speed.outlines import outline_costs
 
         outlines = outline_costs(rounds, where, context)
-        console.print(outline_table(outlines))
+        print_table(outline_table(outlines))
         figures["outlines"] = [asdict(cost) for cost in outlines]
     if "whole" in wanted:
         from ..experiments.speed.whole import whole_cost
 
         whole = whole_cost(rounds, where, context)
-        console.print(whole_table(whole))
+        print_table(whole_table(whole))
         figures["whole"] = asdict(whole)
     if "waiting" in wanted:
         from ..experiments.speed.waiting import waiting
 
         waits = waiting(rounds, where, context)
-        console.print(waiting_table(waits))
+        print_table(waiting_table(waits))
         figures["waiting"] = asdict(waits)
     if "between" in wanted:
         from ..experiments.speed.between import between_cost
 
         between = [between_cost(pixels) for pixels in (512, 1024)]
-        console.print(between_table(between))
+        print_table(between_table(between))
         figures["between"] = [asdict(cost) for cost in between]
     if "gpu" in wanted and where.type == "cuda":
         from ..experiments.speed.gpu import gpu_cost
 
         gpu = gpu_cost(rounds, where, context)
-        console.print(gpu_table(gpu))
+        print_table(gpu_table(gpu))
         for profile in gpu.profiles:
-            console.print(profile_table(profile))
+            print_table(profile_table(profile))
         figures["gpu"] = asdict(gpu)
     elif "gpu" in wanted:
-        console.print("gpu: skipped, " + ("torch finds none." if not torch.cuda.is_available() else "not asked for."))
+        typer.echo("gpu: skipped, " + ("torch finds none." if not torch.cuda.is_available() else "not asked for."))
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

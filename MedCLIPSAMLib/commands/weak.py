@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..choices import Configuration
-from .progress import progress_bar
+from .options import AsJson, DeviceName
+from .progress import duration, progress_bar, telling
+
+if TYPE_CHECKING:
+    from ..run_context import Progress
 
 app = typer.Typer(help="A nnU-Net trained on pseudo-labels, and the review of what it is unsure of.")
-
-
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
 @app.callback()
@@ -40,10 +40,13 @@ def train(
     batch: Annotated[int | None, typer.Option(help="Pictures a step; by default as nnU-Net plans.")] = None,
     width: Annotated[int | None, typer.Option(help="Channels of the first stage; by default nnU-Net's.")] = None,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs of this machine.")] = 1,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
-    """Train nnU-Net v2 on a dataset by the paper's cyclical rate; the same command goes on with a stopped run."""
+    """Train nnU-Net v2 on a dataset by the paper's cyclical rate; the same command goes on with a stopped run.
+
+    Example: medclipsam weak train Dataset101_BrainTumor -o run
+    """
     from ..models.device import resolve_device
     from ..nnunet.train import SHORT, TrainSettings
     from ..nnunet.train import train as run
@@ -67,7 +70,8 @@ def train(
     )
     try:
         with progress_bar("training", quiet=as_json, unit="count") as context:
-            model = run(dataset, out, settings, str(resolve_device(device)), gpus, context)
+            told = telling(context, _epoch)
+            model = run(dataset, out, settings, str(resolve_device(device)), gpus, told)
     except KeyboardInterrupt:
         typer.echo(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.", err=True)
         raise
@@ -77,6 +81,15 @@ def train(
     typer.echo(
         f"{len(schedule.files())} checkpoints in {model}. Predict by: medclipsam weak predict {out} IMAGES -o OUT"
     )
+
+
+def _epoch(progress: Progress) -> str | None:
+    """Say how an epoch ended and how long the rest takes, thirty times in a run."""
+    done, total = round(progress.done), round(progress.total or 0)
+    if done < total and done % max(1, total // 30):
+        return None
+    left = f", {duration(progress.seconds_left)} left" if progress.seconds_left else ""
+    return f"epoch {done} of {total}: {progress.message}{left}"
 
 
 @app.command()
@@ -91,10 +104,13 @@ def predict(
         Path | None, typer.Option(help="Dataset that corrections go into; IMAGES where that is one.")
     ] = None,
     mirroring: Annotated[bool, typer.Option(help="Predict mirrored images too, as nnU-Net does.")] = True,
-    device: DeviceOption = "auto",
-    as_json: JsonOption = False,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
 ) -> None:
-    """Masks by the mean of all checkpoints, with a map of the uncertainty, ranked for review."""
+    """Masks by the mean of all checkpoints, with a map of the uncertainty, ranked for review.
+
+    Example: medclipsam weak predict run scans -o predictions
+    """
     from ..nnunet.ensemble import Ensemble
     from ..nnunet.predict import find_images
     from ..nnunet.predict import predict as run
@@ -125,7 +141,10 @@ def trust(
     mask: Annotated[Path, typer.Argument(help="The corrected mask (.seg.nrrd, .nii.gz ...).", show_default=False)],
     image: Annotated[Path | None, typer.Option(help="Its image, where the dataset lacks the case.")] = None,
 ) -> None:
-    """Put a corrected mask into a dataset as a trusted label; the one before is kept in replaced/."""
+    """Put a corrected mask into a dataset as a trusted label; the one before is kept in replaced/.
+
+    Example: medclipsam weak trust Dataset101_BrainTumor case_7 corrected.seg.nrrd
+    """
     from ..nnunet.trust import trust_file
 
     count = trust_file(dataset, case, mask, image)

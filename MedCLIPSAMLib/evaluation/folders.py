@@ -1,28 +1,35 @@
-"""Score a folder of predicted masks against a folder of true ones, case by case."""
+"""Score predicted masks against true ones, case by case."""
 
 from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.evaluation.masks import MASK_SUFFIXES, common_grid, read_masks
+from MedCLIPSAMLib.evaluation.masks import common_grid, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
+from MedCLIPSAMLib.evaluation.pairs import Pairs, label_names, pairs_of_folders
 from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.volumes.volume import stem
 
 METRICS = ("dsc", "nsd", "hd95")
+DIFFERENCE = "difference_ml"
 ONLY_SEGMENT = "mask"
 
 
 @dataclass(frozen=True)
 class Score:
-    """One segment of one case. `hd95` is in mm (pixels for pictures), infinite where one of the masks is empty."""
+    """One segment of one case.
+
+    Attributes:
+        hd95: in mm (pixels for pictures), infinite where one of the masks is empty.
+        difference_ml: the volume of the prediction less that of the truth; NaN for pictures.
+    """
 
     case: str
     segment: str
@@ -30,6 +37,7 @@ class Score:
     nsd: float
     hd95: float
     note: str = ""
+    difference_ml: float = field(default=float("nan"), compare=False)  # which equals nothing
 
 
 @dataclass(frozen=True)
@@ -53,12 +61,14 @@ class Evaluation:
         missing: cases without a prediction.
         extra: predictions without a truth: cases, or "case: segment".
         tolerance: of the NSD, in mm (pixels for pictures).
+        failed: why cases could not be scored, by case.
     """
 
     scores: list[Score]
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
     tolerance: float = 2.0
+    failed: dict[str, str] = field(default_factory=dict)
 
     @property
     def segments(self) -> list[str]:
@@ -66,7 +76,7 @@ class Evaluation:
         return sorted({score.segment for score in self.scores})
 
     def summary(self, metric: str, segment: str | None = None) -> Summary:
-        """Summarize "dsc", "nsd" or "hd95", of one segment or of all."""
+        """Summarize "dsc", "nsd", "hd95" or "difference_ml", of one segment or of all."""
         scores = [score for score in self.scores if segment in (None, score.segment)]
         return summarise(np.array([getattr(score, metric) for score in scores]))
 
@@ -77,41 +87,67 @@ def evaluate_folders(
     tolerance: float = 2.0,
     context: RunContext = RunContext(),
 ) -> Evaluation:
-    """Score every mask of `truth_dir` with the prediction of the same name; the formats may differ.
+    """Score every mask of `truth_dir` with the prediction of its name; see `pairs.pairs_of_folders` and `evaluate`."""
+    return evaluate(pairs_of_folders(Path(pred_dir), Path(truth_dir)), tolerance, context)
+
+
+def evaluate(pairs: Pairs, tolerance: float = 2.0, context: RunContext = RunContext()) -> Evaluation:
+    """Score predictions against their truth.
 
     A missing prediction scores 0. Where no file has more than one segment and the truth knows only one, masks are
     compared whatever they are called. Otherwise segments are matched by name (upper and lower case alike) or label
-    value; a predicted segment that the truth has in other cases only is a false positive and scores 0.
+    value, or by the names of values that lie beside the files; a predicted segment that the truth has in other cases
+    only is a false positive and scores 0. Cases that cannot be scored are in `Evaluation.failed`.
 
     Volumes of one slice are measured by their contour. Lengths are mm; pixels where both files are pictures.
 
     Raises:
-        InputError: a folder is missing or holds no mask, two files share a name, the grids of a case differ, or the
-            names of the segments have nothing in common.
+        InputError: no case can be scored, or the names of the segments have nothing in common.
     """
-    preds, truths = _mask_files(pred_dir, may_be_empty=True), _mask_files(truth_dir)
-    names = {path: set(read_masks(path).masks) for path in [*truths.values(), *preds.values()]}
-    known = set().union(*(names[path] for path in truths.values()))
-    predicted = set().union(*(names[path] for case, path in preds.items() if case in truths))
-    single = len(known) <= 1 and max(map(len, names.values())) <= 1
+    names, failed = _names(pairs)
+    cases = {case: pair for case, pair in pairs.cases.items() if case not in failed}
+    renamed: dict[Path, dict[str, str]] = {}
+    known = set().union(*(names[truth] for _, truth in cases.values()))
+    predicted = set().union(*(names[pred] for pred, _ in cases.values() if pred))
+    single = len(known) <= 1 and max(map(len, names.values()), default=0) <= 1
     if not single and predicted and not known & predicted:
-        raise InputError(
-            f"The predictions have other segments than the truth: {_listing(predicted)} and {_listing(known)}.",
-            "Give the segments the same names or label values.",
-        )
-    extra = sorted(preds.keys() - truths.keys())
-    scores: list[Score] = []
-    for done, (case, truth_path) in enumerate(sorted(truths.items())):
-        context.report(done, len(truths), case)
-        pred_path = preds.get(case)
-        if pred_path is None:
-            segments = [ONLY_SEGMENT] if single else sorted(names[truth_path]) or sorted(known)
-            scores += [Score(case, segment, 0.0, 0.0, float("inf"), "no prediction") for segment in segments]
+        renamed = {path: label_names(path) for path in names}
+        names = {path: {renamed[path].get(each, each) for each in found} for path, found in names.items()}
+        known = set().union(*(names[truth] for _, truth in cases.values()))
+        predicted = set().union(*(names[pred] for pred, _ in cases.values() if pred))
+        if not known & predicted:
+            raise InputError(
+                f"The predictions have other segments than the truth: {_listing(predicted)} and {_listing(known)}.",
+                "Give the segments the same names or label values.",
+            )
+    extra, scores = list(pairs.extra), []
+    for done, (case, (pred, truth)) in enumerate(sorted(cases.items())):
+        context.report(done, len(cases), case)
+        try:
+            scores += _score_case(case, pred, truth, None if single else known, tolerance, renamed)
+        except InputError as error:
+            failed[case] = f"{error.problem} {error.remedy}".strip()
             continue
-        scores += _score_case(case, pred_path, truth_path, None if single else known, tolerance)
-        if not single:
-            extra += [f"{case}: {segment}" for segment in sorted(names[pred_path] - known)]
-    return Evaluation(scores, sorted(truths.keys() - preds.keys()), extra, tolerance)
+        if not single and pred is not None:
+            extra += [f"{case}: {segment}" for segment in sorted(names[pred] - known)]
+    if failed and not scores:
+        raise InputError(next(iter(failed.values())), "" if len(failed) == 1 else f"So are {len(failed)} cases, all.")
+    missing = sorted(case for case, (pred, _) in cases.items() if pred is None)
+    return Evaluation(scores, missing, extra, tolerance, dict(sorted(failed.items())))
+
+
+def _names(pairs: Pairs) -> tuple[dict[Path, set[str]], dict[str, str]]:
+    """Read the segments of every file, and why the files of a case cannot be read."""
+    names: dict[Path, set[str]] = {}
+    failed: dict[str, str] = {}
+    for case, pair in pairs.cases.items():
+        try:
+            found = {path: set(read_masks(path).masks) for path in pair if path is not None}
+        except InputError as error:
+            failed[case] = f"{error.problem} {error.remedy}".strip()
+            continue
+        names |= found
+    return names, failed
 
 
 def summarise(values: np.ndarray, seed: int = 0) -> Summary:
@@ -138,16 +174,37 @@ def write_csv(evaluation: Evaluation, path: str | Path) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "segment", *METRICS, "note"])
+    columns = (*METRICS, DIFFERENCE)
+    writer.writerow(["case", "segment", *columns, "note"])
     for score in evaluation.scores:
-        writer.writerow([score.case, score.segment, *(f"{getattr(score, name):.6g}" for name in METRICS), score.note])
+        writer.writerow([score.case, score.segment, *(f"{getattr(score, name):.6g}" for name in columns), score.note])
     with atomic_path(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
 
 
-def _score_case(case: str, pred_path: Path, truth_path: Path, known: set[str] | None, tolerance: float) -> list[Score]:
-    """Score one case; `known` are the segments of the truth of all cases, None where there is but one."""
-    pred, truth, spacing = common_grid(case, read_masks(pred_path), read_masks(truth_path))
+def _score_case(
+    case: str,
+    pred_path: Path | None,
+    truth_path: Path,
+    known: set[str] | None,
+    tolerance: float,
+    renamed: Mapping[Path, Mapping[str, str]],
+) -> list[Score]:
+    """Score one case.
+
+    Args:
+        known: the segments of the truth of all cases, None where there is but one.
+        renamed: names for label values, by file.
+    """
+    true = read_masks(truth_path).renamed(renamed.get(truth_path, {}))
+    if pred_path is None:
+        ml = true.voxel_ml
+        segments = [ONLY_SEGMENT] if known is None else sorted(true.masks) or sorted(known)
+        voxels = {ONLY_SEGMENT if known is None else name: int(mask.sum()) for name, mask in true.masks.items()}
+        return [
+            Score(case, name, 0.0, 0.0, float("inf"), "no prediction", -voxels.get(name, 0) * ml) for name in segments
+        ]
+    pred, truth, spacing = common_grid(case, read_masks(pred_path).renamed(renamed.get(pred_path, {})), true)
     nothing = np.zeros(truth.grid.GetSize()[::-1], bool)
     if known is None:
         first = lambda masks: next(iter(masks.values()), nothing)
@@ -155,28 +212,18 @@ def _score_case(case: str, pred_path: Path, truth_path: Path, known: set[str] | 
     else:
         segments = sorted((pred.masks.keys() | truth.masks.keys()) & known)
         pairs = {name: (pred.masks.get(name, nothing), truth.masks.get(name, nothing)) for name in segments}
+    ml = float("nan") if pred.is_picture and truth.is_picture else float(np.prod(spacing)) / 1000
     return [
-        Score(case, name, dsc(one, other), nsd(one, other, spacing, tolerance), hd95(one, other, spacing))
+        Score(
+            case,
+            name,
+            dsc(one, other),
+            nsd(one, other, spacing, tolerance),
+            hd95(one, other, spacing),
+            difference_ml=(int(one.sum()) - int(other.sum())) * ml,
+        )
         for name, (one, other) in pairs.items()
     ]
-
-
-def _mask_files(folder: str | Path, may_be_empty: bool = False) -> dict[str, Path]:
-    """Find the mask files of a folder by their names without suffix."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"There is no folder '{folder}'.", "Check the path.")
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file() or not path.name.lower().endswith(MASK_SUFFIXES):
-            continue
-        if stem(path) in files:
-            other = files[stem(path)].name
-            raise InputError(f"'{path.name}' and '{other}' in '{folder}' are the same case.", "Keep one.")
-        files[stem(path)] = path
-    if not files and not may_be_empty:
-        raise InputError(f"The folder '{folder}' holds no mask.", f"Readable are: {', '.join(MASK_SUFFIXES)}.")
-    return files
 
 
 def _listing(names: set[str]) -> str:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.segmentation import read_segmentation
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
-PICTURE_MASKS = (".png", ".bmp", ".tif", ".tiff")
+JPEG = (".jpg", ".jpeg")
+PICTURE_MASKS = (".png", ".bmp", ".tif", ".tiff", *JPEG)
 MASK_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha", *PICTURE_MASKS)
+PARALLEL = 1e-3
+"""Voxels a voxel: how far axes that count as parallel may diverge."""
 OFF_LATTICE = 0.01
 """Voxels: how far the grids of a case may be shifted against each other."""
 
@@ -23,7 +28,7 @@ OFF_LATTICE = 0.01
 class Masks:
     """The masks of one file, (K, J, I) bool by lower-case name (Slicer segmentation) or label value, and its grid.
 
-    White (255) in a picture of one mask is label 1.
+    White (255) in a picture of one mask is label 1. JPEG changes values: the brighter half of the range is label 1.
     """
 
     path: Path
@@ -33,6 +38,15 @@ class Masks:
     @property
     def is_picture(self) -> bool:
         return self.path.suffix.lower() in PICTURE_MASKS
+
+    @property
+    def voxel_ml(self) -> float:
+        """The volume of a voxel in ml; NaN for a picture."""
+        return float("nan") if self.is_picture else float(np.prod(self.grid.GetSpacing())) / 1000
+
+    def renamed(self, names: Mapping[str, str]) -> Masks:
+        """Give the same masks with names for those that are in `names`."""
+        return replace(self, masks={names.get(name, name): mask for name, mask in self.masks.items()})
 
     @property
     def may_be_cropped(self) -> bool:
@@ -47,6 +61,9 @@ def read_masks(path: Path) -> Masks:
         InputError: the file cannot be read as a mask.
     """
     grid = read_image(path)
+    if path.suffix.lower() in JPEG:
+        grey = sitk.GetArrayViewFromImage(grid)
+        return Masks(path, {"1": (grey if grey.ndim == 3 else grey.max(-1)) > 127}, grid)
     segments = read_segmentation(path)
     if grid.HasMetaDataKey("Segment0_ID"):
         return Masks(path, {segment.name.lower(): segment.mask for segment in segments}, grid)
@@ -60,8 +77,8 @@ def read_masks(path: Path) -> Masks:
 def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
     """Both masks on one grid, and its spacing in the order (K, J, I): mm, or ones where both are pictures.
 
-    Files must share their grid. Slicer segmentations may be cropped: they are padded where the voxels coincide. Of
-    pictures, which know no position, only the size is compared.
+    Files must share their grid, in whatever order their axes run. Slicer segmentations may be cropped: they are padded
+    where the voxels coincide. Of pictures, which know no position, only the size is compared.
 
     Raises:
         InputError: the grids differ; names the case.
@@ -73,6 +90,7 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
         return pred, truth, spacing
     spacing = truth.grid.GetSpacing()[::-1]
     if not pictures:
+        pred = _turned(pred, truth.grid)
         offset = _offset(pred.grid, truth.grid)
         if offset is not None and not offset.any() and pred.grid.GetSize() == truth.grid.GetSize():
             return pred, truth, spacing
@@ -84,6 +102,30 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
         f"and {_words(truth.grid)} ('{truth.path.name}').",
         "Make the prediction on the image that the truth was drawn on, or resample one of them.",
     )
+
+
+def _turned(masks: Masks, reference: sitk.Image) -> Masks:
+    """Masks with their axes in the order and direction of another grid, where they are parallel to its axes; exact."""
+    own, other = Geometry.of(masks.grid), Geometry.of(reference)
+    steps = np.linalg.inv(other.affine) @ own.affine
+    turn = np.rint(steps[:3, :3])
+    parallel = np.abs(steps[:3, :3] - turn).max() < PARALLEL and (np.abs(turn).sum(0) == 1).all()
+    if not parallel or (np.abs(turn).sum(1) != 1).any() or np.array_equal(turn, np.eye(3)):
+        return masks
+    order = np.abs(turn).argmax(1)  # the own axis along each axis of the other grid
+    backward = [turn[axis, order[axis]] < 0 for axis in range(3)]
+    axes = tuple(2 - order[axis] for axis in (2, 1, 0))
+    flips = tuple(slice(None, None, -1 if backward[axis] else 1) for axis in (2, 1, 0))
+    size = masks.grid.GetSize()
+    corner = [0.0, 0.0, 0.0, 1.0]
+    for axis in range(3):
+        corner[order[axis]] = size[order[axis]] - 1 if backward[axis] else 0
+    grid = sitk.Image([size[axis] for axis in order], sitk.sitkUInt8)
+    grid.SetOrigin((own.affine @ corner)[:3].tolist())
+    grid.SetSpacing([own.spacing[axis] for axis in order])
+    grid.SetDirection(other.direction)
+    turned = {name: np.ascontiguousarray(mask.transpose(axes)[flips]) for name, mask in masks.masks.items()}
+    return Masks(masks.path, turned, grid)
 
 
 def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:

@@ -8,25 +8,34 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import InputError
 from ..files.claim import LOCK
 from ..files.json_text import parse_json
+from ..files.outputs import MARKER
+from ..files.unfinished import DESCRIPTION
 from ..volumes.dicom_geometry import are_pictures
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
 from ..volumes.read import PICTURE_SUFFIXES, VOLUME_SUFFIXES
+from .masks_beside import masks_among
+
+log = logging.getLogger(__name__)
 
 DICOM_SUFFIXES = (".dcm", ".ima")
 IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)
 SEGMENTATION = ".seg.nrrd"
 REQUEST = "export.json"
 """In a dataset that an export wrote: what it was made by."""
+
+UNFINISHED = ".unfinished"
 
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
@@ -96,43 +105,76 @@ def read_prompts(path: Path) -> dict[str, str]:
     return dict(pairs)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which of the images of a folder tree are taken.
+
+    Args:
+        series: only the DICOM series that it fits, by UID, number or part of the description.
+        include: patterns such as "*.dcm" or "patient1/*", of which one fits the path or the name; all where there are
+            none. They take masks too, which are left out else.
+        exclude: patterns of which none does.
+    """
+
+    series: str | None = None
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+    def takes(self, inside: Path) -> bool:
+        """Whether a path, relative to the folder, is taken."""
+        fits = lambda pattern: fnmatchcase(inside.as_posix(), pattern) or fnmatchcase(inside.name, pattern)
+        return (not self.include or any(map(fits, self.include))) and not any(map(fits, self.exclude))
+
+
 def find_cases(
-    inputs: Path, prompts: Mapping[str, str] | None, series: str | None = None, phase: str | None = None
+    inputs: Path,
+    prompts: Mapping[str, str] | None,
+    series: str | None = None,
+    phase: str | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> list[Case]:
     """Find the images of a folder tree, or of a table (.csv) that names them and, with a column `prompt`, what to ask.
 
     Args:
         prompts: by label, for images that have none of their own.
-        series: only the DICOM series that it fits, by UID, number or part of the description.
+        series, include, exclude: see `Choice`; patterns choose among the images of a table too.
         phase: of series with several images at one position.
 
     Raises:
         InputError: nothing there, an unknown column, an image that is missing, or no prompt for one.
     """
+    choice = Choice(series, tuple(include), tuple(exclude))
     if inputs.is_file() and inputs.suffix.lower() == ".csv":
-        return [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts)]
+        cases = [replace(case, series=series, phase=phase) for case in _from_table(inputs, prompts)]
+        cases = [case for case in cases if choice.takes(Path(os.path.relpath(case.image, inputs.parent)))]
+        if not cases:
+            raise InputError(f"No image of '{inputs}' fits --include and --exclude.", "Change the patterns.")
+        return cases
     if not inputs.exists():
         raise InputError(f"There is no '{inputs}'.", "Give a folder of images, a table (.csv) or an image.")
     if not prompts:
         raise InputError("No prompts were given.", "Name them by -p, or a file of them by --prompts.")
     if inputs.is_file():
-        return [Case(_names([Path(inputs.name)])[0], inputs, dict(prompts), series=series, phase=phase)]
-    images = _images(inputs, series)
-    if not images:
-        which = f" of the DICOM series '{series}'" if series else ""
-        raise InputError(f"'{inputs}' holds no images{which}.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
-    names = _names([path for path, _, _ in images])
+        return [Case(case_names([Path(inputs.name)])[0], inputs, dict(prompts), series=series, phase=phase)]
+    images = images_below(inputs, choice)
+    names = case_names([path for path, _, _ in images])
     return [Case(name, image, dict(prompts), series=uid, phase=phase) for name, (_, image, uid) in zip(names, images)]
 
 
-def _images(folder: Path, series: str | None) -> list[tuple[Path, Path, str | None]]:
-    """Image files and DICOM series, each with a relative path to name it by, and its UID where others lie beside it.
+def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Path, str | None]]:
+    """Find images: a relative path to name each by, the file or folder, and its UID where other series lie beside it.
 
-    Left out are hidden files and folders, datasets that an export wrote, segmentations, and second ways by links.
+    Left out are hidden files and folders, what this program wrote, segmentations, masks beside images, and second ways
+    by links.
+
+    Raises:
+        InputError: there is none, or this program wrote the folder.
     """
-    if _is_export(folder):
-        raise InputError(f"'{folder}' holds an export itself.", "Give the folder of the images.")
+    if _is_own(folder):
+        raise InputError(f"'{folder}' holds an export or other results itself.", "Give the folder of the images.")
     found: list[tuple[Path, Path, str | None]] = []
+    segmentations: list[Path] = []
     seen: set[Path] = set()
     for path in _walk(folder):
         inside = path.relative_to(folder)
@@ -141,29 +183,49 @@ def _images(folder: Path, series: str | None) -> list[tuple[Path, Path, str | No
         seen.add(path.resolve())
         if path.is_dir():
             with quiet():
-                found += [(inside / name, image, uid) for name, image, uid in _series(path, series)]
-        elif (
-            series is None
-            and path.is_file()
-            and path.name.lower().endswith(IMAGE_SUFFIXES)
-            and not path.name.lower().endswith(SEGMENTATION)
-        ):
+                found += [(inside / name, image, uid) for name, image, uid in _series(path, choice.series)]
+        elif choice.series is None and path.is_file() and path.name.lower().endswith(SEGMENTATION):
+            segmentations.append(path)
+        elif choice.series is None and path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES):
             found.append((inside, path, None))
-    return found
+    if not choice.include:
+        found = _without_masks(found, segmentations)
+    taken = [each for each in found if choice.takes(each[0])]
+    if not taken:
+        which = f" of the DICOM series '{choice.series}'" if choice.series else ""
+        which += " that --include and --exclude take" if found else ""
+        raise InputError(f"'{folder}' holds no images{which}.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
+    return taken
+
+
+def _without_masks(
+    found: list[tuple[Path, Path, str | None]], segmentations: Sequence[Path]
+) -> list[tuple[Path, Path, str | None]]:
+    files = [image for _, image, _ in found if image.is_file() and image.name.lower().endswith(IMAGE_SUFFIXES)]
+    taken = set(files)
+    masks = masks_among(files, [*segmentations, *(image for _, image, _ in found if image not in taken)])
+    if masks:
+        first = min(str(path.name) for path in masks)
+        more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
+        log.warning("Left out as masks or results: %s%s; --include takes them.", first, more)
+    return [each for each in found if each[1] not in masks]
 
 
 def _walk(folder: Path) -> list[Path]:
     """A folder and what lies in it, sorted, files and folders before links to them."""
     paths = [folder]
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _is_export(Path(place, name))]
+        folders[:] = [name for name in folders if not name.startswith(".") and not _is_own(Path(place, name))]
         paths += [Path(place, name) for name in (*folders, *files) if not name.startswith(".")]
     return sorted(paths, key=lambda path: (path.is_symlink(), path))
 
 
-def _is_export(folder: Path) -> bool:
-    """Whether a folder is a dataset, or predictions, that this program writes."""
-    return (folder / REQUEST).is_file() and (folder / LOCK).is_file()
+def _is_own(folder: Path) -> bool:
+    """Whether a folder is one that this program writes: a dataset, predictions, results, the steps of a run."""
+    locked = (folder / LOCK).is_file()
+    return (locked and any((folder / name).is_file() for name in (REQUEST, MARKER))) or (
+        folder.name.endswith(UNFINISHED) and (folder / DESCRIPTION).is_file()
+    )
 
 
 def _series(folder: Path, which: str | None) -> list[tuple[str, Path, str | None]]:
@@ -175,7 +237,8 @@ def _series(folder: Path, which: str | None) -> list[tuple[str, Path, str | None
     every = [each for each in every if not each.is_localizer] or every
     found: list[tuple[str, Path, str | None]] = []
     for each in every if which is None else fitting(every, which):
-        if are_pictures(each.frames()) or (len(every) > 1 and len(each.files) == 1):
+        mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
+        if are_pictures(each.frames()) or (mixed and len(each.files) == 1):
             found += [(path.name, path, None) for path in each.files]
         elif len(every) == 1:
             found.append(("", folder, each.uid if which is not None else None))
@@ -212,11 +275,11 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
         known.update(own)
     if not asked:
         raise InputError(f"'{table}' holds no images.", "Add a line for each.")
-    names = _names([Path(key) for key in asked])
+    names = case_names([Path(key) for key in asked])
     return [Case(name, image, own, negative) for name, (image, own, negative) in zip(names, asked.values())]
 
 
-def _names(paths: list[Path]) -> list[str]:
+def case_names(paths: list[Path]) -> list[str]:
     """Names fit for files, from relative paths; where two would be the same, with a check sum of the path."""
     plain = []
     for path in paths:

@@ -4,7 +4,7 @@ nnunet    imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json (nnU-Net
 seg.nrrd  CASE.seg.nrrd, with prompts, scores and models as tags
 nii.gz    CASE.nii.gz, a label map; labels.json says which number is which
 png       CASE.png, for pictures
-    dcm       CASE.dcm, a DICOM Segmentation that refers to the series, for DICOM input
+dcm       CASE.dcm, a DICOM Segmentation that refers to the series, for DICOM input
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from ..errors import InputError, OutputError
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume, write_segmentation
 from ..volumes.overlap import without_overlap
+from ..volumes.slice_count import slice_count
 from ..volumes.write import write_array
+from .cases import Case
 from .dicom_seg import write_dicom_seg
 
 RESERVED = ("background", "ignore")
@@ -52,6 +54,21 @@ def check_labels(labels: Sequence[str]) -> None:
             raise InputError(f"'{label}' cannot be a label: nnU-Net has its own.", "Give it another name.")
         if not label.strip() or not label.isprintable():
             raise InputError(f"{label!r} cannot be a label.", "Use letters, digits and signs that can be printed.")
+
+
+def check_slices(form: str, cases: Sequence[Case]) -> None:
+    """Refuse volumes for a format of pictures, by their headers, before models are loaded for them.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    for case in cases if form == "png" else ():
+        count = slice_count(case.image, case.series)
+        if count is not None and count > 1:
+            raise InputError(
+                f"'{case.name}' has {count} slices, which no PNG holds.",
+                "Export as nii.gz, or leave volumes out by --include and --exclude.",
+            )
 
 
 def case_files(name: str, form: str) -> list[str]:

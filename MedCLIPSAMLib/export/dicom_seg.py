@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +17,29 @@ from ..volumes import Segment, Volume
 from ..volumes.terminology import NO_CODE, TISSUE
 
 MAKER, PROGRAM = "MedCLIPSAM contributors", "MedCLIPSAM"
+IDENTITY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""What DICOM objects say of patient and study, if only that it is unknown."""
 
 
 def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
-    """Write the segments that are not empty as one binary DICOM SEG object.
+    """Write the segments that are not empty as one binary DICOM SEG object; where all are empty, all of them.
 
     Args:
         segments: masks on the grid of `volume`.
         volume: read from a DICOM file of one slice or from a series' folder.
 
     Raises:
-        InputError: the volume did not come from DICOM, all masks are empty, the series cannot be referred to (highdicom
+        InputError: the volume did not come from DICOM, the series cannot be referred to (highdicom
             says why), or highdicom is not installed. OutputError: the file cannot be written.
     """
     try:
@@ -35,10 +49,9 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
         raise InputError(
             f"DICOM SEG needs packages that are not installed: {error.name}.", "pip install 'medclipsam[dicom]'"
         ) from error
-    shown = [segment for segment in segments if segment.mask.any()]
-    if not shown:
-        raise InputError(f"'{path.name}' would be empty.", "DICOM SEG holds no empty masks; use another format.")
+    shown = [segment for segment in segments if segment.mask.any()] or list(segments)
     slices = source_slices(volume)
+    logging.getLogger("highdicom").setLevel(logging.ERROR)  # it warns of masks that are empty
     coded = lambda code: Code(code[1], code[0], code[2])
     made_by = highdicom.AlgorithmIdentificationSequence(
         name=PROGRAM, version=__version__, family=Code("123109", "DCM", "Artificial Intelligence"), source=MAKER
@@ -73,7 +86,7 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
                 manufacturer_model_name=PROGRAM,
                 software_versions=__version__,
                 device_serial_number="0",
-                series_description="Pseudo-labels, for research, not for diagnosis",
+                series_description="Segmentation, for research, not for diagnosis",
             )
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"No DICOM SEG can be made for '{volume.path}': {error}.", "Use another format.") from error
@@ -81,8 +94,21 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
         made.save_as(str(temporary))
 
 
+def check_dicom_seg(volume: Volume) -> None:
+    """Refuse a volume that no DICOM SEG can refer to, before long work is done for it.
+
+    Raises:
+        InputError: it is no DICOM series with a file a slice and positions, or highdicom is not installed.
+    """
+    if find_spec("highdicom") is None:
+        raise InputError("DICOM SEG needs the package highdicom.", "pip install 'medclipsam[dicom]'")
+    source_slices(volume)
+
+
 def source_slices(volume: Volume) -> list:
     """The DICOM datasets of a volume's slices, without their pixels, slice K first as in its arrays.
+
+    What they do not say of patient and study is there and empty; a thickness that is not said is that of the grid.
 
     Raises:
         InputError: it was not read from DICOM, or the files do not make its slices.
@@ -92,7 +118,7 @@ def source_slices(volume: Volume) -> list:
 
     if not volume.files:
         raise InputError(
-            f"'{volume.path}' is no DICOM series with a file a slice, as DICOM SEG needs it.",
+            f"'{volume.path}' is no DICOM series with a file a slice, as DICOM objects need it.",
             "Unpack zip files; for multi-frame files and others, use another format.",
         )
     try:
@@ -101,7 +127,15 @@ def source_slices(volume: Volume) -> list:
         raise InputError(f"'{volume.path}' cannot be read again: {error}.", "Choose another format.") from error
     if any("ImagePositionPatient" not in dataset for dataset in datasets):
         raise InputError(f"'{volume.path}' is no DICOM series with positions.", "Choose another format.")
+    frame = pydicom.uid.generate_uid()
     for dataset in datasets:
         if not dataset.get("SpecificCharacterSet", "x"):
             del dataset.SpecificCharacterSet  # empty in some series, which highdicom refuses
+        for keyword in IDENTITY:
+            if keyword not in dataset:
+                setattr(dataset, keyword, "")
+        if not dataset.get("FrameOfReferenceUID"):
+            dataset.FrameOfReferenceUID = frame
+        if not dataset.get("SliceThickness"):
+            dataset.SliceThickness = round(volume.geometry.spacing[2], 4)
     return datasets

@@ -15,7 +15,7 @@ from .. import __version__
 from ..errors import InputError
 from ..run_context import RunContext
 from .cases import Case
-from .dataset import check_folder, check_labels
+from .dataset import check_folder, check_labels, check_slices
 from .engines import Engine
 from .job import ExportSettings, Job
 from .known import Sources, check_prompts, describing, exchanged, with_known_names
@@ -43,11 +43,12 @@ def export(
         How many cases of the manifest have each status: "found", "empty", "filtered", "failed".
 
     Raises:
-        InputError: two cases of one name, a label that cannot be, or a folder that does not fit the format.
+        InputError: two cases of one name, a label that cannot be, a folder or volumes that do not fit the format.
             OutputError: see `Manifest`; other prompts than before; or the disk is full: what was done is kept.
             Cancelled: the same.
     """
     check_folder(out, settings.form)
+    check_slices(settings.form, cases)
     if len({case.name for case in cases}) < len(cases):
         raise InputError("Two cases have the same name.", "Give each a name of its own.")
     labels = list(dict.fromkeys(label for case in cases for label in case.prompts))

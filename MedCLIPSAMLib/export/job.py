@@ -218,5 +218,5 @@ def _write_picture(out: Path, case: Case, result: VolumeResult, masks: Mapping[s
     (out / PICTURES).mkdir(exist_ok=True)
     drawn = {label: stack.from_grid(mask, best) for label, mask in masks.items()}
     picture = overlay(stack.picture(best), drawn, {label: colour_for(label) for label in drawn})
-    write_picture(out / PICTURES / f"{case.name}.png", picture)
+    write_picture(out / PICTURES / f"{case.name}.png", picture, marked=True)
     return best

@@ -34,7 +34,7 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _refuse_foreign(folder, stamp)
+        refuse_foreign(folder, stamp)
         lock = locked(folder)
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder.") from error
@@ -62,15 +62,21 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
             f"'{folder}' holds results of other {', '.join(other) or 'settings'}.",
             "Choose another folder, or give the same command as before to go on.",
         )
-    _refuse_foreign(folder, stamp)
+    refuse_foreign(folder, stamp)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
 
 
-def _refuse_foreign(folder: Path, stamp: str) -> None:
-    """Refuse a folder of something else, before as much as a lock is put into it."""
-    if not (folder / stamp).is_file() and any(
-        each.name != LOCK and not is_temporary(each) for each in folder.iterdir()
+def refuse_foreign(folder: Path, stamp: str) -> None:
+    """Refuse a folder of something else, before as much as a lock is put into it.
+
+    Raises:
+        OutputError: naming it.
+    """
+    if (
+        folder.is_dir()
+        and not (folder / stamp).is_file()
+        and any(each.name != LOCK and not is_temporary(each) for each in folder.iterdir())
     ):
         raise OutputError(
             f"'{folder}' is not empty and holds no {stamp} of a run before.",
@@ -80,7 +86,19 @@ def _refuse_foreign(folder: Path, stamp: str) -> None:
 
 def locked(folder: Path) -> TextIOWrapper:
     """Open the lock file of a folder that is there; see `claim`, also for errors. Whoever holds it has the folder."""
-    file = open(folder / LOCK, "a+", encoding="utf-8")  # noqa: SIM115
+    try:
+        return lock_file(folder / LOCK)
+    except BlockingIOError as error:
+        raise OutputError(f"Another run is writing to '{folder}'.", "Wait for it, or choose another folder.") from error
+
+
+def lock_file(path: Path) -> TextIOWrapper:
+    """Open a file and lock it; closing it, or the end of the process, lets go of it.
+
+    Raises:
+        BlockingIOError: somebody has it. OSError: it cannot be opened.
+    """
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -92,5 +110,5 @@ def locked(folder: Path) -> TextIOWrapper:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         file.close()
-        raise OutputError(f"Another run is writing to '{folder}'.", "Wait for it, or choose another folder.") from error
+        raise BlockingIOError(error.errno, "It is locked", str(path)) from error
     return file

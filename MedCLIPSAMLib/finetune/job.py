@@ -12,7 +12,8 @@ from typing import Any
 
 from ..errors import InputError, ModelError
 from ..files.atomic import atomic_path
-from ..models.store import find
+from ..models.device import resolve_device
+from ..models.store import find, locate
 from ..models.trained import check_name, trained_folder
 from ..run_context import RunContext
 from .batches import PairSource, Source, readable
@@ -72,10 +73,12 @@ def run(
         What came of it, and the model's folder, which the first of several processes writes.
 
     Raises:
-        MedCLIPSAMError: see `train.fine_tune` and `captions.read_captions`.
+        MedCLIPSAMError: see `train.fine_tune` and `captions.read_captions`; a model or device that is not there comes
+            before the images are read.
     """
     check_name(name)
-    find(settings.base, "clip", models_dir)
+    locate(find(settings.base, "clip", models_dir), models_dir)
+    resolve_device(device)
     model = (models_dir or trained_folder()) / name
     if model.exists() and not replace and not owns(out, model):
         raise ModelError(f"There is a model '{name}' already, in '{model}'.", "Choose another name, or give --replace.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ from ..files.outputs import MARKER, claim_outputs
 from .train import CHECKPOINT
 
 RUN_ID = "run-id.txt"
+WAIT = 120.0
+"""Seconds that other processes wait until the first one has the folder."""
 
 
 @contextmanager
@@ -26,6 +29,9 @@ def claim_run(out: Path) -> Iterator[None]:
         OutputError: another run has it, it holds something else, or it cannot be written.
     """
     if os.environ.get("RANK", "0") != "0":
+        until = time.monotonic() + WAIT
+        while not (out / MARKER).is_file() and time.monotonic() < until:
+            time.sleep(0.05)
         yield
         return
     if (out / CHECKPOINT).is_file() and not (out / MARKER).exists():  # by an earlier version

@@ -13,11 +13,14 @@ from pathlib import Path
 from .. import __version__
 from ..errors import ModelError, OutputError
 from ..files.checksums import record, recorded, sha256_of
+from ..files.claim import lock_file
 from ..run_context import RunContext
 from .catalogue import Model, ModelFile
 from .store import cache_folder
 
 CHUNK = 1 << 20
+MOST_BYTES = 20_000_000_000
+"""Of a file whose size nobody knows before; the largest model of the catalogue has a tenth of it."""
 TIMEOUT = 30.0
 """Seconds without an answer before a connection is given up."""
 
@@ -29,8 +32,10 @@ def download(
 ) -> Path:
     """Download what a model's folder lacks and return the folder.
 
-    A file arrives as NAME.partial, which a later call continues. It gets its name when its size and SHA-256 are right:
-    those of the catalogue, else those recorded when it was first downloaded into the folder.
+    A file arrives as NAME.partial, which a later call continues where the server's file is still the same: by its
+    SHA-256 where that is known, else by what the server calls this state of it (If-Range, kept in NAME.partial.state).
+    It gets its name when its size and SHA-256 are right: those of the catalogue, else those recorded when it was first
+    downloaded into the folder. Only one process downloads into a folder at a time.
 
     Args:
         folder: the model's folder; in the user's cache when None.
@@ -40,7 +45,7 @@ def download(
     Raises:
         ModelError: a model that nobody offers (shipped, trained by the user, or without an address), no network, a
             refusal by the server, no space, or a wrong checksum (then the file is removed).
-        OutputError: the folder cannot be written. Cancelled.
+        OutputError: the folder cannot be written, or another process downloads into it. Cancelled.
     """
     if model.shipped:
         raise ModelError(f"The model '{model.name}' comes with the program; there is nothing to download.")
@@ -57,10 +62,13 @@ def download(
     folder = folder or cache_folder() / model.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file in model.files:
-            expected = file.sha256 or recorded(folder).get(file.name)
-            if not _is_whole(folder / file.name, file, expected):
-                _fetch(model, file, folder, expected, context)
+        with lock_file(folder.with_name(f".{folder.name}.lock")):
+            for file in model.files:
+                expected = file.sha256 or recorded(folder).get(file.name)
+                if not _is_whole(folder / file.name, file, expected):
+                    _fetch(model, file, folder, expected, context)
+    except BlockingIOError as error:
+        raise OutputError(f"'{model.name}' is being downloaded to '{folder}' already.", "Wait for it.") from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise ModelError(
@@ -81,15 +89,14 @@ def _is_whole(path: Path, file: ModelFile, expected: str | None) -> bool:
 
 def _fetch(model: Model, file: ModelFile, folder: Path, expected: str | None, context: RunContext) -> None:
     partial = folder / f"{file.name}.partial"
+    state = partial.with_name(f"{partial.name}.state")
     if not partial.is_file() or file.size is None or partial.stat().st_size != file.size:
-        _continue(model, file, partial, context)
+        _continue(model, file, partial, state, expected, context)
     size, sha256 = partial.stat().st_size, sha256_of(partial)
+    state.unlink(missing_ok=True)
     if file.size not in (None, size):
         partial.unlink()
-        raise ModelError(
-            f"'{file.name}' of '{model.name}' came with {size} bytes, not {file.size}; it was removed.",
-            _by_hand(model, folder),
-        )
+        raise _another_size(model, file, size, folder)
     if expected not in (None, sha256):
         partial.unlink()
         raise ModelError(
@@ -101,10 +108,20 @@ def _fetch(model: Model, file: ModelFile, folder: Path, expected: str | None, co
     os.replace(partial, folder / file.name)
 
 
-def _continue(model: Model, file: ModelFile, partial: Path, context: RunContext) -> None:
-    """Add to `partial` what it lacks of the file, or all of it where the server cannot send a part."""
+def _continue(
+    model: Model, file: ModelFile, partial: Path, state: Path, expected: str | None, context: RunContext
+) -> None:
+    """Add to `partial` what it lacks of the file, or all of it where the server cannot send a part of the same file.
+
+    Args:
+        state: a file with what the server calls the state of the file that `partial` is of.
+        expected: the SHA-256 of the whole file, None where it is not known.
+    """
     done = partial.stat().st_size if partial.is_file() else 0
-    with _open(model, file, done if file.size is None or done < file.size else 0) as response:
+    known = state.read_text(encoding="utf-8") if state.is_file() else ""
+    if (file.size is not None and done >= file.size) or not (known or expected):
+        done = 0
+    with _open(model, file, done, known) as response:
         if response.headers.get_content_type() == "text/html":
             raise ModelError(
                 f"The server answered with a web page in place of '{file.name}' of '{model.name}'.",
@@ -112,23 +129,66 @@ def _continue(model: Model, file: ModelFile, partial: Path, context: RunContext)
             )
         if not response.headers.get("Content-Range", "").startswith(f"bytes {done}-"):
             done = 0
-        length = response.headers.get("Content-Length", "")
-        total = done + int(length) if length.isdecimal() else file.size
-        if total and shutil.disk_usage(partial.parent).free < total - done:
-            raise ModelError(
-                f"'{file.name}' needs {(total - done) / 1e6:.0f} MB, more than is free in '{partial.parent}'.",
-                "Free some space and run it again.",
-            )
+        total = _total(model, file, response, done, expected, partial.parent)
+        _remember(state, response)
         with partial.open("ab") as stream:
             stream.truncate(done)
             context.report(done, total, file.name)
             while chunk := _read(model, file, response, done):
-                stream.write(chunk)
                 done += len(chunk)
+                if done > (total or MOST_BYTES):
+                    break
+                stream.write(chunk)
                 context.report(done, total, file.name)
                 context.raise_if_cancelled()
+    if done > (total or MOST_BYTES):
+        partial.unlink()
+        raise _another_size(model, file, done, partial.parent, total or MOST_BYTES)
     if total is not None and done != total:
         raise _broken(model, f"the connection ended after {done} of {total} bytes of '{file.name}'")
+
+
+def _total(
+    model: Model, file: ModelFile, response: HTTPResponse, done: int, expected: str | None, folder: Path
+) -> int | None:
+    """Say how many bytes the whole file has, None where only its end tells.
+
+    Raises:
+        ModelError: another size than that of the catalogue, more than is free, or a length that nobody says.
+    """
+    length = response.headers.get("Content-Length", "")
+    total = done + int(length) if length.isdecimal() else file.size
+    if total and shutil.disk_usage(folder).free < total - done:
+        raise ModelError(
+            f"'{file.name}' needs {(total - done) / 1e6:.0f} MB, more than is free in '{folder}'.",
+            "Free some space and run it again.",
+        )
+    if (total and total > (file.size or MOST_BYTES)) or (total and file.size and total != file.size):
+        raise _another_size(model, file, total, folder)
+    if total is None and expected is None and not response.chunked:
+        raise ModelError(
+            f"The server does not say how long '{file.name}' of '{model.name}' is, so that a part of it would pass.",
+            _by_hand(model, folder),
+        )
+    return total
+
+
+def _remember(state: Path, response: HTTPResponse) -> None:
+    """Keep what the server calls this state of the file, where that can be asked for again."""
+    tag = response.headers.get("ETag", "")
+    name = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+    if name:
+        state.write_text(name, encoding="utf-8")
+    else:
+        state.unlink(missing_ok=True)
+
+
+def _another_size(model: Model, file: ModelFile, size: int, folder: Path, expected: int | None = None) -> ModelError:
+    right = file.size or f"at most {expected or MOST_BYTES}"
+    return ModelError(
+        f"'{file.name}' of '{model.name}' came with {size} bytes, not {right}; it was removed.",
+        _by_hand(model, folder),
+    )
 
 
 def _read(model: Model, file: ModelFile, response: HTTPResponse, done: int) -> bytes:
@@ -138,9 +198,14 @@ def _read(model: Model, file: ModelFile, response: HTTPResponse, done: int) -> b
         raise _broken(model, f"the connection broke after {done} bytes of '{file.name}' ({error})") from error
 
 
-def _open(model: Model, file: ModelFile, done: int) -> HTTPResponse:
-    """Ask for the file from byte `done` on; the whole file comes (status 200) where the server cannot do that."""
+def _open(model: Model, file: ModelFile, done: int, state: str = "") -> HTTPResponse:
+    """Ask for the file from byte `done` on, where its state is still the same.
+
+    The whole file comes (status 200) where it is not, or the server cannot do that.
+    """
     headers = {"User-Agent": f"medclipsam/{__version__}"} | ({"Range": f"bytes={done}-"} if done else {})
+    if done and state:
+        headers["If-Range"] = state
     try:
         return urllib.request.urlopen(urllib.request.Request(file.url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:

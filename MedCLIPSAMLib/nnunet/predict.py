@@ -163,7 +163,7 @@ def _picture(case: str, volume: Volume, segments: Sequence[Segment], uncertain: 
     (out / PICTURES).mkdir(exist_ok=True)
     drawn = {segment.name: stack.from_grid(segment.mask, worst) for segment in segments}
     picture = overlay(stack.picture(worst), drawn, {name: colour_for(name) for name in drawn})
-    write_picture(out / PICTURES / f"{case}.png", picture)
+    write_picture(out / PICTURES / f"{case}.png", picture, marked=True)
     return worst
 
 

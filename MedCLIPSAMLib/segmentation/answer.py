@@ -48,13 +48,20 @@ def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, 
     return replace(draft, mask=draft.coarse, message=message)
 
 
+def told_apart(value: float, other: float) -> tuple[str, str]:
+    """Write two numbers with two digits, or as many as it takes to tell them apart, seven at most."""
+    digits = next((n for n in range(2, 7) if f"{value:.{n}f}" != f"{other:.{n}f}"), 7)
+    return f"{value:.{digits}f}", f"{other:.{digits}f}"
+
+
 def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: float) -> str:
     """The sentence that says why nothing was found; empty when something was."""
     if present.probability < threshold:
         if not present.meaningful:
             why = f"it describes the picture no better than unrelated texts do (presence {present.probability:.2f})"
         else:
-            why = f'presence {present.probability:.2f}, below {threshold:.2f}; "{present.denial}" fits better'
+            value, least = told_apart(present.probability, threshold)
+            why = f'presence {value}, below {least}; "{present.denial}" fits better'
         return f"Nothing found for '{prompt}': {why}."
     if not kept.any():
         return f"Nothing found for '{prompt}': the saliency map has no region that stands out."

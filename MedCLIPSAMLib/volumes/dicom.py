@@ -72,4 +72,5 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
         files=tuple(frame.path for frame in ordered) if all(frame.single for frame in ordered) else (),
         notes=notes,
         natural=middle.orientation is None and modality not in TOMOGRAPHY,
+        known_spacing=any(frame.pixel_spacing is not None for frame in ordered),
     )

@@ -28,6 +28,7 @@ from pydicom.uid import (
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.curve import Curve
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, numbers, read_whole
+from MedCLIPSAMLib.volumes.itk_read import itk_image
 
 try:
     from pydicom.pixels import apply_color_lut
@@ -177,11 +178,10 @@ def _by_gdcm(dataset: Dataset) -> np.ndarray:
     bare.file_meta.TransferSyntaxUID = syntax
     bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID
     bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
-    sitk.ProcessObject.SetGlobalWarningDisplay(False)
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "pixels.dcm"
         bare.save_as(copy, **WHOLE_FILE)
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(copy)))
+        return sitk.GetArrayFromImage(itk_image(copy))
 
 
 def _used_bits(array: np.ndarray, dataset: Dataset) -> np.ndarray:

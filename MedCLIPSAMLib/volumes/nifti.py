@@ -53,6 +53,17 @@ def is_nifti(path: Path) -> bool:
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
 
 
+def count_slices(path: Path) -> int:
+    """Count the slices along K by the header.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    with _opened(path) as file:
+        dimensions = _header(file, path)["dim"]
+    return int(dimensions[3]) if int(dimensions[0]) > 2 else 1
+
+
 def read_nifti(path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
     """Voxels (K, J, I), or (K, J, I, channels), as they are stored but for their scale, which makes them float32.
 
@@ -84,14 +95,21 @@ def read_nifti(path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict
     return array, geometry, known
 
 
-def write_nifti(file: IO[bytes], array: np.ndarray, geometry: Geometry, forms: Forms | None, compress: bool) -> None:
-    """Write an array (K, J, I) with the matrices of its source, or those of its geometry where there are none."""
+def write_nifti(
+    file: IO[bytes], array: np.ndarray, geometry: Geometry, forms: Forms | None, compress: bool, description: str = ""
+) -> None:
+    """Write an array (K, J, I) with the matrices of its source, or those of its geometry where there are none.
+
+    Args:
+        description: at most 79 letters of ASCII.
+    """
     if array.dtype.itemsize == 8 and array.dtype.kind in "iu":  # which few programs read
         array = array.astype(np.int32 if np.abs(array).max() <= np.iinfo(np.int32).max else np.float64)
     kind = nibabel.Nifti2Image if max(array.shape) > np.iinfo(np.int16).max else nibabel.Nifti1Image
     affine = RAS_TO_LPS @ geometry.affine
     image = kind(array.T, affine)
     image.header.set_xyzt_units("mm", "sec")
+    image.header["descrip"] = description.encode("ascii")
     image.set_sform(affine, SCANNER)
     image.set_qform(affine, SCANNER)
     if forms is not None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import SPACINGS_MM, Geometry
-from MedCLIPSAMLib.volumes.itk_path import itk_path
+from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -72,7 +72,7 @@ def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[n
     except (UnidentifiedImageError, KeyError) as error:
         if kind != "TIFF":
             raise InputError(f"'{path}' is damaged: no {kind} picture.", "Copy or export it again.") from error
-        array = sitk.GetArrayFromImage(sitk.ReadImage(itk_path(path)))  # kinds of TIFF that Pillow does not know
+        array = sitk.GetArrayFromImage(itk_image(path))  # kinds of TIFF that Pillow does not know
         pages, deep, turned = [array] if array.ndim == 2 else list(array), False, 1
     except (OSError, ValueError, SyntaxError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise InputError(f"'{path}' cannot be read: {error}.", "Copy or export it again.") from error
@@ -86,7 +86,7 @@ def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[n
     alike = [page for page in pages if page.shape == pages[0].shape and page.dtype == pages[0].dtype]
     if len(alike) < len(pages):
         notes.append(f"{len(pages) - len(alike)} pages of another size or kind were left out.")
-    known = {"name": clean_name(stem(path)), "path": path, "natural": True}
+    known = {"name": clean_name(stem(path)), "path": path, "natural": True, "known_spacing": False}
     return np.stack(alike), Geometry(spacing=(*spacing, 1.0)), known
 
 
@@ -107,12 +107,11 @@ def _pixels(page: Image.Image, notes: list[str], indices: bool) -> np.ndarray:
 
 def _spacing(path: Path) -> tuple[float, float]:
     """(between columns, between rows) as ITK, and so 3D Slicer, takes it from the file; 1 where it does not."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(itk_path(path))
     try:
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        reader.ReadImageInformation()
-        x, y = reader.GetSpacing()[:2]
-    except RuntimeError:
+        header = itk_header(path)
+    except (RuntimeError, InputError):
         return 1.0, 1.0
+    if header is None:
+        return 1.0, 1.0
+    x, y = header[1][:2]
     return (x, y) if all(SPACINGS_MM[0] <= each <= SPACINGS_MM[1] for each in (x, y)) else (1.0, 1.0)

@@ -16,7 +16,7 @@ from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
-from MedCLIPSAMLib.volumes.itk_path import itk_path
+from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.nifti import is_nifti, read_nifti
 from MedCLIPSAMLib.volumes.pictures import ALPHA_NOTE, DEEP_NOTE, PICTURE_SUFFIXES, picture_format, read_picture
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
@@ -150,12 +150,10 @@ FLAT = "MedCLIPSAM.Flat"
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     """A 3-D image whose axes are at right angles."""
     check_header(path)
-    if not sitk.ImageFileReader.GetImageIOFromFileName(itk_path(path)):
+    header = itk_header(path)
+    if header is None:
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(itk_path(path))
-    reader.ReadImageInformation()
-    size = reader.GetSize()
+    size, spacing = header
     if any(extent > 1 for extent in size[3:]):
         raise InputError(
             f"'{path}' is {len(size)}-D ({' x '.join(str(extent) for extent in size)}), not a single volume.",
@@ -164,8 +162,8 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
         )
     if 0 in size:
         raise InputError(f"'{path}' has no voxels: its size is {size}.", "Export it again.")
-    check_spacing(reader.GetSpacing(), f"'{path}'")
-    image = reader.Execute()
+    check_spacing(spacing, f"'{path}'")
+    image = itk_image(path)
     while image.GetDimension() > 3:
         image = image[..., 0]
     if image.GetDimension() == 2:

@@ -38,6 +38,7 @@ class Volume:
         forms: the matrices of a NIfTI file, which are kept in NIfTI files written for this volume.
         notes: what the user should know about how it was read.
         natural: a picture without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
+        known_spacing: whether the spacing is that of the body. PNG, JPEG, TIFF and BMP know at most that of a printer.
     """
 
     array: np.ndarray
@@ -51,6 +52,7 @@ class Volume:
     forms: Forms | None = None
     notes: list[str] = field(default_factory=list)
     natural: bool = False
+    known_spacing: bool = True
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):

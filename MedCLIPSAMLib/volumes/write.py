@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.files.atomic import atomic_path, check_writable
 from MedCLIPSAMLib.volumes.itk_path import itk_path
+from MedCLIPSAMLib.volumes.mark import KEY, MARK
 from MedCLIPSAMLib.volumes.nifti import write_nifti
 from MedCLIPSAMLib.volumes.overlap import without_overlap
 from MedCLIPSAMLib.volumes.segment import Segment
@@ -43,7 +45,7 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
     if suffix.endswith(".seg.nrrd"):
         _write_image(path, _segmentation_image(segments, volume))
     elif suffix.endswith(LABELMAP_SUFFIXES):
-        write_array(path, _label_map(segments, volume, path), volume)
+        write_array(path, _label_map(segments, volume, path), volume, marked=True)
     elif suffix.endswith(".png"):
         _write_png(path, segments, volume)
     else:
@@ -59,26 +61,35 @@ def write_saliency(path: str | Path, saliency: np.ndarray, volume: Volume) -> No
     path = Path(path)
     if not path.name.lower().endswith(LABELMAP_SUFFIXES):
         raise OutputError(f"Cannot write '{path}': its ending is none of {', '.join(LABELMAP_SUFFIXES)}.")
-    write_array(path, saliency.astype(np.float32), volume)
+    write_array(path, saliency.astype(np.float32), volume, marked=True)
 
 
-def write_array(path: Path, array: np.ndarray, volume: Volume) -> None:
+def write_array(path: Path, array: np.ndarray, volume: Volume, marked: bool = False) -> None:
     """Write an array (K, J, I) on the grid of `volume`: .nii.gz, .nii, .nrrd or .mha.
 
     NIfTI keeps the matrices of the NIfTI file that the volume came from, so that every program puts both at one place.
+
+    Args:
+        marked: with `mark.MARK`, as a result and no image.
 
     Raises:
         OutputError: missing folder, unwritable file or full disk.
     """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
-        _write_image(path, volume.to_sitk(array))
+        image = volume.to_sitk(array)
+        if marked:
+            image.SetMetaData(KEY, MARK)
+        _write_image(path, image)
         return
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        write_nifti(file, array, volume.geometry, volume.forms, compress=path.suffix.lower() == ".gz")
+        write_nifti(file, array, volume.geometry, volume.forms, path.suffix.lower() == ".gz", MARK if marked else "")
 
 
-def write_picture(path: str | Path, picture: np.ndarray) -> None:
+def write_picture(path: str | Path, picture: np.ndarray, marked: bool = False) -> None:
     """Write a picture, uint8 (H, W, 3), as PNG.
+
+    Args:
+        marked: with `mark.MARK`, as a result and no image.
 
     Raises:
         OutputError: another suffix than .png, missing folder or unwritable file.
@@ -87,7 +98,7 @@ def write_picture(path: str | Path, picture: np.ndarray) -> None:
     if path.suffix.lower() != ".png":
         raise OutputError(f"Cannot write '{path}': pictures are written as .png only.", "Give the file that ending.")
     with atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary)
+        _save_png(picture, temporary, marked)
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
@@ -186,7 +197,14 @@ def _write_png(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
     if len(segments) == 1:
         labels = labels * 255
     with atomic_path(path) as temporary:
-        Image.fromarray(labels).save(temporary)
+        _save_png(labels, temporary, marked=True)
+
+
+def _save_png(pixels: np.ndarray, path: Path, marked: bool) -> None:
+    text = PngInfo()
+    if marked:
+        text.add_text(KEY, MARK)
+    Image.fromarray(pixels).save(path, pnginfo=text)
 
 
 def _write_image(path: Path, image: sitk.Image) -> None:

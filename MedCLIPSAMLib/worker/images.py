@@ -15,6 +15,8 @@ KEPT_IMAGES = 4
 
 MAX_SLICES = 10_000
 """Of a stack that comes slice by slice."""
+MAX_BYTES = 16 << 30
+"""The same; a CT of the whole body has a tenth of it."""
 
 
 class ImageStack:
@@ -85,6 +87,12 @@ class ReceivedImages:
             raise InputError(f"A slice of {count!r} came.", f"Send one picture at a time, of {MAX_SLICES} at most.")
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < count:
             raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {count - 1}.")
+        size = count * image[0].nbytes
+        if size > MAX_BYTES:
+            raise InputError(
+                f"A stack of {count} pictures of {image.shape[2]} x {image.shape[1]} would be {size / 1e9:.0f} GB.",
+                f"Send fewer slices, or smaller ones: {MAX_BYTES / 1e9:.0f} GB at most.",
+            )
         stack = self._large.get(key)
         if stack is None or stack.shape != (count, *image.shape[1:]):
             stack = np.zeros((count, *image.shape[1:]), np.uint8)

@@ -308,7 +308,7 @@ def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, monk
     prompts.write_text("tumor: brain tumor\n")
     ask = ("export", images / "a.png", "-o", out, "--prompts", prompts, "--device", "cpu")
     code, text, err = call(*ask)
-    assert code == 0 and "1 cases: 1 found" in text and "report.html" in text, err
+    assert code == 0 and "1 case: 1 found" in text and "report.html" in text, err
     assert call(*ask)[0] == 0  # nothing is left to be done
     assert "Give one of them" in call(*ask, "-p", "brain tumor")[2]
     for option, value in (("--plane", "axail"), ("--propagate", "memroy"), ("--window", "lugn"), ("--window", "9:1")):

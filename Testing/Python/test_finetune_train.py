@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, ModelError, OutputError
 from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
 from MedCLIPSAMLib.finetune.checkpoint import write_checkpoint
@@ -92,6 +92,21 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     assert result.before["pairs"] == result.after["pairs"] and (tmp_path / "run" / "dropped.csv").is_file()
     with pytest.raises(ModelError, match="a model 'mine' already"):
         run(Data(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
+
+
+ABSENT = [("biomedclip", "cpu", "biomedclip"), ("nothing", "cpu", "nothing"), ("demo", "tpu", "tpu")]
+
+
+@pytest.mark.parametrize("base, device, message", ABSENT)
+def test_a_model_or_device_that_is_not_there_is_said_before_images_are_read(
+    captions, tmp_path, monkeypatch, base, device, message
+):
+    monkeypatch.delenv("MEDCLIPSAM_MODELS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("MedCLIPSAMLib.finetune.job.readable", lambda *_: pytest.fail("images were read"))
+    with pytest.raises(MedCLIPSAMError, match=message):
+        run(Data(str(captions), share=0.3), replace(QUICK, base=base), "m", tmp_path / "run", device, tmp_path)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_replaces_only_the_model_that_it_made(captions, tmp_path):

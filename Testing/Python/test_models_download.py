@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,14 +27,22 @@ SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
 @pytest.fixture
 def server():
-    """A file server: `files`, `ranges` (can it continue), `stop_after` bytes, `length` to claim, what was `asked`."""
+    """A file server: `files`, `ranges` (can it continue), `stop_after` bytes, `length` to claim, what was `asked`.
+
+    `tags` names the states of files (ETag); `says_length` whether it tells how long they are; `endless` adds bytes
+    until nobody takes them.
+    """
     state = SimpleNamespace(
         files={"/w.bin": WEIGHTS, "/c.json": CONFIG},
         ranges=True,
         stop_after=None,
         length=None,
+        says_length=True,
+        endless=False,
+        tags={},
         kind="application/octet-stream",
         asked=[],
+        conditions=[],
     )
 
     class Handler(BaseHTTPRequestHandler):
@@ -43,16 +52,27 @@ def server():
             body = state.files.get(self.path)
             if body is None:
                 return self.send_error(404)
-            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and state.ranges else 0
+            tag, condition = state.tags.get(self.path), self.headers.get("If-Range")
+            state.conditions.append(condition)
+            same = condition is None or condition == tag
+            start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and state.ranges and same else 0
             if start >= len(body):
                 return self.send_error(416)
             self.send_response(206 if start else 200)
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
             self.send_header("Content-Type", state.kind)
-            self.send_header("Content-Length", str(state.length or len(body) - start))
+            if tag:
+                self.send_header("ETag", tag)
+            if state.says_length:
+                self.send_header("Content-Length", str(state.length or len(body) - start))
             self.end_headers()
             self.wfile.write(body[start : state.stop_after])
+            try:
+                while state.endless:
+                    self.wfile.write(bytes(100_000))
+            except OSError:
+                return
 
         def log_message(self, *arguments):
             pass
@@ -217,6 +237,68 @@ def test_an_incomplete_model_of_the_user_is_not_downloaded(tmp_path):
     assert not about["downloadable"]
     with pytest.raises(ModelError, match="'mine' was trained by you.*Train it again"):
         download(model)
+
+
+def test_a_part_is_continued_only_where_the_file_is_still_the_same(server, tmp_path):
+    """Without a checksum, by what the server calls the state of the file."""
+    model = entry(server, size=None, sha256=None)
+    server.tags["/w.bin"] = '"first"'
+    server.stop_after = 1_200_000
+    with pytest.raises(ModelError, match="continues"):
+        download(model, tmp_path)
+    server.stop_after = None
+    download(model, tmp_path / ".." / tmp_path.name)
+    assert server.asked[-1] == ("/w.bin", "bytes=1200000-") and server.conditions[-1] == '"first"'
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and names(tmp_path) == ["c.json", "manifest.json", "w.bin"]
+    other = tmp_path / "other"
+    server.stop_after = 1_200_000
+    with pytest.raises(ModelError, match="continues"):
+        download(model, other)
+    server.stop_after, server.tags["/w.bin"], server.files["/w.bin"] = None, '"second"', WEIGHTS[::-1]
+    download(model, other)
+    assert (other / "w.bin").read_bytes() == WEIGHTS[::-1]
+
+
+def test_a_part_that_nobody_can_vouch_for_is_not_continued(server, tmp_path):
+    model = entry(server, size=None, sha256=None)
+    (tmp_path / "w.bin.partial").write_bytes(b"x" * 1_200_000)
+    download(model, tmp_path)
+    assert server.asked[-1] == ("/w.bin", None) and (tmp_path / "w.bin").read_bytes() == WEIGHTS
+
+
+def test_a_file_whose_end_nobody_knows_is_not_taken_nor_recorded(server, tmp_path):
+    server.says_length, server.stop_after = False, 1_200_000
+    with pytest.raises(ModelError, match="does not say how long"):
+        download(entry(server, size=None, sha256=None), tmp_path)
+    assert "w.bin" not in names(tmp_path) and not (tmp_path / "manifest.json").exists()
+    known = ModelFile("w.bin", f"{server.url}/w.bin", None, SHA256)
+    with pytest.raises(ModelError, match="checksum"):  # where that is known, it tells
+        download(replace(entry(server), files=(known,)), tmp_path / "x")
+
+
+def test_a_body_without_an_end_is_cut_off(server, tmp_path, monkeypatch):
+    server.says_length, server.endless = False, True
+    del server.files["/c.json"]
+    files = (ModelFile("w.bin", f"{server.url}/w.bin", None, SHA256),)
+    model = Model("some", "clip", "Some", "Tests.", "MIT", "https://example.org", "some", 224, files)
+    monkeypatch.setattr("MedCLIPSAMLib.models.download.MOST_BYTES", 5_000_000)
+    with pytest.raises(ModelError, match="at most 5000000; it was removed"):
+        download(model, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_only_one_process_downloads_into_a_folder(server, tmp_path):
+    """The second one is refused while the first one works, and leaves its part alone."""
+    seen = []
+
+    def second(progress):
+        if progress.message == "w.bin" and not seen:
+            with pytest.raises(OutputError, match="already"):
+                download(entry(server), tmp_path / "some")
+            seen.append(progress)
+
+    download(entry(server), tmp_path / "some", context=RunContext(second))
+    assert seen and (tmp_path / "some" / "w.bin").read_bytes() == WEIGHTS
 
 
 def test_what_can_be_downloaded_says_so():

@@ -206,6 +206,27 @@ def test_a_killed_training_holds_its_folder_while_it_lives_and_goes_on_afterward
     assert epochs[0] > 1 and epochs[-1] == 4, "it did not begin anew"
 
 
+def test_a_training_that_is_ended_takes_nnunet_with_it_and_says_how_far_it_is(tmp_path):
+    """By SIGTERM, as batch systems and service managers send it."""
+    pytest.importorskip("nnunetv2")
+    dataset, out = write_dataset(tmp_path / "Dataset014_Lungs"), tmp_path / "run"
+    options = "--short --cycles 1 --epochs 90 --keep 2 --iterations 4 --device cpu".split()
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "weak", "train", str(dataset), "-o", str(out), *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8") as running:
+        until = time.monotonic() + 180
+        while not any(path.read_text().count("\n") >= 4 for path in out.glob(f"results/*/*/{FOLD}/{PROGRESS}")):
+            assert running.poll() is None and time.monotonic() < until
+            time.sleep(0.1)
+        time.sleep(1)
+        started = psutil.Process(running.pid).children(recursive=True)
+        running.terminate()
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 143 and "goes on from nnU-Net's last checkpoint" in said and "Traceback" not in said
+    assert "epoch 3 of 90: loss" in said and " left" in said
+    _, alive = psutil.wait_procs(started, 5)
+    assert started and not alive
+
+
 def test_another_round_needs_another_folder(run, tmp_path):
     dataset, out, *_ = run
     with pytest.raises(OutputError, match="results of other settings"):

@@ -1,0 +1,44 @@
+"""Options whose text means something: slices, windows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..volumes.window import Window
+
+
+def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int, ...] | Literal["all"] | None:
+    """The slices of --slice, --slices and --all, of which one at most is given."""
+    if sum((number is not None, span is not None, every)) > 1:
+        raise InputError("More than one of --slice, --slices and --all was given.", "Give one.")
+    if every:
+        return "all"
+    if span is not None:
+        first, separator, last = span.partition(":")
+        if (
+            not separator
+            or not first.strip().lstrip("-").isdigit()
+            or not last.strip().lstrip("-").isdigit()
+            or int(first) > int(last)
+        ):
+            raise InputError(
+                f"--slices {span} is not a range of slices.", "Write A:B with A not above B, such as 40:60."
+            )
+        return tuple(range(int(first), int(last) + 1))
+    return None if number is None else (number,)
+
+
+def parse_window(text: str | None) -> Window:
+    """None, the name of a preset, or (low, high)."""
+    if text is None or ":" not in text:
+        return text
+    try:
+        low, high = (float(value) for value in text.split(":"))
+    except ValueError:
+        raise InputError(
+            f"--window {text} is not a window.", "Write LOW:HIGH, such as -1000:400, or the name of a preset."
+        ) from None
+    return low, high

@@ -1,0 +1,107 @@
+"""Pictures that say what they show: a strip of text above a picture, and many slices side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .pictures import Colour
+
+Entry = tuple[str, Colour]
+"""A text, and its color: red, green, blue, 0 to 1."""
+
+WHITE: Colour = (1.0, 1.0, 1.0)
+TEXT_SIZE = 16
+CELL_TEXT_SIZE = 12
+GAP = 6
+CELL = 240
+"""The longer side of a slice in a montage, pixels."""
+
+
+def annotate(picture: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndarray:
+    """Put a black strip with a title and entries in their colors above a picture.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        title: one line; cut where it is too long.
+        entries: one after the other, in as many lines as they take.
+
+    Returns:
+        (H + strip, W, 3) uint8.
+    """
+    width = picture.shape[1]
+    font = _font(TEXT_SIZE)
+    lines: list[list[Entry]] = [[(_cut(title, font, width - 2 * GAP), WHITE)], []]
+    used = 0.0
+    for text, colour in entries:
+        text = _cut(text, font, width - 2 * GAP)
+        needed = font.getlength(text) + 3 * GAP
+        if used and used + needed > width - GAP:
+            lines.append([])
+            used = 0.0
+        lines[-1].append((text, colour))
+        used += needed
+    height = TEXT_SIZE + GAP
+    strip = Image.new("RGB", (width, height * len(lines) + GAP))
+    draw = ImageDraw.Draw(strip)
+    for row, line in enumerate(lines):
+        x = float(GAP)
+        for text, colour in line:
+            draw.text((x, GAP / 2 + row * height), text, font=font, fill=_bytes(colour))
+            x += font.getlength(text) + 3 * GAP
+    return np.concatenate([np.asarray(strip), picture])
+
+
+def montage(cells: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
+    """Put pictures of one size side by side, in rows of about as many as there are rows, each with its title.
+
+    Args:
+        cells: a title and a picture (H, W, 3) uint8 each.
+
+    Returns:
+        uint8 (rows of cells, columns of cells, 3).
+
+    Raises:
+        ValueError: no cells.
+    """
+    if not cells:
+        raise ValueError("Expected cells, got none.")
+    columns = math.ceil(math.sqrt(len(cells)))
+    rows = math.ceil(len(cells) / columns)
+    height, width = cells[0][1].shape[:2]
+    scale = CELL / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    step = size[0] + GAP, size[1] + CELL_TEXT_SIZE + 2 * GAP
+    sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP))
+    draw, font = ImageDraw.Draw(sheet), _font(CELL_TEXT_SIZE)
+    for n, (title, picture) in enumerate(cells):
+        x, y = GAP + (n % columns) * step[0], GAP + (n // columns) * step[1]
+        draw.text((x, y), _cut(title, font, size[0]), font=font, fill=_bytes(WHITE))
+        sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (x, y + CELL_TEXT_SIZE + GAP))
+    return np.asarray(sheet)
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Load the sans-serif font that comes with matplotlib, which has the letters of most languages."""
+    from matplotlib import get_data_path
+
+    return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)
+
+
+def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}…") > width:
+        text = text[:-1]
+    return f"{text}…"
+
+
+def _bytes(colour: Colour) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * channel) for channel in colour)
+    return red, green, blue

@@ -1,0 +1,141 @@
+"""Which prediction belongs to which truth: by the names of two folders, or by a table."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.evaluation.masks import MASK_SUFFIXES
+from MedCLIPSAMLib.files.json_text import read_json
+from MedCLIPSAMLib.volumes.volume import stem
+
+WORD = r"(mask|seg|segmentation|gt|groundtruth|ground[_-]truth|truth|label|labels|labelmap|annotation|pred|prediction)"
+AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
+BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
+"""What `medclipsam weak predict` and `segment` write beside a mask."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The files to compare.
+
+    Attributes:
+        cases: name of the case -> (prediction, truth), the prediction None where it is missing.
+        extra: predictions without a truth.
+    """
+
+    cases: dict[str, tuple[Path | None, Path]]
+    extra: list[str] = field(default_factory=list)
+
+
+def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> Pairs:
+    """Pair the masks of two folders by name; the formats may differ.
+
+    Where no name is equal, words such as "_mask", "_gt" or "_seg" at the end do not count.
+
+    Args:
+        suffix: what the names of the truth end with, such as "_lesion"; other files there are left out.
+
+    Raises:
+        InputError: a folder is missing, the truth holds no mask, or two files share a name.
+    """
+    found = _mask_files(predictions)
+    true = {name.removesuffix(suffix): path for name, path in _mask_files(truths).items() if name.endswith(suffix)}
+    if not true:
+        which = f" with a name that ends with '{suffix}'" if suffix else ""
+        raise InputError(f"The folder '{truths}' holds no mask{which}.", f"Readable are: {', '.join(MASK_SUFFIXES)}.")
+    by_plain = _plain([name for name in found if name not in true])
+    cases: dict[str, tuple[Path | None, Path]] = {}
+    used = set()
+    for name, path in sorted(true.items()):
+        match = name if name in found else by_plain.get(plain_name(name))
+        used.add(match)
+        cases[name] = (found[match] if match is not None else None, path)
+    return Pairs(cases, sorted(found.keys() - used))
+
+
+def pairs_of_table(table: Path) -> Pairs:
+    """Read pairs from a CSV with the columns prediction and truth, and case where names are wanted.
+
+    Paths are relative to the table; an empty prediction is a missing one.
+
+    Raises:
+        InputError: unreadable, other columns, no truth in a line, or a case twice.
+    """
+    try:
+        with open(table, newline="", encoding="utf-8-sig") as file:
+            rows = [
+                {str(k).strip().lower(): (v or "").strip() for k, v in row.items() if k} for row in csv.DictReader(file)
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"'{table}' cannot be read: {error}.", "It must be CSV in UTF-8.") from error
+    cases: dict[str, tuple[Path | None, Path]] = {}
+    for line, row in enumerate(rows, 2):
+        if not row.keys() >= {"prediction", "truth"} or not row["truth"]:
+            raise InputError(
+                f"Line {line} of '{table}' names no truth.",
+                "Write the columns prediction,truth and, if you like, case.",
+            )
+        name = row.get("case") or stem(Path(row["truth"]))
+        if name in cases:
+            raise InputError(f"Line {line} of '{table}': '{name}' was there before.", "Add a column case, with names.")
+        predicted = table.parent / row["prediction"] if row["prediction"] else None
+        cases[name] = (predicted, table.parent / row["truth"])
+    if not cases:
+        raise InputError(f"'{table}' holds no cases.", "Write the columns prediction,truth, and a line a case.")
+    return Pairs(cases)
+
+
+def plain_name(name: str) -> str:
+    """Leave out words that say what a file is: "case1_mask" is "case1"."""
+    match = AFTER.fullmatch(name)
+    return (plain_name(match[1]) if match else name).lower()
+
+
+def label_names(path: Path) -> dict[str, str]:
+    """Give the names of label values that lie beside a mask, in labels.json or nnU-Net's dataset.json; {} without."""
+    for place in (path.parent / "labels.json", path.parent / "dataset.json", path.parent.parent / "dataset.json"):
+        try:
+            content = read_json(place)
+        except (OSError, ValueError):
+            continue
+        labels = content.get("labels", content) if isinstance(content, Mapping) else {}
+        if isinstance(labels, Mapping) and all(isinstance(value, int) for value in labels.values()):
+            return {str(value): str(name).lower() for name, value in labels.items()}
+    return {}
+
+
+def _plain(names: Iterable[str]) -> dict[str, str]:
+    """Find names by their plain names, which must differ."""
+    plain: dict[str, list[str]] = {}
+    for name in names:
+        plain.setdefault(plain_name(name), []).append(name)
+    twice = next((each for each in plain.values() if len(each) > 1), None)
+    if twice:
+        raise InputError(f"'{twice[0]}' and '{twice[1]}' are the same case.", "Keep one, or name the pairs in a table.")
+    return {name: each[0] for name, each in plain.items()}
+
+
+def _mask_files(folder: Path) -> dict[str, Path]:
+    """Find the mask files of a folder by their names without suffix."""
+    if not folder.is_dir():
+        raise InputError(f"There is no folder '{folder}'.", "Check the path.")
+    paths = [
+        path
+        for path in sorted(folder.iterdir())
+        if not path.name.startswith(".") and path.is_file() and path.name.lower().endswith(MASK_SUFFIXES)
+    ]
+    names = {stem(path) for path in paths}
+    files: dict[str, Path] = {}
+    for path in paths:
+        name = stem(path)
+        if any(name.endswith(ending) and name.removesuffix(ending) in names for ending in BESIDE):
+            continue
+        if name in files:
+            raise InputError(f"'{path.name}' and '{files[name].name}' in '{folder}' are the same case.", "Keep one.")
+        files[name] = path
+    return files

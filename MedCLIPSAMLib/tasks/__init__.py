@@ -1,0 +1,1 @@
+"""From files to files: what the commands do, without a terminal."""

@@ -1,0 +1,123 @@
+"""The images of one command and the places of their outputs, checked and taken before models are loaded."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, OutputError
+from ..files.atomic import atomic_path
+from ..files.claim import claim, refuse_foreign
+from ..files.json_text import read_json
+from ..files.outputs import MARKER, check_outputs
+from ..files.unfinished import STEPS, check_unfinished
+from ..volumes.volume import clean_name, stem
+from .inputs import Input, find_inputs
+from .places import Outputs, Places
+
+MADE_BY = "medclipsam segment"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of a command.
+
+    Attributes:
+        work: images and the places of their outputs.
+        folders: that are written into; none where the output is a file.
+        overwrite: replace what is there.
+    """
+
+    work: list[tuple[Input, Places]]
+    folders: list[Path]
+    overwrite: bool
+
+    def claim(self, request: Mapping[str, Any], held: ExitStack) -> None:
+        """Take the folders; they stay locked until `held` closes.
+
+        Args:
+            request: what the results depend on; a folder holds results of one request.
+
+        Raises:
+            OutputError: another run has one of them, or it holds results of another request.
+        """
+        for folder in self.folders:
+            _take(folder, {"made by": MADE_BY, **request}, self.overwrite, held)
+
+    def split(self) -> tuple[list[tuple[Input, Places]], list[tuple[Input, Places]]]:
+        """Give what is to be done, and what the same command has written into the folders before."""
+        todo: list[tuple[Input, Places]] = []
+        kept: list[tuple[Input, Places]] = []
+        for image, places in self.work:
+            ready = self.folders and not self.overwrite and all(path.exists() for path in places.files)
+            (kept if ready else todo).append((image, places))
+        return todo, kept
+
+    @property
+    def unfinished_steps(self) -> int:
+        """How many steps of long runs lie beside the outputs, to go on from."""
+        return sum(len(list(places.unfinished.glob(STEPS))) for _, places in self.work)
+
+
+def prepare(
+    paths: Sequence[Path],
+    outputs: Outputs,
+    labels: Sequence[str],
+    overwrite: bool = False,
+    series: str | None = None,
+    phase: str | None = None,
+) -> Batch:
+    """Find the images and the places of their outputs, and refuse places that cannot be.
+
+    Args:
+        labels: of the segments.
+        overwrite: replace what is there.
+        series, phase: see `read_volume`.
+
+    Raises:
+        InputError: no images, or several of them for one file. OutputError: an output is an input, is there already, or
+            is the same as another; a folder holds something else.
+    """
+    if not outputs.is_folder:
+        if len(paths) > 1:
+            raise InputError(
+                f"{len(paths)} inputs do not go into one file, '{outputs.out}'.",
+                "Give -o a folder: a name without an ending.",
+            )
+        image = Input(clean_name(stem(paths[0])), paths[0], series, phase)
+        (places,) = outputs.places([image.name], labels)
+        check_outputs(paths, places.files, overwrite)
+        check_unfinished(places.unfinished)
+        return Batch([(image, places)], [], overwrite)
+    for folder in outputs.folders():
+        refuse_foreign(folder, MARKER)
+    images = find_inputs(paths, series, phase)
+    work = list(zip(images, outputs.places([image.name for image in images], labels)))
+    files = [path for _, places in work for path in places.files]
+    count = Counter(str(path).casefold() for path in files)
+    twice = next((path for path in files if count[str(path).casefold()] > 1), None)
+    if twice:
+        raise OutputError(f"Two outputs are the same file '{twice}'.", "Rename an image, or write it by itself.")
+    check_outputs(
+        [each.path for each in images if each.path.is_file()], [each for each in files if each.exists()], True
+    )
+    return Batch(work, outputs.folders(), overwrite)
+
+
+def _take(folder: Path, request: dict[str, Any], overwrite: bool, held: ExitStack) -> None:
+    """Claim a folder; with `overwrite` also one of another request of this command, which becomes this one."""
+    marker = folder / MARKER
+    before = None
+    if overwrite and marker.is_file():
+        with suppress(OSError, ValueError):
+            before = read_json(marker)
+    replaced = isinstance(before, dict) and before.get("made by") == MADE_BY
+    held.callback(claim(folder, MARKER, before if replaced and isinstance(before, dict) else request).close)
+    if replaced:
+        with atomic_path(marker) as temporary:
+            temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,72 @@
+"""The images that several files and folders are, each with a name that no other one has."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..export.cases import Choice, case_names, images_below
+from ..volumes import Volume, read_volume
+
+
+@dataclass(frozen=True)
+class Input:
+    """One image.
+
+    Args:
+        name: for files made of it.
+        path: a file, or the folder of a DICOM series.
+        series, phase: see `read_volume`.
+    """
+
+    name: str
+    path: Path
+    series: str | None = None
+    phase: str | None = None
+
+    def read(self) -> Volume:
+        """Read the image; errors as `read_volume`."""
+        return read_volume(self.path, self.series, self.phase)
+
+
+def find_inputs(paths: Sequence[Path], series: str | None = None, phase: str | None = None) -> list[Input]:
+    """Find the images of files and folder trees: image files, DICOM series, and files that are named as they are.
+
+    A file that is missing stays, as its reading says what is wrong with it.
+
+    Args:
+        series: only the DICOM series of folders that it fits, by UID, number or part of the description.
+        phase: of series with several images at one position.
+
+    Raises:
+        InputError: a folder holds no images.
+    """
+    found: dict[tuple[Path, str | None], tuple[Path, Path]] = {}
+    for path in paths:
+        if not path.is_dir():
+            found.setdefault((path.resolve(), None), (Path(path.name), path))
+            continue
+        for inside, image, uid in images_below(path, Choice(series)):
+            short = inside if inside.parts else Path(path.resolve().name)
+            found.setdefault((image.resolve(), uid), (short, image))
+    names = _names([short for short, _ in found.values()], [image for image, _ in found])
+    return [Input(name, image, uid, phase) for name, (_, uid), (_, image) in zip(names, found, found.values())]
+
+
+def _names(short: Sequence[Path], images: Sequence[Path]) -> list[str]:
+    """Names by short paths; where two would be the same, by the paths from the folder that holds all images.
+
+    Args:
+        images: the resolved path of each.
+    """
+    top = Path(os.path.commonpath([image.parent for image in images]))
+    said = [each.as_posix().lower() for each in short]
+    count = Counter(said)
+    longer = [
+        each if count[text] == 1 else Path(os.path.relpath(image.parent, top)) / each.name
+        for each, text, image in zip(short, said, images)
+    ]
+    return case_names(longer)

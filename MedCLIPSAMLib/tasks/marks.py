@@ -1,0 +1,232 @@
+"""Boxes, points and regions as they are typed, in voxel indices of the file, and their places on a slice.
+
+Indices count from 0 along the axes i, j, k of the file, as ITK and 3D Slicer count them: a whole number is the center
+of a voxel. In a picture i is the column, from the left, and j the row, from the top. Boxes and regions run from their
+first voxel to their last one, both included.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..errors import InputError
+from ..segmentation.sam_prompts import SamPrompts
+from ..volumes import SliceStack, Volume
+
+Numbers = tuple[float, ...]
+FRAME = "Indices count from 0: a picture has x,y, a volume i,j,k, or two of them with --slice."
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the user drew, for SAM 2 to outline, on one slice.
+
+    Args:
+        boxes: an object each: first and last voxel, (x0, y0, x1, y1) or (i0, j0, k0, i1, j1, k1).
+        points: (x, y) or (i, j, k), and whether each lies inside; they belong to the box, where there is one.
+
+    Raises:
+        InputError: points with several boxes, or no point inside where there is no box.
+    """
+
+    boxes: tuple[Numbers, ...] = ()
+    points: tuple[tuple[Numbers, bool], ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.boxes) > 1 and self.points:
+            raise InputError("Points were given with several boxes.", "Give one box with points, or boxes alone.")
+        if not self.boxes and self.points and not any(inside for _, inside in self.points):
+            raise InputError("All points are outside.", "Give one inside too, or a box.")
+
+    def __bool__(self) -> bool:
+        return bool(self.boxes or self.points)
+
+    def within(self, region: Region, stack: SliceStack) -> Marks:
+        """Give the same marks in indices of what is cut by a region, on all slices of a stack.
+
+        Raises:
+            InputError: one lies outside of it.
+        """
+        axis, start = "IJK".index(stack.source_axis), region.in_plane(stack).start
+
+        def moved(numbers: Numbers) -> Numbers:
+            size = len(numbers) if len(numbers) < 4 else len(numbers) // 2
+            axes = range(3) if size == 3 else [n for n in range(3) if n != axis]
+            places = list(zip(numbers, (n for _ in range(len(numbers) // size) for n in axes)))
+            if any(not region.start[n] <= value <= region.stop[n] - 1 for value, n in places):
+                raise InputError("A box or point lies outside of --roi.", "Make the region larger, or leave it out.")
+            return tuple(value - start[n] for value, n in places)
+
+        points = tuple((moved(place), inside) for place, inside in self.points)
+        return Marks(tuple(map(moved, self.boxes)), points)
+
+    def place(self, stack: SliceStack, number: int | None) -> tuple[int, SamPrompts]:
+        """Give the slice that the marks are on, and the prompts in pixels of its picture.
+
+        Args:
+            number: the slice, for marks of two indices.
+
+        Raises:
+            InputError: marks outside of the image, on several slices, or on another one than `number`.
+        """
+        ends = [_box_ends(_full(box, stack, number, "--box"), stack) for box in self.boxes]
+        dots = [_full(point, stack, number, "--point") for point, _ in self.points]
+        for index in dots:
+            _check_inside(index, stack.volume, "--point")
+        placed = [stack.picture_at(index) for index in dots]
+        numbers = {round(end[0]) for pair in ends for end in pair} | {round(k) for k, _, _ in placed}
+        if len(numbers) > 1 or (number is not None and numbers != {number}):
+            shown = ", ".join(str(each) for each in sorted(numbers))
+            raise InputError(
+                f"The marks lie on the {stack.plane} slices {shown}"
+                + ("." if number is None else f", not on {number}."),
+                "Mark one slice; the index of its axis is the same in all marks.",
+            )
+        count = max(len(ends), 1)
+        corners = [sorted((a[1], b[1])) + sorted((a[2], b[2])) for a, b in ends]
+        boxes = np.array([[x0, y0, x1, y1] for x0, x1, y0, y1 in corners], np.float32).reshape(-1, 4)
+        points = np.array([[x, y] for _, x, y in placed], np.float32).reshape(1, -1, 2).repeat(count, 0)
+        labels = np.array([[int(inside) for _, inside in self.points]], np.int32).repeat(count, 0)
+        return numbers.pop(), SamPrompts(boxes, points, labels)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the voxels: first and past-the-last index along i, j and k."""
+
+    start: tuple[int, int, int]
+    stop: tuple[int, int, int]
+
+    @classmethod
+    def of(cls, box: Numbers, stack: SliceStack) -> Region:
+        """Give the region of (x0, y0, x1, y1), on all slices of a stack, or of (i0, j0, k0, i1, j1, k1).
+
+        Raises:
+            InputError: outside of the image.
+        """
+        half = len(box) // 2
+        low, high = (_whole(part, stack) for part in (box[:half], box[half:]))
+        for index in (low, high):
+            _check_inside(tuple(value for value in index if value is not None), stack.volume, "--roi", index)
+        size = stack.volume.shape[::-1]
+        start = tuple(0 if value is None else math.floor(value + 0.5) for value in low)
+        stop = tuple(size[axis] if value is None else math.floor(value + 0.5) + 1 for axis, value in enumerate(high))
+        return cls((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def slices(self, stack: SliceStack) -> tuple[int, ...]:
+        """Give the slices of a stack that the region reaches."""
+        axis = "IJK".index(stack.source_axis)
+        ends = [round(stack.picture_at(_along(axis, index))[0]) for index in (self.start[axis], self.stop[axis] - 1)]
+        return tuple(range(min(ends), max(ends) + 1))
+
+    def in_plane(self, stack: SliceStack) -> Region:
+        """Give the region on all slices of a stack."""
+        axis, size = "IJK".index(stack.source_axis), stack.volume.shape[::-1]
+        start, stop = list(self.start), list(self.stop)
+        start[axis], stop[axis] = 0, size[axis]
+        return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+    def cut(self, volume: Volume) -> Volume:
+        """Give the voxels of the region as a volume at their place in the patient."""
+        place = volume.geometry.affine @ (*self.start, 1.0)
+        geometry = replace(volume.geometry, origin=(float(place[0]), float(place[1]), float(place[2])))
+        return replace(volume, array=volume.array[self._slices()], geometry=geometry)
+
+    def paste(self, array: np.ndarray, volume: Volume) -> np.ndarray:
+        """Give an array on the region, (K, J, I), as one on the whole volume, 0 elsewhere."""
+        whole = np.zeros(volume.shape, array.dtype)
+        whole[self._slices()] = array
+        return whole
+
+    def _slices(self) -> tuple[slice, ...]:
+        return tuple(slice(low, high) for low, high in reversed(list(zip(self.start, self.stop))))
+
+
+def parse_box(text: str, option: str = "--box") -> Numbers:
+    """Read "x0,y0,x1,y1" or "i0,j0,k0,i1,j1,k1".
+
+    Raises:
+        InputError: other text, or a last index below the first.
+    """
+    numbers = _numbers(text)
+    if numbers is None or len(numbers) not in (4, 6):
+        raise InputError(f"{option} {text} is no box.", "Write x0,y0,x1,y1, or i0,j0,k0,i1,j1,k1 in a volume.")
+    half = len(numbers) // 2
+    if any(last < first for first, last in zip(numbers[:half], numbers[half:])):
+        raise InputError(f"{option} {text} ends before it begins.", "Write the smaller indices first.")
+    return numbers
+
+
+def parse_point(text: str) -> tuple[Numbers, bool]:
+    """Read "x,y" or "i,j,k", and whether the point is inside: "+", which may be left out, or "-".
+
+    Raises:
+        InputError: other text.
+    """
+    place, comma, sign = text.rpartition(",")
+    inside = sign.strip() != "-"
+    numbers = _numbers(place if comma and sign.strip() in ("+", "-") else text)
+    if numbers is None or len(numbers) not in (2, 3):
+        raise InputError(f"--point {text} is no point.", "Write x,y or, in a volume, i,j,k; ,- behind it is outside.")
+    return numbers, inside
+
+
+def _numbers(text: str) -> Numbers | None:
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        return None
+    return numbers if all(math.isfinite(number) for number in numbers) else None
+
+
+def _whole(index: Numbers, stack: SliceStack) -> tuple[float | None, ...]:
+    """Three indices of two or three, None along the slices where there are two."""
+    if len(index) == 3:
+        return index
+    axis = "IJK".index(stack.source_axis)
+    return (*index[:axis], None, *index[axis:])
+
+
+def _full(index: Numbers, stack: SliceStack, number: int | None, option: str) -> Numbers:
+    """Both ends of a box, or a point, with three indices each."""
+    ends = [index] if len(index) < 4 else [index[: len(index) // 2], index[len(index) // 2 :]]
+    if len(ends[0]) == 2 and number is None:
+        if len(stack) > 1:
+            raise InputError(f"{option} has two indices in '{stack.volume.name}' of {len(stack)} slices.", FRAME)
+        number = 0
+    full: list[float] = []
+    for end in ends:
+        along = float(stack.source_index(number)) if number is not None else 0.0
+        full += [along if value is None else value for value in _whole(end, stack)]
+    return tuple(full)
+
+
+def _box_ends(box: Numbers, stack: SliceStack) -> list[tuple[float, float, float]]:
+    """Two opposite corners of a box on its slice: (slice, x, y) in pixels of the picture."""
+    axis = "IJK".index(stack.source_axis)
+    for end in (box[:3], box[3:]):
+        _check_inside(end, stack.volume, "--box")
+    corners = []
+    for end, step in ((box[:3], -0.5), (box[3:], 0.5)):
+        corners.append(stack.picture_at([value + (0.0 if n == axis else step) for n, value in enumerate(end)]))
+    return corners
+
+
+def _check_inside(index: Numbers, volume: Volume, option: str, named: Sequence[float | None] | None = None) -> None:
+    size = volume.shape[::-1]
+    axes = [n for n in range(3) if named is None or named[n] is not None]
+    if any(not -0.5 <= value < size[axis] - 0.5 + 1e-9 for axis, value in zip(axes, index)):
+        shown = ", ".join(f"{value:g}" for value in index)
+        raise InputError(
+            f"{option} reaches ({shown}), outside of '{volume.name}' of {' x '.join(map(str, size))} voxels.", FRAME
+        )
+
+
+def _along(axis: int, index: int) -> tuple[float, float, float]:
+    place = [0.0, 0.0, 0.0]
+    place[axis] = float(index)
+    return place[0], place[1], place[2]

@@ -1,0 +1,126 @@
+"""Where the outputs of an image go: a file that the user named, or files in a folder, named after the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..choices import MaskFormat, OutputLayout
+from ..errors import OutputError
+from ..volumes.volume import clean_name
+from ..volumes.write import LABELMAP_SUFFIXES, SEGMENTATION_SUFFIXES, check_output
+
+ENDINGS = (*SEGMENTATION_SUFFIXES, ".dcm")
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files that one image gives.
+
+    Attributes:
+        masks: label -> file; one file under "" where all labels go into it.
+        saliency, overlay, montage: None where not wanted.
+    """
+
+    masks: dict[str, Path]
+    saliency: Path | None = None
+    overlay: Path | None = None
+    montage: Path | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        more = (self.saliency, self.overlay, self.montage)
+        return [*self.masks.values(), *(path for path in more if path is not None)]
+
+    @property
+    def unfinished(self) -> Path:
+        """The folder beside the masks that a long run keeps its steps in."""
+        first = next(iter(self.masks.values()))
+        return first.with_name(f"{first.name}.unfinished")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the user asked to be written.
+
+    Args:
+        out: a file, or a folder for the masks of many images.
+        form: of the masks; None goes by the ending of `out`, and is .seg.nrrd in a folder.
+        layout: one file for all labels, or one for each.
+        saliency, overlay, montage: files beside a file, folders beside a folder.
+    """
+
+    out: Path
+    form: MaskFormat | None = None
+    layout: OutputLayout = OutputLayout.ONE_FILE
+    saliency: Path | None = None
+    overlay: Path | None = None
+    montage: Path | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the outputs go into folders: a path that is one, or that has no ending."""
+        return self.out.is_dir() or not self.out.suffix
+
+    def check(self) -> MaskFormat:
+        """Give the format of the masks.
+
+        Raises:
+            OutputError: an ending that nothing is written as, or that does not suit the format; a place that cannot be
+                written.
+        """
+        if self.is_folder:
+            return self.form or MaskFormat.SEG_NRRD
+        check_output(self.out, ENDINGS)
+        name = self.out.name.lower()
+        own = next(form for form in MaskFormat if name.endswith(form.ending))
+        if self.form is not None and self.form.ending != own.ending:
+            raise OutputError(
+                f"'{self.out}' does not end as the format {self.form} does.", f"Give it the ending {self.form.ending}."
+            )
+        for path, suffixes in (
+            (self.saliency, LABELMAP_SUFFIXES),
+            (self.overlay, (".png",)),
+            (self.montage, (".png",)),
+        ):
+            if path is not None:
+                check_output(path, suffixes)
+        return self.form or own
+
+    def places(self, names: Sequence[str], labels: Iterable[str]) -> list[Places]:
+        """Give the files for each image, by the names of the images, which are all different."""
+        form = self.check()
+        parts = _parts(labels) if self.layout == OutputLayout.FILE_PER_LABEL else {"": ""}
+        if not self.is_folder:
+            cut = len(self.out.name) - len(form.ending)
+            stem, ending = self.out.name[:cut], self.out.name[cut:]
+            masks = {label: self.out.with_name(f"{stem}{part}{ending}") for label, part in parts.items()}
+            return [Places(masks, self.saliency, self.overlay, self.montage)]
+        inside = lambda folder, name: None if folder is None else folder / name
+        return [
+            Places(
+                {label: self.out / f"{name}{part}{form.ending}" for label, part in parts.items()},
+                inside(self.saliency, f"{name}_saliency.nii.gz"),
+                inside(self.overlay, f"{name}_overlay.png"),
+                inside(self.montage, f"{name}_montage.png"),
+            )
+            for name in names
+        ]
+
+    def folders(self) -> list[Path]:
+        """Give the folders that are written into, each once; none where files were named."""
+        wanted = (self.out, self.saliency, self.overlay, self.montage) if self.is_folder else ()
+        return list(dict.fromkeys(folder for folder in wanted if folder is not None))
+
+
+def _parts(labels: Iterable[str]) -> dict[str, str]:
+    """Give what each label adds to the name of a file: different ones, on systems that are blind to case too."""
+    parts: dict[str, str] = {}
+    for label in labels:
+        plain = clean_name(label).replace(" ", "_")
+        taken = {part.casefold() for part in parts.values()}
+        numbered = (f"_{plain}" if number == 1 else f"_{plain}_{number}" for number in range(1, len(taken) + 2))
+        parts[label] = next(part for part in numbered if part.casefold() not in taken)
+    return parts

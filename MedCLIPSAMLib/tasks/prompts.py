@@ -1,0 +1,25 @@
+"""Prompts with the names of their segments, as they are typed: "brain tumor", or "tumor: brain tumor"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..errors import PromptError
+
+
+def parse_prompts(texts: Iterable[str]) -> dict[str, str]:
+    """Read prompts as label -> prompt; a prompt without a label is its own.
+
+    Raises:
+        PromptError: nothing stands before or after the first colon, or a label was given twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        before, colon, after = text.partition(":")
+        label, prompt = (before.strip(), after.strip()) if colon else (text, text)
+        if colon and not (label and prompt):
+            raise PromptError(f"'{text}' is no prompt with a label.", 'Write "label: prompt", or the prompt alone.')
+        if label in found:
+            raise PromptError(f"The label '{label}' was given twice.", "Give each structure a label of its own.")
+        found[label] = prompt
+    return found

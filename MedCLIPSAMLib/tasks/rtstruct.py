@@ -1,0 +1,165 @@
+"""Masks as a DICOM RT Structure Set: closed contours on the slices of the series they were made on.
+
+Written by pydicom, after DICOM PS3.3, A.19 and C.8.8.5 to C.8.8.8. Contours run half-way between the centers of voxels
+inside and outside, so that the voxels whose centers they enclose are the mask. Holes are joined to the contour around
+them by a line there and back (the keyhole of C.8.8.6.3), which every reader understands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence as DicomSequence
+from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
+from scipy.spatial import cKDTree
+from skimage.measure import find_contours, points_in_poly
+
+from .. import __version__
+from ..errors import InputError
+from ..export.dicom_seg import IDENTITY, MAKER, PROGRAM, source_slices
+from ..files.atomic import atomic_path
+from ..volumes import Segment, Volume
+
+RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+STUDY_MANAGEMENT = "1.2.840.10008.3.1.2.3.1"
+
+
+def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
+    """Write segments as regions of an RT Structure Set; one without a voxel is a region without contours.
+
+    Args:
+        segments: masks on the grid of `volume`.
+        volume: read from a DICOM series with a file a slice.
+
+    Raises:
+        InputError: the volume is no such series. OutputError: the file cannot be written.
+    """
+    slices = source_slices(volume)
+    first = slices[0]
+    if not all(each.get(name) for each in slices for name in ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID")):
+        raise InputError(f"'{volume.path}' has slices without UIDs, which a structure set needs.", "Export it again.")
+    frame = str(first.FrameOfReferenceUID)
+    made = _head(first, frame)
+    made.ReferencedFrameOfReferenceSequence = DicomSequence([_reference(slices, frame)])
+    regions, contours, observations = [], [], []
+    for number, segment in enumerate(segments, 1):
+        region = _item(ROINumber=number, ROIName=segment.name, ROIGenerationAlgorithm="AUTOMATIC")
+        region.ReferencedFrameOfReferenceUID = frame
+        regions.append(region)
+        colour = [round(255 * channel) for channel in segment.colour]
+        outlined = _item(ROIDisplayColor=colour, ReferencedROINumber=number)
+        drawn = [_contour(points, source) for mask, source in zip(segment.mask, slices) for points in outlines(mask)]
+        if drawn:
+            outlined.ContourSequence = DicomSequence(drawn)
+        contours.append(outlined)
+        observations.append(
+            _item(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="", ROIInterpreter="")
+        )
+    made.StructureSetROISequence = DicomSequence(regions)
+    made.ROIContourSequence = DicomSequence(contours)
+    made.RTROIObservationsSequence = DicomSequence(observations)
+    with atomic_path(path) as temporary:
+        made.save_as(str(temporary), enforce_file_format=True)
+
+
+def outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Give the closed contours of a mask (rows, columns), (N, 2) each, row and column; holes are joined to them."""
+    lines = [line[:-1] - 1 for line in find_contours(np.pad(mask, 1).astype(float), 0.5, fully_connected="low")]
+    outer = [line for line in lines if _turns(line) > 0]
+    holes: list[list[np.ndarray]] = [[] for _ in outer]
+    for hole in (line for line in lines if _turns(line) < 0):
+        around = [n for n, line in enumerate(outer) if points_in_poly(hole[:1], line)[0]]
+        holes[min(around, key=lambda n: _turns(outer[n]))].append(hole)
+    return [_joined(line, inside) for line, inside in zip(outer, holes)]
+
+
+def _turns(line: np.ndarray) -> float:
+    """Compute twice the area inside, above 0 for a contour around voxels of the mask."""
+    rows, columns = line.T
+    return float(np.sum(columns * np.roll(rows, -1) - np.roll(columns, -1) * rows))
+
+
+def _joined(line: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
+    """Give one line around all, that goes to each hole and back where they are nearest, the nearest hole first."""
+    left = list(holes)
+    while left:
+        tree = cKDTree(line)
+        found = [tree.query(hole) for hole in left]
+        n = min(range(len(left)), key=lambda n: found[n][0].min())
+        hole = left.pop(n)
+        there = int(found[n][0].argmin())
+        at = int(found[n][1][there])
+        round_hole = np.concatenate([np.roll(hole, -there, 0), hole[there : there + 1]])
+        line = np.concatenate([line[: at + 1], round_hole, line[at:]])
+    return line
+
+
+def _contour(points: np.ndarray, source: Dataset) -> Dataset:
+    """Make a contour on a slice from rows and columns."""
+    along_row, along_column = (np.array(source.ImageOrientationPatient[n : n + 3], float) for n in (0, 3))
+    rows_apart, columns_apart = (float(each) for each in source.PixelSpacing)
+    place = np.array(source.ImagePositionPatient, float)
+    patient = place + points[:, 1:] * columns_apart * along_row + points[:, :1] * rows_apart * along_column
+    image = _item(ReferencedSOPClassUID=source.SOPClassUID, ReferencedSOPInstanceUID=source.SOPInstanceUID)
+    return _item(
+        ContourImageSequence=DicomSequence([image]),
+        ContourGeometricType="CLOSED_PLANAR",
+        NumberOfContourPoints=len(patient),
+        ContourData=[f"{value:.4f}" for value in patient.ravel()],
+    )
+
+
+def _head(first: Dataset, frame: str) -> Dataset:
+    now = datetime.now()
+    made = _item(
+        SpecificCharacterSet="ISO_IR 192",
+        SOPClassUID=RTSTRUCT,
+        SOPInstanceUID=generate_uid(),
+        **{name: str(first.get(name) or "") for name in IDENTITY},
+        StudyInstanceUID=first.StudyInstanceUID,
+        SeriesInstanceUID=generate_uid(),
+        Modality="RTSTRUCT",
+        SeriesNumber=1001,
+        SeriesDescription="Segmentation, for research, not for diagnosis",
+        OperatorsName="",
+        FrameOfReferenceUID=frame,
+        PositionReferenceIndicator="",
+        Manufacturer=MAKER,
+        ManufacturerModelName=PROGRAM,
+        SoftwareVersions=__version__,
+        StructureSetLabel=PROGRAM,
+        StructureSetDate=now.strftime("%Y%m%d"),
+        StructureSetTime=now.strftime("%H%M%S"),
+        ApprovalStatus="UNAPPROVED",
+    )
+    made.file_meta = FileMetaDataset()
+    made.file_meta.MediaStorageSOPClassUID = UID(RTSTRUCT)
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return made
+
+
+def _reference(slices: Sequence[Dataset], frame: str) -> Dataset:
+    """Describe what the contours refer to: the series, slice by slice."""
+    images = [
+        _item(ReferencedSOPClassUID=each.SOPClassUID, ReferencedSOPInstanceUID=each.SOPInstanceUID) for each in slices
+    ]
+    series = _item(SeriesInstanceUID=slices[0].SeriesInstanceUID, ContourImageSequence=DicomSequence(images))
+    study = _item(
+        ReferencedSOPClassUID=STUDY_MANAGEMENT,
+        ReferencedSOPInstanceUID=slices[0].StudyInstanceUID,
+        RTReferencedSeriesSequence=DicomSequence([series]),
+    )
+    return _item(FrameOfReferenceUID=frame, RTReferencedStudySequence=DicomSequence([study]))
+
+
+def _item(**elements: object) -> Dataset:
+    """Make a data set of elements by keyword."""
+    made = Dataset()
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    return made

@@ -1,0 +1,209 @@
+"""Prompts on image files, one after the other with the same models: the failure of one is no other one's."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..checkpoints import CheckpointFolder
+from ..choices import MaskFormat, Strategy
+from ..errors import Cancelled, InputError, MedCLIPSAMError
+from ..files.unfinished import hold_unfinished
+from ..pipeline.memory_fallback import run_within_memory
+from ..pipeline.request import ResolvedRequest, SegmentationRequest
+from ..pipeline.segment_volume import segment_volume
+from ..pipeline.volume_result import VolumeResult, provenance
+from ..run_context import RunContext
+from ..segmentation.result import Result
+from ..segmentation.segmenter import TextSegmenter
+from ..volumes import SliceStack, Volume
+from .inputs import Input
+from .marks import Marks, Numbers, Region
+from .places import Places
+from .segmented import Segmented
+from .writing import check_form, write
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done with every image.
+
+    Args:
+        labels: label -> prompt.
+        request: of these prompts.
+        form: of the masks.
+        marks: boxes and points that are outlined; the prompt is then not looked for.
+        roi: the part of the image that is looked at; see `marks.Region`.
+
+    Raises:
+        InputError: marks with several labels or slices, or slices beside those of `roi`.
+    """
+
+    labels: dict[str, str]
+    request: SegmentationRequest
+    form: MaskFormat
+    marks: Marks = Marks()
+    roi: Numbers | None = None
+
+    def __post_init__(self) -> None:
+        if self.marks and len(self.labels) > 1:
+            raise InputError("Boxes and points are one segment.", "Give one prompt as its label, or none.")
+        slices = self.request.slices
+        if self.marks and (slices == "all" or (slices and len(slices) > 1) or self.request.strategy is not None):
+            raise InputError("Boxes and points mark one slice.", "Leave --all, --slices and --propagate out.")
+        if self.roi is not None and len(self.roi) == 6 and slices is not None:
+            raise InputError("--roi of six numbers says which slices.", "Give four numbers, or no slices.")
+
+    def describe(self) -> dict[str, Any]:
+        """Collect what the results depend on beside the image, the models and their settings, as JSON values."""
+        asked = self.request
+        described: dict[str, Any] = {
+            "prompts": self.labels,
+            "negative": asked.negative,
+            "plane": asked.plane,
+            "slices": asked.slices,
+        }
+        described |= {"propagate": asked.strategy, "window": asked.window, "format": self.form, "marks": self.tags}
+        return json.loads(json.dumps(described))
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What was marked, for the tags of segments."""
+        said = lambda numbers: ",".join(f"{number:g}" for number in numbers)
+        points = (f"{said(place)},{'+' if inside else '-'}" for place, inside in self.marks.points)
+        marked = {"Boxes": map(said, self.marks.boxes), "Points": points, "Roi": [said(self.roi)] if self.roi else ()}
+        joined = {name: " ".join(values) for name, values in marked.items()}
+        return {f"MedCLIPSAM.{name}": text for name, text in joined.items() if text}
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An image that gave nothing, and why."""
+
+    image: Input
+    error: MedCLIPSAMError
+
+    def report(self) -> dict[str, Any]:
+        """Give the failure as plain values for machines."""
+        return {"input": str(self.image.path), "problem": self.error.problem, "remedy": self.error.remedy}
+
+    @property
+    def line(self) -> str:
+        """The failure for people."""
+        said = f"{self.error.problem} {self.error.remedy}".strip().replace("\n", " ")
+        return f"failed: {self.image.name}: {said}"
+
+
+class FileSegmenter:
+    """Segments images one by one with the same models.
+
+    Args:
+        task: what is done with every image.
+        load: gives the models; called once, when the first image was read.
+    """
+
+    def __init__(self, task: Task, load: Callable[[], TextSegmenter]) -> None:
+        self._task, self._load = task, load
+        self._segmenter: TextSegmenter | None = None
+
+    def segment(self, image: Input, places: Places, context: RunContext = RunContext()) -> Segmented | Failed:
+        """Segment and write one image, or say why that failed.
+
+        Raises:
+            PromptError: the models cannot read a prompt. ModelError, DeviceError: by `load`. Cancelled: by the context.
+        """
+        volume = _attempt(image, lambda: _read(image, places, self._task))
+        if isinstance(volume, Failed):
+            return volume
+        segmenter = self._ready()
+        return _attempt(image, lambda: segment_file(segmenter, image.name, volume, places, self._task, context))
+
+    def _ready(self) -> TextSegmenter:
+        if self._segmenter is None:
+            segmenter = self._load()
+            for prompt in () if self._task.marks else self._task.request.prompts:
+                segmenter.text_features(prompt)
+            self._segmenter = segmenter
+        return self._segmenter
+
+
+def segment_file(
+    segmenter: TextSegmenter, name: str, volume: Volume, places: Places, task: Task, context: RunContext
+) -> Segmented:
+    """Segment one image and write what was found.
+
+    Raises:
+        MedCLIPSAMError: as the pipeline, or a file cannot be written.
+    """
+    stack = SliceStack(volume, task.request.plane, task.request.window)
+    request, marks, looked_at, region = task.request, task.marks, volume, None
+    if task.roi is not None:
+        given = Region.of(task.roi, stack)
+        region, marks = given.in_plane(stack), marks.within(given, stack)
+        looked_at = region.cut(volume)
+        if len(task.roi) == 6 and not marks:
+            request = replace(request, slices=given.slices(stack))
+    if marks:
+        found = _outlined(segmenter, SliceStack(looked_at, request.plane, request.window), marks, task, context)
+        return write(Segmented.of(name, volume, stack, found, task.labels, places, region, task.tags), task.form)
+    with ExitStack() as resources:
+        resources.enter_context(hold_unfinished(places.unfinished))
+        checkpoints = CheckpointFolder(places.unfinished)
+        context = replace(context, checkpoints=checkpoints)
+        found = segment_volume(segmenter, looked_at, request, context).collect()
+        made = write(Segmented.of(name, volume, stack, found, task.labels, places, region, task.tags), task.form)
+        checkpoints.remove()
+    return made
+
+
+def _read(image: Input, places: Places, task: Task) -> Volume:
+    volume = image.read()
+    for path in places.masks.values():
+        check_form(task.form, path, volume)
+    return volume
+
+
+def _attempt(image: Input, work: Callable[[], Any]) -> Any:
+    """Return what `work` does, or why it failed: a fault of the program with one image must not end the run of many."""
+    try:
+        return work()
+    except Cancelled:
+        raise
+    except MedCLIPSAMError as error:
+        problem = error
+    except Exception as error:
+        log.warning("%s failed", image.name, exc_info=True)
+        problem = InputError(f"'{image.path}' cannot be segmented: {type(error).__name__}: {error}.", "Leave it out.")
+    return Failed(image, problem)
+
+
+def _outlined(
+    segmenter: TextSegmenter, stack: SliceStack, marks: Marks, task: Task, context: RunContext
+) -> VolumeResult:
+    """Outline boxes and points by SAM 2; the prompt is the name of that only."""
+    given = task.request.slices
+    number, sam_prompts = marks.place(stack, None if given is None or given == "all" else given[0])
+    picture = stack.picture(number)
+
+    def work() -> tuple[np.ndarray, np.ndarray]:
+        context.raise_if_cancelled()
+        if not segmenter.has_images([picture]):
+            segmenter.set_image(picture)
+        return segmenter.outline(sam_prompts, context=context)
+
+    mask, quality = run_within_memory(segmenter, work, context)
+    ((label, prompt),) = task.labels.items()
+    score = float(quality.mean()) if mask.any() else 0.0
+    said = f"Outlined '{label}' by what was marked: predicted mask quality {score:.2f}."
+    message = said if mask.any() else f"SAM 2 sees no object for '{label}' where it was marked."
+    results: dict[str, dict[int, Result]] = {prompt: {number: Result(prompt, mask, score, message)}}
+    resolved = ResolvedRequest((prompt,), None, (number,), Strategy.SLICES, task.request.window)
+    return VolumeResult(stack, resolved, results, provenance(segmenter, resolved, stack.plane))

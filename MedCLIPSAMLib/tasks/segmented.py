@@ -1,0 +1,132 @@
+"""What one image gave: its segments on its grid, and the results behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from ..pipeline.volume_result import VolumeResult
+from ..segmentation.result import CarriedResult, PromptedResult, Result
+from ..volumes import Segment, SliceStack, Volume
+from ..volumes.statistics import SegmentStatistics, measure
+from .marks import Region
+from .places import Places
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """The segments of one image.
+
+    Attributes:
+        name: of the image.
+        volume: the image.
+        stack: its slices.
+        segments: by label, on the grid of the image.
+        results: label -> slice number -> result; masks and boxes are those of the region that was looked at.
+        asked: how many slices were looked at.
+        tags: what made them.
+        places: the files that were written.
+        region: the part of the image that was looked at; None is all of it.
+    """
+
+    name: str
+    volume: Volume
+    stack: SliceStack
+    segments: dict[str, Segment]
+    results: dict[str, dict[int, Result]]
+    asked: int
+    tags: dict[str, str]
+    places: Places
+    region: Region | None = None
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        volume: Volume,
+        stack: SliceStack,
+        found: VolumeResult,
+        labels: dict[str, str],
+        places: Places,
+        region: Region | None = None,
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> Segmented:
+        """Give the results of a pipeline that ran on an image, or on a region of it, their labels.
+
+        Args:
+            labels: label -> prompt.
+            tags: more of what made them.
+        """
+        made = dict(zip(found.results, found.segments()))
+        segments = {}
+        for label, prompt in labels.items():
+            mask = made[prompt].mask if region is None else region.paste(made[prompt].mask, volume)
+            segments[label] = replace(made[prompt], name=label, mask=mask, tags={**made[prompt].tags, **tags})
+        results = {label: found.results[prompt] for label, prompt in labels.items()}
+        return cls(
+            name, volume, stack, segments, results, len(found.request.slices), {**found.tags, **tags}, places, region
+        )
+
+    @property
+    def best_slice(self) -> int:
+        """The slice with the highest scores; of equals, key slices come first."""
+        totals: dict[int, float] = {}
+        for by_slice in self.results.values():
+            for number, each in by_slice.items():
+                weight = 0.99 if isinstance(each, CarriedResult) else 1.0
+                totals[number] = totals.get(number, 0.0) + weight * each.score
+        return max(totals, key=lambda k: totals[k])
+
+    @property
+    def statistics(self) -> list[SegmentStatistics]:
+        """The sizes of the segments."""
+        return [measure(segment, self.volume) for segment in self.segments.values()]
+
+    def score(self, label: str) -> float:
+        """Return the best score of a label over the slices."""
+        return max(result.score for result in self.results[label].values())
+
+    def lines(self) -> Iterator[str]:
+        """Give a line for each label: its best slice, and on how many it was found."""
+        for label, by_slice in self.results.items():
+            best = max(by_slice, key=lambda number: by_slice[number].score)
+            last = len(self.stack) - 1
+            name = f"{label}: " if label != by_slice[best].prompt else ""
+            where = f"{self.stack.plane} slice {best} of 0 to {last}: " if last else ""
+            found = sum(each.found for each in by_slice.values())
+            count = f" Found on {found} of {self.asked} slices." if self.asked > 1 else ""
+            yield f"{name}{where}{by_slice[best].message}{count}"
+
+    def report(self, statistics: bool = False) -> dict[str, Any]:
+        """Give the results as plain values for machines."""
+        rows = []
+        for label, by_slice in self.results.items():
+            for number, each in by_slice.items():
+                row: dict[str, Any] = {"label": label, "prompt": each.prompt, "slice": number, "found": each.found}
+                row |= {"score": round(each.score, 4), "message": each.message, "presence": None}
+                row |= {"pixels": int(each.mask.sum()), "boxes": [], "predicted_iou": [], "seconds": {}}
+                if isinstance(each, PromptedResult):
+                    row["presence"] = round(each.where.presence.probability, 4)
+                    row["boxes"] = [self._in_whole(box) for box in each.sam_prompts.boxes.tolist()]
+                    row["predicted_iou"] = [round(float(quality), 4) for quality in each.predicted_iou]
+                    row["seconds"] = {stage: round(value, 4) for stage, value in each.seconds.items()}
+                rows.append(row)
+        files = [str(path) for path in self.places.masks.values()]
+        said: dict[str, Any] = {"input": str(self.volume.path), "output": files[0], "outputs": files}
+        said |= {"plane": self.stack.plane, "notes": list(self.volume.notes), "tags": self.tags, "results": rows}
+        if statistics:
+            said["statistics"] = [each.as_dict() for each in self.statistics]
+        return said
+
+    def _in_whole(self, box: list[float]) -> list[float]:
+        """Turn a box in pixels of the region's picture, x0 y0 x1 y1, into one of the whole picture."""
+        if self.region is not None:
+            part = SliceStack(self.region.cut(self.volume), self.stack.plane)
+            moved: list[float] = []
+            for x, y in (box[:2], box[2:]):
+                index = [own + first for own, first in zip(part.index_at(0, x, y), self.region.start)]
+                moved += self.stack.picture_at(index)[1:]
+            box = moved
+        return [round(value, 1) for value in box]

@@ -1,0 +1,63 @@
+"""The process in which ITK and GDCM read files of unknown origin; see `itk_read`. It imports nothing of this package.
+
+A line of JSON, {"path": ..., "voxels": true}, is answered by a line of JSON, and with voxels by their bytes behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import suppress
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    _limit_memory()
+    import SimpleITK as sitk
+
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(2)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is no answer
+    for line in sys.stdin.buffer:
+        request = json.loads(line)
+        try:
+            about, voxels = _read(sitk, os.fsdecode(bytes.fromhex(request["path"])), request["voxels"])
+        except Exception as error:
+            about, voxels = {"error": type(error).__name__, "said": str(error)[-4000:]}, None
+        answers.write(json.dumps(about).encode() + b"\n")
+        if voxels is not None:
+            answers.write(memoryview(voxels).cast("B"))
+        answers.flush()
+
+
+def _read(sitk, path: str, wanted: bool):
+    """What is known of an image, and its voxels where they are wanted."""
+    if not sitk.ImageFileReader.GetImageIOFromFileName(path):
+        return {"known": False}, None
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(path)
+    reader.ReadImageInformation()
+    about = {"known": True, "size": reader.GetSize(), "spacing": reader.GetSpacing()}
+    if not wanted:
+        return about, None
+    image = reader.Execute()
+    voxels = sitk.GetArrayFromImage(image)
+    about |= {"origin": image.GetOrigin(), "direction": image.GetDirection(), "dtype": voxels.dtype.str}
+    about |= {"shape": voxels.shape, "channels": image.GetNumberOfComponentsPerPixel()}
+    about["tags"] = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    return about, voxels
+
+
+def _limit_memory() -> None:
+    """Allow as much as the machine has, so that a header that declares more ends this process and no other."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource
+
+        most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Read files by ITK and GDCM in a process of its own: one that crashes them, or never ends, is one file's failure.
+
+The process is started with the first file, serves all others, and ends with this one. It may use as much memory as the
+machine has, and has a minute for a file and a second more for each megabyte of it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.itk_path import itk_path
+
+SECONDS = 60.0
+SECONDS_A_BYTE = 1e-6
+
+
+class _Reader:
+    """The process, by which one file is read at a time."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+
+    def ask(self, path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
+        """Return the process's answer for a file; see `itk_child`.
+
+        Raises:
+            InputError: it crashed, or took too long. RuntimeError: what ITK said of the file.
+        """
+        with self._turn:
+            process = self._running()
+            late = threading.Event()
+            seconds = SECONDS + path.stat().st_size * SECONDS_A_BYTE
+
+            def end() -> None:
+                late.set()
+                process.kill()
+
+            watch = threading.Timer(seconds, end)
+            watch.start()
+            try:
+                answer = self._answer(process, path, voxels)
+            except (OSError, ValueError) as error:
+                self.stop()
+                why = (
+                    f"takes longer than {seconds:.0f} s to read"
+                    if late.is_set()
+                    else "crashes the library that reads it"
+                )
+                raise InputError(f"'{path}' {why}: it is damaged, or made to.", "Leave it out.") from error
+            finally:
+                watch.cancel()
+        about, data = answer
+        if "error" in about:
+            raise MemoryError(about["said"]) if about["error"] == "MemoryError" else RuntimeError(about["said"])
+        return about, data
+
+    def fork(self) -> None:
+        """Let a forked process begin anew, whatever was going on in the one that it is a copy of."""
+        self._turn = threading.Lock()
+
+    def stop(self) -> None:
+        """End the process, where there is one of this process."""
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                with suppress(OSError):
+                    pipe.close()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+            if self._owner == os.getpid():
+                self.stop()
+            child = Path(__file__).with_name("itk_child.py")
+            pipe = subprocess.PIPE
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(child)],
+                stdin=pipe,
+                stdout=pipe,
+                stderr=subprocess.DEVNULL,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # of Windows, where it would open one
+            )
+            self._owner = os.getpid()
+        return self._process
+
+    @staticmethod
+    def _answer(process: subprocess.Popen[bytes], path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        request = {"path": os.fsencode(itk_path(path)).hex(), "voxels": voxels}
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        process.stdin.flush()
+        line = process.stdout.readline()
+        about = json.loads(line)  # a ValueError where the process has ended
+        count = int(np.prod(about["shape"])) * np.dtype(about["dtype"]).itemsize if "shape" in about else 0
+        data = process.stdout.read(count)
+        if len(data) != count:
+            raise ValueError("it ended")
+        return about, data
+
+
+_reader = _Reader()
+atexit.register(_reader.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reader.fork)
+
+
+def itk_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]] | None:
+    """Read the size and the spacing of an image, x first; None where ITK does not know the format.
+
+    Raises:
+        InputError: the file crashes ITK, or takes too long. RuntimeError: what ITK says of it.
+    """
+    about, _ = _reader.ask(path, voxels=False)
+    return (tuple(about["size"]), tuple(about["spacing"])) if about["known"] else None
+
+
+def itk_image(path: Path) -> sitk.Image:
+    """Read an image of a format that ITK knows; errors as `itk_header`."""
+    about, data = _reader.ask(path, voxels=True)
+    if not about["known"]:
+        raise RuntimeError("its format is not known")
+    array = np.frombuffer(data, np.dtype(about["dtype"])).reshape(about["shape"])
+    image = sitk.GetImageFromArray(array, isVector=about["channels"] > 1)
+    image.SetOrigin(about["origin"])
+    image.SetSpacing(about["spacing"])
+    image.SetDirection(about["direction"])
+    for key, value in about["tags"].items():
+        image.SetMetaData(key, value)
+    return image

@@ -1,0 +1,46 @@
+"""How many slices an image has, by its header alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image
+
+from MedCLIPSAMLib.errors import MedCLIPSAMError
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, frames_of, is_dicom, quiet, read_header
+from MedCLIPSAMLib.volumes.dicom_series import find_series
+from MedCLIPSAMLib.volumes.itk_header import check_header
+from MedCLIPSAMLib.volumes.itk_read import itk_header
+from MedCLIPSAMLib.volumes.nifti import count_slices, is_nifti
+from MedCLIPSAMLib.volumes.pictures import picture_format
+
+
+def slice_count(path: Path, series: str | None = None) -> int | None:
+    """Count the slices of what `read_volume` would read; None where only reading it would tell, or it cannot be read.
+
+    Args:
+        series: the UID of one in a DICOM folder.
+    """
+    try:
+        with quiet():
+            return _count(path, series)
+    except (MedCLIPSAMError, *DAMAGED):
+        return None
+
+
+def _count(path: Path, series: str | None) -> int | None:
+    if path.is_dir():
+        found = [each for each in find_series(path, deep=False)[0] if not each.what and series in (None, each.uid)]
+        return len(found[0].frames()) if len(found) == 1 else None
+    if is_dicom(path):
+        return len(frames_of(path, read_header(path)))
+    if picture_format(path):
+        with Image.open(path) as picture:
+            return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
+    if is_nifti(path):
+        return count_slices(path)
+    check_header(path)
+    header = itk_header(path)
+    if header is None:
+        return None
+    return header[0][2] if len(header[0]) > 2 else 1

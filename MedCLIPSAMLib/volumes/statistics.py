@@ -1,0 +1,50 @@
+"""How large segments are: voxels, ml, mm²."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from MedCLIPSAMLib.volumes.segment import Segment
+from MedCLIPSAMLib.volumes.volume import Volume
+
+
+@dataclass(frozen=True)
+class SegmentStatistics:
+    """The size of one segment.
+
+    Attributes:
+        segment: its name.
+        voxels: how many; pixels of a picture.
+        slices: how many planes along K hold some of them.
+        ml: None for a picture, which has no depth.
+        mm2: the area in a picture; None for a volume, and where the size of a pixel is unknown.
+    """
+
+    segment: str
+    voxels: int
+    slices: int
+    ml: float | None
+    mm2: float | None
+
+    @property
+    def size(self) -> str:
+        """The size for people."""
+        if self.ml is not None:
+            return f"{self.ml:.3f} ml"
+        return f"{self.mm2:.1f} mm²" if self.mm2 is not None else "unknown"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the values by name, for JSON."""
+        return {**asdict(self), "spacing": "unknown" if self.ml is None and self.mm2 is None else "known"}
+
+
+def measure(segment: Segment, volume: Volume) -> SegmentStatistics:
+    """Measure a segment on the grid of `volume`."""
+    voxels, slices = int(segment.mask.sum()), int(segment.mask.any((1, 2)).sum())
+    if not volume.known_spacing:
+        return SegmentStatistics(segment.name, voxels, slices, None, None)
+    if volume.natural:
+        i, j, _ = volume.geometry.spacing
+        return SegmentStatistics(segment.name, voxels, slices, None, round(voxels * i * j, 4))
+    return SegmentStatistics(segment.name, voxels, slices, round(voxels * volume.geometry.voxel_ml, 6), None)

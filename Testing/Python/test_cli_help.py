@@ -1,0 +1,140 @@
+"""The command line explains itself: help, examples, completion, errors for machines, tables, digits."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.commands.table import print_table
+from MedCLIPSAMLib.segmentation.answer import told_apart
+
+ROOT = Path(__file__).resolve().parents[2]
+GROUP = typer.main.get_command(cli.app)
+
+
+def commands(group=GROUP, path=()):
+    """Every command with the words that call it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+@pytest.fixture()
+def run(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, output, error output)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        written = capsys.readouterr()
+        return stop.value.code or 0, written.out, written.err
+
+    return call
+
+
+@pytest.mark.parametrize("words, command", [pytest.param(*each, id="-".join(each[0])) for each in commands()])
+def test_every_command_has_help_with_an_example_that_can_be_parsed(run, words, command):
+    for option in ("-h", "--help"):
+        code, text, _ = run(*words, option)
+        assert code == 0 and "Usage" in text
+    example = re.search(r"^\s*Example: (medclipsam .*)$", command.help, re.MULTILINE)
+    assert example, words
+    arguments = shlex.split(example[1])[1:]
+    assert tuple(arguments[: len(words)]) == words
+    command.make_context(words[-1], arguments[len(words) :])  # raises where it does not fit
+
+
+def test_groups_and_the_program_have_short_help_too(run):
+    for words in ((), ("models",), ("weak",), ("benchmark",), ("reproduce",), ("phantoms",), ("demo-models",)):
+        assert run(*words, "-h")[0] == 0
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shell_completes_commands_and_options(shell):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "_MEDCLIPSAM_COMPLETE": f"complete_{shell}"}
+    environment |= {"COMP_WORDS": "medclipsam seg", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "medclipsam seg"}
+    environment |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    code = "from MedCLIPSAMLib.cli import main; main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.argv = ['medclipsam']; {code}"],
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert "segment" in shown.stdout and "evaluate" not in shown.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["segment", "gone.png", "-p", "x", "-o", "out.png"], "gone.png"),
+        (["segment", "gone.png", "-p", "x"], "--out"),
+        (["evaluate", "gone", "gone"], "gone"),
+        (["export", "gone", "-p", "x", "-o", "Dataset001_X"], "gone"),
+        (["models", "where", "nothing"], "nothing"),
+        (["segment", "gone.png", "-p", "x", "-o", "out.png", "--plane", "slanted"], "slanted"),
+    ],
+)
+def test_errors_are_json_where_json_was_asked_for(run, tmp_path, monkeypatch, arguments, named):
+    monkeypatch.chdir(tmp_path)
+    code, text, err = run(*arguments, "--json")
+    said = json.loads(text)
+    assert code == 2 and named in said["error"] + said["remedy"] and err.startswith("error: ")
+    code, text, err = run(*arguments)
+    assert code == 2 and not text and err
+
+
+@pytest.mark.parametrize("columns", ["20", "80", "200"])
+def test_tables_are_whole_at_any_width(monkeypatch, capsys, columns):
+    from rich.table import Table
+
+    monkeypatch.setenv("COLUMNS", columns)
+    table = Table()
+    table.add_column("name"), table.add_column("a long heading of a column", justify="right")
+    table.add_row("a name of a model that is long " * 3, "0.123456789")
+    print_table(table)
+    written = capsys.readouterr().out
+    assert "a name of a model that is long " * 3 in written and "0.123456789" in written and "…" not in written
+
+
+def test_tables_fold_on_a_narrow_terminal(monkeypatch, capsys):
+    from rich.table import Table
+
+    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    table = Table()
+    table.add_column("name", no_wrap=True), table.add_column("value", no_wrap=True)
+    table.add_row("n" * 40, "0123456789" * 2)
+    print_table(table)
+    written = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert written.count("n") >= 40 and "…" not in written and max(map(len, written.splitlines())) <= 30
+
+
+@pytest.mark.parametrize(
+    "value, other, said",
+    [(0.4, 0.5, ("0.40", "0.50")), (0.4996, 0.5, ("0.4996", "0.5000")), (0.1, 0.123, ("0.10", "0.12"))],
+)
+def test_numbers_are_told_apart(value, other, said):
+    assert told_apart(value, other) == said
+
+
+def test_a_gpu_by_number_is_a_device_everywhere(run, tmp_path):
+    """Refused because it is not there, never because of how it is written."""
+    for words, command in commands():
+        option = next((each for each in command.params if "--device" in each.opts), None)
+        if option is not None:
+            assert "cuda:N" in option.help, words
+    image = ROOT / "Resources" / "samples" / "brain_mri.dcm"
+    code, _, err = run("segment", image, "-p", "x", "-o", tmp_path / "o.nrrd", "--device", "cuda:7")
+    assert code == 2 and ("CUDA was asked for" in err or "GPU 7" in err)

@@ -1,0 +1,220 @@
+"""`medclipsam evaluate`: which files belong together, what is not scored, and grids whose axes run otherwise."""
+
+import itertools
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.evaluation.folders import evaluate, evaluate_folders
+from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders, pairs_of_table
+from MedCLIPSAMLib.volumes import Segment, Volume, write_saliency, write_segmentation
+
+INPUTS = Path(__file__).resolve().parents[3] / "shared" / "findings" / "inputs"
+
+
+@pytest.fixture()
+def run(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, output, error output)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        written = capsys.readouterr()
+        return code, written.out, written.err
+
+    return call
+
+
+def mask(path: Path, columns: slice = slice(2, 6), quality: int | None = None) -> Path:
+    """A picture of 8 x 8 pixels in which rows 2 to 5 of some columns are white."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.zeros((8, 8), np.uint8)
+    pixels[2:6, columns] = 255
+    Image.fromarray(pixels).save(path, **({"quality": quality} if quality else {}))
+    return path
+
+
+def volume_of(path: Path, voxels: np.ndarray, spacing=(0.5, 1.0, 2.0), direction=None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(voxels.astype(np.uint8))
+    image.SetSpacing(spacing)
+    image.SetOrigin((3.0, -7.0, 11.0))
+    if direction is not None:
+        image.SetDirection(np.asarray(direction).ravel().tolist())
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    "prediction, truth",
+    [("a.png", "a_mask.png"), ("a_seg.png", "a_gt.png"), ("a.png", "a-Truth.bmp"), ("a_pred.png", "a_label.png")],
+)
+def test_words_at_the_end_of_names_do_not_count(tmp_path, prediction, truth):
+    mask(tmp_path / "p" / prediction), mask(tmp_path / "t" / truth)
+    mask(tmp_path / "p" / "b.png", slice(2, 4)), mask(tmp_path / "t" / "b.png")
+    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    assert sorted(score.dsc for score in found.scores) == pytest.approx([2 / 3, 1.0]) and not found.missing
+
+
+def test_a_suffix_chooses_among_several_masks_of_an_image(run, tmp_path):
+    """As the phantoms' truth is written: NAME_lesion.png, NAME_lungs.png."""
+    for name in ("a", "b"):
+        mask(tmp_path / "p" / f"{name}.png"), mask(tmp_path / "t" / f"{name}_lesion.png", slice(2, 4))
+        mask(tmp_path / "t" / f"{name}_lungs.png", slice(2, 6))
+    code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--suffix", "_lesion", "--json")
+    assert code == 0, err
+    assert [row["dsc"] for row in json.loads(text)["cases"]] == pytest.approx([2 / 3, 2 / 3])
+    code, _, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--suffix", "_liver")
+    assert code == 2 and "_liver" in err
+
+
+def test_jpeg_masks_are_their_brighter_half(tmp_path):
+    mask(tmp_path / "p" / "a.png"), mask(tmp_path / "t" / "a_mask.jpg", quality=40)
+    values = np.unique(np.asarray(Image.open(tmp_path / "t" / "a_mask.jpg")))
+    assert len(values) > 2  # JPEG changed them
+    assert evaluate_folders(tmp_path / "p", tmp_path / "t").scores[0].dsc == 1.0
+
+
+def test_a_table_names_the_pairs(run, tmp_path):
+    mask(tmp_path / "x" / "one.png"), mask(tmp_path / "y" / "other.png", slice(2, 4)), mask(tmp_path / "z.png")
+    table = tmp_path / "pairs.csv"
+    table.write_text("Prediction,truth\nx/one.png,y/other.png\n,z.png\n", encoding="utf-8")
+    code, text, err = run("evaluate", table, "--json")
+    assert code == 0, err
+    said = json.loads(text)
+    assert {row["case"]: row["dsc"] for row in said["cases"]} == {"other": pytest.approx(2 / 3), "z": 0.0}
+    assert said["missing"] == ["z"]
+    for content in (
+        "prediction\nx\n",
+        "prediction,truth\nx,\n",
+        "prediction,truth\na,z.png\nb,z.png\n",
+        "prediction,truth\n",
+    ):
+        table.write_text(content, encoding="utf-8")
+        code, _, err = run("evaluate", table)
+        assert code == 2 and "pairs.csv" in err and len(err.strip().splitlines()) == 2
+
+
+def test_bad_cases_are_lines_and_the_others_are_scored(run, tmp_path):
+    for name in ("good", "other", "broken", "gone"):
+        mask(tmp_path / "t" / f"{name}.png")
+    mask(tmp_path / "p" / "good.png")
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "p" / "other.png")
+    (tmp_path / "p" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json")
+    said = json.loads(text)
+    assert code == 1 and set(said["failed"]) == {"other", "broken"}
+    assert {row["case"]: row["dsc"] for row in said["cases"]} == {"good": 1.0, "gone": 0.0}
+    lines = [line for line in err.splitlines() if line.startswith("failed: ")]
+    assert len(lines) == 2 and "different grids" in "".join(lines)
+
+
+SIGNED = [
+    (order, signs) for order in itertools.permutations(range(3)) for signs in itertools.product((1, -1), repeat=3)
+]
+
+
+def test_every_order_and_direction_of_the_axes_of_one_grid_is_scored_exactly(tmp_path):
+    """48 ways to store the same voxels; the point (4, 3, 2) of the file is at the same place of the patient in each."""
+    rng = np.random.default_rng(0)
+    a = np.radians(20)
+    oblique = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
+    voxels = rng.random((5, 6, 7)) > 0.5
+    truth = volume_of(tmp_path / "t" / "case.nii.gz", voxels, direction=oblique)
+    reference = sitk.ReadImage(str(truth))
+    for number, (order, signs) in enumerate(SIGNED):
+        turned = sitk.PermuteAxes(reference, order)
+        turned = sitk.Flip(turned, [sign < 0 for sign in signs])
+        folder = tmp_path / f"p{number}"
+        folder.mkdir()
+        sitk.WriteImage(turned, str(folder / "case.nrrd"))
+        place = reference.TransformIndexToPhysicalPoint((4, 3, 2))
+        assert turned[turned.TransformPhysicalPointToIndex(place)] == int(voxels[2, 3, 4])
+        (score,) = evaluate_folders(folder, tmp_path / "t").scores
+        assert score.dsc == 1.0 and score.hd95 == 0.0 and score.difference_ml == 0.0
+
+
+def test_grids_that_only_seem_turned_are_refused(run, tmp_path):
+    voxels = np.zeros((5, 6, 7), bool)
+    voxels[2, 2:4, 2:4] = True
+    volume_of(tmp_path / "t" / "case.nii.gz", voxels)
+    image = sitk.Flip(sitk.ReadImage(str(tmp_path / "t" / "case.nii.gz")), [True, False, False])
+    image.SetOrigin((image.GetOrigin()[0] + 0.2, *image.GetOrigin()[1:]))
+    (tmp_path / "p").mkdir()
+    sitk.WriteImage(image, str(tmp_path / "p" / "case.nrrd"))
+    code, _, err = run("evaluate", tmp_path / "p", tmp_path / "t")
+    assert code == 2 and "different grids" in err
+
+
+def test_volumes_differ_in_ml(run, tmp_path):
+    """Four voxels more of 0.5 x 1 x 2 mm are 0.004 ml more; a missing prediction lacks all."""
+    voxels = np.zeros((5, 6, 7), bool)
+    voxels[2, 2:4, 2:4] = True
+    volume_of(tmp_path / "t" / "a.nii.gz", voxels), volume_of(tmp_path / "t" / "b.nii.gz", voxels)
+    voxels[3, 2:4, 2:4] = True
+    volume_of(tmp_path / "p" / "a.nii.gz", voxels)
+    code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json", "--csv", tmp_path / "s.csv")
+    assert code == 0, err
+    assert [row["difference_ml"] for row in json.loads(text)["cases"]] == pytest.approx([0.004, -0.004])
+    assert "difference_ml" in (tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()[0]
+    code, _, err = run("compare", tmp_path / "s.csv", tmp_path / "s.csv")
+    assert code == 0, err
+    code, text, _ = run("evaluate", tmp_path / "p", tmp_path / "t")
+    assert "volume difference, ml" in text
+
+
+@pytest.mark.skipif(not INPUTS.is_dir(), reason="the inputs are not here")
+def test_predictions_of_a_network_are_taken_as_they_are(run, tmp_path):
+    shutil.copytree(INPUTS / "evaluate-of-weak-predict", tmp_path / "x")
+    code, text, err = run("evaluate", tmp_path / "x" / "predictions", tmp_path / "x" / "truth", "--json")
+    assert code == 0, err
+    said = json.loads(text)
+    assert len(said["cases"]) == 1 and not said["missing"] and not said["extra"]
+
+
+def test_maps_and_overlays_beside_masks_are_no_predictions(tmp_path):
+    volume = Volume(np.zeros((3, 8, 8), np.int16))
+    (tmp_path / "p").mkdir(), (tmp_path / "t").mkdir()
+    lesion = np.zeros(volume.shape, bool)
+    lesion[1, 2:5, 2:5] = True
+    write_segmentation(tmp_path / "p" / "a.seg.nrrd", [Segment("tumor", lesion)], volume)
+    write_segmentation(tmp_path / "t" / "a.nii.gz", [Segment("tumor", lesion)], volume)
+    for name in ("a_uncertainty.nii.gz", "a_saliency.nii.gz"):
+        write_saliency(tmp_path / "p" / name, lesion * 0.5, volume)
+    mask(tmp_path / "p" / "a_overlay.png"), mask(tmp_path / "p" / "a_montage.png")
+    assert list(pairs_of_folders(tmp_path / "p", tmp_path / "t").cases) == ["a"]
+    assert evaluate_folders(tmp_path / "p", tmp_path / "t").scores[0].dsc == 1.0
+
+
+def test_labels_of_a_dataset_name_the_values_of_its_masks(tmp_path):
+    """Predictions with names, as `weak predict` writes them, against labels with numbers, as nnU-Net has them."""
+    volume = Volume(np.zeros((3, 8, 8), np.int16))
+    one, two = np.zeros(volume.shape, bool), np.zeros(volume.shape, bool)
+    one[1, 2:5, 2:5], two[1, 6:, 6:] = True, True
+    labels = tmp_path / "Dataset001_X" / "labelsTr"
+    labels.mkdir(parents=True), (tmp_path / "p").mkdir()
+    write_segmentation(labels / "a.nii.gz", [Segment("lesion", one), Segment("Vessel", two)], volume)
+    described = {"labels": {"background": 0, "lesion": 1, "Vessel": 2}}
+    (labels.parent / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
+    write_segmentation(tmp_path / "p" / "a.seg.nrrd", [Segment("Vessel", two), Segment("lesion", one)], volume)
+    found = evaluate_folders(tmp_path / "p", labels)
+    assert {score.segment: score.dsc for score in found.scores} == {"lesion": 1.0, "vessel": 1.0}
+
+
+def test_a_table_is_scored_like_folders(tmp_path):
+    mask(tmp_path / "p" / "a.png", slice(2, 4)), mask(tmp_path / "t" / "a.png")
+    (tmp_path / "t.csv").write_text("case,prediction,truth\na,p/a.png,t/a.png\n", encoding="utf-8")
+    by_table = evaluate(pairs_of_table(tmp_path / "t.csv"))
+    by_folders = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    assert [each.dsc for each in by_table.scores] == [each.dsc for each in by_folders.scores] == pytest.approx([2 / 3])

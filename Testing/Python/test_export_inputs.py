@@ -1,0 +1,148 @@
+"""What an export takes of a folder tree: images, never masks, overlays or its own outputs."""
+
+import json
+import sys
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.cases import find_cases
+from MedCLIPSAMLib.export.masks_beside import masks_among
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.volumes import Segment, read_volume, write_saliency, write_segmentation
+from MedCLIPSAMLib.volumes.write import write_picture
+
+PROMPTS = {"tumor": "brain tumor"}
+
+
+@pytest.fixture()
+def run(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, output, error output)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        written = capsys.readouterr()
+        return code, written.out, written.err
+
+    return call
+
+
+def scan(path, slices: int = 1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = make_phantom("validation", 1, "MR", 1).picture
+    if path.suffix == ".png":
+        Image.fromarray(picture).save(path)
+    else:
+        grey = picture if picture.ndim == 2 else picture[..., 0]
+        sitk.WriteImage(sitk.GetImageFromArray(np.stack([grey] * slices)), str(path))
+    return path
+
+
+def names(folder, **choice):
+    return [case.name for case in find_cases(folder, PROMPTS, **choice)]
+
+
+MASKS = ["a_mask.png", "a-seg.nii.gz", "a gt.png", "mask_a.png", "a_Label 1.png", "a_overlay.png", "masks/a.png"]
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_masks_beside_images_are_no_cases(tmp_path, mask):
+    scan(tmp_path / "a.png"), scan(tmp_path / mask)
+    assert names(tmp_path) == ["a"]
+    assert len(names(tmp_path, include=["*"])) == 2  # who asks for them has them
+
+
+def test_masks_beside_several_images_of_a_case_and_maps_beside_segmentations_are_no_cases(tmp_path):
+    for name in ("b_t1.nii.gz", "b_flair.nii.gz", "b_seg.nii.gz", "c_uncertainty.nii.gz", "d/b_seg.nii.gz"):
+        scan(tmp_path / name, 2)
+    (tmp_path / "c.seg.nrrd").write_bytes(b"x")
+    assert names(tmp_path) == ["b_flair", "b_t1", "d_b_seg"]
+
+
+def test_thousands_of_files_are_looked_through_in_seconds(tmp_path):
+    for number in range(3000):
+        (tmp_path / f"{number}.png").write_bytes(b"")
+        (tmp_path / f"{number}_mask.png").write_bytes(b"")
+    started = time.monotonic()
+    found = masks_among(sorted(tmp_path.iterdir()))
+    assert len(found) == 3000 and time.monotonic() - started < 20
+
+
+def test_images_that_are_named_like_masks_are_cases_where_nothing_is_beside_them(tmp_path):
+    for name in ("seg_study_1.png", "b_mask.png", "labels.png", "masks/c.png", "unmasked.png", "a.png", "a_masked.png"):
+        scan(tmp_path / name)
+    assert len(names(tmp_path)) == 7
+
+
+def test_a_picture_of_few_values_beside_an_image_of_its_name_is_its_mask(tmp_path):
+    scan(tmp_path / "a.nii.gz", 3), scan(tmp_path / "b.nii.gz", 3), scan(tmp_path / "b.png")
+    Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "a.png")
+    Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "c.png")
+    assert len(names(tmp_path)) == 4
+    assert masks_among(sorted(tmp_path.iterdir())) == {tmp_path / "a.png"}
+
+
+@pytest.mark.parametrize("ending", [".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".png"])
+def test_what_the_program_wrote_is_no_case_whatever_it_is_called(tmp_path, ending):
+    volume = read_volume(scan(tmp_path / "a.png"))
+    write_segmentation(tmp_path / f"result{ending}", [Segment("x", volume.array > 90)], volume)
+    if ending in (".nii.gz", ".nrrd"):
+        write_saliency(tmp_path / f"where{ending}", volume.array / 255, volume)
+    write_picture(tmp_path / "picture.png", np.stack([volume.array[0]] * 3, -1), marked=True)
+    assert names(tmp_path) == ["a"]
+
+
+def test_results_folders_inside_of_the_inputs_are_no_cases(run, tmp_path):
+    """As in three runs in one folder, whose outputs lay in it."""
+    scan(tmp_path / "a.png"), scan(tmp_path / "b.png")
+    for _ in range(2):
+        for command in (["segment", "-o", tmp_path / "out"], ["export", "-o", tmp_path / "Dataset301_In"]):
+            code, _, err = run(command[0], tmp_path, "-p", "brain tumor", *command[1:])
+            assert code == 0, err
+            assert names(tmp_path) == ["a", "b"]
+    assert len(list((tmp_path / "out").glob("*.seg.nrrd"))) == 2
+    with pytest.raises(InputError, match="other results"):
+        find_cases(tmp_path / "out", PROMPTS)
+
+
+def test_patterns_choose_and_a_dry_run_lists_without_models(run, tmp_path):
+    for name in ("p1/a.png", "p1/b.nii.gz", "p2/a.png", "p2/deep/c.png"):
+        scan(tmp_path / "in" / name, 2)
+    assert names(tmp_path / "in", include=["p1/*"]) == ["p1_a", "p1_b"]
+    assert names(tmp_path / "in", include=["*.png"], exclude=["p2/*", "nothing*"]) == ["p1_a"]
+    out = tmp_path / "out"
+    ask = ("export", tmp_path / "in", "-p", "t: tumor", "-o", out, "--format", "png", "--model", "none", "--dry-run")
+    code, text, err = run(*ask, "--exclude", "*.nii.gz", "--json")
+    assert code == 0 and [each["case"] for each in json.loads(text)["cases"]] == ["p1_a", "p2_a", "p2_deep_c"]
+    assert not out.exists()
+    code, text, _ = run(*ask, "--include", "p1/a*")
+    assert code == 0 and "1 case; nothing was done." in text and "p1_a: " in text
+    code, _, err = run(*ask, "--include", "*.jpg")
+    assert code == 2 and "--include" in err
+
+
+def test_volumes_are_refused_for_pictures_before_the_work(run, tmp_path):
+    scan(tmp_path / "in" / "a.png"), scan(tmp_path / "in" / "b.nii.gz", 3), scan(tmp_path / "in" / "flat.nii.gz", 1)
+    ask = ("export", tmp_path / "in", "-p", "t: tumor", "-o", tmp_path / "out", "--format", "png")
+    code, _, err = run(*ask, "--sam", "none")
+    assert code == 2 and "'b' has 3 slices" in err and not (tmp_path / "out").exists()
+    code, text, err = run(*ask, "--exclude", "b.nii.gz", "--dry-run")
+    assert code == 0 and "2 cases" in text
+
+
+def test_labels_of_prompts_are_those_of_the_dataset(run, tmp_path):
+    scan(tmp_path / "a.png")
+    code, _, err = run("export", tmp_path / "a.png", "-p", "lesion: brain tumor", "-o", tmp_path / "Dataset007_X")
+    assert code == 0, err
+    described = json.loads((tmp_path / "Dataset007_X" / "dataset.json").read_text(encoding="utf-8"))
+    assert described["labels"] == {"background": 0, "lesion": 1}

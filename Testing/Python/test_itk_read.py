@@ -1,0 +1,127 @@
+"""A file that crashes ITK, or never ends, is the failure of that file: the process that reads it is another one."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import SimpleITK as sitk
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.manifest import read_records
+from MedCLIPSAMLib.volumes import itk_read, read_volume
+from MedCLIPSAMLib.worker.images import ReceivedImages
+from MedCLIPSAMLib.worker.protocol import Message
+
+
+@pytest.fixture()
+def scan(tmp_path):
+    path = tmp_path / "scan.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(3 * 40 * 40, dtype=np.int16).reshape(3, 40, 40)), str(path))
+    return path
+
+
+@pytest.fixture()
+def crash(tmp_path, monkeypatch):
+    """A header of 16 dimensions, which crashes ITK, and a program that no longer knows that."""
+    monkeypatch.setattr("MedCLIPSAMLib.volumes.read.check_header", lambda path: None)
+    path = tmp_path / "crash.nrrd"
+    sizes = " ".join(["1"] * 16)
+    path.write_text(f"NRRD0004\ntype: uchar\ndimension: 16\nsizes: {sizes}\nencoding: raw\n\n0")
+    return path
+
+
+def readers() -> list[psutil.Process]:
+    return [each for each in psutil.Process().children() if "itk_child.py" in " ".join(each.cmdline())]
+
+
+def test_a_file_that_ends_the_reader_is_refused_and_the_next_one_is_read(scan, monkeypatch):
+    """By SIGSEGV at the moment of reading, as a parser's fault is one."""
+    read_volume(scan)
+    (reader,) = readers()
+    os.kill(reader.pid, signal.SIGSTOP)
+    threading.Timer(0.3, lambda: os.kill(reader.pid, signal.SIGSEGV)).start()
+    threading.Timer(0.5, lambda: os.kill(reader.pid, signal.SIGCONT)).start()
+    with pytest.raises(InputError, match=r"scan.nrrd' crashes the library"):
+        read_volume(scan)
+    assert read_volume(scan).shape == (3, 40, 40) and readers()[0].pid != reader.pid
+
+
+def test_a_file_that_takes_too_long_is_refused(scan, monkeypatch):
+    read_volume(scan)
+    monkeypatch.setattr(itk_read, "SECONDS", 0.5)
+    (reader,) = readers()
+    os.kill(reader.pid, signal.SIGSTOP)
+    with pytest.raises(InputError, match="takes longer"):
+        read_volume(scan)
+    monkeypatch.setattr(itk_read, "SECONDS", 60)
+    assert read_volume(scan).shape == (3, 40, 40)
+
+
+def test_a_real_crash_of_itk_is_one_case_of_an_export(scan, crash, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "Dataset001_X"
+    monkeypatch.setattr(sys, "argv", f"medclipsam export {tmp_path} -p tumor -o {out} --propagate slices".split())
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert not stop.value.code, capsys.readouterr().err
+    records = read_records(out)
+    assert records["scan"]["status"] != "failed"
+    assert records["crash"]["status"] == "failed" and "crashes the library" in records["crash"]["problem"]
+
+
+def test_processes_that_were_forked_have_readers_of_their_own(scan):
+    first = read_volume(scan).array
+    with_fork = os.fork()
+    if with_fork == 0:
+        same = all(np.array_equal(read_volume(scan).array, first) for _ in range(20))
+        itk_read._reader.stop()
+        os._exit(0 if same else 1)
+    assert all(np.array_equal(read_volume(scan).array, first) for _ in range(20))
+    assert os.waitpid(with_fork, 0)[1] == 0
+
+
+def test_no_reader_outlives_its_program(scan):
+    code = f"from MedCLIPSAMLib.volumes import read_volume; read_volume({str(scan)!r}); import psutil, os; "
+    code += "print(psutil.Process().children()[0].pid, flush=True); os.kill(os.getpid(), 9)"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", cwd=root, timeout=120)
+    until = time.monotonic() + 10
+    while psutil.pid_exists(int(done.stdout)) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not psutil.pid_exists(int(done.stdout))
+
+
+def test_voxels_geometry_and_tags_cross_the_process_as_they_are(tmp_path):
+    """All types of voxels that ITK reads, oblique, with tags that are no ASCII."""
+    rng = np.random.default_rng(0)
+    turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    for kind in "u1 i1 u2 i2 u4 i4 u8 i8 f4 f8".split():
+        image = sitk.GetImageFromArray((rng.random((3, 4, 5)) * 100).astype(kind))
+        image.SetDirection(turn.ravel().tolist()), image.SetOrigin((1.25, -3.5, 1e3)), image.SetSpacing((0.1, 2, 3))
+        image.SetMetaData("note", "Größe | 大")
+        path = tmp_path / f"{kind}.nrrd"
+        sitk.WriteImage(image, str(path))
+        by_us, by_itk = itk_read.itk_image(path), sitk.ReadImage(str(path))
+        assert sitk.Hash(by_us) == sitk.Hash(by_itk) and by_us.GetPixelID() == by_itk.GetPixelID()
+        assert by_us.GetOrigin() == by_itk.GetOrigin() and by_us.GetDirection() == by_itk.GetDirection()
+        assert by_us.GetMetaData("note") == by_itk.GetMetaData("note")
+    colors = sitk.GetImageFromArray(rng.integers(0, 255, (3, 4, 5, 3)).astype(np.uint8), isVector=True)
+    sitk.WriteImage(colors, str(tmp_path / "rgb.mha"))
+    assert sitk.Hash(itk_read.itk_image(tmp_path / "rgb.mha")) == sitk.Hash(colors)
+
+
+def test_the_worker_takes_no_stack_that_no_machine_holds():
+    """10,000 pictures of 2048 x 2048, of which one is sent: 126 GB are declared."""
+    picture = np.zeros((1, 2048, 2048, 3), np.uint8)
+    message = Message("images", 1, {"key": "a", "slice": 0, "of": 10_000}, {"pictures": picture})
+    with pytest.raises(InputError, match="126 GB"):
+        ReceivedImages().receive(message)
+    small = Message("images", 1, {"key": "a", "slice": 0, "of": 100}, {"pictures": picture[:, :64, :64]})
+    assert ReceivedImages().receive(small) == 100
