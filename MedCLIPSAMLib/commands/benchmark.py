@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from ..choices import Precision, Strategy, parse_choice
+from .benchmark_real import real
+from .benchmark_without_masks import without_masks
 from .options import DeviceName, ModelName, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
 from .speed import speed
@@ -24,6 +26,8 @@ def _benchmark() -> None:
 
 
 app.command()(speed)
+app.command()(real)
+app.command()(without_masks)
 
 
 @app.command()

@@ -78,7 +78,7 @@ def export(
     ] = Strategy.MEMORY,
     plane: SlicePlane = Plane.AXIAL,
     window: WindowRange = None,
-    presence: Presence = 0.5,
+    presence: Presence = None,
     least_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0,
     least_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (pictures: 1000 pixels).")] = 0.0,
     most_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None,
@@ -137,9 +137,10 @@ def export(
     if dry_run:
         _list_cases(cases, as_json)
         return
+    usual = default_settings(model, models_dir)
     chosen = replace(
-        default_settings(model, models_dir),
-        presence_threshold=presence,
+        usual,
+        presence_threshold=usual.presence_threshold if presence is None else presence,
         precision=precision,
         at_once=at_once,
         capture=capture,

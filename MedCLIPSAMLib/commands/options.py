@@ -51,7 +51,14 @@ WindowRange = Annotated[
     str | None,
     typer.Option("--window", help="Display window: a preset such as 'lung', or LOW:HIGH.", show_default=False),
 ]
-Presence = Annotated[float, typer.Option("--presence", help="Least presence for a find; 0 outlines something always.")]
+Presence = Annotated[
+    float | None,
+    typer.Option(
+        "--presence",
+        help="Least presence for a find; 0 outlines something always. 0.5 unless the model has its own.",
+        show_default=False,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as JSON.")]
 AtOnce = Annotated[int, typer.Option(min=0, help="Slices taken together; 0 is one on a CPU and several on a GPU.")]
 Capture = Annotated[

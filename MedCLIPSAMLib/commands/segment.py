@@ -134,7 +134,7 @@ def segment(
     seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None,
     coarse: Annotated[CoarseMethod, typer.Option(help="How the saliency map is cut in two.")] = CoarseMethod.OTSU,
     prompts: Annotated[SamPromptKind, typer.Option(help="What SAM 2 is given.")] = SamPromptKind.BOXES,
-    presence: Presence = 0.5,
+    presence: Presence = None,
     least_part: Annotated[
         float, typer.Option(help="Remove parts and fill holes below this share of a mask; 0 leaves them.")
     ] = 0.05,
@@ -185,7 +185,7 @@ def segment(
         settings.with_saliency(**{name: value for name, value in m2ib.items() if value is not None}),
         coarse=CoarseSettings(method=coarse),
         prompts=replace(settings.prompts, kind=prompts),
-        presence_threshold=presence,
+        presence_threshold=settings.presence_threshold if presence is None else presence,
         least_part=least_part,
         precision=precision,
         at_once=at_once,

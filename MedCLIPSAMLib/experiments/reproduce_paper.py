@@ -15,6 +15,7 @@ from ..evaluation.metrics import dsc, hd95, nsd, nsd_as_published
 from ..files.atomic import atomic_path
 from ..files.claim import claim
 from ..run_context import RunContext
+from ..segmentation.agreement import AgreementSettings
 from ..segmentation.coarse import CoarseSettings
 from ..segmentation.components import ComponentSettings
 from ..segmentation.prompts import load_prompt_sets
@@ -41,6 +42,8 @@ from .search import Case, search
 TOLERANCE = 2.0
 PAPER_DEPTH = 12
 """Blocks of the vision tower that the authors' layers are numbered in."""
+PAPER_SALIENCY = {"steps": 10, "samples": 10, "seed": SEED, "mirror": False}
+"""The authors' M2IB for all tasks."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +98,14 @@ def settings_of(
         components=ComponentSettings(ComponentRule.AREA, number=task.objects),
         prompts=PromptSettings(SamPromptKind(task.sam_prompts), seed=SEED),
         presence_threshold=0.0,
+        agreement=AgreementSettings(),
         precision=Precision.F32,
     )
     if len(segmenter.clip.model.visual.trunk.blocks) != PAPER_DEPTH:
         return settings, "the model's own"
     if task.layer is not None:
-        return settings.with_saliency(layer=task.layer, beta=task.beta, steps=10, samples=10, seed=SEED), "published"
-    settings = settings.with_saliency(layer=SCRIPT_LAYER, beta=SCRIPT_BETA, steps=10, samples=10, seed=SEED)
+        return settings.with_saliency(layer=task.layer, beta=task.beta, **PAPER_SALIENCY), "published"
+    settings = settings.with_saliency(layer=SCRIPT_LAYER, beta=SCRIPT_BETA, **PAPER_SALIENCY)
     validation = validation_set(tests) if searched else None
     if validation is None:
         return settings, f"the authors' script's: layer {SCRIPT_LAYER}, beta {SCRIPT_BETA:g}"

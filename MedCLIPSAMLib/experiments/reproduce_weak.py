@@ -27,7 +27,8 @@ from ..evaluation.metrics import dsc, nsd
 from ..nnunet.schedule import Schedule
 from ..nnunet.train import SHORT, TrainSettings
 from ..run_context import RunContext
-from .phantom_benchmark import NSD_TOLERANCE, TASKS, Task, picture_of
+from .phantom_benchmark import TASKS, Task, picture_of
+from .prompted import NSD_TOLERANCE
 
 COLUMNS = {"us_tumour": "US", "mri_tumour": "MRI", "xray_lungs": "X-ray", "ct_lungs": "CT"}
 """The paper's four data sets, and our tasks that stand for them."""

@@ -53,7 +53,7 @@ def search(
     grid = list(product(layers, betas, steps))
     trials = []
     for done, (layer, beta, count) in enumerate(grid):
-        tried = replace(settings.saliency, layer=layer, beta=beta, steps=count)
+        tried = replace(settings.saliency, layer=layer, beta=beta, steps=count, earliest=0)
         trial = segmenter.with_settings(replace(settings, saliency=tried, by_word={}, presence_threshold=0.0))
         scores = []
         for case in cases:

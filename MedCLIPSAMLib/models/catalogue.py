@@ -55,6 +55,7 @@ class Model:
         options: for SAM, settings merged into that configuration.
         saliency: for CLIP, what of `segmentation.saliency.M2IBSettings` differs from its defaults.
         by_word: and what of it differs again for prompts that hold a word; see `segmentation.settings.Settings`.
+        answer: for CLIP, what else of `segmentation.settings.Settings` differs from its defaults, as JSON values.
     """
 
     name: str
@@ -75,11 +76,13 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict)
     saliency: Mapping[str, Any] = field(default_factory=dict)
     by_word: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    answer: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
         object.__setattr__(self, "saliency", MappingProxyType(dict(self.saliency)))
         object.__setattr__(self, "by_word", MappingProxyType(dict(self.by_word)))
+        object.__setattr__(self, "answer", MappingProxyType(dict(self.answer)))
 
     @property
     def downloadable(self) -> bool:
@@ -182,11 +185,10 @@ MODELS: tuple[Model, ...] = (
             "It learned places from outlines, so its masks are no evidence of segmentation from texts alone."
         ),
         files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
-        saliency={"layer": 7, "beta": 0.3, "steps": 10},
-        by_word={
-            "brain": {"steps": 7},
-            **{word: {"steps": 10} for word in ("tumor", "tumour", "nodule", "mass", "lesion")},
-            "lung": {"steps": 15},
+        saliency={"layer": 7, "beta": 0.3, "steps": 12, "earliest": 8},
+        answer={
+            "prompts": {"margin": 0.2},
+            "agreement": {"least": 0.15, "least_in_doubt": 0.4, "certain": 0.9},
         },
     ),
     Model(

@@ -83,6 +83,7 @@ def read_entry(folder: Path) -> Model | None:
             seen=str(entry["purpose"])[:400],
             saliency=saliency,
             by_word=by_word,
+            answer=dict(entry.get("answer", {})),
             trained=True,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, ModelError):
@@ -90,8 +91,8 @@ def read_entry(folder: Path) -> Model | None:
 
 
 def _numbers(settings: dict) -> dict[str, float]:
-    """Read settings of M2IB, which are numbers."""
-    kinds = {"layer": int, "beta": float, "steps": int, "samples": int}
+    """Read settings of M2IB, which are numbers, or yes and no."""
+    kinds = {"layer": int, "beta": float, "steps": int, "samples": int, "earliest": int, "mirror": bool}
     return {name: kinds[name](value) for name, value in settings.items()}
 
 
@@ -131,6 +132,7 @@ def write_trained(
         "image_size": base.image_size,
         "saliency": dict(base.saliency),
         "by_word": {word: dict(changes) for word, changes in base.by_word.items()},
+        "answer": dict(base.answer),
         "settings": training.settings,
         "figures": training.figures,
     }

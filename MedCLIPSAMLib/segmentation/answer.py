@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .agreement import agreement_of
 from .coarse import LEVELS, coarse_mask
 from .components import components, components_of_map
 from .presence import Presence
@@ -34,7 +35,22 @@ def draft_result(image: np.ndarray, prompt: str, where: Where, settings: Setting
 def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, settings: Settings) -> PromptedResult:
     """A draft with the mask that SAM 2 gave, (H, W) bool, and its predicted quality, (B,)."""
     prompt, present = draft.prompt, draft.where.presence.probability
-    draft = replace(draft, mask=mask, predicted_iou=quality)
+    agreement, limits = agreement_of(mask, draft.coarse), settings.agreement
+    draft = replace(draft, mask=mask, predicted_iou=quality, agreement=agreement)
+    doubtful = 0 < settings.presence_threshold and present < limits.certain
+    if mask.any() and doubtful and agreement < limits.least_in_doubt:
+        message = (
+            f"Nothing found for '{prompt}': presence {present:.2f}, below {limits.certain:.2f}, and SAM 2 sees another "
+            f"object than the saliency shows (IoU {agreement:.2f}, below {limits.least_in_doubt:.2f})."
+        )
+        return replace(draft, mask=np.zeros_like(mask), message=message)
+    if mask.any() and agreement < limits.least:
+        score = present * agreement
+        message = (
+            f"Found '{prompt}': score {score:.2f}. SAM 2's outline disagrees with the saliency (IoU {agreement:.2f}, "
+            f"below {limits.least:.2f}), so this is the coarse mask, where the saliency is."
+        )
+        return replace(draft, mask=draft.coarse, score=score, message=message)
     if mask.any():
         score = present * float(quality.mean())
         message = (

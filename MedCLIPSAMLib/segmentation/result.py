@@ -54,7 +54,8 @@ class Result:
 class PromptedResult(Result):
     """The answer of the full pipeline, with all that led to it.
 
-    Its score is the presence times the mean mask quality (IoU) that SAM 2 predicts.
+    Its score is the presence times the mean mask quality (IoU) that SAM 2 predicts; times the agreement where the
+    coarse mask stands in for SAM 2's.
 
     Args:
         where: saliency map and presence.
@@ -62,6 +63,7 @@ class PromptedResult(Result):
         sam_prompts: boxes and points given to SAM 2.
         predicted_iou: (B,) float32, the quality that SAM 2 predicts for the mask of each component.
         seconds: by stage: "saliency", "embedding", "mask".
+        agreement: IoU of the mask that SAM 2 gave and the coarse mask; 0 where it gave none.
     """
 
     where: Where
@@ -69,6 +71,7 @@ class PromptedResult(Result):
     sam_prompts: SamPrompts
     predicted_iou: np.ndarray
     seconds: dict[str, float] = field(default_factory=dict)
+    agreement: float = 0.0
 
 
 @dataclass(frozen=True)

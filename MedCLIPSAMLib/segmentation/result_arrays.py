@@ -52,7 +52,7 @@ def _to_arrays(result: PromptedResult) -> Arrays:
 
 
 def _describe(result: PromptedResult) -> dict[str, Any]:
-    named = {name: getattr(result, name) for name in ("prompt", "score", "message", "seconds")}
+    named = {name: getattr(result, name) for name in ("prompt", "score", "message", "seconds", "agreement")}
     return named | {"presence": asdict(result.where.presence)}
 
 
@@ -67,4 +67,5 @@ def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         sam_prompts=SamPrompts(arrays["boxes"], arrays["points"], arrays["labels"]),
         predicted_iou=arrays["predicted_iou"],
         seconds=described["seconds"],
+        agreement=described["agreement"],
     )

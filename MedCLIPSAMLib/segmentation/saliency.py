@@ -50,6 +50,9 @@ class M2IBSettings:
         layer: block whose output is blended, counted from 0.
         beta: weight of compression.
         steps: evaluations of lambda; one less than this are updates.
+        earliest: 0, and the map is that of the last step, as in the paper. Else the first step whose map may be taken:
+            which one of them up to the last is decided for each picture, see `agreement.choose_result`.
+        mirror: the mean of the picture's map and of its mirror image's, turned back; twice the work.
         samples: noise samples a step.
         learning_rate: Adam's.
         seed: of the noise; the same for every picture and prompt.
@@ -58,9 +61,16 @@ class M2IBSettings:
     layer: Annotated[int, Field(ge=0)] = 9
     beta: Annotated[float, Field(ge=0)] = 1.0
     steps: Annotated[int, Field(ge=1)] = 10
+    earliest: Annotated[int, Field(ge=0)] = 0
+    mirror: bool = False
     samples: Annotated[int, Field(ge=1)] = 10
     learning_rate: Annotated[float, Field(gt=0)] = 1.0
     seed: int = 12
+
+    @property
+    def candidates(self) -> range:
+        """The steps whose maps may be taken, the last one always among them."""
+        return range(min(self.earliest or self.steps, self.steps), self.steps + 1)
 
 
 @dataclass(frozen=True)
@@ -68,17 +78,22 @@ class Saliency:
     """Raw saliency of N pictures for P texts.
 
     Args:
-        maps: (N, P, h, w) float32, KL in nats by patch, not normalised.
+        by_step: (N, P, T, h, w) float32, KL in nats by patch, not normalised, after each of `M2IBSettings.candidates`.
         similarity: (N, P) float32, cosine similarity of picture and text without any noise.
         kept_similarity: (N, P) float32, the same through the bottleneck, the mean over the noise of the last update;
             NaN with one step, which has no update.
         image_features: (N, D) float32 of the pictures as they are, L2-normalised, as `clip.encode_image` gives them.
     """
 
-    maps: torch.Tensor
+    by_step: torch.Tensor
     similarity: torch.Tensor
     kept_similarity: torch.Tensor
     image_features: torch.Tensor
+
+    @property
+    def maps(self) -> torch.Tensor:
+        """Those of the last step, (N, P, h, w)."""
+        return self.by_step[:, :, -1]
 
 
 def m2ib(
@@ -89,7 +104,7 @@ def m2ib(
     context: RunContext = RunContext(),
     batch: int | None = None,
     noise_batch: int | None = None,
-    early: dict[int, torch.Tensor] | None = None,
+    early: dict[tuple[int, bool], torch.Tensor] | None = None,
     bfloat16: bool = False,
     captures: Captures | None = None,
 ) -> Saliency:
@@ -103,8 +118,8 @@ def m2ib(
             It changes rounding only.
         noise_batch: noise samples computed together, all of them when None; fewer need less memory and change rounding
             only.
-        early: the activations before the bottleneck by layer: taken from here when they are there, else put there. Give
-            the same dictionary for further texts on the same pixels.
+        early: the activations before the bottleneck by layer, with and without those of the mirror images: taken from
+            here when they are there, else put there. Give the same dictionary for further texts on the same pixels.
         bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
         captures: of this model, in which the search is recorded to be replayed; `context` is then asked before every
             batch. A search of more than `KEPT_NOISES` updates, or with `noise_batch`, is not recorded.
@@ -116,9 +131,11 @@ def m2ib(
     tower.check_layer(settings.layer)
     text_features = text_features.to(pixels.device).float()
     early = {} if early is None else early
-    if settings.layer not in early:
-        early[settings.layer] = tower.tokens_at(pixels, settings.layer)
-    tokens = early[settings.layer]
+    key, count = (settings.layer, settings.mirror), len(pixels)
+    if key not in early:
+        both = torch.cat([pixels, pixels.flip(-1)]) if settings.mirror else pixels
+        early[key] = tower.tokens_at(both, settings.layer)
+    tokens = early[key]
     with torch.no_grad():
         image_features = tower.features_from(tokens, settings.layer)
     noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
@@ -126,7 +143,7 @@ def m2ib(
     if captures and not noise_batch and 1 < settings.steps <= KEPT_NOISES + 1:
         search = partial(_replayed, captures, tower, settings, noises, context, bfloat16)
     with in_bfloat16(pixels.device, bfloat16, again=True):
-        pairs = [(picture, text) for picture in range(len(pixels)) for text in range(len(text_features))]
+        pairs = [(picture, text) for picture in range(len(tokens)) for text in range(len(text_features))]
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
         found = []
         for start in range(0, len(pairs), batch):
@@ -134,8 +151,11 @@ def m2ib(
             found.append(search(tokens[pictures], text_features[texts]))
     maps, kept = map(torch.cat, zip(*found))
     similarity = image_features @ text_features.T
-    maps, kept = maps.reshape(*similarity.shape, *tower.grid), kept.reshape(similarity.shape)
-    return Saliency(maps, similarity, kept, image_features)
+    maps, kept = maps.reshape(*similarity.shape, -1, *tower.grid), kept.reshape(similarity.shape)
+    if settings.mirror:
+        maps = (maps[:count] + maps[count:].flip(-1)) / 2
+        kept = (kept[:count] + kept[count:]) / 2
+    return Saliency(maps, similarity[:count], kept, image_features[:count])
 
 
 def _replayed(
@@ -169,14 +189,19 @@ def _bottleneck(
     tokens: torch.Tensor,
     texts: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """M pairs that do not influence each other: tokens (M, T, C) and texts (M, D) to the KL by patch token, (M, h * w),
-    and the similarity through the bottleneck, (M,). No step depends on a value, so that it can be recorded."""
+    """M pairs that do not influence each other: tokens (M, T, C) and texts (M, D) to the KL by patch token after each
+    of the candidate steps, (M, steps, h * w), and the similarity through the bottleneck, (M,). No step depends on a
+    value, so that it can be recorded."""
     count = len(tokens)
     alpha = torch.full_like(tokens, ALPHA).requires_grad_(True)
     update = _adam(alpha, settings.learning_rate)
     fit = torch.full((count,), torch.nan, device=tokens.device)
-    for noise in noises:
+    by_patch = lambda: _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :]
+    maps = []
+    for step, noise in enumerate(noises, 1):
         context.raise_if_cancelled()
+        if step in settings.candidates:
+            maps.append(by_patch())
         fit = torch.zeros(count, device=tokens.device)
         loss = settings.beta * _information(alpha, tokens).mean((1, 2)).sum()
         (gradient,) = torch.autograd.grad(loss, alpha)
@@ -188,7 +213,7 @@ def _bottleneck(
             gradient = gradient - torch.autograd.grad(share.sum(), alpha)[0]
             fit = fit + share.detach()
         update(gradient)
-    return _information(alpha.detach(), tokens).sum(-1)[:, tower.prefix :], fit
+    return torch.stack([*maps, by_patch()], 1), fit
 
 
 def _adam(

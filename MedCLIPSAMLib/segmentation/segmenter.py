@@ -15,6 +15,7 @@ and serve every further prompt on it, with other settings too. Whole volumes: `p
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -31,13 +32,14 @@ from ..models.sam import Sam2, load_sam
 from ..models.sam_pictures import SamPictures
 from ..models.threads import on_threads
 from ..run_context import RunContext
+from .agreement import choose_result
 from .answer import draft_result, finish_result
 from .loaded_models import LoadedModels, Models
 from .outline import obedient_outline, outlines
 from .presence import presence
 from .prompts import prompt_features
 from .result import PromptedResult, Where
-from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
+from .saliency import PAIRS, M2IBSettings, Saliency, m2ib, normalise, upsample
 from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
@@ -58,13 +60,15 @@ class _Images:
     Args:
         images: uint8 (H, W, 3) each.
         pixels: (N, 3, S, S) for the text-image model.
-        early: its activations before the bottleneck, by layer.
+        early: its activations before the bottleneck, see `saliency.m2ib`.
+        found: what M2IB found, by all that it depends on, so that other settings of what follows cost nothing of it.
         sam: the images before SAM 2, with their embeddings.
     """
 
     images: list[np.ndarray]
     pixels: torch.Tensor
-    early: dict[int, torch.Tensor]
+    early: dict[tuple[int, bool], torch.Tensor]
+    found: dict[tuple, Saliency]
     sam: SamPictures
 
 
@@ -163,7 +167,7 @@ class TextSegmenter:
         pixels = self.clip.preprocess(np.stack(copies))
         sam = SamPictures(self.sam)
         sam.set(copies)
-        self._shown.append(_Images(copies, pixels, {}, sam))
+        self._shown.append(_Images(copies, pixels, {}, {}, sam))
 
     def has_images(self, images: Sequence[np.ndarray]) -> bool:
         """Whether these very images were taken last, so that they need not be given again."""
@@ -179,7 +183,9 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, or no word of it known to the model.
         """
-        return self._where([prompt], negative, RunContext())[0][prompt]
+        if len(self.settings.saliency_for(prompt).candidates) > 1:  # which map it is, SAM 2 has a say in
+            return self.segment(prompt, negative).where
+        return self._where([prompt], negative, RunContext())[0][prompt][0]
 
     def segment(self, prompt: str, negative: str | None = None, context: RunContext = RunContext()) -> PromptedResult:
         """Outline what `prompt` names in the image, the first one of several; see `saliency` for the arguments."""
@@ -205,16 +211,25 @@ class TextSegmenter:
         where = self._where(prompts, negative, context)
         settings = self.settings
         results = self._drafts(images, where, settings)
-        seconds = {"saliency": (time.perf_counter() - started) / (len(results) * len(prompts))}
+        saliency_seconds = (time.perf_counter() - started) / (len(results) * len(prompts))
         present = [
-            (at, prompt) for at, drafts in enumerate(results) for prompt in prompts if not drafts[prompt].message
+            (at, prompt, step)
+            for at, drafts in enumerate(results)
+            for prompt, maps in drafts.items()
+            for step, result in enumerate(maps)
+            if not result.message
         ]
-        sam_prompts = [(at, results[at][prompt].sam_prompts) for at, prompt in present]
-        for (at, prompt), outline in zip(present, self._outlines(sam_prompts, seconds, context)):
-            results[at][prompt] = finish_result(results[at][prompt], *outline, settings)
-        spent = lambda *of: seconds if of in present else {"saliency": seconds["saliency"]}
+        sam_prompts = [(at, results[at][prompt][step].sam_prompts) for at, prompt, step in present]
+        seconds: dict[str, float] = {}
+        for (at, prompt, step), outline in zip(present, self._outlines(sam_prompts, seconds, context)):
+            results[at][prompt][step] = finish_result(results[at][prompt][step], *outline, settings)
+        asked = Counter((at, prompt) for at, prompt, _ in present)
+        spent = lambda *of: {stage: each * asked[of] for stage, each in seconds.items() if of in asked}
         return [
-            {prompt: replace(result, seconds=dict(spent(at, prompt))) for prompt, result in drafts.items()}
+            {
+                prompt: replace(choose_result(maps), seconds={"saliency": saliency_seconds} | spent(at, prompt))
+                for prompt, maps in drafts.items()
+            }
             for at, drafts in enumerate(results)
         ]
 
@@ -244,8 +259,8 @@ class TextSegmenter:
             )
         return self._outlines([(0, sam_prompts)], {} if seconds is None else seconds, context, logits)[0]
 
-    def _where(self, prompts: list[str], negative: str | None, context: RunContext) -> list[dict[str, Where]]:
-        """What the text-image model sees in each image, by prompt."""
+    def _where(self, prompts: list[str], negative: str | None, context: RunContext) -> list[dict[str, list[Where]]]:
+        """What the text-image model sees in each image, by prompt, with the map of each of the candidate steps."""
         shown = self._require_images()
         settings, frugal = self.settings, self._models.frugal
         context.report(STAGE_STARTS["saliency"], stage="saliency")
@@ -254,38 +269,44 @@ class TextSegmenter:
         alike: dict[M2IBSettings, list[str]] = {}
         for prompt in prompts:
             alike.setdefault(settings.saliency_for(prompt), []).append(prompt)
-        where: list[dict[str, Where]] = [{} for _ in shown.images]
+        where: list[dict[str, list[Where]]] = [{} for _ in shown.images]
         for m2ib_settings, group in alike.items():
-            found = m2ib(
-                self.clip,
-                shown.pixels,
-                torch.stack([texts[prompt] for prompt in [*group, *negatives]]),
-                m2ib_settings,
-                context,
-                batch=1 if self.batch_size == 1 else PAIRS,
-                noise_batch=1 if frugal else None,
-                early=shown.early,
-                bfloat16=settings.precision == Precision.BF16,
-                captures=self._models.captures if settings.capture and shown.pixels.is_cuda else None,
-            )
+            key = m2ib_settings, settings.precision, settings.style, settings.kind, *group, None, *negatives
+            if key not in shown.found:
+                shown.found[key] = m2ib(
+                    self.clip,
+                    shown.pixels,
+                    torch.stack([texts[prompt] for prompt in [*group, *negatives]]),
+                    m2ib_settings,
+                    context,
+                    batch=1 if self.batch_size == 1 else PAIRS,
+                    noise_batch=1 if frugal else None,
+                    early=shown.early,
+                    bfloat16=settings.precision == Precision.BF16,
+                    captures=self._models.captures if settings.capture and shown.pixels.is_cuda else None,
+                )
+            found = shown.found[key]
             shape = shown.images[0].shape[:2]
-            maps = found.maps.cpu()
+            maps = found.by_step.cpu()
             if negative:
-                maps = normalise(upsample(maps, shape))
+                maps = normalise(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
                 maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
             for column, prompt in enumerate(group):
                 present = presence(
                     self.clip, found.image_features, texts[prompt], prompt, negative, self._models.encode_text
                 )
                 for at, each in enumerate(present):
-                    where[at][prompt] = Where(SaliencyMap(maps[at, column].numpy(), shape), each)
+                    steps = maps[at, column].numpy()
+                    where[at][prompt] = [Where(SaliencyMap(values, shape), each) for values in steps]
         return where
 
     def _drafts(
-        self, images: list[np.ndarray], where: list[dict[str, Where]], settings: Settings
-    ) -> list[dict[str, PromptedResult]]:
-        """All before SAM 2 for each image by prompt; several images on threads of their own."""
-        draft = lambda image, seen: {prompt: draft_result(image, prompt, at, settings) for prompt, at in seen.items()}
+        self, images: list[np.ndarray], where: list[dict[str, list[Where]]], settings: Settings
+    ) -> list[dict[str, list[PromptedResult]]]:
+        """All before SAM 2 for each image by prompt and step; several images on threads of their own."""
+        draft = lambda image, seen: {
+            prompt: [draft_result(image, prompt, one, settings) for one in maps] for prompt, maps in seen.items()
+        }
         return on_threads(draft, images, where)
 
     def _outlines(

@@ -13,10 +13,13 @@ from pydantic import Field
 from ..choices import Precision
 from ..models.store import find
 from ..validated import Choice, Share, settings_class, with_changes
+from .agreement import AgreementSettings
 from .coarse import CoarseSettings
 from .components import ComponentSettings
 from .saliency import M2IBSettings
 from .sam_prompts import PromptSettings
+
+_SIDE = re.compile(r"\b(left|right)")
 
 
 @settings_class
@@ -29,6 +32,7 @@ class Settings:
         coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
         presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
             whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
+        agreement: what the overlap of SAM 2's mask and the coarse mask decides.
         least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
@@ -44,6 +48,7 @@ class Settings:
     components: ComponentSettings = ComponentSettings()
     prompts: PromptSettings = PromptSettings()
     presence_threshold: Share = 0.5
+    agreement: AgreementSettings = AgreementSettings()
     least_part: Share = 0.05
     precision: Choice[Precision] = Precision.AUTO
     at_once: Annotated[int, Field(ge=0, description="0 leaves it to the device.")] = 0
@@ -57,13 +62,22 @@ class Settings:
             with_changes(self.saliency, changes, f"by_word.{word}")
 
     def saliency_for(self, prompt: str) -> M2IBSettings:
-        """The settings of M2IB for a prompt: those of the first of `by_word` that it holds, in singular or plural."""
+        """The settings of M2IB for a prompt: those of the first of `by_word` that it holds, in singular or plural.
+
+        A mirror image has left at its right: a prompt that names a side does without.
+        """
         said = prompt.lower()
         changes = (each for word, each in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said))
-        return with_changes(self.saliency, next(changes, {}))
+        chosen = with_changes(self.saliency, next(changes, {}))
+        return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(said) else chosen
 
     def with_saliency(self, **changes: Any) -> Settings:
-        """The same with settings of M2IB that hold for every prompt."""
+        """The same with settings of M2IB that hold for every prompt.
+
+        A number of steps that is given is the one whose map is taken, unless `earliest` is given too.
+        """
+        if "steps" in changes:
+            changes = {"earliest": 0} | changes
         by_word = {
             word: {name: value for name, value in each.items() if name not in changes}
             for word, each in self.by_word.items()
@@ -80,4 +94,4 @@ def default_settings(model: str, models_dir: Path | None = None) -> Settings:
     """The settings of the catalogue for a text-image model."""
     entry = find(model, "clip", models_dir)
     by_word = {word: dict(changes) for word, changes in entry.by_word.items()}
-    return Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word)
+    return with_changes(Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word), entry.answer)

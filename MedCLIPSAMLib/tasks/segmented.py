@@ -106,11 +106,18 @@ class Segmented:
             for number, each in by_slice.items():
                 row: dict[str, Any] = {"label": label, "prompt": each.prompt, "slice": number, "found": each.found}
                 row |= {"score": round(each.score, 4), "message": each.message, "presence": None}
-                row |= {"pixels": int(each.mask.sum()), "boxes": [], "predicted_iou": [], "seconds": {}}
+                row |= {
+                    "pixels": int(each.mask.sum()),
+                    "boxes": [],
+                    "predicted_iou": [],
+                    "agreement": None,
+                    "seconds": {},
+                }
                 if isinstance(each, PromptedResult):
                     row["presence"] = round(each.where.presence.probability, 4)
                     row["boxes"] = [self._in_whole(box) for box in each.sam_prompts.boxes.tolist()]
                     row["predicted_iou"] = [round(float(quality), 4) for quality in each.predicted_iou]
+                    row["agreement"] = round(each.agreement, 4)
                     row["seconds"] = {stage: round(value, 4) for stage, value in each.seconds.items()}
                 rows.append(row)
         files = [str(path) for path in self.places.masks.values()]

@@ -206,7 +206,7 @@ def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(mo
     results = meta.segment_each(["a", "b"])
     assert [each["b"].found for each in results] == [True] * 3
     small = 2 * (meta.sam.image_size // 4,)
-    assert copies == [(3, 2, 16, 16), (6, *small), (6, 90, 100), (6,)], "maps; masks to tidy; masks and their quality"
+    assert copies == [(3, 2, 1, 16, 16), (6, *small), (6, 90, 100), (6,)], "maps; masks to tidy; masks and quality"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -18,6 +18,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.models.clip import build_clip
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.segmentation.agreement import AgreementSettings
 from MedCLIPSAMLib.segmentation.settings import default_settings
 from MedCLIPSAMLib.segmentation.vision_tower import VisionTower
 
@@ -63,12 +64,15 @@ def test_a_tower_is_made_known_only_when_a_model_asks_for_it():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[2])
 
 
-def test_the_steps_of_a_prompt():
+def test_its_settings_are_those_that_were_chosen_on_validation_pictures():
+    """The same for every prompt; see docs/results/real.md."""
     settings = default_settings("starter")
-    prompts = ("brain tumor", "lungs", "left lung", "lung nodule", "lung tumor", "breast tumor", "fetal head")
-    steps = [settings.saliency_for(prompt).steps for prompt in prompts]
-    assert steps == [7, 15, 15, 10, 10, 10, 10]
-    assert settings.saliency.layer == 7 and settings.saliency.beta == 0.3
+    for prompt in ("brain tumor", "lungs", "left lung", "lung nodule", "fetal head"):
+        m2ib = settings.saliency_for(prompt)
+        assert (m2ib.layer, m2ib.beta, m2ib.candidates, m2ib.mirror) == (7, 0.3, range(8, 13), False)
+    assert settings.prompts.margin == 0.2 and settings.prompts.kind == "boxes"
+    assert settings.agreement == AgreementSettings(least=0.15, least_in_doubt=0.4, certain=0.9)
+    assert settings.presence_threshold == 0.5
 
 
 @needs_weights

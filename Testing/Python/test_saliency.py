@@ -1,5 +1,6 @@
 """The fast M2IB against the plain one, and what must hold of any saliency map."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -85,6 +86,33 @@ def test_matches_the_plain_implementation(clip, inputs, layer):
             assert torch.allclose(normalise(fast.maps[picture, text]), normalise(plain), atol=1e-5)
             assert torch.allclose(fast.maps[picture, text], plain, rtol=1e-4, atol=1e-3)
             assert fast.kept_similarity[picture, text].item() == pytest.approx(similarities[-2], abs=1e-5)
+
+
+@pytest.mark.parametrize("earliest, steps", [(0, [6]), (3, [3, 4, 5, 6]), (1, [1, 2, 3, 4, 5, 6]), (6, [6]), (9, [6])])
+def test_one_search_gives_the_maps_of_all_steps_that_may_be_taken(clip, inputs, earliest, steps):
+    settings = M2IBSettings(1, beta=0.3, steps=6, samples=3, earliest=earliest)
+    found = m2ib(clip, *inputs, settings)
+    assert list(settings.candidates) == steps and found.by_step.shape == (2, 3, len(steps), 4, 4)
+    for at, step in enumerate(steps):
+        alone = m2ib(clip, *inputs, replace(settings, steps=step, earliest=0))
+        assert torch.allclose(found.by_step[:, :, at], alone.maps, rtol=1e-4, atol=1e-3)
+    assert torch.equal(found.maps, found.by_step[:, :, -1])
+
+
+def test_with_the_mirror_image_the_map_is_the_mean_of_both_and_turns_with_the_picture(clip, inputs):
+    pixels, texts = inputs
+    settings = M2IBSettings(1, beta=0.3, steps=4, samples=3)
+    plain, turned = m2ib(clip, pixels, texts, settings), m2ib(clip, pixels.flip(-1), texts, settings)
+    both = m2ib(clip, pixels, texts, replace(settings, mirror=True))
+    assert torch.allclose(both.maps, (plain.maps + turned.maps.flip(-1)) / 2, rtol=1e-4, atol=1e-3)
+    assert torch.allclose(both.image_features, plain.image_features, atol=1e-6)
+    assert torch.allclose(both.similarity, plain.similarity, atol=1e-6)
+    other = m2ib(clip, pixels.flip(-1), texts, replace(settings, mirror=True))
+    assert torch.allclose(other.maps, both.maps.flip(-1), rtol=1e-4, atol=1e-3)
+    early = {}
+    for each in (settings, replace(settings, mirror=True)):
+        again = m2ib(clip, pixels, texts, each, early=early)
+        assert torch.allclose(again.maps, (both if each.mirror else plain).maps, rtol=1e-4, atol=1e-3)
 
 
 def test_features_equal_those_of_the_whole_model(clip, inputs):

@@ -1,0 +1,86 @@
+"""`medclipsam benchmark without-masks`: what each choice is worth that needs no masks, on real pictures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..choices import Precision
+from .options import Overwrite
+from .progress import progress_bar
+
+
+def without_masks(
+    data: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="Folder of the sets, as for 'benchmark real'.")
+    ],
+    split: Annotated[str, typer.Option(help="'validation' while something is chosen; 'test' once, at the end.")] = (
+        "validation"
+    ),
+    cases: Annotated[int, typer.Option(min=1, help="Most pictures a set.")] = 24,
+    sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
+    model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
+    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
+    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.", show_default=False)] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.AUTO,
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Segment real pictures with and without each choice that needs no masks, such as steps by agreement."""
+    from ..experiments.real_sets import REAL_SETS
+    from ..experiments.without_masks import compare_variants
+    from ..files.atomic import atomic_path
+    from ..files.outputs import check_outputs
+    from ..segmentation.segmenter import load_segmenter
+    from ..segmentation.settings import default_settings
+    from .benchmark_real import refuse_inside
+
+    refuse_inside(data.resolve(), out, "the data, which is never written to")
+    check_outputs((data,), (out,), overwrite)
+    settings = replace(default_settings(model, models_dir), precision=precision)
+    segmenter = load_segmenter(model, sam, device, models_dir, settings)
+    names = [each.strip() for each in sets.split(",")] if sets else list(REAL_SETS)
+    with progress_bar("measuring", unit="count") as context:
+        found = compare_variants(segmenter, data, split, cases, names, context)
+    typer.echo(report(found))
+    if out is not None:
+        with atomic_path(out) as temporary:
+            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+def report(found: dict) -> str:
+    """The figures as tables in Markdown."""
+    sets, free = found["sets"], found["tumor_free"]
+    heads = [f"{name} ({row['cases']})" for name, row in sets.items()]
+    variants = list(next(iter(sets.values()))["dsc"])
+    lines = ["Final DSC; in brackets the coarse mask's.", "", *_head("", *heads, "mean")]
+    for variant in variants:
+        final = [row["dsc"][variant] for row in sets.values()]
+        cells = [f"{row['dsc'][variant]:.3f} ({row['coarse_dsc'][variant]:.3f})" for row in sets.values()]
+        lines.append(_line(variant, *cells, f"{sum(final) / len(final):.3f}"))
+    lines += ["", "Share of pictures in which something is found: with the target, and without it.", ""]
+    lines += _head("", *heads, *(f"{kind} ({row['cases']})" for kind, row in free.items()))
+    for variant in variants:
+        kept = [f"{1 - row['missed'][variant]:.2f}" for row in sets.values()]
+        lines.append(_line(variant, *kept, *(f"{row['found'][variant]:.2f}" for row in free.values())))
+    for threshold in next(iter(found["presence"].values()))["found"]:
+        shares = [f"{found['presence'][kind]['found'][threshold]:.2f}" for kind in (*sets, *free)]
+        lines.append(_line(f"presence {threshold} alone", *shares))
+    lines += ["", "95 % interval of the mean difference of the final DSC to the first line.", "", *_head("", *heads)]
+    for variant in variants[1:]:
+        cells = ["{:+.3f} to {:+.3f}".format(*row["gain"][variant]) for row in sets.values()]
+        lines.append(_line(variant, *cells))
+    return "\n".join(lines)
+
+
+def _head(*names: str) -> list[str]:
+    return [_line(*names), _line(*("---" for _ in names))]
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"

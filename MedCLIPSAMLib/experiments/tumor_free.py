@@ -1,0 +1,39 @@
+"""Parts of breast ultrasound pictures beside the tumor, made the same way at every call."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+LEAST = 0.35
+"""Least share of the picture's width and of its height that a part has."""
+GAP = 3
+"""Pixels between the part and the tumor's box."""
+
+
+def tumor_free_part(name: str, picture: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
+    """Cut a part out of a picture, over its whole width or height, beside the box around all that the truth marks.
+
+    Which one of several is drawn by the picture's name.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        truth: (H, W) bool, not empty.
+
+    Returns:
+        (h, w, 3) uint8; None where no part is large enough.
+    """
+    (rows, columns), (height, width) = np.nonzero(truth), truth.shape
+    x0, x1, y0, y1 = columns.min() - GAP, columns.max() + GAP, rows.min() - GAP, rows.max() + GAP
+    beside = ((0, 0, x0, height), (x1, 0, width, height), (0, 0, width, y0), (0, y1, width, height))
+    large = [
+        (left, top, right, bottom)
+        for left, top, right, bottom in beside
+        if right - left > LEAST * width and bottom - top > LEAST * height
+    ]
+    if not large:
+        return None
+    share = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
+    left, top, right, bottom = large[np.random.default_rng(int(1e9 * share)).integers(len(large))]
+    return picture[top:bottom, left:right].copy()

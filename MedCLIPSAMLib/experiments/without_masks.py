@@ -1,0 +1,121 @@
+"""What each choice is worth that needs no masks: the text pipeline with and without it, on the same real pictures.
+
+The choices are added one after the other. Figures belong on the split "validation" while something is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..evaluation.metrics import dsc
+from ..run_context import RunContext
+from ..segmentation.agreement import AgreementSettings
+from ..segmentation.segmenter import TextSegmenter
+from ..segmentation.settings import Settings
+from .real import load_pictures, mean_interval, without_target
+from .real_sets import REAL_SETS, choose_cases
+
+EARLIEST, LATEST = 8, 12
+MARGIN = 0.2
+AGREEMENT = AgreementSettings(least=0.15, least_in_doubt=0.4, certain=0.9)
+BY_WORD = {"brain": {"steps": 7}, "lungs": {"steps": 15}}
+"""Steps that were best with masks on the validation split, with the first starter models."""
+THRESHOLDS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+
+
+def plain(settings: Settings) -> Settings:
+    """Ten steps for every prompt, tight boxes, SAM 2's word as the last: the paper's way with the model's own layer."""
+    tight = replace(settings.prompts, margin=0.0)
+    settings = replace(settings, by_word={}, prompts=tight, agreement=AgreementSettings(), presence_threshold=0.5)
+    return settings.with_saliency(steps=10, mirror=False)
+
+
+def _by_agreement(settings: Settings) -> Settings:
+    return plain(settings).with_saliency(steps=LATEST, earliest=EARLIEST)
+
+
+def _wide(settings: Settings) -> Settings:
+    return replace(_by_agreement(settings), prompts=replace(settings.prompts, margin=MARGIN))
+
+
+def _mirrored(settings: Settings) -> Settings:
+    return _wide(settings).with_saliency(steps=LATEST, earliest=EARLIEST, mirror=True)
+
+
+VARIANTS: Mapping[str, Callable[[Settings], Settings]] = {
+    "10 steps": plain,
+    "steps by word, with masks": lambda settings: replace(plain(settings), by_word=BY_WORD),
+    "steps by agreement": _by_agreement,
+    "+ boxes 20 % wider": _wide,
+    "+ what disagrees is doubted": lambda settings: replace(_wide(settings), agreement=AGREEMENT),
+    "+ the mirror image": lambda settings: replace(_mirrored(settings), agreement=AGREEMENT),
+}
+
+
+def compare_variants(
+    segmenter: TextSegmenter,
+    data: Path,
+    split: str = "validation",
+    cases: int = 24,
+    sets: Sequence[str] = tuple(REAL_SETS),
+    context: RunContext = RunContext(),
+) -> dict[str, Any]:
+    """Measure every variant on the same pictures, with and without what the prompt names.
+
+    Returns:
+        {"sets": {name: {"cases", "dsc": {variant: mean}, "coarse_dsc", "missed", "gain": {variant: interval of the mean
+        difference to the first}}}, "tumor_free": {kind: {"cases", "found": {variant: share}}}, "presence": {kind:
+        {"cases", "found": {threshold: share}}}}, values 0 to 1.
+    """
+    found: dict[str, Any] = {"sets": {}, "tumor_free": {}, "presence": {}}
+    for name in dict.fromkeys(sets):
+        prompt, part = REAL_SETS[name].prompt, context.titled(name)
+        pictures, _ = load_pictures(choose_cases(data, name, split, cases))
+        rows = [_results(segmenter, prompt, each.picture, part, at, len(pictures)) for at, each in enumerate(pictures)]
+        truths = [each.truth for each in pictures]
+        final = {variant: _scores(rows, variant, "mask", truths) for variant in VARIANTS}
+        coarse = {variant: _scores(rows, variant, "coarse", truths) for variant in VARIANTS}
+        first = np.array(final["10 steps"])
+        found["sets"][name] = {
+            "cases": len(pictures),
+            "dsc": {variant: float(np.mean(each)) for variant, each in final.items()},
+            "coarse_dsc": {variant: float(np.mean(each)) for variant, each in coarse.items()},
+            "missed": {variant: float(np.mean([not row[variant].found for row in rows])) for variant in VARIANTS},
+            "gain": {variant: mean_interval(np.array(each) - first) for variant, each in final.items()},
+        }
+        found["presence"][name] = _by_threshold(rows)
+        for kind, without in without_target(name, data, split, cases).items():
+            rows = [_results(segmenter, prompt, each, part, at, len(without)) for at, each in enumerate(without)]
+            shares = {variant: float(np.mean([row[variant].found for row in rows])) for variant in VARIANTS}
+            found["tumor_free"][kind] = {"cases": len(without), "found": shares}
+            found["presence"][kind] = _by_threshold(rows)
+    return found
+
+
+def _results(
+    segmenter: TextSegmenter, prompt: str, picture: np.ndarray, context: RunContext, done: int, count: int
+) -> dict[str, Any]:
+    """Segment by each variant; what they share is computed once."""
+    context.raise_if_cancelled()
+    segmenter.set_image(picture)
+    found = {
+        variant: segmenter.with_settings(change(segmenter.settings)).segment(prompt)
+        for variant, change in VARIANTS.items()
+    }
+    context.report(done + 1, count, prompt)
+    return found
+
+
+def _scores(rows: Sequence[dict[str, Any]], variant: str, of: str, truths: Sequence[np.ndarray]) -> list[float]:
+    return [dsc(getattr(row[variant], of), truth) for row, truth in zip(rows, truths)]
+
+
+def _by_threshold(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Compute the share of pictures whose presence alone reaches a threshold."""
+    presence = np.array([row["10 steps"].where.presence.probability for row in rows])
+    return {"cases": len(rows), "found": {f"{each:g}": float((presence >= each).mean()) for each in THRESHOLDS}}

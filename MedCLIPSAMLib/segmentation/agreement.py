@@ -1,0 +1,48 @@
+"""How far the two models agree: SAM 2's mask beside the coarse mask that its boxes were made of.
+
+The text-image model says where, SAM 2 what shape. SAM 2, asked for what lies in the box around a coarse mask, gives
+something like that mask where there is an object, and something else where there is none, or where the map shows no
+object. So their overlap says something of both without a truth mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..validated import Share, settings_class
+
+if TYPE_CHECKING:
+    from .result import PromptedResult
+
+
+@settings_class
+class AgreementSettings:
+    """What the agreement decides. With zeros it decides nothing, as in the paper; docs/results/real.md has figures.
+
+    Args:
+        least: below this the coarse mask is the answer in place of SAM 2's, and the message says so.
+        least_in_doubt: a prompt that is not certain to be there is answered with "nothing found" below this.
+        certain: presence from which on it is certain.
+    """
+
+    least: Share = 0.0
+    least_in_doubt: Share = 0.0
+    certain: Share = 0.9
+
+
+def agreement_of(mask: np.ndarray, coarse: np.ndarray) -> float:
+    """Intersection over union of SAM 2's mask and the coarse mask, both (H, W) bool; 0 when both are empty."""
+    either = int((mask | coarse).sum())
+    return int((mask & coarse).sum()) / either if either else 0.0
+
+
+def choose_result(results: Sequence[PromptedResult]) -> PromptedResult:
+    """Of results from several saliency maps of one picture and prompt the one with the best agreement.
+
+    A map of too few steps shows what stands out in the picture whatever the text says, one of too many little but
+    noise. The first of equals.
+    """
+    return max(results, key=lambda result: result.agreement)
