@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from typing import TypeVar
 
 from .errors import InputError
+
+DEFAULT_MODEL = os.environ.get("MEDCLIPSAM_MODEL", "starter")
+"""Text-image model where none is named; a site that has better ones sets the environment variable."""
+DEFAULT_SAM = os.environ.get("MEDCLIPSAM_SAM", "starter")
+"""SAM 2 where none is named, likewise."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
 

@@ -111,8 +111,8 @@ class MedCLIPSAMParameters:
     showSaliency: bool = True
     saliencyFrom: Annotated[float, WithinRange(1, 100)] = 30.0
     reach: Annotated[int, WithinRange(0, 500)] = 0
-    clip: str = "demo"
-    sam: str = "demo"
+    clip: str = choices.DEFAULT_MODEL
+    sam: str = choices.DEFAULT_SAM
     method: MethodSettings
     export: ExportSettings
     review: ReviewSettings

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from MedCLIPSAMLib.choices import DEFAULT_MODEL, DEFAULT_SAM
+
 from .longRun import LongRun
 from .waiting import Finished
 
@@ -50,7 +52,7 @@ class ExportOperation:
         export: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         negative: str | None = None,
-        models: tuple[str, str, str, str | None] = ("demo", "demo", "auto", None),
+        models: tuple[str, str, str, str | None] = (DEFAULT_MODEL, DEFAULT_SAM, "auto", None),
         retry: bool = False,
         finished: Finished = lambda result, error: None,
     ) -> None:

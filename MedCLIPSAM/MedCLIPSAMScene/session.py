@@ -12,6 +12,7 @@ from typing import Any
 
 import slicer
 
+from MedCLIPSAMLib.choices import DEFAULT_MODEL, DEFAULT_SAM
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import Message
@@ -42,7 +43,7 @@ class Session:
     """
 
     def __init__(self, transport) -> None:
-        self.models: tuple[str, str, str, str | None] = ("demo", "demo", "auto", None)
+        self.models: tuple[str, str, str, str | None] = (DEFAULT_MODEL, DEFAULT_SAM, "auto", None)
         self.history: History = SceneHistory()
         self.job: Job | None = None
         self.onStateChanged: Callable[[], None] = lambda: None

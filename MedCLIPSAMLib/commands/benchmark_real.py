@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import Precision
-from .options import Overwrite
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
+from .options import ModelName, Overwrite, SamName
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ def real(
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     cases: Annotated[int, typer.Option(min=1, help="Most pictures a set.")] = 60,
     sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
-    model: Annotated[str, typer.Option(help="Text-image model.")] = "demo",
-    sam: Annotated[str, typer.Option(help="SAM 2 model.")] = "demo",
+    model: ModelName = DEFAULT_MODEL,
+    sam: SamName = DEFAULT_SAM,
     models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.", show_default=False)] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.AUTO,

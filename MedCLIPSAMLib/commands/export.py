@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import ExportFormat, Plane, Precision, Strategy
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, ExportFormat, Plane, Precision, Strategy
 from .options import (
     AsJson,
     AtOnce,
@@ -86,8 +86,8 @@ def export(
         bool, typer.Option("--keep-empty", help="Keep images in which nothing was found, with an empty mask.")
     ] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Do cases again that failed.")] = False,
-    model: ModelName = "demo",
-    sam: SamName = "demo",
+    model: ModelName = DEFAULT_MODEL,
+    sam: SamName = DEFAULT_SAM,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
     precision: PrecisionName = Precision.AUTO,

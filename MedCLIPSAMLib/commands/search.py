@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from .options import AsJson, DeviceName, ModelName, ModelsDir, SamName, Suffix
 from .progress import progress_bar
 from .table import print_table
@@ -18,8 +19,8 @@ def search(
     truth: Annotated[Path, typer.Argument(help="Folder of masks with the same names.", show_default=False)],
     prompt: Annotated[str, typer.Option("-p", "--prompt", help="What the masks show.", show_default=False)],
     suffix: Suffix = "",
-    model: ModelName = "demo",
-    sam: SamName = "demo",
+    model: ModelName = DEFAULT_MODEL,
+    sam: SamName = DEFAULT_SAM,
     models_dir: ModelsDir = None,
     layers: Annotated[str, typer.Option(help="Blocks to try, such as 7,8,9; all of the model by default.")] = "",
     betas: Annotated[str, typer.Option(help="Weights of compression to try.")] = "0.1,1,2",

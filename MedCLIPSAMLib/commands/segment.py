@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..choices import CoarseMethod, MaskFormat, OutputLayout, Plane, Precision, SamPromptKind, Strategy
+from ..choices import (
+    DEFAULT_MODEL,
+    DEFAULT_SAM,
+    CoarseMethod,
+    MaskFormat,
+    OutputLayout,
+    Plane,
+    Precision,
+    SamPromptKind,
+    Strategy,
+)
 from .options import (
     AsJson,
     AtOnce,
@@ -105,8 +115,8 @@ def segment(
     series: SeriesName = None,
     phase: Phase = None,
     negative: Negative = None,
-    model: ModelName = "demo",
-    sam: SamName = "demo",
+    model: ModelName = DEFAULT_MODEL,
+    sam: SamName = DEFAULT_SAM,
     models_dir: ModelsDir = None,
     plane: SlicePlane = Plane.AXIAL,
     number: Annotated[int | None, typer.Option("--slice", help="One slice; the middle one by default.")] = None,

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..choices import Precision
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
 from ..errors import DeviceError, InputError, MedCLIPSAMError
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter, load_segmenter
@@ -37,8 +37,8 @@ START = 600.0
 class Models:
     """What a worker loads: see `segmentation.segmenter.load_segmenter`."""
 
-    clip: str = "demo"
-    sam: str = "demo"
+    clip: str = DEFAULT_MODEL
+    sam: str = DEFAULT_SAM
     device: str = "auto"
     models_dir: Path | None = None
     settings: Settings | None = None

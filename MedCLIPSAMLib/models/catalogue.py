@@ -179,6 +179,7 @@ MODELS: tuple[Model, ...] = (
         licence=_STARTER_LICENCE,
         source="MedCLIPSAMLib/models/starter_vit.py",
         folder="starter-clip",
+        shipped=True,
         image_size=224,
         seen=(
             f"A few thousand real images, with outlines of what its texts name: {_STARTER_DATA}. "
@@ -256,6 +257,7 @@ MODELS: tuple[Model, ...] = (
         licence=_STARTER_LICENCE,
         source="MedCLIPSAMLib/demo_models/train_sam.py",
         folder="starter-sam",
+        shipped=True,
         image_size=320,
         seen=f"A few thousand real images with their masks: {_STARTER_DATA}.",
         files=(ModelFile("sam2_starter.yaml"), ModelFile("model.safetensors")),

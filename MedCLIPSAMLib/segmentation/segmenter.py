@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..choices import CoarseMethod, Precision
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, CoarseMethod, Precision
 from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
@@ -368,8 +368,8 @@ def choices(segmenter: TextSegmenter) -> str:
 
 
 def load_segmenter(
-    model: str = "demo",
-    sam: str = "demo",
+    model: str = DEFAULT_MODEL,
+    sam: str = DEFAULT_SAM,
     device: str = "auto",
     models_dir: Path | None = None,
     settings: Settings | None = None,

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from ..errors import Cancelled, MedCLIPSAMError
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 from .request import Request, WorkerError, error_from
@@ -257,8 +258,8 @@ class WorkerClient:
         export: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         negative: str | None = None,
-        clip: str = "demo",
-        sam: str = "demo",
+        clip: str = DEFAULT_MODEL,
+        sam: str = DEFAULT_SAM,
         device: str = "auto",
         models_dir: str | None = None,
         retry: bool = False,

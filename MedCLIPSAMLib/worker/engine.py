@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import torch
 
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from ..errors import DeviceError, InputError, MedCLIPSAMError
 from ..models.acceleration.memory import is_out_of_memory, release
 from ..models.catalogue import Kind
@@ -31,8 +32,8 @@ log = logging.getLogger(__name__)
 class ModelChoice:
     """Which models to load, and where."""
 
-    clip: str = "demo"
-    sam: str = "demo"
+    clip: str = DEFAULT_MODEL
+    sam: str = DEFAULT_SAM
     device: str = "auto"
     models_dir: Path | None = None
 

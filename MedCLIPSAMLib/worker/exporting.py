@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from ..errors import InputError
 from ..run_context import Progress
 from ..segmentation.segmenter import load_segmenter
@@ -33,7 +34,7 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     cases = find_cases(Path(text("inputs")), prompts)
     cases = [replace(case, negative=case.negative or text("negative") or None) for case in cases]
     models_dir = models_folder(message)
-    clip, sam, device = text("clip") or "demo", text("sam") or "demo", text("device") or "auto"
+    clip, sam, device = text("clip") or DEFAULT_MODEL, text("sam") or DEFAULT_SAM, text("device") or "auto"
     settings, out = settings_of(message, default_settings(clip, models_dir)), Path(text("out"))
     check_folder(out, export_settings.form)
     context = run_context(reply, "export")

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+for name in ("MEDCLIPSAM_MODEL", "MEDCLIPSAM_SAM"):  # small and fast, in processes of the tests too
+    os.environ.setdefault(name, "demo")
+
 os.environ["QT_QPA_PLATFORM"] = "offscreen"
 pytest.importorskip("PySide6.QtWidgets", reason="PySide6 or a library of Qt is not installed", exc_type=ImportError)
 pytest.importorskip("slicer", reason="slicer-core is not installed")

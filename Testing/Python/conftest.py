@@ -1,10 +1,14 @@
 """Property tests must not fail because the machine is slow, nor a test because of the log that another one set up."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+for name in ("MEDCLIPSAM_MODEL", "MEDCLIPSAM_SAM"):  # small and fast, in processes of the tests too
+    os.environ.setdefault(name, "demo")
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

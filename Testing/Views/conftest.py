@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+for name in ("MEDCLIPSAM_MODEL", "MEDCLIPSAM_SAM"):  # small and fast, in processes of the tests too
+    os.environ.setdefault(name, "demo")
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
