@@ -301,8 +301,8 @@ def test_models_are_listed_from_the_workers_machine(panel) -> None:
     assert texts[0].startswith("demo") and texts[1] == "shipped" and "Apache" in texts[3]
     assert "CPU" in panel.ui.modelsLabel.text and "PyTorch" in panel.ui.modelsLabel.text
     assert not panel.ui.downloadButton.enabled
-    row = next(row for row in range(9) if "missing" in panel.ui.modelsTable.item(row, 1).text())
-    panel.ui.modelsTable.selectRow(row)
+    names = [panel.ui.modelsTable.item(row, 0).text() for row in range(panel.ui.modelsTable.rowCount)]
+    panel.ui.modelsTable.selectRow(names.index("biomedclip (clip)"))
     assert panel.ui.downloadButton.enabled
     panel.ui.modelsCollapsibleButton.collapsed = True
 
