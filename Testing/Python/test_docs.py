@@ -21,7 +21,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site; building it takes the real configuration, in which a link to nowhere is an error."""
     pytest.importorskip("mkdocs")
     out = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "-q", "-d", str(out)]
+    command = [sys.executable, "-m", "mkdocs", "build", "-d", str(out)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
     ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
     assert ran.returncode == 0, ran.stderr
