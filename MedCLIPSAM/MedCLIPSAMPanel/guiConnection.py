@@ -50,7 +50,7 @@ LABELS: dict[str, Mapping[Any, str]] = {
         ExportFormat.PNG: ".png",
         ExportFormat.DICOM_SEG: "DICOM SEG",
     },
-    "trainLossBox": {
+    "fineTuneLossBox": {
         Loss.DHN_NCE: _("DHN-NCE (the paper)"),
         Loss.INFO_NCE: "InfoNCE",
         Loss.HN_NCE: "HN-NCE",

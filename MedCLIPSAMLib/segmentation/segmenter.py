@@ -40,6 +40,7 @@ from .result import PromptedResult, Where
 from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
 from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
+from .wording import absence_message, notes, says_absent
 
 LARGE = 50_000_000
 """Parameters of both models together."""
@@ -207,6 +208,11 @@ class TextSegmenter:
         with ThreadPoolExecutor(len(where)) as pool:
             results = list(pool.map(draft, images, where))
         seconds = {"saliency": (time.perf_counter() - started) / (len(results) * len(prompts))}
+        for drafts in results:
+            for prompt in filter(says_absent, prompts):
+                drafts[prompt] = replace(drafts[prompt], message=absence_message(prompt))
+        notes_of = {prompt: notes(self.clip, prompt, negative) for prompt in prompts}
+        told = lambda result: f"{result.message} {notes_of[result.prompt]}".rstrip()
         present = [
             (at, prompt) for at, drafts in enumerate(results) for prompt in prompts if not drafts[prompt].message
         ]
@@ -215,7 +221,10 @@ class TextSegmenter:
             results[at][prompt] = finish_result(results[at][prompt], *outline, settings)
         spent = lambda *of: seconds if of in present else {"saliency": seconds["saliency"]}
         return [
-            {prompt: replace(result, seconds=dict(spent(at, prompt))) for prompt, result in drafts.items()}
+            {
+                prompt: replace(result, message=told(result), seconds=dict(spent(at, prompt)))
+                for prompt, result in drafts.items()
+            }
             for at, drafts in enumerate(results)
         ]
 

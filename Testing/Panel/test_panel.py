@@ -284,6 +284,16 @@ def test_a_wrong_prompt_is_explained(panel, phantom) -> None:
     assert panel.ui.segmentButton.enabled
 
 
+def test_words_that_the_model_does_not_know_are_said(panel, phantom) -> None:
+    segment(panel, add_volume(phantom.picture), f"{PROMPT} xylophone")
+    assert "does not know: xylophone" in panel.ui.resultLabel.text
+
+
+def test_a_prompt_that_says_what_is_absent_finds_nothing_and_says_why(panel, phantom) -> None:
+    segment(panel, add_volume(phantom.picture), f"not a {PROMPT}")
+    assert f"Nothing found for 'not a {PROMPT}': it says what is not there" in panel.ui.resultLabel.text
+
+
 def test_a_model_that_is_missing_is_got_by_a_button(panel, phantom, tmp_path) -> None:
     panel.machine.set("ModelsFolder", str(tmp_path))
     panel.parameters.clip = "biomedclip"
@@ -324,38 +334,38 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # of the worker that trains, which is not started yet
     (tmp_path / "models").mkdir()
     panel.machine.set("ModelsFolder", str(tmp_path / "models"))
-    assert not ui.trainButton.enabled and "captions" in ui.trainButton.toolTip
-    ui.trainCaptionsEdit.currentPath = str(write_captions(tmp_path))
-    assert not ui.trainButton.enabled and "name" in ui.trainButton.toolTip
-    ui.trainNameEdit.text = "Mine!"
-    ui.trainBatchBox.value, ui.trainEpochsBox.value = 4, 400
-    assert ui.trainButton.enabled and "'demo'" in ui.trainBaseLabel.text
+    assert not ui.fineTuneButton.enabled and "captions" in ui.fineTuneButton.toolTip
+    ui.fineTuneCaptionsEdit.currentPath = str(write_captions(tmp_path))
+    assert not ui.fineTuneButton.enabled and "name" in ui.fineTuneButton.toolTip
+    ui.fineTuneNameEdit.text = "Mine!"
+    ui.fineTuneBatchBox.value, ui.fineTuneEpochsBox.value = 4, 400
+    assert ui.fineTuneButton.enabled and "'demo'" in ui.fineTuneBaseLabel.text
     training = panel.operations.fineTune.task
-    ui.trainButton.click()
+    ui.fineTuneButton.click()
     standin.pump(lambda: not training.running, 60)
-    assert "cannot be the name of a model" in ui.trainLabel.text
-    ui.trainNameEdit.text = "mine"
-    ui.trainButton.click()
-    assert training.running and not ui.trainButton.enabled and ui.stopTrainingButton.enabled
-    standin.pump(lambda: "Step" in ui.trainLabel.text, 60)
+    assert "cannot be the name of a model" in ui.fineTuneLabel.text
+    ui.fineTuneNameEdit.text = "mine"
+    ui.fineTuneButton.click()
+    assert training.running and not ui.fineTuneButton.enabled and ui.stopFineTuneButton.enabled
+    standin.pump(lambda: "Step" in ui.fineTuneLabel.text, 60)
     segment(panel, add_volume(phantom.picture))
     assert "Found" in ui.resultLabel.text and training.running
-    standin.pump(lambda: "Retrieval" in ui.trainLabel.text, 60)
-    ui.trainCollapsibleButton.collapsed = False
+    standin.pump(lambda: "Retrieval" in ui.fineTuneLabel.text, 60)
+    ui.fineTuneCollapsibleButton.collapsed = False
     standin.screenshot(panel.parent, SCREENSHOTS / "training.png")
-    ui.stopTrainingButton.click()
+    ui.stopFineTuneButton.click()
     standin.pump(lambda: not training.running, 60)
-    assert "Stopped" in ui.trainLabel.text
+    assert "Stopped" in ui.fineTuneLabel.text
     checkpoint = tmp_path / "data" / "medclipsam" / "runs" / "mine" / "last.ckpt"
     standin.pump(checkpoint.is_file, 30)
-    ui.trainEpochsBox.value = 1
-    ui.trainButton.click()
+    ui.fineTuneEpochsBox.value = 1
+    ui.fineTuneButton.click()
     standin.pump(lambda: not training.running, 60)
-    assert "other settings or data" in ui.trainLabel.text
-    ui.trainNameEdit.text = "mine-2"
-    ui.trainButton.click()
+    assert "other settings or data" in ui.fineTuneLabel.text
+    ui.fineTuneNameEdit.text = "mine-2"
+    ui.fineTuneButton.click()
     standin.pump(lambda: not training.running, 60)
-    assert "'mine-2' retrieves" in ui.trainLabel.text
+    assert "'mine-2' retrieves" in ui.fineTuneLabel.text
     boxed = lambda: [ui.clipBox.itemText(index) for index in range(ui.clipBox.count)]
     standin.pump(lambda: any(each.startswith("mine-2 (") for each in boxed()), 60)
     panel.parameters.clip = "mine-2"
@@ -364,7 +374,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     assert panel.ui.statusLabel.text == "", panel.ui.statusLabel.text
     panel.parameters.clip = "demo"
     panel.machine.set("ModelsFolder", "")
-    ui.trainCollapsibleButton.collapsed = True
+    ui.fineTuneCollapsibleButton.collapsed = True
 
 
 def test_a_folder_is_exported_from_the_panel_and_gone_on_with(panel, tmp_path) -> None:

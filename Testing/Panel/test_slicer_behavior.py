@@ -29,8 +29,8 @@ PATHS = {
     "exportOutEdit": "getExistingDirectory",
     "reviewFolderEdit": "getExistingDirectory",
     "reviewDatasetEdit": "getExistingDirectory",
-    "trainCaptionsEdit": "getOpenFileName",
-    "trainImagesEdit": "getExistingDirectory",
+    "fineTuneCaptionsEdit": "getOpenFileName",
+    "fineTuneImagesEdit": "getExistingDirectory",
 }
 """Path edit -> the dialog that its button opens."""
 
