@@ -5,6 +5,10 @@ import logging
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest.register_assert_rewrite("helpers")
+
+from helpers.worker import pictures, segmenter, shared, worker  # noqa: E402, F401  # fixtures
+
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
 

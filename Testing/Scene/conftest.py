@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("helpers")
+
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "MedCLIPSAM"), str(Path(__file__).resolve().parent)]
@@ -75,3 +77,12 @@ def operations(scene: object, warm_operations: object) -> Iterator[object]:
     warm_operations.session.models = ("demo", "demo", "cpu", None)
     yield warm_operations
     warm_operations.session.forgetScene()
+
+
+@pytest.fixture(scope="session")
+def phantom() -> object:
+    """A brain MRI with a tumor that is not small."""
+    from MedCLIPSAMLib.phantoms.dataset import make_phantom
+
+    made = (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
+    return next(each for each in made if each.lesion_mask.sum() > 300)
