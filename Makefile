@@ -2,6 +2,7 @@
 # make test      the same, and run every test
 # make check     the same, and check style, spelling, imports and types
 # make gpu-bundle REAL=FOLDER  collect in build/gpu-bundle what tools/gpu.sh needs on a GPU machine without a network
+# make docs      build the documents as a site in build/docs
 # make coverage  the tests of the engine, and which lines they run
 # make clean     remove .venv, demo-output and test-output
 
@@ -14,7 +15,7 @@ SUITES := $(wildcard Testing/Python Testing/Scene Testing/Panel Testing/Views)
 install = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt-get update -q && apt-get install -qy $(1); \
     else echo "$(2). On Debian: apt-get install $(1)" >&2; fi
 
-.PHONY: demo test check coverage gpu-bundle clean
+.PHONY: demo test check docs coverage gpu-bundle clean
 
 demo: .venv/.installed
 	.venv/bin/medclipsam demo --out demo-output
@@ -34,11 +35,14 @@ check: .venv/.installed-dev
 coverage: .venv/.installed-test .venv/.installed-dev
 	.venv/bin/python -m pytest -q Testing/Python --cov --cov-report=term:skip-covered
 
+docs: .venv/.installed-docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
+
 gpu-bundle: .venv/.installed
 	tools/gpu_bundle.sh "$(REAL)"
 
 clean:
-	rm -rf .venv demo-output test-output
+	rm -rf .venv build demo-output test-output
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -59,8 +63,12 @@ clean:
 	$(PIP) install -q --no-build-isolation -e ".[dev]"
 	touch $@
 
+.venv/.installed-docs: .venv/.installed
+	$(PIP) install -q --no-build-isolation -e ".[docs]"
+	touch $@
+
 .venv/.installed-test: .venv/.installed
-	$(PIP) install -q --no-build-isolation -e ".[test,scene,panel,dicom,finetune,weak,cluster]"
+	$(PIP) install -q --no-build-isolation -e ".[test,docs,scene,panel,dicom,finetune,weak,cluster]"
 	@QT_QPA_PLATFORM=offscreen .venv/bin/python -c "from PySide6 import QtWidgets; QtWidgets.QApplication([])" 2>/dev/null \
 	    || { $(call install,$(QT_LIBRARIES),Qt lacks libraries; the tests of the panel and of the views are skipped); }
 	@.venv/bin/python Testing/Views/offscreen.py 2>/dev/null \

@@ -11,6 +11,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import slicer
 import slicer.util
@@ -39,6 +40,8 @@ def _loadEngine() -> None:
         spec = importlib.util.spec_from_file_location(
             "MedCLIPSAMLib", package / "__init__.py", submodule_search_locations=[str(package)]
         )
+        if spec is None or spec.loader is None:
+            raise ImportError(f"'{package}' holds no Python package.")
         sys.modules["MedCLIPSAMLib"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["MedCLIPSAMLib"])
 
@@ -54,6 +57,9 @@ from MedCLIPSAMScene.strings import _, translate  # noqa: E402
 from MedCLIPSAMScene.transport import QProcessTransport, WorkerCommand, workerCommand  # noqa: E402
 
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError  # noqa: E402
+
+if TYPE_CHECKING:
+    from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
 
 class MedCLIPSAM(ScriptedLoadableModule):
@@ -106,8 +112,8 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def __init__(self, parent=None) -> None:
         # What Slicer's base class may use already: it calls setup() itself where no parent is given.
-        self.parameters = None
-        self._wrapper = None
+        self.parameters: MedCLIPSAMParameters | None = None
+        self._wrapper: MedCLIPSAMParameters | None = None
         self._storedChoices: dict[str, str] = {}
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -244,8 +250,8 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._wrapper = MedCLIPSAMParameters(node)
             self.gui.connect(self._wrapper)
         self._setParameters(self._wrapper)
-        if self.parameters.inputVolume is None:
-            self.parameters.inputVolume = self._volumeToBeginWith()
+        if self._wrapper.inputVolume is None:
+            self._wrapper.inputVolume = self._volumeToBeginWith()
         self.corrections.sceneOpened()
         self.update()
 

@@ -1,4 +1,4 @@
-"""Where the shipped files are: demo models, prompt sets, sample images."""
+"""Where the shipped files are: demo models, templates of pages, prompt sets, sample images."""
 
 from __future__ import annotations
 

@@ -217,9 +217,9 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         self.progressBar.setVisible(self._running)
         # Only of a panel that is there: an effect that begins while the panel is built must not build another.
         panel = getattr(slicer.modules, "MedCLIPSAMWidget", None)
-        ready = panel is not None and panel.parameters is not None
         volume = self.scriptedEffect.parameterSetNode().GetSourceVolumeNode()
-        warning = panel.models.warning(volume) if ready else ""
+        ready = panel is not None and panel.parameters is not None
+        warning = panel.models.warning(volume) if panel is not None and ready else ""
         self.warningLabel.text = warning
         self.warningLabel.setVisible(bool(warning))
 

@@ -23,8 +23,8 @@ class FineTuneSection:
         self._operation = panel.operations.fineTune
         task = self._operation.task
         task.onProgress, task.onNotice = self._progress, self._notice
-        ui.trainButton.connect("clicked(bool)", lambda *_arguments: self._start())
-        ui.stopTrainingButton.connect("clicked(bool)", lambda *_arguments: task.cancel())
+        ui.fineTuneButton.connect("clicked(bool)", lambda *_arguments: self._start())
+        ui.stopFineTuneButton.connect("clicked(bool)", lambda *_arguments: task.cancel())
 
     def update(self) -> None:
         """Enable what can be done, and say what is lacking."""
@@ -38,10 +38,10 @@ class FineTuneSection:
             if not parameters.fineTune.name
             else ""
         )
-        enable(ui.trainButton, lacking)
-        enable(ui.stopTrainingButton, "" if running else _("No fine-tuning is running."))
-        ui.trainBar.setVisible(running)
-        ui.trainBaseLabel.text = _("Begins from '{base}', which is chosen under Models and device.").format(
+        enable(ui.fineTuneButton, lacking)
+        enable(ui.stopFineTuneButton, "" if running else _("No fine-tuning is running."))
+        ui.fineTuneBar.setVisible(running)
+        ui.fineTuneBaseLabel.text = _("Begins from '{base}', which is chosen under Models and device.").format(
             base=parameters.clip
         )
 
@@ -49,7 +49,7 @@ class FineTuneSection:
         fineTune = self._panel.parameters.fineTune
         base, _sam, device, folder = self._panel.models.models()
         self._losses, self._validation = [], []
-        lossPlot.draw(self._panel.ui.trainPlot, [], [])
+        lossPlot.draw(self._panel.ui.fineTunePlot, [], [])
         settings = {
             "loss": str(fineTune.loss),
             "epochs": fineTune.epochs,
@@ -57,8 +57,8 @@ class FineTuneSection:
             "chunk": fineTune.chunkSize,
             "lora_rank": fineTune.loraRank,
         }
-        self._panel.ui.trainLabel.text = _("Reading the captions and their images...")
-        self._panel.ui.trainBar.value = 0
+        self._panel.ui.fineTuneLabel.text = _("Reading the captions and their images...")
+        self._panel.ui.fineTuneBar.value = 0
         try:
             self._operation.start(
                 fineTune.captions,
@@ -71,11 +71,11 @@ class FineTuneSection:
                 finished=self._finished,
             )
         except MedCLIPSAMError as error:
-            self._panel.ui.trainLabel.text = str(error)
+            self._panel.ui.fineTuneLabel.text = str(error)
         self.update()
 
     def _notice(self, text: str) -> None:
-        self._panel.ui.trainLabel.text = text
+        self._panel.ui.fineTuneLabel.text = text
 
     def _progress(self, progress) -> None:
         ui = self._panel.ui
@@ -83,7 +83,7 @@ class FineTuneSection:
         checked = progress["validation"]
         if checked:
             self._validation.append((len(self._losses), checked["loss"], checked["top1"]))
-        ui.trainBar.value = int(100 * progress["fraction"])
+        ui.fineTuneBar.value = int(100 * progress["fraction"])
         said = _("Step {step} of {steps}, loss {loss:.3f}, {minutes:.0f} min left at most.").format(
             step=progress["step"],
             steps=progress["steps"],
@@ -94,12 +94,12 @@ class FineTuneSection:
             said += " " + _("Retrieval on validation pairs {top1:.0%}, best {best:.0%}.").format(
                 top1=self._validation[-1][2], best=max(top1 for _step, _loss, top1 in self._validation)
             )
-        ui.trainLabel.text = said
+        ui.fineTuneLabel.text = said
         if checked or len(self._losses) % REDRAW_EVERY == 0:
-            lossPlot.draw(ui.trainPlot, self._losses, self._validation)
+            lossPlot.draw(ui.fineTunePlot, self._losses, self._validation)
 
     def _finished(self, result, error) -> None:
-        label = self._panel.ui.trainLabel
+        label = self._panel.ui.fineTuneLabel
         if isinstance(error, Cancelled):
             label.text = _("Stopped; pressing Fine-tune again goes on from the last checkpoint.")
         elif error is not None:

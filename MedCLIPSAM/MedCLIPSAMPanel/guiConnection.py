@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Mapping
+from typing import Any
+
 from MedCLIPSAMScene.strings import _
 from slicer.parameterNodeWrapper import SlicerParameterNamePropertyName
 
@@ -17,7 +21,7 @@ from .parameters import (
     Strategy,
 )
 
-LABELS = {
+LABELS: dict[str, Mapping[Any, str]] = {
     "extentBox": {
         Extent.SLICE: _("the slice shown in a view"),
         Extent.RANGE: _("a range of slices"),
@@ -46,7 +50,7 @@ LABELS = {
         ExportFormat.PNG: ".png",
         ExportFormat.DICOM_SEG: "DICOM SEG",
     },
-    "trainLossBox": {
+    "fineTuneLossBox": {
         Loss.DHN_NCE: _("DHN-NCE (the paper)"),
         Loss.INFO_NCE: "InfoNCE",
         Loss.HN_NCE: "HN-NCE",
@@ -69,7 +73,7 @@ class GuiConnection:
     def __init__(self, ui) -> None:
         self._ui = ui
         self._parameters: MedCLIPSAMParameters | None = None
-        self._tag = None
+        self._tag: int | None = None
 
     def connect(self, parameters: MedCLIPSAMParameters | None) -> None:
         """Connect a parameter node in place of the one before; None only disconnects."""
@@ -87,5 +91,6 @@ class GuiConnection:
         # connectGui() of Slicer 5.8 and 5.10 does not return the tag that disconnectGui() needs; this does.
         self._tag = parameters.connectParametersToGui(mapping)
         for box, labels in LABELS.items():
-            for index, member in enumerate(type(next(iter(labels)))):
+            members: type[enum.Enum] = type(next(iter(labels)))
+            for index, member in enumerate(members):
                 getattr(self._ui, box).setItemText(index, labels[member])

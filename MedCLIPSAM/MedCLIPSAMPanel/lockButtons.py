@@ -58,7 +58,7 @@ class LockButtons:
         node, segment = self._panel.parameters.segmentation, self._corrections.requireSegment()
         plane, number = self._panel.inputs.shown()
         locked = protect.locked(node, segment, plane)
-        if locked is not protect.EVERYTHING:
+        if not isinstance(locked, protect.Everything):
             self._set(node, segment, plane, locked ^ {number})
 
     def _toggleSegment(self) -> None:

@@ -10,6 +10,8 @@ from MedCLIPSAMScene.transport import QProcessTransport, WorkerCommand, workerCo
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError, ModelError
 from MedCLIPSAMLib.models.catalogue import MODELS
 from MedCLIPSAMLib.worker.client import WorkerClient
+from MedCLIPSAMLib.worker.protocol import Message
+from MedCLIPSAMLib.worker.request import Request
 
 from .enabling import enable
 
@@ -23,7 +25,8 @@ class ModelsSection:
         self._panel, ui = panel, panel.ui
         self._transport = QProcessTransport(self.command)
         self._client = WorkerClient(self._transport, self._receive)
-        self._listing = self._download = None
+        self._listing: Request | None = None
+        self._download: Request | None = None
         self._asked = False
         self._states: list[dict] = []
         self._boxes = {"clip": ui.clipBox, "sam": ui.samBox}
@@ -47,7 +50,7 @@ class ModelsSection:
         ui.modelsCollapsibleButton.connect("contentsCollapsed(bool)", self._opened)
         ui.refreshModelsButton.connect("clicked(bool)", lambda *_arguments: self.refresh())
         ui.downloadButton.connect("clicked(bool)", lambda *_arguments: self._startDownload())
-        ui.cancelDownloadButton.connect("clicked(bool)", lambda *_arguments: self._client.cancel(self._download))
+        ui.cancelDownloadButton.connect("clicked(bool)", lambda *_arguments: self._cancelDownload())
         self.update()
 
     def command(self) -> WorkerCommand:
@@ -134,7 +137,11 @@ class ModelsSection:
         self._panel.ui.modelsLabel.text = _("Downloading '{name}'...").format(name=chosen["name"])
         self.update()
 
-    def _receive(self, request, message) -> None:
+    def _cancelDownload(self) -> None:
+        if self._download is not None:
+            self._client.cancel(self._download)
+
+    def _receive(self, request: Request | None, message: Message) -> None:
         label = self._panel.ui.modelsLabel
         if request is None or message.type not in ("result", "error", "progress"):
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
@@ -94,8 +94,22 @@ class FineTuneSettings:
     loraRank: Annotated[int, WithinRange(0, 256)] = 0
 
 
+if TYPE_CHECKING:
+
+    class _Wrapper:
+        """What `parameterNodeWrapper` adds to the class that it decorates."""
+
+        parameterNode: Any
+
+        def __init__(self, parameterNode: Any) -> None: ...
+        def connectParametersToGui(self, mapping: dict[str, Any]) -> int: ...
+        def disconnectGui(self, tag: int | None) -> None: ...
+else:
+    _Wrapper = object
+
+
 @parameterNodeWrapper
-class MedCLIPSAMParameters:
+class MedCLIPSAMParameters(_Wrapper):
     """The parameter node. A reach of 0 goes as far as an object is seen; saliencyFrom is in percent."""
 
     inputVolume: vtkMRMLScalarVolumeNode

@@ -51,7 +51,9 @@ class ResultSection:
         if found is None or not len(found.boxes):
             markups.removeBoxes(result.volume)
         else:
-            markups.showBoxes(SceneSlices(result.volume, result.plane), found.bestSlice, found.boxes, found.segmentId)
+            markups.showBoxes(
+                SceneSlices(result.volume, result.plane), found.bestSlice, found.boxes, found.segmentId or ""
+            )
         if result.segmentation is not None and panel.parameters.inputVolume is result.volume:
             panel.parameters.segmentation = result.segmentation
             if found is not None:

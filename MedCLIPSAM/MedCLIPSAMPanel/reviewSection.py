@@ -7,6 +7,7 @@ import qt
 import slicer
 import slicer.util
 from MedCLIPSAMScene import overlay
+from MedCLIPSAMScene.reviewOperation import OpenCase, ReviewCase
 from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
@@ -20,8 +21,8 @@ class ReviewSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         self._review = panel.operations.review
-        self._cases: list = []
-        self._opened = None
+        self._cases: list[ReviewCase] = []
+        self._opened: OpenCase | None = None
         self._shownState: tuple | None = None
         self._before: dict[str, np.ndarray] = {}
         table = ui.reviewTable
@@ -93,13 +94,16 @@ class ReviewSection:
         return next((each.case for each in self._cases if not each.trusted and each.case != opened), None)
 
     def _openChosen(self) -> None:
-        self._open(self._chosen())
+        case = self._chosen()
+        if case is not None:
+            self._open(case)
 
     def _openNext(self) -> None:
         names = [each.case for each in self._cases]
         case = self._next()
-        self._panel.ui.reviewTable.setCurrentCell(names.index(case), 0)
-        self._open(case)
+        if case is not None:
+            self._panel.ui.reviewTable.setCurrentCell(names.index(case), 0)
+            self._open(case)
 
     def _open(self, case: str) -> None:
         panel, parameters = self._panel, self._panel.parameters
@@ -138,6 +142,8 @@ class ReviewSection:
 
     def _trust(self) -> None:
         opened = self._opened
+        if opened is None:
+            return
         count = self._review.save(opened)
         self._before = self._review.masks(opened)
         self._cases = self._review.cases(self._panel.parameters.review.folder, str(opened.dataset))

@@ -131,7 +131,7 @@ def torchBuild() -> str:
     try:
         torch = metadata.distribution("torch")
         build = torch.version.partition("+")[2]
-        text = Path(torch.locate_file("torch/version.py")).read_text(encoding="utf-8")
+        text = Path(str(torch.locate_file("torch/version.py"))).read_text(encoding="utf-8")
     except metadata.PackageNotFoundError:
         return ""
     except OSError:

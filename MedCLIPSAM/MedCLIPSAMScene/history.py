@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import slicer
 
@@ -24,7 +24,7 @@ class SceneHistory:
     """A history of its own, for scripts; the panel uses that of its Segment Editor, so that both undo one sequence."""
 
     def __init__(self) -> None:
-        self._histories: dict[str, object] = {}
+        self._histories: dict[str, Any] = {}
 
     def save(self, segmentationNode) -> None:
         segmentation = segmentationNode.GetSegmentation()

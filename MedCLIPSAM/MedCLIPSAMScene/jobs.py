@@ -41,7 +41,7 @@ class SliceAnswer:
     saliency: np.ndarray | None = None
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     score: float = 0.0
-    presence: float | None = None
+    presence: float = 0.0
     message: str = ""
 
 

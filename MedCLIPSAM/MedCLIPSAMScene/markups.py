@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import slicer
@@ -152,7 +153,7 @@ def markupsOf(volumeNode, kind: str) -> list:
     ]
 
 
-def _placedPoints(volumeNode) -> Iterator[tuple[object, int, int]]:
+def _placedPoints(volumeNode) -> Iterator[tuple[Any, int, int]]:
     """Point list, index in it, and label of every point of a volume that has a position."""
     for kind, label in ((POSITIVE, 1), (NEGATIVE, 0)):
         for node in markupsOf(volumeNode, kind):

@@ -23,7 +23,7 @@ LOCKED_TAG = "MedCLIPSAM.Locked"
 ALL = "all"
 
 
-class _Everything:
+class Everything:
     """The slices of a locked segment: whatever is asked for is among them."""
 
     def __contains__(self, _number: object) -> bool:
@@ -33,7 +33,7 @@ class _Everything:
         return iter(())
 
 
-EVERYTHING = _Everything()
+EVERYTHING = Everything()
 
 
 def written(segmentationNode, segmentId: str, plane: str) -> dict[int, str]:
@@ -74,19 +74,19 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
     return found
 
 
-def locked(segmentationNode, segmentId: str, plane: str) -> set[int] | _Everything:
+def locked(segmentationNode, segmentId: str, plane: str) -> set[int] | Everything:
     """Return the locked slices of a plane, or `EVERYTHING` where the segment is locked."""
     byPlane = _lockedByPlane(segmentationNode, segmentId)
-    return EVERYTHING if byPlane is EVERYTHING else byPlane.get(plane, set())
+    return EVERYTHING if isinstance(byPlane, Everything) else byPlane.get(plane, set())
 
 
-def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | _Everything) -> None:
+def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Everything) -> None:
     """Lock slices of a plane in place of those locked before in it, or `EVERYTHING`; an empty set unlocks."""
     byPlane = _lockedByPlane(segmentationNode, segmentId)
-    if value is EVERYTHING:
+    if isinstance(value, Everything):
         text = ALL
     else:
-        others = {} if byPlane is EVERYTHING else byPlane
+        others = {} if isinstance(byPlane, Everything) else byPlane
         text = "; ".join(
             " ".join([name, *map(str, sorted(numbers))])
             for name, numbers in {**others, plane: value}.items()
@@ -114,7 +114,7 @@ def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> It
     """Bring back, after a change of slices of one plane, the locked slices of the other planes that it crossed."""
     byPlane = _lockedByPlane(segmentationNode, segmentId)
     before: list[SliceMasks] = []
-    for plane, numbers in ({} if byPlane is EVERYTHING else byPlane).items():
+    for plane, numbers in ({} if isinstance(byPlane, Everything) else byPlane).items():
         if plane != slices.plane and numbers:
             other = SceneSlices(slices.volumeNode, plane)
             read = lambda k, other=other: segments.readSlice(segmentationNode, segmentId, other, k)
@@ -130,7 +130,7 @@ def planeOf(segmentationNode, segmentId: str) -> str | None:
     return text.split()[0] if text.split() else None
 
 
-def _lockedByPlane(segmentationNode, segmentId: str) -> dict[str, set[int]] | _Everything:
+def _lockedByPlane(segmentationNode, segmentId: str) -> dict[str, set[int]] | Everything:
     value = segments.tag(segmentationNode, segmentId, LOCKED_TAG)
     if value == ALL:
         return EVERYTHING

@@ -164,9 +164,10 @@ class RefineOperation:
         ignored: list[int] = []
 
         def take(number: int, request: Request) -> None:
-            masks[number] = request.result.arrays["mask"] > 0
-            qualities.append(float(request.result.arrays["predicted_iou"].mean()))
-            ignored.append(int(request.result.fields["ignored_points"]))
+            result = request.answer()
+            masks[number] = result.arrays["mask"] > 0
+            qualities.append(float(result.arrays["predicted_iou"].mean()))
+            ignored.append(int(result.fields["ignored_points"]))
 
         def write(job: Job, notices: list[str]) -> SceneResult:
             if segmentId is not None:

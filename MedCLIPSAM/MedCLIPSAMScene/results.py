@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -51,8 +52,8 @@ class SceneResult:
         notices: what the worker told meanwhile, such as a change to the CPU.
     """
 
-    volume: object
-    segmentation: object
+    volume: Any
+    segmentation: Any
     prompts: list[PromptResult]
     plane: str
     device: str

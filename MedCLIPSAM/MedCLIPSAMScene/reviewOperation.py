@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import slicer
@@ -48,8 +49,8 @@ class OpenCase:
     case: str
     dataset: Path
     image: Path
-    volume: object
-    segmentation: object
+    volume: Any
+    segmentation: Any
     series: str | None = None
 
 

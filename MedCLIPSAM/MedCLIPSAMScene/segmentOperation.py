@@ -30,13 +30,16 @@ class SegmentOperation:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def run(self, volumeNode, prompts: Sequence[str], *more, timeout: float | None = None, **named) -> SceneResult:
+    def run(
+        self, volumeNode, prompts: Sequence[str], segmentationNode=None, *, timeout: float | None = None, **options
+    ) -> SceneResult:
         """Segment and wait for the result. See `start` for the arguments.
 
         Raises:
             MedCLIPSAMError: why there is no result; the scene is as it was. TimeoutError.
         """
-        return self._session.wait(lambda done: self.start(volumeNode, prompts, *more, finished=done, **named), timeout)
+        start = lambda done: self.start(volumeNode, prompts, segmentationNode, finished=done, **options)
+        return self._session.wait(start, timeout)
 
     def start(
         self,

@@ -254,7 +254,10 @@ def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: E
     if not np.allclose(slicer.util.arrayFromVTKMatrix(own), matrix):
         return covered
     extent = [0] * 6
-    return tuple(extent) if slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent) else None
+    if not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(image, extent):
+        return None
+    i0, i1, j0, j1, k0, k1 = extent
+    return i0, i1, j0, j1, k0, k1
 
 
 def _takeGeometry(segmentationNode, volumeNode) -> None:

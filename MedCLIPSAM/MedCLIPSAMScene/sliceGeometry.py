@@ -115,9 +115,8 @@ class SceneSlices:
             at = [slice(None)] * 3
             at[along] = slice(place - first, place - first + 1)
             block[tuple(at)] = self.stack.to_slab(k, mask)
-        corner = [0, 0, 0]
-        corner[2 - along] = first
-        return block, tuple(corner)
+        i, j, k = (first if axis == 2 - along else 0 for axis in range(3))
+        return block, (i, j, k)
 
 
 def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
@@ -141,7 +140,7 @@ def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
     steps = normal @ (origin - centre) / (normal @ affine[:3, axis])
     index = middle.copy()
     index[axis] += steps
-    number = round(slices.stack.picture_at(index)[0])
+    number = round(slices.stack.picture_at(index.tolist())[0])
     if not 0 <= number < len(slices):
         raise InputError(
             _("The view '{view}' shows no slice of '{name}'.").format(

@@ -20,8 +20,9 @@ def cut(one: Extent | None, other: Extent) -> Extent | None:
     """The voxels in both; None when there is none."""
     if one is None:
         return None
-    both = tuple((max, min)[index % 2](pair) for index, pair in enumerate(zip(one, other)))
-    return both if all(first <= last for first, last in zip(both[::2], both[1::2])) else None
+    i0, j0, k0 = (max(pair) for pair in zip(one[::2], other[::2]))
+    i1, j1, k1 = (min(pair) for pair in zip(one[1::2], other[1::2]))
+    return (i0, i1, j0, j1, k0, k1) if i0 <= i1 and j0 <= j1 and k0 <= k1 else None
 
 
 def check(slices: SceneSlices, k: int, mask: np.ndarray) -> str:
@@ -106,9 +107,10 @@ class SliceMasks:
             there = [place for place in self._set if first <= place <= last]
             bounds = [slice(low, high + 1) for low, high in zip(self._low, self._high)]
             bounds[2 - self.axis] = slice(min(there), max(there) + 1) if there else slice(0, 0)
-            corner = [bound.start for bound in reversed(bounds)]
+            corner = [int(bound.start) for bound in reversed(bounds)]
             corner[self.axis] += self._first
-            yield tuple(np.ravel(covered).tolist()), self._block[tuple(bounds)], tuple(map(int, corner))
+            (i0, i1), (j0, j1), (k0, k1) = covered
+            yield (i0, i1, j0, j1, k0, k1), self._block[tuple(bounds)], (corner[0], corner[1], corner[2])
 
 
 def _runs(places: set[int]) -> list[tuple[int, int]]:

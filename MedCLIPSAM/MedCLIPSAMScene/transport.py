@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import qt
 import slicer
@@ -50,13 +51,14 @@ class QProcessTransport:
 
     def __init__(self, command: Callable[[], WorkerCommand] = workerCommand) -> None:
         self._command = command
-        self._process = None
+        self._process: Any = None
         self._dying: list = []
 
     def start(self, client) -> None:
         command = self._command()
         program, *arguments = command.arguments
-        process = self._process = qt.QProcess()
+        process = qt.QProcess()
+        self._process = process
         environment = qt.QProcessEnvironment()
         for name, value in command.environment.items():
             environment.insert(name, value)

@@ -149,7 +149,7 @@ class PairSource:
         check_batch(batch, world)
         if len(pairs) < batch:
             raise InputError(
-                f"{len(pairs)} pairs do not fill a batch of {batch}.", "Give more pairs or a smaller --batch."
+                f"{len(pairs)} pairs do not fill a batch of {batch}.", "Give more pairs or a smaller batch."
             )
         self.pairs, self.size, self.batch, self.crop = pairs, size, batch, crop
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers

@@ -95,7 +95,7 @@ def read_captions(table: Path, images: Path | None = None, least_characters: int
         raise InputError(f"There is no table of captions '{table}'.", "Give a CSV or JSON lines file.")
     folder = table.parent if images is None else images
     if not folder.is_dir():
-        raise InputError(f"The folder of images '{folder}' does not exist.", "Correct --images.")
+        raise InputError(f"The folder of images '{folder}' does not exist.", "Choose another one.")
     try:
         rows = list(_rows(table))
     except (OSError, ValueError, RecursionError, csv.Error) as error:
@@ -147,7 +147,7 @@ def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tu
     if not all(sides):
         raise InputError(
             f"{len(side)} patients cannot be split: {len(sides[0])} training and {len(sides[1])} validation pairs.",
-            "Give more patients, another --validation-share, or a table of its own by --validation.",
+            "Give more patients, another validation share, or validation pairs in a table of their own.",
         )
     return sides
 

@@ -81,7 +81,9 @@ def run(
     resolve_device(device)
     model = (models_dir or trained_folder()) / name
     if model.exists() and not replace and not owns(out, model):
-        raise ModelError(f"There is a model '{name}' already, in '{model}'.", "Choose another name, or give --replace.")
+        raise ModelError(
+            f"There is a model '{name}' already, in '{model}'.", "Choose another name, or have it replaced."
+        )
     if model.resolve() == out.resolve():
         raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
     with claim_run(out):
@@ -97,7 +99,7 @@ def _sources(
 ) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
     """Open the sources of batches, see `train.fine_tune`, and make a check sum of what they are made of."""
     if data.shards and data.validation is None:
-        raise InputError("Shards do not say whose an image is.", "Give validation pairs of their own by --validation.")
+        raise InputError("Shards do not say whose an image is.", "Give validation pairs of their own.")
     dropped: list[tuple[str, str]] = []
     sides: tuple[list[Pair] | None, list[Pair] | None]
     if data.validation is None:
@@ -112,7 +114,7 @@ def _sources(
     if sides[1] is not None and len({pair.caption for pair in sides[1]}) < 2:
         raise InputError(
             f"{len(sides[1])} validation pairs cannot tell how well captions are told apart.",
-            "Give more pairs, a larger --validation-share, or a table of its own by --validation.",
+            "Give more pairs, a larger validation share, or validation pairs in a table of their own.",
         )
 
     def source(side: int, size: int, batch: int, crop: float, rank: int = 0, world: int = 1) -> Source:
@@ -140,7 +142,7 @@ def _sources(
         if sides[0] is not None and len(sides[0]) < settings.batch:
             raise InputError(
                 f"{len(sides[0])} training pairs do not fill a batch of {settings.batch}.",
-                "Give more pairs or a smaller --batch.",
+                "Give more pairs or a smaller batch.",
             )
         return source(0, size, settings.batch, settings.crop, rank, world)
 

@@ -79,7 +79,7 @@ class ShardSource:
         if self.count < batch:
             raise InputError(
                 f"{self.count} usable pairs in {len(paths)} shards do not fill a batch of {batch}.",
-                "Give more pairs or a smaller --batch.",
+                "Give more pairs or a smaller batch.",
             )
         self.steps = self.count // batch
 

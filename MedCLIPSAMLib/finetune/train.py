@@ -151,7 +151,7 @@ class _Run:
                 except torch.OutOfMemoryError as error:
                     raise DeviceError(
                         f"The memory of {fabric.device} is full with {settings.chunk or len(captions)} pairs at once.",
-                        "Take fewer at once (--chunk 16), which changes nothing else, or LoRA (--lora 8).",
+                        "Take fewer at once by a chunk size such as 16, which changes nothing else, or LoRA of rank 8.",
                     ) from error
                 self._step += 1
                 left = (steps - self._step) * (time.monotonic() - started) / (self._step - begun)

@@ -86,7 +86,7 @@ class LoadedModels:
         if device.type == "cpu":
             raise DeviceError("The memory of this machine ran out.", "Close other programs, or choose smaller models.")
         if self._load_on_cpu is None:
-            raise DeviceError(f"The memory of {device} is too small for this image.", "Do it with --device cpu.")
+            raise DeviceError(f"The memory of {device} is too small for this image.", "Choose the CPU as the device.")
         log.warning("moving both models from %s to the CPU", device)
         self._loaded = None
         release()

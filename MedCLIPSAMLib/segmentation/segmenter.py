@@ -43,6 +43,7 @@ from .saliency import PAIRS, M2IBSettings, Saliency, m2ib, normalise, upsample
 from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
+from .wording import absence_message, notes, says_absent
 
 LARGE = 50_000_000
 """Parameters of both models together."""
@@ -211,6 +212,11 @@ class TextSegmenter:
         where = self._where(prompts, negative, context)
         settings = self.settings
         results = self._drafts(images, where, settings)
+        for drafts in results:
+            for prompt in filter(says_absent, prompts):
+                drafts[prompt] = [replace(draft, message=absence_message(prompt)) for draft in drafts[prompt]]
+        notes_of = {prompt: notes(self.clip, prompt, negative) for prompt in prompts}
+        told = lambda result: replace(result, message=f"{result.message} {notes_of[result.prompt]}".rstrip())
         saliency_seconds = (time.perf_counter() - started) / (len(results) * len(prompts))
         present = [
             (at, prompt, step)
@@ -227,7 +233,7 @@ class TextSegmenter:
         spent = lambda *of: {stage: each * asked[of] for stage, each in seconds.items() if of in asked}
         return [
             {
-                prompt: replace(choose_result(maps), seconds={"saliency": saliency_seconds} | spent(at, prompt))
+                prompt: replace(told(choose_result(maps)), seconds={"saliency": saliency_seconds} | spent(at, prompt))
                 for prompt, maps in drafts.items()
             }
             for at, drafts in enumerate(results)

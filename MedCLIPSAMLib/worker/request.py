@@ -40,12 +40,17 @@ class Request:
         """Whether it has a result or an error."""
         return self.result is not None or self.error is not None
 
-    def value(self) -> Request:
-        """Return the request itself when it has a result; else raise its error."""
+    def answer(self) -> Message:
+        """Return the result; raise the error where there is one."""
         if self.error:
             raise self.error
         if self.result is None:
             raise WorkerError(f"The request '{self.type}' is not answered yet.", "Wait until it is done.")
+        return self.result
+
+    def value(self) -> Request:
+        """Return the request itself when it has a result; else raise its error."""
+        self.answer()
         return self
 
 

@@ -29,6 +29,9 @@ if sys.version_info < (3, 12):
     ctypes.c_ssize_t.from_address(id(None)).value += 1_000_000_000
 
 standin.install()
+pytest.register_assert_rewrite("effects")
+
+from effects import editor, registered  # noqa: E402, F401  # fixtures
 
 
 @pytest.fixture(autouse=True)
@@ -88,3 +91,12 @@ def panel(scene: object, widget: object) -> Iterator[object]:
     yield widget
     widget.ui.cancelButton.click()
     slicer.mrmlScene.Clear(0)
+
+
+@pytest.fixture(scope="session")
+def phantom() -> object:
+    """A brain MRI with a tumor that is not small."""
+    from MedCLIPSAMLib.phantoms.dataset import make_phantom
+
+    made = (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
+    return next(each for each in made if each.lesion_mask.sum() > 300)

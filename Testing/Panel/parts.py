@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import slicer
 import slicer.util
 
@@ -59,3 +60,19 @@ def segmentation(name: str, *segments: str):
     for each in segments:
         node.GetSegmentation().AddEmptySegment(each, each)
     return node
+
+
+def shown_volume(name: str = "head"):
+    """Four axial slices of 16 x 12 voxels, 2 mm apart from z = 0, shown in the Red view at the second."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    slicer.util.updateVolumeFromArray(node, np.arange(4 * 12 * 16, dtype=np.int16).reshape(4, 12, 16))
+    node.SetSpacing(1, 1, 2)
+    node.CreateDefaultDisplayNodes()
+    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(node.GetID())
+    move_to(1)
+    return node
+
+
+def move_to(k: int) -> None:
+    """Move the Red view to a slice of `shown_volume`, or out of it."""
+    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed").SetSliceOffset(2.0 * k)

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import pytest
 import slicer
 import slicer.util
 import standin
 from heads import PROMPT, add_volume, idle, mask_on, segment, show
 from MedCLIPSAMPanel.parameters import engineSettings
 from MedCLIPSAMScene import markups, overlay, protect, segments
-from MedCLIPSAMScene.sliceGeometry import SceneSlices, ijkToRAS
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.export.dataset import write_case, write_description
-from MedCLIPSAMLib.export.manifest import Manifest
-from MedCLIPSAMLib.nnunet.predict import Image, predict
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
-from MedCLIPSAMLib.volumes.write import write_picture
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
-
-
-@pytest.fixture(scope="module")
-def phantom():
-    return next(
-        made
-        for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
-        if made.lesion_mask.sum() > 300
-    )
 
 
 def test_the_button_says_why_it_is_disabled(panel, phantom) -> None:
@@ -284,179 +267,14 @@ def test_a_wrong_prompt_is_explained(panel, phantom) -> None:
     assert panel.ui.segmentButton.enabled
 
 
-def test_a_model_that_is_missing_is_got_by_a_button(panel, phantom, tmp_path) -> None:
-    panel.machine.set("ModelsFolder", str(tmp_path))
-    panel.parameters.clip = "biomedclip"
-    segment(panel, add_volume(phantom.picture))
-    assert "'biomedclip'" in panel.ui.statusLabel.text
-    assert "press Download" in panel.ui.statusLabel.text
-    panel.machine.set("ModelsFolder", "")
-    panel.parameters.clip = "demo"
+def test_words_that_the_model_does_not_know_are_said(panel, phantom) -> None:
+    segment(panel, add_volume(phantom.picture), f"{PROMPT} xylophone")
+    assert "does not know: xylophone" in panel.ui.resultLabel.text
 
 
-def test_models_are_listed_from_the_workers_machine(panel) -> None:
-    panel.ui.modelsCollapsibleButton.collapsed = False
-    standin.pump(lambda: panel.ui.modelsTable.rowCount > 2, 60)
-    texts = [panel.ui.modelsTable.item(0, column).text() for column in range(4)]
-    assert texts[0].startswith("demo") and texts[1] == "shipped" and "Apache" in texts[3]
-    assert "CPU" in panel.ui.modelsLabel.text and "PyTorch" in panel.ui.modelsLabel.text
-    assert not panel.ui.downloadButton.enabled
-    row = next(row for row in range(9) if "missing" in panel.ui.modelsTable.item(row, 1).text())
-    panel.ui.modelsTable.selectRow(row)
-    assert panel.ui.downloadButton.enabled
-    panel.ui.modelsCollapsibleButton.collapsed = True
-
-
-def write_captions(folder: Path, count: int = 24) -> Path:
-    rows = []
-    for number in range(count):
-        made = make_phantom("train", number)
-        write_picture(folder / f"{number}.png", np.repeat(made.picture[..., None], 3, 2))
-        seen = f"picture {number} of modality {made.modality} with {len(made.lesions)} lesions"
-        rows.append(json.dumps({"image": f"{number}.png", "caption": seen, "patient": str(number)}))
-    (folder / "captions.jsonl").write_text("\n".join(rows))
-    return folder / "captions.jsonl"
-
-
-def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, tmp_path, monkeypatch) -> None:
-    """The user's captions become a model; prompts are answered while it trains."""
-    ui = panel.ui
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))  # of the worker that trains, which is not started yet
-    (tmp_path / "models").mkdir()
-    panel.machine.set("ModelsFolder", str(tmp_path / "models"))
-    assert not ui.trainButton.enabled and "captions" in ui.trainButton.toolTip
-    ui.trainCaptionsEdit.currentPath = str(write_captions(tmp_path))
-    assert not ui.trainButton.enabled and "name" in ui.trainButton.toolTip
-    ui.trainNameEdit.text = "Mine!"
-    ui.trainBatchBox.value, ui.trainEpochsBox.value = 4, 400
-    assert ui.trainButton.enabled and "'demo'" in ui.trainBaseLabel.text
-    training = panel.operations.fineTune.task
-    ui.trainButton.click()
-    standin.pump(lambda: not training.running, 60)
-    assert "cannot be the name of a model" in ui.trainLabel.text
-    ui.trainNameEdit.text = "mine"
-    ui.trainButton.click()
-    assert training.running and not ui.trainButton.enabled and ui.stopTrainingButton.enabled
-    standin.pump(lambda: "Step" in ui.trainLabel.text, 60)
-    segment(panel, add_volume(phantom.picture))
-    assert "Found" in ui.resultLabel.text and training.running
-    standin.pump(lambda: "Retrieval" in ui.trainLabel.text, 60)
-    ui.trainCollapsibleButton.collapsed = False
-    standin.screenshot(panel.parent, SCREENSHOTS / "training.png")
-    ui.stopTrainingButton.click()
-    standin.pump(lambda: not training.running, 60)
-    assert "Stopped" in ui.trainLabel.text
-    checkpoint = tmp_path / "data" / "medclipsam" / "runs" / "mine" / "last.ckpt"
-    standin.pump(checkpoint.is_file, 30)
-    ui.trainEpochsBox.value = 1
-    ui.trainButton.click()
-    standin.pump(lambda: not training.running, 60)
-    assert "other settings or data" in ui.trainLabel.text
-    ui.trainNameEdit.text = "mine-2"
-    ui.trainButton.click()
-    standin.pump(lambda: not training.running, 60)
-    assert "'mine-2' retrieves" in ui.trainLabel.text
-    boxed = lambda: [ui.clipBox.itemText(index) for index in range(ui.clipBox.count)]
-    standin.pump(lambda: any(each.startswith("mine-2 (") for each in boxed()), 60)
-    panel.parameters.clip = "mine-2"
-    segment(panel, add_volume(phantom.picture))
-    assert panel.session.client.about and "mine-2" in ui.clipBox.currentText
-    assert panel.ui.statusLabel.text == "", panel.ui.statusLabel.text
-    panel.parameters.clip = "demo"
-    panel.machine.set("ModelsFolder", "")
-    ui.trainCollapsibleButton.collapsed = True
-
-
-def test_a_folder_is_exported_from_the_panel_and_gone_on_with(panel, tmp_path) -> None:
-    ui, export = panel.ui, panel.operations.export.task
-    (tmp_path / "in").mkdir()
-    for number in range(12):
-        picture = make_phantom("validation", number, "MR", 1).picture
-        write_picture(tmp_path / "in" / f"{number}.png", np.repeat(picture[..., None], 3, 2))
-    assert not ui.exportButton.enabled and "Type what to segment" in ui.exportButton.toolTip
-    ui.promptEdit.setPlainText("brain tumor\nventricles")
-    ui.exportInputsEdit.currentPath = str(tmp_path / "in")
-    assert "folder for the dataset" in ui.exportButton.toolTip
-    ui.exportOutEdit.currentPath = str(tmp_path / "heads")
-    ui.exportButton.click()
-    standin.pump(lambda: not export.running, 60)
-    assert "Dataset101" in ui.exportLabel.text
-    out = tmp_path / "Dataset001_Head"
-    ui.exportOutEdit.currentPath = str(out)
-    ui.exportButton.click()
-    standin.pump(lambda: " of 12:" in ui.exportLabel.text, 60)
-    ui.stopExportButton.click()
-    standin.pump(lambda: not export.running, 60)
-    assert "Stopped" in ui.exportLabel.text
-    standin.pump((out / "report.html").is_file, 60)
-    ui.exportButton.click()
-    standin.pump(lambda: not export.running, 60)
-    assert "12 cases: " in ui.exportLabel.text and ui.openReportButton.enabled
-    lines = (out / "manifest.jsonl").read_text().splitlines()
-    assert len(lines) == 12 and len({json.loads(line)["case"] for line in lines}) == 12
-    assert (out / "dataset.json").is_file()
-    ui.exportCollapsibleButton.collapsed = False
-    standin.screenshot(panel.parent, SCREENSHOTS / "export.png")
-    ui.exportCollapsibleButton.collapsed = True
-
-
-def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
-    """Predictions as a network leaves them; of the network only the probabilities are made up."""
-    ui, dataset, out = panel.ui, tmp_path / "Dataset031_Heads", tmp_path / "predictions"
-    manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
-    shape, truths = (1, 128, 128), {}
-    for number in range(3):
-        made, case = make_phantom("validation", number, "MR", 1), f"head{number}"
-        write_picture(tmp_path / f"{case}.png", np.repeat(made.picture[..., None], 3, 2))
-        truths[case] = made.lesion_mask[None]
-        files = write_case(
-            dataset, case, "nnunet", read_volume(tmp_path / f"{case}.png"), [Segment("tumor", np.zeros(shape, bool))]
-        )
-        manifest.write({"case": case, "image": "", "status": "found", "labels": {}, "files": files})
-    manifest.close()
-    write_description(dataset, "nnunet", ["tumor"], list(truths), "MR")
-
-    def fixed(volume, context):
-        case = volume.name.removesuffix("_0000")
-        tumor = truths[case].astype(np.float32) * (0.99 - 0.2 * int(case[-1]))
-        return SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
-
-    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=fixed)
-    predict(
-        [Image(case, dataset / "imagesTr" / f"{case}_0000.nii.gz") for case in truths], ensemble, out, dataset=dataset
-    )
-    assert not ui.listReviewButton.enabled
-    ui.reviewFolderEdit.currentPath = str(out)
-    ui.listReviewButton.click()
-    table = ui.reviewTable
-    assert [table.item(row, 0).text() for row in range(3)] == ["head2", "head1", "head0"]
-    assert "3 cases, 0 of them trusted" in ui.reviewLabel.text and not ui.trustButton.enabled
-    ui.nextReviewButton.click()
-    volume, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
-    assert volume.GetName() == "head2" and "correct the mask" in ui.reviewLabel.text, ui.reviewLabel.text
-    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
-    assert red.GetBackgroundVolumeID() == volume.GetID()
-    assert red.GetForegroundVolumeID() == overlay.uncertaintyOf(volume).GetID()
-    ui.uncertaintyBox.checked = False
-    assert red.GetForegroundVolumeID() is None
-    ui.uncertaintyBox.checked = True
-    ui.reviewCollapsibleButton.collapsed = False
-    standin.screenshot(panel.parent, SCREENSHOTS / "review.png")
-    ui.reviewCollapsibleButton.collapsed = True
-    ui.trustButton.click()
-    assert "one of 1" in ui.reviewLabel.text and table.item(0, 2).text() == "trusted", ui.reviewLabel.text
-    assert (read_segmentation(dataset / "labelsTr" / "head2.nii.gz")[0].mask == truths["head2"]).all()
-    ui.nextReviewButton.click()
-    assert panel.parameters.inputVolume.GetName() == "head1"
-    assert not slicer.mrmlScene.IsNodePresent(volume) and not slicer.mrmlScene.IsNodePresent(segmentation)
-    # A correction that is not saved stays in the scene, and that is said.
-    volume, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
-    identifier = segmentation.GetSegmentation().GetNthSegmentID(0)
-    segments.writeMask(segmentation, identifier, ~truths["head1"], ijkToRAS(volume))
-    table.setCurrentCell(2, 0)
-    ui.openReviewButton.click()
-    assert panel.parameters.inputVolume.GetName() == "head0" and "was not saved" in ui.reviewLabel.text
-    assert slicer.mrmlScene.IsNodePresent(segmentation)
+def test_a_prompt_that_says_what_is_absent_finds_nothing_and_says_why(panel, phantom) -> None:
+    segment(panel, add_volume(phantom.picture), f"not a {PROMPT}")
+    assert f"Nothing found for 'not a {PROMPT}': it says what is not there" in panel.ui.resultLabel.text
 
 
 def test_screenshots_of_every_section(panel, phantom) -> None:

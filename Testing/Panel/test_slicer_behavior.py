@@ -6,21 +6,18 @@ mouse.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import sys
-import unittest
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import slicer
 import slicer.util
 import standin
+from parts import move_to, shown_volume
 from PySide6 import QtCore, QtGui
 
 MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
+
 WIDEST = 420
 """Pixels that a panel may be wide at default fonts; Slicer's qSlicerModuleWidgetGenericTest allows 500."""
 PATHS = {
@@ -29,26 +26,10 @@ PATHS = {
     "exportOutEdit": "getExistingDirectory",
     "reviewFolderEdit": "getExistingDirectory",
     "reviewDatasetEdit": "getExistingDirectory",
-    "trainCaptionsEdit": "getOpenFileName",
-    "trainImagesEdit": "getExistingDirectory",
+    "fineTuneCaptionsEdit": "getOpenFileName",
+    "fineTuneImagesEdit": "getExistingDirectory",
 }
 """Path edit -> the dialog that its button opens."""
-
-
-def volume(name: str = "head"):
-    """Four axial slices of 16 x 12 voxels, 2 mm apart from z = 0, shown in the Red view at the second."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    slicer.util.updateVolumeFromArray(node, np.arange(4 * 12 * 16, dtype=np.int16).reshape(4, 12, 16))
-    node.SetSpacing(1, 1, 2)
-    node.CreateDefaultDisplayNodes()
-    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(node.GetID())
-    move_to(1)
-    return node
-
-
-def move_to(k: int) -> None:
-    """Move the Red view to a slice of `volume`, or out of it."""
-    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed").SetSliceOffset(2.0 * k)
 
 
 def segmentation(of, name: str, *segments: str):
@@ -71,12 +52,6 @@ def choose(panel, head, node, segment: str) -> None:
     standin.mouse.pick_segment(panel.ui.segmentEditor, segment)
 
 
-def shortcuts(keys: str) -> int:
-    """How many there are in the main window; two of the same keys do nothing."""
-    found = standin.unwrap(slicer.util.mainWindow()).findChildren(QtGui.QShortcut)
-    return sum(each.key() == QtGui.QKeySequence(keys) for each in found)
-
-
 @pytest.fixture
 def mouse(scene):
     node = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
@@ -84,21 +59,6 @@ def mouse(scene):
     yield node
     node.SetCurrentInteractionMode(node.ViewTransform)
     node.SetPlaceModePersistence(before)
-
-
-@pytest.fixture
-def fresh(scene, monkeypatch):
-    """A module of its own that nobody has entered, and the main window without the shared panel's keys."""
-    slicer.util.selectModule("Welcome")
-    module = slicer.qSlicerScriptedLoadableModule(str(MODULE))
-    for name in ("medclipsam", "MedCLIPSAMWidget", "MedCLIPSAMInstance"):
-        monkeypatch.setattr(slicer.modules, name, getattr(slicer.modules, name, None), raising=False)
-    monkeypatch.setitem(sys.modules, "MedCLIPSAM", sys.modules.get("MedCLIPSAM"))
-    if sys.modules["MedCLIPSAM"] is None:
-        del sys.modules["MedCLIPSAM"]
-    module.load()
-    monkeypatch.setattr(slicer.modules, "medclipsam", module)
-    return module
 
 
 def test_a_logic_is_made_and_keeps_its_parameters(scene) -> None:
@@ -112,7 +72,7 @@ def test_a_logic_is_made_and_keeps_its_parameters(scene) -> None:
 
 
 def test_the_panel_follows_the_segmentation_chosen_in_the_editor(panel) -> None:
-    head = volume()
+    head = shown_volume()
     one, two = segmentation(head, "one", "A"), segmentation(head, "two", "B")
     choose(panel, head, one, "A")
     editor = panel.ui.segmentEditor
@@ -139,7 +99,7 @@ def tags(node, segment: str) -> dict[str, str]:
 
 
 def test_the_lock_shown_is_that_of_the_segment_chosen_in_the_editor(panel) -> None:
-    head = volume()
+    head = shown_volume()
     node = segmentation(head, "one", "A", "B")
     choose(panel, head, node, "A")
     panel.ui.lockSegmentButton.click()
@@ -151,7 +111,7 @@ def test_the_lock_shown_is_that_of_the_segment_chosen_in_the_editor(panel) -> No
 
 
 def test_the_lock_shown_is_that_of_the_slice_shown(panel) -> None:
-    head = volume()
+    head = shown_volume()
     choose(panel, head, segmentation(head, "one", "A"), "A")
     panel.ui.lockSliceButton.click()
     assert panel.ui.lockSliceButton.checked
@@ -162,7 +122,7 @@ def test_the_lock_shown_is_that_of_the_slice_shown(panel) -> None:
 
 
 def test_a_refused_lock_leaves_no_button_pressed(panel) -> None:
-    head = volume()
+    head = shown_volume()
     choose(panel, head, segmentation(head, "one", "A"), "A")
     move_to(40)
     panel.ui.lockSliceButton.enabled = True  # where it was not disabled for the same reason
@@ -172,7 +132,7 @@ def test_a_refused_lock_leaves_no_button_pressed(panel) -> None:
 
 @pytest.mark.parametrize("how", ["undo", "remove"])
 def test_what_needs_a_segment_is_disabled_when_the_only_one_goes(panel, how: str) -> None:
-    head = volume()
+    head = shown_volume()
     node = segmentation(head, "one")
     panel.ui.inputVolumeSelector.setCurrentNode(head)
     panel.ui.segmentationSelector.setCurrentNode(node)
@@ -221,7 +181,7 @@ def test_a_path_that_is_cleared_counts_as_empty(panel) -> None:
 
 @pytest.mark.parametrize("persistent", [0, 1])
 def test_a_right_click_ends_placing(panel, mouse, persistent: int) -> None:
-    head = volume()
+    head = shown_volume()
     choose(panel, head, segmentation(head, "one", "A"), "A")
     mouse.SetPlaceModePersistence(persistent)
     panel.ui.insideButton.click()
@@ -239,7 +199,7 @@ def test_a_right_click_ends_placing(panel, mouse, persistent: int) -> None:
 
 def test_escape_ends_placing(panel, mouse) -> None:
     """By the one shortcut of that key that there is: with two, Qt would call neither."""
-    head = volume()
+    head = shown_volume()
     choose(panel, head, segmentation(head, "one", "A"), "A")
     panel.ui.outsideButton.click()
     assert mouse.GetCurrentInteractionMode() == mouse.Place
@@ -250,7 +210,7 @@ def test_escape_ends_placing(panel, mouse) -> None:
 
 
 def test_another_mouse_mode_of_the_user_is_left_alone(panel, mouse) -> None:
-    head = volume()
+    head = shown_volume()
     choose(panel, head, segmentation(head, "one", "A"), "A")
     mouse.SetCurrentInteractionMode(mouse.AdjustWindowLevel)
     slicer.util.selectModule("Welcome")
@@ -263,7 +223,7 @@ def test_another_mouse_mode_of_the_user_is_left_alone(panel, mouse) -> None:
 
 
 def test_no_other_segmentation_is_taken_in_place_of_one_that_is_removed(panel) -> None:
-    head = volume()
+    head = shown_volume()
     one, two = segmentation(head, "one", "A"), segmentation(head, "two", "B")
     choose(panel, head, two, "B")
     slicer.mrmlScene.RemoveNode(two)
@@ -272,129 +232,14 @@ def test_no_other_segmentation_is_taken_in_place_of_one_that_is_removed(panel) -
 
 
 def test_no_other_volume_is_taken_in_place_of_one_that_is_removed(panel) -> None:
-    volume("first")
-    second = volume("second")
+    shown_volume("first")
+    second = shown_volume("second")
     panel.ui.inputVolumeSelector.setCurrentNode(second)
     panel.ui.promptEdit.setPlainText("brain tumor")
     assert panel.ui.segmentButton.enabled
     slicer.mrmlScene.RemoveNode(second)
     assert panel.ui.inputVolumeSelector.currentNode() is None and panel.parameters.inputVolume is None
     assert not panel.ui.segmentButton.enabled
-
-
-TEMPLATE = "Base/QTCore/Testing/Python/qSlicerModuleGenericTest.py.in"
-
-
-@pytest.mark.skipif(
-    not Path(os.environ.get("SLICER_SOURCE", ""), TEMPLATE).is_file(), reason=f"no {TEMPLATE} in SLICER_SOURCE"
-)
-def test_slicers_own_generic_test_passes(fresh, tmp_path) -> None:
-    text = Path(os.environ["SLICER_SOURCE"], TEMPLATE).read_text(encoding="utf-8")
-    name = "qSlicerMedCLIPSAMModuleGenericTest"
-    path = tmp_path / f"{name}.py"
-    path.write_text(text.replace("@MODULENAME@", "MedCLIPSAM").replace("@MODULENAME_LC@", "medclipsam"))
-    spec = importlib.util.spec_from_file_location(name, path)
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    with standin.without_main_window():
-        result = unittest.TestResult()
-        try:
-            unittest.defaultTestLoader.loadTestsFromModule(made).run(result)
-        finally:
-            if getattr(slicer.modules, "MedCLIPSAMWidget", None) is fresh.widgetRepresentation().self():
-                fresh.widgetRepresentation().self().cleanup()
-        assert result.testsRun > 8 and not result.errors and not result.failures, (result.errors, result.failures)
-
-
-def test_the_panel_is_made_without_a_main_window(fresh) -> None:
-    """What Slicer's generic test of a module does, which runs with --no-main-window."""
-    with standin.without_main_window():
-        made = fresh.createNewWidgetRepresentation().self()
-        try:
-            assert fresh.name == "MedCLIPSAM" and fresh.categories and fresh.contributors and fresh.helpText
-            made.enter()
-            slicer.mrmlScene.Clear(0)
-            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-            slicer.util.updateVolumeFromArray(node, np.zeros((4, 12, 16), np.int16))
-            made.ui.inputVolumeSelector.setCurrentNode(node)
-            made.ui.promptEdit.setPlainText("brain tumor")
-            for button in (made.ui.segmentButton, made.ui.addBoxButton, made.ui.segmentBoxesButton):
-                button.click()  # there is no view that shows a slice
-            standin.check()
-            made.exit()
-        finally:
-            made.cleanup()
-
-
-def predictions(folder: Path) -> Path:
-    """One case as a network leaves it, found by half."""
-    from MedCLIPSAMLib.export.dataset import write_case, write_description
-    from MedCLIPSAMLib.export.manifest import Manifest
-    from MedCLIPSAMLib.nnunet.predict import Image, predict
-    from MedCLIPSAMLib.volumes import Segment, read_volume
-    from MedCLIPSAMLib.volumes.write import write_picture
-
-    dataset, out = folder / "Dataset031_Heads", folder / "predictions"
-    tumor = np.zeros((1, 24, 32), np.float32)
-    tumor[0, 8:16, 8:20] = 0.75
-    write_picture(folder / "head.png", np.full((24, 32, 3), 90, np.uint8))
-    manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
-    files = write_case(dataset, "head", "nnunet", read_volume(folder / "head.png"), [Segment("tumor", tumor > 1)])
-    manifest.write({"case": "head", "image": "", "status": "found", "labels": {}, "files": files})
-    manifest.close()
-    write_description(dataset, "nnunet", ["tumor"], ["head"], "MR")
-    seen = SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
-    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=lambda volume, context: seen)
-    predict([Image("head", dataset / "imagesTr" / "head_0000.nii.gz")], ensemble, out, dataset=dataset)
-    return out
-
-
-def test_a_case_is_reviewed_without_a_main_window(fresh, tmp_path) -> None:
-    folder = predictions(tmp_path)
-    with standin.without_main_window():
-        made = fresh.createNewWidgetRepresentation().self()
-        try:
-            made.ui.reviewFolderEdit.currentPath = str(folder)
-            made.ui.listReviewButton.click()
-            made.ui.nextReviewButton.click()
-            standin.check()
-            assert made.parameters.inputVolume.GetName() == "head" and made.ui.trustButton.enabled
-        finally:
-            made.cleanup()
-
-
-def test_keys_are_there_once_after_a_reload(fresh) -> None:
-    panel = fresh.widgetRepresentation()
-    first = panel.self()
-    panel.enter()
-    assert shortcuts("Alt+S") == 1 and shortcuts("Z") == 1
-    first.onReload()
-    second = panel.self()
-    try:
-        assert second is not first and second.ui.promptEdit is not first.ui.promptEdit
-        panel.exit()
-        assert shortcuts("Alt+S") == 0 and shortcuts("Z") == 0
-        panel.enter()
-        assert shortcuts("Alt+S") == 1 and shortcuts("Z") == 1
-        head = volume()
-        second.ui.inputVolumeSelector.setCurrentNode(head)  # the first panel is not there any more
-        standin.check()
-        panel.exit()
-    finally:
-        second.cleanup()
-
-
-def test_keys_work_right_after_a_reload(fresh) -> None:
-    """Slicer does not enter the panel that it makes then; the panel can see that it is shown."""
-    panel = fresh.widgetRepresentation()
-    panel.enter()
-    panel.self().onReload()
-    try:
-        assert panel.isEntered and shortcuts("Alt+S") == 1
-        panel.exit()
-        assert shortcuts("Alt+S") == 0
-    finally:
-        panel.self().cleanup()
 
 
 def test_a_scene_that_is_closed_is_not_written_to_any_more(panel) -> None:
@@ -480,7 +325,7 @@ def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
 def test_the_panel_fits_a_narrow_window(panel) -> None:
     """With all sections open, and a volume whose name is as long as those of a hospital."""
     name = "80: T1 MPRAGE SAG ISO post-contrast 1 mm, multi-planar reconstruction"
-    panel.ui.inputVolumeSelector.setCurrentNode(volume(name))
+    panel.ui.inputVolumeSelector.setCurrentNode(shown_volume(name))
     sections = {name: box for name, box in vars(panel.ui).items() if name.endswith("CollapsibleButton")}
     collapsed = {name: box.collapsed for name, box in sections.items()}
     try:

@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, settings
 
 for name in ("MEDCLIPSAM_MODEL", "MEDCLIPSAM_SAM"):  # small and fast, in processes of the tests too
     os.environ.setdefault(name, "demo")
+pytest.register_assert_rewrite("helpers")
+
+from helpers.worker import pictures, segmenter, shared, worker  # noqa: E402, F401  # fixtures
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sam2.sam2_video_predictor
+import torch
 import tqdm
 from run_volume import run_volume
 
@@ -94,16 +96,19 @@ def test_a_cancelled_run_ends_between_two_slices(segmenter, tumour):
 
 def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
     """Slices are read once, in order, and what lies far back is forgotten."""
-    from MedCLIPSAMLib.propagation.slice_memory import SliceMemory
+    key, read, alive = widest(tumour), [], {}
 
-    picture, mask = pictures(tumour)(widest(tumour)), tumour.lesion_mask[widest(tumour)]
-    read: list[int] = []
-    memory = SliceMemory(segmenter.sam, 60, lambda k: read.append(k) or picture, mask.shape)
-    memory.give("t", 0, mask)
-    kept = []
-    for _k, _masks in memory.follow(0, 59):
-        kept.append(len(memory._state["output_dict_per_obj"][0]["non_cond_frame_outputs"]))
-    assert max(kept) <= segmenter.sam.num_maskmem + 2
+    def picture(k):
+        read.append(k)
+        return pictures(tumour)(key)
+
+    given, settings = {"t": {0: tumour.lesion_mask[key]}}, CarrySettings("memory")
+    for k, _masks in carry(segmenter, 60, picture, given, settings, limits=(0, 59)):
+        if k in (20, 40, 58):
+            gc.collect()
+            storages = [each.untyped_storage() for each in gc.get_objects() if type(each) is torch.Tensor]
+            alive[k] = sum({each.data_ptr(): each.nbytes() for each in storages}.values())
+    assert alive[20] == alive[40] == alive[58]
     assert [k for k in read if k] == list(range(1, 60))
 
 

@@ -115,7 +115,7 @@ def test_tables_that_cannot_be_used_are_refused(folder, name, text, message):
 def test_absent_tables_and_folders_are_refused(folder):
     with pytest.raises(InputError, match="no table"):
         read_captions(folder / "absent.csv")
-    with pytest.raises(InputError, match="--images"):
+    with pytest.raises(InputError, match="folder of images .* does not exist"):
         read_captions(table(folder, "a.csv", "image,caption\n"), folder / "absent")
 
 

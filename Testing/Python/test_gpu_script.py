@@ -6,7 +6,7 @@ import sys
 import tarfile
 from pathlib import Path
 
-from test_starter import write_breast_set
+from helpers.datasets import write_breast_set
 
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam

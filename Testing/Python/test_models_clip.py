@@ -9,9 +9,9 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
+from helpers.clip_layouts import TEXTS, pictures, write_architecture
 from PIL import Image
 from safetensors.torch import save_file
-from test_models_layouts import TEXTS, pictures, write_architecture
 from torchvision.transforms.v2 import functional as transforms
 from transformers import AutoTokenizer
 

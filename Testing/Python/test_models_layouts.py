@@ -2,81 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.clip_layouts import HEADS, TEXT_HEADS, TEXTS, pictures, write_architecture
 from safetensors.torch import load_file, save_file
 
 from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.finetune.publish import export_model
 from MedCLIPSAMLib.models.clip import build_clip, load_clip
 from MedCLIPSAMLib.models.layouts import is_hugging_face, to_hugging_face, to_open_clip
-
-WORDS = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-    "brain",
-    "tumor",
-    "lungs",
-    "in",
-    "the",
-    "mri",
-    "of",
-    "a",
-    "chest",
-    "##s",
-]
-TEXTS = ["brain tumor", "lungs in the mri of a chest"]
-HEADS, TEXT_HEADS = 3, 4
-
-
-def write_architecture(folder):
-    """BiomedCLIP's architecture, smaller: timm ViT with class token and 12 blocks, BERT, MLP as text projection."""
-    folder.mkdir(parents=True)
-    clip = {
-        "model_cfg": {
-            "embed_dim": 64,
-            "vision_cfg": {
-                "timm_model_name": "vit_tiny_patch16_224",
-                "timm_model_pretrained": False,
-                "timm_pool": "",
-                "timm_proj": "linear",
-                "image_size": 224,
-            },
-            "text_cfg": {
-                "hf_model_name": "somewhere/else",
-                "hf_tokenizer_name": "somewhere/else",
-                "hf_proj_type": "mlp",
-                "hf_pooler_type": "cls_last_hidden_state_pooler",
-                "context_length": 16,
-            },
-        }
-    }
-    bert = {
-        "model_type": "bert",
-        "vocab_size": len(WORDS),
-        "hidden_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": TEXT_HEADS,
-        "intermediate_size": 64,
-        "max_position_embeddings": 24,
-        "pad_token_id": 0,
-        "type_vocab_size": 2,
-    }
-    for name, content in (
-        ("open_clip_config.json", clip),
-        ("config.json", bert),
-        ("tokenizer_config.json", {"do_lower_case": True}),
-    ):
-        (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -166,10 +104,6 @@ def text_by_hand(state, tokens):
         F.linear(F.gelu(F.linear(x[:, 0], state["text_projection.fc1.weight"])), state["text_projection.fc2.weight"]),
         dim=-1,
     )
-
-
-def pictures():
-    return np.random.default_rng(3).integers(0, 256, (2, 90, 120, 3), dtype=np.uint8)
 
 
 def test_both_layouts_give_the_same_embeddings(model_folders):

@@ -22,7 +22,7 @@ from MedCLIPSAMLib import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("MedCLIPSAMLib", "Resources", "python")
-RESOURCES = ("models/*/*", "prompts/*", "samples/*", "requirements.txt")
+RESOURCES = ("models/*/*", "pages/*", "prompts/*", "samples/*", "requirements.txt")
 EXTRAS = ("dicom", "finetune", "weak")
 IN_EXTRAS = (
     "braceexpand",

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
+from safetensors.torch import load_file
 
 from MedCLIPSAMLib.commands.reproduce import result_table, search_table
 from MedCLIPSAMLib.experiments import reproduce_finetune as trial
+from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.phantoms.captions import all_texts
 
 
 def shown(table) -> str:
@@ -26,23 +31,27 @@ def test_captions_are_true_statements_of_new_phantoms():
     assert trial.described_phantom("train", 3)[1] != caption
 
 
+def top1_by_hand(pictures: np.ndarray, captions: list[str], weights: Path) -> float:
+    """Share of pictures that are nearest to their caption, and of captions to their picture, under some weights."""
+    clip = load_clip("demo")
+    clip.model.load_state_dict(load_file(weights))
+    similar = clip.encode_image(clip.preprocess(pictures)) @ clip.encode_text(captions).T
+    right = torch.arange(len(captions))
+    return ((similar.argmax(1) == right).float().mean() + (similar.argmax(0) == right).float().mean()).item() / 2
+
+
 def test_one_training_and_its_measurement(tmp_path):
-    plan = trial.quick()
-    rng = np.random.default_rng(0)
+    plan, texts = trial.quick(), list(dict.fromkeys(text.text for text in all_texts()))
+    rng, data = np.random.default_rng(0), {}
     for split, count in (("train", plan.pairs), ("validation", plan.validation), ("test", plan.test)):
         pictures = rng.integers(0, 255, (count, 128, 128, 3), dtype=np.uint8)
-        captions = [f"brain tumor {number}" for number in range(count)]
-        np.savez(tmp_path / f"{split}.npz", pictures=pictures, captions=captions)
+        data[split] = pictures, rng.choice(texts, count, replace=False).tolist()
+        np.savez(tmp_path / f"{split}.npz", pictures=pictures, captions=data[split][1])
     weights, found = trial._trained(plan, "dhn-nce", 0.6, 1, tmp_path, "one")
-    assert weights.is_file() and 0 <= found <= 0.2
     figures = trial._measured(plan, weights, tmp_path)
-    assert 0 <= figures["top1"] <= 0.2 and figures["by_task"].keys() == {
-        "us_tumour",
-        "mri_tumour",
-        "xray_lungs",
-        "ct_lungs",
-        "ct_nodule",
-    }
+    assert found == pytest.approx(top1_by_hand(*data["validation"], weights), abs=0.011)  # bfloat16: half a pair of 50
+    assert figures["top1"] == pytest.approx(top1_by_hand(*data["test"], weights), abs=1e-6)
+    assert figures["by_task"].keys() == {"us_tumour", "mri_tumour", "xray_lungs", "ct_lungs", "ct_nodule"}
 
 
 def test_the_tables_compare_seed_by_seed():
@@ -57,10 +66,3 @@ def test_the_tables_compare_seed_by_seed():
     said = shown(result_table(figures))
     assert "+0.100 ± 0.000" in said and "0.300 ± 0.141" in said and "0.100 " in said
     assert "0.250" in shown(search_table({"search": {"dhn-nce": {0.6: 0.25}}}))
-
-
-@pytest.mark.parametrize("loss", trial.LOSSES)
-def test_every_loss_of_the_trial_exists(loss):
-    from MedCLIPSAMLib.finetune.losses import LOSSES
-
-    assert loss in LOSSES

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from helpers.datasets import write_breast_set
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -25,22 +26,6 @@ from MedCLIPSAMLib.starter.texts import match_texts
 from MedCLIPSAMLib.starter.training import Budget, Run, seeded
 
 CPU = torch.device("cpu")
-
-
-def write_breast_set(folder, rows=("1,train", "2,train", "3,test")):
-    """Write three ultrasound images of 100 x 80, a bright square of 20 x 20 at column 60, row 10, of each patient."""
-    made = folder / "breast_us_busbra"
-    for name in ("images", "masks"):
-        (made / name).mkdir(parents=True)
-    lines = ["image,patient,split,pathology"]
-    for number, row in enumerate(rows):
-        pixels = np.full((80, 100), 40, np.uint8)
-        pixels[10:30, 60:80] = 200
-        Image.fromarray(pixels).save(made / "images" / f"a{number}.jpg", quality=95)
-        Image.fromarray((pixels > 100).astype(np.uint8) * 255).save(made / "masks" / f"a{number}.png")
-        lines.append(f"a{number}.jpg,{row},benign")
-    (made / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return made
 
 
 def test_training_images_are_read_with_their_tumors_where_they_are(tmp_path):

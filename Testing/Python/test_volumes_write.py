@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pydicom.sr.codedict
 import pytest
 import SimpleITK as sitk
 from PIL import Image
@@ -14,7 +15,7 @@ from PIL import Image
 from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.volumes import Segment, Volume, read_segmentation, write_saliency, write_segmentation
-from MedCLIPSAMLib.volumes.terminology import Terminology, colour_for, terminology_for
+from MedCLIPSAMLib.volumes.terminology import TERMS, Terminology, colour_for, terminology_for
 from MedCLIPSAMLib.volumes.write import assign_layers, write_array
 
 
@@ -199,6 +200,14 @@ def test_words_of_a_prompt_become_codes() -> None:
     for text in ("left lung", "lung nodule", "chair"):
         assert Terminology.from_entry(terminology_for(text).entry()) == terminology_for(text)
     assert Terminology.from_entry("nonsense") == Terminology()
+
+
+def test_codes_and_meanings_are_those_of_dicom() -> None:
+    """pydicom has the tables of PS3.16, in which body fat is an observable; the tissue is from Slicer's list."""
+    sct = pydicom.sr.codedict.codes.SCT
+    known = {(code.value, code.meaning) for code in (getattr(sct, name) for name in sct.dir())}
+    ours = {term.code[1:] for term in TERMS.values()}
+    assert ours - known == {("248300009", "Body fat")}
 
 
 def test_colours_are_slicers_for_organs_and_differ_for_other_names() -> None:

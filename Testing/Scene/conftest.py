@@ -11,6 +11,7 @@ import pytest
 
 for name in ("MEDCLIPSAM_MODEL", "MEDCLIPSAM_SAM"):  # small and fast, in processes of the tests too
     os.environ.setdefault(name, "demo")
+pytest.register_assert_rewrite("helpers")
 
 slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
 
@@ -79,3 +80,12 @@ def operations(scene: object, warm_operations: object) -> Iterator[object]:
     warm_operations.session.models = ("demo", "demo", "cpu", None)
     yield warm_operations
     warm_operations.session.forgetScene()
+
+
+@pytest.fixture(scope="session")
+def phantom() -> object:
+    """A brain MRI with a tumor that is not small."""
+    from MedCLIPSAMLib.phantoms.dataset import make_phantom
+
+    made = (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
+    return next(each for each in made if each.lesion_mask.sum() > 300)

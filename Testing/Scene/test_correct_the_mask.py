@@ -10,11 +10,11 @@ import pytest
 import slicer
 import slicer.util
 import vtk
+from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
 from MedCLIPSAMScene import segments
 from MedCLIPSAMScene.history import SceneHistory
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
-from test_scene_operations import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom

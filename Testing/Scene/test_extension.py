@@ -67,7 +67,7 @@ def test_every_file_is_installed_where_the_module_looks_for_it(tmp_path: Path) -
         name for name in files(modules, "*.py", "*.png") if name.startswith("MedCLIPSAMLib/")
     }
     assert files(ROOT / "MedCLIPSAMLib", "*.py") == files(modules / "MedCLIPSAMLib", "*.py")
-    shipped = files(ROOT / "Resources", "models/*/*", "prompts/*", "samples/*", "requirements.txt")
+    shipped = files(ROOT / "Resources", "models/*/*", "pages/*", "prompts/*", "samples/*", "requirements.txt")
     assert files(modules / "MedCLIPSAMLib" / "Resources", "*") == shipped
     assert files(installed, "*") == {
         f"Slicer.app/Contents/lib/Slicer/qt-scripted-modules/{name}" for name in files(modules, "*")

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 import slicer
 import slicer.util
 import vtk
+from helpers.scene import load_segmentation, load_volume, mask_on_volume
 
 from MedCLIPSAMLib.volumes import (
     Segment,
@@ -22,20 +23,6 @@ from MedCLIPSAMLib.volumes import (
 )
 
 PLANES = ("axial", "coronal", "sagittal")
-
-
-def load_segmentation(path: Path) -> object:
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    storage = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
-    storage.SetFileName(str(path))
-    assert storage.ReadData(node) == 1
-    return node
-
-
-def load_volume(logics: dict[str, object], path: Path) -> object:
-    node = logics["Volumes"].AddArchetypeVolume(str(path), "volume", 0)
-    assert node is not None
-    return node
 
 
 def ijk_to_ras(volume_node: object) -> np.ndarray:
@@ -56,15 +43,6 @@ def segment_ras(node: object, segment_id: str) -> np.ndarray:
     kji = np.argwhere(array == value) + (extent[4], extent[2], extent[0])
     ijk1 = np.column_stack([kji[:, ::-1], np.ones(len(kji))])
     return (slicer.util.arrayFromVTKMatrix(matrix) @ ijk1.T).T[:, :3]
-
-
-def mask_on_volume(logics: dict[str, object], node: object, volume_node: object) -> np.ndarray:
-    """All segments as Slicer exports them to the grid of a volume, (K, J, I) bool."""
-    segment_ids = vtk.vtkStringArray()
-    node.GetSegmentation().GetSegmentIDs(segment_ids)
-    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-    assert logics["SegmentationsModule"].ExportSegmentsToLabelmapNode(node, segment_ids, labels, volume_node)
-    return slicer.util.arrayFromVolume(labels) > 0
 
 
 def test_a_marked_point_lies_at_its_hand_computed_ras_position(scene: object, tmp_path: Path) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import slicer
 import slicer.util
+from helpers.scene import TIMEOUT, axial, mask_on, oblique
 from MedCLIPSAMScene import protect, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
-from test_scene_operations import TIMEOUT, axial, mask_on, oblique
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc

@@ -7,69 +7,13 @@ import pytest
 import slicer
 import slicer.util
 import vtk
-from MedCLIPSAMScene import markups, overlay, segments
+from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
+from MedCLIPSAMScene import overlay, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
-from MedCLIPSAMScene.sliceMasks import SliceMasks
 
-from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
+from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-
-PROMPT = "brain tumor"
-TIMEOUT = 120
-OBLIQUE = np.array([[0.9, -0.3, 0.1], [0.35, 0.85, -0.2], [-0.05, 0.25, 0.95]])
-
-
-@pytest.fixture(scope="module")
-def phantom():
-    return next(
-        made
-        for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
-        if made.lesion_mask.sum() > 300
-    )
-
-
-def add_volume(picture: np.ndarray, matrix: np.ndarray, slices: int = 3, at: int = 1):
-    """A volume whose slice `at` along K is the picture as an axial slice shows it; `matrix` is IJK to RAS."""
-    array = np.zeros((slices, *picture.shape), np.int16)
-    array[at] = picture
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    slicer.util.updateVolumeFromArray(node, array)
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    node.CreateDefaultDisplayNodes()
-    node.GetDisplayNode().SetAutoWindowLevel(False)
-    node.GetDisplayNode().SetWindowLevelMinMax(0, 255)
-    return node
-
-
-def axial(spacing=(1.0, 1.0, 4.0), origin=(60.0, 70.0, -20.0)) -> np.ndarray:
-    """Columns to the patient's left, rows to posterior, slices to superior: what a radiologist sees as it is stored."""
-    matrix = np.diag([-spacing[0], -spacing[1], spacing[2], 1.0])
-    matrix[:3, 3] = origin
-    return matrix
-
-
-def oblique() -> np.ndarray:
-    rotation = np.linalg.svd(OBLIQUE)
-    matrix = axial((0.9, 0.9, 5.0))
-    matrix[:3, :3] = rotation[0] @ rotation[2] @ matrix[:3, :3]
-    return matrix
-
-
-def mask_on(node, segment_id: str, volume) -> np.ndarray:
-    """(K, J, I) bool, as Slicer exports the segment to the grid of the volume."""
-    identifiers = vtk.vtkStringArray()
-    identifiers.InsertNextValue(segment_id)
-    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode")
-    assert slicer.vtkSlicerSegmentationsModuleLogic.ExportSegmentsToLabelmapNode(node, identifiers, labels, volume)
-    array = slicer.util.arrayFromVolume(labels) > 0
-    slicer.mrmlScene.RemoveNode(labels)
-    return array
-
-
-def ids(node) -> list[str]:
-    segmentation = node.GetSegmentation()
-    return [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
 
 
 @pytest.mark.parametrize("matrix", [axial(), oblique()], ids=["axial", "oblique"])
@@ -200,80 +144,6 @@ def test_the_saliency_map_lies_where_the_picture_does(operations) -> None:
     assert result.prompts[0].boxes.shape[1] == 4
 
 
-def test_boxes_go_to_the_scene_and_back(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, oblique())
-    slices = SceneSlices(volume)
-    # Box x 10..30, y 20..60 of slice 1: its middle (20, 40) is voxel (19.5, 39.5, 1).
-    (node,) = markups.showBoxes(slices, 1, np.array([[10, 20, 30, 60]]))
-    centre = (oblique() @ (19.5, 39.5, 1, 1))[:3]
-    np.testing.assert_allclose(node.GetCenterWorld(), centre, atol=1e-6)
-    np.testing.assert_allclose(node.GetSize(), (20 * 0.9, 40 * 0.9, 5.0), atol=1e-6)
-    np.testing.assert_allclose(markups.boxes(slices)[1], [[10, 20, 30, 60]], atol=1e-4)
-    node.SetCenterWorld((oblique() @ (29.5, 39.5, 2, 1))[:3])
-    np.testing.assert_allclose(markups.boxes(slices)[2], [[20, 20, 40, 60]], atol=1e-4)
-
-
-def test_segment_again_from_a_box(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial())
-    result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
-    slices = SceneSlices(volume)
-    rows, columns = np.nonzero(phantom.lesion_mask)
-    markups.showBoxes(slices, 1, np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]]))
-    ended = []
-    operations.refine.startFromBoxes(
-        result.segmentation,
-        result.prompts[0].segmentId,
-        slices,
-        markups.boxes(slices),
-        lambda *ended_with: ended.append(ended_with),
-    )
-    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
-    assert ended[0][1] is None
-    mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
-    assert dsc(mask[1], phantom.lesion_mask) > 0.75
-
-
-def test_points_correct_a_painted_mask_and_undo_brings_it_back(operations, phantom) -> None:
-    """A mask painted by hand, half of the tumour and some of the brain, is outlined anew from two points."""
-    volume = add_volume(phantom.picture, axial())
-    slices = SceneSlices(volume)
-    segmentation = segments.newSegmentation(volume)
-    identifier = segments.addSegment(segmentation, "tumour by hand")
-    middle = round(np.argwhere(phantom.lesion_mask)[:, 1].mean())
-    painted = phantom.lesion_mask.copy()
-    painted[:, middle:] = False
-    segments.writeSlices(segmentation, identifier, SliceMasks.of(slices, {1: painted}))
-    rows, columns = np.nonzero(phantom.lesion_mask & ~painted)
-    nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
-    inside = slices.toWorld(1, columns[nearest] + 0.5, rows[nearest] + 0.5)
-    result = operations.refine.run(segmentation, identifier, volume, 1, points=[inside], labels=[1], timeout=TIMEOUT)
-    assert result.found
-    refined = mask_on(segmentation, identifier, volume)[1]
-    assert refined[rows[nearest], columns[nearest]]
-    assert dsc(refined, phantom.lesion_mask) > dsc(painted, phantom.lesion_mask) + 0.05
-    assert (
-        "axial slices 1" in segments.tags(segmentation.GetSegmentation().GetSegment(identifier))["MedCLIPSAM.Corrected"]
-    )
-    assert operations.session.undo(segmentation)
-    assert np.array_equal(mask_on(segmentation, identifier, volume)[1], painted)
-
-
-def test_points_of_the_scene_belong_to_the_slice_they_lie_on(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, oblique())
-    slices = SceneSlices(volume)
-    for kind, pixel in ((markups.POSITIVE, (30, 40)), (markups.NEGATIVE, (50, 60))):
-        markups.pointList(volume, kind).AddControlPointWorld(slices.toWorld(1, *pixel))
-    markups.pointList(volume, markups.POSITIVE).AddControlPointWorld(slices.toWorld(2, 5, 5))
-    coords, labels, marks = markups.points(slices, 1)
-    np.testing.assert_allclose(coords, [[30, 40], [50, 60]], atol=1e-4)
-    assert labels.tolist() == [1, 0]
-    assert [each[0] for each in marks] == ["+", "-"]
-    markups.removePoints(volume, {marks[1]})
-    assert markups.points(slices, 1)[2] == marks[:1]
-    markups.clearPoints(volume)
-    assert markups.points(slices, 1)[0].shape == (0, 2)
-
-
 @pytest.mark.parametrize("matrix", [axial(), oblique()], ids=["axial", "oblique"])
 def test_the_slice_shown_in_a_view_is_found(scene, phantom, matrix) -> None:
     volume = add_volume(phantom.picture, matrix, slices=9)
@@ -294,83 +164,6 @@ def test_the_slice_shown_in_a_view_is_found(scene, phantom, matrix) -> None:
     view.UpdateMatrices()
     with pytest.raises(InputError, match="shows no slice"):
         shownSlice(volume, view)
-
-
-def test_what_cannot_be_used_is_refused_with_a_remedy(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial())
-    with pytest.raises(PromptError, match="No prompt"):
-        operations.segment.run(volume, ["  "])
-    with pytest.raises(PromptError, match="twice"):
-        operations.segment.run(volume, [PROMPT, "Brain Tumor"])
-    with pytest.raises(InputError, match="slices 0 to 2"):
-        operations.segment.run(volume, [PROMPT], slices=[3])
-    with pytest.raises(InputError, match="No volume"):
-        operations.segment.run(None, [PROMPT])
-    with pytest.raises(InputError, match="no voxels"):
-        operations.segment.run(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"), [PROMPT])
-    with pytest.raises(PromptError, match="knows no word"):
-        operations.segment.run(volume, ["xylophone"], timeout=TIMEOUT)
-    segmentation = segments.newSegmentation(volume)
-    empty = segments.addSegment(segmentation, "empty")
-    with pytest.raises(InputError, match="no point marks"):
-        operations.refine.run(segmentation, empty, volume, 1)
-
-
-def test_cancel_leaves_the_scene_as_it_was(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial(), slices=40)
-    ended = []
-    operations.segment.start(
-        volume,
-        [PROMPT],
-        slices=range(40),
-        finished=lambda *result: ended.append(result),
-        progressed=lambda fraction, stage: operations.session.cancel() if fraction > 0.02 else None,
-    )
-    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
-    assert isinstance(ended[0][1], Cancelled) and ended[0][0] is None
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
-
-
-def test_the_scene_may_be_closed_in_the_middle_of_a_run(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial(), slices=40)
-    ended = []
-    operations.segment.start(
-        volume,
-        [PROMPT],
-        slices=range(40),
-        finished=lambda *result: ended.append(result),
-        progressed=lambda fraction, stage: slicer.mrmlScene.Clear(False) if fraction > 0.02 else None,
-    )
-    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
-    assert ended[0][0] is None and ended[0][1] is not None
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-
-
-def test_a_volume_removed_in_the_middle_of_a_run_is_said(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial())
-    ended = []
-    operations.segment.start(volume, [PROMPT], slices=[1], finished=lambda *result: ended.append(result))
-    slicer.mrmlScene.RemoveNode(volume)
-    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
-    assert ended[0][0] is None and "was removed" in str(ended[0][1])
-
-
-def test_a_worker_killed_in_the_middle_of_a_run_is_started_again(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial(), slices=40)
-    ended = []
-    transport = operations.session.transport
-    operations.segment.start(
-        volume,
-        [PROMPT],
-        slices=range(40),
-        finished=lambda *result: ended.append(result),
-        progressed=lambda fraction, stage: transport.process.kill() if fraction > 0.02 else None,
-    )
-    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
-    assert "worker process has ended" in str(ended[0][1])
-    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
-    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
 
 
 def test_an_rgb_picture_is_segmented_in_colour(operations) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer.util
-from test_outputs_open_in_slicer import load_segmentation, load_volume, mask_on_volume
+from helpers.scene import load_segmentation, load_volume, mask_on_volume
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume

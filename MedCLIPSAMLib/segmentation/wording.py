@@ -1,0 +1,43 @@
+"""Tell the user what the wording of a prompt cannot do: say what is absent, or hold words that the model does not know.
+
+A text-image model hardly takes up a negation: "not a tumor" is answered to where "a tumor" is. What is not wanted
+belongs into the negative prompt.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ..models.clip import ClipModel
+
+_NEGATION = r"(?:no|not|without|absence of|absent|never|neither)\b"
+_ABSENT = re.compile(
+    rf"(?:there (?:is|are) )?{_NEGATION}"  # no tumor; there is no tumor
+    r"|(?:(?:an?|the) )?(?:normal )?(?:image|picture|scan|slice|ct|mri|x-ray|ultrasound)s? (?:without|with no)\b"
+    r"|.*\b(?:is|are) (?:absent|not (?:seen|present|visible|there|shown))\b",
+    re.IGNORECASE,
+)
+_WITHIN = re.compile(rf"\b({_NEGATION})", re.IGNORECASE)
+REMEDY = "name what to segment, and what to leave out as the negative prompt"
+
+
+def says_absent(prompt: str) -> bool:
+    """Whether a prompt names nothing but what is not there, so that there is nothing to segment."""
+    return _ABSENT.match(" ".join(prompt.split())) is not None
+
+
+def absence_message(prompt: str) -> str:
+    """Return why nothing was found for a prompt that says what is absent."""
+    return f"Nothing found for '{prompt}': it says what is not there; {REMEDY}."
+
+
+def notes(clip: ClipModel, prompt: str, negative: str | None = None) -> str:
+    """Return what the user should know of the wording, in sentences; empty where there is nothing."""
+    sentences = []
+    unknown = list(dict.fromkeys(clip.unknown_words(f"{prompt} {negative or ''}")))
+    if unknown:
+        sentences.append(f"The model '{clip.name}' does not know: {', '.join(unknown)}.")
+    negation = _WITHIN.search(prompt)
+    if negation and not says_absent(prompt):
+        sentences.append(f"The model hardly takes up '{negation[1].lower()}': {REMEDY}.")
+    return " ".join(sentences)

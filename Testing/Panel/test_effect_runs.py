@@ -1,0 +1,130 @@
+"""Runs of the text prompt in the Segment Editor: cancelled, refused, side by side, and with what it works on gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import standin
+from effects import NAME, PROMPT, apply, begin, by_panel, edit, head, mask_of, paint, show, shown
+from MedCLIPSAMScene import protect, segments
+from MedCLIPSAMScene.samples import SAMPLE
+
+SCREENSHOT = Path(__file__).resolve().parents[2] / "test-output" / "panel" / "effect.png"
+
+
+@pytest.mark.parametrize("how", ["cancel", "other effect", "other segmentation"])
+def test_a_run_is_cancelled(editor, panel, phantom, how) -> None:
+    volume = head(phantom)
+    node, effect = edit(editor, volume)
+    begin(effect)
+    assert panel.busy and effect.cancelButton.enabled and not effect.applyButton.enabled
+    assert shown(effect, effect.progressBar)
+    if how == "cancel":
+        effect.cancelButton.click()
+    elif how == "other effect":
+        editor.setActiveEffectByName("Paint")
+    else:
+        editor.setSegmentationNode(segments.newSegmentation(volume))
+    standin.pump(lambda: not panel.busy, 60)
+    assert "Cancelled" in effect.statusLabel.text
+    assert not mask_of(node, "Segment_1", volume).any()
+
+
+def test_the_segment_that_was_selected_gets_the_mask(editor, panel, phantom) -> None:
+    volume = head(phantom)
+    expected = by_panel(panel, volume, slices=[1])
+    node, effect = edit(editor, volume, ("Segment_1", "other"))
+    settings = editor.mrmlSegmentEditorNode()
+    settings.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedOutsideAllSegments)
+    whole = np.ones(expected.shape, bool)
+    paint(node, "Segment_1", volume, whole)
+    begin(effect)
+    editor.setCurrentSegmentID("other")
+    standin.pump(lambda: not effect.cancelButton.enabled, 60)
+    assert editor.currentSegmentID() == "other" and not mask_of(node, "other", volume).any()
+    mask = mask_of(node, "Segment_1", volume)
+    assert (mask[1] == expected[1]).all() and mask[[0, 2]].all()
+
+
+@pytest.mark.parametrize("gone", ["segment", "volume", "another volume"])
+def test_nothing_is_written_when_what_was_worked_on_is_gone(editor, phantom, gone) -> None:
+    volume = head(phantom)
+    node, effect = edit(editor, volume, ("Segment_1", "other"))
+    twin = head(phantom)
+    begin(effect)
+    if gone == "segment":
+        editor.setCurrentSegmentID("other")
+        node.GetSegmentation().RemoveSegment("Segment_1")
+    elif gone == "volume":
+        slicer.mrmlScene.RemoveNode(volume)
+    else:
+        editor.setSourceVolumeNode(twin)
+    standin.pump(lambda: not effect.cancelButton.enabled, 60)
+    said = {"segment": "segment was removed", "volume": "'head' was removed", "another volume": "chosen meanwhile"}
+    assert said[gone] in effect.statusLabel.text
+    assert not mask_of(node, "other", twin).any()
+
+
+def test_what_cannot_be_done_is_said(editor, panel, phantom) -> None:
+    volume = head(phantom)
+    node, effect = edit(editor, volume)
+    assert not effect.applyButton.enabled and "Type what the segment is" in effect.applyButton.toolTip
+    protect.setLocked(node, "Segment_1", "axial", {1})
+    assert "is locked" in apply(effect)
+    show(volume, 1)
+    slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed").GetSliceToRAS().SetElement(2, 3, 500)
+    assert "shows no slice" in apply(effect)
+    protect.setLocked(node, "Segment_1", "axial", set())
+    panel.ui.inputVolumeSelector.setCurrentNode(volume)
+    panel.ui.promptEdit.setPlainText(PROMPT)
+    show(volume, 1)
+    panel.ui.segmentButton.click()
+    assert "Another run" in apply(effect)
+    panel.ui.cancelButton.click()
+
+
+def test_enter_applies_and_the_prompt_is_remembered(editor, panel, phantom) -> None:
+    volume = head(phantom)
+    node, effect = edit(editor, volume)
+    assert shown(effect, effect.warningLabel) and "synthetic phantoms" in effect.warningLabel.text
+    assert "not for diagnosis" in effect.researchLabel.text
+    effect.promptEdit.setText(PROMPT)
+    effect.whereBox.setCurrentIndex(1)
+    parameters = editor.activeEffect()
+    assert parameters.parameter("Prompt") == PROMPT and parameters.parameter("Where") == "view Yellow"
+    editor.activeEffect().setParameter("Prompt", "lesion: (left); 100 %")
+    editor.activeEffect().setParameter("Where", "view Red")
+    assert effect.promptEdit.text == "lesion: (left); 100 %" and effect.whereBox.currentIndex == 0
+    effect.promptEdit.setText("")
+    assert not effect.applyButton.enabled
+    effect.promptEdit.setText(PROMPT)
+    standin.unwrap(effect.promptEdit).returnPressed.emit()
+    standin.pump(lambda: not effect.cancelButton.enabled, 60)
+    assert mask_of(node, "Segment_1", volume).any()
+    standin.screenshot(editor, SCREENSHOT)
+    volume.SetAttribute(SAMPLE, "MedCLIPSAMBrainMRI")
+    editor.setActiveEffectByName("")
+    editor.setActiveEffectByName(NAME)
+    assert not shown(effect, effect.warningLabel) and effect.promptEdit.text == PROMPT
+
+
+def test_two_editors_do_not_disturb_each_other(editor, panel, phantom) -> None:
+    volume = head(phantom)
+    node, effect = edit(editor, volume)
+    second = slicer.qMRMLSegmentEditorWidget()
+    second.setMRMLSegmentEditorNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentEditorNode"))
+    second.setMRMLScene(slicer.mrmlScene)
+    other, own = edit(second, volume)
+    begin(effect)
+    assert own is not effect and not own.cancelButton.enabled
+    assert "Another run" in apply(own)
+    second.setActiveEffectByName("")
+    assert panel.busy
+    standin.pump(lambda: not effect.cancelButton.enabled, 60)
+    assert mask_of(node, "Segment_1", volume).any() and not mask_of(other, "Segment_1", volume).any()
+    second.setMRMLSegmentEditorNode(None)
+    second.deleteLater()

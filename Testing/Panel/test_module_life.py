@@ -1,0 +1,156 @@
+"""The module made, reloaded and used without a main window, as Slicer does it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import unittest
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import standin
+from parts import shown_volume
+from PySide6 import QtGui
+
+MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
+
+
+def shortcuts(keys: str) -> int:
+    """How many there are in the main window; two of the same keys do nothing."""
+    found = standin.unwrap(slicer.util.mainWindow()).findChildren(QtGui.QShortcut)
+    return sum(each.key() == QtGui.QKeySequence(keys) for each in found)
+
+
+@pytest.fixture
+def fresh(scene, monkeypatch):
+    """A module of its own that nobody has entered, and the main window without the shared panel's keys."""
+    slicer.util.selectModule("Welcome")
+    module = slicer.qSlicerScriptedLoadableModule(str(MODULE))
+    for name in ("medclipsam", "MedCLIPSAMWidget", "MedCLIPSAMInstance"):
+        monkeypatch.setattr(slicer.modules, name, getattr(slicer.modules, name, None), raising=False)
+    monkeypatch.setitem(sys.modules, "MedCLIPSAM", sys.modules.get("MedCLIPSAM"))
+    if sys.modules["MedCLIPSAM"] is None:
+        del sys.modules["MedCLIPSAM"]
+    module.load()
+    monkeypatch.setattr(slicer.modules, "medclipsam", module)
+    return module
+
+
+TEMPLATE = "Base/QTCore/Testing/Python/qSlicerModuleGenericTest.py.in"
+
+
+@pytest.mark.skipif(
+    not Path(os.environ.get("SLICER_SOURCE", ""), TEMPLATE).is_file(), reason=f"no {TEMPLATE} in SLICER_SOURCE"
+)
+def test_slicers_own_generic_test_passes(fresh, tmp_path) -> None:
+    text = Path(os.environ["SLICER_SOURCE"], TEMPLATE).read_text(encoding="utf-8")
+    name = "qSlicerMedCLIPSAMModuleGenericTest"
+    path = tmp_path / f"{name}.py"
+    path.write_text(text.replace("@MODULENAME@", "MedCLIPSAM").replace("@MODULENAME_LC@", "medclipsam"))
+    spec = importlib.util.spec_from_file_location(name, path)
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    with standin.without_main_window():
+        result = unittest.TestResult()
+        try:
+            unittest.defaultTestLoader.loadTestsFromModule(made).run(result)
+        finally:
+            if getattr(slicer.modules, "MedCLIPSAMWidget", None) is fresh.widgetRepresentation().self():
+                fresh.widgetRepresentation().self().cleanup()
+        assert result.testsRun > 8 and not result.errors and not result.failures, (result.errors, result.failures)
+
+
+def test_the_panel_is_made_without_a_main_window(fresh) -> None:
+    """What Slicer's generic test of a module does, which runs with --no-main-window."""
+    with standin.without_main_window():
+        made = fresh.createNewWidgetRepresentation().self()
+        try:
+            assert fresh.name == "MedCLIPSAM" and fresh.categories and fresh.contributors and fresh.helpText
+            made.enter()
+            slicer.mrmlScene.Clear(0)
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
+            slicer.util.updateVolumeFromArray(node, np.zeros((4, 12, 16), np.int16))
+            made.ui.inputVolumeSelector.setCurrentNode(node)
+            made.ui.promptEdit.setPlainText("brain tumor")
+            for button in (made.ui.segmentButton, made.ui.addBoxButton, made.ui.segmentBoxesButton):
+                button.click()  # there is no view that shows a slice
+            standin.check()
+            made.exit()
+        finally:
+            made.cleanup()
+
+
+def predictions(folder: Path) -> Path:
+    """One case as a network leaves it, found by half."""
+    from MedCLIPSAMLib.export.dataset import write_case, write_description
+    from MedCLIPSAMLib.export.manifest import Manifest
+    from MedCLIPSAMLib.nnunet.predict import Image, predict
+    from MedCLIPSAMLib.volumes import Segment, read_volume
+    from MedCLIPSAMLib.volumes.write import write_picture
+
+    dataset, out = folder / "Dataset031_Heads", folder / "predictions"
+    tumor = np.zeros((1, 24, 32), np.float32)
+    tumor[0, 8:16, 8:20] = 0.75
+    write_picture(folder / "head.png", np.full((24, 32, 3), 90, np.uint8))
+    manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
+    files = write_case(dataset, "head", "nnunet", read_volume(folder / "head.png"), [Segment("tumor", tumor > 1)])
+    manifest.write({"case": "head", "image": "", "status": "found", "labels": {}, "files": files})
+    manifest.close()
+    write_description(dataset, "nnunet", ["tumor"], ["head"], "MR")
+    seen = SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
+    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=lambda volume, context: seen)
+    predict([Image("head", dataset / "imagesTr" / "head_0000.nii.gz")], ensemble, out, dataset=dataset)
+    return out
+
+
+def test_a_case_is_reviewed_without_a_main_window(fresh, tmp_path) -> None:
+    folder = predictions(tmp_path)
+    with standin.without_main_window():
+        made = fresh.createNewWidgetRepresentation().self()
+        try:
+            made.ui.reviewFolderEdit.currentPath = str(folder)
+            made.ui.listReviewButton.click()
+            made.ui.nextReviewButton.click()
+            standin.check()
+            assert made.parameters.inputVolume.GetName() == "head" and made.ui.trustButton.enabled
+        finally:
+            made.cleanup()
+
+
+def test_keys_are_there_once_after_a_reload(fresh) -> None:
+    panel = fresh.widgetRepresentation()
+    first = panel.self()
+    panel.enter()
+    assert shortcuts("Alt+S") == 1 and shortcuts("Z") == 1
+    first.onReload()
+    second = panel.self()
+    try:
+        assert second is not first and second.ui.promptEdit is not first.ui.promptEdit
+        panel.exit()
+        assert shortcuts("Alt+S") == 0 and shortcuts("Z") == 0
+        panel.enter()
+        assert shortcuts("Alt+S") == 1 and shortcuts("Z") == 1
+        head = shown_volume()
+        second.ui.inputVolumeSelector.setCurrentNode(head)  # the first panel is not there any more
+        standin.check()
+        panel.exit()
+    finally:
+        second.cleanup()
+
+
+def test_keys_work_right_after_a_reload(fresh) -> None:
+    """Slicer does not enter the panel that it makes then; the panel can see that it is shown."""
+    panel = fresh.widgetRepresentation()
+    panel.enter()
+    panel.self().onReload()
+    try:
+        assert panel.isEntered and shortcuts("Alt+S") == 1
+        panel.exit()
+        assert shortcuts("Alt+S") == 0
+    finally:
+        panel.self().cleanup()

@@ -1,0 +1,96 @@
+"""The documents: the site builds without the network, and links hold on GitHub too."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import MedCLIPSAMLib
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Testing" / "README.md"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site; building it takes the real configuration, in which a link to nowhere is an error."""
+    pytest.importorskip("mkdocs")
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "-d", str(out)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
+    assert ran.returncode == 0, ran.stderr
+    return out
+
+
+def read(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_site_takes_nothing_from_a_server(site: Path) -> None:
+    for page in site.rglob("*.html"):
+        loaded = re.findall(r'<(?:script|img|iframe|source)\b[^>]*\bsrc="([^"]*)"', read(page))
+        loaded += re.findall(r'<link\b[^>]*rel="(?:stylesheet|preconnect|preload)"[^>]*href="([^"]*)"', read(page))
+        loaded += re.findall(r'<link\b[^>]*href="([^"]*)"[^>]*rel="(?:stylesheet|preconnect|preload)"', read(page))
+        assert not [address for address in loaded if re.match(r"(https?:)?//", address)], page
+
+
+def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    text = read(site / "api.html")
+    for name in MedCLIPSAMLib.__all__:
+        if name != "__version__":
+            assert re.search(rf'<h3 id="MedCLIPSAMLib\.[\w.]*\b{name}"', text), name
+
+
+def test_every_command_is_in_the_reference(site: Path) -> None:
+    text = read(site / "commands.html")
+    for words in ("medclipsam segment", "medclipsam weak train", "medclipsam models download"):
+        assert f"<code>{words}</code>" in text, words
+    assert "<code>-p, --prompt &lt;list[str]&gt;</code>" in text
+
+
+def test_pages_outside_the_folder_are_linked_inside_the_site(site: Path) -> None:
+    assert 'href="CONTRIBUTING.html#glossary"' in read(site / "index.html")
+    assert 'href="Testing/index.html"' in read(site / "index.html")
+    assert (site / "Resources" / "screenshots" / "views.png").is_file()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_of_the_checkout(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", read(page), flags=re.DOTALL)
+    for target in re.findall(r'\]\(([^)#\s]+)|src="([^"]+)"', text):
+        path = "".join(target)
+        if not path.startswith("http"):
+            assert (page.parent / path).exists(), path
+
+
+def test_the_tutorial_runs(tmp_path: Path) -> None:
+    """Its commands and its Python as they stand, in a folder that has the sample images where the checkout has them."""
+    (tmp_path / "Resources").symlink_to(ROOT / "Resources")
+    text = read(ROOT / "docs" / "tutorial.md")
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "python")]),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    script = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
+    python = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8"
+    )
+    assert python.returncode == 0, python.stderr
+    lines = re.findall(r"^    medclipsam (.*)$", text, re.MULTILINE)
+    assert len(lines) == 3
+    said = []
+    for line in lines:
+        module = f'"{sys.executable}" -m MedCLIPSAMLib {line}'
+        ran = subprocess.run(module, shell=True, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
+        assert ran.returncode == 0, ran.stderr
+        said.append(ran.stdout)
+    assert {"tumor.png", "overlay.png", "nothing.png", "brain.seg.nrrd"} <= {path.name for path in tmp_path.iterdir()}
+    assert "Found 'breast tumor'" in said[0]
+    assert "Found" not in said[1]

@@ -1,0 +1,88 @@
+"""What goes wrong while the scene is worked on: the scene stays as it was, and the user is told."""
+
+from __future__ import annotations
+
+import pytest
+import slicer
+import slicer.util
+from helpers.scene import PROMPT, TIMEOUT, add_volume, axial
+from MedCLIPSAMScene import segments
+
+from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
+
+
+def test_what_cannot_be_used_is_refused_with_a_remedy(operations, phantom) -> None:
+    volume = add_volume(phantom.picture, axial())
+    with pytest.raises(PromptError, match="No prompt"):
+        operations.segment.run(volume, ["  "])
+    with pytest.raises(PromptError, match="twice"):
+        operations.segment.run(volume, [PROMPT, "Brain Tumor"])
+    with pytest.raises(InputError, match="slices 0 to 2"):
+        operations.segment.run(volume, [PROMPT], slices=[3])
+    with pytest.raises(InputError, match="No volume"):
+        operations.segment.run(None, [PROMPT])
+    with pytest.raises(InputError, match="no voxels"):
+        operations.segment.run(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode"), [PROMPT])
+    with pytest.raises(PromptError, match="knows no word"):
+        operations.segment.run(volume, ["xylophone"], timeout=TIMEOUT)
+    segmentation = segments.newSegmentation(volume)
+    empty = segments.addSegment(segmentation, "empty")
+    with pytest.raises(InputError, match="no point marks"):
+        operations.refine.run(segmentation, empty, volume, 1)
+
+
+def test_cancel_leaves_the_scene_as_it_was(operations, phantom) -> None:
+    volume = add_volume(phantom.picture, axial(), slices=40)
+    ended = []
+    operations.segment.start(
+        volume,
+        [PROMPT],
+        slices=range(40),
+        finished=lambda *result: ended.append(result),
+        progressed=lambda fraction, stage: operations.session.cancel() if fraction > 0.02 else None,
+    )
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert isinstance(ended[0][1], Cancelled) and ended[0][0] is None
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
+
+
+def test_the_scene_may_be_closed_in_the_middle_of_a_run(operations, phantom) -> None:
+    volume = add_volume(phantom.picture, axial(), slices=40)
+    ended = []
+    operations.segment.start(
+        volume,
+        [PROMPT],
+        slices=range(40),
+        finished=lambda *result: ended.append(result),
+        progressed=lambda fraction, stage: slicer.mrmlScene.Clear(False) if fraction > 0.02 else None,
+    )
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert ended[0][0] is None and ended[0][1] is not None
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_a_volume_removed_in_the_middle_of_a_run_is_said(operations, phantom) -> None:
+    volume = add_volume(phantom.picture, axial())
+    ended = []
+    operations.segment.start(volume, [PROMPT], slices=[1], finished=lambda *result: ended.append(result))
+    slicer.mrmlScene.RemoveNode(volume)
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert ended[0][0] is None and "was removed" in str(ended[0][1])
+
+
+def test_a_worker_killed_in_the_middle_of_a_run_is_started_again(operations, phantom) -> None:
+    volume = add_volume(phantom.picture, axial(), slices=40)
+    ended = []
+    transport = operations.session.transport
+    operations.segment.start(
+        volume,
+        [PROMPT],
+        slices=range(40),
+        finished=lambda *result: ended.append(result),
+        progressed=lambda fraction, stage: transport.process.kill() if fraction > 0.02 else None,
+    )
+    operations.session.transport.run_until(lambda: bool(ended), TIMEOUT)
+    assert "worker process has ended" in str(ended[0][1])
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found

@@ -1,0 +1,52 @@
+"""A real worker process for tests; Python/conftest.py takes its fixtures."""
+
+import numpy as np
+import pytest
+
+from MedCLIPSAMLib.worker.client import WorkerClient
+from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command
+
+
+class Worker:
+    """A client of a worker process that keeps the events, and waits for requests."""
+
+    def __init__(self, *options):
+        self.events = []
+        self.transport = SubprocessTransport(worker_command(*options))
+        self.client = WorkerClient(self.transport, lambda request, message: self.events.append((request, message)))
+
+    def wait(self, request, timeout=60):
+        return self.transport.wait(request, timeout)
+
+    def wait_until_it_computes(self):
+        """Until M2IB has begun, not only the loading of models."""
+        self.transport.run_until(lambda: any(each.fields.get("stage") == "saliency" for _, each in self.events), 60)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    worker = Worker()
+    worker.client.load("demo", "demo", "cpu")
+    yield worker
+    worker.client.shutdown()
+
+
+@pytest.fixture
+def worker(shared):
+    shared.events.clear()
+    return shared
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+    from MedCLIPSAMLib.phantoms.dataset import make_phantom
+
+    return np.stack([picture_of(make_phantom("validation", index, "MR", 1)) for index in (1, 2)])
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+
+    return load_segmenter("demo", "demo", "cpu")

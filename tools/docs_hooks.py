@@ -1,0 +1,65 @@
+"""Hooks of MkDocs: pages outside docs/ become part of the site, and the options of the commands are written out.
+
+A link is written as GitHub needs it, relative to its file. In the site it leads to the page or the picture of that
+file; to any other file of the checkout it leads to the file on GitHub.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+OUTSIDE = (
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "Testing/README.md",
+    "Resources/screenshots/panel.png",
+    "Resources/screenshots/views.png",
+)
+"""Files of the checkout that are pages or pictures of the site; they keep their paths."""
+COMMANDS = "<!-- In the site the options of every command follow here. -->"
+_LINK = re.compile(r"(?P<before>\]\()(?P<path>[^)#\s:]+)(?P<after>(#[^)\s]*)?\))")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the files outside docs/."""
+    for path in OUTSIDE:
+        files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point links into the site, and write the options of the commands where they belong."""
+    here = page.file.src_uri if page.file.src_uri in OUTSIDE else f"docs/{page.file.src_uri}"
+
+    def point(link: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(here), link["path"]))
+        uri = target.removeprefix("docs/") if target.startswith("docs/") or target in OUTSIDE else None
+        if uri is not None and files.get_file_from_path(uri):
+            path = posixpath.relpath(uri, posixpath.dirname(page.file.src_uri) or ".")
+        elif uri is None and (ROOT / target).exists():
+            path = f"{config.extra['repository']}/blob/main/{target}"
+        else:
+            return link[0]  # leads nowhere, which a strict build refuses
+        return f"{link['before']}{path}{link['after']}"
+
+    return _LINK.sub(point, markdown).replace(COMMANDS, _commands() if COMMANDS in markdown else "")
+
+
+def _commands() -> str:
+    """Return the help of the whole command line as Markdown."""
+    import typer
+    from typer.cli import get_docs_for_click
+
+    from MedCLIPSAMLib.cli import app
+
+    command = typer.main.get_command(app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="medclipsam", indent=1)
+    return re.sub(r"`[^`]*`|<", lambda found: "&lt;" if found[0] == "<" else found[0], text)
