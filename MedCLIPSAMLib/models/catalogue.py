@@ -125,8 +125,8 @@ _STARTER_LICENCE = (
 )
 _STARTER_DATA = (
     "BUS-BRA breast ultrasound (Gomez-Flores et al. 2023), T1-weighted brain MR with contrast (Cheng et al. 2015, and "
-    "TCGA-LGG slices without tumor), chest X-rays of covid-chestxray-dataset, lung nodules of LIDC-IDRI, fetal heads "
-    "of HC18, and synthetic phantoms"
+    "TCGA-LGG slices without tumor), chest X-rays of covid-chestxray-dataset, lung nodules of LIDC-IDRI, and synthetic "
+    "phantoms"
 )
 
 
@@ -177,13 +177,13 @@ MODELS: tuple[Model, ...] = (
         title="Starter CLIP",
         purpose="Small and offline, for pictures like those it has seen; other hospitals' pictures are hard for it.",
         licence=_STARTER_LICENCE,
-        source="MedCLIPSAMLib/models/starter_vit.py",
+        source="MedCLIPSAMLib/starter",
         folder="starter-clip",
         shipped=True,
         image_size=224,
         seen=(
-            f"A few thousand real images, with outlines of what its texts name: {_STARTER_DATA}. "
-            "It learned places from outlines, so its masks are no evidence of segmentation from texts alone."
+            f"A few thousand real images, with outlines of what its texts name: {_STARTER_DATA}; 389 chest X-rays of "
+            "the Shenzhen set without outlines. It learned places from outlines, so its masks are no evidence of segmentation from texts alone."
         ),
         files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
         saliency={"layer": 7, "beta": 0.3, "steps": 12, "earliest": 8},
@@ -255,11 +255,11 @@ MODELS: tuple[Model, ...] = (
         title="Starter SAM 2",
         purpose="Small and offline, for pictures like those it has seen; other hospitals' pictures are hard for it.",
         licence=_STARTER_LICENCE,
-        source="MedCLIPSAMLib/demo_models/train_sam.py",
+        source="MedCLIPSAMLib/starter",
         folder="starter-sam",
         shipped=True,
         image_size=320,
-        seen=f"A few thousand real images with their masks: {_STARTER_DATA}.",
+        seen=f"A few thousand real images with their masks: {_STARTER_DATA}; fetal heads of HC18.",
         files=(ModelFile("sam2_starter.yaml"), ModelFile("model.safetensors")),
     ),
     _sam2(
