@@ -183,7 +183,8 @@ MODELS: tuple[Model, ...] = (
         image_size=224,
         seen=(
             f"A few thousand real images, with outlines of what its texts name: {_STARTER_DATA}; 389 chest X-rays of "
-            "the Shenzhen set without outlines. It learned places from outlines, so its masks are no evidence of segmentation from texts alone."
+            "the Shenzhen set without outlines. It learned places from outlines, so its masks are no evidence of "
+            "segmentation from texts alone."
         ),
         files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
         saliency={"layer": 7, "beta": 0.3, "steps": 12, "earliest": 8},
