@@ -100,7 +100,7 @@ def compare_variants(
 def _results(
     segmenter: TextSegmenter, prompt: str, picture: np.ndarray, context: RunContext, done: int, count: int
 ) -> dict[str, Any]:
-    """Segment by each variant; what they share is computed once."""
+    """Segment by each variant; SAM 2 embeds the picture once."""
     context.raise_if_cancelled()
     segmenter.set_image(picture)
     found = {

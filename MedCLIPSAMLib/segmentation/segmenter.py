@@ -39,7 +39,7 @@ from .outline import obedient_outline, outlines
 from .presence import presence
 from .prompts import prompt_features
 from .result import PromptedResult, Where
-from .saliency import PAIRS, M2IBSettings, Saliency, m2ib, normalise, upsample
+from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
 from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
@@ -62,14 +62,12 @@ class _Images:
         images: uint8 (H, W, 3) each.
         pixels: (N, 3, S, S) for the text-image model.
         early: its activations before the bottleneck, see `saliency.m2ib`.
-        found: what M2IB found, by all that it depends on, so that other settings of what follows cost nothing of it.
         sam: the images before SAM 2, with their embeddings.
     """
 
     images: list[np.ndarray]
     pixels: torch.Tensor
     early: dict[tuple[int, bool], torch.Tensor]
-    found: dict[tuple, Saliency]
     sam: SamPictures
 
 
@@ -168,7 +166,7 @@ class TextSegmenter:
         pixels = self.clip.preprocess(np.stack(copies))
         sam = SamPictures(self.sam)
         sam.set(copies)
-        self._shown.append(_Images(copies, pixels, {}, {}, sam))
+        self._shown.append(_Images(copies, pixels, {}, sam))
 
     def has_images(self, images: Sequence[np.ndarray]) -> bool:
         """Whether these very images were taken last, so that they need not be given again."""
@@ -277,21 +275,18 @@ class TextSegmenter:
             alike.setdefault(settings.saliency_for(prompt), []).append(prompt)
         where: list[dict[str, list[Where]]] = [{} for _ in shown.images]
         for m2ib_settings, group in alike.items():
-            key = m2ib_settings, settings.precision, settings.style, settings.kind, *group, None, *negatives
-            if key not in shown.found:
-                shown.found[key] = m2ib(
-                    self.clip,
-                    shown.pixels,
-                    torch.stack([texts[prompt] for prompt in [*group, *negatives]]),
-                    m2ib_settings,
-                    context,
-                    batch=1 if self.batch_size == 1 else PAIRS,
-                    noise_batch=1 if frugal else None,
-                    early=shown.early,
-                    bfloat16=settings.precision == Precision.BF16,
-                    captures=self._models.captures if settings.capture and shown.pixels.is_cuda else None,
-                )
-            found = shown.found[key]
+            found = m2ib(
+                self.clip,
+                shown.pixels,
+                torch.stack([texts[prompt] for prompt in [*group, *negatives]]),
+                m2ib_settings,
+                context,
+                batch=1 if self.batch_size == 1 else PAIRS,
+                noise_batch=1 if frugal else None,
+                early=shown.early,
+                bfloat16=settings.precision == Precision.BF16,
+                captures=self._models.captures if settings.capture and shown.pixels.is_cuda else None,
+            )
             shape = shown.images[0].shape[:2]
             maps = found.by_step.cpu()
             if negative:
