@@ -20,5 +20,7 @@ def print_table(table: Table) -> None:
             column.min_width = min(longest, console.width // 4)
         column.no_wrap = not console.is_terminal
     if not console.is_terminal:
-        console = Console(markup=False, width=max(console.width, Console(width=10_000).measure(table).maximum))
+        console = Console(
+            markup=False, width=max(console.width, Console(markup=False, width=10_000).measure(table).maximum)
+        )
     console.print(table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -85,7 +86,7 @@ def provenance(segmenter: TextSegmenter, request: ResolvedRequest, plane: str | 
         "Model": segmenter.clip.name,
         "Sam": segmenter.sam.name,
         "Date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "Settings": str(segmenter.settings.deciding()),
+        "Settings": json.dumps(segmenter.settings.deciding()),
         "Plane": plane,
         "Negative": request.negative,
         "Strategy": None if request.strategy == Strategy.SLICES else request.strategy,

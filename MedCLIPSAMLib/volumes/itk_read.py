@@ -95,6 +95,7 @@ class _Reader:
                 stdin=pipe,
                 stdout=pipe,
                 stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl+C is for the program, which ends it
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # of Windows, where it would open one
             )
             self._owner = os.getpid()

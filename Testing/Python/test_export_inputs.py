@@ -1,8 +1,10 @@
 """What an export takes of a folder tree: images, never masks, overlays or its own outputs."""
 
 import json
+import shutil
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,7 @@ from MedCLIPSAMLib.volumes import Segment, read_volume, write_saliency, write_se
 from MedCLIPSAMLib.volumes.write import write_picture
 
 PROMPTS = {"tumor": "brain tumor"}
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture()
@@ -76,6 +79,14 @@ def test_thousands_of_files_are_looked_through_in_seconds(tmp_path):
     started = time.monotonic()
     found = masks_among(sorted(tmp_path.iterdir()))
     assert len(found) == 3000 and time.monotonic() - started < 20
+
+
+def test_a_lone_dicom_file_is_named_by_itself_beside_other_images_and_by_its_folder_else(tmp_path):
+    for folder in ("alone", "mixed"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(ROOT / "Resources" / "samples" / "brain_mri.dcm", tmp_path / folder)
+    scan(tmp_path / "mixed" / "a.png")
+    assert names(tmp_path) == ["alone", "mixed_brain_mri", "mixed_a"]
 
 
 def test_images_that_are_named_like_masks_are_cases_where_nothing_is_beside_them(tmp_path):

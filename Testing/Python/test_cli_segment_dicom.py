@@ -1,0 +1,100 @@
+"""DICOM Segmentations and RT Structure Sets of `medclipsam segment`, read back by pydicom."""
+
+import numpy as np
+import pytest
+from dicom_made import image, save
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+from segmenting import models_stay_loaded, oblique, picture, run, series
+from skimage.measure import points_in_poly
+
+from MedCLIPSAMLib.choices import MaskFormat
+from MedCLIPSAMLib.segmentation import segmenter as segmenters
+from MedCLIPSAMLib.tasks.rtstruct import outlines
+from MedCLIPSAMLib.tasks.writing import write_masks
+from MedCLIPSAMLib.volumes import Segment, read_volume
+
+FIXTURES = (run, models_stay_loaded)
+
+
+@pytest.fixture()
+def lesion_of(monkeypatch):
+    """Outlines are a box of voxels, whatever is asked: what is written of it can be computed by hand."""
+
+    def outlined(self, sam_prompts, *_, **__):
+        x0, y0, x1, y1 = sam_prompts.boxes[0].round().astype(int)
+        mask = np.zeros(self._shown[0].images[0].shape[:2], bool)
+        mask[y0:y1, x0:x1] = True
+        return mask, np.array([0.9], np.float32)
+
+    monkeypatch.setattr(segmenters.TextSegmenter, "outline", outlined)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["patient known", "without birth date and sex"])
+def test_dicom_seg_and_rtstruct_lie_where_the_series_does(run, tmp_path, lesion_of, named):
+    """Of an oblique series of pixels of 0.5 x 1.5 mm, read back by pydicom, against points computed by hand."""
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    turn = oblique()
+    identity = {"PatientBirthDate": "19700101", "PatientSex": "F", "PatientName": "Ä^B"} if named else {}
+    for k in range(3):
+        place = np.array([10.0, -20.0, 30.0]) + 4.0 * k * turn[:, 2]
+        tags = {"ImagePositionPatient": [round(float(v), 5) for v in place], "InstanceNumber": str(k + 1)}
+        tags |= {"ImageOrientationPatient": [float(v) for v in (*turn[:, 0], *turn[:, 1])], "PixelSpacing": [1.5, 0.5]}
+        tags |= {"SpecificCharacterSet": "ISO_IR 192", **identity}
+        save(image(np.full((24, 64), 50 * k, np.int16), **tags), tmp_path / "scan" / f"{3 - k}.dcm")
+    ask = ("segment", tmp_path / "scan", "-p", "x: lung nodule", "--box", "40,6,1,44,9,1")
+    code, _, err = run(*ask, "-o", tmp_path / "seg.dcm")
+    assert code == 0, err
+    code, _, err = run(*ask, "-o", tmp_path / "rt.dcm", "--format", "rtstruct")
+    assert code == 0, err
+    corner = lambda i, j: np.array([10, -20, 30]) + 4.0 * turn[:, 2] + 0.5 * i * turn[:, 0] + 1.5 * j * turn[:, 1]
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    (frame,) = seg.PerFrameFunctionalGroupsSequence
+    assert np.allclose(frame.PlanePositionSequence[0].ImagePositionPatient, corner(0, 0), atol=1e-3)
+    j, i = np.nonzero(seg.pixel_array)
+    assert (i.min(), i.max(), j.min(), j.max()) == (40, 44, 6, 9) and seg.SegmentSequence[0].SegmentLabel == "x"
+    rt = pydicom.dcmread(tmp_path / "rt.dcm")
+    assert rt.Modality == "RTSTRUCT" and rt.StructureSetROISequence[0].ROIName == "x"
+    (contour,) = rt.ROIContourSequence[0].ContourSequence
+    points = np.array(contour.ContourData, float).reshape(-1, 3)
+    assert contour.NumberOfContourPoints == len(points)
+    # Half a voxel outside of the first row, at the column 42: a point of the contour.
+    assert np.linalg.norm(points - corner(42, 5.5), axis=1).min() < 1e-3
+    assert np.linalg.norm(points - corner(44.5, 7), axis=1).min() < 1e-3
+    middle = pydicom.dcmread(tmp_path / "scan" / "2.dcm")
+    assert contour.ContourImageSequence[0].ReferencedSOPInstanceUID == middle.SOPInstanceUID
+    for made in (seg, rt):
+        assert made.PatientID == "p1" and made.StudyInstanceUID == middle.StudyInstanceUID
+        assert made.PatientSex == ("F" if named else "") and str(made.PatientName) == ("Ä^B" if named else "")
+
+
+def test_dicom_objects_are_refused_for_other_images_before_the_models_load(run, tmp_path):
+    head = picture(tmp_path / "head.png")
+    for options in (["-o", tmp_path / "x.dcm"], ["-o", tmp_path / "x.dcm", "--format", "rtstruct"]):
+        code, _, err = run("segment", head, "-p", "x", "--sam", "none", *options)
+        assert code == 2 and "no DICOM series" in err
+    code, _, err = run("segment", head, "-p", "x", "--sam", "none", "-o", tmp_path / "x.png", "--format", "rtstruct")
+    assert code == 2 and ".dcm" in err
+
+
+def test_nothing_found_is_written_as_dicom_too(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    volume = read_volume(series(tmp_path / "scan"))
+    nothing = [Segment("tumor", np.zeros(volume.shape, bool))]
+    for form in (MaskFormat.DICOM_SEG, MaskFormat.RTSTRUCT):
+        write_masks(tmp_path / f"{form}.dcm", form, nothing, volume)
+    assert not pydicom.dcmread(tmp_path / "dcm.dcm").pixel_array.any()
+    rt = pydicom.dcmread(tmp_path / "rtstruct.dcm")
+    assert rt.StructureSetROISequence[0].ROIName == "tumor" and "ContourSequence" not in rt.ROIContourSequence[0]
+
+
+@given(arrays(bool, (9, 11)))
+def test_contours_enclose_the_centers_of_the_mask_and_no_others(mask):
+    """Holes and corners too: the centers inside of an odd number of turns are the mask."""
+    centers = np.stack(np.nonzero(np.ones_like(mask)), 1)
+    inside = np.zeros(len(centers), bool)
+    for line in outlines(mask):
+        inside ^= points_in_poly(centers, line)
+    assert np.array_equal(inside.reshape(mask.shape), mask)
