@@ -167,6 +167,7 @@ def segment(
     Example: medclipsam segment head.nii.gz -p "tumor: brain tumor" --all -o tumor.seg.nrrd
     """
     from ..errors import MedCLIPSAMError
+    from ..models.store import experience, find
     from ..pipeline.request import SegmentationRequest
     from ..segmentation.coarse import CoarseSettings
     from ..segmentation.segmenter import TextSegmenter, choices, load_segmenter
@@ -204,6 +205,8 @@ def segment(
         kind=kind,
     )
 
+    known = experience([(model, "clip"), (sam, "sam")], models_dir)
+
     def load() -> TextSegmenter:
         segmenter = load_segmenter(model, sam, device, models_dir, settings)
         if verbose:
@@ -232,7 +235,7 @@ def segment(
                     failed.append(outcome)
                     typer.echo(outcome.line, err=True)
                     continue
-                reports.append(outcome.report(statistics))
+                reports.append(outcome.report(statistics) | {"models": known})
                 measured += [(outcome.name, each) for each in (outcome.statistics if statistics else ())]
                 if not as_json:
                     _say(outcome, f"{image.name}: " if outputs.is_folder else "")
@@ -244,6 +247,8 @@ def segment(
             elif kept or reports:
                 typer.echo("Stopped; the same command goes on with the next image.", err=True)
             raise
+    if reports and not as_json and find(model, "clip", models_dir).shipped:
+        typer.echo(f"note: The model '{model}' has seen: {known[0]['seen']}", err=True)
     if statistics and not as_json:
         _print_statistics(measured)
     if as_json and not outputs.is_folder:

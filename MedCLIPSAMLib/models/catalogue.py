@@ -42,6 +42,7 @@ class Model:
         kind: "clip" (text and image in one space) or "sam" (outlines what a box or point marks).
         title, purpose: for people, one line each.
         seen: the data that it was trained on, one line for people.
+        tested: what it was tested on and how well, one line for people; empty where nobody of this project did.
         synthetic: it has seen synthetic images only, so what it says of a patient's scan means nothing.
         licence: SPDX identifier, or a sentence where there is none.
         source: a page about the model.
@@ -68,6 +69,7 @@ class Model:
     image_size: int
     files: tuple[ModelFile, ...]
     seen: str = ""
+    tested: str = ""
     synthetic: bool = False
     shipped: bool = False
     trained: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -55,6 +55,7 @@ class Status:
             "title": model.title,
             "purpose": model.purpose,
             "seen": model.seen,
+            "tested": model.tested,
             "synthetic": model.synthetic,
             "licence": model.licence,
             "source": model.source,
@@ -171,3 +172,13 @@ def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Stat
         if checksums and expected and sha256_of(path) != expected:
             return Status(model, "damaged", folder, f"the checksum of '{file.name}' is wrong")
     return Status(model, origin, folder)
+
+
+def experience(names: Iterable[tuple[str, Kind]], models_dir: Path | None = None) -> list[dict[str, str]]:
+    """Return what some models, by name and kind, have seen and were tested on, as JSON values.
+
+    Raises:
+        ModelError: no such model.
+    """
+    found = [find(name, kind, models_dir) for name, kind in names]
+    return [{"name": m.name, "kind": m.kind, "seen": m.seen, "tested": m.tested} for m in found]
