@@ -7,36 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.gradients import a_batch, a_model
 
 from MedCLIPSAMLib.finetune.dhn_nce import dhn_nce_loss
 from MedCLIPSAMLib.finetune.gradients import contrastive_backward
-from MedCLIPSAMLib.finetune.trainable import prepare
-from MedCLIPSAMLib.models.clip import load_clip
 
 pytestmark = pytest.mark.gpu
 
 HERE = Path(__file__).resolve().parent
-CHUNKS = 2
 
 
 @pytest.fixture(autouse=True)
 def without_tf32(monkeypatch):
     """A GPU rounds the patch embedding to TF32, by another amount for every size of a chunk."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-
-
-def a_model(device: str = "cpu", dropout: float = 0.0) -> torch.nn.Module:
-    model = prepare(load_clip("demo", device).model)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = dropout
-    return model.train()
-
-
-def a_batch(count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(3)
-    pixels = torch.randn(count, 3, 128, 128, generator=generator)
-    return pixels, torch.randint(5, 100, (count, 9), generator=generator)
 
 
 def gradients(model, chunk: int, loss=dhn_nce_loss) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -96,7 +80,7 @@ def test_two_processes_give_the_gradients_of_one(tmp_path):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join([str(HERE.parents[1]), str(HERE.parent), os.environ.get("PYTHONPATH", "")]),
     }
     subprocess.run(
         [*command, str(HERE / "two_processes.py"), str(tmp_path / "g.pt")], check=True, env=environment, timeout=300

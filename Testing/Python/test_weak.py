@@ -15,15 +15,11 @@ import psutil
 import pytest
 import SimpleITK as sitk
 import torch
+from helpers.weak import command, lungs, write_dataset
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.export.cases import find_cases
-from MedCLIPSAMLib.export.engines import LocalEngine
-from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.manifest import read_records
-from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.files.claim import locked
 from MedCLIPSAMLib.nnunet.predict import Image, find_images, predict
 from MedCLIPSAMLib.nnunet.process import Process, one_gpu
@@ -31,12 +27,9 @@ from MedCLIPSAMLib.nnunet.ranking import ranked
 from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
 from MedCLIPSAMLib.nnunet.schedule import Schedule
 from MedCLIPSAMLib.nnunet.train import FOLD, PROGRESS, SHORT, train
-from MedCLIPSAMLib.nnunet.trust import trust, trust_file, trusted_cases
 from MedCLIPSAMLib.nnunet.uncertainty import entropy, entropy_share, expected_loss
-from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
-from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume, write_segmentation
+from MedCLIPSAMLib.volumes import read_volume
 
 SETTINGS = replace(SHORT, schedule=replace(SHORT.schedule, cycles=2, epochs=4, keep=2, iterations=15))
 OPTIONS = "--short --cycles 2 --epochs 4 --keep 2 --iterations 15 --device cpu --json"
@@ -71,24 +64,6 @@ def test_entropy_and_case_scores_by_hand():
     assert expected_loss(certain, mask) == 0 == entropy_share(certain, mask)
     nothing = np.zeros_like(mask)
     assert 0 < expected_loss(np.stack([1 - foreground / 3, foreground / 3]), nothing) < expected_loss(two, nothing) < 1
-
-
-def lungs(split, index):
-    phantom = make_phantom(split, index, "CT", 0)
-    return phantom.picture, phantom.lungs_mask
-
-
-def write_dataset(folder, count=24):
-    for name in ("imagesTr", "labelsTr"):
-        (folder / name).mkdir(parents=True)
-    for index in range(count):
-        picture, mask = lungs("train", index)
-        sitk.WriteImage(sitk.GetImageFromArray(picture[None]), str(folder / "imagesTr" / f"ct{index:02d}_0000.nii.gz"))
-        label = sitk.GetImageFromArray(mask[None].astype(np.uint8))
-        sitk.WriteImage(label, str(folder / "labelsTr" / f"ct{index:02d}.nii.gz"))
-    about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "lungs": 1}, "numTraining": count}
-    (folder / "dataset.json").write_text(json.dumps(about | {"file_ending": ".nii.gz"}))
-    return folder
 
 
 def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
@@ -134,15 +109,6 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
             check_voxels(read_dataset(broken(number, change)))
     with pytest.raises(InputError, match="Dataset101_BrainTumor"):
         read_dataset(tmp_path)
-
-
-def command(monkeypatch, capsys, *words):
-    """What the command line prints as JSON, or its exit code."""
-    monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    said = capsys.readouterr().out
-    return json.loads(said) if ended.value.code == 0 and said.startswith(("{", "[")) else ended.value.code
 
 
 @pytest.fixture(scope="module")
@@ -387,69 +353,3 @@ def test_a_gpu_by_its_number_is_the_only_one_that_nnunet_sees(monkeypatch):
     assert one_gpu("cpu") == ("cpu", {}) and one_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "1"})
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     assert one_gpu("cuda:1") == ("cuda", {"CUDA_VISIBLE_DEVICES": "6"})
-
-
-@pytest.fixture
-def exported(tmp_path):
-    """A dataset of two heads by the export."""
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for number in range(2):
-        picture = make_phantom("validation", number, "MR", 1).picture
-        sitk.WriteImage(sitk.GetImageFromArray(picture), str(folder / f"{number}.png"))
-    out = tmp_path / "Dataset003_Heads"
-    cases = find_cases(folder, {"tumor": "brain tumor"})
-    engine = LocalEngine(load_segmenter("demo", "demo", "cpu"))
-    assert export(cases, engine, out) == {"found": 2}
-    return out, cases, engine
-
-
-def test_a_correction_becomes_a_trusted_label_and_the_guess_is_kept(exported, monkeypatch, capsys):
-    out, cases, engine = exported
-    guess = (out / "labelsTr" / "0.nii.gz").read_bytes()
-    volume = read_volume(out / "imagesTr" / "0_0000.nii.gz")
-    mask = np.zeros(volume.shape, bool)
-    mask[0, 20:40, 50:70] = True
-    assert trust(out, "0", {"tumor": mask}, volume) == 1 and trusted_cases(out) == {"0"}
-    written = sitk.ReadImage(str(out / "labelsTr" / "0.nii.gz"))
-    assert np.array_equal(sitk.GetArrayFromImage(written) == 1, mask)
-    assert (out / "replaced" / "0.nii.gz").read_bytes() == guess
-    assert export(cases, engine, out, retry=True) == {"found": 2}  # no export does it again
-    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(out / "labelsTr" / "0.nii.gz"))) == 1, mask)
-    record = read_records(out)["0"]
-    assert record["trusted"] and record["labels"]["tumor"]["prompt"] == "brain tumor"
-
-    # By the command, of a case that was struck out: it comes back.
-    strike(out, ["1"])
-    corrected = out.parent / "mine.seg.nrrd"
-    write_segmentation(corrected, [Segment("tumor", mask)], read_volume(cases[1].image))
-    assert command(monkeypatch, capsys, "weak", "trust", out, "1", corrected, "--image", cases[1].image) == 0
-    assert trusted_cases(out) == {"0", "1"} and read_dataset(out).cases == ("0", "1")
-    assert json.loads((out / "dataset.json").read_text())["numTraining"] == 2
-    assert strike(out, []) == (0, 0)  # and no strike brings the old label back
-    assert np.array_equal(read_segmentation(out / "labelsTr" / "1.nii.gz")[0].mask, mask)
-
-
-def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
-    out, *_ = exported
-    volume = read_volume(out / "imagesTr" / "0_0000.nii.gz")
-    mask = np.ones(volume.shape, bool)
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    with pytest.raises(InputError, match="no label 'liver'"):
-        trust(out, "0", {"liver": mask}, volume)
-    moved = sitk.Image(volume.to_sitk())
-    moved.SetOrigin((5.0, 0.0, 0.0))
-    sitk.WriteImage(moved, str(tmp_path / "moved.nii.gz"))
-    with pytest.raises(InputError, match="another grid"):
-        trust(out, "0", {"tumor": mask}, read_volume(tmp_path / "moved.nii.gz"))
-    with pytest.raises(InputError, match="no name for a case"):
-        trust(out, "../outside", {"tumor": mask}, volume)
-    with pytest.raises(InputError, match="--image"):
-        trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")
-    with pytest.raises(InputError, match="medclipsam export"):
-        trust(write_dataset(tmp_path / "Dataset004_Other", 1), "ct00", {"lungs": mask}, volume)
-    held = locked(out)
-    with pytest.raises(OutputError, match="Another run"):
-        trust(out, "0", {"tumor": mask}, volume)
-    held.close()
-    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -3,7 +3,7 @@
 import sys
 
 import torch
-from test_finetune_gradients import CHUNKS, a_batch, a_model
+from helpers.gradients import CHUNKS, a_batch, a_model
 from torch.nn.parallel import DistributedDataParallel
 
 from MedCLIPSAMLib.finetune.dhn_nce import dhn_nce_loss

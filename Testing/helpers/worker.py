@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from MedCLIPSAMLib.worker.client import WorkerClient
-from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command
-
 
 class Worker:
     """A client of a worker process that keeps the events, and waits for requests."""
 
     def __init__(self, *options):
+        from MedCLIPSAMLib.worker.client import WorkerClient
+        from MedCLIPSAMLib.worker.subprocess_transport import SubprocessTransport, worker_command
+
         self.events = []
         self.transport = SubprocessTransport(worker_command(*options))
         self.client = WorkerClient(self.transport, lambda request, message: self.events.append((request, message)))
