@@ -130,6 +130,11 @@ _STARTER_DATA = (
     "TCGA-LGG slices without tumor), chest X-rays of covid-chestxray-dataset, lung nodules of LIDC-IDRI, and synthetic "
     "phantoms"
 )
+_STARTER_TESTED = (
+    "Both together on other patients of the same sets, mean DSC: breast tumor .75 (60 images), brain tumor .58 (60), "
+    "lungs in X-rays .86 (22), lung nodule .80 (60); 92 % of 60 ultrasound images without a tumor come out empty. On "
+    "other hospitals' images they are worse."
+)
 
 
 def _sam2(size: str, config: str, purpose: str, file_bytes: int, sha256: str) -> Model:
@@ -188,6 +193,7 @@ MODELS: tuple[Model, ...] = (
             "the Shenzhen set without outlines. It learned places from outlines, so its masks are no evidence of "
             "segmentation from texts alone."
         ),
+        tested=_STARTER_TESTED,
         files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
         saliency={"layer": 7, "beta": 0.3, "steps": 12, "earliest": 8},
         answer={
@@ -263,6 +269,7 @@ MODELS: tuple[Model, ...] = (
         shipped=True,
         image_size=320,
         seen=f"A few thousand real images with their masks: {_STARTER_DATA}; fetal heads of HC18.",
+        tested=_STARTER_TESTED,
         files=(ModelFile("sam2_starter.yaml"), ModelFile("model.safetensors")),
     ),
     _sam2(

@@ -15,10 +15,12 @@ import torch
 from PIL import Image
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.models.catalogue import MODELS
 from MedCLIPSAMLib.models.clip import build_clip
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.settings import default_settings
 from MedCLIPSAMLib.segmentation.vision_tower import VisionTower
 
@@ -85,3 +87,30 @@ def test_a_picture_is_segmented_from_the_command_line(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", env=environment)
     assert done.returncode == 0, done.stderr
     assert dsc(np.asarray(Image.open(tmp_path / "mask.png")) > 0, phantom.lesion_mask) > 0.7
+
+
+def test_the_shipped_models_are_the_default_and_small_and_say_what_they_saw():
+    shipped = resource_path("models")
+    weights = [*shipped.glob("starter-*/*.safetensors")]
+    assert len(weights) == 2
+    assert sum(path.stat().st_size for path in weights) < 40e6
+    for name in ("starter-clip", "starter-sam"):
+        card = (shipped / name / "DATA-CARD.md").read_text(encoding="utf-8")
+        assert "BUS-BRA" in card and "not for diagnosis" in card
+    assert all(model.tested and model.seen for model in MODELS if model.name == "starter")
+    ours = {name: value for name, value in os.environ.items() if name not in ("MEDCLIPSAM_MODEL", "MEDCLIPSAM_SAM")}
+    program = "from MedCLIPSAMLib.choices import DEFAULT_MODEL, DEFAULT_SAM; print(DEFAULT_MODEL, DEFAULT_SAM)"
+    named = ours | {"MEDCLIPSAM_MODEL": "biomedclip"}
+    for environment, expected in ((ours, "starter starter"), (named, "biomedclip starter")):
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, encoding="utf-8")
+        assert done.stdout.strip() == expected
+
+
+@pytest.mark.parametrize(("name", "prompt"), [("breast_us.png", "breast tumor"), ("chest_xray.png", "lungs")])
+def test_the_shipped_models_outline_what_a_sample_shows(name, prompt):
+    image = np.asarray(Image.open(resource_path("samples") / name).convert("RGB"))
+    truth = np.asarray(Image.open(resource_path("samples") / name.replace(".png", "_truth.png")).convert("L")) > 0
+    segmenter = load_segmenter("starter", "starter", "cpu")
+    segmenter.set_image(image)
+    assert dsc(segmenter.segment(prompt).mask, truth) > 0.6
+    assert not segmenter.segment("a dog in the park").found
