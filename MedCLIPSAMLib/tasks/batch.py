@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..choices import MaskFormat
 from ..errors import InputError, OutputError
 from ..files.atomic import atomic_path
 from ..files.claim import claim, refuse_foreign
 from ..files.json_text import read_json
 from ..files.outputs import MARKER, check_outputs
 from ..files.unfinished import STEPS, check_unfinished
+from ..volumes.slice_count import slice_count
 from ..volumes.volume import clean_name, stem
 from .inputs import Input, find_inputs
 from .places import Outputs, Places
@@ -93,14 +95,17 @@ def prepare(
         (places,) = outputs.places([image.name], labels)
         check_outputs(paths, places.files, overwrite)
         check_unfinished(places.unfinished)
+        count = slice_count(image.path, series) if outputs.check() == MaskFormat.PNG and image.path.exists() else None
+        if count is not None and count > 1:
+            raise OutputError(f"Cannot write {count} slices to '{outputs.out}'.", "Write .nii.gz or .seg.nrrd.")
         return Batch([(image, places)], [], overwrite)
     for folder in outputs.folders():
         refuse_foreign(folder, MARKER)
     images = find_inputs(paths, series, phase)
     work = list(zip(images, outputs.places([image.name for image in images], labels)))
     files = [path for _, places in work for path in places.files]
-    count = Counter(str(path).casefold() for path in files)
-    twice = next((path for path in files if count[str(path).casefold()] > 1), None)
+    named = Counter(str(path).casefold() for path in files)
+    twice = next((path for path in files if named[str(path).casefold()] > 1), None)
     if twice:
         raise OutputError(f"Two outputs are the same file '{twice}'.", "Rename an image, or write it by itself.")
     check_outputs(
