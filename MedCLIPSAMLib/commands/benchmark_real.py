@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
-from .options import ModelName, Overwrite, SamName
+from .options import DeviceName, ModelName, ModelsDir, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
 
 if TYPE_CHECKING:
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 def real(
     data: Annotated[
         Path,
-        typer.Argument(exists=True, file_okay=False, help="Folder of the sets: SET/index.csv, SET/images, SET/masks."),
+        typer.Argument(help="Folder of the sets: SET/index.csv, SET/images, SET/masks."),
     ],
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     cases: Annotated[int, typer.Option(min=1, help="Most pictures a set.")] = 60,
     sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
     model: ModelName = DEFAULT_MODEL,
     sam: SamName = DEFAULT_SAM,
-    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.", show_default=False)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.AUTO,
+    models_dir: ModelsDir = None,
+    device: DeviceName = "auto",
+    precision: PrecisionName = Precision.AUTO,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
     sheet: Annotated[
         Path | None,
@@ -41,7 +41,10 @@ def real(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment the pictures of real sets by text, beside controls that could prove the figures wrong."""
+    """Segment the pictures of real sets by text, beside controls that could prove the figures wrong.
+
+    Example: medclipsam benchmark real ~/real --split validation --cases 30 --json figures.json
+    """
     from rich.console import Console
 
     from ..evaluation.pictures import contact_sheet

@@ -10,14 +10,12 @@ from typing import Annotated
 import typer
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
-from .options import ModelName, Overwrite, SamName
+from .options import DeviceName, ModelName, ModelsDir, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
 
 
 def without_masks(
-    data: Annotated[
-        Path, typer.Argument(exists=True, file_okay=False, help="Folder of the sets, as for 'benchmark real'.")
-    ],
+    data: Annotated[Path, typer.Argument(help="Folder of the sets, as for 'benchmark real'.")],
     split: Annotated[str, typer.Option(help="'validation' while something is chosen; 'test' once, at the end.")] = (
         "validation"
     ),
@@ -25,13 +23,16 @@ def without_masks(
     sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
     model: ModelName = DEFAULT_MODEL,
     sam: SamName = DEFAULT_SAM,
-    models_dir: Annotated[Path | None, typer.Option(help="Folder with the models.", show_default=False)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="Of matrix products.")] = Precision.AUTO,
+    models_dir: ModelsDir = None,
+    device: DeviceName = "auto",
+    precision: PrecisionName = Precision.AUTO,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment real pictures with and without each choice that needs no masks, such as steps by agreement."""
+    """Segment real pictures with and without each choice that needs no masks, such as steps by agreement.
+
+    Example: medclipsam benchmark without-masks ~/real --cases 36
+    """
     from ..experiments.real_sets import REAL_SETS
     from ..experiments.without_masks import compare_variants
     from ..files.atomic import atomic_path

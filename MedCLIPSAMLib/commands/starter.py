@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Overwrite
+from .options import DeviceName, Overwrite
 from .progress import progress_bar
 
 app = typer.Typer(help="The starter models, trained on real public images.", no_args_is_help=True)
@@ -46,7 +46,7 @@ def train(
     ],
     seconds: Annotated[float | None, typer.Option(min=1, help="Train so long (the default is 500).")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Train so many steps instead.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: DeviceName = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in the output folder.")] = False,
     only: Annotated[str | None, typer.Option(help="Train one of the models: clip or sam.", show_default=False)] = None,
     trial: Annotated[bool, typer.Option("--trial", help="With few images and small batches, to try it.")] = False,
