@@ -205,8 +205,6 @@ def segment(
         kind=kind,
     )
 
-    known = experience([(model, "clip"), (sam, "sam")], models_dir)
-
     def load() -> TextSegmenter:
         segmenter = load_segmenter(model, sam, device, models_dir, settings)
         if verbose:
@@ -235,6 +233,7 @@ def segment(
                     failed.append(outcome)
                     typer.echo(outcome.line, err=True)
                     continue
+                known = experience([(model, "clip"), (sam, "sam")], models_dir)
                 reports.append(outcome.report(statistics) | {"models": known})
                 measured += [(outcome.name, each) for each in (outcome.statistics if statistics else ())]
                 if not as_json:
@@ -247,8 +246,9 @@ def segment(
             elif kept or reports:
                 typer.echo("Stopped; the same command goes on with the next image.", err=True)
             raise
-    if reports and not as_json and find(model, "clip", models_dir).shipped:
-        typer.echo(f"note: The model '{model}' has seen: {known[0]['seen']}", err=True)
+    used = find(model, "clip", models_dir)
+    if reports and not as_json and used.shipped:
+        typer.echo(f"note: The model '{model}' has seen: {used.seen}", err=True)
     if statistics and not as_json:
         _print_statistics(measured)
     if as_json and not outputs.is_folder:

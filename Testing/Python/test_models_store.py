@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -79,7 +80,7 @@ def test_folders_are_searched_in_order(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("kind", ["clip", "sam"])
 def test_a_model_that_nobody_offers_is_found_in_a_named_folder_only(tmp_path, kind):
-    model = find("starter", kind)
+    model = replace(find("starter", kind), shipped=False)
     assert not status(model).as_dict()["downloadable"]
     with pytest.raises(ModelError, match=f"not offered for download.*'{model.folder}'.*--models-dir") as error:
         locate(model)

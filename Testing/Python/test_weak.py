@@ -150,7 +150,7 @@ def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys
 def test_a_killed_training_holds_its_folder_while_it_lives_and_goes_on_afterwards(tmp_path):
     pytest.importorskip("nnunetv2")
     dataset, out = write_dataset(tmp_path / "Dataset013_Lungs"), tmp_path / "run"
-    options = "--short --cycles 1 --epochs 4 --keep 2 --iterations 8 --device cpu".split()
+    options = "--short --cycles 1 --epochs 16 --keep 2 --iterations 8 --device cpu".split()
     command = [sys.executable, "-m", "MedCLIPSAMLib", "weak", "train", str(dataset), "-o", str(out), *options]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as parent:
         until = time.monotonic() + 120
@@ -167,9 +167,9 @@ def test_a_killed_training_holds_its_folder_while_it_lives_and_goes_on_afterward
     again = subprocess.run(command, capture_output=True, encoding="utf-8")
     assert again.returncode == 0, again.stderr
     (fold,) = out.glob(f"results/*/*/{FOLD}")
-    assert len(list(fold.glob("cycle1_epoch000[34].safetensors"))) == 2
+    assert len(list(fold.glob("cycle1_epoch001[56].safetensors"))) == 2
     epochs = [json.loads(line)["epoch"] for line in (fold / PROGRESS).read_text().splitlines()]
-    assert epochs[0] > 1 and epochs[-1] == 4, "it did not begin anew"
+    assert epochs[0] > 1 and epochs[-1] == 16, "it did not begin anew"
 
 
 def test_a_training_that_is_ended_takes_nnunet_with_it_and_says_how_far_it_is(tmp_path):

@@ -62,6 +62,12 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
         if self.local_rank == 0:
             self._tell(epoch)
 
+    def save_checkpoint(self, filename: str) -> None:
+        """Write nnU-Net's checkpoint whole or not at all, so that a killed run goes on from the last whole one."""
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            with atomic_path(filename) as temporary:
+                super().save_checkpoint(str(temporary))
+
     def perform_actual_validation(self, save_probabilities: bool = False):
         """Nothing: nnU-Net would validate the last weights alone, where the prediction is the whole ensemble's."""
         self.print_to_log_file("The ensemble is validated by what it predicts: medclipsam weak predict.")
