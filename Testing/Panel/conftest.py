@@ -23,10 +23,11 @@ sys.path[:0] = [str(HERE), str(MODULE.parent)]
 
 import standin  # noqa: E402
 
-# PySide6 lets go of None more often than it takes hold of it; before Python 3.12, where None is not immortal, a long
-# run ends in an abort of the interpreter. References that nobody counts keep it alive.
+# PySide6 lets go of None, True and False more often than it takes hold of them; before Python 3.12, where they are not
+# immortal, a long run ends in an abort of the interpreter. References that nobody counts keep them alive.
 if sys.version_info < (3, 12):
-    ctypes.c_ssize_t.from_address(id(None)).value += 1_000_000_000
+    for shared in (None, True, False):
+        ctypes.c_ssize_t.from_address(id(shared)).value += 1_000_000_000
 
 standin.install()
 pytest.register_assert_rewrite("effects")
