@@ -18,10 +18,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from ..errors import InputError
 from ..files.atomic import atomic_path
+from ..finetune.checkpoint import write_checkpoint
 from ..models.device import fast_bfloat16
 from ..run_context import RunContext
 
@@ -232,15 +233,14 @@ class Trainee:
             "stage": self.stage,
             "begun": self._begun,
         }
-        with atomic_path(self._path) as temporary:  # torch tells of a full disk by a RuntimeError
-            torch.save(state, temporary)
+        write_checkpoint(self._path, state)
         weights = {
             name: (self._average[name].half() if name in self._average else value).cpu().contiguous()
             for name, value in self.model.state_dict().items()
             if not name.endswith("position_ids")
         }
         with atomic_path(self._file) as temporary:
-            save_file(weights, str(temporary), metadata={"training": self._settings, "steps": str(self.step)})
+            temporary.write_bytes(save(weights, {"training": self._settings, "steps": str(self.step)}))
 
     def steps(self, stage: Stage) -> Iterator[tuple[int, float, Callable[[torch.Tensor], None]]]:
         """Yield (step of the stage, share of the stage's budget that is used, a function that takes the loss).

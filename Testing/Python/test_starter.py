@@ -2,6 +2,8 @@
 
 import io
 import json
+import resource
+import signal
 import zipfile
 
 import numpy as np
@@ -11,7 +13,7 @@ from helpers.datasets import write_breast_set
 from PIL import Image
 from safetensors.torch import load_file
 
-from MedCLIPSAMLib.errors import Cancelled, InputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
 from MedCLIPSAMLib.phantoms.captions import Text
 from MedCLIPSAMLib.phantoms.dataset import make_many
 from MedCLIPSAMLib.phantoms.volumes import many_volumes
@@ -286,3 +288,20 @@ def test_a_damaged_checkpoint_is_refused(tmp_path, examples):
     (tmp_path / "clip.checkpoint").write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match="no checkpoint"):
         _train("clip", tmp_path, examples, resume=True)
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path, examples):
+    with pytest.raises(Cancelled):
+        _train("clip", tmp_path, examples, stop_after=1)
+    path = tmp_path / "clip.checkpoint"
+    before = path.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            _train("clip", tmp_path, examples, resume=True, stop_after=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
