@@ -35,7 +35,7 @@ check: .venv/.installed-dev
 	done; test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 coverage: .venv/.installed-test .venv/.installed-dev
-	.venv/bin/python -m pytest -q Testing/Python --cov --cov-report=term:skip-covered
+	.venv/bin/python -m pytest -q -n 2 --dist loadfile Testing/Python --cov --cov-report=term:skip-covered
 
 docs: .venv/.installed-docs
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build
