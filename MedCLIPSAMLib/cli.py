@@ -122,17 +122,17 @@ def _ended_by_sigterm() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came = []
+    terminated = []
 
     def interrupt(*_: object) -> None:
-        came.append(True)
+        terminated.append(True)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        if came:
+        if terminated:
             sys.exit(EXIT_TERMINATED)
         raise
     finally:

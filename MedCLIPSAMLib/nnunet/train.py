@@ -156,7 +156,7 @@ class _Watch:
 
 
 def _continues(fold: Path) -> bool:
-    """Whether nnU-Net finds a checkpoint to go on from; the lines of progress begin anew with each process."""
+    """Whether nnU-Net finds a checkpoint to go on from; each process starts a new progress file."""
     progress = fold / PROGRESS
     if progress.is_file():
         progress.rename(progress.with_name(f"progress-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))

@@ -25,9 +25,9 @@ from .training import Run, Stage, Trainee, autocast, change_gradation, draw_affi
 
 IMAGE_SIZE = 320
 MAX_STRUCTURES = 6
-"""Of an image; more are not asked for."""
+"""Maximum number of prompted structures per image."""
 MIN_AREA = 40
-"""Pixels of a structure that is asked for."""
+"""Minimum area of a prompted structure, in pixels."""
 SHARES = {
     "busbra": 0.23,
     "busbra_near": 0.08,
@@ -193,7 +193,7 @@ _MIRROR = torch.tensor([[-1.0, 1.0, 1.0], [-1.0, 1.0, 1.0]])
 
 
 def _structures(example: Example) -> list[Structure]:
-    """List what is asked for on an image: lesions first, then organs, then both lungs as one."""
+    """List the structures of an image that are prompted: lesions, then both lungs as one, then organs."""
     lungs = [organ.mask for organ in example.organs if organ.name in ("left lung", "right lung")]
     both = [Structure("lungs", lungs[0] | lungs[1])] if len(lungs) == 2 else []
     found = [*example.lesions, *both, *example.organs]

@@ -69,7 +69,7 @@ class _Reader:
         return about, data
 
     def fork(self) -> None:
-        """Let a forked process begin anew, whatever was going on in the one that it is a copy of."""
+        """Replace the lock in a forked process, where the copy may be held by a thread that does not exist there."""
         self._turn = threading.Lock()
 
     def stop(self) -> None:

@@ -1,6 +1,5 @@
 """Images made for the tests of `medclipsam segment`, and what these tests have in common."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,29 +7,10 @@ import pytest
 from dicom_made import AXIAL, image, save
 from PIL import Image
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.segmentation import segmenter as segmenters
 from MedCLIPSAMLib.volumes import Geometry, Volume
-
-
-@pytest.fixture()
-def run(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, output, error output)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        written = capsys.readouterr()
-        return code, written.out, written.err
-
-    return call
-
 
 LOADED = {}
 

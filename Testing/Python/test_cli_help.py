@@ -28,20 +28,6 @@ def commands(group=GROUP, path=()):
             yield (*path, name), command
 
 
-@pytest.fixture()
-def run(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, output, error output)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        written = capsys.readouterr()
-        return stop.value.code or 0, written.out, written.err
-
-    return call
-
-
 @pytest.mark.parametrize("words, command", [pytest.param(*each, id="-".join(each[0])) for each in commands()])
 def test_every_command_has_help_with_an_example_that_can_be_parsed(run, words, command):
     for option in ("-h", "--help"):

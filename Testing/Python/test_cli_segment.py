@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.samples import SAMPLES
@@ -22,23 +21,6 @@ from MedCLIPSAMLib.segmentation.settings import default_settings
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-
-
-@pytest.fixture()
-def run(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, output, error output)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        written = capsys.readouterr()
-        return code, written.out, written.err
-
-    return call
 
 
 @pytest.fixture()

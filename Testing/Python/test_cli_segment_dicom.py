@@ -5,7 +5,7 @@ import pytest
 from dicom_made import image, save
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
-from segmenting import models_stay_loaded, oblique, picture, run, series
+from segmenting import models_stay_loaded, oblique, picture, series
 from skimage.measure import points_in_poly
 
 from MedCLIPSAMLib.choices import MaskFormat
@@ -14,7 +14,7 @@ from MedCLIPSAMLib.tasks.rtstruct import outlines
 from MedCLIPSAMLib.tasks.writing import write_masks
 from MedCLIPSAMLib.volumes import Segment, read_volume
 
-FIXTURES = (run, models_stay_loaded)
+FIXTURES = (models_stay_loaded,)
 
 
 @pytest.fixture()

@@ -11,14 +11,14 @@ import pytest
 import SimpleITK as sitk
 from dicom_made import image, save
 from PIL import Image, ImageDraw
-from segmenting import TURNED, models_stay_loaded, picture, run, series, turned_volume
+from segmenting import TURNED, models_stay_loaded, picture, series, turned_volume
 
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.segmentation import segmenter as segmenters
 from MedCLIPSAMLib.tasks.inputs import find_inputs
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 
-FIXTURES = (run, models_stay_loaded)
+FIXTURES = (models_stay_loaded,)
 
 
 def test_pictures_volumes_and_series_are_segmented_in_one_start(run, tmp_path, monkeypatch):

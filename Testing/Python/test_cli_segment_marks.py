@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
-from segmenting import TURNED, models_stay_loaded, picture, run, turned_volume
+from segmenting import TURNED, models_stay_loaded, picture, turned_volume
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -16,7 +16,7 @@ from MedCLIPSAMLib.segmentation import segmenter as segmenters
 from MedCLIPSAMLib.tasks.marks import Marks, parse_point
 from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume, read_segmentation
 
-FIXTURES = (run, models_stay_loaded)
+FIXTURES = (models_stay_loaded,)
 
 
 def test_boxes_and_points_outline_a_picture_without_text(run, tmp_path):

@@ -3,7 +3,6 @@
 import itertools
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +10,11 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.evaluation.folders import evaluate, evaluate_folders
 from MedCLIPSAMLib.evaluation.pairs import pairs_of_folders, pairs_of_table
 from MedCLIPSAMLib.volumes import Segment, Volume, write_saliency, write_segmentation
 
 INPUTS = Path(__file__).resolve().parents[3] / "shared" / "findings" / "inputs"
-
-
-@pytest.fixture()
-def run(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, output, error output)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        written = capsys.readouterr()
-        return code, written.out, written.err
-
-    return call
 
 
 def mask(path: Path, columns: slice = slice(2, 6), quality: int | None = None) -> Path:

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.masks_beside import masks_among
@@ -21,23 +19,6 @@ from MedCLIPSAMLib.volumes.write import write_picture
 
 PROMPTS = {"tumor": "brain tumor"}
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture()
-def run(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, output, error output)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        written = capsys.readouterr()
-        return code, written.out, written.err
-
-    return call
 
 
 def scan(path, slices: int = 1):

@@ -4,32 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.files.unfinished import discard_unfinished, hold_unfinished
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.volumes import Segment
 from MedCLIPSAMLib.volumes.overlap import without_overlap
-
-
-@pytest.fixture()
-def run(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, output, error output)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        written = capsys.readouterr()
-        return stop.value.code or 0, written.out, written.err
-
-    return call
 
 
 @pytest.fixture()

@@ -169,7 +169,7 @@ def test_a_killed_training_holds_its_folder_while_it_lives_and_goes_on_afterward
     (fold,) = out.glob(f"results/*/*/{FOLD}")
     assert len(list(fold.glob("cycle1_epoch001[56].safetensors"))) == 2
     epochs = [json.loads(line)["epoch"] for line in (fold / PROGRESS).read_text().splitlines()]
-    assert epochs[0] > 1 and epochs[-1] == 16, "it did not begin anew"
+    assert epochs[0] > 1 and epochs[-1] == 16, "training resumed, it did not restart"
 
 
 def test_a_training_that_is_ended_takes_nnunet_with_it_and_says_how_far_it_is(tmp_path):

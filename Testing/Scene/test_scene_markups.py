@@ -45,7 +45,7 @@ def test_segment_again_from_a_box(operations, phantom) -> None:
 
 
 def test_points_correct_a_painted_mask_and_undo_brings_it_back(operations, phantom) -> None:
-    """A mask painted by hand, half of the tumour and some of the brain, is outlined anew from two points."""
+    """A mask painted by hand, half of the tumour and some of the brain, is refined by two points."""
     volume = add_volume(phantom.picture, axial())
     slices = SceneSlices(volume)
     segmentation = segments.newSegmentation(volume)
