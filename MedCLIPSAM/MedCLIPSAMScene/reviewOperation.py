@@ -12,6 +12,7 @@ import slicer.util
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import check_case
+from MedCLIPSAMLib.export.image_names import find_image
 from MedCLIPSAMLib.nnunet.ranking import dataset_of, mask_file, ranked, uncertainty_file
 from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
 from MedCLIPSAMLib.nnunet.trust import trust, trusted_cases
@@ -93,7 +94,7 @@ class ReviewOperation:
         record = next((each for each in ranked(root) if each["case"] == case), None)
         if record is None:
             raise InputError(_("'{folder}' has no case '{case}'.").format(folder=folder, case=case))
-        image = raw.image(case) if case in raw.cases else Path(record["image"])
+        image = raw.image(case) if case in raw.cases else find_image(root, record)
         series = None if case in raw.cases else record.get("series")
         source = read_volume(image, series)
         labels = [raw.labels[number] for number in sorted(raw.labels)]

@@ -51,6 +51,7 @@ class Case:
         negative: what not to take.
         series: of a folder with several, its UID or what else `read_volume` takes.
         phase: of a series with several images at one position.
+        root: the folder that the user named, which paths in the manifest are relative to; None is the image's own.
     """
 
     name: str
@@ -59,6 +60,12 @@ class Case:
     negative: str | None = None
     series: str | None = None
     phase: str | None = None
+    root: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the image's path is told relative to."""
+        return self.image.parent if self.root is None else self.root
 
     def choice(self) -> dict[str, str]:
         """What `read_volume` is told beside the path."""
@@ -159,7 +166,7 @@ def find_cases(
         return [Case(case_names([Path(inputs.name)])[0], inputs, dict(prompts), series=series, phase=phase)]
     images = images_below(inputs, choice)
     names = case_names([path for path, _, _ in images])
-    return [Case(name, image, dict(prompts), series=uid, phase=phase) for name, (_, image, uid) in zip(names, images)]
+    return [Case(name, image, dict(prompts), None, uid, phase, inputs) for name, (_, image, uid) in zip(names, images)]
 
 
 def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Path, str | None]]:
@@ -276,7 +283,8 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
     if not asked:
         raise InputError(f"'{table}' holds no images.", "Add a line for each.")
     names = case_names([Path(key) for key in asked])
-    return [Case(name, image, own, negative) for name, (image, own, negative) in zip(names, asked.values())]
+    root = table.parent
+    return [Case(name, image, own, negative, root=root) for name, (image, own, negative) in zip(names, asked.values())]
 
 
 def case_names(paths: list[Path]) -> list[str]:

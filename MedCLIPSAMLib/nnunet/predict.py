@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ import torch
 from .. import __version__
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
 from ..evaluation.pictures import overlay
+from ..export.case_key import CaseKey
 from ..export.cases import find_cases
+from ..export.image_names import ImageNames
 from ..export.manifest import Manifest
 from ..export.report import PICTURES, write_report
 from ..files.atomic import atomic_path
@@ -42,11 +45,24 @@ REVIEW = "review.csv"
 
 @dataclass(frozen=True)
 class Image:
-    """One image to predict: its name in the results, its file or folder, and the DICOM series in that."""
+    """One image to predict.
+
+    Args:
+        case: its name in the results.
+        path: a file, or the folder of a DICOM series.
+        series: of a folder with several.
+        root: the folder that its path is told relative to; None is its own.
+    """
 
     case: str
     path: Path
     series: str | None = None
+    root: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the image's path is told relative to."""
+        return self.path.parent if self.root is None else self.root
 
 
 def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
@@ -57,9 +73,9 @@ def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
     """
     if (inputs / "dataset.json").is_file():
         dataset = read_dataset(inputs)
-        return [Image(case, dataset.image(case)) for case in dataset.cases], dataset.folder
+        return [Image(case, dataset.image(case), root=dataset.folder) for case in dataset.cases], dataset.folder
     found = find_cases(inputs, {"label": "label"})
-    return [Image(case.name.removesuffix("_0000"), case.image, case.series) for case in found], None
+    return [Image(case.name.removesuffix("_0000"), case.image, case.series, case.folder) for case in found], None
 
 
 def predict(
@@ -68,12 +84,14 @@ def predict(
     out: Path,
     dataset: Path | None = None,
     context: RunContext = RunContext(),
+    key: CaseKey | None = None,
 ) -> list[dict]:
     """Predict every image that the folder does not have yet, or that failed before.
 
     Args:
         out: new, empty, or of the same model.
         dataset: the one that the images belong to, into which a correction of them goes.
+        key: name the cases by its numbers, and let nothing else in `out` name their images.
 
     Returns:
         The records of the manifest, the least sure case first, failed ones at the end.
@@ -82,16 +100,23 @@ def predict(
         InputError: two images of one name. OutputError: see `Manifest`, or the disk is full; DeviceError: out of
             memory; Cancelled: what was done is kept.
     """
+    if key is not None:
+        key.check_outside(out)
+        numbers = key.number([(image.path, image.series) for image in images])
+        images = [replace(image, case=number) for image, number in zip(images, numbers)]
     if len({image.case for image in images}) < len(images):
         raise InputError("Two images have the same name.", "Give each a name of its own.")
     request = {"model": ensemble.name, "labels": list(ensemble.labels.values()), "version": __version__}
-    manifest = Manifest(out, request | {"dataset": str(dataset.resolve()) if dataset else None})
+    target = os.path.relpath(dataset.resolve(), out.resolve()) if dataset else None
+    manifest = Manifest(out, request | {"dataset": target} | ({"anonymous": True} if key else {}))
     try:
+        names = ImageNames(out, key is not None)
         known = {case for case, record in manifest.records.items() if record["status"] != "failed"}
         todo = [image for image in images if image.case not in known]
         started = time.monotonic()
         for finished, image in enumerate(todo, 1):
-            record = _one(image, ensemble, out, context)
+            record = names.scrub(_predict_image(image, ensemble, out, context), image.path, image.folder)
+            record |= names.describe(image.case, image.path, image.folder, image.series)
             manifest.write(record)
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done = len(images) - len(todo) + finished
@@ -104,11 +129,9 @@ def predict(
     return ranked(out)
 
 
-def _one(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
-    record: dict[str, Any] = {"case": image.case, "image": str(image.path.resolve()), "status": "failed"}
-    record |= {"labels": {}, "files": []}
-    if image.series:
-        record["series"] = image.series
+def _predict_image(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
+    """Predict an image and write its files; return the line of the manifest, but for what names the image."""
+    record: dict[str, Any] = {"case": image.case, "status": "failed", "labels": {}, "files": []}
     record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.perf_counter()
     try:

@@ -39,4 +39,4 @@ def dataset_of(folder: Path) -> Path | None:
         raise InputError(
             f"'{folder}' holds no predictions.", "Give the folder that medclipsam weak predict wrote."
         ) from error
-    return Path(str(request["dataset"])) if request.get("dataset") else None
+    return (folder / str(request["dataset"])).resolve() if request.get("dataset") else None

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, OutputError
 from ..export.cases import check_case
 from ..export.dataset import segments_of, write_case
+from ..export.image_names import ImageNames
 from ..export.manifest import REQUEST, Manifest, read_records
 from ..export.strike import FOLDER as STRUCK_FOLDER
 from ..export.upkeep import read_struck, refresh, write_struck
@@ -74,7 +76,9 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         else:
             files = write_case(found.folder, case, "nnunet", volume, segments)
         before = manifest.records.get(case, {})
-        record = {"case": case, "image": str(volume.path or ""), "labels": {}, "seconds": {}} | dict(before)
+        record = (
+            {"case": case, "labels": {}, "seconds": {}} | _describe(found.folder, case, volume, request) | dict(before)
+        )
         record |= {"status": "found", "files": files, "modality": before.get("modality", volume.modality)}
         record |= {"trusted": datetime.now(UTC).isoformat(timespec="seconds")}
         manifest.write(record)
@@ -99,6 +103,13 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", "Give its image too, by --image.")
     volume = read_volume(image if image and case not in found.cases else found.image(case))
     return trust(dataset, case, _named(read_segmentation(mask, volume), found, mask), volume)
+
+
+def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the manifest says of the image of a new case."""
+    if volume.path is None:
+        return {"image": ""}
+    return ImageNames(dataset, "anonymous" in request).describe(case, volume.path, volume.path.parent)
 
 
 def trusted_cases(dataset: Path) -> set[str]:

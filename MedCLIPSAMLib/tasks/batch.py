@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..choices import MaskFormat
 from ..errors import InputError, OutputError
+from ..export.case_key import CaseKey
 from ..files.atomic import atomic_path
 from ..files.claim import claim, refuse_foreign
 from ..files.json_text import read_json
@@ -73,6 +74,7 @@ def prepare(
     overwrite: bool = False,
     series: str | None = None,
     phase: str | None = None,
+    key: CaseKey | None = None,
 ) -> Batch:
     """Find the images and the places of their outputs, and refuse places that cannot be.
 
@@ -80,12 +82,15 @@ def prepare(
         labels: of the segments.
         overwrite: replace what is there.
         series, phase: see `read_volume`.
+        key: name the images by its numbers.
 
     Raises:
-        InputError: no images, or several of them for one file. OutputError: an output is an input, is there already, or
-            is the same as another; a folder holds something else.
+        InputError: no images, or several of them or a key for one file. OutputError: an output is an input, is there
+            already, or is the same as another; a folder holds something else.
     """
     if not outputs.is_folder:
+        if key is not None:
+            raise InputError("--anonymous numbers the files of a folder.", "Give -o a folder.")
         if len(paths) > 1:
             raise InputError(
                 f"{len(paths)} inputs do not go into one file, '{outputs.out}'.",
@@ -102,6 +107,8 @@ def prepare(
     for folder in outputs.folders():
         refuse_foreign(folder, MARKER)
     images = find_inputs(paths, series, phase)
+    if key is not None:
+        images = _number(images, key, outputs)
     work = list(zip(images, outputs.places([image.name for image in images], labels)))
     files = [path for _, places in work for path in places.files]
     named = Counter(str(path).casefold() for path in files)
@@ -112,6 +119,16 @@ def prepare(
         [each.path for each in images if each.path.is_file()], [each for each in files if each.exists()], True
     )
     return Batch(work, outputs.folders(), overwrite)
+
+
+def _number(images: Sequence[Input], key: CaseKey, outputs: Outputs) -> list[Input]:
+    """Name images by the key; DICOM objects are refused, as they carry the patient's identity."""
+    if outputs.check() in (MaskFormat.DICOM_SEG, MaskFormat.RTSTRUCT):
+        raise OutputError("DICOM objects carry the identity of the patient and the study.", "Choose another --format.")
+    for folder in outputs.folders():
+        key.check_outside(folder)
+    names = key.number([(image.path, image.series) for image in images])
+    return [replace(image, name=name, anonymous=True) for image, name in zip(images, names)]
 
 
 def _take(folder: Path, request: dict[str, Any], overwrite: bool, held: ExitStack) -> None:

@@ -93,13 +93,14 @@ class Failed:
 
     def report(self) -> dict[str, Any]:
         """Give the failure as plain values for machines."""
-        return {"input": str(self.image.path), "problem": self.error.problem, "remedy": self.error.remedy}
+        problem, remedy = self.image.hide_names(self.error.problem), self.image.hide_names(self.error.remedy)
+        return {"input": self.image.shown, "problem": problem, "remedy": remedy}
 
     @property
     def line(self) -> str:
         """The failure for people."""
-        said = f"{self.error.problem} {self.error.remedy}".strip().replace("\n", " ")
-        return f"failed: {self.image.name}: {said}"
+        message = f"{self.error.problem} {self.error.remedy}".strip().replace("\n", " ")
+        return f"failed: {self.image.name}: {self.image.hide_names(message)}"
 
 
 class FileSegmenter:
