@@ -33,6 +33,7 @@ from .commands import (
     starter,
     weak,
 )
+from .commands.deprecated import replace_deprecated_flags
 from .errors import Cancelled, MedCLIPSAMError
 from .logs import LogLevel, configure_logging
 
@@ -95,7 +96,8 @@ def main() -> None:
     as_json = _json_asked(sys.argv[1:])
     try:
         with _ended_by_sigterm():
-            sys.exit(app(standalone_mode=not as_json) or 0)
+            arguments = replace_deprecated_flags(app, sys.argv[1:])
+            sys.exit(app(arguments, standalone_mode=not as_json) or 0)
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
