@@ -1,4 +1,4 @@
-"""Maps over the picture, each a volume of its own: the saliency of a prompt, and how unsure an ensemble is."""
+"""Maps over the image, each a volume of its own: the saliency of a prompt, and how unsure an ensemble is."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ class PropagateOperation:
             masks[prompt].put(number, part.arrays["mask"] > 0)
 
         def end(job: Job, notices: list[str]) -> SceneResult:
-            empty = np.zeros(geometry.stack.picture_shape, bool)
+            empty = np.zeros(geometry.stack.image_shape, bool)
             for prompt, promptMasks in masks.items():
                 for number in set(numbers) - answers[prompt].keys():
                     promptMasks.put(number, empty)
@@ -197,7 +197,7 @@ class PropagateOperation:
             read = lambda k: segments.readSlice(segmentationNode, segmentId, geometry, k)
             masks = {k: mask for k, mask in propagated.items() if k not in own}
             for k in _staleSlices(numbers, masks, own, read):
-                masks[k] = np.zeros(geometry.stack.picture_shape, bool)
+                masks[k] = np.zeros(geometry.stack.image_shape, bool)
             if masks:
                 sliceMasks = SliceMasks.of(geometry, masks)
 

@@ -132,7 +132,7 @@ def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.nda
 
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
     """What a segment has on a slice of a volume, (H, W) bool, whatever grid the segment is kept on."""
-    empty, corner = slices.slabs({k: np.zeros(slices.stack.picture_shape, bool)})
+    empty, corner = slices.slabs({k: np.zeros(slices.stack.image_shape, bool)})
     block = readMask(segmentationNode, segmentId, empty.shape, slices.ijkToRAS, corner)
     # A slab of one slice: seen from the stack it is what `from_grid` reads.
     grid = np.broadcast_to(block, slices.stack.volume.shape)

@@ -57,8 +57,8 @@ def phantoms(
         figures = benchmark_phantoms(segmenter, cases, split, context)
     print_table(table(figures, split))
     free = figures["lesion_free"]
-    typer.echo(f"Lesion-free pictures that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
-    typer.echo(f"{figures['seconds_per_image']:.2f} s a picture.")
+    typer.echo(f"Lesion-free images that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
+    typer.echo(f"{figures['seconds_per_image']:.2f} s an image.")
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

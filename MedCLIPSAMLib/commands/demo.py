@@ -25,7 +25,7 @@ def demo(
     from rich.table import Table
 
     from ..evaluation.metrics import dsc, nsd
-    from ..evaluation.pictures import contact_sheet, overlay
+    from ..evaluation.overlays import contact_sheet, overlay
     from ..files.outputs import claim_outputs
     from ..phantoms.samples import SAMPLES
     from ..pipeline.request import SegmentationRequest
@@ -34,7 +34,7 @@ def demo(
     from ..segmentation.segmenter import load_segmenter
     from ..volumes import read_segmentation, read_volume, write_segmentation
     from ..volumes.terminology import colour_for
-    from ..volumes.write import write_picture
+    from ..volumes.write import write_png
 
     lock = claim_outputs(out, "demo")
     segmenter = load_segmenter("demo", "demo", "cpu")
@@ -47,10 +47,10 @@ def demo(
         write_segmentation(out / f"{sample.name}.seg.nrrd", [segment], volume)
         ((number, result),) = found.results[sample.prompt].items()
         assert isinstance(result, PromptedResult)
-        picture = found.stack.picture(number)
-        write_picture(
+        image = found.stack.image(number)
+        write_png(
             out / f"{sample.name}_overlay.png",
-            overlay(picture, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)}),
+            overlay(image, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)}),
             marked=True,
         )
         score = {
@@ -65,7 +65,7 @@ def demo(
         rows.append(
             {
                 "title": f'{sample.name}\n"{sample.prompt}"',
-                "picture": picture,
+                "image": image,
                 "saliency": result.where.saliency,
                 "boxes": result.sam_prompts.boxes,
                 "coarse": result.coarse,

@@ -37,7 +37,7 @@ def train(
     keep: Annotated[int | None, typer.Option(min=1, help="Checkpoints kept of each cycle; 10 by default.")] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Batches an epoch; 250 by default.")] = None,
     lr: Annotated[float | None, typer.Option(help="Rate at the start of a cycle; 0.01 by default.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures a step; by default as nnU-Net plans.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images a step; by default as nnU-Net plans.")] = None,
     width: Annotated[int | None, typer.Option(help="Channels of the first stage; by default nnU-Net's.")] = None,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs of this machine.")] = 1,
     device: DeviceName = "auto",

@@ -27,8 +27,8 @@ class Score:
     """One segment of one case.
 
     Attributes:
-        hd95: in mm (pixels for pictures), infinite where one of the masks is empty.
-        difference_ml: the volume of the prediction less that of the truth; NaN for pictures.
+        hd95: in mm (pixels for images), infinite where one of the masks is empty.
+        difference_ml: the volume of the prediction less that of the truth; NaN for images.
     """
 
     case: str
@@ -60,7 +60,7 @@ class Evaluation:
         scores: by case and segment, missing predictions among them as 0.
         missing: cases without a prediction.
         extra: predictions without a truth: cases, or "case: segment".
-        tolerance: of the NSD, in mm (pixels for pictures).
+        tolerance: of the NSD, in mm (pixels for images).
         failed: why cases could not be scored, by case.
     """
 
@@ -99,7 +99,7 @@ def evaluate(pairs: Pairs, tolerance: float = 2.0, context: RunContext = RunCont
     value, or by the names of values that lie beside the files; a predicted segment that the truth has in other cases
     only is a false positive and scores 0. Cases that cannot be scored are in `Evaluation.failed`.
 
-    Volumes of one slice are measured by their contour. Lengths are mm; pixels where both files are pictures.
+    Volumes of one slice are measured by their contour. Lengths are mm; pixels where both files are images.
 
     Raises:
         InputError: no case can be scored, or the names of the segments have nothing in common.
@@ -212,7 +212,7 @@ def _score_case(
     else:
         segments = sorted((pred.masks.keys() | truth.masks.keys()) & known)
         pairs = {name: (pred.masks.get(name, nothing), truth.masks.get(name, nothing)) for name in segments}
-    ml = float("nan") if pred.is_picture and truth.is_picture else float(np.prod(spacing)) / 1000
+    ml = float("nan") if pred.is_raster and truth.is_raster else float(np.prod(spacing)) / 1000
     return [
         Score(
             case,

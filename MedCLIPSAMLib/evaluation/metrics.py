@@ -28,7 +28,7 @@ def dsc(pred: np.ndarray, truth: np.ndarray) -> float:
 def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance: float) -> float:
     """Normalised surface distance: the share of both surfaces that lies within `tolerance` of the other, 0 to 1.
 
-    Axes of length one are left out, so that a picture stored as a volume of one slice is measured by its contour.
+    Axes of length one are left out, so that an image stored as a volume of one slice is measured by its contour.
 
     Args:
         spacing: mm for each axis of the arrays, in their order: (row, column) or (slice, row, column).

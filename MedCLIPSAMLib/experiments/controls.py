@@ -17,7 +17,7 @@ LOOSE = 0.2
 
 
 def moved_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator) -> SamPrompts:
-    """Boxes of the same size at random places inside a picture of `shape` (rows, columns)."""
+    """Boxes of the same size at random places inside an image of `shape` (rows, columns)."""
     extent = np.array([shape[1], shape[0]], np.float32)
     size = boxes[:, 2:] - boxes[:, :2]
     corner = (rng.random(size.shape) * (extent - size)).astype(np.float32)
@@ -25,12 +25,12 @@ def moved_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generato
 
 
 def full_box(shape: Sequence[int]) -> SamPrompts:
-    """One box around the whole picture."""
+    """One box around the whole image."""
     return SamPrompts.from_boxes(np.array([[0, 0, shape[1], shape[0]]], np.float32))
 
 
 def scaled_boxes(boxes: np.ndarray, shape: Sequence[int], onto: Sequence[int]) -> SamPrompts:
-    """Boxes of a picture of `shape` (rows, columns) at the like places of one of the shape `onto`."""
+    """Boxes of an image of `shape` (rows, columns) at the like places of one of the shape `onto`."""
     factor = np.array([onto[1] / shape[1], onto[0] / shape[0]] * 2, np.float32)
     return SamPrompts.from_boxes(boxes * factor)
 
@@ -39,7 +39,7 @@ def true_boxes(truth: np.ndarray, looseness: float = 0.0) -> SamPrompts:
     """Put a box around each part of a truth, (H, W) bool, that is not a speck.
 
     Args:
-        looseness: share of its side by which a box is wider at either end, within the picture.
+        looseness: share of its side by which a box is wider at either end, within the image.
     """
     parts = label(truth, connectivity=2)
     areas = ndimage.sum_labels(truth, parts, range(1, parts.max() + 1))

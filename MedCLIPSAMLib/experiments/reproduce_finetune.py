@@ -105,18 +105,18 @@ def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
     """Draw a new phantom, (SIZE, SIZE, 3) uint8, and write a caption of three statements that are true of it."""
     from ..phantoms.captions import all_texts
     from ..phantoms.dataset import make_phantom
-    from .phantom_benchmark import picture_of
+    from .phantom_benchmark import to_rgb
 
     phantom, rng = make_phantom(split, OFFSET + index), np.random.default_rng([77, index])
     true = [text.text for text in all_texts() if len(text.text.split()) < 9 and text.region(phantom) is not None]
-    return picture_of(phantom), ", ".join(rng.choice(true, min(3, len(true)), replace=False))
+    return to_rgb(phantom), ", ".join(rng.choice(true, min(3, len(true)), replace=False))
 
 
 def _make_data(plan: Plan, folder: Path, pool: ProcessPoolExecutor, context: RunContext) -> None:
     counts = {"train": plan.pairs, "validation": plan.validation, "test": plan.test}
     for number, (split, count) in enumerate(counts.items()):
         made = list(pool.map(partial(described_phantom, split), range(count), chunksize=16))
-        np.savez(folder / f"{split}.npz", pictures=np.stack([each[0] for each in made]), captions=[e[1] for e in made])
+        np.savez(folder / f"{split}.npz", images=np.stack([each[0] for each in made]), captions=[e[1] for e in made])
         context.report(number + 1, len(counts), "phantoms")
 
 
@@ -124,9 +124,9 @@ def _source(folder: Path, split: str, size: int, batch: int, crop: float = 1.0, 
     from ..finetune.batches import PairSource
 
     with np.load(folder / f"{split}.npz", allow_pickle=False) as data:
-        pictures, captions = data["pictures"], data["captions"].tolist()
+        images, captions = data["pictures"], data["captions"].tolist()
     pairs = [Pair(Path(str(number)), caption, str(number)) for number, caption in enumerate(captions)]
-    return PairSource(pairs, size, batch, crop, seed, read=lambda path: pictures[int(path.name)])
+    return PairSource(pairs, size, batch, crop, seed, read=lambda path: images[int(path.name)])
 
 
 def _one_thread() -> None:
@@ -165,7 +165,7 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
     from ..finetune.retrieval import retrieval, top1
     from ..finetune.train import DONE
     from ..segmentation.segmenter import load_segmenter
-    from .phantom_benchmark import TASKS, picture_of
+    from .phantom_benchmark import TASKS, to_rgb
 
     segmenter = load_segmenter("demo", "demo", "cpu")
     clip = segmenter.clip
@@ -184,7 +184,7 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
         scores = []
         for index in range(plan.cases):
             phantom = task.phantom("test", OFFSET + index)
-            segmenter.set_image(picture_of(phantom))
+            segmenter.set_image(to_rgb(phantom))
             result, truth = segmenter.segment(task.prompt), task.truth(phantom)
             scores.append((dsc(result.coarse, truth), dsc(result.mask, truth)))
         by_task[name] = tuple(np.mean(scores, 0).tolist())

@@ -132,7 +132,7 @@ def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarra
         k = int(wrong.argmax())
         corrected, reached = mask.copy(), {k}
         corrected[k] = truth[k]
-        for number, masks in carry(segmenter, len(stack), stack.picture, {"": {k: truth[k]}}):
+        for number, masks in carry(segmenter, len(stack), stack.image, {"": {k: truth[k]}}):
             corrected[number] = masks[""]
             reached.add(number)
         for number, step in ((min(reached) - 1, -1), (max(reached) + 1, 1)):

@@ -1,4 +1,4 @@
-"""What each choice is worth that needs no masks: the text pipeline with and without it, on the same real pictures.
+"""What each choice is worth that needs no masks: the text pipeline with and without it, on the same real images.
 
 The choices are added one after the other. Figures belong on the split "validation" while something is chosen.
 """
@@ -17,7 +17,7 @@ from ..run_context import RunContext
 from ..segmentation.agreement import AgreementSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
-from .real import load_pictures, mean_interval, without_target
+from .real import load_images, mean_interval, without_target
 from .real_sets import REAL_SETS, choose_cases
 
 EARLIEST, LATEST = 8, 12
@@ -65,7 +65,7 @@ def compare_variants(
     sets: Sequence[str] = tuple(REAL_SETS),
     context: RunContext = RunContext(),
 ) -> dict[str, Any]:
-    """Measure every variant on the same pictures, with and without what the prompt names.
+    """Measure every variant on the same images, with and without what the prompt names.
 
     Returns:
         {"sets": {name: {"cases", "dsc": {variant: mean}, "coarse_dsc", "missed", "gain": {variant: interval of the mean
@@ -75,14 +75,14 @@ def compare_variants(
     found: dict[str, Any] = {"sets": {}, "tumor_free": {}, "presence": {}}
     for name in dict.fromkeys(sets):
         prompt, part = REAL_SETS[name].prompt, context.titled(name)
-        pictures, _ = load_pictures(choose_cases(data, name, split, cases))
-        rows = [_results(segmenter, prompt, each.picture, part, at, len(pictures)) for at, each in enumerate(pictures)]
-        truths = [each.truth for each in pictures]
+        images, _ = load_images(choose_cases(data, name, split, cases))
+        rows = [_results(segmenter, prompt, each.image, part, at, len(images)) for at, each in enumerate(images)]
+        truths = [each.truth for each in images]
         final = {variant: _scores(rows, variant, "mask", truths) for variant in VARIANTS}
         coarse = {variant: _scores(rows, variant, "coarse", truths) for variant in VARIANTS}
         first = np.array(final["10 steps"])
         found["sets"][name] = {
-            "cases": len(pictures),
+            "cases": len(images),
             "dsc": {variant: float(np.mean(each)) for variant, each in final.items()},
             "coarse_dsc": {variant: float(np.mean(each)) for variant, each in coarse.items()},
             "missed": {variant: float(np.mean([not row[variant].found for row in rows])) for variant in VARIANTS},
@@ -98,11 +98,11 @@ def compare_variants(
 
 
 def _results(
-    segmenter: TextSegmenter, prompt: str, picture: np.ndarray, context: RunContext, done: int, count: int
+    segmenter: TextSegmenter, prompt: str, image: np.ndarray, context: RunContext, done: int, count: int
 ) -> dict[str, Any]:
-    """Segment by each variant; SAM 2 embeds the picture once."""
+    """Segment by each variant; SAM 2 embeds the image once."""
     context.raise_if_cancelled()
-    segmenter.set_image(picture)
+    segmenter.set_image(image)
     found = {
         variant: segmenter.with_settings(change(segmenter.settings)).segment(prompt)
         for variant, change in VARIANTS.items()
@@ -116,6 +116,6 @@ def _scores(rows: Sequence[dict[str, Any]], variant: str, of: str, truths: Seque
 
 
 def _by_threshold(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Compute the share of pictures whose presence alone reaches a threshold."""
+    """Compute the share of images whose presence alone reaches a threshold."""
     presence = np.array([row["10 steps"].where.presence.probability for row in rows])
     return {"cases": len(rows), "found": {f"{each:g}": float((presence >= each).mean()) for each in THRESHOLDS}}

@@ -21,16 +21,16 @@ from ..files.claim import LOCK
 from ..files.json_text import parse_json
 from ..files.outputs import MARKER
 from ..files.unfinished import DESCRIPTION
-from ..volumes.dicom_geometry import are_pictures
+from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
-from ..volumes.read import PICTURE_SUFFIXES, VOLUME_SUFFIXES
+from ..volumes.read import RASTER_SUFFIXES, VOLUME_SUFFIXES
 from .masks_beside import masks_among
 
 log = logging.getLogger(__name__)
 
 DICOM_SUFFIXES = (".dcm", ".ima")
-IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *RASTER_SUFFIXES)
 SEGMENTATION = ".seg.nrrd"
 REQUEST = "export.json"
 """In a dataset that an export wrote: what it was made by."""
@@ -238,7 +238,7 @@ def _series(folder: Path, which: str | None) -> list[tuple[str, Path, str | None
     found: list[tuple[str, Path, str | None]] = []
     for each in every if which is None else fitting(every, which):
         mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
-        if are_pictures(each.frames()) or (mixed and len(each.files) == 1):
+        if are_separate_images(each.frames()) or (mixed and len(each.files) == 1):
             found += [(path.name, path, None) for path in each.files]
         elif len(every) == 1:
             found.append(("", folder, each.uid if which is not None else None))

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ..choices import ExportFormat, Plane, Strategy
 from ..errors import Cancelled, InputError, MedCLIPSAMError
-from ..evaluation.pictures import overlay
+from ..evaluation.overlays import overlay
 from ..pipeline.request import SegmentationRequest
 from ..pipeline.segment_volume import segment_volume
 from ..pipeline.volume_result import VolumeResult
@@ -26,10 +26,10 @@ from ..validated import Choice, Share, settings_class
 from ..volumes import Volume, read_volume
 from ..volumes.terminology import colour_for
 from ..volumes.window import Window, check_window
-from ..volumes.write import write_picture
+from ..volumes.write import write_png
 from .cases import Case
 from .dataset import segments_of, write_case
-from .report import PICTURES
+from .report import IMAGE_FOLDER
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class ExportSettings:
         plane: of the slices.
         window: display window; see `volumes.SliceStack`.
         least_score: a label with a lower score counts as not found; 0 to 1.
-        least_ml, most_ml: and one of a smaller or larger volume, in ml (for pictures, without a thickness, in 1000
+        least_ml, most_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
             pixels).
         keep_empty: cases in which nothing was found are in the dataset too, with an empty mask.
     """
@@ -160,7 +160,7 @@ def new_record(case: Case) -> dict[str, Any]:
 
 
 def _write_files(case: Case, outcome: Segmented, job: Job) -> dict[str, Any]:
-    """Write masks and picture of a case; what the line of the manifest says of them."""
+    """Write masks and image of a case; what the line of the manifest says of them."""
     volume, result, settings = outcome.volume, outcome.result, job.settings
     record: dict[str, Any] = {}
     by_prompt = {segment.name: segment for segment in result.segments()}
@@ -183,7 +183,7 @@ def _write_files(case: Case, outcome: Segmented, job: Job) -> dict[str, Any]:
             record["files"] = write_case(job.out, case.name, settings.form, volume, segments)
         except InputError as error:
             record |= {"status": "failed", "problem": error.problem, "remedy": error.remedy}
-    record["slice"] = _write_picture(job.out, case, result, masks)
+    record["slice"] = _write_overlay(job.out, case, result, masks)
     return record
 
 
@@ -210,13 +210,13 @@ def _status(about: Mapping, settings: ExportSettings) -> str:
     return "found" if fits else "filtered"
 
 
-def _write_picture(out: Path, case: Case, result: VolumeResult, masks: Mapping[str, np.ndarray]) -> int:
+def _write_overlay(out: Path, case: Case, result: VolumeResult, masks: Mapping[str, np.ndarray]) -> int:
     """Write the slice on which most is seen, with the masks, for the report; its number."""
     stack = result.stack
     shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}
     best = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2
-    (out / PICTURES).mkdir(exist_ok=True)
+    (out / IMAGE_FOLDER).mkdir(exist_ok=True)
     drawn = {label: stack.from_grid(mask, best) for label, mask in masks.items()}
-    picture = overlay(stack.picture(best), drawn, {label: colour_for(label) for label in drawn})
-    write_picture(out / PICTURES / f"{case.name}.png", picture, marked=True)
+    image = overlay(stack.image(best), drawn, {label: colour_for(label) for label in drawn})
+    write_png(out / IMAGE_FOLDER / f"{case.name}.png", image, marked=True)
     return best

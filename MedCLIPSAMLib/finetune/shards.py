@@ -21,7 +21,7 @@ from ..errors import InputError, MedCLIPSAMError
 from ..files.atomic import atomic_path
 from ..files.json_text import parse_json
 from ..run_context import RunContext
-from .batches import Batch, check_batch, draw_crop, read_picture, square
+from .batches import Batch, check_batch, draw_crop, read_raster, square
 from .captions import CAPTION_FIELDS, LEAST_CHARACTERS, clean_caption
 
 IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
@@ -89,7 +89,7 @@ class ShardSource:
         paths = order.sample(self.paths, len(self.paths))
         pairs = (pair for pair in self._pairs(paths) if pair["__key__"] not in self._unusable)
         shuffled = webdataset.filters.shuffle(BUFFER, initial=BUFFER, rng=order)(pairs)
-        pictures, captions = [], []
+        images, captions = [], []
         for number, pair in enumerate(shuffled):
             if number >= self.steps * self.batch:
                 return
@@ -99,11 +99,11 @@ class ShardSource:
                 crop = (1.0, 0.0, 0.0)
                 if self.crop < 1:
                     crop = draw_crop(np.random.default_rng([self.seed, epoch, number]), self.crop)
-                pictures.append(square(_picture(pair), self.size, crop))
+                images.append(square(_read_image(pair), self.size, crop))
                 captions.append(clean_caption(_caption(pair)))
             if number % self.batch == self.batch - 1:
-                yield torch.stack(pictures), captions
-                pictures, captions = [], []
+                yield torch.stack(images), captions
+                images, captions = [], []
 
     def _pairs(self, paths: list[Path]) -> Iterator[dict]:
         """Yield the members of each pair as bytes, by their ending."""
@@ -147,7 +147,7 @@ class ShardSource:
         if len(clean_caption(_caption(pair))) < self._least:
             return f"captions have less than {self._least} characters"
         try:
-            _picture(pair)
+            _read_image(pair)
         except MedCLIPSAMError:
             return "images cannot be read"
         return ""
@@ -165,11 +165,11 @@ def _caption(pair: dict) -> str:
         return ""
 
 
-def _picture(pair: dict) -> np.ndarray:
+def _read_image(pair: dict) -> np.ndarray:
     ending = next((each for each in IMAGES if each in pair), None)
     if ending is None:
         raise InputError(f"'{pair['__key__']}' has no image.", f"Its ending must be one of {', '.join(IMAGES)}.")
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         path = Path(folder) / f"image.{ending}"
         path.write_bytes(pair[ending])
-        return read_picture(path)
+        return read_raster(path)

@@ -90,8 +90,8 @@ def fine_tune(
     """Train, or go on with a training that was stopped, and keep the weights that retrieve best on validation pairs.
 
     Args:
-        training: (edge of the picture, rank, processes) -> source of training batches.
-        validation: edge of the picture -> source of validation batches, whole pictures.
+        training: (edge of the image, rank, processes) -> source of training batches.
+        validation: edge of the image -> source of validation batches, whole images.
         out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/.
         data: says which data these are; a checkpoint of other data is not gone on from.
         context: told of every step in the first process, with `StepFigures` as details; asked at every step, and a
@@ -141,13 +141,13 @@ class _Run:
         started, begun = time.monotonic(), self._step
         while self._step < steps and not self._stale(training.steps):
             epoch, start = divmod(self._step, training.steps)
-            for pictures, captions in training.batches(epoch, start):
+            for rgb, captions in training.batches(epoch, start):
                 if fabric.broadcast(self._context.is_cancelled()):
                     self._save()
                     raise Cancelled
                 rate = self._rate(self._step, steps)
                 try:
-                    loss = self._one_step(pictures, captions, rate)
+                    loss = self._one_step(rgb, captions, rate)
                 except torch.OutOfMemoryError as error:
                     raise DeviceError(
                         f"The memory of {fabric.device} is full with {settings.chunk or len(captions)} pairs at once.",
@@ -163,7 +163,7 @@ class _Run:
                 self._report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
         return self._finished()
 
-    def _one_step(self, pictures: torch.Tensor, captions: list[str], rate: float) -> float:
+    def _one_step(self, rgb: torch.Tensor, captions: list[str], rate: float) -> float:
         settings, fabric = self._settings, self._fabric
         torch.manual_seed((settings.seed * 1_000_003 + self._step) * 1009 + fabric.global_rank)
         for group in self._optimizer.param_groups:
@@ -171,7 +171,7 @@ class _Run:
         size = settings.chunk or len(captions)
         chunks = [
             (
-                self._clip.preprocess(pictures[at : at + size].numpy()),
+                self._clip.preprocess(rgb[at : at + size].numpy()),
                 self._clip.tokenize(captions[at : at + size], True),
             )
             for at in range(0, len(captions), size)
@@ -210,8 +210,8 @@ class _Run:
         images: list[torch.Tensor] = []
         texts: list[torch.Tensor] = []
         said: list[str] = []
-        for pictures, captions in source.batches(0):
-            pixels, tokens = self._clip.preprocess(pictures.numpy()), self._clip.tokenize(captions, True)
+        for rgb, captions in source.batches(0):
+            pixels, tokens = self._clip.preprocess(rgb.numpy()), self._clip.tokenize(captions, True)
             image, text = (features.float() for features in self._model(pixels, tokens)[:2])
             losses.append(self._loss(image, text).item())
             images.append(image.cpu())

@@ -23,7 +23,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures and texts are brought to a model.
+    """How images and texts are brought to a model.
 
     Args:
         image_size: edge of the square, in pixels.

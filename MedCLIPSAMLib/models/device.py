@@ -1,4 +1,4 @@
-"""The device that the models run on: choosing it, and bringing pictures to it."""
+"""The device that the models run on: choosing it, and bringing images to it."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def fast_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and any(supported() for supported in asked if supported)
 
 
-def pictures_to(device: torch.device, pictures: np.ndarray) -> torch.Tensor:
-    """Pictures, uint8 (N, H, W, 3), on a device as float32 (N, 3, H, W), 0 to 1; they travel as bytes."""
-    bytes_ = torch.from_numpy(np.ascontiguousarray(pictures))
+def images_to(device: torch.device, images: np.ndarray) -> torch.Tensor:
+    """Images, uint8 (N, H, W, 3), on a device as float32 (N, 3, H, W), 0 to 1; they travel as bytes."""
+    bytes_ = torch.from_numpy(np.ascontiguousarray(images))
     if device.type == "cuda":
         bytes_ = bytes_.pin_memory().to(device, non_blocking=True)
     return bytes_.to(device).permute(0, 3, 1, 2).float() / 255

@@ -23,15 +23,15 @@ import torch
 
 from .. import __version__
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
-from ..evaluation.pictures import overlay
+from ..evaluation.overlays import overlay
 from ..export.cases import find_cases
 from ..export.manifest import Manifest
-from ..export.report import PICTURES, write_report
+from ..export.report import IMAGE_FOLDER, write_report
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
 from ..volumes.terminology import colour_for
-from ..volumes.write import write_picture
+from ..volumes.write import write_png
 from .ensemble import Ensemble, Prediction
 from .ranking import mask_file, ranked, uncertainty_file
 from .raw_dataset import read_dataset
@@ -152,18 +152,18 @@ def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str]
         "uncertainty": round(expected_loss(made.probabilities, taken), 5),
         "labels": about,
         "files": files,
-        "slice": _picture(case, volume, segments, uncertain, out),
+        "slice": _write_overlay(case, volume, segments, uncertain, out),
     }
 
 
-def _picture(case: str, volume: Volume, segments: Sequence[Segment], uncertain: np.ndarray, out: Path) -> int:
+def _write_overlay(case: str, volume: Volume, segments: Sequence[Segment], uncertain: np.ndarray, out: Path) -> int:
     """Write the slice with the most uncertainty in it, with the masks, for the report; its number."""
     stack = SliceStack(volume)
     worst = max(range(len(stack)), key=lambda k: float(stack.from_grid(uncertain, k).sum()))
-    (out / PICTURES).mkdir(exist_ok=True)
+    (out / IMAGE_FOLDER).mkdir(exist_ok=True)
     drawn = {segment.name: stack.from_grid(segment.mask, worst) for segment in segments}
-    picture = overlay(stack.picture(worst), drawn, {name: colour_for(name) for name in drawn})
-    write_picture(out / PICTURES / f"{case}.png", picture, marked=True)
+    image = overlay(stack.image(worst), drawn, {name: colour_for(name) for name in drawn})
+    write_png(out / IMAGE_FOLDER / f"{case}.png", image, marked=True)
     return worst
 
 

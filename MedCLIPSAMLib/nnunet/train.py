@@ -40,7 +40,7 @@ class TrainSettings:
     Args:
         schedule: cycles, epochs and rate.
         configuration: of nnU-Net: "2d" or "3d_fullres".
-        batch: pictures a step; None leaves it to nnU-Net's planner.
+        batch: images a step; None leaves it to nnU-Net's planner.
         width: channels of the first stage of the network; None leaves it to nnU-Net (32 for a new plan).
     """
 

@@ -19,7 +19,7 @@ BATCH = 8
 
 def presence_profile(
     segmenter: TextSegmenter,
-    picture: Callable[[int], np.ndarray],
+    image: Callable[[int], np.ndarray],
     count: int,
     prompts: list[str],
     negative: str | None = None,
@@ -31,7 +31,7 @@ def presence_profile(
     threshold asks, at half the distance, until there is nothing between them; the rest is interpolated.
 
     Args:
-        picture: slice number -> uint8 (H, W, 3).
+        image: slice number -> uint8 (H, W, 3).
 
     Raises:
         Cancelled. PromptError: see `TextSegmenter.saliency`.
@@ -43,7 +43,7 @@ def presence_profile(
         for start in range(0, len(numbers), BATCH):
             context.raise_if_cancelled()
             some = numbers[start : start + BATCH]
-            pixels = segmenter.clip.preprocess(np.stack([picture(k) for k in some]))
+            pixels = segmenter.clip.preprocess(np.stack([image(k) for k in some]))
             features = segmenter.clip.encode_image(pixels)
             by_prompt = [
                 presence(segmenter.clip, features, text, prompt, negative) for text, prompt in zip(texts, prompts)

@@ -23,7 +23,7 @@ from ..segmentation.result_arrays import load_results, store_results
 from ..segmentation.sam_prompts import SamPrompts
 from ..segmentation.segmenter import TextSegmenter
 from ..validated import Share, settings_class
-from .carry import CarrySettings, Picture, carry
+from .carry import CarrySettings, SliceImage, carry
 from .key_slices import candidates
 
 
@@ -53,7 +53,7 @@ class PropagateSettings:
 def propagate(
     segmenter: TextSegmenter,
     count: int,
-    picture: Picture,
+    image: SliceImage,
     prompt: str,
     profile: np.ndarray,
     negative: str | None = None,
@@ -64,7 +64,7 @@ def propagate(
 
     Args:
         count: slices of the stack.
-        picture: slice number -> uint8 (H, W, 3).
+        image: slice number -> uint8 (H, W, 3).
         profile: (K,) presence of the prompt on every slice, see `key_slices.presence_profile`.
         context: whose checkpoints hold finished slices.
 
@@ -72,7 +72,7 @@ def propagate(
         PromptError: see `TextSegmenter.saliency`. Cancelled.
     """
     results: dict[int, Result] = {}
-    look = lambda numbers: _segment_slices(segmenter, picture, numbers, prompt, negative, context)
+    look = lambda numbers: _segment_slices(segmenter, image, numbers, prompt, negative, context)
     taken = np.zeros(count, bool)
     threshold = segmenter.settings.presence_threshold
     for _ in range(settings.keys):
@@ -94,7 +94,7 @@ def propagate(
         objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.least_part))}
         limits = _limits(profile, key, settings.fading * threshold, settings.beyond)
         part = context.checkpoint_part(f"from-{key}")
-        for k, masks in carry(segmenter, count, picture, objects, settings.carry, limits=limits, context=part):
+        for k, masks in carry(segmenter, count, image, objects, settings.carry, limits=limits, context=part):
             context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="carry")
             mask = np.any(list(masks.values()), axis=0)
             if k in results:
@@ -130,7 +130,7 @@ def _limits(profile: np.ndarray, key: int, least: float, beyond: int) -> tuple[i
 
 def _segment_slices(
     segmenter: TextSegmenter,
-    picture: Picture,
+    image: SliceImage,
     numbers: list[int],
     prompt: str,
     negative: str | None,
@@ -141,7 +141,7 @@ def _segment_slices(
     found = {k: results[prompt] for k, results in stored.items() if results}
     left = [k for k in numbers if k not in found]
     if left:
-        segmenter.set_images([picture(k) for k in left])
+        segmenter.set_images([image(k) for k in left])
         fresh = segmenter.segment_each([prompt], negative, context.without_progress())
         found |= {k: results[prompt] for k, results in zip(left, fresh)}
     for k in left:
@@ -150,7 +150,7 @@ def _segment_slices(
 
 
 def _contrast(result: PromptedResult) -> float:
-    """How much more salient the mask is than the rest of the picture, 0 to 1."""
+    """How much more salient the mask is than the rest of the image, 0 to 1."""
     saliency, mask = result.where.saliency, result.mask
     return float(max(0.0, saliency[mask].mean() - (saliency[~mask].mean() if not mask.all() else 0.0)))
 

@@ -40,9 +40,9 @@ def agreement_of(mask: np.ndarray, coarse: np.ndarray) -> float:
 
 
 def choose_result(results: Sequence[PromptedResult]) -> PromptedResult:
-    """Of results from several saliency maps of one picture and prompt the one with the best agreement.
+    """Of results from several saliency maps of one image and prompt the one with the best agreement.
 
-    A map of too few steps shows what stands out in the picture whatever the text says, one of too many little but
+    A map of too few steps shows what stands out in the image whatever the text says, one of too many little but
     noise. The first of equals.
     """
     return max(results, key=lambda result: result.agreement)

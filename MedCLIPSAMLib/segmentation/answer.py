@@ -74,7 +74,7 @@ def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: fl
     """The sentence that says why nothing was found; empty when something was."""
     if present.probability < threshold:
         if not present.meaningful:
-            why = f"it describes the picture no better than unrelated texts do (presence {present.probability:.2f})"
+            why = f"it describes the image no better than unrelated texts do (presence {present.probability:.2f})"
         else:
             value, least = told_apart(present.probability, threshold)
             why = f'presence {value}, below {least}; "{present.denial}" fits better'

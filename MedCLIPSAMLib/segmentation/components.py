@@ -18,7 +18,7 @@ from .coarse import CoarseSettings, cut_level
 from .saliency_map import SaliencyMap
 
 SIDE = 256
-"""Samples along a side of a picture, in which the level of a cut and the components are found."""
+"""Samples along a side of an image, in which the level of a cut and the components are found."""
 
 
 @settings_class
@@ -30,7 +30,7 @@ class ComponentSettings:
             "area" keeps the `number` largest.
         confidence: 0 to 1, relative to the best component, so that a map of low values keeps its best.
         number: for "area": 1, or 2 for lungs.
-        least_area: components below this share of the picture are dropped.
+        least_area: components below this share of the image are dropped.
     """
 
     keep: Choice[ComponentRule] = ComponentRule.CONFIDENCE

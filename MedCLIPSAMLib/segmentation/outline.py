@@ -1,4 +1,4 @@
-"""The masks that SAM 2 gives for prompts on pictures, without their specks and pinholes."""
+"""The masks that SAM 2 gives for prompts on images, without their specks and pinholes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..models.sam_pictures import SamPictures
+from ..models.sam_image_batch import SamImageBatch
 from .sam_prompts import SamPrompts, points_followed
 from .tidy import tidy
 
@@ -16,14 +16,14 @@ Outline = tuple[np.ndarray, np.ndarray]
 
 
 def outlines(
-    pictures: SamPictures, numbers: Sequence[int], asked: Sequence[SamPrompts], least: float, enlarged: bool = False
+    images: SamImageBatch, numbers: Sequence[int], asked: Sequence[SamPrompts], least: float, enlarged: bool = False
 ) -> list[Outline]:
     """An outline for each of some prompts, whose objects are asked for together where they are of one kind.
 
     Args:
-        numbers: the picture of each of `asked`.
+        numbers: the image of each of `asked`.
         least: see `tidy.tidy`.
-        enlarged: masks are tidied at the size of the picture, not at the smaller one at which SAM 2 gives them.
+        enlarged: masks are tidied at the size of the image, not at the smaller one at which SAM 2 gives them.
     """
     alike: dict[tuple, list[tuple[int, int]]] = {}
     for at, prompts in enumerate(asked):
@@ -33,50 +33,50 @@ def outlines(
     for rows in alike.values():
         columns = zip(*(asked[at].row(row) for at, row in rows))
         boxes, points, labels = (None if column[0] is None else np.stack(column) for column in columns)
-        mend = partial(_mend, pictures, least, points, labels)
+        mend = partial(_mend, images, least, points, labels)
         where = [numbers[at] for at, _ in rows]
-        masks, quality = pictures.masks(where, boxes, points, labels, mend=None if enlarged else mend)
+        masks, quality = images.masks(where, boxes, points, labels, mend=None if enlarged else mend)
         for index, of in enumerate(rows):
             found[of] = mend(index, masks[index]) if enlarged else masks[index], float(quality[index])
     return [_union([found[at, row] for row in range(len(prompts))]) for at, prompts in enumerate(asked)]
 
 
 def _mend(
-    pictures: SamPictures,
+    images: SamImageBatch,
     least: float,
     points: np.ndarray | None,
     labels: np.ndarray | None,
     index: int,
     mask: np.ndarray,
 ) -> np.ndarray:
-    """The mask of an object, (h, w) bool of any size, tidied; points (B, P, 2) are in pixels of the picture."""
+    """The mask of an object, (h, w) bool of any size, tidied; points (B, P, 2) are in pixels of the image."""
     if points is None or labels is None:
         return tidy(mask, least)
-    (height, width), (rows, columns) = pictures.shape, mask.shape
+    (height, width), (rows, columns) = images.shape, mask.shape
     return tidy(mask, least, points[index] * (columns / width, rows / height), labels[index])
 
 
 def obedient_outline(
-    pictures: SamPictures, number: int, prompts: SamPrompts, logits: np.ndarray, least: float
+    images: SamImageBatch, number: int, prompts: SamPrompts, logits: np.ndarray, least: float
 ) -> Outline:
-    """The outline of prompts on one picture that starts from masks; see `TextSegmenter.outline`."""
-    return _union([_obedient(pictures, number, prompts, row, logits, least) for row in range(len(prompts))])
+    """The outline of prompts on one image that starts from masks; see `TextSegmenter.outline`."""
+    return _union([_obedient(images, number, prompts, row, logits, least) for row in range(len(prompts))])
 
 
 def _obedient(
-    pictures: SamPictures, number: int, prompts: SamPrompts, row: int, logits: np.ndarray, least: float
+    images: SamImageBatch, number: int, prompts: SamPrompts, row: int, logits: np.ndarray, least: float
 ) -> tuple[np.ndarray, float]:
     """The mask and predicted IoU of one object, from the first way of asking whose answer follows all points, else the
     one that follows most: with the mask to start from, without it, and without the box."""
     box, points, labels = (None if each is None else each[None] for each in prompts.row(row))
     start = logits[row : row + 1]
-    mend = partial(_mend, pictures, least, points, labels)
+    mend = partial(_mend, images, least, points, labels)
     if points is None or labels is None:
-        masks, quality = pictures.masks([number], box, None, None, start, mend)
+        masks, quality = images.masks([number], box, None, None, start, mend)
         return masks[0], float(quality[0])
     tried: list[tuple[int, np.ndarray, float]] = []
     for around, mask_input in ((box, start), (box, None), (None, None)):
-        masks, quality = pictures.masks([number], around, points, labels, mask_input, mend)
+        masks, quality = images.masks([number], around, points, labels, mask_input, mend)
         mask = masks[0]
         followed = int(points_followed(mask, points[0], labels[0]).sum())
         tried.append((followed, mask, float(quality[0])))

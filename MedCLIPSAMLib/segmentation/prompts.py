@@ -36,7 +36,7 @@ class PromptSet:
         modality: "US", "MR", "XR" or "CT".
         target: the short name of what is segmented, the same as the P0 prompt.
         styles: style -> class (`ANY_CLASS` where the style names none) -> prompts.
-        negatives: sentences on pictures of the same kind in which the target is absent.
+        negatives: sentences on images of the same kind in which the target is absent.
 
     Raises:
         InputError: another modality or style, or nothing where a prompt belongs.

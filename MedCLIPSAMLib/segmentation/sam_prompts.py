@@ -35,7 +35,7 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class SamPrompts:
-    """Prompts of B objects, in pixels of the picture; pixel (row, column) covers [column, column + 1] x [row, row + 1].
+    """Prompts of B objects, in pixels of the image; pixel (row, column) covers [column, column + 1] x [row, row + 1].
 
     Args:
         boxes: (B, 4) float32, x0 y0 x1 y1, edges of the outermost pixels; without rows when only points are used.

@@ -29,7 +29,7 @@ from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
 from ..models.sam import Sam2, load_sam
-from ..models.sam_pictures import SamPictures
+from ..models.sam_image_batch import SamImageBatch
 from ..models.threads import on_threads
 from ..run_context import RunContext
 from .agreement import choose_result
@@ -68,7 +68,7 @@ class _Images:
     images: list[np.ndarray]
     pixels: torch.Tensor
     early: dict[tuple[int, bool], torch.Tensor]
-    sam: SamPictures
+    sam: SamImageBatch
 
 
 class TextSegmenter:
@@ -164,7 +164,7 @@ class TextSegmenter:
         self._shown.clear()
         copies = [image.copy() for image in images]
         pixels = self.clip.preprocess(np.stack(copies))
-        sam = SamPictures(self.sam)
+        sam = SamImageBatch(self.sam)
         sam.set(copies)
         self._shown.append(_Images(copies, pixels, {}, sam))
 
@@ -321,21 +321,21 @@ class TextSegmenter:
         if not asked:
             return []
         numbers, prompts = [number for number, _ in asked], [sam_prompts for _, sam_prompts in asked]
-        pictures = self._require_images().sam
-        pictures.at_once = self.batch_size > 1
+        images = self._require_images().sam
+        images.at_once = self.batch_size > 1
         self.apply_precision()
         started = time.perf_counter()
-        if not pictures.embedded(numbers):
+        if not images.embedded(numbers):
             context.report(STAGE_STARTS["embedding"], stage="embedding")
-            pictures.embed(numbers, context)
+            images.embed(numbers, context)
         embedded = time.perf_counter()
         context.report(STAGE_STARTS["mask"], stage="mask")
         least = self._settings.least_part
         if logits is None:
             enlarged = self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
-            found = outlines(pictures, numbers, prompts, least, enlarged)
+            found = outlines(images, numbers, prompts, least, enlarged)
         else:
-            found = [obedient_outline(pictures, numbers[0], prompts[0], logits, least)]
+            found = [obedient_outline(images, numbers[0], prompts[0], logits, least)]
         seconds["embedding"] = (embedded - started) / len(asked)
         seconds["mask"] = (time.perf_counter() - embedded) / len(asked)
         return found
@@ -364,7 +364,7 @@ def choices(segmenter: TextSegmenter) -> str:
     recorded = ", saliency recorded as a CUDA graph" if device.type == "cuda" and segmenter.settings.capture else ""
     return (
         f"{device} ({own}, {fast} bfloat16 of its own): {segmenter.settings.precision} for '{clip.name}' and "
-        f"'{segmenter.sam.name}', pictures {together}{recorded}."
+        f"'{segmenter.sam.name}', images {together}{recorded}."
     )
 
 

@@ -52,7 +52,7 @@ def _tidy(mask: np.ndarray, least: float, inside: np.ndarray, outside: np.ndarra
 def _pixels(
     shape: tuple[int, int], part: tuple[slice, slice], points: np.ndarray | None, labels: np.ndarray | None, kind: int
 ) -> np.ndarray:
-    """(2, n) rows and columns, counted in a part of a picture, of the points of a kind that lie in it."""
+    """(2, n) rows and columns, counted in a part of an image, of the points of a kind that lie in it."""
     if points is None:
         return np.zeros((2, 0), int)
     at = np.floor(points[labels == kind, ::-1]).astype(int).T

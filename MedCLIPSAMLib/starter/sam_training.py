@@ -263,15 +263,15 @@ def _volume_stacks(volume: VolumePhantom) -> list[tuple[np.ndarray, np.ndarray]]
     lungs = [mask for name, mask in volume.organs.items() if name in ("left lung", "right lung")]
     found = []
     for mask in (*volume.lesions, *lungs):
-        phantoms = [from_phantom(_single(picture, part, volume.modality)) for picture, part in zip(volume.slices, mask)]
+        phantoms = [from_phantom(_single(image, part, volume.modality)) for image, part in zip(volume.slices, mask)]
         empty = np.zeros((SIZE, SIZE), bool)
         parts = [p.structures[0].mask if p.structures else empty for p in phantoms]
         found.append((np.stack([p.image for p in phantoms]), np.stack(parts)))
     return found
 
 
-def _single(picture: np.ndarray, mask: np.ndarray, modality: str) -> Phantom:
-    return Phantom(picture, modality, frozenset(), (), {"object": mask})
+def _single(image: np.ndarray, mask: np.ndarray, modality: str) -> Phantom:
+    return Phantom(image, modality, frozenset(), (), {"object": mask})
 
 
 def _stack_loss(

@@ -128,12 +128,12 @@ class Segmented:
         return said
 
     def _in_whole(self, box: list[float]) -> list[float]:
-        """Turn a box in pixels of the region's picture, x0 y0 x1 y1, into one of the whole picture."""
+        """Turn a box in pixels of the region's image, x0 y0 x1 y1, into one of the whole image."""
         if self.region is not None:
             part = SliceStack(self.region.cut(self.volume), self.stack.plane)
             moved: list[float] = []
             for x, y in (box[:2], box[2:]):
                 index = [own + first for own, first in zip(part.index_at(0, x, y), self.region.start)]
-                moved += self.stack.picture_at(index)[1:]
+                moved += self.stack.image_at(index)[1:]
             box = moved
         return [round(value, 1) for value in box]

@@ -33,12 +33,12 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Pa
         where: the series is, for messages.
 
     Raises:
-        InputError: separate pictures, or images at one position that no tag tells apart.
+        InputError: separate images, or images at one position that no tag tells apart.
     """
-    pictures = [frame for frame in frames if not frame.is_localizer]
-    if pictures and len(pictures) < len(frames):
-        notes.append(f"Left out: {_images(len(frames) - len(pictures))} of the series marked as localizer.")
-    groups = _split(pictures or list(frames), lambda frame: frame.size, "another size", notes)
+    images = [frame for frame in frames if not frame.is_localizer]
+    if images and len(images) < len(frames):
+        notes.append(f"Left out: {_images(len(frames) - len(images))} of the series marked as localizer.")
+    groups = _split(images or list(frames), lambda frame: frame.size, "another size", notes)
     parts: list[Part] = []
     for group in groups:
         rows, columns, _ = group[0].size
@@ -117,8 +117,8 @@ def in_order(part: Part, notes: list[str]) -> tuple[list[Frame], Geometry]:
     return frames, Geometry(place, spacing, tuple(direction.ravel().tolist()))
 
 
-def are_pictures(frames: Sequence[Frame]) -> bool:
-    """Whether images are separate pictures, such as radiographs: of several files, and none has a position."""
+def are_separate_images(frames: Sequence[Frame]) -> bool:
+    """Whether the images are single ones, such as radiographs: of several files, and none has a position."""
     if any(frame.position is not None and frame.orientation is not None for frame in frames):
         return False
     return len({frame.path for frame in frames}) > 1 and frames[0].text("Modality") not in TOMOGRAPHY
@@ -127,9 +127,9 @@ def are_pictures(frames: Sequence[Frame]) -> bool:
 def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
     placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
     if not placed:
-        if are_pictures(frames):
+        if are_separate_images(frames):
             raise InputError(
-                f"{where} holds {len(frames)} separate pictures (without positions).",
+                f"{where} holds {len(frames)} separate images (without positions).",
                 f"Give one of the files, such as '{frames[0].path}'.",
             )
         return [Part("", frames)]

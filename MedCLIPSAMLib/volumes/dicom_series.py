@@ -191,9 +191,9 @@ def fitting(series: Sequence[Series], which: str) -> list[Series]:
 
 def _asked(series: Sequence[Series], which: str, where: Path) -> Series:
     found = fitting(series, which)
-    pictures = [each for each in found if not each.what]
-    if len(pictures) == 1:
-        return pictures[0]
+    images = [each for each in found if not each.what]
+    if len(images) == 1:
+        return images[0]
     if len(found) == 1:
         raise InputError(
             f"The DICOM series '{which}' in '{where}' holds no image: {found[0].what}.",

@@ -79,7 +79,7 @@ def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply
 
     def work() -> tuple[np.ndarray, np.ndarray]:
         context.raise_if_cancelled()
-        images = [stack.picture(number)]
+        images = [stack.image(number)]
         if not segmenter.has_images(images):
             segmenter.set_images(images)
         side = segmenter.sam.image_size // 4
@@ -115,7 +115,7 @@ def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, r
     settings, context = CarrySettings(_method_of(message)), run_context(reply)
 
     def work() -> None:
-        carried = carry(segmenter, len(stack), stack.picture, {"": given}, settings, reach, context=context)
+        carried = carry(segmenter, len(stack), stack.image, {"": given}, settings, reach, context=context)
         for done, (k, found) in enumerate(carried, 1):
             reply.send("part", {"slice": k}, {"mask": found[""].astype(np.uint8)})
             context.report(done / len(stack), stage="carry", slice=k)

@@ -303,11 +303,11 @@ def test_a_command_of_the_users_own_starts_as_outside_slicer(panel, tmp_path, mo
 def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
     from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
-    picture = next(
-        made.picture for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40)) if made.lesions
+    image = next(
+        made.image for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40)) if made.lesions
     )
     head = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    slicer.util.updateVolumeFromArray(head, np.stack([picture] * 2).astype(np.int16))
+    slicer.util.updateVolumeFromArray(head, np.stack([image] * 2).astype(np.int16))
     head.CreateDefaultDisplayNodes()
     slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(head.GetID())
     move_to(0)

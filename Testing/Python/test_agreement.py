@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings, agreement_of, choose_result
 from MedCLIPSAMLib.segmentation.answer import draft_result, finish_result
@@ -90,7 +90,7 @@ def segmenter():
 @pytest.mark.parametrize("modality, prompt", [("US", "breast tumor"), ("CT", "lung nodule")])
 def test_of_several_steps_the_one_is_taken_on_which_the_models_agree_best(segmenter, modality, prompt):
     phantom = make_phantom("validation", 4, modality, 1)
-    segmenter.set_image(picture_of(phantom))
+    segmenter.set_image(to_rgb(phantom))
     settings = segmenter.settings
     by_step = [segmenter.with_settings(settings.with_saliency(steps=n)).segment(prompt) for n in (6, 7, 8, 9)]
     chooses = segmenter.with_settings(settings.with_saliency(steps=9, earliest=6))

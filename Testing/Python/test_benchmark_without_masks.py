@@ -37,11 +37,11 @@ def test_the_first_variant_is_the_papers_way_and_each_later_one_adds_something()
     assert [made[name].saliency.mirror for name in names] == [False, False, False, True]
 
 
-def test_the_command_compares_the_variants_on_the_same_pictures(tmp_path, monkeypatch, capsys):
+def test_the_command_compares_the_variants_on_the_same_images(tmp_path, monkeypatch, capsys):
     made = [make_phantom("validation", at, "US", 1) for at in range(2)]
-    pictures = [(each.picture, 255 * each.lesion_mask.astype(np.uint8)) for each in made]
+    images = [(each.image, 255 * each.lesion_mask.astype(np.uint8)) for each in made]
     data, out = tmp_path / "data", tmp_path / "figures.json"
-    write_set(data, BREAST, rows_of("ab", "val"), pictures)
+    write_set(data, BREAST, rows_of("ab", "val"), images)
     options = f"--device cpu --cases 2 --sets {BREAST} --json {out}"
     monkeypatch.setattr(sys, "argv", ["medclipsam", "benchmark", "without-masks", str(data), *options.split()])
     with pytest.raises(SystemExit) as stop:

@@ -56,14 +56,14 @@ def test_only_plain_attention_in_bfloat16_on_a_cpu_is_replaced(calls):
 
 def test_the_search_and_the_encoder_use_it_in_bfloat16_alone(calls):
     clip, sam = load_clip("demo"), load_sam("demo")
-    picture = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
     predictor = image_predictor(sam)
     for bfloat16 in (False, True):
         sam.bfloat16 = bfloat16
         settings = M2IBSettings(1, steps=3, samples=2)
-        m2ib(clip, clip.preprocess(picture), clip.encode_text(["lungs"]), settings, bfloat16=bfloat16)
+        m2ib(clip, clip.preprocess(image), clip.encode_text(["lungs"]), settings, bfloat16=bfloat16)
         searched = len(calls)
-        predictor.set_image(picture[0])
+        predictor.set_image(image[0])
         assert (searched > 0) == bfloat16 and (len(calls) > searched) == bfloat16
 
 

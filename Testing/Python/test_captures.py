@@ -1,7 +1,7 @@
 """Recordings: M2IB's search can be recorded, a recording is used when it does the same, and only then.
 
 No CUDA graph is made here. What is recorded is traced by torch's `make_fx` in its place, whose graph too holds the
-operations of one call only: were any of them chosen by a value, the trace would fail or give the first picture's map.
+operations of one call only: were any of them chosen by a value, the trace would fail or give the first image's map.
 """
 
 from __future__ import annotations
@@ -77,12 +77,12 @@ def clip():
 
 
 def pixels_of(clip, seed, count=1):
-    pictures = np.random.default_rng(seed).integers(0, 256, (count, 96, 96, 3), np.uint8)
-    return clip.preprocess(pictures)
+    images = np.random.default_rng(seed).integers(0, 256, (count, 96, 96, 3), np.uint8)
+    return clip.preprocess(images)
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
-def test_a_recorded_search_gives_the_map_of_every_other_picture_and_text(clip, bfloat16):
+def test_a_recorded_search_gives_the_map_of_every_other_image_and_text(clip, bfloat16):
     record = Traced()
     captures = Captures(record)
     texts = clip.encode_text(["brain tumor", "lungs", "nodule"])
@@ -193,7 +193,7 @@ def test_steps_are_those_of_torch_to_the_bit():
         assert torch.equal(ours, theirs.detach())
 
 
-def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(monkeypatch):
+def test_nothing_between_image_and_masks_waits_for_a_value_or_mixes_devices(monkeypatch):
     """The way of a GPU, on torch's device without values: an operation on tensors of two devices fails there, and so
     does reading a value, but for the three times that something is copied to the host."""
     segmenter = load_segmenter()

@@ -1,4 +1,4 @@
-"""`medclipsam segment` on many images in one start: names, failures, labels, sizes, files for labels, pictures."""
+"""`medclipsam segment` on many images in one start: names, failures, labels, sizes, files for labels, images."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_made import image, save
 from PIL import Image, ImageDraw
-from segmenting import TURNED, models_stay_loaded, picture, series, turned_volume
+from segmenting import TURNED, models_stay_loaded, phantom_png, series, turned_volume
 
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.segmentation import segmenter as segmenters
@@ -21,14 +21,14 @@ from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 FIXTURES = (models_stay_loaded,)
 
 
-def test_pictures_volumes_and_series_are_segmented_in_one_start(run, tmp_path, monkeypatch):
+def test_images_volumes_and_series_are_segmented_in_one_start(run, tmp_path, monkeypatch):
     """One file each, models loaded once; a damaged file is a line, and the exit code says so at the end."""
     study = tmp_path / "study"
-    picture(study / "a" / "head.png"), picture(study / "b" / "head.png")
+    phantom_png(study / "a" / "head.png"), phantom_png(study / "b" / "head.png")
     series(study / "scan")
     sitk.WriteImage(sitk.GetImageFromArray(make_volume("validation", 8, "MR", 1).slices[8:10]), study / "v.nii.gz")
     (study / "broken.nii.gz").write_bytes(b"\x1f\x8b no image")
-    more = picture(tmp_path / "more.png")
+    more = phantom_png(tmp_path / "more.png")
     loads = []
     load = segmenters.load_segmenter
     monkeypatch.setattr(segmenters, "load_segmenter", lambda *a, **k: loads.append(a) or load(*a, **k))
@@ -59,7 +59,7 @@ def test_pictures_volumes_and_series_are_segmented_in_one_start(run, tmp_path, m
 
 
 def test_several_images_do_not_go_into_one_file_nor_into_a_folder_of_something_else(run, tmp_path):
-    one, other = picture(tmp_path / "in" / "one.png"), picture(tmp_path / "in" / "other.png")
+    one, other = phantom_png(tmp_path / "in" / "one.png"), phantom_png(tmp_path / "in" / "other.png")
     code, _, err = run("segment", one, other, "-p", "brain", "--model", "none", "-o", tmp_path / "out.nii.gz")
     assert code == 2 and "-o a folder" in err
     code, _, err = run("segment", tmp_path / "in", "-p", "brain", "-o", tmp_path / "out.nii.gz")
@@ -77,14 +77,14 @@ def test_several_images_do_not_go_into_one_file_nor_into_a_folder_of_something_e
 
 
 def test_names_of_outputs_do_not_collide(tmp_path):
-    paths = [picture(tmp_path / name) for name in ("a/x.png", "b/x.png", "b/x.bmp", "y.png")]
+    paths = [phantom_png(tmp_path / name) for name in ("a/x.png", "b/x.png", "b/x.bmp", "y.png")]
     names = [each.name for each in find_inputs([*paths, tmp_path / "b" / ".." / "y.png"])]
     assert len(names) == 4 == len({name.lower() for name in names})
     assert names[0] == "a_x" and names[3] == "y"
 
 
 def test_prompts_with_labels_name_the_segments(run, tmp_path):
-    head = picture(tmp_path / "head.png")
+    head = phantom_png(tmp_path / "head.png")
     out = tmp_path / "out.seg.nrrd"
     code, text, err = run("segment", head, "-p", "lesion: brain tumor", "-p", "ventricles", "-o", out, "--json")
     assert code == 0, err
@@ -101,7 +101,7 @@ def test_prompts_with_labels_name_the_segments(run, tmp_path):
         assert run("segment", head, *asked, "-o", tmp_path / "no.png")[0] == 2
 
 
-def test_statistics_of_volumes_pictures_and_unknown_spacing(run, tmp_path):
+def test_statistics_of_volumes_images_and_unknown_spacing(run, tmp_path):
     """ml by the spacing of the volume; mm² of a radiograph that says how large a pixel is; else a word."""
     volume, _ = turned_volume(TURNED["oblique"])
     sitk.WriteImage(volume.to_sitk(), str(tmp_path / "v.nrrd"))
@@ -126,7 +126,7 @@ def test_statistics_of_volumes_pictures_and_unknown_spacing(run, tmp_path):
 
 
 def test_a_file_for_each_label(run, tmp_path):
-    head = picture(tmp_path / "head.png")
+    head = phantom_png(tmp_path / "head.png")
     ask = ("segment", head, "-p", "lesion: brain tumor", "-p", "LESION: ventricles", "--output-layout")
     code, _, err = run(*ask, "one-file-per-label", "-o", tmp_path / "m.png")
     assert code == 0, err
@@ -153,14 +153,14 @@ def test_overlays_and_montages_say_what_they_show(run, tmp_path, monkeypatch):
     assert [f"slice {row['slice']}" for row in rows if row["found"]] == [
         each for each in written if each.startswith("slice ")
     ]
-    picture_size, sheet = Image.open(tmp_path / "o.png").size, np.asarray(Image.open(tmp_path / "m.png"))
-    assert picture_size[0] >= 512 and sheet.shape[0] > 240 and len(np.unique(sheet)) > 50
+    image_size, sheet = Image.open(tmp_path / "o.png").size, np.asarray(Image.open(tmp_path / "m.png"))
+    assert image_size[0] >= 512 and sheet.shape[0] > 240 and len(np.unique(sheet)) > 50
 
 
 def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path):
     """By SIGTERM, after the first images; the same command then does the others only."""
     for number in range(12):
-        picture(tmp_path / "in" / f"{number}.png", number)
+        phantom_png(tmp_path / "in" / f"{number}.png", number)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", str(tmp_path / "in"), "-p", "brain tumor"]
     command += ["-o", str(out), "--json"]

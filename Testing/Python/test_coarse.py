@@ -78,10 +78,10 @@ def test_crf_names_its_extra_when_it_is_not_there():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
-def test_crf_follows_the_edges_of_the_picture():
-    picture = np.zeros((64, 64, 3), np.uint8)
-    picture[12:28, 36:54] = 200
-    mask = coarse_mask(_hills((20, 45)), CoarseSettings("crf"), picture)
+def test_crf_follows_the_edges_of_the_image():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[12:28, 36:54] = 200
+    mask = coarse_mask(_hills((20, 45)), CoarseSettings("crf"), image)
     assert mask[14:26, 38:52].mean() > 0.9 and mask[40:].sum() == 0
 
 

@@ -52,7 +52,7 @@ def test_both_lists_hold_the_same_ranges(project: dict, in_slicer: dict[str, Req
 
 
 def test_the_worker_does_without_what_slicer_lacks(tmp_path: Path) -> None:
-    """The worker's requests of a picture and of an export, where the packages of the command line are absent."""
+    """The worker's requests of an image and of an export, where the packages of the command line are absent."""
     script = f"""
 import sys
 from pathlib import Path

@@ -18,7 +18,7 @@ INPUTS = Path(__file__).resolve().parents[3] / "shared" / "findings" / "inputs"
 
 
 def mask(path: Path, columns: slice = slice(2, 6), quality: int | None = None) -> Path:
-    """A picture of 8 x 8 pixels in which rows 2 to 5 of some columns are white."""
+    """An image of 8 x 8 pixels in which rows 2 to 5 of some columns are white."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.zeros((8, 8), np.uint8)
     pixels[2:6, columns] = 255

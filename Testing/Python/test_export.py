@@ -30,7 +30,7 @@ from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -49,7 +49,7 @@ def images(tmp_path_factory):
     (folder / "more scans").mkdir()
     for number, name in enumerate(("a.png", "b.png", "more scans/a.png", "healthy.png")):
         phantom = make_phantom("validation", number, "MR", int(name != "healthy.png"))
-        write_picture(folder / name, np.repeat(phantom.picture[..., None], 3, 2))
+        write_png(folder / name, np.repeat(phantom.pixels[..., None], 3, 2))
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     return folder
 
@@ -73,10 +73,10 @@ def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
         label = sitk.ReadImage(str(out / "labelsTr" / f"{name}.nii.gz"))
         image = sitk.ReadImage(str(out / "imagesTr" / f"{name}_0000.nii.gz"))
         assert label.GetSize() == image.GetSize() and label.GetSpacing() == image.GetSpacing()
-        picture = make_phantom("validation", number, "MR", 1).picture
+        pixels = make_phantom("validation", number, "MR", 1).pixels
         array = sitk.GetArrayFromImage(label)[0]
-        assert np.array_equal(sitk.GetArrayFromImage(image)[0], picture)
-        segmenter.set_image(np.repeat(picture[..., None], 3, 2))
+        assert np.array_equal(sitk.GetArrayFromImage(image)[0], pixels)
+        segmenter.set_image(np.repeat(pixels[..., None], 3, 2))
         tumor, ventricles = (segmenter.segment(prompt) for prompt in PROMPTS.values())
         upper = tumor.mask if tumor.score > ventricles.score else ventricles.mask
         assert np.array_equal(array > 0, tumor.mask | ventricles.mask)

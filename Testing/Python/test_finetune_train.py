@@ -36,7 +36,7 @@ from MedCLIPSAMLib.models.store import find, statuses
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {"US": "breast ultrasound", "MR": "brain MRI", "XR": "chest X-ray", "CT": "chest CT"}
@@ -50,7 +50,7 @@ def captions(tmp_path_factory):
     rows = []
     for number in range(32):
         phantom = make_phantom("train", number)
-        write_picture(folder / f"{number}.png", np.repeat(phantom.picture[..., None], 3, 2))
+        write_png(folder / f"{number}.png", np.repeat(phantom.image[..., None], 3, 2))
         seen = "two masses" if len(phantom.lesions) > 1 else "one mass" if phantom.lesions else "no mass"
         text = f"{NAMES[phantom.modality]} number {number} showing {seen}"
         rows.append(json.dumps({"image": f"{number}.png", "caption": text, "patient": f"p{number}"}))
@@ -87,7 +87,7 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     assert status.usable and "Apache-2.0" in status.model.licence
     segmenter = load_segmenter("mine", "demo", "cpu", tmp_path)
     assert segmenter.settings.saliency.layer == 3
-    segmenter.set_image(np.repeat(make_phantom("validation", 1, "MR", 1).picture[..., None], 3, 2))
+    segmenter.set_image(np.repeat(make_phantom("validation", 1, "MR", 1).image[..., None], 3, 2))
     assert segmenter.segment("brain tumor").mask.shape == (128, 128)
     assert result.before["pairs"] == result.after["pairs"] and (tmp_path / "run" / "dropped.csv").is_file()
     with pytest.raises(ModelError, match="a model 'mine' already"):
@@ -368,10 +368,10 @@ def test_a_model_is_trained_on_shards(tmp_path):
     for shard in range(3):
         with tarfile.open(tmp_path / f"part-{shard}.tar", "w") as tar:
             for number in range(6):
-                picture = BytesIO()
-                Image.fromarray(np.full((40, 50), 20 * number + shard, np.uint8)).save(picture, "PNG")
-                caption = f"the ultrasound picture {shard} {number}".encode()
-                for ending, content in (("png", picture.getvalue()), ("txt", caption)):
+                image = BytesIO()
+                Image.fromarray(np.full((40, 50), 20 * number + shard, np.uint8)).save(image, "PNG")
+                caption = f"the ultrasound image {shard} {number}".encode()
+                for ending, content in (("png", image.getvalue()), ("txt", caption)):
                     member = tarfile.TarInfo(f"case{shard}{number}.{ending}")
                     member.size = len(content)
                     tar.addfile(member, BytesIO(content))

@@ -1,4 +1,4 @@
-"""The starter models: their architecture, and a picture through both, where their weights are at hand."""
+"""The starter models: their architecture, and an image through both, where their weights are at hand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_tower_sees_patches_of_eight_pixels_in_reading_order(clip_folder):
     assert (tower.depth, tower.grid, tower.prefix) == (8, (28, 28), 0)
     stem = tower.trunk.patch_embed.proj
     for layer in stem:
-        if isinstance(layer, torch.nn.GroupNorm):  # which spreads a change over the picture
+        if isinstance(layer, torch.nn.GroupNorm):  # which spreads a change over the image
             layer.forward = lambda values: values
     dark, bright = torch.zeros(2, 1, 3, 224, 224)
     bright[..., 8 * 5 + 4, 8 * 20 + 4] = 1
@@ -66,7 +66,7 @@ def test_a_tower_is_made_known_only_when_a_model_asks_for_it():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[2])
 
 
-def test_its_settings_are_those_that_were_chosen_on_validation_pictures():
+def test_its_settings_are_those_that_were_chosen_on_validation_images():
     """The same for every prompt; see docs/results/real.md."""
     settings = default_settings("starter")
     for prompt in ("brain tumor", "lungs", "left lung", "lung nodule", "fetal head"):
@@ -78,9 +78,9 @@ def test_its_settings_are_those_that_were_chosen_on_validation_pictures():
 
 
 @needs_weights
-def test_a_picture_is_segmented_from_the_command_line(tmp_path):
+def test_an_image_is_segmented_from_the_command_line(tmp_path):
     phantom = make_phantom("test", 0, "US", 1)
-    Image.fromarray(phantom.picture).save(tmp_path / "us.png")
+    Image.fromarray(phantom.image).save(tmp_path / "us.png")
     options = f"-p|breast tumor|--model|starter|--sam|starter|--models-dir|{WEIGHTS}|--device|cpu|-o|mask.png"
     command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", "us.png", *options.split("|")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}

@@ -50,8 +50,8 @@ def masks_of_worker(stack, strategy):
     """Masks on the grid of the volume by prompt, from the slices that a client would send."""
     engine, reply = Engine(), Told()
     engine.handle(Message("load", 1, {"device": "cpu"}), Told())
-    pictures = np.stack([stack.picture(k) for k in SLICES])
-    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": pictures}), Told())
+    images = np.stack([stack.image(k) for k in SLICES])
+    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": images}), Told())
     fields = {"image": "head", "prompts": list(PROMPTS)}
     if strategy == Strategy.SLICES:
         engine.handle(Message("segment", 1, fields), reply)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from MedCLIPSAMLib.cli import app
 from MedCLIPSAMLib.commands import speed
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.speed import gpu, parts
 from MedCLIPSAMLib.experiments.speed.authors import COPIES, STEPS, authors_saliency
 from MedCLIPSAMLib.experiments.speed.between import BetweenCost, between_cost
@@ -39,7 +39,7 @@ def shown(table) -> str:
 
 def test_the_authors_loop_gives_our_map_and_leaves_the_model_as_it_was():
     clip = load_clip("demo")
-    pixels = clip.preprocess(picture_of(make_phantom("validation", 1, "MR", 1))[None])
+    pixels = clip.preprocess(to_rgb(make_phantom("validation", 1, "MR", 1))[None])
     settings = M2IBSettings(2, beta=1.0, steps=STEPS, samples=COPIES)
     trunk = clip.model.visual.trunk
     shape = (COPIES, trunk.patch_embed.num_patches + trunk.num_prefix_tokens, trunk.embed_dim)
@@ -101,7 +101,7 @@ def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
     monkeypatch.setattr(gpu, "sam21", sam)
     monkeypatch.setattr(gpu, "M2IBSettings", lambda: M2IBSettings(2, steps=3, samples=2))
     monkeypatch.setattr(gpu, "PROMPT", "brain tumor")
-    for name, value in {"SLICES": 3, "TOGETHER": (1, 2), "PICTURES": 2, "PICTURES_TOGETHER": (2,), "WIDE": 160}.items():
+    for name, value in {"SLICES": 3, "TOGETHER": (1, 2), "IMAGES": 2, "IMAGE_BATCH_SIZES": (2,), "WIDE": 160}.items():
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(gpu, "NARROW", 96)
     cost = gpu.gpu_cost(1, torch.device("cpu"), RunContext())
@@ -148,7 +148,7 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
     assert times.seconds == before, "the functions are their own again"
 
 
-def test_what_a_picture_costs_between_the_networks():
+def test_what_an_image_costs_between_the_networks():
     threads = torch.get_num_threads()
     cost = between_cost(64, rounds=2)
     assert len(cost.ms) == 5 and cost.total < sum(cost.ms.values())

@@ -219,15 +219,15 @@ def test_what_nnunet_says_last_reaches_the_user(tmp_path):
 
 
 def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, tmp_path):
-    """Against a plain loop: one window covers the picture, so that nnU-Net's weights of windows cancel."""
+    """Against a plain loop: one window covers the image, so that nnU-Net's weights of windows cancel."""
     from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
-    picture, _ = lungs("validation", 3)
-    sitk.WriteImage(sitk.GetImageFromArray(picture[None]), str(tmp_path / "ct.nii.gz"))
+    image, _ = lungs("validation", 3)
+    sitk.WriteImage(sitk.GetImageFromArray(image[None]), str(tmp_path / "ct.nii.gz"))
     volume = read_volume(tmp_path / "ct.nii.gz")
     plain = Ensemble(run[1], "cpu", mirroring=False)
     made = plain.predict(volume)
-    pixels = torch.from_numpy(picture.astype(np.float32))
+    pixels = torch.from_numpy(image.astype(np.float32))
     # CT is clipped and normalised by the figures of the training set.
     plans = json.loads(next(run[1].glob("results/*/*/plans.json")).read_text())
     about = plans["foreground_intensity_properties_per_channel"]["0"]
@@ -254,8 +254,8 @@ def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, t
 
 def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
     """An oblique, anisotropic, flipped volume of two slices: a hand-computed point of the patient is in the mask."""
-    pictures = [lungs("validation", index) for index in (1, 2)]
-    image = sitk.GetImageFromArray(np.stack([picture for picture, _ in pictures]))
+    slices = [lungs("validation", index) for index in (1, 2)]
+    image = sitk.GetImageFromArray(np.stack([pixels for pixels, _ in slices]))
     turn = np.deg2rad(20)
     axes = np.array([[np.cos(turn), np.sin(turn), 0], [-np.sin(turn), np.cos(turn), 0], [0, 0, 1]]) @ np.diag(
         [-1, 1, -1]
@@ -272,7 +272,7 @@ def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
         assert np.allclose(made.GetOrigin(), image.GetOrigin(), atol=1e-4) and made.GetSize() == image.GetSize()
         assert np.allclose(made.GetDirection(), image.GetDirection(), atol=1e-5)
         assert np.allclose(made.GetSpacing(), image.GetSpacing())
-    taken, truth = sitk.GetArrayFromImage(mask) > 0, np.stack([mask for _, mask in pictures])
+    taken, truth = sitk.GetArrayFromImage(mask) > 0, np.stack([mask for _, mask in slices])
     assert dsc(taken, truth) > 0.8
     k, j, i = 1, *np.argwhere(truth[1] & taken[1])[10]
     point = np.array([12.0, -30.0, 140.0]) + axes @ (np.array([i, j, k]) * (0.8, 0.8, 5.0))

@@ -29,8 +29,8 @@ def exported(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(2):
-        picture = make_phantom("validation", number, "MR", 1).picture
-        sitk.WriteImage(sitk.GetImageFromArray(picture), str(folder / f"{number}.png"))
+        image = make_phantom("validation", number, "MR", 1).image
+        sitk.WriteImage(sitk.GetImageFromArray(image), str(folder / f"{number}.png"))
     out = tmp_path / "Dataset003_Heads"
     cases = find_cases(folder, {"tumor": "brain tumor"})
     engine = LocalEngine(load_segmenter("demo", "demo", "cpu"))

@@ -19,7 +19,7 @@ def write(volume, geometry: Geometry, beside: tuple[float, float] | None = None)
     saliency = np.where(mask, 0.95, 0.05)
     if beside is not None:
         r, a, s = geometry.middle
-        _number, x, y = slices.toPicture((r + beside[0], a + beside[1], s))
+        _number, x, y = slices.toImage((r + beside[0], a + beside[1], s))
         rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
         saliency[np.hypot(rows + 0.5 - y, columns + 0.5 - x) < 5] = 0.5
     return overlay.writeSaliency(slices, "tumor", {k: saliency}, 0.3)
@@ -27,7 +27,7 @@ def write(volume, geometry: Geometry, beside: tuple[float, float] | None = None)
 
 def colored(view) -> np.ndarray:
     """How far each pixel is from gray."""
-    return np.ptp(view.picture().astype(int), -1)
+    return np.ptp(view.image().astype(int), -1)
 
 
 @every_geometry

@@ -4,7 +4,7 @@
 
 One thread; the least of many turns, which the ways take one after the other. OpenCV and connected-components-3d are
 measured where they are installed. The maps are those of the demo model: of phantoms of the validation split, and with
---real of real pictures of the validation split too.
+--real of real images of the validation split too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scipy import ndimage
 from skimage.measure import label
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.experiments.speed.between import _on_all_pixels, _values
 from MedCLIPSAMLib.segmentation import components as module
 from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, cut_level, two_means_threshold
@@ -84,13 +84,13 @@ def times(pixels: int) -> dict[str, float]:
 def maps(count: int, real: Path | None) -> list[np.ndarray]:
     segmenter, found = load_segmenter(device="cpu"), []
 
-    def look(picture: np.ndarray, prompt: str) -> None:
-        segmenter.set_image(picture)
+    def look(image: np.ndarray, prompt: str) -> None:
+        segmenter.set_image(image)
         found.append(segmenter.saliency(prompt).map.values)
 
     for task in TASKS.values():
         for index in range(count):
-            look(picture_of(task.phantom("validation", index)), task.prompt)
+            look(to_rgb(task.phantom("validation", index)), task.prompt)
     for folder, prompt in REAL.items() if real else ():
         with (real / folder / "index.csv").open(encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["split"].startswith("val")]

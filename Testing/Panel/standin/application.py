@@ -22,7 +22,7 @@ from .proxy import wrap
 
 
 class SliceWidget(QtCore.QObject):
-    """A slice view without its picture: the real node and logic."""
+    """A slice view without its image: the real node and logic."""
 
     def __init__(self, name: str, application_logic: Any) -> None:
         super().__init__()
