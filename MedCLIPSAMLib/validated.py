@@ -86,11 +86,11 @@ def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError
     first = error.errors(include_url=False)[0]
     known = inner = _fields_of(kind)
     path: list[str] = []
-    for each in first["loc"]:
+    for place in first["loc"]:
         if path and not inner:
             break  # a place within the value
         known = inner
-        name = list(known)[each] if isinstance(each, int) else each  # the first may be given by position
+        name = list(known)[place] if isinstance(place, int) else place  # the first may be given by position
         path.append(name)
         inner = _fields_of(known[name].annotation) if name in known else {}
     name, where = path[-1] if path else "", ".".join([within, *path] if within else path) or kind.__name__

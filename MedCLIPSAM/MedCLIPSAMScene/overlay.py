@@ -38,7 +38,7 @@ def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarra
     Returns:
         The scalar volume node, 8 bits.
     """
-    block, corner = slices.slabs({k: np.asarray(each, np.float32) for k, each in maps.items()})
+    block, corner = slices.slabs({k: np.asarray(values, np.float32) for k, values in maps.items()})
     matrix = slices.ijkToRAS.copy()
     matrix[:3, 3] = (slices.ijkToRAS @ (*corner, 1))[:3]
     name = _("Saliency of '{prompt}'").format(prompt=prompt)

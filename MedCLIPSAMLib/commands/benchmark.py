@@ -90,7 +90,7 @@ def volumes(
 
     check_outputs((), (out,), overwrite)
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
-    chosen = [parse_choice(Strategy, each, "strategy") for each in strategies.split(",")]
+    chosen = [parse_choice(Strategy, strategy, "strategy") for strategy in strategies.split(",")]
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_volumes(segmenter, cases, split, chosen, context)
     made = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {cases} cases")

@@ -63,15 +63,15 @@ def real(
     check_outputs((data,), (out, sheet), overwrite)
     settings = replace(default_settings(model, models_dir), precision=precision)
     segmenter = load_segmenter(model, sam, device, models_dir, settings)
-    names = [each.strip() for each in sets.split(",")] if sets else list(REAL_SETS)
+    names = [name.strip() for name in sets.split(",")] if sets else list(REAL_SETS)
     with progress_bar("measuring", unit="count") as context:
         found = benchmark_real(segmenter, data, split, cases, names, context)
     console = Console(markup=False)
     console.print(masks_table(found.figures, split))
     console.print(beside_table(found.figures))
     free = found.figures["tumor_free"]
-    for kind, each in free["by_kind"].items():
-        typer.echo(f"{kind}: {each['empty_fraction']:.3f} of {each['cases']} come out empty.")
+    for kind, shares in free["by_kind"].items():
+        typer.echo(f"{kind}: {shares['empty_fraction']:.3f} of {shares['cases']} come out empty.")
     contact_sheet(sheet_rows(found.measured), sheet)
     typer.echo(f"Worst, median and best cases: {sheet}")
     if out is not None:

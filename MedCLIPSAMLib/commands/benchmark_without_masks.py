@@ -45,7 +45,7 @@ def without_masks(
     check_outputs((data,), (out,), overwrite)
     settings = replace(default_settings(model, models_dir), precision=precision)
     segmenter = load_segmenter(model, sam, device, models_dir, settings)
-    names = [each.strip() for each in sets.split(",")] if sets else list(REAL_SETS)
+    names = [name.strip() for name in sets.split(",")] if sets else list(REAL_SETS)
     with progress_bar("measuring", unit="count") as context:
         found = compare_variants(segmenter, data, split, cases, names, context)
     typer.echo(report(found))

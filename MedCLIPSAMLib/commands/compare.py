@@ -48,10 +48,18 @@ def compare(
     table = Table(title=f"{second.stem} less {first.stem}, case by case")
     for column in ("", "first", "second", "difference", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases"):
         table.add_column(column, justify="right" if column else "left")
-    for metric, each in results.items():
-        means = (f"{each.first:.3f}", f"{each.second:.3f}", f"{each.difference:+.3f}")
-        interval = f"{each.low:+.3f} to {each.high:+.3f}"
-        table.add_row(metric, *means, interval, f"{each.p:.2g}", str(each.better), str(each.worse), str(each.n))
+    for metric, comparison in results.items():
+        means = (f"{comparison.first:.3f}", f"{comparison.second:.3f}", f"{comparison.difference:+.3f}")
+        interval = f"{comparison.low:+.3f} to {comparison.high:+.3f}"
+        table.add_row(
+            metric,
+            *means,
+            interval,
+            f"{comparison.p:.2g}",
+            str(comparison.better),
+            str(comparison.worse),
+            str(comparison.n),
+        )
     print_table(table)
     if results["hd95"].n < results["dsc"].n:
         typer.echo(f"HD95 is infinite in {results['dsc'].n - results['hd95'].n} cases where a run found nothing.")

@@ -191,7 +191,7 @@ def gpu_table(cost: GpuCost):
 def profile_table(profile: Profile):
     """Milliseconds by part, most first, and how much of the time the GPU works."""
     made = _table(f"Where the time goes: {profile.name}, {profile.ms:.1f} ms", ("", "ms"))
-    for name, ms in sorted(profile.parts.items(), key=lambda each: -each[1]):
+    for name, ms in sorted(profile.parts.items(), key=lambda step: -step[1]):
         made.add_row(name, f"{ms:.1f}")
     made.caption = "Each part is waited for, so that they sum up to more."
     if profile.kernels is not None:

@@ -126,11 +126,11 @@ def predict(
     if as_json:
         print(json.dumps(records))
         return
-    failed = [each for each in records if each["status"] == "failed"]
+    failed = [record for record in records if record["status"] == "failed"]
     typer.echo(f"{len(records) - len(failed)} images predicted, {len(failed)} failed. The least sure:")
-    for each in records[:5]:
-        if each not in failed:
-            typer.echo(f"  {each['case']}: {each['uncertainty']:.3f}")
+    for record in records[:5]:
+        if record not in failed:
+            typer.echo(f"  {record['case']}: {record['uncertainty']:.3f}")
     typer.echo(f"All are in {out / 'review.csv'}. For research, not for diagnosis.")
 
 

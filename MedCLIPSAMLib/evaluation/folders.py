@@ -112,7 +112,7 @@ def evaluate(pairs: Pairs, tolerance: float = 2.0, context: RunContext = RunCont
     single = len(known) <= 1 and max(map(len, names.values()), default=0) <= 1
     if not single and predicted and not known & predicted:
         renamed = {path: label_names(path) for path in names}
-        names = {path: {renamed[path].get(each, each) for each in found} for path, found in names.items()}
+        names = {path: {renamed[path].get(name, name) for name in found} for path, found in names.items()}
         known = set().union(*(names[truth] for _, truth in cases.values()))
         predicted = set().union(*(names[pred] for pred, _ in cases.values() if pred))
         if not known & predicted:

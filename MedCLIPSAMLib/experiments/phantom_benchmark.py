@@ -80,10 +80,10 @@ def _measure(
         TruthImage(f"{index:05d}", to_rgb(phantom), task.truth(phantom)) for index, phantom in enumerate(phantoms)
     ]
     measured = measure_prompt(segmenter, task.prompt, images, context)
-    seconds += [each.seconds for each in measured]
-    values = lambda name: [each.scores[name] for each in measured]
+    seconds += [case.seconds for case in measured]
+    values = lambda name: [case.scores[name] for case in measured]
     means = {name: float(np.mean(values(name))) for name in ("dsc", "nsd", "coarse_dsc")}
-    missed = sum(not each.result.found for each in measured)
+    missed = sum(not case.result.found for case in measured)
     controls = {name: float(np.mean(values(name))) for name in CONTROLS}
     return {"cases": cases, **means, "dsc_sd": float(np.std(values("dsc"))), "empty": missed, "controls": controls}
 

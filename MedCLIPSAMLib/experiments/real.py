@@ -71,8 +71,8 @@ def benchmark_real(
         images, skipped = load_images(some)
         if not images:
             raise InputError(f"Expected images of '{name}' that can be decoded, got none of {len(some)}.")
-        for each in skipped:
-            context.notify(f"Left out: '{each}' of {name} cannot be decoded, or its mask is black.")
+        for case in skipped:
+            context.notify(f"Left out: '{case}' of {name} cannot be decoded, or its mask is black.")
         measured[name] = measure_prompt(segmenter, real.prompt, images, context.titled(name))
         by_set[name] = set_figures(measured[name]) | {"skipped": skipped}
         for kind, without in without_target(name, data, split, cases).items():
@@ -98,7 +98,7 @@ def without_target(name: str, data: Path, split: str, cases: int) -> dict[str, l
     found = {}
     if real.crops:
         loaded, _ = load_images(choose_cases(data, name, split, 2 * cases))
-        parts = [tumor_free_part(Path(each.name).stem, each.image, each.truth) for each in loaded]
+        parts = [tumor_free_part(Path(image.name).stem, image.image, image.truth) for image in loaded]
         found[f"{name} beside the tumor"] = evenly([part for part in parts if part is not None], cases)
     if real.lesion_free:
         found[f"{real.lesion_free} phantoms"] = lesion_free_images(real.lesion_free, split, cases)
@@ -107,14 +107,14 @@ def without_target(name: str, data: Path, split: str, cases: int) -> dict[str, l
 
 def set_figures(measured: Sequence[Measured]) -> dict[str, Any]:
     """Average the figures of a set, as JSON values, without what was skipped."""
-    values = {name: np.array([each.scores[name] for each in measured]) for name in (*FIGURES, *CONTROLS)}
-    means = {name: float(each.mean()) for name, each in values.items()}
+    values = {name: np.array([case.scores[name] for case in measured]) for name in (*FIGURES, *CONTROLS)}
+    means = {name: float(scores.mean()) for name, scores in values.items()}
     return {
         "cases": len(measured),
         **{name: means[name] for name in FIGURES},
-        "intervals": {name: mean_interval(each) for name, each in values.items()},
-        "empty": sum(not each.result.found for each in measured),
-        "seconds": float(np.mean([each.seconds for each in measured])),
+        "intervals": {name: mean_interval(scores) for name, scores in values.items()},
+        "empty": sum(not case.result.found for case in measured),
+        "seconds": float(np.mean([case.seconds for case in measured])),
         "controls": {name: means[name] for name in CONTROLS},
     }
 
@@ -133,8 +133,8 @@ def mean_interval(values: np.ndarray) -> list[float]:
 
 
 def _pooled(free: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
-    total = sum(each["cases"] for each in free.values())
-    empty = sum(each["cases"] * each["empty_fraction"] for each in free.values())
+    total = sum(shares["cases"] for shares in free.values())
+    empty = sum(shares["cases"] * shares["empty_fraction"] for shares in free.values())
     return {"cases": total, "empty_fraction": empty / total if total else None, "by_kind": dict(free)}
 
 
@@ -142,21 +142,21 @@ def sheet_rows(measured: Mapping[str, Sequence[Measured]]) -> list[dict[str, Any
     """Pick the worst, the median and the best case of each set, for `evaluation.overlays.contact_sheet`."""
     rows = []
     for name, cases in measured.items():
-        ordered = sorted(cases, key=lambda each: each.scores["dsc"])
+        ordered = sorted(cases, key=lambda case: case.scores["dsc"])
         picked = {"worst": ordered[0], "median": ordered[len(ordered) // 2], "best": ordered[-1]}
-        for which, each in picked.items():
-            scores, result = each.scores, each.result
+        for which, measurement in picked.items():
+            scores, result = measurement.scores, measurement.result
             rows.append(
                 {
-                    "title": f"{name}, {which}: {each.case.name}",
+                    "title": f"{name}, {which}: {measurement.case.name}",
                     "caption": f"DSC {scores['coarse_dsc']:.2f} coarse, {scores['dsc']:.2f} final, "
                     f"presence {scores['presence']:.2f}",
-                    "image": each.case.image,
+                    "image": measurement.case.image,
                     "saliency": result.where.saliency,
                     "boxes": result.sam_prompts.boxes,
                     "coarse": result.coarse,
                     "mask": result.mask,
-                    "truth": each.case.truth,
+                    "truth": measurement.case.truth,
                 }
             )
     return rows

@@ -152,7 +152,7 @@ def _middle_rows(rows: list[dict[str, str]], unit: str) -> list[dict[str, str]]:
         if not row["slice"].lstrip("-").isdecimal():
             raise InputError(f"Expected a whole number as slice of '{row['image']}', got '{row['slice']}'.")
         slices.setdefault(row[unit], []).append(row)
-    return [sorted(each, key=lambda row: int(row["slice"]))[len(each) // 2] for each in slices.values()]
+    return [sorted(rows, key=lambda row: int(row["slice"]))[len(rows) // 2] for rows in slices.values()]
 
 
 def _marks_something(mask: Path) -> bool:
@@ -178,10 +178,10 @@ def _spread(rows: list[dict[str, str]], group: str, count: int) -> list[dict[str
     by_group: dict[str, list[dict[str, str]]] = {}
     for row in sorted(rows, key=lambda row: (row[group], row["image"])):
         by_group.setdefault(row[group], []).append(row)
-    shuffled = [[each[at] for at in rng.permutation(len(each))] for each in by_group.values()]
+    shuffled = [[group[at] for at in rng.permutation(len(group))] for group in by_group.values()]
     chosen: list[dict[str, str]] = []
     for turn in range(max(map(len, shuffled))):
-        round_ = [each[turn] for each in shuffled if turn < len(each)]
+        round_ = [group[turn] for group in shuffled if turn < len(group)]
         chosen += evenly(round_, count - len(chosen))
     return chosen
 

@@ -75,7 +75,7 @@ def reproduce(
             _trained, plan, loss, temperature, seed, Path(folder), str(number)
         )
         tried = [(loss, temperature) for loss in LOSSES for temperature in plan.temperatures]
-        running = [make(number, *each, plan.seeds[0]) for number, each in enumerate(tried)]
+        running = [make(number, *variant, plan.seeds[0]) for number, variant in enumerate(tried)]
         search: dict[str, dict[float, float]] = {loss: {} for loss in LOSSES}
         first = {}
         for number, ((loss, temperature), result) in enumerate(zip(tried, running)):
@@ -85,11 +85,11 @@ def reproduce(
         others = [(loss, seed) for loss in LOSSES for seed in plan.seeds[1:]]
         running = [make(f"seed{n}", loss, best[loss], seed) for n, (loss, seed) in enumerate(others)]
         chosen = {(loss, plan.seeds[0]): first[loss, best[loss]] for loss in LOSSES}
-        for number, (each, result) in enumerate(zip(others, running)):
-            chosen[each] = result.result()[0]
+        for number, (variant, result) in enumerate(zip(others, running)):
+            chosen[variant] = result.result()[0]
             context.report(number + 1, len(others), "seeds")
         names = [(BASE, 0), *((loss, seed) for loss in LOSSES for seed in plan.seeds)]
-        measuring = [pool.submit(_measured, plan, chosen.get(each), Path(folder)) for each in names]
+        measuring = [pool.submit(_measured, plan, chosen.get(variant), Path(folder)) for variant in names]
         rows: dict[str, dict] = {}
         for number, ((loss, _seed), measured) in enumerate(zip(names, measuring)):
             rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(measured.result())
@@ -98,7 +98,7 @@ def reproduce(
 
 
 def _best(by_temperature: Mapping[float, float]) -> float:
-    return max(by_temperature, key=lambda each: by_temperature[each])
+    return max(by_temperature, key=lambda temperature: by_temperature[temperature])
 
 
 def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
@@ -116,7 +116,9 @@ def _make_data(plan: Plan, folder: Path, pool: ProcessPoolExecutor, context: Run
     counts = {"train": plan.pairs, "validation": plan.validation, "test": plan.test}
     for number, (split, count) in enumerate(counts.items()):
         made = list(pool.map(partial(described_phantom, split), range(count), chunksize=16))
-        np.savez(folder / f"{split}.npz", images=np.stack([each[0] for each in made]), captions=[e[1] for e in made])
+        np.savez(
+            folder / f"{split}.npz", images=np.stack([pair[0] for pair in made]), captions=[pair[1] for pair in made]
+        )
         context.report(number + 1, len(counts), "phantoms")
 
 
@@ -124,7 +126,7 @@ def _source(folder: Path, split: str, size: int, batch: int, crop: float = 1.0, 
     from ..finetune.batches import PairSource
 
     with np.load(folder / f"{split}.npz", allow_pickle=False) as data:
-        images, captions = data["pictures"], data["captions"].tolist()
+        images, captions = data["images"], data["captions"].tolist()
     pairs = [Pair(Path(str(number)), caption, str(number)) for number, caption in enumerate(captions)]
     return PairSource(pairs, size, batch, crop, seed, read=lambda path: images[int(path.name)])
 

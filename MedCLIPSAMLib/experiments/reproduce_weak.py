@@ -86,9 +86,9 @@ def reproduce(
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool:
             running = {pool.submit(_task, name, plan, folder): name for name in plan.tasks}
             tasks = {}
-            for each in as_completed(running):
-                tasks[running[each]] = each.result()
-                context.notify(f"{running[each]}: {tasks[running[each]]['seconds'] / 60:.0f} min")
+            for future in as_completed(running):
+                tasks[running[future]] = future.result()
+                context.notify(f"{running[future]}: {tasks[running[future]]['seconds'] / 60:.0f} min")
     return {"plan": asdict(plan), "tasks": {name: tasks[name] for name in plan.tasks}}
 
 
@@ -104,9 +104,9 @@ def summary(figures: dict) -> dict:
     for row in ROWS:
         rows[row] = {}
         for metric in ("dsc", "nsd"):
-            means = {name: float(np.mean(each["test"][row][metric])) for name, each in tasks.items()}
+            means = {name: float(np.mean(task["test"][row][metric])) for name, task in tasks.items()}
             rows[row][metric] = means | {"all": float(np.mean(list(means.values())))}
-    pooled = lambda row: np.concatenate([each["test"][row]["dsc"] for each in tasks.values()]).tolist()
+    pooled = lambda row: np.concatenate([task["test"][row]["dsc"] for task in tasks.values()]).tolist()
     pairs = (("zero_shot", "last"), ("last", "weak"), ("zero_shot", "weak"), ("weak", "full"))
     differences = {f"{second} - {first}": asdict(paired(pooled(first), pooled(second))) for first, second in pairs}
     return {
@@ -119,9 +119,9 @@ def summary(figures: dict) -> dict:
 
 def _review(tasks: dict, split: str) -> dict:
     """Mean 1 - DSC over all tasks' cases that is left after review of a share of them, by order."""
-    errors = 1 - np.concatenate([each[split]["weak"]["dsc"] for each in tasks.values()])
+    errors = 1 - np.concatenate([task[split]["weak"]["dsc"] for task in tasks.values()])
     orders = {
-        name: np.concatenate([each[split]["orders"][name] for each in tasks.values()])
+        name: np.concatenate([task[split]["orders"][name] for task in tasks.values()])
         for name in next(iter(tasks.values()))[split]["orders"]
     }
     left = {

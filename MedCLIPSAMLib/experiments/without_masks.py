@@ -76,21 +76,21 @@ def compare_variants(
     for name in dict.fromkeys(sets):
         prompt, part = REAL_SETS[name].prompt, context.titled(name)
         images, _ = load_images(choose_cases(data, name, split, cases))
-        rows = [_results(segmenter, prompt, each.image, part, at, len(images)) for at, each in enumerate(images)]
-        truths = [each.truth for each in images]
+        rows = [_results(segmenter, prompt, image.image, part, at, len(images)) for at, image in enumerate(images)]
+        truths = [image.truth for image in images]
         final = {variant: _scores(rows, variant, "mask", truths) for variant in VARIANTS}
         coarse = {variant: _scores(rows, variant, "coarse", truths) for variant in VARIANTS}
         first = np.array(final["10 steps"])
         found["sets"][name] = {
             "cases": len(images),
-            "dsc": {variant: float(np.mean(each)) for variant, each in final.items()},
-            "coarse_dsc": {variant: float(np.mean(each)) for variant, each in coarse.items()},
+            "dsc": {variant: float(np.mean(scores)) for variant, scores in final.items()},
+            "coarse_dsc": {variant: float(np.mean(scores)) for variant, scores in coarse.items()},
             "missed": {variant: float(np.mean([not row[variant].found for row in rows])) for variant in VARIANTS},
-            "gain": {variant: mean_interval(np.array(each) - first) for variant, each in final.items()},
+            "gain": {variant: mean_interval(np.array(scores) - first) for variant, scores in final.items()},
         }
         found["presence"][name] = _by_threshold(rows)
         for kind, without in without_target(name, data, split, cases).items():
-            rows = [_results(segmenter, prompt, each, part, at, len(without)) for at, each in enumerate(without)]
+            rows = [_results(segmenter, prompt, image, part, at, len(without)) for at, image in enumerate(without)]
             shares = {variant: float(np.mean([row[variant].found for row in rows])) for variant in VARIANTS}
             found["tumor_free"][kind] = {"cases": len(without), "found": shares}
             found["presence"][kind] = _by_threshold(rows)
@@ -118,4 +118,7 @@ def _scores(rows: Sequence[dict[str, Any]], variant: str, of: str, truths: Seque
 def _by_threshold(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Compute the share of images whose presence alone reaches a threshold."""
     presence = np.array([row["10 steps"].where.presence.probability for row in rows])
-    return {"cases": len(rows), "found": {f"{each:g}": float((presence >= each).mean()) for each in THRESHOLDS}}
+    return {
+        "cases": len(rows),
+        "found": {f"{threshold:g}": float((presence >= threshold).mean()) for threshold in THRESHOLDS},
+    }

@@ -172,7 +172,7 @@ def _write_files(case: Case, outcome: Segmented, job: Job) -> dict[str, Any]:
         labels[label]["status"] = _status(labels[label], settings)
         masks[label] = mask if labels[label]["status"] == "found" else np.zeros_like(mask)
         tags[label] = by_prompt[prompt].tags
-    states = [each["status"] for each in labels.values()]
+    states = [label["status"] for label in labels.values()]
     record["labels"] = labels
     record["status"] = next((state for state in ("found", "filtered") if state in states), "empty")
     record["modality"] = volume.modality
@@ -189,8 +189,8 @@ def _write_files(case: Case, outcome: Segmented, job: Job) -> dict[str, Any]:
 
 def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) -> dict[str, Any]:
     by_slice = result.results[prompt]
-    best = max(by_slice.values(), key=lambda each: (each.score, isinstance(each, PromptedResult)))
-    looked = [each.where.presence.probability for each in by_slice.values() if isinstance(each, PromptedResult)]
+    best = max(by_slice.values(), key=lambda result: (result.score, isinstance(result, PromptedResult)))
+    looked = [result.where.presence.probability for result in by_slice.values() if isinstance(result, PromptedResult)]
     size = float(mask.sum()) * (volume.geometry.voxel_ml if not volume.natural else 1e-3)
     return {
         "prompt": prompt,

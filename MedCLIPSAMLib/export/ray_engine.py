@@ -182,8 +182,8 @@ class RayEngine:
         """The workers that are ready in time, and their processes; the others are taken away."""
         refs = {worker.ready.remote(): worker for worker in workers}
         ready, late = self._ray.wait(list(refs), num_returns=len(refs), timeout=START) if refs else ([], [])
-        for each in late:
-            self._ray.kill(refs[each])
+        for index in late:
+            self._ray.kill(refs[index])
         if late and not ready:
             there = ", ".join(
                 f"{count:g} {name}" for name, count in self._ray.cluster_resources().items() if name in UNITS
@@ -193,7 +193,7 @@ class RayEngine:
                 "Use less --workers, --device cpu, or a larger cluster.",
             )
         try:
-            return [refs[each] for each in ready], self._ray.get(ready)
+            return [refs[index] for index in ready], self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
             raise self._cause(error) from error
 

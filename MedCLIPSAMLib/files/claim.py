@@ -76,7 +76,7 @@ def refuse_foreign(folder: Path, stamp: str) -> None:
     if (
         folder.is_dir()
         and not (folder / stamp).is_file()
-        and any(each.name != LOCK and not is_temporary(each) for each in folder.iterdir())
+        and any(path.name != LOCK and not is_temporary(path) for path in folder.iterdir())
     ):
         raise OutputError(
             f"'{folder}' is not empty and holds no {stamp} of a run before.",

@@ -86,7 +86,7 @@ def _reads(source: Path, path: Path) -> bool:
         return (
             about is not None
             and about.st_nlink > 1
-            and any(each.is_file() and _same(each, path) for each in source.rglob("*"))
+            and any(file.is_file() and _same(file, path) for file in source.rglob("*"))
         )
     if source.name.lower().endswith(DETACHED) and _same(source.parent, path.parent):
         with source.open("rb") as file:

@@ -163,7 +163,7 @@ class PairSource:
             _Images(self, epoch),
             batch_sampler=own,
             num_workers=min(self.workers, len(own)),
-            collate_fn=lambda items: (torch.stack([each[0] for each in items]), [each[1] for each in items]),
+            collate_fn=lambda items: (torch.stack([item[0] for item in items]), [item[1] for item in items]),
         )
         yield from loader
 

@@ -205,4 +205,4 @@ def _image(folder: Path, name: str) -> Path | None:
     if not name or "\0" in name:
         return None
     path = folder / name
-    return next((each for each in (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES)) if each.is_file()), None)
+    return next((file for file in (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES)) if file.is_file()), None)

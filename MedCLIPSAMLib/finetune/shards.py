@@ -154,7 +154,7 @@ class ShardSource:
 
 
 def _caption(pair: dict) -> str:
-    ending = next((each for each in CAPTIONS if each in pair), None)
+    ending = next((suffix for suffix in CAPTIONS if suffix in pair), None)
     text = pair[ending].decode("utf-8", errors="replace") if ending else ""
     if ending != "json":
         return text
@@ -166,7 +166,7 @@ def _caption(pair: dict) -> str:
 
 
 def _read_image(pair: dict) -> np.ndarray:
-    ending = next((each for each in IMAGES if each in pair), None)
+    ending = next((suffix for suffix in IMAGES if suffix in pair), None)
     if ending is None:
         raise InputError(f"'{pair['__key__']}' has no image.", f"Its ending must be one of {', '.join(IMAGES)}.")
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:

@@ -117,7 +117,9 @@ class _Run:
         self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
         self._plain = model
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        matrices, rest = ([each for each in trained if (each.ndim > 1) is wide] for wide in (True, False))
+        matrices, rest = (
+            [parameter for parameter in trained if (parameter.ndim > 1) is wide] for wide in (True, False)
+        )
         optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}],
             lr=settings.rate,
@@ -217,7 +219,7 @@ class _Run:
             images.append(image.cpu())
             texts.append(text.cpu())
             said.extend(captions)
-        both = [torch.nn.functional.normalize(torch.cat(each), dim=-1) for each in (images, texts)]
+        both = [torch.nn.functional.normalize(torch.cat(features), dim=-1) for features in (images, texts)]
         figures = retrieval(both[0], both[1], said)
         return figures | {"loss": sum(losses) / len(losses), "scale": best_scale(both[0], both[1])}
 

@@ -51,11 +51,11 @@ class Sam2(SAM2VideoPredictor):
         """Features of images (N, 3, S, S), as sam2 wants them of every model."""
         with in_bfloat16(img_batch.device, self.bfloat16):
             found = super().forward_image(img_batch)
-        features = [each.float() for each in found["backbone_fpn"]]
+        features = [level.float() for level in found["backbone_fpn"]]
         return {
             "vision_features": found["vision_features"].float(),
             "backbone_fpn": features,
-            "vision_pos_enc": [self.image_encoder.neck.position_encoding(each) for each in features],
+            "vision_pos_enc": [self.image_encoder.neck.position_encoding(level) for level in features],
         }
 
 
@@ -83,7 +83,7 @@ def _kept_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor])
         if torch.is_grad_enabled() and trunk.pos_embed.requires_grad:
             return make(size)
         weights = trunk.pos_embed, trunk.pos_embed_window
-        key = tuple(size), weights[0].device, *(each._version for each in weights)
+        key = tuple(size), weights[0].device, *(weight._version for weight in weights)
         if kept.get("key") != key:
             kept.update(key=key, value=make(size))
         return kept["value"]
@@ -184,7 +184,9 @@ class _OnDevice(SAM2Transforms):
 
     def __init__(self, sam: Sam2) -> None:
         super().__init__(sam.image_size, mask_threshold=0.0)
-        self._mean, self._std = (torch.tensor(each, device=sam.device).view(3, 1, 1) for each in (self.mean, self.std))
+        self._mean, self._std = (
+            torch.tensor(values, device=sam.device).view(3, 1, 1) for values in (self.mean, self.std)
+        )
 
     def __call__(self, image: np.ndarray) -> torch.Tensor:
         return self.forward_batch([image])[0]

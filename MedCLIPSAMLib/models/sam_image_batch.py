@@ -86,7 +86,7 @@ class SamImageBatch:
         found = []
         for start in range(0, len(numbers), together):
             some = np.s_[start : start + together]
-            given = [None if each is None else each[some] for each in (boxes, points, labels, logits)]
+            given = [None if array is None else array[some] for array in (boxes, points, labels, logits)]
             change = partial(_mended, mend, start) if mend else None
             found.append(self._masks(numbers[some], change, *given))
         masks, quality = map(np.concatenate, zip(*found))
@@ -117,6 +117,6 @@ def _mended(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:
     wanted = np.stack(on_threads(mend, range(first, first + len(masks)), masks))
     if np.array_equal(wanted, masks):
         return logits
-    changed, inside = (torch.from_numpy(each)[:, None].to(logits.device) for each in (wanted != masks, wanted))
+    changed, inside = (torch.from_numpy(changed)[:, None].to(logits.device) for changed in (wanted != masks, wanted))
     size = logits.abs() + torch.finfo(logits.dtype).tiny
     return torch.where(changed, torch.where(inside, size, -size), logits)

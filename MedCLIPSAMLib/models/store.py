@@ -101,7 +101,7 @@ def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> l
 def models(models_dir: Path | str | None = None) -> list[Model]:
     """Every entry of the catalogue, and those of the user's own models."""
     named = (models_dir, os.environ.get(ENVIRONMENT))
-    folders = [Path(each).expanduser() for each in named if each and Path(each).expanduser().is_dir()]
+    folders = [Path(folder).expanduser() for folder in named if folder and Path(folder).expanduser().is_dir()]
     return [*MODELS, *trained_models([*folders, trained_folder()])]
 
 

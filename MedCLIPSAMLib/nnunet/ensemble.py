@@ -147,7 +147,7 @@ def _check_network(architecture: dict, folder: Path) -> None:
     """Plans name Python objects that nnU-Net calls: only the parts of its networks may be."""
     kwargs = architecture["arch_kwargs"]
     imported = [kwargs[name] for name in architecture["_kw_requires_import"] if kwargs.get(name) is not None]
-    for name, allowed in ((architecture["network_class_name"], NETWORK), *((each, LAYER) for each in imported)):
+    for name, allowed in ((architecture["network_class_name"], NETWORK), *((module, LAYER) for module in imported)):
         if not (isinstance(name, str) and allowed.fullmatch(name)):
             raise ModelError(
                 f"The plans in '{folder}' name '{name}', which is no part of a network.", "Train it again."

@@ -172,8 +172,8 @@ def _refresh(out: Path) -> None:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "case", "uncertainty", "status", "image"])
-    for rank, each in enumerate(records, 1):
-        writer.writerow([rank, each["case"], each.get("uncertainty", ""), each["status"], each["image"]])
+    for rank, record in enumerate(records, 1):
+        writer.writerow([rank, record["case"], record.get("uncertainty", ""), record["status"], record["image"]])
     with atomic_path(out / REVIEW) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
     write_report(out, records, set())

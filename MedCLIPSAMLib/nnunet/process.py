@@ -76,7 +76,7 @@ def one_gpu(device: str) -> tuple[str, dict[str, str]]:
     kind, _, index = device.partition(":")
     if not index:
         return kind, {}
-    seen = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    seen = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
     return kind, {"CUDA_VISIBLE_DEVICES": seen[int(index)] if seen else index}
 
 

@@ -82,7 +82,7 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         if case in struck:
             write_struck(found.folder, struck - {case})
         refresh(found.folder, "nnunet", labels)
-        return sum("trusted" in each for each in manifest.records.values())
+        return sum("trusted" in record for record in manifest.records.values())
     finally:
         manifest.close()
 

@@ -83,10 +83,10 @@ def make_volume(split: str, index: int, modality: str, lesions: int | None = Non
     made, lesions = _sections(split, index, modality, lesions, count)
     names = made[0].organs
     return VolumePhantom(
-        np.stack([each.image for each in made]),
+        np.stack([section.image for section in made]),
         modality,
-        tuple(np.stack([each.lesions[number].mask for each in made]) for number in range(lesions)),
-        {name: np.stack([each.organs[name] for each in made]) for name in names},
+        tuple(np.stack([section.lesions[number].mask for section in made]) for number in range(lesions)),
+        {name: np.stack([section.organs[name] for section in made]) for name in names},
         (THICKNESS[modality], 1.0, 1.0),
     )
 

@@ -116,7 +116,7 @@ class _Memory:
         self._memory = SliceMemory(segmenter.sam, count, image, first.shape)
         for name, masks in objects.items():
             # The object is made known by a slice on which it is seen.
-            for k, mask in sorted(masks.items(), key=lambda each: not each[1].any()):
+            for k, mask in sorted(masks.items(), key=lambda item: not item[1].any()):
                 self._memory.give(name, k, mask)
 
     def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:

@@ -48,7 +48,9 @@ def presence_profile(
             by_prompt = [
                 presence(segmenter.clip, features, text, prompt, negative) for text, prompt in zip(texts, prompts)
             ]
-            known.update({k: np.array([each[at].probability for each in by_prompt]) for at, k in enumerate(some)})
+            known.update(
+                {k: np.array([presences[at].probability for presences in by_prompt]) for at, k in enumerate(some)}
+            )
             context.report(len(known) / count, stage="presence")
 
     step = max(1, count // FIRST_LOOK)

@@ -84,7 +84,7 @@ def propagate(
             named = ", ".join(str(settings.first + k) for k in batch)
             context.report(taken.mean(), message=f"slice {named}: {prompt}", stage="carry")
             looked |= look(batch)
-        found = {k: each for k, each in looked.items() if each.found}
+        found = {k: result for k, result in looked.items() if result.found}
         taken[[k for k in picks if k not in found]] = True
         if not found:
             break

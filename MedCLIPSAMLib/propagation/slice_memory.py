@@ -167,4 +167,4 @@ class SliceMemory:
                         name: tensors[f"{index}.{name}"].to(self._state["device"]) for name in _REMEMBERED
                     }
         names = self._state["obj_ids"]
-        yield from ((k, dict(zip(names, each))) for k, each in zip(slices, masks))
+        yield from ((k, dict(zip(names, slice_masks))) for k, slice_masks in zip(slices, masks))

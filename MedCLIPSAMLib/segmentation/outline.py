@@ -68,7 +68,7 @@ def _obedient(
 ) -> tuple[np.ndarray, float]:
     """The mask and predicted IoU of one object, from the first way of asking whose answer follows all points, else the
     one that follows most: with the mask to start from, without it, and without the box."""
-    box, points, labels = (None if each is None else each[None] for each in prompts.row(row))
+    box, points, labels = (None if array is None else array[None] for array in prompts.row(row))
     start = logits[row : row + 1]
     mend = partial(_mend, images, least, points, labels)
     if points is None or labels is None:
@@ -82,7 +82,7 @@ def _obedient(
         tried.append((followed, mask, float(quality[0])))
         if followed == points.shape[1]:
             break
-    _, mask, iou = max(tried, key=lambda each: each[0])  # the first of several that follow as many
+    _, mask, iou = max(tried, key=lambda item: item[0])  # the first of several that follow as many
     return mask, iou
 
 

@@ -172,11 +172,11 @@ def _replayed(
     context.raise_if_cancelled()
     count = len(tokens)
     missing = (1 << (count - 1).bit_length()) - count
-    given = (torch.cat([each, each[-1:].expand(missing, *each.shape[1:])]) for each in (tokens, texts))
+    given = (torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) for tensor in (tokens, texts))
     found = captures.run(
         (settings, bfloat16), partial(_bottleneck, tower, settings, noises, RunContext(), None), *given
     )
-    maps, fit = (each[:count] for each in found)
+    maps, fit = (tensor[:count] for tensor in found)
     return maps, fit
 
 

@@ -228,7 +228,7 @@ class TextSegmenter:
         for (at, prompt, step), outline in zip(present, self._outlines(sam_prompts, seconds, context)):
             results[at][prompt][step] = finish_result(results[at][prompt][step], *outline, settings)
         asked = Counter((at, prompt) for at, prompt, _ in present)
-        spent = lambda *of: {stage: each * asked[of] for stage, each in seconds.items() if of in asked}
+        spent = lambda *of: {stage: elapsed * asked[of] for stage, elapsed in seconds.items() if of in asked}
         return [
             {
                 prompt: replace(told(choose_result(maps)), seconds={"saliency": saliency_seconds} | spent(at, prompt))
@@ -296,9 +296,9 @@ class TextSegmenter:
                 present = presence(
                     self.clip, found.image_features, texts[prompt], prompt, negative, self._models.encode_text
                 )
-                for at, each in enumerate(present):
+                for at, image_presence in enumerate(present):
                     steps = maps[at, column].numpy()
-                    where[at][prompt] = [Where(SaliencyMap(values, shape), each) for values in steps]
+                    where[at][prompt] = [Where(SaliencyMap(values, shape), image_presence) for values in steps]
         return where
 
     def _drafts(

@@ -67,7 +67,9 @@ class Settings:
         A mirror image has left at its right: a prompt that names a side does without.
         """
         said = prompt.lower()
-        changes = (each for word, each in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said))
+        changes = (
+            override for word, override in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said)
+        )
         chosen = with_changes(self.saliency, next(changes, {}))
         return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(said) else chosen
 
@@ -79,8 +81,8 @@ class Settings:
         if "steps" in changes:
             changes = {"earliest": 0} | changes
         by_word = {
-            word: {name: value for name, value in each.items() if name not in changes}
-            for word, each in self.by_word.items()
+            word: {name: value for name, value in override.items() if name not in changes}
+            for word, override in self.by_word.items()
         }
         return replace(self, saliency=replace(self.saliency, **changes), by_word=by_word)
 

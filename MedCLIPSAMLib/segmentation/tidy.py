@@ -56,6 +56,6 @@ def _pixels(
     if points is None:
         return np.zeros((2, 0), int)
     at = np.floor(points[labels == kind, ::-1]).astype(int).T
-    low, high = (np.array([[getattr(each, end)] for each in part]) for end in ("start", "stop"))
+    low, high = (np.array([[getattr(axis, end)] for axis in part]) for end in ("start", "stop"))
     at = np.clip(at, 0, np.array(shape)[:, None] - 1)
     return (at - low)[:, ((at >= low) & (at < high)).all(0)]

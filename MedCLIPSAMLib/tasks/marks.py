@@ -80,7 +80,7 @@ class Marks:
         placed = [stack.image_at(index) for index in dots]
         numbers = {round(end[0]) for pair in ends for end in pair} | {round(k) for k, _, _ in placed}
         if len(numbers) > 1 or (number is not None and numbers != {number}):
-            shown = ", ".join(str(each) for each in sorted(numbers))
+            shown = ", ".join(str(number) for number in sorted(numbers))
             raise InputError(
                 f"The marks lie on the {stack.plane} slices {shown}"
                 + ("." if number is None else f", not on {number}."),

@@ -151,7 +151,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
                     "Give a folder with the files of one time point or echo.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
-            parts += [Part(_joined(label, stack, each.label), each.frames) for each in told]
+            parts += [Part(_joined(label, stack, part.label), part.frames) for part in told]
     return parts
 
 
@@ -174,7 +174,7 @@ def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
     keys: dict[Frame, int] = {}
     for frame in frames:
         axes = np.asarray(frame.orientation)
-        keys[frame] = next((n for n, each in enumerate(known) if np.abs(each - axes).max() < SAME_AXES), len(known))
+        keys[frame] = next((n for n, step in enumerate(known) if np.abs(step - axes).max() < SAME_AXES), len(known))
         if keys[frame] == len(known):
             known.append(axes)
     return keys.__getitem__
@@ -199,7 +199,7 @@ def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]
         return (aspect[0] / aspect[1], 1.0) if len(aspect) == 2 and min(aspect) > 0 else (1.0, 1.0)
     most = Counter(known).most_common(1)[0][0]
     low, high = np.min(known), np.max(known)
-    if any(not np.allclose(each, most, rtol=1e-3) for each in known):
+    if any(not np.allclose(step, most, rtol=1e-3) for step in known):
         notes.append(
             f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {most[1]:.3g} x {most[0]:.3g} mm is "
             "used for all, so that places on some slices are wrong."

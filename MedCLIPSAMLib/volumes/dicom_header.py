@@ -126,7 +126,7 @@ def numbers(value: Any) -> list[float]:
         return []
     values = [value] if isinstance(value, (str, bytes, int, float)) or not hasattr(value, "__iter__") else list(value)
     try:
-        return [float(each) for each in values]
+        return [float(value) for value in values]
     except (TypeError, ValueError):
         return []
 
@@ -219,7 +219,7 @@ class Frame:
     def is_localizer(self) -> bool:
         kind = self.get("ImageType", "FrameType")
         values = [kind] if isinstance(kind, str) else list(kind or [])
-        return any(str(each).upper() in LOCALIZERS for each in values)
+        return any(str(value).upper() in LOCALIZERS for value in values)
 
 
 def frames_of(path: Path, header: Dataset) -> list[Frame]:

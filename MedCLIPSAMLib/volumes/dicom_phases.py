@@ -42,7 +42,7 @@ def _text(*keywords: str) -> Value:
         found = frame.get(*keywords)
         if found is None:
             return None
-        return found if isinstance(found, str) else " ".join(str(each) for each in np.atleast_1d(found))
+        return found if isinstance(found, str) else " ".join(str(value) for value in np.atleast_1d(found))
 
     return value
 
@@ -195,7 +195,7 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | No
     counts = {len(group) for group in by_place.values()}
     if len(counts) > 1:
         return None
-    for name, unit, value in (*(each for each in TELLING if each[0] in ORDERED), INSTANCE):
+    for name, unit, value in (*(tag for tag in TELLING if tag[0] in ORDERED), INSTANCE):
         known = {frame: value(frame) for frame in frames}
         if None in known.values():
             continue

@@ -36,7 +36,7 @@ def _check_nrrd(header: str, path: Path) -> None:
             _check_dimension(value, path)
         elif key in ("data file", "datafile"):
             if value.upper().startswith("LIST"):
-                names = [each.strip() for each in lines[number + 1 :] if each.strip()]
+                names = [line.strip() for line in lines[number + 1 :] if line.strip()]
             else:
                 names = [value]
             _check_names(names, path)
@@ -50,7 +50,7 @@ def _check_meta(head: bytes, path: Path) -> None:
             _check_dimension(value, path)
             continue
         if value.upper().startswith("LIST"):
-            _check_names([each.strip() for each in text[match.end() :].splitlines() if each.strip()], path)
+            _check_names([line.strip() for line in text[match.end() :].splitlines() if line.strip()], path)
         elif value.upper() != "LOCAL":
             _check_names([value], path)
         return  # voxels follow

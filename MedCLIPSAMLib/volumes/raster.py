@@ -51,7 +51,7 @@ def read_raster(path: Path, notes: list[str], indices: bool = False) -> tuple[np
         InputError: damaged, truncated, or larger than Pillow's limit.
     """
     kind = raster_format(path)
-    endings = next(each for _, name, each in BEGINNINGS if name == kind)
+    endings = next(suffixes for _, name, suffixes in BEGINNINGS if name == kind)
     if path.suffix.lower() in RASTER_SUFFIXES and path.suffix.lower() not in endings:
         notes.append(f"The file is a {kind} image, in spite of its ending {path.suffix}.")
     try:
@@ -114,4 +114,4 @@ def _spacing(path: Path) -> tuple[float, float]:
     if header is None:
         return 1.0, 1.0
     x, y = header[1][:2]
-    return (x, y) if all(SPACINGS_MM[0] <= each <= SPACINGS_MM[1] for each in (x, y)) else (1.0, 1.0)
+    return (x, y) if all(SPACINGS_MM[0] <= spacing <= SPACINGS_MM[1] for spacing in (x, y)) else (1.0, 1.0)

@@ -126,9 +126,9 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
 def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
     """The DICOM series in a zip file, or its only image."""
     with unpacked(path) as folder:
-        files = [each for each in folder.rglob("*") if each.is_file()]
-        images = [each for each in files if each.name.lower().endswith((*VOLUME_SUFFIXES, *RASTER_SUFFIXES))]
-        if len(images) == 1 and not any(is_dicom(each) for each in files):
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        images = [path for path in files if path.name.lower().endswith((*VOLUME_SUFFIXES, *RASTER_SUFFIXES))]
+        if len(images) == 1 and not any(is_dicom(path) for path in files):
             volume = _read(images[0], series, phase)
         else:
             try:
@@ -139,7 +139,7 @@ def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
                     error.problem.replace(f"The folder '{inside}'", f"'{path}'").replace(inside, str(path)),
                     error.remedy.replace(inside, str(path)),
                 ) from error
-        unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(each)) for each in images))
+        unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(path)) for path in images))
         return replace(volume, path=path, name=clean_name(stem(path)) if unnamed else volume.name, files=())
 
 

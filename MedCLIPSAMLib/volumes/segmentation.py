@@ -76,7 +76,7 @@ def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
         }
         layer = int(fields["Layer"] or min(number, layer_count - 1))
         tags = dict(tag.split(":", 1) for tag in fields["Tags"].split("|") if ":" in tag)
-        name, channels = fields["Name"] or f"Segment {number + 1}", [float(each) for each in fields["Color"].split()]
+        name, channels = fields["Name"] or f"Segment {number + 1}", [float(value) for value in fields["Color"].split()]
         segments.append(
             Segment(
                 name=name,

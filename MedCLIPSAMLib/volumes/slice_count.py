@@ -30,7 +30,7 @@ def slice_count(path: Path, series: str | None = None) -> int | None:
 
 def _count(path: Path, series: str | None) -> int | None:
     if path.is_dir():
-        found = [each for each in find_series(path, deep=False)[0] if not each.what and series in (None, each.uid)]
+        found = [item for item in find_series(path, deep=False)[0] if not item.what and series in (None, item.uid)]
         return len(found[0].frames()) if len(found) == 1 else None
     if is_dicom(path):
         return len(frames_of(path, read_header(path)))

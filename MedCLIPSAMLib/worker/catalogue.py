@@ -24,7 +24,7 @@ def models_and_devices(models_dir: Path | None) -> dict[str, Any]:
         devices.insert(0, {"name": f"cuda:{index}", "title": f"{torch.cuda.get_device_name(index)}, {memory:.0f} GB"})
     built = torch.version.cuda or torch.version.hip or "the CPU only"
     return {
-        "models": [each.as_dict() for each in statuses(models_dir)],
+        "models": [model.as_dict() for model in statuses(models_dir)],
         "devices": devices,
         "torch": torch.__version__,
         "built_for": built,

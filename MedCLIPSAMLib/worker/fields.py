@@ -55,7 +55,7 @@ def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
 def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
     """The prompts and the negative prompt of a message."""
     prompts = message.fields.get("prompts")
-    if not isinstance(prompts, list) or not prompts or not all(isinstance(each, str) for each in prompts):
+    if not isinstance(prompts, list) or not prompts or not all(isinstance(prompt, str) for prompt in prompts):
         raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
     return tuple(prompts), text_of(message, "negative", "") or None
 

@@ -70,7 +70,7 @@ def test_the_first_result_is_undone_by_the_editors_key(panel, phantom) -> None:
     node = panel.parameters.segmentation
     assert node.GetSegmentation().GetNumberOfSegments() == 1
     window = standin.unwrap(slicer.util.mainWindow())
-    (key,) = [each for each in window.findChildren(QtGui.QShortcut) if each.key().toString() == "Ctrl+Z"]
+    (key,) = [shortcut for shortcut in window.findChildren(QtGui.QShortcut) if shortcut.key().toString() == "Ctrl+Z"]
     key.activated.emit()
     assert node.GetSegmentation().GetNumberOfSegments() == 0
 

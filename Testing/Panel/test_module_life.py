@@ -23,7 +23,7 @@ MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
 def shortcuts(keys: str) -> int:
     """How many there are in the main window; two of the same keys do nothing."""
     found = standin.unwrap(slicer.util.mainWindow()).findChildren(QtGui.QShortcut)
-    return sum(each.key() == QtGui.QKeySequence(keys) for each in found)
+    return sum(shortcut.key() == QtGui.QKeySequence(keys) for shortcut in found)
 
 
 @pytest.fixture

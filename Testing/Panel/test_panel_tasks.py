@@ -97,7 +97,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     standin.pump(lambda: not training.running, 60)
     assert "'mine-2' retrieves" in ui.fineTuneLabel.text
     boxed = lambda: [ui.clipBox.itemText(index) for index in range(ui.clipBox.count)]
-    standin.pump(lambda: any(each.startswith("mine-2 (") for each in boxed()), 60)
+    standin.pump(lambda: any(item.startswith("mine-2 (") for item in boxed()), 60)
     panel.parameters.clip = "mine-2"
     segment(panel, add_volume(phantom.image))
     assert panel.session.client.about and "mine-2" in ui.clipBox.currentText

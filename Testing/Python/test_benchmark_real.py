@@ -61,7 +61,7 @@ def phantoms(tmp_path_factory):
         made = [make_phantom("test", at, modality, 1) for at in range(count)]
         rows = [{"image": f"{at}.jpg", REAL_SETS[name].group: str(at), "split": "test"} for at in range(count)]
         rows = [row | {"nodule": row["image"], "slice": "0"} for row in rows] if name == NODULE else rows
-        truths = [each.lungs_mask if modality == "XR" else each.lesion_mask for each in made]
+        truths = [phantom.lungs_mask if modality == "XR" else phantom.lesion_mask for phantom in made]
         write_set(data, name, rows, [(p.image, 255 * t.astype(np.uint8)) for p, t in zip(made, truths)])
     return data
 
@@ -173,7 +173,7 @@ def test_a_split_or_a_set_that_is_not_there_is_refused(tmp_path):
 
 def test_images_that_cannot_be_decoded_are_left_out_and_listed(tmp_path, segmenter):
     made = [make_phantom("test", at, "US", 1) for at in range(3)]
-    images = [(each.image, 255 * each.lesion_mask.astype(np.uint8)) for each in made]
+    images = [(phantom.image, 255 * phantom.lesion_mask.astype(np.uint8)) for phantom in made]
     folder = write_set(tmp_path, BREAST, rows_of("abc"), images)
     whole = (folder / "images" / "a000.jpg").read_bytes()
     (folder / "images" / "a000.jpg").write_bytes(whole[: len(whole) // 2])
@@ -200,7 +200,7 @@ def test_the_command_writes_figures_of_the_pipeline_and_a_sheet(phantoms, segmen
     free = figures["tumor_free"]
     kinds = {"US phantoms": 2, "MR phantoms": 2, "CT phantoms": 2}
     assert {kind: free["by_kind"][kind]["cases"] for kind in kinds} == kinds
-    assert free["cases"] == sum(each["cases"] for each in free["by_kind"].values())
+    assert free["cases"] == sum(shares["cases"] for shares in free["by_kind"].values())
     with Image.open(sheet) as image:
         assert image.width == 2100
     found = []

@@ -26,7 +26,7 @@ def test_it_is_torchs_attention_and_derivative(queries, keys):
     ours, theirs = attention(*given), F.scaled_dot_product_attention(*given)
     assert torch.allclose(ours, theirs, atol=1e-6)
     weights = torch.randn(ours.shape, generator=generator)
-    for one, other in zip(*(torch.autograd.grad((each * weights).sum(), given) for each in (ours, theirs))):
+    for one, other in zip(*(torch.autograd.grad((output * weights).sum(), given) for output in (ours, theirs))):
         assert torch.allclose(one, other, atol=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_weights_are_rounded_once_where_they_are_used_again(monkeypatch):
         layer.weight.requires_grad_(True)
         trained = layer(given)
     assert len(rounded) == 1 and trained.requires_grad
-    assert all(torch.equal(each, expected) and each.dtype == torch.bfloat16 for each in (*found, trained))
+    assert all(torch.equal(output, expected) and output.dtype == torch.bfloat16 for output in (*found, trained))
     with torch.no_grad():
         layer.weight.mul_(2)
     with in_bfloat16(CPU, True, again=True):

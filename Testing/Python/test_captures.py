@@ -62,12 +62,12 @@ class Reads(TorchDispatchMode):
         return lambda *tensors: function(*tensors)
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        made = {each.untyped_storage()._cdata for each in self._made}
-        for each in tree_leaves((args, kwargs)):
-            if isinstance(each, torch.Tensor) and each.untyped_storage()._cdata not in made:
-                self.read[each.untyped_storage()._cdata] = StorageWeakRef(each.untyped_storage())
+        made = {tensor.untyped_storage()._cdata for tensor in self._made}
+        for tensor in tree_leaves((args, kwargs)):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in made:
+                self.read[tensor.untyped_storage()._cdata] = StorageWeakRef(tensor.untyped_storage())
         result = operation(*args, **(kwargs or {}))
-        self._made += [each for each in tree_leaves(result) if isinstance(each, torch.Tensor)]
+        self._made += [tensor for tensor in tree_leaves(result) if isinstance(tensor, torch.Tensor)]
         return result
 
 
@@ -134,10 +134,10 @@ def test_a_recording_keeps_what_it_reads_where_it_lies(clip):
         m2ib(clip, pixels, text, SETTINGS, captures=captures)
     m2ib(clip, pixels, text, replace(SETTINGS, seed=5))  # whose noise takes the place of the other
     gc.collect()
-    assert not [each for each in reads.read.values() if each.expired()]
+    assert not [addresses for addresses in reads.read.values() if addresses.expired()]
     del captures
     gc.collect()
-    gone = [each for each in reads.read.values() if each.expired()]
+    gone = [addresses for addresses in reads.read.values() if addresses.expired()]
     assert len(gone) == SETTINGS.steps - 1, "the noise of every update, which nothing else keeps"
 
 
@@ -223,7 +223,7 @@ def test_nothing_between_image_and_masks_waits_for_a_value_or_mixes_devices(monk
     assert meta.batch_size > 1
     meta.set_images(list(np.zeros((3, 90, 100, 3), np.uint8)))
     results = meta.segment_each(["a", "b"])
-    assert [each["b"].found for each in results] == [True] * 3
+    assert [result["b"].found for result in results] == [True] * 3
     small = 2 * (meta.sam.image_size // 4,)
     assert copies == [(3, 2, 1, 16, 16), (6, *small), (6, 90, 100), (6,)], "maps; masks to tidy; masks and quality"
 

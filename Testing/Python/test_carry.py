@@ -106,8 +106,8 @@ def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
     for k, _masks in carry(segmenter, 60, image, given, settings, limits=(0, 59)):
         if k in (20, 40, 58):
             gc.collect()
-            storages = [each.untyped_storage() for each in gc.get_objects() if type(each) is torch.Tensor]
-            alive[k] = sum({each.data_ptr(): each.nbytes() for each in storages}.values())
+            storages = [tensor.untyped_storage() for tensor in gc.get_objects() if type(tensor) is torch.Tensor]
+            alive[k] = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
     assert alive[20] == alive[40] == alive[58]
     assert [k for k in read if k] == list(range(1, 60))
 
@@ -171,8 +171,8 @@ def test_one_prompt_segments_a_volume_on_its_own_voxels(segmenter):
     top, down = (0.0, 0.0, 3.0 * (len(phantom.slices) - 1)), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
     turned = Volume(phantom.slices[::-1], Geometry(top, plain.geometry.spacing, down))
     both = [
-        run_volume(segmenter, each, ["brain tumor"], window=WINDOW, strategy="memory").segments()[0].mask
-        for each in (plain, turned)
+        run_volume(segmenter, volume, ["brain tumor"], window=WINDOW, strategy="memory").segments()[0].mask
+        for volume in (plain, turned)
     ]
     assert np.array_equal(both[0], both[1][::-1])
     assert dsc(both[0], phantom.lesion_mask) > 0.6
@@ -219,7 +219,9 @@ def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, n
     cut = image[20 : 20 + 128, 30 : 30 + 128, 10 : 10 + len(phantom.slices)]
     stack = SliceStack(Volume.from_sitk(cut), "axial")
     assert stack.image_shape == (128, 128) and len(stack) == len(phantom.slices)
-    shown = sitk.GetImageFromArray(stack.to_grid({k: each.astype(np.float32) for k, each in enumerate(phantom.slices)}))
+    shown = sitk.GetImageFromArray(
+        stack.to_grid({k: pixels.astype(np.float32) for k, pixels in enumerate(phantom.slices)})
+    )
     shown.CopyInformation(cut)
     result = run_volume(segmenter, Volume.from_sitk(shown), ["brain tumor"], window=WINDOW, strategy="memory")
     mask = result.segments()[0].mask

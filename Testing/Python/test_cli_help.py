@@ -28,7 +28,7 @@ def commands(group=GROUP, path=()):
             yield (*path, name), command
 
 
-@pytest.mark.parametrize("words, command", [pytest.param(*each, id="-".join(each[0])) for each in commands()])
+@pytest.mark.parametrize("words, command", [pytest.param(*command, id="-".join(command[0])) for command in commands()])
 def test_every_command_has_help_with_an_example_that_can_be_parsed(run, words, command):
     for option in ("-h", "--help"):
         code, text, _ = run(*words, option)
@@ -118,7 +118,7 @@ def test_numbers_are_told_apart(value, other, said):
 def test_a_gpu_by_number_is_a_device_everywhere(run, tmp_path):
     """Refused because it is not there, never because of how it is written."""
     for words, command in commands():
-        option = next((each for each in command.params if "--device" in each.opts), None)
+        option = next((parameter for parameter in command.params if "--device" in parameter.opts), None)
         if option is not None:
             assert "cuda:N" in option.help, words
     image = ROOT / "Resources" / "samples" / "brain_mri.dcm"

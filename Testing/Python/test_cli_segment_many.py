@@ -40,8 +40,10 @@ def test_images_volumes_and_series_are_segmented_in_one_start(run, tmp_path, mon
     assert made == {f"{name}.nii.gz" for name in ("a_head", "b_head", "scan", "v", "more")}
     assert [line for line in err.splitlines() if line.startswith("failed: broken: ")] and "Traceback" not in err
     said = json.loads(text)
-    assert len(said["images"]) == 5 and [each["input"] for each in said["failed"]] == [str(study / "broken.nii.gz")]
-    assert {row["label"] for each in said["images"] for row in each["results"]} == {"tumor"}
+    assert len(said["images"]) == 5 and [failure["input"] for failure in said["failed"]] == [
+        str(study / "broken.nii.gz")
+    ]
+    assert {row["label"] for image in said["images"] for row in image["results"]} == {"tumor"}
     for name, source in {"scan": study / "scan", "v": study / "v.nii.gz"}.items():
         mask, scan = sitk.ReadImage(str(out / f"{name}.nii.gz")), read_volume(source)
         assert mask.GetSize() == scan.shape[::-1] and np.allclose(mask.GetSpacing(), scan.geometry.spacing)
@@ -50,7 +52,7 @@ def test_images_volumes_and_series_are_segmented_in_one_start(run, tmp_path, mon
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.nii.gz")}
     code, text, _ = run(*ask)
     said = json.loads(text)
-    assert code == 1 and [each["output"] for each in said["images"]] == [str(out / "v.nii.gz")]
+    assert code == 1 and [image["output"] for image in said["images"]] == [str(out / "v.nii.gz")]
     assert len(said["kept"]) == 4 and all(path.stat().st_mtime_ns == time for path, time in before.items())
     code, _, err = run("segment", more, "-p", "ventricles", "-o", out, "--format", "nii.gz")
     assert code == 2 and "other prompts" in err
@@ -78,7 +80,7 @@ def test_several_images_do_not_go_into_one_file_nor_into_a_folder_of_something_e
 
 def test_names_of_outputs_do_not_collide(tmp_path):
     paths = [phantom_png(tmp_path / name) for name in ("a/x.png", "b/x.png", "b/x.bmp", "y.png")]
-    names = [each.name for each in find_inputs([*paths, tmp_path / "b" / ".." / "y.png"])]
+    names = [item.name for item in find_inputs([*paths, tmp_path / "b" / ".." / "y.png"])]
     assert len(names) == 4 == len({name.lower() for name in names})
     assert names[0] == "a_x" and names[3] == "y"
 
@@ -97,7 +99,7 @@ def test_prompts_with_labels_name_the_segments(run, tmp_path):
         ("ventricles", "ventricles"),
     ]
     for wrong in (["x:"], [": x"], ["x: a", "x: b"]):
-        asked = [part for each in wrong for part in ("-p", each)]
+        asked = [part for words in wrong for part in ("-p", words)]
         assert run("segment", head, *asked, "-o", tmp_path / "no.png")[0] == 2
 
 
@@ -151,7 +153,7 @@ def test_overlays_and_montages_say_what_they_show(run, tmp_path, monkeypatch):
     best = max(rows, key=lambda row: row["score"])
     assert f"head, axial slice {best['slice']} of 0 to 23" in written and f"t {best['score']:.2f}" in written
     assert [f"slice {row['slice']}" for row in rows if row["found"]] == [
-        each for each in written if each.startswith("slice ")
+        path for path in written if path.startswith("slice ")
     ]
     image_size, sheet = Image.open(tmp_path / "o.png").size, np.asarray(Image.open(tmp_path / "m.png"))
     assert image_size[0] >= 512 and sheet.shape[0] > 240 and len(np.unique(sheet)) > 50

@@ -60,7 +60,7 @@ def test_a_mark_in_a_volume_is_at_its_voxel_whatever_the_geometry(turned, plane)
     assert np.allclose([(x0 + x1) / 2, (y0 + y1) / 2], [x, y], atol=0.01)
     pixels = [spacing for n, spacing in enumerate(volume.geometry.spacing) if n != axis]
     mm = sorted([(x1 - x0) * stack.pixel_spacing[1], (y1 - y0) * stack.pixel_spacing[0]])
-    assert np.allclose(mm, sorted(3 * each for each in pixels), rtol=0.02)
+    assert np.allclose(mm, sorted(3 * value for value in pixels), rtol=0.02)
     with pytest.raises(InputError, match="slices"):
         marks.place(stack, None)
     # Two indices and the slice are the same place.
@@ -91,8 +91,8 @@ def test_a_region_is_looked_at_as_if_it_were_the_whole_image(run, tmp_path):
     head = phantom_png(tmp_path / "head.png")
     rows, columns = np.nonzero(phantom.lesion_mask)
     middle, side = (int(columns.mean()), int(rows.mean())), 60
-    x0, y0 = (max(0, each - side) for each in middle)
-    x1, y1 = (min(limit - 1, each + side) for each, limit in zip(middle, phantom.lesion_mask.shape[::-1]))
+    x0, y0 = (max(0, center - side) for center in middle)
+    x1, y1 = (min(limit - 1, center + side) for center, limit in zip(middle, phantom.lesion_mask.shape[::-1]))
     ask = ("segment", head, "-p", "brain tumor", "--presence", 0, "--roi", f"{x0},{y0},{x1},{y1}", "--json")
     code, text, err = run(*ask, "-o", tmp_path / "out.png", "--saliency", tmp_path / "s.nii.gz")
     assert code == 0, err

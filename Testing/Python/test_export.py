@@ -61,7 +61,7 @@ def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
     out, told = tmp_path / "Dataset007_Head", []
     counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, context=RunContext(told.append))
     records = read_records(out)
-    assert records.keys() == NAMES and counts["failed"] == 1 and [each.done for each in told] == [1, 2, 3, 4, 5]
+    assert records.keys() == NAMES and counts["failed"] == 1 and [message.done for message in told] == [1, 2, 3, 4, 5]
     assert records["broken"]["status"] == "failed" and "broken.png" in records["broken"]["problem"]
     about = json.loads((out / "dataset.json").read_text())
     assert about["labels"] == {"background": 0, "tumor": 1, "ventricles": 2} and about["file_ending"] == ".nii.gz"
@@ -128,7 +128,7 @@ def test_two_runs_and_other_requests_keep_off_a_folder(segmenter, images, tmp_pa
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError, match="not empty"):
         export(cases, LocalEngine(segmenter), tmp_path / "full", ExportSettings("png"))
-    assert [each.name for each in (tmp_path / "full").iterdir() if each.name != ".lock"] == ["thesis.txt"]
+    assert [path.name for path in (tmp_path / "full").iterdir() if path.name != ".lock"] == ["thesis.txt"]
     with pytest.raises(InputError, match="Dataset101"):
         export(cases, LocalEngine(segmenter), tmp_path / "heads")
 
@@ -286,7 +286,7 @@ def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tm
     found = np.zeros_like(masks[0])
     for frame, groups in zip(np.atleast_3d(made.pixel_array), made.PerFrameFunctionalGroupsSequence):
         place = groups.PlanePositionSequence[0].ImagePositionPatient
-        k = volume.to_sitk().TransformPhysicalPointToIndex([float(each) for each in place])[2]
+        k = volume.to_sitk().TransformPhysicalPointToIndex([float(value) for value in place])[2]
         found[k] = frame > 0
     assert np.array_equal(found, masks[0])
     cases = [*find_cases(SHARED / "ct-3slice", {"x": "tumor"}), *find_cases(images / "a.png", {"x": "brain tumor"})]

@@ -115,7 +115,7 @@ def test_patterns_choose_and_a_dry_run_lists_without_models(run, tmp_path):
     out = tmp_path / "out"
     ask = ("export", tmp_path / "in", "-p", "t: tumor", "-o", out, "--format", "png", "--model", "none", "--dry-run")
     code, text, err = run(*ask, "--exclude", "*.nii.gz", "--json")
-    assert code == 0 and [each["case"] for each in json.loads(text)["cases"]] == ["p1_a", "p2_a", "p2_deep_c"]
+    assert code == 0 and [case["case"] for case in json.loads(text)["cases"]] == ["p1_a", "p2_a", "p2_deep_c"]
     assert not out.exists()
     code, text, _ = run(*ask, "--include", "p1/a*")
     assert code == 0 and "1 case; nothing was done." in text and "p1_a: " in text

@@ -153,7 +153,7 @@ def test_batches_depend_on_the_epoch_and_go_on_from_any_step(folder):
     later = list(source(folder, crop=0.5).batches(3, 1))
     for (images, captions), (again, same) in zip(every[1:], later):
         assert torch.equal(images, again) and captions == same
-    assert sorted(each for _, captions in every for each in captions) == [f"caption {n}" for n in range(6)]
+    assert sorted(caption for _, captions in every for caption in captions) == [f"caption {n}" for n in range(6)]
     assert source(folder).order(3) != source(folder).order(4)
 
 
@@ -171,7 +171,7 @@ def test_equal_captions_come_in_different_batches_while_others_are_left(folder):
         batches = PairSource(pairs, 16, 4).order(epoch)
         assert sorted(number for batch in batches for number in batch) == list(range(40))
         different = [len({pairs[number].caption for number in batch}) for batch in batches]
-        assert sum(each == 4 for each in different) >= 7
+        assert sum(count == 4 for count in different) >= 7
 
 
 def test_an_image_is_squared_whole_or_by_a_crop():
@@ -211,7 +211,7 @@ def test_shards_give_the_pairs_that_can_be_used(shards, folder):
     assert made.count == 6 and made.steps == 3 and len(made.dropped) == 4
     assert {reason for reason, _ in made.dropped} == {"images cannot be read", "captions have less than 20 characters"}
     every = list(made.batches(0))
-    assert sorted(each for _, captions in every for each in captions) == [
+    assert sorted(caption for _, captions in every for caption in captions) == [
         f"Ultrasound number {shard} {number}" for shard in range(2) for number in (0, 1, 3)
     ]
     again = ShardSource(

@@ -83,7 +83,7 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     )
     assert folder == tmp_path / "mine" and any("split by patient" in line for line in told)
     assert find("mine", "clip", tmp_path).trained
-    (status,) = [each for each in statuses(tmp_path) if each.model.name == "mine"]
+    (status,) = [model for model in statuses(tmp_path) if model.model.name == "mine"]
     assert status.usable and "Apache-2.0" in status.model.licence
     segmenter = load_segmenter("mine", "demo", "cpu", tmp_path)
     assert segmenter.settings.saliency.layer == 3
@@ -139,14 +139,14 @@ def test_the_loss_falls_and_the_best_weights_are_kept(pairs, tmp_path):
     result = train(
         pairs, tmp_path, replace(QUICK, epochs=6, learning_rate=2e-4, temperature=0.1), context=RunContext(seen.append)
     )
-    losses = [each.details["loss"] for each in seen]
+    losses = [progress.details["loss"] for progress in seen]
     assert len(losses) == 30 and np.mean(losses[-5:]) < np.mean(losses[:5])
-    validations = [each.details["validation"] for each in seen if each.details["validation"]]
-    assert len(validations) == 6 and validations[-1]["best"] >= max(each["top1"] for each in validations)
+    validations = [progress.details["validation"] for progress in seen if progress.details["validation"]]
+    assert len(validations) == 6 and validations[-1]["best"] >= max(figures["top1"] for figures in validations)
     assert result.step % 5 == 0 and load_file(result.weights).keys() == load_clip("demo").model.state_dict().keys()
     assert [json.loads(line)["step"] for line in (tmp_path / LOG).read_text().splitlines()] == list(range(1, 31))
     assert list((tmp_path / "tensorboard").glob("events.*"))
-    rates = [each.details["learning_rate"] for each in seen]
+    rates = [progress.details["learning_rate"] for progress in seen]
     assert rates[0] < rates[2] == pytest.approx(2e-4) and rates[-1] < 1e-5  # warmed up, then to 0
 
 
@@ -195,7 +195,7 @@ def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
         train(pairs, tmp_path, context=RunContext(is_cancelled=lambda: next(asked)))
     seen = []
     train(pairs, tmp_path, context=RunContext(seen.append))
-    assert [each.done for each in seen] == list(range(4, 11))
+    assert [progress.done for progress in seen] == list(range(4, 11))
 
 
 def test_training_ends_when_nothing_is_gained(pairs, tmp_path):
@@ -211,12 +211,14 @@ def test_only_what_is_to_be_trained_changes(pairs, tmp_path, options):
     base = load_clip("demo").model
     model = prepare(load_clip("demo").model, settings.freeze, settings.lora_rank)
     few = trained_state(model)
-    assert sum(each.numel() for each in few.values()) < 0.75 * sum(each.numel() for each in base.parameters())
+    assert sum(parameter.numel() for parameter in few.values()) < 0.75 * sum(
+        parameter.numel() for parameter in base.parameters()
+    )
     train(pairs, tmp_path, settings)
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["model"].keys() == few.keys()
     again = prepare(load_clip("demo").model, settings.freeze, settings.lora_rank)
     again.load_state_dict(torch.load(tmp_path / CHECKPOINT, weights_only=True)["model"], strict=False)
-    weights, before = merged(again), {name: each.float() for name, each in base.state_dict().items()}
+    weights, before = merged(again), {name: weight.float() for name, weight in base.state_dict().items()}
     assert weights.keys() == before.keys()
     changed = {name for name in before if not torch.equal(weights[name], before[name])}
     assert changed
@@ -258,7 +260,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
-    assert torch.load(path, weights_only=True) == {"step": 1} and [each.name for each in tmp_path.iterdir()] == [
+    assert torch.load(path, weights_only=True) == {"step": 1} and [path.name for path in tmp_path.iterdir()] == [
         CHECKPOINT
     ]
 
@@ -333,7 +335,7 @@ def test_the_export_loads_in_open_clip_and_gives_the_same_features(tmp_path, mon
         export_model("demo", "open-clip", folder)
     with pytest.raises(ModelError, match="no names for"):
         export_model("demo", "hugging-face", tmp_path / "hf")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["exported"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["exported"]
 
 
 def test_two_processes_train_together(captions, tmp_path):

@@ -39,7 +39,7 @@ def crash(tmp_path, monkeypatch):
 
 
 def readers() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "itk_child.py" in " ".join(each.cmdline())]
+    return [process for process in psutil.Process().children() if "itk_child.py" in " ".join(process.cmdline())]
 
 
 def test_a_file_that_ends_the_reader_is_refused_and_the_next_one_is_read(scan, monkeypatch):

@@ -173,10 +173,10 @@ def test_building_for_another_device_takes_no_memory_of_a_gpu(small_folder, monk
     """Whoever has left a full GPU for the CPU needs the model there. Torch says that there is a GPU; any use fails."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     sam = load_sam("demo", "cpu", small_folder.parent)
-    assert {each.self_attn.freqs_cis.device.type for each in sam.memory_attention.layers} == {"cpu"}
+    assert {layer.self_attn.freqs_cis.device.type for layer in sam.memory_attention.layers} == {"cpu"}
     with torch.no_grad():
         found = sam.forward_image(torch.rand(1, 3, sam.image_size, sam.image_size))
-    assert all(each.device.type == "cpu" for each in found["vision_pos_enc"])
+    assert all(encoding.device.type == "cpu" for encoding in found["vision_pos_enc"])
 
 
 def test_memory_that_runs_out_while_loading_is_not_blamed_on_the_configuration(small_folder, monkeypatch):

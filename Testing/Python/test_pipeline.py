@@ -85,10 +85,10 @@ def test_python_command_line_and_worker_give_the_same_masks(segmenter, path, str
 def test_a_carried_mask_names_the_slice_of_the_volume_that_it_comes_from(segmenter, path):
     request = SegmentationRequest(PROMPTS[:1], slices=SLICES, strategy=Strategy.BOXES, window=WINDOW)
     results = segment_volume(segmenter, read_volume(path), request).collect().results[PROMPTS[0]]
-    carried = [each for each in results.values() if isinstance(each, CarriedResult)]
+    carried = [result for result in results.values() if isinstance(result, CarriedResult)]
     assert carried
-    for each in carried:
-        assert isinstance(results[each.source], PromptedResult) and f"slice {each.source} " in each.message
+    for result in carried:
+        assert isinstance(results[result.source], PromptedResult) and f"slice {result.source} " in result.message
 
 
 def test_results_come_one_by_one_and_memory_is_the_default_for_several_slices(segmenter, path):

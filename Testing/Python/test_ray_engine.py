@@ -66,7 +66,8 @@ def files_of(out):
 
 def lines_of(out):
     return {
-        name: {key: each[key] for key in each.keys() - {"time", "seconds"}} for name, each in read_records(out).items()
+        name: {key: record[key] for key in record.keys() - {"time", "seconds"}}
+        for name, record in read_records(out).items()
     }
 
 

@@ -110,9 +110,9 @@ def test_with_the_mirror_image_the_map_is_the_mean_of_both_and_turns_with_the_im
     other = m2ib(clip, pixels.flip(-1), texts, replace(settings, mirror=True))
     assert torch.allclose(other.maps, both.maps.flip(-1), rtol=1e-4, atol=1e-3)
     early = {}
-    for each in (settings, replace(settings, mirror=True)):
-        again = m2ib(clip, pixels, texts, each, early=early)
-        assert torch.allclose(again.maps, (both if each.mirror else plain).maps, rtol=1e-4, atol=1e-3)
+    for variant in (settings, replace(settings, mirror=True)):
+        again = m2ib(clip, pixels, texts, variant, early=early)
+        assert torch.allclose(again.maps, (both if variant.mirror else plain).maps, rtol=1e-4, atol=1e-3)
 
 
 def test_features_equal_those_of_the_whole_model(clip, inputs):

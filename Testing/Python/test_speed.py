@@ -48,13 +48,13 @@ def test_the_authors_loop_gives_our_map_and_leaves_the_model_as_it_was():
     plain = authors_saliency(clip, pixels, clip.tokenize(["brain tumor"]), 2, 1.0, noises)
     ours = m2ib(clip, pixels, clip.encode_text(["brain tumor"]), settings).maps[0, 0]
     assert torch.allclose(normalise(plain), normalise(ours), atol=1e-5)
-    assert not any(each.requires_grad or each.grad is not None for each in clip.model.parameters())
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in clip.model.parameters())
     assert not any(module._forward_hooks for module in clip.model.modules())
 
 
 def test_the_models_are_of_full_size_and_the_prompt_as_long_as_the_papers():
     clip = biomedclip()
-    assert sum(each.numel() for each in clip.model.parameters()) == pytest.approx(196e6, rel=1e-3)
+    assert sum(parameter.numel() for parameter in clip.model.parameters()) == pytest.approx(196e6, rel=1e-3)
     assert clip.tokenize([PROMPT]).shape == (1, 22) and not clip.unknown_words(PROMPT)
 
 
@@ -152,7 +152,7 @@ def test_what_an_image_costs_between_the_networks():
     threads = torch.get_num_threads()
     cost = between_cost(64, rounds=2)
     assert len(cost.ms) == 5 and cost.total < sum(cost.ms.values())
-    assert all(each > 0 for each in cost.ms.values()) and torch.get_num_threads() == threads
+    assert all(ms > 0 for ms in cost.ms.values()) and torch.get_num_threads() == threads
     said = shown(
         speed.between_table(
             [BetweenCost(512, {"cut": 1.5, "tidied": 0.5}), BetweenCost(1024, {"cut": 6.0, "tidied": 2.0})]

@@ -77,12 +77,12 @@ def test_images_and_prompts_together_give_what_each_gives_alone(batched, heads, 
     batched = batched.with_settings(replace(batched.settings, prompts=points, presence_threshold=0.1))
     batched.set_images(heads)
     together = batched.segment_each(PROMPTS, negative)
-    assert [list(each) for each in together] == [PROMPTS] * len(heads)
-    found = [result.found for each in together for result in each.values()]
-    assert any(found) and sum(len(result.sam_prompts) for each in together for result in each.values()) > 5
-    for image, each in zip(heads, together):
+    assert [list(results) for results in together] == [PROMPTS] * len(heads)
+    found = [result.found for results in together for result in results.values()]
+    assert any(found) and sum(len(result.sam_prompts) for results in together for result in results.values()) > 5
+    for image, results in zip(heads, together):
         for prompt in PROMPTS:
-            assert_same(each[prompt], alone(batched, image, prompt, negative))
+            assert_same(results[prompt], alone(batched, image, prompt, negative))
 
 
 def test_objects_of_several_images_share_a_call_of_the_decoder(batched, heads, monkeypatch):
@@ -92,7 +92,7 @@ def test_objects_of_several_images_share_a_call_of_the_decoder(batched, heads, m
     monkeypatch.setattr(batched.sam.sam_mask_decoder, "forward", keep)
     batched.set_images(heads)
     results = batched.segment_each(["brain tumor"])
-    objects = sum(len(each["brain tumor"].sam_prompts) for each in results if each["brain tumor"].message[0] == "F")
+    objects = sum(len(found["brain tumor"].sam_prompts) for found in results if found["brain tumor"].message[0] == "F")
     assert sizes == [objects] and objects > 1
 
 
@@ -101,14 +101,14 @@ def test_prompts_with_settings_of_their_own_keep_them_together(batched, heads):
     batched = batched.with_settings(settings)
     batched.set_images(heads[:2])
     together = batched.segment_each(PROMPTS)
-    for image, each in zip(heads, together):
+    for image, results in zip(heads, together):
         for prompt in PROMPTS:
-            assert_same(each[prompt], alone(batched, image, prompt))
+            assert_same(results[prompt], alone(batched, image, prompt))
 
 
 def test_the_seconds_of_what_was_done_together_are_shared_out(batched, heads):
     batched.set_images(heads)
-    results = [each["brain tumor"] for each in batched.segment_each(["brain tumor"])]
+    results = [results["brain tumor"] for results in batched.segment_each(["brain tumor"])]
     asked = [result for result in results if result.found]
     assert len({result.seconds["saliency"] for result in results}) == 1
     assert all(set(result.seconds) == {"saliency", "embedding", "mask"} for result in asked)
@@ -156,12 +156,12 @@ def test_the_worker_sends_the_same_parts_and_steady_progress(heads):
     engine = Engine()
     engine.handle(Message("load", 1, {"device": "cpu"}), Told())
     plain, together = told(engine, heads), told(engine, heads, at_once=3)
-    parts = [[each for each in messages if each.type == "part"] for messages in (plain, together)]
-    named = [{(each.fields["slice"], each.fields["prompt"]): each for each in some} for some in parts]
+    parts = [[message for message in messages if message.type == "part"] for messages in (plain, together)]
+    named = [{(message.fields["slice"], message.fields["prompt"]): message for message in some} for some in parts]
     assert named[0].keys() == named[1].keys() and len(parts[1]) == len(heads) * len(PROMPTS)
     for key, part in named[0].items():
         assert apart(part.arrays["mask"], named[1][key].arrays["mask"]) <= max(2, 0.01 * part.arrays["mask"].sum())
-    fractions = [each.fields["fraction"] for each in together if each.type == "progress"]
+    fractions = [reply.fields["fraction"] for reply in together if reply.type == "progress"]
     assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] < 1
 
 
@@ -179,8 +179,8 @@ def test_memory_that_runs_out_over_several_slices_is_answered_with_one_at_a_time
     encoder.register_forward_pre_hook(only_one)
     tight = told(engine, heads, at_once=3, presence_threshold=0.0)
     assert max(sizes) > 1 and sizes[-1] == 1 and engine.segmenter.frugal
-    assert sum(each.type == "notice" for each in tight) == 1
-    assert sum(each.type == "part" for each in tight) == sum(each.type == "part" for each in plain)
+    assert sum(message.type == "notice" for message in tight) == 1
+    assert sum(message.type == "part" for message in tight) == sum(message.type == "part" for message in plain)
 
 
 def test_images_that_differ_in_size_and_no_prompts_are_refused(segmenter, heads):

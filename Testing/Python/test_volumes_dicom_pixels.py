@@ -35,7 +35,7 @@ def test_monochrome1_is_inverted_for_images_models_and_exports(tmp_path: Path, w
     inverted = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **bits, **window))
     assert np.array_equal(inverted.array[0], 4095 - RAMP.astype(int)) and "MONOCHROME1" in inverted.notes[0]
     assert np.array_equal(grey(inverted), inverted.array)
-    shown, other = (SliceStack(each).image(0).astype(int) for each in (plain, inverted))
+    shown, other = (SliceStack(volume).image(0).astype(int) for volume in (plain, inverted))
     if window:
         np.testing.assert_allclose(other, 255 - shown, atol=1)
     assert other[0, 0, 0] > other[-1, -1, 0]
@@ -192,9 +192,9 @@ def test_voxels_are_those_of_gdcm_and_of_pydicom(path: Path) -> None:
                 assert theirs[0].dtype == np.uint32  # colors of 32 bits, which are no image
             return
     assert theirs
-    for each in theirs:
-        expected = each.reshape(ours.shape).astype(np.float64)
-        if each.dtype == np.uint16 and ours.ndim == 4:
+    for frame in theirs:
+        expected = frame.reshape(ours.shape).astype(np.float64)
+        if frame.dtype == np.uint16 and ours.ndim == 4:
             expected = np.rint(expected / 257)
         difference = np.abs(expected - ours)
         assert difference.max() <= (1 if "JPEG" in path.name.upper() or "J2K" in path.name.upper() else 0)

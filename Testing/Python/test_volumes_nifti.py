@@ -177,7 +177,7 @@ def test_a_flat_file_is_shown_as_the_same_slice_of_a_volume(tmp_path: Path, axes
     flat = read_volume(save(tmp_path / "flat.nii.gz", affine, image))
     assert not flat.natural and flat.geometry.is_close(deep.geometry)
     plane = {2: "axial", 1: "coronal", 0: "sagittal"}[int(np.abs(affine[:3, 2]).argmax())]
-    one, other = (SliceStack(each, plane, (0, 200)) for each in (flat, deep))
+    one, other = (SliceStack(volume, plane, (0, 200)) for volume in (flat, deep))
     assert np.array_equal(one.image(0), other.image(0))
 
 

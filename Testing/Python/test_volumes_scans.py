@@ -65,7 +65,7 @@ def test_what_is_no_single_image_is_refused_by_its_name(name: str, said: str) ->
 def positions(folder: Path, **tags: Any) -> list[float]:
     headers = [pydicom.dcmread(path) for path in folder.glob("*") if path.name != "README"]
     return sorted(
-        float(each.ImagePositionPatient[2]) for each in headers if all(each.get(k) == v for k, v in tags.items())
+        float(header.ImagePositionPatient[2]) for header in headers if all(header.get(k) == v for k, v in tags.items())
     )
 
 

@@ -135,9 +135,11 @@ def ensemble(run):
 
 def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys):
     dataset, out, first, second = run
-    assert [each.done for each in first][:5] == [1, 2, 3, 4, 5] and second[-1].done == 8 == second[-1].total
+    assert [progress.done for progress in first][:5] == [1, 2, 3, 4, 5] and second[-1].done == 8 == second[-1].total
     assert 1 < second[0].done <= first[-1].done + 1
-    assert [each.details["rate"] for each in second] == [SETTINGS.schedule.rate(each.done - 1) for each in second]
+    assert [progress.details["rate"] for progress in second] == [
+        SETTINGS.schedule.rate(progress.done - 1) for progress in second
+    ]
     (fold,) = out.glob(f"results/*/*/{FOLD}")
     assert sorted(path.name for path in fold.glob("cycle*")) == SETTINGS.schedule.files()
     assert second[-1].details["dsc"] > 0.8  # it has learnt lungs
@@ -296,9 +298,9 @@ def test_predictions_are_ranked_go_on_and_name_what_failed(run, ensemble, tmp_pa
     before = (out / "manifest.jsonl").read_text()
     records = command(monkeypatch, capsys, "weak", "predict", run[1], folder, "-o", out, "--device", "cpu", "--json")
     assert (out / "manifest.jsonl").read_text().startswith(before)
-    assert [each["case"] for each in records][0] == "noise" and records[-1]["case"] == "broken"
+    assert [record["case"] for record in records][0] == "noise" and records[-1]["case"] == "broken"
     assert records[-1]["status"] == "failed" and "broken.png" in records[-1]["problem"]
-    shown = [each["uncertainty"] for each in records[:-1]]
+    shown = [record["uncertainty"] for record in records[:-1]]
     assert shown == sorted(shown, reverse=True) and records == ranked(out)
     table = (out / "review.csv").read_text().splitlines()
     assert table[0] == "rank,case,uncertainty,status,image" and table[1].startswith("1,noise,")
@@ -343,7 +345,7 @@ def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(ensemble, tmp_path,
         with pytest.raises(OutputError, match="No space left"):
             predict(images, ensemble, out)
     assert read_records(out) == {}
-    assert [each["status"] for each in predict(images, ensemble, out)] == ["found"]
+    assert [record["status"] for record in predict(images, ensemble, out)] == ["found"]
     with pytest.raises(OutputError, match="other model"):  # the other weights' predictions do not mix with these
         predict(images, SimpleNamespace(name="another", labels=ensemble.labels), out)
 

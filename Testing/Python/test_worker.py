@@ -63,10 +63,10 @@ def test_progress_tells_stage_fraction_and_slice(worker, images):
     request = worker.client.segment("fresh", ["brain tumor"])
     worker.wait(request)
     told = [message.fields for about, message in worker.events if about is request and message.type == "progress"]
-    assert [(each["stage"], each["slice"]) for each in told] == [
+    assert [(message["stage"], message["slice"]) for message in told] == [
         (stage, number) for number in (0, 1) for stage in ("saliency", "embedding", "mask")
     ]
-    fractions = [each["fraction"] for each in told]
+    fractions = [message["fraction"] for message in told]
     assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] < 1
 
 
@@ -321,7 +321,7 @@ def test_the_log_file_of_a_worker_names_time_level_and_module(tmp_path, images):
         ("DEBUG", "worker.server", "images (2, "),
         ("WARNING", "worker.server", "no images 'nowhere'"),
     ):
-        assert any(each[:2] == (level, f"MedCLIPSAMLib.{module}") and words in each[2] for each in said), words
+        assert any(record[:2] == (level, f"MedCLIPSAMLib.{module}") and words in record[2] for record in said), words
 
 
 def test_a_log_file_that_cannot_be_written_is_named(tmp_path):
@@ -332,7 +332,7 @@ def test_a_log_file_that_cannot_be_written_is_named(tmp_path):
 
 def test_the_worker_tells_of_the_models_and_devices_of_its_machine(worker, tmp_path):
     fields = worker.wait(worker.client.models()).result.fields
-    states = {(each["kind"], each["name"]): each["state"] for each in fields["models"]}
+    states = {(model["kind"], model["name"]): model["state"] for model in fields["models"]}
     assert states["clip", "demo"] == states["sam", "demo"] == "shipped"
     assert fields["devices"][-1]["name"] == "cpu"
     with pytest.raises(ModelError, match="does not exist"):

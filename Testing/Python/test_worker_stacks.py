@@ -29,7 +29,7 @@ def test_a_stack_given_slice_by_slice_is_carried_as_in_process(worker, stack, se
     found = {part.fields["slice"]: part.arrays["mask"] > 0 for part in request.parts}
     assert found.keys() == expected.keys() and all(np.array_equal(found[k], expected[k]) for k in found)
     told = [m.fields for about, m in worker.events if about is request and m.type == "progress"]
-    assert all(each["stage"] == "carry" and 0 < each["fraction"] <= 1 for each in told) and told
+    assert all(message["stage"] == "carry" and 0 < message["fraction"] <= 1 for message in told) and told
 
 
 def test_a_prompt_for_a_stack_comes_as_parts_with_tags(worker, stack):

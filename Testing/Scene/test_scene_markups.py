@@ -78,7 +78,7 @@ def test_points_of_the_scene_belong_to_the_slice_they_lie_on(operations, phantom
     coords, labels, marks = markups.points(slices, 1)
     np.testing.assert_allclose(coords, [[30, 40], [50, 60]], atol=1e-4)
     assert labels.tolist() == [1, 0]
-    assert [each[0] for each in marks] == ["+", "-"]
+    assert [mark[0] for mark in marks] == ["+", "-"]
     markups.removePoints(volume, {marks[1]})
     assert markups.points(slices, 1)[2] == marks[:1]
     markups.clearPoints(volume)

@@ -80,8 +80,8 @@ def test_several_prompts_give_several_segments_and_undo_takes_all_back(operation
     segmentation = segments.newSegmentation(volume, "mine")
     before = segments.addSegment(segmentation, "by hand")
     result = operations.segment.run(volume, [PROMPT, "brain"], segmentation, slices=[1], timeout=TIMEOUT)
-    assert [each.prompt for each in result.prompts] == [PROMPT, "brain"]
-    assert len(ids(segmentation)) == 1 + sum(each.found for each in result.prompts) >= 2
+    assert [answer.prompt for answer in result.prompts] == [PROMPT, "brain"]
+    assert len(ids(segmentation)) == 1 + sum(answer.found for answer in result.prompts) >= 2
     assert operations.session.undo(segmentation)
     assert ids(segmentation) == [before]
     assert not operations.session.undo(segmentation)

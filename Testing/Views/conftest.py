@@ -54,5 +54,5 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         if "view" in item.funcargs:
             from sliceview import SCREENSHOTS
 
-            name = "".join(each if each.isalnum() else "_" for each in item.name)
+            name = "".join(character if character.isalnum() else "_" for character in item.name)
             item.funcargs["view"].save(SCREENSHOTS / f"{name}.png")

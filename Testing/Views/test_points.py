@@ -93,7 +93,7 @@ def ready(view, panel) -> object:
 def points(panel) -> int:
     """How many points there are on the volume of the panel."""
     lists = [markups.markupsOf(panel.parameters.inputVolume, kind) for kind in (markups.POSITIVE, markups.NEGATIVE)]
-    return sum(node.GetNumberOfDefinedControlPoints() for each in lists for node in each)
+    return sum(node.GetNumberOfDefinedControlPoints() for line in lists for node in line)
 
 
 def test_a_click_outlines_the_lesion_under_it(view, panel, ready) -> None:

@@ -103,8 +103,8 @@ def agreement(values: list[np.ndarray], shape: tuple[int, int], side: int) -> st
     """How components from a sample of `side` compare with those of all pixels."""
     module.SIDE = side
     other, overlap, apart = 0, [], []
-    for each in values:
-        saliency = SaliencyMap(each, shape)
+    for values_ in values:
+        saliency = SaliencyMap(values_, shape)
         plain = components(coarse_mask(saliency.pixels, CUT), saliency.pixels, KEPT)
         found = components_of_map(saliency, CUT, KEPT)
         boxes = [make_prompts(labels, PromptSettings()).boxes for labels in (plain, found)]
@@ -113,7 +113,7 @@ def agreement(values: list[np.ndarray], shape: tuple[int, int], side: int) -> st
             other += 1
         elif len(boxes[0]):
             apart += np.abs(boxes[0] - boxes[1]).max(1).tolist()
-    far = sum(each > 1 for each in apart)
+    far = sum(distance > 1 for distance in apart)
     return (
         f"{shape}, sample of {side}: another number of components {other} of {len(values)}, boxes over a pixel apart "
         f"{far} of {len(apart)} (median {np.median(apart):.0f}), DSC of the coarse masks {np.mean(overlap):.4f} "

@@ -115,7 +115,7 @@ def main() -> None:
         f"one slice: first prompt {np.median(first):.3f} s, second {np.median(second):.3f} s; "
         f"second / first {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f}, {len(ratios)} pairs)"
     )
-    blocked = np.array([each.max() for each in gaps[2:]])
+    blocked = np.array([gap.max() for gap in gaps[2:]])
     print(
         f"interface blocked while a slice is segmented: longest {np.median(blocked):.0f} ms (median of the runs), "
         f"{blocked.max():.0f} ms at worst"

@@ -20,7 +20,7 @@ class Worker:
 
     def wait_until_it_computes(self):
         """Until M2IB has begun, not only the loading of models."""
-        self.transport.run_until(lambda: any(each.fields.get("stage") == "saliency" for _, each in self.events), 60)
+        self.transport.run_until(lambda: any(reply.fields.get("stage") == "saliency" for _, reply in self.events), 60)
 
 
 @pytest.fixture(scope="module")

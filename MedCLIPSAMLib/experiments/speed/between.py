@@ -35,7 +35,7 @@ class BetweenCost:
     @property
     def total(self) -> float:
         """Milliseconds of all that every image needs."""
-        return sum(each for step, each in self.ms.items() if step not in (SHOWN, PLAIN))
+        return sum(ms for step, ms in self.ms.items() if step not in (SHOWN, PLAIN))
 
 
 def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:

@@ -196,7 +196,7 @@ def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[
     with timed_parts(PLACES, clip.device) as times:
         work()
     kernels = 1e3 * kernel_seconds(work) if clip.device.type == "cuda" else None
-    parts = {name: 1e3 * each for name, each in times.seconds.items()}
+    parts = {name: 1e3 * seconds for name, seconds in times.seconds.items()}
     name = f"{count} picture{'s' if count > 1 else ''} of {pixels} px"
     yield Profile(name, 1e3 * statistics.median(seconds), parts, kernels)
 

@@ -87,7 +87,7 @@ def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak
         return 2 * size**3 / min(seconds[1:]) / 1e9
 
     plain, own = torch.nn.Linear(size, size), OneDnnLinear(size, size)
-    return Peak(max(best(each, torch.float32) for each in (plain, own)), best(plain, torch.bfloat16))
+    return Peak(max(best(way, torch.float32) for way in (plain, own)), best(plain, torch.bfloat16))
 
 
 def waited(tensor: torch.Tensor) -> torch.Tensor:

@@ -44,7 +44,7 @@ class Captures:
         Args:
             name: with shapes, types and device of the tensors it says which computation this is.
         """
-        key = name, *((each.shape, each.dtype, each.device) for each in given)
+        key = name, *((tensor.shape, tensor.dtype, tensor.device) for tensor in given)
         if key not in self._kept:
             self._kept[key] = None
             if len(self._kept) > MOST:
@@ -88,7 +88,7 @@ class CudaGraphs:
         """Record what a function does with some tensors; what is returned does it again with others."""
         with torch.cuda.device(given[0].device):
             self._memory = self._memory or torch.cuda.graph_pool_handle()
-            taken = [each.clone() for each in given]
+            taken = [tensor.clone() for tensor in given]
             beside = torch.cuda.Stream()
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):
@@ -109,7 +109,7 @@ class _Replay:
         self._function, self._graph, self._taken, self._made = function, graph, taken, made
 
     def __call__(self, *given: torch.Tensor) -> Tensors:
-        for mine, each in zip(self._taken, given, strict=True):
-            mine.copy_(each)
+        for mine, tensor in zip(self._taken, given, strict=True):
+            mine.copy_(tensor)
         self._graph.replay()
-        return tuple(each.clone() for each in self._made)
+        return tuple(tensor.clone() for tensor in self._made)

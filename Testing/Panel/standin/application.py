@@ -208,6 +208,6 @@ def install(version: tuple[int, int, int]) -> qSlicerApplication:
     logic, logics = scene.make()
     application = qSlicerApplication(logic, version)
     slicer.app, slicer.modules = wrap(application), SimpleNamespace()
-    for name, each in logics.items():
-        application.moduleManager().add(LoadableModule(name, each))
+    for name, moduleLogic in logics.items():
+        application.moduleManager().add(LoadableModule(name, moduleLogic))
     return application
