@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from .errors import InputError
+from .renamed_settings import with_current_names
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -61,7 +62,7 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
     kind = type(defaults)
     values = dataclasses.asdict(cast(Any, defaults))
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(_merge(values, changes, defaults)))
+        return TypeAdapter(kind).validate_json(json.dumps(_merge(values, with_current_names(dict(changes)), defaults)))
     except ValidationError as error:
         raise _refusal(error, kind, path) from None
 

@@ -197,7 +197,7 @@ def segment(
         coarse=CoarseSettings(method=coarse),
         prompts=replace(settings.prompts, kind=prompts),
         presence_threshold=settings.presence_threshold if presence is None else presence,
-        least_part=least_part,
+        min_part=least_part,
         precision=precision,
         at_once=at_once,
         capture=capture,

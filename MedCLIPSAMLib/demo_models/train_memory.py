@@ -20,7 +20,7 @@ LENGTH = 6
 """Slices of a clip: the first, and as many as the demo SAM 2 remembers (num_maskmem of its configuration)."""
 FRAMES = 64
 """Slices of the volume, as the model is told; it scales distances by this only where it is less than it remembers."""
-LEAST = 12
+MIN_AREA = 12
 """Pixels of an object on the slice on which it is shown first."""
 
 Boxes = Callable[[torch.Tensor], torch.Tensor]
@@ -53,7 +53,7 @@ class Clips:
             pool = self._lesions if rng.random() < 0.65 else self._organs
             volume, mask = pool[rng.integers(len(pool))]
             area = mask.sum((1, 2))
-            shown = np.flatnonzero(area >= max(LEAST, (rng.random() < 0.5) * 0.6 * area.max()))
+            shown = np.flatnonzero(area >= max(MIN_AREA, (rng.random() < 0.5) * 0.6 * area.max()))
             if not len(shown):
                 continue
             step = int(rng.choice((-2, -1, -1, 1, 1, 2)))

@@ -15,7 +15,7 @@ from MedCLIPSAMLib.files.atomic import atomic_path
 Colour = tuple[float, float, float]
 
 TINT = 0.28
-LEAST_SIDE = 512
+MIN_SIDE = 512
 SALIENCY_STRENGTH = 0.75
 COARSE_COLOUR: Colour = (1.0, 0.76, 0.03)
 MASK_COLOUR: Colour = (0.0, 0.85, 0.80)
@@ -44,7 +44,7 @@ def overlay(
     Returns:
         (F H, F W, 3) uint8, F the factor.
     """
-    factor = max(1, -(-LEAST_SIDE // min(image.shape[:2])))
+    factor = max(1, -(-MIN_SIDE // min(image.shape[:2])))
     height, width = image.shape[:2]
     enlarged = Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC)
     canvas = np.asarray(enlarged).astype(np.float32)

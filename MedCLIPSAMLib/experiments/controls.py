@@ -10,7 +10,7 @@ from skimage.measure import label
 
 from ..segmentation.sam_prompts import PromptSettings, SamPrompts, make_prompts
 
-LEAST_PART = 0.02
+MIN_PART = 0.02
 """Parts of a truth below this share of it get no box."""
 LOOSE = 0.2
 """Share of a box's side by which a loose box is wider at either end."""
@@ -43,7 +43,7 @@ def true_boxes(truth: np.ndarray, looseness: float = 0.0) -> SamPrompts:
     """
     parts = label(truth, connectivity=2)
     areas = ndimage.sum_labels(truth, parts, range(1, parts.max() + 1))
-    kept = np.flatnonzero(areas >= LEAST_PART * truth.sum()) + 1
+    kept = np.flatnonzero(areas >= MIN_PART * truth.sum()) + 1
     ranks = np.zeros(parts.max() + 1, int)
     ranks[kept] = np.arange(1, len(kept) + 1)
     return make_prompts(ranks[parts], PromptSettings(margin=2 * looseness))

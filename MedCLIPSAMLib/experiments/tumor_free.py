@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-LEAST = 0.35
+MIN_SHARE = 0.35
 """Least share of the image's width and of its height that a part has."""
 GAP = 3
 """Pixels between the part and the tumor's box."""
@@ -30,7 +30,7 @@ def tumor_free_part(name: str, image: np.ndarray, truth: np.ndarray) -> np.ndarr
     large = [
         (left, top, right, bottom)
         for left, top, right, bottom in beside
-        if right - left > LEAST * width and bottom - top > LEAST * height
+        if right - left > MIN_SHARE * width and bottom - top > MIN_SHARE * height
     ]
     if not large:
         return None

@@ -22,7 +22,7 @@ from .real_sets import REAL_SETS, choose_cases
 
 EARLIEST, LATEST = 8, 12
 MARGIN = 0.2
-AGREEMENT = AgreementSettings(least=0.15, least_in_doubt=0.4, certain=0.9)
+AGREEMENT = AgreementSettings(min_iou=0.15, min_iou_in_doubt=0.4, certain=0.9)
 BY_WORD = {"brain": {"steps": 7}, "lungs": {"steps": 15}}
 """Steps that were best with masks on the validation split, with the first starter models."""
 THRESHOLDS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)

@@ -43,8 +43,8 @@ class ExportSettings:
         strategy: for volumes of several slices, see `choices.Strategy`.
         plane: of the slices.
         window: display window; see `volumes.SliceStack`.
-        least_score: a label with a lower score counts as not found; 0 to 1.
-        least_ml, most_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
+        min_score: a label with a lower score counts as not found; 0 to 1.
+        least_ml, max_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
             pixels).
         keep_empty: cases in which nothing was found are in the dataset too, with an empty mask.
     """
@@ -53,16 +53,16 @@ class ExportSettings:
     strategy: Choice[Strategy] = Strategy.MEMORY
     plane: Choice[Plane] = Plane.AXIAL
     window: Window = None
-    least_score: Share = 0.0
-    least_ml: Annotated[float, Field(ge=0)] = 0.0
-    most_ml: Annotated[float, Field(ge=0, allow_inf_nan=True)] = float("inf")
+    min_score: Share = 0.0
+    min_ml: Annotated[float, Field(ge=0)] = 0.0
+    max_ml: Annotated[float, Field(ge=0, allow_inf_nan=True)] = float("inf")
     keep_empty: bool = False
 
     def __post_init__(self) -> None:
         check_window(self.window)
-        if self.least_ml > self.most_ml:
+        if self.min_ml > self.max_ml:
             raise InputError(
-                f"Expected sizes from the least to the most, got {self.least_ml} to {self.most_ml} ml.", "Swap them."
+                f"Expected sizes from the minimum to the maximum, got {self.min_ml} to {self.max_ml} ml.", "Swap them."
             )
 
 
@@ -206,7 +206,7 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
 def _status(about: Mapping, settings: ExportSettings) -> str:
     if not about["voxels"]:
         return "empty"
-    fits = about["score"] >= settings.least_score and settings.least_ml <= about["size"] <= settings.most_ml
+    fits = about["score"] >= settings.min_score and settings.min_ml <= about["size"] <= settings.max_ml
     return "found" if fits else "filtered"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
+from ..renamed_settings import with_current_names
 from .atomic import atomic_path, is_temporary, sweep
 from .json_text import read_json
 
@@ -49,9 +50,10 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
 
 def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
     path = folder / stamp
+    request = with_current_names(request)
     if path.is_file():
         try:
-            before = read_json(path)
+            before = with_current_names(read_json(path))
         except (OSError, ValueError):
             before = None
         if before == request:

@@ -67,9 +67,9 @@ def square(image: np.ndarray, size: int, crop: tuple[float, float, float] = (1.0
     return pixels[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8)
 
 
-def draw_crop(rng: np.random.Generator, least: float) -> tuple[float, float, float]:
-    """Draw a random crop for `square`, of an area between `least` and 1; never a flip, which would make left right."""
-    return float(np.sqrt(rng.uniform(least, 1))), float(rng.random()), float(rng.random())
+def draw_crop(rng: np.random.Generator, min_share: float) -> tuple[float, float, float]:
+    """Draw a random crop for `square`, of an area from `min_share` to 1; never a flip, which would make left right."""
+    return float(np.sqrt(rng.uniform(min_share, 1))), float(rng.random()), float(rng.random())
 
 
 def readable(

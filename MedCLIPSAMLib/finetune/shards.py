@@ -22,7 +22,7 @@ from ..files.atomic import atomic_path
 from ..files.json_text import parse_json
 from ..run_context import RunContext
 from .batches import Batch, check_batch, draw_crop, read_raster, square
-from .captions import CAPTION_FIELDS, LEAST_CHARACTERS, clean_caption
+from .captions import CAPTION_FIELDS, MIN_CHARACTERS, clean_caption
 
 IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
 CAPTIONS = ("txt", "caption", "json")
@@ -69,11 +69,11 @@ class ShardSource:
         world: int = 1,
         record: Path | None = None,
         context: RunContext = RunContext(),
-        least_characters: int = LEAST_CHARACTERS,
+        min_characters: int = MIN_CHARACTERS,
     ) -> None:
         check_batch(batch, world)
         self.paths, self.size, self.batch, self.crop = paths, size, batch, crop
-        self.seed, self.rank, self.world, self._least = seed, rank, world, least_characters
+        self.seed, self.rank, self.world, self._min_characters = seed, rank, world, min_characters
         self.count, self.dropped = self._counted(record, context)
         self._unusable = {what for _reason, what in self.dropped}
         if self.count < batch:
@@ -125,7 +125,7 @@ class ShardSource:
         named = [f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths]
         try:
             known = json.loads(record.read_text(encoding="utf-8")) if record else {}
-            if known.get("shards") == named and known["least"] == self._least:
+            if known.get("shards") == named and known["least"] == self._min_characters:
                 return known["count"], [(reason, what) for reason, what in known["dropped"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
@@ -137,15 +137,15 @@ class ShardSource:
             count += not reason
             context.report(count + len(dropped), None, "reading shards")
         if record is not None:
-            kept = {"shards": named, "least": self._least, "count": count, "dropped": dropped}
+            kept = {"shards": named, "least": self._min_characters, "count": count, "dropped": dropped}
             with atomic_path(record) as temporary:
                 temporary.write_text(json.dumps(kept), encoding="utf-8")
         return count, dropped
 
     def _problem(self, pair: dict) -> str:
         """Why a pair cannot be used; "" when it can."""
-        if len(clean_caption(_caption(pair))) < self._least:
-            return f"captions have less than {self._least} characters"
+        if len(clean_caption(_caption(pair))) < self._min_characters:
+            return f"captions have less than {self._min_characters} characters"
         try:
             _read_image(pair)
         except MedCLIPSAMError:

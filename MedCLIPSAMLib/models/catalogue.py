@@ -198,7 +198,7 @@ MODELS: tuple[Model, ...] = (
         saliency={"layer": 7, "beta": 0.3, "steps": 12, "earliest": 8},
         answer={
             "prompts": {"margin": 0.2},
-            "agreement": {"least": 0.15, "least_in_doubt": 0.4, "certain": 0.9},
+            "agreement": {"min_iou": 0.15, "min_iou_in_doubt": 0.4, "certain": 0.9},
         },
     ),
     Model(

@@ -89,7 +89,7 @@ def carry(
             for name, mask in masks.items():
                 if unseen[name] >= settings.patience:
                     continue
-                mask = tidy(mask, segmenter.settings.least_part)
+                mask = tidy(mask, segmenter.settings.min_part)
                 if mask.any() and mask.sum() <= settings.growth * largest[name]:
                     seen[name], unseen[name] = mask, 0
                 else:
@@ -130,8 +130,8 @@ class _Boxes:
     """Carries by the box around the mask before, widened a little: SAM 2 outlines what is in it."""
 
     MARGIN = 2.0
-    LEAST_OVERLAP = 0.2
-    LEAST_QUALITY = 0.4
+    MIN_OVERLAP = 0.2
+    MIN_QUALITY = 0.4
 
     def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
         self._segmenter, self._image, self._objects = segmenter, image, objects
@@ -156,6 +156,6 @@ class _Boxes:
             box = SamPrompts.from_boxes(mask_box(mask, None, self.MARGIN)[None])
             found, quality = self._segmenter.outline(box, context=context.without_progress())
             overlap = (found & mask).sum() / max(1, (found | mask).sum())
-            if overlap >= self.LEAST_OVERLAP and quality.mean() >= self.LEAST_QUALITY:
+            if overlap >= self.MIN_OVERLAP and quality.mean() >= self.MIN_QUALITY:
                 masks[name] = found
         return masks

@@ -76,19 +76,19 @@ def smoothed(profile: np.ndarray) -> np.ndarray:
     return np.convolve(profile, kernel, "same") / np.convolve(np.ones(len(profile)), kernel, "same")
 
 
-def candidates(profile: np.ndarray, threshold: float, taken: np.ndarray, most: int) -> list[int]:
+def candidates(profile: np.ndarray, threshold: float, taken: np.ndarray, max_count: int) -> list[int]:
     """The slices to look at first, best first: where the smoothed presence is highest, apart from each other.
 
     Args:
         profile: (K,) presence of one prompt.
         threshold: of the smoothed presence; below it a slice is no candidate.
         taken: (K,) bool, slices on which the prompt was found already.
-        most: number of candidates.
+        max_count: number of candidates.
     """
     score = np.where(taken, -1.0, smoothed(profile))
     apart = max(1, len(profile) // 16)
     found: list[int] = []
-    while len(found) < most and score.max() >= threshold:
+    while len(found) < max_count and score.max() >= threshold:
         # The middle of a run of equally present slices shows most of the object.
         best = np.flatnonzero(score >= score.max() - 1e-3)
         run = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)

@@ -35,7 +35,7 @@ class PropagateSettings:
         carry: how masks are carried.
         keys: most key slices for a prompt.
         looks: slices on which the full pipeline is tried for a key.
-        least_part: parts of a key slice's mask below this share of the largest are not carried on their own.
+        min_part: parts of a key slice's mask below this share of the largest are not carried on their own.
         fading: share of the presence threshold below which the prompt counts as no longer present on a slice.
         beyond: slices that masks are carried to past the last one on which the prompt is present.
         first: number in the volume of the first slice of the stack, for messages.
@@ -44,7 +44,7 @@ class PropagateSettings:
     carry: CarrySettings = CarrySettings()
     keys: Annotated[int, Field(ge=1)] = 4
     looks: Annotated[int, Field(ge=1)] = 3
-    least_part: Share = 0.2
+    min_part: Share = 0.2
     fading: Annotated[float, Field(ge=0)] = 0.2
     beyond: Annotated[int, Field(ge=0)] = 2
     first: Annotated[int, Field(ge=0)] = 0
@@ -91,7 +91,7 @@ def propagate(
         key = max(found, key=lambda k: found[k].score * _contrast(found[k]))
         results[key] = found[key]
         taken[key] = True
-        objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.least_part))}
+        objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.min_part))}
         limits = _limits(profile, key, settings.fading * threshold, settings.beyond)
         part = context.checkpoint_part(f"from-{key}")
         for k, masks in carry(segmenter, count, image, objects, settings.carry, limits=limits, context=part):
@@ -116,12 +116,12 @@ def propagate(
     return results
 
 
-def _limits(profile: np.ndarray, key: int, least: float, beyond: int) -> tuple[int, int]:
+def _limits(profile: np.ndarray, key: int, min_presence: float, beyond: int) -> tuple[int, int]:
     """The lowest and the highest slice around `key` that lie not more than `beyond` from one of at least that presence.
 
     Gaps of up to twice as many slices do not end an object.
     """
-    near = binary_dilation(profile >= least, iterations=beyond) if beyond else profile >= least
+    near = binary_dilation(profile >= min_presence, iterations=beyond) if beyond else profile >= min_presence
     near[key] = True
     runs = label(near.astype(int)[None])[0]
     inside = np.flatnonzero(runs == runs[key])
@@ -155,11 +155,11 @@ def _contrast(result: PromptedResult) -> float:
     return float(max(0.0, saliency[mask].mean() - (saliency[~mask].mean() if not mask.all() else 0.0)))
 
 
-def _parts(mask: np.ndarray, least: float) -> list[np.ndarray]:
+def _parts(mask: np.ndarray, min_share: float) -> list[np.ndarray]:
     """The connected parts of a mask of which each becomes an object; small ones stay with the largest."""
     labels = label(mask, connectivity=2)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    large = np.flatnonzero(areas >= max(1, least * areas.max()))
+    large = np.flatnonzero(areas >= max(1, min_share * areas.max()))
     small = ~np.isin(labels, large) & mask
     return [(labels == number) | (small if number == areas.argmax() else False) for number in large]

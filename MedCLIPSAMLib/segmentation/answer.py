@@ -38,17 +38,17 @@ def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, 
     agreement, limits = agreement_of(mask, draft.coarse), settings.agreement
     draft = replace(draft, mask=mask, predicted_iou=quality, agreement=agreement)
     doubtful = 0 < settings.presence_threshold and present < limits.certain
-    if mask.any() and doubtful and agreement < limits.least_in_doubt:
+    if mask.any() and doubtful and agreement < limits.min_iou_in_doubt:
         message = (
             f"Nothing found for '{prompt}': presence {present:.2f}, below {limits.certain:.2f}, and SAM 2 sees another "
-            f"object than the saliency shows (IoU {agreement:.2f}, below {limits.least_in_doubt:.2f})."
+            f"object than the saliency shows (IoU {agreement:.2f}, below {limits.min_iou_in_doubt:.2f})."
         )
         return replace(draft, mask=np.zeros_like(mask), message=message)
-    if mask.any() and agreement < limits.least:
+    if mask.any() and agreement < limits.min_iou:
         score = present * agreement
         message = (
             f"Found '{prompt}': score {score:.2f}. SAM 2's outline disagrees with the saliency (IoU {agreement:.2f}, "
-            f"below {limits.least:.2f}), so this is the coarse mask, where the saliency is."
+            f"below {limits.min_iou:.2f}), so this is the coarse mask, where the saliency is."
         )
         return replace(draft, mask=draft.coarse, score=score, message=message)
     if mask.any():
@@ -76,8 +76,8 @@ def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: fl
         if not present.meaningful:
             why = f"it describes the image no better than unrelated texts do (presence {present.probability:.2f})"
         else:
-            value, least = told_apart(present.probability, threshold)
-            why = f'presence {value}, below {least}; "{present.denial}" fits better'
+            value, limit = told_apart(present.probability, threshold)
+            why = f'presence {value}, below {limit}; "{present.denial}" fits better'
         return f"Nothing found for '{prompt}': {why}."
     if not kept.any():
         return f"Nothing found for '{prompt}': the saliency map has no region that stands out."

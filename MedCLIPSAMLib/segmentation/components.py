@@ -30,13 +30,13 @@ class ComponentSettings:
             "area" keeps the `number` largest.
         confidence: 0 to 1, relative to the best component, so that a map of low values keeps its best.
         number: for "area": 1, or 2 for lungs.
-        least_area: components below this share of the image are dropped.
+        min_area: components below this share of the image are dropped.
     """
 
     keep: Choice[ComponentRule] = ComponentRule.CONFIDENCE
     confidence: Share = 0.75
     number: Annotated[int, Field(ge=1)] = 1
-    least_area: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    min_area: Annotated[float, Field(ge=0, lt=1)] = 0.001
 
 
 def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: ComponentSettings) -> np.ndarray:
@@ -87,7 +87,7 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
     part = bounds(mask)
     found = label(mask[part], connectivity=2)
     areas = np.bincount(found.ravel())
-    large = [index for index in range(1, len(areas)) if areas[index] >= settings.least_area * mask.size]
+    large = [index for index in range(1, len(areas)) if areas[index] >= settings.min_area * mask.size]
     if settings.keep == ComponentRule.AREA:
         best = sorted(large, key=lambda index: areas[index], reverse=True)[: settings.number]
     elif len(large) < 2:

@@ -16,13 +16,13 @@ Outline = tuple[np.ndarray, np.ndarray]
 
 
 def outlines(
-    images: SamImageBatch, numbers: Sequence[int], asked: Sequence[SamPrompts], least: float, enlarged: bool = False
+    images: SamImageBatch, numbers: Sequence[int], asked: Sequence[SamPrompts], min_part: float, enlarged: bool = False
 ) -> list[Outline]:
     """An outline for each of some prompts, whose objects are asked for together where they are of one kind.
 
     Args:
         numbers: the image of each of `asked`.
-        least: see `tidy.tidy`.
+        min_part: see `tidy.tidy`.
         enlarged: masks are tidied at the size of the image, not at the smaller one at which SAM 2 gives them.
     """
     alike: dict[tuple, list[tuple[int, int]]] = {}
@@ -33,7 +33,7 @@ def outlines(
     for rows in alike.values():
         columns = zip(*(asked[at].row(row) for at, row in rows))
         boxes, points, labels = (None if column[0] is None else np.stack(column) for column in columns)
-        mend = partial(_mend, images, least, points, labels)
+        mend = partial(_mend, images, min_part, points, labels)
         where = [numbers[at] for at, _ in rows]
         masks, quality = images.masks(where, boxes, points, labels, mend=None if enlarged else mend)
         for index, of in enumerate(rows):
@@ -43,7 +43,7 @@ def outlines(
 
 def _mend(
     images: SamImageBatch,
-    least: float,
+    min_part: float,
     points: np.ndarray | None,
     labels: np.ndarray | None,
     index: int,
@@ -51,26 +51,26 @@ def _mend(
 ) -> np.ndarray:
     """The mask of an object, (h, w) bool of any size, tidied; points (B, P, 2) are in pixels of the image."""
     if points is None or labels is None:
-        return tidy(mask, least)
+        return tidy(mask, min_part)
     (height, width), (rows, columns) = images.shape, mask.shape
-    return tidy(mask, least, points[index] * (columns / width, rows / height), labels[index])
+    return tidy(mask, min_part, points[index] * (columns / width, rows / height), labels[index])
 
 
 def obedient_outline(
-    images: SamImageBatch, number: int, prompts: SamPrompts, logits: np.ndarray, least: float
+    images: SamImageBatch, number: int, prompts: SamPrompts, logits: np.ndarray, min_part: float
 ) -> Outline:
     """The outline of prompts on one image that starts from masks; see `TextSegmenter.outline`."""
-    return _union([_obedient(images, number, prompts, row, logits, least) for row in range(len(prompts))])
+    return _union([_obedient(images, number, prompts, row, logits, min_part) for row in range(len(prompts))])
 
 
 def _obedient(
-    images: SamImageBatch, number: int, prompts: SamPrompts, row: int, logits: np.ndarray, least: float
+    images: SamImageBatch, number: int, prompts: SamPrompts, row: int, logits: np.ndarray, min_part: float
 ) -> tuple[np.ndarray, float]:
     """The mask and predicted IoU of one object, from the first way of asking whose answer follows all points, else the
     one that follows most: with the mask to start from, without it, and without the box."""
     box, points, labels = (None if array is None else array[None] for array in prompts.row(row))
     start = logits[row : row + 1]
-    mend = partial(_mend, images, least, points, labels)
+    mend = partial(_mend, images, min_part, points, labels)
     if points is None or labels is None:
         masks, quality = images.masks([number], box, None, None, start, mend)
         return masks[0], float(quality[0])

@@ -36,7 +36,7 @@ ALPHA = 5.0
 """Initial alpha: lambda begins at 0.993."""
 PAIRS = 8
 """Pairs of image and text computed together on a GPU."""
-KEPT_NOISES = 20
+MAX_NOISES = 20
 """Updates up to which their noise is kept for the next image."""
 
 
@@ -122,7 +122,7 @@ def m2ib(
             here when they are there, else put there. Give the same dictionary for further texts on the same pixels.
         bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
         captures: of this model, in which the search is recorded to be replayed; `context` is then asked before every
-            batch. A search of more than `KEPT_NOISES` updates, or with `noise_batch`, is not recorded.
+            batch. A search of more than `MAX_NOISES` updates, or with `noise_batch`, is not recorded.
 
     Raises:
         InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
@@ -140,7 +140,7 @@ def m2ib(
         image_features = tower.features_from(tokens, settings.layer)
     noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
     search = partial(_bottleneck, tower, settings, noises, context, noise_batch)
-    if captures and not noise_batch and 1 < settings.steps <= KEPT_NOISES + 1:
+    if captures and not noise_batch and 1 < settings.steps <= MAX_NOISES + 1:
         search = partial(_replayed, captures, tower, settings, noises, context, bfloat16)
     with in_bfloat16(pixels.device, bfloat16, again=True):
         pairs = [(image, text) for image in range(len(tokens)) for text in range(len(text_features))]
@@ -247,7 +247,7 @@ class _Noises:
         self._kept: tuple[torch.Tensor, ...] | None = None
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        if self._count > KEPT_NOISES:
+        if self._count > MAX_NOISES:
             return _drawn(*self._of)
         self._kept = self._kept or _kept_noises(*self._of)
         return iter(self._kept)

@@ -330,12 +330,12 @@ class TextSegmenter:
             images.embed(numbers, context)
         embedded = time.perf_counter()
         context.report(STAGE_STARTS["mask"], stage="mask")
-        least = self._settings.least_part
+        min_part = self._settings.min_part
         if logits is None:
             enlarged = self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
-            found = outlines(images, numbers, prompts, least, enlarged)
+            found = outlines(images, numbers, prompts, min_part, enlarged)
         else:
-            found = [obedient_outline(images, numbers[0], prompts[0], logits, least)]
+            found = [obedient_outline(images, numbers[0], prompts[0], logits, min_part)]
         seconds["embedding"] = (embedded - started) / len(asked)
         seconds["mask"] = (time.perf_counter() - embedded) / len(asked)
         return found

@@ -33,7 +33,7 @@ class Settings:
         presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
             whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
         agreement: what the overlap of SAM 2's mask and the coarse mask decides.
-        least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
+        min_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
             a segmenter replaces by one of them, see `TextSegmenter.settings`.
@@ -49,7 +49,7 @@ class Settings:
     prompts: PromptSettings = PromptSettings()
     presence_threshold: Share = 0.5
     agreement: AgreementSettings = AgreementSettings()
-    least_part: Share = 0.05
+    min_part: Share = 0.05
     precision: Choice[Precision] = Precision.AUTO
     at_once: Annotated[int, Field(ge=0, description="0 leaves it to the device.")] = 0
     capture: bool = True

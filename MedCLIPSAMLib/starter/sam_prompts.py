@@ -84,19 +84,19 @@ def draw_box_prompts(truth: torch.Tensor, occupied: torch.Tensor, generator: tor
     return Prompts(boxes, labels, truth)
 
 
-def draw_point_prompts(truth: torch.Tensor, most: int, generator: torch.Generator) -> Prompts:
-    """Draw one to `most` clicks inside, and for `most` over 1 now and then one beside; empty masks get a click beside.
+def draw_point_prompts(truth: torch.Tensor, max_clicks: int, generator: torch.Generator) -> Prompts:
+    """Draw 1 to `max_clicks` clicks inside, and for several now and then one beside; empty masks get a click beside.
 
     Args:
         truth: (N, S, S) bool.
     """
     count, size = len(truth), truth.shape[-1]
     there = truth.flatten(1).any(1)
-    inside = torch.multinomial(truth.flatten(1).float() + 1e-9, most, replacement=True, generator=generator)
-    number = torch.randint(1, most + 1, (count, 1), generator=generator, device=truth.device)
-    used = torch.arange(most, device=truth.device) < number
+    inside = torch.multinomial(truth.flatten(1).float() + 1e-9, max_clicks, replacement=True, generator=generator)
+    number = torch.randint(1, max_clicks + 1, (count, 1), generator=generator, device=truth.device)
+    used = torch.arange(max_clicks, device=truth.device) < number
     labels = torch.where(used, torch.where(there[:, None], 1, 0), PAD_LABEL)
-    if most > 1:
+    if max_clicks > 1:
         small = F.max_pool2d(truth[:, None].float(), 4)
         near = F.max_pool2d(small, 15, 1, 7)
         ring = F.interpolate(near, size=(size, size))[:, 0] * ~truth

@@ -11,7 +11,7 @@ from ..evaluation.overlays import overlay
 from ..volumes.write import write_png
 from .segmented import Segmented
 
-MOST_SLICES = 25
+MAX_SLICES = 25
 
 
 def draw_overlay(path: Path, made: Segmented) -> None:
@@ -28,8 +28,8 @@ def draw_montage(path: Path, made: Segmented) -> None:
     looked = sorted({number for by_slice in made.results.values() for number in by_slice})
     found = [k for k in range(len(made.stack)) if any(made.stack.from_grid(mask, k).any() for mask in masks)]
     slices = found or looked
-    if len(slices) > MOST_SLICES:
-        slices = [slices[n] for n in np.linspace(0, len(slices) - 1, MOST_SLICES).round().astype(int)]
+    if len(slices) > MAX_SLICES:
+        slices = [slices[n] for n in np.linspace(0, len(slices) - 1, MAX_SLICES).round().astype(int)]
     sheet = montage([(f"slice {k}", _drawn(made, k)) for k in slices])
     of = f"{len(found)} with a find" if found else f"nothing found on {len(looked)}"
     title = f"{made.name}, {made.stack.plane} slices {slices[0]} to {slices[-1]} of 0 to {len(made.stack) - 1}, {of}"

@@ -197,14 +197,14 @@ def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]
         if frames[0].text("Modality") in TOMOGRAPHY:
             notes.append("The DICOM images do not say how large a pixel is: 1 mm was taken.")
         return (aspect[0] / aspect[1], 1.0) if len(aspect) == 2 and min(aspect) > 0 else (1.0, 1.0)
-    most = Counter(known).most_common(1)[0][0]
+    common = Counter(known).most_common(1)[0][0]
     low, high = np.min(known), np.max(known)
-    if any(not np.allclose(step, most, rtol=1e-3) for step in known):
+    if any(not np.allclose(step, common, rtol=1e-3) for step in known):
         notes.append(
-            f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {most[1]:.3g} x {most[0]:.3g} mm is "
-            "used for all, so that places on some slices are wrong."
+            f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {common[1]:.3g} x {common[0]:.3g} mm "
+            "is used for all, so that places on some slices are wrong."
         )
-    return most
+    return common
 
 
 def _own_step(frame: Frame) -> float:

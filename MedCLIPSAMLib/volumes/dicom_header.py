@@ -59,7 +59,7 @@ DAMAGED = (
     InvalidDicomError,
 )
 """What readers raise on files that are not what they say."""
-MOST_FRAMES = 1_000_000
+MAX_FRAMES = 1_000_000
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
 
 
@@ -225,7 +225,7 @@ class Frame:
 def frames_of(path: Path, header: Dataset) -> list[Frame]:
     """The image planes of a file, in the order in which they are stored."""
     count = int(numbers(header.get("NumberOfFrames"))[0]) if numbers(header.get("NumberOfFrames")) else 1
-    if not 0 <= count <= min(MOST_FRAMES, path.stat().st_size):
+    if not 0 <= count <= min(MAX_FRAMES, path.stat().st_size):
         raise InputError(f"'{path}' says that it has {count} frames, which it cannot hold.", "Export it again.")
     items = header.get("PerFrameFunctionalGroupsSequence") or []
     shared = header.get("SharedFunctionalGroupsSequence") or []

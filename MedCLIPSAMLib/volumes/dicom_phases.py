@@ -163,15 +163,15 @@ def tell_apart(frames: Sequence[Frame]) -> list[Part] | None:
 
 
 def _told(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | None:
-    most = max(Counter(depth[frame] for frame in frames).values())
-    if most == 1:
+    largest = max(Counter(depth[frame] for frame in frames).values())
+    if largest == 1:
         return [Part("", frames)]
     places = len({depth[frame] for frame in frames})
     for name, unit, value in TELLING:
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
-        if not 2 <= len(groups) <= most:
+        if not 2 <= len(groups) <= largest:
             continue
         if any(len({depth[frame] for frame in group}) <= places / 2 for group in groups.values()):
             continue

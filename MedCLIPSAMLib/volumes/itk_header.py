@@ -7,8 +7,8 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 
-MOST_HEADER = 1 << 22
-MOST_DIMENSIONS = 5
+MAX_HEADER = 1 << 22
+MAX_DIMENSIONS = 5
 
 
 def check_header(path: Path) -> None:
@@ -18,7 +18,7 @@ def check_header(path: Path) -> None:
         InputError: naming the file that it leads to.
     """
     with path.open("rb") as file:
-        head = file.read(MOST_HEADER)
+        head = file.read(MAX_HEADER)
     if head.startswith(b"NRRD"):
         _check_nrrd(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0].decode("latin-1"), path)
     elif path.suffix.lower() in (".mha", ".mhd"):
@@ -57,7 +57,7 @@ def _check_meta(head: bytes, path: Path) -> None:
 
 
 def _check_dimension(value: str, path: Path) -> None:
-    if not value.isdigit() or not 1 <= int(value) <= MOST_DIMENSIONS:
+    if not value.isdigit() or not 1 <= int(value) <= MAX_DIMENSIONS:
         raise InputError(f"'{path}' is {value[:20]}-D, not a single volume.", "Save one volume of it.")
 
 

@@ -24,7 +24,7 @@ SCANNER = 1
 """The code of a matrix that leads to the scanner's coordinates."""
 MILLIMETERS = {1: 1e3, 3: 1e-3}
 """By the code of the unit of lengths: 1 is m, 3 is micrometers; all others are mm."""
-MOST_COMPRESSED = 1100
+MAX_COMPRESSION = 1100
 """Deflate makes no file smaller than by this factor: a header that declares more is wrong."""
 SHEAR_REMEDY = (
     'Resample it, for example: python -c "import nibabel as n, nibabel.processing as p; '
@@ -172,7 +172,7 @@ def _channels(shape: list[int], path: Path) -> int:
 def _voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path) -> np.ndarray:
     kind = header.get_data_dtype()
     size, start = kind.itemsize * math.prod(shape), int(header["vox_offset"])
-    held = path.stat().st_size * (MOST_COMPRESSED if isinstance(file, gzip.GzipFile) else 1)
+    held = path.stat().st_size * (MAX_COMPRESSION if isinstance(file, gzip.GzipFile) else 1)
     data = b""
     try:
         if size <= held:

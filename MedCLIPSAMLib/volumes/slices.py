@@ -31,7 +31,7 @@ PLANES: dict[str, tuple[tuple[int, int], ...]] = {
     "sagittal": ((0, +1), (2, -1), (1, +1)),
 }
 SQUARE_TOLERANCE = 0.01
-MOST_PIXELS = 20_000
+MAX_PIXELS = 20_000
 """The longest side of an image of oblong voxels."""
 
 
@@ -229,10 +229,10 @@ def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple
     if max(spacing) <= finest * (1 + SQUARE_TOLERANCE):
         return shape, spacing
     sizes = [max(n, round(n * mm / finest)) for n, mm in zip(shape, spacing)]
-    if max(sizes) > MOST_PIXELS:
+    if max(sizes) > MAX_PIXELS:
         raise InputError(
             f"Voxels of {spacing[0]:g} x {spacing[1]:g} mm would make images of {sizes[0]} x {sizes[1]} pixels: "
-            f"expected at most {MOST_PIXELS} a side.",
+            f"expected at most {MAX_PIXELS} a side.",
             "Resample the volume, or choose another plane.",
         )
     return (sizes[0], sizes[1]), (shape[0] * spacing[0] / sizes[0], shape[1] * spacing[1] / sizes[1])

@@ -27,7 +27,7 @@ from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 from .request import Request, WorkerError, error_from
 
 LOG_LINES = 200
-KEPT_IMAGES = 4
+MAX_IMAGES = 4
 """Stacks of images that a fresh worker is given again; as many as the worker keeps."""
 
 
@@ -117,7 +117,7 @@ class WorkerClient:
         """
         self._images[key] = images
         self._images.move_to_end(key)
-        while len(self._images) > KEPT_IMAGES:
+        while len(self._images) > MAX_IMAGES:
             self._given.discard(self._images.popitem(last=False)[0])
         self._ensure_running()
         return self._send_image(key)

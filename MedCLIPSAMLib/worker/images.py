@@ -10,7 +10,7 @@ from ..errors import InputError
 from .fields import text_of
 from .protocol import Message
 
-KEPT_IMAGES = 4
+MAX_IMAGES = 4
 """Stacks that are kept; the one not used for the longest time goes first."""
 
 MAX_SLICES = 10_000
@@ -63,7 +63,7 @@ class ReceivedImages:
             return len(stack)
         self._stacks[key] = stack
         self._stacks.move_to_end(key)
-        while len(self._stacks) > KEPT_IMAGES:
+        while len(self._stacks) > MAX_IMAGES:
             self._stacks.popitem(last=False)
         return len(stack)
 

@@ -19,7 +19,7 @@ from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.settings import Settings, default_settings
 
-LIMITS = AgreementSettings(least=0.25, least_in_doubt=0.4, certain=0.9)
+LIMITS = AgreementSettings(min_iou=0.25, min_iou_in_doubt=0.4, certain=0.9)
 
 
 def rectangle(columns: int) -> np.ndarray:
@@ -73,7 +73,7 @@ def test_by_default_it_decides_nothing_and_without_a_presence_check_there_is_no_
         assert np.array_equal(answer(columns, 0.6, AgreementSettings()).mask, rectangle(columns))
     assert np.array_equal(answer(3, 0.1, threshold=0.0).mask, rectangle(3))
     with pytest.raises(InputError, match="less than or equal to 1"):
-        AgreementSettings(least=1.5)
+        AgreementSettings(min_iou=1.5)
 
 
 def test_the_best_agreement_is_chosen_and_the_first_of_equals():

@@ -33,7 +33,7 @@ def test_the_first_variant_is_the_papers_way_and_each_later_one_adds_something()
     names = list(made)[2:]
     assert [made[name].saliency.candidates for name in names] == [range(8, 13)] * 4
     assert [made[name].prompts.margin for name in names] == [0, 0.2, 0.2, 0.2]
-    assert [made[name].agreement.least for name in names] == [0, 0, 0.15, 0.15]
+    assert [made[name].agreement.min_iou for name in names] == [0, 0, 0.15, 0.15]
     assert [made[name].saliency.mirror for name in names] == [False, False, False, True]
 
 

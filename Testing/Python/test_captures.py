@@ -20,12 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from MedCLIPSAMLib.errors import Cancelled
-from MedCLIPSAMLib.models.acceleration.captures import MOST, Captures
+from MedCLIPSAMLib.models.acceleration.captures import MAX_GRAPHS, Captures
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import segmenter as segmenting
 from MedCLIPSAMLib.segmentation.presence import Presence
-from MedCLIPSAMLib.segmentation.saliency import KEPT_NOISES, M2IBSettings, _adam, m2ib, normalise
+from MedCLIPSAMLib.segmentation.saliency import MAX_NOISES, M2IBSettings, _adam, m2ib, normalise
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 pytestmark = pytest.mark.gpu
@@ -117,7 +117,7 @@ def test_other_settings_are_recorded_anew_and_long_or_sparing_searches_are_not(c
         assert torch.allclose(found.maps, m2ib(clip, pixels, text, settings).maps, rtol=1e-4, atol=1e-3)
     assert record.made == 2
     for settings, more in (
-        (replace(SETTINGS, steps=KEPT_NOISES + 2, samples=1), {}),
+        (replace(SETTINGS, steps=MAX_NOISES + 2, samples=1), {}),
         (replace(SETTINGS, steps=1), {}),
         (SETTINGS, {"noise_batch": 1}),
     ):
@@ -170,15 +170,15 @@ def test_a_recording_that_fails_is_told_once_and_the_computation_goes_on(caplog)
 def test_only_the_latest_recordings_are_kept():
     record = Traced()
     captures, double = Captures(record), lambda tensor: (tensor * 2,)
-    for length in range(1, MOST + 2):
+    for length in range(1, MAX_GRAPHS + 2):
         for _ in range(2):
             captures.run("double", double, torch.ones(length))
-    assert record.made == MOST + 1
-    captures.run("double", double, torch.ones(MOST + 1))
-    assert record.made == MOST + 1, "the latest is there"
+    assert record.made == MAX_GRAPHS + 1
+    captures.run("double", double, torch.ones(MAX_GRAPHS + 1))
+    assert record.made == MAX_GRAPHS + 1, "the latest is there"
     for _ in range(2):
         captures.run("double", double, torch.ones(1))
-    assert record.made == MOST + 2, "the first had to go"
+    assert record.made == MAX_GRAPHS + 2, "the first had to go"
 
 
 def test_steps_are_those_of_torch_to_the_bit():

@@ -325,4 +325,4 @@ def test_a_stopped_run_may_go_on_with_other_slices_together():
     settings = default_settings("demo")
     other = replace(settings, at_once=4, capture=False)
     assert settings != other and settings.deciding() == other.deciding()
-    assert replace(settings, least_part=0.2).deciding() != settings.deciding()
+    assert replace(settings, min_part=0.2).deciding() != settings.deciding()

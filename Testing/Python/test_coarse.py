@@ -115,7 +115,7 @@ def test_parts_that_touch_at_a_corner_are_one():
 def test_specks_are_dropped_and_nothing_stays_nothing():
     mask = np.zeros((64, 64), bool)
     mask[3, 3] = True
-    assert not components(mask, mask.astype(np.float32), ComponentSettings(least_area=0.01)).any()
+    assert not components(mask, mask.astype(np.float32), ComponentSettings(min_area=0.01)).any()
     assert not components(np.zeros((64, 64), bool), np.zeros((64, 64)), ComponentSettings()).any()
 
 

@@ -123,7 +123,7 @@ def test_two_runs_and_other_requests_keep_off_a_folder(segmenter, images, tmp_pa
     other.close()
     assert export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz")) == {"found": 1}
     with pytest.raises(OutputError, match="other export"):
-        export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz", least_score=0.1))
+        export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz", min_score=0.1))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError, match="not empty"):
@@ -135,7 +135,7 @@ def test_two_runs_and_other_requests_keep_off_a_folder(segmenter, images, tmp_pa
 
 def test_filters_leave_out_and_say_so(segmenter, images, tmp_path):
     cases = find_cases(images / "a.png", {"tumor": "brain tumor"})
-    for number, settings in enumerate(({"least_score": 1.0}, {"least_ml": 99.0}, {"most_ml": 0.001})):
+    for number, settings in enumerate(({"min_score": 1.0}, {"min_ml": 99.0}, {"max_ml": 0.001})):
         out = tmp_path / str(number)
         assert export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz", **settings)) == {"filtered": 1}
         assert not list(out.glob("*.nii.gz")) and (out / "report" / "a.png").is_file()
@@ -144,8 +144,8 @@ def test_filters_leave_out_and_say_so(segmenter, images, tmp_path):
         "empty": 1
     }
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "e" / "healthy.nii.gz"))).any()
-    with pytest.raises(InputError, match="least_score.*got 2"):
-        ExportSettings(least_score=2.0)
+    with pytest.raises(InputError, match="min_score.*got 2"):
+        ExportSettings(min_score=2.0)
 
 
 def test_a_volume_is_exported_on_its_own_grid_with_its_prompts(segmenter, tmp_path):

@@ -73,7 +73,7 @@ def test_its_settings_are_those_that_were_chosen_on_validation_images():
         m2ib = settings.saliency_for(prompt)
         assert (m2ib.layer, m2ib.beta, m2ib.candidates, m2ib.mirror) == (7, 0.3, range(8, 13), False)
     assert settings.prompts.margin == 0.2 and settings.prompts.kind == "boxes"
-    assert settings.agreement == AgreementSettings(least=0.15, least_in_doubt=0.4, certain=0.9)
+    assert settings.agreement == AgreementSettings(min_iou=0.15, min_iou_in_doubt=0.4, certain=0.9)
     assert settings.presence_threshold == 0.5
 
 

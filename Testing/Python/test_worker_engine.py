@@ -17,7 +17,7 @@ from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
 from MedCLIPSAMLib.segmentation.settings import Settings
 from MedCLIPSAMLib.validated import with_changes
 from MedCLIPSAMLib.worker.engine import Engine
-from MedCLIPSAMLib.worker.images import KEPT_IMAGES
+from MedCLIPSAMLib.worker.images import MAX_IMAGES
 from MedCLIPSAMLib.worker.protocol import Message
 
 pytestmark = [
@@ -137,7 +137,7 @@ def test_noise_in_parts_and_kept_activations_change_nothing(engine):
 
 
 def test_the_images_used_last_are_kept(engine):
-    for index in range(KEPT_IMAGES - 1):
+    for index in range(MAX_IMAGES - 1):
         engine.handle(Message("image", 1, {"key": str(index)}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), Told())
     engine.handle(SEGMENT, Told())
     engine.handle(Message("image", 1, {"key": "more"}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), Told())

@@ -132,15 +132,15 @@ def test_the_saliency_map_lies_where_the_image_does(operations) -> None:
     node = overlay.saliencyOf(volume)
     array = slicer.util.arrayFromVolume(node)
     assert array.shape == (1, *phantom.image.shape) and array.max() == 100
-    most = np.argwhere(array[0] == 100)[0]
+    brightest = np.argwhere(array[0] == 100)[0]
     lesion = phantom.lesion_mask
-    assert lesion[tuple(most)]
+    assert lesion[tuple(brightest)]
     assert array[0][lesion].mean() > 3 * array[0][~lesion].mean()
     matrix, own = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     node.GetRASToIJKMatrix(own)
-    ras = matrix.MultiplyPoint((most[1], most[0], 1, 1))
-    assert own.MultiplyPoint(ras)[:3] == pytest.approx((most[1], most[0], 0), abs=1e-4)
+    ras = matrix.MultiplyPoint((brightest[1], brightest[0], 1, 1))
+    assert own.MultiplyPoint(ras)[:3] == pytest.approx((brightest[1], brightest[0], 0), abs=1e-4)
     assert result.prompts[0].boxes.shape[1] == 4
 
 

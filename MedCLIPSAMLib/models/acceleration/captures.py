@@ -16,7 +16,7 @@ import torch
 Tensors = tuple[torch.Tensor, ...]
 Function = Callable[..., Tensors]
 
-MOST = 8
+MAX_GRAPHS = 8
 """Recordings that are kept; they share the memory that they work in."""
 APART = 1e-3
 """From this difference to the plain computation on, a share of its largest value, a recording is not used."""
@@ -47,7 +47,7 @@ class Captures:
         key = name, *((tensor.shape, tensor.dtype, tensor.device) for tensor in given)
         if key not in self._kept:
             self._kept[key] = None
-            if len(self._kept) > MOST:
+            if len(self._kept) > MAX_GRAPHS:
                 self._kept.popitem(last=False)
             return function(*given)
         self._kept.move_to_end(key)
