@@ -110,8 +110,8 @@ def main() -> None:
     except OSError as error:
         log.debug("refused", exc_info=True)
         named = f"'{error.filename}': " if error.filename is not None else ""
-        said = f"{named}{error.strerror or error}."
-        _refuse(said, "Check the path, the permissions and the free space.", as_json)
+        message = f"{named}{error.strerror or error}."
+        _refuse(message, "Check the path, the permissions and the free space.", as_json)
     except Exception as error:
         if not as_json or not hasattr(error, "format_message"):
             raise

@@ -213,9 +213,9 @@ def tag(segmentationNode, segmentId: str, name: str) -> str:
 def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
     """The slices of a volume between the first and the last that a segment may have something on."""
     shape = slices.stack.volume.shape
-    whole = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
-    extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, whole)
-    both = cut(extent, whole)
+    full = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
+    extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, full)
+    both = cut(extent, full)
     if both is None:
         return range(0)
     axis = "IJK".index(slices.stack.source_axis)

@@ -67,8 +67,8 @@ def report(found: dict) -> str:
     lines += ["", "Share of images in which something is found: with the target, and without it.", ""]
     lines += _head("", *heads, *(f"{kind} ({row['cases']})" for kind, row in free.items()))
     for variant in variants:
-        kept = [f"{1 - row['missed'][variant]:.2f}" for row in sets.values()]
-        lines.append(_line(variant, *kept, *(f"{row['found'][variant]:.2f}" for row in free.values())))
+        found_shares = [f"{1 - row['missed'][variant]:.2f}" for row in sets.values()]
+        lines.append(_line(variant, *found_shares, *(f"{row['found'][variant]:.2f}" for row in free.values())))
     for threshold in next(iter(found["presence"].values()))["found"]:
         shares = [f"{found['presence'][kind]['found'][threshold]:.2f}" for kind in (*sets, *free)]
         lines.append(_line(f"presence {threshold} alone", *shares))

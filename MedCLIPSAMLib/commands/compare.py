@@ -38,10 +38,10 @@ def compare(
     check_outputs((first, second), (plot,), overwrite)
     results = {}
     for metric in METRICS:
-        _, one, other = paired_values(first, second, metric)
-        results[metric] = paired(one, other)
+        _, first_values, second_values = paired_values(first, second, metric)
+        results[metric] = paired(first_values, second_values)
         if metric == "dsc" and plot is not None:
-            plot_pairs(plot, one, other, (first.stem, second.stem))
+            plot_pairs(plot, first_values, second_values, (first.stem, second.stem))
     if as_json:
         print(json.dumps({metric: asdict(result) for metric, result in results.items()}))
         return

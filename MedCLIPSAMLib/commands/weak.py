@@ -70,8 +70,8 @@ def train(
     )
     try:
         with progress_bar("training", quiet=as_json, unit="count") as context:
-            told = telling(context, _epoch)
-            model = run(dataset, out, settings, str(resolve_device(device)), gpus, told)
+            epoch_context = telling(context, _epoch)
+            model = run(dataset, out, settings, str(resolve_device(device)), gpus, epoch_context)
     except KeyboardInterrupt:
         typer.echo(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.", err=True)
         raise

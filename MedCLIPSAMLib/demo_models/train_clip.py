@@ -222,7 +222,7 @@ def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Ge
     noise = torch.randn(patches.shape, generator=generator)
     weights = regions.to(patches.dtype)
     share = lambda tokens, weight: torch.einsum("bpc,bkp->bkc", tokens, weight) / patches.shape[1]
-    return [share(patches, kept) + share(noise, 1 - kept) for kept in (weights, 1 - weights)]
+    return [share(patches, weight) + share(noise, 1 - weight) for weight in (weights, 1 - weights)]
 
 
 def place_loss(inside: torch.Tensor, outside: torch.Tensor, there: torch.Tensor) -> torch.Tensor:

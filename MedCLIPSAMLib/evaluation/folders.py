@@ -217,12 +217,12 @@ def _score_case(
         Score(
             case,
             name,
-            dsc(one, other),
-            nsd(one, other, spacing, tolerance),
-            hd95(one, other, spacing),
-            difference_ml=(int(one.sum()) - int(other.sum())) * ml,
+            dsc(predicted, expected),
+            nsd(predicted, expected, spacing, tolerance),
+            hd95(predicted, expected, spacing),
+            difference_ml=(int(predicted.sum()) - int(expected.sum())) * ml,
         )
-        for name, (one, other) in pairs.items()
+        for name, (predicted, expected) in pairs.items()
     ]
 
 

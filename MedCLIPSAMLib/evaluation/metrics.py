@@ -108,10 +108,10 @@ def _without_single_axes(
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
     if len(spacing) != pred.ndim:
         raise ValueError(f"{len(spacing)} spacings given for masks of {pred.ndim} axes")
-    kept = tuple(float(step) for step, size in zip(spacing, pred.shape) if size > 1)
-    if len(kept) not in (2, 3):
+    axes_spacing = tuple(float(step) for step, size in zip(spacing, pred.shape) if size > 1)
+    if len(axes_spacing) not in (2, 3):
         raise ValueError(f"masks of shape {pred.shape} have no contour or surface")
-    return pred.squeeze(), truth.squeeze(), kept
+    return pred.squeeze(), truth.squeeze(), axes_spacing
 
 
 def _batch(mask: np.ndarray) -> Any:

@@ -43,7 +43,7 @@ def true_boxes(truth: np.ndarray, looseness: float = 0.0) -> SamPrompts:
     """
     parts = label(truth, connectivity=2)
     areas = ndimage.sum_labels(truth, parts, range(1, parts.max() + 1))
-    kept = np.flatnonzero(areas >= MIN_PART * truth.sum()) + 1
+    large = np.flatnonzero(areas >= MIN_PART * truth.sum()) + 1
     ranks = np.zeros(parts.max() + 1, int)
-    ranks[kept] = np.arange(1, len(kept) + 1)
+    ranks[large] = np.arange(1, len(large) + 1)
     return make_prompts(ranks[parts], PromptSettings(margin=2 * looseness))

@@ -195,10 +195,10 @@ def _pairs(task: Task, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet
                 "Files are paired by name.",
             )
     for case, path in images.items():
-        one, other = _size(path), _size(masks[case])
-        if one and other and one != other:
+        image_size, mask_size = _size(path), _size(masks[case])
+        if image_size and mask_size and image_size != mask_size:
             raise InputError(
-                f"'{path}' has {one[0]} x {one[1]} pixels and its mask {other[0]} x {other[1]}.",
+                f"'{path}' has {image_size[0]} x {image_size[1]} pixels and its mask {mask_size[0]} x {mask_size[1]}.",
                 "Get the files again, or bring the mask to the size of the image.",
             )
     return TestSet(task, folder, images, {case: masks[case] for case in images})

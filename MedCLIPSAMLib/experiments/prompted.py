@@ -79,11 +79,11 @@ def measure_prompt(
         }
         measured.append(Measured(case, result, seconds, scores))
         context.report(done, len(cases), prompt)
-    for one, other in zip(measured, measured[1:] + measured[:1]):
-        truth = one.case.truth
-        segmenter.set_image(one.case.image)
+    for own, other in zip(measured, measured[1:] + measured[:1]):
+        truth = own.case.truth
+        segmenter.set_image(own.case.image)
         boxes = scaled_boxes(other.result.sam_prompts.boxes, other.case.truth.shape, truth.shape)
-        one.scores["other_saliency"] = dsc(segmenter.outline(boxes)[0], truth) if len(boxes) else 0.0
+        own.scores["other_saliency"] = dsc(segmenter.outline(boxes)[0], truth) if len(boxes) else 0.0
     return measured
 
 

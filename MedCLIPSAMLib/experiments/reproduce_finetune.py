@@ -176,10 +176,10 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
         clip.model.load_state_dict(load_file(weights))
         step = json.loads((weights.parent / DONE).read_text(encoding="utf-8"))["step"]
     images, texts, captions = [], [], []
-    for batch, said in _source(folder, "test", clip.image_size, 50).batches(0):
+    for batch, all_captions in _source(folder, "test", clip.image_size, 50).batches(0):
         images.append(clip.encode_image(clip.preprocess(batch.numpy())))
-        texts.append(clip.encode_text(said))
-        captions += said
+        texts.append(clip.encode_text(all_captions))
+        captions += all_captions
     figures = retrieval(torch.cat(images), torch.cat(texts), captions)
     by_task = {}
     for name, task in TASKS.items():

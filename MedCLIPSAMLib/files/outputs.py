@@ -94,8 +94,8 @@ def _reads(source: Path, path: Path) -> bool:
     return False
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(path: Path, other: Path) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return os.path.samefile(path, other)
     except OSError:  # one of them is not there
-        return os.path.normcase(one.resolve()) == os.path.normcase(other.resolve())
+        return os.path.normcase(path.resolve()) == os.path.normcase(other.resolve())

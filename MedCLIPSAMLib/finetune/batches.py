@@ -174,14 +174,14 @@ class PairSource:
         while len(batches) < self.steps:
             taken: list[int] = []
             put_off: list[int] = []
-            said: set[str] = set()
+            chosen_captions: set[str] = set()
             for at, number in enumerate(drawn):
                 if len(taken) == self.batch:
                     put_off += drawn[at:]
                     break
                 caption = self.pairs[number].caption
-                (put_off if caption in said else taken).append(number)
-                said.add(caption)
+                (put_off if caption in chosen_captions else taken).append(number)
+                chosen_captions.add(caption)
             lacking = self.batch - len(taken)  # too few different captions are left
             batches.append(taken + put_off[:lacking])
             drawn = put_off[lacking:]

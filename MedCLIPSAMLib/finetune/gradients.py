@@ -57,7 +57,7 @@ def contrastive_backward(
                 _set_random_state(states[number], chunk[0].device)
             features = made[number] if single else encode(*chunk)
             end = begin + len(chunk[0])
-            parts = [(feature * whole[begin:end]).sum() for feature, whole in zip(features, gradients)]
+            parts = [(feature * gradient[begin:end]).sum() for feature, gradient in zip(features, gradients)]
             backward(world * (parts[0] + parts[1]))
             begin = end
     return loss.detach()

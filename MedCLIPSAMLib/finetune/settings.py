@@ -61,5 +61,5 @@ class FineTuneSettings:
 
     def fingerprint(self) -> str:
         """Return what a checkpoint must agree with to be gone on from; patience, chunk and precision may change."""
-        kept = {name: value for name, value in asdict(self).items() if name not in ("patience", "chunk", "precision")}
-        return json.dumps(kept, sort_keys=True)
+        values = {name: value for name, value in asdict(self).items() if name not in ("patience", "chunk", "precision")}
+        return json.dumps(values, sort_keys=True)

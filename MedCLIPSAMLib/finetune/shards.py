@@ -137,9 +137,9 @@ class ShardSource:
             count += not reason
             context.report(count + len(dropped), None, "reading shards")
         if record is not None:
-            kept = {"shards": named, "least": self._min_characters, "count": count, "dropped": dropped}
+            content = {"shards": named, "least": self._min_characters, "count": count, "dropped": dropped}
             with atomic_path(record) as temporary:
-                temporary.write_text(json.dumps(kept), encoding="utf-8")
+                temporary.write_text(json.dumps(content), encoding="utf-8")
         return count, dropped
 
     def _problem(self, pair: dict) -> str:

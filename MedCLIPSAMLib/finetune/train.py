@@ -211,16 +211,16 @@ class _Run:
         losses: list[float] = []
         images: list[torch.Tensor] = []
         texts: list[torch.Tensor] = []
-        said: list[str] = []
+        all_captions: list[str] = []
         for rgb, captions in source.batches(0):
             pixels, tokens = self._clip.preprocess(rgb.numpy()), self._clip.tokenize(captions, True)
             image, text = (features.float() for features in self._model(pixels, tokens)[:2])
             losses.append(self._loss(image, text).item())
             images.append(image.cpu())
             texts.append(text.cpu())
-            said.extend(captions)
+            all_captions.extend(captions)
         both = [torch.nn.functional.normalize(torch.cat(features), dim=-1) for features in (images, texts)]
-        figures = retrieval(both[0], both[1], said)
+        figures = retrieval(both[0], both[1], all_captions)
         return figures | {"loss": sum(losses) / len(losses), "scale": best_scale(both[0], both[1])}
 
     def _compare(self, figures: dict) -> dict:
@@ -337,8 +337,8 @@ def _forget_after(log: Path, step: int) -> None:
     """Leave out the lines of a log that tell of steps after a checkpoint: they come again."""
     try:
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        previous = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     except (OSError, ValueError, KeyError):
         return
     with atomic_path(log) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.write_text("".join(previous), encoding="utf-8")

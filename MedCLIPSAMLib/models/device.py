@@ -46,8 +46,8 @@ def fast_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return device.type == "cpu" and any(supported() for supported in asked if supported)
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return device.type == "cpu" and any(supported() for supported in checks if supported)
 
 
 def images_to(device: torch.device, images: np.ndarray) -> torch.Tensor:
@@ -80,8 +80,8 @@ class OnCpu(TorchFunctionMode):
 
 def _cpu_for_cuda(value: Any) -> Any:
     """Return any value but a CUDA device as it is."""
-    asked = isinstance(value, str | torch.device) and str(value).partition(":")[0] == "cuda"
-    return torch.device("cpu") if asked else value
+    checks = isinstance(value, str | torch.device) and str(value).partition(":")[0] == "cuda"
+    return torch.device("cpu") if checks else value
 
 
 def _require_cuda(index: int) -> None:

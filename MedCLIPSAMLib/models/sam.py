@@ -64,29 +64,29 @@ def _kept_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[t
 
     (N, C, H, W) features to the like, in their type.
     """
-    kept: dict[tuple, torch.Tensor] = {}
+    cache: dict[tuple, torch.Tensor] = {}
 
     def positions(features: torch.Tensor) -> torch.Tensor:
         key = features.shape[-2:], features.device, features.dtype
-        if key not in kept:
-            kept[key] = make(features[:1]).to(features.dtype)
-        return kept[key].expand(len(features), -1, -1, -1)
+        if key not in cache:
+            cache[key] = make(features[:1]).to(features.dtype)
+        return cache[key].expand(len(features), -1, -1, -1)
 
     return positions
 
 
 def _kept_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
     """Bring the trunk's embedding of positions to a size; again when its weights change, or where it is trained."""
-    kept: dict[str, Any] = {}
+    cache: dict[str, Any] = {}
 
     def embedding(size: Any) -> torch.Tensor:
         if torch.is_grad_enabled() and trunk.pos_embed.requires_grad:
             return make(size)
         weights = trunk.pos_embed, trunk.pos_embed_window
         key = tuple(size), weights[0].device, *(weight._version for weight in weights)
-        if kept.get("key") != key:
-            kept.update(key=key, value=make(size))
-        return kept["value"]
+        if cache.get("key") != key:
+            cache.update(key=key, value=make(size))
+        return cache["value"]
 
     return embedding
 

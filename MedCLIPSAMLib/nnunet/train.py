@@ -136,23 +136,23 @@ class _Watch:
     """Reports the epochs that a training has finished since the last call."""
 
     def __init__(self, path: Path, context: RunContext) -> None:
-        self._path, self._context, self._told = path, context, 0
+        self._path, self._context, self._reported = path, context, 0
 
     def __call__(self) -> None:
         try:
             lines = self._path.read_text(encoding="utf-8").splitlines()
         except OSError:
             return
-        for line in lines[self._told :]:
+        for line in lines[self._reported :]:
             try:
-                one = json.loads(line)
+                entry = json.loads(line)
             except ValueError:  # a line that is being written
                 return
-            self._told += 1
-            left = (one["epochs"] - one["epoch"]) * one["seconds"] / self._told
-            figures = {name: one[name] for name in FIGURES}
-            message = f"loss {one['loss']:.3f}, DSC {one['dsc']:.2f}"
-            self._context.report(one["epoch"], one["epochs"], message, seconds_left=left, **figures)
+            self._reported += 1
+            left = (entry["epochs"] - entry["epoch"]) * entry["seconds"] / self._reported
+            figures = {name: entry[name] for name in FIGURES}
+            message = f"loss {entry['loss']:.3f}, DSC {entry['dsc']:.2f}"
+            self._context.report(entry["epoch"], entry["epochs"], message, seconds_left=left, **figures)
 
 
 def _continues(fold: Path) -> bool:

@@ -149,11 +149,11 @@ def _outside(dataset: RawDataset, path: Path) -> Path:
 
 def _keep_before(dataset: RawDataset, case: str) -> None:
     """Copy the label that is replaced, the first time: later ones are a person's, and the last one counts."""
-    label, kept = dataset.label(case), dataset.folder / REPLACED / dataset.label(case).name
-    if label.is_file() and not kept.exists():
+    label, original = dataset.label(case), dataset.folder / REPLACED / dataset.label(case).name
+    if label.is_file() and not original.exists():
         try:
-            kept.parent.mkdir(exist_ok=True)
-            with atomic_path(kept) as temporary:
+            original.parent.mkdir(exist_ok=True)
+            with atomic_path(original) as temporary:
                 temporary.write_bytes(label.read_bytes())
         except OSError as error:
-            raise OutputError(f"'{kept}' cannot be written: {error.strerror}.", "Make room on the disk.") from error
+            raise OutputError(f"'{original}' cannot be written: {error.strerror}.", "Make room on the disk.") from error

@@ -248,8 +248,8 @@ def _prompt_set_texts(prompts: PromptSet) -> list[Text]:
         for kind, texts in style.items():
             named = frozenset() if kind == "*" else frozenset({f"kind:{kind}"})
             for text in texts:
-                said = facts if "CT" in text or "X-ray" in text else frozenset()
-                made.append(Text(text, said | named, organ="lung") if lungs else Text(text, facts, named))
+                stated = facts if "CT" in text or "X-ray" in text else frozenset()
+                made.append(Text(text, stated | named, organ="lung") if lungs else Text(text, facts, named))
     absent = frozenset() if lungs else facts | {"lesions:0"}
     return made + [Text(text, absent, impossible=lungs) for text in prompts.negatives]
 

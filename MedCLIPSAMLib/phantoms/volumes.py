@@ -96,7 +96,7 @@ def make_sections(split: str, index: int, modality: str, count: int = 24) -> lis
 
     Slices on which a lesion is but a trace are left out: whether they show it is a matter of opinion.
     """
-    kept = []
+    placed = []
     for section in _sections(split, index, modality, None, count)[0]:
         areas = [lesion.mask.sum() for lesion in section.lesions]
         shown = tuple(lesion for lesion, area in zip(section.lesions, areas) if area >= TRACE)
@@ -105,8 +105,8 @@ def make_sections(split: str, index: int, modality: str, count: int = 24) -> lis
         facts = {f"modality:{modality}", f"lesions:{len(shown)}"}
         if modality == "CT":
             facts.add("kind:abnormal" if shown else "kind:normal")
-        kept.append(Phantom(section.image, modality, frozenset(facts), shown, section.organs))
-    return kept
+        placed.append(Phantom(section.image, modality, frozenset(facts), shown, section.organs))
+    return placed
 
 
 def _sections(split: str, index: int, modality: str, lesions: int | None, count: int) -> tuple[list[Phantom], int]:

@@ -26,10 +26,10 @@ def draft_result(image: np.ndarray, prompt: str, where: Where, settings: Setting
     else:
         coarse = coarse_mask(where.saliency, settings.coarse, image)
         labels = components(coarse, where.saliency, settings.components)
-    kept = labels > 0
-    nothing = _why_nothing(prompt, where.presence, kept, settings.presence_threshold)
+    coarse_components = labels > 0
+    nothing = _why_nothing(prompt, where.presence, coarse_components, settings.presence_threshold)
     empty, sam_prompts = np.zeros(image.shape[:2], bool), make_prompts(labels, settings.prompts)
-    return PromptedResult(prompt, empty, 0.0, nothing, where, kept, sam_prompts, np.zeros(0, np.float32))
+    return PromptedResult(prompt, empty, 0.0, nothing, where, coarse_components, sam_prompts, np.zeros(0, np.float32))
 
 
 def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, settings: Settings) -> PromptedResult:
@@ -70,7 +70,7 @@ def told_apart(value: float, other: float) -> tuple[str, str]:
     return f"{value:.{digits}f}", f"{other:.{digits}f}"
 
 
-def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: float) -> str:
+def _why_nothing(prompt: str, present: Presence, coarse_components: np.ndarray, threshold: float) -> str:
     """The sentence that says why nothing was found; empty when something was."""
     if present.probability < threshold:
         if not present.meaningful:
@@ -79,6 +79,6 @@ def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: fl
             value, limit = told_apart(present.probability, threshold)
             why = f'presence {value}, below {limit}; "{present.denial}" fits better'
         return f"Nothing found for '{prompt}': {why}."
-    if not kept.any():
+    if not coarse_components.any():
         return f"Nothing found for '{prompt}': the saliency map has no region that stands out."
     return ""

@@ -16,29 +16,33 @@ Outline = tuple[np.ndarray, np.ndarray]
 
 
 def outlines(
-    images: SamImageBatch, numbers: Sequence[int], asked: Sequence[SamPrompts], min_part: float, enlarged: bool = False
+    images: SamImageBatch,
+    numbers: Sequence[int],
+    sam_prompts: Sequence[SamPrompts],
+    min_part: float,
+    enlarged: bool = False,
 ) -> list[Outline]:
     """An outline for each of some prompts, whose objects are asked for together where they are of one kind.
 
     Args:
-        numbers: the image of each of `asked`.
+        numbers: the image of each of `sam_prompts`.
         min_part: see `tidy.tidy`.
         enlarged: masks are tidied at the size of the image, not at the smaller one at which SAM 2 gives them.
     """
     alike: dict[tuple, list[tuple[int, int]]] = {}
-    for at, prompts in enumerate(asked):
+    for at, prompts in enumerate(sam_prompts):
         kind = len(prompts.boxes) > 0, prompts.points.shape[1]
         alike.setdefault(kind, []).extend((at, row) for row in range(len(prompts)))
     found: dict[tuple[int, int], tuple[np.ndarray, float]] = {}
     for rows in alike.values():
-        columns = zip(*(asked[at].row(row) for at, row in rows))
+        columns = zip(*(sam_prompts[at].row(row) for at, row in rows))
         boxes, points, labels = (None if column[0] is None else np.stack(column) for column in columns)
         mend = partial(_mend, images, min_part, points, labels)
         where = [numbers[at] for at, _ in rows]
         masks, quality = images.masks(where, boxes, points, labels, mend=None if enlarged else mend)
         for index, of in enumerate(rows):
             found[of] = mend(index, masks[index]) if enlarged else masks[index], float(quality[index])
-    return [_union([found[at, row] for row in range(len(prompts))]) for at, prompts in enumerate(asked)]
+    return [_union([found[at, row] for row in range(len(prompts))]) for at, prompts in enumerate(sam_prompts)]
 
 
 def _mend(

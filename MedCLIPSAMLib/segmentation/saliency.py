@@ -149,13 +149,13 @@ def m2ib(
         for start in range(0, len(pairs), batch):
             images, texts = map(list, zip(*pairs[start : start + batch]))
             found.append(search(tokens[images], text_features[texts]))
-    maps, kept = map(torch.cat, zip(*found))
+    maps, fit = map(torch.cat, zip(*found))
     similarity = image_features @ text_features.T
-    maps, kept = maps.reshape(*similarity.shape, -1, *tower.grid), kept.reshape(similarity.shape)
+    maps, fit = maps.reshape(*similarity.shape, -1, *tower.grid), fit.reshape(similarity.shape)
     if settings.mirror:
         maps = (maps[:count] + maps[count:].flip(-1)) / 2
-        kept = (kept[:count] + kept[count:]) / 2
-    return Saliency(maps, similarity[:count], kept, image_features[:count])
+        fit = (fit[:count] + fit[count:]) / 2
+    return Saliency(maps, similarity[:count], fit, image_features[:count])
 
 
 def _replayed(
@@ -206,8 +206,8 @@ def _bottleneck(
         loss = settings.beta * _information(alpha, tokens).mean((1, 2)).sum()
         (gradient,) = torch.autograd.grad(loss, alpha)
         for some in noise.split(noise_batch or settings.samples):
-            kept = alpha.sigmoid()[:, None]
-            blended = (kept * tokens[:, None] + (1 - kept) * some).flatten(0, 1)
+            gate = alpha.sigmoid()[:, None]
+            blended = (gate * tokens[:, None] + (1 - gate) * some).flatten(0, 1)
             features = tower.features_from(blended, settings.layer).unflatten(0, (count, len(some)))
             share = torch.einsum("msd,md->m", features, texts) / settings.samples
             gradient = gradient - torch.autograd.grad(share.sum(), alpha)[0]
@@ -266,8 +266,8 @@ def _drawn(seed: int, count: int, shape: tuple[int, int, int], device: torch.dev
 
 def _information(alpha: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) by element, in nats; log(1 - lambda) is never log 0."""
-    kept = alpha.sigmoid()
-    return -0.5 * (1 + 2 * F.logsigmoid(-alpha) - (kept * tokens) ** 2 - (1 - kept) ** 2)
+    gate = alpha.sigmoid()
+    return -0.5 * (1 + 2 * F.logsigmoid(-alpha) - (gate * tokens) ** 2 - (1 - gate) ** 2)
 
 
 def upsample(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

@@ -89,8 +89,10 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
         points.append(np.concatenate([inside, around]))
         labels.append([1] * len(inside) + [0] * len(around))
     shape = (count, len(labels[0]) if labels else 0)
-    kept = boxes if settings.kind == SamPromptKind.BOTH else boxes[:0]
-    return SamPrompts(kept, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape))
+    sam_boxes = boxes if settings.kind == SamPromptKind.BOTH else boxes[:0]
+    return SamPrompts(
+        sam_boxes, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape)
+    )
 
 
 def points_followed(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:

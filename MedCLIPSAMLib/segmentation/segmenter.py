@@ -214,7 +214,7 @@ class TextSegmenter:
             for prompt in filter(says_absent, prompts):
                 drafts[prompt] = [replace(draft, message=absence_message(prompt)) for draft in drafts[prompt]]
         notes_of = {prompt: notes(self.clip, prompt, negative) for prompt in prompts}
-        told = lambda result: replace(result, message=f"{result.message} {notes_of[result.prompt]}".rstrip())
+        with_notes = lambda result: replace(result, message=f"{result.message} {notes_of[result.prompt]}".rstrip())
         saliency_seconds = (time.perf_counter() - started) / (len(results) * len(prompts))
         present = [
             (at, prompt, step)
@@ -227,11 +227,13 @@ class TextSegmenter:
         seconds: dict[str, float] = {}
         for (at, prompt, step), outline in zip(present, self._outlines(sam_prompts, seconds, context)):
             results[at][prompt][step] = finish_result(results[at][prompt][step], *outline, settings)
-        asked = Counter((at, prompt) for at, prompt, _ in present)
-        spent = lambda *of: {stage: elapsed * asked[of] for stage, elapsed in seconds.items() if of in asked}
+        counts = Counter((at, prompt) for at, prompt, _ in present)
+        spent = lambda *of: {stage: elapsed * counts[of] for stage, elapsed in seconds.items() if of in counts}
         return [
             {
-                prompt: replace(told(choose_result(maps)), seconds={"saliency": saliency_seconds} | spent(at, prompt))
+                prompt: replace(
+                    with_notes(choose_result(maps)), seconds={"saliency": saliency_seconds} | spent(at, prompt)
+                )
                 for prompt, maps in drafts.items()
             }
             for at, drafts in enumerate(results)
@@ -306,21 +308,22 @@ class TextSegmenter:
     ) -> list[dict[str, list[PromptedResult]]]:
         """All before SAM 2 for each image by prompt and step; several images on threads of their own."""
         draft = lambda image, seen: {
-            prompt: [draft_result(image, prompt, one, settings) for one in maps] for prompt, maps in seen.items()
+            prompt: [draft_result(image, prompt, location, settings) for location in maps]
+            for prompt, maps in seen.items()
         }
         return on_threads(draft, images, where)
 
     def _outlines(
         self,
-        asked: list[tuple[int, SamPrompts]],
+        counts: list[tuple[int, SamPrompts]],
         seconds: dict[str, float],
         context: RunContext,
         logits: np.ndarray | None = None,
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """The outline for each of some prompts on images, given by their number; `seconds` gets those of each."""
-        if not asked:
+        if not counts:
             return []
-        numbers, prompts = [number for number, _ in asked], [sam_prompts for _, sam_prompts in asked]
+        numbers, prompts = [number for number, _ in counts], [sam_prompts for _, sam_prompts in counts]
         images = self._require_images().sam
         images.at_once = self.batch_size > 1
         self.apply_precision()
@@ -336,8 +339,8 @@ class TextSegmenter:
             found = outlines(images, numbers, prompts, min_part, enlarged)
         else:
             found = [obedient_outline(images, numbers[0], prompts[0], logits, min_part)]
-        seconds["embedding"] = (embedded - started) / len(asked)
-        seconds["mask"] = (time.perf_counter() - embedded) / len(asked)
+        seconds["embedding"] = (embedded - started) / len(counts)
+        seconds["mask"] = (time.perf_counter() - embedded) / len(counts)
         return found
 
     def text_features(self, prompt: str) -> torch.Tensor:

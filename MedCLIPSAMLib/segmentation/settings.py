@@ -66,12 +66,12 @@ class Settings:
 
         A mirror image has left at its right: a prompt that names a side does without.
         """
-        said = prompt.lower()
+        lowered = prompt.lower()
         changes = (
-            override for word, override in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said)
+            override for word, override in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", lowered)
         )
         chosen = with_changes(self.saliency, next(changes, {}))
-        return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(said) else chosen
+        return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(lowered) else chosen
 
     def with_saliency(self, **changes: Any) -> Settings:
         """The same with settings of M2IB that hold for every prompt.

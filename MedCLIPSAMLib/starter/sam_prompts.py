@@ -58,8 +58,8 @@ def draw_boxes(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     grow = uniform((count, 4), 0, 0.6, generator) * extent + uniform((count, 4), 0, 14, generator)
     loose = box + grow * outwards
     box = torch.where(uniform((count, 1), 0, 1, generator) < 0.5, near, loose).clamp(0, size)
-    whole = box.new_tensor([0, 0, size, size])
-    return torch.where(empty[:, None], whole, box).view(-1, 2, 2)
+    full = box.new_tensor([0, 0, size, size])
+    return torch.where(empty[:, None], full, box).view(-1, 2, 2)
 
 
 def draw_box_prompts(truth: torch.Tensor, occupied: torch.Tensor, generator: torch.Generator) -> Prompts:
@@ -75,11 +75,11 @@ def draw_box_prompts(truth: torch.Tensor, occupied: torch.Tensor, generator: tor
     draw = uniform((count,), 0, 1, generator)
     nothing = (draw < 1 / 7) | ~truth.flatten(1).any(1)
     boxes = torch.where((nothing & found)[:, None, None], free, boxes)
-    whole = (draw > 1 - 1 / 20) & (truth.flatten(1).float().mean(1) < 0.5)
+    full = (draw > 1 - 1 / 20) & (truth.flatten(1).float().mean(1) < 0.5)
     margin = uniform((count, 2, 2), 0, 10, generator)
     corners = torch.stack([margin[:, 0], size - margin[:, 1]], 1)
-    boxes = torch.where(whole[:, None, None], corners, boxes)
-    truth = truth & ~((nothing & found) | whole)[:, None, None]
+    boxes = torch.where(full[:, None, None], corners, boxes)
+    truth = truth & ~((nothing & found) | full)[:, None, None]
     labels = torch.tensor(BOX_LABELS, dtype=torch.int32, device=truth.device).expand(count, -1)
     return Prompts(boxes, labels, truth)
 

@@ -116,8 +116,8 @@ class _Lesson:
     def __init__(self, sam: Sam2, examples: list[Example], settings: SamTraining, device: torch.device) -> None:
         self._sam, self._settings, self._device = sam, settings, device
         examples = [example for example in examples if example.source in SHARES]
-        asked = [_structures(example) for example in examples]
-        masks = [structure.mask for structures in asked for structure in structures]
+        by_example = [_structures(example) for example in examples]
+        masks = [structure.mask for structures in by_example for structure in structures]
         if not masks:
             raise InputError("Expected images with structures to outline, got none.", "Name a folder with masks.")
         self._images = torch.from_numpy(np.stack([example.image for example in examples])).to(device)
@@ -125,7 +125,7 @@ class _Lesson:
         slots = np.zeros((len(examples), MAX_STRUCTURES), np.int64)  # 0 is the empty mask
         lesion = np.zeros_like(slots, bool)
         number = 1
-        for row, structures in enumerate(asked):
+        for row, structures in enumerate(by_example):
             for place, structure in enumerate(structures):
                 slots[row, place], lesion[row, place] = number, structure.name == "lesion"
                 number += 1

@@ -143,15 +143,15 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
         for frame in group:
             stacks[frame.text("StackID")].append(frame)
         for name in sorted(stacks):
-            told = tell_apart(stacks[name])
-            if told is None:
+            phases = tell_apart(stacks[name])
+            if phases is None:
                 places = len(set(depths_of(stacks[name])))
                 raise InputError(
                     f"{where} has {len(stacks[name])} images at {places} positions, and no tag tells them apart.",
                     "Give a folder with the files of one time point or echo.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
-            parts += [Part(_joined(label, stack, part.label), part.frames) for part in told]
+            parts += [Part(_joined(label, stack, part.label), part.frames) for part in phases]
     return parts
 
 

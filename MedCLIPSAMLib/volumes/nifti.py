@@ -172,10 +172,10 @@ def _channels(shape: list[int], path: Path) -> int:
 def _voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path) -> np.ndarray:
     kind = header.get_data_dtype()
     size, start = kind.itemsize * math.prod(shape), int(header["vox_offset"])
-    held = path.stat().st_size * (MAX_COMPRESSION if isinstance(file, gzip.GzipFile) else 1)
+    max_size = path.stat().st_size * (MAX_COMPRESSION if isinstance(file, gzip.GzipFile) else 1)
     data = b""
     try:
-        if size <= held:
+        if size <= max_size:
             file.read(max(start - file.tell(), 0))
             data = file.read(size)
             file.read(1)  # which checks the sum at the end of a compressed file

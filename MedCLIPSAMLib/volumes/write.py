@@ -211,8 +211,8 @@ def _write_image(path: Path, image: sitk.Image) -> None:
     with atomic_path(path) as temporary:
         try:
             sitk.WriteImage(image, itk_path(temporary), useCompression=True)
-            whole = sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image)  # ITK is silent on a full disk
-            if not whole:
+            complete = sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image)  # ITK is silent on a full disk
+            if not complete:
                 raise RuntimeError("the file is not whole")
         except RuntimeError as error:
             raise OutputError(f"Cannot write '{path}'.", "Check the permissions and the free space.") from error

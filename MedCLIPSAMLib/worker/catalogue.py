@@ -37,12 +37,12 @@ def download_model(name: str, kind: Kind | None, context: RunContext) -> dict[st
     Args:
         context: told of a file's name and the fraction of it that is here, at most once for each per cent.
     """
-    told: dict[str, int] = {}
+    last_percent: dict[str, int] = {}
 
     def report(progress: Progress) -> None:
         file, percent = progress.message, int(100 * progress.fraction)
-        if told.get(file) != percent:
-            told[file] = percent
+        if last_percent.get(file) != percent:
+            last_percent[file] = percent
             context.report(percent / 100, file=file)
 
     model = find(name, kind)

@@ -310,9 +310,9 @@ class WorkerClient:
         if not self._running:
             return
         self.feed_log(b"\n" if self._log_rest else b"")
-        told = f" ({reason})" if reason else ""
+        suffix = f" ({reason})" if reason else ""
         last = next((f" It last wrote: {line.strip()}" for line in reversed(self._log) if line.strip()), "")
-        problem = f"The worker process has ended{told}.{last if reason != 'exit code 0' else ''}"
+        problem = f"The worker process has ended{suffix}.{last if reason != 'exit code 0' else ''}"
         self._give_up(WorkerError(problem, "The next request starts it again.", self.log))
 
     def _ensure_running(self) -> None:

@@ -40,8 +40,8 @@ def authors_saliency(
 
     def bottleneck(block, inputs, output: torch.Tensor) -> torch.Tensor:
         nonlocal information
-        kept = torch.sigmoid(alpha).expand_as(output)
-        mean, variance = kept * output, (1 - kept) ** 2
+        gate = torch.sigmoid(alpha).expand_as(output)
+        mean, variance = gate * output, (1 - gate) ** 2
         information = -0.5 * (1 + torch.log(variance) - mean**2 - variance)
         noise = torch.randn_like(output) if noises is None else noises[step]
         return mean + variance.sqrt() * noise

@@ -47,9 +47,9 @@ def whole_cost(rounds: int, device: torch.device, context: RunContext) -> WholeC
     """Measure every pipeline, taking turns; then each once more in a process of its own for its memory."""
     calls = {name: call for name in names() if (call := pipeline(name, device)) is not None}
     times, _ = interleaved(calls, rounds, once=(AUTHORS,), context=context)
-    kept = list(calls)
+    originals = list(calls)
     calls.clear()
-    return WholeCost(times, {name: _memory(name, device) for name in kept})
+    return WholeCost(times, {name: _memory(name, device) for name in originals})
 
 
 def names() -> list[str]:

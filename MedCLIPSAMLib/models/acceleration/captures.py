@@ -36,7 +36,7 @@ class Captures:
 
     def __init__(self, record: Callable[[Function, Tensors], Function] | None = None) -> None:
         self._record = record or CudaGraphs()
-        self._kept: OrderedDict[Hashable, Function | None] = OrderedDict()
+        self._graphs: OrderedDict[Hashable, Function | None] = OrderedDict()
 
     def run(self, name: Hashable, function: Function, *given: torch.Tensor) -> Tensors:
         """Return what `function` gives for some tensors, all on one device.
@@ -45,16 +45,16 @@ class Captures:
             name: with shapes, types and device of the tensors it says which computation this is.
         """
         key = name, *((tensor.shape, tensor.dtype, tensor.device) for tensor in given)
-        if key not in self._kept:
-            self._kept[key] = None
-            if len(self._kept) > MAX_GRAPHS:
-                self._kept.popitem(last=False)
+        if key not in self._graphs:
+            self._graphs[key] = None
+            if len(self._graphs) > MAX_GRAPHS:
+                self._graphs.popitem(last=False)
             return function(*given)
-        self._kept.move_to_end(key)
-        if replay := self._kept[key]:
+        self._graphs.move_to_end(key)
+        if replay := self._graphs[key]:
             return replay(*given)
         plain = function(*given)
-        self._kept[key] = self._recorded(function, given, plain)
+        self._graphs[key] = self._recorded(function, given, plain)
         return plain
 
     def _recorded(self, function: Function, given: Tensors, plain: Tensors) -> Function:
