@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..experiments.speed.outlines import OutlineCost
     from ..experiments.speed.saliency import Peak, SaliencyCost
     from ..experiments.speed.waiting import Waiting
-    from ..experiments.speed.whole_image import WholeCost
+    from ..experiments.speed.whole import WholeCost
 
 PARTS = ("saliency", "outlines", "whole", "waiting", "between", "gpu")
 
@@ -70,7 +70,7 @@ def speed(
         print_table(outline_table(outlines))
         figures["outlines"] = [asdict(cost) for cost in outlines]
     if "whole" in wanted:
-        from ..experiments.speed.whole_image import whole_cost
+        from ..experiments.speed.whole import whole_cost
 
         whole_image = whole_cost(rounds, where, context)
         print_table(whole_table(whole_image))
@@ -136,7 +136,7 @@ def outline_table(costs: list[OutlineCost]):
 
 def whole_table(cost: WholeCost):
     """Seconds, ratios and memory from text to mask."""
-    from ..experiments.speed.whole_image import AUTHORS
+    from ..experiments.speed.whole import AUTHORS
 
     made = _table(
         "An image of 1024 x 1024 from text to mask, block 9", ("pipeline", "s", "times faster", "range", "MiB at most")

@@ -48,9 +48,9 @@ def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: Comp
     Args:
         cut: by one of the methods `coarse.LEVELS`.
     """
-    labels_kept = np.zeros(saliency.shape, np.int32)
+    labels = np.zeros(saliency.shape, np.int32)
     if saliency.is_constant:
-        return labels_kept
+        return labels
     sample = saliency.sample(SIDE)
     level = cut_level(sample, cut)
     salient = sample > level
@@ -62,8 +62,8 @@ def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: Comp
         if (salient & ~own)[nearest[0][0] : nearest[0][-1] + 1, nearest[1][0] : nearest[1][-1] + 1].any():
             own = ndimage.binary_dilation(own, np.ones((3, 3))) & (own | ~salient)
             inside &= own[nearest[0]][:, nearest[1]]
-        np.copyto(labels_kept[window], index, where=inside)
-    return labels_kept
+        np.copyto(labels[window], index, where=inside)
+    return labels
 
 
 def _around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.ndarray]:
@@ -81,9 +81,9 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
     Args:
         saliency: (H, W) float, for the confidence of a component, its mean saliency.
     """
-    labels_kept = np.zeros(mask.shape, np.int32)
+    labels = np.zeros(mask.shape, np.int32)
     if not mask.any():
-        return labels_kept
+        return labels
     part = bounds(mask)
     found = label(mask[part], connectivity=2)
     areas = np.bincount(found.ravel())
@@ -98,8 +98,8 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
         best = [index for index in large if confidence[index] >= settings.confidence * confidence[large[0]]]
     ranks = np.zeros(len(areas), np.int32)
     ranks[best] = np.arange(1, len(best) + 1)
-    labels_kept[part] = ranks[found]
-    return labels_kept
+    labels[part] = ranks[found]
+    return labels
 
 
 def bounds(mask: np.ndarray) -> tuple[slice, slice]:
