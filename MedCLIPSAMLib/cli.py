@@ -93,9 +93,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
-    as_json = _json_asked(sys.argv[1:])
+    as_json = _wants_json(sys.argv[1:])
     try:
-        with _ended_by_sigterm():
+        with _interrupt_on_sigterm():
             arguments = replace_deprecated_flags(app, sys.argv[1:])
             sys.exit(app(arguments, standalone_mode=not as_json) or 0)
     except (KeyboardInterrupt, Cancelled, typer.Abort):
@@ -119,7 +119,7 @@ def main() -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def _interrupt_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end the block as Ctrl+C does, so that processes that it started and files of its own go with it."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -141,7 +141,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _json_asked(arguments: list[str]) -> bool:
+def _wants_json(arguments: list[str]) -> bool:
     """Whether the output is to be JSON; two groups of commands have a file of that name instead."""
     return "--json" in arguments and not {"benchmark", "reproduce"} & set(arguments[:1])
 

@@ -12,7 +12,7 @@ import slicer.util
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import check_case
-from MedCLIPSAMLib.nnunet.ranking import dataset_of, mask_file, ranked, uncertainty_file
+from MedCLIPSAMLib.nnunet.ranking import dataset_of, mask_file, rank_records, uncertainty_file
 from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
 from MedCLIPSAMLib.nnunet.trust import trust, trusted_cases
 from MedCLIPSAMLib.volumes import Volume, read_segmentation, read_volume
@@ -70,7 +70,7 @@ class ReviewOperation:
         trusted = trusted_cases(target) if target else set()
         return [
             ReviewCase(record["case"], record.get("uncertainty"), record["case"] in trusted, record.get("problem", ""))
-            for record in ranked(Path(folder))
+            for record in rank_records(Path(folder))
         ]
 
     def open(self, folder: str, case: str, dataset: str = "") -> OpenCase:
@@ -90,7 +90,7 @@ class ReviewOperation:
                 _("Choose the dataset that corrections go into."),
             )
         raw = read_dataset(target)
-        record = next((record for record in ranked(root) if record["case"] == case), None)
+        record = next((record for record in rank_records(root) if record["case"] == case), None)
         if record is None:
             raise InputError(_("'{folder}' has no case '{case}'.").format(folder=folder, case=case))
         image = raw.image(case) if case in raw.cases else Path(record["image"])

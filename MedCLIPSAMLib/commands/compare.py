@@ -26,7 +26,7 @@ def compare(
     """
     from rich.table import Table
 
-    from ..evaluation.compare import paired
+    from ..evaluation.compare import compare_paired
     from ..evaluation.folders import METRICS
     from ..evaluation.plots import plot_pairs
     from ..evaluation.tables import paired_values
@@ -39,7 +39,7 @@ def compare(
     results = {}
     for metric in METRICS:
         _, first_values, second_values = paired_values(first, second, metric)
-        results[metric] = paired(first_values, second_values)
+        results[metric] = compare_paired(first_values, second_values)
         if metric == "dsc" and plot is not None:
             plot_pairs(plot, first_values, second_values, (first.stem, second.stem))
     if as_json:

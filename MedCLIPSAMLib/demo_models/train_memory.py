@@ -130,6 +130,6 @@ class _PresenceGiven:
         return masks, ious, tokens, torch.where(self.there[:, None], 10.0, -10.0)
 
 
-def jittered_boxes(rng: np.random.Generator, masks: torch.Tensor) -> torch.Tensor:
+def jitter_boxes(rng: np.random.Generator, masks: torch.Tensor) -> torch.Tensor:
     """Draw a loose box around each mask (N, SIZE, SIZE) bool, (N, 2, 2) corners x y."""
     return torch.from_numpy(np.stack([jitter(rng, mask).reshape(2, 2) for mask in masks.numpy()])).float()

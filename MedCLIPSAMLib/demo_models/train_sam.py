@@ -30,7 +30,7 @@ from ..resources import resource_path
 from ..run_context import RunContext
 from .sam_training_prompts import correction, draw_prompt, one_click
 from .train_clip import augment
-from .train_memory import Clips, jittered_boxes, memory_loss
+from .train_memory import Clips, jitter_boxes, memory_loss
 
 IMAGE_SIZE = 192
 """Edge of the image that the demo SAM 2 sees; its mask logits have a quarter of it."""
@@ -226,14 +226,14 @@ class _Lesson:
         logits, ious, score = decode(self.sam, embedding, high, points, multimask=single)
         loss = mask_loss(logits, ious, score, truth, balanced)
         if step % settings.correct_every == 1:
-            loss = loss + _corrected(rng, self.sam, embedding, high, prompts, logits, ious, truth, balanced)
+            loss = loss + _correction_loss(rng, self.sam, embedding, high, prompts, logits, ious, truth, balanced)
         return loss
 
     def clip_loss(self) -> torch.Tensor:
         """Compute the loss of objects that are followed through clips."""
         slices, followed = self._clips.draw(self.settings.clips)
         shown = self._augment(slices.reshape(-1, SIZE, SIZE)).unflatten(0, followed.shape[:2])
-        boxes, loss = partial(jittered_boxes, self.rng), partial(mask_loss, balanced=False)
+        boxes, loss = partial(jitter_boxes, self.rng), partial(mask_loss, balanced=False)
         return memory_loss(self.sam, shown, torch.from_numpy(followed), self.rng, boxes, loss)
 
     def _augment(self, grey: np.ndarray) -> torch.Tensor:
@@ -242,7 +242,7 @@ class _Lesson:
         return (images - self._mean) / self._deviation
 
 
-def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
+def _correction_loss(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
     """Compute the loss after a correction click on the best masks yet, every other time with them as mask prompts."""
     best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
     second = []

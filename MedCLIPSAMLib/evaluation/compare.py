@@ -34,7 +34,7 @@ class Paired:
     worse: int
 
 
-def paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired:
+def compare_paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired:
     """Compare the values of two runs on the same cases, in the same order.
 
     Raises:

@@ -196,7 +196,7 @@ def _score_case(
         known: the segments of the truth of all cases, None where there is but one.
         renamed: names for label values, by file.
     """
-    true = read_masks(truth_path).renamed(renamed.get(truth_path, {}))
+    true = read_masks(truth_path).with_names(renamed.get(truth_path, {}))
     if pred_path is None:
         ml = true.voxel_ml
         segments = [ONLY_SEGMENT] if known is None else sorted(true.masks) or sorted(known)
@@ -204,7 +204,7 @@ def _score_case(
         return [
             Score(case, name, 0.0, 0.0, float("inf"), "no prediction", -voxels.get(name, 0) * ml) for name in segments
         ]
-    pred, truth, spacing = common_grid(case, read_masks(pred_path).renamed(renamed.get(pred_path, {})), true)
+    pred, truth, spacing = common_grid(case, read_masks(pred_path).with_names(renamed.get(pred_path, {})), true)
     nothing = np.zeros(truth.grid.GetSize()[::-1], bool)
     if known is None:
         first = lambda masks: next(iter(masks.values()), nothing)

@@ -44,7 +44,7 @@ class Masks:
         """The volume of a voxel in ml; NaN for an image."""
         return float("nan") if self.is_raster else float(np.prod(self.grid.GetSpacing())) / 1000
 
-    def renamed(self, names: Mapping[str, str]) -> Masks:
+    def with_names(self, names: Mapping[str, str]) -> Masks:
         """Give the same masks with names for those that are in `names`."""
         return replace(self, masks={names.get(name, name): mask for name, mask in self.masks.items()})
 
@@ -90,7 +90,7 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
         return pred, truth, spacing
     spacing = truth.grid.GetSpacing()[::-1]
     if not images:
-        pred = _turned(pred, truth.grid)
+        pred = _reorient(pred, truth.grid)
         offset = _offset(pred.grid, truth.grid)
         if offset is not None and not offset.any() and pred.grid.GetSize() == truth.grid.GetSize():
             return pred, truth, spacing
@@ -104,7 +104,7 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
     )
 
 
-def _turned(masks: Masks, reference: sitk.Image) -> Masks:
+def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
     """Masks with their axes in the order and direction of another grid, where they are parallel to its axes; exact."""
     own, other = Geometry.of(masks.grid), Geometry.of(reference)
     steps = np.linalg.inv(other.affine) @ own.affine

@@ -16,7 +16,7 @@ LOOSE = 0.2
 """Share of a box's side by which a loose box is wider at either end."""
 
 
-def moved_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator) -> SamPrompts:
+def move_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator) -> SamPrompts:
     """Boxes of the same size at random places inside an image of `shape` (rows, columns)."""
     extent = np.array([shape[1], shape[0]], np.float32)
     size = boxes[:, 2:] - boxes[:, :2]
@@ -29,7 +29,7 @@ def full_box(shape: Sequence[int]) -> SamPrompts:
     return SamPrompts.from_boxes(np.array([[0, 0, shape[1], shape[0]]], np.float32))
 
 
-def scaled_boxes(boxes: np.ndarray, shape: Sequence[int], onto: Sequence[int]) -> SamPrompts:
+def scale_boxes(boxes: np.ndarray, shape: Sequence[int], onto: Sequence[int]) -> SamPrompts:
     """Boxes of an image of `shape` (rows, columns) at the like places of one of the shape `onto`."""
     factor = np.array([onto[1] / shape[1], onto[0] / shape[0]] * 2, np.float32)
     return SamPrompts.from_boxes(boxes * factor)

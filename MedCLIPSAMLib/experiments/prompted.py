@@ -19,7 +19,7 @@ from ..evaluation.metrics import dsc, nsd
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
-from .controls import LOOSE, full_box, moved_boxes, scaled_boxes, true_boxes
+from .controls import LOOSE, full_box, move_boxes, scale_boxes, true_boxes
 
 NSD_TOLERANCE = 2.0
 """Pixels."""
@@ -74,7 +74,7 @@ def measure_prompt(
             "presence": result.where.presence.probability,
             "sam_true_box_dsc": outlined(true_boxes(truth)),
             "sam_loose_box_dsc": outlined(true_boxes(truth, LOOSE)),
-            "random_box": outlined(moved_boxes(result.sam_prompts.boxes, truth.shape, rng)),
+            "random_box": outlined(move_boxes(result.sam_prompts.boxes, truth.shape, rng)),
             "full_box": outlined(full_box(truth.shape)),
         }
         measured.append(Measured(case, result, seconds, scores))
@@ -82,7 +82,7 @@ def measure_prompt(
     for own, other in zip(measured, measured[1:] + measured[:1]):
         truth = own.case.truth
         segmenter.set_image(own.case.image)
-        boxes = scaled_boxes(other.result.sam_prompts.boxes, other.case.truth.shape, truth.shape)
+        boxes = scale_boxes(other.result.sam_prompts.boxes, other.case.truth.shape, truth.shape)
         own.scores["other_saliency"] = dsc(segmenter.outline(boxes)[0], truth) if len(boxes) else 0.0
     return measured
 

@@ -78,7 +78,7 @@ def benchmark_real(
         for kind, without in without_target(name, data, split, cases).items():
             share = empty_share(segmenter, real.prompt, without, context.titled(name))
             free[kind] = {"cases": len(without), "empty_fraction": share}
-    return RealBenchmark({"sets": by_set, "tumor_free": _pooled(free)}, measured)
+    return RealBenchmark({"sets": by_set, "tumor_free": _pool(free)}, measured)
 
 
 def load_images(cases: Sequence[RealCase]) -> tuple[list[TruthImage], list[str]]:
@@ -132,7 +132,7 @@ def mean_interval(values: np.ndarray) -> list[float]:
     return [float(found.confidence_interval.low), float(found.confidence_interval.high)]
 
 
-def _pooled(free: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+def _pool(free: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
     total = sum(shares["cases"] for shares in free.values())
     empty = sum(shares["cases"] * shares["empty_fraction"] for shares in free.values())
     return {"cases": total, "empty_fraction": empty / total if total else None, "by_kind": dict(free)}

@@ -72,7 +72,7 @@ def reproduce(
     ):
         _make_data(plan, Path(folder), pool, context)
         make = lambda number, loss, temperature, seed: pool.submit(
-            _trained, plan, loss, temperature, seed, Path(folder), str(number)
+            _train, plan, loss, temperature, seed, Path(folder), str(number)
         )
         tried = [(loss, temperature) for loss in LOSSES for temperature in plan.temperatures]
         running = [make(number, *variant, plan.seeds[0]) for number, variant in enumerate(tried)]
@@ -89,7 +89,7 @@ def reproduce(
             chosen[variant] = result.result()[0]
             context.report(number + 1, len(others), "seeds")
         names = [(BASE, 0), *((loss, seed) for loss in LOSSES for seed in plan.seeds)]
-        measuring = [pool.submit(_measured, plan, chosen.get(variant), Path(folder)) for variant in names]
+        measuring = [pool.submit(_measure, plan, chosen.get(variant), Path(folder)) for variant in names]
         rows: dict[str, dict] = {}
         for number, ((loss, _seed), measured) in enumerate(zip(names, measuring)):
             rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(measured.result())
@@ -137,7 +137,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:
+def _train(plan: Plan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:
     """Train, and return the file of the weights and their top-1 retrieval on validation pairs."""
     from ..finetune.retrieval import top1
     from ..finetune.train import fine_tune
@@ -158,7 +158,7 @@ def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path,
     return result.weights, top1(result.after)
 
 
-def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
+def _measure(plan: Plan, weights: Path | None, folder: Path) -> dict:
     """Measure retrieval and zero-shot DSC of some weights, or of the shipped ones, on the test split."""
     import torch
     from safetensors.torch import load_file

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation.compare import error_after_review, paired
+from ..evaluation.compare import compare_paired, error_after_review
 from ..evaluation.metrics import dsc, nsd
 from ..nnunet.schedule import Schedule
 from ..nnunet.train import SHORT, TrainSettings
@@ -108,7 +108,9 @@ def summary(figures: dict) -> dict:
             rows[row][metric] = means | {"all": float(np.mean(list(means.values())))}
     pooled = lambda row: np.concatenate([task["test"][row]["dsc"] for task in tasks.values()]).tolist()
     pairs = (("zero_shot", "last"), ("last", "weak"), ("zero_shot", "weak"), ("weak", "full"))
-    differences = {f"{second} - {first}": asdict(paired(pooled(first), pooled(second))) for first, second in pairs}
+    differences = {
+        f"{second} - {first}": asdict(compare_paired(pooled(first), pooled(second))) for first, second in pairs
+    }
     return {
         "rows": rows,
         "differences": differences,
@@ -163,7 +165,7 @@ def _task(name: str, plan: Plan, folder: Path) -> dict:
     figures: dict[str, Any] = {"pseudo_labels": counts | {"dsc": _label_dsc(task, weak)}}
     for split in ("validation", "test"):
         volumes = {index: read_volume(path) for index, path in images[split].items()}
-        figures[split] = _measured(task, split, volumes, segmenter, runs, split == "test")
+        figures[split] = _measure(task, split, volumes, segmenter, runs, split == "test")
     figures["seconds"] = time.time() - started
     temporary = result.with_suffix(".partial")
     temporary.write_text(json.dumps(figures), encoding="utf-8")
@@ -218,7 +220,7 @@ def _label_dsc(task: Task, dataset: Path) -> float:
     return float(np.mean(values))
 
 
-def _measured(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, Path], everything: bool) -> dict:
+def _measure(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, Path], everything: bool) -> dict:
     """DSC and NSD by case of each row (of the weak one alone unless `everything`), and the orders of review."""
     from ..nnunet.ensemble import Ensemble
     from ..nnunet.uncertainty import entropy_share, expected_loss

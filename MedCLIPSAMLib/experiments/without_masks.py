@@ -43,7 +43,7 @@ def _wide(settings: Settings) -> Settings:
     return replace(_by_agreement(settings), prompts=replace(settings.prompts, margin=MARGIN))
 
 
-def _mirrored(settings: Settings) -> Settings:
+def _mirror(settings: Settings) -> Settings:
     return _wide(settings).with_saliency(steps=LATEST, earliest=EARLIEST, mirror=True)
 
 
@@ -53,7 +53,7 @@ VARIANTS: Mapping[str, Callable[[Settings], Settings]] = {
     "steps by agreement": _by_agreement,
     "+ boxes 20 % wider": _wide,
     "+ what disagrees is doubted": lambda settings: replace(_wide(settings), agreement=AGREEMENT),
-    "+ the mirror image": lambda settings: replace(_mirrored(settings), agreement=AGREEMENT),
+    "+ the mirror image": lambda settings: replace(_mirror(settings), agreement=AGREEMENT),
 }
 
 

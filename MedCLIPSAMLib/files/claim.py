@@ -36,7 +36,7 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
     try:
         folder.mkdir(parents=True, exist_ok=True)
         refuse_foreign(folder, stamp)
-        lock = locked(folder)
+        lock = lock_folder(folder)
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder.") from error
     try:
@@ -86,7 +86,7 @@ def refuse_foreign(folder: Path, stamp: str) -> None:
         )
 
 
-def locked(folder: Path) -> TextIOWrapper:
+def lock_folder(folder: Path) -> TextIOWrapper:
     """Open the lock file of a folder that is there; see `claim`, also for errors. Whoever holds it has the folder."""
     try:
         return lock_file(folder / LOCK)

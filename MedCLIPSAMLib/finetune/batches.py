@@ -81,7 +81,7 @@ def readable(
         record: a JSON file in which it is kept which files were read before, by size and time of change, so that each
             is read once only.
     """
-    known = _recorded(record)
+    known = _read_recorded(record)
     files = list(dict.fromkeys(pair.image for pair in pairs))
 
     def check(path: Path) -> str:
@@ -110,7 +110,7 @@ def readable(
     ]
 
 
-def _recorded(record: Path | None) -> dict[str, str]:
+def _read_recorded(record: Path | None) -> dict[str, str]:
     try:
         known = json.loads(record.read_text(encoding="utf-8")) if record else {}
     except (OSError, ValueError):

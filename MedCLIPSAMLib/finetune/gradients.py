@@ -47,7 +47,7 @@ def contrastive_backward(
             states.append(_random_state(chunk[0].device))
             made.append(encode(*chunk))
     own = [torch.cat([features[side] for features in made]).detach().requires_grad_() for side in (0, 1)]
-    loss = loss_of(*(_joined(features, rank, world) for features in own))
+    loss = loss_of(*(_gather(features, rank, world) for features in own))
     gradients = torch.autograd.grad(loss, own)
     begin = 0
     for number, chunk in enumerate(chunks):
@@ -63,7 +63,7 @@ def contrastive_backward(
     return loss.detach()
 
 
-def _joined(own: torch.Tensor, rank: int, world: int) -> torch.Tensor:
+def _gather(own: torch.Tensor, rank: int, world: int) -> torch.Tensor:
     """Gather the features of all processes; gradients flow to this process's own."""
     if world == 1:
         return own

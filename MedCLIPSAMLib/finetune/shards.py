@@ -74,7 +74,7 @@ class ShardSource:
         check_batch(batch, world)
         self.paths, self.size, self.batch, self.crop = paths, size, batch, crop
         self.seed, self.rank, self.world, self._min_characters = seed, rank, world, min_characters
-        self.count, self.dropped = self._counted(record, context)
+        self.count, self.dropped = self._count(record, context)
         self._unusable = {what for _reason, what in self.dropped}
         if self.count < batch:
             raise InputError(
@@ -121,7 +121,7 @@ class ShardSource:
         except Exception as error:  # tarfile, zlib and webdataset have many
             raise InputError(f"A shard cannot be read: {error}.", "Make it again, or leave it out.") from error
 
-    def _counted(self, record: Path | None, context: RunContext) -> tuple[int, list[tuple[str, str]]]:
+    def _count(self, record: Path | None, context: RunContext) -> tuple[int, list[tuple[str, str]]]:
         named = [f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths]
         try:
             known = json.loads(record.read_text(encoding="utf-8")) if record else {}

@@ -31,7 +31,7 @@ from .gradients import contrastive_backward
 from .losses import make_loss
 from .retrieval import best_scale, retrieval, top1
 from .settings import FineTuneSettings
-from .trainable import merged, prepare, trained_state
+from .trainable import merge_lora, prepare, trained_state
 
 CHECKPOINT, BEST, LOG, DONE = "last.ckpt", "best.safetensors", "log.jsonl", "result.json"
 SAVE_EVERY = 250
@@ -163,7 +163,7 @@ class _Run:
                 if figures or self._step % SAVE_EVERY == 0:
                     self._save()
                 self._report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
-        return self._finished()
+        return self._finish()
 
     def _one_step(self, rgb: torch.Tensor, captions: list[str], rate: float) -> float:
         settings, fabric = self._settings, self._fabric
@@ -233,7 +233,7 @@ class _Run:
     def _keep_best(self) -> None:
         if not self._fabric.is_global_zero:
             return
-        weights = merged(self._plain)
+        weights = merge_lora(self._plain)
         weights["logit_scale"] = torch.tensor(math.log(self._best["figures"]["scale"]))
         with atomic_path(self._out / BEST) as temporary:
             save_file(weights, str(temporary))
@@ -283,7 +283,7 @@ class _Run:
         left = line.pop("seconds_left")
         self._context.report(figures.step, figures.steps, message, seconds_left=left, **line)
 
-    def _finished(self) -> FineTuned:
+    def _finish(self) -> FineTuned:
         best = self._best
         result = FineTuned(self._out / BEST, self._before, best["figures"], best["step"], self._step)
         if self._fabric.is_global_zero:

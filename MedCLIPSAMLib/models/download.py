@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ModelError, OutputError
-from ..files.checksums import record, recorded, sha256_of
+from ..files.checksums import read_recorded, record, sha256_of
 from ..files.claim import lock_file
 from ..run_context import RunContext
 from .catalogue import Model, ModelFile
@@ -64,7 +64,7 @@ def download(
         folder.mkdir(parents=True, exist_ok=True)
         with lock_file(folder.with_name(f".{folder.name}.lock")):
             for file in model.files:
-                expected = file.sha256 or recorded(folder).get(file.name)
+                expected = file.sha256 or read_recorded(folder).get(file.name)
                 if not _is_whole(folder / file.name, file, expected):
                     _fetch(model, file, folder, expected, context)
     except BlockingIOError as error:

@@ -44,8 +44,8 @@ class Sam2(SAM2VideoPredictor):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         trunk, positions = self.image_encoder.trunk, self.image_encoder.neck.position_encoding
-        trunk._get_pos_embed = _kept_embedding(trunk, trunk._get_pos_embed)
-        positions.forward = _kept_positions(positions.forward)
+        trunk._get_pos_embed = _cache_embedding(trunk, trunk._get_pos_embed)
+        positions.forward = _cache_positions(positions.forward)
 
     def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
         """Features of images (N, 3, S, S), as sam2 wants them of every model."""
@@ -59,7 +59,7 @@ class Sam2(SAM2VideoPredictor):
         }
 
 
-def _kept_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+def _cache_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
     """Encode positions, which depend on the size of an image alone, once, without a copy for every image.
 
     (N, C, H, W) features to the like, in their type.
@@ -75,7 +75,7 @@ def _kept_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[t
     return positions
 
 
-def _kept_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
+def _cache_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
     """Bring the trunk's embedding of positions to a size; again when its weights change, or where it is trained."""
     cache: dict[str, Any] = {}
 

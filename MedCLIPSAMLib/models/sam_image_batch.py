@@ -46,7 +46,7 @@ class SamImageBatch:
         height, width = self._images[0].shape[:2]
         return height, width
 
-    def embedded(self, numbers: Sequence[int]) -> bool:
+    def are_embedded(self, numbers: Sequence[int]) -> bool:
         """Whether all images of these numbers were embedded already."""
         return all(number in self._features for number in numbers)
 
@@ -87,7 +87,7 @@ class SamImageBatch:
         for start in range(0, len(numbers), together):
             some = np.s_[start : start + together]
             given = [None if array is None else array[some] for array in (boxes, points, labels, logits)]
-            change = partial(_mended, mend, start) if mend else None
+            change = partial(_mend_logits, mend, start) if mend else None
             found.append(self._masks(numbers[some], change, *given))
         masks, quality = map(np.concatenate, zip(*found))
         return masks, quality
@@ -111,7 +111,7 @@ class SamImageBatch:
         return masks, iou
 
 
-def _mended(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:
+def _mend_logits(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:
     """Change the sign of logits (B, 1, h, w), positive inside, of objects numbered from `first` on, as `mend` says."""
     (masks,) = to_host(logits[:, 0] > 0)
     wanted = np.stack(on_threads(mend, range(first, first + len(masks)), masks))

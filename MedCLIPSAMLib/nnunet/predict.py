@@ -33,7 +33,7 @@ from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, 
 from ..volumes.terminology import colour_for
 from ..volumes.write import write_png
 from .ensemble import Ensemble, Prediction
-from .ranking import mask_file, ranked, uncertainty_file
+from .ranking import mask_file, rank_records, uncertainty_file
 from .raw_dataset import read_dataset
 from .uncertainty import entropy, expected_loss
 
@@ -91,7 +91,7 @@ def predict(
         todo = [image for image in images if image.case not in known]
         started = time.monotonic()
         for finished, image in enumerate(todo, 1):
-            record = _one(image, ensemble, out, context)
+            record = _predict_case(image, ensemble, out, context)
             manifest.write(record)
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done = len(images) - len(todo) + finished
@@ -101,10 +101,10 @@ def predict(
             _refresh(out)
         finally:
             manifest.close()
-    return ranked(out)
+    return rank_records(out)
 
 
-def _one(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
+def _predict_case(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
     record: dict[str, Any] = {"case": image.case, "image": str(image.path.resolve()), "status": "failed"}
     record |= {"labels": {}, "files": []}
     if image.series:
@@ -113,7 +113,7 @@ def _one(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> di
     started = time.perf_counter()
     try:
         volume = read_volume(image.path, image.series)
-        record |= _written(image.case, volume, ensemble.predict(volume, context), ensemble.labels, out)
+        record |= _write_case(image.case, volume, ensemble.predict(volume, context), ensemble.labels, out)
     except (Cancelled, OutputError):  # no fault of the image: it is done when the run goes on
         raise
     except torch.OutOfMemoryError as error:
@@ -128,7 +128,7 @@ def _one(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> di
     return record
 
 
-def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str], out: Path) -> dict:
+def _write_case(case: str, volume: Volume, made: Prediction, labels: dict[int, str], out: Path) -> dict:
     taken = made.labels > 0
     segments = [Segment(name, made.labels == number) for number, name in labels.items()]
     files = [mask_file(case), uncertainty_file(case)]
@@ -168,7 +168,7 @@ def _write_overlay(case: str, volume: Volume, segments: Sequence[Segment], uncer
 
 
 def _refresh(out: Path) -> None:
-    records = ranked(out)
+    records = rank_records(out)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "case", "uncertainty", "status", "image"])

@@ -19,7 +19,7 @@ def uncertainty_file(case: str) -> str:
     return f"{case}_uncertainty.nii.gz"
 
 
-def ranked(folder: Path) -> list[dict]:
+def rank_records(folder: Path) -> list[dict]:
     """Read the records of a folder of predictions, the least sure first and failed ones at the end."""
     records = read_records(folder).values()
     return sorted(

@@ -95,7 +95,7 @@ def train(
             _change_plans(_plans(out, found), settings)
             done.touch()
         model = _model(out, found, settings)
-        if not finished(model, settings.schedule):
+        if not is_finished(model, settings.schedule):
             context.notify(f"nnU-Net trains {settings.schedule.total} epochs; {out / LOG} says all...")
             kind, gpu = one_gpu(device)
             command = train_command(
@@ -108,7 +108,7 @@ def train(
                 continue_training=_continues(model / FOLD),
             )
             process.run(command, _Watch(model / FOLD / PROGRESS, context), few_processes() | gpu)
-        if not finished(model, settings.schedule):
+        if not is_finished(model, settings.schedule):
             raise ModelError(f"nnU-Net left no whole ensemble in '{model}'.", f"See '{out / LOG}'.")
         return model
 
@@ -127,7 +127,7 @@ def model_folder(path: Path) -> Path:
     return found[0].parent
 
 
-def finished(model: Path, schedule: Schedule) -> bool:
+def is_finished(model: Path, schedule: Schedule) -> bool:
     """Whether every checkpoint of the ensemble is there."""
     return all((model / FOLD / name).is_file() for name in schedule.files())
 

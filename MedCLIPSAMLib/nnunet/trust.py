@@ -98,7 +98,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
     if case not in found.cases and image is None:
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", "Give its image too, by --image.")
     volume = read_volume(image if image and case not in found.cases else found.image(case))
-    return trust(dataset, case, _named(read_segmentation(mask, volume), found, mask), volume)
+    return trust(dataset, case, _masks_by_label(read_segmentation(mask, volume), found, mask), volume)
 
 
 def trusted_cases(dataset: Path) -> set[str]:
@@ -106,7 +106,7 @@ def trusted_cases(dataset: Path) -> set[str]:
     return {name for name, record in read_records(dataset).items() if "trusted" in record}
 
 
-def _named(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
+def _masks_by_label(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
     """Masks by label: by the segments' names, by label values, or the only one that there is."""
     names = set(dataset.labels.values())
     if all(segment.name in names for segment in segments):

@@ -146,7 +146,7 @@ def _section(seed, modality, k, count, cuts, top, drift, noise_seed) -> Phantom:
         lungs = np.sqrt(max(0.0, 1 - (abs(height - 0.5) / 0.56) ** 2))
         phantom = lung_ct(generator, len(cuts), cuts, Cut(float(max(lungs, 0.35)) if lungs < 0.9 else 1.0))
         scale = 1 - (1 - top) * 0.5 * height**2
-    move = lambda array, order: _moved(array, scale, (height - 0.5) * drift, order)
+    move = lambda array, order: _move(array, scale, (height - 0.5) * drift, order)
     rng = np.random.default_rng(noise_seed)
     image = move(phantom.image.astype(np.float32), 1) + 2.0 * rng.standard_normal((SIZE, SIZE))
     lesions = tuple(
@@ -156,7 +156,7 @@ def _section(seed, modality, k, count, cuts, top, drift, noise_seed) -> Phantom:
     return Phantom(np.clip(image, 0, 255).astype(np.uint8), modality, phantom.facts, lesions, organs)
 
 
-def _moved(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> np.ndarray:
+def _move(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> np.ndarray:
     """Make a slice smaller about its middle and move it by pixels (rows, columns)."""
     middle = (SIZE - 1) / 2
     return ndimage.affine_transform(

@@ -100,7 +100,7 @@ def carry(
                 break
 
 
-def _between(start: int, beyond: int) -> range:
+def _slices_between(start: int, beyond: int) -> range:
     """The slices after `start` and before `beyond`, in that direction."""
     step = 1 if beyond > start else -1
     return range(start + step, beyond, step)
@@ -120,7 +120,7 @@ class _Memory:
                 self._memory.give(name, k, mask)
 
     def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
-        slices = _between(start, beyond)
+        slices = _slices_between(start, beyond)
         if len(slices):
             with interruptible(self._blocks, context):
                 yield from self._memory.follow(start, slices[-1], context.checkpoints)
@@ -139,7 +139,7 @@ class _Boxes:
     def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
         checkpoints = context.checkpoints
         masks = {name: masks[start] for name, masks in self._objects.items() if start in masks}
-        for k in _between(start, beyond):
+        for k in _slices_between(start, beyond):
             done = checkpoints.load(f"{k}") if checkpoints else None
             masks = dict(zip(masks, done["masks"])) if done else self._next(k, masks, context)
             if checkpoints and not done:

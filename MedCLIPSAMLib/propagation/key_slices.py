@@ -65,7 +65,7 @@ def presence_profile(
     return np.stack([np.interp(np.arange(count), numbers, column) for column in values.T]).astype(np.float32)
 
 
-def smoothed(profile: np.ndarray) -> np.ndarray:
+def smooth(profile: np.ndarray) -> np.ndarray:
     """The mean of each slice and its two neighbours, (K,): an object is on more than one slice, an error often not.
 
     In a stack of up to `FEW` slices, which are thick or few of many, every slice stands for itself.
@@ -85,7 +85,7 @@ def candidates(profile: np.ndarray, threshold: float, taken: np.ndarray, max_cou
         taken: (K,) bool, slices on which the prompt was found already.
         max_count: number of candidates.
     """
-    score = np.where(taken, -1.0, smoothed(profile))
+    score = np.where(taken, -1.0, smooth(profile))
     apart = max(1, len(profile) // 16)
     found: list[int] = []
     while len(found) < max_count and score.max() >= threshold:

@@ -118,7 +118,7 @@ class SliceMemory:
             of_object["non_cond_frame_outputs"].clear()
         at, step = start, -1 if down else 1
         if checkpoints:
-            for at, stored in self._remembered(range(start + step, end + step, step), checkpoints):
+            for at, stored in self._resume(range(start + step, end + step, step), checkpoints):
                 yield at, stored
             if at == end:
                 return
@@ -143,7 +143,7 @@ class SliceMemory:
             if k in of_object["non_cond_frame_outputs"]
         }
 
-    def _remembered(self, slices: range, checkpoints: CheckpointFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    def _resume(self, slices: range, checkpoints: CheckpointFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Take up the slices that are kept, up to the last one whose memory and that of those before it is whole."""
         masks = []
         for k in slices:

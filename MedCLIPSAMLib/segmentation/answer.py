@@ -64,7 +64,7 @@ def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, 
     return replace(draft, mask=draft.coarse, message=message)
 
 
-def told_apart(value: float, other: float) -> tuple[str, str]:
+def format_apart(value: float, other: float) -> tuple[str, str]:
     """Write two numbers with two digits, or as many as it takes to tell them apart, seven at most."""
     digits = next((n for n in range(2, 7) if f"{value:.{n}f}" != f"{other:.{n}f}"), 7)
     return f"{value:.{digits}f}", f"{other:.{digits}f}"
@@ -76,7 +76,7 @@ def _why_nothing(prompt: str, present: Presence, coarse_components: np.ndarray, 
         if not present.meaningful:
             why = f"it describes the image no better than unrelated texts do (presence {present.probability:.2f})"
         else:
-            value, limit = told_apart(present.probability, threshold)
+            value, limit = format_apart(present.probability, threshold)
             why = f'presence {value}, below {limit}; "{present.denial}" fits better'
         return f"Nothing found for '{prompt}': {why}."
     if not coarse_components.any():

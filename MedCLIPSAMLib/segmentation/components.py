@@ -57,7 +57,7 @@ def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: Comp
     found = components(salient, sample, settings)
     for index in range(1, int(found.max()) + 1):
         own = found == index
-        window, nearest = zip(*map(_around, bounds(own), sample.shape, saliency.shape))
+        window, nearest = zip(*map(_window_around, bounds(own), sample.shape, saliency.shape))
         inside = saliency.at(*window) > level
         if (salient & ~own)[nearest[0][0] : nearest[0][-1] + 1, nearest[1][0] : nearest[1][-1] + 1].any():
             own = ndimage.binary_dilation(own, np.ones((3, 3))) & (own | ~salient)
@@ -66,7 +66,7 @@ def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: Comp
     return labels
 
 
-def _around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.ndarray]:
+def _window_around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.ndarray]:
     """The pixels along a side of some samples and of one more on either end, and the sample nearest to each of them."""
     first, last = max(extent.start - 1, 0), min(extent.stop + 1, samples)
     window = slice(first * pixels // samples, -(-last * pixels // samples))

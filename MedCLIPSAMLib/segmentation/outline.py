@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from ..models.sam_image_batch import SamImageBatch
-from .sam_prompts import SamPrompts, points_followed
+from .sam_prompts import SamPrompts, follows_points
 from .tidy import tidy
 
 Outline = tuple[np.ndarray, np.ndarray]
@@ -60,14 +60,16 @@ def _mend(
     return tidy(mask, min_part, points[index] * (columns / width, rows / height), labels[index])
 
 
-def obedient_outline(
+def predict_mask_respecting_clicks(
     images: SamImageBatch, number: int, prompts: SamPrompts, logits: np.ndarray, min_part: float
 ) -> Outline:
     """The outline of prompts on one image that starts from masks; see `TextSegmenter.outline`."""
-    return _union([_obedient(images, number, prompts, row, logits, min_part) for row in range(len(prompts))])
+    return _union(
+        [_predict_respecting_clicks(images, number, prompts, row, logits, min_part) for row in range(len(prompts))]
+    )
 
 
-def _obedient(
+def _predict_respecting_clicks(
     images: SamImageBatch, number: int, prompts: SamPrompts, row: int, logits: np.ndarray, min_part: float
 ) -> tuple[np.ndarray, float]:
     """The mask and predicted IoU of one object, from the first way of asking whose answer follows all points, else the
@@ -82,7 +84,7 @@ def _obedient(
     for around, mask_input in ((box, start), (box, None), (None, None)):
         masks, quality = images.masks([number], around, points, labels, mask_input, mend)
         mask = masks[0]
-        followed = int(points_followed(mask, points[0], labels[0]).sum())
+        followed = int(follows_points(mask, points[0], labels[0]).sum())
         tried.append((followed, mask, float(quality[0])))
         if followed == points.shape[1]:
             break

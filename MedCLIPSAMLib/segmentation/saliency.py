@@ -141,7 +141,7 @@ def m2ib(
     noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
     search = partial(_bottleneck, tower, settings, noises, context, noise_batch)
     if captures and not noise_batch and 1 < settings.steps <= MAX_NOISES + 1:
-        search = partial(_replayed, captures, tower, settings, noises, context, bfloat16)
+        search = partial(_replay_bottleneck, captures, tower, settings, noises, context, bfloat16)
     with in_bfloat16(pixels.device, bfloat16, again=True):
         pairs = [(image, text) for image in range(len(tokens)) for text in range(len(text_features))]
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
@@ -158,7 +158,7 @@ def m2ib(
     return Saliency(maps, similarity[:count], fit, image_features[:count])
 
 
-def _replayed(
+def _replay_bottleneck(
     captures: Captures,
     tower: VisionTower,
     settings: M2IBSettings,
@@ -249,12 +249,12 @@ class _Noises:
     def __iter__(self) -> Iterator[torch.Tensor]:
         if self._count > MAX_NOISES:
             return _drawn(*self._of)
-        self._kept = self._kept or _kept_noises(*self._of)
+        self._kept = self._kept or _cache_noises(*self._of)
         return iter(self._kept)
 
 
 @lru_cache(maxsize=1)
-def _kept_noises(*of: Any) -> tuple[torch.Tensor, ...]:
+def _cache_noises(*of: Any) -> tuple[torch.Tensor, ...]:
     return tuple(_drawn(*of))
 
 

@@ -95,7 +95,7 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
     )
 
 
-def points_followed(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def follows_points(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(P,) bool: whether each point inside (label 1) is in the mask (H, W) and each outside (0) is not."""
     columns, rows = np.floor(points).astype(int).T
     height, width = mask.shape

@@ -35,7 +35,7 @@ from ..run_context import RunContext
 from .agreement import choose_result
 from .answer import draft_result, finish_result
 from .loaded_models import LoadedModels, Models
-from .outline import obedient_outline, outlines
+from .outline import outlines, predict_mask_respecting_clicks
 from .presence import presence
 from .prompts import prompt_features
 from .result import PromptedResult, Where
@@ -328,7 +328,7 @@ class TextSegmenter:
         images.at_once = self.batch_size > 1
         self.apply_precision()
         started = time.perf_counter()
-        if not images.embedded(numbers):
+        if not images.are_embedded(numbers):
             context.report(STAGE_STARTS["embedding"], stage="embedding")
             images.embed(numbers, context)
         embedded = time.perf_counter()
@@ -338,7 +338,7 @@ class TextSegmenter:
             enlarged = self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
             found = outlines(images, numbers, prompts, min_part, enlarged)
         else:
-            found = [obedient_outline(images, numbers[0], prompts[0], logits, min_part)]
+            found = [predict_mask_respecting_clicks(images, numbers[0], prompts[0], logits, min_part)]
         seconds["embedding"] = (embedded - started) / len(counts)
         seconds["mask"] = (time.perf_counter() - embedded) / len(counts)
         return found

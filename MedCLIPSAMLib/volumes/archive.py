@@ -25,7 +25,7 @@ def is_zip(path: Path) -> bool:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
+def unpack_zip(path: Path) -> Iterator[Path]:
     """A folder with the files of a zip file, removed at the end.
 
     Files get plain numbers for names, each in a folder for its own folder in the archive, so no name of the archive

@@ -10,7 +10,7 @@ import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import Frame
-from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, Part, depths_of, tell_apart, uneven
+from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, Part, depths_of, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
 TOMOGRAPHY = ("CT", "MR", "PT", "NM")
@@ -43,7 +43,7 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Pa
     for group in groups:
         rows, columns, _ = group[0].size
         label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""
-        parts += [Part(_joined(label, part.label), part.frames) for part in _stacks(group, where, notes)]
+        parts += [Part(_join_labels(label, part.label), part.frames) for part in _stacks(group, where, notes)]
     return parts
 
 
@@ -113,7 +113,7 @@ def in_order(part: Part, notes: list[str]) -> tuple[list[Frame], Geometry]:
     spacing = (columns, rows, step)
     check_spacing(spacing, f"The DICOM series '{frames[0].text('SeriesDescription') or frames[0].path.name}'")
     place = (0.0, 0.0, 0.0) if origin is None else (float(origin[0]), float(origin[1]), float(origin[2]))
-    direction = np.eye(3) if axes is None else _right_angled(axes, notes)
+    direction = np.eye(3) if axes is None else _make_right_angled(axes, notes)
     return frames, Geometry(place, spacing, tuple(direction.ravel().tolist()))
 
 
@@ -151,7 +151,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
                     "Give a folder with the files of one time point or echo.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
-            parts += [Part(_joined(label, stack, part.label), part.frames) for part in phases]
+            parts += [Part(_join_labels(label, stack, part.label), part.frames) for part in phases]
     return parts
 
 
@@ -223,7 +223,7 @@ def _step(frames: list[Frame], notes: list[str]) -> float:
     positions = np.array([frame.position for frame in frames])
     normal = np.asarray(frames[0].orientation)[:, 2]
     gaps = np.diff(positions @ normal)
-    if uneven(gaps):
+    if is_uneven(gaps):
         low, high = gaps.min(), gaps.max()
         missing = np.rint(gaps / np.median(gaps)) - 1
         count = int(missing[missing > 0].sum())
@@ -241,7 +241,7 @@ def _step(frames: list[Frame], notes: list[str]) -> float:
     return float(np.linalg.norm(positions[-1] - positions[0])) / (len(frames) - 1)
 
 
-def _right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:
+def _make_right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:
     off = abs(float(axes[:, 0] @ axes[:, 1]))
     if off < SAME_PLACE_MM:
         left, _, right = np.linalg.svd(axes)
@@ -261,5 +261,5 @@ def _images(count: int) -> str:
     return f"{count} image{'s' if count != 1 else ''}"
 
 
-def _joined(*labels: Any) -> str:
+def _join_labels(*labels: Any) -> str:
     return ", ".join(label for label in labels if label)

@@ -232,7 +232,7 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
     if count <= 1 and not items:
         return [Frame(path, header)]
     common = _flat(shared[0]) if shared else {}
-    stepped = [] if items else _stepped(header, count)
+    stepped = [] if items else _step_places(header, count)
     frames = []
     for index in range(count):
         own = {**common, **(_flat(items[index]) if index < len(items) else {}), **(stepped[index] if stepped else {})}
@@ -253,7 +253,7 @@ def _flat(item: Dataset) -> dict[str, Any]:
     return found
 
 
-def _stepped(header: Dataset, count: int) -> list[dict[str, Any]]:
+def _step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
     """Places of frames that only the first one tells, by offsets or a step along the normal that may be negative.
 
     Without either, the frames are no stack (a cine loop), and have no places.

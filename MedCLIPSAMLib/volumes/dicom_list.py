@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
+from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_geometry import are_separate_images, find_parts, in_order
 from MedCLIPSAMLib.volumes.dicom_header import quiet
 from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
@@ -50,14 +50,14 @@ def list_series(folder: Path) -> tuple[list[Listed], list[str]]:
     if folder.is_file():
         if not is_zip(folder):
             raise InputError(f"'{folder}' is a file.", "Give a folder or a zip file.")
-        with unpacked(folder) as inside:
+        with unpack_zip(folder) as inside:
             return list_series(inside)
     with quiet():
         found, notes = find_series(folder)
-        return [_listed(series) for series in found], notes
+        return [_list_part(series) for series in found], notes
 
 
-def _listed(series: Series) -> Listed:
+def _list_part(series: Series) -> Listed:
     about = Listed(
         uid=series.uid,
         number=series.number,

@@ -120,7 +120,7 @@ def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float,
             curve = Curve.sigmoid(*window)
     if total is not None:
         window = None if window is None else (total - window[0], window[1])
-        curve = None if curve is None else curve.mirrored(total)
+        curve = None if curve is None else curve.mirror(total)
     return window, curve
 
 

@@ -156,7 +156,7 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
     """
     images = [item for item in series if not item.what]
     if which is not None:
-        return _asked(series, which, where)
+        return _find_requested(series, which, where)
     if not images:
         kinds = " and ".join(sorted({item.what for item in series}))
         modalities = ", ".join(sorted({item.modality for item in series}))
@@ -189,7 +189,7 @@ def fitting(series: Sequence[Series], which: str) -> list[Series]:
     return next((found for test in tests if (found := [item for item in series if test(item)])), [])
 
 
-def _asked(series: Sequence[Series], which: str, where: Path) -> Series:
+def _find_requested(series: Sequence[Series], which: str, where: Path) -> Series:
     found = fitting(series, which)
     images = [item for item in found if not item.what]
     if len(images) == 1:

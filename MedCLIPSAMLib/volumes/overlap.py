@@ -30,10 +30,12 @@ def without_overlap(segments: Sequence[Segment]) -> tuple[list[Segment], list[st
         if lost.any():
             winners = [segments[n].name for n in layers if n != number and (segments[n].mask & lost).any()]
             share = f"{int(lost.sum())} of {int(segment.mask.sum())} voxels"
-            notes.append(f"'{segment.name}' overlaps {_listed(winners)}: the label map gives {share} to the surer one.")
+            notes.append(
+                f"'{segment.name}' overlaps {_list_names(winners)}: the label map gives {share} to the surer one."
+            )
         taken = taken | segment.mask
     return [layers[number] for number in range(len(segments))], notes
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     return " and ".join(f"'{name}'" for name in names)

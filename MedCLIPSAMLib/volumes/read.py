@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.volumes import dicom
-from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
+from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
@@ -125,7 +125,7 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
 
 def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
     """The DICOM series in a zip file, or its only image."""
-    with unpacked(path) as folder:
+    with unpack_zip(path) as folder:
         files = [path for path in folder.rglob("*") if path.is_file()]
         images = [path for path in files if path.name.lower().endswith((*VOLUME_SUFFIXES, *RASTER_SUFFIXES))]
         if len(images) == 1 and not any(is_dicom(path) for path in files):

@@ -67,7 +67,7 @@ class SliceStack:
         self._axes, self._flips = _array_axes(volume, self.plane)
         spacing = [volume.geometry.spacing[2 - axis] for axis in self._axes]
         self.slice_spacing = spacing[0]
-        self._voxels = self._oriented(volume.array)
+        self._voxels = self._orient(volume.array)
         self.voxel_shape: tuple[int, int] = self._voxels.shape[1:3]
         if len(self) > 1 and 1 in self.voxel_shape:
             own = next(name for name in PLANES if volume.shape[_array_axes(volume, name)[0][0]] == 1)
@@ -139,7 +139,7 @@ class SliceStack:
         shape = list(self.volume.shape)
         shape[self._axes[0]] = 1
         slab = np.zeros(shape, bool if is_mask else np.float32)
-        self._oriented(slab)[0] = image
+        self._orient(slab)[0] = image
         return slab
 
     def from_grid(self, array: np.ndarray, k: int) -> np.ndarray:
@@ -150,7 +150,7 @@ class SliceStack:
                 f"A mask of shape {array.shape} is not on the grid {self.volume.shape} of '{self.volume.name}'."
             )
         rows, columns = (_voxel_of_pixel(n, voxels) for n, voxels in zip(self.image_shape, self.voxel_shape))
-        return self._oriented(array)[k][np.ix_(rows, columns)]
+        return self._orient(array)[k][np.ix_(rows, columns)]
 
     def index_at(self, k: float, x: float, y: float) -> tuple[float, float, float]:
         """The voxel index (i, j, k), whole at voxel centres, of a point of the image of slice k.
@@ -175,7 +175,7 @@ class SliceStack:
         (height, width), (rows, columns) = self.image_shape, self.voxel_shape
         return place[0], (place[2] + 0.5) * width / columns, (place[1] + 0.5) * height / rows
 
-    def _oriented(self, array: np.ndarray) -> np.ndarray:
+    def _orient(self, array: np.ndarray) -> np.ndarray:
         """A view of a (K, J, I, ...) array as (slice, row, column, ...)."""
         rest = tuple(range(3, array.ndim))
         return array.transpose(self._axes + rest)[tuple(slice(None, None, -1 if flip else 1) for flip in self._flips)]

@@ -16,7 +16,7 @@ from ..pipeline.volume_result import provenance
 from ..propagation.carry import CarrySettings, carry
 from ..segmentation.mask_prompt import mask_logits
 from ..segmentation.result import SliceResult
-from ..segmentation.sam_prompts import points_followed
+from ..segmentation.sam_prompts import follows_points
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from .fields import part_of, prompts_of, propagated_part_of, require_slice, sam_prompts_of, settings_of, text_of
@@ -87,7 +87,7 @@ def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply
         return segmenter.outline(prompts, logits=logits, context=part)
 
     mask, quality = run_within_memory(segmenter, work, context)
-    followed = points_followed(mask, prompts.points.reshape(-1, 2), prompts.labels.ravel())
+    followed = follows_points(mask, prompts.points.reshape(-1, 2), prompts.labels.ravel())
     fields = {"slice": number, "device": str(segmenter.clip.device), "seconds": time.perf_counter() - started}
     fields["ignored_points"] = int((~followed).sum())
     return fields, {"mask": mask.astype(np.uint8), "predicted_iou": quality}

@@ -16,7 +16,7 @@ from PIL import Image
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.controls import scaled_boxes, true_boxes
+from MedCLIPSAMLib.experiments.controls import scale_boxes, true_boxes
 from MedCLIPSAMLib.experiments.real import benchmark_real, mean_interval
 from MedCLIPSAMLib.experiments.real_sets import REAL_SETS, choose_cases
 from MedCLIPSAMLib.experiments.tumor_free import tumor_free_part
@@ -264,7 +264,7 @@ def test_true_boxes_and_looser_ones_worked_out_by_hand():
     truth[45, 45] = True
     assert true_boxes(truth).boxes.tolist() == [[10, 10, 30, 20], [60, 30, 90, 40]], "without the speck"
     assert true_boxes(truth, 0.2).boxes.tolist() == [[6, 8, 34, 22], [54, 28, 96, 42]]
-    scaled = scaled_boxes(true_boxes(truth).boxes, (50, 100), (100, 50)).boxes
+    scaled = scale_boxes(true_boxes(truth).boxes, (50, 100), (100, 50)).boxes
     assert scaled.tolist() == [[5, 20, 15, 40], [30, 60, 45, 80]]
 
 

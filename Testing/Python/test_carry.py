@@ -19,7 +19,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.propagation.carry import CarrySettings, carry
-from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smoothed
+from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smooth
 from MedCLIPSAMLib.propagation.propagate import _limits, _parts
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
@@ -123,7 +123,7 @@ def test_following_draws_nothing_on_the_error_stream(segmenter, tumour, capfd):
 def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
     shown = np.flatnonzero(tumour.lesion_mask.sum((1, 2)) > 60)
     profile = presence_profile(segmenter, images(tumour), 24, ["brain tumor"])[0]
-    assert profile.shape == (24,) and smoothed(profile).argmax() in range(shown[0] - 1, shown[-1] + 2)
+    assert profile.shape == (24,) and smooth(profile).argmax() in range(shown[0] - 1, shown[-1] + 2)
     read = []
     long = lambda k: read.append(k) or images(tumour)(0)
     presence_profile(segmenter, long, 400, ["brain tumor"])

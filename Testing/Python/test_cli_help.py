@@ -13,7 +13,7 @@ import typer.main
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.commands.table import print_table
-from MedCLIPSAMLib.segmentation.answer import told_apart
+from MedCLIPSAMLib.segmentation.answer import format_apart
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUP = typer.main.get_command(cli.app)
@@ -112,7 +112,7 @@ def test_tables_fold_on_a_narrow_terminal(monkeypatch, capsys):
     [(0.4, 0.5, ("0.40", "0.50")), (0.4996, 0.5, ("0.4996", "0.5000")), (0.1, 0.123, ("0.10", "0.12"))],
 )
 def test_numbers_are_told_apart(value, other, said):
-    assert told_apart(value, other) == said
+    assert format_apart(value, other) == said
 
 
 def test_a_gpu_by_number_is_a_device_everywhere(run, tmp_path):

@@ -29,7 +29,7 @@ from MedCLIPSAMLib.finetune.owner import claim_run
 from MedCLIPSAMLib.finetune.publish import export_model
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG, fine_tune
-from MedCLIPSAMLib.finetune.trainable import merged, prepare, trained_state
+from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare, trained_state
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.store import find, statuses
@@ -218,7 +218,7 @@ def test_only_what_is_to_be_trained_changes(pairs, tmp_path, options):
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["model"].keys() == few.keys()
     again = prepare(load_clip("demo").model, settings.freeze, settings.lora_rank)
     again.load_state_dict(torch.load(tmp_path / CHECKPOINT, weights_only=True)["model"], strict=False)
-    weights, before = merged(again), {name: weight.float() for name, weight in base.state_dict().items()}
+    weights, before = merge_lora(again), {name: weight.float() for name, weight in base.state_dict().items()}
     assert weights.keys() == before.keys()
     changed = {name for name in before if not torch.equal(weights[name], before[name])}
     assert changed
@@ -242,7 +242,7 @@ def test_what_lora_learnt_is_in_the_merged_weights():
     pixels, tokens = torch.randn(3, 3, 128, 128), torch.randint(5, 90, (3, 7))
     with torch.no_grad():
         expected, before = wrapped(pixels, tokens)[:2], plain(pixels, tokens)[:2]
-        plain.load_state_dict(merged(wrapped))
+        plain.load_state_dict(merge_lora(wrapped))
         found = plain(pixels, tokens)[:2]
     for one, other, old in zip(expected, found, before):
         assert torch.allclose(one, other, atol=1e-5) and not torch.allclose(one, old, atol=1e-3)

@@ -17,7 +17,7 @@ from MedCLIPSAMLib.segmentation import segmenter as module
 from MedCLIPSAMLib.segmentation.mask_prompt import mask_box, mask_logits
 from MedCLIPSAMLib.segmentation.outline import outlines
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
-from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, points_followed
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, follows_points
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.settings import Settings, default_settings
 from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
@@ -187,8 +187,8 @@ def test_points_outweigh_the_mask_that_they_correct(segmenter):
         point, label = np.array([[inside]], np.float32), np.ones((1, 1), np.int32)
         corrected, _quality = segmenter.outline(SamPrompts(box, point, label), logits=logits)
         alone, _quality = segmenter.outline(SamPrompts.from_boxes(box), logits=logits)
-        followed += points_followed(corrected, point[0], label[0]).all()
-        led += points_followed(alone, point[0], label[0]).all()
+        followed += follows_points(corrected, point[0], label[0]).all()
+        led += follows_points(alone, point[0], label[0]).all()
     assert led <= 2 and followed >= 7
 
 

@@ -138,7 +138,7 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
         def inner(self):
             clock[0] += 4
 
-    with parts.timed_parts({"out": [(Work, "outer")], "in": [(Work, "inner")]}, torch.device("cpu")) as times:
+    with parts.time_parts({"out": [(Work, "outer")], "in": [(Work, "inner")]}, torch.device("cpu")) as times:
         Work().outer()
         clock[0] += 8
         Work().inner()

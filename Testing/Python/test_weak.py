@@ -20,10 +20,10 @@ from helpers.weak import command, lungs, write_dataset
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export.manifest import read_records
-from MedCLIPSAMLib.files.claim import locked
+from MedCLIPSAMLib.files.claim import lock_folder
 from MedCLIPSAMLib.nnunet.predict import Image, find_images, predict
 from MedCLIPSAMLib.nnunet.process import Process, one_gpu
-from MedCLIPSAMLib.nnunet.ranking import ranked
+from MedCLIPSAMLib.nnunet.ranking import rank_records
 from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
 from MedCLIPSAMLib.nnunet.schedule import Schedule
 from MedCLIPSAMLib.nnunet.train import FOLD, PROGRESS, SHORT, train
@@ -41,7 +41,7 @@ def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
     assert [paper.rate(epoch) for epoch in (0, 200, 400)] == [0.01] * 3
     assert paper.rate(100) == pytest.approx(0.01 * 0.5**0.9) == paper.rate(300)
     assert paper.rate(199) == paper.rate(160) == pytest.approx(0.01 * 0.2**0.9)
-    assert [epoch for epoch in range(600) if paper.kept(epoch)] == [
+    assert [epoch for epoch in range(600) if paper.keeps(epoch)] == [
         *range(190, 200),
         *range(390, 400),
         *range(590, 600),
@@ -121,7 +121,7 @@ def run(tmp_path_factory):
     with pytest.raises(Cancelled):
         stop = lambda: bool(first) and first[-1].done >= 5
         train(dataset, out, SETTINGS, context=RunContext(first.append, is_cancelled=stop))
-    locked(out).close()  # nothing of the stopped run holds the folder
+    lock_folder(out).close()  # nothing of the stopped run holds the folder
     train(dataset, out, SETTINGS, context=RunContext(second.append))
     return dataset, out, first, second
 
@@ -301,7 +301,7 @@ def test_predictions_are_ranked_go_on_and_name_what_failed(run, ensemble, tmp_pa
     assert [record["case"] for record in records][0] == "noise" and records[-1]["case"] == "broken"
     assert records[-1]["status"] == "failed" and "broken.png" in records[-1]["problem"]
     shown = [record["uncertainty"] for record in records[:-1]]
-    assert shown == sorted(shown, reverse=True) and records == ranked(out)
+    assert shown == sorted(shown, reverse=True) and records == rank_records(out)
     table = (out / "review.csv").read_text().splitlines()
     assert table[0] == "rank,case,uncertainty,status,image" and table[1].startswith("1,noise,")
     assert (out / "report" / "1.png").is_file() and '"noise"' in (out / "report.html").read_text()

@@ -15,7 +15,7 @@ from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.export.strike import strike
-from MedCLIPSAMLib.files.claim import locked
+from MedCLIPSAMLib.files.claim import lock_folder
 from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
 from MedCLIPSAMLib.nnunet.trust import trust, trust_file, trusted_cases
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -82,7 +82,7 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
         trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")
     with pytest.raises(InputError, match="medclipsam export"):
         trust(write_dataset(tmp_path / "Dataset004_Other", 1), "ct00", {"lungs": mask}, volume)
-    held = locked(out)
+    held = lock_folder(out)
     with pytest.raises(OutputError, match="Another run"):
         trust(out, "0", {"tumor": mask}, volume)
     held.close()

@@ -47,14 +47,14 @@ def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
         values = _values()
         for _ in range(rounds):
             fresh = SaliencyMap(values, (pixels, pixels))
-            labels = _timed(
+            labels = _time(
                 ms, "cut and components", lambda: components_of_map(fresh, CoarseSettings(), ComponentSettings())
             )
-            _timed(ms, "prompts", lambda: make_prompts(labels, PromptSettings()))
+            _time(ms, "prompts", lambda: make_prompts(labels, PromptSettings()))
             mask: np.ndarray = labels[:: -(-pixels // MASK), :: -(-pixels // MASK)] == 1
-            _timed(ms, "mask tidied", lambda: tidy(mask, 0.05))
-            _timed(ms, SHOWN, lambda: fresh.pixels)
-            _timed(ms, PLAIN, lambda: _on_all_pixels(values, pixels))
+            _time(ms, "mask tidied", lambda: tidy(mask, 0.05))
+            _time(ms, SHOWN, lambda: fresh.pixels)
+            _time(ms, PLAIN, lambda: _on_all_pixels(values, pixels))
         return BetweenCost(pixels, ms)
     finally:
         torch.set_num_threads(threads)
@@ -73,7 +73,7 @@ def _values() -> np.ndarray:
     return (torch.exp(-8 * (grid[:, None] + grid[None])) + 0.1 * noise).numpy()
 
 
-def _timed(ms: dict[str, float], step: str, call: Callable):
+def _time(ms: dict[str, float], step: str, call: Callable):
     started = time.perf_counter()
     made = call()
     ms[step] = min(ms.get(step, np.inf), 1e3 * (time.perf_counter() - started))

@@ -26,8 +26,8 @@ from ...segmentation.settings import Settings
 from ...segmentation.vision_tower import VisionTower
 from .full_size import PROMPT, biomedclip, sam21
 from .interleaved import interleaved
-from .parts import Place, kernel_seconds, timed_parts
-from .saliency import difference, waited
+from .parts import Place, kernel_seconds, time_parts
+from .saliency import difference, wait_for_device
 
 SLICES, TOGETHER = 64, (1, 8, 16, 32)
 """Slices of 512 px, and how many of them at once."""
@@ -43,7 +43,7 @@ PLACES: dict[str, list[Place]] = {
     "between the networks": [(TextSegmenter, "_drafts")],
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_image_batch, "decode")],
-    "masks tidied": [(sam_image_batch, "_mended")],
+    "masks tidied": [(sam_image_batch, "_mend_logits")],
     "masks enlarged": [(sam_module._OnDevice, "postprocess_masks")],
     "copies to the host": [(torch.Tensor, "cpu"), (sam_image_batch, "to_host")],
 }
@@ -117,7 +117,7 @@ def _saliency(clip: ClipModel, rounds: int, context: RunContext) -> Iterator[Fig
     def call(bfloat16: bool, recorded: bool) -> Callable[[], torch.Tensor]:
         used = captures if recorded and clip.device.type == "cuda" else None
         search = lambda: m2ib(clip, clip.preprocess(image), text, settings, bfloat16=bfloat16, captures=used)
-        return lambda: waited(search().maps[0, 0])
+        return lambda: wait_for_device(search().maps[0, 0])
 
     ways = {"f32": False, "bf16": True}
     calls = {f"{name}, {how}": call(ways[name], how == "recorded") for name in ways for how in ("plain", "recorded")}
@@ -193,7 +193,7 @@ def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[
         started = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - started)
-    with timed_parts(PLACES, clip.device) as times:
+    with time_parts(PLACES, clip.device) as times:
         work()
     kernels = 1e3 * kernel_seconds(work) if clip.device.type == "cuda" else None
     parts = {name: 1e3 * seconds for name, seconds in times.seconds.items()}

@@ -54,10 +54,10 @@ class Captures:
         if replay := self._graphs[key]:
             return replay(*given)
         plain = function(*given)
-        self._graphs[key] = self._recorded(function, given, plain)
+        self._graphs[key] = self._record_checked(function, given, plain)
         return plain
 
-    def _recorded(self, function: Function, given: Tensors, plain: Tensors) -> Function:
+    def _record_checked(self, function: Function, given: Tensors, plain: Tensors) -> Function:
         """Return the recording, or the function where that does not do the same."""
         try:
             replay = self._record(function, given)
