@@ -73,7 +73,7 @@ class MedCLIPSAM(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations", "SegmentEditor", "Markups"]
         parent.contributors = ["MedCLIPSAM contributors"]
         parent.helpText = _(
-            "Type what to segment, such as 'brain tumor', and press Segment. BiomedCLIP finds where the picture "
+            "Type what to segment, such as 'brain tumor', and press Segment. BiomedCLIP finds where the image "
             "answers to the words (M2IB saliency), SAM 2 outlines it, and the result is a segment to be corrected with "
             "points, boxes and the Segment Editor. For research only, not for diagnosis."
         )
@@ -408,7 +408,7 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
 
 
 class MedCLIPSAMTest(ScriptedLoadableModuleTest):
-    """The self-test of the module: the demo models on the shipped pictures ("Reload and Test", and ctest)."""
+    """The self-test of the module: the demo models on the shipped images ("Reload and Test", and ctest)."""
 
     TIMEOUT = 300
 
@@ -424,7 +424,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Run every case."""
-        for name in sorted(each for each in dir(self) if each.startswith("test_")):
+        for name in sorted(name for name in dir(self) if name.startswith("test_")):
             self.setUp()
             try:
                 getattr(self, name)()
@@ -448,7 +448,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
             self.assertEqual(result.segmentation.GetSegmentation().GetNumberOfSegments(), 0)
 
     def test_nothingIsFoundWhereNothingIs(self) -> None:
-        """A prompt that has nothing to do with the picture is answered with nothing."""
+        """A prompt that has nothing to do with the image is answered with nothing."""
         from MedCLIPSAMScene.samples import loadSample
 
         result = self.logic.segment(loadSample("MedCLIPSAMChestXray"), ["brain tumor"], timeout=self.TIMEOUT)

@@ -32,7 +32,7 @@ class InstallationSection:
         enable(self._panel.ui.installButton, "" if missing else _("All is there."))
 
     def _install(self) -> None:
-        names = ", ".join(each.name for each in dependencies.missing())
+        names = ", ".join(dependency.name for dependency in dependencies.missing())
         if not slicer.util.confirmOkCancelDisplay(
             _("These Python packages will be downloaded and installed into Slicer: {names}").format(names=names)
         ):

@@ -62,10 +62,10 @@ class SceneResult:
 
     @property
     def found(self) -> bool:
-        return any(each.found for each in self.prompts)
+        return any(result.found for result in self.prompts)
 
     def text(self) -> str:
         """Lines for the panel."""
-        lines = [each.message for each in self.prompts]
+        lines = [result.message for result in self.prompts]
         lines.append(_("{seconds:.1f} s on {device}.").format(seconds=self.seconds, device=self.device.upper()))
         return "\n".join([*lines, *self.notices])

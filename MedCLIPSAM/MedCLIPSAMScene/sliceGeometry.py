@@ -77,7 +77,7 @@ def sceneVolume(volumeNode) -> Volume:
 
 
 class SceneSlices:
-    """The slices of a volume node along one plane: pictures for the models, and the way between pixels and RAS.
+    """The slices of a volume node along one plane: images for the models, and the way between pixels and RAS.
 
     Args:
         volumeNode: scalar or RGB volume; a linear transform on it is followed.
@@ -97,12 +97,12 @@ class SceneSlices:
         return len(self.stack)
 
     def toWorld(self, k: float, x: float, y: float) -> np.ndarray:
-        """World RAS (3,), mm, of a point of the picture of slice k; see `SliceStack.index_at`."""
+        """World RAS (3,), mm, of a point of the image of slice k; see `SliceStack.index_at`."""
         return (self.ijkToWorld @ (*self.stack.index_at(k, x, y), 1))[:3]
 
-    def toPicture(self, world) -> tuple[float, float, float]:
+    def toImage(self, world) -> tuple[float, float, float]:
         """(k, x, y) of a point in world RAS, mm."""
-        return self.stack.picture_at((np.linalg.inv(self.ijkToWorld) @ (*world, 1))[:3])
+        return self.stack.image_at((np.linalg.inv(self.ijkToWorld) @ (*world, 1))[:3])
 
     def slabs(self, masks: Mapping[int, np.ndarray]) -> tuple[np.ndarray, tuple[int, int, int]]:
         """Masks of slices as one block of the voxel grid: (K', J', I') and its first voxel (i, j, k)."""
@@ -140,7 +140,7 @@ def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
     steps = normal @ (origin - centre) / (normal @ affine[:3, axis])
     index = middle.copy()
     index[axis] += steps
-    number = round(slices.stack.picture_at(index.tolist())[0])
+    number = round(slices.stack.image_at(index.tolist())[0])
     if not 0 <= number < len(slices):
         raise InputError(
             _("The view '{view}' shows no slice of '{name}'.").format(

@@ -27,7 +27,7 @@ def demo(
 
     Example: medclipsam demo -o demo-output
     """
-    from ..evaluation.pictures import contact_sheet
+    from ..evaluation.overlays import contact_sheet
     from ..files.outputs import claim_outputs
     from ..phantoms.samples import SAMPLES
     from ..segmentation.segmenter import load_segmenter
@@ -46,13 +46,13 @@ def demo(
 def _segment_sample(sample: Sample, segmenter: TextSegmenter, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Segment a sample image and write the mask; return its scores and its row of the contact sheet."""
     from ..evaluation.metrics import dsc, nsd
-    from ..evaluation.pictures import overlay
+    from ..evaluation.overlays import overlay
     from ..pipeline.request import SegmentationRequest
     from ..pipeline.segment_volume import segment_volume
     from ..segmentation.result import PromptedResult
     from ..volumes import read_segmentation, read_volume, write_segmentation
     from ..volumes.terminology import colour_for
-    from ..volumes.write import write_picture
+    from ..volumes.write import write_png
 
     volume = read_volume(sample.image)
     truth = read_segmentation(sample.truth, volume)[0].mask
@@ -61,9 +61,9 @@ def _segment_sample(sample: Sample, segmenter: TextSegmenter, out: Path) -> tupl
     write_segmentation(out / f"{sample.name}.seg.nrrd", [segment], volume)
     ((number, result),) = found.results[sample.prompt].items()
     assert isinstance(result, PromptedResult)
-    picture = found.stack.picture(number)
-    drawn = overlay(picture, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)})
-    write_picture(out / f"{sample.name}_overlay.png", drawn, marked=True)
+    image = found.stack.image(number)
+    drawn = overlay(image, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)})
+    write_png(out / f"{sample.name}_overlay.png", drawn, marked=True)
     score = {
         "image": sample.name,
         "prompt": sample.prompt,
@@ -74,7 +74,7 @@ def _segment_sample(sample: Sample, segmenter: TextSegmenter, out: Path) -> tupl
     }
     row = {
         "title": f'{sample.name}\n"{sample.prompt}"',
-        "picture": picture,
+        "image": image,
         "saliency": result.where.saliency,
         "boxes": result.sam_prompts.boxes,
         "coarse": result.coarse,

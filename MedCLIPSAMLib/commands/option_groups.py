@@ -136,7 +136,7 @@ class MaskOptions:
             coarse=CoarseSettings(method=self.coarse),
             prompts=replace(settings.prompts, kind=self.prompts),
             presence_threshold=settings.presence_threshold if self.presence is None else self.presence,
-            least_part=self.min_part,
+            min_part=self.min_part,
             style=self.style,
             kind=self.kind,
         )

@@ -75,8 +75,8 @@ def paper(
             write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
     for table in tables(runs, f"{model} + {sam}"):
         print_table(table)
-    for each in runs:
-        typer.echo(f"M2IB, {each.task.title} {each.style}: {each.settings}.")
+    for run in runs:
+        typer.echo(f"M2IB, {run.task.title} {run.style}: {run.settings}.")
     with atomic_path(out / "paper.json") as temporary:
         temporary.write_text(json.dumps(figures(runs), indent=1) + "\n", encoding="utf-8")
     lock.close()
@@ -89,21 +89,21 @@ def figures(runs: list[Run]) -> list[dict]:
     from ..evaluation.folders import summarise
 
     rows = []
-    for each in runs:
-        values = {name: 100 * np.array([getattr(score, name) for score in each.scores]) for name in ("dsc", "nsd")}
+    for run in runs:
+        values = {name: 100 * np.array([getattr(score, name) for score in run.scores]) for name in ("dsc", "nsd")}
         about = summarise(values["dsc"])
         rows.append(
             {
-                "task": each.task.title,
-                "style": each.style,
-                "cases": len(each.scores),
-                "failed": sum(bool(score.note) for score in each.scores),
+                "task": run.task.title,
+                "style": run.style,
+                "cases": len(run.scores),
+                "failed": sum(bool(score.note) for score in run.scores),
                 "dsc": about.mean,
-                "low": about.low if len(each.scores) > 1 else None,
-                "high": about.high if len(each.scores) > 1 else None,
+                "low": about.low if len(run.scores) > 1 else None,
+                "high": about.high if len(run.scores) > 1 else None,
                 "nsd": float(values["nsd"].mean()),
-                "nsd_as_published": 100 * float(np.mean(each.inflated)),
-                "m2ib": each.settings,
+                "nsd_as_published": 100 * float(np.mean(run.inflated)),
+                "m2ib": run.settings,
             }
         )
     return rows

@@ -78,8 +78,8 @@ def train(
     settings = options.settings()
     try:
         with progress_bar("training", quiet=as_json, unit="count") as context:
-            told = telling(context, _epoch)
-            model = run(dataset, out, settings, str(resolve_device(device)), gpus, told)
+            epoch_context = telling(context, _epoch)
+            model = run(dataset, out, settings, str(resolve_device(device)), gpus, epoch_context)
     except KeyboardInterrupt:
         typer.echo(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.", err=True)
         raise
@@ -138,11 +138,11 @@ def predict(
     if as_json:
         print(json.dumps(records))
         return
-    failed = [each for each in records if each["status"] == "failed"]
+    failed = [record for record in records if record["status"] == "failed"]
     typer.echo(f"{len(records) - len(failed)} images predicted, {len(failed)} failed. The least sure:")
-    for each in records[:5]:
-        if each not in failed:
-            typer.echo(f"  {each['case']}: {each['uncertainty']:.3f}")
+    for record in records[:5]:
+        if record not in failed:
+            typer.echo(f"  {record['case']}: {record['uncertainty']:.3f}")
     typer.echo(f"All are in {out / 'review.csv'}. For research, not for diagnosis.")
 
 

@@ -15,7 +15,7 @@ from ..phantoms.phantom import SIZE, Phantom
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt of a training picture: its truth (SIZE, SIZE) bool and either a box or points, in pixels of SIZE."""
+    """One prompt of a training image: its truth (SIZE, SIZE) bool and either a box or points, in pixels of SIZE."""
 
     truth: np.ndarray
     coords: np.ndarray
@@ -25,7 +25,7 @@ class Prompt:
 def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
     """Draw a random prompt for a random structure of `phantom`, lesions first.
 
-    One in six is a box around nothing, one in twelve a box around the whole picture: no structure fills it, so that the
+    One in six is a box around nothing, one in twelve a box around the whole image: no structure fills it, so that the
     right answer is none.
     """
     if rng.random() < 1 / 12:

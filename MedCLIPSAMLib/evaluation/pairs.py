@@ -114,10 +114,10 @@ def _plain(names: Iterable[str]) -> dict[str, str]:
     plain: dict[str, list[str]] = {}
     for name in names:
         plain.setdefault(plain_name(name), []).append(name)
-    twice = next((each for each in plain.values() if len(each) > 1), None)
+    twice = next((mask for mask in plain.values() if len(mask) > 1), None)
     if twice:
         raise InputError(f"'{twice[0]}' and '{twice[1]}' are the same case.", "Keep one, or name the pairs in a table.")
-    return {name: each[0] for name, each in plain.items()}
+    return {name: masks[0] for name, masks in plain.items()}
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:

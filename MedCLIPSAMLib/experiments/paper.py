@@ -21,7 +21,7 @@ from ..errors import InputError
 from ..files.json_text import read_json
 from ..volumes.volume import stem
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 PER_IMAGE = "P3"
 
 
@@ -185,7 +185,7 @@ def _test_set(task: Task, folder: Path) -> TestSet:
 
 
 def _pairs(task: Task, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet:
-    images, masks = _pictures(image_dir), _pictures(mask_dir)
+    images, masks = _list_images(image_dir), _list_images(mask_dir)
     for these, others, what, lacking in ((images, masks, "image", "mask"), (masks, images, "mask", "image")):
         alone = sorted(these.keys() - others.keys())
         if alone:
@@ -195,24 +195,24 @@ def _pairs(task: Task, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet
                 "Files are paired by name.",
             )
     for case, path in images.items():
-        one, other = _size(path), _size(masks[case])
-        if one and other and one != other:
+        image_size, mask_size = _size(path), _size(masks[case])
+        if image_size and mask_size and image_size != mask_size:
             raise InputError(
-                f"'{path}' has {one[0]} x {one[1]} pixels and its mask {other[0]} x {other[1]}.",
+                f"'{path}' has {image_size[0]} x {image_size[1]} pixels and its mask {mask_size[0]} x {mask_size[1]}.",
                 "Get the files again, or bring the mask to the size of the image.",
             )
     return TestSet(task, folder, images, {case: masks[case] for case in images})
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
+def _list_images(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix.lower() in PICTURES and not path.name.startswith("."):
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
             if stem(path) in files:
                 raise InputError(f"'{path}' and '{files[stem(path)].name}' are the same case.", "Keep one.")
             files[stem(path)] = path
     if not files:
-        raise InputError(f"'{folder}' holds no picture.", f"Readable are: {', '.join(PICTURES)}.")
+        raise InputError(f"'{folder}' holds no image.", f"Readable are: {', '.join(IMAGE_SUFFIXES)}.")
     return files
 
 

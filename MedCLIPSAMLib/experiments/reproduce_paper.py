@@ -110,7 +110,7 @@ def settings_of(
     if validation is None:
         return settings, f"the authors' script's: layer {SCRIPT_LAYER}, beta {SCRIPT_BETA:g}"
     chosen = np.random.default_rng(SEED).permutation(sorted(validation.images))[:SEARCHED_IMAGES]
-    cases = [Case(_picture(validation.images[c]), prompt, read_mask(validation.masks[c])) for c in sorted(chosen)]
+    cases = [Case(_read_image(validation.images[c]), prompt, read_mask(validation.masks[c])) for c in sorted(chosen)]
     part = context.titled(f"{task.title}: search")
     best = search(segmenter.with_settings(settings), cases, SEARCHED_LAYERS, SEARCHED_BETAS, context=part)[0]
     words = f"layer {best.layer}, beta {best.beta:g} by search on {len(cases)} validation masks: not zero-shot"
@@ -152,7 +152,7 @@ def run(
             if path.is_file():
                 continue
             try:
-                segmenter.set_image(_picture(tests.images[case]))
+                segmenter.set_image(_read_image(tests.images[case]))
                 mask = segmenter.segment(prompts[case]).mask
             except InputError as error:
                 failed[case] = error.problem
@@ -168,10 +168,10 @@ def run(
     return Run(task, style, [score for score, _ in scored], [inflated for _, inflated in scored], words)
 
 
-def _picture(path: Path) -> np.ndarray:
-    """The picture of an image file, uint8 (H, W, 3); raises InputError, whatever is wrong with it."""
+def _read_image(path: Path) -> np.ndarray:
+    """Read an image file, uint8 (H, W, 3); raises InputError, whatever is wrong with it."""
     try:
-        return SliceStack(read_volume(path)).picture(0)
+        return SliceStack(read_volume(path)).image(0)
     except MedCLIPSAMError as error:
         raise InputError(error.problem, error.remedy) from error
 

@@ -69,7 +69,7 @@ def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames
         own = case.name in records and images.is_of(records[case.name], described, case.image)
         named.append(replace(case, name=known) if alike and not own else case)
     if len({case.name for case in named}) < len(named):
-        twice = next(case.name for case in named if [each.name for each in named].count(case.name) > 1)
+        twice = next(case.name for case in named if [case.name for case in named].count(case.name) > 1)
         raise InputError(f"Two images would be the case '{twice}'.", "Name them in a table, in its column case.")
     return named
 
@@ -139,8 +139,8 @@ def describing(
 
 def failures(out: Path) -> list[str]:
     """Say of each case that failed which it is and why, a line each."""
-    failed = (each for each in read_records(out).values() if each["status"] == "failed")
-    return [f"{each['case']}: {each.get('problem', '')}".replace("\n", " ") for each in failed]
+    failed = (record for record in read_records(out).values() if record["status"] == "failed")
+    return [f"{record['case']}: {record.get('problem', '')}".replace("\n", " ") for record in failed]
 
 
 def _describe(case: Case, images: ImageNames) -> dict[str, Any]:
@@ -178,4 +178,7 @@ def _files(image: Path) -> list[Path]:
 
 def _stat(image: Path) -> dict[str, int]:
     about = [path.stat() for path in _files(image)]
-    return {"size": sum(each.st_size for each in about), "time": max((each.st_mtime_ns for each in about), default=0)}
+    return {
+        "size": sum(status.st_size for status in about),
+        "time": max((status.st_mtime_ns for status in about), default=0),
+    }

@@ -147,7 +147,7 @@ class RayEngine:
                 running[worker.do.remote(case, following, job)] = (worker, case, attempt)
 
         try:
-            workers, self.pids = self._started(workers)
+            workers, self.pids = self._start_workers(workers)
             for worker in workers:
                 give(worker)
             while running:
@@ -165,7 +165,7 @@ class RayEngine:
                         waiting.appendleft((case, attempt + 1))
                         give(worker)
                         continue
-                    record = _died(case)
+                    record = _is_dead(case)
                 write(record)
                 give(worker)
                 yield record
@@ -178,12 +178,12 @@ class RayEngine:
         if self._own:
             self._ray.shutdown()
 
-    def _started(self, workers: list) -> tuple[list, list[int]]:
+    def _start_workers(self, workers: list) -> tuple[list, list[int]]:
         """The workers that are ready in time, and their processes; the others are taken away."""
         refs = {worker.ready.remote(): worker for worker in workers}
         ready, late = self._ray.wait(list(refs), num_returns=len(refs), timeout=START) if refs else ([], [])
-        for each in late:
-            self._ray.kill(refs[each])
+        for index in late:
+            self._ray.kill(refs[index])
         if late and not ready:
             there = ", ".join(
                 f"{count:g} {name}" for name, count in self._ray.cluster_resources().items() if name in UNITS
@@ -193,7 +193,7 @@ class RayEngine:
                 "Use less --workers, --device cpu, or a larger cluster.",
             )
         try:
-            return [refs[each] for each in ready], self._ray.get(ready)
+            return [refs[index] for index in ready], self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
             raise self._cause(error) from error
 
@@ -205,6 +205,6 @@ class RayEngine:
         return DeviceError(f"A worker of the cluster cannot work: {reason}", "See the logs of Ray on that machine.")
 
 
-def _died(case: Case) -> dict:
+def _is_dead(case: Case) -> dict:
     problem = f"The worker died {ATTEMPTS} times at this case, perhaps for lack of memory."
     return new_record(case) | {"problem": problem, "remedy": "Do it alone, on a machine with more memory, by --retry."}

@@ -23,7 +23,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures and texts are brought to a model.
+    """How images and texts are brought to a model.
 
     Args:
         image_size: edge of the square, in pixels.
@@ -60,9 +60,9 @@ def refuse_code(path: Path) -> None:
     Raises:
         ModelError: naming the entry.
     """
-    asked = [name for name in read_config(path) if name.strip("_") in CODE or name.endswith("_implementation")]
-    if asked:
-        raise ModelError(f"'{path}' asks for code of its own by '{asked[0]}'.", "Get the file again.")
+    code_names = [name for name in read_config(path) if name.strip("_") in CODE or name.endswith("_implementation")]
+    if code_names:
+        raise ModelError(f"'{path}' asks for code of its own by '{code_names[0]}'.", "Get the file again.")
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:

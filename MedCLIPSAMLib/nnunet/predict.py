@@ -24,19 +24,19 @@ import torch
 
 from .. import __version__
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
-from ..evaluation.pictures import overlay
+from ..evaluation.overlays import overlay
 from ..export.case_key import CaseKey
 from ..export.cases import find_cases
 from ..export.image_names import ImageNames
 from ..export.manifest import Manifest
-from ..export.report import PICTURES, write_report
+from ..export.report import IMAGE_FOLDER, write_report
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
 from ..volumes.terminology import colour_for
-from ..volumes.write import write_picture
+from ..volumes.write import write_png
 from .ensemble import Ensemble, Prediction
-from .ranking import mask_file, ranked, uncertainty_file
+from .ranking import mask_file, rank_records, uncertainty_file
 from .raw_dataset import read_dataset
 from .uncertainty import entropy, expected_loss
 
@@ -115,7 +115,7 @@ def predict(
         todo = [image for image in images if image.case not in known]
         started = time.monotonic()
         for finished, image in enumerate(todo, 1):
-            record = names.scrub(_predict_image(image, ensemble, out, context), image.path, image.folder)
+            record = names.scrub(_predict_case(image, ensemble, out, context), image.path, image.folder)
             record |= names.describe(image.case, image.path, image.folder, image.series)
             manifest.write(record)
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
@@ -126,17 +126,17 @@ def predict(
             _refresh(out)
         finally:
             manifest.close()
-    return ranked(out)
+    return rank_records(out)
 
 
-def _predict_image(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
+def _predict_case(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
     """Predict an image and write its files; return the line of the manifest, but for what names the image."""
     record: dict[str, Any] = {"case": image.case, "status": "failed", "labels": {}, "files": []}
     record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.perf_counter()
     try:
         volume = read_volume(image.path, image.series)
-        record |= _written(image.case, volume, ensemble.predict(volume, context), ensemble.labels, out)
+        record |= _write_case(image.case, volume, ensemble.predict(volume, context), ensemble.labels, out)
     except (Cancelled, OutputError):  # no fault of the image: it is done when the run goes on
         raise
     except torch.OutOfMemoryError as error:
@@ -151,7 +151,7 @@ def _predict_image(image: Image, ensemble: Ensemble, out: Path, context: RunCont
     return record
 
 
-def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str], out: Path) -> dict:
+def _write_case(case: str, volume: Volume, made: Prediction, labels: dict[int, str], out: Path) -> dict:
     taken = made.labels > 0
     segments = [Segment(name, made.labels == number) for number, name in labels.items()]
     files = [mask_file(case), uncertainty_file(case)]
@@ -175,28 +175,28 @@ def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str]
         "uncertainty": round(expected_loss(made.probabilities, taken), 5),
         "labels": about,
         "files": files,
-        "slice": _picture(case, volume, segments, uncertain, out),
+        "slice": _write_overlay(case, volume, segments, uncertain, out),
     }
 
 
-def _picture(case: str, volume: Volume, segments: Sequence[Segment], uncertain: np.ndarray, out: Path) -> int:
+def _write_overlay(case: str, volume: Volume, segments: Sequence[Segment], uncertain: np.ndarray, out: Path) -> int:
     """Write the slice with the most uncertainty in it, with the masks, for the report; its number."""
     stack = SliceStack(volume)
     worst = max(range(len(stack)), key=lambda k: float(stack.from_grid(uncertain, k).sum()))
-    (out / PICTURES).mkdir(exist_ok=True)
+    (out / IMAGE_FOLDER).mkdir(exist_ok=True)
     drawn = {segment.name: stack.from_grid(segment.mask, worst) for segment in segments}
-    picture = overlay(stack.picture(worst), drawn, {name: colour_for(name) for name in drawn})
-    write_picture(out / PICTURES / f"{case}.png", picture, marked=True)
+    image = overlay(stack.image(worst), drawn, {name: colour_for(name) for name in drawn})
+    write_png(out / IMAGE_FOLDER / f"{case}.png", image, marked=True)
     return worst
 
 
 def _refresh(out: Path) -> None:
-    records = ranked(out)
+    records = rank_records(out)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "case", "uncertainty", "status", "image"])
-    for rank, each in enumerate(records, 1):
-        writer.writerow([rank, each["case"], each.get("uncertainty", ""), each["status"], each["image"]])
+    for rank, record in enumerate(records, 1):
+        writer.writerow([rank, record["case"], record.get("uncertainty", ""), record["status"], record["image"]])
     with atomic_path(out / REVIEW) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
     write_report(out, records, set())

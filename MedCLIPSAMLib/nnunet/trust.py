@@ -86,7 +86,7 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         if case in struck:
             write_struck(found.folder, struck - {case})
         refresh(found.folder, "nnunet", labels)
-        return sum("trusted" in each for each in manifest.records.values())
+        return sum("trusted" in record for record in manifest.records.values())
     finally:
         manifest.close()
 
@@ -102,7 +102,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
     if case not in found.cases and image is None:
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", "Give its image too, by --image.")
     volume = read_volume(image if image and case not in found.cases else found.image(case))
-    return trust(dataset, case, _named(read_segmentation(mask, volume), found, mask), volume)
+    return trust(dataset, case, _masks_by_label(read_segmentation(mask, volume), found, mask), volume)
 
 
 def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,7 +117,7 @@ def trusted_cases(dataset: Path) -> set[str]:
     return {name for name, record in read_records(dataset).items() if "trusted" in record}
 
 
-def _named(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
+def _masks_by_label(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
     """Masks by label: by the segments' names, by label values, or the only one that there is."""
     names = set(dataset.labels.values())
     if all(segment.name in names for segment in segments):
@@ -160,11 +160,11 @@ def _outside(dataset: RawDataset, path: Path) -> Path:
 
 def _keep_before(dataset: RawDataset, case: str) -> None:
     """Copy the label that is replaced, the first time: later ones are a person's, and the last one counts."""
-    label, kept = dataset.label(case), dataset.folder / REPLACED / dataset.label(case).name
-    if label.is_file() and not kept.exists():
+    label, original = dataset.label(case), dataset.folder / REPLACED / dataset.label(case).name
+    if label.is_file() and not original.exists():
         try:
-            kept.parent.mkdir(exist_ok=True)
-            with atomic_path(kept) as temporary:
+            original.parent.mkdir(exist_ok=True)
+            with atomic_path(original) as temporary:
                 temporary.write_bytes(label.read_bytes())
         except OSError as error:
-            raise OutputError(f"'{kept}' cannot be written: {error.strerror}.", "Make room on the disk.") from error
+            raise OutputError(f"'{original}' cannot be written: {error.strerror}.", "Make room on the disk.") from error

@@ -35,7 +35,7 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class SamPrompts:
-    """Prompts of B objects, in pixels of the picture; pixel (row, column) covers [column, column + 1] x [row, row + 1].
+    """Prompts of B objects, in pixels of the image; pixel (row, column) covers [column, column + 1] x [row, row + 1].
 
     Args:
         boxes: (B, 4) float32, x0 y0 x1 y1, edges of the outermost pixels; without rows when only points are used.
@@ -89,11 +89,13 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
         points.append(np.concatenate([inside, around]))
         labels.append([1] * len(inside) + [0] * len(around))
     shape = (count, len(labels[0]) if labels else 0)
-    kept = boxes if settings.kind == SamPromptKind.BOTH else boxes[:0]
-    return SamPrompts(kept, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape))
+    sam_boxes = boxes if settings.kind == SamPromptKind.BOTH else boxes[:0]
+    return SamPrompts(
+        sam_boxes, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape)
+    )
 
 
-def points_followed(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def follows_points(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(P,) bool: whether each point inside (label 1) is in the mask (H, W) and each outside (0) is not."""
     columns, rows = np.floor(points).astype(int).T
     height, width = mask.shape

@@ -21,7 +21,7 @@ from ..models.clip import build_clip
 from ..phantoms.captions import Text
 from .examples import SIZE, Example, mirror
 from .texts import MAX_REGIONS, Matches, match_texts, training_texts
-from .training import Run, Stage, Trainee, autocast, change_gradation, draw_affine, seeded, warp
+from .training import Run, Stage, Trainee, autocast, change_gradation, draw_affine, make_generator, warp
 
 IMAGE_SIZE, PATCH, WIDTH, CONTEXT_LENGTH = 224, 8, 192, 64
 GRID = IMAGE_SIZE // PATCH
@@ -86,7 +86,7 @@ def train_clip(folder: Path, examples: list[Example], run: Run, settings: ClipTr
     run.context.notify(f"clip: {len(lesson)} images with their mirror images, {len(texts)} texts")
     stage = Stage(0, "clip", run.budget, settings.learning_rate, settings.weight_decay, settings.warm_up)
     for step, _, take in trainee.steps(stage):
-        take(lesson.loss(model, scale, seeded(run.device, settings.seed, step)))
+        take(lesson.loss(model, scale, make_generator(run.device, settings.seed, step)))
 
 
 class _Lesson:

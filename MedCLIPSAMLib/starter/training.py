@@ -98,7 +98,7 @@ def learning_rate(peak: float, step: int, progress: float, warm_up: int) -> floa
     return peak * min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * math.cos(math.pi * progress))
 
 
-def seeded(device: torch.device, *numbers: int) -> torch.Generator:
+def make_generator(device: torch.device, *numbers: int) -> torch.Generator:
     """Make a generator on `device` whose seed depends on all numbers, such as the run's seed and the step."""
     seed = 0
     for number in numbers:

@@ -116,7 +116,7 @@ def prepare(
     if twice:
         raise OutputError(f"Two outputs are the same file '{twice}'.", "Rename an image, or write it by itself.")
     check_outputs(
-        [each.path for each in images if each.path.is_file()], [each for each in files if each.exists()], True
+        [image.path for image in images if image.path.is_file()], [path for path in files if path.exists()], True
     )
     return Batch(work, outputs.folders(), overwrite)
 

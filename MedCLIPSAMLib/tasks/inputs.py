@@ -75,10 +75,10 @@ def _names(short: Sequence[Path], images: Sequence[Path]) -> list[str]:
         images: the resolved path of each.
     """
     top = Path(os.path.commonpath([image.parent for image in images]))
-    said = [each.as_posix().lower() for each in short]
+    said = [folder.as_posix().lower() for folder in short]
     count = Counter(said)
     longer = [
-        each if count[text] == 1 else Path(os.path.relpath(image.parent, top)) / each.name
-        for each, text, image in zip(short, said, images)
+        folder if count[text] == 1 else Path(os.path.relpath(image.parent, top)) / folder.name
+        for folder, text, image in zip(short, said, images)
     ]
     return case_names(longer)

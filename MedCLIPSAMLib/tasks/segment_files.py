@@ -192,12 +192,12 @@ def _outlined(
     """Outline boxes and points by SAM 2; the prompt is the name of that only."""
     given = task.request.slices
     number, sam_prompts = marks.place(stack, None if given is None or given == "all" else given[0])
-    picture = stack.picture(number)
+    image = stack.image(number)
 
     def work() -> tuple[np.ndarray, np.ndarray]:
         context.raise_if_cancelled()
-        if not segmenter.has_images([picture]):
-            segmenter.set_image(picture)
+        if not segmenter.has_images([image]):
+            segmenter.set_image(image)
         return segmenter.outline(sam_prompts, context=context)
 
     mask, quality = run_within_memory(segmenter, work, context)

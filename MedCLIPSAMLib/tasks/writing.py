@@ -21,7 +21,7 @@ def check_form(form: MaskFormat, path: Path, volume: Volume) -> None:
     """Refuse a format that an image cannot be written in, before long work is done for it.
 
     Raises:
-        OutputError: several slices into a picture. InputError: no DICOM series for a DICOM object.
+        OutputError: several slices into an image. InputError: no DICOM series for a DICOM object.
     """
     check_slices(path, volume)
     if form == MaskFormat.RTSTRUCT:

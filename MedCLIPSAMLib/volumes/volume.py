@@ -37,7 +37,7 @@ class Volume:
         files: the DICOM file of each slice, in their order; empty where there is no such file.
         forms: the matrices of a NIfTI file, which are kept in NIfTI files written for this volume.
         notes: what the user should know about how it was read.
-        natural: a picture without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
+        natural: an image without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
         known_spacing: whether the spacing is that of the body. PNG, JPEG, TIFF and BMP know at most that of a printer.
     """
 

@@ -95,7 +95,7 @@ class Server:
                     log.warning("request %d: %s refused: %s", message.id, message.type, error)
                 else:
                     log.exception("request %d: %s failed", message.id, message.type)
-                self.answer(message.id, "error", _described(error))
+                self.answer(message.id, "error", _describe(error))
 
     def answer(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
         """Send the last message of a request, unless it was cancelled meanwhile and has one already."""
@@ -134,7 +134,7 @@ class Server:
         except ProtocolError as error:
             log.error("%s", error)
             if self._lock.acquire(timeout=1):
-                self._write(encode(Message("error", 0, _described(error))))
+                self._write(encode(Message("error", 0, _describe(error))))
             os._exit(EXIT_PROTOCOL)
         except OSError:
             pass
@@ -144,7 +144,7 @@ class Server:
         if message.type == "cancel":
             request = message.fields.get("request")
             if type(request) is int:
-                self.answer(request, "error", _described(Cancelled()))
+                self.answer(request, "error", _describe(Cancelled()))
             return
         if message.id == 0 or message.id in self._open:
             raise ProtocolError(f"A request '{message.type}' came without a number of its own.")
@@ -183,7 +183,7 @@ def _without_arrays(message: Message) -> str:
     return f"{dict(message.fields)} {shapes}".strip()
 
 
-def _described(error: Exception) -> dict[str, str]:
+def _describe(error: Exception) -> dict[str, str]:
     if isinstance(error, MedCLIPSAMError):
         return {"problem": error.problem, "remedy": error.remedy, "kind": type(error).__name__}
     return {

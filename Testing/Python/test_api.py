@@ -42,7 +42,7 @@ def test_type_checkers_see_the_names_that_are_there() -> None:
     seen = {}
     for line in block.body:
         seen |= {
-            each.asname: getattr(import_module(f".{line.module}", "MedCLIPSAMLib"), each.name) for each in line.names
+            alias.asname: getattr(import_module(f".{line.module}", "MedCLIPSAMLib"), alias.name) for alias in line.names
         }
     assert seen == {name: getattr(MedCLIPSAMLib, name) for name in MedCLIPSAMLib.__all__ if name != "__version__"}
 

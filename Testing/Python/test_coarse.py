@@ -78,10 +78,10 @@ def test_crf_names_its_extra_when_it_is_not_there():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
-def test_crf_follows_the_edges_of_the_picture():
-    picture = np.zeros((64, 64, 3), np.uint8)
-    picture[12:28, 36:54] = 200
-    mask = coarse_mask(_hills((20, 45)), CoarseSettings("crf"), picture)
+def test_crf_follows_the_edges_of_the_image():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[12:28, 36:54] = 200
+    mask = coarse_mask(_hills((20, 45)), CoarseSettings("crf"), image)
     assert mask[14:26, 38:52].mean() > 0.9 and mask[40:].sum() == 0
 
 
@@ -115,7 +115,7 @@ def test_parts_that_touch_at_a_corner_are_one():
 def test_specks_are_dropped_and_nothing_stays_nothing():
     mask = np.zeros((64, 64), bool)
     mask[3, 3] = True
-    assert not components(mask, mask.astype(np.float32), ComponentSettings(least_area=0.01)).any()
+    assert not components(mask, mask.astype(np.float32), ComponentSettings(min_area=0.01)).any()
     assert not components(np.zeros((64, 64), bool), np.zeros((64, 64)), ComponentSettings()).any()
 
 

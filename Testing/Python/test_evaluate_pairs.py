@@ -18,7 +18,7 @@ INPUTS = Path(__file__).resolve().parents[3] / "shared" / "findings" / "inputs"
 
 
 def mask(path: Path, columns: slice = slice(2, 6), quality: int | None = None) -> Path:
-    """A picture of 8 x 8 pixels in which rows 2 to 5 of some columns are white."""
+    """An image of 8 x 8 pixels in which rows 2 to 5 of some columns are white."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.zeros((8, 8), np.uint8)
     pixels[2:6, columns] = 255
@@ -198,4 +198,6 @@ def test_a_table_is_scored_like_folders(tmp_path):
     (tmp_path / "t.csv").write_text("case,prediction,truth\na,p/a.png,t/a.png\n", encoding="utf-8")
     by_table = evaluate(pairs_of_table(tmp_path / "t.csv"))
     by_folders = evaluate_folders(tmp_path / "p", tmp_path / "t")
-    assert [each.dsc for each in by_table.scores] == [each.dsc for each in by_folders.scores] == pytest.approx([2 / 3])
+    assert (
+        [score.dsc for score in by_table.scores] == [score.dsc for score in by_folders.scores] == pytest.approx([2 / 3])
+    )

@@ -13,7 +13,7 @@ from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.export.strike import strike
-from MedCLIPSAMLib.nnunet.ranking import dataset_of, ranked
+from MedCLIPSAMLib.nnunet.ranking import dataset_of, rank_records
 from MedCLIPSAMLib.nnunet.trust import trust_file
 
 REQUEST = {"export": {"form": "nnunet"}, "labels": ["tumor"]}
@@ -77,7 +77,7 @@ def test_records_that_lead_out_or_lack_something_are_refused(dataset, what):
         lambda: strike(dataset, [str(case)]),
         lambda: trust_file(dataset, "a", dataset / "labelsTr" / "a.nii.gz"),
         lambda: read_records(dataset),
-        lambda: ranked(dataset),
+        lambda: rank_records(dataset),
         lambda: Manifest(dataset, REQUEST),
     ):
         with pytest.raises(InputError, match="Line 1 of"):

@@ -99,7 +99,7 @@ def test_a_download_is_whole_recorded_and_reports_its_progress(server, tmp_path)
     folder = download(entry(server), tmp_path / "some", context=RunContext(seen.append))
     assert (folder / "w.bin").read_bytes() == WEIGHTS and (folder / "c.json").read_bytes() == CONFIG
     assert names(folder) == ["c.json", "manifest.json", "w.bin"]
-    told = [(each.message, each.done, each.total) for each in seen]
+    told = [(progress.message, progress.done, progress.total) for progress in seen]
     assert told[-1] == ("w.bin", len(WEIGHTS), len(WEIGHTS)) and ("w.bin", 0, len(WEIGHTS)) in told
     assert json.loads((folder / "manifest.json").read_text())["w.bin"]["sha256"] == SHA256
     assert status(entry(server), tmp_path, checksums=True).state == "offline"

@@ -70,7 +70,7 @@ def test_segment_never_writes_to_its_input(run, scan, way, option):
     assert contents(scan.parent) == before
 
 
-def test_segment_never_writes_to_a_picture_that_it_reads_or_to_a_slice_of_its_series(run, tmp_path):
+def test_segment_never_writes_to_an_image_that_it_reads_or_to_a_slice_of_its_series(run, tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
     before = contents(tmp_path)
     for options in (["-o", tmp_path / "a.png"], ["-o", tmp_path / "m.nrrd", "--overlay", tmp_path / "a.png"]):

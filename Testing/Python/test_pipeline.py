@@ -50,8 +50,8 @@ def masks_of_worker(stack, strategy):
     """Masks on the grid of the volume by prompt, from the slices that a client would send."""
     engine, reply = Engine(), Told()
     engine.handle(Message("load", 1, {"device": "cpu"}), Told())
-    pictures = np.stack([stack.picture(k) for k in SLICES])
-    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": pictures}), Told())
+    images = np.stack([stack.image(k) for k in SLICES])
+    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": images}), Told())
     fields = {"image": "head", "prompts": list(PROMPTS)}
     if strategy == Strategy.SLICES:
         engine.handle(Message("segment", 1, fields), reply)
@@ -85,10 +85,10 @@ def test_python_command_line_and_worker_give_the_same_masks(segmenter, path, str
 def test_a_carried_mask_names_the_slice_of_the_volume_that_it_comes_from(segmenter, path):
     request = SegmentationRequest(PROMPTS[:1], slices=SLICES, strategy=Strategy.BOXES, window=WINDOW)
     results = segment_volume(segmenter, read_volume(path), request).collect().results[PROMPTS[0]]
-    carried = [each for each in results.values() if isinstance(each, CarriedResult)]
+    carried = [result for result in results.values() if isinstance(result, CarriedResult)]
     assert carried
-    for each in carried:
-        assert isinstance(results[each.source], PromptedResult) and f"slice {each.source} " in each.message
+    for result in carried:
+        assert isinstance(results[result.source], PromptedResult) and f"slice {result.source} " in result.message
 
 
 def test_results_come_one_by_one_and_memory_is_the_default_for_several_slices(segmenter, path):

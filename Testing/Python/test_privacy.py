@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_made import image, save
-from segmenting import models_stay_loaded, picture, series
+from segmenting import models_stay_loaded, phantom_png, series
 
 from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.export.case_key import CaseKey
@@ -24,8 +24,8 @@ PATIENT = "O'Neill Mary"
 def scans(tmp_path):
     """A folder whose path names a patient, as do the files: two heads, one of them damaged, and a DICOM series."""
     folder = tmp_path / PATIENT / "study"
-    picture(folder / f"{PATIENT} skull.png")
-    picture(folder / "annex7" / "skull.png")
+    phantom_png(folder / f"{PATIENT} skull.png")
+    phantom_png(folder / "annex7" / "skull.png")
     series(folder / f"{PATIENT} scan")
     (folder / f"{PATIENT} broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     return folder
@@ -70,7 +70,7 @@ def test_a_manifest_names_images_by_their_place_below_the_folder_that_was_given(
 def test_images_of_two_folders_with_the_same_path_are_two(run, tmp_path):
     """The second one must not take the place of the first."""
     for name in ("a", "b"):
-        picture(tmp_path / name / "head.png")
+        phantom_png(tmp_path / name / "head.png")
     changed = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "b" / "head.png")))
     sitk.WriteImage(sitk.GetImageFromArray(255 - changed), str(tmp_path / "b" / "head.png"))
     out = tmp_path / "out"
@@ -101,7 +101,7 @@ def test_anonymous_cases_are_numbers_and_nothing_else_names_the_patient(run, sca
         for name in (f"{PATIENT} skull.png", "annex7/skull.png", f"{PATIENT} scan", f"{PATIENT} broken.png")
     }
     # A new image gets the next number, and the others keep theirs.
-    picture(scans / "a first one.png")
+    phantom_png(scans / "a first one.png")
     run(*ask)
     assert {row["image"]: row["case"] for row in csv.DictReader(key.open(encoding="utf-8"))} == {
         **{row["image"]: row["case"] for row in rows},

@@ -40,7 +40,7 @@ def lay_out(folder: Path, name: str, modality: str, split: str = "test", count: 
     for index in range(count):
         phantom = make_phantom("validation", 40 + index, modality, 1 if modality in ("US", "MR") else None)
         mask = phantom.lesion_mask if phantom.lesions and modality != "CT" else phantom.lungs_mask
-        Image.fromarray(phantom.picture).save(images / f"{index:06}.png")
+        Image.fromarray(phantom.image).save(images / f"{index:06}.png")
         Image.fromarray(mask.astype(np.uint8) * 200).save(masks / f"{index:06}.png")
 
 

@@ -91,9 +91,9 @@ def test_a_propagated_run_goes_on_from_any_slice_and_ends_the_same(segmenter, st
     assert len(counts) > 3 and counts == sorted(counts)
     for prompt in PROMPTS:
         assert list(plain.results[prompt]) == list(resumed.results[prompt]) and len(plain.results[prompt]) > 3
-        for k, each in plain.results[prompt].items():
-            assert np.array_equal(each.mask, resumed.results[prompt][k].mask)
-            assert each.message == resumed.results[prompt][k].message
+        for k, result in plain.results[prompt].items():
+            assert np.array_equal(result.mask, resumed.results[prompt][k].mask)
+            assert result.message == resumed.results[prompt][k].message
     _again, looked = run(segmenter, volume, CheckpointFolder(folder), strategy=strategy)
     assert looked < all_looked / 4
     memories = list(folder.glob("*-memory.npz"))
@@ -111,7 +111,7 @@ def test_a_damaged_memory_is_made_again(segmenter, tmp_path):
     resumed, looked = run(segmenter, volume, CheckpointFolder(folder), strategy="memory")
     assert looked > 4
     for prompt in PROMPTS:
-        masks = [{k: each.mask for k, each in run_.results[prompt].items()} for run_ in (plain, resumed)]
+        masks = [{k: result.mask for k, result in run_.results[prompt].items()} for run_ in (plain, resumed)]
         assert masks[0].keys() == masks[1].keys()
         assert all(np.array_equal(masks[0][k], masks[1][k]) for k in masks[0])
 

@@ -43,12 +43,12 @@ def test_points_are_seeded(two):
 
 
 @pytest.mark.parametrize("kind", ["boxes", "points", "both"])
-def test_nothing_gives_no_prompt_and_never_the_whole_picture(kind):
+def test_nothing_gives_no_prompt_and_never_the_whole_image(kind):
     prompts = make_prompts(np.zeros((20, 20), int), PromptSettings(kind))
     assert len(prompts) == 0 and prompts.boxes.shape == (0, 4) and prompts.points.shape[0] == 0
 
 
-def test_a_component_that_fills_the_picture_has_no_room_for_negative_points():
+def test_a_component_that_fills_the_image_has_no_room_for_negative_points():
     prompts = make_prompts(np.ones((20, 20), int), PromptSettings("both", positive=3, negative=2))
     assert prompts.points.shape == (1, 3, 2)
 

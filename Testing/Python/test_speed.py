@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from MedCLIPSAMLib.cli import app
 from MedCLIPSAMLib.commands import speed
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.speed import gpu, parts
 from MedCLIPSAMLib.experiments.speed.authors import COPIES, STEPS, authors_saliency
 from MedCLIPSAMLib.experiments.speed.between import BetweenCost, between_cost
@@ -39,7 +39,7 @@ def shown(table) -> str:
 
 def test_the_authors_loop_gives_our_map_and_leaves_the_model_as_it_was():
     clip = load_clip("demo")
-    pixels = clip.preprocess(picture_of(make_phantom("validation", 1, "MR", 1))[None])
+    pixels = clip.preprocess(to_rgb(make_phantom("validation", 1, "MR", 1))[None])
     settings = M2IBSettings(2, beta=1.0, steps=STEPS, samples=COPIES)
     trunk = clip.model.visual.trunk
     shape = (COPIES, trunk.patch_embed.num_patches + trunk.num_prefix_tokens, trunk.embed_dim)
@@ -48,13 +48,13 @@ def test_the_authors_loop_gives_our_map_and_leaves_the_model_as_it_was():
     plain = authors_saliency(clip, pixels, clip.tokenize(["brain tumor"]), 2, 1.0, noises)
     ours = m2ib(clip, pixels, clip.encode_text(["brain tumor"]), settings).maps[0, 0]
     assert torch.allclose(normalise(plain), normalise(ours), atol=1e-5)
-    assert not any(each.requires_grad or each.grad is not None for each in clip.model.parameters())
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in clip.model.parameters())
     assert not any(module._forward_hooks for module in clip.model.modules())
 
 
 def test_the_models_are_of_full_size_and_the_prompt_as_long_as_the_papers():
     clip = biomedclip()
-    assert sum(each.numel() for each in clip.model.parameters()) == pytest.approx(196e6, rel=1e-3)
+    assert sum(parameter.numel() for parameter in clip.model.parameters()) == pytest.approx(196e6, rel=1e-3)
     assert clip.tokenize([PROMPT]).shape == (1, 22) and not clip.unknown_words(PROMPT)
 
 
@@ -101,7 +101,7 @@ def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
     monkeypatch.setattr(gpu, "sam21", sam)
     monkeypatch.setattr(gpu, "M2IBSettings", lambda: M2IBSettings(2, steps=3, samples=2))
     monkeypatch.setattr(gpu, "PROMPT", "brain tumor")
-    for name, value in {"SLICES": 3, "TOGETHER": (1, 2), "PICTURES": 2, "PICTURES_TOGETHER": (2,), "WIDE": 160}.items():
+    for name, value in {"SLICES": 3, "TOGETHER": (1, 2), "IMAGES": 2, "IMAGE_BATCH_SIZES": (2,), "WIDE": 160}.items():
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(gpu, "NARROW", 96)
     cost = gpu.gpu_cost(1, torch.device("cpu"), RunContext())
@@ -138,7 +138,7 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
         def inner(self):
             clock[0] += 4
 
-    with parts.timed_parts({"out": [(Work, "outer")], "in": [(Work, "inner")]}, torch.device("cpu")) as times:
+    with parts.time_parts({"out": [(Work, "outer")], "in": [(Work, "inner")]}, torch.device("cpu")) as times:
         Work().outer()
         clock[0] += 8
         Work().inner()
@@ -148,11 +148,11 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
     assert times.seconds == before, "the functions are their own again"
 
 
-def test_what_a_picture_costs_between_the_networks():
+def test_what_an_image_costs_between_the_networks():
     threads = torch.get_num_threads()
     cost = between_cost(64, rounds=2)
     assert len(cost.ms) == 5 and cost.total < sum(cost.ms.values())
-    assert all(each > 0 for each in cost.ms.values()) and torch.get_num_threads() == threads
+    assert all(ms > 0 for ms in cost.ms.values()) and torch.get_num_threads() == threads
     said = shown(
         speed.between_table(
             [BetweenCost(512, {"cut": 1.5, "tidied": 0.5}), BetweenCost(1024, {"cut": 6.0, "tidied": 2.0})]

@@ -25,7 +25,7 @@ from MedCLIPSAMLib.starter.real_data import read_examples, tumor_free_boxes
 from MedCLIPSAMLib.starter.sam_prompts import draw_box_prompts, draw_boxes, draw_corrections, draw_point_prompts
 from MedCLIPSAMLib.starter.sam_training import SamTraining, train_sam
 from MedCLIPSAMLib.starter.texts import match_texts
-from MedCLIPSAMLib.starter.training import Budget, Run, seeded
+from MedCLIPSAMLib.starter.training import Budget, Run, make_generator
 
 CPU = torch.device("cpu")
 
@@ -193,7 +193,7 @@ def test_mirroring_exchanges_sides():
 
 def test_boxes_lie_about_their_masks():
     masks = torch.from_numpy(np.stack([square(100, 60, 140, 100), square(60, 150, 110, 200), BLANK > 0]))
-    boxes = torch.stack([draw_boxes(masks, seeded(CPU, seed)) for seed in range(300)])
+    boxes = torch.stack([draw_boxes(masks, make_generator(CPU, seed)) for seed in range(300)])
     middle = boxes[:, :2].mean(2).mean(0)
     assert torch.allclose(middle, torch.tensor([[120.0, 80.0], [85.0, 175.0]]), atol=3)
     around = (boxes[:, 0, 0] <= torch.tensor([114.0, 77.0])).all() and (
@@ -205,7 +205,7 @@ def test_boxes_lie_about_their_masks():
 
 def test_a_box_around_nothing_holds_next_to_nothing_and_asks_for_nothing():
     truth = torch.from_numpy(np.stack([square(100, 60, 140, 100)] * 400))
-    prompts = draw_box_prompts(truth, truth, seeded(CPU, 3))
+    prompts = draw_box_prompts(truth, truth, make_generator(CPU, 3))
     empty = ~prompts.truth.flatten(1).any(1)
     assert 0.12 < empty.float().mean() < 0.28
     for (corner, opposite), mask in zip(prompts.coords[empty], truth[empty]):
@@ -216,7 +216,7 @@ def test_a_box_around_nothing_holds_next_to_nothing_and_asks_for_nothing():
 
 def test_clicks_lie_inside_and_beside():
     truth = torch.from_numpy(np.stack([square(100, 60, 140, 100)] * 100))
-    prompts = draw_point_prompts(truth, 4, seeded(CPU, 3))
+    prompts = draw_point_prompts(truth, 4, make_generator(CPU, 3))
     for point, label in zip(prompts.coords.flatten(0, 1), prompts.labels.flatten()):
         x, y = (int(value) for value in point)
         if label >= 0:
@@ -229,7 +229,7 @@ def test_a_correction_is_clicked_where_the_mask_is_wrong():
     logits = -torch.ones(3, 64, 64)
     logits[1, :32, :32] = 1  # right
     logits[2, :32, :] = 1  # too wide
-    click = draw_corrections(logits, truth, seeded(CPU, 1))
+    click = draw_corrections(logits, truth, make_generator(CPU, 1))
     assert click.labels[:, 0].tolist() == [1, -1, 0]
     x, y = click.coords[2, 0].tolist()
     assert x > 130

@@ -96,7 +96,7 @@ def test_messages_count_slices_as_the_volume_does(run, head, tmp_path):
     assert named and named <= looked <= {first, first + 1, first + 2}
 
 
-def test_slices_go_into_no_picture_and_this_is_said_at_once(run, head, tmp_path):
+def test_slices_go_into_no_image_and_this_is_said_at_once(run, head, tmp_path):
     code, _, said = run("segment", head[0], "-p", "x", "--model", "none", "-o", tmp_path / "o.png")
     assert code == 2 and "Cannot write 24 slices" in said
 

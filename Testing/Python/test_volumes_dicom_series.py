@@ -183,10 +183,10 @@ def test_copies_are_dropped_but_not_slices_that_share_a_uid(tmp_path: Path) -> N
     assert values(tmp_path / "one uid") == [0, 1, 2, 3]
 
 
-def test_separate_pictures_are_no_stack(tmp_path: Path) -> None:
+def test_separate_images_are_no_stack(tmp_path: Path) -> None:
     for number in range(2):
         save(image(PIXELS + number, CR, "CR", InstanceNumber=number), tmp_path / f"view{number}.dcm")
-    with pytest.raises(InputError, match="2 separate pictures.*view0.dcm"):
+    with pytest.raises(InputError, match="2 separate images.*view0.dcm"):
         read_volume(tmp_path)
     assert read_volume(tmp_path / "view1.dcm").natural
 

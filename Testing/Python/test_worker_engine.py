@@ -9,7 +9,7 @@ from told import Told
 
 from MedCLIPSAMLib.choices import Precision
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
-from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -17,7 +17,7 @@ from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
 from MedCLIPSAMLib.segmentation.settings import Settings
 from MedCLIPSAMLib.validated import with_changes
 from MedCLIPSAMLib.worker.engine import Engine
-from MedCLIPSAMLib.worker.images import KEPT_IMAGES
+from MedCLIPSAMLib.worker.images import MAX_IMAGES
 from MedCLIPSAMLib.worker.protocol import Message
 
 pytestmark = [
@@ -32,8 +32,8 @@ pytestmark = [
 def engine():
     engine = Engine()
     engine.handle(Message("load", 1, {"device": "cpu"}), Told())
-    picture = picture_of(make_phantom("validation", 1, "MR", 1))
-    engine.handle(Message("image", 1, {"key": "brain"}, {"pictures": picture}), Told())
+    image = to_rgb(make_phantom("validation", 1, "MR", 1))
+    engine.handle(Message("image", 1, {"key": "brain"}, {"pictures": image}), Told())
     return engine
 
 
@@ -98,7 +98,7 @@ def test_an_error_that_is_not_about_memory_is_not_retried(engine):
     assert not told.of("notice")
 
 
-def test_a_cancel_stops_the_embedding_between_two_blocks_and_the_picture_can_be_used_on(engine):
+def test_a_cancel_stops_the_embedding_between_two_blocks_and_the_image_can_be_used_on(engine):
     class CancelledInEmbedding(Told):
         def cancelled(self):
             return any(message.fields.get("stage") == "embedding" for message in self.messages)
@@ -113,7 +113,7 @@ def test_a_cancel_stops_the_embedding_between_two_blocks_and_the_picture_can_be_
     assert told.of("part")[0].arrays["mask"].any() and blocks
 
 
-def test_the_vision_tower_before_the_bottleneck_runs_once_a_picture(engine):
+def test_the_vision_tower_before_the_bottleneck_runs_once_an_image(engine):
     calls = []
     engine.segmenter.clip.model.visual.trunk.patch_embed.register_forward_hook(lambda *_: calls.append(1))
     engine.handle(SEGMENT, Told())
@@ -124,7 +124,7 @@ def test_the_vision_tower_before_the_bottleneck_runs_once_a_picture(engine):
 
 def test_noise_in_parts_and_kept_activations_change_nothing(engine):
     clip = engine.segmenter.clip
-    pixels = clip.preprocess(picture_of(make_phantom("validation", 3, "CT", 1))[None])
+    pixels = clip.preprocess(to_rgb(make_phantom("validation", 3, "CT", 1))[None])
     text = clip.encode_text(["lung nodule", "left lung"])
     settings, early = M2IBSettings(layer=2, steps=5, samples=7), {}
     whole = m2ib(clip, pixels, text, settings)
@@ -136,13 +136,13 @@ def test_noise_in_parts_and_kept_activations_change_nothing(engine):
     assert torch.allclose(whole.kept_similarity, parts.kept_similarity, atol=1e-5)
 
 
-def test_the_pictures_used_last_are_kept(engine):
-    for index in range(KEPT_IMAGES - 1):
+def test_the_images_used_last_are_kept(engine):
+    for index in range(MAX_IMAGES - 1):
         engine.handle(Message("image", 1, {"key": str(index)}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), Told())
     engine.handle(SEGMENT, Told())
     engine.handle(Message("image", 1, {"key": "more"}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), Told())
     engine.handle(SEGMENT, Told())
-    with pytest.raises(InputError, match="no pictures '0'"):
+    with pytest.raises(InputError, match="no images '0'"):
         engine.handle(Message("outline", 1, {"image": "0"}), Told())
 
 

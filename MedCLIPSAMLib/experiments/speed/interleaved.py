@@ -51,6 +51,6 @@ def interleaved(
             started = time.perf_counter()
             results[name] = call()
             seconds[name].append(time.perf_counter() - started)
-        took = ", ".join(f"{name} {each[-1]:.2f} s" for name, each in seconds.items())
+        took = ", ".join(f"{name} {times[-1]:.2f} s" for name, times in seconds.items())
         context.notify(f"round {number + 1} of {rounds}: {took}")
     return Times(seconds), results

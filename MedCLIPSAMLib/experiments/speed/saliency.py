@@ -55,10 +55,10 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunCon
     def authors(seed: int = settings.seed) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         noises = [torch.randn(COPIES, 197, 768, generator=generator).to(device) for _ in range(STEPS)]
-        return waited(authors_saliency(theirs, pixels, tokens, layer, settings.beta, noises))
+        return wait_for_device(authors_saliency(theirs, pixels, tokens, layer, settings.beta, noises))
 
     def ours(bfloat16: bool) -> torch.Tensor:
-        return waited(m2ib(clip, pixels, clip.encode_text([PROMPT]), settings, bfloat16=bfloat16).maps[0, 0])
+        return wait_for_device(m2ib(clip, pixels, clip.encode_text([PROMPT]), settings, bfloat16=bfloat16).maps[0, 0])
 
     variants = {AUTHORS: authors, F32: lambda: ours(False), BF16: lambda: ours(True)}
     times, maps = interleaved(variants, rounds, once=(AUTHORS,) if device.type == "cpu" else (), context=context)
@@ -82,15 +82,15 @@ def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak
         seconds = []
         for _ in range(tries + 1):
             started = time.perf_counter()
-            waited(layer(given))
+            wait_for_device(layer(given))
             seconds.append(time.perf_counter() - started)
         return 2 * size**3 / min(seconds[1:]) / 1e9
 
     plain, own = torch.nn.Linear(size, size), OneDnnLinear(size, size)
-    return Peak(max(best(each, torch.float32) for each in (plain, own)), best(plain, torch.bfloat16))
+    return Peak(max(best(way, torch.float32) for way in (plain, own)), best(plain, torch.bfloat16))
 
 
-def waited(tensor: torch.Tensor) -> torch.Tensor:
+def wait_for_device(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor once a GPU has really computed it."""
     if tensor.is_cuda:
         torch.cuda.synchronize()
