@@ -157,7 +157,7 @@ def test_a_volume_is_exported_on_its_own_grid_with_its_prompts(segmenter, tmp_pa
     sitk.WriteImage(image, str(tmp_path / "head.nii.gz"))
     (tmp_path / "t.csv").write_text("image,prompt,label,case\nhead.nii.gz,brain tumor,lesion,p1\n")
     cases = find_cases(tmp_path / "t.csv", None)
-    assert cases == [Case("p1", tmp_path / "head.nii.gz", {"lesion": "brain tumor"})]
+    assert cases == [Case("p1", tmp_path / "head.nii.gz", {"lesion": "brain tumor"}, root=tmp_path)]
     out = tmp_path / "out"
     assert export(cases, LocalEngine(segmenter), out, ExportSettings("seg.nrrd", window=(0.0, 255.0))) == {"found": 1}
     (segment,) = read_segmentation(out / "p1.seg.nrrd", read_volume(tmp_path / "head.nii.gz"))
@@ -317,7 +317,7 @@ def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, monk
         assert value.replace(":", ", ") in err
     assert "Name the folder such as" in call(*ask[:2], "-o", tmp_path / "new", "-p", "x", "--model", "absent")[2]
     assert not (tmp_path / "Dataset008_New").exists()
-    assert "other export" in call(*ask, "--least-score", "0.2")[2]
+    assert "other export" in call(*ask, "--min-score", "0.2")[2]
     (tmp_path / "struck.txt").write_text("a\n")
     assert "1 cases struck out, 0 put back" in call("strike", out, tmp_path / "struck.txt")[1]
     assert not list((out / "labelsTr").iterdir())
