@@ -80,7 +80,7 @@ def finetune(
 
     Example: medclipsam finetune captions.csv --name mine --base biomedclip
     """
-    from ..finetune.job import Data, run
+    from ..finetune.job import CaptionData, run
     from ..finetune.settings import FineTuneSettings
 
     settings = FineTuneSettings(
@@ -104,7 +104,7 @@ def finetune(
     )
     folder = out or Path(f"{name}-run")
     first = os.environ.get("RANK", "0") == "0"
-    data = Data(captions, images, validation, validation_share, least_characters)
+    data = CaptionData(captions, images, validation, validation_share, least_characters)
     if workers is None:
         workers = min(4, os.cpu_count() or 1)
     try:

@@ -10,12 +10,12 @@ from .agreement import agreement_of
 from .coarse import LEVELS, coarse_mask
 from .components import components, components_of_map
 from .presence import Presence
-from .result import PromptedResult, Where
+from .result import Localization, PromptedResult
 from .sam_prompts import make_prompts
 from .settings import Settings
 
 
-def draft_result(image: np.ndarray, prompt: str, where: Where, settings: Settings) -> PromptedResult:
+def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: Settings) -> PromptedResult:
     """All before SAM 2: a result that says why nothing was found, or one without a message that waits for it.
 
     Args:

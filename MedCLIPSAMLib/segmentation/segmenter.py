@@ -38,7 +38,7 @@ from .loaded_models import LoadedModels, Models
 from .outline import outlines, predict_mask_respecting_clicks
 from .presence import presence
 from .prompts import prompt_features
-from .result import PromptedResult, Where
+from .result import Localization, PromptedResult
 from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
 from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
@@ -173,7 +173,7 @@ class TextSegmenter:
         shown = self._shown[0].images if self._shown else []
         return len(shown) == len(images) and all(map(np.array_equal, shown, images))
 
-    def saliency(self, prompt: str, negative: str | None = None) -> Where:
+    def saliency(self, prompt: str, negative: str | None = None) -> Localization:
         """Where the image, the first one of several, answers to `prompt`, and whether it does.
 
         Args:
@@ -265,7 +265,9 @@ class TextSegmenter:
             )
         return self._outlines([(0, sam_prompts)], {} if seconds is None else seconds, context, logits)[0]
 
-    def _where(self, prompts: list[str], negative: str | None, context: RunContext) -> list[dict[str, list[Where]]]:
+    def _where(
+        self, prompts: list[str], negative: str | None, context: RunContext
+    ) -> list[dict[str, list[Localization]]]:
         """What the text-image model sees in each image, by prompt, with the map of each of the candidate steps."""
         shown = self._require_images()
         settings, frugal = self.settings, self._models.frugal
@@ -275,7 +277,7 @@ class TextSegmenter:
         alike: dict[M2IBSettings, list[str]] = {}
         for prompt in prompts:
             alike.setdefault(settings.saliency_for(prompt), []).append(prompt)
-        where: list[dict[str, list[Where]]] = [{} for _ in shown.images]
+        where: list[dict[str, list[Localization]]] = [{} for _ in shown.images]
         for m2ib_settings, group in alike.items():
             found = m2ib(
                 self.clip,
@@ -300,11 +302,11 @@ class TextSegmenter:
                 )
                 for at, image_presence in enumerate(present):
                     steps = maps[at, column].numpy()
-                    where[at][prompt] = [Where(SaliencyMap(values, shape), image_presence) for values in steps]
+                    where[at][prompt] = [Localization(SaliencyMap(values, shape), image_presence) for values in steps]
         return where
 
     def _drafts(
-        self, images: list[np.ndarray], where: list[dict[str, list[Where]]], settings: Settings
+        self, images: list[np.ndarray], where: list[dict[str, list[Localization]]], settings: Settings
     ) -> list[dict[str, list[PromptedResult]]]:
         """All before SAM 2 for each image by prompt and step; several images on threads of their own."""
         draft = lambda image, seen: {

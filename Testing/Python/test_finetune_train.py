@@ -24,7 +24,7 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, ModelEr
 from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
 from MedCLIPSAMLib.finetune.checkpoint import write_checkpoint
-from MedCLIPSAMLib.finetune.job import Data, run
+from MedCLIPSAMLib.finetune.job import CaptionData, run
 from MedCLIPSAMLib.finetune.owner import claim_run
 from MedCLIPSAMLib.finetune.publish import export_model
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
@@ -73,7 +73,7 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     told: list[str] = []
     settings = replace(QUICK, epochs=1)
     result, folder = run(
-        Data(str(captions), share=0.3),
+        CaptionData(str(captions), share=0.3),
         settings,
         "mine",
         tmp_path / "run",
@@ -91,7 +91,7 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     assert segmenter.segment("brain tumor").mask.shape == (128, 128)
     assert result.before["pairs"] == result.after["pairs"] and (tmp_path / "run" / "dropped.csv").is_file()
     with pytest.raises(ModelError, match="a model 'mine' already"):
-        run(Data(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
 
 
 ABSENT = [("biomedclip", "cpu", "biomedclip"), ("nothing", "cpu", "nothing"), ("demo", "tpu", "tpu")]
@@ -105,12 +105,12 @@ def test_a_model_or_device_that_is_not_there_is_said_before_images_are_read(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("MedCLIPSAMLib.finetune.job.readable", lambda *_: pytest.fail("images were read"))
     with pytest.raises(MedCLIPSAMError, match=message):
-        run(Data(str(captions), share=0.3), replace(QUICK, base=base), "m", tmp_path / "run", device, tmp_path)
+        run(CaptionData(str(captions), share=0.3), replace(QUICK, base=base), "m", tmp_path / "run", device, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_replaces_only_the_model_that_it_made(captions, tmp_path):
-    settings, data, models = replace(QUICK, epochs=1), Data(str(captions), share=0.3), tmp_path / "models"
+    settings, data, models = replace(QUICK, epochs=1), CaptionData(str(captions), share=0.3), tmp_path / "models"
     models.mkdir()
     for name in ("a1", "a2"):
         run(data, settings, name, tmp_path / f"run-{name}", "cpu", models)
@@ -128,10 +128,10 @@ def test_a_run_keeps_off_a_folder_of_something_else_and_of_a_run_at_work(caption
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "dropped.csv").write_text("somebody's")
     with pytest.raises(OutputError, match="not empty"):
-        run(Data(str(captions), share=0.3), QUICK, "m", tmp_path / "mine", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), QUICK, "m", tmp_path / "mine", "cpu", tmp_path)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["dropped.csv"]
     with claim_run(tmp_path / "run"), pytest.raises(OutputError, match="Another run is writing"):
-        run(Data(str(captions), share=0.3), QUICK, "m", tmp_path / "run", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), QUICK, "m", tmp_path / "run", "cpu", tmp_path)
 
 
 def test_the_loss_falls_and_the_best_weights_are_kept(pairs, tmp_path):
@@ -300,17 +300,17 @@ def test_captions_that_all_say_the_same_and_too_few_pairs_are_refused(captions, 
     rows = [json.dumps({"image": f"{n}.png", "caption": "the very same caption"}) for n in range(9)]
     (tmp_path / "same.jsonl").write_text("\n".join(rows))
     with pytest.raises(InputError, match="all say the same"):
-        run(Data(str(tmp_path / "same.jsonl"), captions.parent), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(tmp_path / "same.jsonl"), captions.parent), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="validation pairs cannot tell"):
-        run(Data(str(captions), share=0.03), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.03), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="do not fill a batch of 64"):
-        run(Data(str(captions), share=0.3), replace(QUICK, batch=64), "m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), replace(QUICK, batch=64), "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="both the run and the model"):
-        run(Data(str(captions)), QUICK, "x", tmp_path / "x", "cpu", tmp_path)
+        run(CaptionData(str(captions)), QUICK, "x", tmp_path / "x", "cpu", tmp_path)
     with pytest.raises(ModelError, match="cannot be the name"):
-        run(Data(str(captions)), QUICK, "../m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions)), QUICK, "../m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(ModelError, match="has a model 'biomedclip' already"):
-        run(Data(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
 
 
 def test_captions_longer_than_the_model_reads_are_cut_at_their_end():
@@ -380,8 +380,8 @@ def test_a_model_is_trained_on_shards(tmp_path):
     pattern, told = str(tmp_path / "part-{0..1}.tar"), []
     settings = replace(QUICK, batch=4, epochs=1)
     with pytest.raises(InputError, match="validation pairs of their own"):
-        run(Data(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
-    data = Data(pattern, validation=str(tmp_path / "part-2.tar"))
+        run(CaptionData(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
+    data = CaptionData(pattern, validation=str(tmp_path / "part-2.tar"))
     result, folder = run(
         data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=told.append)
     )

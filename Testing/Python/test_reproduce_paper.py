@@ -191,7 +191,7 @@ def test_the_table_keeps_the_inflated_nsd_apart_and_averages_tasks_not_cases():
     near[20:60, 20:60], far[26:66, 20:60] = True, True
     inflated, true = nsd_as_published(near, far), nsd(near, far, (1, 1), 2)
     assert inflated > true + 0.2
-    run = lambda task, style, values: trial.Run(
+    run = lambda task, style, values: trial.StyleRun(
         task,
         style,
         [Score(str(n), "mask", value, true, 1.0) for n, value in enumerate(values)],

@@ -9,7 +9,7 @@ from run_volume import run_volume
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
-from MedCLIPSAMLib.experiments.search import Case, search
+from MedCLIPSAMLib.experiments.search import SearchCase, search
 from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
@@ -165,7 +165,7 @@ def test_the_search_ranks_what_it_tried_and_leaves_the_settings_alone(segmenter,
     phantom = make_phantom("validation", index, modality, None if modality == "XR" else 1)
     before = segmenter.settings
     truth = phantom.lungs_mask if prompt == "lungs" else phantom.lesion_mask
-    cases = [Case(to_rgb(phantom), prompt, truth)]
+    cases = [SearchCase(to_rgb(phantom), prompt, truth)]
     trials = search(segmenter, cases, layers=[0, 3], betas=[0.1], steps=[4, 10])
     assert len(trials) == 4 and segmenter.settings == before
     assert [trial.dsc for trial in trials] == sorted((trial.dsc for trial in trials), reverse=True)

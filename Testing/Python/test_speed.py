@@ -17,10 +17,10 @@ from MedCLIPSAMLib.experiments.speed import gpu, parts
 from MedCLIPSAMLib.experiments.speed.authors import COPIES, STEPS, authors_saliency
 from MedCLIPSAMLib.experiments.speed.between import BetweenCost, between_cost
 from MedCLIPSAMLib.experiments.speed.full_size import PROMPT, biomedclip
-from MedCLIPSAMLib.experiments.speed.interleaved import Times, interleaved
+from MedCLIPSAMLib.experiments.speed.interleaved import VariantTimes, interleaved
 from MedCLIPSAMLib.experiments.speed.outlines import OutlineCost
-from MedCLIPSAMLib.experiments.speed.saliency import AUTHORS, BF16, F32, Peak, SaliencyCost
-from MedCLIPSAMLib.experiments.speed.waiting import Waiting
+from MedCLIPSAMLib.experiments.speed.saliency import AUTHORS, BF16, F32, PeakThroughput, SaliencyCost
+from MedCLIPSAMLib.experiments.speed.waiting import WaitingTimes
 from MedCLIPSAMLib.experiments.speed.whole import TINY, WholeCost
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
@@ -63,24 +63,24 @@ def test_variants_take_turns_and_ratios_are_those_within_rounds():
     variants = {name: lambda name=name: calls.append(name) or name.upper() for name in ("slow", "fast")}
     times, results = interleaved(variants, 3, once=("slow",))
     assert calls == ["fast", *["slow", "fast"] * 3] and results == {"slow": "SLOW", "fast": "FAST"}
-    times = Times({"slow": [8.0, 20.0, 9.0], "fast": [2.0, 4.0, 3.0]})
+    times = VariantTimes({"slow": [8.0, 20.0, 9.0], "fast": [2.0, 4.0, 3.0]})
     assert times.times_faster("fast", "slow") == (4.0, 3.0, 5.0) and times.median("slow") == 9.0
 
 
 def test_the_tables_say_what_was_measured():
-    times = Times({AUTHORS: [40.0], F32: [2.0], BF16: [1.0]})
+    times = VariantTimes({AUTHORS: [40.0], F32: [2.0], BF16: [1.0]})
     gflop = {AUTHORS: 8000.0, F32: 400.0, BF16: 400.0}
     cost = SaliencyCost(9, times, gflop, {F32: (1e-6, 1e-7), BF16: (4e-3, 1e-3)}, (0.3, 0.07))
-    said = shown(speed.saliency_table([cost], Peak(400.0, 2000.0)))
+    said = shown(speed.saliency_table([cost], PeakThroughput(400.0, 2000.0)))
     assert "20.0" in said and "40.0" in said and "50%" in said and "20%" in said and "3e-01, 7e-02" in said
-    both = OutlineCost("sam2.1-tiny", 512, Times({"f32": [0.4], "bf16": [0.2]}), 15.0)
-    old = OutlineCost("SAM ViT-H (the authors')", 1024, Times({"f32": [20.0]}), 60.0)
+    both = OutlineCost("sam2.1-tiny", 512, VariantTimes({"f32": [0.4], "bf16": [0.2]}), 15.0)
+    old = OutlineCost("SAM ViT-H (the authors')", 1024, VariantTimes({"f32": [20.0]}), 60.0)
     said = shown(speed.outline_table([both, old]))
     assert "2.0" in said and "20.00" in said
     ours = f"{TINY}, bf16"
-    said = shown(speed.whole_table(WholeCost(Times({ours: [2.0]}), {ours: 2500.0})))
+    said = shown(speed.whole_table(WholeCost(VariantTimes({ours: [2.0]}), {ours: 2500.0})))
     assert "pip install segment-anything" in said and "2500" in said
-    said = shown(speed.waiting_table(Waiting([2.0, 4.0], [1.0, 1.0], 9.0, 70.0, [4.5], [0.2])))
+    said = shown(speed.waiting_table(WaitingTimes([2.0, 4.0], [1.0, 1.0], 9.0, 70.0, [4.5], [0.2])))
     assert "0.38 of the first" in said and "70.0" in said and "4.50" in said
 
 

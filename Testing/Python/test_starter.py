@@ -25,7 +25,7 @@ from MedCLIPSAMLib.starter.real_data import read_examples, tumor_free_boxes
 from MedCLIPSAMLib.starter.sam_prompts import draw_box_prompts, draw_boxes, draw_corrections, draw_point_prompts
 from MedCLIPSAMLib.starter.sam_training import SamTraining, train_sam
 from MedCLIPSAMLib.starter.texts import match_texts
-from MedCLIPSAMLib.starter.training import Budget, Run, make_generator
+from MedCLIPSAMLib.starter.training import Budget, TrainingRun, make_generator
 
 CPU = torch.device("cpu")
 
@@ -252,7 +252,7 @@ def _train(model, folder, examples, resume=False, stop_after=None):
         on_progress=lambda progress: reports.append(progress.done),
         is_cancelled=lambda: stop_after is not None and len(reports) >= stop_after,
     )
-    run = Run(Budget(steps=4), CPU, folder / f"{model}.checkpoint", resume, context)
+    run = TrainingRun(Budget(steps=4), CPU, folder / f"{model}.checkpoint", resume, context)
     if model == "clip":
         settings = ClipTraining(batch_size=2, texts=4, nowhere=2, warm_up=1)
         train_clip(folder / "model", examples, run, settings)
@@ -279,7 +279,7 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, exa
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, examples):
     with pytest.raises(Cancelled):
         _train("clip", tmp_path, examples, stop_after=1)
-    run = Run(Budget(steps=9), CPU, tmp_path / "clip.checkpoint", True)
+    run = TrainingRun(Budget(steps=9), CPU, tmp_path / "clip.checkpoint", True)
     with pytest.raises(InputError, match="other settings"):
         train_clip(tmp_path / "model", examples, run, ClipTraining(batch_size=2, texts=4, nowhere=2, warm_up=1))
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recording_reply import RecordingReply
 from run_volume import run_volume
-from told import Told
 
 from MedCLIPSAMLib.errors import DeviceError, InputError, PromptError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
@@ -146,15 +146,15 @@ def test_the_next_slices_are_read_while_these_are_worked_on(batched, monkeypatch
 
 
 def told(engine, images, **settings):
-    reply = Told()
-    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": np.stack(images)}), Told())
+    reply = RecordingReply()
+    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": np.stack(images)}), RecordingReply())
     engine.handle(Message("segment", 1, {"image": "head", "prompts": PROMPTS, "settings": settings}), reply)
     return reply.messages
 
 
 def test_the_worker_sends_the_same_parts_and_steady_progress(heads):
     engine = Engine()
-    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
+    engine.handle(Message("load", 1, {"device": "cpu"}), RecordingReply())
     plain, together = told(engine, heads), told(engine, heads, at_once=3)
     parts = [[message for message in messages if message.type == "part"] for messages in (plain, together)]
     named = [{(message.fields["slice"], message.fields["prompt"]): message for message in some} for some in parts]
@@ -167,7 +167,7 @@ def test_the_worker_sends_the_same_parts_and_steady_progress(heads):
 
 def test_memory_that_runs_out_over_several_slices_is_answered_with_one_at_a_time(heads):
     engine = Engine()
-    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
+    engine.handle(Message("load", 1, {"device": "cpu"}), RecordingReply())
     plain = told(engine, heads)
     encoder, sizes = engine.segmenter.sam.image_encoder, []
 

@@ -24,7 +24,7 @@ from ...segmentation.segmenter import TextSegmenter
 from ...segmentation.settings import Settings
 from .authors import authors_saliency
 from .full_size import PROMPT, biomedclip, sam21, sam_vit_h
-from .interleaved import Times, interleaved
+from .interleaved import VariantTimes, interleaved
 
 AUTHORS, LARGE, TINY = "authors' (ViT-H)", "ours, SAM 2.1 large", "ours, SAM 2.1 tiny"
 
@@ -39,7 +39,7 @@ class WholeCost:
             where the system does not tell (Linux and CUDA do).
     """
 
-    times: Times
+    times: VariantTimes
     mib: dict[str, float | None]
 
 
