@@ -19,7 +19,7 @@ from ..segmentation.agreement import AgreementSettings
 from ..segmentation.coarse import CoarseSettings
 from ..segmentation.components import ComponentSettings
 from ..segmentation.prompts import load_prompt_sets
-from ..segmentation.sam_prompts import PromptSettings
+from ..segmentation.sam_prompts import SamPromptSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from ..volumes import SliceStack, read_volume
@@ -96,7 +96,7 @@ def settings_of(
         own,
         coarse=CoarseSettings(CoarseMethod.KMEANS),
         components=ComponentSettings(ComponentRule.AREA, number=task.objects),
-        prompts=PromptSettings(SamPromptKind(task.sam_prompts), seed=SEED),
+        prompts=SamPromptSettings(SamPromptKind(task.sam_prompts), seed=SEED),
         presence_threshold=0.0,
         agreement=AgreementSettings(),
         precision=Precision.F32,

@@ -11,7 +11,7 @@ from .coarse import LEVELS, coarse_mask
 from .components import components, components_of_map
 from .presence import Presence
 from .result import Localization, PromptedResult
-from .sam_prompts import make_prompts
+from .sam_prompts import make_sam_prompts
 from .settings import Settings
 
 
@@ -28,7 +28,7 @@ def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: 
         labels = components(coarse, where.saliency, settings.components)
     coarse_components = labels > 0
     nothing = _why_nothing(prompt, where.presence, coarse_components, settings.presence_threshold)
-    empty, sam_prompts = np.zeros(image.shape[:2], bool), make_prompts(labels, settings.prompts)
+    empty, sam_prompts = np.zeros(image.shape[:2], bool), make_sam_prompts(labels, settings.prompts)
     return PromptedResult(prompt, empty, 0.0, nothing, where, coarse_components, sam_prompts, np.zeros(0, np.float32))
 
 

@@ -17,7 +17,7 @@ from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, two_m
 from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, components_of_map
 from MedCLIPSAMLib.segmentation.saliency import normalise, upsample
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
-from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings, make_prompts
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 
 
 def _hills(*centres, size=64, width=6.0, heights=None):
@@ -156,7 +156,7 @@ def test_components_from_a_sample_are_those_of_all_pixels(method, shape):
         assert dsc(found > 0, plain > 0) > 0.998
         for one, other in ((found, plain), (plain, found)):
             assert set(np.unique(other[one == 1])) <= {0, 1}, "the best is the best"
-        boxes = [make_prompts(labels, PromptSettings()).boxes for labels in (found, plain)]
+        boxes = [make_sam_prompts(labels, SamPromptSettings()).boxes for labels in (found, plain)]
         assert np.abs(boxes[0] - boxes[1]).max() <= 1
 
 

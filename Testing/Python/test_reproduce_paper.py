@@ -24,7 +24,7 @@ from MedCLIPSAMLib.experiments import reproduce_paper as trial
 from MedCLIPSAMLib.experiments.paper import PUBLISHED, TASKS, find_test_sets, read_mask, read_prompts
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings
-from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,7 +115,7 @@ def test_settings_are_the_published_ones_for_a_model_of_the_papers_depth(data, s
     assert (m2ib.layer, m2ib.beta) == (7, 0.1) and "script" in words
     assert settings.components.number == 2 and settings.prompts.kind == "points" and settings.prompts.positive == 10
     assert settings.presence_threshold == 0 and settings.coarse.method == "kmeans" and settings.precision == "f32"
-    chooses = replace(segmenter.settings, prompts=PromptSettings(margin=0.2), agreement=AgreementSettings(0.3, 0.4))
+    chooses = replace(segmenter.settings, prompts=SamPromptSettings(margin=0.2), agreement=AgreementSettings(0.3, 0.4))
     chooses = segmenter.with_settings(chooses.with_saliency(steps=12, earliest=8, mirror=True))
     for title, prompt in (("MRI", "brain tumor"), ("X-ray", "lungs")):
         settings, _ = trial.settings_of(chooses, by_title[title], prompt, False)

@@ -17,7 +17,7 @@ from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import TOGETHER, choices, load_segmenter
 from MedCLIPSAMLib.volumes import SliceStack
 from MedCLIPSAMLib.worker.engine import Engine
@@ -73,7 +73,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("kind", ["boxes", "points", "both"])
 @pytest.mark.parametrize("negative", [None, "skull"])
 def test_images_and_prompts_together_give_what_each_gives_alone(batched, heads, kind, negative):
-    points = PromptSettings(kind, positive=3, negative=2)
+    points = SamPromptSettings(kind, positive=3, negative=2)
     batched = batched.with_settings(replace(batched.settings, prompts=points, presence_threshold=0.1))
     batched.set_images(heads)
     together = batched.segment_each(PROMPTS, negative)
