@@ -114,8 +114,8 @@ def test_steps_given_by_hand_are_the_ones_whose_map_is_taken():
 
 def test_a_prompt_that_names_a_side_does_without_the_mirror_image():
     settings = Settings(M2IBSettings(mirror=True), by_word={"lung": {"steps": 15}})
-    asked = ("lungs", "left lung", "Right-sided nodule", "lesion of the left breast", "bright lesion")
-    assert [settings.saliency_for(prompt).mirror for prompt in asked] == [True, False, False, False, True]
+    prompts = ("lungs", "left lung", "Right-sided nodule", "lesion of the left breast", "bright lesion")
+    assert [settings.saliency_for(prompt).mirror for prompt in prompts] == [True, False, False, False, True]
 
 
 def test_a_model_of_the_papers_keeps_the_papers_way():

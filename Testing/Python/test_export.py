@@ -58,10 +58,12 @@ NAMES = {"a", "b", "more_scans_a", "healthy", "broken"}
 
 
 def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
-    out, told = tmp_path / "Dataset007_Head", []
-    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, context=RunContext(told.append))
+    out, progress = tmp_path / "Dataset007_Head", []
+    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, context=RunContext(progress.append))
     records = read_records(out)
-    assert records.keys() == NAMES and counts["failed"] == 1 and [message.done for message in told] == [1, 2, 3, 4, 5]
+    assert (
+        records.keys() == NAMES and counts["failed"] == 1 and [message.done for message in progress] == [1, 2, 3, 4, 5]
+    )
     assert records["broken"]["status"] == "failed" and "broken.png" in records["broken"]["problem"]
     about = json.loads((out / "dataset.json").read_text())
     assert about["labels"] == {"background": 0, "tumor": 1, "ventricles": 2} and about["file_ending"] == ".nii.gz"

@@ -112,8 +112,10 @@ def test_a_cancelled_run_resumes_and_ends_the_same(segmenter, path, strategy, tm
     volume = read_volume(path)
     request = SegmentationRequest(PROMPTS, slices=SLICES, strategy=strategy, window=WINDOW)
     plain = segment_volume(segmenter, volume, request).collect()
-    told, stopped = [], CheckpointFolder(tmp_path / "steps")
-    context = RunContext(told.append, is_cancelled=lambda: told and told[-1].fraction > 0.5, checkpoints=stopped)
+    progress, stopped = [], CheckpointFolder(tmp_path / "steps")
+    context = RunContext(
+        progress.append, is_cancelled=lambda: progress and progress[-1].fraction > 0.5, checkpoints=stopped
+    )
     with pytest.raises(Cancelled):
         segment_volume(segmenter, volume, request, context).collect()
     assert stopped.count > 1

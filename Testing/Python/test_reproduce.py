@@ -63,6 +63,6 @@ def test_the_tables_compare_seed_by_seed():
     }
     rows = {trial.BASE: row(0.1) | {"temperature": None}, "info-nce": row(0.2, 0.4), "dhn-nce": row(0.3, 0.5)}
     figures = {"plan": {"test": 100, "cases": 2, "seeds": [1, 2]}, "rows": rows}
-    said = shown(result_table(figures))
-    assert "+0.100 ± 0.000" in said and "0.300 ± 0.141" in said and "0.100 " in said
+    output = shown(result_table(figures))
+    assert "+0.100 ± 0.000" in output and "0.300 ± 0.141" in output and "0.100 " in output
     assert "0.250" in shown(search_table({"search": {"dhn-nce": {0.6: 0.25}}}))

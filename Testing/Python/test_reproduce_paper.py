@@ -73,8 +73,8 @@ def test_all_four_tasks_run_resume_and_are_compared(data, tmp_path):
     out, demo = tmp_path / "out", ("--model", "demo", "--sam", "demo", "--device", "cpu")
     first = reproduce(data, "-o", out, "--prompts", tmp_path / "prompts", *demo)
     assert first.returncode == 0, first.stderr
-    for said in ("77.76 / 81.11", "KNOWS the diagnosis", "does not know the diagnosis", "inflated", "1800"):
-        assert said in first.stdout
+    for output in ("77.76 / 81.11", "KNOWS the diagnosis", "does not know the diagnosis", "inflated", "1800"):
+        assert output in first.stdout
     rows = {(row["task"], row["style"]): row for row in json.loads((out / "paper.json").read_text())}
     styles = {("US", "P2"), ("US", "P3"), ("MRI", "P2"), ("MRI", "P3"), ("X-ray", "P0"), ("X-ray", "P2"), ("CT", "P2")}
     assert rows.keys() == styles

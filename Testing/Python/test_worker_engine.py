@@ -69,24 +69,24 @@ def test_memory_that_stays_short_is_named_with_a_remedy_and_the_worker_goes_on(e
     with pytest.raises(DeviceError, match="ran out") as caught:
         engine.handle(SEGMENT, RecordingReply())
     assert caught.value.remedy
-    told = RecordingReply()
-    engine.handle(SEGMENT, told)
-    assert told.of("part")
+    reply = RecordingReply()
+    engine.handle(SEGMENT, reply)
+    assert reply.of("part")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_without_memory_is_answered_with_the_cpu():
-    engine, told = Engine(), RecordingReply()
+    engine, reply = Engine(), RecordingReply()
     engine.handle(Message("load", 1, {"device": "cuda"}), RecordingReply())
     engine.handle(
         Message("image", 1, {"key": "brain"}, {"pictures": np.zeros((64, 64, 3), np.uint8)}), RecordingReply()
     )
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:
-        fields, _ = engine.handle(SEGMENT, told)
+        fields, _ = engine.handle(SEGMENT, reply)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert fields["device"] == "cpu" and "CPU" in told.of("notice")[-1].fields["message"]
+    assert fields["device"] == "cpu" and "CPU" in reply.of("notice")[-1].fields["message"]
 
 
 def test_an_error_that_is_not_about_memory_is_not_retried(engine):
@@ -94,10 +94,10 @@ def test_an_error_that_is_not_about_memory_is_not_retried(engine):
         raise RuntimeError("shapes do not fit")
 
     engine.segmenter.sam.image_encoder.register_forward_pre_hook(hook)
-    told = RecordingReply()
+    reply = RecordingReply()
     with pytest.raises(RuntimeError, match="shapes"):
-        engine.handle(SEGMENT, told)
-    assert not told.of("notice")
+        engine.handle(SEGMENT, reply)
+    assert not reply.of("notice")
 
 
 def test_a_cancel_stops_the_embedding_between_two_blocks_and_the_image_can_be_used_on(engine):
@@ -110,9 +110,9 @@ def test_a_cancel_stops_the_embedding_between_two_blocks_and_the_image_can_be_us
     with pytest.raises(Cancelled):
         engine.handle(SEGMENT, CancelledInEmbedding())
     assert not blocks
-    told = RecordingReply()
-    engine.handle(SEGMENT, told)
-    assert told.of("part")[0].arrays["mask"].any() and blocks
+    reply = RecordingReply()
+    engine.handle(SEGMENT, reply)
+    assert reply.of("part")[0].arrays["mask"].any() and blocks
 
 
 def test_the_vision_tower_before_the_bottleneck_runs_once_an_image(engine):
@@ -131,9 +131,9 @@ def test_noise_in_parts_and_kept_activations_change_nothing(engine):
     settings, early = M2IBSettings(layer=2, steps=5, samples=7), {}
     whole = m2ib(clip, pixels, text, settings)
     m2ib(clip, pixels, text[:1], settings, early=early)
-    kept = m2ib(clip, pixels, text, settings, early=early)
+    cached = m2ib(clip, pixels, text, settings, early=early)
     parts = m2ib(clip, pixels, text, settings, noise_batch=3)
-    assert torch.equal(whole.maps, kept.maps) and list(early) == [(2, False)]
+    assert torch.equal(whole.maps, cached.maps) and list(early) == [(2, False)]
     assert torch.allclose(whole.maps, parts.maps, rtol=1e-3, atol=1e-3 * float(whole.maps.max()))
     assert torch.allclose(whole.kept_similarity, parts.kept_similarity, atol=1e-5)
 

@@ -34,7 +34,7 @@ REAL = {"breast_us_busbra": "breast tumor", "brain_mr_cheng": "brain tumor", "ch
 CUT, KEPT = CoarseSettings(), ComponentSettings()
 
 
-def least(calls: dict[str, object], turns: int = 30) -> dict[str, float]:
+def best_times(calls: dict[str, object], turns: int = 30) -> dict[str, float]:
     """Milliseconds by name."""
     ms = dict.fromkeys(calls, np.inf)
     for _ in range(turns):
@@ -78,7 +78,7 @@ def times(pixels: int) -> dict[str, float]:
         calls["map: OpenCV's resize"] = lambda: cv2.resize(_values(), (pixels, pixels))
     except ImportError:
         pass
-    return dict(sorted(least(calls).items()))
+    return dict(sorted(best_times(calls).items()))
 
 
 def maps(count: int, real: Path | None) -> list[np.ndarray]:
