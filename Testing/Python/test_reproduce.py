@@ -47,8 +47,8 @@ def test_one_training_and_its_measurement(tmp_path):
         images = rng.integers(0, 255, (count, 128, 128, 3), dtype=np.uint8)
         data[split] = images, rng.choice(texts, count, replace=False).tolist()
         np.savez(tmp_path / f"{split}.npz", images=images, captions=data[split][1])
-    weights, found = trial._trained(plan, "dhn-nce", 0.6, 1, tmp_path, "one")
-    figures = trial._measured(plan, weights, tmp_path)
+    weights, found = trial._train(plan, "dhn-nce", 0.6, 1, tmp_path, "one")
+    figures = trial._measure(plan, weights, tmp_path)
     assert found == pytest.approx(top1_by_hand(*data["validation"], weights), abs=0.011)  # bfloat16: half a pair of 50
     assert figures["top1"] == pytest.approx(top1_by_hand(*data["test"], weights), abs=1e-6)
     assert figures["by_task"].keys() == {"us_tumour", "mri_tumour", "xray_lungs", "ct_lungs", "ct_nodule"}
