@@ -210,12 +210,12 @@ class PropagateOperation:
             message = _("'{name}' was propagated from {own} corrected slices to {found} others.").format(
                 name=name, own=len(own), found=found
             )
-            prompt_result = PromptResult(
+            promptResult = PromptResult(
                 name, segmentId, 0.0, 1.0, message, (found, len(numbers)), np.zeros((0, 4)), first
             )
             device = str(job.about["device"])
             return SceneResult(
-                geometry.volumeNode, segmentationNode, [prompt_result], geometry.plane, device, job.seconds, notices
+                geometry.volumeNode, segmentationNode, [promptResult], geometry.plane, device, job.seconds, notices
             )
 
         ownMasks = {k - low: mask for k, mask in own.items()}

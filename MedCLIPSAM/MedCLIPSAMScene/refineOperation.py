@@ -187,12 +187,12 @@ class RefineOperation:
             name = segmentationNode.GetSegmentation().GetSegment(written[0]).GetName()
             quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
             message = _message(name, quality, found, sum(ignored))
-            prompt_result = PromptResult(
+            promptResult = PromptResult(
                 name, written[0], quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
             )
             device = str(job.about["device"])
             return SceneResult(
-                geometry.volumeNode, segmentationNode, [prompt_result], geometry.plane, device, job.seconds, notices
+                geometry.volumeNode, segmentationNode, [promptResult], geometry.plane, device, job.seconds, notices
             )
 
         client = self._session.client

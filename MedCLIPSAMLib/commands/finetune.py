@@ -17,7 +17,7 @@ from .progress import progress_bar, telling
 from .table import print_table
 
 if TYPE_CHECKING:
-    from ..finetune.job import Data
+    from ..finetune.job import CaptionData
     from ..finetune.settings import FineTuneSettings
     from ..finetune.train import FineTuned
     from ..run_context import Progress
@@ -44,11 +44,11 @@ class DataOptions:
     validation_share: Annotated[float, typer.Option(help="Else this share of the patients.")] = 0.15
     min_characters: MinCharacters = 20
 
-    def data(self, captions: str) -> Data:
+    def data(self, captions: str) -> CaptionData:
         """Return the pairs, unread."""
-        from ..finetune.job import Data
+        from ..finetune.job import CaptionData
 
-        return Data(captions, self.images, self.validation, self.validation_share, self.min_characters)
+        return CaptionData(captions, self.images, self.validation, self.validation_share, self.min_characters)
 
 
 @dataclass(frozen=True)

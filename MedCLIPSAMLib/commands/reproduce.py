@@ -43,7 +43,7 @@ def finetune(
     from ..files.outputs import check_outputs
 
     check_outputs((), (out,), overwrite)
-    plan = replace(trial.Plan(), seeds=tuple(range(1, seeds + 1)))
+    plan = replace(trial.FineTunePlan(), seeds=tuple(range(1, seeds + 1)))
     with progress_bar("working", unit="count") as context:
         figures = trial.reproduce(trial.quick(plan) if quick else plan, processes, context)
     for table in (search_table(figures), result_table(figures)):
@@ -70,7 +70,7 @@ def weak(
     from ..files.outputs import check_outputs, claim_outputs
 
     check_outputs((), (out,), overwrite)
-    plan = trial.quick() if quick else trial.Plan()
+    plan = trial.quick() if quick else trial.WeakPlan()
     with claim_outputs(work, "reproduce weak") if work else nullcontext(), progress_bar("working") as context:
         figures = trial.reproduce(plan, processes, work, context)
     figures["summary"] = trial.summary(figures)

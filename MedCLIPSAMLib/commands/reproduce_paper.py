@@ -13,7 +13,7 @@ from .progress import progress_bar
 from .table import print_table
 
 if TYPE_CHECKING:
-    from ..experiments.reproduce_paper import Run
+    from ..experiments.reproduce_paper import StyleRun
 
 LABELS = {
     "P0": "ours, P0: the target's name",
@@ -82,7 +82,7 @@ def paper(
     lock.close()
 
 
-def figures(runs: list[Run]) -> list[dict]:
+def figures(runs: list[StyleRun]) -> list[dict]:
     """The means of each run, in per cent, with the interval of the DSC."""
     import numpy as np
 
@@ -109,7 +109,7 @@ def figures(runs: list[Run]) -> list[dict]:
     return rows
 
 
-def tables(runs: list[Run], models: str):
+def tables(runs: list[StyleRun], models: str):
     """Ours beside the published one in the published terms, and ours measured well."""
     from rich.table import Table
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..experiments.speed.between import BetweenCost
     from ..experiments.speed.gpu import GpuCost, Profile
     from ..experiments.speed.outlines import OutlineCost
-    from ..experiments.speed.saliency import Peak, SaliencyCost
-    from ..experiments.speed.waiting import Waiting
+    from ..experiments.speed.saliency import PeakThroughput, SaliencyCost
+    from ..experiments.speed.waiting import WaitingTimes
     from ..experiments.speed.whole import WholeCost
 
 PARTS = ("saliency", "outlines", "whole", "waiting", "between", "gpu")
@@ -102,7 +102,7 @@ def speed(
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def saliency_table(costs: list[SaliencyCost], peak: Peak):
+def saliency_table(costs: list[SaliencyCost], peak: PeakThroughput):
     """Seconds, ratios, operations and differences of the maps."""
     from ..experiments.speed.saliency import AUTHORS, BF16, F32
 
@@ -152,7 +152,7 @@ def whole_table(cost: WholeCost):
     return made
 
 
-def waiting_table(waits: Waiting):
+def waiting_table(waits: WaitingTimes):
     """Seconds that a user waits."""
     from ..experiments.speed.waiting import PROMPTS, SLICES, median
 

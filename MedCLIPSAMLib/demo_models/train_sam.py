@@ -28,7 +28,7 @@ from ..phantoms.phantom import SIZE, Phantom
 from ..phantoms.volumes import many_volumes
 from ..resources import resource_path
 from ..run_context import RunContext
-from .sam_training_prompts import correction, draw_prompt, one_click
+from .sam_training_prompts import correction, draw_sam_prompt, one_click
 from .train_clip import augment
 from .train_memory import Clips, jitter_boxes, memory_loss
 
@@ -213,7 +213,7 @@ class _Lesson:
         settings, rng = self.settings, self.rng
         chosen = [self.phantoms[index] for index in rng.choice(len(self.phantoms), settings.batch, replace=False)]
         images = self._augment(np.stack([phantom.image for phantom in chosen]))
-        prompts = [draw_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
+        prompts = [draw_sam_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
         balanced = step < settings.balanced_steps
         single = step % settings.click_every == settings.click_every - 1
         if single:

@@ -12,7 +12,7 @@ from .folders import summarise
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedDifference:
     """Differences case by case, second run less first.
 
     Args:
@@ -34,7 +34,7 @@ class Paired:
     worse: int
 
 
-def compare_paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired:
+def compare_paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> PairedDifference:
     """Compare the values of two runs on the same cases, in the same order.
 
     Raises:
@@ -55,7 +55,7 @@ def compare_paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired
     if change.size > 1:
         p = float(wilcoxon(change, zero_method="zsplit").pvalue) if change.any() else 1.0
     mean = lambda values: float(values.mean()) if values.size else float("nan")
-    return Paired(
+    return PairedDifference(
         change.size,
         mean(first_values),
         mean(second_values),

@@ -13,7 +13,7 @@ import numpy as np
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.masks import common_grid, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
-from MedCLIPSAMLib.evaluation.pairs import Pairs, label_names, pairs_of_folders
+from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names, pairs_of_folders
 from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.run_context import RunContext
 
@@ -91,7 +91,7 @@ def evaluate_folders(
     return evaluate(pairs_of_folders(Path(pred_dir), Path(truth_dir)), tolerance, context)
 
 
-def evaluate(pairs: Pairs, tolerance: float = 2.0, context: RunContext = RunContext()) -> Evaluation:
+def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = RunContext()) -> Evaluation:
     """Score predictions against their truth.
 
     A missing prediction scores 0. Where no file has more than one segment and the truth knows only one, masks are
@@ -136,7 +136,7 @@ def evaluate(pairs: Pairs, tolerance: float = 2.0, context: RunContext = RunCont
     return Evaluation(scores, missing, extra, tolerance, dict(sorted(failed.items())))
 
 
-def _names(pairs: Pairs) -> tuple[dict[Path, set[str]], dict[str, str]]:
+def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[str, str]]:
     """Read the segments of every file, and why the files of a case cannot be read."""
     names: dict[Path, set[str]] = {}
     failed: dict[str, str] = {}

@@ -20,7 +20,7 @@ BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
 
 
 @dataclass(frozen=True)
-class Pairs:
+class MaskPairs:
     """The files to compare.
 
     Attributes:
@@ -32,7 +32,7 @@ class Pairs:
     extra: list[str] = field(default_factory=list)
 
 
-def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> Pairs:
+def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskPairs:
     """Pair the masks of two folders by name; the formats may differ.
 
     Where no name is equal, words such as "_mask", "_gt" or "_seg" at the end do not count.
@@ -55,10 +55,10 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> Pairs
         match = name if name in found else by_plain.get(plain_name(name))
         used.add(match)
         cases[name] = (found[match] if match is not None else None, path)
-    return Pairs(cases, sorted(found.keys() - used))
+    return MaskPairs(cases, sorted(found.keys() - used))
 
 
-def pairs_of_table(table: Path) -> Pairs:
+def pairs_of_table(table: Path) -> MaskPairs:
     """Read pairs from a CSV with the columns prediction and truth, and case where names are wanted.
 
     Paths are relative to the table; an empty prediction is a missing one.
@@ -87,7 +87,7 @@ def pairs_of_table(table: Path) -> Pairs:
         cases[name] = (predicted, table.parent / row["truth"])
     if not cases:
         raise InputError(f"'{table}' holds no cases.", "Write the columns prediction,truth, and a line a case.")
-    return Pairs(cases)
+    return MaskPairs(cases)
 
 
 def plain_name(name: str) -> str:

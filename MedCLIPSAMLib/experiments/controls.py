@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import label
 
-from ..segmentation.sam_prompts import PromptSettings, SamPrompts, make_prompts
+from ..segmentation.sam_prompts import SamPrompts, SamPromptSettings, make_sam_prompts
 
 MIN_PART = 0.02
 """Parts of a truth below this share of it get no box."""
@@ -46,4 +46,4 @@ def true_boxes(truth: np.ndarray, looseness: float = 0.0) -> SamPrompts:
     large = np.flatnonzero(areas >= MIN_PART * truth.sum()) + 1
     ranks = np.zeros(parts.max() + 1, int)
     ranks[large] = np.arange(1, len(large) + 1)
-    return make_prompts(ranks[parts], PromptSettings(margin=2 * looseness))
+    return make_sam_prompts(ranks[parts], SamPromptSettings(margin=2 * looseness))

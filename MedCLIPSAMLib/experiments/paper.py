@@ -26,7 +26,7 @@ PER_IMAGE = "P3"
 
 
 @dataclass(frozen=True)
-class Task:
+class PaperTask:
     """One of the paper's test sets and how the authors ran it.
 
     Args:
@@ -56,9 +56,9 @@ class Task:
 
 
 TASKS = (
-    Task("breast_tumors", "US", ("breast_tumor", "breast_us"), "us_tumour", ("P2", "P3"), "P3", 113, 9, 1.0),
-    Task("brain_tumors", "MRI", ("brain_tumor", "brain_mri"), "mri_tumour", ("P2", "P3"), "P3", 600, 9, 2.0),
-    Task(
+    PaperTask("breast_tumors", "US", ("breast_tumor", "breast_us"), "us_tumour", ("P2", "P3"), "P3", 113, 9, 1.0),
+    PaperTask("brain_tumors", "MRI", ("brain_tumor", "brain_mri"), "mri_tumour", ("P2", "P3"), "P3", 600, 9, 2.0),
+    PaperTask(
         "lung_xray",
         "X-ray",
         ("lungs_xray", "lung_xrays", "chest_xray", "covid_qu_ex"),
@@ -69,7 +69,7 @@ TASKS = (
         objects=2,
         sam_prompts="points",
     ),
-    Task("lung_ct", "CT", ("lungs_ct", "chest_ct"), "ct_lungs", ("P2",), "P2", 1800, objects=2),
+    PaperTask("lung_ct", "CT", ("lungs_ct", "chest_ct"), "ct_lungs", ("P2",), "P2", 1800, objects=2),
 )
 SEARCHED_LAYERS, SEARCHED_BETAS, SEARCHED_IMAGES = (7, 8, 9), (0.1, 1.0, 2.0), 3
 """The authors' grid where no setting is published, less `var`, which changes nothing; on three validation images."""
@@ -92,7 +92,7 @@ class TestSet:
     """Images and masks of a task by case, that is by name without ending; the same cases in both, in order."""
 
     __test__ = False
-    task: Task
+    task: PaperTask
     folder: Path
     images: dict[str, Path]
     masks: dict[str, Path]
@@ -176,7 +176,7 @@ def validation_set(tests: TestSet) -> TestSet | None:
     return _pairs(tests.task, tests.folder, *both) if all(folder.is_dir() for folder in both) else None
 
 
-def _test_set(task: Task, folder: Path) -> TestSet:
+def _test_set(task: PaperTask, folder: Path) -> TestSet:
     both = [folder / f"test_{kind}" for kind in ("images", "masks")]
     for part in both:
         if not part.is_dir():
@@ -184,7 +184,7 @@ def _test_set(task: Task, folder: Path) -> TestSet:
     return _pairs(task, folder, *both)
 
 
-def _pairs(task: Task, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet:
+def _pairs(task: PaperTask, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet:
     images, masks = _list_images(image_dir), _list_images(mask_dir)
     for these, others, what, lacking in ((images, masks, "image", "mask"), (masks, images, "mask", "image")):
         alone = sorted(these.keys() - others.keys())

@@ -14,7 +14,7 @@ from .prompted import CONTROLS, TruthImage, empty_share, measure_prompt
 
 
 @dataclass(frozen=True)
-class Task:
+class PhantomTask:
     """A task of the benchmark: which phantoms, which prompt, what is true."""
 
     modality: str
@@ -30,11 +30,11 @@ class Task:
 
 
 TASKS = {
-    "us_tumour": Task("US", "breast tumor", True),
-    "mri_tumour": Task("MR", "brain tumor", True),
-    "xray_lungs": Task("XR", "lungs", False),
-    "ct_lungs": Task("CT", "lungs", False),
-    "ct_nodule": Task("CT", "lung nodule", True),
+    "us_tumour": PhantomTask("US", "breast tumor", True),
+    "mri_tumour": PhantomTask("MR", "brain tumor", True),
+    "xray_lungs": PhantomTask("XR", "lungs", False),
+    "ct_lungs": PhantomTask("CT", "lungs", False),
+    "ct_nodule": PhantomTask("CT", "lung nodule", True),
 }
 
 LESION_FREE_OFFSET = 100_000
@@ -73,7 +73,7 @@ def benchmark_phantoms(
 
 
 def _measure(
-    segmenter: TextSegmenter, task: Task, cases: int, split: str, seconds: list[float], context: RunContext
+    segmenter: TextSegmenter, task: PhantomTask, cases: int, split: str, seconds: list[float], context: RunContext
 ) -> dict:
     phantoms = [task.phantom(split, index) for index in range(cases)]
     images = [

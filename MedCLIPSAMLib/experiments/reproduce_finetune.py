@@ -32,7 +32,7 @@ OFFSET = 200_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class FineTunePlan:
     """How large the trial is.
 
     Args:
@@ -55,7 +55,7 @@ class Plan:
 
 
 def reproduce(
-    plan: Plan = Plan(),
+    plan: FineTunePlan = FineTunePlan(),
     processes: int = 2,
     context: RunContext = RunContext(),
 ) -> dict:
@@ -112,7 +112,7 @@ def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
     return to_rgb(phantom), ", ".join(rng.choice(true, min(3, len(true)), replace=False))
 
 
-def _make_data(plan: Plan, folder: Path, pool: ProcessPoolExecutor, context: RunContext) -> None:
+def _make_data(plan: FineTunePlan, folder: Path, pool: ProcessPoolExecutor, context: RunContext) -> None:
     counts = {"train": plan.pairs, "validation": plan.validation, "test": plan.test}
     for number, (split, count) in enumerate(counts.items()):
         made = list(pool.map(partial(described_phantom, split), range(count), chunksize=16))
@@ -137,7 +137,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _train(plan: Plan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:
+def _train(plan: FineTunePlan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:
     """Train, and return the file of the weights and their top-1 retrieval on validation pairs."""
     from ..finetune.retrieval import top1
     from ..finetune.train import fine_tune
@@ -158,7 +158,7 @@ def _train(plan: Plan, loss: str, temperature: float, seed: int, folder: Path, n
     return result.weights, top1(result.after)
 
 
-def _measure(plan: Plan, weights: Path | None, folder: Path) -> dict:
+def _measure(plan: FineTunePlan, weights: Path | None, folder: Path) -> dict:
     """Measure retrieval and zero-shot DSC of some weights, or of the shipped ones, on the test split."""
     import torch
     from safetensors.torch import load_file
@@ -195,7 +195,7 @@ def _measure(plan: Plan, weights: Path | None, folder: Path) -> dict:
     return {"top1": top1(figures), **ways, "coarse_dsc": coarse, "dsc": mask, "by_task": by_task, "step": step}
 
 
-def quick(plan: Plan = Plan()) -> Plan:
+def quick(plan: FineTunePlan = FineTunePlan()) -> FineTunePlan:
     """Return settings for a trial of the trial: seconds, figures without meaning."""
     small = {"pairs": 64, "validation": 50, "test": 50, "epochs": 1, "cases": 1}
     return replace(plan, **small, seeds=plan.seeds[:2], temperatures=plan.temperatures[:2])

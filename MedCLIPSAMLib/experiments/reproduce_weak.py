@@ -27,7 +27,7 @@ from ..evaluation.metrics import dsc, nsd
 from ..nnunet.schedule import Schedule
 from ..nnunet.train import SHORT, TrainSettings
 from ..run_context import RunContext
-from .phantom_benchmark import TASKS, Task, to_rgb
+from .phantom_benchmark import TASKS, PhantomTask, to_rgb
 from .prompted import NSD_TOLERANCE
 
 COLUMNS = {"us_tumour": "US", "mri_tumour": "MRI", "xray_lungs": "X-ray", "ct_lungs": "CT"}
@@ -46,7 +46,7 @@ OFFSET = 300_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class WeakPlan:
     """How large the trial is.
 
     Args:
@@ -65,7 +65,7 @@ class Plan:
 
 
 def reproduce(
-    plan: Plan = Plan(),
+    plan: WeakPlan = WeakPlan(),
     processes: int = 2,
     work: Path | None = None,
     context: RunContext = RunContext(),
@@ -142,7 +142,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _task(name: str, plan: Plan, folder: Path) -> dict:
+def _task(name: str, plan: WeakPlan, folder: Path) -> dict:
     """Do a task from the phantoms to the figures; where it was done before, read its file."""
     result = folder / f"{name}.json"
     if result.is_file():
@@ -173,11 +173,11 @@ def _task(name: str, plan: Plan, folder: Path) -> dict:
     return figures
 
 
-def _counts(plan: Plan) -> dict[str, int]:
+def _counts(plan: WeakPlan) -> dict[str, int]:
     return {"train": plan.train, "validation": plan.validation, "test": plan.test}
 
 
-def _write_images(folder: Path, task: Task, split: str, count: int) -> dict[int, Path]:
+def _write_images(folder: Path, task: PhantomTask, split: str, count: int) -> dict[int, Path]:
     """Write the images of a split as files, by their index."""
     paths = {}
     (folder / split).mkdir(parents=True, exist_ok=True)
@@ -188,7 +188,7 @@ def _write_images(folder: Path, task: Task, split: str, count: int) -> dict[int,
     return paths
 
 
-def _export(task: Task, images: dict[int, Path], segmenter, out: Path) -> dict[str, int]:
+def _export(task: PhantomTask, images: dict[int, Path], segmenter, out: Path) -> dict[str, int]:
     from ..export.cases import find_cases
     from ..export.engines import LocalEngine
     from ..export.export import export
@@ -197,7 +197,7 @@ def _export(task: Task, images: dict[int, Path], segmenter, out: Path) -> dict[s
     return export(cases, LocalEngine(segmenter), out)
 
 
-def _true_dataset(task: Task, images: dict[int, Path], out: Path) -> None:
+def _true_dataset(task: PhantomTask, images: dict[int, Path], out: Path) -> None:
     """Write the same images with their true masks."""
     from ..export.dataset import write_case, write_description
     from ..volumes import Segment, read_volume
@@ -210,7 +210,7 @@ def _true_dataset(task: Task, images: dict[int, Path], out: Path) -> None:
     write_description(out, "nnunet", ["target"], [f"case_{index}" for index in images], "image")
 
 
-def _label_dsc(task: Task, dataset: Path) -> float:
+def _label_dsc(task: PhantomTask, dataset: Path) -> float:
     """How good the pseudo-labels are that went into training."""
     values = []
     for path in sorted((dataset / "labelsTr").glob("case_*.nii.gz")):
@@ -220,7 +220,7 @@ def _label_dsc(task: Task, dataset: Path) -> float:
     return float(np.mean(values))
 
 
-def _measure(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, Path], everything: bool) -> dict:
+def _measure(task: PhantomTask, split: str, volumes: dict, segmenter, runs: dict[str, Path], everything: bool) -> dict:
     """DSC and NSD by case of each row (of the weak one alone unless `everything`), and the orders of review."""
     from ..nnunet.ensemble import Ensemble
     from ..nnunet.uncertainty import entropy_share, expected_loss
@@ -252,7 +252,7 @@ def _measure(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, P
     } | {"orders": orders}
 
 
-def quick(plan: Plan = Plan()) -> Plan:
+def quick(plan: WeakPlan = WeakPlan()) -> WeakPlan:
     """Return settings for a trial of the trial: a minute or two, figures without meaning."""
     schedule = Schedule(cycles=2, epochs=2, keep=1, iterations=4, validations=1)
     training = replace(plan.training, schedule=schedule, batch=4, width=4)

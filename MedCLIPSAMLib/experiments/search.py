@@ -29,7 +29,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Case:
+class SearchCase:
     """An image, uint8 (H, W, 3), the prompt, and the truth, (H, W) bool."""
 
     image: np.ndarray
@@ -39,7 +39,7 @@ class Case:
 
 def search(
     segmenter: TextSegmenter,
-    cases: Sequence[Case],
+    cases: Sequence[SearchCase],
     layers: Sequence[int],
     betas: Sequence[float],
     steps: Sequence[int] = (10,),

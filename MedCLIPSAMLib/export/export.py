@@ -20,7 +20,7 @@ from .cases import Case
 from .dataset import check_folder, check_labels, check_slices
 from .engines import Engine
 from .image_names import ImageNames
-from .job import ExportSettings, Job
+from .job import ExportJob, ExportSettings
 from .known import Sources, check_prompts, describing, exchanged, with_known_names
 from .manifest import Manifest
 from .upkeep import refresh
@@ -76,7 +76,7 @@ def export(
         again |= {name for name, record in records.items() if retry and record["status"] == "failed"}
         todo = [case for case in cases if case.name not in records or case.name in again]
         write = describing(todo, out, dict(records), sources, images, manifest.write)
-        job = Job(out, settings, tuple(labels))
+        job = ExportJob(out, settings, tuple(labels))
         for finished, record in enumerate(engine.run(todo, job, write, context), 1):
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done, name = len(cases) - len(todo) + finished, record["case"]

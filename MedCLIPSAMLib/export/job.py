@@ -67,7 +67,7 @@ class ExportSettings:
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """What all cases of an export have in common: the dataset's folder, the settings, and the labels in their order."""
 
     out: Path
@@ -76,7 +76,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedCase:
     """An image that was read, and the seconds that took."""
 
     volume: Volume
@@ -93,35 +93,35 @@ class Segmented:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedCase:
     """Why a case has no result, and the seconds of each step."""
 
     error: MedCLIPSAMError
     seconds: dict[str, float]
 
 
-def read_case(case: Case) -> Loaded | Failed:
+def read_case(case: Case) -> LoadedCase | FailedCase:
     """Read the image of a case."""
     started = time.perf_counter()
     try:
-        return Loaded(read_volume(case.image, **case.choice()), time.perf_counter() - started)
+        return LoadedCase(read_volume(case.image, **case.choice()), time.perf_counter() - started)
     except MedCLIPSAMError as error:
         problem = error
     except Exception as error:  # one image of thousands must not end the run
         problem = InputError(f"'{case.image}' cannot be read: {type(error).__name__}: {error}.", "Leave it out.")
     log.warning("%s: %s", case.name, problem)
-    return Failed(problem, {"load": time.perf_counter() - started, "segment": 0.0})
+    return FailedCase(problem, {"load": time.perf_counter() - started, "segment": 0.0})
 
 
 def segment_case(
-    segmenter: TextSegmenter, case: Case, loaded: Loaded | Failed, settings: ExportSettings, context: RunContext
-) -> Segmented | Failed:
+    segmenter: TextSegmenter, case: Case, loaded: LoadedCase | FailedCase, settings: ExportSettings, context: RunContext
+) -> Segmented | FailedCase:
     """Segment what `read_case` read.
 
     Raises:
         Cancelled: by the context.
     """
-    if isinstance(loaded, Failed):
+    if isinstance(loaded, FailedCase):
         return loaded
     started = time.perf_counter()
     prompts = tuple(dict.fromkeys(case.prompts.values()))
@@ -134,17 +134,17 @@ def segment_case(
         raise
     except MedCLIPSAMError as error:
         log.warning("%s: %s", case.name, error)
-        return Failed(error, {"load": loaded.seconds, "segment": 0.0})
+        return FailedCase(error, {"load": loaded.seconds, "segment": 0.0})
     seconds = {"load": loaded.seconds, "segment": time.perf_counter() - started}
     return Segmented(loaded.volume, result, seconds)
 
 
-def write_result(case: Case, outcome: Segmented | Failed, job: Job) -> dict[str, Any]:
+def write_result(case: Case, outcome: Segmented | FailedCase, job: ExportJob) -> dict[str, Any]:
     """Write the files of a case, and give the line of the manifest that it becomes."""
     record = new_record(case)
     record["seconds"] = outcome.seconds
     started = time.perf_counter()
-    if isinstance(outcome, Failed):
+    if isinstance(outcome, FailedCase):
         record |= {"problem": outcome.error.problem, "remedy": outcome.error.remedy}
     else:
         record |= _write_files(case, outcome, job)
@@ -159,7 +159,7 @@ def new_record(case: Case) -> dict[str, Any]:
     return record | {"seconds": {}, "time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _write_files(case: Case, outcome: Segmented, job: Job) -> dict[str, Any]:
+def _write_files(case: Case, outcome: Segmented, job: ExportJob) -> dict[str, Any]:
     """Write masks and image of a case; what the line of the manifest says of them."""
     volume, result, settings = outcome.volume, outcome.result, job.settings
     record: dict[str, Any] = {}

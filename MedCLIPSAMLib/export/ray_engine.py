@@ -22,7 +22,7 @@ from ..segmentation.segmenter import TextSegmenter, load_segmenter
 from ..segmentation.settings import Settings, default_settings
 from .cases import Case
 from .engines import Write
-from .job import Failed, Job, Loaded, new_record, read_case, segment_case, write_result
+from .job import ExportJob, FailedCase, LoadedCase, new_record, read_case, segment_case, write_result
 
 ATTEMPTS = 3
 """A case whose worker died so many times is recorded as failed: it would kill the next one too."""
@@ -51,14 +51,14 @@ class _Worker:
         self._models = models
         self._segmenter: TextSegmenter | None = None
         self._reader = ThreadPoolExecutor(1)
-        self._next: dict[str, Future[Loaded | Failed]] = {}
+        self._next: dict[str, Future[LoadedCase | FailedCase]] = {}
 
     def ready(self) -> int:
         """The process; answered once the models are loaded."""
         self._load()
         return os.getpid()
 
-    def do(self, case: Case, following: Case | None, job: Job) -> dict:
+    def do(self, case: Case, following: Case | None, job: ExportJob) -> dict:
         """Do a case, while the image of the one that will probably follow is read."""
         segmenter = self._load()
         reading = self._next.get(case.name)
@@ -125,7 +125,7 @@ class RayEngine:
         self._count = workers or gpus or max(1, int(there.get("CPU", 1)) // 2)
         self._resources = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 1}
 
-    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
+    def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
         """See `engines.Engine`; a cancelled run ends after the next finished case.
 
         Raises:
@@ -134,7 +134,7 @@ class RayEngine:
         ray = self._ray
         kind = ray.remote(**self._resources)(_Worker)
         workers = [kind.remote(self._models) for _ in range(min(self._count, len(cases)))]
-        job = Job(job.out.resolve(), job.settings, job.labels)
+        job = ExportJob(job.out.resolve(), job.settings, job.labels)
         waiting = deque((case, 1) for case in cases)
         running: dict = {}
 

@@ -27,7 +27,7 @@ DROPPED = "dropped.csv"
 
 
 @dataclass(frozen=True)
-class Data:
+class CaptionData:
     """Where the pairs are.
 
     Args:
@@ -51,7 +51,7 @@ class Data:
 
 
 def run(
-    data: Data,
+    data: CaptionData,
     settings: FineTuneSettings,
     name: str,
     out: Path,
@@ -95,7 +95,7 @@ def run(
 
 
 def _sources(
-    data: Data, settings: FineTuneSettings, out: Path, workers: int, context: RunContext
+    data: CaptionData, settings: FineTuneSettings, out: Path, workers: int, context: RunContext
 ) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
     """Open the sources of batches, see `train.fine_tune`, and make a check sum of what they are made of."""
     if data.shards and data.validation is None:
@@ -152,7 +152,7 @@ def _sources(
     return training, lambda size: source(1, size, settings.batch, 1.0), about
 
 
-def _read(table: str, data: Data, out: Path, dropped: list[tuple[str, str]], context: RunContext) -> list[Pair]:
+def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str]], context: RunContext) -> list[Pair]:
     found: Captions = read_captions(Path(table), data.images, data.min_characters)
     context.notify(f"{Path(table).name}: {found.summary()}.")
     if not found.patients:

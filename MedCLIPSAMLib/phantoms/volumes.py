@@ -58,7 +58,7 @@ class VolumePhantom:
         return np.any(lungs, axis=0) if lungs else np.zeros(self.slices.shape, bool)
 
 
-class _Drifting(np.random.Generator):
+class _DriftingGenerator(np.random.Generator):
     """The same random numbers for every slice of a volume, but for texture, which drifts as the slices go by."""
 
     def __init__(self, seed: int, angle: float) -> None:
@@ -138,7 +138,7 @@ def _span(rng: np.random.Generator, count: int):
 def _section(seed, modality, k, count, cuts, top, drift, noise_seed) -> Phantom:
     """Slice k: the head or chest becomes smaller towards the top, and lies a little askew."""
     height = k / (count - 1)
-    generator = _Drifting(seed, TURN * k)
+    generator = _DriftingGenerator(seed, TURN * k)
     if modality == "MR":
         phantom = brain_mri(generator, len(cuts), cuts)
         scale = np.sqrt(1 - (1 - top**2) * (abs(height - 0.4) / 0.6) ** 2)

@@ -36,7 +36,7 @@ def presence_profile(
     Raises:
         Cancelled. PromptError: see `TextSegmenter.saliency`.
     """
-    texts = [segmenter.text_features(prompt) for prompt in prompts]
+    text_features = [segmenter.text_features(prompt) for prompt in prompts]
     known: dict[int, np.ndarray] = {}
 
     def look(numbers: list[int]) -> None:
@@ -46,7 +46,8 @@ def presence_profile(
             pixels = segmenter.clip.preprocess(np.stack([image(k) for k in some]))
             features = segmenter.clip.encode_image(pixels)
             by_prompt = [
-                presence(segmenter.clip, features, text, prompt, negative) for text, prompt in zip(texts, prompts)
+                presence(segmenter.clip, features, text, prompt, negative)
+                for text, prompt in zip(text_features, prompts)
             ]
             known.update(
                 {k: np.array([presences[at].probability for presences in by_prompt]) for at, k in enumerate(some)}

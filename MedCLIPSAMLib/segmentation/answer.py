@@ -10,12 +10,12 @@ from .agreement import agreement_of
 from .coarse import LEVELS, coarse_mask
 from .components import components, components_of_map
 from .presence import Presence
-from .result import PromptedResult, Where
-from .sam_prompts import make_prompts
+from .result import Localization, PromptedResult
+from .sam_prompts import make_sam_prompts
 from .settings import Settings
 
 
-def draft_result(image: np.ndarray, prompt: str, where: Where, settings: Settings) -> PromptedResult:
+def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: Settings) -> PromptedResult:
     """All before SAM 2: a result that says why nothing was found, or one without a message that waits for it.
 
     Args:
@@ -28,7 +28,7 @@ def draft_result(image: np.ndarray, prompt: str, where: Where, settings: Setting
         labels = components(coarse, where.saliency, settings.components)
     coarse_components = labels > 0
     nothing = _why_nothing(prompt, where.presence, coarse_components, settings.presence_threshold)
-    empty, sam_prompts = np.zeros(image.shape[:2], bool), make_prompts(labels, settings.prompts)
+    empty, sam_prompts = np.zeros(image.shape[:2], bool), make_sam_prompts(labels, settings.prompts)
     return PromptedResult(prompt, empty, 0.0, nothing, where, coarse_components, sam_prompts, np.zeros(0, np.float32))
 
 

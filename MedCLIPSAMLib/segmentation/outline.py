@@ -30,9 +30,9 @@ def outlines(
         enlarged: masks are tidied at the size of the image, not at the smaller one at which SAM 2 gives them.
     """
     alike: dict[tuple, list[tuple[int, int]]] = {}
-    for at, prompts in enumerate(sam_prompts):
-        kind = len(prompts.boxes) > 0, prompts.points.shape[1]
-        alike.setdefault(kind, []).extend((at, row) for row in range(len(prompts)))
+    for at, sam_prompt in enumerate(sam_prompts):
+        kind = len(sam_prompt.boxes) > 0, sam_prompt.points.shape[1]
+        alike.setdefault(kind, []).extend((at, row) for row in range(len(sam_prompt)))
     found: dict[tuple[int, int], tuple[np.ndarray, float]] = {}
     for rows in alike.values():
         columns = zip(*(sam_prompts[at].row(row) for at, row in rows))
@@ -42,7 +42,7 @@ def outlines(
         masks, quality = images.masks(where, boxes, points, labels, mend=None if enlarged else mend)
         for index, of in enumerate(rows):
             found[of] = mend(index, masks[index]) if enlarged else masks[index], float(quality[index])
-    return [_union([found[at, row] for row in range(len(prompts))]) for at, prompts in enumerate(sam_prompts)]
+    return [_union([found[at, row] for row in range(len(sam_prompt))]) for at, sam_prompt in enumerate(sam_prompts)]
 
 
 def _mend(
@@ -61,20 +61,23 @@ def _mend(
 
 
 def predict_mask_respecting_clicks(
-    images: SamImageBatch, number: int, prompts: SamPrompts, logits: np.ndarray, min_part: float
+    images: SamImageBatch, number: int, sam_prompts: SamPrompts, logits: np.ndarray, min_part: float
 ) -> Outline:
     """The outline of prompts on one image that starts from masks; see `TextSegmenter.outline`."""
     return _union(
-        [_predict_respecting_clicks(images, number, prompts, row, logits, min_part) for row in range(len(prompts))]
+        [
+            _predict_respecting_clicks(images, number, sam_prompts, row, logits, min_part)
+            for row in range(len(sam_prompts))
+        ]
     )
 
 
 def _predict_respecting_clicks(
-    images: SamImageBatch, number: int, prompts: SamPrompts, row: int, logits: np.ndarray, min_part: float
+    images: SamImageBatch, number: int, sam_prompts: SamPrompts, row: int, logits: np.ndarray, min_part: float
 ) -> tuple[np.ndarray, float]:
     """The mask and predicted IoU of one object, from the first way of asking whose answer follows all points, else the
     one that follows most: with the mask to start from, without it, and without the box."""
-    box, points, labels = (None if array is None else array[None] for array in prompts.row(row))
+    box, points, labels = (None if array is None else array[None] for array in sam_prompts.row(row))
     start = logits[row : row + 1]
     mend = partial(_mend, images, min_part, points, labels)
     if points is None or labels is None:

@@ -15,7 +15,7 @@ from .components import bounds
 
 
 @settings_class
-class PromptSettings:
+class SamPromptSettings:
     """What SAM 2 is given for a component.
 
     Args:
@@ -69,7 +69,7 @@ class SamPrompts:
         return box, self.points[index] if has_points else None, self.labels[index] if has_points else None
 
 
-def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts:
+def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> SamPrompts:
     """A prompt for every component of an (H, W) int array (see `components.components`); no component, no prompt.
 
     The same component gets the same points whatever else is in the array.

@@ -38,7 +38,7 @@ from .loaded_models import LoadedModels, Models
 from .outline import outlines, predict_mask_respecting_clicks
 from .presence import presence
 from .prompts import prompt_features
-from .result import PromptedResult, Where
+from .result import Localization, PromptedResult
 from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
 from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
@@ -173,7 +173,7 @@ class TextSegmenter:
         shown = self._shown[0].images if self._shown else []
         return len(shown) == len(images) and all(map(np.array_equal, shown, images))
 
-    def saliency(self, prompt: str, negative: str | None = None) -> Where:
+    def saliency(self, prompt: str, negative: str | None = None) -> Localization:
         """Where the image, the first one of several, answers to `prompt`, and whether it does.
 
         Args:
@@ -265,22 +265,24 @@ class TextSegmenter:
             )
         return self._outlines([(0, sam_prompts)], {} if seconds is None else seconds, context, logits)[0]
 
-    def _where(self, prompts: list[str], negative: str | None, context: RunContext) -> list[dict[str, list[Where]]]:
+    def _where(
+        self, prompts: list[str], negative: str | None, context: RunContext
+    ) -> list[dict[str, list[Localization]]]:
         """What the text-image model sees in each image, by prompt, with the map of each of the candidate steps."""
         shown = self._require_images()
         settings, frugal = self.settings, self._models.frugal
         context.report(STAGE_STARTS["saliency"], stage="saliency")
         negatives = [negative] if negative else []
-        texts = {prompt: self.text_features(prompt) for prompt in [*prompts, *negatives]}
-        alike: dict[M2IBSettings, list[str]] = {}
+        text_features = {prompt: self.text_features(prompt) for prompt in [*prompts, *negatives]}
+        prompts_by_settings: dict[M2IBSettings, list[str]] = {}
         for prompt in prompts:
-            alike.setdefault(settings.saliency_for(prompt), []).append(prompt)
-        where: list[dict[str, list[Where]]] = [{} for _ in shown.images]
-        for m2ib_settings, group in alike.items():
+            prompts_by_settings.setdefault(settings.saliency_for(prompt), []).append(prompt)
+        where: list[dict[str, list[Localization]]] = [{} for _ in shown.images]
+        for m2ib_settings, same_settings in prompts_by_settings.items():
             found = m2ib(
                 self.clip,
                 shown.pixels,
-                torch.stack([texts[prompt] for prompt in [*group, *negatives]]),
+                torch.stack([text_features[prompt] for prompt in [*same_settings, *negatives]]),
                 m2ib_settings,
                 context,
                 batch=1 if self.batch_size == 1 else PAIRS,
@@ -294,17 +296,17 @@ class TextSegmenter:
             if negative:
                 maps = normalise(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
                 maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
-            for column, prompt in enumerate(group):
+            for column, prompt in enumerate(same_settings):
                 present = presence(
-                    self.clip, found.image_features, texts[prompt], prompt, negative, self._models.encode_text
+                    self.clip, found.image_features, text_features[prompt], prompt, negative, self._models.encode_text
                 )
                 for at, image_presence in enumerate(present):
                     steps = maps[at, column].numpy()
-                    where[at][prompt] = [Where(SaliencyMap(values, shape), image_presence) for values in steps]
+                    where[at][prompt] = [Localization(SaliencyMap(values, shape), image_presence) for values in steps]
         return where
 
     def _drafts(
-        self, images: list[np.ndarray], where: list[dict[str, list[Where]]], settings: Settings
+        self, images: list[np.ndarray], where: list[dict[str, list[Localization]]], settings: Settings
     ) -> list[dict[str, list[PromptedResult]]]:
         """All before SAM 2 for each image by prompt and step; several images on threads of their own."""
         draft = lambda image, seen: {
@@ -315,15 +317,15 @@ class TextSegmenter:
 
     def _outlines(
         self,
-        counts: list[tuple[int, SamPrompts]],
+        sam_prompts: list[tuple[int, SamPrompts]],
         seconds: dict[str, float],
         context: RunContext,
         logits: np.ndarray | None = None,
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """The outline for each of some prompts on images, given by their number; `seconds` gets those of each."""
-        if not counts:
+        if not sam_prompts:
             return []
-        numbers, prompts = [number for number, _ in counts], [sam_prompts for _, sam_prompts in counts]
+        numbers, objects = [number for number, _ in sam_prompts], [own for _, own in sam_prompts]
         images = self._require_images().sam
         images.at_once = self.batch_size > 1
         self.apply_precision()
@@ -336,11 +338,11 @@ class TextSegmenter:
         min_part = self._settings.min_part
         if logits is None:
             enlarged = self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
-            found = outlines(images, numbers, prompts, min_part, enlarged)
+            found = outlines(images, numbers, objects, min_part, enlarged)
         else:
-            found = [predict_mask_respecting_clicks(images, numbers[0], prompts[0], logits, min_part)]
-        seconds["embedding"] = (embedded - started) / len(counts)
-        seconds["mask"] = (time.perf_counter() - embedded) / len(counts)
+            found = [predict_mask_respecting_clicks(images, numbers[0], objects[0], logits, min_part)]
+        seconds["embedding"] = (embedded - started) / len(sam_prompts)
+        seconds["mask"] = (time.perf_counter() - embedded) / len(sam_prompts)
         return found
 
     def text_features(self, prompt: str) -> torch.Tensor:

@@ -17,7 +17,7 @@ from .agreement import AgreementSettings
 from .coarse import CoarseSettings
 from .components import ComponentSettings
 from .saliency import M2IBSettings
-from .sam_prompts import PromptSettings
+from .sam_prompts import SamPromptSettings
 
 _SIDE = re.compile(r"\b(left|right)")
 
@@ -46,7 +46,7 @@ class Settings:
     saliency: M2IBSettings
     coarse: CoarseSettings = CoarseSettings()
     components: ComponentSettings = ComponentSettings()
-    prompts: PromptSettings = PromptSettings()
+    prompts: SamPromptSettings = SamPromptSettings()
     presence_threshold: Share = 0.5
     agreement: AgreementSettings = AgreementSettings()
     min_part: Share = 0.05

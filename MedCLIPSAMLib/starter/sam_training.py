@@ -21,7 +21,17 @@ from ..resources import resource_path
 from .examples import SIZE, STACKS, Example, Structure, from_phantom, stack
 from .real_data import MIN_STACK
 from .sam_prompts import Prompts, draw_box_prompts, draw_boxes, draw_corrections, draw_point_prompts
-from .training import Run, Stage, Trainee, autocast, change_gradation, draw_affine, make_generator, uniform, warp
+from .training import (
+    Stage,
+    Trainee,
+    TrainingRun,
+    autocast,
+    change_gradation,
+    draw_affine,
+    make_generator,
+    uniform,
+    warp,
+)
 
 IMAGE_SIZE = 320
 MAX_STRUCTURES = 6
@@ -73,7 +83,7 @@ def train_sam(
     folder: Path,
     examples: list[Example],
     volumes: list[VolumePhantom],
-    run: Run,
+    run: TrainingRun,
     settings: SamTraining = SamTraining(),
 ) -> None:
     """Train the starter SAM 2 from random weights and write its folder (sam2_starter.yaml, model.safetensors).

@@ -61,7 +61,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """How a training is run.
 
     Args:
@@ -174,7 +174,7 @@ class Trainee:
         extra: list[torch.nn.Parameter],
         weights: Path,
         settings: dict[str, Any],
-        run: Run,
+        run: TrainingRun,
     ) -> None:
         self.model, self.step, self.seconds, self.stage, self._begun = model, 0, 0.0, 0, 0
         self._extra, self._path, self._file, self._context = extra, run.checkpoint, weights, run.context

@@ -10,7 +10,7 @@ import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import Frame
-from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, Part, depths_of, is_uneven, tell_apart
+from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
 TOMOGRAPHY = ("CT", "MR", "PT", "NM")
@@ -23,7 +23,7 @@ MAX_LISTED = 40
 PLANES = ("sagittal", "coronal", "axial")
 
 
-def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Part]:
+def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
     """The stacks in the images of one series; one, as a rule.
 
     Localizers among others, images of another size or orientation where they are few, and such without a position
@@ -39,15 +39,15 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Pa
     if images and len(images) < len(frames):
         notes.append(f"Left out: {_images(len(frames) - len(images))} of the series marked as localizer.")
     groups = _split(images or list(frames), lambda frame: frame.size, "another size", notes)
-    parts: list[Part] = []
+    parts: list[FrameGroup] = []
     for group in groups:
         rows, columns, _ = group[0].size
         label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""
-        parts += [Part(_join_labels(label, part.label), part.frames) for part in _stacks(group, where, notes)]
+        parts += [FrameGroup(_join_labels(label, part.label), part.frames) for part in _stacks(group, where, notes)]
     return parts
 
 
-def choose_part(parts: Sequence[Part], phase: str | None, where: str, notes: list[str]) -> Part:
+def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, notes: list[str]) -> FrameGroup:
     """The stack that is asked for by its number in the list (from 1) or part of its label, or the only one.
 
     Raises:
@@ -87,7 +87,7 @@ def choose_part(parts: Sequence[Part], phase: str | None, where: str, notes: lis
     return fitting[0]
 
 
-def in_order(part: Part, notes: list[str]) -> tuple[list[Frame], Geometry]:
+def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]:
     """The images of a stack from the first along their normal to the last, and its geometry.
 
     The distance between slices is the mean one, as ITK and 3D Slicer have it; what is uneven goes to `notes`.
@@ -124,7 +124,7 @@ def are_separate_images(frames: Sequence[Frame]) -> bool:
     return len({frame.path for frame in frames}) > 1 and frames[0].text("Modality") not in TOMOGRAPHY
 
 
-def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
+def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
     placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
     if not placed:
         if are_separate_images(frames):
@@ -132,11 +132,11 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
                 f"{where} holds {len(frames)} separate images (without positions).",
                 f"Give one of the files, such as '{frames[0].path}'.",
             )
-        return [Part("", frames)]
+        return [FrameGroup("", frames)]
     if len(placed) < len(frames):
         notes.append(f"Left out: {_images(len(frames) - len(placed))} without a position.")
     groups = _split(placed, _axes_of(placed), "another orientation", notes)
-    parts: list[Part] = []
+    parts: list[FrameGroup] = []
     for group in groups:
         label = _plane(group[0]) if len(groups) > 1 else ""
         stacks = defaultdict(list)
@@ -151,7 +151,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
                     "Give a folder with the files of one time point or echo.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
-            parts += [Part(_join_labels(label, stack, part.label), part.frames) for part in phases]
+            parts += [FrameGroup(_join_labels(label, stack, part.label), part.frames) for part in phases]
     return parts
 
 

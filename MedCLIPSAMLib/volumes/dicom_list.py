@@ -13,7 +13,7 @@ from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
 
 
 @dataclass(frozen=True)
-class Listed:
+class SeriesSummary:
     """A series. Nothing of it names the patient, unless the description does.
 
     Attributes:
@@ -39,7 +39,7 @@ class Listed:
     notes: list[str] = field(default_factory=list)
 
 
-def list_series(folder: Path) -> tuple[list[Listed], list[str]]:
+def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
     """The series of a folder and its sub-folders, or of a zip file, and notes on files that were left out.
 
     Raises:
@@ -57,8 +57,8 @@ def list_series(folder: Path) -> tuple[list[Listed], list[str]]:
         return [_list_part(series) for series in found], notes
 
 
-def _list_part(series: Series) -> Listed:
-    about = Listed(
+def _list_part(series: Series) -> SeriesSummary:
+    about = SeriesSummary(
         uid=series.uid,
         number=series.number,
         description=series.description,

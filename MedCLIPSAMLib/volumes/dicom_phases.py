@@ -19,7 +19,7 @@ JITTER = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class FrameGroup:
     """Images that make one stack, and what tells them from the others of the series ("" where there are none)."""
 
     label: str
@@ -154,7 +154,7 @@ def depths_of(frames: Sequence[Frame]) -> np.ndarray:
     return depths
 
 
-def tell_apart(frames: Sequence[Frame]) -> list[Part] | None:
+def tell_apart(frames: Sequence[Frame]) -> list[FrameGroup] | None:
     """The stacks in images of one orientation and size, by the tags that tell them apart; None where none does."""
     depths = depths_of(frames)
     if len(set(depths)) == len(depths):
@@ -162,10 +162,10 @@ def tell_apart(frames: Sequence[Frame]) -> list[Part] | None:
     return _split_by_tag(list(frames), dict(zip(frames, depths)))
 
 
-def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | None:
+def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
     largest = max(Counter(depth[frame] for frame in frames).values())
     if largest == 1:
-        return [Part("", frames)]
+        return [FrameGroup("", frames)]
     places = len({depth[frame] for frame in frames})
     for name, unit, value in TELLING:
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
@@ -175,19 +175,19 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] 
             continue
         if any(len({depth[frame] for frame in group}) <= places / 2 for group in groups.values()):
             continue
-        parts: list[Part] = []
+        parts: list[FrameGroup] = []
         for found in sorted(groups, key=_order):
             further = _split_by_tag(groups[found], depth)
             if further is None:
                 break
             label = f"{name} {_format_value(found)}{unit}" if found is not None else f"no {name}"
-            parts += [Part(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
+            parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
         else:
             return parts
     return _by_order(frames, depth)
 
 
-def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | None:
+def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
     """Told apart by the order at each position, of times that differ from slice to slice."""
     by_place: dict[float, list[Frame]] = defaultdict(list)
     for frame in frames:
@@ -213,16 +213,16 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | No
                 if known[low] != known[high]
                 else _format_value(known[low])
             )
-            parts.append(Part(f"{rank + 1} by {name} ({span}{unit})", list(group)))
+            parts.append(FrameGroup(f"{rank + 1} by {name} ({span}{unit})", list(group)))
         return parts
     return None
 
 
-def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Part]:
+def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
     """Stacks over the same stretch whose positions do not coincide, where a tag makes each of them even."""
     order = np.sort(depths)
     if len(order) < 4 or _is_even(order):
-        return [Part("", list(frames))]
+        return [FrameGroup("", list(frames))]
     depth = dict(zip(frames, depths))
     for name, unit, value in TELLING:
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
@@ -235,10 +235,10 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Part
         overlap = highest - lowest > 0.5 * max(stack[-1] - stack[0] for stack in stacks)
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
             return [
-                Part(f"{name} {_format_value(found)}{unit}" if found is not None else f"no {name}", groups[found])
+                FrameGroup(f"{name} {_format_value(found)}{unit}" if found is not None else f"no {name}", groups[found])
                 for found in sorted(groups, key=_order)
             ]
-    return [Part("", list(frames))]
+    return [FrameGroup("", list(frames))]
 
 
 def is_uneven(gaps: np.ndarray) -> bool:

@@ -33,7 +33,7 @@ SHEAR_REMEDY = (
 
 
 @dataclass(frozen=True, eq=False)
-class Forms:
+class NiftiMatrices:
     """The matrices of a NIfTI file from voxels to RAS, in its own unit of lengths, each with its code (0: absent)."""
 
     sform: np.ndarray
@@ -96,7 +96,12 @@ def read_nifti(path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict
 
 
 def write_nifti(
-    file: IO[bytes], array: np.ndarray, geometry: Geometry, forms: Forms | None, compress: bool, description: str = ""
+    file: IO[bytes],
+    array: np.ndarray,
+    geometry: Geometry,
+    forms: NiftiMatrices | None,
+    compress: bool,
+    description: str = "",
 ) -> None:
     """Write an array (K, J, I) with the matrices of its source, or those of its geometry where there are none.
 
@@ -202,7 +207,9 @@ def _voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...
     return (array * np.float64(slope) + (intercept or 0.0)).astype(np.float32)
 
 
-def _place(header: nibabel.Nifti1Header, shape: list[int], path: Path, notes: list[str]) -> tuple[Geometry, Forms]:
+def _place(
+    header: nibabel.Nifti1Header, shape: list[int], path: Path, notes: list[str]
+) -> tuple[Geometry, NiftiMatrices]:
     unit = int(header["xyzt_units"]) & 7
     scale = MILLIMETERS.get(unit, 1.0)
     steps = header["pixdim"]
@@ -217,7 +224,7 @@ def _place(header: nibabel.Nifti1Header, shape: list[int], path: Path, notes: li
         qform = header.get_qform() if codes[1] > 0 else np.eye(4)
     except (HeaderDataError, ValueError) as error:
         raise InputError(f"'{path}' has a damaged position: {error}.", "Correct its header.") from error
-    forms = Forms(sform, codes[0], qform, codes[1], unit)
+    forms = NiftiMatrices(sform, codes[0], qform, codes[1], unit)
     in_mm = np.diag([scale, scale, scale, 1.0])
     sform = RAS_TO_LPS @ in_mm @ _with_normal(sform, shape, steps)
     qform = RAS_TO_LPS @ in_mm @ qform

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from MedCLIPSAMLib.volumes.curve import Curve
-    from MedCLIPSAMLib.volumes.nifti import Forms
+    from MedCLIPSAMLib.volumes.nifti import NiftiMatrices
 
 FILE_SUFFIXES = (".seg.nrrd", ".nii.gz")
 
@@ -49,7 +49,7 @@ class Volume:
     curve: Curve | None = None
     path: Path | None = None
     files: tuple[Path, ...] = ()
-    forms: Forms | None = None
+    forms: NiftiMatrices | None = None
     notes: list[str] = field(default_factory=list)
     natural: bool = False
     known_spacing: bool = True

@@ -283,16 +283,16 @@ def test_typing_goes_on_where_the_cursor_is(panel) -> None:
 def test_a_command_of_the_users_own_starts_as_outside_slicer(panel, tmp_path, monkeypatch) -> None:
     for name in ("PYTHONHOME", "LD_LIBRARY_PATH"):
         monkeypatch.setenv(name, "/slicer/lib")
-    told = tmp_path / "environment.txt"
+    output = tmp_path / "environment.txt"
     script = tmp_path / "worker.sh"
-    script.write_text(f"#!/bin/sh\nenv > {told}.part\nmv {told}.part {told}\n")
+    script.write_text(f"#!/bin/sh\nenv > {output}.part\nmv {output}.part {output}\n")
     script.chmod(0o755)
     try:
         panel.ui.remoteEdit.text = str(script)
         panel.ui.remoteEdit.editingFinished()
         panel.ui.refreshModelsButton.click()
-        standin.pump(told.is_file, 20)
-        environment = told.read_text()
+        standin.pump(output.is_file, 20)
+        environment = output.read_text()
         assert "PYTHONHOME=" not in environment and "LD_LIBRARY_PATH=" not in environment
         assert "PATH=" in environment
     finally:

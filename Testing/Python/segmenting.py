@@ -32,7 +32,7 @@ def models_stay_loaded(monkeypatch):
 
 def phantom_png(path: Path, number: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(make_phantom("validation", 1, "MR", number).phantom_png).save(path)
+    Image.fromarray(make_phantom("validation", 1, "MR", number).image).save(path)
     return path
 
 

@@ -13,7 +13,7 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings, agreement_of, choose_result
 from MedCLIPSAMLib.segmentation.answer import draft_result, finish_result
 from MedCLIPSAMLib.segmentation.presence import Presence
-from MedCLIPSAMLib.segmentation.result import Where
+from MedCLIPSAMLib.segmentation.result import Localization
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
@@ -33,7 +33,7 @@ def answer(columns: int, presence: float, limits: AgreementSettings = LIMITS, th
     """The result where the saliency covers 10 columns and SAM 2's mask some of them, or more."""
     settings = Settings(M2IBSettings(), agreement=limits, presence_threshold=threshold)
     saliency = SaliencyMap(rectangle(10).astype(np.float32), rectangle(10).shape)
-    where = Where(saliency, Presence(presence, 1 - presence, 0.0, "no tumor"))
+    where = Localization(saliency, Presence(presence, 1 - presence, 0.0, "no tumor"))
     draft = draft_result(np.zeros((10, 20, 3), np.uint8), "tumor", where, settings)
     return finish_result(draft, rectangle(columns), np.array([0.8], np.float32), settings)
 
@@ -114,8 +114,8 @@ def test_steps_given_by_hand_are_the_ones_whose_map_is_taken():
 
 def test_a_prompt_that_names_a_side_does_without_the_mirror_image():
     settings = Settings(M2IBSettings(mirror=True), by_word={"lung": {"steps": 15}})
-    asked = ("lungs", "left lung", "Right-sided nodule", "lesion of the left breast", "bright lesion")
-    assert [settings.saliency_for(prompt).mirror for prompt in asked] == [True, False, False, False, True]
+    prompts = ("lungs", "left lung", "Right-sided nodule", "lesion of the left breast", "bright lesion")
+    assert [settings.saliency_for(prompt).mirror for prompt in prompts] == [True, False, False, False, True]
 
 
 def test_a_model_of_the_papers_keeps_the_papers_way():

@@ -68,12 +68,12 @@ def test_errors_volumes_and_the_client_need_no_torch() -> None:
         "WorkerClient",
         "SubprocessTransport",
     )
-    said = run(
+    output = run(
         f"import sys, medclipsam\n"
         f"for name in {light}: getattr(medclipsam, name)\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
-    assert said.strip() == "[]"
+    assert output.strip() == "[]"
 
 
 def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:

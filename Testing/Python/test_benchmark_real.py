@@ -79,8 +79,8 @@ def run(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["medclipsam", "benchmark", "real", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             cli.main()
-        said = capsys.readouterr()
-        return stop.value.code or 0, said.out, said.err
+        expected = capsys.readouterr()
+        return stop.value.code or 0, expected.out, expected.err
 
     return call
 
@@ -128,7 +128,7 @@ def edited(before, after):
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, expected",
     [
         (lambda folder: (folder / "index.csv").unlink(), r"Expected a table '.*index.csv', got none"),
         (edited(b"patient", b"who"), r"Expected the columns image, patient, split in .*, got image, who, split"),
@@ -146,9 +146,9 @@ def edited(before, after):
         (lambda folder: (folder / "images" / "b001.jpg").unlink(), r"Expected the file '.*b001.jpg', got none"),
     ],
 )
-def test_data_that_is_not_as_it_should_be_is_refused_before_anything_is_measured(tmp_path, spoil, said):
+def test_data_that_is_not_as_it_should_be_is_refused_before_anything_is_measured(tmp_path, spoil, expected):
     spoil(write_set(tmp_path, BREAST, rows_of("abb")))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         benchmark_real(None, tmp_path, sets=[BREAST])
 
 
@@ -187,12 +187,12 @@ def test_images_that_cannot_be_decoded_are_left_out_and_listed(tmp_path, segment
 
 def test_the_command_writes_figures_of_the_pipeline_and_a_sheet(phantoms, segmenter, tmp_path, run):
     out, sheet = tmp_path / "figures.json", tmp_path / "sheet.png"
-    status, said, error = run(phantoms, "--device", "cpu", "--cases", 2, "--json", out, "--sheet", sheet)
+    status, expected, error = run(phantoms, "--device", "cpu", "--cases", 2, "--json", out, "--sheet", sheet)
     assert status == 0, error
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert set(figures) == {"sets", "tumor_free"} and list(figures["sets"]) == list(REAL_SETS)
     for name, row in figures["sets"].items():
-        assert row["cases"] == 2 and name in said
+        assert row["cases"] == 2 and name in expected
         assert {"dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc"} < set(row)
         assert list(row["controls"]) == ["random_box", "full_box", "other_saliency"]
         for key, (low, high) in row["intervals"].items():

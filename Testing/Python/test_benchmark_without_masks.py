@@ -46,11 +46,11 @@ def test_the_command_compares_the_variants_on_the_same_images(tmp_path, monkeypa
     monkeypatch.setattr(sys, "argv", ["medclipsam", "benchmark", "without-masks", str(data), *options.split()])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    said = capsys.readouterr()
-    assert not stop.value.code, said.err
+    output = capsys.readouterr()
+    assert not stop.value.code, output.err
     figures = json.loads(out.read_text(encoding="utf-8"))
     row = figures["sets"][BREAST]
-    assert row["cases"] == 2 and list(row["dsc"]) == list(VARIANTS) and report(figures) in said.out
+    assert row["cases"] == 2 and list(row["dsc"]) == list(VARIANTS) and report(figures) in output.out
     segmenter = load_segmenter("demo", "demo", "cpu")
     segmenter = segmenter.with_settings(plain(segmenter.settings))
     scores, presence = [], []

@@ -26,8 +26,8 @@ def test_it_is_torchs_attention_and_derivative(queries, keys):
     ours, theirs = attention(*given), F.scaled_dot_product_attention(*given)
     assert torch.allclose(ours, theirs, atol=1e-6)
     weights = torch.randn(ours.shape, generator=generator)
-    for one, other in zip(*(torch.autograd.grad((output * weights).sum(), given) for output in (ours, theirs))):
-        assert torch.allclose(one, other, atol=1e-5)
+    for first, other in zip(*(torch.autograd.grad((output * weights).sum(), given) for output in (ours, theirs))):
+        assert torch.allclose(first, other, atol=1e-5)
 
 
 @pytest.fixture()

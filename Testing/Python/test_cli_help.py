@@ -75,8 +75,8 @@ def test_the_shell_completes_commands_and_options(shell):
 def test_errors_are_json_where_json_was_asked_for(run, tmp_path, monkeypatch, arguments, named):
     monkeypatch.chdir(tmp_path)
     code, text, err = run(*arguments, "--json")
-    said = json.loads(text)
-    assert code == 2 and named in said["error"] + said["remedy"] and err.startswith("error: ")
+    report = json.loads(text)
+    assert code == 2 and named in report["error"] + report["remedy"] and err.startswith("error: ")
     code, text, err = run(*arguments)
     assert code == 2 and not text and err
 
@@ -108,11 +108,11 @@ def test_tables_fold_on_a_narrow_terminal(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "value, other, said",
+    "value, other, expected",
     [(0.4, 0.5, ("0.40", "0.50")), (0.4996, 0.5, ("0.4996", "0.5000")), (0.1, 0.123, ("0.10", "0.12"))],
 )
-def test_numbers_are_told_apart(value, other, said):
-    assert format_apart(value, other) == said
+def test_numbers_are_told_apart(value, other, expected):
+    assert format_apart(value, other) == expected
 
 
 def test_a_gpu_by_number_is_a_device_everywhere(run, tmp_path):

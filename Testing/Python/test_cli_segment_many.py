@@ -39,11 +39,11 @@ def test_images_volumes_and_series_are_segmented_in_one_start(run, tmp_path, mon
     made = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     assert made == {f"{name}.nii.gz" for name in ("a_head", "b_head", "scan", "v", "more")}
     assert [line for line in err.splitlines() if line.startswith("failed: broken: ")] and "Traceback" not in err
-    said = json.loads(text)
-    assert len(said["images"]) == 5 and [failure["input"] for failure in said["failed"]] == [
+    report = json.loads(text)
+    assert len(report["images"]) == 5 and [failure["input"] for failure in report["failed"]] == [
         str(study / "broken.nii.gz")
     ]
-    assert {row["label"] for image in said["images"] for row in image["results"]} == {"tumor"}
+    assert {row["label"] for image in report["images"] for row in image["results"]} == {"tumor"}
     for name, source in {"scan": study / "scan", "v": study / "v.nii.gz"}.items():
         mask, scan = sitk.ReadImage(str(out / f"{name}.nii.gz")), read_volume(source)
         assert mask.GetSize() == scan.shape[::-1] and np.allclose(mask.GetSpacing(), scan.geometry.spacing)
@@ -51,9 +51,9 @@ def test_images_volumes_and_series_are_segmented_in_one_start(run, tmp_path, mon
     (out / "v.nii.gz").unlink()
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.nii.gz")}
     code, text, _ = run(*ask)
-    said = json.loads(text)
-    assert code == 1 and [image["output"] for image in said["images"]] == [str(out / "v.nii.gz")]
-    assert len(said["kept"]) == 4 and all(path.stat().st_mtime_ns == time for path, time in before.items())
+    report = json.loads(text)
+    assert code == 1 and [image["output"] for image in report["images"]] == [str(out / "v.nii.gz")]
+    assert len(report["kept"]) == 4 and all(path.stat().st_mtime_ns == time for path, time in before.items())
     code, _, err = run("segment", more, "-p", "ventricles", "-o", out, "--format", "nii.gz")
     assert code == 2 and "other prompts" in err
     code, _, _ = run("segment", more, "-p", "ventricles", "-o", out, "--format", "nii.gz", "--overwrite")
@@ -99,8 +99,8 @@ def test_prompts_with_labels_name_the_segments(run, tmp_path):
         ("ventricles", "ventricles"),
     ]
     for wrong in (["x:"], [": x"], ["x: a", "x: b"]):
-        asked = [part for words in wrong for part in ("-p", words)]
-        assert run("segment", head, *asked, "-o", tmp_path / "no.png")[0] == 2
+        requested = [part for words in wrong for part in ("-p", words)]
+        assert run("segment", head, *requested, "-o", tmp_path / "no.png")[0] == 2
 
 
 def test_statistics_of_volumes_images_and_unknown_spacing(run, tmp_path):
@@ -178,8 +178,8 @@ def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path)
     assert running.returncode == 143 and "goes on with the next image" in err and "Traceback" not in err
     done = {path: path.stat().st_mtime_ns for path in out.glob("*.seg.nrrd")}
     again = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", timeout=300)
-    said = json.loads(again.stdout)
-    assert again.returncode == 0 and 2 <= len(said["kept"]) < 12 and len(said["kept"]) + len(said["images"]) == 12
+    report = json.loads(again.stdout)
+    assert again.returncode == 0 and 2 <= len(report["kept"]) < 12 and len(report["kept"]) + len(report["images"]) == 12
     assert all(path.stat().st_mtime_ns == time_ for path, time_ in done.items())
     assert {path.name for path in out.iterdir()} == {
         ".lock",

@@ -111,12 +111,12 @@ def test_a_region_is_looked_at_as_if_it_were_the_whole_image(run, tmp_path):
 
 def test_marks_go_with_a_region_and_a_region_alone_is_a_box(run, tmp_path, monkeypatch):
     """What SAM 2 is given is recorded: a box in pixels of the region's image, of a flipped volume."""
-    asked = []
+    requested = []
 
     def outlined(self, sam_prompts, *_, **__):
-        asked.append((self._shown[0].images[0].shape[:2], sam_prompts.boxes.tolist()))
+        requested.append((self._shown[0].images[0].shape[:2], sam_prompts.boxes.tolist()))
         x0, y0, x1, y1 = sam_prompts.boxes[0].round().astype(int)
-        mask = np.zeros(asked[-1][0], bool)
+        mask = np.zeros(requested[-1][0], bool)
         mask[y0:y1, x0:x1] = True
         return mask, np.array([0.9], np.float32)
 
@@ -137,8 +137,8 @@ def test_marks_go_with_a_region_and_a_region_alone_is_a_box(run, tmp_path, monke
         truth = np.zeros(voxels.shape, bool)
         truth[3, 10:14, 20:25] = True
         assert np.array_equal(masks[name], truth), name
-    assert [shape for shape, _ in asked] == [(30, 30), (50, 60), (50, 60), (30, 30)]
-    assert asked[0][1] == [[15, 21, 20, 25]]  # x from 39 - 24, y from 34 - 13
+    assert [shape for shape, _ in requested] == [(30, 30), (50, 60), (50, 60), (30, 30)]
+    assert requested[0][1] == [[15, 21, 20, 25]]  # x from 39 - 24, y from 34 - 13
     for wrong in (
         ("--roi", "10,5,1,39,34,4", "--box", "20,10,5,24,13,5"),
         ("--roi", "10,5,39,34", "--point", "5,20,3"),

@@ -54,8 +54,8 @@ def test_the_command_compares_tables_and_draws_them(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["dsc"]["difference"] == pytest.approx(0.44 / 6) and said["hd95"]["n"] == 5
+    report = json.loads(capsys.readouterr().out)
+    assert report["dsc"]["difference"] == pytest.approx(0.44 / 6) and report["hd95"]["n"] == 5
     assert Image.open(tmp_path / "p.png").size[0] > 800
     with pytest.raises(InputError, match="one table only.*'c5'|'c5'"):
         paired_values(first, table(tmp_path / "short.csv", SECOND[:5]), "dsc")

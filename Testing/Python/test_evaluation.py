@@ -45,20 +45,20 @@ def test_empty_masks_score_one_together_and_nothing_alone():
 def test_nsd_of_shifted_discs_is_that_of_their_contours():
     """The contours are within 2 px where |6 cos(angle)| <= 2: 4 asin(1/3) of 2 pi, less what the pixel grid adds."""
     expected = 4 * math.asin(1 / 3) / (2 * math.pi)
-    one, other = disc(97), disc(103)
-    assert nsd(one, other, (1, 1), 2) == pytest.approx(expected, abs=0.07)
-    assert nsd(one, other, (1, 1), 2) == pytest.approx(0.277, abs=0.002)
-    assert nsd_as_published(one, other) == pytest.approx(0.951, abs=0.001)
-    assert hd95(one, other, (1, 1)) == pytest.approx(6, abs=0.3)
+    first, second = disc(97), disc(103)
+    assert nsd(first, second, (1, 1), 2) == pytest.approx(expected, abs=0.07)
+    assert nsd(first, second, (1, 1), 2) == pytest.approx(0.277, abs=0.002)
+    assert nsd_as_published(first, second) == pytest.approx(0.951, abs=0.001)
+    assert hd95(first, second, (1, 1)) == pytest.approx(6, abs=0.3)
 
 
 def test_a_volume_of_one_slice_is_measured_by_its_contour():
-    one, other = disc(97), disc(103)
+    first, second = disc(97), disc(103)
     for axis in range(3):
         spacing = np.insert([1.0, 1.0], axis, 5.0)
-        volumes = np.expand_dims(one, axis), np.expand_dims(other, axis)
-        assert nsd(*volumes, spacing, 2) == nsd(one, other, (1, 1), 2)
-        assert hd95(*volumes, spacing) == hd95(one, other, (1, 1))
+        volumes = np.expand_dims(first, axis), np.expand_dims(second, axis)
+        assert nsd(*volumes, spacing, 2) == nsd(first, second, (1, 1), 2)
+        assert hd95(*volumes, spacing) == hd95(first, second, (1, 1))
 
 
 def test_spacing_belongs_to_its_axis():

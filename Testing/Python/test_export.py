@@ -49,7 +49,7 @@ def images(tmp_path_factory):
     (folder / "more scans").mkdir()
     for number, name in enumerate(("a.png", "b.png", "more scans/a.png", "healthy.png")):
         phantom = make_phantom("validation", number, "MR", int(name != "healthy.png"))
-        write_png(folder / name, np.repeat(phantom.pixels[..., None], 3, 2))
+        write_png(folder / name, np.repeat(phantom.image[..., None], 3, 2))
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     return folder
 
@@ -58,10 +58,12 @@ NAMES = {"a", "b", "more_scans_a", "healthy", "broken"}
 
 
 def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
-    out, told = tmp_path / "Dataset007_Head", []
-    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, context=RunContext(told.append))
+    out, progress = tmp_path / "Dataset007_Head", []
+    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, context=RunContext(progress.append))
     records = read_records(out)
-    assert records.keys() == NAMES and counts["failed"] == 1 and [message.done for message in told] == [1, 2, 3, 4, 5]
+    assert (
+        records.keys() == NAMES and counts["failed"] == 1 and [message.done for message in progress] == [1, 2, 3, 4, 5]
+    )
     assert records["broken"]["status"] == "failed" and "broken.png" in records["broken"]["problem"]
     about = json.loads((out / "dataset.json").read_text())
     assert about["labels"] == {"background": 0, "tumor": 1, "ventricles": 2} and about["file_ending"] == ".nii.gz"
@@ -73,7 +75,7 @@ def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
         label = sitk.ReadImage(str(out / "labelsTr" / f"{name}.nii.gz"))
         image = sitk.ReadImage(str(out / "imagesTr" / f"{name}_0000.nii.gz"))
         assert label.GetSize() == image.GetSize() and label.GetSpacing() == image.GetSpacing()
-        pixels = make_phantom("validation", number, "MR", 1).pixels
+        pixels = make_phantom("validation", number, "MR", 1).image
         array = sitk.GetArrayFromImage(label)[0]
         assert np.array_equal(sitk.GetArrayFromImage(image)[0], pixels)
         segmenter.set_image(np.repeat(pixels[..., None], 3, 2))

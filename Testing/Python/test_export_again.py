@@ -202,10 +202,10 @@ def test_when_all_cases_fail_the_exit_code_and_the_screen_say_so(tmp_path, monke
             cli.main()
         return stop.value.code or 0, capsys.readouterr()
 
-    code, said = call()
-    assert code == 1 and "failed: x: " in said.err and "x.png" in said.err and "--retry" in said.err
-    code, said = call("--json")
-    assert code == 1 and json.loads(said.out) == {"failed": 1} and "failed: x: " in said.err
+    code, output = call()
+    assert code == 1 and "failed: x: " in output.err and "x.png" in output.err and "--retry" in output.err
+    code, output = call("--json")
+    assert code == 1 and json.loads(output.out) == {"failed": 1} and "failed: x: " in output.err
     image(tmp_path / "in" / "y.png", 10)
-    code, said = call()
-    assert code == 0 and "failed: x: " in said.err and "1 failed" in said.out
+    code, output = call()
+    assert code == 0 and "failed: x: " in output.err and "1 failed" in output.out

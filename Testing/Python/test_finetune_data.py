@@ -69,7 +69,7 @@ def test_what_cannot_be_used_is_counted_and_listed(folder):
     path = table(folder, "a.jsonl", "".join(json.dumps({"image": image, "text": text}) + "\n" for image, text in rows))
     found = read_captions(path)
     assert [pair.image.name for pair in found.pairs] == ["image0.png", "image3.png"]
-    said = found.summary()
+    output = found.summary()
     for part in (
         "2 pairs",
         "1 pairs are there twice",
@@ -77,7 +77,7 @@ def test_what_cannot_be_used_is_counted_and_listed(folder):
         "2 images are missing",
         "another image",
     ):
-        assert part in said
+        assert part in output
     assert ("images are missing", "gone.png") in found.dropped
 
 

@@ -56,9 +56,9 @@ def test_one_chunk_is_plain_backpropagation(device):
 @pytest.mark.parametrize("chunk", [1, 3, 4])
 def test_chunks_give_the_gradients_of_the_whole_batch(chunk, device):
     model = a_model(device)
-    (loss, whole), (same, parts) = gradients(model, 8), gradients(model, chunk)
+    (loss, full), (same, parts) = gradients(model, 8), gradients(model, chunk)
     assert loss.item() == pytest.approx(same.item(), rel=1e-5)
-    near(whole, parts)
+    near(full, parts)
 
 
 def test_dropout_is_the_same_in_both_passes(device):
@@ -89,6 +89,6 @@ def test_two_processes_give_the_gradients_of_one(tmp_path):
     )
     joint = torch.load(tmp_path / "g.pt", weights_only=True)
     model = a_model()
-    loss, whole = gradients(model, 8)
+    loss, full = gradients(model, 8)
     assert joint.pop("loss").item() == pytest.approx(loss.item(), rel=1e-5)
-    near(whole, {name: gradient for name, gradient in joint.items() if gradient is not None})
+    near(full, {name: gradient for name, gradient in joint.items() if gradient is not None})

@@ -24,7 +24,7 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, ModelEr
 from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
 from MedCLIPSAMLib.finetune.checkpoint import write_checkpoint
-from MedCLIPSAMLib.finetune.job import Data, run
+from MedCLIPSAMLib.finetune.job import CaptionData, run
 from MedCLIPSAMLib.finetune.owner import claim_run
 from MedCLIPSAMLib.finetune.publish import export_model
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
@@ -70,18 +70,18 @@ def train(pairs, out, settings=QUICK, **options):
 
 
 def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, tmp_path):
-    told: list[str] = []
+    progress: list[str] = []
     settings = replace(QUICK, epochs=1)
     result, folder = run(
-        Data(str(captions), share=0.3),
+        CaptionData(str(captions), share=0.3),
         settings,
         "mine",
         tmp_path / "run",
         "cpu",
         tmp_path,
-        context=RunContext(on_notice=told.append),
+        context=RunContext(on_notice=progress.append),
     )
-    assert folder == tmp_path / "mine" and any("split by patient" in line for line in told)
+    assert folder == tmp_path / "mine" and any("split by patient" in line for line in progress)
     assert find("mine", "clip", tmp_path).trained
     (status,) = [model for model in statuses(tmp_path) if model.model.name == "mine"]
     assert status.usable and "Apache-2.0" in status.model.licence
@@ -91,7 +91,7 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
     assert segmenter.segment("brain tumor").mask.shape == (128, 128)
     assert result.before["pairs"] == result.after["pairs"] and (tmp_path / "run" / "dropped.csv").is_file()
     with pytest.raises(ModelError, match="a model 'mine' already"):
-        run(Data(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
 
 
 ABSENT = [("biomedclip", "cpu", "biomedclip"), ("nothing", "cpu", "nothing"), ("demo", "tpu", "tpu")]
@@ -105,12 +105,12 @@ def test_a_model_or_device_that_is_not_there_is_said_before_images_are_read(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("MedCLIPSAMLib.finetune.job.readable", lambda *_: pytest.fail("images were read"))
     with pytest.raises(MedCLIPSAMError, match=message):
-        run(Data(str(captions), share=0.3), replace(QUICK, base=base), "m", tmp_path / "run", device, tmp_path)
+        run(CaptionData(str(captions), share=0.3), replace(QUICK, base=base), "m", tmp_path / "run", device, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_replaces_only_the_model_that_it_made(captions, tmp_path):
-    settings, data, models = replace(QUICK, epochs=1), Data(str(captions), share=0.3), tmp_path / "models"
+    settings, data, models = replace(QUICK, epochs=1), CaptionData(str(captions), share=0.3), tmp_path / "models"
     models.mkdir()
     for name in ("a1", "a2"):
         run(data, settings, name, tmp_path / f"run-{name}", "cpu", models)
@@ -128,10 +128,10 @@ def test_a_run_keeps_off_a_folder_of_something_else_and_of_a_run_at_work(caption
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "dropped.csv").write_text("somebody's")
     with pytest.raises(OutputError, match="not empty"):
-        run(Data(str(captions), share=0.3), QUICK, "m", tmp_path / "mine", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), QUICK, "m", tmp_path / "mine", "cpu", tmp_path)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["dropped.csv"]
     with claim_run(tmp_path / "run"), pytest.raises(OutputError, match="Another run is writing"):
-        run(Data(str(captions), share=0.3), QUICK, "m", tmp_path / "run", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), QUICK, "m", tmp_path / "run", "cpu", tmp_path)
 
 
 def test_the_loss_falls_and_the_best_weights_are_kept(pairs, tmp_path):
@@ -183,16 +183,16 @@ def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
     for out in ("killed", "whole"):
         done = subprocess.run(command(out), cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
         assert done.returncode == 0, done.stderr
-    one, other = (torch.load(tmp_path / out / CHECKPOINT, weights_only=True)["model"] for out in ("killed", "whole"))
-    assert all(torch.equal(one[name], other[name]) for name in other)
+    first, other = (torch.load(tmp_path / out / CHECKPOINT, weights_only=True)["model"] for out in ("killed", "whole"))
+    assert all(torch.equal(first[name], other[name]) for name in other)
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[0] == 1
 
 
 def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
-    asked = iter([False] * 3 + [True] * 9)
+    requested = iter([False] * 3 + [True] * 9)
     with pytest.raises(Cancelled):
-        train(pairs, tmp_path, context=RunContext(is_cancelled=lambda: next(asked)))
+        train(pairs, tmp_path, context=RunContext(is_cancelled=lambda: next(requested)))
     seen = []
     train(pairs, tmp_path, context=RunContext(seen.append))
     assert [progress.done for progress in seen] == list(range(4, 11))
@@ -244,8 +244,8 @@ def test_what_lora_learnt_is_in_the_merged_weights():
         expected, before = wrapped(pixels, tokens)[:2], plain(pixels, tokens)[:2]
         plain.load_state_dict(merge_lora(wrapped))
         found = plain(pixels, tokens)[:2]
-    for one, other, old in zip(expected, found, before):
-        assert torch.allclose(one, other, atol=1e-5) and not torch.allclose(one, old, atol=1e-3)
+    for first, other, old in zip(expected, found, before):
+        assert torch.allclose(first, other, atol=1e-5) and not torch.allclose(first, old, atol=1e-3)
 
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
@@ -268,15 +268,15 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
 def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_path):
     with pytest.raises(Cancelled):
         train(pairs, tmp_path, context=RunContext(is_cancelled=iter([False, True]).__next__))
-    kept = (tmp_path / CHECKPOINT).read_bytes()
+    original = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(ModelError, match="other settings or data"):
         train(pairs, tmp_path, replace(QUICK, temperature=0.3))
     with pytest.raises(ModelError, match="other settings or data"):
         train(pairs, tmp_path, data="other.csv")
     with pytest.raises(ModelError, match="another architecture.*differ"):
         train(pairs, tmp_path, replace(QUICK, lora_rank=2))
-    assert (tmp_path / CHECKPOINT).read_bytes() == kept
-    (tmp_path / CHECKPOINT).write_bytes(kept[: len(kept) // 2])
+    assert (tmp_path / CHECKPOINT).read_bytes() == original
+    (tmp_path / CHECKPOINT).write_bytes(original[: len(original) // 2])
     with pytest.raises(ModelError, match="damaged"):
         train(pairs, tmp_path)
 
@@ -300,17 +300,17 @@ def test_captions_that_all_say_the_same_and_too_few_pairs_are_refused(captions, 
     rows = [json.dumps({"image": f"{n}.png", "caption": "the very same caption"}) for n in range(9)]
     (tmp_path / "same.jsonl").write_text("\n".join(rows))
     with pytest.raises(InputError, match="all say the same"):
-        run(Data(str(tmp_path / "same.jsonl"), captions.parent), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(tmp_path / "same.jsonl"), captions.parent), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="validation pairs cannot tell"):
-        run(Data(str(captions), share=0.03), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.03), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="do not fill a batch of 64"):
-        run(Data(str(captions), share=0.3), replace(QUICK, batch=64), "m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), replace(QUICK, batch=64), "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="both the run and the model"):
-        run(Data(str(captions)), QUICK, "x", tmp_path / "x", "cpu", tmp_path)
+        run(CaptionData(str(captions)), QUICK, "x", tmp_path / "x", "cpu", tmp_path)
     with pytest.raises(ModelError, match="cannot be the name"):
-        run(Data(str(captions)), QUICK, "../m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions)), QUICK, "../m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(ModelError, match="has a model 'biomedclip' already"):
-        run(Data(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
 
 
 def test_captions_longer_than_the_model_reads_are_cut_at_their_end():
@@ -377,13 +377,13 @@ def test_a_model_is_trained_on_shards(tmp_path):
                     member = tarfile.TarInfo(f"case{shard}{number}.{ending}")
                     member.size = len(content)
                     tar.addfile(member, BytesIO(content))
-    pattern, told = str(tmp_path / "part-{0..1}.tar"), []
+    pattern, progress = str(tmp_path / "part-{0..1}.tar"), []
     settings = replace(QUICK, batch=4, epochs=1)
     with pytest.raises(InputError, match="validation pairs of their own"):
-        run(Data(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
-    data = Data(pattern, validation=str(tmp_path / "part-2.tar"))
+        run(CaptionData(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
+    data = CaptionData(pattern, validation=str(tmp_path / "part-2.tar"))
     result, folder = run(
-        data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=told.append)
+        data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=progress.append)
     )
     assert result.steps == 3 and result.after["pairs"] == 4 and (folder / "medclipsam.json").is_file()
-    assert any("12 pairs" in line for line in told)
+    assert any("12 pairs" in line for line in progress)

@@ -96,8 +96,8 @@ def test_lines_that_are_no_records_are_refused_with_a_message(dataset, line, mon
     monkeypatch.setattr(sys, "argv", ["medclipsam", "strike", str(dataset), str(dataset.parent / "struck.txt")])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    said = capsys.readouterr().err
-    assert stop.value.code == 2 and "Line 1 of" in said and len(said.splitlines()) == 2
+    output = capsys.readouterr().err
+    assert stop.value.code == 2 and "Line 1 of" in output and len(output.splitlines()) == 2
 
 
 @pytest.mark.parametrize("name", ["struck", "imagesTr", "labelsTr", "report", "replaced", "manifest.jsonl", ".lock"])

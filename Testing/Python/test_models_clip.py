@@ -35,14 +35,14 @@ def clip(models_dir):
 
 def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
     """Whether or not the program that loads the model has told the Hugging Face libraries to stay offline."""
-    asked = []
+    requested = []
     for name in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, name, lambda sock, address: asked.append(address))
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: asked.append(host))
+        monkeypatch.setattr(socket.socket, name, lambda sock, address: requested.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: requested.append(host))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     load_clip("biomedclip", models_dir=models_dir).encode_text(TEXTS)
     load_clip("demo").encode_text(TEXTS)
-    assert not asked
+    assert not requested
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
     ],
 )
 def test_a_configuration_that_points_elsewhere_is_refused(tmp_path, monkeypatch, file, change, message):
-    asked = []
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: asked.append(host))
+    requested = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: requested.append(host))
     folder = tmp_path / "biomedclip"
     write_architecture(folder)
     (folder / file).write_text(json.dumps(change(json.loads((folder / file).read_text()))))
     with pytest.raises(ModelError, match=message):
         build_clip(folder)
-    assert not asked
+    assert not requested
 
 
 def with_tower(model: dict, name: str) -> dict:
@@ -163,7 +163,7 @@ class RunsCode:
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, expected",
     [
         (damaged(lambda content: content[: len(content) // 2]), "damaged, or holds more than weights"),
         (damaged(lambda content: b""), "damaged, or holds more than weights"),
@@ -172,12 +172,14 @@ class RunsCode:
         (lambda path: torch.save([1, 2], path), "not a table of weights"),
     ],
 )
-def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(clip, tmp_path, capsys, spoil, said):
+def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(
+    clip, tmp_path, capsys, spoil, expected
+):
     write_architecture(tmp_path / "medclip-samv2")
     path = tmp_path / "medclip-samv2" / "pytorch_model.bin"
     torch.save(clip.model.state_dict(), path)
     spoil(path)
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=expected):
         load_clip("medclip-samv2", models_dir=tmp_path)
     assert "must not run" not in capsys.readouterr().out
 

@@ -150,7 +150,7 @@ def test_there_and_back_is_exact(model_folders):
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, expected",
     [
         (lambda state: state.pop("visual_projection.weight"), "visual.head.proj.weight"),
         (
@@ -171,12 +171,12 @@ def test_there_and_back_is_exact(model_folders):
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_by_name(model_folders, tmp_path, change, said):
+def test_weights_that_do_not_fit_are_refused_by_name(model_folders, tmp_path, change, expected):
     state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
     change(state)
     write_architecture(tmp_path / "medclip-samv2")
     torch.save(state, tmp_path / "medclip-samv2" / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=said.replace(".", r"\.")):
+    with pytest.raises(ModelError, match=expected.replace(".", r"\.")):
         load_clip("medclip-samv2", models_dir=tmp_path)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from told import Told
+from recording_reply import RecordingReply
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.checkpoints import CheckpointFolder
@@ -48,10 +48,10 @@ def path(tmp_path_factory):
 
 def masks_of_worker(stack, strategy):
     """Masks on the grid of the volume by prompt, from the slices that a client would send."""
-    engine, reply = Engine(), Told()
-    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
+    engine, reply = Engine(), RecordingReply()
+    engine.handle(Message("load", 1, {"device": "cpu"}), RecordingReply())
     images = np.stack([stack.image(k) for k in SLICES])
-    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": images}), Told())
+    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": images}), RecordingReply())
     fields = {"image": "head", "prompts": list(PROMPTS)}
     if strategy == Strategy.SLICES:
         engine.handle(Message("segment", 1, fields), reply)
@@ -112,8 +112,10 @@ def test_a_cancelled_run_resumes_and_ends_the_same(segmenter, path, strategy, tm
     volume = read_volume(path)
     request = SegmentationRequest(PROMPTS, slices=SLICES, strategy=strategy, window=WINDOW)
     plain = segment_volume(segmenter, volume, request).collect()
-    told, stopped = [], CheckpointFolder(tmp_path / "steps")
-    context = RunContext(told.append, is_cancelled=lambda: told and told[-1].fraction > 0.5, checkpoints=stopped)
+    progress, stopped = [], CheckpointFolder(tmp_path / "steps")
+    context = RunContext(
+        progress.append, is_cancelled=lambda: progress and progress[-1].fraction > 0.5, checkpoints=stopped
+    )
     with pytest.raises(Cancelled):
         segment_volume(segmenter, volume, request, context).collect()
     assert stopped.count > 1

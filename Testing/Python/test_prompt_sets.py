@@ -100,10 +100,10 @@ def test_an_ensemble_is_the_mean_of_directions(clip):
 
 def test_remembered_texts_are_those_of_the_model_and_encoded_once(clip, monkeypatch):
     texts = ["brain tumor", "lungs", "brain tumor", "a chest CT with lungs"]
-    plain, asked = clip.encode_text(texts), []
+    plain, requested = clip.encode_text(texts), []
     encode = clip.encode_text
-    monkeypatch.setattr(clip, "encode_text", lambda texts: asked.extend(texts) or encode(texts))
+    monkeypatch.setattr(clip, "encode_text", lambda texts: requested.extend(texts) or encode(texts))
     remembered = RememberedTexts(clip)
     for chosen in ([0, 1], [2, 3, 1], [0, 1, 2, 3]):
         assert torch.allclose(remembered([texts[index] for index in chosen]), plain[chosen], atol=1e-6)
-    assert asked == ["brain tumor", "lungs", "a chest CT with lungs"]
+    assert requested == ["brain tumor", "lungs", "a chest CT with lungs"]

@@ -85,10 +85,10 @@ def at_work():
 
 
 def test_two_workers_write_what_this_process_writes_byte_for_byte(cases, cluster, local, tmp_path):
-    out, told = tmp_path / "Dataset001_Heads", []
-    counts = export(cases, cluster, out, context=RunContext(told.append))
+    out, progress = tmp_path / "Dataset001_Heads", []
+    counts = export(cases, cluster, out, context=RunContext(progress.append))
     assert len(set(cluster.pids)) == 2 and os.getpid() not in cluster.pids
-    assert sum(counts.values()) == len(cases) == told[-1].done and counts["failed"] == 1
+    assert sum(counts.values()) == len(cases) == progress[-1].done and counts["failed"] == 1
     assert files_of(out) == files_of(local) and len(files_of(out)) > 20
     assert lines_of(out) == lines_of(local)
 

@@ -47,8 +47,8 @@ def test_one_training_and_its_measurement(tmp_path):
         images = rng.integers(0, 255, (count, 128, 128, 3), dtype=np.uint8)
         data[split] = images, rng.choice(texts, count, replace=False).tolist()
         np.savez(tmp_path / f"{split}.npz", images=images, captions=data[split][1])
-    weights, found = trial._trained(plan, "dhn-nce", 0.6, 1, tmp_path, "one")
-    figures = trial._measured(plan, weights, tmp_path)
+    weights, found = trial._train(plan, "dhn-nce", 0.6, 1, tmp_path, "one")
+    figures = trial._measure(plan, weights, tmp_path)
     assert found == pytest.approx(top1_by_hand(*data["validation"], weights), abs=0.011)  # bfloat16: half a pair of 50
     assert figures["top1"] == pytest.approx(top1_by_hand(*data["test"], weights), abs=1e-6)
     assert figures["by_task"].keys() == {"us_tumour", "mri_tumour", "xray_lungs", "ct_lungs", "ct_nodule"}
@@ -63,6 +63,6 @@ def test_the_tables_compare_seed_by_seed():
     }
     rows = {trial.BASE: row(0.1) | {"temperature": None}, "info-nce": row(0.2, 0.4), "dhn-nce": row(0.3, 0.5)}
     figures = {"plan": {"test": 100, "cases": 2, "seeds": [1, 2]}, "rows": rows}
-    said = shown(result_table(figures))
-    assert "+0.100 ± 0.000" in said and "0.300 ± 0.141" in said and "0.100 " in said
+    output = shown(result_table(figures))
+    assert "+0.100 ± 0.000" in output and "0.300 ± 0.141" in output and "0.100 " in output
     assert "0.250" in shown(search_table({"search": {"dhn-nce": {0.6: 0.25}}}))

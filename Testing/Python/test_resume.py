@@ -54,12 +54,13 @@ def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(segmenter, volume,
     plain, _looked = run(segmenter, volume)
     for prompt in PROMPTS:
         for k in range(6):
-            one, other = resumed.results[prompt][k], plain.results[prompt][k]
-            assert np.array_equal(one.mask, other.mask) and one.message == other.message
+            first, second = resumed.results[prompt][k], plain.results[prompt][k]
+            assert np.array_equal(first.mask, second.mask) and first.message == second.message
             assert (
-                np.array_equal(one.where.saliency, other.where.saliency) and one.where.presence == other.where.presence
+                np.array_equal(first.where.saliency, second.where.saliency)
+                and first.where.presence == second.where.presence
             )
-            assert np.array_equal(one.sam_prompts.boxes, other.sam_prompts.boxes) and one.score == other.score
+            assert np.array_equal(first.sam_prompts.boxes, second.sam_prompts.boxes) and first.score == second.score
     checkpoints.remove()
     assert not folder.exists()
 

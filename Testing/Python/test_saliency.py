@@ -181,9 +181,9 @@ def test_the_model_is_left_as_it_was(clip, inputs):
 
 def test_many_steps_draw_the_same_noise_without_keeping_it(clip, inputs, monkeypatch):
     settings = M2IBSettings(1, steps=5, samples=2)
-    kept = m2ib(clip, *inputs, settings).maps
+    cached = m2ib(clip, *inputs, settings).maps
     monkeypatch.setattr(saliency, "MAX_NOISES", 3)
-    assert torch.equal(m2ib(clip, *inputs, settings).maps, kept)
+    assert torch.equal(m2ib(clip, *inputs, settings).maps, cached)
     began = []
     context = RunContext(is_cancelled=lambda: len(began) > 2 or began.append(1))
     with pytest.raises(Cancelled):

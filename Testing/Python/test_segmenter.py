@@ -9,7 +9,7 @@ from run_volume import run_volume
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
-from MedCLIPSAMLib.experiments.search import Case, search
+from MedCLIPSAMLib.experiments.search import SearchCase, search
 from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
@@ -165,7 +165,7 @@ def test_the_search_ranks_what_it_tried_and_leaves_the_settings_alone(segmenter,
     phantom = make_phantom("validation", index, modality, None if modality == "XR" else 1)
     before = segmenter.settings
     truth = phantom.lungs_mask if prompt == "lungs" else phantom.lesion_mask
-    cases = [Case(to_rgb(phantom), prompt, truth)]
+    cases = [SearchCase(to_rgb(phantom), prompt, truth)]
     trials = search(segmenter, cases, layers=[0, 3], betas=[0.1], steps=[4, 10])
     assert len(trials) == 4 and segmenter.settings == before
     assert [trial.dsc for trial in trials] == sorted((trial.dsc for trial in trials), reverse=True)
@@ -234,18 +234,18 @@ def test_a_mask_that_is_mended_before_it_is_enlarged_comes_out_so(segmenter):
     """Not square, and larger than SAM 2's own mask: the part that is left lies where it does on the whole image."""
     images = SamImageBatch(segmenter.sam)
     images.set([np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)])
-    boxes, asked = np.array([[30, 40, 200, 150], [10, 10, 90, 90]], np.float32), []
+    boxes, requested = np.array([[30, 40, 200, 150], [10, 10, 90, 90]], np.float32), []
     plain, quality = images.masks([0, 0], boxes)
 
     def mend(index, mask):
-        asked.append(index)
+        requested.append(index)
         left = np.zeros_like(mask)
         height, width = mask.shape
         left[height // 4 : height // 2, width // 2 : 3 * width // 4] = True
         return mask if index else left
 
     masks, same = images.masks([0, 0], boxes, mend=mend)
-    assert sorted(asked) == [0, 1] and np.array_equal(quality, same) and np.array_equal(masks[1], plain[1])
+    assert sorted(requested) == [0, 1] and np.array_equal(quality, same) and np.array_equal(masks[1], plain[1])
     truth = np.zeros((200, 300), bool)
     truth[50:100, 150:225] = True
     assert dsc(masks[0], truth) > 0.9
@@ -260,4 +260,4 @@ def test_masks_are_tidied_alike_before_and_after_they_are_enlarged(segmenter):
         images = segmenter._require_images().sam
         both += [outlines(images, [0], [where.sam_prompts], 0.05, enlarged)[0][0] for enlarged in (False, True)]
     assert sum(mask.any() for mask in both) >= 8
-    assert all(dsc(one, other) > 0.97 for one, other in zip(both[::2], both[1::2]))
+    assert all(dsc(first, second) > 0.97 for first, second in zip(both[::2], both[1::2]))

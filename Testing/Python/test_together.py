@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from recording_reply import RecordingReply
 from run_volume import run_volume
-from told import Told
 
 from MedCLIPSAMLib.errors import DeviceError, InputError, PromptError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
@@ -17,7 +17,7 @@ from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import TOGETHER, choices, load_segmenter
 from MedCLIPSAMLib.volumes import SliceStack
 from MedCLIPSAMLib.worker.engine import Engine
@@ -45,35 +45,35 @@ def heads():
 
 
 def alone(segmenter, image, prompt, negative=None):
-    one = segmenter.with_settings(replace(segmenter.settings, at_once=0))
-    one.set_image(image)
-    return one.segment(prompt, negative)
+    first = segmenter.with_settings(replace(segmenter.settings, at_once=0))
+    first.set_image(image)
+    return first.segment(prompt, negative)
 
 
-def apart(one, other):
+def apart(first, second):
     """Pixels in which two masks differ: one on an edge may round to the other side."""
-    return int((one != other).sum())
+    return int((first != second).sum())
 
 
-def assert_same(one, other):
-    assert one.prompt == other.prompt
-    assert np.abs(one.where.saliency - other.where.saliency).max() < 1e-4
-    assert one.where.presence.probability == pytest.approx(other.where.presence.probability, abs=1e-4)
-    assert apart(one.coarse, other.coarse) <= 2
-    if apart(one.coarse, other.coarse):
+def assert_same(first, second):
+    assert first.prompt == second.prompt
+    assert np.abs(first.where.saliency - second.where.saliency).max() < 1e-4
+    assert first.where.presence.probability == pytest.approx(second.where.presence.probability, abs=1e-4)
+    assert apart(first.coarse, second.coarse) <= 2
+    if apart(first.coarse, second.coarse):
         return  # another box, other points
-    assert one.found == other.found and one.message.partition(":")[0] == other.message.partition(":")[0]
-    assert one.score == pytest.approx(other.score, abs=1e-4)
-    assert np.array_equal(one.sam_prompts.boxes, other.sam_prompts.boxes)
-    assert np.array_equal(one.sam_prompts.points, other.sam_prompts.points)
-    assert apart(one.mask, other.mask) <= 2
-    assert np.allclose(one.predicted_iou, other.predicted_iou, atol=1e-4)
+    assert first.found == second.found and first.message.partition(":")[0] == second.message.partition(":")[0]
+    assert first.score == pytest.approx(second.score, abs=1e-4)
+    assert np.array_equal(first.sam_prompts.boxes, second.sam_prompts.boxes)
+    assert np.array_equal(first.sam_prompts.points, second.sam_prompts.points)
+    assert apart(first.mask, second.mask) <= 2
+    assert np.allclose(first.predicted_iou, second.predicted_iou, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["boxes", "points", "both"])
 @pytest.mark.parametrize("negative", [None, "skull"])
 def test_images_and_prompts_together_give_what_each_gives_alone(batched, heads, kind, negative):
-    points = PromptSettings(kind, positive=3, negative=2)
+    points = SamPromptSettings(kind, positive=3, negative=2)
     batched = batched.with_settings(replace(batched.settings, prompts=points, presence_threshold=0.1))
     batched.set_images(heads)
     together = batched.segment_each(PROMPTS, negative)
@@ -109,9 +109,9 @@ def test_prompts_with_settings_of_their_own_keep_them_together(batched, heads):
 def test_the_seconds_of_what_was_done_together_are_shared_out(batched, heads):
     batched.set_images(heads)
     results = [results["brain tumor"] for results in batched.segment_each(["brain tumor"])]
-    asked = [result for result in results if result.found]
+    requested = [result for result in results if result.found]
     assert len({result.seconds["saliency"] for result in results}) == 1
-    assert all(set(result.seconds) == {"saliency", "embedding", "mask"} for result in asked)
+    assert all(set(result.seconds) == {"saliency", "embedding", "mask"} for result in requested)
     assert all(set(result.seconds) == {"saliency"} for result in results if not result.found)
 
 
@@ -119,19 +119,19 @@ def test_the_seconds_of_what_was_done_together_are_shared_out(batched, heads):
 def test_a_volume_by_several_slices_at_once_is_the_same(batched, strategy):
     volume = volume_of(make_volume("validation", 1, "MR", 1))
     slices = range(8, 14)
-    said = []
-    told = RunContext(lambda progress: said.append((progress.fraction, progress.message)))
-    together = run_volume(batched, volume, PROMPTS, slices, told, window=WINDOW, strategy=strategy)
+    notices = []
+    parts_of = RunContext(lambda progress: notices.append((progress.fraction, progress.message)))
+    together = run_volume(batched, volume, PROMPTS, slices, parts_of, window=WINDOW, strategy=strategy)
     settings = replace(batched.settings, at_once=0)
     plain = run_volume(batched, volume, PROMPTS, slices, window=WINDOW, strategy=strategy, settings=settings)
     for prompt in PROMPTS:
-        one, other = together.results[prompt], plain.results[prompt]
-        assert list(one) == list(other)
-        assert all(apart(one[k].mask, other[k].mask) <= max(2, 0.01 * other[k].mask.sum()) for k in one)
-        assert all(one[k].score == pytest.approx(other[k].score, abs=0.01) for k in one)
-    assert [fraction for fraction, _ in said] == sorted(fraction for fraction, _ in said)
+        first, second = together.results[prompt], plain.results[prompt]
+        assert list(first) == list(second)
+        assert all(apart(first[k].mask, second[k].mask) <= max(2, 0.01 * second[k].mask.sum()) for k in first)
+        assert all(first[k].score == pytest.approx(second[k].score, abs=0.01) for k in first)
+    assert [fraction for fraction, _ in notices] == sorted(fraction for fraction, _ in notices)
     if strategy == "slices":
-        assert said[0][1] == "slices 8 to 11: brain tumor, brain"
+        assert notices[0][1] == "slices 8 to 11: brain tumor, brain"
 
 
 def test_the_next_slices_are_read_while_these_are_worked_on(batched, monkeypatch):
@@ -145,17 +145,17 @@ def test_the_next_slices_are_read_while_these_are_worked_on(batched, monkeypatch
     assert sorted(read) == [(k, k < 8) for k in range(5, 13)], "each once, the first three before anything else"
 
 
-def told(engine, images, **settings):
-    reply = Told()
-    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": np.stack(images)}), Told())
+def parts_of(engine, images, **settings):
+    reply = RecordingReply()
+    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": np.stack(images)}), RecordingReply())
     engine.handle(Message("segment", 1, {"image": "head", "prompts": PROMPTS, "settings": settings}), reply)
     return reply.messages
 
 
 def test_the_worker_sends_the_same_parts_and_steady_progress(heads):
     engine = Engine()
-    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
-    plain, together = told(engine, heads), told(engine, heads, at_once=3)
+    engine.handle(Message("load", 1, {"device": "cpu"}), RecordingReply())
+    plain, together = parts_of(engine, heads), parts_of(engine, heads, at_once=3)
     parts = [[message for message in messages if message.type == "part"] for messages in (plain, together)]
     named = [{(message.fields["slice"], message.fields["prompt"]): message for message in some} for some in parts]
     assert named[0].keys() == named[1].keys() and len(parts[1]) == len(heads) * len(PROMPTS)
@@ -167,8 +167,8 @@ def test_the_worker_sends_the_same_parts_and_steady_progress(heads):
 
 def test_memory_that_runs_out_over_several_slices_is_answered_with_one_at_a_time(heads):
     engine = Engine()
-    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
-    plain = told(engine, heads)
+    engine.handle(Message("load", 1, {"device": "cpu"}), RecordingReply())
+    plain = parts_of(engine, heads)
     encoder, sizes = engine.segmenter.sam.image_encoder, []
 
     def only_one(module, given):
@@ -177,7 +177,7 @@ def test_memory_that_runs_out_over_several_slices_is_answered_with_one_at_a_time
             raise torch.OutOfMemoryError("CUDA out of memory.")
 
     encoder.register_forward_pre_hook(only_one)
-    tight = told(engine, heads, at_once=3, presence_threshold=0.0)
+    tight = parts_of(engine, heads, at_once=3, presence_threshold=0.0)
     assert max(sizes) > 1 and sizes[-1] == 1 and engine.segmenter.frugal
     assert sum(message.type == "notice" for message in tight) == 1
     assert sum(message.type == "part" for message in tight) == sum(message.type == "part" for message in plain)

@@ -49,9 +49,9 @@ def test_monochrome1_of_8_bits_is_as_stored_but_inverted(tmp_path: Path) -> None
 
 
 def test_only_the_element_says_that_high_is_dark(tmp_path: Path) -> None:
-    said = {"SeriesDescription": "MONOCHROME1", "ImageComments": "MONOCHROME1 MONOCHROME2"}
-    assert np.array_equal(read_volume(written(tmp_path, **said)).array[0], RAMP)
-    volume = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **said))
+    output = {"SeriesDescription": "MONOCHROME1", "ImageComments": "MONOCHROME1 MONOCHROME2"}
+    assert np.array_equal(read_volume(written(tmp_path, **output)).array[0], RAMP)
+    volume = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **output))
     assert np.array_equal(volume.array[0], 65535 - RAMP.astype(int))
 
 

@@ -76,8 +76,8 @@ def test_a_voxel_lies_where_the_matrix_says(tmp_path: Path, which: str) -> None:
 
 @pytest.mark.parametrize("codes", [(2, 1), (1, 1), (4, 2), (1, 3)])
 def test_sform_and_qform_that_disagree_are_noted_and_both_kept(tmp_path: Path, codes: tuple[int, int]) -> None:
-    one, other = turned(10, (1, 2, 3), (0, 0, 0)), turned(10, (1, 2, 3), (50, 0, 0))
-    path = save(tmp_path / "x.nii.gz", None, sform=(one, codes[0]), qform=(other, codes[1]))
+    first, second = turned(10, (1, 2, 3), (0, 0, 0)), turned(10, (1, 2, 3), (50, 0, 0))
+    path = save(tmp_path / "x.nii.gz", None, sform=(first, codes[0]), qform=(second, codes[1]))
     volume = read_volume(path)
     assert "50.0 mm apart" in volume.notes[0]
     np.testing.assert_allclose(volume.geometry.origin, sitk.ReadImage(str(path)).GetOrigin(), atol=1e-4)
@@ -87,8 +87,8 @@ def test_sform_and_qform_that_disagree_are_noted_and_both_kept(tmp_path: Path, c
     write_saliency(tmp_path / "map.nii.gz", mask * 0.5, volume)
     for name in ("mask", "map"):
         header = nibabel.load(tmp_path / f"{name}.nii.gz").header
-        np.testing.assert_allclose(header.get_sform(), one, atol=1e-5)
-        np.testing.assert_allclose(header.get_qform(), other, atol=1e-5)
+        np.testing.assert_allclose(header.get_sform(), first, atol=1e-5)
+        np.testing.assert_allclose(header.get_qform(), second, atol=1e-5)
         assert (int(header["sform_code"]), int(header["qform_code"])) == codes
         assert np.argwhere(nibabel.load(tmp_path / f"{name}.nii.gz").get_fdata()).tolist() == [[3, 1, 2]]
     (back,) = read_segmentation(tmp_path / "mask.nii.gz", volume)
@@ -177,8 +177,8 @@ def test_a_flat_file_is_shown_as_the_same_slice_of_a_volume(tmp_path: Path, axes
     flat = read_volume(save(tmp_path / "flat.nii.gz", affine, image))
     assert not flat.natural and flat.geometry.is_close(deep.geometry)
     plane = {2: "axial", 1: "coronal", 0: "sagittal"}[int(np.abs(affine[:3, 2]).argmax())]
-    one, other = (SliceStack(volume, plane, (0, 200)) for volume in (flat, deep))
-    assert np.array_equal(one.image(0), other.image(0))
+    first, second = (SliceStack(volume, plane, (0, 200)) for volume in (flat, deep))
+    assert np.array_equal(first.image(0), second.image(0))
 
 
 def test_a_flat_file_has_its_anterior_up(tmp_path: Path) -> None:

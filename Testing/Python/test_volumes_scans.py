@@ -42,14 +42,14 @@ READ: dict[str, tuple[tuple[int, int, int], str]] = {
 
 @pytest.mark.parametrize("name", READ)
 def test_scans_are_read_with_what_is_to_be_said_of_them(name: str) -> None:
-    shape, said = READ[name]
+    shape, expected = READ[name]
     volume = read_volume(SCANS / name)
     assert volume.shape == shape
-    assert said in " ".join(volume.notes) and bool(volume.notes) == bool(said)
+    assert expected in " ".join(volume.notes) and bool(volume.notes) == bool(expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("ct-nan-nifti/n_allnan.nii.gz", "no finite voxel"),
         ("dicom-seg-as-image/seg.dcm", "segmentation"),
@@ -57,8 +57,8 @@ def test_scans_are_read_with_what_is_to_be_said_of_them(name: str) -> None:
         ("radiographs-one-folder/xrays", "--series"),
     ],
 )
-def test_what_is_no_single_image_is_refused_by_its_name(name: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_what_is_no_single_image_is_refused_by_its_name(name: str, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
         read_volume(SCANS / name)
 
 

@@ -93,7 +93,7 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
             label_file = copy / "labelsTr" / f"{name}.nii.gz"
             sitk.WriteImage(sitk.ReadImage(str(label_file)) * 0, str(label_file))
 
-    for number, (change, said) in enumerate(
+    for number, (change, output) in enumerate(
         (
             (other_name, "no label, such as 'ct00'"),
             (lambda copy: label(copy, np.zeros((1, 100, 128), np.uint8)), "ct01.*128, 128, 1.*128, 100, 1"),
@@ -105,7 +105,7 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
         ),
         20,
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=output):
             check_voxels(read_dataset(broken(number, change)))
     with pytest.raises(InputError, match="Dataset101_BrainTumor"):
         read_dataset(tmp_path)
@@ -144,8 +144,8 @@ def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys
     assert sorted(path.name for path in fold.glob("cycle*")) == SETTINGS.schedule.files()
     assert second[-1].details["dsc"] > 0.8  # it has learnt lungs
     before = (fold / PROGRESS).read_bytes()
-    said = command(monkeypatch, capsys, "weak", "train", dataset, "-o", out, *OPTIONS.split())
-    assert said == {"model": str(fold.parent), "checkpoints": SETTINGS.schedule.files()}
+    output = command(monkeypatch, capsys, "weak", "train", dataset, "-o", out, *OPTIONS.split())
+    assert output == {"model": str(fold.parent), "checkpoints": SETTINGS.schedule.files()}
     assert (fold / PROGRESS).read_bytes() == before  # a finished run is not done again
 
 
@@ -188,9 +188,11 @@ def test_a_training_that_is_ended_takes_nnunet_with_it_and_says_how_far_it_is(tm
         time.sleep(1)
         started = psutil.Process(running.pid).children(recursive=True)
         running.terminate()
-        _, said = running.communicate(timeout=60)
-    assert running.returncode == 143 and "goes on from nnU-Net's last checkpoint" in said and "Traceback" not in said
-    assert "epoch 3 of 90: loss" in said and " left" in said
+        _, output = running.communicate(timeout=60)
+    assert (
+        running.returncode == 143 and "goes on from nnU-Net's last checkpoint" in output and "Traceback" not in output
+    )
+    assert "epoch 3 of 90: loss" in output and " left" in output
     _, alive = psutil.wait_procs(started, 5)
     assert started and not alive
 

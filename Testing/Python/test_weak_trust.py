@@ -82,8 +82,8 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
         trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")
     with pytest.raises(InputError, match="medclipsam export"):
         trust(write_dataset(tmp_path / "Dataset004_Other", 1), "ct00", {"lungs": mask}, volume)
-    held = lock_folder(out)
+    lock = lock_folder(out)
     with pytest.raises(OutputError, match="Another run"):
         trust(out, "0", {"tumor": mask}, volume)
-    held.close()
+    lock.close()
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

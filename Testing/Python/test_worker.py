@@ -62,11 +62,11 @@ def test_progress_tells_stage_fraction_and_slice(worker, images):
     worker.client.set_image("fresh", images)
     request = worker.client.segment("fresh", ["brain tumor"])
     worker.wait(request)
-    told = [message.fields for about, message in worker.events if about is request and message.type == "progress"]
-    assert [(message["stage"], message["slice"]) for message in told] == [
+    messages = [message.fields for about, message in worker.events if about is request and message.type == "progress"]
+    assert [(message["stage"], message["slice"]) for message in messages] == [
         (stage, number) for number in (0, 1) for stage in ("saliency", "embedding", "mask")
     ]
-    fractions = [message["fraction"] for message in told]
+    fractions = [message["fraction"] for message in messages]
     assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] < 1
 
 
@@ -274,10 +274,10 @@ def test_a_fine_tuning_tells_how_it_goes_and_is_refused_or_cancelled(worker, tmp
         with pytest.raises(InputError, match=words):
             worker.wait(ask(**changes)).value()
     running = ask()
-    told = lambda: [m.fields for request, m in worker.events if request is running and m.type == "progress"]
-    worker.transport.run_until(lambda: len(told()) > 2 or running.done, 60)
+    messages = lambda: [m.fields for request, m in worker.events if request is running and m.type == "progress"]
+    worker.transport.run_until(lambda: len(messages()) > 2 or running.done, 60)
     assert running.error is None
-    assert told()[1]["step"] == 2 and told()[1]["steps"] > 1000 and told()[0]["loss"] > 0
+    assert messages()[1]["step"] == 2 and messages()[1]["steps"] > 1000 and messages()[0]["loss"] > 0
     assert any("split by patient" in str(message.fields) for _, message in worker.events)
     worker.client.cancel(running)
     with pytest.raises(Cancelled):
@@ -314,14 +314,14 @@ def test_the_log_file_of_a_worker_names_time_level_and_module(tmp_path, images):
     lines = file.read_text().splitlines()
     form = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (DEBUG|INFO|WARNING|ERROR) (MedCLIPSAMLib(?:\.\w+)+): .+")
     assert all(form.fullmatch(line) for line in lines)
-    said = {(found[1], found[2], line.partition(": ")[2]) for line in lines if (found := form.fullmatch(line))}
+    output = {(found[1], found[2], line.partition(": ")[2]) for line in lines if (found := form.fullmatch(line))}
     for level, module, words in (
         ("INFO", "worker.engine", "'device': 'cpu'"),
         ("INFO", "pipeline.segment_volume", "'brain tumor' on 1 of"),
         ("DEBUG", "worker.server", "images (2, "),
         ("WARNING", "worker.server", "no images 'nowhere'"),
     ):
-        assert any(record[:2] == (level, f"MedCLIPSAMLib.{module}") and words in record[2] for record in said), words
+        assert any(record[:2] == (level, f"MedCLIPSAMLib.{module}") and words in record[2] for record in output), words
 
 
 def test_a_log_file_that_cannot_be_written_is_named(tmp_path):

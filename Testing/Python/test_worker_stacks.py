@@ -28,8 +28,8 @@ def test_a_stack_given_slice_by_slice_is_carried_as_in_process(worker, stack, se
     expected = {k: found[""] for k, found in carry(segmenter, 24, image, {"": {key: mask}}, reach=4)}
     found = {part.fields["slice"]: part.arrays["mask"] > 0 for part in request.parts}
     assert found.keys() == expected.keys() and all(np.array_equal(found[k], expected[k]) for k in found)
-    told = [m.fields for about, m in worker.events if about is request and m.type == "progress"]
-    assert all(message["stage"] == "carry" and 0 < message["fraction"] <= 1 for message in told) and told
+    messages = [m.fields for about, m in worker.events if about is request and m.type == "progress"]
+    assert all(message["stage"] == "carry" and 0 < message["fraction"] <= 1 for message in messages) and messages
 
 
 def test_a_prompt_for_a_stack_comes_as_parts_with_tags(worker, stack):

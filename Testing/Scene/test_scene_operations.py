@@ -110,19 +110,19 @@ def test_nothing_found_is_said_and_nothing_is_added(operations) -> None:
 
 def test_a_whole_volume_is_segmented_slice_by_slice(operations, phantom) -> None:
     volume = add_volume(phantom.image, axial(), slices=5, at=3)
-    told = []
+    progress = []
     result = operations.segment.run(
         volume,
         [PROMPT],
         slices=range(len(SceneSlices(volume))),
-        progressed=lambda fraction, stage: told.append((fraction, stage)),
+        progressed=lambda fraction, stage: progress.append((fraction, stage)),
         timeout=TIMEOUT,
     )
     (found,) = result.prompts
     assert found.slices[1] == 5 and found.bestSlice == 3
     assert "of 5 slices" in found.message
-    assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
-    assert any("slice 4 of 5" in text for _, text in told)
+    assert [fraction for fraction, _ in progress] == sorted(fraction for fraction, _ in progress)
+    assert any("slice 4 of 5" in text for _, text in progress)
 
 
 def test_the_saliency_map_lies_where_the_image_does(operations) -> None:

@@ -27,14 +27,14 @@ from MedCLIPSAMLib.segmentation import components as module
 from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, cut_level, two_means_threshold
 from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, components_of_map
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
-from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings, make_prompts
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 REAL = {"breast_us_busbra": "breast tumor", "brain_mr_cheng": "brain tumor", "chest_xray_covid": "lungs"}
 CUT, KEPT = CoarseSettings(), ComponentSettings()
 
 
-def least(calls: dict[str, object], turns: int = 30) -> dict[str, float]:
+def best_times(calls: dict[str, object], turns: int = 30) -> dict[str, float]:
     """Milliseconds by name."""
     ms = dict.fromkeys(calls, np.inf)
     for _ in range(turns):
@@ -62,7 +62,7 @@ def times(pixels: int) -> dict[str, float]:
             small[module.bounds(small)], connectivity=2
         ),
         "all of it on all pixels": lambda: _on_all_pixels(_values(), pixels),
-        "all of it as it is": lambda: make_prompts(components_of_map(fresh(), CUT, KEPT), PromptSettings()),
+        "all of it as it is": lambda: make_sam_prompts(components_of_map(fresh(), CUT, KEPT), SamPromptSettings()),
     }
     try:
         import cc3d
@@ -78,7 +78,7 @@ def times(pixels: int) -> dict[str, float]:
         calls["map: OpenCV's resize"] = lambda: cv2.resize(_values(), (pixels, pixels))
     except ImportError:
         pass
-    return dict(sorted(least(calls).items()))
+    return dict(sorted(best_times(calls).items()))
 
 
 def maps(count: int, real: Path | None) -> list[np.ndarray]:
@@ -107,7 +107,7 @@ def agreement(values: list[np.ndarray], shape: tuple[int, int], side: int) -> st
         saliency = SaliencyMap(values_, shape)
         plain = components(coarse_mask(saliency.pixels, CUT), saliency.pixels, KEPT)
         found = components_of_map(saliency, CUT, KEPT)
-        boxes = [make_prompts(labels, PromptSettings()).boxes for labels in (plain, found)]
+        boxes = [make_sam_prompts(labels, SamPromptSettings()).boxes for labels in (plain, found)]
         overlap.append(dsc(plain > 0, found > 0))
         if len(boxes[0]) != len(boxes[1]):
             other += 1

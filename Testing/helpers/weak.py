@@ -36,5 +36,5 @@ def command(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    said = capsys.readouterr().out
-    return json.loads(said) if ended.value.code == 0 and said.startswith(("{", "[")) else ended.value.code
+    output = capsys.readouterr().out
+    return json.loads(output) if ended.value.code == 0 and output.startswith(("{", "[")) else ended.value.code

@@ -12,7 +12,7 @@ import torch
 from ...segmentation.coarse import CoarseSettings, coarse_mask
 from ...segmentation.components import ComponentSettings, components, components_of_map
 from ...segmentation.saliency_map import SaliencyMap
-from ...segmentation.sam_prompts import PromptSettings, make_prompts
+from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from ...segmentation.tidy import tidy
 
 MASK = 256
@@ -50,7 +50,7 @@ def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
             labels = _time(
                 ms, "cut and components", lambda: components_of_map(fresh, CoarseSettings(), ComponentSettings())
             )
-            _time(ms, "prompts", lambda: make_prompts(labels, PromptSettings()))
+            _time(ms, "prompts", lambda: make_sam_prompts(labels, SamPromptSettings()))
             mask: np.ndarray = labels[:: -(-pixels // MASK), :: -(-pixels // MASK)] == 1
             _time(ms, "mask tidied", lambda: tidy(mask, 0.05))
             _time(ms, SHOWN, lambda: fresh.pixels)
@@ -63,7 +63,7 @@ def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
 def _on_all_pixels(values: np.ndarray, pixels: int) -> np.ndarray:
     saliency = SaliencyMap(values, (pixels, pixels)).pixels
     labels = components(coarse_mask(saliency, CoarseSettings()), saliency, ComponentSettings())
-    make_prompts(labels, PromptSettings())
+    make_sam_prompts(labels, SamPromptSettings())
     return tidy(labels == 1, 0.05)
 
 

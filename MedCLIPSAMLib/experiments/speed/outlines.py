@@ -12,7 +12,7 @@ import torch
 from ...models.sam import image_predictor
 from ...run_context import RunContext
 from .full_size import sam21, sam_vit_h
-from .interleaved import Times, interleaved
+from .interleaved import VariantTimes, interleaved
 
 SIZES = ("tiny", "small", "base-plus", "large")
 BOX = np.array([300.0, 300.0, 700.0, 700.0])
@@ -30,7 +30,7 @@ class OutlineCost:
 
     name: str
     pixels: int
-    times: Times
+    times: VariantTimes
     box_ms: float
 
 

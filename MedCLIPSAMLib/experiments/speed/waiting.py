@@ -27,7 +27,7 @@ SLICES, PROMPTS = 64, 8
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingTimes:
     """Seconds.
 
     Args:
@@ -46,7 +46,7 @@ class Waiting:
     help: list[float]
 
 
-def waiting(rounds: int, device: torch.device, context: RunContext) -> Waiting:
+def waiting(rounds: int, device: torch.device, context: RunContext) -> WaitingTimes:
     """Measure all of it; the models are of full size (SAM 2.1 tiny, 1024 px, random) but for the worker's."""
     cold = [cold_start() for _ in range(rounds)]
     context.notify(f"a fresh worker {median(cold):.2f} s")
@@ -74,7 +74,7 @@ def waiting(rounds: int, device: torch.device, context: RunContext) -> Waiting:
     context.notify(f"{PROMPTS} prompts {eight:.1f} s")
     slices = sum(seconds(image, prompts[0]) for image in images)
     context.notify(f"{SLICES} slices {slices:.1f} s")
-    return Waiting(first, second, eight, slices, cold, [help_seconds() for _ in range(rounds)])
+    return WaitingTimes(first, second, eight, slices, cold, [help_seconds() for _ in range(rounds)])
 
 
 def cold_start(device: str = "cpu") -> float:

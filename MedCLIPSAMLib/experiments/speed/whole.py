@@ -19,12 +19,12 @@ from ...run_context import RunContext
 from ...segmentation.coarse import CoarseSettings, coarse_mask
 from ...segmentation.components import ComponentSettings, components
 from ...segmentation.saliency import M2IBSettings, normalise, upsample
-from ...segmentation.sam_prompts import PromptSettings, make_prompts
+from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from ...segmentation.segmenter import TextSegmenter
 from ...segmentation.settings import Settings
 from .authors import authors_saliency
 from .full_size import PROMPT, biomedclip, sam21, sam_vit_h
-from .interleaved import Times, interleaved
+from .interleaved import VariantTimes, interleaved
 
 AUTHORS, LARGE, TINY = "authors' (ViT-H)", "ours, SAM 2.1 large", "ours, SAM 2.1 tiny"
 
@@ -39,7 +39,7 @@ class WholeCost:
             where the system does not tell (Linux and CUDA do).
     """
 
-    times: Times
+    times: VariantTimes
     mib: dict[str, float | None]
 
 
@@ -86,9 +86,9 @@ def _authors(clip, predictor, image: np.ndarray) -> np.ndarray:
     labels = components(
         coarse_mask(saliency, CoarseSettings(CoarseMethod.KMEANS)), saliency, ComponentSettings(ComponentRule.AREA)
     )
-    prompts = make_prompts(labels, replace(PromptSettings(), kind=SamPromptKind.BOXES))
+    sam_prompts = make_sam_prompts(labels, replace(SamPromptSettings(), kind=SamPromptKind.BOXES))
     predictor.set_image(image)
-    return predictor.predict(box=prompts.boxes[0], multimask_output=False)[0][0]
+    return predictor.predict(box=sam_prompts.boxes[0], multimask_output=False)[0][0]
 
 
 def _make_image() -> np.ndarray:
