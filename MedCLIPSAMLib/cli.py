@@ -33,7 +33,7 @@ from .commands import (
     starter,
     weak,
 )
-from .errors import Cancelled, MedCLIPSAMError
+from .errors import Cancelled, MedCLIPSAMError, from_system
 from .logs import LogLevel, configure_logging
 
 log = logging.getLogger(__name__)
@@ -107,9 +107,8 @@ def main() -> None:
         _refuse(error.problem, error.remedy, as_json)
     except OSError as error:
         log.debug("refused", exc_info=True)
-        named = f"'{error.filename}': " if error.filename is not None else ""
-        said = f"{named}{error.strerror or error}."
-        _refuse(said, "Check the path, the permissions and the free space.", as_json)
+        said = from_system(error)
+        _refuse(said.problem, said.remedy, as_json)
     except Exception as error:
         if not as_json or not hasattr(error, "format_message"):
             raise
