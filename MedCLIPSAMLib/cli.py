@@ -34,7 +34,7 @@ from .commands import (
     weak,
 )
 from .commands.deprecated import replace_deprecated_flags
-from .errors import Cancelled, MedCLIPSAMError
+from .errors import Cancelled, MedCLIPSAMError, from_system
 from .logs import LogLevel, configure_logging
 
 log = logging.getLogger(__name__)
@@ -109,9 +109,8 @@ def main() -> None:
         _refuse(error.problem, error.remedy, as_json)
     except OSError as error:
         log.debug("refused", exc_info=True)
-        named = f"'{error.filename}': " if error.filename is not None else ""
-        message = f"{named}{error.strerror or error}."
-        _refuse(message, "Check the path, the permissions and the free space.", as_json)
+        refusal = from_system(error)
+        _refuse(refusal.problem, refusal.remedy, as_json)
     except Exception as error:
         if not as_json or not hasattr(error, "format_message"):
             raise

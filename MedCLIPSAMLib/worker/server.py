@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import Cancelled, MedCLIPSAMError
+from ..errors import Cancelled, MedCLIPSAMError, from_system
 from ..logs import LogLevel, configure_logging
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 
@@ -88,7 +88,8 @@ class Server:
                     result = engine.handle(message, _Reply(self, message.id))
                 self.answer(message.id, "result", *result)
                 log.info("request %d: %s done in %.2f s", message.id, message.type, time.perf_counter() - started)
-            except Exception as error:
+            except Exception as failure:
+                error = from_system(failure) if isinstance(failure, OSError) else failure
                 if isinstance(error, Cancelled):
                     log.info("request %d: %s cancelled", message.id, message.type)
                 elif isinstance(error, MedCLIPSAMError):
