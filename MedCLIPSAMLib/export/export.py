@@ -75,7 +75,7 @@ def export(
         again = exchanged(cases, records, sources, images)
         again |= {name for name, record in records.items() if retry and record["status"] == "failed"}
         todo = [case for case in cases if case.name not in records or case.name in again]
-        write = describing(todo, out, dict(records), sources, images, manifest.write)
+        write = describing(todo, out, dict(records), images, manifest.write)
         job = ExportJob(out, settings, tuple(labels))
         for finished, record in enumerate(engine.run(todo, job, write, context), 1):
             left = (len(todo) - finished) * (time.monotonic() - started) / finished

@@ -29,6 +29,7 @@ from ..volumes.window import Window, check_window
 from ..volumes.write import write_png
 from .cases import Case
 from .dataset import segments_of, write_case
+from .known import Sources
 from .report import IMAGE_FOLDER
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,7 @@ def write_result(case: Case, outcome: Segmented | FailedCase, job: ExportJob) ->
     record = new_record(case)
     record["seconds"] = outcome.seconds
     started = time.perf_counter()
+    record["source"] = Sources().of(case.image)
     if isinstance(outcome, FailedCase):
         record |= {"problem": outcome.error.problem, "remedy": outcome.error.remedy}
     else:

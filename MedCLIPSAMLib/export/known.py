@@ -117,7 +117,6 @@ def describing(
     cases: Sequence[Case],
     out: Path,
     records: Records,
-    sources: Sources,
     images: ImageNames,
     write: Callable[[Mapping[str, Any]], None],
 ) -> Callable[[Mapping[str, Any]], None]:
@@ -127,7 +126,7 @@ def describing(
     def complete(record: Mapping[str, Any]) -> None:
         case, before = by_name[record["case"]], records.get(record["case"], {})
         about: dict[str, Any] = {"prompts": dict(case.prompts), "negative": case.negative}
-        source = sources.of(case.image)
+        source = record["source"]
         about["source"] = {name: source[name] for name in source if name != "time" or not images.anonymous}
         write({**images.scrub(record, case.image, case.folder), **about, **_describe(case, images)})
         for file in set(before.get("files", ())) - set(record["files"]):

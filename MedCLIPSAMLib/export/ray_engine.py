@@ -132,8 +132,7 @@ class RayEngine:
             MedCLIPSAMError: a worker cannot load the models.
         """
         ray = self._ray
-        kind = ray.remote(**self._resources)(_Worker)
-        workers = [kind.remote(self._models) for _ in range(min(self._count, len(cases)))]
+        workers = [self._new_worker() for _ in range(min(self._count, len(cases)))]
         job = ExportJob(job.out.resolve(), job.settings, job.labels)
         waiting = deque((case, 1) for case in cases)
         running: dict = {}
@@ -144,7 +143,7 @@ class RayEngine:
                 # What follows is a guess for reading ahead: with all workers busy, the case after the others' next.
                 ahead = min(len(workers), len(waiting)) - 1
                 following = waiting[ahead][0] if ahead >= 0 else None
-                running[worker.do.remote(case, following, job)] = (worker, case, attempt)
+                running[self._send(worker, case, following, job)] = (worker, case, attempt)
 
         try:
             workers, self.pids = self._start_workers(workers)
@@ -160,7 +159,7 @@ class RayEngine:
                     raise self._cause(error) from error
                 except ray.exceptions.RayError:
                     workers.remove(worker)
-                    workers.append(worker := kind.remote(self._models))
+                    workers.append(worker := self._new_worker())
                     if attempt < ATTEMPTS:
                         waiting.appendleft((case, attempt + 1))
                         give(worker)
@@ -177,6 +176,12 @@ class RayEngine:
         """Let go of the cluster, where this engine joined or started it."""
         if self._own:
             self._ray.shutdown()
+
+    def _new_worker(self):
+        return self._ray.remote(**self._resources)(_Worker).remote(self._models)
+
+    def _send(self, worker, case: Case, following: Case | None, job: ExportJob):
+        return worker.do.remote(case, following, job)
 
     def _start_workers(self, workers: list) -> tuple[list, list[int]]:
         """The workers that are ready in time, and their processes; the others are taken away."""
@@ -207,4 +212,8 @@ class RayEngine:
 
 def _is_dead(case: Case) -> dict:
     problem = f"The worker died {ATTEMPTS} times at this case, perhaps for lack of memory."
-    return new_record(case) | {"problem": problem, "remedy": "Do it alone, on a machine with more memory, by --retry."}
+    return new_record(case) | {
+        "source": {},
+        "problem": problem,
+        "remedy": "Do it alone, on a machine with more memory, by --retry.",
+    }
