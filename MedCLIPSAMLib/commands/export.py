@@ -208,8 +208,10 @@ def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -
         raise typer.Exit(1)
     if as_json:
         return
-    told = ", ".join(f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name))
-    typer.echo(f"{count} case{'s' if count != 1 else ''}: {told}.")
+    counted = ", ".join(
+        f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name)
+    )
+    typer.echo(f"{count} case{'s' if count != 1 else ''}: {counted}.")
     typer.echo(
         f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
     )

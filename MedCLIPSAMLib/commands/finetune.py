@@ -122,8 +122,10 @@ def finetune(
         workers = min(4, os.cpu_count() or 1)
     try:
         with progress_bar("training", quiet=as_json or not first, unit="count") as context:
-            told = telling(context, _epoch)
-            result, model = run(pairs, settings, name, folder, device, models_dir, workers, told, replace=replace_model)
+            epoch_context = telling(context, _epoch)
+            result, model = run(
+                pairs, settings, name, folder, device, models_dir, workers, epoch_context, replace=replace_model
+            )
     except KeyboardInterrupt:
         if first:
             typer.echo(f"Stopped; the same command goes on from the last checkpoint in '{folder}'.", err=True)

@@ -69,8 +69,8 @@ class Case:
 
     def choice(self) -> dict[str, str]:
         """What `read_volume` is told beside the path."""
-        asked = {"series": self.series, "phase": self.phase}
-        return {name: value for name, value in asked.items() if value is not None}
+        requested = {"series": self.series, "phase": self.phase}
+        return {name: value for name, value in requested.items() if value is not None}
 
 
 def check_case(name: str) -> None:
@@ -266,7 +266,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
     if unknown or "image" not in columns:
         what = f"the unknown column '{unknown[0]}'" if unknown else "no column 'image'"
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
-    asked: dict[str, tuple[Path, dict[str, str], str | None]] = {}
+    requested: dict[str, tuple[Path, dict[str, str], str | None]] = {}
     for line, row in enumerate(rows, 2):
         row = {name.strip().lower(): (value or "").strip() for name, value in row.items() if name and value is not None}
         image = table.parent / row["image"]
@@ -276,15 +276,17 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
         if not own:
             raise InputError(f"Line {line} of '{table}' has no prompt.", "Fill it in, or give prompts for all by -p.")
         key = row.get("case") or row["image"]
-        _, known, _ = asked.setdefault(key, (image, {}, row.get("negative") or None))
-        if asked[key][0] != image or known.keys() & own.keys():
+        _, known, _ = requested.setdefault(key, (image, {}, row.get("negative") or None))
+        if requested[key][0] != image or known.keys() & own.keys():
             raise InputError(f"Line {line} of '{table}': '{key}' was there before.", "Give each label of a case once.")
         known.update(own)
-    if not asked:
+    if not requested:
         raise InputError(f"'{table}' holds no images.", "Add a line for each.")
-    names = case_names([Path(key) for key in asked])
+    names = case_names([Path(key) for key in requested])
     root = table.parent
-    return [Case(name, image, own, negative, root=root) for name, (image, own, negative) in zip(names, asked.values())]
+    return [
+        Case(name, image, own, negative, root=root) for name, (image, own, negative) in zip(names, requested.values())
+    ]
 
 
 def case_names(paths: list[Path]) -> list[str]:

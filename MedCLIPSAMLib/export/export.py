@@ -107,5 +107,10 @@ def check_anonymous(key: CaseKey, out: Path, settings: ExportSettings) -> None:
 
 def _request(engine: Engine, settings: ExportSettings, labels: Sequence[str]) -> dict:
     made_by = {"clip": engine.clip, "sam": engine.sam, "version": __version__}
-    kept = {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)}
-    return {"models": made_by, "export": kept, "segmenter": engine.settings.deciding(), "labels": list(labels)}
+    settings_values = {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)}
+    return {
+        "models": made_by,
+        "export": settings_values,
+        "segmenter": engine.settings.deciding(),
+        "labels": list(labels),
+    }

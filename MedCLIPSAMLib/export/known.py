@@ -82,14 +82,14 @@ def check_prompts(cases: Sequence[Case], records: Records) -> None:
     """
     remedy = "Choose another folder, or give the same prompts as before to go on."
     for case in cases:
-        before = _asked(records[case.name]) if case.name in records else {}
-        for name, text in _asked({"prompts": case.prompts, "negative": case.negative}).items():
+        before = _prompts_of(records[case.name]) if case.name in records else {}
+        for name, text in _prompts_of({"prompts": case.prompts, "negative": case.negative}).items():
             if name in before and before[name] != text:
-                raise OutputError(f"'{case.name}' is in the dataset by {_said(name, before[name])}.", remedy)
+                raise OutputError(f"'{case.name}' is in the dataset by {_describe_prompt(name, before[name])}.", remedy)
     now, then = _texts({"prompts": case.prompts, "negative": case.negative} for case in cases), _texts(records.values())
     for name in now.keys() & then.keys():
         if len(now[name]) == len(then[name]) == 1 and now[name] != then[name]:
-            raise OutputError(f"The dataset was made by {_said(name, next(iter(then[name])))}.", remedy)
+            raise OutputError(f"The dataset was made by {_describe_prompt(name, next(iter(then[name])))}.", remedy)
 
 
 def exchanged(cases: Sequence[Case], records: Records, sources: Sources, images: ImageNames) -> set[str]:
@@ -146,7 +146,7 @@ def _describe(case: Case, images: ImageNames) -> dict[str, Any]:
     return images.describe(case.name, case.image, case.folder, case.series)
 
 
-def _asked(record: Mapping[str, Any]) -> dict[str, str | None]:
+def _prompts_of(record: Mapping[str, Any]) -> dict[str, str | None]:
     """Prompts by label, and what not to take under "", of a record; of earlier versions, the prompts of its labels."""
     if "prompts" in record:
         return {**record["prompts"], "": record.get("negative")}
@@ -156,12 +156,12 @@ def _asked(record: Mapping[str, Any]) -> dict[str, str | None]:
 def _texts(records: Any) -> dict[str, set[str | None]]:
     found: dict[str, set[str | None]] = {}
     for record in records:
-        for name, text in _asked(record).items():
+        for name, text in _prompts_of(record).items():
             found.setdefault(name, set()).add(text)
     return found
 
 
-def _said(name: str, text: str | None) -> str:
+def _describe_prompt(name: str, text: str | None) -> str:
     if not name:
         return f"the negative prompt '{text}'" if text else "no negative prompt"
     return f"the prompt '{text}' for '{name}'" if text else f"no prompt for '{name}'"

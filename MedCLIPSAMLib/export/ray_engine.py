@@ -69,8 +69,8 @@ class _Worker:
     def _load(self) -> TextSegmenter:
         """The models, loaded by the first call: what is wrong with them reaches the driver as this call's error."""
         if self._segmenter is None:
-            one = self._models
-            self._segmenter = load_segmenter(one.clip, one.sam, one.device, one.models_dir, one.settings)
+            models = self._models
+            self._segmenter = load_segmenter(models.clip, models.sam, models.device, models.models_dir, models.settings)
         return self._segmenter
 
 

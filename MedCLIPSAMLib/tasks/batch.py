@@ -40,8 +40,8 @@ class Batch:
     folders: list[Path]
     overwrite: bool
 
-    def claim(self, request: Mapping[str, Any], held: ExitStack) -> None:
-        """Take the folders; they stay locked until `held` closes.
+    def claim(self, request: Mapping[str, Any], locks: ExitStack) -> None:
+        """Take the folders; they stay locked until `locks` closes.
 
         Args:
             request: what the results depend on; a folder holds results of one request.
@@ -50,16 +50,16 @@ class Batch:
             OutputError: another run has one of them, or it holds results of another request.
         """
         for folder in self.folders:
-            _take(folder, {"made by": MADE_BY, **request}, self.overwrite, held)
+            _take(folder, {"made by": MADE_BY, **request}, self.overwrite, locks)
 
     def split(self) -> tuple[list[tuple[Input, Places]], list[tuple[Input, Places]]]:
         """Give what is to be done, and what the same command has written into the folders before."""
         todo: list[tuple[Input, Places]] = []
-        kept: list[tuple[Input, Places]] = []
+        finished: list[tuple[Input, Places]] = []
         for image, places in self.work:
             ready = self.folders and not self.overwrite and all(path.exists() for path in places.files)
-            (kept if ready else todo).append((image, places))
-        return todo, kept
+            (finished if ready else todo).append((image, places))
+        return todo, finished
 
     @property
     def unfinished_steps(self) -> int:
@@ -131,7 +131,7 @@ def _number(images: Sequence[Input], key: CaseKey, outputs: Outputs) -> list[Inp
     return [replace(image, name=name, anonymous=True) for image, name in zip(images, names)]
 
 
-def _take(folder: Path, request: dict[str, Any], overwrite: bool, held: ExitStack) -> None:
+def _take(folder: Path, request: dict[str, Any], overwrite: bool, locks: ExitStack) -> None:
     """Claim a folder; with `overwrite` also one of another request of this command, which becomes this one."""
     marker = folder / MARKER
     before = None
@@ -139,7 +139,7 @@ def _take(folder: Path, request: dict[str, Any], overwrite: bool, held: ExitStac
         with suppress(OSError, ValueError):
             before = read_json(marker)
     replaced = isinstance(before, dict) and before.get("made by") == MADE_BY
-    held.callback(claim(folder, MARKER, before if replaced and isinstance(before, dict) else request).close)
+    locks.callback(claim(folder, MARKER, before if replaced and isinstance(before, dict) else request).close)
     if replaced:
         with atomic_path(marker) as temporary:
             temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")

@@ -75,10 +75,10 @@ def _names(short: Sequence[Path], images: Sequence[Path]) -> list[str]:
         images: the resolved path of each.
     """
     top = Path(os.path.commonpath([image.parent for image in images]))
-    said = [folder.as_posix().lower() for folder in short]
-    count = Counter(said)
+    lowered = [folder.as_posix().lower() for folder in short]
+    count = Counter(lowered)
     longer = [
         folder if count[text] == 1 else Path(os.path.relpath(image.parent, top)) / folder.name
-        for folder, text, image in zip(short, said, images)
+        for folder, text, image in zip(short, lowered, images)
     ]
     return case_names(longer)

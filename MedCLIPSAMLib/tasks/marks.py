@@ -109,7 +109,7 @@ class Region:
             InputError: outside of the image.
         """
         half = len(box) // 2
-        low, high = (_whole(part, stack) for part in (box[:half], box[half:]))
+        low, high = (_complete(part, stack) for part in (box[:half], box[half:]))
         for index in (low, high):
             _check_inside(tuple(value for value in index if value is not None), stack.volume, "--roi", index)
         size = stack.volume.shape[::-1]
@@ -138,9 +138,9 @@ class Region:
 
     def paste(self, array: np.ndarray, volume: Volume) -> np.ndarray:
         """Give an array on the region, (K, J, I), as one on the whole volume, 0 elsewhere."""
-        whole = np.zeros(volume.shape, array.dtype)
-        whole[self._slices()] = array
-        return whole
+        full_array = np.zeros(volume.shape, array.dtype)
+        full_array[self._slices()] = array
+        return full_array
 
     def _slices(self) -> tuple[slice, ...]:
         return tuple(slice(low, high) for low, high in reversed(list(zip(self.start, self.stop))))
@@ -183,7 +183,7 @@ def _numbers(text: str) -> Numbers | None:
     return numbers if all(math.isfinite(number) for number in numbers) else None
 
 
-def _whole(index: Numbers, stack: SliceStack) -> tuple[float | None, ...]:
+def _complete(index: Numbers, stack: SliceStack) -> tuple[float | None, ...]:
     """Three indices of two or three, None along the slices where there are two."""
     if len(index) == 3:
         return index
@@ -201,7 +201,7 @@ def _full(index: Numbers, stack: SliceStack, number: int | None, option: str) ->
     full: list[float] = []
     for end in ends:
         along = float(stack.source_index(number)) if number is not None else 0.0
-        full += [along if value is None else value for value in _whole(end, stack)]
+        full += [along if value is None else value for value in _complete(end, stack)]
     return tuple(full)
 
 

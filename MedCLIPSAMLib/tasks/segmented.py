@@ -25,7 +25,7 @@ class Segmented:
         stack: its slices.
         segments: by label, on the grid of the image.
         results: label -> slice number -> result; masks and boxes are those of the region that was looked at.
-        asked: how many slices were looked at.
+        slice_count: how many slices were looked at.
         tags: what made them.
         places: the files that were written.
         region: the part of the image that was looked at; None is all of it.
@@ -36,7 +36,7 @@ class Segmented:
     stack: SliceStack
     segments: dict[str, Segment]
     results: dict[str, dict[int, Result]]
-    asked: int
+    slice_count: int
     tags: dict[str, str]
     places: Places
     region: Region | None = None
@@ -96,7 +96,7 @@ class Segmented:
             name = f"{label}: " if label != by_slice[best].prompt else ""
             where = f"{self.stack.plane} slice {best} of 0 to {last}: " if last else ""
             found = sum(result.found for result in by_slice.values())
-            count = f" Found on {found} of {self.asked} slices." if self.asked > 1 else ""
+            count = f" Found on {found} of {self.slice_count} slices." if self.slice_count > 1 else ""
             yield f"{name}{where}{by_slice[best].message}{count}"
 
     def report(self, statistics: bool = False) -> dict[str, Any]:
@@ -121,11 +121,16 @@ class Segmented:
                     row["seconds"] = {stage: round(value, 4) for stage, value in result.seconds.items()}
                 rows.append(row)
         files = [str(path) for path in self.places.masks.values()]
-        said: dict[str, Any] = {"input": str(self.volume.path), "output": files[0], "outputs": files}
-        said |= {"plane": self.stack.plane, "notes": list(self.volume.notes), "tags": self.tags, "results": rows}
+        report_fields: dict[str, Any] = {"input": str(self.volume.path), "output": files[0], "outputs": files}
+        report_fields |= {
+            "plane": self.stack.plane,
+            "notes": list(self.volume.notes),
+            "tags": self.tags,
+            "results": rows,
+        }
         if statistics:
-            said["statistics"] = [row.as_dict() for row in self.statistics]
-        return said
+            report_fields["statistics"] = [row.as_dict() for row in self.statistics]
+        return report_fields
 
     def _in_whole(self, box: list[float]) -> list[float]:
         """Turn a box in pixels of the region's image, x0 y0 x1 y1, into one of the whole image."""
