@@ -96,7 +96,9 @@ def plain(arguments: Sequence[str], folder: Path, kill_after: float | None = Non
     with open(folder / "out.txt", "wb") as out, open(folder / "err.txt", "wb") as err:
         command = [sys.executable, "-m", "MedCLIPSAMLib", *arguments]
         environment = {**os.environ, **_environment(folder), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=out, stderr=err, stdin=subprocess.DEVNULL
+        )
     return _wait(psutil.Process(process.pid), folder, started, kill_after, process)
 
 
@@ -136,7 +138,6 @@ def _environment(folder: Path) -> dict[str, str]:
 def _child(arguments: Sequence[str], folder: Path, most_bytes: int | None, main: Callable[[], None]) -> None:
     code = 1
     try:
-        os.setsid()
         os.chdir(folder)
         os.environ.update(_environment(folder))
         nothing = os.open(os.devnull, os.O_RDONLY)

@@ -195,7 +195,9 @@ def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str 
                 return
         for number in range(100, 100 + count):
             message = chance.choice(whole)
-            frame = mutated(Message(message.type, number, message.fields, message.arrays), chance, chance.random() < 0.9)
+            frame = mutated(
+                Message(message.type, number, message.fields, message.arrays), chance, chance.random() < 0.9
+            )
             try:
                 expected = FrameParser().feed(frame)
                 broken = False

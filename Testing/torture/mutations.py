@@ -10,7 +10,18 @@ import zlib
 
 SECRET = b"\xa5secret\x5a"
 NUMBERS = ("0", "-1", "1", "2", "7", "65535", "99999999999", "-99999999999999999999", "1e308", "nan", "inf", "0.0", "")
-TEXTS = ("../secret.raw", "/etc/passwd", "\x1b[31mred", "\xff\xfe", "LOCAL", "raw", "gzip", "x" * 3000, "%d %s %n", "1 " * 40)
+TEXTS = (
+    "../secret.raw",
+    "/etc/passwd",
+    "\x1b[31mred",
+    "\xff\xfe",
+    "LOCAL",
+    "raw",
+    "gzip",
+    "x" * 3000,
+    "%d %s %n",
+    "1 " * 40,
+)
 TAGS = (
     *((0x28, 0x2), (0x28, 0x4), (0x28, 0x8), (0x28, 0x10), (0x28, 0x11), (0x28, 0x30), (0x28, 0x100), (0x28, 0x101)),
     *((0x28, 0x102), (0x28, 0x103), (0x28, 0x1050), (0x28, 0x1051), (0x28, 0x1052), (0x28, 0x1053), (0x20, 0x32)),

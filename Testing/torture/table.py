@@ -54,7 +54,9 @@ def as_table(rows: Sequence[Row]) -> str:
 def where_and_when(seed: int, arguments: Sequence[str]) -> str:
     """Say by which command, of which state of the code, and on which machine."""
     git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, encoding="utf-8").stdout.strip()
+    commit = subprocess.run(
+        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, encoding="utf-8"
+    ).stdout.strip()
     changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False).returncode
     command = " ".join(["python -m Testing.torture", *arguments])
     state = f"commit {commit}{', with changes' if changed else ''}"
