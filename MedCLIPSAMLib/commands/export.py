@@ -109,6 +109,7 @@ def export(
     from ..errors import InputError
     from ..export.cases import find_cases, read_prompts
     from ..export.dataset import check_folder, check_slices
+    from ..export.dicom_seg import check_dicom_cases
     from ..export.engines import Engine, LocalEngine
     from ..export.export import export as run
     from ..export.job import ExportSettings
@@ -134,6 +135,7 @@ def export(
     )
     check_folder(out, settings.form)
     check_slices(settings.form, cases)
+    check_dicom_cases(settings.form, cases)
     if dry_run:
         _list_cases(cases, as_json)
         return
@@ -166,12 +168,13 @@ def export(
         typer.echo(f"All {counts['failed']} cases failed; once that is mended, do them again by --retry.", err=True)
         raise typer.Exit(1)
     if as_json:
-        return
+        raise typer.Exit(int("failed" in counts))
     said = ", ".join(f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name))
     typer.echo(f"{len(cases)} case{'s' if len(cases) != 1 else ''}: {said}.")
     typer.echo(
         f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
     )
+    raise typer.Exit(int("failed" in counts))
 
 
 def _list_cases(cases: Sequence[Case], as_json: bool) -> None:

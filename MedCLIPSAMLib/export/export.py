@@ -16,6 +16,7 @@ from ..errors import InputError
 from ..run_context import RunContext
 from .cases import Case
 from .dataset import check_folder, check_labels, check_slices
+from .dicom_seg import check_dicom_cases
 from .engines import Engine
 from .job import ExportSettings, Job
 from .known import Sources, check_prompts, describing, exchanged, with_known_names
@@ -49,6 +50,7 @@ def export(
     """
     check_folder(out, settings.form)
     check_slices(settings.form, cases)
+    check_dicom_cases(settings.form, cases)
     if len({case.name for case in cases}) < len(cases):
         raise InputError("Two cases have the same name.", "Give each a name of its own.")
     labels = list(dict.fromkeys(label for case in cases for label in case.prompts))

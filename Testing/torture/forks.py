@@ -102,12 +102,12 @@ def plain(arguments: Sequence[str], folder: Path, kill_after: float | None = Non
     return _wait(psutil.Process(process.pid), folder, started, kill_after, process)
 
 
-def warm(arguments: Sequence[str], folder: Path) -> None:
+def warm(arguments: Sequence[str], folder: Path, main: Callable[[], None]) -> None:
     """Import what a run of a command imports, found by running it in a fork."""
 
     def listed() -> None:
         try:
-            run_main()
+            main()
         finally:
             (folder / "modules.txt").write_text("\n".join(sys.modules), encoding="utf-8")
 

@@ -68,12 +68,9 @@ def torture(options: argparse.Namespace, work: Path, say: Callable[[str], None])
         yield _told(feed_parser(options.frames, random.Random(options.seed), say))
     if "headers" in wanted:
         yield from map(_told, damage(options.headers, random.Random(options.seed), work / "headers", options.more, say))
-    if {"kills", "disks", "workers", "frames"} & set(wanted):
-        (work / "warm").mkdir()
-        for number, scene in enumerate((*segment_scenes(inputs)[2:3], export_scene(inputs), finetune_scene(inputs))):
-            scene.begin(work / "warm" / str(number))
-            warm(scene.arguments, work / "warm" / str(number))
-    if "frames" in wanted:
+    if {"workers", "frames"} & set(wanted) and options.workers + options.worker_frames:
+        _warm(segment_scenes(inputs)[2], work)
+    if "frames" in wanted and options.worker_frames:
         yield _told(feed_worker(options.worker_frames, random.Random(options.seed), work / "worker-frames", say))
     if "workers" in wanted:
         yield _told(kill_workers(options.workers, random.Random(options.seed), say))
@@ -101,7 +98,15 @@ def _scenes(inputs: Path, work: Path, part: str | None) -> Iterator[Scene]:
     )
     for names, make in makers:
         if part is None or part in names or names in part:
-            yield from (scene for scene in make() if part is None or part in scene.name)
+            scenes = make()
+            _warm(scenes[0], work)
+            yield from (scene for scene in scenes if part is None or part in scene.name)
+
+
+def _warm(scene: Scene, work: Path) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="warm-", dir=work)) / "run"
+    scene.begin(folder)
+    warm(scene.arguments, folder, scene.main)
 
 
 def _told(row: Row) -> Row:

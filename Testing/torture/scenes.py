@@ -134,7 +134,7 @@ def weak_scene(inputs: Path, work: Path) -> Scene:
     from helpers.weak import write_dataset
 
     write_dataset(work / "Dataset012_Lungs", 8)
-    options = "-o run --short --cycles 1 --epochs 2 --keep 1 --iterations 2".split()
+    options = ["-o", "run", "--short", "--cycles", "1", "--epochs", "2", "--keep", "1", "--iterations", "2"]
     done = forked(["weak", "train", "Dataset012_Lungs", *options, *DEVICE], work)
     if done.fault():
         raise RuntimeError(f"Expected a trained network, got: {done.err}")
