@@ -8,7 +8,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from .forks import warm
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=22, help="of each command in a fork")
     parser.add_argument("--processes", type=int, default=6, help="kills of some commands as processes of their own")
     parser.add_argument("--disks", type=int, default=8, help="full disks for each command")
-    parser.add_argument("--workers", type=int, default=30, help="kills of a worker")
+    parser.add_argument("--workers", type=int, default=20, help="kills of a worker")
     parser.add_argument("--frames", type=int, default=100_000, help="to the parser of the protocol")
     parser.add_argument("--worker-frames", type=int, default=300, help="to a worker process")
     parser.add_argument("--headers", type=int, default=2000, help="mutated headers of images")
@@ -68,23 +68,28 @@ def torture(options: argparse.Namespace, work: Path, say: Callable[[str], None])
         yield _told(feed_parser(options.frames, random.Random(options.seed), say))
     if "headers" in wanted:
         yield from map(_told, damage(options.headers, random.Random(options.seed), work / "headers", options.more, say))
+    if {"kills", "disks"} & set(wanted):
+        yield from map(_told, _disturb(options, wanted, inputs, work, say))
     if {"workers", "frames"} & set(wanted) and options.workers + options.worker_frames:
         _warm(segment_scenes(inputs)[2], work)
     if "frames" in wanted and options.worker_frames:
         yield _told(feed_worker(options.worker_frames, random.Random(options.seed), work / "worker-frames", say))
     if "workers" in wanted:
         yield _told(kill_workers(options.workers, random.Random(options.seed), say))
-    if not {"kills", "disks"} & set(wanted):
-        return
+
+
+def _disturb(
+    options: argparse.Namespace, wanted: Sequence[str], inputs: Path, work: Path, say: Callable[[str], None]
+) -> Iterator[Row]:
     for scene in _scenes(inputs, work, options.scene):
         chance = random.Random(f"{options.seed} {scene.name}")
         stage = Stage(scene, work / scene.name.replace(" ", "-").replace(",", ""), inputs)
         if "kills" in wanted:
-            yield _told(kill(stage, round(options.kills * scene.share), chance, say))
+            yield kill(stage, round(options.kills * scene.share), chance, say)
             if options.processes and scene.name in ("segment, a folder", "export", "segment --all", "finetune"):
-                yield _told(kill(stage, options.processes, chance, say, processes=True))
+                yield kill(stage, options.processes, chance, say, processes=True)
         if "disks" in wanted:
-            yield _told(fill(stage, options.disks, chance, say, mount=os.geteuid() == 0))
+            yield fill(stage, options.disks, chance, say, mount=os.geteuid() == 0)
 
 
 def _scenes(inputs: Path, work: Path, part: str | None) -> Iterator[Scene]:
