@@ -151,6 +151,7 @@ def export(
     """
     from ..export.case_key import CaseKey
     from ..export.dataset import check_folder, check_slices
+    from ..export.dicom_seg import check_dicom_cases
     from ..export.export import check_anonymous
     from ..export.export import export as run
 
@@ -158,6 +159,7 @@ def export(
     settings = dataset.settings()
     check_folder(out, settings.form)
     check_slices(settings.form, cases)
+    check_dicom_cases(settings.form, cases)
     if dry_run:
         _list_cases(cases, as_json)
         return
@@ -195,7 +197,7 @@ def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -
         counts: of the dataset's cases, by status.
 
     Raises:
-        typer.Exit: with 1 where all failed.
+        typer.Exit: with 1 where cases failed, with 0 else.
     """
     from ..export.known import failures
 
@@ -207,7 +209,7 @@ def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -
         typer.echo(f"All {counts['failed']} cases failed; once that is mended, do them again by --retry.", err=True)
         raise typer.Exit(1)
     if as_json:
-        return
+        raise typer.Exit(int("failed" in counts))
     counted = ", ".join(
         f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name)
     )
@@ -215,6 +217,7 @@ def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -
     typer.echo(
         f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
     )
+    raise typer.Exit(int("failed" in counts))
 
 
 def strike(

@@ -14,8 +14,12 @@ from .. import __version__
 from ..errors import InputError
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
+from ..volumes.dicom_header import DAMAGED, frames_of, is_dicom, quiet, read_header
 from ..volumes.terminology import NO_CODE, TISSUE
+from .cases import Case
 
+SHOWN = 3
+"""Names in a message, of many."""
 MAKER, PROGRAM = "MedCLIPSAM contributors", "MedCLIPSAM"
 IDENTITY = (
     "PatientName",
@@ -94,14 +98,54 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
         made.save_as(str(temporary))
 
 
+def check_dicom_cases(form: str, cases: Sequence[Case]) -> None:
+    """Refuse images that no DICOM SEG can refer to, by their headers, before models are loaded for them.
+
+    Raises:
+        InputError: naming the first ones, or highdicom is not installed.
+    """
+    if form != "dcm":
+        return
+    check_installed()
+    refused = [case.image.name for case in cases if case.image.is_file() and not _can_be_referred_to(case.image)]
+    if refused:
+        names = ", ".join(f"'{name}'" for name in refused[:SHOWN])
+        more = f" and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+        raise InputError(
+            f"{len(refused)} of {len(cases)} images are no DICOM files of a slice with its position, "
+            f"as DICOM SEG needs them: {names}{more}.",
+            "Leave them out by --exclude, or export all as seg.nrrd.",
+        )
+
+
+def _can_be_referred_to(path: Path) -> bool:
+    try:
+        with quiet():
+            if not is_dicom(path):
+                return False
+            header = read_header(path)
+            return "ImagePositionPatient" in header and len(frames_of(path, header)) == 1
+    except (InputError, *DAMAGED):
+        return True  # what is damaged fails by itself, and says how
+
+
+def check_installed() -> None:
+    """Refuse to go on without highdicom.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    if find_spec("highdicom") is None:
+        raise InputError("DICOM SEG needs the package highdicom.", "pip install 'medclipsam[dicom]'")
+
+
 def check_dicom_seg(volume: Volume) -> None:
     """Refuse a volume that no DICOM SEG can refer to, before long work is done for it.
 
     Raises:
         InputError: it is no DICOM series with a file a slice and positions, or highdicom is not installed.
     """
-    if find_spec("highdicom") is None:
-        raise InputError("DICOM SEG needs the package highdicom.", "pip install 'medclipsam[dicom]'")
+    check_installed()
     source_slices(volume)
 
 

@@ -18,6 +18,7 @@ from ..run_context import RunContext
 from .case_key import CaseKey
 from .cases import Case
 from .dataset import check_folder, check_labels, check_slices
+from .dicom_seg import check_dicom_cases
 from .engines import Engine
 from .image_names import ImageNames
 from .job import ExportJob, ExportSettings
@@ -54,6 +55,7 @@ def export(
     """
     check_folder(out, settings.form)
     check_slices(settings.form, cases)
+    check_dicom_cases(settings.form, cases)
     if key is not None:
         check_anonymous(key, out, settings)
         names = key.number([(case.image, case.series) for case in cases])

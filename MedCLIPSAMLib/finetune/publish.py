@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 from safetensors.torch import save_file
 
 from ..errors import InputError, OutputError
+from ..files.folder import atomic_folder
 from ..models.catalogue import CLIP_FILES
 from ..models.clip import build_clip, load_weights
 from ..models.layouts import to_hugging_face
@@ -74,12 +74,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
     load_weights(model, folder)
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     weights = to_hugging_face(state) if layout == "hugging-face" else state
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=out.parent))
-    except OSError as error:
-        raise OutputError(f"'{out}' cannot be written: {error.strerror}.", "Choose another place.") from error
-    try:
+    with atomic_folder(out) as temporary:
         for file in CLIP_FILES:
             shutil.copyfile(folder / file, temporary / file)
         if (folder / ENTRY).is_file():
@@ -88,12 +83,6 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
         save_file(weights, str(temporary / file), metadata={"format": "pt"})
         if layout == "hugging-face":
             _write_hugging_face_config(temporary)
-        temporary.chmod(0o755)
-        temporary.rename(out)
-    except OSError as error:
-        raise OutputError(f"'{out}' cannot be written: {error.strerror or error}.", "Make room on the disk.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return out
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 
-from ..errors import ModelError, OutputError
+from ..errors import ModelError
+from ..files.folder import atomic_folder
 from ..files.json_text import read_json
 from ..renamed_settings import with_current_names
 from .catalogue import CLIP_FILES, MODELS, Model, ModelFile
@@ -138,25 +137,7 @@ def write_trained(
         "figures": training.figures,
     }
     target = parent / name
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".partial-", dir=parent))
-    except OSError as error:
-        raise OutputError(f"'{parent}' cannot be written: {error.strerror}.", "Choose another folder.") from error
-    try:
+    with atomic_folder(target) as temporary:
         write_model(temporary)
         (temporary / ENTRY).write_text(json.dumps(entry, indent=1) + "\n", encoding="utf-8")
-        temporary.chmod(0o755)
-        old = parent / f".old-{name}"
-        shutil.rmtree(old, ignore_errors=True)
-        if target.exists():
-            target.rename(old)
-        temporary.rename(target)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"The model '{name}' cannot be written to '{parent}': {error.strerror or error}.", "Make room on the disk."
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return target

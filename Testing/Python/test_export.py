@@ -104,7 +104,7 @@ def test_a_run_that_is_killed_does_no_case_twice_and_loses_none(images, tmp_path
     with open(manifest, "a", encoding="utf-8") as file:
         file.write('{"case": "b", "sta')  # as a kill in the middle of a write leaves it
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1 and "failed: broken: " in done.stderr, done.stderr  # one image is no image
     lines = [
         line for line in manifest.read_text().splitlines(keepends=True) if '"sta' not in line or '"status"' in line
     ]
@@ -293,9 +293,10 @@ def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tm
     assert np.array_equal(found, masks[0])
     cases = [*find_cases(SHARED / "ct-3slice", {"x": "tumor"}), *find_cases(images / "a.png", {"x": "brain tumor"})]
     bold = segmenter.with_settings(replace(segmenter.settings, presence_threshold=0.0))
-    counts = export(cases, LocalEngine(bold), tmp_path / "out", ExportSettings("dcm"))
-    assert counts == {"found": 1, "failed": 1}
-    assert "DICOM" in read_records(tmp_path / "out")["a"]["problem"] and list((tmp_path / "out").glob("*.dcm"))
+    with pytest.raises(InputError, match="1 of 2 images are no DICOM.*'a.png'"):
+        export(cases, LocalEngine(bold), tmp_path / "out", ExportSettings("dcm"))
+    assert export(cases[:1], LocalEngine(bold), tmp_path / "out", ExportSettings("dcm")) == {"found": 1}
+    assert list((tmp_path / "out").glob("*.dcm"))
 
 
 def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, monkeypatch, capsys):

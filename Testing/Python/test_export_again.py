@@ -191,7 +191,7 @@ def test_prompts_that_cannot_be_are_refused(tmp_path, text):
         read_prompts(tmp_path / "p.json")
 
 
-def test_when_all_cases_fail_the_exit_code_and_the_screen_say_so(tmp_path, monkeypatch, capsys):
+def test_when_cases_fail_the_exit_code_and_the_screen_say_so(tmp_path, monkeypatch, capsys):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "x.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     command = ["medclipsam", "export", str(tmp_path / "in"), "-p", "tumor", "-o", str(tmp_path / "Dataset101_Head")]
@@ -208,4 +208,8 @@ def test_when_all_cases_fail_the_exit_code_and_the_screen_say_so(tmp_path, monke
     assert code == 1 and json.loads(output.out) == {"failed": 1} and "failed: x: " in output.err
     image(tmp_path / "in" / "y.png", 10)
     code, output = call()
-    assert code == 0 and "failed: x: " in output.err and "1 failed" in output.out
+    assert code == 1 and "failed: x: " in output.err and "1 failed" in output.out
+    code, output = call("--json")
+    assert code == 1 and json.loads(output.out)["failed"] == 1
+    image(tmp_path / "in" / "x.png", 20)
+    assert call("--retry")[0] == 0

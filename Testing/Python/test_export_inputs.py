@@ -132,6 +132,22 @@ def test_volumes_are_refused_for_images_before_the_work(run, tmp_path):
     assert code == 0 and "2 cases" in text
 
 
+def test_images_that_no_dicom_seg_can_refer_to_are_refused_before_the_work(run, tmp_path):
+    scan(tmp_path / "in" / "a.png"), scan(tmp_path / "in" / "b.nii.gz", 3)
+    shutil.copy(ROOT / "Resources" / "samples" / "brain_mri.dcm", tmp_path / "in" / "c.dcm")
+    shutil.make_archive(str(tmp_path / "d"), "zip", tmp_path / "in")
+    rows = [f"in/{name},tumor" for name in ("a.png", "b.nii.gz", "c.dcm")] + ["d.zip,tumor"]
+    (tmp_path / "table.csv").write_text("\n".join(["image,prompt", *rows]), encoding="utf-8")
+    asked = ("-o", tmp_path / "out", "--format", "dcm", "--sam", "none")
+    for inputs, said in (("in", "2 of 3 images"), ("table.csv", "3 of 4 images")):
+        prompt = ("-p", "t: tumor") if inputs == "in" else ()
+        code, _, err = run("export", tmp_path / inputs, *prompt, *asked)
+        assert code == 2 and said in err and "'a.png', 'b.nii.gz'" in err and "'c.dcm'" not in err
+        assert len(err.splitlines()) == 2 and "--exclude" in err and not (tmp_path / "out").exists()
+    code, text, err = run("export", tmp_path / "in" / "c.dcm", "-p", "t: tumor", *asked, "--dry-run")
+    assert code == 0 and "1 case" in text, err
+
+
 def test_labels_of_prompts_are_those_of_the_dataset(run, tmp_path):
     scan(tmp_path / "a.png")
     code, _, err = run("export", tmp_path / "a.png", "-p", "lesion: brain tumor", "-o", tmp_path / "Dataset007_X")

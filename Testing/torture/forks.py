@@ -102,12 +102,12 @@ def plain(arguments: Sequence[str], folder: Path, kill_after: float | None = Non
     return _wait(psutil.Process(process.pid), folder, started, kill_after, process)
 
 
-def warm(arguments: Sequence[str], folder: Path) -> None:
+def warm(arguments: Sequence[str], folder: Path, main: Callable[[], None]) -> None:
     """Import what a run of a command imports, found by running it in a fork."""
 
     def listed() -> None:
         try:
-            run_main()
+            main()
         finally:
             (folder / "modules.txt").write_text("\n".join(sys.modules), encoding="utf-8")
 
@@ -138,7 +138,6 @@ def _environment(folder: Path) -> dict[str, str]:
 def _child(arguments: Sequence[str], folder: Path, most_bytes: int | None, main: Callable[[], None]) -> None:
     code = 1
     try:
-        os.setsid()
         os.chdir(folder)
         os.environ.update(_environment(folder))
         nothing = os.open(os.devnull, os.O_RDONLY)

@@ -30,12 +30,14 @@ class Scene:
         name: for people.
         arguments: of the command, which runs in a folder of its own and writes into `out` there.
         before: a folder that `out` is a copy of at the start; empty where it is None.
+        share: of the number of tries; quick commands are tried more often.
         main: what runs instead of the command line.
     """
 
     name: str
     arguments: Sequence[str]
     before: Path | None = None
+    share: float = 1.0
     main: Callable[[], None] = run_main
 
     def begin(self, folder: Path) -> Path:
@@ -55,7 +57,7 @@ def make_inputs(folder: Path) -> None:
     for number in range(4):
         phantom = make_phantom("validation", number, "MR", int(number != 3))
         write_picture(pictures / f"head{number}.png", np.repeat(phantom.picture[..., None], 3, 2))
-    volume = np.stack([make_phantom("validation", 1, "MR", 1).picture] * 5)
+    volume = np.stack([make_phantom("validation", 1, "MR", 1).picture] * 3)
     image = sitk.GetImageFromArray(volume)
     image.SetSpacing((0.9, 1.1, 4.0))
     image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
@@ -76,14 +78,14 @@ def segment_scenes(inputs: Path) -> list[Scene]:
     """`segment`: a file, a folder that is gone on with, volumes."""
     prompt = ("-p", "tumor: brain tumor", *DEVICE)
     volume = ("segment", str(inputs / "head.nrrd"), *prompt, "--all")
-    drawn = ("--propagate", "slices", "-o", "out/head.nii.gz", "--overlay", "out/head.png")
+    drawn = ("-o", "out/head.nii.gz", "--overlay", "out/head.png")
     return [
         Scene("segment, a file", ("segment", str(inputs / "brain.dcm"), *prompt, "-o", "out/brain.seg.nrrd")),
         Scene(
             "segment, a folder", ("segment", str(inputs / "heads"), *prompt, "-o", "out/masks", "--format", "nii.gz")
         ),
-        Scene("segment --all, memory", (*volume, "-o", "out/head.seg.nrrd")),
-        Scene("segment --all, slices and overlay", (*volume, *drawn)),
+        Scene("segment --all", (*volume, "-o", "out/head.seg.nrrd")),
+        Scene("segment --all, mask and overlay", (*volume, *drawn)),
     ]
 
 
@@ -104,16 +106,17 @@ def review_scenes(inputs: Path, work: Path) -> list[Scene]:
     dataset = made / "out" / "Dataset001_Head"
     (inputs / "struck.txt").write_text("head0\nhead1\n", encoding="utf-8")
     label = sitk.ReadImage(str(dataset / "labelsTr" / "head1.nii.gz"))
-    sitk.WriteImage(sitk.Cast(label > 0, sitk.sitkUInt8), str(inputs / "corrected.nii.gz"))
+    label[:9, 0, 0], label[:9, 1, 0] = 1, 2
+    sitk.WriteImage(label, str(inputs / "corrected.nii.gz"))
     strike = ("strike", "out/Dataset001_Head", str(inputs / "struck.txt"))
     trust = ("weak", "trust", "out/Dataset001_Head", "head1", str(inputs / "corrected.nii.gz"))
-    return [Scene("strike", strike, made / "out"), Scene("weak trust", trust, made / "out")]
+    return [Scene("strike", strike, made / "out", 2), Scene("weak trust", trust, made / "out", 1.5)]
 
 
 def finetune_scene(inputs: Path) -> Scene:
     """`finetune` of the demo model, two epochs of three steps."""
     options = "--name mine -o out/run --base demo --batch 4 --epochs 2 --patience 0 --lr 1e-4 --workers 0"
-    options += " --validation-share 0.3 --models-dir out/models"
+    options += " --validation-share 0.3 --models-dir out"
     return Scene("finetune", ("finetune", str(inputs / "captions.jsonl"), *options.split(), *DEVICE))
 
 
@@ -121,8 +124,8 @@ def model_scenes(work: Path) -> list[Scene]:
     """`models export`, and `models download` from a server in a process of its own."""
     url = serve(work)
     return [
-        Scene("models export", ("models", "export", "demo", "-o", "out/demo")),
-        Scene("models download", ("models", "download", "torture"), main=patched_catalogue(url)),
+        Scene("models export", ("models", "export", "demo", "-o", "out/demo"), share=1.5),
+        Scene("models download", ("models", "download", "torture"), share=2, main=patched_catalogue(url)),
     ]
 
 
@@ -131,9 +134,9 @@ def weak_scene(inputs: Path, work: Path) -> Scene:
     from helpers.weak import write_dataset
 
     write_dataset(work / "Dataset012_Lungs", 8)
-    options = "-o run --short --cycles 1 --epochs 2 --keep 1 --iterations 2".split()
+    options = ["-o", "run", "--short", "--cycles", "1", "--epochs", "2", "--keep", "1", "--iterations", "2"]
     done = forked(["weak", "train", "Dataset012_Lungs", *options, *DEVICE], work)
     if done.fault():
         raise RuntimeError(f"Expected a trained network, got: {done.err}")
     arguments = ("weak", "predict", str(work / "run"), str(inputs / "heads"), "-o", "out/predicted")
-    return Scene("weak predict", (*arguments, *DEVICE))
+    return Scene("weak predict", (*arguments, *DEVICE), share=0.5)

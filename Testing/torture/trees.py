@@ -9,17 +9,18 @@ import re
 from pathlib import Path
 from typing import Any
 
-OURS = re.compile(
-    r"(\.[0-9a-f]{8}\.partial(/.*)?|.*\.partial(\.state)?|.*\.unfinished(/.*)?|(.*/)?\.[0-9a-f]{8}\.partial(/.*)?)"
-)
+from MedCLIPSAMLib.resources import resource_path
+
+OURS = re.compile(r"(.*/)?(\.[^/]*\.partial(/.*)?|[^/]+\.partial(\.state)?|[^/]+\.unfinished(/.*)?)")
 """Names that say a run had not finished with it: temporaries, downloads, steps of long runs."""
 PASSING = re.compile(r"(.*/)?(\.lock|\.[^/]+\.lock|run\.json)|(.*/)?tensorboard/.*")
 """Locks, and curves that nobody goes on from."""
-MADE_ANEW = ("dataset.json", "report.html", "labels.json", "review.csv", "review.html")
+MADE_ANEW = ("dataset.json", "report.html", "labels.json", "review.csv")
 """Made of the manifest at the end of a run."""
 STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "manifest.json", "struck.txt")
 """Files of a state that a later one replaces."""
 VOLUMES = (".nii.gz", ".nrrd", ".png", ".dcm", ".mha", ".nii")
+REPORT_END = resource_path("pages/export_report.html").read_text(encoding="utf-8")[-40:]
 UNTOLD = ("seconds", "time", "trusted", "seconds_left")
 """Fields of lines that differ from run to run."""
 
@@ -77,7 +78,7 @@ def content(path: Path) -> Any:
     if path.name == "run-id.txt":
         return len(path.read_bytes())
     if path.name == "report.html":
-        return path.read_text(encoding="utf-8").endswith("</html>\n")
+        return path.read_text(encoding="utf-8").endswith(REPORT_END)
     if path.name.endswith(".seg.nrrd"):
         return re.sub(rb"MedCLIPSAM\.Date:[^|]*", b"", path.read_bytes())
     if path.name.endswith(".ckpt"):
@@ -94,7 +95,7 @@ def _half(path: Path, right: Path) -> str | None:
         if path.name in MADE_ANEW and path.suffix == ".json":
             return None if json.loads(path.read_text(encoding="utf-8")) else "empty"
         if path.name in MADE_ANEW:
-            return None if path.read_text(encoding="utf-8").rstrip().endswith("</html>") else "cut"
+            return None if path.read_text(encoding="utf-8").endswith(REPORT_END) else "cut"
         if path.name.endswith(".ckpt"):
             return None if _tensors(path) else "empty"
         if path.name.endswith(".safetensors"):
