@@ -158,9 +158,9 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _beginScene(self) -> None:
         self._beginHistory()
-        self.ui.resultLabel.text = _("No result yet.")
         self.prompts.beginScene()
         self.initializeParameterNode()
+        self.results.clear()
 
     def initializeParameterNode(self) -> None:
         """Take up the scene's parameter node, or make one; choose a first volume of the scene."""
@@ -248,6 +248,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return False
         self.ui.correctStatusLabel.text = ""
         if self.busy:
+            self.results.clear()
             status.begin()
         self.update()
         return True

@@ -152,7 +152,9 @@ class CorrectSection:
 
     def undo(self) -> None:
         """Take back the last result, correction, lock or brush stroke; the point that made it goes, too."""
-        if not self._panel.session.undo(self._panel.parameters.segmentation):
+        if self._panel.session.undo(self._panel.parameters.segmentation):
+            self._panel.results.clear()
+        else:
             self._panel.say(_("There is nothing to undo."))
 
     def forget(self) -> None:

@@ -63,7 +63,6 @@ class PromptSection:
         if self.whyNot():
             return
         panel, parameters = self._panel, self._panel.parameters
-        panel.ui.resultLabel.text = ""
         prompts = self.prompts()
 
         def start(finished, progressed):

@@ -169,7 +169,7 @@ class RefineOperation:
             qualities.append(float(result.arrays["predicted_iou"].mean()))
             ignored.append(int(result.fields["ignored_points"]))
 
-        def write(job: Job, notices: list[str]) -> SceneResult:
+        def write(job: Job, notes: list[str]) -> SceneResult:
             if segmentId is not None:
                 segments.requireSegment(segmentationNode, segmentId)
                 protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
@@ -181,6 +181,7 @@ class RefineOperation:
                 protect.writeUnlocked(segmentationNode, identifier, SliceMasks.of(geometry, masks))
                 tags = _tags(segmentationNode, identifier, geometry, masks, marks)
                 segments.setTags(segmentationNode, identifier, tags)
+                segments.addNotes(segmentationNode, identifier, notes)
                 protect.forgetWritten(segmentationNode, identifier, geometry.plane, masks)
 
             self._session.change(segmentationNode, change)
@@ -191,9 +192,7 @@ class RefineOperation:
                 name, written[0], quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
             )
             device = str(job.about["device"])
-            return SceneResult(
-                geometry.volumeNode, segmentationNode, [one], geometry.plane, device, job.seconds, notices
-            )
+            return SceneResult(geometry.volumeNode, segmentationNode, [one], geometry.plane, device, job.seconds, notes)
 
         client = self._session.client
         return self._session.start(

@@ -97,7 +97,7 @@ class Segmented:
             where = f"{self.stack.plane} slice {best} of 0 to {last}: " if last else ""
             found = sum(each.found for each in by_slice.values())
             count = f" Found on {found} of {self.asked} slices." if self.asked > 1 else ""
-            yield f"{name}{where}{by_slice[best].message}{count}"
+            yield f"{name}{where}{by_slice[best].text}{count}"
 
     def report(self, statistics: bool = False) -> dict[str, Any]:
         """Give the results as plain values for machines."""
@@ -105,7 +105,7 @@ class Segmented:
         for label, by_slice in self.results.items():
             for number, each in by_slice.items():
                 row: dict[str, Any] = {"label": label, "prompt": each.prompt, "slice": number, "found": each.found}
-                row |= {"score": round(each.score, 4), "message": each.message, "presence": None}
+                row |= {"score": round(each.score, 4), "message": each.message, "notes": each.notes, "presence": None}
                 row |= {
                     "pixels": int(each.mask.sum()),
                     "boxes": [],

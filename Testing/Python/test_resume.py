@@ -55,7 +55,7 @@ def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(segmenter, volume,
     for prompt in PROMPTS:
         for k in range(6):
             one, other = resumed.results[prompt][k], plain.results[prompt][k]
-            assert np.array_equal(one.mask, other.mask) and one.message == other.message
+            assert np.array_equal(one.mask, other.mask) and one.text == other.text
             assert (
                 np.array_equal(one.where.saliency, other.where.saliency) and one.where.presence == other.where.presence
             )
