@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import qt
 from MedCLIPSAMScene.samples import isSample
 from MedCLIPSAMScene.strings import _
@@ -16,6 +19,9 @@ from MedCLIPSAMLib.worker.request import Request
 from .enabling import enable
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
+_KNOWN = ("name", "kind", "seen", "tested", "synthetic")
+"""What is known of a model without asking the machine where it runs."""
+_OWN_TOOL_TIP = "MedCLIPSAMToolTip"
 
 
 class ModelsSection:
@@ -30,6 +36,8 @@ class ModelsSection:
         self._asked = False
         self._states: list[dict] = []
         self._boxes = {"clip": ui.clipBox, "sam": ui.samBox}
+        for box in self._boxes.values():
+            box.setProperty(_OWN_TOOL_TIP, box.toolTip)
         for model in MODELS:
             self._boxes[model.kind].addItem(model.name, model.name)
         ui.deviceBox.addItems([_("automatic"), "CUDA", "MPS", "CPU"])
@@ -103,8 +111,10 @@ class ModelsSection:
         if parameters is not None:
             self._offer("clip", [parameters.clip])
             self._offer("sam", [parameters.sam])
-            seen = (f"{state['name']}: {state['seen']}" for state in self._chosenStates() if state.get("seen"))
-            ui.seenLabel.text = "\n".join(dict.fromkeys(seen))
+            ui.seenLabel.text = "\n".join(dict.fromkeys(map(_experience, self._chosenStates())))
+            for state in self._chosenStates():
+                box = self._boxes[state["kind"]]
+                box.toolTip = f"{box.property(_OWN_TOOL_TIP)}\n{_experience(state)}"
 
     def refresh(self) -> None:
         """Ask the worker's machine what it has."""
@@ -177,7 +187,8 @@ class ModelsSection:
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip("\n".join(filter(None, (state["title"], state["purpose"], state["detail"]))))
+                about = state["title"], state["purpose"], _experience(state), state["detail"]
+                item.setToolTip("\n".join(filter(None, about)))
                 table.setItem(row, column, item)
         table.resizeColumnsToContents()
         for state in self._states:
@@ -204,8 +215,7 @@ class ModelsSection:
         parameters = self._panel.parameters
         known = {("clip", parameters.clip), ("sam", parameters.sam)}
         states: dict[tuple[str, str], dict] = {
-            (model.kind, model.name): {"name": model.name, "seen": model.seen, "synthetic": model.synthetic}
-            for model in MODELS
+            (model.kind, model.name): {name: getattr(model, name) for name in _KNOWN} for model in MODELS
         }
         states |= {(state["kind"], state["name"]): state for state in self._states}
         return [states[key] for key in sorted(known) if key in states]
@@ -228,3 +238,13 @@ class ModelsSection:
         self._panel.session.client.shutdown()  # the next request starts the new one
         self._client.shutdown()
         self._asked = False
+
+
+def _experience(state: Mapping[str, Any]) -> str:
+    """Return what a model has seen and was tested on."""
+    kind = _("text and image") if state["kind"] == "clip" else _("outline")
+    seen = state.get("seen") or _("Not known.")
+    tested = state.get("tested") or _("Not by this project.")
+    return _("{name} ({kind}). Trained on: {seen} Tested: {tested}").format(
+        name=state["name"], kind=kind, seen=seen, tested=tested
+    )

@@ -36,6 +36,10 @@ class PromptSection:
         """Return the structures to segment."""
         return promptLines(self._panel.parameters.prompts)
 
+    def firstName(self) -> str:
+        """Return the first structure, for the name of what is marked by hand; empty when none is typed."""
+        return next(iter(self.prompts()), "")
+
     def whyNot(self) -> str:
         """Return why nothing can be segmented now; empty when it can."""
         if self._panel.busy:

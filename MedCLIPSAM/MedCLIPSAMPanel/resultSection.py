@@ -33,11 +33,8 @@ class ResultSection:
             self._showKept()
         volume = parameters.inputVolume
         reason = _("Choose an input volume first.") if volume is None else self._panel.whyBusy()
-        for button in (ui.addBoxButton, ui.removeBoxesButton):
+        for button in (ui.addBoxButton, ui.removeBoxesButton, ui.segmentBoxesButton):
             enable(button, reason)
-        if not reason and self._panel.corrections.segment() is None:
-            reason = _("Choose the segment to outline below, or segment with a prompt first.")
-        enable(ui.segmentBoxesButton, reason)
         if volume is not None:
             saliency = overlay.saliencyOf(volume)
             if saliency is not None:
@@ -61,8 +58,14 @@ class ResultSection:
             markups.showBoxes(
                 SceneSlices(result.volume, result.plane), found.bestSlice, found.boxes, found.segmentId or ""
             )
+        self.take(result)
+
+    def take(self, result: SceneResult) -> None:
+        """Choose the segmentation that a run has written to, and the first segment that it found."""
+        panel = self._panel
         if result.segmentation is not None and panel.parameters.inputVolume is result.volume:
             panel.parameters.segmentation = result.segmentation
+            found = next((prompt for prompt in result.prompts if prompt.segmentId), None)
             if found is not None:
                 panel.corrections.choose(found.segmentId)
 
@@ -113,10 +116,10 @@ class ResultSection:
         def start(finished, progressed):
             volume, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
             plane, number = panel.inputs.shown()
-            segment = panel.corrections.requireSegment()
+            segment = panel.corrections.segment()
             others = markups.segmentsOfBoxes(volume) - {segment}
             if others:
-                named = segmentation.GetSegmentation().GetSegment(others.pop())
+                named = segmentation and segmentation.GetSegmentation().GetSegment(others.pop())
                 raise InputError(
                     _("The boxes are those of '{name}'.").format(
                         name=named.GetName() if named else _("another segment")
@@ -126,7 +129,17 @@ class ResultSection:
             slices = SceneSlices(volume, plane)
             shown = {k: boxes for k, boxes in markups.boxes(slices).items() if k == number}
             return panel.operations.refine.startFromBoxes(
-                segmentation, segment, slices, shown, finished=finished, progressed=progressed
+                segmentation,
+                segment,
+                slices,
+                shown,
+                panel.prompts.firstName(),
+                finished=finished,
+                progressed=progressed,
             )
 
-        panel.run(start, self.showText)
+        def show(result: SceneResult) -> None:
+            self.showText(result)
+            self.take(result)
+
+        panel.run(start, show)

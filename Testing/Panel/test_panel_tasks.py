@@ -47,6 +47,22 @@ def test_models_are_listed_from_the_workers_machine(panel) -> None:
     panel.ui.modelsCollapsibleButton.collapsed = True
 
 
+def test_what_the_chosen_models_have_seen_and_were_tested_on_is_said(panel) -> None:
+    """Before the machine of the models was asked: the default models, those of others, and the demo models."""
+    ui = panel.ui
+    for name, seen, tested in (
+        ("starter", "A few thousand real images", "breast tumor .75 (60 images)"),
+        ("biomedclip", "15 million figures", "Not by this project."),
+        ("demo", "Only synthetic phantoms", "Not by this project."),
+    ):
+        panel.parameters.clip = name
+        line = next(line for line in ui.seenLabel.text.splitlines() if line.startswith(f"{name} (text and image)"))
+        assert f"Trained on: {seen}" in line and "Tested: " in line and tested in line
+        assert line in ui.clipBox.toolTip and ui.clipBox.toolTip.startswith("The model that finds")
+    panel.parameters.clip = "demo"
+    assert "Trained on: Only synthetic" in ui.samBox.toolTip
+
+
 def write_captions(folder: Path, count: int = 24) -> Path:
     rows = []
     for number in range(count):

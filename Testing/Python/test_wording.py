@@ -36,6 +36,7 @@ def test_words_that_the_model_does_not_know_are_named(segmenter: TextSegmenter) 
 def test_a_run_that_was_stopped_still_has_its_notes(segmenter: TextSegmenter, tmp_path: Path) -> None:
     result = segmenter.segment("breast tumor xylophone")
     folder = CheckpointFolder(tmp_path / "out.unfinished")
+    folder.open({})
     store_results(folder, "slice", {result.prompt: result})
     loaded = load_results(folder, "slice")
     assert loaded is not None and loaded[result.prompt].text == result.text
