@@ -18,21 +18,30 @@ class InstallationSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         ui.reportEdit.setMinimumHeight(160)
-        ui.checkButton.connect("clicked(bool)", lambda *_arguments: self.check())
+        ui.checkButton.connect("clicked(bool)", lambda *_arguments: (self.check(), panel.update()))
         ui.installButton.connect("clicked(bool)", lambda *_arguments: self._install())
         ui.logButton.connect("clicked(bool)", lambda *_arguments: self._log())
         self.check()
-        if dependencies.missing():
+        if self._missing:
             ui.installationCollapsibleButton.collapsed = False
+
+    def warning(self) -> str:
+        """Return that packages are missing which the next run needs; empty when all is there."""
+        if not self._missing or self._panel.machine.get("WorkerCommand"):
+            return ""
+        names = ", ".join(dependency.name for dependency in self._missing)
+        return _("The models cannot run yet: {names} must be installed first, under Installation below.").format(
+            names=names
+        )
 
     def check(self) -> None:
         """Show what is installed."""
-        missing = dependencies.missing()
+        missing = self._missing = dependencies.missing()
         self._panel.ui.reportEdit.setPlainText(dependencies.report())
         enable(self._panel.ui.installButton, "" if missing else _("All is there."))
 
     def _install(self) -> None:
-        names = ", ".join(each.name for each in dependencies.missing())
+        names = ", ".join(dependency.name for dependency in dependencies.missing())
         if not slicer.util.confirmOkCancelDisplay(
             _("These Python packages will be downloaded and installed into Slicer: {names}").format(names=names)
         ):
@@ -42,9 +51,10 @@ class InstallationSection:
         except MedCLIPSAMError as error:
             slicer.util.errorDisplay(str(error))
         self.check()
+        self._panel.update()
 
     def _progress(self, text: str) -> None:
-        self._panel.ui.statusLabel.text = text
+        self._panel.ui.reportEdit.setPlainText(text)
         slicer.app.processEvents()
 
     def _log(self) -> None:

@@ -16,12 +16,11 @@ from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.request import Request
 
-from .enabling import enable
+from .enabling import enable, explain
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 _KNOWN = ("name", "kind", "seen", "tested", "synthetic")
 """What is known of a model without asking the machine where it runs."""
-_OWN_TOOL_TIP = "MedCLIPSAMToolTip"
 
 
 class ModelsSection:
@@ -36,8 +35,6 @@ class ModelsSection:
         self._asked = False
         self._states: list[dict] = []
         self._boxes = {"clip": ui.clipBox, "sam": ui.samBox}
-        for box in self._boxes.values():
-            box.setProperty(_OWN_TOOL_TIP, box.toolTip)
         for model in MODELS:
             self._boxes[model.kind].addItem(model.name, model.name)
         ui.deviceBox.addItems([_("automatic"), "CUDA", "MPS", "CPU"])
@@ -111,10 +108,10 @@ class ModelsSection:
         if parameters is not None:
             self._offer("clip", [parameters.clip])
             self._offer("sam", [parameters.sam])
-            ui.seenLabel.text = "\n".join(dict.fromkeys(map(_experience, self._chosenStates())))
+            lines = [*map(_trained, self._chosenStates()), *map(_tested, self._chosenStates())]
+            ui.seenLabel.text = "\n".join(dict.fromkeys(lines))
             for state in self._chosenStates():
-                box = self._boxes[state["kind"]]
-                box.toolTip = f"{box.property(_OWN_TOOL_TIP)}\n{_experience(state)}"
+                explain(self._boxes[state["kind"]], _experience(state))
 
     def refresh(self) -> None:
         """Ask the worker's machine what it has."""
@@ -241,10 +238,18 @@ class ModelsSection:
 
 
 def _experience(state: Mapping[str, Any]) -> str:
-    """Return what a model has seen and was tested on."""
+    """Return what a model has seen and was tested on, in two lines."""
+    return f"{_trained(state)}\n{_tested(state)}"
+
+
+def _trained(state: Mapping[str, Any]) -> str:
     kind = _("text and image") if state["kind"] == "clip" else _("outline")
-    seen = state.get("seen") or _("Not known.")
-    tested = state.get("tested") or _("Not by this project.")
-    return _("{name} ({kind}). Trained on: {seen} Tested: {tested}").format(
-        name=state["name"], kind=kind, seen=seen, tested=tested
+    return _("{name} ({kind}), trained on: {seen}").format(
+        name=state["name"], kind=kind, seen=state.get("seen") or _("not known.")
+    )
+
+
+def _tested(state: Mapping[str, Any]) -> str:
+    return _("{name}, tested: {tested}").format(
+        name=state["name"], tested=state.get("tested") or _("not by this project.")
     )

@@ -56,7 +56,7 @@ class PromptSection:
         enable(ui.segmentButton, reason)
         enable(ui.cancelButton, "" if busy else _("Nothing is running."))
         ui.progressBar.setVisible(busy)
-        warning = self._panel.models.warning(self._panel.parameters.inputVolume)
+        warning = self._panel.installation.warning() or self._panel.models.warning(self._panel.parameters.inputVolume)
         ui.warningLabel.text = warning
         ui.warningLabel.setVisible(bool(warning))
         if not busy and reason != self._shownReason:

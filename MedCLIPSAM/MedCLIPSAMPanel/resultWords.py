@@ -39,15 +39,15 @@ def describeKept(tags: Mapping[str, str]) -> str:
     """Return what is known of a segment that an earlier run has made, from its tags."""
     known = {name.removeprefix("MedCLIPSAM."): value for name, value in tags.items()}
     parts = [_("The chosen segment was made by the prompt '{prompt}'").format(prompt=known["Prompt"])]
-    for name, text in (
-        ("Score", _("score {value}")),
-        ("Model", _("models {value}")),
-        ("Sam", "{value}"),
-        ("Date", _("on {value}")),
-        ("Corrected", _("corrected: {value}")),
+    models = ", ".join(dict.fromkeys(known[name] for name in ("Model", "Sam") if name in known))
+    for text, value in (
+        (_("score {value}"), known.get("Score")),
+        (_("models {value}"), models),
+        (_("on {value}"), known.get("Date", "")[: len("2026-01-31")]),
+        (_("corrected: {value}"), known.get("Corrected")),
     ):
-        if known.get(name):
-            parts.append(text.format(value=known[name]))
+        if value:
+            parts.append(text.format(value=value))
     return ", ".join(parts) + "."
 
 
