@@ -18,7 +18,7 @@ class InstallationSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         ui.reportEdit.setMinimumHeight(160)
-        ui.checkButton.connect("clicked(bool)", lambda *_arguments: (self.check(), panel.update()))
+        ui.checkButton.connect("clicked(bool)", lambda *_arguments: self._checkAgain())
         ui.installButton.connect("clicked(bool)", lambda *_arguments: self._install())
         ui.logButton.connect("clicked(bool)", lambda *_arguments: self._log())
         self.check()
@@ -50,6 +50,9 @@ class InstallationSection:
             dependencies.install(self._progress)
         except MedCLIPSAMError as error:
             slicer.util.errorDisplay(str(error))
+        self._checkAgain()
+
+    def _checkAgain(self) -> None:
         self.check()
         self._panel.update()
 
