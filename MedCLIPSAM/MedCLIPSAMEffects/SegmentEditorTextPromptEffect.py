@@ -75,7 +75,8 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         self.researchLabel = qt.QLabel(_("For research only, not for diagnosis."))
         for label in (self.warningLabel, self.statusLabel, self.researchLabel):
             label.setWordWrap(True)
-        self.warningLabel.setStyleSheet("color: #b35900; font-weight: bold;")
+            label.setTextFormat(qt.Qt.PlainText)  # names and messages are no HTML
+        self.warningLabel.setStyleSheet("font-weight: bold;")  # in the color of the theme, light or dark
         buttons = qt.QHBoxLayout()
         buttons.addWidget(self.applyButton)
         buttons.addWidget(self.cancelButton)

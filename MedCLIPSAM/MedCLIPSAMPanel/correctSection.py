@@ -91,13 +91,13 @@ class CorrectSection:
         self._observe(node)
         absent, unchosen = self._whyAbsent(), self._whyUnchosen()
         busy = self._panel.whyBusy()
-        self.points.update(absent)
+        self.points.update(_("Choose an input volume first.") if volume is None else "")
         self._locks.update(unchosen)
         enable(ui.refineButton, unchosen or busy)
         enable(ui.propagateButton, unchosen or busy)
         enable(ui.reachBox, unchosen)
         enable(ui.undoButton, absent or busy)
-        ui.correctLabel.text = absent or _("The segment chosen below is corrected on the slice where you click.")
+        ui.correctLabel.text = self._whatToDo()
 
     def close(self) -> None:
         """Let go of the editor before the panel is removed: Slicer only hides a panel that is reloaded."""
@@ -116,6 +116,16 @@ class CorrectSection:
         if self._panel.parameters.segmentation is None:
             return _("Segment with a prompt, or choose a segmentation above, to correct it.")
         return ""
+
+    def _whatToDo(self) -> str:
+        """Return the line above the buttons."""
+        if self._panel.parameters.inputVolume is None:
+            return _("Choose an input volume first.")
+        segment = self.segment()
+        if segment is None:
+            return _("Segment with a prompt, or mark something with 'Point inside': that makes a segment.")
+        name = self._panel.parameters.segmentation.GetSegmentation().GetSegment(segment).GetName()
+        return _("'{name}', chosen below, is corrected on the slice where you click.").format(name=name)
 
     def _whyUnchosen(self) -> str:
         """Return why no segment can be corrected; empty when one is chosen."""
@@ -152,7 +162,9 @@ class CorrectSection:
 
     def undo(self) -> None:
         """Take back the last result, correction, lock or brush stroke; the point that made it goes, too."""
-        if not self._panel.session.undo(self._panel.parameters.segmentation):
+        if self._panel.session.undo(self._panel.parameters.segmentation):
+            self._panel.results.clear()
+        else:
             self._panel.say(_("There is nothing to undo."))
 
     def forget(self) -> None:

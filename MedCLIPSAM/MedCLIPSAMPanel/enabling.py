@@ -1,4 +1,4 @@
-"""Enable and disable widgets; a disabled one says why in its tool tip."""
+"""Enable, disable and explain widgets; a disabled one says why in its tool tip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,31 @@ def enable(widget, reason: str = "") -> None:
     Args:
         reason: why it cannot be used now; empty when it can, which brings its own tool tip back.
     """
+    own = _ownToolTip(widget)
+    widget.enabled = not reason
+    widget.toolTip = reason or own
+
+
+def sayWhyNot(label, said: str, reason: str) -> str:
+    """Say in a label why something cannot be done now, unless the label says something else.
+
+    Args:
+        said: what this function has said there before.
+
+    Returns:
+        What it says there now, for the next call.
+    """
+    if label.text in ("", said):
+        label.text = said = reason
+    return said
+
+
+def explain(widget, more: str) -> None:
+    """Say more in the tool tip of a widget, below its own."""
+    widget.toolTip = f"{_ownToolTip(widget)}\n{more}"
+
+
+def _ownToolTip(widget) -> str:
     if widget.property(_OWN_TOOL_TIP) is None:
         widget.setProperty(_OWN_TOOL_TIP, widget.toolTip)
-    widget.enabled = not reason
-    widget.toolTip = reason or str(widget.property(_OWN_TOOL_TIP))
+    return str(widget.property(_OWN_TOOL_TIP))

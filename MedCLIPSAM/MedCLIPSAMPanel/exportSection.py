@@ -7,7 +7,7 @@ from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 
-from .enabling import enable
+from .enabling import enable, sayWhyNot
 from .parameters import engineSettings, promptLines
 
 
@@ -17,6 +17,7 @@ class ExportSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         self._report = ""
+        self._saidWhyNot = ""
         self._operation = panel.operations.export
         self._operation.task.onProgress = self._progress
         ui.exportFolderButton.connect("clicked(bool)", lambda *_arguments: self._browseFolder())
@@ -30,7 +31,9 @@ class ExportSection:
     def update(self) -> None:
         """Enable what can be done, and say what is lacking."""
         ui, running = self._panel.ui, self._operation.task.running
-        enable(ui.exportButton, _("An export is running.") if running else self._lacking())
+        reason = _("An export is running.") if running else self._lacking()
+        enable(ui.exportButton, reason)
+        self._saidWhyNot = sayWhyNot(ui.exportLabel, self._saidWhyNot, reason)
         enable(ui.stopExportButton, "" if running else _("No export is running."))
         enable(ui.openReportButton, "" if self._report else _("Export first."))
         ui.exportBar.setVisible(running)

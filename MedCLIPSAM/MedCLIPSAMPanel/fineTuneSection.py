@@ -7,7 +7,7 @@ from MedCLIPSAMScene.strings import _
 from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
 
 from . import lossPlot
-from .enabling import enable
+from .enabling import enable, sayWhyNot
 
 REDRAW_EVERY = 5
 """Steps."""
@@ -20,6 +20,7 @@ class FineTuneSection:
         self._panel, ui = panel, panel.ui
         self._losses: list[float] = []
         self._validation: list[tuple[int, float, float]] = []
+        self._saidWhyNot = ""
         self._operation = panel.operations.fineTune
         task = self._operation.task
         task.onProgress, task.onNotice = self._progress, self._notice
@@ -39,6 +40,7 @@ class FineTuneSection:
             else ""
         )
         enable(ui.fineTuneButton, lacking)
+        self._saidWhyNot = sayWhyNot(ui.fineTuneLabel, self._saidWhyNot, lacking)
         enable(ui.stopFineTuneButton, "" if running else _("No fine-tuning is running."))
         ui.fineTuneBar.setVisible(running)
         ui.fineTuneBaseLabel.text = _("Begins from '{base}', which is chosen under Models and device.").format(

@@ -18,16 +18,25 @@ class InstallationSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         ui.reportEdit.setMinimumHeight(160)
-        ui.checkButton.connect("clicked(bool)", lambda *_arguments: self.check())
+        ui.checkButton.connect("clicked(bool)", lambda *_arguments: self._checkAgain())
         ui.installButton.connect("clicked(bool)", lambda *_arguments: self._install())
         ui.logButton.connect("clicked(bool)", lambda *_arguments: self._log())
         self.check()
-        if dependencies.missing():
+        if self._missing:
             ui.installationCollapsibleButton.collapsed = False
+
+    def warning(self) -> str:
+        """Return that packages are missing which the next run needs; empty when all is there."""
+        if not self._missing or self._panel.machine.get("WorkerCommand"):
+            return ""
+        names = ", ".join(dependency.name for dependency in self._missing)
+        return _("The models cannot run yet: {names} must be installed first, under Installation below.").format(
+            names=names
+        )
 
     def check(self) -> None:
         """Show what is installed."""
-        missing = dependencies.missing()
+        missing = self._missing = dependencies.missing()
         self._panel.ui.reportEdit.setPlainText(dependencies.report())
         enable(self._panel.ui.installButton, "" if missing else _("All is there."))
 
@@ -41,10 +50,14 @@ class InstallationSection:
             dependencies.install(self._progress)
         except MedCLIPSAMError as error:
             slicer.util.errorDisplay(str(error))
+        self._checkAgain()
+
+    def _checkAgain(self) -> None:
         self.check()
+        self._panel.update()
 
     def _progress(self, text: str) -> None:
-        self._panel.ui.statusLabel.text = text
+        self._panel.ui.reportEdit.setPlainText(text)
         slicer.app.processEvents()
 
     def _log(self) -> None:

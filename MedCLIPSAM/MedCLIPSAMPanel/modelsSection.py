@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import qt
 from MedCLIPSAMScene.samples import isSample
 from MedCLIPSAMScene.strings import _
@@ -13,9 +16,11 @@ from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.request import Request
 
-from .enabling import enable
+from .enabling import enable, explain
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
+_KNOWN = ("name", "kind", "seen", "tested", "synthetic")
+"""What is known of a model without asking the machine where it runs."""
 
 
 class ModelsSection:
@@ -103,8 +108,10 @@ class ModelsSection:
         if parameters is not None:
             self._offer("clip", [parameters.clip])
             self._offer("sam", [parameters.sam])
-            seen = (f"{state['name']}: {state['seen']}" for state in self._chosenStates() if state.get("seen"))
-            ui.seenLabel.text = "\n".join(dict.fromkeys(seen))
+            lines = [*map(_trained, self._chosenStates()), *map(_tested, self._chosenStates())]
+            ui.seenLabel.text = "\n".join(dict.fromkeys(lines))
+            for state in self._chosenStates():
+                explain(self._boxes[state["kind"]], _experience(state))
 
     def refresh(self) -> None:
         """Ask the worker's machine what it has."""
@@ -177,7 +184,8 @@ class ModelsSection:
             )
             for column, text in enumerate(texts):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip("\n".join(filter(None, (state["title"], state["purpose"], state["detail"]))))
+                about = state["title"], state["purpose"], _experience(state), state["detail"]
+                item.setToolTip("\n".join(filter(None, about)))
                 table.setItem(row, column, item)
         table.resizeColumnsToContents()
         for state in self._states:
@@ -204,8 +212,7 @@ class ModelsSection:
         parameters = self._panel.parameters
         known = {("clip", parameters.clip), ("sam", parameters.sam)}
         states: dict[tuple[str, str], dict] = {
-            (model.kind, model.name): {"name": model.name, "seen": model.seen, "synthetic": model.synthetic}
-            for model in MODELS
+            (model.kind, model.name): {name: getattr(model, name) for name in _KNOWN} for model in MODELS
         }
         states |= {(state["kind"], state["name"]): state for state in self._states}
         return [states[key] for key in sorted(known) if key in states]
@@ -228,3 +235,21 @@ class ModelsSection:
         self._panel.session.client.shutdown()  # the next request starts the new one
         self._client.shutdown()
         self._asked = False
+
+
+def _experience(state: Mapping[str, Any]) -> str:
+    """Return what a model has seen and was tested on, in two lines."""
+    return f"{_trained(state)}\n{_tested(state)}"
+
+
+def _trained(state: Mapping[str, Any]) -> str:
+    kind = _("text and image") if state["kind"] == "clip" else _("outline")
+    return _("{name} ({kind}), trained on: {seen}").format(
+        name=state["name"], kind=kind, seen=state.get("seen") or _("not known.")
+    )
+
+
+def _tested(state: Mapping[str, Any]) -> str:
+    return _("{name}, tested: {tested}").format(
+        name=state["name"], tested=state.get("tested") or _("not by this project.")
+    )

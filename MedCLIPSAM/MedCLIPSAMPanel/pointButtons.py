@@ -98,6 +98,7 @@ class PointButtons:
                 points,
                 labels,
                 marks,
+                panel.prompts.firstName(),
                 finished=ended,
                 progressed=progressed,
             )
@@ -105,8 +106,10 @@ class PointButtons:
         def show(result) -> None:
             panel.results.showText(result)
             self._used.update(marks)
-            if panel.parameters.segmentation is target.segmentation and self._corrections.segment() is None:
-                self._corrections.choose(result.prompts[0].segmentId)
+            # The selectors may have chosen a new segmentation by themselves already.
+            chosen = panel.parameters.segmentation in (target.segmentation, result.segmentation)
+            if chosen and self._corrections.segment() is None:
+                panel.results.take(result)
             if self._next is not None:
                 following = self._next
                 qt.QTimer.singleShot(0, lambda: self._takeUp(following))
@@ -120,9 +123,13 @@ class PointButtons:
         """Go on with a click that came while SAM worked, unless its nodes are gone."""
         if self._next is not target or self._panel.busy:
             return
-        if all(slicer.mrmlScene.IsNodePresent(node) for node in (target.volume, target.segmentation)):
-            # The first click of an empty segmentation made the segment that the next ones are for.
-            target = replace(target, segment=target.segment or self._corrections.segment())
+        # The first click where there was no segment made the one that the next ones are for.
+        target = replace(
+            target,
+            segmentation=target.segmentation or self._panel.parameters.segmentation,
+            segment=target.segment or self._corrections.segment(),
+        )
+        if all(node and slicer.mrmlScene.IsNodePresent(node) for node in (target.volume, target.segmentation)):
             self._panel.attempt(lambda: self._refine(target))
 
     def _place(self, kind: str, on: bool) -> None:

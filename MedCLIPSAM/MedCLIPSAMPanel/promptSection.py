@@ -36,6 +36,10 @@ class PromptSection:
         """Return the structures to segment."""
         return promptLines(self._panel.parameters.prompts)
 
+    def firstName(self) -> str:
+        """Return the first structure, for the name of what is marked by hand; empty when none is typed."""
+        return next(iter(self.prompts()), "")
+
     def whyNot(self) -> str:
         """Return why nothing can be segmented now; empty when it can."""
         if self._panel.busy:
@@ -52,7 +56,7 @@ class PromptSection:
         enable(ui.segmentButton, reason)
         enable(ui.cancelButton, "" if busy else _("Nothing is running."))
         ui.progressBar.setVisible(busy)
-        warning = self._panel.models.warning(self._panel.parameters.inputVolume)
+        warning = self._panel.installation.warning() or self._panel.models.warning(self._panel.parameters.inputVolume)
         ui.warningLabel.text = warning
         ui.warningLabel.setVisible(bool(warning))
         if not busy and reason != self._shownReason:
@@ -63,7 +67,6 @@ class PromptSection:
         if self.whyNot():
             return
         panel, parameters = self._panel, self._panel.parameters
-        panel.ui.resultLabel.text = ""
         prompts = self.prompts()
 
         def start(finished, progressed):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from MedCLIPSAMScene import markups, overlay
+from collections.abc import Sequence
+
+from MedCLIPSAMScene import markups, overlay, segments
 from MedCLIPSAMScene.results import SceneResult
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.strings import _
@@ -10,6 +12,7 @@ from MedCLIPSAMScene.strings import _
 from MedCLIPSAMLib.errors import InputError
 
 from .enabling import enable
+from .resultWords import describe, describeKept, listNotes
 
 
 class ResultSection:
@@ -18,6 +21,7 @@ class ResultSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         self._shownState: tuple | None = None
+        self._said = False  # whether the last run is what is said; else what is known of the chosen segment
         ui.addBoxButton.connect("clicked(bool)", lambda *_arguments: self._addBox())
         ui.removeBoxesButton.connect("clicked(bool)", lambda *_arguments: self._removeBoxes())
         ui.segmentBoxesButton.connect("clicked(bool)", lambda *_arguments: self._segmentFromBoxes())
@@ -25,13 +29,12 @@ class ResultSection:
     def update(self) -> None:
         """Show or hide the saliency map as chosen, and enable what can be done."""
         ui, parameters = self._panel.ui, self._panel.parameters
+        if not self._said:
+            self._showKept()
         volume = parameters.inputVolume
         reason = _("Choose an input volume first.") if volume is None else self._panel.whyBusy()
-        for button in (ui.addBoxButton, ui.removeBoxesButton):
+        for button in (ui.addBoxButton, ui.removeBoxesButton, ui.segmentBoxesButton):
             enable(button, reason)
-        if not reason and self._panel.corrections.segment() is None:
-            reason = _("Choose the segment to outline below, or segment with a prompt first.")
-        enable(ui.segmentBoxesButton, reason)
         if volume is not None:
             saliency = overlay.saliencyOf(volume)
             if saliency is not None:
@@ -46,7 +49,8 @@ class ResultSection:
         """Show a finished run, and choose the segment that it made."""
         panel = self._panel
         self._shownState = None
-        panel.ui.resultLabel.text = result.text()
+        threshold = panel.parameters.method.presence
+        self._say(describe(result, panel.session.models[:2], threshold), result.allNotes)
         found = next((prompt for prompt in result.prompts if prompt.segmentId), None)
         if found is None or not len(found.boxes):
             markups.removeBoxes(result.volume)
@@ -54,14 +58,44 @@ class ResultSection:
             markups.showBoxes(
                 SceneSlices(result.volume, result.plane), found.bestSlice, found.boxes, found.segmentId or ""
             )
+        self.take(result)
+
+    def take(self, result: SceneResult) -> None:
+        """Choose the segmentation that a run has written to, and the first segment that it found."""
+        panel = self._panel
         if result.segmentation is not None and panel.parameters.inputVolume is result.volume:
             panel.parameters.segmentation = result.segmentation
+            found = next((prompt for prompt in result.prompts if prompt.segmentId), None)
             if found is not None:
                 panel.corrections.choose(found.segmentId)
 
     def showText(self, result: SceneResult) -> None:
         """Show what is said of a correction."""
-        self._panel.ui.resultLabel.text = result.text()
+        self._say(result.answer, result.allNotes)
+
+    def clear(self) -> None:
+        """Forget the last run: another has begun, it was undone, or the scene is another one."""
+        self._said = False
+        self._showKept()
+
+    def _say(self, answer: str, notes: Sequence[str]) -> None:
+        self._said = True
+        self._write(answer, notes)
+
+    def _showKept(self) -> None:
+        """Show what was kept with the chosen segment when it was made, perhaps in another session."""
+        panel = self._panel
+        node, segment = panel.parameters and panel.parameters.segmentation, panel.corrections.segment()
+        kept = segments.tags(node.GetSegmentation().GetSegment(segment)) if node is not None and segment else {}
+        if segments.PROMPT_TAG in kept:
+            self._write(describeKept(kept), segments.notesOf(node, segment))
+        else:
+            self._write(_("A run has not ended yet.") if panel.busy else _("No result yet."), ())
+
+    def _write(self, answer: str, notes: Sequence[str]) -> None:
+        ui = self._panel.ui
+        ui.resultLabel.text, ui.notesLabel.text = answer, listNotes(notes)
+        ui.notesLabel.setVisible(bool(notes))
 
     def _addBox(self) -> None:
         def add() -> None:
@@ -82,10 +116,10 @@ class ResultSection:
         def start(finished, progressed):
             volume, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
             plane, number = panel.inputs.shown()
-            segment = panel.corrections.requireSegment()
+            segment = panel.corrections.segment()
             others = markups.segmentsOfBoxes(volume) - {segment}
             if others:
-                named = segmentation.GetSegmentation().GetSegment(others.pop())
+                named = segmentation and segmentation.GetSegmentation().GetSegment(others.pop())
                 raise InputError(
                     _("The boxes are those of '{name}'.").format(
                         name=named.GetName() if named else _("another segment")
@@ -95,7 +129,17 @@ class ResultSection:
             slices = SceneSlices(volume, plane)
             shown = {k: boxes for k, boxes in markups.boxes(slices).items() if k == number}
             return panel.operations.refine.startFromBoxes(
-                segmentation, segment, slices, shown, finished=finished, progressed=progressed
+                segmentation,
+                segment,
+                slices,
+                shown,
+                panel.prompts.firstName(),
+                finished=finished,
+                progressed=progressed,
             )
 
-        panel.run(start, self.showText)
+        def show(result: SceneResult) -> None:
+            self.showText(result)
+            self.take(result)
+
+        panel.run(start, show)

@@ -12,7 +12,7 @@ from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
 
-from .enabling import enable
+from .enabling import enable, sayWhyNot
 
 
 class ReviewSection:
@@ -20,6 +20,7 @@ class ReviewSection:
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
+        self._saidWhyNot = ""
         self._review = panel.operations.review
         self._cases: list[ReviewCase] = []
         self._opened: OpenCase | None = None
@@ -44,7 +45,9 @@ class ReviewSection:
     def update(self) -> None:
         """Enable what can be done, and show or hide the map of the uncertainty."""
         ui, parameters = self._panel.ui, self._panel.parameters
-        enable(ui.listReviewButton, "" if parameters.review.folder else _("Choose the folder of predictions first."))
+        reason = "" if parameters.review.folder else _("Choose the folder of predictions first.")
+        enable(ui.listReviewButton, reason)
+        self._saidWhyNot = sayWhyNot(ui.reviewLabel, self._saidWhyNot, reason)
         enable(ui.openReviewButton, "" if self._chosen() is not None else _("Choose a case in the table."))
         enable(ui.trustButton, "" if self._opened is not None else _("Open a case first."))
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))

@@ -29,7 +29,7 @@ class Found:
         sliceCount: how many slices were looked at.
         about: what the worker says of the run: device, tags.
         seconds: from the request to the result.
-        notices: what the worker told meanwhile.
+        notes: on the volume, and what the worker told meanwhile.
     """
 
     geometry: SceneSlices
@@ -38,12 +38,12 @@ class Found:
     sliceCount: int
     about: Mapping[str, Any]
     seconds: float
-    notices: list[str]
+    notes: list[str]
 
     @classmethod
-    def of(cls, job: Job, answers: Answers, masks: Mapping[str, SliceMasks], sliceCount: int, notices) -> Found:
+    def of(cls, job: Job, answers: Answers, masks: Mapping[str, SliceMasks], sliceCount: int, notes) -> Found:
         """Return what a job has found."""
-        return cls(job.slices, answers, masks, sliceCount, job.about, job.seconds, notices)
+        return cls(job.slices, answers, masks, sliceCount, job.about, job.seconds, notes)
 
     def __bool__(self) -> bool:
         """Whether a prompt was found on any slice."""
@@ -69,13 +69,14 @@ class Found:
             (shown, self.sliceCount),
             answer.boxes if answer.found else answer.boxes[:0],
             best,
+            self._notesOn(prompt),
         )
 
     def sceneResult(self, segmentationNode, prompts: list[PromptResult]) -> SceneResult:
         """Return the run as it stands in the scene."""
         geometry, device = self.geometry, str(self.about["device"])
         return SceneResult(
-            geometry.volumeNode, segmentationNode, prompts, geometry.plane, device, self.seconds, self.notices
+            geometry.volumeNode, segmentationNode, prompts, geometry.plane, device, self.seconds, self.notes
         )
 
     def keepProvenance(self, prompt: str, segmentationNode, segmentId: str) -> None:
@@ -91,6 +92,13 @@ class Found:
             "MedCLIPSAM.Slices": f"{min(answersBySlice)} to {max(answersBySlice)}",
         }
         segments.setTags(segmentationNode, segmentId, tags)
+        segments.setNotes(segmentationNode, segmentId, [*self.notes, *self._notesOn(prompt)])
+
+    def _notesOn(self, prompt: str) -> tuple[str, ...]:
+        """Return the notes on the answers of a prompt, each once, that on the best slice first."""
+        answersBySlice = self.answers[prompt]
+        ordered = [answersBySlice[self._best(prompt)], *answersBySlice.values()]
+        return tuple(dict.fromkeys(note for answer in ordered for note in answer.notes))
 
     def _best(self, prompt: str) -> int:
         answersBySlice = self.answers[prompt]

@@ -35,6 +35,7 @@ class SliceAnswer:
         boxes: (B, 4) float32, x0 y0 x1 y1 in pixels.
         score, presence: 0 to 1; see `segmentation.result.PromptedResult`.
         message: one sentence for the user.
+        notes: what else the user should know of it.
     """
 
     found: bool
@@ -43,6 +44,7 @@ class SliceAnswer:
     score: float = 0.0
     presence: float = 0.0
     message: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,7 @@ class StackJob(Job):
     def _send(self) -> None:
         count = len(self._numbers)
         while self._sent < count and len(self._running) < AHEAD:
-            image = self.slices.stack.image(self._numbers[self._sent])
+            image = self.slices.image(self._numbers[self._sent])
             request = self._client.set_slice(self._key, image, self._sent, count)
             self._running[request.id] = self._sent, request
             self._sent += 1
@@ -251,7 +253,7 @@ class StackJob(Job):
 
 def giveSlice(client: WorkerClient, slices: SceneSlices, number: int) -> str:
     """Give the worker the image of a slice unless it has it, and return the image's name, made from its content."""
-    image = slices.stack.image(number)
+    image = slices.image(number)
     key = hashlib.sha1(image.tobytes() + repr(image.shape).encode()).hexdigest()
     if not client.has_image(key):
         client.set_image(key, image)
@@ -268,4 +270,5 @@ def answerOf(part: Message) -> SliceAnswer:
         score=float(fields["score"]),
         presence=float(fields["presence"]["probability"]),
         message=str(fields["message"]),
+        notes=tuple(map(str, fields.get("notes", ()))),
     )

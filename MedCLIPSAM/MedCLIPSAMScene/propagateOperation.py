@@ -116,12 +116,12 @@ class PropagateOperation:
             answers[prompt][number] = answerOf(part)
             masks[prompt].put(number, part.arrays["mask"] > 0)
 
-        def end(job: Job, notices: list[str]) -> SceneResult:
+        def end(job: Job, notes: list[str]) -> SceneResult:
             empty = np.zeros(geometry.stack.image_shape, bool)
             for prompt, promptMasks in masks.items():
                 for number in set(numbers) - answers[prompt].keys():
                     promptMasks.put(number, empty)
-            return write(Found.of(job, answers, masks, len(numbers), notices))
+            return write(Found.of(job, answers, masks, len(numbers), notes))
 
         client = self._session.client
         ask = lambda key: client.propagate(key, prompts, negative, settings, method)
@@ -192,7 +192,7 @@ class PropagateOperation:
         def take(part: Message) -> None:
             propagated[low + int(part.fields["slice"])] = part.arrays["mask"] > 0
 
-        def write(job: Job, notices: list[str]) -> SceneResult:
+        def write(job: Job, notes: list[str]) -> SceneResult:
             segments.requireSegment(segmentationNode, segmentId)
             read = lambda k: segments.readSlice(segmentationNode, segmentId, geometry, k)
             masks = {k: mask for k, mask in propagated.items() if k not in own}
@@ -204,6 +204,7 @@ class PropagateOperation:
                 def change() -> None:
                     protect.writeUnlocked(segmentationNode, segmentId, sliceMasks)
                     protect.recordWritten(segmentationNode, segmentId, geometry.plane, sliceMasks.checks)
+                    segments.addNotes(segmentationNode, segmentId, notes)
 
                 self._session.change(segmentationNode, change)
             found = sum(bool(mask.any()) for mask in masks.values())
@@ -215,7 +216,7 @@ class PropagateOperation:
             )
             device = str(job.about["device"])
             return SceneResult(
-                geometry.volumeNode, segmentationNode, [promptResult], geometry.plane, device, job.seconds, notices
+                geometry.volumeNode, segmentationNode, [promptResult], geometry.plane, device, job.seconds, notes
             )
 
         ownMasks = {k - low: mask for k, mask in own.items()}

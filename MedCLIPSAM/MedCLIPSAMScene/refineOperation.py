@@ -76,20 +76,24 @@ class RefineOperation:
         points: np.ndarray,
         labels: np.ndarray,
         marks: Sequence[str] = (),
+        name: str = "",
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
     ) -> Job:
         """Start to refine a segment on one slice; see `run`.
 
         Args:
+            segmentationNode: None makes a new one beside the volume, with a new segment.
             segmentId: None adds a segment, in the same undo step.
             points, labels: (P, 2) x y in pixels of the slice's image, and (P,) 1 inside or 0 outside.
             marks: of the points, kept with the segment; see `markups.mark`.
+            name: of the segment where one is added.
 
         Raises:
             InputError: neither a mask nor a point inside to start from.
         """
-        segments.requireFit(segmentationNode, geometry.volumeNode)
+        if segmentationNode is not None:
+            segments.requireFit(segmentationNode, geometry.volumeNode)
         mask = np.zeros(geometry.stack.image_shape, bool)
         if segmentId is not None:
             mask = segments.readSlice(segmentationNode, segmentId, geometry, number)
@@ -111,27 +115,30 @@ class RefineOperation:
             return self._session.client.outline(key, 0, **prompts)
 
         return self._startOutline(
-            segmentationNode, segmentId, geometry, [number], ask, marks, finished=finished, progressed=progressed
+            segmentationNode, segmentId, geometry, [number], ask, marks, name, finished=finished, progressed=progressed
         )
 
     def startFromBoxes(
         self,
         segmentationNode,
-        segmentId: str,
+        segmentId: str | None,
         geometry: SceneSlices,
         boxes: Mapping[int, np.ndarray],
+        name: str = "",
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
     ) -> Job:
         """Start to outline what is in boxes, which replaces the segment on their slices.
 
         Args:
+            segmentationNode, segmentId, name: see `start`.
             boxes: slice number -> (B, 4), x0 y0 x1 y1 in pixels.
 
         Raises:
             InputError: no box.
         """
-        segments.requireFit(segmentationNode, geometry.volumeNode)
+        if segmentationNode is not None:
+            segments.requireFit(segmentationNode, geometry.volumeNode)
         if not boxes:
             raise InputError(
                 _("There is no box on the slice shown."),
@@ -142,7 +149,15 @@ class RefineOperation:
             return self._session.client.outline(key, 0, boxes=boxes[number])
 
         return self._startOutline(
-            segmentationNode, segmentId, geometry, sorted(boxes), ask, finished=finished, progressed=progressed
+            segmentationNode,
+            segmentId,
+            geometry,
+            sorted(boxes),
+            ask,
+            (),
+            name,
+            finished=finished,
+            progressed=progressed,
         )
 
     def _startOutline(
@@ -152,7 +167,8 @@ class RefineOperation:
         geometry: SceneSlices,
         numbers: list[int],
         ask: Callable[[str, int], Request],
-        marks: Sequence[str] = (),
+        marks: Sequence[str],
+        newName: str,
         *,
         finished: Finished,
         progressed: Progressed,
@@ -169,31 +185,31 @@ class RefineOperation:
             qualities.append(float(result.arrays["predicted_iou"].mean()))
             ignored.append(int(result.fields["ignored_points"]))
 
-        def write(job: Job, notices: list[str]) -> SceneResult:
+        def write(job: Job, notes: list[str]) -> SceneResult:
             if segmentId is not None:
                 segments.requireSegment(segmentationNode, segmentId)
                 protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, masks)
+            node = segmentationNode or segments.newSegmentation(geometry.volumeNode)
             written: list[str] = []
 
             def change() -> None:
-                identifier = segmentId or segments.addSegment(segmentationNode, _("Segment"))
+                identifier = segmentId or segments.addSegment(node, newName or _("Segment"))
                 written.append(identifier)
-                protect.writeUnlocked(segmentationNode, identifier, SliceMasks.of(geometry, masks))
-                tags = _tags(segmentationNode, identifier, geometry, masks, marks)
-                segments.setTags(segmentationNode, identifier, tags)
-                protect.forgetWritten(segmentationNode, identifier, geometry.plane, masks)
+                protect.writeUnlocked(node, identifier, SliceMasks.of(geometry, masks))
+                tags = _tags(node, identifier, geometry, masks, marks)
+                segments.setTags(node, identifier, tags)
+                segments.addNotes(node, identifier, notes)
+                protect.forgetWritten(node, identifier, geometry.plane, masks)
 
-            self._session.change(segmentationNode, change)
-            name = segmentationNode.GetSegmentation().GetSegment(written[0]).GetName()
+            self._session.change(node, change)
+            name = node.GetSegmentation().GetSegment(written[0]).GetName()
             quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
             message = _message(name, quality, found, sum(ignored))
             promptResult = PromptResult(
                 name, written[0], quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
             )
             device = str(job.about["device"])
-            return SceneResult(
-                geometry.volumeNode, segmentationNode, [promptResult], geometry.plane, device, job.seconds, notices
-            )
+            return SceneResult(geometry.volumeNode, node, [promptResult], geometry.plane, device, job.seconds, notes)
 
         client = self._session.client
         return self._session.start(

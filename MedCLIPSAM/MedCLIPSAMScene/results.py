@@ -19,6 +19,7 @@ class PromptResult:
         segmentId: the segment that it is in; None when nothing was found and none was there before.
         score, presence: the best over the slices, 0 to 1; the score is presence times the predicted mask quality.
         message: one or two sentences.
+        notes: what else the user should know of the answer.
         slices: how many of the slices looked at show it, and how many were looked at.
         boxes: (B, 4) of the best slice, x0 y0 x1 y1 in pixels.
         bestSlice: the slice with the best score.
@@ -32,6 +33,7 @@ class PromptResult:
     slices: tuple[int, int]
     boxes: np.ndarray
     bestSlice: int
+    notes: tuple[str, ...] = ()
 
     @property
     def found(self) -> bool:
@@ -49,7 +51,7 @@ class SceneResult:
         plane: of the slices.
         device: where the models ran.
         seconds: from the request to the result.
-        notices: what the worker told meanwhile, such as a change to the CPU.
+        notes: on the volume, and what the worker told meanwhile, such as a change to the CPU.
     """
 
     volume: Any
@@ -58,14 +60,24 @@ class SceneResult:
     plane: str
     device: str
     seconds: float
-    notices: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def found(self) -> bool:
         return any(result.found for result in self.prompts)
 
-    def text(self) -> str:
-        """Lines for the panel."""
-        lines = [result.message for result in self.prompts]
+    @property
+    def allNotes(self) -> list[str]:
+        """The notes on the run and on its answers, each once."""
+        return list(dict.fromkeys([*self.notes, *(note for prompt in self.prompts for note in prompt.notes)]))
+
+    @property
+    def answer(self) -> str:
+        """A line for each prompt, and one for time and device."""
+        lines = [prompt.message for prompt in self.prompts]
         lines.append(_("{seconds:.1f} s on {device}.").format(seconds=self.seconds, device=self.device.upper()))
-        return "\n".join([*lines, *self.notices])
+        return "\n".join(lines)
+
+    def text(self) -> str:
+        """Return the answer and the notes, in lines."""
+        return "\n".join([self.answer, *self.allNotes])

@@ -144,7 +144,7 @@ class SegmentOperation:
         return self._session.start(
             geometry,
             lambda listeners: SliceJob(client, geometry, numbers, ask, take, listeners),
-            lambda job, notices: write(Found.of(job, answers, masks, len(numbers), notices)),
+            lambda job, notes: write(Found.of(job, answers, masks, len(numbers), notes)),
             segmentationNode,
             finished,
             progressed,

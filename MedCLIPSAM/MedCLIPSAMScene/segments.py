@@ -20,6 +20,9 @@ from .strings import _
 PROMPT_TAG = "MedCLIPSAM.Prompt"
 POINTS_TAG = "MedCLIPSAM.Points"
 """The points that corrected a segment, as `markups.mark` writes them, separated by blanks."""
+NOTES_TAG = "MedCLIPSAM.Notes"
+"""What the user was told of the runs that made a segment, separated by `BETWEEN_NOTES`."""
+BETWEEN_NOTES = " // "
 BINARY = "Binary labelmap"
 CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
 ADD = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MAX
@@ -199,6 +202,7 @@ TAGS = (
     "Corrected",
     "Strategy",
     "Points",
+    "Notes",
 )
 """What is kept with a segment beside its prompt, each as MedCLIPSAM.NAME."""
 
@@ -234,6 +238,24 @@ def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     for name, value in values.items():
         segment.SetTag(name, " ".join(str(value).replace("|", " ").split()))
+
+
+def notesOf(segmentationNode, segmentId: str) -> list[str]:
+    """Return what the user was told of the runs that made a segment."""
+    return [note for note in tag(segmentationNode, segmentId, NOTES_TAG).split(BETWEEN_NOTES) if note]
+
+
+def setNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
+    """Keep notes with a segment in place of those of before; undo brings these back."""
+    if notes:
+        setTags(segmentationNode, segmentId, {NOTES_TAG: BETWEEN_NOTES.join(dict.fromkeys(notes))})
+    else:
+        segmentationNode.GetSegmentation().GetSegment(segmentId).RemoveTag(NOTES_TAG)
+
+
+def addNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
+    """Keep notes on a correction with a segment beside those on what is corrected."""
+    setNotes(segmentationNode, segmentId, [*notesOf(segmentationNode, segmentId), *notes])
 
 
 def _merge(segmentationNode, segmentId: str, image, mode: int) -> None:

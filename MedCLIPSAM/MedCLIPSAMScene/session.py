@@ -66,7 +66,8 @@ class Session:
         Args:
             geometry: of the volume that is worked on.
             makeJob: takes the listeners of the job and returns it.
-            writeResult: takes the job and the notices of the worker, writes MRML, and returns the result.
+            writeResult: takes the job and the notes on it, of the volume and of the worker, writes MRML, and returns
+                the result.
             segmentationNode: where the result goes; None when it makes a new one.
             finished: called once: (result, None) or (None, error).
 
@@ -75,7 +76,7 @@ class Session:
         """
         if self.job is not None:
             raise InputError(_("Another run is not finished."), _("Wait for it, or cancel it."))
-        notices: list[str] = []
+        told: list[str] = []
 
         def end(job: Job) -> None:
             self.job = None
@@ -83,7 +84,7 @@ class Session:
             if error is None:
                 try:
                     _requirePresent(geometry.volumeNode, segmentationNode)
-                    result = writeResult(job, notices)
+                    result = writeResult(job, [*job.slices.notes, *told])
                 except MedCLIPSAMError as problem:
                     error = problem
                 except Exception as problem:
@@ -92,7 +93,7 @@ class Session:
             finished(result, error)
             self.onStateChanged()
 
-        job = makeJob(Listeners(end, progressed, notices.append))
+        job = makeJob(Listeners(end, progressed, told.append))
         self.job = job
         try:
             self._loadModels()

@@ -11,13 +11,17 @@ import vtk
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
+from MedCLIPSAMLib.volumes.geometry import check_spacing
 from MedCLIPSAMLib.volumes.slices import nearest_axes
 
 from .strings import _
+from .volumeNotes import VolumeNotes
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
 """The plane whose slices follow one another along R, A, S."""
+FLAT = 1e-3
+"""The volume of three voxel axes of length 1 that lie in one plane, or nearly so."""
 
 
 def transformToWorld(node) -> np.ndarray:
@@ -52,7 +56,7 @@ def sceneVolume(volumeNode) -> Volume:
     """The engine's view of a scalar or RGB volume node, placed in world coordinates; its voxels are not copied.
 
     Raises:
-        InputError: no voxels, several components that are not RGB, or a non-linear transform.
+        InputError: no voxels, several components that are not RGB, a non-linear transform, or a place that cannot be.
     """
     if volumeNode is None:
         raise InputError(_("No volume was chosen."), _("Choose one, or load one from Sample Data."))
@@ -71,7 +75,14 @@ def sceneVolume(volumeNode) -> Volume:
         )
     matrix = RAS_TO_LPS @ transformToWorld(volumeNode) @ ijkToRAS(volumeNode)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
-    direction = _nearestRotation(matrix[:3, :3] / spacing)
+    check_spacing(tuple(spacing.tolist()), f"'{name}'")
+    axes = matrix[:3, :3] / spacing
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(axes)) < FLAT:
+        raise InputError(
+            _("The voxel axes of '{name}' lie in one plane, or its place is no number.").format(name=name),
+            _("Correct its directions or its transform (Volumes and Transforms modules), or load it again."),
+        )
+    direction = _nearestRotation(axes)
     geometry = Geometry(tuple(matrix[:3, 3].tolist()), tuple(spacing.tolist()), tuple(direction.ravel().tolist()))
     return Volume(voxels, geometry, name)
 
@@ -92,9 +103,22 @@ class SceneSlices:
         self.stack = SliceStack(sceneVolume(volumeNode), plane, _displayWindow(volumeNode))
         self.ijkToRAS = ijkToRAS(volumeNode)
         self.ijkToWorld = transformToWorld(volumeNode) @ self.ijkToRAS
+        axes = self.ijkToWorld[:3, :3] / np.linalg.norm(self.ijkToWorld[:3, :3], axis=0)
+        self._notes = VolumeNotes(volumeNode, axes, self.stack.window)
 
     def __len__(self) -> int:
         return len(self.stack)
+
+    def image(self, k: int) -> np.ndarray:
+        """Return slice k as the models see it, uint8 (H, W, 3), and look at it for `notes`."""
+        image = self.stack.image(k)
+        self._notes.look(self.stack.voxels(k), image)
+        return image
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of the volume and of those slices whose images were asked for."""
+        return self._notes.sentences()
 
     def toWorld(self, k: float, x: float, y: float) -> np.ndarray:
         """World RAS (3,), mm, of a point of the image of slice k; see `SliceStack.index_at`."""

@@ -201,7 +201,7 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
         "voxels": int(mask.sum()),
         "size": round(size, 4),
         "unit": "thousand pixels" if volume.natural else "ml",
-        "message": best.message,
+        "message": best.text,
     }
 
 

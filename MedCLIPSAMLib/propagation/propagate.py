@@ -100,9 +100,8 @@ def propagate(
             if k in results:
                 mask = mask | results[k].mask
             where = f"carried from slice {settings.first + key} (score {found[key].score:.2f} there)"
-            results[k] = CarriedResult(
-                prompt, mask, found[key].score, f"Found '{prompt}': {where}.", settings.first + key
-            )
+            message, notes = f"Found '{prompt}': {where}.", found[key].notes
+            results[k] = CarriedResult(prompt, mask, found[key].score, message, settings.first + key, notes=notes)
             taken[k] = True
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]

@@ -37,13 +37,20 @@ class Result:
         prompt: as the user typed it.
         mask: (H, W) bool; empty when nothing was found.
         score: 0 to 1; 0 when nothing was found.
-        message: one sentence for the user.
+        message: one sentence for the user: what was found, or why nothing was.
+        notes: what else the user should know of it, a sentence each.
     """
 
     prompt: str
     mask: np.ndarray
     score: float
     message: str
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
+
+    @property
+    def text(self) -> str:
+        """The message and the notes."""
+        return " ".join((self.message, *self.notes))
 
     @property
     def found(self) -> bool:

@@ -52,7 +52,7 @@ def _to_arrays(result: PromptedResult) -> Arrays:
 
 
 def _describe(result: PromptedResult) -> dict[str, Any]:
-    named = {name: getattr(result, name) for name in ("prompt", "score", "message", "seconds", "agreement")}
+    named = {name: getattr(result, name) for name in ("prompt", "score", "message", "notes", "seconds", "agreement")}
     return named | {"presence": asdict(result.where.presence)}
 
 
@@ -62,6 +62,7 @@ def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         mask=arrays["mask"],
         score=described["score"],
         message=described["message"],
+        notes=tuple(described["notes"]),
         where=Localization(SaliencyMap(arrays["saliency"], arrays["mask"].shape), Presence(**described["presence"])),
         coarse=arrays["coarse"],
         sam_prompts=SamPrompts(arrays["boxes"], arrays["points"], arrays["labels"]),

@@ -214,7 +214,7 @@ class TextSegmenter:
             for prompt in filter(says_absent, prompts):
                 drafts[prompt] = [replace(draft, message=absence_message(prompt)) for draft in drafts[prompt]]
         notes_of = {prompt: notes(self.clip, prompt, negative) for prompt in prompts}
-        with_notes = lambda result: replace(result, message=f"{result.message} {notes_of[result.prompt]}".rstrip())
+        with_notes = lambda result: replace(result, notes=(*result.notes, *notes_of[result.prompt]))
         saliency_seconds = (time.perf_counter() - started) / (len(results) * len(prompts))
         present = [
             (at, prompt, step)

@@ -31,8 +31,8 @@ def absence_message(prompt: str) -> str:
     return f"Nothing found for '{prompt}': it says what is not there; {REMEDY}."
 
 
-def notes(clip: ClipModel, prompt: str, negative: str | None = None) -> str:
-    """Return what the user should know of the wording, in sentences; empty where there is nothing."""
+def notes(clip: ClipModel, prompt: str, negative: str | None = None) -> tuple[str, ...]:
+    """Return what the user should know of the wording, a sentence each."""
     sentences = []
     unknown = list(dict.fromkeys(clip.unknown_words(f"{prompt} {negative or ''}")))
     if unknown:
@@ -40,4 +40,4 @@ def notes(clip: ClipModel, prompt: str, negative: str | None = None) -> str:
     negation = _WITHIN.search(prompt)
     if negation and not says_absent(prompt):
         sentences.append(f"The model hardly takes up '{negation[1].lower()}': {REMEDY}.")
-    return " ".join(sentences)
+    return tuple(sentences)

@@ -97,7 +97,7 @@ class Segmented:
             where = f"{self.stack.plane} slice {best} of 0 to {last}: " if last else ""
             found = sum(result.found for result in by_slice.values())
             count = f" Found on {found} of {self.slice_count} slices." if self.slice_count > 1 else ""
-            yield f"{name}{where}{by_slice[best].message}{count}"
+            yield f"{name}{where}{by_slice[best].text}{count}"
 
     def report(self, statistics: bool = False) -> dict[str, Any]:
         """Give the results as plain values for machines."""
@@ -105,7 +105,12 @@ class Segmented:
         for label, by_slice in self.results.items():
             for number, result in by_slice.items():
                 row: dict[str, Any] = {"label": label, "prompt": result.prompt, "slice": number, "found": result.found}
-                row |= {"score": round(result.score, 4), "message": result.message, "presence": None}
+                row |= {
+                    "score": round(result.score, 4),
+                    "message": result.message,
+                    "notes": result.notes,
+                    "presence": None,
+                }
                 row |= {
                     "pixels": int(result.mask.sum()),
                     "boxes": [],

@@ -95,6 +95,11 @@ class SliceStack:
             Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BILINEAR)
         )
 
+    def voxels(self, k: int) -> np.ndarray:
+        """Slice k as it is stored, upright: (rows, columns), or (rows, columns, 3) of RGB; a view."""
+        self._check(k)
+        return self._voxels[k]
+
     def source_index(self, k: int) -> int:
         """The voxel index of slice k along the volume's own axis `source_axis`."""
         self._check(k)

@@ -92,10 +92,12 @@ def percentile_range(array: np.ndarray) -> tuple[float, float]:
 
 
 def to_uint8(array: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Intensities to 0..255, linear between low and high, rounded; all 0 when low == high. Any shape."""
+    """Intensities to 0..255, linear between low and high, rounded; all 0 when low == high, and NaN. Any shape."""
     if not low < high:
         return np.zeros(array.shape, np.uint8)
     scaled = np.clip((array.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255)
+    if array.dtype.kind == "f":
+        np.nan_to_num(scaled, copy=False)
     return np.rint(scaled).astype(np.uint8)
 
 
@@ -116,10 +118,14 @@ def _best_range(volume: Volume) -> tuple[float, float]:
 
 
 def _foreground(array: np.ndarray) -> tuple[float, np.ndarray]:
-    """The lowest value, and the values above it (a sample of them in large volumes)."""
+    """The lowest finite value, and the values above it (a sample of them in large volumes)."""
     values = array.reshape(-1)
     if values.size > SAMPLE:
         values = values[np.random.default_rng(0).integers(0, values.size, SAMPLE)]
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    if values.size == 0:
+        return 0.0, values
     lowest = values.min()
     return float(lowest), values[values > lowest]
 

@@ -95,4 +95,4 @@ def propagated_part_of(found: SliceResult) -> Answer:
 def _describe(found: SliceResult) -> dict[str, Any]:
     result = found.result
     named: dict[str, Any] = {"prompt": result.prompt, "slice": found.number, "found": result.found}
-    return named | {"score": result.score, "message": result.message}
+    return named | {"score": result.score, "message": result.message, "notes": result.notes}

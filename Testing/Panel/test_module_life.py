@@ -154,3 +154,25 @@ def test_keys_work_right_after_a_reload(fresh) -> None:
         assert shortcuts("Alt+S") == 0
     finally:
         panel.self().cleanup()
+
+
+def test_a_reload_takes_up_every_file_of_the_module(fresh) -> None:
+    """What a developer has changed in any file runs after Reload; Slicer itself reads MedCLIPSAM.py only."""
+    panel = fresh.widgetRepresentation()
+    panel.enter()
+    own = lambda: {
+        name: module
+        for name, module in sys.modules.items()
+        if MODULE.parent in Path(getattr(module, "__file__", None) or "").parents
+    }
+    before = own()
+    assert len(before) > 20
+    panel.self().onReload()
+    try:
+        assert [name for name, module in own().items() if module is before.get(name)] == []
+        made = sys.modules["MedCLIPSAM"]
+        assert type(panel.self()) is made.MedCLIPSAMWidget and type(panel.self().logic) is made.MedCLIPSAMLogic
+        assert made.MedCLIPSAM.__module__ == "MedCLIPSAM", "Slicer looks for the self-test in the module of the class"
+        panel.exit()
+    finally:
+        panel.self().cleanup()

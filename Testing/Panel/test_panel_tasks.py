@@ -47,6 +47,56 @@ def test_models_are_listed_from_the_workers_machine(panel) -> None:
     panel.ui.modelsCollapsibleButton.collapsed = True
 
 
+def test_what_the_chosen_models_have_seen_and_were_tested_on_is_said(panel) -> None:
+    """Before the machine of the models was asked: the default models, those of others, and the demo models."""
+    ui = panel.ui
+    for name, seen, tested in (
+        ("starter", "A few thousand real images", "breast tumor .75 (60 images)"),
+        ("biomedclip", "15 million figures", "not by this project."),
+        ("demo", "Only synthetic phantoms", "not by this project."),
+    ):
+        panel.parameters.clip = name
+        lines = ui.seenLabel.text.splitlines()
+        trained = next(line for line in lines if line.startswith(f"{name} (text and image), trained on: {seen}"))
+        test = next(line for line in lines if line.startswith(f"{name}, tested: ") and tested in line)
+        assert ui.clipBox.toolTip.splitlines()[1:] == [trained, test]
+        assert ui.clipBox.toolTip.startswith("The model that finds")
+    panel.parameters.clip = "demo"
+    assert "demo (outline), trained on: Only synthetic" in ui.samBox.toolTip
+    assert len(ui.seenLabel.text.splitlines()) == 3, "the same test is said once"
+
+
+def test_what_a_task_lacks_is_said_beside_its_button(panel, tmp_path) -> None:
+    ui = panel.ui
+    assert "Choose a table of images and captions" in ui.fineTuneLabel.text
+    assert "Choose the folder of predictions" in ui.reviewLabel.text
+    assert "Type what to segment in every image" in ui.exportLabel.text
+    ui.promptEdit.setPlainText("brain tumor")
+    assert "Choose a folder of images" in ui.exportLabel.text
+    ui.exportInputsEdit.currentPath = ui.exportOutEdit.currentPath = str(tmp_path)
+    assert ui.exportLabel.text == "" and ui.exportButton.enabled
+
+
+def test_missing_packages_are_said_where_the_user_looks(panel, monkeypatch) -> None:
+    """A Slicer without PyTorch: the packages are there, so what looks for them says that they are not."""
+    from MedCLIPSAMScene import dependencies
+
+    ui = panel.ui
+    assert not ui.warningLabel.isVisibleTo(panel.content)
+    torch = next(each for each in dependencies.check() if each.name == "torch")
+    with monkeypatch.context() as patched:
+        patched.setattr(dependencies, "missing", lambda: [torch])
+        ui.checkButton.click()
+        assert ui.warningLabel.isVisibleTo(panel.content)
+        assert "torch must be installed first, under Installation" in ui.warningLabel.text
+        panel.machine.set("WorkerCommand", "ssh gpuhost python -m MedCLIPSAMLib.worker")  # they are needed there
+        panel.update()
+        assert not ui.warningLabel.isVisibleTo(panel.content)
+        panel.machine.set("WorkerCommand", "")
+    ui.checkButton.click()
+    assert not ui.warningLabel.isVisibleTo(panel.content)
+
+
 def write_captions(folder: Path, count: int = 24) -> Path:
     rows = []
     for number in range(count):

@@ -55,7 +55,7 @@ def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(segmenter, volume,
     for prompt in PROMPTS:
         for k in range(6):
             first, second = resumed.results[prompt][k], plain.results[prompt][k]
-            assert np.array_equal(first.mask, second.mask) and first.message == second.message
+            assert np.array_equal(first.mask, second.mask) and first.text == second.text
             assert (
                 np.array_equal(first.where.saliency, second.where.saliency)
                 and first.where.presence == second.where.presence

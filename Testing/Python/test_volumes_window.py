@@ -62,6 +62,19 @@ def test_two_valued_and_constant_images_show_without_division_by_zero() -> None:
         assert not SliceStack(volume_of(np.full((3, 4, 5), 7.0, np.float32))).image(1).any()
 
 
+def test_values_that_are_no_numbers_are_black_and_change_nothing_else() -> None:
+    values = np.linspace(-100, 300, 1000, dtype=np.float32).reshape(10, 10, 10)
+    broken = values.copy()
+    broken[3, 3, 3:6] = np.nan, np.inf, -np.inf
+    low, high = percentile_range(broken)
+    assert abs(low - percentile_range(values)[0]) < 2 and abs(high - percentile_range(values)[1]) < 2
+    grey = to_uint8(broken, low, high)
+    assert grey[3, 3, 3:6].tolist() == [0, 255, 0]
+    grey[3, 3, 3:6] = to_uint8(values, low, high)[3, 3, 3:6]
+    assert np.array_equal(grey, to_uint8(values, low, high))
+    assert percentile_range(np.full((2, 2, 2), np.nan, np.float32)) == (0.0, 0.0)
+
+
 def test_all_slices_share_one_range() -> None:
     array = np.broadcast_to(np.arange(1, 11, dtype=np.float32)[:, None, None] * 100, (10, 4, 4)).copy()
     stack = SliceStack(volume_of(array))

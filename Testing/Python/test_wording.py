@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from MedCLIPSAMLib.checkpoints import CheckpointFolder
 from MedCLIPSAMLib.propagation.propagate import propagate
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.segmentation.prompts import load_prompt_sets
+from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
 from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter, load_segmenter
 from MedCLIPSAMLib.segmentation.wording import says_absent
 
@@ -26,13 +29,23 @@ def test_words_that_the_model_does_not_know_are_named(segmenter: TextSegmenter) 
     result = segmenter.segment("breast tumor xylophone", negative="zeppelin lung")
     assert result.found
     assert result.message.startswith("Found 'breast tumor xylophone'")
-    assert result.message.endswith("The model 'demo' does not know: xylophone, zeppelin.")
+    assert result.notes == ("The model 'demo' does not know: xylophone, zeppelin.",)
+    assert result.text == f"{result.message} {result.notes[0]}"
+
+
+def test_a_run_that_was_stopped_still_has_its_notes(segmenter: TextSegmenter, tmp_path: Path) -> None:
+    result = segmenter.segment("breast tumor xylophone")
+    folder = CheckpointFolder(tmp_path / "out.unfinished")
+    folder.open({})
+    store_results(folder, "slice", {result.prompt: result})
+    loaded = load_results(folder, "slice")
+    assert loaded is not None and loaded[result.prompt].text == result.text
 
 
 def test_a_prompt_of_known_words_gets_no_note(segmenter: TextSegmenter) -> None:
-    message = segmenter.segment("breast tumor").message
-    assert message.startswith("Found 'breast tumor': score")
-    assert message.endswith(").")
+    result = segmenter.segment("breast tumor")
+    assert result.message.startswith("Found 'breast tumor': score") and result.message.endswith(").")
+    assert result.notes == () and result.text == result.message
 
 
 @pytest.mark.parametrize(
@@ -74,7 +87,7 @@ def test_a_negation_on_a_stack_finds_nothing(segmenter: TextSegmenter) -> None:
 def test_a_description_with_a_negation_in_it_is_segmented_with_a_note(segmenter: TextSegmenter) -> None:
     result = segmenter.segment("breast tumor without shadow")
     assert "says what is not there" not in result.message
-    assert "hardly takes up 'without'" in result.message
+    assert len(result.notes) == 1 and "hardly takes up 'without'" in result.notes[0]
 
 
 def test_shipped_prompts_are_no_negations() -> None:

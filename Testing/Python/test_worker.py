@@ -34,7 +34,7 @@ SLOW = {"saliency": {"steps": 100_000}}
 
 
 def test_the_worker_gives_what_the_same_work_in_process_gives(worker, images, segmenter):
-    prompts = ["brain tumor", "a dog in the park"]
+    prompts = ["brain tumor", "a dog in the park", "brain tumor without xylophone"]
     worker.client.set_image("brain", images)
     parts = worker.wait(worker.client.segment("brain", prompts, negative="skull")).parts
     assert [(part.fields["slice"], part.fields["prompt"]) for part in parts] == [
@@ -48,6 +48,8 @@ def test_the_worker_gives_what_the_same_work_in_process_gives(worker, images, se
         assert np.array_equal(part.arrays["saliency"], expected.where.saliency)
         assert np.array_equal(part.arrays["boxes"], expected.sam_prompts.boxes)
         assert part.fields["score"] == expected.score and part.fields["message"] == expected.message
+        assert tuple(part.fields["notes"]) == expected.notes
+        assert len(expected.notes) == (2 if "xylophone" in part.fields["prompt"] else 0)
     assert any(part.arrays["mask"].any() for part in parts)
 
 

@@ -115,16 +115,3 @@ def test_a_handle_is_dragged_and_the_segment_follows(view, panel) -> None:
     standin.pump(lambda: not panel.busy, 60)
     mask = segments.readSlice(node, identifier, slices, 1)
     assert dsc(mask, phantom.lesion_mask) > 0.75
-
-
-def test_boxes_may_be_segmented_as_soon_as_there_is_a_segment(panel) -> None:
-    """The volume first, then a segmentation with a segment: the button is free without another change."""
-    phantom = make_phantom("validation", 3, "MR", 1)
-    volume = add_head(phantom.image)
-    panel.ui.inputVolumeSelector.setCurrentNode(volume)
-    assert not panel.ui.segmentBoxesButton.enabled
-    node = segments.newSegmentation(volume, "by hand")
-    segments.addSegment(node, "tumor")
-    panel.ui.segmentationSelector.setCurrentNode(node)
-    assert panel.corrections.segment() is not None
-    assert panel.ui.segmentBoxesButton.enabled, panel.ui.segmentBoxesButton.toolTip

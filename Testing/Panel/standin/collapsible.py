@@ -25,7 +25,7 @@ class ctkCollapsibleButton(QtWidgets.QAbstractButton):
         self._collapsed, self._shown, self._busy = False, set(), False
         self.setText(text)
         self.setContentsMargins(0, HEADER, 0, 0)
-        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Preferred, QtWidgets.QSizePolicy.Policy.Maximum)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Policy.Minimum, QtWidgets.QSizePolicy.Policy.Preferred)
         self.setCheckable(True)
         self.setChecked(True)
         self.toggled.connect(lambda checked: self._collapse(not checked))

@@ -1,0 +1,265 @@
+"""The panel as Slicer makes it: its sections, the parameter node of the scene, and runs that the sections start."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import slicer
+import slicer.util
+import vtk
+from MedCLIPSAMScene.strings import _
+from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
+from slicer.util import VTKObservationMixin
+
+from MedCLIPSAMLib.errors import Cancelled, MedCLIPSAMError
+
+from .logic import MedCLIPSAMLogic
+
+if TYPE_CHECKING:
+    from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
+
+PACKAGES = ("MedCLIPSAMModule", "MedCLIPSAMPanel", "MedCLIPSAMScene", "MedCLIPSAMEffects")
+"""The packages beside MedCLIPSAM.py, which Slicer's Reload leaves as they are."""
+
+
+class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel. It reads and writes the parameter node and calls the logic; its sections do the rest.
+
+    Attributes:
+        operations, session: those of the logic; see `MedCLIPSAMScene.operations`.
+        parameters: the typed parameter node of the scene; None while a scene is closed.
+    """
+
+    def __init__(self, parent=None) -> None:
+        # What Slicer's base class may use already: it calls setup() itself where no parent is given.
+        self.parameters: MedCLIPSAMParameters | None = None
+        self._wrapper: MedCLIPSAMParameters | None = None
+        self._storedChoices: dict[str, str] = {}
+        VTKObservationMixin.__init__(self)
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+
+    def setup(self) -> None:
+        """Build the panel."""
+        from MedCLIPSAMPanel.correctSection import CorrectSection
+        from MedCLIPSAMPanel.exportSection import ExportSection
+        from MedCLIPSAMPanel.fineTuneSection import FineTuneSection
+        from MedCLIPSAMPanel.guiConnection import GuiConnection
+        from MedCLIPSAMPanel.inputSection import InputSection
+        from MedCLIPSAMPanel.installationSection import InstallationSection
+        from MedCLIPSAMPanel.modelsSection import ModelsSection
+        from MedCLIPSAMPanel.promptSection import PromptSection
+        from MedCLIPSAMPanel.resultSection import ResultSection
+        from MedCLIPSAMPanel.reviewSection import ReviewSection
+        from MedCLIPSAMPanel.settingsSection import SettingsSection
+        from MedCLIPSAMScene.machineSettings import MachineSettings
+
+        ScriptedLoadableModuleWidget.setup(self)
+        panel = self.content = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
+        self.layout.addWidget(panel)
+        self.ui = slicer.util.childWidgetVariables(panel)
+        panel.setMRMLScene(slicer.mrmlScene)
+        self.machine = MachineSettings()
+        self.models = ModelsSection(self)
+        self.logic = MedCLIPSAMLogic(self.models.command)
+        self.operations, self.session = self.logic.operations, self.logic.operations.session
+        self._beginHistory()
+        self.inputs, self.prompts, self.results = InputSection(self), PromptSection(self), ResultSection(self)
+        self.corrections, self.settings = CorrectSection(self), SettingsSection(self)
+        self.fineTune, self.export, self.review = FineTuneSection(self), ExportSection(self), ReviewSection(self)
+        self.installation = InstallationSection(self)
+        self.gui = GuiConnection(self.ui)
+        self.session.onStateChanged = self.update
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
+        self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        self.addObserver(scene, scene.EndBatchProcessEvent, self.onSceneEndBatchProcess)
+        self.initializeParameterNode()
+        # Reload builds a second panel while the module is shown, and does not enter it.
+        if getattr(self.parent, "isEntered", False):
+            self.enter()
+
+    def cleanup(self) -> None:
+        """Leave nothing behind before the module is reloaded, removed, or Slicer ends."""
+        self.session.onStateChanged = lambda: None
+        self.corrections.close()
+        self._setParameters(None)
+        self.gui.connect(None)
+        self.removeObservers()
+        self.inputs.close()
+        self.prompts.status.close()
+        self.logic.close()
+        self.models.close()
+        self.content.deleteLater()
+
+    def onReload(self) -> None:
+        """Reload the module with the packages of its panel and its logic, which Slicer would take as they were."""
+        for name in list(sys.modules):
+            if name.split(".")[0] in PACKAGES:
+                del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
+
+    def enter(self) -> None:
+        """Take up the scene when the module is shown."""
+        self.initializeParameterNode()
+        self.corrections.enter()
+        self.ui.promptEdit.setFocus()
+
+    def exit(self) -> None:
+        """Leave keyboard, mouse and views to the module that is shown next."""
+        self.corrections.exit()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, _caller, _event, node) -> None:
+        """Choose nothing in place of a node that is removed; the selectors would choose its neighbor."""
+        if self.parameters is None or slicer.mrmlScene.IsClosing():
+            return
+        for name in ("inputVolume", "segmentation"):
+            if getattr(self.parameters, name) is node:
+                setattr(self.parameters, name, None)
+
+    def onSceneStartClose(self, _caller, _event) -> None:
+        """End the run, and keep what the user chose for the next scene."""
+        from MedCLIPSAMPanel.parameters import OF_ONE_SCENE
+
+        if self.parameters is not None:
+            node = self.parameters.parameterNode
+            names = set(node.GetParameterNames()) - set(OF_ONE_SCENE)
+            self._storedChoices = {name: node.GetParameter(name) for name in names}
+        self.session.forgetScene()
+        self.corrections.forget()
+        self.review.forget()
+        self._setParameters(None)
+
+    def onSceneEndClose(self, _caller, _event) -> None:
+        """Begin with an empty scene and the choices of the one before."""
+        node = self.logic.getParameterNode()
+        for name, value in self._storedChoices.items():
+            node.SetParameter(name, value)
+        self._beginScene()
+
+    def onSceneEndImport(self, _caller, _event) -> None:
+        """Take up a scene that was loaded."""
+        self._beginScene()
+
+    def onSceneEndBatchProcess(self, _caller, _event) -> None:
+        """Let the editor show the segmentation again that it may have let go of while a scene was loaded."""
+        if self.parameters is not None and not slicer.mrmlScene.IsClosing():
+            self.update()
+
+    def _beginHistory(self) -> None:
+        from MedCLIPSAMPanel.editorHistory import EditorHistory
+
+        volumeShown = lambda: self.parameters.inputVolume if self.parameters is not None else None
+        self.session.history = EditorHistory(self.ui.segmentEditor, volumeShown)
+
+    def _beginScene(self) -> None:
+        self._beginHistory()
+        self.prompts.beginScene()
+        self.initializeParameterNode()
+        self.results.clear()
+
+    def initializeParameterNode(self) -> None:
+        """Take up the scene's parameter node, or make one; choose a first volume of the scene."""
+        from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
+
+        node = self.logic.getParameterNode()
+        if self._wrapper is None or self._wrapper.parameterNode is not node:
+            # One wrapper a node: the observers that connect it to widgets live as long as the node.
+            self._wrapper = MedCLIPSAMParameters(node)
+            self.gui.connect(self._wrapper)
+        self._setParameters(self._wrapper)
+        if self._wrapper.inputVolume is None:
+            self._wrapper.inputVolume = self._volumeToBeginWith()
+        self.corrections.sceneOpened()
+        self.update()
+
+    def _volumeToBeginWith(self):
+        """Return the volume that a view shows, else the first of the scene, or None."""
+        volumes = [
+            node
+            for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+            if not node.GetHideFromEditors() and not node.IsA("vtkMRMLLabelMapVolumeNode")
+        ]
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+        shown = {composite.GetBackgroundVolumeID() for composite in composites}
+        return next((node for node in volumes if node.GetID() in shown), next(iter(volumes), None))
+
+    def _setParameters(self, parameters) -> None:
+        modified = vtk.vtkCommand.ModifiedEvent
+        if self.parameters is not None:
+            self.removeObserver(self.parameters.parameterNode, modified, self.onParametersModified)
+        self.parameters = parameters
+        if parameters is not None:
+            self.addObserver(parameters.parameterNode, modified, self.onParametersModified)
+
+    def onParametersModified(self, _caller=None, _event=None) -> None:
+        """Show the parameter node that has changed."""
+        self.update()
+
+    def update(self) -> None:
+        """Show the parameters and the state of the work in every section."""
+        if self.parameters is None:
+            return
+        # First the corrections: they give the editor its segmentation, and the others ask for the segment chosen in it.
+        sections = (self.corrections, self.inputs, self.prompts, self.results, self.settings, self.models)
+        for section in (*sections, self.export, self.fineTune, self.review):
+            section.update()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is not finished."""
+        return self.session.job is not None
+
+    def whyBusy(self) -> str:
+        """Return that a run is not finished; empty when none is running."""
+        return _("A run is not finished.") if self.busy else ""
+
+    def run(self, start: Callable, show: Callable, status=None) -> bool:
+        """Start a run with the chosen models and show how it goes.
+
+        Args:
+            start: takes `finished(result, error)` and `progressed(fraction, stage)` and starts the run.
+            show: called with its result.
+            status: a `RunStatus`, where it is shown how the run goes; the panel's own when None.
+
+        Returns:
+            Whether it was started; else the reason is shown.
+        """
+        status = status or self.prompts.status
+
+        def finished(result, error) -> None:
+            if error is None:
+                status.end("")
+                show(result)
+            else:
+                cancelled = isinstance(error, Cancelled)
+                status.end(_("Cancelled; the scene is as it was.") if cancelled else self.models.explain(error))
+
+        self.session.models = self.models.models()
+        try:
+            start(finished, status.progress)
+        except MedCLIPSAMError as error:
+            status.end(str(error))
+            self.say(str(error))
+            return False
+        self.ui.correctStatusLabel.text = ""
+        if self.busy:
+            self.results.clear()
+            status.begin()
+        self.update()
+        return True
+
+    def attempt(self, action: Callable[[], None]) -> None:
+        """Do something that may be refused, and show why."""
+        try:
+            action()
+        except MedCLIPSAMError as error:
+            self.say(str(error))
+
+    def say(self, text: str) -> None:
+        """Tell the user something, beside the buttons of both the prompt and the corrections."""
+        self.ui.statusLabel.text = self.ui.correctStatusLabel.text = text

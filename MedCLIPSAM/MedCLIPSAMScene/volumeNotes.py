@@ -1,0 +1,99 @@
+"""What the user should know of a volume of the scene, gathered while its slices are given to the models."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer.util
+
+from .strings import _
+
+SQUARE_DEGREES = 0.1
+"""How far voxel axes may be from right angles without a word."""
+FEW_VOXELS = 16
+"""A slice with a side of fewer voxels shows too little."""
+
+
+class VolumeNotes:
+    """Notes on a volume and on those slices of it that were looked at.
+
+    Args:
+        volumeNode: scalar or RGB volume.
+        axes: (3, 3), its voxel axes in world coordinates as columns, of length 1.
+        window: (low, high) that is shown as black and white.
+    """
+
+    def __init__(self, volumeNode, axes: np.ndarray, window: tuple[float, float]) -> None:
+        self._volumeNode, self._axes, self._window = volumeNode, axes, window
+        self._of = ""
+        self._shape: tuple[int, ...] = ()
+        self._count = self._notFinite = self._constant = self._blank = 0
+
+    def look(self, voxels: np.ndarray, image: np.ndarray) -> None:
+        """Take up a slice that is given to the models.
+
+        Args:
+            voxels: (rows, columns), or (rows, columns, 3) of RGB.
+            image: uint8 (H, W, 3), as the models see it.
+        """
+        if not self._count:
+            self._of = _itemOfSequence(self._volumeNode)  # another item may be shown before the run has ended
+        self._count += 1
+        self._shape = voxels.shape
+        if voxels.dtype.kind == "f":
+            self._notFinite += int(voxels.size - np.isfinite(voxels).sum())
+        if (image == image[0, 0]).all():
+            same = voxels.min() == voxels.max()
+            self._constant, self._blank = self._constant + same, self._blank + (not same)
+
+    def sentences(self) -> list[str]:
+        """Return what there is to say, a sentence or two each."""
+        notes = [self._of] if self._of else []
+        cosines = np.abs(self._axes.T @ self._axes - np.eye(3)).max()
+        degrees = float(np.degrees(np.arcsin(min(cosines, 1.0))))
+        if degrees > SQUARE_DEGREES:
+            notes.append(
+                _(
+                    "The voxel axes are {degrees:.1f} degrees from right angles, as of a tilted gantry or a sheared "
+                    "transform: the models saw the slices as they are stored, a little out of shape."
+                ).format(degrees=degrees)
+            )
+        if self._count and min(self._shape[:2]) < FEW_VOXELS:
+            notes.append(
+                _(
+                    "A slice has only {rows} x {columns} voxels, which show little: choose another plane or view."
+                ).format(rows=self._shape[0], columns=self._shape[1])
+            )
+        if self._notFinite:
+            notes.append(
+                _(
+                    "{count} voxels that were looked at are NaN or infinite: the models saw black or white there."
+                ).format(count=self._notFinite)
+            )
+        if self._count and self._constant == self._count:
+            notes.append(_("What was looked at is empty: all of its voxels have the same value."))
+        elif self._count and self._constant + self._blank == self._count:
+            notes.append(
+                _(
+                    "The display window ({low:g} to {high:g}) shows nothing but black or white there, and the models "
+                    "see what the views show: change brightness and contrast."
+                ).format(low=self._window[0], high=self._window[1])
+            )
+        if self._volumeNode.GetImageData().GetNumberOfScalarComponents() == 4:
+            notes.append(_("The transparency (alpha) of the image was left out."))
+        return notes
+
+
+def _itemOfSequence(volumeNode) -> str:
+    """Say which item of a sequence a volume is; empty where it is of none."""
+    for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
+        sequence = browser.GetSequenceNode(volumeNode)
+        if sequence is not None:
+            return _(
+                "This is item {number} of {all} of the sequence '{name}': the result is of this item only and does not "
+                "change with the item shown."
+            ).format(
+                number=browser.GetSelectedItemNumber() + 1,
+                all=sequence.GetNumberOfDataNodes(),
+                name=sequence.GetName(),
+            )
+    return ""

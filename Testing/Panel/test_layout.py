@@ -1,0 +1,41 @@
+"""No text of the panel is cut off, however narrow it is; `ctkCollapsibleButton` is as wide as its parts ask to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import standin
+from PySide6 import QtWidgets
+
+SECTIONS = ("export", "review", "fineTune", "settings", "models", "installation")
+NARROW, WIDE = 300, 480
+"""Pixels."""
+
+
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_long_texts_are_shown_whole(panel, width: int, tmp_path: Path) -> None:
+    ui, shown = panel.ui, standin.unwrap(panel.content)
+    panel.parameters.clip = panel.parameters.sam = "starter"
+    for section in SECTIONS:
+        getattr(ui, f"{section}CollapsibleButton").collapsed = False
+    ui.segmentEditor.setVisible(False)  # its look is the stand-in's
+    long = "Found 'brain tumor': score 0.48 (presence 0.59 x predicted mask quality 0.82), and more of it. " * 4
+    for label in (ui.resultLabel, ui.notesLabel, ui.statusLabel, ui.correctStatusLabel, ui.exportLabel):
+        label.text = f"<b>{long}"
+        label.setVisible(True)
+    try:
+        standin.screenshot(panel.parent, tmp_path / "panel.png", width)
+        assert standin.unwrap(panel.parent).width() == width, "the panel asks for more than it is given"
+        labels = [label for label in shown.findChildren(QtWidgets.QLabel) if label.isVisible() and label.wordWrap()]
+        assert len(labels) > 8
+        cut = {label.objectName() for label in labels if label.heightForWidth(label.width()) > label.height()}
+        assert cut == set()
+        assert ui.resultLabel.text.startswith("<b>") and standin.unwrap(ui.resultLabel).textFormat().name == "PlainText"
+    finally:
+        for section in SECTIONS:
+            getattr(ui, f"{section}CollapsibleButton").collapsed = True
+        for label in (ui.statusLabel, ui.correctStatusLabel, ui.exportLabel):
+            label.text = ""
+        ui.segmentEditor.setVisible(True)
+        panel.results.clear()
