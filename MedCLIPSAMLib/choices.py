@@ -141,6 +141,20 @@ class Freeze(StrEnum):
     ALL_BUT_HEADS = "all-but-heads"
 
 
+class RateDecay(StrEnum):
+    """Over which length the learning rate of a cycle falls; see `nnunet.schedule`."""
+
+    CYCLE = "cycle"
+    TRAINING = "training"
+
+
+class EnsembleMean(StrEnum):
+    """How the texts of a prompt ensemble are averaged; see `segmentation.prompts.ensemble_features`."""
+
+    UNIT = "unit"
+    RELEASED = "released"
+
+
 class Configuration(StrEnum):
     """Configuration of nnU-Net."""
 

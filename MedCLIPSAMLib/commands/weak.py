@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..choices import Configuration
+from ..choices import Configuration, RateDecay
 from .options import AsJson, DeviceName
 from .progress import duration, progress_bar, telling
 
@@ -37,6 +37,10 @@ def train(
     keep: Annotated[int | None, typer.Option(min=1, help="Checkpoints kept of each cycle; 10 by default.")] = None,
     iterations: Annotated[int | None, typer.Option(min=1, help="Batches an epoch; 250 by default.")] = None,
     lr: Annotated[float | None, typer.Option(help="Rate at the start of a cycle; 0.01 by default.")] = None,
+    decay: Annotated[
+        RateDecay,
+        typer.Option(help="The rate falls over a 'cycle', to .0024; or over the 'training', to .0085, as released."),
+    ] = RateDecay.CYCLE,
     batch: Annotated[int | None, typer.Option(help="Pictures a step; by default as nnU-Net plans.")] = None,
     width: Annotated[int | None, typer.Option(help="Channels of the first stage; by default nnU-Net's.")] = None,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs of this machine.")] = 1,
@@ -48,6 +52,7 @@ def train(
     Example: medclipsam weak train Dataset101_BrainTumor -o run
     """
     from ..models.device import resolve_device
+    from ..nnunet.schedule import RELEASED
     from ..nnunet.train import SHORT, TrainSettings
     from ..nnunet.train import train as run
     from ..validated import with_changes
@@ -59,6 +64,8 @@ def train(
         "keep": keep,
         "iterations": iterations,
         "learning_rate": lr,
+        "decay": decay,
+        "falling": RELEASED.falling if decay == RateDecay.TRAINING else None,
     }
     schedule = with_changes(settings.schedule, given)
     settings = replace(
@@ -104,6 +111,11 @@ def predict(
         Path | None, typer.Option(help="Dataset that corrections go into; IMAGES where that is one.")
     ] = None,
     mirroring: Annotated[bool, typer.Option(help="Predict mirrored images too, as nnU-Net does.")] = True,
+    best: Annotated[bool, typer.Option("--best", help="Also the checkpoint that nnU-Net's curve thinks best.")] = False,
+    foreground: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Least probability of the foreground, such as 0.2, the authors'."),
+    ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -116,7 +128,7 @@ def predict(
     from ..nnunet.predict import predict as run
 
     found, own = find_images(images)
-    ensemble = Ensemble(model, device, mirroring)
+    ensemble = Ensemble(model, device, mirroring, best=best, foreground=foreground)
     try:
         with progress_bar("predicting", quiet=as_json, unit="count") as context:
             records = run(found, ensemble, out, dataset or own, context)

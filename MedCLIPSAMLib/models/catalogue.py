@@ -110,7 +110,11 @@ _META = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
 CLIP_FILES = ("open_clip_config.json", "config.json", "vocab.txt", "tokenizer_config.json")
 
 _BIOMEDCLIP_ARCHITECTURE = (
-    ModelFile("open_clip_config.json", f"{_BIOMEDCLIP}/open_clip_config.json"),
+    ModelFile(
+        "open_clip_config.json",
+        f"{_BIOMEDCLIP}/open_clip_config.json",
+        sha256="9a41f334a8c444678772c0ebb9ab854c97ab350bced3a17b803e258d39c23dc0",
+    ),
     ModelFile("config.json", f"{_BIOMEDBERT}/config.json"),
     ModelFile("vocab.txt", f"{_BIOMEDBERT}/vocab.txt"),
     ModelFile("tokenizer_config.json", f"{_BIOMEDBERT}/tokenizer_config.json"),

@@ -347,7 +347,9 @@ class TextSegmenter:
             PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
         """
         settings, models = self._settings, self._models
-        return prompt_features(prompt, settings.style, settings.kind, models.clip, models.encode_text)
+        return prompt_features(
+            prompt, settings.style, settings.kind, models.clip, models.encode_text, settings.ensemble_mean
+        )
 
     def _require_images(self) -> _Images:
         if not self._shown:

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ..choices import Precision
+from ..choices import EnsembleMean, Precision
 from ..models.store import find
 from ..validated import Choice, Share, settings_class, with_changes
 from .agreement import AgreementSettings
 from .coarse import CoarseSettings
 from .components import ComponentSettings
+from .prompts import ENSEMBLES
 from .saliency import M2IBSettings
 from .sam_prompts import PromptSettings
 
@@ -41,6 +42,8 @@ class Settings:
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.acceleration.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
+        ensemble_mean: of P4 and P5: "unit", the mean of normalised features; "released", as in the authors' code, where
+            features are not normalised before the mean and M2IB takes one noise sample in place of `saliency.samples`.
     """
 
     saliency: M2IBSettings
@@ -55,6 +58,7 @@ class Settings:
     capture: bool = True
     style: str | None = None
     kind: str = "*"
+    ensemble_mean: Choice[EnsembleMean] = EnsembleMean.UNIT
     by_word: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,6 +73,8 @@ class Settings:
         said = prompt.lower()
         changes = (each for word, each in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said))
         chosen = with_changes(self.saliency, next(changes, {}))
+        if self.style in ENSEMBLES and self.ensemble_mean == EnsembleMean.RELEASED:
+            chosen = replace(chosen, samples=1)
         return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(said) else chosen
 
     def with_saliency(self, **changes: Any) -> Settings:
