@@ -68,6 +68,15 @@ class SamPromptKind(StrEnum):
     BOTH = "both"
 
 
+class VoteMethod(StrEnum):
+    """How the votes of several masks of SAM 2 are counted; see `segmentation.vote`."""
+
+    NONE = "none"
+    MEAN = "mean"
+    STAPLE = "staple"
+    MAP = "map"
+
+
 class Precision(StrEnum):
     """Precision of matrix products; AUTO is bfloat16 for large models on devices that are fast at it."""
 

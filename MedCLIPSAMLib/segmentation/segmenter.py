@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, CoarseMethod, Precision
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, CoarseMethod, Precision, VoteMethod
 from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
@@ -32,10 +32,11 @@ from ..models.sam import Sam2, load_sam
 from ..models.sam_pictures import SamPictures
 from ..models.threads import on_threads
 from ..run_context import RunContext
+from .affinity import finest, spread_map
 from .agreement import choose_result
 from .answer import draft_result, finish_result
 from .loaded_models import LoadedModels, Models
-from .outline import obedient_outline, outlines
+from .outline import Outline, obedient_outline, outlines, voted_outline
 from .presence import presence
 from .prompts import prompt_features
 from .result import PromptedResult, Where
@@ -67,7 +68,7 @@ class _Images:
 
     images: list[np.ndarray]
     pixels: torch.Tensor
-    early: dict[tuple[int, bool], torch.Tensor]
+    early: dict[tuple[int, bool, bool], torch.Tensor]
     sam: SamPictures
 
 
@@ -182,16 +183,21 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, or no word of it known to the model.
         """
-        if len(self.settings.saliency_for(prompt).candidates) > 1:  # which map it is, SAM 2 has a say in
+        settings = self.settings
+        if settings.by_sam or len(settings.saliency_for(prompt).candidates) > 1:  # SAM 2 has a say in which map it is
             return self.segment(prompt, negative).where
-        return self._where([prompt], negative, RunContext())[0][prompt][0]
+        return self.locate([prompt], negative)[0][prompt][0]
 
     def segment(self, prompt: str, negative: str | None = None, context: RunContext = RunContext()) -> PromptedResult:
         """Outline what `prompt` names in the image, the first one of several; see `saliency` for the arguments."""
         return self.segment_each([prompt], negative, context)[0][prompt]
 
     def segment_each(
-        self, prompts: Sequence[str], negative: str | None = None, context: RunContext = RunContext()
+        self,
+        prompts: Sequence[str],
+        negative: str | None = None,
+        context: RunContext = RunContext(),
+        located: list[dict[str, list[Where]]] | None = None,
     ) -> list[dict[str, PromptedResult]]:
         """Outline what each prompt names in each image: for every image the results by prompt.
 
@@ -200,6 +206,7 @@ class TextSegmenter:
 
         Args:
             context: told of each of the stages `STAGE_STARTS`, and asked within them.
+            located: what `locate` gave for the same prompts; None, and it is asked for first.
         """
         context.raise_if_cancelled()
         started = time.perf_counter()
@@ -207,8 +214,8 @@ class TextSegmenter:
         if not prompts:
             raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
         images = self._require_images().images
-        where = self._where(prompts, negative, context)
         settings = self.settings
+        where = self._spread(located or self.locate(prompts, negative, context), settings, context)
         results = self._drafts(images, where, settings)
         for drafts in results:
             for prompt in filter(says_absent, prompts):
@@ -223,10 +230,13 @@ class TextSegmenter:
             for step, result in enumerate(maps)
             if not result.message
         ]
-        sam_prompts = [(at, results[at][prompt][step].sam_prompts) for at, prompt, step in present]
+        drafts_to_ask = [results[at][prompt][step] for at, prompt, step in present]
+        numbers = [at for at, _, _ in present]
         seconds: dict[str, float] = {}
-        for (at, prompt, step), outline in zip(present, self._outlines(sam_prompts, seconds, context)):
-            results[at][prompt][step] = finish_result(results[at][prompt][step], *outline, settings)
+        ask = lambda images: self._answers(images, numbers, drafts_to_ask)
+        for (at, prompt, step), found in zip(present, self._outlines(numbers, ask, seconds, context)):
+            draft = results[at][prompt][step]
+            results[at][prompt][step] = finish_result(draft, found.mask, found.quality, settings, found.uncertainty)
         asked = Counter((at, prompt) for at, prompt, _ in present)
         spent = lambda *of: {stage: each * asked[of] for stage, each in seconds.items() if of in asked}
         return [
@@ -261,10 +271,21 @@ class TextSegmenter:
                 f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
                 "Give one array for each object.",
             )
-        return self._outlines([(0, sam_prompts)], {} if seconds is None else seconds, context, logits)[0]
+        least = self._settings.least_part
+        if logits is None:
+            ask = lambda images: outlines(images, [0], [sam_prompts], least, self._enlarged)
+        else:
+            ask = lambda images: [obedient_outline(images, 0, sam_prompts, logits, least)]
+        found = self._outlines([0], ask, {} if seconds is None else seconds, context)[0]
+        return found.mask, found.quality
 
-    def _where(self, prompts: list[str], negative: str | None, context: RunContext) -> list[dict[str, list[Where]]]:
-        """What the text-image model sees in each image, by prompt, with the map of each of the candidate steps."""
+    def locate(
+        self, prompts: Sequence[str], negative: str | None = None, context: RunContext = RunContext()
+    ) -> list[dict[str, list[Where]]]:
+        """Find what the text-image model sees in each image, by prompt, with the map of each of the candidate steps.
+
+        `segment_each` goes on from there, with other settings of what follows too. See `saliency` for the arguments.
+        """
         shown = self._require_images()
         settings, frugal = self.settings, self._models.frugal
         context.report(STAGE_STARTS["saliency"], stage="saliency")
@@ -301,6 +322,39 @@ class TextSegmenter:
                     where[at][prompt] = [Where(SaliencyMap(values, shape), each) for values in steps]
         return where
 
+    def _spread(
+        self, where: list[dict[str, list[Where]]], settings: Settings, context: RunContext
+    ) -> list[dict[str, list[Where]]]:
+        """Spread the maps among places that look alike to SAM 2, where the settings ask for it."""
+        if not settings.by_sam:
+            return where
+        images = self._require_images().sam
+        images.at_once = self.batch_size > 1
+        self.apply_precision()
+        wanted = [
+            at
+            for at, seen in enumerate(where)
+            if any(one.presence.probability >= settings.presence_threshold for maps in seen.values() for one in maps)
+        ]
+        images.embed(wanted, context)
+        spread = list(where)
+        for at in wanted:
+            features = finest(images.features(at))[0]
+            spread[at] = {
+                prompt: [replace(one, map=SaliencyMap(values, one.map.shape)) for one, values in zip(maps, found)]
+                for prompt, maps in where[at].items()
+                for found in [
+                    spread_map(
+                        torch.from_numpy(np.stack([one.map.values for one in maps])).to(features.device),
+                        features,
+                        settings.affinity,
+                    )
+                    .cpu()
+                    .numpy()
+                ]
+            }
+        return spread
+
     def _drafts(
         self, images: list[np.ndarray], where: list[dict[str, list[Where]]], settings: Settings
     ) -> list[dict[str, list[PromptedResult]]]:
@@ -310,17 +364,28 @@ class TextSegmenter:
         }
         return on_threads(draft, images, where)
 
+    def _answers(self, images: SamPictures, numbers: list[int], drafts: Sequence[PromptedResult]) -> Sequence[Outline]:
+        """The outline for each draft on the image of its number, by one mask or by the vote of several."""
+        settings = self._settings
+        if settings.vote.method != VoteMethod.NONE:
+            return [voted_outline(images, *one, settings) for one in zip(numbers, drafts)]
+        prompts = [draft.sam_prompts for draft in drafts]
+        return outlines(images, numbers, prompts, settings.least_part, self._enlarged)
+
+    @property
+    def _enlarged(self) -> bool:
+        return self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
+
     def _outlines(
         self,
-        asked: list[tuple[int, SamPrompts]],
+        numbers: list[int],
+        ask: Callable[[SamPictures], Sequence[Outline]],
         seconds: dict[str, float],
         context: RunContext,
-        logits: np.ndarray | None = None,
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The outline for each of some prompts on images, given by their number; `seconds` gets those of each."""
-        if not asked:
+    ) -> Sequence[Outline]:
+        """What is answered about images of some numbers once they are embedded; `seconds` gets those of each."""
+        if not numbers:
             return []
-        numbers, prompts = [number for number, _ in asked], [sam_prompts for _, sam_prompts in asked]
         pictures = self._require_images().sam
         pictures.at_once = self.batch_size > 1
         self.apply_precision()
@@ -330,14 +395,9 @@ class TextSegmenter:
             pictures.embed(numbers, context)
         embedded = time.perf_counter()
         context.report(STAGE_STARTS["mask"], stage="mask")
-        least = self._settings.least_part
-        if logits is None:
-            enlarged = self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
-            found = outlines(pictures, numbers, prompts, least, enlarged)
-        else:
-            found = [obedient_outline(pictures, numbers[0], prompts[0], logits, least)]
-        seconds["embedding"] = (embedded - started) / len(asked)
-        seconds["mask"] = (time.perf_counter() - embedded) / len(asked)
+        found = ask(pictures)
+        seconds["embedding"] = (embedded - started) / len(numbers)
+        seconds["mask"] = (time.perf_counter() - embedded) / len(numbers)
         return found
 
     def text_features(self, prompt: str) -> torch.Tensor:

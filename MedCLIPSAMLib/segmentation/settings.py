@@ -13,12 +13,14 @@ from pydantic import Field
 from ..choices import EnsembleMean, Precision
 from ..models.store import find
 from ..validated import Choice, Share, settings_class, with_changes
+from .affinity import AffinitySettings
 from .agreement import AgreementSettings
 from .coarse import CoarseSettings
 from .components import ComponentSettings
 from .prompts import ENSEMBLES
 from .saliency import M2IBSettings
 from .sam_prompts import PromptSettings
+from .vote import VoteSettings
 
 _SIDE = re.compile(r"\b(left|right)")
 
@@ -34,6 +36,8 @@ class Settings:
         presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
             whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
         agreement: what the overlap of SAM 2's mask and the coarse mask decides.
+        affinity: whether and how the map is spread among places that look alike to SAM 2.
+        vote: whether several masks of SAM 2 vote on the answer.
         least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
@@ -52,6 +56,8 @@ class Settings:
     prompts: PromptSettings = PromptSettings()
     presence_threshold: Share = 0.5
     agreement: AgreementSettings = AgreementSettings()
+    affinity: AffinitySettings = AffinitySettings()
+    vote: VoteSettings = VoteSettings()
     least_part: Share = 0.05
     precision: Choice[Precision] = Precision.AUTO
     at_once: Annotated[int, Field(ge=0, description="0 leaves it to the device.")] = 0
@@ -76,6 +82,11 @@ class Settings:
         if self.style in ENSEMBLES and self.ensemble_mean == EnsembleMean.RELEASED:
             chosen = replace(chosen, samples=1)
         return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(said) else chosen
+
+    @property
+    def by_sam(self) -> bool:
+        """Whether the map itself depends on SAM 2."""
+        return self.affinity.steps > 0
 
     def with_saliency(self, **changes: Any) -> Settings:
         """The same with settings of M2IB that hold for every prompt.
