@@ -29,12 +29,17 @@ class AffinitySettings:
         center: times the mean affinity, which is subtracted.
         sharpness: factor of what is left before the softmax.
         share: of the spread map in the result; the rest is the map as it was.
+        reach: standard deviation, as a share of the image's side, of a Gaussian by which places count less the farther
+            they are; 0 is everywhere alike, as published.
+        by_channel: features less their mean over the image, which no place is told apart by.
     """
 
     steps: Annotated[int, Field(ge=0, le=10)] = 0
     center: Annotated[float, Field(ge=0)] = 1.2
     sharpness: Annotated[float, Field(gt=0)] = 3.0
     share: Share = 1.0
+    reach: Share = 0.0
+    by_channel: bool = False
 
 
 @torch.no_grad()
@@ -47,7 +52,12 @@ def spread_map(values: torch.Tensor, features: torch.Tensor, settings: AffinityS
     """
     grid = (features.shape[1], features.shape[2])
     maps = F.interpolate(values[None], size=grid, mode="bilinear", align_corners=False)[0]
+    if settings.by_channel:
+        features = features - features.mean((1, 2), keepdim=True)
     weights = affinity(features, settings.center, settings.sharpness)
+    if settings.reach:
+        weights = weights * nearness(grid, settings.reach, weights)
+        weights = weights / weights.sum(-1, keepdim=True)
     spread = maps.flatten(1)
     for _ in range(settings.steps):
         spread = spread @ weights.T
@@ -64,6 +74,13 @@ def affinity(features: torch.Tensor, center: float, sharpness: float) -> torch.T
     alike = (alike - center * alike.mean()) * sharpness
     alike.fill_diagonal_(float(alike.diagonal().mean().clamp(min=0)))
     return alike.masked_fill_(alike < 0, -torch.inf).softmax(-1)
+
+
+def nearness(grid: tuple[int, int], reach: float, like: torch.Tensor) -> torch.Tensor:
+    """Compute a Gaussian of the distance between all places of a grid, (H * W, H * W), 1 on the diagonal."""
+    sides = [torch.arange(side, dtype=like.dtype, device=like.device) / side for side in grid]
+    places = torch.cartesian_prod(*sides)
+    return torch.exp(-(torch.cdist(places, places) ** 2) / (2 * reach**2))
 
 
 def finest(levels: Sequence[torch.Tensor], side: int = SIDE) -> torch.Tensor:

@@ -169,6 +169,11 @@ class TextSegmenter:
         sam.set(copies)
         self._shown.append(_Images(copies, pixels, {}, sam))
 
+    @property
+    def images(self) -> Sequence[np.ndarray]:
+        """The images that were taken last, uint8 (H, W, 3) each; not to be written to."""
+        return self._require_images().images
+
     def has_images(self, images: Sequence[np.ndarray]) -> bool:
         """Whether these very images were taken last, so that they need not be given again."""
         shown = self._shown[0].images if self._shown else []
