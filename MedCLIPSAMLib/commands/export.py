@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, ExportFormat, Plane, Precision, Strategy
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, ExportFormat, Plane, Precision, Strategy, VoteMethod
 from .options import (
     AsJson,
     AtOnce,
@@ -26,6 +26,7 @@ from .options import (
     SamName,
     SeriesName,
     SlicePlane,
+    Vote,
     WindowRange,
 )
 from .parsing import parse_window
@@ -79,6 +80,7 @@ def export(
     plane: SlicePlane = Plane.AXIAL,
     window: WindowRange = None,
     presence: Presence = None,
+    vote: Vote = VoteMethod.NONE,
     least_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0,
     least_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (pictures: 1000 pixels).")] = 0.0,
     most_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None,
@@ -141,6 +143,7 @@ def export(
     chosen = replace(
         usual,
         presence_threshold=usual.presence_threshold if presence is None else presence,
+        vote=replace(usual.vote, method=vote),
         precision=precision,
         at_once=at_once,
         capture=capture,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+from PIL import Image
 
+from MedCLIPSAMLib.checkpoints import CheckpointFolder
 from MedCLIPSAMLib.choices import VoteMethod
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, picture_of
+from MedCLIPSAMLib.segmentation.result import SliceResult
+from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.vote import VoteSettings, count_votes, uncertainty_of, ways_of_asking
+from MedCLIPSAMLib.worker.fields import part_of
 
 MASKS = np.array([[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[1, 1, 1, 0]]], bool)
 
@@ -71,3 +78,38 @@ def test_a_vote_gives_a_mask_and_where_the_masks_disagree(method):
     assert shown.shape == found.mask.shape and shown.dtype == np.float32 and 0 <= shown.min() and shown.max() <= 1
     assert shown.max() > 0.5 and shown[0, 0] < 1e-6, "far from the object all agree"
     assert np.array_equal(voting.segment(task.prompt).mask, found.mask), "the points are the same at every call"
+
+
+def test_the_uncertainty_is_in_a_workers_answer_and_in_checkpoints(tmp_path):
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    phantom = TASKS["mri_tumour"].phantom("validation", 3)
+    segmenter.set_image(picture_of(phantom))
+    voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean")))
+    results = {name: one.segment("brain tumor") for name, one in (("voted", voting), ("plain", segmenter))}
+    parts = {name: part_of(SliceResult(0, result, 1.0), False, True)[1] for name, result in results.items()}
+    assert np.array_equal(parts["voted"]["uncertainty"], results["voted"].uncertainty)
+    assert "uncertainty" not in parts["plain"]
+    assert "uncertainty" not in part_of(SliceResult(0, results["voted"], 1.0), False)[1]
+    for name, result in results.items():
+        checkpoints = CheckpointFolder(tmp_path / name)
+        checkpoints.open({})
+        store_results(checkpoints, "slice", {"brain tumor": result})
+        again = load_results(checkpoints, "slice")["brain tumor"].uncertainty
+        assert again is None if result.uncertainty is None else np.array_equal(again, result.uncertainty)
+
+
+def test_an_export_writes_where_the_masks_disagree(tmp_path, run):
+    phantom = TASKS["us_tumour"].phantom("validation", 3)
+    (tmp_path / "scans").mkdir()
+    Image.fromarray(phantom.picture).save(tmp_path / "scans" / "breast.png")
+    out = tmp_path / "labels"
+    ask = ("-p", "tumor: breast tumor", "--format", "nii.gz", "--device", "cpu", "--vote", "mean")
+    code, _, error = run("export", tmp_path / "scans", "-o", out, *ask)
+    assert code == 0, error
+    shown = sitk.GetArrayFromImage(sitk.ReadImage(str(out / "uncertainty" / "breast.nii.gz")))
+    assert shown.shape == (1, 128, 128) and shown.dtype == np.float32 and 0.5 < shown.max() <= 1
+    record = json.loads((out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert record["files"] == ["uncertainty/breast.nii.gz", "breast.nii.gz"]
+    (tmp_path / "struck.txt").write_text("breast\n", encoding="utf-8")
+    assert run("strike", out, tmp_path / "struck.txt")[0] == 0
+    assert (out / "struck" / "uncertainty" / "breast.nii.gz").is_file()
