@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,16 +32,15 @@ from ..models.sam import Sam2, load_sam
 from ..models.sam_pictures import SamPictures
 from ..models.threads import on_threads
 from ..run_context import RunContext
-from .affinity import finest, spread_map
 from .agreement import choose_result
 from .answer import draft_result, finish_result
 from .loaded_models import LoadedModels, Models
+from .locate import ShownImages, locate, spread_by_sam
+from .locators import Locator, locator_of
 from .outline import Outline, obedient_outline, outlines, voted_outline
-from .presence import presence
 from .prompts import prompt_features
 from .result import PromptedResult, Where
-from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
-from .saliency_map import SaliencyMap
+from .saliency import PAIRS
 from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
 from .wording import absence_message, notes, says_absent
@@ -55,23 +54,6 @@ STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
 """The stages of the work on a prompt, and the share of it that is done when they begin, roughly."""
 
 
-@dataclass
-class _Images:
-    """The images that prompts are about, and what was computed of them.
-
-    Args:
-        images: uint8 (H, W, 3) each.
-        pixels: (N, 3, S, S) for the text-image model.
-        early: its activations before the bottleneck, see `saliency.m2ib`.
-        sam: the images before SAM 2, with their embeddings.
-    """
-
-    images: list[np.ndarray]
-    pixels: torch.Tensor
-    early: dict[tuple[int, bool, bool], torch.Tensor]
-    sam: SamPictures
-
-
 class TextSegmenter:
     """Text-prompted segmentation of images with two models that stay loaded.
 
@@ -80,14 +62,20 @@ class TextSegmenter:
         sam: a SAM 2 model.
         settings: see `Settings`.
         load_on_cpu: loads the same models on the CPU, for `reduce_memory`.
+        make_locator: makes what gives the maps in place of M2IB, of the text-image model where it is now.
     """
 
     def __init__(
-        self, clip: ClipModel, sam: Sam2, settings: Settings, load_on_cpu: Callable[[], Models] | None = None
+        self,
+        clip: ClipModel,
+        sam: Sam2,
+        settings: Settings,
+        load_on_cpu: Callable[[], Models] | None = None,
+        make_locator: Callable[[ClipModel], Locator] | None = None,
     ) -> None:
-        self._models = LoadedModels(clip, sam, load_on_cpu)
+        self._models = LoadedModels(clip, sam, load_on_cpu, make_locator)
         self._settings = settings
-        self._shown: list[_Images] = []  # one at most; shared with the segmenters of `with_settings`
+        self._shown: list[ShownImages] = []  # one at most; shared with the segmenters of `with_settings`
 
     def with_settings(self, settings: Settings) -> TextSegmenter:
         """A segmenter of other settings that shares the models, the images and all that was computed of them."""
@@ -167,7 +155,7 @@ class TextSegmenter:
         pixels = self.clip.preprocess(np.stack(copies))
         sam = SamPictures(self.sam)
         sam.set(copies)
-        self._shown.append(_Images(copies, pixels, {}, sam))
+        self._shown.append(ShownImages(copies, pixels, {}, sam))
 
     @property
     def images(self) -> Sequence[np.ndarray]:
@@ -220,7 +208,10 @@ class TextSegmenter:
             raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
         images = self._require_images().images
         settings = self.settings
-        where = self._spread(located or self.locate(prompts, negative, context), settings, context)
+        where = located or self.locate(prompts, negative, context)
+        if settings.by_sam:
+            self.apply_precision()
+            where = spread_by_sam(where, self._require_images().sam, settings, context)
         results = self._drafts(images, where, settings)
         for drafts in results:
             for prompt in filter(says_absent, prompts):
@@ -291,74 +282,10 @@ class TextSegmenter:
 
         `segment_each` goes on from there, with other settings of what follows too. See `saliency` for the arguments.
         """
-        shown = self._require_images()
-        settings, frugal = self.settings, self._models.frugal
-        context.report(STAGE_STARTS["saliency"], stage="saliency")
-        negatives = [negative] if negative else []
-        texts = {prompt: self.text_features(prompt) for prompt in [*prompts, *negatives]}
-        alike: dict[M2IBSettings, list[str]] = {}
-        for prompt in prompts:
-            alike.setdefault(settings.saliency_for(prompt), []).append(prompt)
-        where: list[dict[str, list[Where]]] = [{} for _ in shown.images]
-        for m2ib_settings, group in alike.items():
-            found = m2ib(
-                self.clip,
-                shown.pixels,
-                torch.stack([texts[prompt] for prompt in [*group, *negatives]]),
-                m2ib_settings,
-                context,
-                batch=1 if self.batch_size == 1 else PAIRS,
-                noise_batch=1 if frugal else None,
-                early=shown.early,
-                bfloat16=settings.precision == Precision.BF16,
-                captures=self._models.captures if settings.capture and shown.pixels.is_cuda else None,
-            )
-            shape = shown.images[0].shape[:2]
-            maps = found.by_step.cpu()
-            if negative:
-                maps = normalise(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
-                maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
-            for column, prompt in enumerate(group):
-                present = presence(
-                    self.clip, found.image_features, texts[prompt], prompt, negative, self._models.encode_text
-                )
-                for at, each in enumerate(present):
-                    steps = maps[at, column].numpy()
-                    where[at][prompt] = [Where(SaliencyMap(values, shape), each) for values in steps]
-        return where
-
-    def _spread(
-        self, where: list[dict[str, list[Where]]], settings: Settings, context: RunContext
-    ) -> list[dict[str, list[Where]]]:
-        """Spread the maps among places that look alike to SAM 2, where the settings ask for it."""
-        if not settings.by_sam:
-            return where
-        images = self._require_images().sam
-        images.at_once = self.batch_size > 1
-        self.apply_precision()
-        wanted = [
-            at
-            for at, seen in enumerate(where)
-            if any(one.presence.probability >= settings.presence_threshold for maps in seen.values() for one in maps)
-        ]
-        images.embed(wanted, context)
-        spread = list(where)
-        for at in wanted:
-            features = finest(images.features(at))[0]
-            spread[at] = {
-                prompt: [replace(one, map=SaliencyMap(values, one.map.shape)) for one, values in zip(maps, found)]
-                for prompt, maps in where[at].items()
-                for found in [
-                    spread_map(
-                        torch.from_numpy(np.stack([one.map.values for one in maps])).to(features.device),
-                        features,
-                        settings.affinity,
-                    )
-                    .cpu()
-                    .numpy()
-                ]
-            }
-        return spread
+        batch = 1 if self.batch_size == 1 else PAIRS
+        return locate(
+            self._models, self._require_images(), self.settings, prompts, negative, self.text_features, batch, context
+        )
 
     def _drafts(
         self, images: list[np.ndarray], where: list[dict[str, list[Where]]], settings: Settings
@@ -416,7 +343,7 @@ class TextSegmenter:
             prompt, settings.style, settings.kind, models.clip, models.encode_text, settings.ensemble_mean
         )
 
-    def _require_images(self) -> _Images:
+    def _require_images(self) -> ShownImages:
         if not self._shown:
             raise InputError("No image was given yet.", "Call set_image first.")
         return self._shown[0]
@@ -453,4 +380,5 @@ def load_segmenter(
     """
     load = lambda where: (load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir))
     settings = settings or default_settings(model, models_dir)
-    return TextSegmenter(*load(resolve_device(device)), settings, lambda: load(torch.device("cpu")))
+    on_cpu = lambda: load(torch.device("cpu"))
+    return TextSegmenter(*load(resolve_device(device)), settings, on_cpu, locator_of(model, models_dir))
