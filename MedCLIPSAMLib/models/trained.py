@@ -123,7 +123,8 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
 
 def _numbers(settings: dict) -> dict[str, float]:
     """Read settings of M2IB, which are numbers, or yes and no."""
-    kinds = {"layer": int, "beta": float, "steps": int, "samples": int, "earliest": int, "mirror": bool}
+    kinds = {"layer": int, "beta": float, "steps": int, "samples": int, "earliest": int}
+    kinds |= {"mirror": bool, "finer": bool}
     return {name: kinds[name](value) for name, value in settings.items()}
 
 

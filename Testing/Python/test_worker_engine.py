@@ -131,7 +131,7 @@ def test_noise_in_parts_and_kept_activations_change_nothing(engine):
     m2ib(clip, pixels, text[:1], settings, early=early)
     kept = m2ib(clip, pixels, text, settings, early=early)
     parts = m2ib(clip, pixels, text, settings, noise_batch=3)
-    assert torch.equal(whole.maps, kept.maps) and list(early) == [(2, False)]
+    assert torch.equal(whole.maps, kept.maps) and len(early) == 1
     assert torch.allclose(whole.maps, parts.maps, rtol=1e-3, atol=1e-3 * float(whole.maps.max()))
     assert torch.allclose(whole.kept_similarity, parts.kept_similarity, atol=1e-5)
 
