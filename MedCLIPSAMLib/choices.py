@@ -68,6 +68,15 @@ class SamPromptKind(StrEnum):
     BOTH = "both"
 
 
+class VoteMethod(StrEnum):
+    """How the votes of several masks of SAM 2 are counted; see `segmentation.vote`."""
+
+    NONE = "none"
+    MEAN = "mean"
+    STAPLE = "staple"
+    MAP = "map"
+
+
 class Precision(StrEnum):
     """Precision of matrix products; AUTO is bfloat16 for large models on devices that are fast at it."""
 
@@ -139,6 +148,20 @@ class Freeze(StrEnum):
     TEXT = "text"
     LOWER_HALF = "lower-half"
     ALL_BUT_HEADS = "all-but-heads"
+
+
+class RateDecay(StrEnum):
+    """Over which length the learning rate of a cycle falls; see `nnunet.schedule`."""
+
+    CYCLE = "cycle"
+    TRAINING = "training"
+
+
+class EnsembleMean(StrEnum):
+    """How the texts of a prompt ensemble are averaged; see `segmentation.prompts.ensemble_features`."""
+
+    UNIT = "unit"
+    RELEASED = "released"
 
 
 class Configuration(StrEnum):

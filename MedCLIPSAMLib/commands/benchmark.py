@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from ..choices import Precision, Strategy, parse_choice
+from .benchmark_options import options
 from .benchmark_real import real
 from .benchmark_without_masks import without_masks
 from .options import DeviceName, ModelName, Overwrite, PrecisionName, SamName
@@ -28,6 +29,7 @@ def _benchmark() -> None:
 app.command()(speed)
 app.command()(real)
 app.command()(without_masks)
+app.command()(options)
 
 
 @app.command()

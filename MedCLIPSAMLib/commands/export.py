@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import ExportFormat, Plane, Strategy
+from ..choices import ExportFormat, Plane, Strategy, VoteMethod
 from .option_groups import ComputeOptions, ModelOptions, SeriesOptions, TextOptions, option_groups
-from .options import Anonymous, AsJson, Presence, SlicePlane, WindowRange
+from .options import Anonymous, AsJson, Presence, SlicePlane, Vote, WindowRange
 from .parsing import parse_window
 from .progress import progress_bar
 
@@ -140,6 +140,7 @@ def export(
     compute: ComputeOptions,
     engine: EngineOptions,
     presence: Presence = None,
+    vote: Vote = VoteMethod.NONE,
     anonymous: Anonymous = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, and do nothing.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Do cases again that failed.")] = False,
@@ -168,7 +169,8 @@ def export(
         check_anonymous(key, out, settings)
     defaults = models.default_settings()
     threshold = defaults.presence_threshold if presence is None else presence
-    running = engine.start(models, compute.apply(replace(defaults, presence_threshold=threshold)))
+    chosen = replace(defaults, presence_threshold=threshold, vote=replace(defaults.vote, method=vote))
+    running = engine.start(models, compute.apply(chosen))
     try:
         with progress_bar("exporting", quiet=as_json, unit="count") as context:
             counts = run(cases, running, out, settings, context, retry, key)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..choices import Plane, Precision
+from ..choices import Plane, Precision, VoteMethod
 
 SeriesName = Annotated[
     str | None,
@@ -58,6 +58,10 @@ Presence = Annotated[
         help="Least presence for a find; 0 outlines something always. 0.5 unless the model has its own.",
         show_default=False,
     ),
+]
+Vote = Annotated[
+    VoteMethod,
+    typer.Option("--vote", help="Masks of SAM 2 for several prompts vote: mean, staple, or map (by the saliency)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as JSON.")]
 AtOnce = Annotated[int, typer.Option(min=0, help="Slices taken together; 0 is one on a CPU and several on a GPU.")]

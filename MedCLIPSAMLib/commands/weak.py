@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import Configuration
+from ..choices import Configuration, RateDecay
 from .option_groups import option_groups
 from .options import Anonymous, AsJson, DeviceName
 from .progress import duration, progress_bar, telling
@@ -39,19 +39,26 @@ class TrainOptions:
     keep: Annotated[int | None, typer.Option(min=1, help="Checkpoints kept of each cycle; 10 by default.")] = None
     iterations: Annotated[int | None, typer.Option(min=1, help="Batches an epoch; 250 by default.")] = None
     lr: Annotated[float | None, typer.Option(help="Rate at the start of a cycle; 0.01 by default.")] = None
+    decay: Annotated[
+        RateDecay,
+        typer.Option(help="The rate falls over a 'cycle', to .0024; or over the 'training', to .0085, as released."),
+    ] = RateDecay.CYCLE
     batch: Annotated[int | None, typer.Option(help="Images a step; by default as nnU-Net plans.")] = None
     width: Annotated[int | None, typer.Option(help="Channels of the first stage; by default nnU-Net's.")] = None
 
     def settings(self) -> TrainSettings:
         """Return the settings of the training."""
+        from ..nnunet.schedule import RELEASED
         from ..nnunet.train import SHORT, TrainSettings
         from ..validated import with_changes
 
         defaults = SHORT if self.short else TrainSettings()
         given = {name: getattr(self, name) for name in ("cycles", "epochs", "keep", "iterations")}
+        given |= {"learning_rate": self.lr, "decay": self.decay}
+        given["falling"] = RELEASED.falling if self.decay == RateDecay.TRAINING else None
         return replace(
             defaults,
-            schedule=with_changes(defaults.schedule, given | {"learning_rate": self.lr}),
+            schedule=with_changes(defaults.schedule, given),
             configuration=self.configuration,
             batch=self.batch or defaults.batch,
             width=self.width or defaults.width,
@@ -112,6 +119,11 @@ def predict(
     ] = None,
     mirroring: Annotated[bool, typer.Option(help="Predict mirrored images too, as nnU-Net does.")] = True,
     anonymous: Anonymous = None,
+    best: Annotated[bool, typer.Option("--best", help="Also the checkpoint that nnU-Net's curve thinks best.")] = False,
+    foreground: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Min probability of the foreground, such as 0.2, the authors'."),
+    ] = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -128,7 +140,7 @@ def predict(
     key = None if anonymous is None else CaseKey(anonymous)
     if key is not None:
         key.check_outside(out)
-    ensemble = Ensemble(model, device, mirroring)
+    ensemble = Ensemble(model, device, mirroring, best=best, foreground=foreground)
     try:
         with progress_bar("predicting", quiet=as_json, unit="count") as context:
             records = run(found, ensemble, out, dataset or own, context, key)

@@ -22,6 +22,7 @@ from ..segmentation.prompts import load_prompt_sets
 from ..segmentation.sam_prompts import SamPromptSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
+from ..segmentation.tidy import largest_parts
 from ..volumes import SliceStack, read_volume
 from .paper import (
     PER_IMAGE,
@@ -95,10 +96,11 @@ def settings_of(
     settings = replace(
         own,
         coarse=CoarseSettings(CoarseMethod.KMEANS),
-        components=ComponentSettings(ComponentRule.AREA, number=task.objects),
+        components=ComponentSettings(ComponentRule.AREA, number=task.objects, min_area=0.0),
         prompts=SamPromptSettings(SamPromptKind(task.sam_prompts), seed=SEED),
         presence_threshold=0.0,
         agreement=AgreementSettings(),
+        min_part=0.0,
         precision=Precision.F32,
     )
     if len(segmenter.clip.model.visual.trunk.blocks) != PAPER_DEPTH:
@@ -155,10 +157,11 @@ def run(
                 continue
             try:
                 segmenter.set_image(_read_image(tests.images[case]))
-                mask = segmenter.segment(prompts[case]).mask
+                result = segmenter.segment(prompts[case])
             except InputError as error:
                 failed[case] = error.problem
                 continue
+            mask = largest_parts(result.mask, len(result.sam_prompts))
             with atomic_path(path) as temporary:
                 Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
     finally:

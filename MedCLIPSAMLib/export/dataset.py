@@ -5,6 +5,8 @@ seg.nrrd  CASE.seg.nrrd, with prompts, scores and models as tags
 nii.gz    CASE.nii.gz, a label map; labels.json says which number is which
 png       CASE.png, for images
 dcm       CASE.dcm, a DICOM Segmentation that refers to the series, for DICOM input
+
+Where several masks voted, uncertainty/CASE.nii.gz, the largest of all labels.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ import numpy as np
 
 from ..errors import InputError, OutputError
 from ..files.atomic import atomic_path
-from ..volumes import Segment, Volume, write_segmentation
+from ..volumes import Segment, Volume, write_saliency, write_segmentation
 from ..volumes.overlap import without_overlap
 from ..volumes.slice_count import slice_count
 from ..volumes.write import write_array
 from .cases import Case
 from .dicom_seg import write_dicom_seg
 
+UNCERTAINTY = "uncertainty"
+"""Folder of the maps of where the masks that voted disagree."""
 RESERVED = ("background", "ignore")
 """Labels that nnU-Net gives a meaning of its own."""
 
@@ -107,6 +111,21 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
         reason = getattr(error, "problem", str(error).splitlines()[0])
         raise OutputError(f"The case '{name}' cannot be written: {reason}", "Make room on the disk.") from error
     return files
+
+
+def write_uncertainty(folder: Path, name: str, volume: Volume, maps: Sequence[np.ndarray | None]) -> list[str]:
+    """Write where the masks that voted on a case disagree, and give the file's name in `folder`; none without a vote.
+
+    Args:
+        maps: (K, J, I) float32 of each label, of which the largest value counts; None where there was no vote.
+    """
+    voted = [values for values in maps if values is not None]
+    if not voted:
+        return []
+    file = f"{UNCERTAINTY}/{name}.nii.gz"
+    (folder / UNCERTAINTY).mkdir(exist_ok=True)
+    write_saliency(folder / file, np.max(voted, axis=0), volume)
+    return [file]
 
 
 def write_description(folder: Path, form: str, labels: Sequence[str], cases: Sequence[str], channel: str) -> None:

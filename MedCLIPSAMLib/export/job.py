@@ -28,7 +28,7 @@ from ..volumes.terminology import colour_for
 from ..volumes.window import Window, check_window
 from ..volumes.write import write_png
 from .cases import Case
-from .dataset import segments_of, write_case
+from .dataset import segments_of, write_case, write_uncertainty
 from .known import Sources
 from .report import IMAGE_FOLDER
 
@@ -182,7 +182,9 @@ def _write_files(case: Case, outcome: Segmented, job: ExportJob) -> dict[str, An
     if record["status"] == "found" or settings.keep_empty:
         try:
             segments = segments_of(job.labels, masks, tags)
-            record["files"] = write_case(job.out, case.name, settings.form, volume, segments)
+            files = write_case(job.out, case.name, settings.form, volume, segments)
+            uncertain = [result.uncertainty(prompt) for prompt in case.prompts.values()]
+            record["files"] = [*files[:-1], *write_uncertainty(job.out, case.name, volume, uncertain), files[-1]]
         except InputError as error:
             record |= {"status": "failed", "problem": error.problem, "remedy": error.remedy}
     record["slice"] = _write_overlay(job.out, case, result, masks)

@@ -10,9 +10,10 @@ from typing import Any
 from ..errors import InputError
 
 _FILE = re.compile(
-    r"(imagesTr/|labelsTr/)?(?P<name>[^/\\]+?)(_0000|_uncertainty)?\.(seg\.nrrd|nii\.gz|nii|nrrd|mha|png|dcm)"
+    r"(imagesTr/|labelsTr/|uncertainty/)?(?P<name>[^/\\]+?)(_0000|_uncertainty)?\.(seg\.nrrd|nii\.gz|nii|nrrd|mha|png|dcm)"
 )
-_PARTS = ("imagesTr", "labelsTr", "report", "replaced", "struck", "struck/imagesTr", "struck/labelsTr")
+_FOLDERS = ("imagesTr", "labelsTr", "uncertainty")
+_PARTS = (*_FOLDERS, "report", "replaced", "struck", *(f"struck/{name}" for name in _FOLDERS))
 _OWN = (".lock", "export.json", "manifest.jsonl", "image_folders.json", *_PARTS)
 
 

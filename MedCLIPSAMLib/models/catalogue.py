@@ -56,6 +56,7 @@ class Model:
         options: for SAM, settings merged into that configuration.
         saliency: for CLIP, what of `segmentation.saliency.M2IBSettings` differs from its defaults.
         by_word: and what of it differs again for prompts that hold a word; see `segmentation.settings.Settings`.
+        map_by: for CLIP, what makes the maps: "m2ib", or the name of another way in `segmentation.locators`.
         answer: for CLIP, what else of `segmentation.settings.Settings` differs from its defaults, as JSON values.
     """
 
@@ -78,6 +79,7 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict)
     saliency: Mapping[str, Any] = field(default_factory=dict)
     by_word: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    map_by: str = "m2ib"
     answer: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,7 +112,11 @@ _META = "https://dl.fbaipublicfiles.com/segment_anything_2/092824"
 CLIP_FILES = ("open_clip_config.json", "config.json", "vocab.txt", "tokenizer_config.json")
 
 _BIOMEDCLIP_ARCHITECTURE = (
-    ModelFile("open_clip_config.json", f"{_BIOMEDCLIP}/open_clip_config.json"),
+    ModelFile(
+        "open_clip_config.json",
+        f"{_BIOMEDCLIP}/open_clip_config.json",
+        sha256="9a41f334a8c444678772c0ebb9ab854c97ab350bced3a17b803e258d39c23dc0",
+    ),
     ModelFile("config.json", f"{_BIOMEDBERT}/config.json"),
     ModelFile("vocab.txt", f"{_BIOMEDBERT}/vocab.txt"),
     ModelFile("tokenizer_config.json", f"{_BIOMEDBERT}/tokenizer_config.json"),

@@ -15,7 +15,7 @@ from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import images_to
-from .layouts import is_hugging_face, to_open_clip
+from .layouts import is_hugging_face, set_layer_norm_epsilon, to_open_clip
 from .store import find, locate
 from .timm_open_clip import CustomTextCLIP
 from .weights import load_strictly, read_weights
@@ -84,13 +84,14 @@ class ClipModel:
         return all(token == "[UNK]" for token, _ in pieces)
 
     @torch.inference_mode()
-    def encode_text(self, texts: list[str]) -> torch.Tensor:
-        """Features of N texts, float32 (N, D) on the model's device, each of length 1.
+    def encode_text(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
+        """Features of N texts, float32 (N, D) on the model's device, each of length 1 unless not `normalized`.
 
         Raises:
             PromptError: a text of more tokens than the model can take.
         """
-        return F.normalize(self.model.encode_text(self.tokenize(texts)).float(), dim=-1)
+        features = self.model.encode_text(self.tokenize(texts)).float()
+        return F.normalize(features, dim=-1) if normalized else features
 
     def preprocess(self, images: np.ndarray) -> torch.Tensor:
         """Images uint8 (N, H, W, 3) as the model's input, float32 (N, 3, S, S) on its device.
@@ -146,6 +147,8 @@ def load_clip(
 def load_weights(model: CustomTextCLIP, folder: Path) -> None:
     """Load the weights of a folder, in either layout, strictly: all the model's and nothing else.
 
+    Weights in the Hugging Face layout were used with another epsilon in the image tower's norms, which they get here.
+
     Raises:
         ModelError: no weights, an unreadable file, or names or shapes that do not fit; the message names a few.
     """
@@ -155,7 +158,10 @@ def load_weights(model: CustomTextCLIP, folder: Path) -> None:
             f"'{folder}' holds none of {', '.join(WEIGHTS)}.", "Put the weights there under one of these names."
         )
     state = read_weights(path)
-    load_strictly(model, to_open_clip(state) if is_hugging_face(state) else state, path)
+    if is_hugging_face(state):
+        state = to_open_clip(state)
+        set_layer_norm_epsilon(model.visual)
+    load_strictly(model, state, path)
 
 
 def build_clip(folder: Path) -> CustomTextCLIP:

@@ -52,6 +52,8 @@ _TENSORS = {
     "text_projection.fc1.weight": "text.proj.0.weight",
     "text_projection.fc2.weight": "text.proj.2.weight",
 }
+VISION_EPSILON = 1e-12
+"""Of the layer norms of the image tower in the Hugging Face layout; timm's has 1e-6."""
 _BUFFERS = (".position_ids", ".token_type_ids")
 """Constants that some versions of transformers saved with the weights."""
 
@@ -113,6 +115,13 @@ def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
             renamed[name.replace(".qkv.", f".{part}_proj.")] = tensor.clone()
     renamed[_CLASS_TOKEN], renamed[_POSITIONS] = renamed[_CLASS_TOKEN].flatten(), renamed[_POSITIONS].squeeze(0)
     return renamed
+
+
+def set_layer_norm_epsilon(tower: torch.nn.Module, epsilon: float = VISION_EPSILON) -> None:
+    """Give all layer norms of a tower another epsilon."""
+    for module in tower.modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.eps = epsilon
 
 
 def some(names: Iterable[str], count: int = 3) -> str:

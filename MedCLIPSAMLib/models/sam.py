@@ -23,10 +23,9 @@ from ..errors import ModelError
 from .acceleration.bfloat16 import in_bfloat16
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
-from .catalogue import find
 from .device import OnCpu, images_to
 from .sam_config import read_sam_config
-from .store import WEIGHTS, locate
+from .store import WEIGHTS, find, locate
 from .weights import load_strictly, read_weights
 
 
@@ -137,7 +136,7 @@ def load_sam(name: str, device: torch.device | str = "cpu", models_dir: Path | N
     Raises:
         ModelError: unknown, absent, damaged, or weights that do not fit the configuration; the message names a few.
     """
-    entry = find(name, "sam")
+    entry = find(name, "sam", models_dir)
     folder = locate(entry, models_dir)
     own = sorted(folder.glob("*.yaml"))
     if not own and not entry.config:

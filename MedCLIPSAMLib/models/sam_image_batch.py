@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from ..run_context import RunContext
 from .device import to_host
@@ -92,8 +93,55 @@ class SamImageBatch:
         masks, quality = map(np.concatenate, zip(*found))
         return masks, quality
 
+    def features(self, number: int) -> list[torch.Tensor]:
+        """Embed an image if need be, and give its features: (1, C, h, w) at strides of 4, 8 and 16 pixels."""
+        self.embed([number])
+        return self._features[number]
+
+    def candidates(
+        self,
+        numbers: Sequence[int],
+        boxes: np.ndarray | None,
+        points: np.ndarray | None = None,
+        labels: np.ndarray | None = None,
+        several: bool = True,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Masks of each object at SAM 2's own size, (B, M, h, w) bool, and the predicted IoU of each, (B, M) float32.
+
+        Args:
+            numbers, boxes, points, labels: see `masks`.
+            several: three masks; else one, as of `masks`.
+        """
+        self.embed(numbers)
+        found = []
+        for row in range(len(numbers)):
+            some = np.s_[row : row + 1]
+            box, near, kinds = (None if each is None else each[some] for each in (boxes, points, labels))
+            logits, predicted = self._logits(numbers[some], box, near, kinds, None, several)
+            found.append(to_host(logits[0] > 0, predicted[0].float()))
+        masks, quality = map(np.stack, zip(*found))
+        return masks, quality
+
+    @torch.no_grad()
+    def enlarge(self, maps: np.ndarray) -> np.ndarray:
+        """Enlarge maps of any size, (B, h, w) float32, bilinearly to that of the images, (B, H, W)."""
+        return F.interpolate(torch.from_numpy(maps)[None], self.shape, mode="bilinear", align_corners=False)[0].numpy()
+
     @torch.no_grad()
     def _masks(self, numbers, change, boxes, points, labels, logits) -> tuple[np.ndarray, np.ndarray]:
+        found, quality = self._logits(numbers, boxes, points, labels, logits)
+        if change:
+            found = change(found)
+        ask = self._predictor
+        enlarged = ask._transforms.postprocess_masks(found, self.shape) > ask.mask_threshold
+        masks, iou = to_host(enlarged[:, 0], quality[:, 0].float())
+        return masks, iou
+
+    @torch.no_grad()
+    def _logits(
+        self, numbers, boxes, points, labels, logits, several: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mask logits (B, M, h, w) and predicted IoU (B, M)."""
         ask = self._predictor
         start, places, kinds, corners = ask._prep_prompts(
             points, labels, boxes, None if logits is None else logits[:, None], normalize_coords=True, img_idx=0
@@ -103,12 +151,8 @@ class SamImageBatch:
             places = corners if places is None else torch.cat([corners, places], 1)
             kinds = both if kinds is None else torch.cat([both, kinds], 1)
         *fine, coarse = (torch.cat(levels) for levels in zip(*(self._features[number] for number in numbers)))
-        found, quality, _ = decode(self._sam, coarse, fine, (places, kinds), start)
-        if change:
-            found = change(found)
-        enlarged = ask._transforms.postprocess_masks(found, self.shape) > ask.mask_threshold
-        masks, iou = to_host(enlarged[:, 0], quality[:, 0].float())
-        return masks, iou
+        found, quality, _ = decode(self._sam, coarse, fine, (places, kinds), start, several)
+        return found, quality
 
 
 def _mend_logits(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:

@@ -18,7 +18,7 @@ from ..errors import ModelError
 from ..files.folder import atomic_folder
 from ..files.json_text import read_json
 from ..renamed_settings import with_current_names
-from .catalogue import CLIP_FILES, MODELS, Model, ModelFile
+from .catalogue import CLIP_FILES, MODELS, Model, ModelFile, find
 
 ENTRY = "medclipsam.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
@@ -66,6 +66,8 @@ def read_entry(folder: Path) -> Model | None:
     """Read the catalogue entry of a trained model's folder; None where there is none, or none that can be read."""
     try:
         entry = read_json(folder / ENTRY, 1 << 20)
+        if entry.get("kind") == "sam":
+            return _sam_entry(entry, folder)
         saliency = _numbers(entry["saliency"])
         by_word = {str(word): _numbers(changes) for word, changes in entry["by_word"].items()}
         name = str(entry["name"])
@@ -83,6 +85,7 @@ def read_entry(folder: Path) -> Model | None:
             seen=str(entry["purpose"])[:400],
             saliency=saliency,
             by_word=by_word,
+            map_by=str(entry.get("map_by", "m2ib")),
             answer=dict(with_current_names(entry.get("answer", {}))),
             trained=True,
         )
@@ -90,9 +93,38 @@ def read_entry(folder: Path) -> Model | None:
         return None
 
 
+def _sam_entry(entry: dict, folder: Path) -> Model:
+    """Make the entry of a SAM 2 that the user has, such as MedSAM2: the architecture of a model of the catalogue.
+
+    {"kind": "sam", "name", "title", "purpose", "licence", "base": name in the catalogue, "image_size"}; the folder may
+    hold a configuration of its own, see `sam.load_sam`.
+    """
+    name, size = str(entry["name"]), int(entry["image_size"])
+    check_name(name)
+    base = find(str(entry["base"]), "sam")
+    if size < 32 or size % 32:
+        raise ValueError(f"an image size of {size} is no multiple of 32")
+    return Model(
+        name=name,
+        kind="sam",
+        title=str(entry["title"])[:200],
+        purpose=str(entry["purpose"])[:400],
+        licence=str(entry["licence"])[:200],
+        source=str(entry.get("source", base.source))[:200],
+        folder=folder.name,
+        image_size=size,
+        files=(),
+        seen=str(entry["purpose"])[:400],
+        config=base.config,
+        options=dict(base.options) | {"image_size": size},
+        trained=True,
+    )
+
+
 def _numbers(settings: dict) -> dict[str, float]:
     """Read settings of M2IB, which are numbers, or yes and no."""
-    kinds = {"layer": int, "beta": float, "steps": int, "samples": int, "earliest": int, "mirror": bool}
+    kinds = {"layer": int, "beta": float, "steps": int, "samples": int, "earliest": int}
+    kinds |= {"mirror": bool, "finer": bool}
     return {name: kinds[name](value) for name, value in settings.items()}
 
 

@@ -22,7 +22,7 @@ from ..models.weights import read_weights
 from ..run_context import RunContext
 from ..volumes import Volume
 from .process import require_nnunet
-from .schedule import schedule_of
+from .schedule import BEST, schedule_of
 from .train import FOLD, model_folder
 
 NETWORK = re.compile(r"dynamic_network_architectures\.architectures\.\w+\.\w+")
@@ -51,6 +51,9 @@ class Ensemble:
         device: see `models.resolve_device`.
         mirroring: predict mirrored images too, as nnU-Net does, at four times the cost in 2-D.
         last: take only so many of the checkpoints, from the end.
+        best: take the checkpoint that nnU-Net's progress curve thinks best, too, as the authors' code does.
+        foreground: probability of the foreground, all labels together, above which a voxel belongs to the most probable
+            of them; None where the most probable of all classes is taken. The authors' code has 0.2.
 
     Attributes:
         labels: names by number, without the background.
@@ -61,7 +64,15 @@ class Ensemble:
             DeviceError.
     """
 
-    def __init__(self, path: Path, device: str = "auto", mirroring: bool = True, last: int | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: str = "auto",
+        mirroring: bool = True,
+        last: int | None = None,
+        best: bool = False,
+        foreground: float | None = None,
+    ) -> None:
         require_nnunet()
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
         from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
@@ -93,11 +104,15 @@ class Ensemble:
                 f"The training in '{folder}' is not finished: {len(lacking)} of {len(files)} checkpoints are lacking.",
                 "Give the same medclipsam weak train command again; it goes on.",
             )
-        self._states = []
-        for name in files[-last:] if last else files:
-            self._states.append(_weights(network, folder / FOLD / name))
-        digest = hashlib.sha256((folder / FOLD / files[-1]).read_bytes()).hexdigest()[:8]
+        if best and not (folder / FOLD / BEST).is_file():
+            raise ModelError(f"The training in '{folder}' kept no '{BEST}'.", "Leave out --best, or train again.")
+        chosen_files = (files[-last:] if last else files) + ([BEST] if best else [])
+        self._states = [_weights(network, folder / FOLD / name) for name in chosen_files]
+        self._foreground = foreground
+        digest = digest_of(folder / FOLD / files[-1])
         how = "mirrored" if mirroring else "not mirrored"
+        how += f", the best one among them, {digest_of(folder / FOLD / BEST)}" if best else ""
+        how += "" if foreground is None else f", foreground above {foreground:g}"
         self.name = f"{folder.parent.name} {digest} ({len(self._states)} checkpoints, {how})"
         self.device = resolve_device(device)
         axes = tuple(range(len(configuration.patch_size))) if mirroring else None
@@ -137,10 +152,24 @@ class Ensemble:
             probabilities = torch.softmax(logits.float().cpu(), dim=0)
             sums = [sums[0] + probabilities] if sums else [probabilities]
         mean = (sums[0] / len(self._states)).clamp_min(torch.finfo(torch.float32).tiny)
-        labels, probabilities = back_to_image(
+        labels, by_class = back_to_image(
             mean.log(), manager, configuration, predictor.label_manager, about, True, torch.get_num_threads()
         )
-        return Prediction(labels.astype(np.uint8), np.asarray(probabilities, np.float32))
+        by_class = np.asarray(by_class, np.float32)
+        if self._foreground is not None:
+            labels = foreground_labels(by_class, self._foreground)
+        return Prediction(labels.astype(np.uint8), by_class)
+
+
+def foreground_labels(probabilities: np.ndarray, least: float) -> np.ndarray:
+    """Label voxels whose foreground is more probable than `least`: (C, K, J, I) float to (K, J, I) uint8."""
+    labels = probabilities[1:].argmax(0) + 1
+    return np.where(1 - probabilities[0] > least, labels, 0).astype(np.uint8)
+
+
+def digest_of(path: Path) -> str:
+    """Return the first eight digits of a file's SHA-256."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
 
 
 def _check_network(architecture: dict, folder: Path) -> None:

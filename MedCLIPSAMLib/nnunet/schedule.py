@@ -3,6 +3,10 @@
 MedCLIP-SAMv2 (arXiv 2409.19483), section on weak supervision: 3 cycles of 200 epochs from a rate of 0.01, the last 10
 checkpoints of each cycle kept. In a cycle the rate falls as in Zhao et al. 2022 (arXiv 2212.06278): polynomially for
 most of the cycle, then it stays, so that the kept checkpoints are different weights of one optimum.
+
+The paper does not say over which length the rate falls. `Schedule()` divides by the cycle's own epochs and ends each
+cycle at .0024; the authors' released code, run as its README says, divides by the epochs of all cycles, stops falling
+in the middle of a cycle and ends at .0085: `RELEASED`.
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from ..choices import RateDecay
 from ..errors import InputError
-from ..validated import settings_class
+from ..validated import Choice, settings_class
 
 IN_PLANS = "medclipsam"
 """Key of nnU-Net's plans under which a schedule lies, so that nnU-Net's own commands train by it too."""
@@ -21,6 +26,8 @@ IN_PLANS = "medclipsam"
 EXPONENT = 0.9
 """Of nnU-Net's polynomial decay."""
 
+BEST = "best.safetensors"
+"""The weights that nnU-Net's progress curve thinks best; no part of the ensemble unless it is asked for."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -35,6 +42,7 @@ class Schedule:
         iterations, validations: batches an epoch, for training and for the progress curve.
         learning_rate: at the start of a cycle.
         falling: share of a cycle in which the rate falls; then it stays.
+        decay: "cycle", and the rate falls as if to 0 at the end of the cycle; "training", at the end of all cycles.
     """
 
     cycles: Count = 3
@@ -44,6 +52,7 @@ class Schedule:
     validations: Count = 50
     learning_rate: Annotated[float, Field(gt=0)] = 0.01
     falling: Annotated[float, Field(ge=0, lt=1)] = 0.8
+    decay: Choice[RateDecay] = RateDecay.CYCLE
 
     def __post_init__(self) -> None:
         if self.keep > self.epochs:
@@ -59,7 +68,8 @@ class Schedule:
     def rate(self, epoch: int) -> float:
         """Compute the learning rate of an epoch, counted from 0 over all cycles."""
         within = min(epoch % self.epochs, self.falling * self.epochs)
-        return self.learning_rate * (1 - within / self.epochs) ** EXPONENT
+        length = self.epochs if self.decay == RateDecay.CYCLE else self.total
+        return self.learning_rate * (1 - within / length) ** EXPONENT
 
     def keeps(self, epoch: int) -> bool:
         """Whether the weights after this epoch belong to the ensemble."""
@@ -72,6 +82,10 @@ class Schedule:
     def files(self) -> list[str]:
         """Return the files of the whole ensemble, in the order of training."""
         return [self.file(epoch) for epoch in range(self.total) if self.keeps(epoch)]
+
+
+RELEASED = Schedule(falling=0.5, decay=RateDecay.TRAINING)
+"""The rate of the authors' released code; it keeps epochs 190 to 199 of a cycle, this class 191 to 200."""
 
 
 def schedule_of(plans: Mapping[str, Any]) -> Schedule:

@@ -49,6 +49,16 @@ class VolumeResult:
             {k: result.where.saliency for k, result in results if isinstance(result, PromptedResult)}
         )
 
+    def uncertainty(self, prompt: str) -> np.ndarray | None:
+        """The uncertainty of a prompt on the source grid, (K, J, I) float32, 0 on slices without a vote.
+
+        None where there was none; see `segmentation.result.PromptedResult`.
+        """
+        results = self.results[prompt].items()
+        maps = {k: one.uncertainty for k, one in results if isinstance(one, PromptedResult)}
+        voted = {k: values for k, values in maps.items() if values is not None}
+        return self.stack.to_grid(voted) if voted else None
+
     def score(self, prompt: str) -> float:
         """The best score over the slices."""
         return max(result.score for result in self.results[prompt].values())

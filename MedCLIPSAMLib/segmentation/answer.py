@@ -32,11 +32,17 @@ def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: 
     return PromptedResult(prompt, empty, 0.0, nothing, where, coarse_components, sam_prompts, np.zeros(0, np.float32))
 
 
-def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, settings: Settings) -> PromptedResult:
-    """A draft with the mask that SAM 2 gave, (H, W) bool, and its predicted quality, (B,)."""
+def finish_result(
+    draft: PromptedResult,
+    mask: np.ndarray,
+    quality: np.ndarray,
+    settings: Settings,
+    uncertainty: np.ndarray | None = None,
+) -> PromptedResult:
+    """A draft with the mask that SAM 2 gave, (H, W) bool, its predicted quality, (B,), and what a vote leaves open."""
     prompt, present = draft.prompt, draft.where.presence.probability
     agreement, limits = agreement_of(mask, draft.coarse), settings.agreement
-    draft = replace(draft, mask=mask, predicted_iou=quality, agreement=agreement)
+    draft = replace(draft, mask=mask, predicted_iou=quality, agreement=agreement, uncertainty=uncertainty)
     doubtful = 0 < settings.presence_threshold and present < limits.certain
     if mask.any() and doubtful and agreement < limits.min_iou_in_doubt:
         message = (

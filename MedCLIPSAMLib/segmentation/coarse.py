@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from skimage.filters import threshold_otsu
-from skimage.transform import resize
 
 from ..choices import CoarseMethod
 from ..validated import Choice, Share, settings_class
+from .crf import CrfSettings, dense_crf
 
 LEVELS = (CoarseMethod.OTSU, CoarseMethod.THRESHOLD)
 """The methods that look at each value by itself."""
-
-
 BINS = 1024
 """Of the histogram from which the level of a cut is found."""
+KMEANS_SIDE = 256
+"""Samples along a side of a map that k-means clusters."""
 
 
 @settings_class
@@ -25,10 +25,12 @@ class CoarseSettings:
         method: "otsu" (the paper; the exact two-means of the map), "kmeans" (the authors' code, for parity),
             "threshold", or "crf" (dense conditional random field, the extra `medclipsam[crf]`).
         threshold: for "threshold", on the map from 0 to 1.
+        crf: for "crf"; `crf.RELEASED` are the authors' parameters.
     """
 
     method: Choice[CoarseMethod] = CoarseMethod.OTSU
     threshold: Share = 0.3
+    crf: CrfSettings = CrfSettings()
 
 
 def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarray | None = None) -> np.ndarray:
@@ -46,9 +48,7 @@ def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarra
         return saliency > settings.threshold
     if settings.method == CoarseMethod.KMEANS:
         return _kmeans(saliency)
-    from .crf import dense_crf
-
-    return dense_crf(saliency, image)
+    return dense_crf(saliency, image, settings.crf)
 
 
 def cut_level(sample: np.ndarray, settings: CoarseSettings) -> float:
@@ -85,11 +85,20 @@ def two_means_threshold(values: np.ndarray) -> float:
 
 
 def _kmeans(saliency: np.ndarray) -> np.ndarray:
-    """The authors' way: 8 bits, 256 x 256 nearest, scikit-learn's KMeans, the cluster that is not the darker one."""
+    """Cut the map as the authors' code does: 8 bits, 256 x 256, scikit-learn's k-means, without its darker cluster.
+
+    Samples are the nearest by the floor rule, as OpenCV takes them, both ways; values run from 0 to 1; the clusters are
+    those of one start with the seed 10.
+    """
     from sklearn.cluster import KMeans
 
-    nearest = {"order": 0, "preserve_range": True, "anti_aliasing": False}
-    small = resize(np.round(saliency * 255).astype(np.uint8), (256, 256), **nearest).astype(np.float64)
-    found = KMeans(2, n_init=10, random_state=0).fit(small.reshape(-1, 1))
-    bright = found.labels_ == int(found.cluster_centers_.argmax())
-    return resize(bright.reshape(256, 256).astype(np.uint8), saliency.shape, **nearest).astype(bool)
+    quantized = np.rint(saliency * 255).astype(np.uint8) / 255
+    small = quantized[np.ix_(*(_nearest(KMEANS_SIDE, side) for side in saliency.shape))]
+    found = KMeans(2, n_init=1, random_state=10).fit(small.reshape(-1, 1))
+    bright = (found.labels_ != int(found.cluster_centers_.argmin())).reshape(small.shape)
+    return bright[np.ix_(*(_nearest(side, KMEANS_SIDE) for side in saliency.shape))]
+
+
+def _nearest(wanted: int, given: int) -> np.ndarray:
+    """Return the nearest of `given` samples to each of `wanted` places by the floor rule, rounded as OpenCV does."""
+    return np.minimum(np.arange(wanted) * (1 / (wanted / given)), given - 1).astype(np.intp)

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from ..errors import InputError
+from ..validated import settings_class
+
+Positive = Annotated[float, Field(gt=0)]
 
 
-def dense_crf(saliency: np.ndarray, image: np.ndarray | None, iterations: int = 10) -> np.ndarray:
-    """Make the map, as foreground probability, follow the image's edges (Kraehenbuehl and Koltun, NeurIPS 2011).
+@settings_class
+class CrfSettings:
+    """Parameters of the field of Kraehenbuehl and Koltun (NeurIPS 2011).
+
+    Args:
+        gaussian_sxy, gaussian_compat: reach in pixels and weight of the smoothness term.
+        bilateral_sxy, bilateral_srgb, bilateral_compat: reach in pixels and in gray values, and weight of the term that
+            follows the image's edges.
+        tau: 0, and the energies are -log p of the map as a probability p of the foreground; else they are
+            -log p / (tau sigmoid(p)), the authors' confidence-weighted form.
+        iterations: of the mean-field approximation.
+    """
+
+    gaussian_sxy: Positive = 3.0
+    gaussian_compat: Positive = 3.0
+    bilateral_sxy: Positive = 50.0
+    bilateral_srgb: Positive = 13.0
+    bilateral_compat: Positive = 10.0
+    tau: Annotated[float, Field(ge=0)] = 0.0
+    iterations: Annotated[int, Field(ge=1)] = 10
+
+
+RELEASED = CrfSettings(5.0, 3.0, 5.0, 3.0, 5.0, tau=1.05, iterations=1)
+"""What the authors' script takes when it is told nothing."""
+EPSILON = 1e-8
+"""Added to a probability before its logarithm, as in the authors' script."""
+
+
+def dense_crf(saliency: np.ndarray, image: np.ndarray | None, settings: CrfSettings) -> np.ndarray:
+    """Make the map, as foreground probability, follow the image's edges.
 
     Args:
         saliency: (H, W) float, 0 to 1.
@@ -22,7 +56,6 @@ def dense_crf(saliency: np.ndarray, image: np.ndarray | None, iterations: int = 
     """
     try:
         from pydensecrf import densecrf
-        from pydensecrf.utils import unary_from_softmax
     except ImportError as error:
         raise InputError(
             "The coarse mask 'crf' needs a package that is not installed.",
@@ -31,9 +64,27 @@ def dense_crf(saliency: np.ndarray, image: np.ndarray | None, iterations: int = 
     if image is None:
         raise InputError("The coarse mask 'crf' needs the image.")
     height, width = saliency.shape
-    share = np.clip(saliency, 0.01, 0.99).astype(np.float32)
     field = densecrf.DenseCRF2D(width, height, 2)
-    field.setUnaryEnergy(unary_from_softmax(np.stack([1 - share, share])))
-    field.addPairwiseGaussian(sxy=3, compat=3)
-    field.addPairwiseBilateral(sxy=50, srgb=13, rgbim=np.ascontiguousarray(image), compat=10)
-    return np.array(field.inference(iterations)).argmax(0).reshape(height, width).astype(bool)
+    field.setUnaryEnergy(unary_energy(saliency, settings.tau).reshape(2, -1))
+    field.addPairwiseGaussian(sxy=settings.gaussian_sxy, compat=settings.gaussian_compat)
+    field.addPairwiseBilateral(
+        sxy=settings.bilateral_sxy,
+        srgb=settings.bilateral_srgb,
+        rgbim=np.ascontiguousarray(image),
+        compat=settings.bilateral_compat,
+    )
+    return np.array(field.inference(settings.iterations)).argmax(0).reshape(height, width).astype(bool)
+
+
+def unary_energy(saliency: np.ndarray, tau: float) -> np.ndarray:
+    """Compute the energy of background and foreground, (2, H, W) float32, of a map (H, W) from 0 to 1.
+
+    Args:
+        tau: see `CrfSettings`; with the authors' form the map is rounded to 8 bits first, as their files are.
+    """
+    if not tau:
+        share = np.clip(saliency, 0.01, 0.99)
+        return -np.log(np.stack([1 - share, share])).astype(np.float32)
+    share = np.rint(saliency * 255) / 255
+    both = np.stack([1 - share, share])
+    return (-np.log(both + EPSILON) / (tau / (1 + np.exp(-both)))).astype(np.float32)

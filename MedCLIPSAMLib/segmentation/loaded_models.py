@@ -11,6 +11,7 @@ from ..models.acceleration.captures import Captures
 from ..models.acceleration.memory import is_out_of_memory, release
 from ..models.clip import ClipModel
 from ..models.sam import Sam2
+from .locators import Locator
 from .prompts import RememberedTexts
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ class _Loaded:
     clip: ClipModel
     sam: Sam2
     encode_text: RememberedTexts
+    locator: Locator | None
     captures: Captures = field(default_factory=Captures)
 
 
@@ -35,17 +37,24 @@ class LoadedModels:
         clip: the text-image model.
         sam: the SAM 2 model.
         load_on_cpu: loads both anew on the CPU, for when a GPU is too small; None where that cannot be done.
+        make_locator: makes what gives the maps; None where M2IB does.
 
     Attributes:
         frugal: images and noise samples are computed one by one, since memory ran out.
         parameters: how many both models have together.
     """
 
-    def __init__(self, clip: ClipModel, sam: Sam2, load_on_cpu: Callable[[], Models] | None = None) -> None:
-        self._load_on_cpu = load_on_cpu
+    def __init__(
+        self,
+        clip: ClipModel,
+        sam: Sam2,
+        load_on_cpu: Callable[[], Models] | None = None,
+        make_locator: Callable[[ClipModel], Locator] | None = None,
+    ) -> None:
+        self._load_on_cpu, self._make_locator = load_on_cpu, make_locator
         self.frugal = False
-        self._loaded: _Loaded | None = _Loaded(clip, sam, RememberedTexts(clip))
-        self.parameters = sum(parameter.numel() for model in (clip.model, sam) for parameter in model.parameters())
+        self._loaded: _Loaded | None = self._with_all(clip, sam)
+        self.parameters = sum(each.numel() for model in (clip.model, sam) for each in model.parameters())
 
     @property
     def usable(self) -> bool:
@@ -64,6 +73,11 @@ class LoadedModels:
     def encode_text(self) -> RememberedTexts:
         """Features of texts, each computed once."""
         return self._require().encode_text
+
+    @property
+    def locator(self) -> Locator | None:
+        """What gives the maps in place of M2IB; None where M2IB does."""
+        return self._require().locator
 
     @property
     def captures(self) -> Captures:
@@ -96,8 +110,12 @@ class LoadedModels:
             if not is_out_of_memory(error):
                 raise
             raise DeviceError("The models do not fit into this machine's memory.", "Choose smaller models.") from error
-        self._loaded = _Loaded(clip, sam, RememberedTexts(clip))
+        self._loaded = self._with_all(clip, sam)
         return "The memory of the GPU is too small; working on the CPU, which is slower."
+
+    def _with_all(self, clip: ClipModel, sam: Sam2) -> _Loaded:
+        locator = self._make_locator(clip) if self._make_locator else None
+        return _Loaded(clip, sam, RememberedTexts(clip), locator)
 
     def _require(self) -> _Loaded:
         if self._loaded is None:

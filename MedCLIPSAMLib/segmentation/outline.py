@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from ..models.sam_image_batch import SamImageBatch
+from .result import PromptedResult
+from .saliency import normalise, upsample
 from .sam_prompts import SamPrompts, follows_points
+from .settings import Settings
 from .tidy import tidy
+from .vote import count_votes, uncertainty_of, ways_of_asking
 
-Outline = tuple[np.ndarray, np.ndarray]
-"""The union of the masks of some objects, (H, W) bool, and the predicted IoU of each, (B,) float32, 0 to 1."""
+
+class Outline(NamedTuple):
+    """An answer of SAM 2.
+
+    Args:
+        mask: the union of the masks of some objects, (H, W) bool.
+        quality: the predicted IoU of each, (B,) float32, 0 to 1.
+        uncertainty: see `result.PromptedResult`.
+    """
+
+    mask: np.ndarray
+    quality: np.ndarray
+    uncertainty: np.ndarray | None = None
 
 
 def outlines(
@@ -43,6 +61,35 @@ def outlines(
         for index, of in enumerate(rows):
             found[of] = mend(index, masks[index]) if enlarged else masks[index], float(quality[index])
     return [_union([found[at, row] for row in range(len(sam_prompt))]) for at, sam_prompt in enumerate(sam_prompts)]
+
+
+def voted_outline(images: SamImageBatch, number: int, draft: PromptedResult, settings: Settings) -> Outline:
+    """The outline for the prompts of a draft by the vote of several masks; see `vote.VoteSettings`."""
+    prompts, vote = draft.sam_prompts, settings.vote
+    numbers = [number] * len(prompts)
+    inside = _points_in_boxes(draft.coarse, prompts.boxes, vote.points, settings.prompts.seed)
+    ways = ways_of_asking(prompts, inside, vote, images.shape)
+    found = [images.candidates(numbers, boxes, points, labels, vote.several) for boxes, points, labels in ways]
+    masks, quality = (np.concatenate(parts, 1) for parts in zip(*found))
+    values = torch.from_numpy(draft.where.map.values)[None, None]
+    saliency = normalise(upsample(values, masks.shape[-2:]))[0, 0].numpy()
+    votes = np.stack([count_votes(of_object, vote.method, saliency) for of_object in masks])
+    tidied = np.stack([tidy(one > 0.5, settings.min_part) for one in votes])
+    signed = np.where(tidied, 1, -1) * np.maximum(np.abs(votes - 0.5), 1e-6)
+    mask = np.any(images.enlarge(signed.astype(np.float32)) > 0, axis=0)
+    uncertainty = uncertainty_of(images.enlarge(votes).max(0))
+    return Outline(np.asarray(mask), np.clip(quality.mean(1), 0, 1).astype(np.float32), uncertainty)
+
+
+def _points_in_boxes(coarse: np.ndarray, boxes: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Draw random pixel centers of a coarse mask, (H, W) bool, within boxes (B, 4): (B, count, 2) x y in pixels."""
+    found = []
+    for x0, y0, x1, y1 in boxes:
+        rows, columns = slice(int(y0), math.ceil(y1)), slice(int(x0), math.ceil(x1))
+        places = np.argwhere(coarse[rows, columns])
+        chosen = np.random.default_rng(seed).choice(len(places), count, replace=len(places) < count)
+        found.append(places[chosen][:, ::-1] + (columns.start + 0.5, rows.start + 0.5))
+    return np.array(found, np.float32).reshape(len(boxes), count, 2)
 
 
 def _mend(
@@ -97,4 +144,4 @@ def _predict_respecting_clicks(
 
 def _union(found: list[tuple[np.ndarray, float]]) -> Outline:
     masks, quality = zip(*found)
-    return np.any(masks, axis=0), np.clip(np.array(quality, np.float32), 0, 1)
+    return Outline(np.any(masks, axis=0), np.clip(np.array(quality, np.float32), 0, 1))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
+from ..choices import EnsembleMean
 from ..errors import InputError, PromptError
 from ..resources import resource_path
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..models.clip import ClipModel
 
 STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
+ENSEMBLES = ("P4", "P5")
 MODALITIES = ("US", "MR", "XR", "CT")
 ANY_CLASS = "*"
 
@@ -89,11 +91,18 @@ def load_prompt_sets() -> dict[str, PromptSet]:
     return sets
 
 
-def ensemble_features(encode_text: Callable[[list[str]], torch.Tensor], prompts: list[str]) -> torch.Tensor:
-    """The mean of the L2-normalised text features of `prompts`, L2-normalised again: (D,) float32."""
+def ensemble_features(
+    encode_text: Callable[..., torch.Tensor], prompts: list[str], mean: EnsembleMean = EnsembleMean.UNIT
+) -> torch.Tensor:
+    """The mean of the text features of `prompts`, L2-normalised: (D,) float32.
+
+    Args:
+        mean: "unit", of features of length 1, as CLIP's authors average; "released", of features as the model gives
+            them, as the authors of MedCLIP-SAMv2 do.
+    """
     from torch.nn.functional import normalize  # the sets themselves are read by programs without torch
 
-    return normalize(encode_text(prompts).mean(0), dim=-1)
+    return normalize(encode_text(prompts, mean == EnsembleMean.UNIT).mean(0), dim=-1)
 
 
 class RememberedTexts:
@@ -102,25 +111,31 @@ class RememberedTexts:
 
     def __init__(self, clip: ClipModel) -> None:
         self._clip = clip
-        self._features: dict[str, torch.Tensor] = {}
+        self._features: dict[tuple[str, bool], torch.Tensor] = {}
 
-    def __call__(self, texts: list[str]) -> torch.Tensor:
-        """Features of N texts, float32 (N, D); the errors of `ClipModel.encode_text`."""
+    def __call__(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
+        """Features of N texts, float32 (N, D), see `ClipModel.encode_text`, also for errors."""
         import torch
 
-        new = [text for text in dict.fromkeys(texts) if text not in self._features]
+        new = [text for text in dict.fromkeys(texts) if (text, normalized) not in self._features]
         if new:
-            self._features.update(zip(new, self._clip.encode_text(new)))
-        return torch.stack([self._features[text] for text in texts])
+            keys = [(text, normalized) for text in new]
+            self._features.update(zip(keys, self._clip.encode_text(new, normalized)))
+        return torch.stack([self._features[text, normalized] for text in texts])
 
 
 def prompt_features(
-    prompt: str, style: str | None, kind: str, clip: ClipModel, encode_text: Callable[[list[str]], torch.Tensor]
+    prompt: str,
+    style: str | None,
+    kind: str,
+    clip: ClipModel,
+    encode_text: Callable[..., torch.Tensor],
+    mean: EnsembleMean = EnsembleMean.UNIT,
 ) -> torch.Tensor:
     """(D,) float32, L2-normalised, of a prompt or of the ensemble that stands for it.
 
     Args:
-        style, kind: see `settings.Settings`.
+        style, kind, mean: see `settings.Settings`.
         encode_text: `clip.encode_text`, or one that remembers.
 
     Raises:
@@ -146,4 +161,4 @@ def prompt_features(
             f"The model '{clip.name}' knows no word of the prompt '{prompt}'.",
             "Use other words, or a model with a larger vocabulary.",
         )
-    return ensemble_features(encode_text, prompts)
+    return ensemble_features(encode_text, prompts, mean)

@@ -71,6 +71,8 @@ class PromptedResult(Result):
         predicted_iou: (B,) float32, the quality that SAM 2 predicts for the mask of each component.
         seconds: by stage: "saliency", "embedding", "mask".
         agreement: IoU of the mask that SAM 2 gave and the coarse mask; 0 where it gave none.
+        uncertainty: (H, W) float32, the entropy of a vote of several masks in bits, 0 where all agree and 1 where half
+            of them do; None where there was no vote.
     """
 
     where: Localization
@@ -79,6 +81,7 @@ class PromptedResult(Result):
     predicted_iou: np.ndarray
     seconds: dict[str, float] = field(default_factory=dict)
     agreement: float = 0.0
+    uncertainty: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

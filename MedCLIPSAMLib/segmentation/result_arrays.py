@@ -15,7 +15,9 @@ from .result import Localization, PromptedResult
 from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 
-_ARRAYS = ("mask", "saliency", "coarse", "boxes", "points", "labels", "predicted_iou")
+_ARRAYS = ("mask", "saliency", "coarse", "boxes", "points", "labels", "predicted_iou", "uncertainty")
+_NONE = np.zeros((0, 0), np.float32)
+"""In place of an array that a result does not have."""
 
 
 def load_results(checkpoints: CheckpointFolder | None, name: str) -> dict[str, PromptedResult] | None:
@@ -48,7 +50,8 @@ def store_results(checkpoints: CheckpointFolder | None, name: str, results: Mapp
 def _to_arrays(result: PromptedResult) -> Arrays:
     prompts = result.sam_prompts
     arrays = (result.mask, result.where.map.values, result.coarse, prompts.boxes, prompts.points, prompts.labels)
-    return dict(zip(_ARRAYS, (*arrays, result.predicted_iou)))
+    uncertainty = _NONE if result.uncertainty is None else result.uncertainty
+    return dict(zip(_ARRAYS, (*arrays, result.predicted_iou, uncertainty)))
 
 
 def _describe(result: PromptedResult) -> dict[str, Any]:
@@ -69,4 +72,5 @@ def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         predicted_iou=arrays["predicted_iou"],
         seconds=described["seconds"],
         agreement=described["agreement"],
+        uncertainty=arrays["uncertainty"] if arrays["uncertainty"].size else None,
     )

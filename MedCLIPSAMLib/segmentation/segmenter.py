@@ -18,13 +18,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, CoarseMethod, Precision
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, CoarseMethod, Precision, VoteMethod
 from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
@@ -35,12 +35,12 @@ from ..run_context import RunContext
 from .agreement import choose_result
 from .answer import draft_result, finish_result
 from .loaded_models import LoadedModels, Models
-from .outline import outlines, predict_mask_respecting_clicks
-from .presence import presence
+from .locate import ShownImages, locate, spread_by_sam
+from .locators import Locator, locator_of
+from .outline import Outline, outlines, predict_mask_respecting_clicks, voted_outline
 from .prompts import prompt_features
 from .result import Localization, PromptedResult
-from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
-from .saliency_map import SaliencyMap
+from .saliency import PAIRS
 from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
 from .wording import absence_message, notes, says_absent
@@ -54,23 +54,6 @@ STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
 """The stages of the work on a prompt, and the share of it that is done when they begin, roughly."""
 
 
-@dataclass
-class _Images:
-    """The images that prompts are about, and what was computed of them.
-
-    Args:
-        images: uint8 (H, W, 3) each.
-        pixels: (N, 3, S, S) for the text-image model.
-        early: its activations before the bottleneck, see `saliency.m2ib`.
-        sam: the images before SAM 2, with their embeddings.
-    """
-
-    images: list[np.ndarray]
-    pixels: torch.Tensor
-    early: dict[tuple[int, bool], torch.Tensor]
-    sam: SamImageBatch
-
-
 class TextSegmenter:
     """Text-prompted segmentation of images with two models that stay loaded.
 
@@ -79,14 +62,20 @@ class TextSegmenter:
         sam: a SAM 2 model.
         settings: see `Settings`.
         load_on_cpu: loads the same models on the CPU, for `reduce_memory`.
+        make_locator: makes what gives the maps in place of M2IB, of the text-image model where it is now.
     """
 
     def __init__(
-        self, clip: ClipModel, sam: Sam2, settings: Settings, load_on_cpu: Callable[[], Models] | None = None
+        self,
+        clip: ClipModel,
+        sam: Sam2,
+        settings: Settings,
+        load_on_cpu: Callable[[], Models] | None = None,
+        make_locator: Callable[[ClipModel], Locator] | None = None,
     ) -> None:
-        self._models = LoadedModels(clip, sam, load_on_cpu)
+        self._models = LoadedModels(clip, sam, load_on_cpu, make_locator)
         self._settings = settings
-        self._shown: list[_Images] = []  # one at most; shared with the segmenters of `with_settings`
+        self._shown: list[ShownImages] = []  # one at most; shared with the segmenters of `with_settings`
 
     def with_settings(self, settings: Settings) -> TextSegmenter:
         """A segmenter of other settings that shares the models, the images and all that was computed of them."""
@@ -166,7 +155,12 @@ class TextSegmenter:
         pixels = self.clip.preprocess(np.stack(copies))
         sam = SamImageBatch(self.sam)
         sam.set(copies)
-        self._shown.append(_Images(copies, pixels, {}, sam))
+        self._shown.append(ShownImages(copies, pixels, {}, sam))
+
+    @property
+    def images(self) -> Sequence[np.ndarray]:
+        """The images that were taken last, uint8 (H, W, 3) each; not to be written to."""
+        return self._require_images().images
 
     def has_images(self, images: Sequence[np.ndarray]) -> bool:
         """Whether these very images were taken last, so that they need not be given again."""
@@ -182,16 +176,21 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, or no word of it known to the model.
         """
-        if len(self.settings.saliency_for(prompt).candidates) > 1:  # which map it is, SAM 2 has a say in
+        settings = self.settings
+        if settings.by_sam or len(settings.saliency_for(prompt).candidates) > 1:  # SAM 2 has a say in which map it is
             return self.segment(prompt, negative).where
-        return self._where([prompt], negative, RunContext())[0][prompt][0]
+        return self.locate([prompt], negative)[0][prompt][0]
 
     def segment(self, prompt: str, negative: str | None = None, context: RunContext = RunContext()) -> PromptedResult:
         """Outline what `prompt` names in the image, the first one of several; see `saliency` for the arguments."""
         return self.segment_each([prompt], negative, context)[0][prompt]
 
     def segment_each(
-        self, prompts: Sequence[str], negative: str | None = None, context: RunContext = RunContext()
+        self,
+        prompts: Sequence[str],
+        negative: str | None = None,
+        context: RunContext = RunContext(),
+        located: list[dict[str, list[Localization]]] | None = None,
     ) -> list[dict[str, PromptedResult]]:
         """Outline what each prompt names in each image: for every image the results by prompt.
 
@@ -200,6 +199,7 @@ class TextSegmenter:
 
         Args:
             context: told of each of the stages `STAGE_STARTS`, and asked within them.
+            located: what `locate` gave for the same prompts; None, and it is asked for first.
         """
         context.raise_if_cancelled()
         started = time.perf_counter()
@@ -207,8 +207,11 @@ class TextSegmenter:
         if not prompts:
             raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
         images = self._require_images().images
-        where = self._where(prompts, negative, context)
         settings = self.settings
+        where = located or self.locate(prompts, negative, context)
+        if settings.by_sam:
+            self.apply_precision()
+            where = spread_by_sam(where, self._require_images().sam, settings, context)
         results = self._drafts(images, where, settings)
         for drafts in results:
             for prompt in filter(says_absent, prompts):
@@ -223,10 +226,13 @@ class TextSegmenter:
             for step, result in enumerate(maps)
             if not result.message
         ]
-        sam_prompts = [(at, results[at][prompt][step].sam_prompts) for at, prompt, step in present]
+        drafts_to_ask = [results[at][prompt][step] for at, prompt, step in present]
+        numbers = [at for at, _, _ in present]
         seconds: dict[str, float] = {}
-        for (at, prompt, step), outline in zip(present, self._outlines(sam_prompts, seconds, context)):
-            results[at][prompt][step] = finish_result(results[at][prompt][step], *outline, settings)
+        ask = lambda images: self._answers(images, numbers, drafts_to_ask)
+        for (at, prompt, step), found in zip(present, self._outlines(numbers, ask, seconds, context)):
+            draft = results[at][prompt][step]
+            results[at][prompt][step] = finish_result(draft, found.mask, found.quality, settings, found.uncertainty)
         counts = Counter((at, prompt) for at, prompt, _ in present)
         spent = lambda *of: {stage: elapsed * counts[of] for stage, elapsed in seconds.items() if of in counts}
         return [
@@ -263,47 +269,25 @@ class TextSegmenter:
                 f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
                 "Give one array for each object.",
             )
-        return self._outlines([(0, sam_prompts)], {} if seconds is None else seconds, context, logits)[0]
+        min_part = self._settings.min_part
+        if logits is None:
+            ask = lambda images: outlines(images, [0], [sam_prompts], min_part, self._enlarged)
+        else:
+            ask = lambda images: [predict_mask_respecting_clicks(images, 0, sam_prompts, logits, min_part)]
+        found = self._outlines([0], ask, {} if seconds is None else seconds, context)[0]
+        return found.mask, found.quality
 
-    def _where(
-        self, prompts: list[str], negative: str | None, context: RunContext
+    def locate(
+        self, prompts: Sequence[str], negative: str | None = None, context: RunContext = RunContext()
     ) -> list[dict[str, list[Localization]]]:
-        """What the text-image model sees in each image, by prompt, with the map of each of the candidate steps."""
-        shown = self._require_images()
-        settings, frugal = self.settings, self._models.frugal
-        context.report(STAGE_STARTS["saliency"], stage="saliency")
-        negatives = [negative] if negative else []
-        text_features = {prompt: self.text_features(prompt) for prompt in [*prompts, *negatives]}
-        prompts_by_settings: dict[M2IBSettings, list[str]] = {}
-        for prompt in prompts:
-            prompts_by_settings.setdefault(settings.saliency_for(prompt), []).append(prompt)
-        where: list[dict[str, list[Localization]]] = [{} for _ in shown.images]
-        for m2ib_settings, same_settings in prompts_by_settings.items():
-            found = m2ib(
-                self.clip,
-                shown.pixels,
-                torch.stack([text_features[prompt] for prompt in [*same_settings, *negatives]]),
-                m2ib_settings,
-                context,
-                batch=1 if self.batch_size == 1 else PAIRS,
-                noise_batch=1 if frugal else None,
-                early=shown.early,
-                bfloat16=settings.precision == Precision.BF16,
-                captures=self._models.captures if settings.capture and shown.pixels.is_cuda else None,
-            )
-            shape = shown.images[0].shape[:2]
-            maps = found.by_step.cpu()
-            if negative:
-                maps = normalise(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
-                maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
-            for column, prompt in enumerate(same_settings):
-                present = presence(
-                    self.clip, found.image_features, text_features[prompt], prompt, negative, self._models.encode_text
-                )
-                for at, image_presence in enumerate(present):
-                    steps = maps[at, column].numpy()
-                    where[at][prompt] = [Localization(SaliencyMap(values, shape), image_presence) for values in steps]
-        return where
+        """Find what the text-image model sees in each image, by prompt, with the map of each of the candidate steps.
+
+        `segment_each` goes on from there, with other settings of what follows too. See `saliency` for the arguments.
+        """
+        batch = 1 if self.batch_size == 1 else PAIRS
+        return locate(
+            self._models, self._require_images(), self.settings, prompts, negative, self.text_features, batch, context
+        )
 
     def _drafts(
         self, images: list[np.ndarray], where: list[dict[str, list[Localization]]], settings: Settings
@@ -315,17 +299,30 @@ class TextSegmenter:
         }
         return on_threads(draft, images, where)
 
+    def _answers(
+        self, images: SamImageBatch, numbers: list[int], drafts: Sequence[PromptedResult]
+    ) -> Sequence[Outline]:
+        """The outline for each draft on the image of its number, by one mask or by the vote of several."""
+        settings = self._settings
+        if settings.vote.method != VoteMethod.NONE:
+            return [voted_outline(images, *location, settings) for location in zip(numbers, drafts)]
+        prompts = [draft.sam_prompts for draft in drafts]
+        return outlines(images, numbers, prompts, settings.min_part, self._enlarged)
+
+    @property
+    def _enlarged(self) -> bool:
+        return self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
+
     def _outlines(
         self,
-        sam_prompts: list[tuple[int, SamPrompts]],
+        numbers: list[int],
+        ask: Callable[[SamImageBatch], Sequence[Outline]],
         seconds: dict[str, float],
         context: RunContext,
-        logits: np.ndarray | None = None,
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The outline for each of some prompts on images, given by their number; `seconds` gets those of each."""
-        if not sam_prompts:
+    ) -> Sequence[Outline]:
+        """What is answered about images of some numbers once they are embedded; `seconds` gets those of each."""
+        if not numbers:
             return []
-        numbers, objects = [number for number, _ in sam_prompts], [own for _, own in sam_prompts]
         images = self._require_images().sam
         images.at_once = self.batch_size > 1
         self.apply_precision()
@@ -335,14 +332,9 @@ class TextSegmenter:
             images.embed(numbers, context)
         embedded = time.perf_counter()
         context.report(STAGE_STARTS["mask"], stage="mask")
-        min_part = self._settings.min_part
-        if logits is None:
-            enlarged = self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
-            found = outlines(images, numbers, objects, min_part, enlarged)
-        else:
-            found = [predict_mask_respecting_clicks(images, numbers[0], objects[0], logits, min_part)]
-        seconds["embedding"] = (embedded - started) / len(sam_prompts)
-        seconds["mask"] = (time.perf_counter() - embedded) / len(sam_prompts)
+        found = ask(images)
+        seconds["embedding"] = (embedded - started) / len(numbers)
+        seconds["mask"] = (time.perf_counter() - embedded) / len(numbers)
         return found
 
     def text_features(self, prompt: str) -> torch.Tensor:
@@ -352,9 +344,11 @@ class TextSegmenter:
             PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
         """
         settings, models = self._settings, self._models
-        return prompt_features(prompt, settings.style, settings.kind, models.clip, models.encode_text)
+        return prompt_features(
+            prompt, settings.style, settings.kind, models.clip, models.encode_text, settings.ensemble_mean
+        )
 
-    def _require_images(self) -> _Images:
+    def _require_images(self) -> ShownImages:
         if not self._shown:
             raise InputError("No image was given yet.", "Call set_image first.")
         return self._shown[0]
@@ -391,4 +385,5 @@ def load_segmenter(
     """
     load = lambda where: (load_clip(model, where, models_dir=models_dir), load_sam(sam, where, models_dir=models_dir))
     settings = settings or default_settings(model, models_dir)
-    return TextSegmenter(*load(resolve_device(device)), settings, lambda: load(torch.device("cpu")))
+    on_cpu = lambda: load(torch.device("cpu"))
+    return TextSegmenter(*load(resolve_device(device)), settings, on_cpu, locator_of(model, models_dir))

@@ -10,14 +10,17 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from ..choices import Precision
+from ..choices import EnsembleMean, Precision
 from ..models.store import find
 from ..validated import Choice, Share, settings_class, with_changes
+from .affinity import AffinitySettings
 from .agreement import AgreementSettings
 from .coarse import CoarseSettings
 from .components import ComponentSettings
+from .prompts import ENSEMBLES
 from .saliency import M2IBSettings
 from .sam_prompts import SamPromptSettings
+from .vote import VoteSettings
 
 _SIDE = re.compile(r"\b(left|right)")
 
@@ -33,6 +36,8 @@ class Settings:
         presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
             whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
         agreement: what the overlap of SAM 2's mask and the coarse mask decides.
+        affinity: whether and how the map is spread among places that look alike to SAM 2.
+        vote: whether several masks of SAM 2 vote on the answer.
         min_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
@@ -41,6 +46,8 @@ class Settings:
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.acceleration.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
+        ensemble_mean: of P4 and P5: "unit", the mean of normalised features; "released", as in the authors' code, where
+            features are not normalised before the mean and M2IB takes one noise sample in place of `saliency.samples`.
     """
 
     saliency: M2IBSettings
@@ -49,12 +56,15 @@ class Settings:
     prompts: SamPromptSettings = SamPromptSettings()
     presence_threshold: Share = 0.5
     agreement: AgreementSettings = AgreementSettings()
+    affinity: AffinitySettings = AffinitySettings()
+    vote: VoteSettings = VoteSettings()
     min_part: Share = 0.05
     precision: Choice[Precision] = Precision.AUTO
     at_once: Annotated[int, Field(ge=0, description="0 leaves it to the device.")] = 0
     capture: bool = True
     style: str | None = None
     kind: str = "*"
+    ensemble_mean: Choice[EnsembleMean] = EnsembleMean.UNIT
     by_word: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,7 +81,14 @@ class Settings:
             override for word, override in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", lowered)
         )
         chosen = with_changes(self.saliency, next(changes, {}))
+        if self.style in ENSEMBLES and self.ensemble_mean == EnsembleMean.RELEASED:
+            chosen = replace(chosen, samples=1)
         return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(lowered) else chosen
+
+    @property
+    def by_sam(self) -> bool:
+        """Whether the map itself depends on SAM 2."""
+        return self.affinity.steps > 0
 
     def with_saliency(self, **changes: Any) -> Settings:
         """The same with settings of M2IB that hold for every prompt.

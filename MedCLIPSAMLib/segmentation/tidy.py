@@ -30,6 +30,17 @@ def tidy(
     return tidied
 
 
+def largest_parts(mask: np.ndarray, count: int) -> np.ndarray:
+    """Keep the `count` largest parts of a mask, (H, W) bool, and all that are as large as the last of them.
+
+    The authors' code keeps as many parts of SAM's mask as there are components; holes stay as they are.
+    """
+    parts = label(mask, connectivity=2)
+    areas = np.bincount(parts.ravel())[1:]
+    min_area = np.sort(areas)[-min(count, len(areas)) :][0] if count and len(areas) else np.inf
+    return np.concatenate([[False], areas >= min_area])[parts]
+
+
 def _tidy(mask: np.ndarray, min_area: float, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """`tidy` for a mask that touches all four borders of its array: a hole does not."""
     parts, count = label(mask, connectivity=2, return_num=True)

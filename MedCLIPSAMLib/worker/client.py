@@ -134,12 +134,14 @@ class WorkerClient:
         negative: str | None = None,
         settings: Mapping[str, Any] | None = None,
         saliency: bool = True,
+        uncertainty: bool = False,
     ) -> Request:
         """Segment what each prompt names on slices of images given before, all of them when None.
 
         Each prompt on each slice comes as a part: prompt, slice, found, score, message, presence, seconds; arrays mask
-        (H, W) uint8, saliency (H, W) float32 unless declined, boxes (B, 4), points (B, P, 2), labels (B, P) and
-        predicted_iou (B,). The result has device, tags and seconds.
+        (H, W) uint8, saliency (H, W) float32 unless declined, uncertainty (H, W) float32 where it is asked for and the
+        settings let several masks vote, boxes (B, 4), points (B, P, 2), labels (B, P) and predicted_iou (B,). The
+        result has device, tags and seconds.
 
         Args:
             settings: changes to the defaults of the model, by the names in `segmentation.settings.Settings`.
@@ -151,6 +153,7 @@ class WorkerClient:
             "negative": negative,
             "settings": dict(settings or {}),
             "saliency": saliency,
+            "uncertainty": uncertainty,
         }
         self._ensure_given(key)
         return self._request("segment", fields)
@@ -190,7 +193,7 @@ class WorkerClient:
         It is not kept: a fresh worker must be given all slices again.
         """
         self._ensure_running()
-        return self._request("image", {"key": key, "slice": number, "of": count}, {"pictures": image})
+        return self._request("image", {"key": key, "slice": number, "of": count}, {"images": image})
 
     def carry(
         self, key: str, masks: Mapping[int, np.ndarray], reach: int | None = None, method: str = "memory"
@@ -344,7 +347,7 @@ class WorkerClient:
 
     def _send_image(self, key: str) -> Request:
         self._given.add(key)
-        return self._request("image", {"key": key}, {"pictures": self._images[key]})
+        return self._request("image", {"key": key}, {"images": self._images[key]})
 
     def _request(self, type: str, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Request:
         self._last_id += 1

@@ -68,8 +68,8 @@ def settings_of(message: Message, defaults: Settings) -> Settings:
     return settings.with_saliency(**{name: getattr(settings.saliency, name) for name in by_hand})
 
 
-def part_of(found: SliceResult, with_saliency: bool) -> Answer:
-    """A result of the full pipeline on a slice as a "part"."""
+def part_of(found: SliceResult, with_saliency: bool, with_uncertainty: bool = False) -> Answer:
+    """A result of the full pipeline on a slice as a "part"; uncertainty where there was a vote."""
     result = found.result
     if not isinstance(result, PromptedResult):
         raise TypeError(f"Expected a PromptedResult, got {type(result).__name__}.")
@@ -81,6 +81,8 @@ def part_of(found: SliceResult, with_saliency: bool) -> Answer:
         "labels": result.sam_prompts.labels,
         "predicted_iou": result.predicted_iou,
     }
+    if with_uncertainty and result.uncertainty is not None:
+        arrays["uncertainty"] = result.uncertainty
     return fields, arrays | ({"saliency": result.where.saliency} if with_saliency else {})
 
 

@@ -50,7 +50,7 @@ class ReceivedImages:
         Raises:
             InputError: no images, or a slice that does not fit its stack.
         """
-        key, images = text_of(message, "key"), message.arrays.get("pictures")
+        key, images = text_of(message, "key"), message.arrays.get("images")
         stack = images[None] if images is not None and images.ndim == 3 else images
         if stack is None or stack.ndim != 4 or stack.shape[3] != 3 or stack.dtype != np.uint8 or 0 in stack.shape:
             got = "nothing" if images is None else f"{images.dtype} {images.shape}"

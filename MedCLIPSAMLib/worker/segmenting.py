@@ -35,7 +35,9 @@ def segment(segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, mes
         require_slice(number, len(stack))
     request = ResolvedRequest(*prompts_of(message), tuple(slices), Strategy.SLICES)
     with_saliency = bool(message.fields.get("saliency", True))
-    return _run(segmenter, defaults, stack, request, message, reply, lambda result: part_of(result, with_saliency))
+    with_uncertainty = bool(message.fields.get("uncertainty", False))
+    part = lambda result: part_of(result, with_saliency, with_uncertainty)
+    return _run(segmenter, defaults, stack, request, message, reply, part)
 
 
 def propagate(

@@ -51,7 +51,7 @@ def masks_of_worker(stack, strategy):
     engine, reply = Engine(), RecordingReply()
     engine.handle(Message("load", 1, {"device": "cpu"}), RecordingReply())
     images = np.stack([stack.image(k) for k in SLICES])
-    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": images}), RecordingReply())
+    engine.handle(Message("image", 1, {"key": "head"}, {"images": images}), RecordingReply())
     fields = {"image": "head", "prompts": list(PROMPTS)}
     if strategy == Strategy.SLICES:
         engine.handle(Message("segment", 1, fields), reply)

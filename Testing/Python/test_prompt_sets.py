@@ -102,7 +102,9 @@ def test_remembered_texts_are_those_of_the_model_and_encoded_once(clip, monkeypa
     texts = ["brain tumor", "lungs", "brain tumor", "a chest CT with lungs"]
     plain, requested = clip.encode_text(texts), []
     encode = clip.encode_text
-    monkeypatch.setattr(clip, "encode_text", lambda texts: requested.extend(texts) or encode(texts))
+    monkeypatch.setattr(
+        clip, "encode_text", lambda texts, normalized: requested.extend(texts) or encode(texts, normalized)
+    )
     remembered = RememberedTexts(clip)
     for chosen in ([0, 1], [2, 3, 1], [0, 1, 2, 3]):
         assert torch.allclose(remembered([texts[index] for index in chosen]), plain[chosen], atol=1e-6)

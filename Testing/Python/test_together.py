@@ -147,7 +147,7 @@ def test_the_next_slices_are_read_while_these_are_worked_on(batched, monkeypatch
 
 def parts_of(engine, images, **settings):
     reply = RecordingReply()
-    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": np.stack(images)}), RecordingReply())
+    engine.handle(Message("image", 1, {"key": "head"}, {"images": np.stack(images)}), RecordingReply())
     engine.handle(Message("segment", 1, {"image": "head", "prompts": PROMPTS, "settings": settings}), reply)
     return reply.messages
 

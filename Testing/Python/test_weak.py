@@ -286,6 +286,29 @@ def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
     assert 0 <= values.min() and values.max() <= 1 and values[wrong].mean() > 1.5 * values[~wrong].mean()
 
 
+def test_the_best_checkpoint_joins_and_a_threshold_labels_more(run, tmp_path):
+    """As the authors' code predicts: checkpoint_best among the others, foreground above 0.2."""
+    from MedCLIPSAMLib.nnunet.ensemble import Ensemble
+
+    image, _ = lungs("validation", 3)
+    sitk.WriteImage(sitk.GetImageFromArray(image[None]), str(tmp_path / "ct.nii.gz"))
+    volume = read_volume(tmp_path / "ct.nii.gz")
+    plain, released = (
+        Ensemble(run[1], "cpu", False, best=best, foreground=cut) for best, cut in ((False, None), (True, 0.2))
+    )
+    count = len(SETTINGS.schedule.files())
+    assert (len(plain._states), len(released._states)) == (count, count + 1)
+    assert "foreground above 0.2" in released.name and "best" in released.name and plain.name != released.name
+    made, usual = released.predict(volume), plain.predict(volume)
+    assert np.array_equal(made.labels > 0, made.probabilities[1] > 0.2)
+    assert (made.labels > 0).sum() > (usual.labels > 0).sum()
+    best = Ensemble(run[1], "cpu", False, last=1, best=True).predict(volume).probabilities
+    last = Ensemble(run[1], "cpu", False, last=1).predict(volume).probabilities
+    alone = 2 * best - last  # of the best one, whose mean with the last one this is
+    expected = (count * usual.probabilities + alone) / (count + 1)
+    assert np.abs(made.probabilities - expected).max() < 1e-2
+
+
 def test_predictions_are_ranked_go_on_and_name_what_failed(run, ensemble, tmp_path, monkeypatch, capsys):
     folder, out = tmp_path / "images", tmp_path / "out"
     folder.mkdir()

@@ -236,7 +236,7 @@ def test_bytes_that_are_no_request_are_answered_and_end_the_worker(data):
 
 def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_frame():
     answers, code = talk(
-        encode(Message("image", 1, {"key": "a"}, {"pictures": np.zeros((9, 9, 3), np.uint8)}))[:-5], True
+        encode(Message("image", 1, {"key": "a"}, {"images": np.zeros((9, 9, 3), np.uint8)}))[:-5], True
     )
     assert answers == [] and code == 0
 

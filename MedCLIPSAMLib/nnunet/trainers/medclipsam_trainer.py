@@ -15,7 +15,7 @@ from safetensors.torch import save_model
 from torch._dynamo import OptimizedModule
 
 from MedCLIPSAMLib.files.atomic import atomic_path
-from MedCLIPSAMLib.nnunet.schedule import schedule_of
+from MedCLIPSAMLib.nnunet.schedule import BEST, schedule_of
 
 PROGRESS = "progress.jsonl"
 
@@ -67,6 +67,8 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
         if self.local_rank == 0 and not self.disable_checkpointing:
             with atomic_path(filename) as temporary:
                 super().save_checkpoint(str(temporary))
+            if Path(filename).name == "checkpoint_best.pth":
+                self._keep(Path(filename).with_name(BEST))
 
     def perform_actual_validation(self, save_probabilities: bool = False):
         """Nothing: nnU-Net would validate the last weights alone, where the prediction is the whole ensemble's."""

@@ -1,0 +1,95 @@
+"""`medclipsam benchmark options`: what each option of the method gains and costs, by set of images."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
+from .options import DeviceName, ModelName, ModelsDir, Overwrite, PrecisionName, SamName
+from .progress import progress_bar
+
+
+def options(
+    data: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of the sets, as for 'benchmark real'; phantoms without it.", show_default=False),
+    ] = None,
+    split: Annotated[str, typer.Option(help="'validation' while something is chosen; 'test' once, at the end.")] = (
+        "validation"
+    ),
+    cases: Annotated[int, typer.Option(min=1, help="Most images a set.")] = 24,
+    sets: Annotated[str, typer.Option(help="Sets of DATA, separated by commas; all four when empty.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Options, by how their names begin, separated by commas; all when empty.")
+    ] = "",
+    model: ModelName = DEFAULT_MODEL,
+    sam: SamName = DEFAULT_SAM,
+    models_dir: ModelsDir = None,
+    device: DeviceName = "auto",
+    precision: PrecisionName = Precision.AUTO,
+    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Segment images with and without each option: how votes are counted, how the map is made and cut.
+
+    Example: medclipsam benchmark options ~/real --cases 36 --only affinity,"3 prompts"
+    """
+    from ..experiments.options import choose_options, measure_options, phantom_sets, real_sets
+    from ..files.atomic import atomic_path
+    from ..files.outputs import check_outputs
+    from ..segmentation.segmenter import load_segmenter
+    from ..segmentation.settings import default_settings
+    from .benchmark_real import refuse_inside
+
+    if data is not None:
+        refuse_inside(data.resolve(), out, "the data, which is never written to")
+    check_outputs((data,) if data else (), (out,), overwrite)
+    chosen = choose_options(_listed(only))
+    images = real_sets(data, split, cases, _listed(sets)) if data else phantom_sets(split, cases)
+    settings = replace(default_settings(model, models_dir), precision=precision)
+    segmenter = load_segmenter(model, sam, device, models_dir, settings)
+    with progress_bar("measuring", unit="count") as context:
+        figures = measure_options(segmenter, images, chosen, context)
+    typer.echo(report(figures))
+    if out is not None:
+        with atomic_path(out) as temporary:
+            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def report(figures: dict) -> str:
+    """The figures as two tables in Markdown: of the coarse and of the final mask."""
+    names = list(next(iter(figures.values()))["options"])
+    heads = [f"{name} ({row['cases']})" for name, row in figures.items()]
+    lines = []
+    for title, gain, interval, mean in (
+        ("Final DSC, and the gain with its 95 % interval.", "gain", "interval", "dsc"),
+        ("DSC of the coarse mask, likewise.", "coarse_gain", "coarse_interval", "coarse_dsc"),
+    ):
+        lines += [title, "", _line("", *heads, "CPU seconds"), _line(*(["---"] * (len(heads) + 2)))]
+        for name in names:
+            rows = [row["options"][name] for row in figures.values()]
+            cells = [
+                f"{row[mean]:.3f}"
+                + (
+                    ""
+                    if name == names[0]
+                    else f" ({row[gain]:+.3f}, {row[interval][0]:+.3f} to {row[interval][1]:+.3f})"
+                )
+                for row in rows
+            ]
+            lines.append(_line(name, *cells, f"{sum(row['seconds'] for row in rows) / len(rows):.2f}"))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _line(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,40 @@
+"""The mean of the maps of an image and of four crops of it, which the model sees larger."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..segmentation.result import Localization
+from ..segmentation.saliency import m2ib
+from ..segmentation.saliency_map import SaliencyMap
+from ..segmentation.segmenter import TextSegmenter
+
+QUARTERS = 3
+"""Of the sides of an image that a crop has."""
+
+
+def multi_scale(segmenter: TextSegmenter, prompt: str, where: Localization) -> Localization:
+    """Average M2IB's maps of the whole image and of the four crops in its corners, each place by those that show it.
+
+    The step is the last one that the settings allow.
+    """
+    image, clip = segmenter.images[0], segmenter.clip
+    height, width = (side * QUARTERS // 4 for side in image.shape[:2])
+    corners = [np.s_[:height, :width], np.s_[:height, -width:], np.s_[-height:, :width], np.s_[-height:, -width:]]
+    pixels = torch.cat([clip.preprocess(part[None]) for part in (image, *(image[corner] for corner in corners))])
+    text = segmenter.text_features(prompt)[None]
+    maps = m2ib(clip, pixels, text, segmenter.settings.saliency_for(prompt)).maps[:, 0]
+    side = 4 * maps.shape[-1] // 2
+    enlarge = lambda values, size: F.interpolate(values[None, None], (size, size), mode="bilinear")[0, 0]
+    total, count = enlarge(maps[0], side), torch.ones(side, side)
+    part = side * QUARTERS // 4
+    for values, (rows, columns) in zip(
+        maps[1:],
+        [(np.s_[:part], np.s_[:part]), (np.s_[:part], np.s_[-part:])]
+        + [(np.s_[-part:], np.s_[:part]), (np.s_[-part:], np.s_[-part:])],
+    ):
+        total[rows, columns] += enlarge(values, part)
+        count[rows, columns] += 1
+    return Localization(SaliencyMap((total / count).cpu().numpy(), where.map.shape), where.presence)

@@ -1,0 +1,202 @@
+"""What each option of the method gains and costs: the pipeline with and without it, on the same images.
+
+Figures belong on the split "validation" while something is chosen, and once on "test" for what was chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..choices import CoarseMethod, VoteMethod
+from ..errors import InputError
+from ..evaluation.metrics import dsc
+from ..run_context import RunContext
+from ..segmentation.affinity import AffinitySettings
+from ..segmentation.coarse import CoarseSettings
+from ..segmentation.crf import RELEASED as RELEASED_CRF
+from ..segmentation.result import Localization, PromptedResult
+from ..segmentation.segmenter import TextSegmenter
+from ..segmentation.settings import Settings
+from ..segmentation.vote import VoteSettings
+from .attribution import g_score_cam, grad_cam, located_by
+from .controls import full_box
+from .multi_scale import multi_scale
+from .phantom_benchmark import TASKS, to_rgb
+from .prompted import TruthImage
+from .real import load_images, mean_interval
+from .real_sets import REAL_SETS, choose_cases
+
+BASE = "as it is"
+Locate = Callable[[TextSegmenter, str, Localization], Localization]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A change of the method.
+
+    Args:
+        settings: changes the settings.
+        locate: makes another map, from the segmenter, the prompt and what M2IB gave; None leaves M2IB's.
+    """
+
+    settings: Callable[[Settings], Settings] = lambda settings: settings
+    locate: Locate | None = None
+
+
+def _affinity(**values: Any) -> Option:
+    return Option(lambda settings: replace(settings, affinity=AffinitySettings(**values)))
+
+
+def _vote(method: VoteMethod, several: bool) -> Option:
+    return Option(lambda settings: replace(settings, vote=VoteSettings(method, several=several)))
+
+
+def _coarse(cut: CoarseSettings) -> Option:
+    return Option(lambda settings: replace(settings, coarse=cut))
+
+
+OPTIONS: Mapping[str, Option] = {
+    BASE: Option(),
+    "affinity of SAM 2, published": _affinity(steps=1),
+    "affinity, twice": _affinity(steps=2),
+    "affinity, sharper (10), half of it": _affinity(steps=1, sharpness=10.0, share=0.5),
+    "affinity, sharper (30), half of it": _affinity(steps=1, sharpness=30.0, share=0.5, by_channel=True),
+    "affinity, sharper (10), nearby (.1)": _affinity(steps=1, sharpness=10.0, reach=0.1, by_channel=True),
+    "mirror image": Option(lambda settings: settings.with_saliency(mirror=True)),
+    "finer grid (4 shifts)": Option(lambda settings: settings.with_saliency(finer=True)),
+    "two scales (whole and 4 crops)": Option(locate=multi_scale),
+    "3 prompts, mean": _vote(VoteMethod.MEAN, False),
+    "3 prompts, STAPLE": _vote(VoteMethod.STAPLE, False),
+    "3 prompts, by the map": _vote(VoteMethod.MAP, False),
+    "3 prompts x 3 masks, mean": _vote(VoteMethod.MEAN, True),
+    "3 prompts x 3 masks, STAPLE": _vote(VoteMethod.STAPLE, True),
+    "3 prompts x 3 masks, by the map": _vote(VoteMethod.MAP, True),
+    "k-means, as released": _coarse(CoarseSettings(CoarseMethod.KMEANS)),
+    "CRF": _coarse(CoarseSettings(CoarseMethod.CRF)),
+    "CRF, as released": _coarse(CoarseSettings(CoarseMethod.CRF, crf=RELEASED_CRF)),
+    "GradCAM in place of M2IB": Option(locate=located_by(grad_cam)),
+    "gScoreCAM in place of M2IB": Option(locate=located_by(g_score_cam)),
+}
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with truth that one prompt is for."""
+
+    prompt: str
+    images: Sequence[TruthImage]
+
+
+def real_sets(data: Path, split: str, cases: int, names: Sequence[str]) -> dict[str, ImageSet]:
+    """Load sets of real images; see `real_sets` of `experiments.real_sets`.
+
+    Raises:
+        InputError: an unknown set, or data that is not as it should be.
+    """
+    unknown = [name for name in names if name not in REAL_SETS]
+    if unknown:
+        raise InputError(f"Expected sets of {', '.join(REAL_SETS)}, got {', '.join(unknown)}.")
+    loaded = {name: load_images(choose_cases(data, name, split, cases))[0] for name in names or REAL_SETS}
+    return {name: ImageSet(REAL_SETS[name].prompt, images) for name, images in loaded.items()}
+
+
+def phantom_sets(split: str, cases: int) -> dict[str, ImageSet]:
+    """Make phantoms of every task of `benchmark phantoms`."""
+    made = {name: [task.phantom(split, index) for index in range(cases)] for name, task in TASKS.items()}
+    return {
+        name: ImageSet(
+            TASKS[name].prompt,
+            [TruthImage(f"{at:05d}", to_rgb(one), TASKS[name].truth(one)) for at, one in enumerate(phantoms)],
+        )
+        for name, phantoms in made.items()
+    }
+
+
+def choose_options(names: Sequence[str]) -> dict[str, Option]:
+    """Choose options whose names begin so, and the base; all where none is named.
+
+    Raises:
+        InputError: no option begins so.
+    """
+    for wanted in names:
+        if not any(name.startswith(wanted) for name in OPTIONS):
+            raise InputError(f"There is no option '{wanted}'.", f"Choose of: {'; '.join(OPTIONS)}.")
+    return {
+        name: option
+        for name, option in OPTIONS.items()
+        if not names or name == BASE or any(name.startswith(wanted) for wanted in names)
+    }
+
+
+def measure_options(
+    segmenter: TextSegmenter,
+    sets: Mapping[str, ImageSet],
+    options: Mapping[str, Option],
+    context: RunContext = RunContext(),
+) -> dict[str, Any]:
+    """Measure every option on the same images.
+
+    Returns:
+        {set: {"cases", "map_seconds", "options": {option: {"dsc", "coarse_dsc", "found", "seconds", "gain", "interval",
+        "coarse_gain", "coarse_interval"}}}}: means, 0 to 1; gains are differences to the base image by image, with the
+        95 % bootstrap interval of their mean; seconds are those of the CPU from the text to the mask, without SAM 2's
+        embedding of the image, which all share.
+    """
+    figures: dict[str, Any] = {}
+    for name, image_set in sets.items():
+        rows: dict[str, list[tuple[float, float, bool, float]]] = {option: [] for option in options}
+        map_seconds = []
+        for done, case in enumerate(image_set.images, 1):
+            context.raise_if_cancelled()
+            segmenter.set_image(case.image)
+            segmenter.outline(full_box(case.truth.shape))  # embeds the image
+            started = time.process_time()
+            located = segmenter.locate([image_set.prompt])[0][image_set.prompt]
+            map_seconds.append(time.process_time() - started)
+            for option in options:
+                result, seconds = _segment(segmenter, options[option], image_set.prompt, located, map_seconds[-1])
+                rows[option].append(
+                    (dsc(result.mask, case.truth), dsc(result.coarse, case.truth), result.found, seconds)
+                )
+            context.report(done, len(image_set.images), name)
+        figures[name] = {"cases": len(image_set.images), "map_seconds": float(np.mean(map_seconds))}
+        figures[name]["options"] = {option: _figures(found, rows[BASE]) for option, found in rows.items()}
+    return figures
+
+
+def _segment(
+    segmenter: TextSegmenter, option: Option, prompt: str, located: Sequence[Localization], map_seconds: float
+) -> tuple[PromptedResult, float]:
+    """Segment with an option, from the map of the base where it has the same; also the CPU seconds."""
+    changed = segmenter.with_settings(option.settings(segmenter.settings))
+    same = changed.settings.saliency_for(prompt) == segmenter.settings.saliency_for(prompt)
+    started = time.process_time()
+    if option.locate:
+        located = [option.locate(changed, prompt, located[-1])]
+    given = [{prompt: list(located)}] if same else None
+    result = changed.segment_each([prompt], located=given)[0][prompt]
+    seconds = time.process_time() - started
+    return result, seconds + (map_seconds if same and not option.locate else 0.0)
+
+
+def _figures(rows: Sequence[tuple[float, float, bool, float]], base: Sequence[tuple[float, ...]]) -> dict[str, Any]:
+    final, coarse, found, seconds = (np.array(column, float) for column in zip(*rows))
+    final_gain, coarse_gain = (
+        values - np.array([row[at] for row in base]) for at, values in enumerate((final, coarse))
+    )
+    return {
+        "dsc": float(final.mean()),
+        "coarse_dsc": float(coarse.mean()),
+        "found": float(found.mean()),
+        "seconds": float(seconds.mean()),
+        "gain": float(final_gain.mean()),
+        "interval": mean_interval(final_gain),
+        "coarse_gain": float(coarse_gain.mean()),
+        "coarse_interval": mean_interval(coarse_gain),
+    }

@@ -1,0 +1,129 @@
+"""Where prompts are in images: maps by M2IB or by a locator of the model's own, and whether they are there at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ..choices import Precision
+from ..models.sam_image_batch import SamImageBatch
+from ..run_context import RunContext
+from .affinity import finest, spread_map
+from .loaded_models import LoadedModels
+from .presence import presence
+from .result import Localization
+from .saliency import M2IBSettings, m2ib, normalise, upsample
+from .saliency_map import SaliencyMap
+from .settings import Settings
+
+STAGE = "saliency"
+
+
+@dataclass
+class ShownImages:
+    """The images that prompts are about, and what was computed of them.
+
+    Args:
+        images: uint8 (H, W, 3) each.
+        pixels: (N, 3, S, S) for the text-image model.
+        early: its activations before the bottleneck, see `saliency.m2ib`.
+        sam: the images before SAM 2, with their embeddings.
+    """
+
+    images: list[np.ndarray]
+    pixels: torch.Tensor
+    early: dict[tuple[int, bool, bool], torch.Tensor]
+    sam: SamImageBatch
+
+
+def locate(
+    models: LoadedModels,
+    shown: ShownImages,
+    settings: Settings,
+    prompts: Sequence[str],
+    negative: str | None,
+    text_features: Callable[[str], torch.Tensor],
+    batch: int,
+    context: RunContext,
+) -> list[dict[str, list[Localization]]]:
+    """Find what the text-image model sees in each image, by prompt, with the map of each of the candidate steps.
+
+    Args:
+        settings: with a precision that is in use.
+        text_features: gives (D,) of a prompt, see `prompts.prompt_features`, also for errors.
+        batch: pairs of image and text that M2IB takes together.
+    """
+    context.report(0.0, stage=STAGE)
+    negatives = [negative] if negative else []
+    texts = {prompt: text_features(prompt) for prompt in [*prompts, *negatives]}
+    alike: dict[M2IBSettings, list[str]] = {}
+    for prompt in prompts:
+        alike.setdefault(settings.saliency_for(prompt), []).append(prompt)
+    where: list[dict[str, list[Localization]]] = [{} for _ in shown.images]
+    shape = shown.images[0].shape[:2]
+    for m2ib_settings, group in alike.items():
+        asked = [*group, *negatives]
+        if models.locator is None:
+            features = torch.stack([texts[prompt] for prompt in asked])
+            maps, seen = _by_m2ib(models, shown, settings, m2ib_settings, features, batch, context)
+        else:
+            context.raise_if_cancelled()
+            maps = torch.from_numpy(models.locator.maps(shown.images, asked))[:, :, None]
+            seen = models.clip.encode_image(shown.pixels)
+        if negative:
+            maps = normalise(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
+            maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
+        for column, prompt in enumerate(group):
+            present = presence(models.clip, seen, texts[prompt], prompt, negative, models.encode_text)
+            for at, one in enumerate(present):
+                steps = maps[at, column].numpy()
+                where[at][prompt] = [Localization(SaliencyMap(values, shape), one) for values in steps]
+    return where
+
+
+def _by_m2ib(
+    models: LoadedModels,
+    shown: ShownImages,
+    settings: Settings,
+    m2ib_settings: M2IBSettings,
+    texts: torch.Tensor,
+    batch: int,
+    context: RunContext,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maps on the CPU, (N, P, T, h, w), and the features of the images, (N, D)."""
+    found = m2ib(
+        models.clip,
+        shown.pixels,
+        texts,
+        m2ib_settings,
+        context,
+        batch=batch,
+        noise_batch=1 if models.frugal else None,
+        early=shown.early,
+        bfloat16=settings.precision == Precision.BF16,
+        captures=models.captures if settings.capture and shown.pixels.is_cuda else None,
+    )
+    return found.by_step.cpu(), found.image_features
+
+
+def spread_by_sam(
+    where: list[dict[str, list[Localization]]], images: SamImageBatch, settings: Settings, context: RunContext
+) -> list[dict[str, list[Localization]]]:
+    """Spread maps among places that look alike to SAM 2, on those images that show a prompt; see `affinity`."""
+    is_there = lambda one: one.presence.probability >= settings.presence_threshold
+    wanted = [at for at, seen in enumerate(where) if any(is_there(maps[0]) for maps in seen.values())]
+    images.embed(wanted, context)
+    spread = list(where)
+    for at in wanted:
+        features = finest(images.features(at))[0]
+        spread[at] = {prompt: _spread(maps, features, settings) for prompt, maps in where[at].items()}
+    return spread
+
+
+def _spread(maps: list[Localization], features: torch.Tensor, settings: Settings) -> list[Localization]:
+    values = torch.from_numpy(np.stack([one.map.values for one in maps])).to(features.device)
+    found = spread_map(values, features, settings.affinity).cpu().numpy()
+    return [replace(one, map=SaliencyMap(made, one.map.shape)) for one, made in zip(maps, found)]

@@ -1,0 +1,122 @@
+"""Other ways than M2IB from texts to maps, which a model of the catalogue may bring: an interface of one method.
+
+A model's entry names its way (`catalogue.Model.map_by`). Presence, coarse mask, SAM 2 and all that follows stay as they
+are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..errors import ModelError
+from ..models.store import find, locate
+from .vision_tower import VisionTower
+
+if TYPE_CHECKING:
+    from ..models.clip import ClipModel
+
+M2IB = "m2ib"
+
+
+class Locator(Protocol):
+    """Whatever says where in an image a text is answered to."""
+
+    def maps(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
+        """Make a map of each of N images, uint8 (H, W, 3) of one size, for each of P prompts: (N, P, h, w) float32.
+
+        h and w are the locator's own; the map is of the whole image, and of any scale: its least and its most become 0
+        and 1.
+        """
+
+
+class CosineMap:
+    """The cosine similarity of each patch token, through the model's own projection, with the text.
+
+    The last block's tokens, as in zero-shot classification by CLIP's class token; no search, and so no settings.
+    """
+
+    def __init__(self, clip: ClipModel, folder: Path) -> None:
+        self._clip = clip
+        self._tower = VisionTower(clip.model.visual)
+
+    @torch.no_grad()
+    def maps(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
+        """See `Locator.maps`."""
+        tower, clip = self._tower, self._clip
+        tokens = tower.tokens_at(clip.preprocess(np.stack(images)), tower.depth - 1)
+        patches = tower.head(tower.trunk.fc_norm(tower.trunk.norm(tokens[:, tower.prefix :])))
+        similar = F.normalize(patches.float(), dim=-1) @ clip.encode_text(list(prompts)).T
+        return similar.transpose(1, 2).unflatten(2, tower.grid).cpu().numpy()
+
+
+class ClipSeg:
+    """CLIPSeg (Lueddecke and Ecker, CVPR 2022) as transformers has it, from the folder `clipseg` in the model's folder.
+
+    Its files are config.json, model.safetensors, preprocessor_config.json and those of its tokenizer; nothing is
+    downloaded and no code of the folder is run.
+
+    Raises:
+        ModelError: no such folder, or files that do not go together.
+    """
+
+    def __init__(self, clip: ClipModel, folder: Path) -> None:
+        from transformers import CLIPSegForImageSegmentation, CLIPTokenizer
+
+        own = folder / "clipseg"
+        try:
+            local = {"local_files_only": True}
+            self._model = CLIPSegForImageSegmentation.from_pretrained(own, use_safetensors=True, **local)
+            self._tokenizer = CLIPTokenizer.from_pretrained(own, **local)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ModelError(f"No CLIPSeg can be loaded from '{own}': {reason}", "Put its files there.") from error
+        self._device = clip.device
+        self._model = self._model.to(self._device).eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def maps(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
+        """See `Locator.maps`."""
+        side = self._model.config.vision_config.image_size
+        pixels = torch.from_numpy(np.stack(images)).to(self._device).permute(0, 3, 1, 2).float() / 255
+        pixels = F.interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
+        mean, spread = (torch.tensor(values, device=self._device).view(3, 1, 1) for values in IMAGENET)
+        texts = self._tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt").to(self._device)
+        found = []
+        for image in (pixels - mean) / spread:
+            several = image.expand(len(prompts), -1, -1, -1)
+            logits = self._model(pixel_values=several, **texts).logits
+            found.append(logits.reshape(len(prompts), side, side).sigmoid())
+        return torch.stack(found).cpu().numpy()
+
+
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Mean and standard deviation of the colors that CLIPSeg was trained with."""
+
+LOCATORS: dict[str, Callable[[ClipModel, Path], Locator]] = {"cosine": CosineMap, "clipseg": ClipSeg}
+
+
+def locator_of(model: str, models_dir: Path | None = None) -> Callable[[ClipModel], Locator] | None:
+    """Find the maker of a model's locator; None where its maps are made by M2IB.
+
+    Args:
+        model: name of a text-image model in the catalogue.
+
+    Raises:
+        ModelError: no such model, or no such way.
+    """
+    entry = find(model, "clip", models_dir)
+    if entry.map_by == M2IB:
+        return None
+    if entry.map_by not in LOCATORS:
+        raise ModelError(
+            f"The model '{model}' wants its maps made by '{entry.map_by}', which is not known.",
+            f"Known are: {', '.join((M2IB, *LOCATORS))}.",
+        )
+    folder = locate(entry, models_dir)
+    return lambda clip: LOCATORS[entry.map_by](clip, folder)

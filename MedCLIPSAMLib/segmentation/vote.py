@@ -1,0 +1,86 @@
+"""One mask from several of SAM 2's, and where they disagree.
+
+SAM gives three masks for a prompt, from the part to the whole (Kirillov et al. 2023); the authors of MedCLIP-SAMv2
+offer their mean and STAPLE (Warfield et al., IEEE TMI 2004). Here those of several prompts on one object vote.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+import SimpleITK as sitk
+from pydantic import Field
+
+from ..choices import VoteMethod
+from ..validated import Choice, settings_class
+from .sam_prompts import SamPrompts
+
+
+@settings_class
+class VoteSettings:
+    """Which masks vote, and how their votes are counted.
+
+    Args:
+        method: "none", one mask by SAM 2's own choice; "mean" of the masks; "staple", which weighs each by how well it
+            fits the others; "map", which weighs each by its overlap with the saliency map.
+        margin: a second box is wider by this share of its side, half of it on either end; 0 asks with one box.
+        points: random points inside the component with the box, for a third prompt; 0 asks without.
+        several: all three masks of each prompt vote; else SAM 2's own choice for each.
+    """
+
+    method: Choice[VoteMethod] = VoteMethod.NONE
+    margin: Annotated[float, Field(ge=0)] = 0.2
+    points: Annotated[int, Field(ge=0)] = 3
+    several: bool = True
+
+
+def count_votes(masks: np.ndarray, method: VoteMethod, saliency: np.ndarray) -> np.ndarray:
+    """Count the votes of V masks, (V, h, w) bool, as the probability of each place: (h, w) float32.
+
+    Args:
+        saliency: (h, w) float32, 0 to 1.
+    """
+    if method == VoteMethod.STAPLE and masks.any() and not (masks == masks[:1]).all():
+        found = sitk.GetArrayFromImage(sitk.STAPLE([sitk.GetImageFromArray(m.astype(np.uint8)) for m in masks], 1.0))
+        if np.isfinite(found).all():
+            return found.astype(np.float32)
+    weights = np.ones(len(masks))
+    if method == VoteMethod.MAP:
+        shared = (masks * saliency).sum((1, 2))
+        weights = shared / np.maximum(masks.sum((1, 2)) + saliency.sum() - shared, 1e-9)
+        weights = weights if weights.any() else np.ones(len(masks))
+    return np.average(masks, axis=0, weights=weights).astype(np.float32)
+
+
+def uncertainty_of(probability: np.ndarray) -> np.ndarray:
+    """Compute the entropy of a vote in bits, float32 of any shape: 0 where all agree, 1 where half of them do."""
+    p = np.clip(probability.astype(np.float64), 1e-12, 1 - 1e-12)
+    return np.where((probability <= 0) | (probability >= 1), 0, -p * np.log2(p) - (1 - p) * np.log2(1 - p)).astype(
+        np.float32
+    )
+
+
+def ways_of_asking(prompts: SamPrompts, inside: np.ndarray, settings: VoteSettings, shape: tuple[int, int]) -> list:
+    """List (box, points, labels) of B objects for each way of asking for them, as arrays or None.
+
+    Args:
+        inside: (B, P, 2) points in each component, x y in pixels.
+        shape: (H, W) of the image, within which boxes stay.
+    """
+    boxes = prompts.boxes if len(prompts.boxes) else None
+    given = (prompts.points, prompts.labels) if prompts.points.shape[1] else (None, None)
+    ways = [(boxes, *given)]
+    if boxes is not None and settings.margin:
+        ways.append((_widened(boxes, settings.margin, shape), *given))
+    if boxes is not None and settings.points and given[0] is None:
+        ways.append((boxes, inside.astype(np.float32), np.ones(inside.shape[:2], np.int32)))
+    return ways
+
+
+def _widened(boxes: np.ndarray, margin: float, shape: tuple[int, int]) -> np.ndarray:
+    """Widen boxes (B, 4) by a share of their sides, half of it on either end, within an image of `shape`."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    more = (high - low) * margin / 2
+    size = np.array(shape[::-1], np.float32)
+    return np.concatenate([np.clip(low - more, 0, size), np.clip(high + more, 0, size)], 1).astype(np.float32)

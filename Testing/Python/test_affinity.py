@@ -1,0 +1,81 @@
+"""A map that is spread among places that look alike: weights by hand, and what becomes of a real one."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
+from MedCLIPSAMLib.segmentation.affinity import AffinitySettings, affinity, finest, nearness, spread_map
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+
+FEATURES = torch.tensor([[[1.0, 2.0, 0.0]], [[0.0, 0.0, 3.0]]])
+"""Of three places in a row, (2, 1, 3): the first two look alike, the third does not."""
+VALUES = torch.tensor([[[4.0, 0.0, 3.0]]])
+
+
+def test_places_that_look_alike_share_their_values():
+    """Cosines are 1, 1, 0; their mean over all pairs is 5/9, and .9 times that is subtracted."""
+    weights = affinity(FEATURES, center=0.9, sharpness=2.0)
+    assert torch.allclose(weights, torch.tensor([[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1.0]]), atol=1e-6)
+    settings = AffinitySettings(steps=1, center=0.9, sharpness=2.0)
+    assert spread_map(VALUES, FEATURES, settings).flatten().tolist() == pytest.approx([2, 2, 3])
+    half = spread_map(VALUES, FEATURES, replace(settings, share=0.5))
+    assert half.flatten().tolist() == pytest.approx([3, 1, 3])
+
+
+def test_the_softmax_prefers_what_is_more_alike():
+    """At center 0 all three count: the first place takes e^2, e^2 and e^0."""
+    weights = affinity(FEATURES, center=0.0, sharpness=2.0)
+    total = 2 * math.exp(2) + 1
+    assert weights[0].tolist() == pytest.approx([math.exp(2) / total, math.exp(2) / total, 1 / total])
+
+
+def test_a_place_is_never_without_itself():
+    alike = torch.ones(4, 2, 2)
+    assert torch.isfinite(affinity(alike, center=5.0, sharpness=3.0)).all()
+    assert torch.allclose(affinity(alike, center=5.0, sharpness=3.0), torch.eye(4))
+
+
+def test_what_is_near_counts_more():
+    near = nearness((1, 2), 0.5, FEATURES)
+    assert near[0].tolist() == pytest.approx([1, math.exp(-0.5)])
+    settings = AffinitySettings(steps=1, center=0.9, sharpness=2.0, reach=1 / 3)
+    share = math.exp(-0.5)  # of a neighbor, a third of the side away
+    expected = [4 / (1 + share), 4 * share / (1 + share), 3]
+    assert spread_map(VALUES, FEATURES, settings).flatten().tolist() == pytest.approx(expected)
+
+
+def test_what_all_places_have_in_common_tells_none_apart():
+    shifted = FEATURES + torch.tensor([100.0, 100.0])[:, None, None]
+    plain = AffinitySettings(steps=1, by_channel=True)
+    assert torch.allclose(spread_map(VALUES, shifted, plain), spread_map(VALUES, FEATURES, plain), atol=1e-4)
+
+
+def test_the_finest_features_that_fit_are_taken():
+    levels = [torch.zeros(1, 2, side, side) for side in (80, 40, 20)]
+    assert finest(levels).shape[-1] == 40 and finest([torch.zeros(1, 2, 128, 128)]).shape[-1] == 128
+
+
+def test_a_segmenter_spreads_the_map_and_only_where_asked_for():
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    task = TASKS["mri_tumour"]
+    phantom = task.phantom("validation", 3)
+    segmenter.set_image(to_rgb(phantom))
+    plain = segmenter.segment(task.prompt)
+    settings = replace(segmenter.settings, affinity=AffinitySettings(steps=1, sharpness=30.0, share=0.5))
+    spread = segmenter.with_settings(settings)
+    found = spread.segment(task.prompt)
+    assert found.where.map.values.shape == (48, 48) and plain.where.map.values.shape == (16, 16)
+    assert dsc(found.mask, phantom.lesion_mask) > 0.8
+    assert np.array_equal(spread.saliency(task.prompt).saliency, found.where.saliency)
+    located = segmenter.locate([task.prompt])
+    again = spread.segment_each([task.prompt], located=located)[0][task.prompt]
+    assert np.array_equal(again.mask, found.mask)
+    absent = spread.with_settings(replace(settings, presence_threshold=1.0)).segment(task.prompt)
+    assert not absent.found and absent.where.map.values.shape == (16, 16), "nothing is embedded for what is not there"

@@ -1,0 +1,59 @@
+"""What the options of the method gain, measured on the same phantoms, laid out like the real sets."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_benchmark_real import BREAST, rows_of, write_set
+
+from MedCLIPSAMLib.commands.benchmark_options import report
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.experiments.options import BASE, OPTIONS, choose_options
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+
+
+def test_options_are_chosen_by_how_their_names_begin():
+    assert list(choose_options(["3 prompts x", "mirror"])) == [
+        BASE,
+        "mirror image",
+        *(name for name in OPTIONS if name.startswith("3 prompts x")),
+    ]
+    assert choose_options([]) == dict(OPTIONS)
+    with pytest.raises(InputError, match="no option 'magic'"):
+        choose_options(["magic"])
+
+
+def test_the_command_measures_gains_image_by_image(tmp_path, run):
+    made = [make_phantom("validation", at, "US", 1) for at in range(2)]
+    images = [(phantom.image, 255 * phantom.lesion_mask.astype(np.uint8)) for phantom in made]
+    data, out = tmp_path / "data", tmp_path / "figures.json"
+    write_set(data, BREAST, rows_of("ab", "val"), images)
+    only = "mirror image,3 prompts x 3 masks,two scales,affinity of,GradCAM"
+    options = ("--device", "cpu", "--cases", 2, "--sets", BREAST, "--only", only, "--json", out)
+    code, output, error = run("benchmark", "options", data, *options)
+    assert code == 0, error
+    figures = json.loads(out.read_text(encoding="utf-8"))
+    assert report(figures) in output
+    rows = figures[BREAST]["options"]
+    assert figures[BREAST]["cases"] == 2 and list(rows) == list(choose_options(only.split(",")))
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    mirrored = segmenter.with_settings(segmenter.settings.with_saliency(mirror=True))
+    by_option = {BASE: [], "mirror image": []}
+    for path, phantom in zip(sorted((data / BREAST / "images").iterdir()), made):
+        segmenter.set_image(np.array(Image.open(path).convert("RGB")))
+        for name, one in ((BASE, segmenter), ("mirror image", mirrored)):
+            by_option[name].append(dsc(one.segment("breast tumor").mask, phantom.lesion_mask))
+    for name, scores in by_option.items():
+        assert rows[name]["dsc"] == pytest.approx(np.mean(scores), abs=1e-6)
+    gains = np.subtract(by_option["mirror image"], by_option[BASE])
+    assert rows["mirror image"]["gain"] == pytest.approx(gains.mean(), abs=1e-6)
+    low, high = rows["mirror image"]["interval"]
+    assert low - 1e-9 <= gains.mean() <= high + 1e-9 and rows[BASE]["gain"] == 0
+    votes = rows["3 prompts x 3 masks, mean"]
+    assert votes["coarse_dsc"] == rows[BASE]["coarse_dsc"] and votes["dsc"] != rows[BASE]["dsc"]
+    assert all(row["seconds"] >= figures[BREAST]["map_seconds"] for name, row in rows.items() if "masks" in name)

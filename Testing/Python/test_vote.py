@@ -1,0 +1,115 @@
+"""One mask from several: votes by hand, and the uncertainty that a segmenter gives with the mask."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from MedCLIPSAMLib.checkpoints import CheckpointFolder
+from MedCLIPSAMLib.choices import VoteMethod
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
+from MedCLIPSAMLib.segmentation.result import SliceResult
+from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+from MedCLIPSAMLib.segmentation.vote import VoteSettings, count_votes, uncertainty_of, ways_of_asking
+from MedCLIPSAMLib.worker.fields import part_of
+
+MASKS = np.array([[[1, 1, 0, 0]], [[1, 0, 0, 0]], [[1, 1, 1, 0]]], bool)
+
+
+def test_the_mean_counts_each_mask_once():
+    found = count_votes(MASKS, VoteMethod.MEAN, np.zeros((1, 4), np.float32))
+    assert found.dtype == np.float32 and found.tolist() == [pytest.approx([1, 2 / 3, 1 / 3, 0])]
+
+
+def test_the_map_weighs_masks_by_their_overlap_with_it():
+    """The map holds 1, 1, 0, 0: overlaps of 2/2, 1/2 and 2/3."""
+    found = count_votes(MASKS, VoteMethod.MAP, np.array([[1, 1, 0, 0]], np.float32))
+    total = 1 + 1 / 2 + 2 / 3
+    assert found.tolist() == [pytest.approx([1, (1 + 2 / 3) / total, (2 / 3) / total, 0])]
+    empty = count_votes(MASKS, VoteMethod.MAP, np.zeros((1, 4), np.float32))
+    assert empty.tolist() == [pytest.approx([1, 2 / 3, 1 / 3, 0])], "a map that says nothing weighs all alike"
+
+
+def test_staple_believes_those_who_agree():
+    disc = np.hypot(*(np.mgrid[:40, :40] - 20)) < 9
+    stray = np.zeros_like(disc)
+    stray[30:, 30:] = True
+    found = count_votes(np.stack([disc, disc, stray]), VoteMethod.STAPLE, disc.astype(np.float32))
+    assert np.array_equal(found > 0.5, disc)
+    for masks in (np.stack([disc] * 3), np.zeros((3, 8, 8), bool)):
+        assert np.array_equal(count_votes(masks, VoteMethod.STAPLE, masks[0].astype(np.float32)), masks[0])
+
+
+def test_the_uncertainty_is_the_entropy_in_bits():
+    found = uncertainty_of(np.array([[0, 0.25, 0.5, 1]], np.float32))
+    assert found.dtype == np.float32 and found.tolist() == [pytest.approx([0, 0.811278, 1, 0], abs=1e-5)]
+
+
+def test_an_object_is_asked_for_by_its_box_a_wider_one_and_with_points():
+    prompts = SamPrompts.from_boxes(np.array([[10, 20, 20, 60], [0, 0, 8, 4]], np.float32))
+    inside = np.full((2, 3, 2), 5.0)
+    ways = ways_of_asking(prompts, inside, VoteSettings("mean", margin=0.2), (64, 64))
+    assert len(ways) == 3 and np.array_equal(ways[0][0], prompts.boxes) and ways[0][1] is None
+    assert ways[1][0].tolist() == [[9, 16, 21, 64], [0, 0, pytest.approx(8.8), pytest.approx(4.4)]]
+    assert ways[2][1].shape == (2, 3, 2) and (ways[2][2] == 1).all()
+    assert len(ways_of_asking(prompts, inside, VoteSettings("mean", margin=0, points=0), (64, 64))) == 1
+
+
+@pytest.mark.parametrize("method", ["mean", "staple", "map"])
+def test_a_vote_gives_a_mask_and_where_the_masks_disagree(method):
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    task = TASKS["mri_tumour"]
+    phantom = task.phantom("validation", 3)
+    segmenter.set_image(to_rgb(phantom))
+    plain = segmenter.segment(task.prompt)
+    assert plain.uncertainty is None
+    voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings(method, several=False)))
+    found = voting.segment(task.prompt)
+    assert dsc(found.mask, phantom.lesion_mask) > 0.7
+    shown = found.uncertainty
+    assert shown.shape == found.mask.shape and shown.dtype == np.float32 and 0 <= shown.min() and shown.max() <= 1
+    assert shown.max() > 0.5 and shown[0, 0] < 1e-6, "far from the object all agree"
+    assert np.array_equal(voting.segment(task.prompt).mask, found.mask), "the points are the same at every call"
+
+
+def test_the_uncertainty_is_in_a_workers_answer_and_in_checkpoints(tmp_path):
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    phantom = TASKS["mri_tumour"].phantom("validation", 3)
+    segmenter.set_image(to_rgb(phantom))
+    voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean")))
+    results = {name: one.segment("brain tumor") for name, one in (("voted", voting), ("plain", segmenter))}
+    parts = {name: part_of(SliceResult(0, result, 1.0), False, True)[1] for name, result in results.items()}
+    assert np.array_equal(parts["voted"]["uncertainty"], results["voted"].uncertainty)
+    assert "uncertainty" not in parts["plain"]
+    assert "uncertainty" not in part_of(SliceResult(0, results["voted"], 1.0), False)[1]
+    for name, result in results.items():
+        checkpoints = CheckpointFolder(tmp_path / name)
+        checkpoints.open({})
+        store_results(checkpoints, "slice", {"brain tumor": result})
+        again = load_results(checkpoints, "slice")["brain tumor"].uncertainty
+        assert again is None if result.uncertainty is None else np.array_equal(again, result.uncertainty)
+
+
+def test_an_export_writes_where_the_masks_disagree(tmp_path, run):
+    phantom = TASKS["us_tumour"].phantom("validation", 3)
+    (tmp_path / "scans").mkdir()
+    Image.fromarray(phantom.image).save(tmp_path / "scans" / "breast.png")
+    out = tmp_path / "labels"
+    ask = ("-p", "tumor: breast tumor", "--format", "nii.gz", "--device", "cpu", "--vote", "mean")
+    code, _, error = run("export", tmp_path / "scans", "-o", out, *ask)
+    assert code == 0, error
+    shown = sitk.GetArrayFromImage(sitk.ReadImage(str(out / "uncertainty" / "breast.nii.gz")))
+    assert shown.shape == (1, 128, 128) and shown.dtype == np.float32 and 0.5 < shown.max() <= 1
+    record = json.loads((out / "manifest.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert record["files"] == ["uncertainty/breast.nii.gz", "breast.nii.gz"]
+    (tmp_path / "struck.txt").write_text("breast\n", encoding="utf-8")
+    assert run("strike", out, tmp_path / "struck.txt")[0] == 0
+    assert (out / "struck" / "uncertainty" / "breast.nii.gz").is_file()
