@@ -1,4 +1,4 @@
-"""Real images with masks, from a folder of data sets (see `data_set`), as training examples: only the training split."""
+"""The training split of a folder of data sets (see `data_set`), as training examples."""
 
 from __future__ import annotations
 
