@@ -1,4 +1,4 @@
-"""`medclipsam starter train` and `starter pack`: the starter models from real public images."""
+"""`medclipsam starter`: the starter models from real public images, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,28 @@ def pack(
     with progress_bar("packing", unit="count") as context:
         count = write_pack(data, out, context)
     typer.echo(f"Written: {count} images in {out}, {out.stat().st_size / 2**20:.1f} MiB.")
+
+
+@app.command()
+def captions(
+    data: Annotated[Path, typer.Argument(help="Folder of breast_us_busbra or brain_mr_cheng.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables.", show_default=False)],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what a set knows of its cases as captions: train.csv, validation.csv and test.csv, for 'finetune'.
+
+    Example: medclipsam starter captions ~/real/breast_us_busbra -o captions
+    """
+    from ..files.outputs import check_folders
+    from ..starter.captions import write_captions
+    from .benchmark_real import refuse_inside
+
+    data = data.resolve()
+    refuse_inside(data, out, "the data, which is never written to")
+    check_folders([out], overwrite)
+    with progress_bar("reading", unit="count") as context:
+        counts = write_captions(data, out, context)
+    typer.echo(f"Written to {out}: {', '.join(f'{count} captions in {split}.csv' for split, count in counts.items())}.")
 
 
 @app.command()

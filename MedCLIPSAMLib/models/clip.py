@@ -44,7 +44,7 @@ class ClipModel:
         self.device, self.dtype = parameter.device, parameter.dtype
         self._mean = torch.tensor(preprocess.mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(preprocess.std, device=self.device).view(3, 1, 1)
-        self._tokenizer = BertWordPieceTokenizer.from_file(str(folder / "vocab.txt"), lowercase=preprocess.lower_case)
+        self._tokenizer = load_tokenizer(folder)
 
     def tokenize(self, texts: list[str], cut: bool = False) -> torch.Tensor:
         """Token ids, int64 (N, L) on the model's device; L is the length of the longest text, not the model's limit.
@@ -73,15 +73,8 @@ class ClipModel:
         return tokens.to(self.device)
 
     def unknown_words(self, text: str) -> list[str]:
-        """List the words of `text` of which the tokenizer knows no part: it makes [UNK] of all their letters."""
-        _require_text(text)
-        return [word for word in text.split() if self._is_unknown(word)]
-
-    def _is_unknown(self, word: str) -> bool:
-        encoding = self._tokenizer.encode(word, add_special_tokens=False)
-        pieces = [(token, word[start:end]) for token, (start, end) in zip(encoding.tokens, encoding.offsets)]
-        pieces = [piece for piece in pieces if any(map(str.isalnum, piece[1]))] or pieces
-        return all(token == "[UNK]" for token, _ in pieces)
+        """List the words of `text` of which the tokenizer knows no part; see `unknown_words`."""
+        return unknown_words(self._tokenizer, text)
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str]) -> torch.Tensor:
@@ -115,6 +108,33 @@ class ClipModel:
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Features of what `preprocess` gave, float32 (N, D) on the model's device, each of length 1."""
         return F.normalize(self.model.encode_image(pixels.to(self.device, self.dtype)).float(), dim=-1)
+
+
+def load_tokenizer(folder: Path) -> BertWordPieceTokenizer:
+    """Load the tokenizer of a model's folder.
+
+    Raises:
+        ModelError: see `clip_config.read_preprocessing`.
+    """
+    lower_case = read_preprocessing(folder).lower_case
+    return BertWordPieceTokenizer.from_file(str(folder / "vocab.txt"), lowercase=lower_case)
+
+
+def unknown_words(tokenizer: BertWordPieceTokenizer, text: str) -> list[str]:
+    """List the words of `text` of which a tokenizer knows no part: it makes [UNK] of all their letters.
+
+    Raises:
+        PromptError: half characters.
+    """
+
+    def is_unknown(word: str) -> bool:
+        encoding = tokenizer.encode(word, add_special_tokens=False)
+        pieces = [(token, word[start:end]) for token, (start, end) in zip(encoding.tokens, encoding.offsets)]
+        pieces = [piece for piece in pieces if any(map(str.isalnum, piece[1]))] or pieces
+        return all(token == "[UNK]" for token, _ in pieces)
+
+    _require_text(text)
+    return [word for word in text.split() if is_unknown(word)]
 
 
 def _require_text(text: str) -> None:
