@@ -268,7 +268,7 @@ def segment(
 
 
 def _say(made: Segmented, title: str) -> None:
-    for note in made.volume.notes:
+    for note in made.notes:
         typer.echo(f"note: {title}{note}", err=True)
     for line in made.lines():
         typer.echo(f"{title}{line}")

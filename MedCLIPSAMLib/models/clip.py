@@ -15,6 +15,7 @@ from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import pictures_to
+from .familiarity import Familiarity, read_familiarity
 from .layouts import is_hugging_face, to_open_clip
 from .store import find, locate
 from .timm_open_clip import CustomTextCLIP
@@ -34,10 +35,11 @@ class ClipModel:
         name: in the catalogue.
         model: in evaluation mode, its parameters frozen.
         folder: where vocab.txt, tokenizer_config.json and open_clip_config.json are.
+        familiarity: what the model has seen; None where nothing is known of that.
     """
 
-    def __init__(self, name: str, model: CustomTextCLIP, folder: Path) -> None:
-        self.name, self.model = name, model
+    def __init__(self, name: str, model: CustomTextCLIP, folder: Path, familiarity: Familiarity | None = None) -> None:
+        self.name, self.model, self.familiarity = name, model, familiarity
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
         parameter = next(model.parameters())
@@ -160,7 +162,9 @@ def load_clip(
     folder = locate(find(name, "clip", models_dir), models_dir)
     model = build_clip(folder)
     load_weights(model, folder)
-    return ClipModel(name, with_fast_linear(model).to(device, dtype).eval().requires_grad_(False), folder)
+    model = with_fast_linear(model).to(device, dtype).eval().requires_grad_(False)
+    width = read_config(folder / "open_clip_config.json")["model_cfg"]["embed_dim"]
+    return ClipModel(name, model, folder, read_familiarity(folder, width))
 
 
 def load_weights(model: CustomTextCLIP, folder: Path) -> None:

@@ -292,13 +292,15 @@ class TextSegmenter:
             if negative:
                 maps = normalise(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
                 maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
+            known = self.clip.familiarity
+            strange = known.strangeness(found.image_features).tolist() if known else [None] * len(maps)
             for column, prompt in enumerate(group):
                 present = presence(
                     self.clip, found.image_features, texts[prompt], prompt, negative, self._models.encode_text
                 )
                 for at, each in enumerate(present):
                     steps = maps[at, column].numpy()
-                    where[at][prompt] = [Where(SaliencyMap(values, shape), each) for values in steps]
+                    where[at][prompt] = [Where(SaliencyMap(values, shape), each, strange[at]) for values in steps]
         return where
 
     def _drafts(

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..pipeline.memory_fallback import run_within_memory
 from ..pipeline.request import ResolvedRequest
 from ..pipeline.segment_volume import segment_slices
-from ..pipeline.volume_result import provenance
+from ..pipeline.volume_result import notes_on, provenance, strangeness_of
 from ..propagation.carry import CarrySettings, carry
 from ..segmentation.mask_prompt import mask_logits
 from ..segmentation.result import SliceResult
@@ -58,10 +58,15 @@ def _run(
 ) -> Answer:
     started = time.perf_counter()
     segmenter = segmenter.with_settings(settings_of(message, defaults))
-    for result in segment_slices(segmenter, stack, request, run_context(reply)):
+    context, looked = run_context(reply), {}
+    for result in segment_slices(segmenter, stack, request, context):
         reply.send("part", *part(result))
+        looked |= strangeness_of({result.number: result.result})
+    notes = notes_on(segmenter, looked)
+    for note in notes:
+        context.notify(note)
     tags, seconds = provenance(segmenter, request), time.perf_counter() - started
-    return {"device": str(segmenter.clip.device), "tags": tags, "seconds": seconds}, {}
+    return {"device": str(segmenter.clip.device), "tags": tags, "seconds": seconds, "notes": list(notes)}, {}
 
 
 def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
