@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import DeviceName, Overwrite
+from .options import DeviceName, ModelsDir, Overwrite
 from .progress import progress_bar
 
 app = typer.Typer(help="The starter models, trained on real public images.", no_args_is_help=True)
@@ -109,3 +109,31 @@ def train(
         )
     train_starter(training)
     typer.echo(f"Written: {', '.join(str(out / f'starter-{name}') for name in models)}.")
+
+
+@app.command()
+def statistics(
+    data: Annotated[Path, typer.Argument(help="Folder of the data sets.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="File to write, such as starter-clip/statistics.safetensors.")
+    ],
+    images: Annotated[int, typer.Option(min=40, help="Most images of a set and split.")] = 200,
+    models_dir: ModelsDir = None,
+    device: DeviceName = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what tells images unlike those that the starter CLIP has seen, to lie beside its weights.
+
+    Example: medclipsam starter statistics ~/real -o runs/starter/starter-clip/statistics.safetensors
+    """
+    from ..files.outputs import check_outputs
+    from ..models.clip import load_clip
+    from ..models.device import resolve_device
+    from ..starter.statistics import make_statistics
+
+    check_outputs((data,), (out,), overwrite)
+    clip = load_clip("starter", resolve_device(device), models_dir=models_dir)
+    with progress_bar("looking", unit="count") as context:
+        made = make_statistics(clip, data, images, context)
+    made.write(out)
+    typer.echo(f"Written: {out}, {out.stat().st_size / 2**10:.0f} KiB.")

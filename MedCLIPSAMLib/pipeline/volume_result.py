@@ -99,9 +99,8 @@ def notes_on(segmenter: TextSegmenter, strangeness: Mapping[int, float | None]) 
     if known is None or 2 * strange <= len(strangeness):
         return ()
     what = "This image looks" if len(strangeness) == 1 else f"{strange} of {len(strangeness)} slices looked at are"
-    return (
-        f"{what} unlike what '{segmenter.clip.name}' has seen ({', '.join(known.kinds)}): check the mask with care.",
-    )
+    kinds = ", ".join(dict.fromkeys(known.kinds))
+    return (f"{what} unlike what '{segmenter.clip.name}' has seen ({kinds}): check the mask with care.",)
 
 
 def provenance(segmenter: TextSegmenter, request: ResolvedRequest, plane: str | None = None) -> dict[str, str]:
