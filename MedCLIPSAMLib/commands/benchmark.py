@@ -11,6 +11,7 @@ import typer
 
 from ..choices import Precision, Strategy, parse_choice
 from .benchmark_real import real
+from .benchmark_strangeness import strangeness
 from .benchmark_without_masks import without_masks
 from .options import DeviceName, ModelName, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
@@ -28,6 +29,7 @@ def _benchmark() -> None:
 app.command()(speed)
 app.command()(real)
 app.command()(without_masks)
+app.command()(strangeness)
 
 
 @app.command()

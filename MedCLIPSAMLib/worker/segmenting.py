@@ -58,15 +58,13 @@ def _run(
 ) -> Answer:
     started = time.perf_counter()
     segmenter = segmenter.with_settings(settings_of(message, defaults))
-    context, looked = run_context(reply), {}
-    for result in segment_slices(segmenter, stack, request, context):
+    looked: dict[int, float | None] = {}
+    for result in segment_slices(segmenter, stack, request, run_context(reply)):
         reply.send("part", *part(result))
         looked |= strangeness_of({result.number: result.result})
-    notes = notes_on(segmenter, looked)
-    for note in notes:
-        context.notify(note)
-    tags, seconds = provenance(segmenter, request), time.perf_counter() - started
-    return {"device": str(segmenter.clip.device), "tags": tags, "seconds": seconds, "notes": list(notes)}, {}
+    notes, tags = list(notes_on(segmenter, looked)), provenance(segmenter, request)
+    seconds = time.perf_counter() - started
+    return {"device": str(segmenter.clip.device), "tags": tags, "notes": notes, "seconds": seconds}, {}
 
 
 def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:

@@ -9,11 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from told import Told
 
 from MedCLIPSAMLib.choices import Strategy
-from MedCLIPSAMLib.errors import ModelError
+from MedCLIPSAMLib.errors import InputError, ModelError
+from MedCLIPSAMLib.experiments.strangeness import measure_strangeness
 from MedCLIPSAMLib.export.cases import Case
 from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
@@ -24,6 +26,7 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.pipeline.request import SegmentationRequest
 from MedCLIPSAMLib.pipeline.segment_volume import segment_volume
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+from MedCLIPSAMLib.starter.statistics import make_statistics
 from MedCLIPSAMLib.volumes import read_volume
 from MedCLIPSAMLib.volumes.write import write_picture
 from MedCLIPSAMLib.worker.engine import Engine
@@ -157,7 +160,7 @@ def test_the_manifest_of_an_export_holds_the_note(strange, brain, tmp_path):
     assert f"This image looks {SAID}" in json.loads(line)["notes"]
 
 
-def test_the_worker_tells_it_and_answers_it(strange, brain):
+def test_the_worker_answers_it_once(strange, brain):
     engine, told = Engine(), Told()
     engine.handle(Message("load", 1, {"device": "cpu", "model": "demo", "sam": "demo"}), Told())
     engine.segmenter.clip.familiarity = strange(1.5).clip.familiarity
@@ -166,6 +169,40 @@ def test_the_worker_tells_it_and_answers_it(strange, brain):
     engine.handle(Message("image", 1, {"key": "brain"}, {"pictures": pictures}), Told())
     asked = Message("segment", 1, {"image": "brain", "prompts": ["brain tumor", "ventricles"]})
     answer, _ = engine.handle(asked, told)
-    (notice,) = told.of("notice")
-    assert notice.fields["message"].endswith(SAID)
-    assert answer["notes"] == [notice.fields["message"]]
+    assert len(told.of("part")) == 2
+    assert answer["notes"] == [f"This image looks {SAID}"]
+
+
+def test_statistics_of_sets_know_their_like_and_warn_of_noise(tmp_path):
+    rng = np.random.default_rng(1)
+    for name, group, modality in (
+        ("breast_us_busbra", "patient", "US"),
+        ("brain_mr_cheng", "block", "MR"),
+        ("brain_mr_tumour_free", "patient", "MR"),
+        ("chest_xray_covid", "patient", "XR"),
+        ("lung_ct_lidc_crops", "patient", "CT"),
+        ("fetal_head_us_hc18", "patient", "US"),
+    ):
+        lines = [f"image,{group},split"]
+        (tmp_path / name / "images").mkdir(parents=True)
+        for split in ("train", "validation", "test"):
+            for number in range(4):
+                image = make_phantom(split, 50 + number, modality).picture
+                image = rng.integers(0, 256, image.shape, dtype=np.uint8) if name.startswith("fetal") else image
+                Image.fromarray(image).save(tmp_path / name / "images" / f"{split}{number}.png")
+                lines.append(f"{split}{number}.png,{split},{split}")
+        (tmp_path / name / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (tmp_path / "breast_us_busbra" / "images" / "train0.png").write_bytes(b"no image")
+    clip = load_clip("demo")
+    with pytest.raises(InputError, match="does not know what it has seen"):
+        measure_strangeness(clip, tmp_path, 4)
+    made = make_statistics(clip, tmp_path, 4)
+    assert list(dict.fromkeys(made.kinds))[-1] == "phantoms"
+    clip.familiarity = made
+    found = measure_strangeness(clip, tmp_path, 4)
+    heads = found["strange"]["fetal heads in ultrasound (HC18)"]
+    assert (heads["images"], heads["warned"]) == (4, 1.0), "which are noise here"
+    assert np.mean([row["median"] for row in found["seen"].values()]) < 1.5
+    (tmp_path / "chest_xray_covid" / "index.csv").unlink()
+    with pytest.raises(InputError, match="Expected a table"):
+        make_statistics(clip, tmp_path, 4)
