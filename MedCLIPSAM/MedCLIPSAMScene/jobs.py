@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -172,6 +173,7 @@ class SliceJob(Job):
         self._ask, self._take = ask, take
         self._waiting = list(reversed(numbers))
         self._done = 0
+        self._notes: Counter[str] = Counter()
 
     def _send(self) -> None:
         while self._waiting and len(self._running) < AHEAD:
@@ -191,8 +193,12 @@ class SliceJob(Job):
     def _answered(self, number: int, request: Request, message: Message) -> None:
         self._done += 1
         self.about = dict(message.fields)
+        self._notes.update(message.fields.get("notes") or [])
         self._take(number, request)
         if self._done == self._count:
+            for note, slices in self._notes.items():
+                if 2 * slices > self._count:  # it says something of the volume
+                    self._listeners.noticed(note)
             self._end(None)
         else:
             self._send()
@@ -245,6 +251,8 @@ class StackJob(Job):
             self._send()
         else:
             self.about = dict(message.fields)
+            for note in message.fields.get("notes") or []:
+                self._listeners.noticed(note)
             self._end(None)
 
     def _came(self, part: Message) -> None:

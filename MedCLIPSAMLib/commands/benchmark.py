@@ -12,6 +12,7 @@ import typer
 from ..choices import Precision, Strategy, parse_choice
 from .benchmark_options import options
 from .benchmark_real import real
+from .benchmark_strangeness import strangeness
 from .benchmark_without_masks import without_masks
 from .options import DeviceName, ModelName, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
@@ -30,6 +31,7 @@ app.command()(speed)
 app.command()(real)
 app.command()(without_masks)
 app.command()(options)
+app.command()(strangeness)
 
 
 @app.command()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -55,6 +56,10 @@ def finetune(
 
 @app.command()
 def weak(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a set of real images, such as breast_us_busbra, in place of phantoms."),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
     overwrite: Overwrite = False,
     work: Annotated[Path | None, typer.Option(help="Folder to work and go on in; else a temporary one.")] = None,
@@ -63,15 +68,25 @@ def weak(
 ) -> None:
     """Pseudo-labels of phantoms by text, a nnU-Net on them, and its review (under 90 minutes on two cores).
 
+    With --data those of a real set's training patients by the starter models, measured on its test patients.
+
     Example: medclipsam reproduce weak --quick --json figures.json
     """
     from ..experiments import reproduce_weak as trial
     from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs, claim_outputs
+    from .benchmark_real import refuse_inside
 
-    check_outputs((), (out,), overwrite)
-    plan = trial.quick() if quick else trial.WeakPlan()
-    with claim_outputs(work, "reproduce weak") if work else nullcontext(), progress_bar("working") as context:
+    plan = trial.WeakPlan()
+    if data is not None:
+        for path in (out, work):
+            refuse_inside(data.resolve(), path, "the data, which is never written to")
+        plan = trial.real_plan(data.resolve())
+        plan.cases(plan.tasks[0]).load("test", 1)
+    check_outputs((data,) if data else (), (out,), overwrite)
+    plan = trial.quick(plan) if quick else plan
+    lock = claim_outputs(work, "reproduce weak", plan=asdict(plan)) if work else nullcontext()
+    with lock, progress_bar("working") as context:
         figures = trial.reproduce(plan, processes, work, context)
     figures["summary"] = trial.summary(figures)
     for table in weak_tables(figures):
@@ -87,24 +102,29 @@ def weak_tables(figures: dict):
 
     from ..experiments.reproduce_weak import COLUMNS, ROWS, SHARES
 
-    plan, summary = figures["plan"], figures["summary"]
-    main = Table(title=f"DSC / NSD (2 pixels) on {plan['test']} test phantoms a task")
-    for column in ("", *(COLUMNS[name] for name in plan["tasks"]), "all"):
+    tasks, summary = figures["tasks"], figures["summary"]
+    several = len(tasks) > 1
+    counts = ", ".join(f"{task['cases']['test']}" for task in tasks.values())
+    main = Table(title=f"DSC / NSD (2 pixels) on {counts} test images")
+    for column in ("", *(COLUMNS.get(name, name) for name in tasks), *(["all"] if several else [])):
         main.add_column(column, justify="right" if column else "left")
     for row, label in ROWS.items():
-        cells = [summary["rows"][row]["dsc"].keys(), summary["rows"][row]["dsc"], summary["rows"][row]["nsd"]]
-        main.add_row(label, *(f"{cells[1][name]:.3f} / {cells[2][name]:.3f}" for name in cells[0]))
+        means, intervals = summary["rows"][row], summary["intervals"][row]
+        cells = [" / ".join(_ranged(means[of][name], intervals[of][name]) for of in ("dsc", "nsd")) for name in tasks]
+        all_tasks = [f"{means['dsc']['all']:.3f} / {means['nsd']['all']:.3f}"] if several else []
+        main.add_row(label, *cells, *all_tasks)
     main.add_section()
-    labels = {name: task["pseudo_labels"] for name, task in figures["tasks"].items()}
-    main.add_row("pseudo-labels: DSC", *(f"{label['dsc']:.3f}" for label in labels.values()), "")
-    main.add_row(f"found, of {plan['train']}", *(str(label.get("found", 0)) for label in labels.values()), "")
+    labels = [task["pseudo_labels"] for task in tasks.values()]
+    main.add_row("pseudo-labels: DSC", *(f"{label['dsc']:.3f}" for label in labels))
+    trained = zip(labels, tasks.values())
+    main.add_row("pseudo-labels: found", *(f"{label.get('found', 0)} of {t['cases']['train']}" for label, t in trained))
     change = Table(title="DSC, differences case by case over all tasks")
     for column in ("", "mean", "95 % interval", "p (Wilcoxon)", "better", "worse", "cases"):
         change.add_column(column, justify="right" if column else "left")
     for name, difference in summary["differences"].items():
         interval = f"{difference['low']:+.3f} to {difference['high']:+.3f}"
-        counts = (str(difference[column]) for column in ("better", "worse", "n"))
-        change.add_row(name, f"{difference['difference']:+.3f}", interval, f"{difference['p']:.2g}", *counts)
+        compared = (str(difference[column]) for column in ("better", "worse", "n"))
+        change.add_row(name, f"{difference['difference']:+.3f}", interval, f"{difference['p']:.2g}", *compared)
     review = Table(title="Mean error (1 - DSC) of the weak ensemble after a perfect review of a share of the cases")
     for column in ("first are", *(f"{share:.0%}" for share in (0.0, *SHARES)), "validation, 10%"):
         review.add_column(column, justify="left" if column == "first are" else "right")
@@ -113,6 +133,10 @@ def weak_tables(figures: dict):
         cells = [f"{at(left, share):.4f}" for share in (0.0, *SHARES)]
         review.add_row(order, *cells, f"{at(summary['validation_review'][order], 0.1):.4f}")
     return main, change, review
+
+
+def _ranged(mean: float, interval: Sequence[float]) -> str:
+    return f"{mean:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
 
 
 def search_table(figures: dict):

@@ -53,7 +53,7 @@ class SegmentReport:
             self._fail(image, outcome)
             return
         known = experience([(self._models.model, "clip"), (self._models.sam, "sam")], self._models.models_dir)
-        notes = [image.hide_names(note) for note in outcome.volume.notes]
+        notes = [image.hide_names(note) for note in outcome.notes]
         report = outcome.report(self._statistics) | {"input": image.shown, "notes": notes, "models": known}
         self._reports.append(report)
         if self._statistics:

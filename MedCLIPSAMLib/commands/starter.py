@@ -1,4 +1,4 @@
-"""`medclipsam starter train` and `starter pack`: the starter models from real public images."""
+"""`medclipsam starter`: the starter models from real public images, and what belongs to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import DeviceName, Overwrite
+from .options import DeviceName, ModelsDir, Overwrite
 from .progress import progress_bar
 
 app = typer.Typer(help="The starter models, trained on real public images.", no_args_is_help=True)
@@ -35,6 +35,28 @@ def pack(
     with progress_bar("packing", unit="count") as context:
         count = write_pack(data, out, context)
     typer.echo(f"Written: {count} images in {out}, {out.stat().st_size / 2**20:.1f} MiB.")
+
+
+@app.command()
+def captions(
+    data: Annotated[Path, typer.Argument(help="Folder of breast_us_busbra or brain_mr_cheng.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables.", show_default=False)],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what a set knows of its cases as captions: train.csv, validation.csv and test.csv, for 'finetune'.
+
+    Example: medclipsam starter captions ~/real/breast_us_busbra -o captions
+    """
+    from ..files.outputs import check_folders
+    from ..starter.captions import write_captions
+    from .benchmark_real import refuse_inside
+
+    data = data.resolve()
+    refuse_inside(data, out, "the data, which is never written to")
+    check_folders([out], overwrite)
+    with progress_bar("reading", unit="count") as context:
+        counts = write_captions(data, out, context)
+    typer.echo(f"Written to {out}: {', '.join(f'{count} captions in {split}.csv' for split, count in counts.items())}.")
 
 
 @app.command()
@@ -87,3 +109,31 @@ def train(
         )
     train_starter(training)
     typer.echo(f"Written: {', '.join(str(out / f'starter-{name}') for name in models)}.")
+
+
+@app.command()
+def statistics(
+    data: Annotated[Path, typer.Argument(help="Folder of the data sets.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="File to write, such as starter-clip/statistics.safetensors.")
+    ],
+    images: Annotated[int, typer.Option(min=40, help="Most images of a set and split.")] = 200,
+    models_dir: ModelsDir = None,
+    device: DeviceName = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Write what tells images unlike those that the starter CLIP has seen, to lie beside its weights.
+
+    Example: medclipsam starter statistics ~/real -o runs/starter/starter-clip/statistics.safetensors
+    """
+    from ..files.outputs import check_outputs
+    from ..models.clip import load_clip
+    from ..models.device import resolve_device
+    from ..starter.statistics import make_statistics
+
+    check_outputs((data,), (out,), overwrite)
+    clip = load_clip("starter", resolve_device(device), models_dir=models_dir)
+    with progress_bar("looking", unit="count") as context:
+        made = make_statistics(clip, data, images, context)
+    made.write(out)
+    typer.echo(f"Written: {out}, {out.stat().st_size / 2**10:.0f} KiB.")

@@ -13,9 +13,10 @@ from scipy.stats import bootstrap
 from ..errors import InputError
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
+from ..starter.data_set import UnusableImageError
 from .phantom_benchmark import lesion_free_images
 from .prompted import CONTROLS, Measured, TruthImage, empty_share, measure_prompt
-from .real_sets import REAL_SETS, RealCase, UnusableImageError, choose_cases, evenly
+from .real_sets import REAL_SETS, RealCase, choose_cases, evenly
 from .tumor_free import tumor_free_part
 
 SPLITS = ("validation", "test")
@@ -50,7 +51,7 @@ def benchmark_real(
     Its figures are {"sets": {name: {"cases", `FIGURES`, "intervals": {...}, "empty", "seconds", "skipped", "controls":
     {...}}}, "tumor_free": {"cases", "empty_fraction", "by_kind": {...}}}: means over the cases, 0 to 1, where nothing
     found counts as 0; `intervals` are those of 95 % of the means; "empty" counts the cases in which nothing was found;
-    "skipped" names the images that cannot be decoded, and those whose mask is black.
+    "skipped" names the images that cannot be decoded, and those whose mask is black or of another size.
 
     Args:
         data: holds a folder for each set; see `real_sets`.
@@ -70,9 +71,9 @@ def benchmark_real(
         real = REAL_SETS[name]
         images, skipped = load_images(some)
         if not images:
-            raise InputError(f"Expected images of '{name}' that can be decoded, got none of {len(some)}.")
-        for case in skipped:
-            context.notify(f"Left out: '{case}' of {name} cannot be decoded, or its mask is black.")
+            raise InputError(f"Expected images of '{name}' that can be used, got none of {len(some)}.")
+        for each in skipped:
+            context.notify(f"Left out: '{each}' of {name} cannot be decoded, or its mask is black or of another size.")
         measured[name] = measure_prompt(segmenter, real.prompt, images, context.titled(name))
         by_set[name] = set_figures(measured[name]) | {"skipped": skipped}
         for kind, without in without_target(name, data, split, cases).items():
@@ -82,7 +83,7 @@ def benchmark_real(
 
 
 def load_images(cases: Sequence[RealCase]) -> tuple[list[TruthImage], list[str]]:
-    """Load some cases; also return the names of those that cannot be decoded or show nothing."""
+    """Load some cases; also return the names of those that cannot be used, see `RealCase.load`."""
     images, skipped = [], []
     for case in cases:
         try:

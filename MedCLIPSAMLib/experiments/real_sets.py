@@ -1,28 +1,17 @@
-"""Sets of real images with masks: folders of images/, masks/ and index.csv, and which cases of them are measured.
-
-    DATA/breast_us_busbra/index.csv         image,patient,split,...
-    DATA/breast_us_busbra/images/NAME.jpg   grey, upright
-    DATA/breast_us_busbra/masks/NAME.png    over 127 inside, of the same size
-
-Read with Pillow and NumPy alone.
-"""
+"""The sets of real images that are measured, and which cases of them; their layout: `starter.data_set`."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
 from ..errors import InputError
+from ..starter.data_set import UnusableImageError, decode, image_path, mask_path, read_index, read_pair
 
-SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "gap": "gap"}
-"""What index.csv says, and what it means; "gap" lies between two splits and is used by none."""
 SEED = 12
-_UNREADABLE = (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -53,10 +42,6 @@ REAL_SETS = {
 }
 
 
-class UnusableImageError(InputError):
-    """An image or mask that cannot be decoded, or a mask that marks nothing: the case is left out and listed."""
-
-
 @dataclass(frozen=True)
 class RealCase:
     """An image with a mask.
@@ -75,15 +60,9 @@ class RealCase:
         """Return the image, (H, W, 3) uint8, and the truth, (H, W) bool.
 
         Raises:
-            UnusableImageError: either cannot be decoded, or nothing is marked. InputError: they differ in size.
+            UnusableImageError: either cannot be decoded, they differ in size, or nothing is marked.
         """
-        image, mask = _decode(self.image, "RGB"), _decode(self.mask, "L")
-        if mask.shape != image.shape[:2]:
-            raise InputError(
-                f"Expected {_size(image)} pixels, as '{self.image}' has, got {_size(mask)} in '{self.mask}'.",
-                "Give the mask that belongs to the image.",
-            )
-        truth = mask > 127
+        image, truth = read_pair(self.image, self.mask)
         if not truth.any():
             raise UnusableImageError(f"Expected a mask that marks something, got '{self.mask}', which is black.")
         return image, truth
@@ -98,7 +77,8 @@ def choose_cases(data: Path, name: str, split: str, count: int) -> list[RealCase
         InputError: an index that is missing or not as it should be, a patient in two splits, or a missing file.
     """
     real, folder = REAL_SETS[name], data / name
-    rows = [row for row in _read_index(folder, real) if SPLITS[row["split"]] == split]
+    more = [real.unit, "slice"] if real.unit else []
+    rows = [row for row in read_index(folder, real.group, more) if row["split"] == split]
     if real.unit:
         rows = _middle_rows([row for row in rows if _marks_something(_case(folder, row, real).mask)], real.unit)
     if not rows:
@@ -109,48 +89,10 @@ def choose_cases(data: Path, name: str, split: str, count: int) -> list[RealCase
     return cases
 
 
-def _read_index(folder: Path, real: RealSet) -> list[dict[str, str]]:
-    """Read the rows of index.csv, and check what is needed of them."""
-    path = folder / "index.csv"
-    needed = ["image", real.group, "split", *([real.unit, "slice"] if real.unit else [])]
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns, rows = list(reader.fieldnames or []), list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"Expected a table '{path}', got none that can be read: {error}.", "Name the data.") from error
-    lacking = [column for column in needed if column not in columns]
-    if lacking:
-        raise InputError(f"Expected the columns {', '.join(needed)} in '{path}', got {', '.join(columns) or 'none'}.")
-    split_of: dict[str, str] = {}
-    seen: set[str] = set()
-    for line, row in enumerate(rows, 2):
-        where = f"in line {line} of '{path}'"
-        if None in row or None in row.values():
-            raise InputError(f"Expected {len(columns)} values {where}, got another number.")
-        if row["split"] not in SPLITS:
-            raise InputError(f"Expected one of {', '.join(SPLITS)} as split {where}, got '{row['split']}'.")
-        if Path(row["image"]).name != row["image"] or "\\" in row["image"] or row["image"] in ("", ".", ".."):
-            raise InputError(f"Expected the name of a file in images {where}, got '{row['image']}'.")
-        if row["image"] in seen:
-            raise InputError(f"Expected every image once, got '{row['image']}' again {where}.")
-        seen.add(row["image"])
-        split, group = SPLITS[row["split"]], row[real.group]
-        if split != "gap" and split_of.setdefault(group, split) != split:
-            raise InputError(
-                f"Expected every {real.group} in one split, got {real.group} '{group}' in '{split_of[group]}' and "
-                f"in '{split}' of '{path}'.",
-                "Figures on such a split would be too good; split again.",
-            )
-    return rows
-
-
 def _middle_rows(rows: list[dict[str, str]], unit: str) -> list[dict[str, str]]:
     """Take the middle one of the slices of each thing, the upper of two."""
     slices: dict[str, list[dict[str, str]]] = {}
     for row in rows:
-        if not row["slice"].lstrip("-").isdecimal():
-            raise InputError(f"Expected a whole number as slice of '{row['image']}', got '{row['slice']}'.")
         slices.setdefault(row[unit], []).append(row)
     return [sorted(rows, key=lambda row: int(row["slice"]))[len(rows) // 2] for rows in slices.values()]
 
@@ -159,7 +101,7 @@ def _marks_something(mask: Path) -> bool:
     """Tell whether a mask marks something; one that cannot be decoded may, and is met again when its case is loaded."""
     _require_file(mask)
     try:
-        return bool((_decode(mask, "L") > 127).any())
+        return bool((decode(mask, "L") > 127).any())
     except UnusableImageError:
         return True
 
@@ -194,17 +136,5 @@ def evenly(items: Sequence, count: int) -> list:
 
 
 def _case(folder: Path, row: dict[str, str], real: RealSet) -> RealCase:
-    image = folder / "images" / row["image"]
-    return RealCase(row["image"], row[real.group], image, folder / "masks" / f"{image.stem}.png")
-
-
-def _decode(path: Path, mode: str) -> np.ndarray:
-    try:
-        with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
-            return np.asarray(image.convert(mode))
-    except _UNREADABLE as error:
-        raise UnusableImageError(f"'{path}' cannot be decoded: {error}.", "Copy it again.") from error
-
-
-def _size(array: np.ndarray) -> str:
-    return f"{array.shape[1]} x {array.shape[0]}"
+    name = row["image"]
+    return RealCase(name, row[real.group], image_path(folder, name), mask_path(folder, name))

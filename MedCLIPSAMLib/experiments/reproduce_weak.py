@@ -1,10 +1,10 @@
-"""The paper's weakly supervised stage, tried on phantoms: pseudo-labels by text, a nnU-Net trained on them, its review.
+"""The paper's weakly supervised stage, tried: pseudo-labels by text, a nnU-Net trained on them, its review.
 
-For each task, on phantoms that neither the demo models nor any choice has seen: the zero-shot masks of the training
-images become a dataset, by the same export that users have. nnU-Net is trained on it, and on the true masks of the
-same images (full supervision). Compared on test phantoms: zero-shot, the last checkpoint of the training on
-pseudo-labels (a plain nnU-Net), the ensemble of its checkpoints (weak), and the ensemble of full supervision. Then a
-person who corrects the least sure cases is imagined, beside one who takes them at random and one who knows the worst.
+For each task of phantoms, or for a set of real images (`weak_cases`): the zero-shot masks of the training images become
+a dataset, by the same export that users have. nnU-Net is trained on it, and on the true masks of the same images (full
+supervision). Compared on test images: zero-shot, the last checkpoint of the training on pseudo-labels (a plain
+nnU-Net), the ensemble of its checkpoints (weak), and the ensemble of full supervision. Then a person who corrects the
+least sure cases is imagined, beside one who takes them at random and one who knows the worst.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import json
 import multiprocessing
 import os
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,17 +22,22 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
+from PIL import Image
 
 from ..evaluation.compare import compare_paired, error_after_review
 from ..evaluation.metrics import dsc, nsd
+from ..files.atomic import atomic_path
+from ..nnunet.ensemble import Prediction
 from ..nnunet.schedule import Schedule
 from ..nnunet.train import SHORT, TrainSettings
 from ..run_context import RunContext
-from .phantom_benchmark import TASKS, PhantomTask, to_rgb
-from .prompted import NSD_TOLERANCE
+from ..segmentation.segmenter import TextSegmenter
+from .prompted import NSD_TOLERANCE, TruthImage
+from .real import mean_interval
+from .weak_cases import PhantomCases, RealCases, WeakCases, shrink
 
 COLUMNS = {"us_tumour": "US", "mri_tumour": "MRI", "xray_lungs": "X-ray", "ct_lungs": "CT"}
-"""The paper's four data sets, and our tasks that stand for them."""
+"""Our tasks of phantoms that stand for the paper's four data sets, and what those are called."""
 
 ROWS = {
     "zero_shot": "zero-shot",
@@ -41,8 +47,6 @@ ROWS = {
 }
 SHARES = (0.05, 0.10, 0.20)
 ORDERS = ("expected_loss", "entropy_share")
-OFFSET = 300_000
-"""Index of the first phantom of each split: far from those that anything was trained, chosen or measured on."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,11 @@ class WeakPlan:
     """How large the trial is.
 
     Args:
-        train, validation, test: phantoms a task; the order of review is chosen on validation.
+        train, validation, test: images a task, at most; the order of review is chosen on validation.
         training: of every network.
-        tasks: of `COLUMNS`.
+        tasks: of `COLUMNS`, or the folder of a set of real images.
+        longest: pixels of the longer side to which images are shrunk for nnU-Net. All else, and what is measured, is
+            of their own size.
     """
 
     train: int = 120
@@ -62,6 +68,17 @@ class WeakPlan:
         default_factory=lambda: replace(SHORT, schedule=replace(SHORT.schedule, iterations=50))
     )
     tasks: tuple[str, ...] = tuple(COLUMNS)
+    longest: int | None = None
+
+    def cases(self, task: str) -> WeakCases:
+        """Find the images of a task."""
+        return PhantomCases(task) if task in COLUMNS else RealCases(Path(task))
+
+
+def real_plan(folder: Path) -> WeakPlan:
+    """Plan a trial on a set of real images, of under an hour on two cores."""
+    training = replace(SHORT, schedule=replace(SHORT.schedule, iterations=25))
+    return WeakPlan(training=training, tasks=(str(folder),), longest=128)
 
 
 def reproduce(
@@ -70,34 +87,42 @@ def reproduce(
     work: Path | None = None,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Run the trial, a task on a core, `processes` of them side by side.
+    """Run the trial, a task on a core, `processes` of them side by side; one task trains its networks side by side.
 
     Args:
         work: folder of the datasets and trainings, to go on from; a temporary one by default.
         context: notified as tasks are done.
 
     Returns:
-        {"plan", "tasks": {task: {"pseudo_labels": {...}, "validation", "test": {row: {"dsc", "nsd"}: values by case},
-        "orders": {order: values by case}}, "seconds"}}}.
+        {"plan", "tasks": {task: {"cases": {split: number}, "pseudo_labels": {...}, "validation", "test": {row: {"dsc",
+        "nsd"}: values by case}, "orders": {order: values by case}}, "seconds"}}}.
     """
     with TemporaryDirectory() as temporary:
         folder = work or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool:
-            running = {pool.submit(_task, name, plan, folder): name for name in plan.tasks}
+            trainings = 2 if processes > len(plan.tasks) else 1
+            running = {pool.submit(_task, task, plan, folder, trainings): _name(task) for task in plan.tasks}
             tasks = {}
-            for future in as_completed(running):
-                tasks[running[future]] = future.result()
-                context.notify(f"{running[future]}: {tasks[running[future]]['seconds'] / 60:.0f} min")
-    return {"plan": asdict(plan), "tasks": {name: tasks[name] for name in plan.tasks}}
+            for done in as_completed(running):
+                name = running[done]
+                tasks[name] = done.result()
+                context.notify(f"{name}: {tasks[name]['seconds'] / 60:.0f} min")
+    names = tuple(map(_name, plan.tasks))
+    return {"plan": asdict(replace(plan, tasks=names)), "tasks": {name: tasks[name] for name in names}}
+
+
+def _name(task: str) -> str:
+    return Path(task).name
 
 
 def summary(figures: dict) -> dict:
     """Summarize what is printed: means a row and task, the pooled differences, and the error left after review.
 
     Returns:
-        {"rows": {row: {metric: {task: mean, "all": mean}}}, "differences": {"weak - zero_shot": Paired as dict, ...},
-        "validation_review", "review": {order: {share: mean error}}, the orders, "random" and "worst first" among them}.
+        {"rows": {row: {metric: {task: mean, "all": mean}}}, "intervals": {row: {metric: {task: [low, high]}}},
+        "differences": {"weak - zero_shot": Paired as dict, ...}, "validation_review", "review": {order: {share: mean
+        error}}}, the orders, "random" and "worst first" among them.
     """
     tasks = figures["tasks"]
     rows: dict[str, dict[str, dict[str, float]]] = {}
@@ -111,8 +136,16 @@ def summary(figures: dict) -> dict:
     differences = {
         f"{second} - {first}": asdict(compare_paired(pooled(first), pooled(second))) for first, second in pairs
     }
+    intervals = {
+        row: {
+            metric: {name: mean_interval(np.array(each["test"][row][metric])) for name, each in tasks.items()}
+            for metric in ("dsc", "nsd")
+        }
+        for row in ROWS
+    }
     return {
         "rows": rows,
+        "intervals": intervals,
         "differences": differences,
         "validation_review": _review(tasks, "validation"),
         "review": _review(tasks, "test"),
@@ -142,114 +175,140 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _task(name: str, plan: WeakPlan, folder: Path) -> dict:
-    """Do a task from the phantoms to the figures; where it was done before, read its file."""
+def _task(task: str, plan: WeakPlan, folder: Path, trainings: int) -> dict:
+    """Do a task from the images to the figures, with so many trainings at once; read its file if it was done before."""
+    name = _name(task)
     result = folder / f"{name}.json"
     if result.is_file():
         return json.loads(result.read_text(encoding="utf-8"))
     from ..nnunet.train import train
     from ..segmentation.segmenter import load_segmenter
-    from ..volumes import read_volume
 
-    started, task = time.time(), TASKS[name]
-    number = list(TASKS).index(name)
-    images = {split: _write_images(folder / name, task, split, count) for split, count in _counts(plan).items()}
-    segmenter = load_segmenter("demo", "demo", "cpu")
-    weak = folder / name / f"Dataset{600 + number}_Weak"
-    counts = _export(task, images["train"], segmenter, weak)
-    full = folder / name / f"Dataset{700 + number}_Full"
-    _true_dataset(task, images["train"], full)
-    runs = {"weak": folder / name / "weak-run", "full": folder / name / "full-run"}
-    for dataset, out in ((weak, runs["weak"]), (full, runs["full"])):
-        train(dataset, out, plan.training, "cpu")
-    figures: dict[str, Any] = {"pseudo_labels": counts | {"dsc": _label_dsc(task, weak)}}
+    started, source = time.time(), plan.cases(task)
+    number = plan.tasks.index(task)
+    counts = {"train": plan.train, "validation": plan.validation, "test": plan.test}
+    cases = {split: source.load(split, count) for split, count in counts.items()}
+    here = folder / name
+    _write_images(here / "train", cases["train"])
+    segmenter = load_segmenter(source.models, source.models, "cpu")
+    found = _export(source.prompt, here / "train", segmenter, here / f"Dataset{500 + number}_Export")
+    labels = _labels(here / f"Dataset{500 + number}_Export", cases["train"])
+    guessed = [replace(case, truth=labels[case.name]) for case in cases["train"] if case.name in labels]
+    weak, full = here / f"Dataset{600 + number}_Weak", here / f"Dataset{700 + number}_Full"
+    for dataset, some in ((weak, guessed), (full, cases["train"])):
+        _write_dataset(dataset, [shrink(case, plan.longest) for case in some], here)
+    runs = {"weak": here / "weak-run", "full": here / "full-run"}
+    with ThreadPoolExecutor(trainings) as pool:
+        for done in [
+            pool.submit(train, data, runs[kind], plan.training) for kind, data in (("weak", weak), ("full", full))
+        ]:
+            done.result()
+    truths = {case.name: case.truth for case in cases["train"]}
+    quality = float(np.mean([dsc(mask, truths[of]) for of, mask in labels.items()]))
+    figures: dict[str, Any] = {
+        "cases": {split: len(some) for split, some in cases.items()},
+        "pseudo_labels": found | {"dsc": quality},
+    }
     for split in ("validation", "test"):
-        volumes = {index: read_volume(path) for index, path in images[split].items()}
-        figures[split] = _measure(task, split, volumes, segmenter, runs, split == "test")
+        everything = segmenter if split == "test" else None
+        figures[split] = _measure(source.prompt, here / f"{split}-nnunet", cases[split], plan.longest, runs, everything)
     figures["seconds"] = time.time() - started
-    temporary = result.with_suffix(".partial")
-    temporary.write_text(json.dumps(figures), encoding="utf-8")
-    temporary.replace(result)
+    with atomic_path(result) as temporary:
+        temporary.write_text(json.dumps(figures), encoding="utf-8")
     return figures
 
 
-def _counts(plan: WeakPlan) -> dict[str, int]:
-    return {"train": plan.train, "validation": plan.validation, "test": plan.test}
+def _write_images(folder: Path, cases: Sequence[TruthImage]) -> None:
+    """Write the images of a split as gray files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        if not _image(folder, case).is_file():
+            sitk.WriteImage(sitk.GetImageFromArray(case.image[..., 0]), str(_image(folder, case)))
 
 
-def _write_images(folder: Path, task: PhantomTask, split: str, count: int) -> dict[int, Path]:
-    """Write the images of a split as files, by their index."""
-    paths = {}
-    (folder / split).mkdir(parents=True, exist_ok=True)
-    for index in range(OFFSET, OFFSET + count):
-        paths[index] = folder / split / f"case_{index}.png"
-        if not paths[index].is_file():
-            sitk.WriteImage(sitk.GetImageFromArray(task.phantom(split, index).image), str(paths[index]))
-    return paths
+def _image(folder: Path, case: TruthImage) -> Path:
+    return folder / f"{case.name}.png"
 
 
-def _export(task: PhantomTask, images: dict[int, Path], segmenter, out: Path) -> dict[str, int]:
+def _export(prompt: str, images: Path, segmenter: TextSegmenter, out: Path) -> dict[str, int]:
     from ..export.cases import find_cases
     from ..export.engines import LocalEngine
     from ..export.export import export
 
-    cases = find_cases(next(iter(images.values())).parent, {"target": task.prompt})
-    return export(cases, LocalEngine(segmenter), out)
+    return export(find_cases(images, {"target": prompt}), LocalEngine(segmenter), out)
 
 
-def _true_dataset(task: PhantomTask, images: dict[int, Path], out: Path) -> None:
-    """Write the same images with their true masks."""
+def _labels(dataset: Path, cases: Sequence[TruthImage]) -> dict[str, np.ndarray]:
+    """Read the masks of an export, (H, W) bool, by the name of the case; without those in which nothing was found."""
+    files = {case.name: dataset / "labelsTr" / f"{case.name}.nii.gz" for case in cases}
+    return {
+        name: sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0] > 0 for name, path in files.items() if path.is_file()
+    }
+
+
+def _write_dataset(out: Path, cases: Sequence[TruthImage], folder: Path) -> None:
+    """Write images with their masks as nnU-Net reads them, by way of image files in a folder of `folder`."""
     from ..export.dataset import write_case, write_description
     from ..volumes import Segment, read_volume
 
     if (out / "dataset.json").is_file():
         return
-    for index, path in images.items():
-        truth = task.truth(task.phantom("train", index))
-        write_case(out, f"case_{index}", "nnunet", read_volume(path), [Segment("target", truth[None])])
-    write_description(out, "nnunet", ["target"], [f"case_{index}" for index in images], "image")
+    images = folder / "train-nnunet"
+    _write_images(images, cases)
+    for case in cases:
+        write_case(out, case.name, "nnunet", read_volume(_image(images, case)), [Segment("target", case.truth[None])])
+    write_description(out, "nnunet", ["target"], [case.name for case in cases], "image")
 
 
-def _label_dsc(task: PhantomTask, dataset: Path) -> float:
-    """How good the pseudo-labels are that went into training."""
-    values = []
-    for path in sorted((dataset / "labelsTr").glob("case_*.nii.gz")):
-        index = int(path.name.split(".")[0].removeprefix("case_"))
-        mask = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0] > 0
-        values.append(dsc(mask, task.truth(task.phantom("train", index))))
-    return float(np.mean(values))
+def _measure(
+    prompt: str,
+    images: Path,
+    cases: Sequence[TruthImage],
+    longest: int | None,
+    runs: dict[str, Path],
+    segmenter: TextSegmenter | None,
+) -> dict:
+    """Compute DSC and NSD by case of each row (the weak one alone without a segmenter), and the orders of review.
 
-
-def _measure(task: PhantomTask, split: str, volumes: dict, segmenter, runs: dict[str, Path], everything: bool) -> dict:
-    """DSC and NSD by case of each row (of the weak one alone unless `everything`), and the orders of review."""
+    Args:
+        images: folder for the files that nnU-Net gets.
+    """
     from ..nnunet.ensemble import Ensemble
     from ..nnunet.uncertainty import entropy_share, expected_loss
+    from ..volumes import read_volume
 
-    truths = {index: task.truth(task.phantom(split, index)) for index in volumes}
-    masks: dict[str, dict[int, np.ndarray]] = {}
+    _write_images(images, [shrink(case, longest) for case in cases])
+    volumes = [read_volume(_image(images, case)) for case in cases]
     orders: dict[str, list[float]] = {name: [] for name in ORDERS}
     ensemble = Ensemble(runs["weak"], "cpu")
-    masks["weak"] = {}
-    for index, volume in volumes.items():
+    masks: dict[str, list[np.ndarray]] = {"weak": []}
+    for volume, case in zip(volumes, cases):
         made = ensemble.predict(volume)
-        masks["weak"][index] = made.labels[0] > 0
+        masks["weak"].append(_mask(made, case))
         for score in (expected_loss, entropy_share):
             orders[score.__name__].append(score(made.probabilities, made.labels > 0))
-    if everything:
+    if segmenter:
         last, full = Ensemble(runs["weak"], "cpu", last=1), Ensemble(runs["full"], "cpu")
-        masks["last"] = {index: last.predict(volume).labels[0] > 0 for index, volume in volumes.items()}
-        masks["full"] = {index: full.predict(volume).labels[0] > 0 for index, volume in volumes.items()}
-        masks["zero_shot"] = {}
-        for index in volumes:
-            segmenter.set_image(to_rgb(task.phantom(split, index)))
-            masks["zero_shot"][index] = segmenter.segment(task.prompt).mask
+        masks["last"] = [_mask(last.predict(volume), case) for volume, case in zip(volumes, cases)]
+        masks["full"] = [_mask(full.predict(volume), case) for volume, case in zip(volumes, cases)]
+        masks["zero_shot"] = []
+        for case in cases:
+            segmenter.set_image(case.image)
+            masks["zero_shot"].append(segmenter.segment(prompt).mask)
     return {
         row: {
-            "dsc": [dsc(mask, truths[index]) for index, mask in by_index.items()],
-            "nsd": [nsd(mask, truths[index], (1.0, 1.0), NSD_TOLERANCE) for index, mask in by_index.items()],
+            "dsc": [dsc(mask, case.truth) for mask, case in zip(made, cases)],
+            "nsd": [nsd(mask, case.truth, (1.0, 1.0), NSD_TOLERANCE) for mask, case in zip(made, cases)],
         }
-        for row, by_index in masks.items()
+        for row, made in masks.items()
     } | {"orders": orders}
+
+
+def _mask(made: Prediction, case: TruthImage) -> np.ndarray:
+    """Bring the probability of the target back to the size of a case, and take what is more probable than not."""
+    height, width = case.truth.shape
+    probability = Image.fromarray(made.probabilities[1, 0])
+    return np.asarray(probability.resize((width, height), Image.Resampling.BILINEAR)) > 0.5
 
 
 def quick(plan: WeakPlan = WeakPlan()) -> WeakPlan:

@@ -178,7 +178,7 @@ def _write_files(case: Case, outcome: Segmented, job: ExportJob) -> dict[str, An
     record["labels"] = labels
     record["status"] = next((state for state in ("found", "filtered") if state in states), "empty")
     record["modality"] = volume.modality
-    record["notes"] = volume.notes
+    record["notes"] = [*volume.notes, *result.notes]
     if record["status"] == "found" or settings.keep_empty:
         try:
             segments = segments_of(job.labels, masks, tags)

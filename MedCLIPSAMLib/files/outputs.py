@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from ..errors import OutputError
 from .atomic import check_writable
@@ -63,13 +64,16 @@ def check_folders(folders: Iterable[Path], overwrite: bool = False) -> None:
             raise OutputError(f"'{folder}' is there already.", "Choose another folder, or replace it by --overwrite.")
 
 
-def claim_outputs(folder: Path, command: str) -> TextIOWrapper:
+def claim_outputs(folder: Path, command: str, **request: Any) -> TextIOWrapper:
     """Take a folder for outputs, new, empty, or made by the same command; see `claim` for the lock that is returned.
+
+    Args:
+        request: what the outputs depend on, as JSON values: of another one they are refused.
 
     Raises:
         OutputError: another run has it, it holds something else, or it cannot be written.
     """
-    return claim(folder, MARKER, {"made by": f"medclipsam {command}"})
+    return claim(folder, MARKER, {"made by": f"medclipsam {command}", **request})
 
 
 def _reads(source: Path, path: Path) -> bool:

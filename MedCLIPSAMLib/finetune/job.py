@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenizers import BertWordPieceTokenizer
+
 from ..errors import InputError, ModelError
 from ..files.atomic import atomic_path
+from ..models.clip import load_tokenizer, unknown_words
 from ..models.device import resolve_device
 from ..models.store import find, locate
 from ..models.trained import check_name, trained_folder
@@ -24,6 +28,8 @@ from .settings import FineTuneSettings
 from .train import FineTuned, fine_tune
 
 DROPPED = "dropped.csv"
+MOST_WORDS = 8
+"""Unknown words that are named."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ def run(
             before the images are read.
     """
     check_name(name)
-    locate(find(settings.base, "clip", models_dir), models_dir)
+    tokenizer = load_tokenizer(locate(find(settings.base, "clip", models_dir), models_dir))
     resolve_device(device)
     model = (models_dir or trained_folder()) / name
     if model.exists() and not replace and not owns(out, model):
@@ -87,7 +93,7 @@ def run(
     if model.resolve() == out.resolve():
         raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
     with claim_run(out):
-        training, validation, about = _sources(data, settings, out, workers, context)
+        training, validation, about = _sources(data, settings, out, workers, tokenizer, context)
         result = fine_tune(training, validation, settings, out, device, models_dir, about, context)
         if os.environ.get("RANK", "0") == "0":
             publish(result, settings, name, Path(data.captions).name, models_dir)
@@ -95,7 +101,12 @@ def run(
 
 
 def _sources(
-    data: CaptionData, settings: FineTuneSettings, out: Path, workers: int, context: RunContext
+    data: CaptionData,
+    settings: FineTuneSettings,
+    out: Path,
+    workers: int,
+    tokenizer: BertWordPieceTokenizer,
+    context: RunContext,
 ) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
     """Open the sources of batches, see `train.fine_tune`, and make a check sum of what they are made of."""
     if data.shards and data.validation is None:
@@ -111,6 +122,8 @@ def _sources(
         read = lambda table: None if table.endswith(".tar") else _read(table, data, out, dropped, context)
         sides = read(data.captions), read(data.validation)
     _write_dropped(out, dropped)
+    if sides[0] is not None:
+        _tell_unknown_words([pair.caption for pair in sides[0]], settings.base, tokenizer, context)
     if sides[1] is not None and len({pair.caption for pair in sides[1]}) < 2:
         raise InputError(
             f"{len(sides[1])} validation pairs cannot tell how well captions are told apart.",
@@ -167,6 +180,18 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
             "Captions must differ: the model learns to tell them apart.",
         )
     return pairs
+
+
+def _tell_unknown_words(captions: list[str], base: str, tokenizer: BertWordPieceTokenizer, context: RunContext) -> None:
+    """Say which words of the captions the model cannot tell apart, the most frequent first."""
+    counts = Counter(word.strip(".,;:()").lower() for caption in captions for word in caption.split())
+    unknown = [word for word, _ in counts.most_common() if word and unknown_words(tokenizer, word)]
+    if unknown:
+        more = f" and {len(unknown) - MOST_WORDS} more" if len(unknown) > MOST_WORDS else ""
+        context.notify(
+            f"The model '{base}' does not know {len(unknown)} of the {len(counts)} words of the captions, and cannot "
+            f"tell them apart: {', '.join(unknown[:MOST_WORDS])}{more}."
+        )
 
 
 def _write_dropped(out: Path, dropped: list[tuple[str, str]]) -> None:

@@ -200,7 +200,7 @@ MODELS: tuple[Model, ...] = (
             "segmentation from texts alone."
         ),
         tested=_STARTER_TESTED,
-        files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors"))),
+        files=tuple(map(ModelFile, (*CLIP_FILES, "open_clip_model.safetensors", "statistics.safetensors"))),
         saliency={"layer": 7, "beta": 0.3, "steps": 12, "earliest": 8},
         answer={
             "prompts": {"margin": 0.2},

@@ -15,6 +15,7 @@ from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import images_to
+from .familiarity import Familiarity, read_familiarity
 from .layouts import is_hugging_face, set_layer_norm_epsilon, to_open_clip
 from .store import find, locate
 from .timm_open_clip import CustomTextCLIP
@@ -34,17 +35,18 @@ class ClipModel:
         name: in the catalogue.
         model: in evaluation mode, its parameters frozen.
         folder: where vocab.txt, tokenizer_config.json and open_clip_config.json are.
+        familiarity: what the model has seen; None where nothing is known of that.
     """
 
-    def __init__(self, name: str, model: CustomTextCLIP, folder: Path) -> None:
-        self.name, self.model = name, model
+    def __init__(self, name: str, model: CustomTextCLIP, folder: Path, familiarity: Familiarity | None = None) -> None:
+        self.name, self.model, self.familiarity = name, model, familiarity
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
         parameter = next(model.parameters())
         self.device, self.dtype = parameter.device, parameter.dtype
         self._mean = torch.tensor(preprocess.mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(preprocess.std, device=self.device).view(3, 1, 1)
-        self._tokenizer = BertWordPieceTokenizer.from_file(str(folder / "vocab.txt"), lowercase=preprocess.lower_case)
+        self._tokenizer = load_tokenizer(folder)
 
     def tokenize(self, texts: list[str], cut: bool = False) -> torch.Tensor:
         """Token ids, int64 (N, L) on the model's device; L is the length of the longest text, not the model's limit.
@@ -73,15 +75,8 @@ class ClipModel:
         return tokens.to(self.device)
 
     def unknown_words(self, text: str) -> list[str]:
-        """List the words of `text` of which the tokenizer knows no part: it makes [UNK] of all their letters."""
-        _require_text(text)
-        return [word for word in text.split() if self._is_unknown(word)]
-
-    def _is_unknown(self, word: str) -> bool:
-        encoding = self._tokenizer.encode(word, add_special_tokens=False)
-        pieces = [(token, word[start:end]) for token, (start, end) in zip(encoding.tokens, encoding.offsets)]
-        pieces = [piece for piece in pieces if any(map(str.isalnum, piece[1]))] or pieces
-        return all(token == "[UNK]" for token, _ in pieces)
+        """List the words of `text` of which the tokenizer knows no part; see `unknown_words`."""
+        return unknown_words(self._tokenizer, text)
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
@@ -118,6 +113,33 @@ class ClipModel:
         return F.normalize(self.model.encode_image(pixels.to(self.device, self.dtype)).float(), dim=-1)
 
 
+def load_tokenizer(folder: Path) -> BertWordPieceTokenizer:
+    """Load the tokenizer of a model's folder.
+
+    Raises:
+        ModelError: see `clip_config.read_preprocessing`.
+    """
+    lower_case = read_preprocessing(folder).lower_case
+    return BertWordPieceTokenizer.from_file(str(folder / "vocab.txt"), lowercase=lower_case)
+
+
+def unknown_words(tokenizer: BertWordPieceTokenizer, text: str) -> list[str]:
+    """List the words of `text` of which a tokenizer knows no part: it makes [UNK] of all their letters.
+
+    Raises:
+        PromptError: half characters.
+    """
+
+    def is_unknown(word: str) -> bool:
+        encoding = tokenizer.encode(word, add_special_tokens=False)
+        pieces = [(token, word[start:end]) for token, (start, end) in zip(encoding.tokens, encoding.offsets)]
+        pieces = [piece for piece in pieces if any(map(str.isalnum, piece[1]))] or pieces
+        return all(token == "[UNK]" for token, _ in pieces)
+
+    _require_text(text)
+    return [word for word in text.split() if is_unknown(word)]
+
+
 def _require_text(text: str) -> None:
     """Refuse half characters, as JSON and the command line can have them, before the tokenizer meets them."""
     try:
@@ -141,7 +163,9 @@ def load_clip(
     folder = locate(find(name, "clip", models_dir), models_dir)
     model = build_clip(folder)
     load_weights(model, folder)
-    return ClipModel(name, with_fast_linear(model).to(device, dtype).eval().requires_grad_(False), folder)
+    model = with_fast_linear(model).to(device, dtype).eval().requires_grad_(False)
+    width = read_config(folder / "open_clip_config.json")["model_cfg"]["embed_dim"]
+    return ClipModel(name, model, folder, read_familiarity(folder, width))
 
 
 def load_weights(model: CustomTextCLIP, folder: Path) -> None:

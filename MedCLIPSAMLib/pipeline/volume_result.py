@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,12 +26,14 @@ class VolumeResult:
         request: slices and strategy that the results are of.
         results: prompt -> slice number -> result, slices in ascending order.
         tags: what made them: models, settings, version, date.
+        notes: what the user should know of all of them, in sentences.
     """
 
     stack: SliceStack
     request: ResolvedRequest
     results: dict[str, dict[int, Result]]
     tags: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     def segments(self) -> list[Segment]:
         """A segment for each prompt, (K, J, I) bool on the source grid, empty where nothing was found."""
@@ -88,7 +90,29 @@ class VolumeRun(Iterator[SliceResult]):
             results[found.result.prompt][found.number] = found.result
         results = {prompt: dict(sorted(by_slice.items())) for prompt, by_slice in results.items()}
         tags = provenance(self._segmenter, self.request, self.stack.plane)
-        return VolumeResult(self.stack, self.request, results, tags)
+        looked: dict[int, float | None] = {}
+        for by_slice in results.values():
+            looked |= strangeness_of(by_slice)
+        return VolumeResult(self.stack, self.request, results, tags, notes_on(self._segmenter, looked))
+
+
+def strangeness_of(results: Mapping[int, Result]) -> dict[int, float | None]:
+    """Return how strange the slices are that the text-image model looked at; see `Where`."""
+    return {number: one.where.strangeness for number, one in results.items() if isinstance(one, PromptedResult)}
+
+
+def notes_on(segmenter: TextSegmenter, strangeness: Mapping[int, float | None]) -> tuple[str, ...]:
+    """Return what the user should know of all results of a run, in sentences.
+
+    Where more than half of the slices that were looked at are unlike what the text-image model has seen, that is said.
+    """
+    known = segmenter.clip.familiarity
+    strange = sum(1 for value in strangeness.values() if value is not None and value > 1)
+    if known is None or 2 * strange <= len(strangeness):
+        return ()
+    what = "This image looks" if len(strangeness) == 1 else f"{strange} of {len(strangeness)} slices looked at are"
+    kinds = ", ".join(dict.fromkeys(known.kinds))
+    return (f"{what} unlike what '{segmenter.clip.name}' has seen ({kinds}): check the mask with care.",)
 
 
 def provenance(segmenter: TextSegmenter, request: ResolvedRequest, plane: str | None = None) -> dict[str, str]:

@@ -59,28 +59,32 @@ def locate(
     context.report(0.0, stage=STAGE)
     negatives = [negative] if negative else []
     texts = {prompt: text_features(prompt) for prompt in [*prompts, *negatives]}
-    alike: dict[M2IBSettings, list[str]] = {}
+    prompts_by_settings: dict[M2IBSettings, list[str]] = {}
     for prompt in prompts:
-        alike.setdefault(settings.saliency_for(prompt), []).append(prompt)
+        prompts_by_settings.setdefault(settings.saliency_for(prompt), []).append(prompt)
     where: list[dict[str, list[Localization]]] = [{} for _ in shown.images]
     shape = shown.images[0].shape[:2]
-    for m2ib_settings, group in alike.items():
-        asked = [*group, *negatives]
+    for m2ib_settings, group in prompts_by_settings.items():
+        group_prompts = [*group, *negatives]
         if models.locator is None:
-            features = torch.stack([texts[prompt] for prompt in asked])
+            features = torch.stack([texts[prompt] for prompt in group_prompts])
             maps, seen = _by_m2ib(models, shown, settings, m2ib_settings, features, batch, context)
         else:
             context.raise_if_cancelled()
-            maps = torch.from_numpy(models.locator.maps(shown.images, asked))[:, :, None]
+            maps = torch.from_numpy(models.locator.maps(shown.images, group_prompts))[:, :, None]
             seen = models.clip.encode_image(shown.pixels)
         if negative:
             maps = normalise(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
             maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
+        known = models.clip.familiarity
+        strangeness = known.strangeness(seen).tolist() if known else [None] * len(seen)
         for column, prompt in enumerate(group):
             present = presence(models.clip, seen, texts[prompt], prompt, negative, models.encode_text)
-            for at, one in enumerate(present):
+            for at, image_presence in enumerate(present):
                 steps = maps[at, column].numpy()
-                where[at][prompt] = [Localization(SaliencyMap(values, shape), one) for values in steps]
+                where[at][prompt] = [
+                    Localization(SaliencyMap(values, shape), image_presence, strangeness[at]) for values in steps
+                ]
     return where
 
 
@@ -113,7 +117,7 @@ def spread_by_sam(
     where: list[dict[str, list[Localization]]], images: SamImageBatch, settings: Settings, context: RunContext
 ) -> list[dict[str, list[Localization]]]:
     """Spread maps among places that look alike to SAM 2, on those images that show a prompt; see `affinity`."""
-    is_there = lambda one: one.presence.probability >= settings.presence_threshold
+    is_there = lambda localization: localization.presence.probability >= settings.presence_threshold
     wanted = [at for at, seen in enumerate(where) if any(is_there(maps[0]) for maps in seen.values())]
     images.embed(wanted, context)
     spread = list(where)
@@ -124,6 +128,9 @@ def spread_by_sam(
 
 
 def _spread(maps: list[Localization], features: torch.Tensor, settings: Settings) -> list[Localization]:
-    values = torch.from_numpy(np.stack([one.map.values for one in maps])).to(features.device)
+    values = torch.from_numpy(np.stack([localization.map.values for localization in maps])).to(features.device)
     found = spread_map(values, features, settings.affinity).cpu().numpy()
-    return [replace(one, map=SaliencyMap(made, one.map.shape)) for one, made in zip(maps, found)]
+    return [
+        replace(localization, map=SaliencyMap(spread_values, localization.map.shape))
+        for localization, spread_values in zip(maps, found)
+    ]

@@ -18,10 +18,13 @@ class Localization:
     Args:
         map: where, never whether.
         presence: whether.
+        strangeness: how unlike what the model has seen the image is, see `models.familiarity`; above 1 it is told. None
+            for a model that cannot tell.
     """
 
     map: SaliencyMap
     presence: Presence
+    strangeness: float | None = None
 
     @property
     def saliency(self) -> np.ndarray:

@@ -56,7 +56,7 @@ def _to_arrays(result: PromptedResult) -> Arrays:
 
 def _describe(result: PromptedResult) -> dict[str, Any]:
     named = {name: getattr(result, name) for name in ("prompt", "score", "message", "notes", "seconds", "agreement")}
-    return named | {"presence": asdict(result.where.presence)}
+    return named | {"presence": asdict(result.where.presence), "strangeness": result.where.strangeness}
 
 
 def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PromptedResult:
@@ -66,7 +66,11 @@ def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         score=described["score"],
         message=described["message"],
         notes=tuple(described["notes"]),
-        where=Localization(SaliencyMap(arrays["saliency"], arrays["mask"].shape), Presence(**described["presence"])),
+        where=Localization(
+            SaliencyMap(arrays["saliency"], arrays["mask"].shape),
+            Presence(**described["presence"]),
+            described["strangeness"],
+        ),
         coarse=arrays["coarse"],
         sam_prompts=SamPrompts(arrays["boxes"], arrays["points"], arrays["labels"]),
         predicted_iou=arrays["predicted_iou"],

@@ -1,15 +1,10 @@
-"""Real images with masks, from a folder of data sets, as training examples.
-
-A data set is a folder with images/, masks/ (PNG, 0 or 255, the name of the image) and index.csv, whose columns are
-image, split, patient (or block), and what is known of a case. Only the training split is read.
-"""
+"""The training split of a folder of data sets (see `data_set`), as training examples."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +14,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..run_context import RunContext
+from .data_set import UnusableImageError, decode, image_path, mask_path, read_index, read_pair, slice_number
 from .examples import LESION, SIZE, STACKS, Example, Structure, describe
 
 MIN_STACK = 8
@@ -46,67 +42,39 @@ def read_examples(data: Path, context: RunContext = RunContext()) -> Iterator[Ex
     Images that cannot be read, or whose mask is missing or of another size, are left out with a notice.
 
     Raises:
-        InputError: no known data set, a data set without index.csv, or a patient in two splits.
+        InputError: see `check_sets`.
     """
-    readers = {
-        "breast_us_busbra": _read_breast,
-        "brain_mr_cheng": _read_brain,
-        "brain_mr_tumour_free": _read_brain_without_tumor,
-        "chest_xray_covid": _read_lungs,
-        "lung_ct_lidc_crops": _read_nodules,
-        "fetal_head_us_hc18": _read_heads,
-    }
-    present = [name for name in readers if (data / name).is_dir()]
+    for name, table in check_sets(data).items():
+        rows = [row for row in table if row["split"] == "train"]
+        yield from map(describe, _SETS[name].read(_rows(data / name, rows, context)))
+
+
+def check_sets(data: Path) -> dict[str, list[dict[str, str]]]:
+    """Read the tables of every known data set under `data`, by name.
+
+    Raises:
+        InputError: no known data set, or a table that is missing or not as it should be; see `read_index`.
+    """
+    present = [name for name in _SETS if (data / name).is_dir()]
     if not present:
-        raise InputError(f"Expected folders such as {next(iter(readers))} in '{data}', got none.", "Name their parent.")
-    tables = {name: _read_index(data / name) for name in present}
-    for name, table in tables.items():
-        yield from map(describe, readers[name](_rows(data / name, table, context)))
-
-
-def _read_index(folder: Path) -> list[dict[str, str]]:
-    """Read the lines of the training split, after a check that no patient is in two splits."""
-    path = folder / "index.csv"
-    if not path.is_file():
-        raise InputError(f"Expected a table '{path}', got none.", "It lists the images and their split.")
-    with open(path, encoding="utf-8", newline="") as file:
-        table = list(csv.DictReader(file))
-    missing = {"image", "split"} - set(table[0] if table else ())
-    if missing:
-        raise InputError(f"Expected the columns image and split in '{path}', got none named {min(missing)}.", "Add it.")
-    splits: dict[str, str] = {}
-    for row in table:
-        patient = row.get("patient")
-        if patient and splits.setdefault(patient, row["split"]) != row["split"]:
-            raise InputError(
-                f"Expected every patient in one split, got '{patient}' in {splits[patient]} and {row['split']} "
-                f"of '{path}'.",
-                "Results on patients that were trained on say nothing: correct the table.",
-            )
-        if Path(row["image"]).name != row["image"]:
-            raise InputError(f"Expected a file name in '{path}', got '{row['image']}'.", "Leave folders out.")
-    return [row for row in table if row["split"] == "train"]
+        raise InputError(f"Expected folders such as {next(iter(_SETS))} in '{data}', got none.", "Name their parent.")
+    return {name: read_index(data / name, _SETS[name].group, _SETS[name].more) for name in present}
 
 
 def _rows(folder: Path, table: list[dict[str, str]], context: RunContext) -> Iterator[_Row]:
     empty = not (folder / "masks").is_dir()
     for row in table:
+        path = image_path(folder, row["image"])
         try:
-            image = Image.open(folder / "images" / row["image"], formats=("JPEG", "PNG")).convert("L")
-            mask = np.zeros((image.height, image.width), bool)
-            if not empty:
-                path = folder / "masks" / f"{Path(row['image']).stem}.png"
-                mask = np.asarray(Image.open(path, formats=("PNG",)).convert("L")) > 127
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            context.notify(f"Left out {folder.name}/{row['image']}: {error}.")
+            if empty:
+                pixels = decode(path, "L")
+                mask = np.zeros(pixels.shape, bool)
+            else:
+                pixels, mask = read_pair(path, mask_path(folder, row["image"]), "L")
+        except UnusableImageError as error:
+            context.notify(f"Left out {folder.name}/{row['image']}: {error.problem}")
             continue
-        if mask.shape != (image.height, image.width):
-            size = f"{mask.shape[1]} x {mask.shape[0]}"
-            context.notify(
-                f"Left out {folder.name}/{row['image']}: expected a mask of {image.width} x {image.height}, got {size}."
-            )
-            continue
-        yield _Row(row, image, mask)
+        yield _Row(row, Image.fromarray(pixels), mask)
 
 
 def _example(row: _Row, modality: str, source: str, structures: list[tuple[str, np.ndarray, set[str]]], facts=()):
@@ -215,7 +183,7 @@ def _read_nodules(rows: Iterator[_Row]) -> Iterator[Example]:
     known = list(rows)
     slices = Counter(row.fields["nodule"] for row in known)
     for row in known:
-        nodule, number = row.fields["nodule"], int(row.fields["slice"])
+        nodule, number = row.fields["nodule"], slice_number(row.fields)
         example = _example(row, "CT", "lidc", [(LESION, row.mask, set())] if row.mask.any() else [])
         if slices[nodule] >= MIN_STACK:
             example = Example(
@@ -227,3 +195,22 @@ def _read_nodules(rows: Iterator[_Row]) -> Iterator[Example]:
 def _read_heads(rows: Iterator[_Row]) -> Iterator[Example]:
     for row in rows:
         yield _example(row, "US", "fetal_head", [("fetal head", row.mask, set())])
+
+
+@dataclass(frozen=True)
+class _Set:
+    """How a data set is read: its examples, the column of the patient or what stands for one, and further columns."""
+
+    read: Callable[[Iterator[_Row]], Iterator[Example]]
+    group: str = "patient"
+    more: tuple[str, ...] = ()
+
+
+_SETS = {
+    "breast_us_busbra": _Set(_read_breast, more=("pathology",)),
+    "brain_mr_cheng": _Set(_read_brain, "block", ("tumour",)),
+    "brain_mr_tumour_free": _Set(_read_brain_without_tumor),
+    "chest_xray_covid": _Set(_read_lungs),
+    "lung_ct_lidc_crops": _Set(_read_nodules, more=("nodule", "slice")),
+    "fetal_head_us_hc18": _Set(_read_heads),
+}

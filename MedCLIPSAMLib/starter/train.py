@@ -66,7 +66,6 @@ def train_starter(training: StarterTraining) -> None:
         Cancelled: it was told to end.
         InputError: the data cannot be used. OutputError: the disk is full. DeviceError: there is no such device.
     """
-    training.folder.mkdir(parents=True, exist_ok=True)
     examples = read_training_examples(training, RunContext(on_notice=_print))
     volumes = many_volumes("train", training.volumes, _workers()) if "sam" in training.models else []
     _print(f"{len(examples)} images and {len(volumes)} volumes read")
@@ -112,6 +111,8 @@ def read_training_examples(training: StarterTraining, context: RunContext = RunC
         examples = list(read_examples(training.data, context))
     else:
         raise InputError(f"Expected a folder or a pack at '{training.data}', got nothing.", "See 'starter pack'.")
+    if not examples:
+        raise InputError(f"Expected training images in '{training.data}' that can be read, got none.", "Complete it.")
     if training.limit is not None:
         examples = _spread(examples, training.limit)
     with ProcessPoolExecutor(_workers()) as pool:

@@ -29,6 +29,7 @@ class Segmented:
         tags: what made them.
         places: the files that were written.
         region: the part of the image that was looked at; None is all of it.
+        notes: what the user should know of the image and of its results, in sentences.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Segmented:
     tags: dict[str, str]
     places: Places
     region: Region | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -65,9 +67,9 @@ class Segmented:
             mask = made[prompt].mask if region is None else region.paste(made[prompt].mask, volume)
             segments[label] = replace(made[prompt], name=label, mask=mask, tags={**made[prompt].tags, **tags})
         results = {label: found.results[prompt] for label, prompt in labels.items()}
-        return cls(
-            name, volume, stack, segments, results, len(found.request.slices), {**found.tags, **tags}, places, region
-        )
+        notes = (*volume.notes, *found.notes)
+        asked = len(found.request.slices)
+        return cls(name, volume, stack, segments, results, asked, {**found.tags, **tags}, places, region, notes)
 
     @property
     def best_slice(self) -> int:
@@ -129,7 +131,7 @@ class Segmented:
         report_fields: dict[str, Any] = {"input": str(self.volume.path), "output": files[0], "outputs": files}
         report_fields |= {
             "plane": self.stack.plane,
-            "notes": list(self.volume.notes),
+            "notes": list(self.notes),
             "tags": self.tags,
             "results": rows,
         }

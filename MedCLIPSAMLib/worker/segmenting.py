@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..pipeline.memory_fallback import run_within_memory
 from ..pipeline.request import ResolvedRequest
 from ..pipeline.segment_volume import segment_slices
-from ..pipeline.volume_result import provenance
+from ..pipeline.volume_result import notes_on, provenance, strangeness_of
 from ..propagation.carry import CarrySettings, carry
 from ..segmentation.mask_prompt import mask_logits
 from ..segmentation.result import SliceResult
@@ -60,10 +60,13 @@ def _run(
 ) -> Answer:
     started = time.perf_counter()
     segmenter = segmenter.with_settings(settings_of(message, defaults))
+    looked: dict[int, float | None] = {}
     for result in segment_slices(segmenter, stack, request, run_context(reply)):
         reply.send("part", *part(result))
-    tags, seconds = provenance(segmenter, request), time.perf_counter() - started
-    return {"device": str(segmenter.clip.device), "tags": tags, "seconds": seconds}, {}
+        looked |= strangeness_of({result.number: result.result})
+    notes, tags = list(notes_on(segmenter, looked)), provenance(segmenter, request)
+    seconds = time.perf_counter() - started
+    return {"device": str(segmenter.clip.device), "tags": tags, "notes": notes, "seconds": seconds}, {}
 
 
 def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:

@@ -82,6 +82,8 @@ def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, t
         context=RunContext(on_notice=progress.append),
     )
     assert folder == tmp_path / "mine" and any("split by patient" in line for line in progress)
+    (unknown,) = [line for line in progress if "does not know" in line]
+    assert "'demo'" in unknown and "number" in unknown and "brain" not in unknown
     assert find("mine", "clip", tmp_path).trained
     (status,) = [model for model in statuses(tmp_path) if model.model.name == "mine"]
     assert status.usable and "Apache-2.0" in status.model.licence

@@ -25,6 +25,7 @@ from MedCLIPSAMLib.starter.real_data import read_examples, tumor_free_boxes
 from MedCLIPSAMLib.starter.sam_prompts import draw_box_prompts, draw_boxes, draw_corrections, draw_point_prompts
 from MedCLIPSAMLib.starter.sam_training import SamTraining, train_sam
 from MedCLIPSAMLib.starter.texts import match_texts
+from MedCLIPSAMLib.starter.train import StarterTraining, train_starter
 from MedCLIPSAMLib.starter.training import Budget, TrainingRun, make_generator
 
 CPU = torch.device("cpu")
@@ -51,7 +52,9 @@ def test_parts_without_the_tumor_hold_none_of_it():
 
 def test_a_patient_in_two_splits_is_refused(tmp_path):
     write_breast_set(tmp_path, ("1,train", "1,test"))
-    with pytest.raises(InputError, match="Expected every patient in one split, got '1' in train and test"):
+    with pytest.raises(
+        InputError, match="Expected every patient in one split, got patient '1' in 'train' and in 'test'"
+    ):
         list(read_examples(tmp_path))
 
 
@@ -64,6 +67,22 @@ def test_a_set_without_a_table_is_refused(tmp_path):
 def test_a_folder_without_sets_is_refused(tmp_path):
     with pytest.raises(InputError, match="breast_us_busbra"):
         list(read_examples(tmp_path))
+
+
+@pytest.mark.parametrize("fault", ["no table", "no sets", "no image", "nothing"])
+def test_a_training_on_wrong_data_leaves_no_folder(tmp_path, fault):
+    made = write_breast_set(tmp_path / "data")
+    if fault == "no table":
+        (made / "index.csv").unlink()
+    elif fault == "no sets":
+        made.rename(tmp_path / "data" / "elsewhere")
+    elif fault == "no image":
+        for path in (made / "images").iterdir():
+            path.write_bytes(b"no image")
+    data = tmp_path / ("absent" if fault == "nothing" else "data")
+    with pytest.raises(InputError, match="^Expected "):
+        train_starter(StarterTraining(data, tmp_path / "out", Budget(steps=1), "cpu", 1, 0))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("fault", ["broken", "no mask", "other size"])
@@ -86,7 +105,7 @@ def test_a_name_with_a_folder_in_the_table_is_refused(tmp_path):
     made = write_breast_set(tmp_path)
     table = (made / "index.csv").read_text(encoding="utf-8").replace("a0.jpg", "../../a0.jpg")
     (made / "index.csv").write_text(table, encoding="utf-8")
-    with pytest.raises(InputError, match="file name"):
+    with pytest.raises(InputError, match="name of a file"):
         list(read_examples(tmp_path))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import slicer
 import slicer.util
+import torch
 import vtk
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
 from MedCLIPSAMScene import overlay, segments
@@ -13,6 +16,9 @@ from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.models.familiarity import STATISTICS, Familiarity
+from MedCLIPSAMLib.models.store import find, locate
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 
@@ -34,6 +40,21 @@ def test_a_prompt_becomes_a_segment_in_the_right_place(operations, phantom, matr
         and "steps" in tags["MedCLIPSAM.Settings"]
     )
     assert "SCT^4147007^Mass" in segment.GetTerminology()
+
+
+def test_images_unlike_what_the_model_has_seen_are_told_once_for_all_slices(operations, phantom, tmp_path) -> None:
+    folder = tmp_path / "demo-clip"
+    shutil.copytree(locate(find("demo", "clip")), folder)
+    width = load_clip("demo").encode_text(["a tumor"]).shape[1]
+    known = Familiarity(("another world",), torch.zeros(1, width), torch.eye(width), torch.full((1,), 0.1))
+    known.write(folder / STATISTICS)
+    operations.session.models = ("demo", "demo", "cpu", str(tmp_path))
+    result = operations.segment.run(
+        add_volume(phantom.image, axial()), [PROMPT, "ventricles"], slices=[0, 1, 2], timeout=TIMEOUT
+    )
+    assert [notice for notice in result.notices if "unlike" in notice] == [
+        "This image looks unlike what 'demo' has seen (another world): check the mask with care."
+    ]
 
 
 def test_rows_and_columns_may_be_flipped(operations, phantom) -> None:

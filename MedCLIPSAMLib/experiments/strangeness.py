@@ -1,0 +1,98 @@
+"""How often a model warns of strange images: falsely, of images like those it has seen, and rightly, of others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import skimage
+from PIL import Image
+
+from ..errors import InputError
+from ..models.clip import ClipModel
+from ..run_context import RunContext
+from ..starter.statistics import features_of, read_images, seen_images
+
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "ihc.png",
+    "moon.png",
+    "motorcycle_left.png",
+    "page.png",
+    "retina.jpg",
+    "rocket.jpg",
+    "text.png",
+)
+"""Of those that come with scikit-image; as gray images."""
+SEED = 12
+
+
+def measure_strangeness(
+    clip: ClipModel, data: Path, count: int = 60, context: RunContext = RunContext()
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Measure the share of images that a model warns of.
+
+    Args:
+        data: folder of the sets; fetal_head_us_hc18 is a set that the starter CLIP has not seen.
+        count: images of each set, at most.
+
+    Returns:
+        {"seen" and "strange": {kind: {"images", "warned": share, "median": strangeness}}}; of the test split.
+
+    Raises:
+        InputError: the model has no statistics, or a set is missing.
+    """
+    known = clip.familiarity
+    if known is None:
+        raise InputError(f"The model '{clip.name}' does not know what it has seen.", "See 'starter statistics'.")
+    turned = {f"{kind}, upside down": _turned(images) for kind, images in seen_images(data, "test", count // 2).items()}
+    kinds = {
+        "seen": seen_images(data, "test", count),
+        "strange": {
+            "fetal heads in ultrasound (HC18)": read_images(data, "fetal_head_us_hc18", "test", count),
+            "photographs": photographs(),
+            "noise, black, gray and white": _noise(),
+            **turned,
+        },
+    }
+    measured: dict[str, dict[str, dict[str, float]]] = {}
+    for group, by_kind in kinds.items():
+        measured[group] = {}
+        for kind, images in by_kind.items():
+            values = known.strangeness(features_of(clip, images, context.titled(kind))).numpy()
+            measured[group][kind] = {
+                "images": len(values),
+                "warned": float((values > 1).mean()),
+                "median": float(np.median(values)),
+            }
+    return measured
+
+
+def photographs() -> Iterator[np.ndarray]:
+    """Read the photographs that come with scikit-image, (H, W, 3) uint8."""
+    folder = Path(skimage.__file__).parent / "data"
+    for name in PHOTOGRAPHS:
+        if (folder / name).is_file():
+            with Image.open(folder / name) as image:
+                yield np.array(image.convert("L").convert("RGB"))
+
+
+def _noise() -> Iterator[np.ndarray]:
+    rng = np.random.default_rng(SEED)
+    for _ in range(7):
+        yield np.repeat(rng.integers(0, 256, (200, 200, 1), dtype=np.uint8), 3, axis=2)
+    for level in (0, 128, 255):
+        yield np.full((200, 200, 3), level, np.uint8)
+
+
+def _turned(images: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    return (np.ascontiguousarray(image[::-1]) for image in images)

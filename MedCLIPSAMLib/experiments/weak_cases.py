@@ -1,0 +1,95 @@
+"""Whose images the weakly supervised stage is tried on: phantoms, or the patients of a set of real images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from .phantom_benchmark import TASKS, to_rgb
+from .prompted import TruthImage
+from .real import load_images
+from .real_sets import REAL_SETS, choose_cases
+
+OFFSET = 300_000
+"""Index of the first phantom of each split: far from those that anything was trained, chosen or measured on."""
+
+
+class WeakCases(Protocol):
+    """What is segmented, by which shipped models, and on what."""
+
+    @property
+    def prompt(self) -> str:
+        """The prompt of the text pipeline."""
+        ...
+
+    @property
+    def models(self) -> str:
+        """The name of both the text-image model and of SAM 2 in the catalogue."""
+        ...
+
+    def load(self, split: str, count: int) -> list[TruthImage]:
+        """Return up to `count` images of "train", "validation" or "test" with their truth, the same at every call."""
+        ...
+
+
+class PhantomCases:
+    """Phantoms of a task of the benchmark, for the demo models."""
+
+    models = "demo"
+
+    def __init__(self, task: str) -> None:
+        self.prompt = TASKS[task].prompt
+        self._task = TASKS[task]
+
+    def load(self, split: str, count: int) -> list[TruthImage]:
+        """See `WeakCases`."""
+        made = {index: self._task.phantom(split, index) for index in range(OFFSET, OFFSET + count)}
+        return [TruthImage(f"case_{at}", to_rgb(phantom), self._task.truth(phantom)) for at, phantom in made.items()]
+
+
+@dataclass(frozen=True)
+class RealCases:
+    """Patients of a real set, for the starter models.
+
+    Args:
+        folder: of the set, of a name in `REAL_SETS`.
+    """
+
+    folder: Path
+    models = "starter"
+
+    def __post_init__(self) -> None:
+        if self.folder.name not in REAL_SETS:
+            raise InputError(f"Expected a folder named {', '.join(REAL_SETS)}, got '{self.folder}'.", "Name a set.")
+
+    @property
+    def prompt(self) -> str:
+        """What the set is segmented by."""
+        return REAL_SETS[self.folder.name].prompt
+
+    def load(self, split: str, count: int) -> list[TruthImage]:
+        """See `WeakCases`; what cannot be used is left out.
+
+        Raises:
+            InputError: the set is not as it should be, or nothing of it can be used.
+        """
+        cases, skipped = load_images(choose_cases(self.folder.parent, self.folder.name, split, count))
+        if not cases:
+            raise InputError(f"Expected images of '{self.folder}' that can be used, got none of {len(skipped)}.")
+        return [TruthImage(Path(case.name).stem, case.image, case.truth) for case in cases]
+
+
+def shrink(case: TruthImage, longest: int | None) -> TruthImage:
+    """Shrink an image and its truth until the longer side has `longest` pixels; smaller ones stay as they are."""
+    height, width = case.truth.shape
+    if longest is None or longest >= max(height, width):
+        return case
+    size = round(width * longest / max(height, width)), round(height * longest / max(height, width))
+    image = Image.fromarray(case.image).resize(size, Image.Resampling.LANCZOS)
+    truth = Image.fromarray(case.truth.astype(np.uint8) * 255).resize(size, Image.Resampling.BOX)
+    return TruthImage(case.name, np.asarray(image), np.asarray(truth) > 127)

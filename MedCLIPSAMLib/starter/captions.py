@@ -1,0 +1,77 @@
+"""Captions from what index.csv knows of a case, to fine-tune a text-image model on: a table for each split."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..files.atomic import atomic_path
+from ..run_context import RunContext
+from .data_set import SPLITS, UnusableImageError, image_path, mask_path, read_index, read_pair
+
+SMALL, LARGE = 0.04, 0.10
+"""Share of an ultrasound image below which a tumor is called small, and above which large."""
+COLUMNS = ("image", "caption", "patient")
+
+
+def write_captions(folder: Path, out: Path, context: RunContext = RunContext()) -> dict[str, int]:
+    """Write `out`/train.csv, validation.csv and test.csv with the columns image, caption and patient.
+
+    An image that cannot be decoded, or whose mask is missing or of another size, is left out with a notice.
+
+    Args:
+        folder: of a set: breast_us_busbra or brain_mr_cheng.
+
+    Returns:
+        How many captions each table has.
+
+    Raises:
+        InputError: another set, or one that is not as it should be; see `read_index`. OutputError: the disk is full.
+    """
+    if folder.name not in _SETS:
+        raise InputError(f"Expected a folder named {' or '.join(_SETS)}, got '{folder}'.", "Name one of these sets.")
+    group, columns, describe = _SETS[folder.name]
+    rows = read_index(folder, group, columns)
+    tables: dict[str, list[tuple[str, str, str]]] = {
+        name: [] for name in dict.fromkeys(SPLITS.values()) if name != "gap"
+    }
+    for done, row in enumerate(rows, 1):
+        if row["split"] in tables:
+            try:
+                _, mask = read_pair(image_path(folder, row["image"]), mask_path(folder, row["image"]), "L")
+            except UnusableImageError as error:
+                context.notify(f"Left out {folder.name}/{row['image']}: {error.problem}")
+                continue
+            tables[row["split"]].append((row["image"], describe(row, mask), row[group]))
+        context.report(done, len(rows), row["image"])
+    tables = {split: table for split, table in tables.items() if table}
+    if not tables:
+        raise InputError(
+            f"Expected images of '{folder}' that can be read, got none of {len(rows)}.", "Complete the set."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    for split, table in tables.items():
+        with atomic_path(out / f"{split}.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *table])
+    return {split: len(table) for split, table in tables.items()}
+
+
+def _describe_breast(row: dict[str, str], mask: np.ndarray) -> str:
+    """Say size, pathology, histology and BI-RADS category of a tumor."""
+    share = mask.mean()
+    size = "small " if share < SMALL else "large " if share > LARGE else ""
+    return f"breast ultrasound of a {size}{row['pathology']} tumor, {row['histology']}, BI-RADS {row['birads']}"
+
+
+def _describe_brain(row: dict[str, str], mask: np.ndarray) -> str:
+    return f"brain MRI after contrast with a {row['tumour']}{' tumor' if row['tumour'] == 'pituitary' else ''}"
+
+
+_SETS: dict[str, tuple[str, tuple[str, ...], Callable[[dict[str, str], np.ndarray], str]]] = {
+    "breast_us_busbra": ("patient", ("pathology", "birads", "histology"), _describe_breast),
+    "brain_mr_cheng": ("block", ("tumour",), _describe_brain),
+}

@@ -1,0 +1,125 @@
+"""A set of real images: a folder of images/, masks/ and index.csv, read for training and for measuring alike.
+
+    DATA/breast_us_busbra/index.csv         image,patient,split,...
+    DATA/breast_us_busbra/images/NAME.jpg   grey, upright
+    DATA/breast_us_busbra/masks/NAME.png    over 127 inside, of the same size
+
+Read with Pillow and NumPy alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from ..errors import InputError
+
+SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "gap": "gap"}
+"""What index.csv says, and what it means; "gap" lies between two splits and is used by none."""
+_UNREADABLE = (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError)
+
+
+class UnusableImageError(InputError):
+    """An image or a mask that cannot be decoded, or that does not suit the other: left out and listed."""
+
+
+def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Read the rows of a set's index.csv, with the meaning of their split in place of what the table says.
+
+    Args:
+        group: the column of the patient, or of what stands for one: no two splits share one.
+        more: columns that are needed beside image, `group` and split.
+
+    Raises:
+        InputError: no table that can be read, one without a column that is needed, a row of another length, an unknown
+            split, an image that is no file name or is there twice, or a group in two splits.
+    """
+    path = folder / "index.csv"
+    needed = ["image", group, "split", *more]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns, rows = list(reader.fieldnames or []), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"Expected a table '{path}', got none that can be read: {error}.", "Name the data.") from error
+    if any(column not in columns for column in needed):
+        raise InputError(f"Expected the columns {', '.join(needed)} in '{path}', got {', '.join(columns) or 'none'}.")
+    split_of: dict[str, str] = {}
+    seen: set[str] = set()
+    for line, row in enumerate(rows, 2):
+        where = f"in line {line} of '{path}'"
+        if None in row or None in row.values():
+            raise InputError(f"Expected {len(columns)} values {where}, got another number.")
+        if row["split"] not in SPLITS:
+            raise InputError(f"Expected one of {', '.join(SPLITS)} as split {where}, got '{row['split']}'.")
+        if Path(row["image"]).name != row["image"] or "\\" in row["image"] or row["image"] in ("", ".", ".."):
+            raise InputError(f"Expected the name of a file in images {where}, got '{row['image']}'.")
+        if row["image"] in seen:
+            raise InputError(f"Expected every image once, got '{row['image']}' again {where}.")
+        seen.add(row["image"])
+        row["split"] = split = SPLITS[row["split"]]
+        if split != "gap" and split_of.setdefault(row[group], split) != split:
+            raise InputError(
+                f"Expected every {group} in one split, got {group} '{row[group]}' in '{split_of[row[group]]}' and "
+                f"in '{split}' of '{path}'.",
+                "Figures on such a split would be too good; split again.",
+            )
+    return rows
+
+
+def slice_number(row: dict[str, str]) -> int:
+    """Return the number of a row's slice.
+
+    Raises:
+        InputError: it is no whole number.
+    """
+    if not re.fullmatch(r"-?[0-9]{1,9}", row["slice"]):
+        raise InputError(f"Expected a whole number as slice of '{row['image']}', got '{row['slice']}'.")
+    return int(row["slice"])
+
+
+def image_path(folder: Path, name: str) -> Path:
+    """Return where an image of a set lies."""
+    return folder / "images" / name
+
+
+def mask_path(folder: Path, name: str) -> Path:
+    """Return where the mask of an image lies."""
+    return folder / "masks" / f"{Path(name).stem}.png"
+
+
+def decode(path: Path, mode: str) -> np.ndarray:
+    """Decode a PNG or JPEG: (H, W, 3) uint8 for the mode "RGB", (H, W) uint8 for "L".
+
+    Raises:
+        UnusableImageError: it is missing or cannot be decoded.
+    """
+    try:
+        with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
+            return np.asarray(image.convert(mode))
+    except _UNREADABLE as error:
+        raise UnusableImageError(f"'{path}' cannot be decoded: {error}.", "Copy it again.") from error
+
+
+def read_pair(image: Path, mask: Path, mode: str = "RGB") -> tuple[np.ndarray, np.ndarray]:
+    """Read an image as `decode` does and its mask, (H, W) bool.
+
+    Raises:
+        UnusableImageError: either is missing or cannot be decoded, or they differ in size.
+    """
+    pixels, marked = decode(image, mode), decode(mask, "L")
+    if marked.shape != pixels.shape[:2]:
+        raise UnusableImageError(
+            f"Expected {_size(pixels)} pixels, as '{image}' has, got {_size(marked)} in '{mask}'.",
+            "Give the mask that belongs to the image.",
+        )
+    return pixels, marked > 127
+
+
+def _size(array: np.ndarray) -> str:
+    return f"{array.shape[1]} x {array.shape[0]}"

@@ -1,0 +1,116 @@
+"""Statistics of what the starter CLIP has seen, from the training images, with limits from validation images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+from ..models.clip import ClipModel
+from ..models.familiarity import Familiarity
+from ..phantoms.dataset import make_phantom
+from ..run_context import RunContext
+from .data_set import UnusableImageError, decode, image_path, read_index
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "breast ultrasound": ("breast_us_busbra",),
+    "brain MR with contrast": ("brain_mr_cheng", "brain_mr_tumour_free"),
+    "chest X-rays": ("chest_xray_covid",),
+    "nodules cut from lung CT": ("lung_ct_lidc_crops",),
+}
+"""What the CLIP was shown of real images, for people, and the sets of it."""
+GROUPS = {"brain_mr_cheng": "block"}
+PHANTOMS, MODALITIES = "phantoms", ("US", "MR", "XR", "CT")
+FALSE_WARNINGS = 0.03
+"""Share of the validation images beyond the limit of their kind."""
+SHRINKAGE = 0.1
+"""Share of the mean variance that is added to every direction's."""
+SEED = 0
+
+
+def read_images(data: Path, name: str, split: str, count: int) -> Iterator[np.ndarray]:
+    """Read up to `count` images of a split of a set, (H, W, 3) uint8, by seed `SEED`; broken ones are left out.
+
+    Raises:
+        InputError: see `read_index`.
+    """
+    rows = [row for row in read_index(data / name, GROUPS.get(name, "patient")) if row["split"] == split]
+    for number in np.random.default_rng(SEED).permutation(len(rows))[:count]:
+        try:
+            yield decode(image_path(data / name, rows[number]["image"]), "RGB").copy()
+        except UnusableImageError:
+            continue
+
+
+def phantom_images(modality: str, split: str, count: int) -> Iterator[np.ndarray]:
+    """Make phantoms of a modality, (H, W, 3) uint8."""
+    for index in range(count):
+        yield np.repeat(make_phantom(split, index, modality).image[..., None], 3, axis=2)
+
+
+def features_of(clip: ClipModel, images: Iterable[np.ndarray], context: RunContext = RunContext()) -> torch.Tensor:
+    """Compute the L2-normalized features of images, (N, D) float32 on the CPU.
+
+    Raises:
+        InputError: no image. Cancelled.
+    """
+    features = []
+    for image in images:
+        context.raise_if_cancelled()
+        features.append(clip.encode_image(clip.preprocess(image[None])).cpu())
+        context.report(len(features), None)
+    if not features:
+        raise InputError("Expected images that can be read, got none.", "Complete the data.")
+    return torch.cat(features)
+
+
+def seen_images(data: Path, split: str, count: int) -> dict[str, Iterator[np.ndarray]]:
+    """Find up to `count` images of every kind that the model has seen, a quarter of that of each kind of phantoms.
+
+    Raises:
+        InputError: a set is missing, or not as it should be.
+    """
+    return {
+        kind: (image for name in names for image in read_images(data, name, split, count))
+        for kind, names in KINDS.items()
+    } | {f"{PHANTOMS} {of}": phantom_images(of, split, max(1, count // 4)) for of in MODALITIES}
+
+
+def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext = RunContext()) -> Familiarity:
+    """Make the statistics of a model from the training and validation images of a folder of sets.
+
+    Args:
+        count: images of each set and split, at most.
+
+    Raises:
+        InputError: a set is missing, or not as it should be.
+    """
+    for name in (name for names in KINDS.values() for name in names):
+        read_index(data / name, GROUPS.get(name, "patient"))
+    training, validation = (
+        {kind: features_of(clip, images, context.titled(f"{split} {kind}")) for kind, images in found.items()}
+        for split, found in ((split, seen_images(data, split, count)) for split in ("train", "validation"))
+    )
+    return fit(training, validation)
+
+
+def fit(training: Mapping[str, torch.Tensor], validation: Mapping[str, torch.Tensor]) -> Familiarity:
+    """Fit a mean for each kind, one covariance of all about their means, and the limits.
+
+    Args:
+        training, validation: features by kind, (N, D) float32.
+    """
+    means = {kind: features.mean(0) for kind, features in training.items()}
+    within = torch.cat([features - means[kind] for kind, features in training.items()]).double()
+    covariance = within.T @ within / (len(within) - len(means))
+    values, vectors = torch.linalg.eigh(covariance)
+    whitening = (vectors / (values + SHRINKAGE * values.mean()).sqrt()).float()
+    limits = []
+    for kind, mean in means.items():
+        alone = Familiarity((kind,), mean[None], whitening, torch.ones(1))
+        limits.append(alone.strangeness(validation[kind]).quantile(1 - FALSE_WARNINGS))
+    names = tuple(kind if kind in KINDS else PHANTOMS for kind in means)
+    return Familiarity(names, torch.stack(list(means.values())), whitening, torch.stack(limits))

@@ -1,0 +1,90 @@
+"""Whose images the weakly supervised trial takes, and what it refuses, on sets made up here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.datasets import write_breast_set
+
+from MedCLIPSAMLib import cli
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.experiments.prompted import TruthImage
+from MedCLIPSAMLib.experiments.reproduce_weak import real_plan, summary
+from MedCLIPSAMLib.experiments.weak_cases import RealCases, shrink
+
+
+def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_path):
+    folder = write_breast_set(tmp_path, ("1,train", "2,train", "3,train", "4,test"))
+    (folder / "images" / "a1.jpg").write_bytes(b"no image")
+    cases = RealCases(folder).load("train", 10)
+    assert [case.name for case in cases] == ["a0", "a2"]
+    assert cases[0].image.shape == (80, 100, 3)
+    assert np.argwhere(cases[0].truth).min(0).tolist() == [10, 60]
+    assert [case.name for case in RealCases(folder).load("test", 10)] == ["a3"]
+
+
+def test_a_case_is_shrunk_with_its_truth_and_never_enlarged():
+    truth = np.zeros((80, 100), bool)
+    truth[10:30, 60:80] = True
+    case = TruthImage("a", np.zeros((80, 100, 3), np.uint8), truth)
+    small = shrink(case, 50)
+    assert small.image.shape == (40, 50, 3)
+    assert np.argwhere(small.truth).min(0).tolist() == [5, 30]
+    assert np.argwhere(small.truth).max(0).tolist() == [14, 39]
+    assert shrink(case, 100) is case
+    assert shrink(case, None) is case
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="Expected a folder named breast_us_busbra"):
+        RealCases(tmp_path / "livers")
+
+
+def weak(monkeypatch, capsys, *arguments) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["medclipsam", "reproduce", "weak", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code or 0, " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "index.csv").unlink(), "Expected a table"),
+        (lambda folder: (folder / "masks" / "a2.png").unlink(), "Expected the file"),
+        (
+            lambda folder: (folder / "index.csv").write_text("image,patient,split\na,1,train\nb,1,test\n"),
+            "in one split",
+        ),
+    ],
+)
+def test_wrong_data_is_refused_before_anything_is_made(tmp_path, monkeypatch, capsys, spoil, output):
+    folder = write_breast_set(tmp_path / "data")
+    spoil(folder)
+    status, error = weak(monkeypatch, capsys, "--data", folder, "--work", tmp_path / "work")
+    assert status == 2
+    assert output in error
+    assert not (tmp_path / "work").exists()
+
+
+def test_results_are_never_written_into_the_data(tmp_path, monkeypatch, capsys):
+    folder = write_breast_set(tmp_path / "data")
+    status, error = weak(monkeypatch, capsys, "--data", folder, "--work", folder / "work")
+    assert status == 2
+    assert "Expected an output outside of the data" in error
+    assert not (folder / "work").exists()
+
+
+def test_a_trial_on_real_images_is_one_task_named_by_its_folder():
+    rows = {row: {"dsc": [0.5, 0.7], "nsd": [0.2, 0.4]} for row in ("zero_shot", "last", "weak", "full")}
+    orders = {"orders": {"expected_loss": [1.0, 2.0], "entropy_share": [2.0, 1.0]}}
+    task = {"validation": {"weak": rows["weak"], **orders}, "test": {**rows, **orders}}
+    assert real_plan(Path("/data/breast_us_busbra")).tasks == ("/data/breast_us_busbra",)
+    output = summary({"tasks": {"breast_us_busbra": task}})
+    assert output["rows"]["weak"]["dsc"] == {"breast_us_busbra": pytest.approx(0.6), "all": pytest.approx(0.6)}
+    low, high = output["intervals"]["weak"]["dsc"]["breast_us_busbra"]
+    assert 0.5 <= low < high <= 0.7
+    assert output["review"]["worst first"][0.0] == pytest.approx(0.4)
