@@ -59,7 +59,7 @@ class MedCLIPSAM(ScriptedLoadableModule):
         parent.dependencies = ["Segmentations", "SegmentEditor", "Markups"]
         parent.contributors = ["MedCLIPSAM contributors"]
         parent.helpText = _(
-            "Type what to segment, such as 'brain tumor', and press Segment. BiomedCLIP finds where the picture "
+            "Type what to segment, such as 'brain tumor', and press Segment. BiomedCLIP finds where the image "
             "answers to the words (M2IB saliency), SAM 2 outlines it, and the result is a segment to be corrected with "
             "points, boxes and the Segment Editor. For research only, not for diagnosis."
         )

@@ -18,6 +18,7 @@ import numpy as np
 from .errors import OutputError
 from .files.atomic import atomic_path
 from .files.unfinished import DESCRIPTION, check_unfinished, discard_unfinished
+from .renamed_settings import with_current_names
 
 Arrays = dict[str, np.ndarray]
 
@@ -45,7 +46,7 @@ class CheckpointFolder:
         check_unfinished(self._folder)
         self._request = json.dumps(request, sort_keys=True)
         described = self._folder / DESCRIPTION
-        if described.is_file() and described.read_text(encoding="utf-8", errors="replace") != self._request:
+        if described.is_file() and _read_request(described) != self._request:
             self.remove()
 
     @property
@@ -99,6 +100,14 @@ class CheckpointFolder:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{self._prefix}{name}.npz"
+
+
+def _read_request(path: Path) -> str | None:
+    """Read what a run depends on as `CheckpointFolder` writes it; None when the file is damaged."""
+    try:
+        return json.dumps(with_current_names(json.loads(path.read_text(encoding="utf-8"))), sort_keys=True)
+    except ValueError:
+        return None
 
 
 def fingerprint(voxels: np.ndarray, **request: Any) -> dict[str, Any]:

@@ -33,7 +33,8 @@ from .commands import (
     starter,
     weak,
 )
-from .errors import Cancelled, MedCLIPSAMError
+from .commands.deprecated import replace_deprecated_flags
+from .errors import Cancelled, MedCLIPSAMError, from_system
 from .logs import LogLevel, configure_logging
 
 log = logging.getLogger(__name__)
@@ -92,10 +93,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
-    as_json = _json_asked(sys.argv[1:])
+    as_json = _wants_json(sys.argv[1:])
     try:
-        with _ended_by_sigterm():
-            sys.exit(app(standalone_mode=not as_json) or 0)
+        with _interrupt_on_sigterm():
+            arguments = replace_deprecated_flags(app, sys.argv[1:])
+            sys.exit(app(arguments, standalone_mode=not as_json) or 0)
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
@@ -107,9 +109,8 @@ def main() -> None:
         _refuse(error.problem, error.remedy, as_json)
     except OSError as error:
         log.debug("refused", exc_info=True)
-        named = f"'{error.filename}': " if error.filename is not None else ""
-        said = f"{named}{error.strerror or error}."
-        _refuse(said, "Check the path, the permissions and the free space.", as_json)
+        refusal = from_system(error)
+        _refuse(refusal.problem, refusal.remedy, as_json)
     except Exception as error:
         if not as_json or not hasattr(error, "format_message"):
             raise
@@ -117,7 +118,7 @@ def main() -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def _interrupt_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end the block as Ctrl+C does, so that processes that it started and files of its own go with it."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -139,7 +140,7 @@ def _ended_by_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _json_asked(arguments: list[str]) -> bool:
+def _wants_json(arguments: list[str]) -> bool:
     """Whether the output is to be JSON; two groups of commands have a file of that name instead."""
     return "--json" in arguments and not {"benchmark", "reproduce"} & set(arguments[:1])
 

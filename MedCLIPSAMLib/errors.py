@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+"""Signs that a terminal obeys; a file of unknown origin may have them in what is quoted of it."""
+
 
 class MedCLIPSAMError(Exception):
     """An error with a cause and a remedy, fit to be shown to a user as it is.
+
+    Control characters are escaped; only a list in a message has lines of its own.
 
     Args:
         problem: what came and what is wrong with it, naming the file, prompt or setting.
@@ -12,9 +19,14 @@ class MedCLIPSAMError(Exception):
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
+        problem, remedy = (_CONTROL.sub(_escape, text) for text in (problem, remedy))
         super().__init__(f"{problem} {remedy}".strip())
         self.problem = problem
         self.remedy = remedy
+
+
+def _escape(found: re.Match[str]) -> str:
+    return repr(found[0])[1:-1]
 
 
 class InputError(MedCLIPSAMError):
@@ -31,6 +43,12 @@ class ModelError(MedCLIPSAMError):
 
 class OutputError(MedCLIPSAMError):
     """A result that cannot be written where it was asked for."""
+
+
+def from_system(error: OSError) -> OutputError:
+    """Say what the system refused, of which file, as an error with a remedy."""
+    named = f"'{error.filename}': " if error.filename is not None else ""
+    return OutputError(f"{named}{error.strerror or error}.", "Check the path, the permissions and the free space.")
 
 
 class DeviceError(MedCLIPSAMError):

@@ -35,7 +35,7 @@ def configure_logging(level: LogLevel = LogLevel.WARNING, file: Path | None = No
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if file is not None:
         try:
-            handlers.append(logging.FileHandler(file, encoding="utf-8"))
+            handlers.append(logging.FileHandler(file, encoding="utf-8", errors="backslashreplace"))
         except OSError as error:
             raise OutputError(
                 f"The log '{file}' cannot be written: {error.strerror}.", "Choose another file."

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 from pydantic.fields import FieldInfo
 
 from .errors import InputError
+from .renamed_settings import with_current_names
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -61,7 +62,7 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
     kind = type(defaults)
     values = dataclasses.asdict(cast(Any, defaults))
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(_merge(values, changes, defaults)))
+        return TypeAdapter(kind).validate_json(json.dumps(_merge(values, with_current_names(dict(changes)), defaults)))
     except ValidationError as error:
         raise _refusal(error, kind, path) from None
 
@@ -86,11 +87,11 @@ def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError
     first = error.errors(include_url=False)[0]
     known = inner = _fields_of(kind)
     path: list[str] = []
-    for each in first["loc"]:
+    for place in first["loc"]:
         if path and not inner:
             break  # a place within the value
         known = inner
-        name = list(known)[each] if isinstance(each, int) else each  # the first may be given by position
+        name = list(known)[place] if isinstance(place, int) else place  # the first may be given by position
         path.append(name)
         inner = _fields_of(known[name].annotation) if name in known else {}
     name, where = path[-1] if path else "", ".".join([within, *path] if within else path) or kind.__name__

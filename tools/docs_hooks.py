@@ -1,6 +1,6 @@
 """Hooks of MkDocs: pages outside docs/ become part of the site, and the options of the commands are written out.
 
-A link is written as GitHub needs it, relative to its file. In the site it leads to the page or the picture of that
+A link is written as GitHub needs it, relative to its file. In the site it leads to the page or the image of that
 file; to any other file of the checkout it leads to the file on GitHub.
 """
 
@@ -23,7 +23,7 @@ OUTSIDE = (
     "Resources/screenshots/panel.png",
     "Resources/screenshots/views.png",
 )
-"""Files of the checkout that are pages or pictures of the site; they keep their paths."""
+"""Files of the checkout that are pages or images of the site; they keep their paths."""
 COMMANDS = "<!-- In the site the options of every command follow here. -->"
 _LINK = re.compile(r"(?P<before>\]\()(?P<path>[^)#\s:]+)(?P<after>(#[^)\s]*)?\))")
 

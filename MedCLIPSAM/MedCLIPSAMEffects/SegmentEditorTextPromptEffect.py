@@ -50,7 +50,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         """Return what the editor shows as help."""
         return _(
             "<html>Type what the selected segment is, such as <b>brain tumor</b>, and press <b>Apply</b> or Enter: "
-            "BiomedCLIP finds where the picture answers to the words, and SAM 2 outlines it.<p>"
+            "BiomedCLIP finds where the image answers to the words, and SAM 2 outlines it.<p>"
             "On the slices that are looked at the segment becomes what was found; its other slices stay. "
             "Where nothing is found it stays as it is. The editor's masking and its undo apply.<p>"
             "Example: add a segment, show the slice in the Red view, type <i>brain tumor</i>, Apply; then choose "
@@ -212,7 +212,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         return ""
 
     def _update(self) -> None:
-        """Enable what can be done, and warn of models that have never seen such a picture."""
+        """Enable what can be done, and warn of models that have never seen such an image."""
         enable(self.applyButton, self._whyNot())
         enable(self.cancelButton, "" if self._running else _("Nothing is running."))
         self.progressBar.setVisible(self._running)

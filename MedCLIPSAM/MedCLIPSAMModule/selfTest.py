@@ -12,7 +12,7 @@ from .logic import MedCLIPSAMLogic
 
 
 class MedCLIPSAMTest(ScriptedLoadableModuleTest):
-    """The self-test of the module: the demo models on the shipped pictures."""
+    """The self-test of the module: the demo models on the shipped images."""
 
     TIMEOUT = 300
 
@@ -28,7 +28,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Run every case."""
-        for name in sorted(each for each in dir(self) if each.startswith("test_")):
+        for name in sorted(name for name in dir(self) if name.startswith("test_")):
             self.setUp()
             try:
                 getattr(self, name)()
@@ -52,7 +52,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
             self.assertEqual(result.segmentation.GetSegmentation().GetNumberOfSegments(), 0)
 
     def test_nothingIsFoundWhereNothingIs(self) -> None:
-        """A prompt that has nothing to do with the picture is answered with nothing."""
+        """A prompt that has nothing to do with the image is answered with nothing."""
         from MedCLIPSAMScene.samples import loadSample
 
         result = self.logic.segment(loadSample("MedCLIPSAMChestXray"), ["brain tumor"], timeout=self.TIMEOUT)

@@ -71,7 +71,7 @@ class ExportSection:
             "form": str(export.format),
             "strategy": str(parameters.strategy),
             "plane": str(parameters.plane),
-            "least_score": export.minScore,
+            "min_score": export.minScore,
             "keep_empty": export.keepEmpty,
         }
         ui.exportLabel.text, ui.exportBar.value = _("Loading the models..."), 0

@@ -86,17 +86,17 @@ class FineTuneSection:
         if checked:
             self._validation.append((len(self._losses), checked["loss"], checked["top1"]))
         ui.fineTuneBar.value = int(100 * progress["fraction"])
-        said = _("Step {step} of {steps}, loss {loss:.3f}, {minutes:.0f} min left at most.").format(
+        message = _("Step {step} of {steps}, loss {loss:.3f}, {minutes:.0f} min left at most.").format(
             step=progress["step"],
             steps=progress["steps"],
             loss=progress["loss"],
             minutes=progress["seconds_left"] / 60,
         )
         if self._validation:
-            said += " " + _("Retrieval on validation pairs {top1:.0%}, best {best:.0%}.").format(
+            message += " " + _("Retrieval on validation pairs {top1:.0%}, best {best:.0%}.").format(
                 top1=self._validation[-1][2], best=max(top1 for _step, _loss, top1 in self._validation)
             )
-        ui.fineTuneLabel.text = said
+        ui.fineTuneLabel.text = message
         if checked or len(self._losses) % REDRAW_EVERY == 0:
             lossPlot.draw(ui.fineTunePlot, self._losses, self._validation)
 

@@ -21,7 +21,7 @@ def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, 
     pixmap = qt.QPixmap(WIDTH, HEIGHT)
     pixmap.fill(qt.QColor("#ffffff"))
     painter = qt.QPainter(pixmap)
-    shown = [*smoothed(losses), *(loss for _step, loss, _top in validation)]
+    shown = [*smooth(losses), *(loss for _step, loss, _top in validation)]
     low, high = min(shown, default=0.0), max(shown, default=1.0)
     span = max(high - low, 1e-6)
     x = lambda step: int(MARGIN + (WIDTH - 2 * MARGIN) * step / max(1, len(losses)))
@@ -33,7 +33,7 @@ def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, 
     painter.drawText(WIDTH - MARGIN + 4, y(1) + 10, "100%")
     painter.drawText(WIDTH - MARGIN + 4, y(0), "0%")
     lines = (
-        (TRAINING, [(x(at + 1), y((loss - low) / span)) for at, loss in enumerate(smoothed(losses))], False),
+        (TRAINING, [(x(at + 1), y((loss - low) / span)) for at, loss in enumerate(smooth(losses))], False),
         (VALIDATION, [(x(step), y((loss - low) / span)) for step, loss, _top in validation], True),
         (RETRIEVAL, [(x(step), y(top)) for step, _loss, top in validation], True),
     )
@@ -47,7 +47,7 @@ def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, 
     label.setPixmap(pixmap)
 
 
-def smoothed(losses: Sequence[float]) -> list[float]:
+def smooth(losses: Sequence[float]) -> list[float]:
     """A running mean that forgets, without the pull of its beginning."""
     values, mean, weight = [], 0.0, 0.0
     for loss in losses:

@@ -165,7 +165,7 @@ class PointButtons:
                 plane, _number = shownInView(volume, name)
             except MedCLIPSAMError:
                 continue
-            return plane, round(SceneSlices(volume, plane).toPicture(world)[0])
+            return plane, round(SceneSlices(volume, plane).toImage(world)[0])
         return self._panel.inputs.shown()
 
     @staticmethod

@@ -51,7 +51,7 @@ class PromptSection:
         return ""
 
     def update(self) -> None:
-        """Enable what can be done, and warn of models that have never seen such a picture."""
+        """Enable what can be done, and warn of models that have never seen such an image."""
         ui, reason, busy = self._panel.ui, self.whyNot(), self._panel.busy
         enable(ui.segmentButton, reason)
         enable(ui.cancelButton, "" if busy else _("Nothing is running."))

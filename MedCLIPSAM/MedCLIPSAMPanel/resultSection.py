@@ -101,7 +101,7 @@ class ResultSection:
         def add() -> None:
             plane, number = self._panel.inputs.shown()
             slices = SceneSlices(self._panel.parameters.inputVolume, plane)
-            height, width = slices.stack.picture_shape
+            height, width = slices.stack.image_shape
             present = len(markups.markupsOf(slices.volumeNode, markups.BOX))
             markups.addBox(slices, number, (0.4 * width, 0.4 * height, 0.6 * width, 0.6 * height), present + 1)
 

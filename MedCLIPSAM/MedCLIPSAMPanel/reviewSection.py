@@ -74,16 +74,16 @@ class ReviewSection:
         self._cases = self._review.cases(parameters.review.folder, parameters.review.dataset)
         self._fill()
         ui.reviewLabel.text = _("{count} cases, {trusted} of them trusted. The least sure come first.").format(
-            count=len(self._cases), trusted=sum(each.trusted for each in self._cases)
+            count=len(self._cases), trusted=sum(case.trusted for case in self._cases)
         )
 
     def _fill(self) -> None:
         table = self._panel.ui.reviewTable
         table.setRowCount(len(self._cases))
-        for row, each in enumerate(self._cases):
-            state = _("trusted") if each.trusted else each.problem
-            sure = "" if each.uncertainty is None else f"{each.uncertainty:.3f}"
-            for column, text in enumerate((each.case, sure, state)):
+        for row, case in enumerate(self._cases):
+            state = _("trusted") if case.trusted else case.problem
+            sure = "" if case.uncertainty is None else f"{case.uncertainty:.3f}"
+            for column, text in enumerate((case.case, sure, state)):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
 
@@ -94,7 +94,7 @@ class ReviewSection:
     def _next(self) -> str | None:
         """The least sure case that nobody has looked at yet and that is not open."""
         opened = self._opened.case if self._opened else None
-        return next((each.case for each in self._cases if not each.trusted and each.case != opened), None)
+        return next((case.case for case in self._cases if not case.trusted and case.case != opened), None)
 
     def _openChosen(self) -> None:
         case = self._chosen()
@@ -102,7 +102,7 @@ class ReviewSection:
             self._open(case)
 
     def _openNext(self) -> None:
-        names = [each.case for each in self._cases]
+        names = [case.case for case in self._cases]
         case = self._next()
         if case is not None:
             self._panel.ui.reviewTable.setCurrentCell(names.index(case), 0)

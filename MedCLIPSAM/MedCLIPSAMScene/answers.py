@@ -131,8 +131,8 @@ def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
                 lockedCount = protect.writeUnlocked(segmentationNode, segmentId, masks)
                 found.keepProvenance(prompt, segmentationNode, segmentId)
                 if lockedCount:
-                    said = _("{count} slices are locked and stay as they were.").format(count=lockedCount)
-                    result = replace(result, message=f"{result.message} {said}")
+                    message = _("{count} slices are locked and stay as they were.").format(count=lockedCount)
+                    result = replace(result, message=f"{result.message} {message}")
             results.append(result)
 
     if segmentationNode is None:

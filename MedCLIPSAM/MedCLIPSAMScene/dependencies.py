@@ -83,30 +83,30 @@ def check(version: Callable[[str], str] = metadata.version) -> list[Dependency]:
 
 def missing() -> list[Dependency]:
     """What has to be installed before the models can run."""
-    return [each for each in check() if each.state != "ok"]
+    return [dependency for dependency in check() if dependency.state != "ok"]
 
 
 def report() -> str:
     """A page for the user: versions, what is missing, and what to do about it."""
     checked = check()
-    width = max(len(each.name) for each in checked)
+    width = max(len(dependency.name) for dependency in checked)
     lines = [
         _("Python {version} on {system}: {executable}").format(
             version=platform.python_version(), system=platform.platform(), executable=sys.executable
         )
     ]
-    for each in checked:
-        wanted = f"  ({each.requirement.specifier})" if each.state != "ok" else ""
-        shown = each.installed or ("Slicer" if each.state == "ok" else "-")
-        lines.append(f"{each.name:<{width}}  {shown:<14} {_(each.state)}{wanted}")
-    absent = [each for each in checked if each.state != "ok"]
+    for dependency in checked:
+        wanted = f"  ({dependency.requirement.specifier})" if dependency.state != "ok" else ""
+        shown = dependency.installed or ("Slicer" if dependency.state == "ok" else "-")
+        lines.append(f"{dependency.name:<{width}}  {shown:<14} {_(dependency.state)}{wanted}")
+    absent = [dependency for dependency in checked if dependency.state != "ok"]
     if not absent:
         lines.append(_("All is there."))
-    if any(each.origin == "pytorch" for each in absent):
+    if any(dependency.origin == "pytorch" for dependency in absent):
         lines.append(
             _("PyTorch: install the extension 'PyTorch' in the Extensions Manager, restart Slicer, then press Install.")
         )
-    if any(each.origin == "pip" for each in absent):
+    if any(dependency.origin == "pip" for dependency in absent):
         lines.append(_("The others: press Install. Without internet: install the wheels with pip on this Python."))
     build = torchBuild()
     if build == "cpu" and hasNvidia():
@@ -161,22 +161,22 @@ def install(progress: Callable[[str], None] = lambda text: None) -> None:
     import slicer.util
 
     absent = missing()
-    if any(each.origin == "pytorch" for each in absent):
+    if any(dependency.origin == "pytorch" for dependency in absent):
         progress(_("PyTorch is being downloaded (several hundred megabytes)..."))
         _installTorch()
-    wanted = [each.requirement for each in absent if each.origin == "pip"]
+    wanted = [dependency.requirement for dependency in absent if dependency.origin == "pip"]
     with tempfile.TemporaryDirectory() as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("".join(f"{line}\n" for line in pins()), encoding="utf-8")
         os.environ.setdefault("SAM2_BUILD_CUDA", "0")
         ensure = _pipEnsure()
-        plain = [each for each in wanted if each.name != "sam2"]
+        plain = [dependency for dependency in wanted if dependency.name != "sam2"]
         if ensure is not None and plain:
             progress(_("Packages are being installed..."))
             # The panel has asked, sam2 is still to come, and the worker is a new process: no question, no restart.
             quiet = {"prompt_install": False, "prompt_restart": False}
             _attempt(lambda: ensure(plain, constraints=constraints, requester="MedCLIPSAM", **quiet), _("the packages"))
-            wanted = [each for each in wanted if each.name == "sam2"]
+            wanted = [dependency for dependency in wanted if dependency.name == "sam2"]
         for number, requirement in enumerate(wanted, 1):
             progress(_("{name} ({number} of {all})...").format(name=requirement.name, number=number, all=len(wanted)))
             # The build of sam2 asks for torch; without isolation it takes the one that is there.
@@ -205,7 +205,7 @@ def _installTorch() -> None:
             _("PyTorch is missing, and so is the extension that installs it."),
             _("Install the extension 'PyTorch' in the Extensions Manager, restart Slicer, and press Install again."),
         ) from None
-    torch, vision = (str(each.specifier) for each in TORCH)
+    torch, vision = (str(requirement.specifier) for requirement in TORCH)
     installed = _attempt(
         lambda: PyTorchUtilsLogic().installTorch(
             askConfirmation=True, torchVersionRequirement=torch, torchvisionVersionRequirement=vision

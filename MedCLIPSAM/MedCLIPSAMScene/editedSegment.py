@@ -165,7 +165,7 @@ def _shape(extent: Extent) -> tuple[int, ...]:
 
 def _block(image, extent: Extent) -> np.ndarray:
     """The voxels of an image in an extent that it covers, (K, J, I)."""
-    whole = image.GetExtent()
-    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shape(whole))
-    bounds = (slice(a - first, b + 1 - first) for a, b, first in zip(extent[4::-2], extent[5::-2], whole[4::-2]))
+    full = image.GetExtent()
+    voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shape(full))
+    bounds = (slice(a - first, b + 1 - first) for a, b, first in zip(extent[4::-2], extent[5::-2], full[4::-2]))
     return voxels[tuple(bounds)]

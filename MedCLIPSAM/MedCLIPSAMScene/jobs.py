@@ -20,7 +20,7 @@ from .sliceGeometry import SceneSlices
 from .strings import _
 
 AHEAD = 2
-"""Slices asked for at once, so that the worker need not wait for the next picture."""
+"""Slices asked for at once, so that the worker need not wait for the next image."""
 GIVING = 0.15
 """Share of the work on a stack that giving its slices to the worker counts for."""
 
@@ -154,7 +154,7 @@ class SliceJob(Job):
     Args:
         slices: the volume's slices.
         numbers: which of them.
-        ask: sends the request for a slice whose picture the worker has: (picture's key, slice number) -> request.
+        ask: sends the request for a slice whose image the worker has: (image's key, slice number) -> request.
         take: reads the finished request of a slice: (slice number, request).
     """
 
@@ -224,8 +224,8 @@ class StackJob(Job):
     def _send(self) -> None:
         count = len(self._numbers)
         while self._sent < count and len(self._running) < AHEAD:
-            picture = self.slices.picture(self._numbers[self._sent])
-            request = self._client.set_slice(self._key, picture, self._sent, count)
+            image = self.slices.image(self._numbers[self._sent])
+            request = self._client.set_slice(self._key, image, self._sent, count)
             self._running[request.id] = self._sent, request
             self._sent += 1
         if self._given == count:
@@ -252,11 +252,11 @@ class StackJob(Job):
 
 
 def giveSlice(client: WorkerClient, slices: SceneSlices, number: int) -> str:
-    """Give the worker the picture of a slice unless it has it, and return the picture's name, made from its content."""
-    picture = slices.picture(number)
-    key = hashlib.sha1(picture.tobytes() + repr(picture.shape).encode()).hexdigest()
+    """Give the worker the image of a slice unless it has it, and return the image's name, made from its content."""
+    image = slices.image(number)
+    key = hashlib.sha1(image.tobytes() + repr(image.shape).encode()).hexdigest()
     if not client.has_image(key):
-        client.set_image(key, picture)
+        client.set_image(key, image)
     return key
 
 

@@ -30,7 +30,7 @@ def showBoxes(slices: SceneSlices, k: int, boxes: np.ndarray, segmentId: str = "
     """Show boxes of a slice as regions of interest one slice thick, in place of those shown before.
 
     Args:
-        boxes: (B, 4), x0 y0 x1 y1 in pixels of the slice's picture.
+        boxes: (B, 4), x0 y0 x1 y1 in pixels of the slice's image.
         segmentId: the segment that was outlined from them.
     """
     removeBoxes(slices.volumeNode)
@@ -60,12 +60,12 @@ def addBox(slices: SceneSlices, k: int, box: Sequence[float], number: int = 1):
 
 
 def boxes(slices: SceneSlices) -> dict[int, np.ndarray]:
-    """Return the boxes of a volume as they are now: slice number -> (B, 4) x0 y0 x1 y1 in pixels, within the picture.
+    """Return the boxes of a volume as they are now: slice number -> (B, 4) x0 y0 x1 y1 in pixels, within the image.
 
     A box belongs to the slice that its middle is in; one that was rotated or dragged askew counts as the upright box
-    around it. One without an area inside the picture, or made for slices of another plane, does not count.
+    around it. One without an area inside the image, or made for slices of another plane, does not count.
     """
-    height, width = slices.stack.picture_shape
+    height, width = slices.stack.image_shape
     found: dict[int, list[list[float]]] = {}
     for node in markupsOf(slices.volumeNode, BOX):
         size, matrix = node.GetSize(), vtk.vtkMatrix4x4()
@@ -73,8 +73,8 @@ def boxes(slices: SceneSlices) -> dict[int, np.ndarray]:
         toWorld = slicer.util.arrayFromVTKMatrix(matrix)
         signs = np.stack(np.meshgrid((-0.5, 0.5), (-0.5, 0.5), (-0.5, 0.5)), -1).reshape(-1, 3)
         corners = (toWorld @ np.column_stack([signs * size, np.ones(8)]).T)[:3].T
-        pixels = np.array([slices.toPicture(corner) for corner in corners])
-        k = round(float(slices.toPicture(toWorld[:3, 3])[0]))
+        pixels = np.array([slices.toImage(corner) for corner in corners])
+        k = round(float(slices.toImage(toWorld[:3, 3])[0]))
         x0, y0 = np.clip(pixels[:, 1:].min(0), 0, (width, height))
         x1, y1 = np.clip(pixels[:, 1:].max(0), 0, (width, height))
         thickness = float(np.ptp(pixels[:, 0])) if len(slices) > 1 else 1.0
@@ -116,7 +116,7 @@ def points(slices: SceneSlices, k: int) -> tuple[np.ndarray, np.ndarray, list[st
     coords, labels, marks = [], [], []
     for node, index, label in _placedPoints(slices.volumeNode):
         world = node.GetNthControlPointPositionWorld(index)
-        number, x, y = slices.toPicture(world)
+        number, x, y = slices.toImage(world)
         if round(number) == k:
             coords.append((x, y))
             labels.append(label)

@@ -1,4 +1,4 @@
-"""Maps over the picture, each a volume of its own: the saliency of a prompt, and how unsure an ensemble is."""
+"""Maps over the image, each a volume of its own: the saliency of a prompt, and how unsure an ensemble is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.Foreground
 MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
 """Of 0 to 1: what is less salient is not shown at first."""
-LEAST_UNCERTAINTY = 0.1
+MIN_UNCERTAINTY = 0.1
 """Of 0 to 1: what is surer is not shown."""
 COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
 
@@ -38,7 +38,7 @@ def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarra
     Returns:
         The scalar volume node, 8 bits.
     """
-    block, corner = slices.slabs({k: np.asarray(each, np.float32) for k, each in maps.items()})
+    block, corner = slices.slabs({k: np.asarray(values, np.float32) for k, values in maps.items()})
     matrix = slices.ijkToRAS.copy()
     matrix[:3, 3] = (slices.ijkToRAS @ (*corner, 1))[:3]
     name = _("Saliency of '{prompt}'").format(prompt=prompt)
@@ -55,7 +55,7 @@ def writeUncertainty(volumeNode, uncertainty: np.ndarray):
         The scalar volume node, 8 bits; that of before is replaced.
     """
     name = _("Uncertainty in '{volume}'").format(volume=volumeNode.GetName())
-    return _writeMap(volumeNode, UNCERTAINTY_OF, name, uncertainty, ijkToRAS(volumeNode), LEAST_UNCERTAINTY)
+    return _writeMap(volumeNode, UNCERTAINTY_OF, name, uncertainty, ijkToRAS(volumeNode), MIN_UNCERTAINTY)
 
 
 def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.ndarray, threshold: float):

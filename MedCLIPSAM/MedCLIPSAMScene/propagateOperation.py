@@ -117,7 +117,7 @@ class PropagateOperation:
             masks[prompt].put(number, part.arrays["mask"] > 0)
 
         def end(job: Job, notes: list[str]) -> SceneResult:
-            empty = np.zeros(geometry.stack.picture_shape, bool)
+            empty = np.zeros(geometry.stack.image_shape, bool)
             for prompt, promptMasks in masks.items():
                 for number in set(numbers) - answers[prompt].keys():
                     promptMasks.put(number, empty)
@@ -197,7 +197,7 @@ class PropagateOperation:
             read = lambda k: segments.readSlice(segmentationNode, segmentId, geometry, k)
             masks = {k: mask for k, mask in propagated.items() if k not in own}
             for k in _staleSlices(numbers, masks, own, read):
-                masks[k] = np.zeros(geometry.stack.picture_shape, bool)
+                masks[k] = np.zeros(geometry.stack.image_shape, bool)
             if masks:
                 sliceMasks = SliceMasks.of(geometry, masks)
 
@@ -211,9 +211,13 @@ class PropagateOperation:
             message = _("'{name}' was propagated from {own} corrected slices to {found} others.").format(
                 name=name, own=len(own), found=found
             )
-            one = PromptResult(name, segmentId, 0.0, 1.0, message, (found, len(numbers)), np.zeros((0, 4)), first)
+            promptResult = PromptResult(
+                name, segmentId, 0.0, 1.0, message, (found, len(numbers)), np.zeros((0, 4)), first
+            )
             device = str(job.about["device"])
-            return SceneResult(geometry.volumeNode, segmentationNode, [one], geometry.plane, device, job.seconds, notes)
+            return SceneResult(
+                geometry.volumeNode, segmentationNode, [promptResult], geometry.plane, device, job.seconds, notes
+            )
 
         ownMasks = {k - low: mask for k, mask in own.items()}
         client = self._session.client

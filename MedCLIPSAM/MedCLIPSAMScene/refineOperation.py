@@ -51,7 +51,7 @@ class RefineOperation:
             MedCLIPSAMError: why there is no result; the segment is as it was. TimeoutError.
         """
         geometry = SceneSlices(volumeNode, plane)
-        pixels = np.array([geometry.toPicture(point)[1:] for point in points or []], np.float32).reshape(-1, 2)
+        pixels = np.array([geometry.toImage(point)[1:] for point in points or []], np.float32).reshape(-1, 2)
         marks = [markups.mark(label, point) for label, point in zip(labels or [], points or [])]
         return self._session.wait(
             lambda done: self.start(
@@ -85,7 +85,7 @@ class RefineOperation:
         Args:
             segmentationNode: None makes a new one beside the volume, with a new segment.
             segmentId: None adds a segment, in the same undo step.
-            points, labels: (P, 2) x y in pixels of the slice's picture, and (P,) 1 inside or 0 outside.
+            points, labels: (P, 2) x y in pixels of the slice's image, and (P,) 1 inside or 0 outside.
             marks: of the points, kept with the segment; see `markups.mark`.
             name: of the segment where one is added.
 
@@ -94,7 +94,7 @@ class RefineOperation:
         """
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, geometry.volumeNode)
-        mask = np.zeros(geometry.stack.picture_shape, bool)
+        mask = np.zeros(geometry.stack.image_shape, bool)
         if segmentId is not None:
             mask = segments.readSlice(segmentationNode, segmentId, geometry, number)
         inside = points[labels == 1] if len(points) else np.zeros((0, 2), np.float32)
@@ -205,11 +205,11 @@ class RefineOperation:
             name = node.GetSegmentation().GetSegment(written[0]).GetName()
             quality, found = float(np.mean(qualities)), sum(bool(mask.any()) for mask in masks.values())
             message = _message(name, quality, found, sum(ignored))
-            one = PromptResult(
+            promptResult = PromptResult(
                 name, written[0], quality, 1.0, message, (found, len(masks)), np.zeros((0, 4)), min(masks)
             )
             device = str(job.about["device"])
-            return SceneResult(geometry.volumeNode, node, [one], geometry.plane, device, job.seconds, notes)
+            return SceneResult(geometry.volumeNode, node, [promptResult], geometry.plane, device, job.seconds, notes)
 
         client = self._session.client
         return self._session.start(

@@ -11,6 +11,6 @@ def removeNode(node) -> None:
     A display node that stays behind goes on being drawn in the views.
     """
     displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
-    for each in (*displays, node):
-        if each is not None and slicer.mrmlScene.IsNodePresent(each):
-            slicer.mrmlScene.RemoveNode(each)
+    for item in (*displays, node):
+        if item is not None and slicer.mrmlScene.IsNodePresent(item):
+            slicer.mrmlScene.RemoveNode(item)

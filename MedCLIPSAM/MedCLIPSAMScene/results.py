@@ -64,7 +64,7 @@ class SceneResult:
 
     @property
     def found(self) -> bool:
-        return any(each.found for each in self.prompts)
+        return any(result.found for result in self.prompts)
 
     @property
     def allNotes(self) -> list[str]:

@@ -12,7 +12,8 @@ import slicer.util
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.cases import check_case
-from MedCLIPSAMLib.nnunet.ranking import dataset_of, mask_file, ranked, uncertainty_file
+from MedCLIPSAMLib.export.image_names import find_image
+from MedCLIPSAMLib.nnunet.ranking import dataset_of, mask_file, rank_records, uncertainty_file
 from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
 from MedCLIPSAMLib.nnunet.trust import trust, trusted_cases
 from MedCLIPSAMLib.volumes import Volume, read_segmentation, read_volume
@@ -69,8 +70,8 @@ class ReviewOperation:
         target = Path(dataset) if dataset else dataset_of(Path(folder))
         trusted = trusted_cases(target) if target else set()
         return [
-            ReviewCase(each["case"], each.get("uncertainty"), each["case"] in trusted, each.get("problem", ""))
-            for each in ranked(Path(folder))
+            ReviewCase(record["case"], record.get("uncertainty"), record["case"] in trusted, record.get("problem", ""))
+            for record in rank_records(Path(folder))
         ]
 
     def open(self, folder: str, case: str, dataset: str = "") -> OpenCase:
@@ -90,10 +91,10 @@ class ReviewOperation:
                 _("Choose the dataset that corrections go into."),
             )
         raw = read_dataset(target)
-        record = next((each for each in ranked(root) if each["case"] == case), None)
+        record = next((record for record in rank_records(root) if record["case"] == case), None)
         if record is None:
             raise InputError(_("'{folder}' has no case '{case}'.").format(folder=folder, case=case))
-        image = raw.image(case) if case in raw.cases else Path(record["image"])
+        image = raw.image(case) if case in raw.cases else find_image(root, record)
         series = None if case in raw.cases else record.get("series")
         source = read_volume(image, series)
         labels = [raw.labels[number] for number in sorted(raw.labels)]
@@ -102,7 +103,7 @@ class ReviewOperation:
             values = _onGrid(raw.label(case), source)
             masks = {raw.labels[number]: values == number for number in sorted(raw.labels)}
         elif (root / mask_file(case)).is_file():
-            masks |= {each.name: each.mask for each in read_segmentation(root / mask_file(case), source)}
+            masks |= {segment.name: segment.mask for segment in read_segmentation(root / mask_file(case), source)}
         volume = _addVolume(source, case)
         segmentation = segments.newSegmentation(volume, _("{case} reviewed").format(case=case))
         for label in labels:
@@ -161,7 +162,7 @@ class ReviewOperation:
         if not values[k].any():
             return None
         rows, columns = np.indices(values[k].shape)
-        j, i = (float((values[k] * each).sum() / values[k].sum()) for each in (rows, columns))
+        j, i = (float((values[k] * indices).sum() / values[k].sum()) for indices in (rows, columns))
         return (transformToWorld(node) @ ijkToRAS(node) @ (i, j, k, 1))[:3]
 
 

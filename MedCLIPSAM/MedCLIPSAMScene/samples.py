@@ -1,4 +1,4 @@
-"""The shipped pictures in Slicer's Sample Data module; they are loaded from the disk."""
+"""The shipped images in Slicer's Sample Data module; they are loaded from the disk."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def loadSample(sample: str):
 
 
 def isSample(volumeNode) -> bool:
-    """Return whether a volume is one of the shipped pictures, which the demo models know the like of."""
+    """Return whether a volume is one of the shipped images, which the demo models know the like of."""
     return volumeNode.GetAttribute(SAMPLE) in SAMPLES

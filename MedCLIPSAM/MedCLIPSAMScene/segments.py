@@ -135,7 +135,7 @@ def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.nda
 
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
     """What a segment has on a slice of a volume, (H, W) bool, whatever grid the segment is kept on."""
-    empty, corner = slices.slabs({k: np.zeros(slices.stack.picture_shape, bool)})
+    empty, corner = slices.slabs({k: np.zeros(slices.stack.image_shape, bool)})
     block = readMask(segmentationNode, segmentId, empty.shape, slices.ijkToRAS, corner)
     # A slab of one slice: seen from the stack it is what `from_grid` reads.
     grid = np.broadcast_to(block, slices.stack.volume.shape)
@@ -217,9 +217,9 @@ def tag(segmentationNode, segmentId: str, name: str) -> str:
 def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
     """The slices of a volume between the first and the last that a segment may have something on."""
     shape = slices.stack.volume.shape
-    whole = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
-    extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, whole)
-    both = cut(extent, whole)
+    full = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
+    extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, full)
+    both = cut(extent, full)
     if both is None:
         return range(0)
     axis = "IJK".index(slices.stack.source_axis)

@@ -88,7 +88,7 @@ def sceneVolume(volumeNode) -> Volume:
 
 
 class SceneSlices:
-    """The slices of a volume node along one plane: pictures for the models, and the way between pixels and RAS.
+    """The slices of a volume node along one plane: images for the models, and the way between pixels and RAS.
 
     Args:
         volumeNode: scalar or RGB volume; a linear transform on it is followed.
@@ -109,24 +109,24 @@ class SceneSlices:
     def __len__(self) -> int:
         return len(self.stack)
 
-    def picture(self, k: int) -> np.ndarray:
+    def image(self, k: int) -> np.ndarray:
         """Return slice k as the models see it, uint8 (H, W, 3), and look at it for `notes`."""
-        picture = self.stack.picture(k)
-        self._notes.look(self.stack.voxels(k), picture)
-        return picture
+        image = self.stack.image(k)
+        self._notes.look(self.stack.voxels(k), image)
+        return image
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of the volume and of those slices whose pictures were asked for."""
+        """What the user should know of the volume and of those slices whose images were asked for."""
         return self._notes.sentences()
 
     def toWorld(self, k: float, x: float, y: float) -> np.ndarray:
-        """World RAS (3,), mm, of a point of the picture of slice k; see `SliceStack.index_at`."""
+        """World RAS (3,), mm, of a point of the image of slice k; see `SliceStack.index_at`."""
         return (self.ijkToWorld @ (*self.stack.index_at(k, x, y), 1))[:3]
 
-    def toPicture(self, world) -> tuple[float, float, float]:
+    def toImage(self, world) -> tuple[float, float, float]:
         """(k, x, y) of a point in world RAS, mm."""
-        return self.stack.picture_at((np.linalg.inv(self.ijkToWorld) @ (*world, 1))[:3])
+        return self.stack.image_at((np.linalg.inv(self.ijkToWorld) @ (*world, 1))[:3])
 
     def slabs(self, masks: Mapping[int, np.ndarray]) -> tuple[np.ndarray, tuple[int, int, int]]:
         """Masks of slices as one block of the voxel grid: (K', J', I') and its first voxel (i, j, k)."""
@@ -164,7 +164,7 @@ def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
     steps = normal @ (origin - centre) / (normal @ affine[:3, axis])
     index = middle.copy()
     index[axis] += steps
-    number = round(slices.stack.picture_at(index.tolist())[0])
+    number = round(slices.stack.image_at(index.tolist())[0])
     if not 0 <= number < len(slices):
         raise InputError(
             _("The view '{view}' shows no slice of '{name}'.").format(

@@ -100,9 +100,9 @@ class SliceMasks:
     def runs(self) -> Iterator[tuple[Extent, np.ndarray, tuple[int, int, int]]]:
         """Slices given without a gap: the voxels they cover, and what is set there, as a (K, J, I) uint8 block and its
         first voxel (i, j, k). The block is cut down to what is set, and has no voxels where that is nothing."""
-        whole = [(0, size - 1) for size in reversed(self.slices.stack.volume.shape)]
+        full = [(0, size - 1) for size in reversed(self.slices.stack.volume.shape)]
         for first, last in _runs(self._given):
-            covered = list(whole)
+            covered = list(full)
             covered[self.axis] = (self._first + first, self._first + last)
             there = [place for place in self._set if first <= place <= last]
             bounds = [slice(low, high + 1) for low, high in zip(self._low, self._high)]

@@ -100,7 +100,7 @@ class QProcessTransport:
         if process is None:
             return
         process.kill()
-        self._dying = [each for each in self._dying if each.state() != qt.QProcess.NotRunning]
+        self._dying = [process for process in self._dying if process.state() != qt.QProcess.NotRunning]
         self._dying.append(process)  # a QProcess must not be deleted while its program runs
 
     def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> None:

@@ -28,12 +28,12 @@ class VolumeNotes:
         self._shape: tuple[int, ...] = ()
         self._count = self._notFinite = self._constant = self._blank = 0
 
-    def look(self, voxels: np.ndarray, picture: np.ndarray) -> None:
+    def look(self, voxels: np.ndarray, image: np.ndarray) -> None:
         """Take up a slice that is given to the models.
 
         Args:
             voxels: (rows, columns), or (rows, columns, 3) of RGB.
-            picture: uint8 (H, W, 3), as the models see it.
+            image: uint8 (H, W, 3), as the models see it.
         """
         if not self._count:
             self._of = _itemOfSequence(self._volumeNode)  # another item may be shown before the run has ended
@@ -41,7 +41,7 @@ class VolumeNotes:
         self._shape = voxels.shape
         if voxels.dtype.kind == "f":
             self._notFinite += int(voxels.size - np.isfinite(voxels).sum())
-        if (picture == picture[0, 0]).all():
+        if (image == image[0, 0]).all():
             same = voxels.min() == voxels.max()
             self._constant, self._blank = self._constant + same, self._blank + (not same)
 

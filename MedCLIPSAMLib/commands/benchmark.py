@@ -57,8 +57,8 @@ def phantoms(
         figures = benchmark_phantoms(segmenter, cases, split, context)
     print_table(table(figures, split))
     free = figures["lesion_free"]
-    typer.echo(f"Lesion-free pictures that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
-    typer.echo(f"{figures['seconds_per_image']:.2f} s a picture.")
+    typer.echo(f"Lesion-free images that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
+    typer.echo(f"{figures['seconds_per_image']:.2f} s an image.")
     if out is not None:
         with atomic_path(out) as temporary:
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def volumes(
 
     check_outputs((), (out,), overwrite)
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
-    chosen = [parse_choice(Strategy, each, "strategy") for each in strategies.split(",")]
+    chosen = [parse_choice(Strategy, strategy, "strategy") for strategy in strategies.split(",")]
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_volumes(segmenter, cases, split, chosen, context)
     made = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {cases} cases")

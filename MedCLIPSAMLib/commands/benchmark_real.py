@@ -1,4 +1,4 @@
-"""`medclipsam benchmark real`: the text pipeline on real pictures with masks, such as the sets of ../shared/real."""
+"""`medclipsam benchmark real`: the text pipeline on real images with masks, such as the sets of ../shared/real."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def real(
         typer.Argument(help="Folder of the sets: SET/index.csv, SET/images, SET/masks."),
     ],
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
-    cases: Annotated[int, typer.Option(min=1, help="Most pictures a set.")] = 60,
+    cases: Annotated[int, typer.Option(min=1, help="Most images a set.")] = 60,
     sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
     model: ModelName = DEFAULT_MODEL,
     sam: SamName = DEFAULT_SAM,
@@ -34,20 +34,20 @@ def real(
     sheet: Annotated[
         Path | None,
         typer.Option(
-            help="Picture of the worst, median and best cases; by default DATA-SPLIT.png beside the folder that DATA "
+            help="Image of the worst, median and best cases; by default DATA-SPLIT.png beside the folder that DATA "
             "lies in. Not in DATA, nor in the program's repository.",
             show_default=False,
         ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment the pictures of real sets by text, beside controls that could prove the figures wrong.
+    """Segment the images of real sets by text, beside controls that could prove the figures wrong.
 
     Example: medclipsam benchmark real ~/real --split validation --cases 30 --json figures.json
     """
     from rich.console import Console
 
-    from ..evaluation.pictures import contact_sheet
+    from ..evaluation.overlays import contact_sheet
     from ..experiments.real import benchmark_real, sheet_rows
     from ..experiments.real_sets import REAL_SETS
     from ..files.atomic import atomic_path
@@ -63,15 +63,15 @@ def real(
     check_outputs((data,), (out, sheet), overwrite)
     settings = replace(default_settings(model, models_dir), precision=precision)
     segmenter = load_segmenter(model, sam, device, models_dir, settings)
-    names = [each.strip() for each in sets.split(",")] if sets else list(REAL_SETS)
+    names = [name.strip() for name in sets.split(",")] if sets else list(REAL_SETS)
     with progress_bar("measuring", unit="count") as context:
         found = benchmark_real(segmenter, data, split, cases, names, context)
     console = Console(markup=False)
     console.print(masks_table(found.figures, split))
     console.print(beside_table(found.figures))
     free = found.figures["tumor_free"]
-    for kind, each in free["by_kind"].items():
-        typer.echo(f"{kind}: {each['empty_fraction']:.3f} of {each['cases']} come out empty.")
+    for kind, shares in free["by_kind"].items():
+        typer.echo(f"{kind}: {shares['empty_fraction']:.3f} of {shares['cases']} come out empty.")
     contact_sheet(sheet_rows(found.measured), sheet)
     typer.echo(f"Worst, median and best cases: {sheet}")
     if out is not None:
@@ -99,7 +99,7 @@ def masks_table(figures: dict, split: str) -> Table:
         for name, row in figures["sets"].items()
     }
     return _table(
-        f"Real pictures of the {split} split: mean (95 % interval of the mean)", ("cases", *columns.values()), rows
+        f"Real images of the {split} split: mean (95 % interval of the mean)", ("cases", *columns.values()), rows
     )
 
 
@@ -117,7 +117,7 @@ def beside_table(figures: dict) -> Table:
         )
         for name, row in figures["sets"].items()
     }
-    return _table("DSC of SAM 2 with other boxes; presence, nothing found, seconds a picture", columns, rows)
+    return _table("DSC of SAM 2 with other boxes; presence, nothing found, seconds an image", columns, rows)
 
 
 def _table(title: str, columns: tuple[str, ...], rows: dict[str, tuple[str, ...]]) -> Table:

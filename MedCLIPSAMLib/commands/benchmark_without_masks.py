@@ -1,4 +1,4 @@
-"""`medclipsam benchmark without-masks`: what each choice is worth that needs no masks, on real pictures."""
+"""`medclipsam benchmark without-masks`: what each choice is worth that needs no masks, on real images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def without_masks(
     split: Annotated[str, typer.Option(help="'validation' while something is chosen; 'test' once, at the end.")] = (
         "validation"
     ),
-    cases: Annotated[int, typer.Option(min=1, help="Most pictures a set.")] = 24,
+    cases: Annotated[int, typer.Option(min=1, help="Most images a set.")] = 24,
     sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
     model: ModelName = DEFAULT_MODEL,
     sam: SamName = DEFAULT_SAM,
@@ -29,7 +29,7 @@ def without_masks(
     out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment real pictures with and without each choice that needs no masks, such as steps by agreement.
+    """Segment real images with and without each choice that needs no masks, such as steps by agreement.
 
     Example: medclipsam benchmark without-masks ~/real --cases 36
     """
@@ -45,7 +45,7 @@ def without_masks(
     check_outputs((data,), (out,), overwrite)
     settings = replace(default_settings(model, models_dir), precision=precision)
     segmenter = load_segmenter(model, sam, device, models_dir, settings)
-    names = [each.strip() for each in sets.split(",")] if sets else list(REAL_SETS)
+    names = [name.strip() for name in sets.split(",")] if sets else list(REAL_SETS)
     with progress_bar("measuring", unit="count") as context:
         found = compare_variants(segmenter, data, split, cases, names, context)
     typer.echo(report(found))
@@ -64,11 +64,11 @@ def report(found: dict) -> str:
         final = [row["dsc"][variant] for row in sets.values()]
         cells = [f"{row['dsc'][variant]:.3f} ({row['coarse_dsc'][variant]:.3f})" for row in sets.values()]
         lines.append(_line(variant, *cells, f"{sum(final) / len(final):.3f}"))
-    lines += ["", "Share of pictures in which something is found: with the target, and without it.", ""]
+    lines += ["", "Share of images in which something is found: with the target, and without it.", ""]
     lines += _head("", *heads, *(f"{kind} ({row['cases']})" for kind, row in free.items()))
     for variant in variants:
-        kept = [f"{1 - row['missed'][variant]:.2f}" for row in sets.values()]
-        lines.append(_line(variant, *kept, *(f"{row['found'][variant]:.2f}" for row in free.values())))
+        found_shares = [f"{1 - row['missed'][variant]:.2f}" for row in sets.values()]
+        lines.append(_line(variant, *found_shares, *(f"{row['found'][variant]:.2f}" for row in free.values())))
     for threshold in next(iter(found["presence"].values()))["found"]:
         shares = [f"{found['presence'][kind]['found'][threshold]:.2f}" for kind in (*sets, *free)]
         lines.append(_line(f"presence {threshold} alone", *shares))

@@ -26,7 +26,7 @@ def compare(
     """
     from rich.table import Table
 
-    from ..evaluation.compare import paired
+    from ..evaluation.compare import compare_paired
     from ..evaluation.folders import METRICS
     from ..evaluation.plots import plot_pairs
     from ..evaluation.tables import paired_values
@@ -38,20 +38,28 @@ def compare(
     check_outputs((first, second), (plot,), overwrite)
     results = {}
     for metric in METRICS:
-        _, one, other = paired_values(first, second, metric)
-        results[metric] = paired(one, other)
+        _, first_values, second_values = paired_values(first, second, metric)
+        results[metric] = compare_paired(first_values, second_values)
         if metric == "dsc" and plot is not None:
-            plot_pairs(plot, one, other, (first.stem, second.stem))
+            plot_pairs(plot, first_values, second_values, (first.stem, second.stem))
     if as_json:
         print(json.dumps({metric: asdict(result) for metric, result in results.items()}))
         return
     table = Table(title=f"{second.stem} less {first.stem}, case by case")
     for column in ("", "first", "second", "difference", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases"):
         table.add_column(column, justify="right" if column else "left")
-    for metric, each in results.items():
-        means = (f"{each.first:.3f}", f"{each.second:.3f}", f"{each.difference:+.3f}")
-        interval = f"{each.low:+.3f} to {each.high:+.3f}"
-        table.add_row(metric, *means, interval, f"{each.p:.2g}", str(each.better), str(each.worse), str(each.n))
+    for metric, comparison in results.items():
+        means = (f"{comparison.first:.3f}", f"{comparison.second:.3f}", f"{comparison.difference:+.3f}")
+        interval = f"{comparison.low:+.3f} to {comparison.high:+.3f}"
+        table.add_row(
+            metric,
+            *means,
+            interval,
+            f"{comparison.p:.2g}",
+            str(comparison.better),
+            str(comparison.worse),
+            str(comparison.n),
+        )
     print_table(table)
     if results["hd95"].n < results["dsc"].n:
         typer.echo(f"HD95 is infinite in {results['dsc'].n - results['hd95'].n} cases where a run found nothing.")

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .options import AsJson
 from .table import print_table
+
+if TYPE_CHECKING:
+    from ..phantoms.samples import Sample
+    from ..segmentation.segmenter import TextSegmenter
 
 
 def demo(
@@ -22,63 +27,67 @@ def demo(
 
     Example: medclipsam demo -o demo-output
     """
-    from rich.table import Table
-
-    from ..evaluation.metrics import dsc, nsd
-    from ..evaluation.pictures import contact_sheet, overlay
+    from ..evaluation.overlays import contact_sheet
     from ..files.outputs import claim_outputs
     from ..phantoms.samples import SAMPLES
-    from ..pipeline.request import SegmentationRequest
-    from ..pipeline.segment_volume import segment_volume
-    from ..segmentation.result import PromptedResult
     from ..segmentation.segmenter import load_segmenter
-    from ..volumes import read_segmentation, read_volume, write_segmentation
-    from ..volumes.terminology import colour_for
-    from ..volumes.write import write_picture
 
     lock = claim_outputs(out, "demo")
     segmenter = load_segmenter("demo", "demo", "cpu")
-    rows, scores = [], []
-    for sample in SAMPLES:
-        volume = read_volume(sample.image)
-        truth = read_segmentation(sample.truth, volume)[0].mask
-        found = segment_volume(segmenter, volume, SegmentationRequest((sample.prompt,))).collect()
-        segment = found.segments()[0]
-        write_segmentation(out / f"{sample.name}.seg.nrrd", [segment], volume)
-        ((number, result),) = found.results[sample.prompt].items()
-        assert isinstance(result, PromptedResult)
-        picture = found.stack.picture(number)
-        write_picture(
-            out / f"{sample.name}_overlay.png",
-            overlay(picture, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)}),
-            marked=True,
-        )
-        score = {
-            "image": sample.name,
-            "prompt": sample.prompt,
-            "dsc": dsc(segment.mask, truth),
-            "nsd": nsd(segment.mask[0], truth[0], (1.0, 1.0), 2.0),
-            "presence": result.where.presence.probability,
-            "seconds": sum(result.seconds.values()),
-        }
-        scores.append(score)
-        rows.append(
-            {
-                "title": f'{sample.name}\n"{sample.prompt}"',
-                "picture": picture,
-                "saliency": result.where.saliency,
-                "boxes": result.sam_prompts.boxes,
-                "coarse": result.coarse,
-                "mask": result.mask,
-                "truth": found.stack.from_grid(truth, number),
-                "caption": f"DSC {score['dsc']:.2f}",
-            }
-        )
+    scores, rows = zip(*(_segment_sample(sample, segmenter, out) for sample in SAMPLES))
     contact_sheet(rows, out / "contact_sheet.png")
     lock.close()
     if as_json:
         print(json.dumps({"folder": str(out), "scores": scores}, indent=1))
-        return
+    else:
+        _print_scores(scores, out)
+
+
+def _segment_sample(sample: Sample, segmenter: TextSegmenter, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Segment a sample image and write the mask; return its scores and its row of the contact sheet."""
+    from ..evaluation.metrics import dsc, nsd
+    from ..evaluation.overlays import overlay
+    from ..pipeline.request import SegmentationRequest
+    from ..pipeline.segment_volume import segment_volume
+    from ..segmentation.result import PromptedResult
+    from ..volumes import read_segmentation, read_volume, write_segmentation
+    from ..volumes.terminology import colour_for
+    from ..volumes.write import write_png
+
+    volume = read_volume(sample.image)
+    truth = read_segmentation(sample.truth, volume)[0].mask
+    found = segment_volume(segmenter, volume, SegmentationRequest((sample.prompt,))).collect()
+    segment = found.segments()[0]
+    write_segmentation(out / f"{sample.name}.seg.nrrd", [segment], volume)
+    ((number, result),) = found.results[sample.prompt].items()
+    assert isinstance(result, PromptedResult)
+    image = found.stack.image(number)
+    drawn = overlay(image, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)})
+    write_png(out / f"{sample.name}_overlay.png", drawn, marked=True)
+    score = {
+        "image": sample.name,
+        "prompt": sample.prompt,
+        "dsc": dsc(segment.mask, truth),
+        "nsd": nsd(segment.mask[0], truth[0], (1.0, 1.0), 2.0),
+        "presence": result.where.presence.probability,
+        "seconds": sum(result.seconds.values()),
+    }
+    row = {
+        "title": f'{sample.name}\n"{sample.prompt}"',
+        "image": image,
+        "saliency": result.where.saliency,
+        "boxes": result.sam_prompts.boxes,
+        "coarse": result.coarse,
+        "mask": result.mask,
+        "truth": found.stack.from_grid(truth, number),
+        "caption": f"DSC {score['dsc']:.2f}",
+    }
+    return score, row
+
+
+def _print_scores(scores: Sequence[dict[str, Any]], out: Path) -> None:
+    from rich.table import Table
+
     table = Table(title="Sample images (synthetic) against their truth")
     for column in ("image", "prompt", "DSC", "NSD (2 px)", "presence", "seconds"):
         table.add_column(column)

@@ -30,7 +30,7 @@ def evaluate(
         ),
     ] = None,
     suffix: Suffix = "",
-    tolerance: Annotated[float, typer.Option(min=0, help="Of the NSD: mm, or pixels for pictures.")] = 2.0,
+    tolerance: Annotated[float, typer.Option(min=0, help="Of the NSD: mm, or pixels for images.")] = 2.0,
     csv: Annotated[Path | None, typer.Option(help="Write the score of each case to this file.")] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,

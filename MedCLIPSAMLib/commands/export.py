@@ -4,41 +4,121 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, ExportFormat, Plane, Precision, Strategy
-from .options import (
-    AsJson,
-    AtOnce,
-    Capture,
-    DeviceName,
-    ModelName,
-    ModelsDir,
-    Negative,
-    Phase,
-    PrecisionName,
-    Presence,
-    Prompts,
-    SamName,
-    SeriesName,
-    SlicePlane,
-    WindowRange,
-)
+from ..choices import ExportFormat, Plane, Strategy
+from .option_groups import ComputeOptions, ModelOptions, SeriesOptions, TextOptions, option_groups
+from .options import Anonymous, AsJson, Presence, SlicePlane, WindowRange
 from .parsing import parse_window
 from .progress import progress_bar
 
 if TYPE_CHECKING:
     from ..export.cases import Case
+    from ..export.engines import Engine
+    from ..export.job import ExportSettings
+    from ..segmentation.settings import Settings
 
 
 class EngineName(StrEnum):
     local, ray = "local", "ray"
 
 
+@dataclass(frozen=True)
+class CaseOptions:
+    """Which images become cases, and what is looked for in each."""
+
+    prompts: Annotated[
+        Path | None, typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, or "label: prompt" a line.')
+    ] = None
+    include: Annotated[
+        list[str],
+        typer.Option(
+            help="Take only images whose path or name fits, such as '*.dcm' or 'patient1/*'; repeat it.",
+            show_default=False,
+        ),
+    ] = field(default_factory=list)
+    exclude: Annotated[
+        list[str], typer.Option(help="Leave out images whose path or name fits; repeat it.", show_default=False)
+    ] = field(default_factory=list)
+
+    def find(self, inputs: Path, text: TextOptions, series: SeriesOptions) -> list[Case]:
+        """Find the cases.
+
+        Raises:
+            InputError: prompts in two ways; or see `find_cases`.
+        """
+        from ..errors import InputError
+        from ..export.cases import find_cases, read_prompts
+        from ..tasks.prompts import parse_prompts
+
+        if text.prompt and self.prompts:
+            raise InputError("Both -p and --prompts were given.", "Give one of them.")
+        prompts = read_prompts(self.prompts) if self.prompts else parse_prompts(text.prompt)
+        cases = find_cases(inputs, prompts, series.series, series.phase, self.include, self.exclude)
+        return [replace(case, negative=case.negative or text.negative) for case in cases]
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """What is written for each case, and what is left out."""
+
+    form: Annotated[ExportFormat, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")] = (
+        ExportFormat.NNUNET
+    )
+    propagate: Annotated[Strategy, typer.Option(help="Over many slices, as in `medclipsam segment`.")] = Strategy.MEMORY
+    plane: SlicePlane = Plane.AXIAL
+    window: WindowRange = None
+    min_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0
+    min_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (2-D images: 1000 pixels).")] = 0.0
+    max_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None
+    keep_empty: Annotated[
+        bool, typer.Option("--keep-empty", help="Keep images in which nothing was found, with an empty mask.")
+    ] = False
+
+    def settings(self) -> ExportSettings:
+        """Return the settings of the export."""
+        from ..export.job import ExportSettings
+
+        return ExportSettings(
+            self.form,
+            self.propagate,
+            self.plane,
+            parse_window(self.window),
+            self.min_score,
+            self.min_ml,
+            float("inf") if self.max_ml is None else self.max_ml,
+            self.keep_empty,
+        )
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where the cases are worked on."""
+
+    engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local
+    workers: Annotated[int | None, typer.Option(min=1, help="Of Ray; by default one for each GPU.")] = None
+    address: Annotated[
+        str | None, typer.Option("--ray-address", help="Of the cluster; RAY_ADDRESS, or Ray on this machine.")
+    ] = None
+
+    def start(self, models: ModelOptions, settings: Settings) -> Engine:
+        """Load the models here, or have a cluster load them."""
+        if self.engine is EngineName.local:
+            from ..export.engines import LocalEngine
+
+            return LocalEngine(models.load(settings))
+        from ..export.ray_engine import Models, RayEngine
+
+        folder = models.models_dir.resolve() if models.models_dir else None
+        return RayEngine(Models(models.model, models.sam, models.device, folder, settings), self.workers, self.address)
+
+
+@option_groups
 def export(
     inputs: Annotated[
         Path,
@@ -52,112 +132,73 @@ def export(
         Path,
         typer.Option("-o", "--out", help="The dataset: a new folder, or one to go on with.", show_default=False),
     ],
-    prompt: Prompts = [],
-    prompts: Annotated[
-        Path | None, typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, or "label: prompt" a line.')
-    ] = None,
-    include: Annotated[
-        list[str],
-        typer.Option(
-            help="Take only images whose path or name fits, such as '*.dcm' or 'patient1/*'; repeat it.",
-            show_default=False,
-        ),
-    ] = [],
-    exclude: Annotated[
-        list[str], typer.Option(help="Leave out images whose path or name fits; repeat it.", show_default=False)
-    ] = [],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, and do nothing.")] = False,
-    series: SeriesName = None,
-    phase: Phase = None,
-    form: Annotated[
-        ExportFormat, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")
-    ] = ExportFormat.NNUNET,
-    negative: Negative = None,
-    propagate: Annotated[
-        Strategy, typer.Option(help="Over many slices, as in `medclipsam segment`.")
-    ] = Strategy.MEMORY,
-    plane: SlicePlane = Plane.AXIAL,
-    window: WindowRange = None,
+    text: TextOptions,
+    which: CaseOptions,
+    series: SeriesOptions,
+    dataset: DatasetOptions,
+    models: ModelOptions,
+    compute: ComputeOptions,
+    engine: EngineOptions,
     presence: Presence = None,
-    least_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0,
-    least_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (pictures: 1000 pixels).")] = 0.0,
-    most_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None,
-    keep_empty: Annotated[
-        bool, typer.Option("--keep-empty", help="Keep images in which nothing was found, with an empty mask.")
-    ] = False,
+    anonymous: Anonymous = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, and do nothing.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Do cases again that failed.")] = False,
-    model: ModelName = DEFAULT_MODEL,
-    sam: SamName = DEFAULT_SAM,
-    models_dir: ModelsDir = None,
-    device: DeviceName = "auto",
-    precision: PrecisionName = Precision.AUTO,
-    at_once: AtOnce = 0,
-    capture: Capture = True,
-    engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local,
-    workers: Annotated[int | None, typer.Option(min=1, help="Of Ray; by default one for each GPU.")] = None,
-    address: Annotated[
-        str | None, typer.Option("--ray-address", help="Of the cluster; RAY_ADDRESS, or Ray on this machine.")
-    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Segment a whole collection and write the masks as a dataset; the same command goes on with a stopped run.
 
     Example: medclipsam export scans -p "tumor: brain tumor" -o Dataset101_BrainTumor
     """
-    from dataclasses import replace
-
-    from ..errors import InputError
-    from ..export.cases import find_cases, read_prompts
+    from ..export.case_key import CaseKey
     from ..export.dataset import check_folder, check_slices
-    from ..export.engines import Engine, LocalEngine
+    from ..export.export import check_anonymous
     from ..export.export import export as run
-    from ..export.job import ExportSettings
-    from ..export.known import failures
-    from ..segmentation.segmenter import load_segmenter
-    from ..segmentation.settings import default_settings
-    from ..tasks.prompts import parse_prompts
 
-    if prompt and prompts:
-        raise InputError("Both -p and --prompts were given.", "Give one of them.")
-    asked = read_prompts(prompts) if prompts else parse_prompts(prompt)
-    found = find_cases(inputs, asked, series, phase, include, exclude)
-    cases = [replace(case, negative=case.negative or negative) for case in found]
-    settings = ExportSettings(
-        form,
-        propagate,
-        plane,
-        parse_window(window),
-        least_score,
-        least_ml,
-        float("inf") if most_ml is None else most_ml,
-        keep_empty,
-    )
+    cases = which.find(inputs, text, series)
+    settings = dataset.settings()
     check_folder(out, settings.form)
     check_slices(settings.form, cases)
     if dry_run:
         _list_cases(cases, as_json)
         return
-    usual = default_settings(model, models_dir)
-    chosen = replace(
-        usual,
-        presence_threshold=usual.presence_threshold if presence is None else presence,
-        precision=precision,
-        at_once=at_once,
-        capture=capture,
-    )
-    if engine is EngineName.ray:
-        from ..export.ray_engine import Models, RayEngine
-
-        where = models_dir.resolve() if models_dir else None
-        working: Engine = RayEngine(Models(model, sam, device, where, chosen), workers, address)
-    else:
-        working = LocalEngine(load_segmenter(model, sam, device, models_dir, chosen))
+    key = None if anonymous is None else CaseKey(anonymous)
+    if key is not None:
+        check_anonymous(key, out, settings)
+    defaults = models.default_settings()
+    threshold = defaults.presence_threshold if presence is None else presence
+    running = engine.start(models, compute.apply(replace(defaults, presence_threshold=threshold)))
     try:
         with progress_bar("exporting", quiet=as_json, unit="count") as context:
-            counts = run(cases, working, out, settings, context, retry)
+            counts = run(cases, running, out, settings, context, retry, key)
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next case.", err=True)
         raise
+    _say_outcome(out, len(cases), counts, as_json)
+
+
+def _list_cases(cases: Sequence[Case], as_json: bool) -> None:
+    if as_json:
+        rows = [{"case": case.name, "image": str(case.image), "prompts": dict(case.prompts)} for case in cases]
+        print(json.dumps({"cases": rows}, indent=1))
+        return
+    for case in cases:
+        series = f" (series {case.series})" if case.series else ""
+        typer.echo(f"{case.name}: {case.image}{series}")
+    typer.echo(f"{len(cases)} case{'s' if len(cases) != 1 else ''}; nothing was done.")
+
+
+def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -> None:
+    """Tell how many cases have each status, and which failed.
+
+    Args:
+        count: of the cases of this command.
+        counts: of the dataset's cases, by status.
+
+    Raises:
+        typer.Exit: with 1 where all failed.
+    """
+    from ..export.known import failures
+
     for line in failures(out):
         typer.echo(f"failed: {line}", err=True)
     if as_json:
@@ -167,22 +208,13 @@ def export(
         raise typer.Exit(1)
     if as_json:
         return
-    said = ", ".join(f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name))
-    typer.echo(f"{len(cases)} case{'s' if len(cases) != 1 else ''}: {said}.")
+    counted = ", ".join(
+        f"{counts[name]} {name}" for name in ("found", "filtered", "empty", "failed") if counts.get(name)
+    )
+    typer.echo(f"{count} case{'s' if count != 1 else ''}: {counted}.")
     typer.echo(
         f"Look through {out / 'report.html'}, strike out what is wrong, and run: medclipsam strike {out} struck.txt"
     )
-
-
-def _list_cases(cases: Sequence[Case], as_json: bool) -> None:
-    if as_json:
-        rows = [{"case": each.name, "image": str(each.image), "prompts": dict(each.prompts)} for each in cases]
-        print(json.dumps({"cases": rows}, indent=1))
-        return
-    for case in cases:
-        which = f" (series {case.series})" if case.series else ""
-        typer.echo(f"{case.name}: {case.image}{which}")
-    typer.echo(f"{len(cases)} case{'s' if len(cases) != 1 else ''}; nothing was done.")
 
 
 def strike(
@@ -202,5 +234,5 @@ def strike(
         raise InputError(
             f"The list '{names}' cannot be read: {error}.", "Give the file that the report saved."
         ) from error
-    out, back = run(dataset, listed)
-    typer.echo(f"{out} cases struck out, {back} put back.")
+    struck, restored = run(dataset, listed)
+    typer.echo(f"{struck} cases struck out, {restored} put back.")

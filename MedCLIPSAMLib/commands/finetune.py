@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..choices import Freeze, Loss, TrainingPrecision
+from .option_groups import option_groups
 from .options import AsJson, DeviceName, ModelsDir
 from .progress import progress_bar, telling
 from .table import print_table
 
 if TYPE_CHECKING:
+    from ..finetune.job import CaptionData
+    from ..finetune.settings import FineTuneSettings
+    from ..finetune.train import FineTuned
     from ..run_context import Progress
 
 
@@ -27,44 +32,72 @@ CaptionsArgument = Annotated[
     ),
 ]
 ImagesOption = Annotated[Path | None, typer.Option(help="Folder of the images; the table's own by default.")]
-LeastOption = Annotated[int, typer.Option(min=1, help="Drop captions with less characters.")]
+MinCharacters = Annotated[int, typer.Option(min=1, help="Drop captions with less characters.")]
 
 
+@dataclass(frozen=True)
+class DataOptions:
+    """Which pairs are trained on, and which are held out."""
+
+    images: ImagesOption = None
+    validation: Annotated[str | None, typer.Option(help="Table or shards of validation pairs.")] = None
+    validation_share: Annotated[float, typer.Option(help="Else this share of the patients.")] = 0.15
+    min_characters: MinCharacters = 20
+
+    def data(self, captions: str) -> CaptionData:
+        """Return the pairs, unread."""
+        from ..finetune.job import CaptionData
+
+        return CaptionData(captions, self.images, self.validation, self.validation_share, self.min_characters)
+
+
+@dataclass(frozen=True)
+class FineTuneOptions:
+    """How the model is trained."""
+
+    base: Annotated[str, typer.Option(help="Model to begin from.")] = "biomedclip"
+    loss: Annotated[Loss, typer.Option(help="What is learned by.")] = Loss.DHN_NCE
+    temperature: Annotated[
+        float | None, typer.Option(help="Of the loss: 0.6 for DHN-NCE, 0.07 for InfoNCE by default.")
+    ] = None
+    beta: Annotated[float, typer.Option(help="Hardness of the negatives, both ways, for DHN-NCE and HN-NCE.")] = 0.15
+    batch: Annotated[int, typer.Option(help="Pairs a step.")] = 64
+    chunk: Annotated[
+        int, typer.Option(help="Pairs in memory at once, at the same result; 0 takes the whole batch.")
+    ] = 0
+    epochs: Annotated[int, typer.Option(help="At most.")] = 32
+    patience: Annotated[int, typer.Option(help="End after so many epochs without a gain; 0 never.")] = 5
+    learning_rate: Annotated[
+        float | None, typer.Option("--lr", help="At its highest: 1e-6, with LoRA 1e-4, by default.")
+    ] = None
+    warm_up: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.1
+    weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1
+    crop: Annotated[float, typer.Option(help="Min share of an image that random crops keep; 1: no crops.")] = 0.9
+    freeze: Annotated[Freeze, typer.Option(help="What stays as it is.")] = Freeze.NOTHING
+    lora: Annotated[int, typer.Option(help="Rank of LoRA, such as 8; 0 trains the weights themselves.")] = 0
+    precision: Annotated[TrainingPrecision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")] = (
+        TrainingPrecision.AUTO
+    )
+    seed: Annotated[int, typer.Option(help="Of order, crops, dropout and split.")] = 12
+
+    def settings(self) -> FineTuneSettings:
+        """Return the settings of the training."""
+        from ..finetune.settings import FineTuneSettings
+
+        given = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("beta", "lora")}
+        return FineTuneSettings(**given, beta_image=self.beta, beta_text=self.beta, lora_rank=self.lora)
+
+
+@option_groups
 def finetune(
     captions: CaptionsArgument,
     name: Annotated[str, typer.Option(help="Name of the new model in the catalogue.", show_default=False)],
+    data: DataOptions,
+    training: FineTuneOptions,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Folder of the run, to go on from; NAME-run by default.", show_default=False),
     ] = None,
-    images: ImagesOption = None,
-    validation: Annotated[str | None, typer.Option(help="Table or shards of validation pairs.")] = None,
-    validation_share: Annotated[float, typer.Option(help="Else this share of the patients.")] = 0.15,
-    least_characters: LeastOption = 20,
-    base: Annotated[str, typer.Option(help="Model to begin from.")] = "biomedclip",
-    loss: Annotated[Loss, typer.Option(help="What is learnt by.")] = Loss.DHN_NCE,
-    temperature: Annotated[
-        float | None, typer.Option(help="Of the loss: 0.6 for DHN-NCE, 0.07 for InfoNCE by default.")
-    ] = None,
-    beta: Annotated[float, typer.Option(help="Hardness of the negatives, both ways, for DHN-NCE and HN-NCE.")] = 0.15,
-    batch: Annotated[int, typer.Option(help="Pairs a step.")] = 64,
-    chunk: Annotated[
-        int, typer.Option(help="Pairs in memory at once, at the same result; 0 takes the whole batch.")
-    ] = 0,
-    epochs: Annotated[int, typer.Option(help="At most.")] = 32,
-    patience: Annotated[int, typer.Option(help="End after so many epochs without a gain; 0 never.")] = 5,
-    learning_rate: Annotated[
-        float | None, typer.Option("--lr", help="At its highest: 1e-6, with LoRA 1e-4, by default.")
-    ] = None,
-    warm_up: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.1,
-    weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1,
-    crop: Annotated[float, typer.Option(help="Least share of a picture that random crops keep; 1: no crops.")] = 0.9,
-    freeze: Annotated[Freeze, typer.Option(help="What stays as it is.")] = Freeze.NOTHING,
-    lora: Annotated[int, typer.Option(help="Rank of LoRA, such as 8; 0 trains the weights themselves.")] = 0,
-    precision: Annotated[
-        TrainingPrecision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")
-    ] = TrainingPrecision.AUTO,
-    seed: Annotated[int, typer.Option(help="Of order, crops, dropout and split.")] = 12,
     workers: Annotated[int | None, typer.Option(help="Processes that read images; up to 4 by default.")] = None,
     replace_model: Annotated[
         bool, typer.Option("--replace", help="Replace a model of that name of another run.")
@@ -80,59 +113,35 @@ def finetune(
 
     Example: medclipsam finetune captions.csv --name mine --base biomedclip
     """
-    from ..finetune.job import Data, run
-    from ..finetune.settings import FineTuneSettings
+    from ..finetune.job import run
 
-    settings = FineTuneSettings(
-        base=base,
-        loss=loss,
-        temperature=temperature,
-        beta_image=beta,
-        beta_text=beta,
-        batch=batch,
-        chunk=chunk,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        warm_up=warm_up,
-        weight_decay=weight_decay,
-        crop=crop,
-        freeze=freeze,
-        lora_rank=lora,
-        patience=patience,
-        precision=precision,
-        seed=seed,
-    )
     folder = out or Path(f"{name}-run")
     first = os.environ.get("RANK", "0") == "0"
-    data = Data(captions, images, validation, validation_share, least_characters)
+    pairs, settings = data.data(captions), training.settings()
     if workers is None:
         workers = min(4, os.cpu_count() or 1)
     try:
         with progress_bar("training", quiet=as_json or not first, unit="count") as context:
-            told = telling(context, _epoch)
-            result, model = run(data, settings, name, folder, device, models_dir, workers, told, replace=replace_model)
+            epoch_context = telling(context, _epoch)
+            result, model = run(
+                pairs, settings, name, folder, device, models_dir, workers, epoch_context, replace=replace_model
+            )
     except KeyboardInterrupt:
         if first:
             typer.echo(f"Stopped; the same command goes on from the last checkpoint in '{folder}'.", err=True)
         raise
-    if not first:
-        return
-    if as_json:
+    if first and as_json:
         print(json.dumps({"model": str(model), "before": result.before, "after": result.after, "step": result.step}))
-        return
-    for when, figures in (("before", result.before), ("after", result.after)):
-        typer.echo(f"{when}: {_sentence(figures)}")
-    if result.step == 0:
-        typer.echo("No epoch retrieved better than the base model: the base's weights were kept.")
-    typer.echo(f"Best at step {result.step} of {result.steps}. Use it by --model {name} ({model}).")
+    elif first:
+        _say_result(result, name, model)
 
 
 def retrieval(
     captions: CaptionsArgument,
     model: Annotated[list[str], typer.Option("-m", "--model", help="Text-image model; repeat it to compare.")],
     images: ImagesOption = None,
-    least_characters: LeastOption = 20,
-    batch: Annotated[int, typer.Option(min=2, help="Pairs among which each is looked for.")] = 50,
+    min_characters: MinCharacters = 20,
+    batch: Annotated[int, typer.Option(min=2, help="Pairs among which the right one is looked for.")] = 50,
     seeds: Annotated[int, typer.Option(min=1, help="Shuffles.")] = 5,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
@@ -148,7 +157,7 @@ def retrieval(
     from ..finetune.captions import read_captions
     from ..finetune.evaluate import evaluate
 
-    found = read_captions(Path(captions), images, least_characters)
+    found = read_captions(Path(captions), images, min_characters)
     pairs, unreadable = readable(found.pairs)
     typer.echo(f"{found.summary()}; {len(unreadable)} images cannot be read.", err=True)
     with progress_bar("retrieval", quiet=as_json, unit="count") as context:
@@ -165,14 +174,24 @@ def retrieval(
         table.add_column(column, justify="left" if column == "model" else "right")
     for name, figures in rows.items():
         values = (figures[way][top] for way in ("image_to_text", "text_to_image") for top in ("top1", "top2"))
-        table.add_row(name, *(f"{each['mean']:.3f} ± {each['interval']:.3f}" for each in values))
+        table.add_row(name, *(f"{value['mean']:.3f} ± {value['interval']:.3f}" for value in values))
     print_table(table)
+
+
+def _say_result(result: FineTuned, name: str, model: Path) -> None:
+    for when, figures in (("before", result.before), ("after", result.after)):
+        typer.echo(f"{when}: {_sentence(figures)}")
+    if result.step == 0:
+        typer.echo("No epoch retrieved better than the base model: the base's weights were kept.")
+    typer.echo(f"Best at step {result.step} of {result.steps}. Use it by --model {name} ({model}).")
 
 
 def _sentence(figures: dict) -> str:
     ways = (("image to text", "image_to_text"), ("text to image", "text_to_image"))
-    said = (f"{name} {figures[way]['top1']['mean']:.3f} ± {figures[way]['top1']['interval']:.3f}" for name, way in ways)
-    return f"top-1 retrieval in batches of {figures['batch']} (chance {figures['chance']:.2f}): {', '.join(said)}"
+    values = (
+        f"{name} {figures[way]['top1']['mean']:.3f} ± {figures[way]['top1']['interval']:.3f}" for name, way in ways
+    )
+    return f"top-1 retrieval in batches of {figures['batch']} (chance {figures['chance']:.2f}): {', '.join(values)}"
 
 
 def _epoch(progress: Progress) -> str | None:

@@ -65,6 +65,15 @@ Capture = Annotated[
     bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that are there already.")]
+Anonymous = Annotated[
+    Path | None,
+    typer.Option(
+        "--anonymous",
+        metavar="KEY.csv",
+        help="Name the cases by numbers; which image is which is written to this file, to be kept apart.",
+        show_default=False,
+    ),
+]
 Suffix = Annotated[
     str,
     typer.Option(

@@ -43,7 +43,7 @@ def finetune(
     from ..files.outputs import check_outputs
 
     check_outputs((), (out,), overwrite)
-    plan = replace(trial.Plan(), seeds=tuple(range(1, seeds + 1)))
+    plan = replace(trial.FineTunePlan(), seeds=tuple(range(1, seeds + 1)))
     with progress_bar("working", unit="count") as context:
         figures = trial.reproduce(trial.quick(plan) if quick else plan, processes, context)
     for table in (search_table(figures), result_table(figures)):
@@ -70,7 +70,7 @@ def weak(
     from ..files.outputs import check_outputs, claim_outputs
 
     check_outputs((), (out,), overwrite)
-    plan = trial.quick() if quick else trial.Plan()
+    plan = trial.quick() if quick else trial.WeakPlan()
     with claim_outputs(work, "reproduce weak") if work else nullcontext(), progress_bar("working") as context:
         figures = trial.reproduce(plan, processes, work, context)
     figures["summary"] = trial.summary(figures)
@@ -95,16 +95,16 @@ def weak_tables(figures: dict):
         cells = [summary["rows"][row]["dsc"].keys(), summary["rows"][row]["dsc"], summary["rows"][row]["nsd"]]
         main.add_row(label, *(f"{cells[1][name]:.3f} / {cells[2][name]:.3f}" for name in cells[0]))
     main.add_section()
-    labels = {name: each["pseudo_labels"] for name, each in figures["tasks"].items()}
-    main.add_row("pseudo-labels: DSC", *(f"{each['dsc']:.3f}" for each in labels.values()), "")
-    main.add_row(f"found, of {plan['train']}", *(str(each.get("found", 0)) for each in labels.values()), "")
+    labels = {name: task["pseudo_labels"] for name, task in figures["tasks"].items()}
+    main.add_row("pseudo-labels: DSC", *(f"{label['dsc']:.3f}" for label in labels.values()), "")
+    main.add_row(f"found, of {plan['train']}", *(str(label.get("found", 0)) for label in labels.values()), "")
     change = Table(title="DSC, differences case by case over all tasks")
     for column in ("", "mean", "95 % interval", "p (Wilcoxon)", "better", "worse", "cases"):
         change.add_column(column, justify="right" if column else "left")
-    for name, each in summary["differences"].items():
-        interval = f"{each['low']:+.3f} to {each['high']:+.3f}"
-        counts = (str(each[column]) for column in ("better", "worse", "n"))
-        change.add_row(name, f"{each['difference']:+.3f}", interval, f"{each['p']:.2g}", *counts)
+    for name, difference in summary["differences"].items():
+        interval = f"{difference['low']:+.3f} to {difference['high']:+.3f}"
+        counts = (str(difference[column]) for column in ("better", "worse", "n"))
+        change.add_row(name, f"{difference['difference']:+.3f}", interval, f"{difference['p']:.2g}", *counts)
     review = Table(title="Mean error (1 - DSC) of the weak ensemble after a perfect review of a share of the cases")
     for column in ("first are", *(f"{share:.0%}" for share in (0.0, *SHARES)), "validation, 10%"):
         review.add_column(column, justify="left" if column == "first are" else "right")
@@ -121,10 +121,10 @@ def search_table(figures: dict):
 
     table = Table(title="Top-1 retrieval on validation pairs, first seed; the best temperature is taken")
     temperatures = list(next(iter(figures["search"].values())))
-    for column in ("loss", *(f"{float(each):g}" for each in temperatures)):
+    for column in ("loss", *(f"{float(temperature):g}" for temperature in temperatures)):
         table.add_column(column, justify="left" if column == "loss" else "right")
     for loss, by_temperature in figures["search"].items():
-        table.add_row(loss, *(f"{by_temperature[each]:.3f}" for each in temperatures))
+        table.add_row(loss, *(f"{by_temperature[temperature]:.3f}" for temperature in temperatures))
     return table
 
 
@@ -142,7 +142,7 @@ def result_table(figures: dict):
     names |= {"coarse_dsc": "coarse DSC", "dsc": "DSC"}
     for column in ("loss", "temperature", *names.values(), "top-1 less InfoNCE's", "DSC less InfoNCE's"):
         table.add_column(column, justify="left" if column == "loss" else "right")
-    values = lambda row, name: np.array([each[name] for each in row["seeds"]])
+    values = lambda row, name: np.array([scores[name] for scores in row["seeds"]])
     against = figures["rows"]["info-nce"]
     for loss, row in figures["rows"].items():
         several = len(row["seeds"]) > 1

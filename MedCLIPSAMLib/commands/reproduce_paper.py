@@ -13,7 +13,7 @@ from .progress import progress_bar
 from .table import print_table
 
 if TYPE_CHECKING:
-    from ..experiments.reproduce_paper import Run
+    from ..experiments.reproduce_paper import StyleRun
 
 LABELS = {
     "P0": "ours, P0: the target's name",
@@ -75,41 +75,41 @@ def paper(
             write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
     for table in tables(runs, f"{model} + {sam}"):
         print_table(table)
-    for each in runs:
-        typer.echo(f"M2IB, {each.task.title} {each.style}: {each.settings}.")
+    for run in runs:
+        typer.echo(f"M2IB, {run.task.title} {run.style}: {run.settings}.")
     with atomic_path(out / "paper.json") as temporary:
         temporary.write_text(json.dumps(figures(runs), indent=1) + "\n", encoding="utf-8")
     lock.close()
 
 
-def figures(runs: list[Run]) -> list[dict]:
+def figures(runs: list[StyleRun]) -> list[dict]:
     """The means of each run, in per cent, with the interval of the DSC."""
     import numpy as np
 
     from ..evaluation.folders import summarise
 
     rows = []
-    for each in runs:
-        values = {name: 100 * np.array([getattr(score, name) for score in each.scores]) for name in ("dsc", "nsd")}
+    for run in runs:
+        values = {name: 100 * np.array([getattr(score, name) for score in run.scores]) for name in ("dsc", "nsd")}
         about = summarise(values["dsc"])
         rows.append(
             {
-                "task": each.task.title,
-                "style": each.style,
-                "cases": len(each.scores),
-                "failed": sum(bool(score.note) for score in each.scores),
+                "task": run.task.title,
+                "style": run.style,
+                "cases": len(run.scores),
+                "failed": sum(bool(score.note) for score in run.scores),
                 "dsc": about.mean,
-                "low": about.low if len(each.scores) > 1 else None,
-                "high": about.high if len(each.scores) > 1 else None,
+                "low": about.low if len(run.scores) > 1 else None,
+                "high": about.high if len(run.scores) > 1 else None,
                 "nsd": float(values["nsd"].mean()),
-                "nsd_as_published": 100 * float(np.mean(each.inflated)),
-                "m2ib": each.settings,
+                "nsd_as_published": 100 * float(np.mean(run.inflated)),
+                "m2ib": run.settings,
             }
         )
     return rows
 
 
-def tables(runs: list[Run], models: str):
+def tables(runs: list[StyleRun], models: str):
     """Ours beside the published one in the published terms, and ours measured well."""
     from rich.table import Table
 

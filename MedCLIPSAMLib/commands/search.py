@@ -79,7 +79,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list:
     import numpy as np
 
     from ..errors import InputError
-    from ..experiments.search import Case
+    from ..experiments.search import SearchCase
     from ..volumes import SliceStack, read_segmentation, read_volume
     from ..volumes.volume import stem
 
@@ -101,5 +101,5 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list:
         stack = SliceStack(volume)
         mask = np.any([segment.mask for segment in read_segmentation(path, volume)], axis=0)
         number = max(range(len(stack)), key=lambda number: stack.from_grid(mask, number).sum())
-        cases.append(Case(stack.picture(number), prompt, stack.from_grid(mask, number)))
+        cases.append(SearchCase(stack.image(number), prompt, stack.from_grid(mask, number)))
     return cases

@@ -26,17 +26,17 @@ def series(
 
     found, notes = list_series(folder)
     if as_json:
-        print(json.dumps({"folder": str(folder), "notes": notes, "series": [asdict(each) for each in found]}, indent=1))
+        print(json.dumps({"folder": str(folder), "notes": notes, "series": [asdict(item) for item in found]}, indent=1))
         return
-    for each in found:
-        number = f"{each.number}  " if each.number else ""
-        size = " x ".join(str(extent) for extent in each.size)
-        spacing = " x ".join(f"{step:.4g}" for step in each.spacing)
-        facts = [each.modality, each.what, f"{size} voxels" if size else "", f"{spacing} mm" if spacing else ""]
-        typer.echo(f"{number}{each.description or 'no description'}")
-        typer.echo(f"    {', '.join(fact for fact in (*facts, each.date) if fact)}")
-        for rank, phase in enumerate(each.phases, 1):
+    for item in found:
+        number = f"{item.number}  " if item.number else ""
+        size = " x ".join(str(extent) for extent in item.size)
+        spacing = " x ".join(f"{step:.4g}" for step in item.spacing)
+        facts = [item.modality, item.what, f"{size} voxels" if size else "", f"{spacing} mm" if spacing else ""]
+        typer.echo(f"{number}{item.description or 'no description'}")
+        typer.echo(f"    {', '.join(fact for fact in (*facts, item.date) if fact)}")
+        for rank, phase in enumerate(item.phases, 1):
             typer.echo(f"    phase {rank}: {phase}")
-        typer.echo(f"    {each.uid}")
+        typer.echo(f"    {item.uid}")
     for note in notes:
         typer.echo(f"note: {note}", err=True)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from ..experiments.speed.between import BetweenCost
     from ..experiments.speed.gpu import GpuCost, Profile
     from ..experiments.speed.outlines import OutlineCost
-    from ..experiments.speed.saliency import Peak, SaliencyCost
-    from ..experiments.speed.waiting import Waiting
+    from ..experiments.speed.saliency import PeakThroughput, SaliencyCost
+    from ..experiments.speed.waiting import WaitingTimes
     from ..experiments.speed.whole import WholeCost
 
 PARTS = ("saliency", "outlines", "whole", "waiting", "between", "gpu")
@@ -72,9 +72,9 @@ def speed(
     if "whole" in wanted:
         from ..experiments.speed.whole import whole_cost
 
-        whole = whole_cost(rounds, where, context)
-        print_table(whole_table(whole))
-        figures["whole"] = asdict(whole)
+        whole_image = whole_cost(rounds, where, context)
+        print_table(whole_table(whole_image))
+        figures["whole"] = asdict(whole_image)
     if "waiting" in wanted:
         from ..experiments.speed.waiting import waiting
 
@@ -102,7 +102,7 @@ def speed(
             temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
-def saliency_table(costs: list[SaliencyCost], peak: Peak):
+def saliency_table(costs: list[SaliencyCost], peak: PeakThroughput):
     """Seconds, ratios, operations and differences of the maps."""
     from ..experiments.speed.saliency import AUTHORS, BF16, F32
 
@@ -125,7 +125,7 @@ def saliency_table(costs: list[SaliencyCost], peak: Peak):
 
 def outline_table(costs: list[OutlineCost]):
     """Seconds of an embedding, and milliseconds of a box on it."""
-    made = _table("SAM: a picture embedded, and a box on it", ("model", "px", "f32 s", "bf16 s", "ratio", "box ms"))
+    made = _table("SAM: an image embedded, and a box on it", ("model", "px", "f32 s", "bf16 s", "ratio", "box ms"))
     for cost in costs:
         both = "bf16" in cost.times.seconds
         bf16 = f"{cost.times.median('bf16'):.2f}" if both else ""
@@ -139,7 +139,7 @@ def whole_table(cost: WholeCost):
     from ..experiments.speed.whole import AUTHORS
 
     made = _table(
-        "A picture of 1024 x 1024 from text to mask, block 9", ("pipeline", "s", "times faster", "range", "MiB at most")
+        "An image of 1024 x 1024 from text to mask, block 9", ("pipeline", "s", "times faster", "range", "MiB at most")
     )
     there = AUTHORS in cost.times.seconds
     for name in cost.times.seconds:
@@ -152,16 +152,16 @@ def whole_table(cost: WholeCost):
     return made
 
 
-def waiting_table(waits: Waiting):
+def waiting_table(waits: WaitingTimes):
     """Seconds that a user waits."""
     from ..experiments.speed.waiting import PROMPTS, SLICES, median
 
     made = _table("What a user waits for (BiomedCLIP's size, SAM 2.1 tiny at 1024 px)", ("", "s"))
     ratio = median([second / first for first, second in zip(waits.first, waits.second)])
     for name, seconds in (
-        ("a prompt on a new picture", f"{median(waits.first):.2f}"),
+        ("a prompt on a new image", f"{median(waits.first):.2f}"),
         (f"another prompt on it ({ratio:.2f} of the first)", f"{median(waits.second):.2f}"),
-        (f"{PROMPTS} prompts on a new picture", f"{waits.eight:.1f}"),
+        (f"{PROMPTS} prompts on a new image", f"{waits.eight:.1f}"),
         (f"{SLICES} slices, one prompt", f"{waits.slices:.1f}"),
         ("a fresh worker, to the first mask of the demo models", f"{median(waits.cold):.2f}"),
         ("medclipsam --help", f"{median(waits.help):.2f}"),
@@ -172,7 +172,7 @@ def waiting_table(waits: Waiting):
 
 def between_table(costs: list[BetweenCost]):
     """Milliseconds between the networks."""
-    made = _table("A picture between the networks, one thread", ("", *(f"{cost.pixels} px, ms" for cost in costs)))
+    made = _table("An image between the networks, one thread", ("", *(f"{cost.pixels} px, ms" for cost in costs)))
     for step in costs[0].ms:
         made.add_row(step, *(f"{cost.ms[step]:.2f}" for cost in costs))
     made.add_row("together, but for these two", *(f"{cost.total:.2f}" for cost in costs))
@@ -180,7 +180,7 @@ def between_table(costs: list[BetweenCost]):
 
 
 def gpu_table(cost: GpuCost):
-    """Milliseconds, pictures a second and memory on a GPU; what failed says why."""
+    """Milliseconds, images a second and memory on a GPU; what failed says why."""
     made = _table("On the GPU (BiomedCLIP's size, SAM 2.1 tiny, block 9)", ("", "figure", "note"))
     for figure in cost.figures:
         shown = "" if figure.value is None else f"{figure.value:.{0 if figure.unit == 'MiB' else 1}f} {figure.unit}"
@@ -191,7 +191,7 @@ def gpu_table(cost: GpuCost):
 def profile_table(profile: Profile):
     """Milliseconds by part, most first, and how much of the time the GPU works."""
     made = _table(f"Where the time goes: {profile.name}, {profile.ms:.1f} ms", ("", "ms"))
-    for name, ms in sorted(profile.parts.items(), key=lambda each: -each[1]):
+    for name, ms in sorted(profile.parts.items(), key=lambda step: -step[1]):
         made.add_row(name, f"{ms:.1f}")
     made.caption = "Each part is waited for, so that they sum up to more."
     if profile.kernels is not None:

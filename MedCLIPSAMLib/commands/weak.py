@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..choices import Configuration
-from .options import AsJson, DeviceName
+from .option_groups import option_groups
+from .options import Anonymous, AsJson, DeviceName
 from .progress import duration, progress_bar, telling
 
 if TYPE_CHECKING:
+    from ..nnunet.train import TrainSettings
     from ..run_context import Progress
 
 app = typer.Typer(help="A nnU-Net trained on pseudo-labels, and the review of what it is unsure of.")
@@ -24,21 +26,44 @@ def _weak() -> None:
     """Train a nnU-Net on pseudo-labels, and review what it is unsure of."""
 
 
+@dataclass(frozen=True)
+class TrainOptions:
+    """How long and how large nnU-Net is trained."""
+
+    configuration: Annotated[Configuration, typer.Option(help="nnU-Net's.")] = Configuration.FLAT
+    short: Annotated[bool, typer.Option("--short", help="A small network for minutes on two cores, to try things.")] = (
+        False
+    )
+    cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of the rate; 3 by default.")] = None
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a cycle; 200 by default.")] = None
+    keep: Annotated[int | None, typer.Option(min=1, help="Checkpoints kept of each cycle; 10 by default.")] = None
+    iterations: Annotated[int | None, typer.Option(min=1, help="Batches an epoch; 250 by default.")] = None
+    lr: Annotated[float | None, typer.Option(help="Rate at the start of a cycle; 0.01 by default.")] = None
+    batch: Annotated[int | None, typer.Option(help="Images a step; by default as nnU-Net plans.")] = None
+    width: Annotated[int | None, typer.Option(help="Channels of the first stage; by default nnU-Net's.")] = None
+
+    def settings(self) -> TrainSettings:
+        """Return the settings of the training."""
+        from ..nnunet.train import SHORT, TrainSettings
+        from ..validated import with_changes
+
+        defaults = SHORT if self.short else TrainSettings()
+        given = {name: getattr(self, name) for name in ("cycles", "epochs", "keep", "iterations")}
+        return replace(
+            defaults,
+            schedule=with_changes(defaults.schedule, given | {"learning_rate": self.lr}),
+            configuration=self.configuration,
+            batch=self.batch or defaults.batch,
+            width=self.width or defaults.width,
+        )
+
+
 @app.command()
+@option_groups
 def train(
     dataset: Annotated[Path, typer.Argument(help="DatasetNNN_Name, by medclipsam export.", show_default=False)],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run, to go on from.", show_default=False)],
-    configuration: Annotated[Configuration, typer.Option(help="nnU-Net's.")] = Configuration.FLAT,
-    short: Annotated[
-        bool, typer.Option("--short", help="A small network for minutes on two cores, to try things.")
-    ] = False,
-    cycles: Annotated[int | None, typer.Option(min=1, help="Cycles of the rate; 3 by default.")] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of a cycle; 200 by default.")] = None,
-    keep: Annotated[int | None, typer.Option(min=1, help="Checkpoints kept of each cycle; 10 by default.")] = None,
-    iterations: Annotated[int | None, typer.Option(min=1, help="Batches an epoch; 250 by default.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Rate at the start of a cycle; 0.01 by default.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures a step; by default as nnU-Net plans.")] = None,
-    width: Annotated[int | None, typer.Option(help="Channels of the first stage; by default nnU-Net's.")] = None,
+    options: TrainOptions,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs of this machine.")] = 1,
     device: DeviceName = "auto",
     as_json: AsJson = False,
@@ -48,39 +73,21 @@ def train(
     Example: medclipsam weak train Dataset101_BrainTumor -o run
     """
     from ..models.device import resolve_device
-    from ..nnunet.train import SHORT, TrainSettings
     from ..nnunet.train import train as run
-    from ..validated import with_changes
 
-    settings = SHORT if short else TrainSettings()
-    given: dict[str, Any] = {
-        "cycles": cycles,
-        "epochs": epochs,
-        "keep": keep,
-        "iterations": iterations,
-        "learning_rate": lr,
-    }
-    schedule = with_changes(settings.schedule, given)
-    settings = replace(
-        settings,
-        schedule=schedule,
-        configuration=configuration,
-        batch=batch or settings.batch,
-        width=width or settings.width,
-    )
+    settings = options.settings()
     try:
         with progress_bar("training", quiet=as_json, unit="count") as context:
-            told = telling(context, _epoch)
-            model = run(dataset, out, settings, str(resolve_device(device)), gpus, told)
+            epoch_context = telling(context, _epoch)
+            model = run(dataset, out, settings, str(resolve_device(device)), gpus, epoch_context)
     except KeyboardInterrupt:
         typer.echo(f"Stopped; the same command goes on from nnU-Net's last checkpoint in '{out}'.", err=True)
         raise
     if as_json:
-        print(json.dumps({"model": str(model), "checkpoints": schedule.files()}))
+        print(json.dumps({"model": str(model), "checkpoints": settings.schedule.files()}))
         return
-    typer.echo(
-        f"{len(schedule.files())} checkpoints in {model}. Predict by: medclipsam weak predict {out} IMAGES -o OUT"
-    )
+    count = len(settings.schedule.files())
+    typer.echo(f"{count} checkpoints in {model}. Predict by: medclipsam weak predict {out} IMAGES -o OUT")
 
 
 def _epoch(progress: Progress) -> str | None:
@@ -104,6 +111,7 @@ def predict(
         Path | None, typer.Option(help="Dataset that corrections go into; IMAGES where that is one.")
     ] = None,
     mirroring: Annotated[bool, typer.Option(help="Predict mirrored images too, as nnU-Net does.")] = True,
+    anonymous: Anonymous = None,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -111,26 +119,30 @@ def predict(
 
     Example: medclipsam weak predict run scans -o predictions
     """
+    from ..export.case_key import CaseKey
     from ..nnunet.ensemble import Ensemble
     from ..nnunet.predict import find_images
     from ..nnunet.predict import predict as run
 
     found, own = find_images(images)
+    key = None if anonymous is None else CaseKey(anonymous)
+    if key is not None:
+        key.check_outside(out)
     ensemble = Ensemble(model, device, mirroring)
     try:
         with progress_bar("predicting", quiet=as_json, unit="count") as context:
-            records = run(found, ensemble, out, dataset or own, context)
+            records = run(found, ensemble, out, dataset or own, context, key)
     except KeyboardInterrupt:
         typer.echo("Stopped; the same command goes on with the next image.", err=True)
         raise
     if as_json:
         print(json.dumps(records))
         return
-    failed = [each for each in records if each["status"] == "failed"]
+    failed = [record for record in records if record["status"] == "failed"]
     typer.echo(f"{len(records) - len(failed)} images predicted, {len(failed)} failed. The least sure:")
-    for each in records[:5]:
-        if each not in failed:
-            typer.echo(f"  {each['case']}: {each['uncertainty']:.3f}")
+    for record in records[:5]:
+        if record not in failed:
+            typer.echo(f"  {record['case']}: {record['uncertainty']:.3f}")
     typer.echo(f"All are in {out / 'review.csv'}. For research, not for diagnosis.")
 
 

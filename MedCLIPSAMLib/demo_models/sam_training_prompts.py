@@ -14,23 +14,23 @@ from ..phantoms.phantom import SIZE, Phantom
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """One prompt of a training picture: its truth (SIZE, SIZE) bool and either a box or points, in pixels of SIZE."""
+class SamPrompt:
+    """One prompt of a training image: its truth (SIZE, SIZE) bool and either a box or points, in pixels of SIZE."""
 
     truth: np.ndarray
     coords: np.ndarray
     labels: np.ndarray
 
 
-def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
+def draw_sam_prompt(rng: np.random.Generator, phantom: Phantom) -> SamPrompt:
     """Draw a random prompt for a random structure of `phantom`, lesions first.
 
-    One in six is a box around nothing, one in twelve a box around the whole picture: no structure fills it, so that the
+    One in six is a box around nothing, one in twelve a box around the whole image: no structure fills it, so that the
     right answer is none.
     """
     if rng.random() < 1 / 12:
         corner, opposite = rng.uniform(0, 6, 2), rng.uniform(SIZE - 6, SIZE, 2)
-        return Prompt(np.zeros((SIZE, SIZE), bool), np.stack([corner, opposite]), np.array([2, 3]))
+        return SamPrompt(np.zeros((SIZE, SIZE), bool), np.stack([corner, opposite]), np.array([2, 3]))
     structures = _structures(phantom)
     lesions = [lesion.mask for lesion in phantom.lesions]
     if not structures or rng.random() < 1 / 6:
@@ -46,12 +46,12 @@ def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
             ]
             if not covered:
                 box = np.array([[x0, y0], [x0 + width, y0 + height]])
-                return Prompt(np.zeros((SIZE, SIZE), bool), box, np.array([2, 3]))
+                return SamPrompt(np.zeros((SIZE, SIZE), bool), box, np.array([2, 3]))
     pool = lesions if lesions and rng.random() < 0.6 else structures
     truth = pool[rng.integers(len(pool))]
     if rng.random() < 0.7:
         x0, y0, x1, y1 = jitter(rng, truth)
-        return Prompt(truth, np.array([[x0, y0], [x1, y1]]), np.array([2, 3]))
+        return SamPrompt(truth, np.array([[x0, y0], [x1, y1]]), np.array([2, 3]))
     rows, columns = np.nonzero(truth)
     chosen = rng.integers(len(rows), size=rng.integers(1, 5))
     points = np.stack([columns[chosen], rows[chosen]], 1) + 0.5
@@ -60,16 +60,16 @@ def draw_prompt(rng: np.random.Generator, phantom: Phantom) -> Prompt:
     if len(outside) and rng.random() < 0.4:
         extra = outside[rng.integers(len(outside), size=2)]
         points, labels = np.concatenate([points, extra[:, ::-1] + 0.5]), np.concatenate([labels, [0, 0]])
-    return Prompt(truth, points, labels)
+    return SamPrompt(truth, points, labels)
 
 
-def one_click(rng: np.random.Generator, prompt: Prompt) -> Prompt:
+def one_click(rng: np.random.Generator, prompt: SamPrompt) -> SamPrompt:
     """Return the same request as a single click in the structure; a request for nothing stays the box that it was."""
     rows, columns = np.nonzero(prompt.truth)
     if not len(rows):
         return prompt
     index = rng.integers(len(rows))
-    return Prompt(prompt.truth, np.array([[columns[index] + 0.5, rows[index] + 0.5]]), np.array([1]))
+    return SamPrompt(prompt.truth, np.array([[columns[index] + 0.5, rows[index] + 0.5]]), np.array([1]))
 
 
 def correction(rng: np.random.Generator, logits: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, int] | None:

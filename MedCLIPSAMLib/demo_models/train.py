@@ -36,15 +36,15 @@ def train_demo_models(folder: Path, clip: ClipTraining | None, sam: SamTraining 
     ) as pool:
         running = []
         if sam is not None:
-            running.append(pool.submit(_timed, "sam", partial(train_sam, folder / "demo-sam", sam)))
+            running.append(pool.submit(_time_training, "sam", partial(train_sam, folder / "demo-sam", sam)))
         if clip is not None:
-            running.append(pool.submit(_timed, "clip", partial(train_clip, folder / "demo-clip", clip)))
+            running.append(pool.submit(_time_training, "clip", partial(train_clip, folder / "demo-clip", clip)))
         for future in running:
             future.result()
     return time.time() - started
 
 
-def _timed(name: str, train: Callable[[RunContext], None]) -> None:
+def _time_training(name: str, train: Callable[[RunContext], None]) -> None:
     """One training, and the time of the processor that it took: the wall clock of a core that does nothing else."""
     train(RunContext(on_notice=_print))
     _print(f"{name}: {sum(os.times()[:4]) / 60:.1f} min of processor time, the making of phantoms included")

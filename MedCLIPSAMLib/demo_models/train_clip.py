@@ -1,9 +1,9 @@
 """Training of the demo CLIP on phantoms.
 
 Multi-positive InfoNCE over image and text, and patches aligned with what a text speaks of. The facts behind each text
-tell exactly which texts of a batch describe which pictures, so that no true pair serves as a negative.
+tell exactly which texts of a batch describe which images, so that no true pair serves as a negative.
 
-A small transformer likes to keep what it knows of the whole picture in patches of empty background, as large ones do
+A small transformer likes to keep what it knows of the whole image in patches of empty background, as large ones do
 (Darcet et al., ICLR 2024), and M2IB then finds the background. So what a text speaks of must be told by the tokens
 inside its region alone, and not by those outside: each part is pooled with noise in place of the other, as M2IB does.
 """
@@ -44,10 +44,10 @@ class ClipTraining:
     """Settings of the demo CLIP's training; the defaults made the shipped weights.
 
     Args:
-        phantoms, volumes: pictures, and volumes whose slices are further pictures.
-        steps, batch, texts: optimiser steps, pictures a step, and texts drawn for it beside those of every step.
+        phantoms, volumes: images, and volumes whose slices are further images.
+        steps, batch, texts: optimiser steps, images a step, and texts drawn for it beside those of every step.
         impossible: texts of these that describe no phantom.
-        dense_texts: texts a picture whose region is aligned patch by patch.
+        dense_texts: texts an image whose region is aligned patch by patch.
     """
 
     phantoms: int = 6000
@@ -123,7 +123,7 @@ def _token_table(folder: Path, texts: list[Text]) -> torch.Tensor:
 
 
 class _Batches:
-    """Random batches: pictures, texts, which describes which, and the regions of a few texts a picture."""
+    """Random batches: images, texts, which describes which, and the regions of a few texts an image."""
 
     def __init__(
         self, phantoms: list[Phantom], texts: list[Text], impossible: list[Text], settings: ClipTraining
@@ -131,7 +131,7 @@ class _Batches:
         self.phantoms, self.settings = phantoms, settings
         self.texts, self.possible = texts + impossible, len(texts)
         self.rng = np.random.default_rng(settings.seed)
-        self.pictures = torch.from_numpy(np.stack([phantom.picture for phantom in phantoms]))
+        self.images = torch.from_numpy(np.stack([phantom.image for phantom in phantoms]))
         self.match = np.array([[text.region(phantom) is not None for text in self.texts] for phantom in phantoms])
         self.targets = np.array([text.has_target for text in self.texts])
         self.lesions = np.array([text.lesion is not None for text in self.texts])
@@ -141,31 +141,31 @@ class _Batches:
         """Draw a batch.
 
         Returns:
-            Indices of B pictures and T texts, match (B, T) bool, K dense texts a picture (B, K), and their regions
+            Indices of B images and T texts, match (B, T) bool, K dense texts an image (B, K), and their regions
             (B, K, GRID, GRID) float32.
         """
         settings, rng = self.settings, self.rng
-        pictures = rng.choice(len(self.phantoms), settings.batch, replace=False)
-        own = [rng.choice(np.flatnonzero(self.match[picture])) for picture in pictures]
+        indices = rng.choice(len(self.phantoms), settings.batch, replace=False)
+        own = [rng.choice(np.flatnonzero(self.match[index])) for index in indices]
         others = rng.choice(self.possible, settings.texts - settings.batch, replace=False)
         nowhere = self.possible + rng.choice(len(self.texts) - self.possible, settings.impossible, replace=False)
         texts = np.unique(np.concatenate([own, others, nowhere, self.always]))
-        dense = np.stack([self._dense_texts(picture) for picture in pictures])
-        regions = np.stack([[self._region(picture, text) for text in row] for picture, row in zip(pictures, dense)])
-        return pictures, texts, torch.from_numpy(self.match[np.ix_(pictures, texts)]), dense, torch.from_numpy(regions)
+        dense = np.stack([self._dense_texts(index) for index in indices])
+        regions = np.stack([[self._region(index, text) for text in row] for index, row in zip(indices, dense)])
+        return indices, texts, torch.from_numpy(self.match[np.ix_(indices, texts)]), dense, torch.from_numpy(regions)
 
-    def _dense_texts(self, picture: int) -> np.ndarray:
-        """Texts with a region in the picture for all but one place; the last is one whose target is not there."""
-        there = np.flatnonzero(self.match[picture] & self.targets)
+    def _dense_texts(self, image: int) -> np.ndarray:
+        """Texts with a region in the image for all but one place; the last is one whose target is not there."""
+        there = np.flatnonzero(self.match[image] & self.targets)
         lesions = there[self.lesions[there]]
         there = lesions if len(lesions) and self.rng.random() < 0.7 else there
-        absent = np.flatnonzero(~self.match[picture] & (self.targets | (np.arange(len(self.texts)) >= self.possible)))
+        absent = np.flatnonzero(~self.match[image] & (self.targets | (np.arange(len(self.texts)) >= self.possible)))
         count = self.settings.dense_texts - 1
         first = self.rng.choice(there, count) if len(there) else self.rng.choice(absent, count)
         return np.append(first, self.rng.choice(absent))
 
-    def _region(self, picture: int, text: int) -> np.ndarray:
-        region = self.texts[text].region(self.phantoms[picture])
+    def _region(self, image: int, text: int) -> np.ndarray:
+        region = self.texts[text].region(self.phantoms[image])
         return np.zeros((GRID, GRID), np.float32) if region is None else _shares(region)
 
 
@@ -174,27 +174,27 @@ def _shares(mask: np.ndarray) -> np.ndarray:
     return mask.reshape(GRID, SIZE // GRID, GRID, SIZE // GRID).mean((1, 3)).astype(np.float32)
 
 
-def augment(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augment(grey: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Random display window, gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32 in [0, 1].
 
     Half of the windows cut off the darkest and the brightest values, as a window of percentiles does.
     """
-    count = len(pictures)
+    count = len(grey)
     draw = lambda low, high: low + (high - low) * torch.rand(count, 1, 1, generator=generator)
     narrow = (draw(0, 1) < 0.5).float()
     low, high = narrow * draw(0, 0.1), 1 - narrow * draw(0, 0.35)
-    images = ((pictures.float() / 255 - low) / (high - low)).clamp(0, 1).pow(draw(0.75, 1.33))
+    images = ((grey.float() / 255 - low) / (high - low)).clamp(0, 1).pow(draw(0.75, 1.33))
     images = (images - 0.5) * draw(0.8, 1.2) + 0.5 + draw(-0.08, 0.08)
     images = images + draw(0.0, 0.04) * torch.randn(images.shape, generator=generator)
     return images.clamp(0, 1)[:, None].expand(-1, 3, -1, -1)
 
 
 def contrastive_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
-    """Multi-positive InfoNCE: minus the mean log-probability of the texts that match a picture, and the reverse.
+    """Multi-positive InfoNCE: minus the mean log-probability of the texts that match an image, and the reverse.
 
     Args:
         logits: (B, T) scaled cosine similarities.
-        match: (B, T) bool; texts that match no picture serve as negatives of the pictures only.
+        match: (B, T) bool; texts that match no image serve as negatives of the images only.
     """
     total = logits.new_zeros(())
     for scores, truth in ((logits, match), (logits.T, match.T)):
@@ -222,14 +222,14 @@ def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Ge
     noise = torch.randn(patches.shape, generator=generator)
     weights = regions.to(patches.dtype)
     share = lambda tokens, weight: torch.einsum("bpc,bkp->bkc", tokens, weight) / patches.shape[1]
-    return [share(patches, kept) + share(noise, 1 - kept) for kept in (weights, 1 - weights)]
+    return [share(patches, weight) + share(noise, 1 - weight) for weight in (weights, 1 - weights)]
 
 
 def place_loss(inside: torch.Tensor, outside: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
     """Squared shortfall of the similarity inside of a text's region below 0.6, and excess outside of it above 0.
 
     Args:
-        inside, outside: (B, K) cosine similarities; there: (B, K) bool, whether the text has a region in the picture.
+        inside, outside: (B, K) cosine similarities; there: (B, K) bool, whether the text has a region in the image.
     """
     wanted = (0.6 - inside).clamp(min=0)[there].square()
     leaked = outside.clamp(min=0)[there].square()
@@ -268,8 +268,8 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: R
     generator = torch.Generator().manual_seed(settings.seed)
     trunk, head = model.visual.trunk, model.visual.head
     for step in range(settings.steps):
-        pictures, chosen, match, dense, regions = batches.draw()
-        images = (augment(batches.pictures[pictures], generator) - 0.5) / 0.25
+        indices, chosen, match, dense, regions = batches.draw()
+        images = (augment(batches.images[indices], generator) - 0.5) / 0.25
         with torch.autocast("cpu", torch.bfloat16):
             patches = trunk.forward_features(images).float()
         image = F.normalize(head(trunk.fc_norm(patches.mean(1))), dim=-1)

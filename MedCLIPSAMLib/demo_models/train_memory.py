@@ -20,7 +20,7 @@ LENGTH = 6
 """Slices of a clip: the first, and as many as the demo SAM 2 remembers (num_maskmem of its configuration)."""
 FRAMES = 64
 """Slices of the volume, as the model is told; it scales distances by this only where it is less than it remembers."""
-LEAST = 12
+MIN_AREA = 12
 """Pixels of an object on the slice on which it is shown first."""
 
 Boxes = Callable[[torch.Tensor], torch.Tensor]
@@ -53,7 +53,7 @@ class Clips:
             pool = self._lesions if rng.random() < 0.65 else self._organs
             volume, mask = pool[rng.integers(len(pool))]
             area = mask.sum((1, 2))
-            shown = np.flatnonzero(area >= max(LEAST, (rng.random() < 0.5) * 0.6 * area.max()))
+            shown = np.flatnonzero(area >= max(MIN_AREA, (rng.random() < 0.5) * 0.6 * area.max()))
             if not len(shown):
                 continue
             step = int(rng.choice((-2, -1, -1, 1, 1, 2)))
@@ -83,7 +83,7 @@ def memory_loss(
     outputs: dict[str, dict[int, dict]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     by_mask, closed = rng.random() < 0.5, rng.random() < 0.3
     losses = []
-    told = _ToldWhetherThere(sam)
+    wrapper = _PresenceGiven(sam)
     for t in [0, length - 1, *range(1, length - 1)] if closed else range(length):
         first, given = t == 0, t == length - 1 and closed
         target = truth[:, t, None].float()
@@ -94,7 +94,7 @@ def memory_loss(
             corners = draw_boxes(truth[:, t]) * (images.shape[-1] / truth.shape[-1])
             labels = torch.tensor([[2, 3]], dtype=torch.int32, device=corners.device).expand(count, -1)
             points = {"point_coords": corners, "point_labels": labels}
-        told.there = truth[:, t].flatten(1).any(1)
+        wrapper.there = truth[:, t].flatten(1).any(1)
         out, answer, _, _ = sam._track_step(
             t, first or given, of(features, t), of(positions, t), sizes, points, masks, outputs, FRAMES, False, None
         )
@@ -102,12 +102,12 @@ def memory_loss(
         sam._encode_memory_in_output(of(features, t), sizes, points, True, high_resolution, score, out)
         outputs["cond_frame_outputs" if first or given else "non_cond_frame_outputs"][t] = out
         if masks is None:
-            losses.append(loss(logits, ious, told.score, target))
-    told.remove()
+            losses.append(loss(logits, ious, wrapper.score, target))
+    wrapper.remove()
     return torch.stack(losses).mean()
 
 
-class _ToldWhetherThere:
+class _PresenceGiven:
     """Tells `sam` whether the object is there while it learns.
 
     It blanks the mask of an object that it thinks absent, and a mask that is blank from the start has nothing to learn
@@ -130,6 +130,6 @@ class _ToldWhetherThere:
         return masks, ious, tokens, torch.where(self.there[:, None], 10.0, -10.0)
 
 
-def jittered_boxes(rng: np.random.Generator, masks: torch.Tensor) -> torch.Tensor:
+def jitter_boxes(rng: np.random.Generator, masks: torch.Tensor) -> torch.Tensor:
     """Draw a loose box around each mask (N, SIZE, SIZE) bool, (N, 2, 2) corners x y."""
     return torch.from_numpy(np.stack([jitter(rng, mask).reshape(2, 2) for mask in masks.numpy()])).float()

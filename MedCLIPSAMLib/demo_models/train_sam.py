@@ -1,7 +1,7 @@
 """Training of the demo SAM 2 on phantoms: boxes (tight, loose, empty), clicks, coarse masks, and correction clicks.
 
-Every picture is prompted for several of the structures that it shows, and for none, so that the answer depends on the
-prompt and not on the picture alone. The training follows SAM (Kirillov et al. 2023, section 3): a first prompt, then a
+Every image is prompted for several of the structures that it shows, and for none, so that the answer depends on the
+prompt and not on the image alone. The training follows SAM (Kirillov et al. 2023, section 3): a first prompt, then a
 click where the first mask is wrong.
 """
 
@@ -28,12 +28,12 @@ from ..phantoms.phantom import SIZE, Phantom
 from ..phantoms.volumes import many_volumes
 from ..resources import resource_path
 from ..run_context import RunContext
-from .sam_training_prompts import correction, draw_prompt, one_click
+from .sam_training_prompts import correction, draw_sam_prompt, one_click
 from .train_clip import augment
-from .train_memory import Clips, jittered_boxes, memory_loss
+from .train_memory import Clips, jitter_boxes, memory_loss
 
 IMAGE_SIZE = 192
-"""Edge of the picture that the demo SAM 2 sees; its mask logits have a quarter of it."""
+"""Edge of the image that the demo SAM 2 sees; its mask logits have a quarter of it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class SamTraining:
     """Settings of the demo SAM 2's training; the defaults made the shipped weights.
 
     Args:
-        steps, batch, prompts: optimiser steps, pictures a step, and prompts a picture.
+        steps, batch, prompts: optimiser steps, images a step, and prompts an image.
         balanced_steps: the first steps weigh the foreground up, to leave the empty mask behind; without it outlines are
             sharper.
         click_every, correct_every: a step in so many asks with single clicks, or corrects its masks with another click.
@@ -92,7 +92,7 @@ def mask_loss(
 ) -> torch.Tensor:
     """Cross-entropy and Dice of the best of M masks, L1 of the predicted IoU, cross-entropy of the object score.
 
-    The logits are brought to the picture's size as SAM2ImagePredictor does, so that they learn to cross zero at the
+    The logits are brought to the image's size as SAM2ImagePredictor does, so that they learn to cross zero at the
     outline, between their own cells: a nodule covers but a few of these.
 
     Args:
@@ -158,13 +158,13 @@ def train(
 ) -> None:
     """Train `sam` in place, in two stages.
 
-    First the image path, on single pictures. Then the memory, on clips of volumes, with the image encoder as it is and
+    First the image path, on single images. Then the memory, on clips of volumes, with the image encoder as it is and
     the decoder learning from both, so that the image path does not suffer.
     """
     lesson = _Lesson(sam, phantoms, clips, settings, rng, generator)
-    _stage(sam, settings.steps, settings.learning_rate, settings, lesson.pictures, context, "sam")
+    _stage(sam, settings.steps, settings.learning_rate, settings, lesson.image_loss, context, "sam")
     sam.image_encoder.requires_grad_(False)
-    both = lambda step: lesson.pictures(settings.balanced_steps + step) + lesson.clips()
+    both = lambda step: lesson.image_loss(settings.balanced_steps + step) + lesson.clip_loss()
     _stage(sam, settings.memory_steps, settings.memory_rate, settings, both, context, "sam memory")
 
 
@@ -200,7 +200,7 @@ def _stage(
 
 
 class _Lesson:
-    """Random pictures with prompts, and random clips, and the loss on them."""
+    """Random images with prompts, and random clips, and the loss on them."""
 
     def __init__(self, sam, phantoms, clips: Clips, settings: SamTraining, rng, generator) -> None:
         self.sam, self.phantoms, self.settings = sam, phantoms, settings
@@ -208,12 +208,12 @@ class _Lesson:
         self._mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
         self._deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
-    def pictures(self, step: int) -> torch.Tensor:
-        """Compute the loss of several prompts a picture, and now and then of a correction click."""
+    def image_loss(self, step: int) -> torch.Tensor:
+        """Compute the loss of several prompts an image, and now and then of a correction click."""
         settings, rng = self.settings, self.rng
         chosen = [self.phantoms[index] for index in rng.choice(len(self.phantoms), settings.batch, replace=False)]
-        images = self._seen(np.stack([phantom.picture for phantom in chosen]))
-        prompts = [draw_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
+        images = self._augment(np.stack([phantom.image for phantom in chosen]))
+        prompts = [draw_sam_prompt(rng, phantom) for phantom in chosen for _ in range(settings.prompts)]
         balanced = step < settings.balanced_steps
         single = step % settings.click_every == settings.click_every - 1
         if single:
@@ -226,23 +226,23 @@ class _Lesson:
         logits, ious, score = decode(self.sam, embedding, high, points, multimask=single)
         loss = mask_loss(logits, ious, score, truth, balanced)
         if step % settings.correct_every == 1:
-            loss = loss + _corrected(rng, self.sam, embedding, high, prompts, logits, ious, truth, balanced)
+            loss = loss + _correction_loss(rng, self.sam, embedding, high, prompts, logits, ious, truth, balanced)
         return loss
 
-    def clips(self) -> torch.Tensor:
+    def clip_loss(self) -> torch.Tensor:
         """Compute the loss of objects that are followed through clips."""
         slices, followed = self._clips.draw(self.settings.clips)
-        shown = self._seen(slices.reshape(-1, SIZE, SIZE)).unflatten(0, followed.shape[:2])
-        boxes, loss = partial(jittered_boxes, self.rng), partial(mask_loss, balanced=False)
+        shown = self._augment(slices.reshape(-1, SIZE, SIZE)).unflatten(0, followed.shape[:2])
+        boxes, loss = partial(jitter_boxes, self.rng), partial(mask_loss, balanced=False)
         return memory_loss(self.sam, shown, torch.from_numpy(followed), self.rng, boxes, loss)
 
-    def _seen(self, pictures: np.ndarray) -> torch.Tensor:
-        images = augment(torch.from_numpy(pictures), self.generator)
+    def _augment(self, grey: np.ndarray) -> torch.Tensor:
+        images = augment(torch.from_numpy(grey), self.generator)
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
         return (images - self._mean) / self._deviation
 
 
-def _corrected(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
+def _correction_loss(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
     """Compute the loss after a correction click on the best masks yet, every other time with them as mask prompts."""
     best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
     second = []

@@ -1,4 +1,4 @@
-"""Pictures that say what they show: a strip of text above a picture, and many slices side by side."""
+"""Images that say what they show: a strip of text above an image, and many slices side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .pictures import Colour
+from .overlays import Colour
 
 Entry = tuple[str, Colour]
 """A text, and its color: red, green, blue, 0 to 1."""
@@ -23,18 +23,18 @@ CELL = 240
 """The longer side of a slice in a montage, pixels."""
 
 
-def annotate(picture: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndarray:
-    """Put a black strip with a title and entries in their colors above a picture.
+def annotate(image: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndarray:
+    """Put a black strip with a title and entries in their colors above an image.
 
     Args:
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         title: one line; cut where it is too long.
         entries: one after the other, in as many lines as they take.
 
     Returns:
         (H + strip, W, 3) uint8.
     """
-    width = picture.shape[1]
+    width = image.shape[1]
     font = _font(TEXT_SIZE)
     lines: list[list[Entry]] = [[(_cut(title, font, width - 2 * GAP), WHITE)], []]
     used = 0.0
@@ -54,14 +54,14 @@ def annotate(picture: np.ndarray, title: str, entries: Sequence[Entry]) -> np.nd
         for text, colour in line:
             draw.text((x, GAP / 2 + row * height), text, font=font, fill=_bytes(colour))
             x += font.getlength(text) + 3 * GAP
-    return np.concatenate([np.asarray(strip), picture])
+    return np.concatenate([np.asarray(strip), image])
 
 
 def montage(cells: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Put pictures of one size side by side, in rows of about as many as there are rows, each with its title.
+    """Put images of one size side by side, in rows of about as many as there are rows, each with its title.
 
     Args:
-        cells: a title and a picture (H, W, 3) uint8 each.
+        cells: a title and an image (H, W, 3) uint8 each.
 
     Returns:
         uint8 (rows of cells, columns of cells, 3).
@@ -79,10 +79,10 @@ def montage(cells: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     step = size[0] + GAP, size[1] + CELL_TEXT_SIZE + 2 * GAP
     sheet = Image.new("RGB", (columns * step[0] + GAP, rows * step[1] + GAP))
     draw, font = ImageDraw.Draw(sheet), _font(CELL_TEXT_SIZE)
-    for n, (title, picture) in enumerate(cells):
+    for n, (title, image) in enumerate(cells):
         x, y = GAP + (n % columns) * step[0], GAP + (n // columns) * step[1]
         draw.text((x, y), _cut(title, font, size[0]), font=font, fill=_bytes(WHITE))
-        sheet.paste(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS), (x, y + CELL_TEXT_SIZE + GAP))
+        sheet.paste(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS), (x, y + CELL_TEXT_SIZE + GAP))
     return np.asarray(sheet)
 
 

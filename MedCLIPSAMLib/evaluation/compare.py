@@ -12,7 +12,7 @@ from .folders import summarise
 
 
 @dataclass(frozen=True)
-class Paired:
+class PairedDifference:
     """Differences case by case, second run less first.
 
     Args:
@@ -34,7 +34,7 @@ class Paired:
     worse: int
 
 
-def paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired:
+def compare_paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> PairedDifference:
     """Compare the values of two runs on the same cases, in the same order.
 
     Raises:
@@ -42,21 +42,23 @@ def paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired:
     """
     from scipy.stats import wilcoxon
 
-    one, other = np.asarray(first, float), np.asarray(second, float)
-    if one.shape != other.shape:
-        raise InputError(f"{one.size} and {other.size} cases cannot be paired.", "Score the same cases.")
-    both = np.isfinite(one) & np.isfinite(other)
-    one, other = one[both], other[both]
-    change = other - one
+    first_values, second_values = np.asarray(first, float), np.asarray(second, float)
+    if first_values.shape != second_values.shape:
+        raise InputError(
+            f"{first_values.size} and {second_values.size} cases cannot be paired.", "Score the same cases."
+        )
+    both = np.isfinite(first_values) & np.isfinite(second_values)
+    first_values, second_values = first_values[both], second_values[both]
+    change = second_values - first_values
     about = summarise(change, seed)
     p = float("nan")
     if change.size > 1:
         p = float(wilcoxon(change, zero_method="zsplit").pvalue) if change.any() else 1.0
     mean = lambda values: float(values.mean()) if values.size else float("nan")
-    return Paired(
+    return PairedDifference(
         change.size,
-        mean(one),
-        mean(other),
+        mean(first_values),
+        mean(second_values),
         mean(change),
         about.low,
         about.high,

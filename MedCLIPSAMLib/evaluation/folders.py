@@ -13,7 +13,7 @@ import numpy as np
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.masks import common_grid, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
-from MedCLIPSAMLib.evaluation.pairs import Pairs, label_names, pairs_of_folders
+from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names, pairs_of_folders
 from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.run_context import RunContext
 
@@ -27,8 +27,8 @@ class Score:
     """One segment of one case.
 
     Attributes:
-        hd95: in mm (pixels for pictures), infinite where one of the masks is empty.
-        difference_ml: the volume of the prediction less that of the truth; NaN for pictures.
+        hd95: in mm (pixels for images), infinite where one of the masks is empty.
+        difference_ml: the volume of the prediction less that of the truth; NaN for images.
     """
 
     case: str
@@ -60,7 +60,7 @@ class Evaluation:
         scores: by case and segment, missing predictions among them as 0.
         missing: cases without a prediction.
         extra: predictions without a truth: cases, or "case: segment".
-        tolerance: of the NSD, in mm (pixels for pictures).
+        tolerance: of the NSD, in mm (pixels for images).
         failed: why cases could not be scored, by case.
     """
 
@@ -91,7 +91,7 @@ def evaluate_folders(
     return evaluate(pairs_of_folders(Path(pred_dir), Path(truth_dir)), tolerance, context)
 
 
-def evaluate(pairs: Pairs, tolerance: float = 2.0, context: RunContext = RunContext()) -> Evaluation:
+def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = RunContext()) -> Evaluation:
     """Score predictions against their truth.
 
     A missing prediction scores 0. Where no file has more than one segment and the truth knows only one, masks are
@@ -99,7 +99,7 @@ def evaluate(pairs: Pairs, tolerance: float = 2.0, context: RunContext = RunCont
     value, or by the names of values that lie beside the files; a predicted segment that the truth has in other cases
     only is a false positive and scores 0. Cases that cannot be scored are in `Evaluation.failed`.
 
-    Volumes of one slice are measured by their contour. Lengths are mm; pixels where both files are pictures.
+    Volumes of one slice are measured by their contour. Lengths are mm; pixels where both files are images.
 
     Raises:
         InputError: no case can be scored, or the names of the segments have nothing in common.
@@ -112,7 +112,7 @@ def evaluate(pairs: Pairs, tolerance: float = 2.0, context: RunContext = RunCont
     single = len(known) <= 1 and max(map(len, names.values()), default=0) <= 1
     if not single and predicted and not known & predicted:
         renamed = {path: label_names(path) for path in names}
-        names = {path: {renamed[path].get(each, each) for each in found} for path, found in names.items()}
+        names = {path: {renamed[path].get(name, name) for name in found} for path, found in names.items()}
         known = set().union(*(names[truth] for _, truth in cases.values()))
         predicted = set().union(*(names[pred] for pred, _ in cases.values() if pred))
         if not known & predicted:
@@ -136,7 +136,7 @@ def evaluate(pairs: Pairs, tolerance: float = 2.0, context: RunContext = RunCont
     return Evaluation(scores, missing, extra, tolerance, dict(sorted(failed.items())))
 
 
-def _names(pairs: Pairs) -> tuple[dict[Path, set[str]], dict[str, str]]:
+def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[str, str]]:
     """Read the segments of every file, and why the files of a case cannot be read."""
     names: dict[Path, set[str]] = {}
     failed: dict[str, str] = {}
@@ -196,7 +196,7 @@ def _score_case(
         known: the segments of the truth of all cases, None where there is but one.
         renamed: names for label values, by file.
     """
-    true = read_masks(truth_path).renamed(renamed.get(truth_path, {}))
+    true = read_masks(truth_path).with_names(renamed.get(truth_path, {}))
     if pred_path is None:
         ml = true.voxel_ml
         segments = [ONLY_SEGMENT] if known is None else sorted(true.masks) or sorted(known)
@@ -204,7 +204,7 @@ def _score_case(
         return [
             Score(case, name, 0.0, 0.0, float("inf"), "no prediction", -voxels.get(name, 0) * ml) for name in segments
         ]
-    pred, truth, spacing = common_grid(case, read_masks(pred_path).renamed(renamed.get(pred_path, {})), true)
+    pred, truth, spacing = common_grid(case, read_masks(pred_path).with_names(renamed.get(pred_path, {})), true)
     nothing = np.zeros(truth.grid.GetSize()[::-1], bool)
     if known is None:
         first = lambda masks: next(iter(masks.values()), nothing)
@@ -212,17 +212,17 @@ def _score_case(
     else:
         segments = sorted((pred.masks.keys() | truth.masks.keys()) & known)
         pairs = {name: (pred.masks.get(name, nothing), truth.masks.get(name, nothing)) for name in segments}
-    ml = float("nan") if pred.is_picture and truth.is_picture else float(np.prod(spacing)) / 1000
+    ml = float("nan") if pred.is_raster and truth.is_raster else float(np.prod(spacing)) / 1000
     return [
         Score(
             case,
             name,
-            dsc(one, other),
-            nsd(one, other, spacing, tolerance),
-            hd95(one, other, spacing),
-            difference_ml=(int(one.sum()) - int(other.sum())) * ml,
+            dsc(predicted, expected),
+            nsd(predicted, expected, spacing, tolerance),
+            hd95(predicted, expected, spacing),
+            difference_ml=(int(predicted.sum()) - int(expected.sum())) * ml,
         )
-        for name, (one, other) in pairs.items()
+        for name, (predicted, expected) in pairs.items()
     ]
 
 

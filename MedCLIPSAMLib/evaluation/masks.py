@@ -16,8 +16,8 @@ from MedCLIPSAMLib.volumes.segmentation import read_segmentation
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 JPEG = (".jpg", ".jpeg")
-PICTURE_MASKS = (".png", ".bmp", ".tif", ".tiff", *JPEG)
-MASK_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha", *PICTURE_MASKS)
+RASTER_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", *JPEG)
+MASK_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha", *RASTER_MASK_SUFFIXES)
 PARALLEL = 1e-3
 """Voxels a voxel: how far axes that count as parallel may diverge."""
 OFF_LATTICE = 0.01
@@ -28,7 +28,7 @@ OFF_LATTICE = 0.01
 class Masks:
     """The masks of one file, (K, J, I) bool by lower-case name (Slicer segmentation) or label value, and its grid.
 
-    White (255) in a picture of one mask is label 1. JPEG changes values: the brighter half of the range is label 1.
+    White (255) in an image of one mask is label 1. JPEG changes values: the brighter half of the range is label 1.
     """
 
     path: Path
@@ -36,15 +36,15 @@ class Masks:
     grid: sitk.Image
 
     @property
-    def is_picture(self) -> bool:
-        return self.path.suffix.lower() in PICTURE_MASKS
+    def is_raster(self) -> bool:
+        return self.path.suffix.lower() in RASTER_MASK_SUFFIXES
 
     @property
     def voxel_ml(self) -> float:
-        """The volume of a voxel in ml; NaN for a picture."""
-        return float("nan") if self.is_picture else float(np.prod(self.grid.GetSpacing())) / 1000
+        """The volume of a voxel in ml; NaN for an image."""
+        return float("nan") if self.is_raster else float(np.prod(self.grid.GetSpacing())) / 1000
 
-    def renamed(self, names: Mapping[str, str]) -> Masks:
+    def with_names(self, names: Mapping[str, str]) -> Masks:
         """Give the same masks with names for those that are in `names`."""
         return replace(self, masks={names.get(name, name): mask for name, mask in self.masks.items()})
 
@@ -71,26 +71,26 @@ def read_masks(path: Path) -> Masks:
         return Masks(path, {segment.name.removeprefix(stem(path)).strip(): segment.mask for segment in segments}, grid)
     value = sitk.GetArrayViewFromImage(grid).max()
     only = Masks(path, {f"{value:g}": segments[0].mask}, grid)
-    return Masks(path, {"1": segments[0].mask}, grid) if only.is_picture and value == 255 else only
+    return Masks(path, {"1": segments[0].mask}, grid) if only.is_raster and value == 255 else only
 
 
 def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
-    """Both masks on one grid, and its spacing in the order (K, J, I): mm, or ones where both are pictures.
+    """Both masks on one grid, and its spacing in the order (K, J, I): mm, or ones where both are images.
 
     Files must share their grid, in whatever order their axes run. Slicer segmentations may be cropped: they are padded
-    where the voxels coincide. Of pictures, which know no position, only the size is compared.
+    where the voxels coincide. Of images, which know no position, only the size is compared.
 
     Raises:
         InputError: the grids differ; names the case.
     """
-    pictures = pred.is_picture or truth.is_picture
-    if pictures and pred.grid.GetSize() == truth.grid.GetSize():
-        grid = pred.grid if truth.is_picture else truth.grid
-        spacing = (1.0, 1.0, 1.0) if pred.is_picture and truth.is_picture else grid.GetSpacing()[::-1]
+    images = pred.is_raster or truth.is_raster
+    if images and pred.grid.GetSize() == truth.grid.GetSize():
+        grid = pred.grid if truth.is_raster else truth.grid
+        spacing = (1.0, 1.0, 1.0) if pred.is_raster and truth.is_raster else grid.GetSpacing()[::-1]
         return pred, truth, spacing
     spacing = truth.grid.GetSpacing()[::-1]
-    if not pictures:
-        pred = _turned(pred, truth.grid)
+    if not images:
+        pred = _reorient(pred, truth.grid)
         offset = _offset(pred.grid, truth.grid)
         if offset is not None and not offset.any() and pred.grid.GetSize() == truth.grid.GetSize():
             return pred, truth, spacing
@@ -104,7 +104,7 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
     )
 
 
-def _turned(masks: Masks, reference: sitk.Image) -> Masks:
+def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
     """Masks with their axes in the order and direction of another grid, where they are parallel to its axes; exact."""
     own, other = Geometry.of(masks.grid), Geometry.of(reference)
     steps = np.linalg.inv(other.affine) @ own.affine

@@ -28,7 +28,7 @@ def dsc(pred: np.ndarray, truth: np.ndarray) -> float:
 def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance: float) -> float:
     """Normalised surface distance: the share of both surfaces that lies within `tolerance` of the other, 0 to 1.
 
-    Axes of length one are left out, so that a picture stored as a volume of one slice is measured by its contour.
+    Axes of length one are left out, so that an image stored as a volume of one slice is measured by its contour.
 
     Args:
         spacing: mm for each axis of the arrays, in their order: (row, column) or (slice, row, column).
@@ -108,10 +108,10 @@ def _without_single_axes(
 ) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
     if len(spacing) != pred.ndim:
         raise ValueError(f"{len(spacing)} spacings given for masks of {pred.ndim} axes")
-    kept = tuple(float(step) for step, size in zip(spacing, pred.shape) if size > 1)
-    if len(kept) not in (2, 3):
+    axes_spacing = tuple(float(step) for step, size in zip(spacing, pred.shape) if size > 1)
+    if len(axes_spacing) not in (2, 3):
         raise ValueError(f"masks of shape {pred.shape} have no contour or surface")
-    return pred.squeeze(), truth.squeeze(), kept
+    return pred.squeeze(), truth.squeeze(), axes_spacing
 
 
 def _batch(mask: np.ndarray) -> Any:

@@ -20,7 +20,7 @@ BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
 
 
 @dataclass(frozen=True)
-class Pairs:
+class MaskPairs:
     """The files to compare.
 
     Attributes:
@@ -32,7 +32,7 @@ class Pairs:
     extra: list[str] = field(default_factory=list)
 
 
-def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> Pairs:
+def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskPairs:
     """Pair the masks of two folders by name; the formats may differ.
 
     Where no name is equal, words such as "_mask", "_gt" or "_seg" at the end do not count.
@@ -55,10 +55,10 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> Pairs
         match = name if name in found else by_plain.get(plain_name(name))
         used.add(match)
         cases[name] = (found[match] if match is not None else None, path)
-    return Pairs(cases, sorted(found.keys() - used))
+    return MaskPairs(cases, sorted(found.keys() - used))
 
 
-def pairs_of_table(table: Path) -> Pairs:
+def pairs_of_table(table: Path) -> MaskPairs:
     """Read pairs from a CSV with the columns prediction and truth, and case where names are wanted.
 
     Paths are relative to the table; an empty prediction is a missing one.
@@ -87,7 +87,7 @@ def pairs_of_table(table: Path) -> Pairs:
         cases[name] = (predicted, table.parent / row["truth"])
     if not cases:
         raise InputError(f"'{table}' holds no cases.", "Write the columns prediction,truth, and a line a case.")
-    return Pairs(cases)
+    return MaskPairs(cases)
 
 
 def plain_name(name: str) -> str:
@@ -114,10 +114,10 @@ def _plain(names: Iterable[str]) -> dict[str, str]:
     plain: dict[str, list[str]] = {}
     for name in names:
         plain.setdefault(plain_name(name), []).append(name)
-    twice = next((each for each in plain.values() if len(each) > 1), None)
+    twice = next((mask for mask in plain.values() if len(mask) > 1), None)
     if twice:
         raise InputError(f"'{twice[0]}' and '{twice[1]}' are the same case.", "Keep one, or name the pairs in a table.")
-    return {name: each[0] for name, each in plain.items()}
+    return {name: masks[0] for name, masks in plain.items()}
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:

@@ -39,12 +39,12 @@ def paired_values(first: Path, second: Path, metric: str) -> tuple[list[tuple[st
     Raises:
         InputError: see `read_scores`; or the tables have other cases.
     """
-    one, other = read_scores(first), read_scores(second)
-    if one.keys() != other.keys():
-        lacking = sorted(one.keys() ^ other.keys())
+    first_scores, second_scores = read_scores(first), read_scores(second)
+    if first_scores.keys() != second_scores.keys():
+        lacking = sorted(first_scores.keys() ^ second_scores.keys())
         raise InputError(
             f"{len(lacking)} cases are in one table only, such as '{lacking[0][0]}'.",
             "Score both runs against the same truth: a missing prediction counts as 0 and is not left out.",
         )
-    keys = sorted(one)
-    return keys, [one[key][metric] for key in keys], [other[key][metric] for key in keys]
+    keys = sorted(first_scores)
+    return keys, [first_scores[key][metric] for key in keys], [second_scores[key][metric] for key in keys]

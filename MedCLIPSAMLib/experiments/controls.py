@@ -8,16 +8,16 @@ import numpy as np
 from scipy import ndimage
 from skimage.measure import label
 
-from ..segmentation.sam_prompts import PromptSettings, SamPrompts, make_prompts
+from ..segmentation.sam_prompts import SamPrompts, SamPromptSettings, make_sam_prompts
 
-LEAST_PART = 0.02
+MIN_PART = 0.02
 """Parts of a truth below this share of it get no box."""
 LOOSE = 0.2
 """Share of a box's side by which a loose box is wider at either end."""
 
 
-def moved_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator) -> SamPrompts:
-    """Boxes of the same size at random places inside a picture of `shape` (rows, columns)."""
+def move_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator) -> SamPrompts:
+    """Boxes of the same size at random places inside an image of `shape` (rows, columns)."""
     extent = np.array([shape[1], shape[0]], np.float32)
     size = boxes[:, 2:] - boxes[:, :2]
     corner = (rng.random(size.shape) * (extent - size)).astype(np.float32)
@@ -25,12 +25,12 @@ def moved_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generato
 
 
 def full_box(shape: Sequence[int]) -> SamPrompts:
-    """One box around the whole picture."""
+    """One box around the whole image."""
     return SamPrompts.from_boxes(np.array([[0, 0, shape[1], shape[0]]], np.float32))
 
 
-def scaled_boxes(boxes: np.ndarray, shape: Sequence[int], onto: Sequence[int]) -> SamPrompts:
-    """Boxes of a picture of `shape` (rows, columns) at the like places of one of the shape `onto`."""
+def scale_boxes(boxes: np.ndarray, shape: Sequence[int], onto: Sequence[int]) -> SamPrompts:
+    """Boxes of an image of `shape` (rows, columns) at the like places of one of the shape `onto`."""
     factor = np.array([onto[1] / shape[1], onto[0] / shape[0]] * 2, np.float32)
     return SamPrompts.from_boxes(boxes * factor)
 
@@ -39,11 +39,11 @@ def true_boxes(truth: np.ndarray, looseness: float = 0.0) -> SamPrompts:
     """Put a box around each part of a truth, (H, W) bool, that is not a speck.
 
     Args:
-        looseness: share of its side by which a box is wider at either end, within the picture.
+        looseness: share of its side by which a box is wider at either end, within the image.
     """
     parts = label(truth, connectivity=2)
     areas = ndimage.sum_labels(truth, parts, range(1, parts.max() + 1))
-    kept = np.flatnonzero(areas >= LEAST_PART * truth.sum()) + 1
+    large = np.flatnonzero(areas >= MIN_PART * truth.sum()) + 1
     ranks = np.zeros(parts.max() + 1, int)
-    ranks[kept] = np.arange(1, len(kept) + 1)
-    return make_prompts(ranks[parts], PromptSettings(margin=2 * looseness))
+    ranks[large] = np.arange(1, len(large) + 1)
+    return make_sam_prompts(ranks[parts], SamPromptSettings(margin=2 * looseness))

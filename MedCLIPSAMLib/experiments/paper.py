@@ -21,12 +21,12 @@ from ..errors import InputError
 from ..files.json_text import read_json
 from ..volumes.volume import stem
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 PER_IMAGE = "P3"
 
 
 @dataclass(frozen=True)
-class Task:
+class PaperTask:
     """One of the paper's test sets and how the authors ran it.
 
     Args:
@@ -56,9 +56,9 @@ class Task:
 
 
 TASKS = (
-    Task("breast_tumors", "US", ("breast_tumor", "breast_us"), "us_tumour", ("P2", "P3"), "P3", 113, 9, 1.0),
-    Task("brain_tumors", "MRI", ("brain_tumor", "brain_mri"), "mri_tumour", ("P2", "P3"), "P3", 600, 9, 2.0),
-    Task(
+    PaperTask("breast_tumors", "US", ("breast_tumor", "breast_us"), "us_tumour", ("P2", "P3"), "P3", 113, 9, 1.0),
+    PaperTask("brain_tumors", "MRI", ("brain_tumor", "brain_mri"), "mri_tumour", ("P2", "P3"), "P3", 600, 9, 2.0),
+    PaperTask(
         "lung_xray",
         "X-ray",
         ("lungs_xray", "lung_xrays", "chest_xray", "covid_qu_ex"),
@@ -69,7 +69,7 @@ TASKS = (
         objects=2,
         sam_prompts="points",
     ),
-    Task("lung_ct", "CT", ("lungs_ct", "chest_ct"), "ct_lungs", ("P2",), "P2", 1800, objects=2),
+    PaperTask("lung_ct", "CT", ("lungs_ct", "chest_ct"), "ct_lungs", ("P2",), "P2", 1800, objects=2),
 )
 SEARCHED_LAYERS, SEARCHED_BETAS, SEARCHED_IMAGES = (7, 8, 9), (0.1, 1.0, 2.0), 3
 """The authors' grid where no setting is published, less `var`, which changes nothing; on three validation images."""
@@ -92,7 +92,7 @@ class TestSet:
     """Images and masks of a task by case, that is by name without ending; the same cases in both, in order."""
 
     __test__ = False
-    task: Task
+    task: PaperTask
     folder: Path
     images: dict[str, Path]
     masks: dict[str, Path]
@@ -176,7 +176,7 @@ def validation_set(tests: TestSet) -> TestSet | None:
     return _pairs(tests.task, tests.folder, *both) if all(folder.is_dir() for folder in both) else None
 
 
-def _test_set(task: Task, folder: Path) -> TestSet:
+def _test_set(task: PaperTask, folder: Path) -> TestSet:
     both = [folder / f"test_{kind}" for kind in ("images", "masks")]
     for part in both:
         if not part.is_dir():
@@ -184,8 +184,8 @@ def _test_set(task: Task, folder: Path) -> TestSet:
     return _pairs(task, folder, *both)
 
 
-def _pairs(task: Task, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet:
-    images, masks = _pictures(image_dir), _pictures(mask_dir)
+def _pairs(task: PaperTask, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet:
+    images, masks = _list_images(image_dir), _list_images(mask_dir)
     for these, others, what, lacking in ((images, masks, "image", "mask"), (masks, images, "mask", "image")):
         alone = sorted(these.keys() - others.keys())
         if alone:
@@ -195,24 +195,24 @@ def _pairs(task: Task, folder: Path, image_dir: Path, mask_dir: Path) -> TestSet
                 "Files are paired by name.",
             )
     for case, path in images.items():
-        one, other = _size(path), _size(masks[case])
-        if one and other and one != other:
+        image_size, mask_size = _size(path), _size(masks[case])
+        if image_size and mask_size and image_size != mask_size:
             raise InputError(
-                f"'{path}' has {one[0]} x {one[1]} pixels and its mask {other[0]} x {other[1]}.",
+                f"'{path}' has {image_size[0]} x {image_size[1]} pixels and its mask {mask_size[0]} x {mask_size[1]}.",
                 "Get the files again, or bring the mask to the size of the image.",
             )
     return TestSet(task, folder, images, {case: masks[case] for case in images})
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
+def _list_images(folder: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix.lower() in PICTURES and not path.name.startswith("."):
+        if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
             if stem(path) in files:
                 raise InputError(f"'{path}' and '{files[stem(path)].name}' are the same case.", "Keep one.")
             files[stem(path)] = path
     if not files:
-        raise InputError(f"'{folder}' holds no picture.", f"Readable are: {', '.join(PICTURES)}.")
+        raise InputError(f"'{folder}' holds no image.", f"Readable are: {', '.join(IMAGE_SUFFIXES)}.")
     return files
 
 

@@ -10,11 +10,11 @@ from ..phantoms.dataset import make_phantom
 from ..phantoms.phantom import Phantom
 from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
-from .prompted import CONTROLS, TruthPicture, empty_share, measure_prompt
+from .prompted import CONTROLS, TruthImage, empty_share, measure_prompt
 
 
 @dataclass(frozen=True)
-class Task:
+class PhantomTask:
     """A task of the benchmark: which phantoms, which prompt, what is true."""
 
     modality: str
@@ -30,20 +30,20 @@ class Task:
 
 
 TASKS = {
-    "us_tumour": Task("US", "breast tumor", True),
-    "mri_tumour": Task("MR", "brain tumor", True),
-    "xray_lungs": Task("XR", "lungs", False),
-    "ct_lungs": Task("CT", "lungs", False),
-    "ct_nodule": Task("CT", "lung nodule", True),
+    "us_tumour": PhantomTask("US", "breast tumor", True),
+    "mri_tumour": PhantomTask("MR", "brain tumor", True),
+    "xray_lungs": PhantomTask("XR", "lungs", False),
+    "ct_lungs": PhantomTask("CT", "lungs", False),
+    "ct_nodule": PhantomTask("CT", "lung nodule", True),
 }
 
 LESION_FREE_OFFSET = 100_000
 """Index of the first lesion-free phantom: none of the tasks' phantoms comes near."""
 
 
-def picture_of(phantom: Phantom) -> np.ndarray:
+def to_rgb(phantom: Phantom) -> np.ndarray:
     """The phantom as the models take it, (SIZE, SIZE, 3) uint8."""
-    return np.repeat(phantom.picture[..., None], 3, axis=2)
+    return np.repeat(phantom.image[..., None], 3, axis=2)
 
 
 def benchmark_phantoms(
@@ -64,7 +64,7 @@ def benchmark_phantoms(
         name: _measure(segmenter, task, cases, split, seconds, context.titled(name)) for name, task in TASKS.items()
     }
     empty = {
-        name: empty_share(segmenter, task.prompt, lesion_free_pictures(task.modality, split, cases))
+        name: empty_share(segmenter, task.prompt, lesion_free_images(task.modality, split, cases))
         for name, task in TASKS.items()
         if task.lesions
     }
@@ -73,22 +73,22 @@ def benchmark_phantoms(
 
 
 def _measure(
-    segmenter: TextSegmenter, task: Task, cases: int, split: str, seconds: list[float], context: RunContext
+    segmenter: TextSegmenter, task: PhantomTask, cases: int, split: str, seconds: list[float], context: RunContext
 ) -> dict:
     phantoms = [task.phantom(split, index) for index in range(cases)]
-    pictures = [
-        TruthPicture(f"{index:05d}", picture_of(phantom), task.truth(phantom)) for index, phantom in enumerate(phantoms)
+    images = [
+        TruthImage(f"{index:05d}", to_rgb(phantom), task.truth(phantom)) for index, phantom in enumerate(phantoms)
     ]
-    measured = measure_prompt(segmenter, task.prompt, pictures, context)
-    seconds += [each.seconds for each in measured]
-    values = lambda name: [each.scores[name] for each in measured]
+    measured = measure_prompt(segmenter, task.prompt, images, context)
+    seconds += [case.seconds for case in measured]
+    values = lambda name: [case.scores[name] for case in measured]
     means = {name: float(np.mean(values(name))) for name in ("dsc", "nsd", "coarse_dsc")}
-    missed = sum(not each.result.found for each in measured)
+    missed = sum(not case.result.found for case in measured)
     controls = {name: float(np.mean(values(name))) for name in CONTROLS}
     return {"cases": cases, **means, "dsc_sd": float(np.std(values("dsc"))), "empty": missed, "controls": controls}
 
 
-def lesion_free_pictures(modality: str, split: str, cases: int) -> list[np.ndarray]:
+def lesion_free_images(modality: str, split: str, cases: int) -> list[np.ndarray]:
     """Phantoms of a modality without a lesion, as the models take them."""
     numbers = range(LESION_FREE_OFFSET, LESION_FREE_OFFSET + cases)
-    return [picture_of(make_phantom(split, number, modality, 0)) for number in numbers]
+    return [to_rgb(make_phantom(split, number, modality, 0)) for number in numbers]

@@ -1,9 +1,9 @@
-"""One prompt on pictures with truth, through the whole pipeline and beside controls that could prove it wrong.
+"""One prompt on images with truth, through the whole pipeline and beside controls that could prove it wrong.
 
-Controls, each with the same SAM 2 on the same pictures:
+Controls, each with the same SAM 2 on the same images:
     random_box       the boxes that the pipeline used, moved to random places;
-    full_box         one box around the whole picture;
-    other_saliency   the boxes that the pipeline found on the next picture.
+    full_box         one box around the whole image;
+    other_saliency   the boxes that the pipeline found on the next image.
 A control near the pipeline's figure says that the text did not earn it.
 """
 
@@ -19,7 +19,7 @@ from ..evaluation.metrics import dsc, nsd
 from ..run_context import RunContext
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
-from .controls import LOOSE, full_box, moved_boxes, scaled_boxes, true_boxes
+from .controls import LOOSE, full_box, move_boxes, scale_boxes, true_boxes
 
 NSD_TOLERANCE = 2.0
 """Pixels."""
@@ -28,41 +28,41 @@ SEED = 12
 
 
 @dataclass(frozen=True)
-class TruthPicture:
-    """A picture, (H, W, 3) uint8, and what is true of it, (H, W) bool."""
+class TruthImage:
+    """An image, (H, W, 3) uint8, and what is true of it, (H, W) bool."""
 
     name: str
-    picture: np.ndarray
+    image: np.ndarray
     truth: np.ndarray
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of one picture.
+    """What came of one image.
 
     Args:
         result: of the pipeline.
-        seconds: from picture to mask.
+        seconds: from image to mask.
         scores: by name, 0 to 1: "dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc" and
             `CONTROLS`; 0 where nothing was found.
     """
 
-    case: TruthPicture
+    case: TruthImage
     result: PromptedResult
     seconds: float
     scores: dict[str, float]
 
 
 def measure_prompt(
-    segmenter: TextSegmenter, prompt: str, cases: Sequence[TruthPicture], context: RunContext = RunContext()
+    segmenter: TextSegmenter, prompt: str, cases: Sequence[TruthImage], context: RunContext = RunContext()
 ) -> list[Measured]:
-    """Measure a prompt on pictures that all show what it names."""
+    """Measure a prompt on images that all show what it names."""
     rng = np.random.default_rng(SEED)
     measured = []
     for done, case in enumerate(cases, 1):
         context.raise_if_cancelled()
         started = time.perf_counter()
-        segmenter.set_image(case.picture)
+        segmenter.set_image(case.image)
         result = segmenter.segment(prompt)
         seconds = time.perf_counter() - started
         truth = case.truth
@@ -74,27 +74,27 @@ def measure_prompt(
             "presence": result.where.presence.probability,
             "sam_true_box_dsc": outlined(true_boxes(truth)),
             "sam_loose_box_dsc": outlined(true_boxes(truth, LOOSE)),
-            "random_box": outlined(moved_boxes(result.sam_prompts.boxes, truth.shape, rng)),
+            "random_box": outlined(move_boxes(result.sam_prompts.boxes, truth.shape, rng)),
             "full_box": outlined(full_box(truth.shape)),
         }
         measured.append(Measured(case, result, seconds, scores))
         context.report(done, len(cases), prompt)
-    for one, other in zip(measured, measured[1:] + measured[:1]):
-        truth = one.case.truth
-        segmenter.set_image(one.case.picture)
-        boxes = scaled_boxes(other.result.sam_prompts.boxes, other.case.truth.shape, truth.shape)
-        one.scores["other_saliency"] = dsc(segmenter.outline(boxes)[0], truth) if len(boxes) else 0.0
+    for own, other in zip(measured, measured[1:] + measured[:1]):
+        truth = own.case.truth
+        segmenter.set_image(own.case.image)
+        boxes = scale_boxes(other.result.sam_prompts.boxes, other.case.truth.shape, truth.shape)
+        own.scores["other_saliency"] = dsc(segmenter.outline(boxes)[0], truth) if len(boxes) else 0.0
     return measured
 
 
 def empty_share(
-    segmenter: TextSegmenter, prompt: str, pictures: Sequence[np.ndarray], context: RunContext = RunContext()
+    segmenter: TextSegmenter, prompt: str, images: Sequence[np.ndarray], context: RunContext = RunContext()
 ) -> float:
-    """Compute the share of pictures, (H, W, 3) uint8, on which a prompt for what they do not show finds nothing."""
+    """Compute the share of images, (H, W, 3) uint8, on which a prompt for what they do not show finds nothing."""
     empty = 0
-    for done, picture in enumerate(pictures, 1):
+    for done, image in enumerate(images, 1):
         context.raise_if_cancelled()
-        segmenter.set_image(picture)
+        segmenter.set_image(image)
         empty += not segmenter.segment(prompt).found
-        context.report(done, len(pictures), f"{prompt}, none there")
-    return empty / len(pictures)
+        context.report(done, len(images), f"{prompt}, none there")
+    return empty / len(images)

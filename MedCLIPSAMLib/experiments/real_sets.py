@@ -1,4 +1,4 @@
-"""Sets of real pictures with masks: folders of images/, masks/ and index.csv, and which cases of them are measured.
+"""Sets of real images with masks: folders of images/, masks/ and index.csv, and which cases of them are measured.
 
     DATA/breast_us_busbra/index.csv         image,patient,split,...
     DATA/breast_us_busbra/images/NAME.jpg   grey, upright
@@ -32,10 +32,10 @@ class RealSet:
     Args:
         prompt: what is segmented.
         group: the column of the patient, or of what stands for one: no two splits share one.
-        unit: a column by whose value several pictures are slices of one thing: the middle one is taken, of those whose
+        unit: a column by whose value several images are slices of one thing: the middle one is taken, of those whose
             mask marks something.
         lesion_free: modality of the phantoms without a lesion that the prompt is tried on.
-        crops: whether parts of its pictures beside the truth show nothing that the prompt names.
+        crops: whether parts of its images beside the truth show nothing that the prompt names.
     """
 
     prompt: str
@@ -53,13 +53,13 @@ REAL_SETS = {
 }
 
 
-class UnusablePictureError(InputError):
-    """A picture or mask that cannot be decoded, or a mask that marks nothing: the case is left out and listed."""
+class UnusableImageError(InputError):
+    """An image or mask that cannot be decoded, or a mask that marks nothing: the case is left out and listed."""
 
 
 @dataclass(frozen=True)
 class RealCase:
-    """A picture with a mask.
+    """An image with a mask.
 
     Args:
         name: of the image file.
@@ -72,27 +72,27 @@ class RealCase:
     mask: Path
 
     def load(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the picture, (H, W, 3) uint8, and the truth, (H, W) bool.
+        """Return the image, (H, W, 3) uint8, and the truth, (H, W) bool.
 
         Raises:
-            UnusablePictureError: either cannot be decoded, or nothing is marked. InputError: they differ in size.
+            UnusableImageError: either cannot be decoded, or nothing is marked. InputError: they differ in size.
         """
-        picture, mask = _decode(self.image, "RGB"), _decode(self.mask, "L")
-        if mask.shape != picture.shape[:2]:
+        image, mask = _decode(self.image, "RGB"), _decode(self.mask, "L")
+        if mask.shape != image.shape[:2]:
             raise InputError(
-                f"Expected {_size(picture)} pixels, as '{self.image}' has, got {_size(mask)} in '{self.mask}'.",
-                "Give the mask that belongs to the picture.",
+                f"Expected {_size(image)} pixels, as '{self.image}' has, got {_size(mask)} in '{self.mask}'.",
+                "Give the mask that belongs to the image.",
             )
         truth = mask > 127
         if not truth.any():
-            raise UnusablePictureError(f"Expected a mask that marks something, got '{self.mask}', which is black.")
-        return picture, truth
+            raise UnusableImageError(f"Expected a mask that marks something, got '{self.mask}', which is black.")
+        return image, truth
 
 
 def choose_cases(data: Path, name: str, split: str, count: int) -> list[RealCase]:
     """Choose up to `count` cases of a split, the same at every call.
 
-    One picture of every patient first, the patients spread evenly over the set; then a second one, and so on.
+    One image of every patient first, the patients spread evenly over the set; then a second one, and so on.
 
     Raises:
         InputError: an index that is missing or not as it should be, a patient in two splits, or a missing file.
@@ -102,7 +102,7 @@ def choose_cases(data: Path, name: str, split: str, count: int) -> list[RealCase
     if real.unit:
         rows = _middle_rows([row for row in rows if _marks_something(_case(folder, row, real).mask)], real.unit)
     if not rows:
-        raise InputError(f"Expected pictures of the split '{split}' with masks in '{folder}', got none.")
+        raise InputError(f"Expected images of the split '{split}' with masks in '{folder}', got none.")
     cases = [_case(folder, row, real) for row in _spread(rows, real.group, count)]
     for path in (path for case in cases for path in (case.image, case.mask)):
         _require_file(path)
@@ -152,7 +152,7 @@ def _middle_rows(rows: list[dict[str, str]], unit: str) -> list[dict[str, str]]:
         if not row["slice"].lstrip("-").isdecimal():
             raise InputError(f"Expected a whole number as slice of '{row['image']}', got '{row['slice']}'.")
         slices.setdefault(row[unit], []).append(row)
-    return [sorted(each, key=lambda row: int(row["slice"]))[len(each) // 2] for each in slices.values()]
+    return [sorted(rows, key=lambda row: int(row["slice"]))[len(rows) // 2] for rows in slices.values()]
 
 
 def _marks_something(mask: Path) -> bool:
@@ -160,7 +160,7 @@ def _marks_something(mask: Path) -> bool:
     _require_file(mask)
     try:
         return bool((_decode(mask, "L") > 127).any())
-    except UnusablePictureError:
+    except UnusableImageError:
         return True
 
 
@@ -178,10 +178,10 @@ def _spread(rows: list[dict[str, str]], group: str, count: int) -> list[dict[str
     by_group: dict[str, list[dict[str, str]]] = {}
     for row in sorted(rows, key=lambda row: (row[group], row["image"])):
         by_group.setdefault(row[group], []).append(row)
-    shuffled = [[each[at] for at in rng.permutation(len(each))] for each in by_group.values()]
+    shuffled = [[group[at] for at in rng.permutation(len(group))] for group in by_group.values()]
     chosen: list[dict[str, str]] = []
     for turn in range(max(map(len, shuffled))):
-        round_ = [each[turn] for each in shuffled if turn < len(each)]
+        round_ = [group[turn] for group in shuffled if turn < len(group)]
         chosen += evenly(round_, count - len(chosen))
     return chosen
 
@@ -200,10 +200,10 @@ def _case(folder: Path, row: dict[str, str], real: RealSet) -> RealCase:
 
 def _decode(path: Path, mode: str) -> np.ndarray:
     try:
-        with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as picture:
-            return np.asarray(picture.convert(mode))
+        with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG")) as image:
+            return np.asarray(image.convert(mode))
     except _UNREADABLE as error:
-        raise UnusablePictureError(f"'{path}' cannot be decoded: {error}.", "Copy it again.") from error
+        raise UnusableImageError(f"'{path}' cannot be decoded: {error}.", "Copy it again.") from error
 
 
 def _size(array: np.ndarray) -> str:

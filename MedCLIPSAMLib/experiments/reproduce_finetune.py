@@ -32,7 +32,7 @@ OFFSET = 200_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class FineTunePlan:
     """How large the trial is.
 
     Args:
@@ -55,7 +55,7 @@ class Plan:
 
 
 def reproduce(
-    plan: Plan = Plan(),
+    plan: FineTunePlan = FineTunePlan(),
     processes: int = 2,
     context: RunContext = RunContext(),
 ) -> dict:
@@ -72,10 +72,10 @@ def reproduce(
     ):
         _make_data(plan, Path(folder), pool, context)
         make = lambda number, loss, temperature, seed: pool.submit(
-            _trained, plan, loss, temperature, seed, Path(folder), str(number)
+            _train, plan, loss, temperature, seed, Path(folder), str(number)
         )
         tried = [(loss, temperature) for loss in LOSSES for temperature in plan.temperatures]
-        running = [make(number, *each, plan.seeds[0]) for number, each in enumerate(tried)]
+        running = [make(number, *variant, plan.seeds[0]) for number, variant in enumerate(tried)]
         search: dict[str, dict[float, float]] = {loss: {} for loss in LOSSES}
         first = {}
         for number, ((loss, temperature), result) in enumerate(zip(tried, running)):
@@ -85,11 +85,11 @@ def reproduce(
         others = [(loss, seed) for loss in LOSSES for seed in plan.seeds[1:]]
         running = [make(f"seed{n}", loss, best[loss], seed) for n, (loss, seed) in enumerate(others)]
         chosen = {(loss, plan.seeds[0]): first[loss, best[loss]] for loss in LOSSES}
-        for number, (each, result) in enumerate(zip(others, running)):
-            chosen[each] = result.result()[0]
+        for number, (variant, result) in enumerate(zip(others, running)):
+            chosen[variant] = result.result()[0]
             context.report(number + 1, len(others), "seeds")
         names = [(BASE, 0), *((loss, seed) for loss in LOSSES for seed in plan.seeds)]
-        measuring = [pool.submit(_measured, plan, chosen.get(each), Path(folder)) for each in names]
+        measuring = [pool.submit(_measure, plan, chosen.get(variant), Path(folder)) for variant in names]
         rows: dict[str, dict] = {}
         for number, ((loss, _seed), measured) in enumerate(zip(names, measuring)):
             rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(measured.result())
@@ -98,25 +98,27 @@ def reproduce(
 
 
 def _best(by_temperature: Mapping[float, float]) -> float:
-    return max(by_temperature, key=lambda each: by_temperature[each])
+    return max(by_temperature, key=lambda temperature: by_temperature[temperature])
 
 
 def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
     """Draw a new phantom, (SIZE, SIZE, 3) uint8, and write a caption of three statements that are true of it."""
     from ..phantoms.captions import all_texts
     from ..phantoms.dataset import make_phantom
-    from .phantom_benchmark import picture_of
+    from .phantom_benchmark import to_rgb
 
     phantom, rng = make_phantom(split, OFFSET + index), np.random.default_rng([77, index])
     true = [text.text for text in all_texts() if len(text.text.split()) < 9 and text.region(phantom) is not None]
-    return picture_of(phantom), ", ".join(rng.choice(true, min(3, len(true)), replace=False))
+    return to_rgb(phantom), ", ".join(rng.choice(true, min(3, len(true)), replace=False))
 
 
-def _make_data(plan: Plan, folder: Path, pool: ProcessPoolExecutor, context: RunContext) -> None:
+def _make_data(plan: FineTunePlan, folder: Path, pool: ProcessPoolExecutor, context: RunContext) -> None:
     counts = {"train": plan.pairs, "validation": plan.validation, "test": plan.test}
     for number, (split, count) in enumerate(counts.items()):
         made = list(pool.map(partial(described_phantom, split), range(count), chunksize=16))
-        np.savez(folder / f"{split}.npz", pictures=np.stack([each[0] for each in made]), captions=[e[1] for e in made])
+        np.savez(
+            folder / f"{split}.npz", images=np.stack([pair[0] for pair in made]), captions=[pair[1] for pair in made]
+        )
         context.report(number + 1, len(counts), "phantoms")
 
 
@@ -124,9 +126,9 @@ def _source(folder: Path, split: str, size: int, batch: int, crop: float = 1.0, 
     from ..finetune.batches import PairSource
 
     with np.load(folder / f"{split}.npz", allow_pickle=False) as data:
-        pictures, captions = data["pictures"], data["captions"].tolist()
+        images, captions = data["images"], data["captions"].tolist()
     pairs = [Pair(Path(str(number)), caption, str(number)) for number, caption in enumerate(captions)]
-    return PairSource(pairs, size, batch, crop, seed, read=lambda path: pictures[int(path.name)])
+    return PairSource(pairs, size, batch, crop, seed, read=lambda path: images[int(path.name)])
 
 
 def _one_thread() -> None:
@@ -135,7 +137,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:
+def _train(plan: FineTunePlan, loss: str, temperature: float, seed: int, folder: Path, name: str) -> tuple[Path, float]:
     """Train, and return the file of the weights and their top-1 retrieval on validation pairs."""
     from ..finetune.retrieval import top1
     from ..finetune.train import fine_tune
@@ -156,7 +158,7 @@ def _trained(plan: Plan, loss: str, temperature: float, seed: int, folder: Path,
     return result.weights, top1(result.after)
 
 
-def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
+def _measure(plan: FineTunePlan, weights: Path | None, folder: Path) -> dict:
     """Measure retrieval and zero-shot DSC of some weights, or of the shipped ones, on the test split."""
     import torch
     from safetensors.torch import load_file
@@ -165,7 +167,7 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
     from ..finetune.retrieval import retrieval, top1
     from ..finetune.train import DONE
     from ..segmentation.segmenter import load_segmenter
-    from .phantom_benchmark import TASKS, picture_of
+    from .phantom_benchmark import TASKS, to_rgb
 
     segmenter = load_segmenter("demo", "demo", "cpu")
     clip = segmenter.clip
@@ -174,17 +176,17 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
         clip.model.load_state_dict(load_file(weights))
         step = json.loads((weights.parent / DONE).read_text(encoding="utf-8"))["step"]
     images, texts, captions = [], [], []
-    for batch, said in _source(folder, "test", clip.image_size, 50).batches(0):
+    for batch, all_captions in _source(folder, "test", clip.image_size, 50).batches(0):
         images.append(clip.encode_image(clip.preprocess(batch.numpy())))
-        texts.append(clip.encode_text(said))
-        captions += said
+        texts.append(clip.encode_text(all_captions))
+        captions += all_captions
     figures = retrieval(torch.cat(images), torch.cat(texts), captions)
     by_task = {}
     for name, task in TASKS.items():
         scores = []
         for index in range(plan.cases):
             phantom = task.phantom("test", OFFSET + index)
-            segmenter.set_image(picture_of(phantom))
+            segmenter.set_image(to_rgb(phantom))
             result, truth = segmenter.segment(task.prompt), task.truth(phantom)
             scores.append((dsc(result.coarse, truth), dsc(result.mask, truth)))
         by_task[name] = tuple(np.mean(scores, 0).tolist())
@@ -193,7 +195,7 @@ def _measured(plan: Plan, weights: Path | None, folder: Path) -> dict:
     return {"top1": top1(figures), **ways, "coarse_dsc": coarse, "dsc": mask, "by_task": by_task, "step": step}
 
 
-def quick(plan: Plan = Plan()) -> Plan:
+def quick(plan: FineTunePlan = FineTunePlan()) -> FineTunePlan:
     """Return settings for a trial of the trial: seconds, figures without meaning."""
     small = {"pairs": 64, "validation": 50, "test": 50, "epochs": 1, "cases": 1}
     return replace(plan, **small, seeds=plan.seeds[:2], temperatures=plan.temperatures[:2])

@@ -19,7 +19,7 @@ from ..segmentation.agreement import AgreementSettings
 from ..segmentation.coarse import CoarseSettings
 from ..segmentation.components import ComponentSettings
 from ..segmentation.prompts import load_prompt_sets
-from ..segmentation.sam_prompts import PromptSettings
+from ..segmentation.sam_prompts import SamPromptSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from ..volumes import SliceStack, read_volume
@@ -31,13 +31,13 @@ from .paper import (
     SEARCHED_IMAGES,
     SEARCHED_LAYERS,
     SEED,
-    Task,
+    PaperTask,
     TestSet,
     read_mask,
     read_prompts,
     validation_set,
 )
-from .search import Case, search
+from .search import SearchCase, search
 
 TOLERANCE = 2.0
 PAPER_DEPTH = 12
@@ -47,7 +47,7 @@ PAPER_SALIENCY = {"steps": 10, "samples": 10, "seed": SEED, "mirror": False}
 
 
 @dataclass(frozen=True)
-class Run:
+class StyleRun:
     """One test set with one style of prompts.
 
     Args:
@@ -56,7 +56,7 @@ class Run:
         settings: where those of M2IB come from, in words.
     """
 
-    task: Task
+    task: PaperTask
     style: str
     scores: list[Score]
     inflated: list[float]
@@ -96,7 +96,7 @@ def settings_of(
         own,
         coarse=CoarseSettings(CoarseMethod.KMEANS),
         components=ComponentSettings(ComponentRule.AREA, number=task.objects),
-        prompts=PromptSettings(SamPromptKind(task.sam_prompts), seed=SEED),
+        prompts=SamPromptSettings(SamPromptKind(task.sam_prompts), seed=SEED),
         presence_threshold=0.0,
         agreement=AgreementSettings(),
         precision=Precision.F32,
@@ -110,7 +110,9 @@ def settings_of(
     if validation is None:
         return settings, f"the authors' script's: layer {SCRIPT_LAYER}, beta {SCRIPT_BETA:g}"
     chosen = np.random.default_rng(SEED).permutation(sorted(validation.images))[:SEARCHED_IMAGES]
-    cases = [Case(_picture(validation.images[c]), prompt, read_mask(validation.masks[c])) for c in sorted(chosen)]
+    cases = [
+        SearchCase(_read_image(validation.images[c]), prompt, read_mask(validation.masks[c])) for c in sorted(chosen)
+    ]
     part = context.titled(f"{task.title}: search")
     best = search(segmenter.with_settings(settings), cases, SEARCHED_LAYERS, SEARCHED_BETAS, context=part)[0]
     words = f"layer {best.layer}, beta {best.beta:g} by search on {len(cases)} validation masks: not zero-shot"
@@ -126,7 +128,7 @@ def run(
     searched: bool = True,
     limit: int | None = None,
     context: RunContext = RunContext(),
-) -> Run:
+) -> StyleRun:
     """Segment a test set into `out`/TASK_STYLE and score it. Masks that are there are not made again.
 
     Args:
@@ -152,7 +154,7 @@ def run(
             if path.is_file():
                 continue
             try:
-                segmenter.set_image(_picture(tests.images[case]))
+                segmenter.set_image(_read_image(tests.images[case]))
                 mask = segmenter.segment(prompts[case]).mask
             except InputError as error:
                 failed[case] = error.problem
@@ -165,13 +167,13 @@ def run(
         _score(case, folder / f"{case}.png", tests.masks[case], failed.get(case, "no prediction")) for case in cases
     ]
     context.report(len(cases), len(cases), f"{task.title} {style}")
-    return Run(task, style, [score for score, _ in scored], [inflated for _, inflated in scored], words)
+    return StyleRun(task, style, [score for score, _ in scored], [inflated for _, inflated in scored], words)
 
 
-def _picture(path: Path) -> np.ndarray:
-    """The picture of an image file, uint8 (H, W, 3); raises InputError, whatever is wrong with it."""
+def _read_image(path: Path) -> np.ndarray:
+    """Read an image file, uint8 (H, W, 3); raises InputError, whatever is wrong with it."""
     try:
-        return SliceStack(read_volume(path)).picture(0)
+        return SliceStack(read_volume(path)).image(0)
     except MedCLIPSAMError as error:
         raise InputError(error.problem, error.remedy) from error
 

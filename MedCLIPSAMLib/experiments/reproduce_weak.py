@@ -1,8 +1,8 @@
 """The paper's weakly supervised stage, tried on phantoms: pseudo-labels by text, a nnU-Net trained on them, its review.
 
 For each task, on phantoms that neither the demo models nor any choice has seen: the zero-shot masks of the training
-pictures become a dataset, by the same export that users have. nnU-Net is trained on it, and on the true masks of the
-same pictures (full supervision). Compared on test phantoms: zero-shot, the last checkpoint of the training on
+images become a dataset, by the same export that users have. nnU-Net is trained on it, and on the true masks of the
+same images (full supervision). Compared on test phantoms: zero-shot, the last checkpoint of the training on
 pseudo-labels (a plain nnU-Net), the ensemble of its checkpoints (weak), and the ensemble of full supervision. Then a
 person who corrects the least sure cases is imagined, beside one who takes them at random and one who knows the worst.
 """
@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..evaluation.compare import error_after_review, paired
+from ..evaluation.compare import compare_paired, error_after_review
 from ..evaluation.metrics import dsc, nsd
 from ..nnunet.schedule import Schedule
 from ..nnunet.train import SHORT, TrainSettings
 from ..run_context import RunContext
-from .phantom_benchmark import TASKS, Task, picture_of
+from .phantom_benchmark import TASKS, PhantomTask, to_rgb
 from .prompted import NSD_TOLERANCE
 
 COLUMNS = {"us_tumour": "US", "mri_tumour": "MRI", "xray_lungs": "X-ray", "ct_lungs": "CT"}
@@ -46,7 +46,7 @@ OFFSET = 300_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class WeakPlan:
     """How large the trial is.
 
     Args:
@@ -65,7 +65,7 @@ class Plan:
 
 
 def reproduce(
-    plan: Plan = Plan(),
+    plan: WeakPlan = WeakPlan(),
     processes: int = 2,
     work: Path | None = None,
     context: RunContext = RunContext(),
@@ -86,9 +86,9 @@ def reproduce(
         with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool:
             running = {pool.submit(_task, name, plan, folder): name for name in plan.tasks}
             tasks = {}
-            for each in as_completed(running):
-                tasks[running[each]] = each.result()
-                context.notify(f"{running[each]}: {tasks[running[each]]['seconds'] / 60:.0f} min")
+            for future in as_completed(running):
+                tasks[running[future]] = future.result()
+                context.notify(f"{running[future]}: {tasks[running[future]]['seconds'] / 60:.0f} min")
     return {"plan": asdict(plan), "tasks": {name: tasks[name] for name in plan.tasks}}
 
 
@@ -104,11 +104,13 @@ def summary(figures: dict) -> dict:
     for row in ROWS:
         rows[row] = {}
         for metric in ("dsc", "nsd"):
-            means = {name: float(np.mean(each["test"][row][metric])) for name, each in tasks.items()}
+            means = {name: float(np.mean(task["test"][row][metric])) for name, task in tasks.items()}
             rows[row][metric] = means | {"all": float(np.mean(list(means.values())))}
-    pooled = lambda row: np.concatenate([each["test"][row]["dsc"] for each in tasks.values()]).tolist()
+    pooled = lambda row: np.concatenate([task["test"][row]["dsc"] for task in tasks.values()]).tolist()
     pairs = (("zero_shot", "last"), ("last", "weak"), ("zero_shot", "weak"), ("weak", "full"))
-    differences = {f"{second} - {first}": asdict(paired(pooled(first), pooled(second))) for first, second in pairs}
+    differences = {
+        f"{second} - {first}": asdict(compare_paired(pooled(first), pooled(second))) for first, second in pairs
+    }
     return {
         "rows": rows,
         "differences": differences,
@@ -119,9 +121,9 @@ def summary(figures: dict) -> dict:
 
 def _review(tasks: dict, split: str) -> dict:
     """Mean 1 - DSC over all tasks' cases that is left after review of a share of them, by order."""
-    errors = 1 - np.concatenate([each[split]["weak"]["dsc"] for each in tasks.values()])
+    errors = 1 - np.concatenate([task[split]["weak"]["dsc"] for task in tasks.values()])
     orders = {
-        name: np.concatenate([each[split]["orders"][name] for each in tasks.values()])
+        name: np.concatenate([task[split]["orders"][name] for task in tasks.values()])
         for name in next(iter(tasks.values()))[split]["orders"]
     }
     left = {
@@ -140,7 +142,7 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _task(name: str, plan: Plan, folder: Path) -> dict:
+def _task(name: str, plan: WeakPlan, folder: Path) -> dict:
     """Do a task from the phantoms to the figures; where it was done before, read its file."""
     result = folder / f"{name}.json"
     if result.is_file():
@@ -151,19 +153,19 @@ def _task(name: str, plan: Plan, folder: Path) -> dict:
 
     started, task = time.time(), TASKS[name]
     number = list(TASKS).index(name)
-    pictures = {split: _pictures(folder / name, task, split, count) for split, count in _counts(plan).items()}
+    images = {split: _write_images(folder / name, task, split, count) for split, count in _counts(plan).items()}
     segmenter = load_segmenter("demo", "demo", "cpu")
     weak = folder / name / f"Dataset{600 + number}_Weak"
-    counts = _export(task, pictures["train"], segmenter, weak)
+    counts = _export(task, images["train"], segmenter, weak)
     full = folder / name / f"Dataset{700 + number}_Full"
-    _true_dataset(task, pictures["train"], full)
+    _true_dataset(task, images["train"], full)
     runs = {"weak": folder / name / "weak-run", "full": folder / name / "full-run"}
     for dataset, out in ((weak, runs["weak"]), (full, runs["full"])):
         train(dataset, out, plan.training, "cpu")
     figures: dict[str, Any] = {"pseudo_labels": counts | {"dsc": _label_dsc(task, weak)}}
     for split in ("validation", "test"):
-        volumes = {index: read_volume(path) for index, path in pictures[split].items()}
-        figures[split] = _measured(task, split, volumes, segmenter, runs, split == "test")
+        volumes = {index: read_volume(path) for index, path in images[split].items()}
+        figures[split] = _measure(task, split, volumes, segmenter, runs, split == "test")
     figures["seconds"] = time.time() - started
     temporary = result.with_suffix(".partial")
     temporary.write_text(json.dumps(figures), encoding="utf-8")
@@ -171,44 +173,44 @@ def _task(name: str, plan: Plan, folder: Path) -> dict:
     return figures
 
 
-def _counts(plan: Plan) -> dict[str, int]:
+def _counts(plan: WeakPlan) -> dict[str, int]:
     return {"train": plan.train, "validation": plan.validation, "test": plan.test}
 
 
-def _pictures(folder: Path, task: Task, split: str, count: int) -> dict[int, Path]:
-    """Write the pictures of a split as files, by their index."""
+def _write_images(folder: Path, task: PhantomTask, split: str, count: int) -> dict[int, Path]:
+    """Write the images of a split as files, by their index."""
     paths = {}
     (folder / split).mkdir(parents=True, exist_ok=True)
     for index in range(OFFSET, OFFSET + count):
         paths[index] = folder / split / f"case_{index}.png"
         if not paths[index].is_file():
-            sitk.WriteImage(sitk.GetImageFromArray(task.phantom(split, index).picture), str(paths[index]))
+            sitk.WriteImage(sitk.GetImageFromArray(task.phantom(split, index).image), str(paths[index]))
     return paths
 
 
-def _export(task: Task, pictures: dict[int, Path], segmenter, out: Path) -> dict[str, int]:
+def _export(task: PhantomTask, images: dict[int, Path], segmenter, out: Path) -> dict[str, int]:
     from ..export.cases import find_cases
     from ..export.engines import LocalEngine
     from ..export.export import export
 
-    cases = find_cases(next(iter(pictures.values())).parent, {"target": task.prompt})
+    cases = find_cases(next(iter(images.values())).parent, {"target": task.prompt})
     return export(cases, LocalEngine(segmenter), out)
 
 
-def _true_dataset(task: Task, pictures: dict[int, Path], out: Path) -> None:
-    """Write the same pictures with their true masks."""
+def _true_dataset(task: PhantomTask, images: dict[int, Path], out: Path) -> None:
+    """Write the same images with their true masks."""
     from ..export.dataset import write_case, write_description
     from ..volumes import Segment, read_volume
 
     if (out / "dataset.json").is_file():
         return
-    for index, path in pictures.items():
+    for index, path in images.items():
         truth = task.truth(task.phantom("train", index))
         write_case(out, f"case_{index}", "nnunet", read_volume(path), [Segment("target", truth[None])])
-    write_description(out, "nnunet", ["target"], [f"case_{index}" for index in pictures], "image")
+    write_description(out, "nnunet", ["target"], [f"case_{index}" for index in images], "image")
 
 
-def _label_dsc(task: Task, dataset: Path) -> float:
+def _label_dsc(task: PhantomTask, dataset: Path) -> float:
     """How good the pseudo-labels are that went into training."""
     values = []
     for path in sorted((dataset / "labelsTr").glob("case_*.nii.gz")):
@@ -218,7 +220,7 @@ def _label_dsc(task: Task, dataset: Path) -> float:
     return float(np.mean(values))
 
 
-def _measured(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, Path], everything: bool) -> dict:
+def _measure(task: PhantomTask, split: str, volumes: dict, segmenter, runs: dict[str, Path], everything: bool) -> dict:
     """DSC and NSD by case of each row (of the weak one alone unless `everything`), and the orders of review."""
     from ..nnunet.ensemble import Ensemble
     from ..nnunet.uncertainty import entropy_share, expected_loss
@@ -239,7 +241,7 @@ def _measured(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, 
         masks["full"] = {index: full.predict(volume).labels[0] > 0 for index, volume in volumes.items()}
         masks["zero_shot"] = {}
         for index in volumes:
-            segmenter.set_image(picture_of(task.phantom(split, index)))
+            segmenter.set_image(to_rgb(task.phantom(split, index)))
             masks["zero_shot"][index] = segmenter.segment(task.prompt).mask
     return {
         row: {
@@ -250,7 +252,7 @@ def _measured(task: Task, split: str, volumes: dict, segmenter, runs: dict[str, 
     } | {"orders": orders}
 
 
-def quick(plan: Plan = Plan()) -> Plan:
+def quick(plan: WeakPlan = WeakPlan()) -> WeakPlan:
     """Return settings for a trial of the trial: a minute or two, figures without meaning."""
     schedule = Schedule(cycles=2, epochs=2, keep=1, iterations=4, validations=1)
     training = replace(plan.training, schedule=schedule, batch=4, width=4)

@@ -1,6 +1,6 @@
-"""Search for M2IB settings on a few pictures with truth masks, as the paper does (a grid scored by Dice).
+"""Search for M2IB settings on a few images with truth masks, as the paper does (a grid scored by Dice).
 
-The search needs truth masks, so what it finds is not zero-shot any more: it is tuned on those pictures, and figures
+The search needs truth masks, so what it finds is not zero-shot any more: it is tuned on those images, and figures
 belong on others.
 """
 
@@ -29,17 +29,17 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Case:
-    """A picture, uint8 (H, W, 3), the prompt, and the truth, (H, W) bool."""
+class SearchCase:
+    """An image, uint8 (H, W, 3), the prompt, and the truth, (H, W) bool."""
 
-    picture: np.ndarray
+    image: np.ndarray
     prompt: str
     truth: np.ndarray
 
 
 def search(
     segmenter: TextSegmenter,
-    cases: Sequence[Case],
+    cases: Sequence[SearchCase],
     layers: Sequence[int],
     betas: Sequence[float],
     steps: Sequence[int] = (10,),
@@ -57,7 +57,7 @@ def search(
         trial = segmenter.with_settings(replace(settings, saliency=tried, by_word={}, presence_threshold=0.0))
         scores = []
         for case in cases:
-            trial.set_image(case.picture)
+            trial.set_image(case.image)
             result = trial.segment(case.prompt, context=context.without_progress())
             scores.append((dsc(result.coarse, case.truth), dsc(result.mask, case.truth)))
         coarse, final = np.mean(scores, axis=0)

@@ -1,4 +1,4 @@
-"""Parts of breast ultrasound pictures beside the tumor, made the same way at every call."""
+"""Parts of breast ultrasound images beside the tumor, made the same way at every call."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import hashlib
 
 import numpy as np
 
-LEAST = 0.35
-"""Least share of the picture's width and of its height that a part has."""
+MIN_SHARE = 0.35
+"""Least share of the image's width and of its height that a part has."""
 GAP = 3
 """Pixels between the part and the tumor's box."""
 
 
-def tumor_free_part(name: str, picture: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
-    """Cut a part out of a picture, over its whole width or height, beside the box around all that the truth marks.
+def tumor_free_part(name: str, image: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
+    """Cut a part out of an image, over its whole width or height, beside the box around all that the truth marks.
 
-    Which one of several is drawn by the picture's name.
+    Which one of several is drawn by the image's name.
 
     Args:
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         truth: (H, W) bool, not empty.
 
     Returns:
@@ -30,10 +30,10 @@ def tumor_free_part(name: str, picture: np.ndarray, truth: np.ndarray) -> np.nda
     large = [
         (left, top, right, bottom)
         for left, top, right, bottom in beside
-        if right - left > LEAST * width and bottom - top > LEAST * height
+        if right - left > MIN_SHARE * width and bottom - top > MIN_SHARE * height
     ]
     if not large:
         return None
     share = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 2**32
     left, top, right, bottom = large[np.random.default_rng(int(1e9 * share)).integers(len(large))]
-    return picture[top:bottom, left:right].copy()
+    return image[top:bottom, left:right].copy()

@@ -79,7 +79,7 @@ def benchmark_volumes(
             phantom = task.phantom(split, index)
             truth = task.truth(phantom)
             for strategy in strategies:
-                mask, seconds = _segmented(segmenter, phantom, task.prompt, strategy)
+                mask, seconds = _segment(segmenter, phantom, task.prompt, strategy)
                 score = dsc(mask, truth)
                 rows[strategy].append((score, seconds))
                 if score < BAD:
@@ -101,7 +101,7 @@ def benchmark_volumes(
     return {"tasks": tasks, "lesion_free": free, "correction": _corrections(segmenter, bad)}
 
 
-def _segmented(segmenter, phantom: VolumePhantom, prompt: str, strategy: Strategy) -> tuple[np.ndarray, float]:
+def _segment(segmenter, phantom: VolumePhantom, prompt: str, strategy: Strategy) -> tuple[np.ndarray, float]:
     volume = volume_of(phantom)
     started = time.perf_counter()
     request = SegmentationRequest((prompt,), slices="all", strategy=strategy, window=WINDOW)
@@ -114,7 +114,7 @@ def _lesion_free(segmenter, cases: int, split: str, strategy: Strategy) -> dict:
     for task in VOLUME_TASKS.values():
         for index in range(cases if task.lesions else 0):
             phantom = make_volume(split, LESION_FREE_OFFSET + index, task.modality, 0)
-            empty += not _segmented(segmenter, phantom, task.prompt, strategy)[0].any()
+            empty += not _segment(segmenter, phantom, task.prompt, strategy)[0].any()
             count += 1
     return {"cases": count, "empty_fraction": empty / count}
 
@@ -132,7 +132,7 @@ def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarra
         k = int(wrong.argmax())
         corrected, reached = mask.copy(), {k}
         corrected[k] = truth[k]
-        for number, masks in carry(segmenter, len(stack), stack.picture, {"": {k: truth[k]}}):
+        for number, masks in carry(segmenter, len(stack), stack.image, {"": {k: truth[k]}}):
             corrected[number] = masks[""]
             reached.add(number)
         for number, step in ((min(reached) - 1, -1), (max(reached) + 1, 1)):

@@ -1,4 +1,4 @@
-"""What each choice is worth that needs no masks: the text pipeline with and without it, on the same real pictures.
+"""What each choice is worth that needs no masks: the text pipeline with and without it, on the same real images.
 
 The choices are added one after the other. Figures belong on the split "validation" while something is chosen.
 """
@@ -17,12 +17,12 @@ from ..run_context import RunContext
 from ..segmentation.agreement import AgreementSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
-from .real import load_pictures, mean_interval, without_target
+from .real import load_images, mean_interval, without_target
 from .real_sets import REAL_SETS, choose_cases
 
 EARLIEST, LATEST = 8, 12
 MARGIN = 0.2
-AGREEMENT = AgreementSettings(least=0.15, least_in_doubt=0.4, certain=0.9)
+AGREEMENT = AgreementSettings(min_iou=0.15, min_iou_in_doubt=0.4, certain=0.9)
 BY_WORD = {"brain": {"steps": 7}, "lungs": {"steps": 15}}
 """Steps that were best with masks on the validation split, with the first starter models."""
 THRESHOLDS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -43,7 +43,7 @@ def _wide(settings: Settings) -> Settings:
     return replace(_by_agreement(settings), prompts=replace(settings.prompts, margin=MARGIN))
 
 
-def _mirrored(settings: Settings) -> Settings:
+def _mirror(settings: Settings) -> Settings:
     return _wide(settings).with_saliency(steps=LATEST, earliest=EARLIEST, mirror=True)
 
 
@@ -53,7 +53,7 @@ VARIANTS: Mapping[str, Callable[[Settings], Settings]] = {
     "steps by agreement": _by_agreement,
     "+ boxes 20 % wider": _wide,
     "+ what disagrees is doubted": lambda settings: replace(_wide(settings), agreement=AGREEMENT),
-    "+ the mirror image": lambda settings: replace(_mirrored(settings), agreement=AGREEMENT),
+    "+ the mirror image": lambda settings: replace(_mirror(settings), agreement=AGREEMENT),
 }
 
 
@@ -65,7 +65,7 @@ def compare_variants(
     sets: Sequence[str] = tuple(REAL_SETS),
     context: RunContext = RunContext(),
 ) -> dict[str, Any]:
-    """Measure every variant on the same pictures, with and without what the prompt names.
+    """Measure every variant on the same images, with and without what the prompt names.
 
     Returns:
         {"sets": {name: {"cases", "dsc": {variant: mean}, "coarse_dsc", "missed", "gain": {variant: interval of the mean
@@ -75,22 +75,22 @@ def compare_variants(
     found: dict[str, Any] = {"sets": {}, "tumor_free": {}, "presence": {}}
     for name in dict.fromkeys(sets):
         prompt, part = REAL_SETS[name].prompt, context.titled(name)
-        pictures, _ = load_pictures(choose_cases(data, name, split, cases))
-        rows = [_results(segmenter, prompt, each.picture, part, at, len(pictures)) for at, each in enumerate(pictures)]
-        truths = [each.truth for each in pictures]
+        images, _ = load_images(choose_cases(data, name, split, cases))
+        rows = [_results(segmenter, prompt, image.image, part, at, len(images)) for at, image in enumerate(images)]
+        truths = [image.truth for image in images]
         final = {variant: _scores(rows, variant, "mask", truths) for variant in VARIANTS}
         coarse = {variant: _scores(rows, variant, "coarse", truths) for variant in VARIANTS}
         first = np.array(final["10 steps"])
         found["sets"][name] = {
-            "cases": len(pictures),
-            "dsc": {variant: float(np.mean(each)) for variant, each in final.items()},
-            "coarse_dsc": {variant: float(np.mean(each)) for variant, each in coarse.items()},
+            "cases": len(images),
+            "dsc": {variant: float(np.mean(scores)) for variant, scores in final.items()},
+            "coarse_dsc": {variant: float(np.mean(scores)) for variant, scores in coarse.items()},
             "missed": {variant: float(np.mean([not row[variant].found for row in rows])) for variant in VARIANTS},
-            "gain": {variant: mean_interval(np.array(each) - first) for variant, each in final.items()},
+            "gain": {variant: mean_interval(np.array(scores) - first) for variant, scores in final.items()},
         }
         found["presence"][name] = _by_threshold(rows)
         for kind, without in without_target(name, data, split, cases).items():
-            rows = [_results(segmenter, prompt, each, part, at, len(without)) for at, each in enumerate(without)]
+            rows = [_results(segmenter, prompt, image, part, at, len(without)) for at, image in enumerate(without)]
             shares = {variant: float(np.mean([row[variant].found for row in rows])) for variant in VARIANTS}
             found["tumor_free"][kind] = {"cases": len(without), "found": shares}
             found["presence"][kind] = _by_threshold(rows)
@@ -98,11 +98,11 @@ def compare_variants(
 
 
 def _results(
-    segmenter: TextSegmenter, prompt: str, picture: np.ndarray, context: RunContext, done: int, count: int
+    segmenter: TextSegmenter, prompt: str, image: np.ndarray, context: RunContext, done: int, count: int
 ) -> dict[str, Any]:
-    """Segment by each variant; SAM 2 embeds the picture once."""
+    """Segment by each variant; SAM 2 embeds the image once."""
     context.raise_if_cancelled()
-    segmenter.set_image(picture)
+    segmenter.set_image(image)
     found = {
         variant: segmenter.with_settings(change(segmenter.settings)).segment(prompt)
         for variant, change in VARIANTS.items()
@@ -116,6 +116,9 @@ def _scores(rows: Sequence[dict[str, Any]], variant: str, of: str, truths: Seque
 
 
 def _by_threshold(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Compute the share of pictures whose presence alone reaches a threshold."""
+    """Compute the share of images whose presence alone reaches a threshold."""
     presence = np.array([row["10 steps"].where.presence.probability for row in rows])
-    return {"cases": len(rows), "found": {f"{each:g}": float((presence >= each).mean()) for each in THRESHOLDS}}
+    return {
+        "cases": len(rows),
+        "found": {f"{threshold:g}": float((presence >= threshold).mean()) for threshold in THRESHOLDS},
+    }

@@ -21,16 +21,16 @@ from ..files.claim import LOCK
 from ..files.json_text import parse_json
 from ..files.outputs import MARKER
 from ..files.unfinished import DESCRIPTION
-from ..volumes.dicom_geometry import are_pictures
+from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
-from ..volumes.read import PICTURE_SUFFIXES, VOLUME_SUFFIXES
+from ..volumes.read import RASTER_SUFFIXES, VOLUME_SUFFIXES
 from .masks_beside import masks_among
 
 log = logging.getLogger(__name__)
 
 DICOM_SUFFIXES = (".dcm", ".ima")
-IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *RASTER_SUFFIXES)
 SEGMENTATION = ".seg.nrrd"
 REQUEST = "export.json"
 """In a dataset that an export wrote: what it was made by."""
@@ -51,6 +51,7 @@ class Case:
         negative: what not to take.
         series: of a folder with several, its UID or what else `read_volume` takes.
         phase: of a series with several images at one position.
+        root: the folder that the user named, which paths in the manifest are relative to; None is the image's own.
     """
 
     name: str
@@ -59,11 +60,17 @@ class Case:
     negative: str | None = None
     series: str | None = None
     phase: str | None = None
+    root: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the image's path is told relative to."""
+        return self.image.parent if self.root is None else self.root
 
     def choice(self) -> dict[str, str]:
         """What `read_volume` is told beside the path."""
-        asked = {"series": self.series, "phase": self.phase}
-        return {name: value for name, value in asked.items() if value is not None}
+        requested = {"series": self.series, "phase": self.phase}
+        return {name: value for name, value in requested.items() if value is not None}
 
 
 def check_case(name: str) -> None:
@@ -88,7 +95,7 @@ def read_prompts(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
             found = parse_json(text)
-            if not isinstance(found, dict) or not all(isinstance(each, str) for each in found.values()):
+            if not isinstance(found, dict) or not all(isinstance(prompt, str) for prompt in found.values()):
                 raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
             pairs = list(found.items())
         else:
@@ -159,7 +166,7 @@ def find_cases(
         return [Case(case_names([Path(inputs.name)])[0], inputs, dict(prompts), series=series, phase=phase)]
     images = images_below(inputs, choice)
     names = case_names([path for path, _, _ in images])
-    return [Case(name, image, dict(prompts), series=uid, phase=phase) for name, (_, image, uid) in zip(names, images)]
+    return [Case(name, image, dict(prompts), None, uid, phase, inputs) for name, (_, image, uid) in zip(names, images)]
 
 
 def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Path, str | None]]:
@@ -190,7 +197,7 @@ def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Pa
             found.append((inside, path, None))
     if not choice.include:
         found = _without_masks(found, segmentations)
-    taken = [each for each in found if choice.takes(each[0])]
+    taken = [path for path in found if choice.takes(path[0])]
     if not taken:
         which = f" of the DICOM series '{choice.series}'" if choice.series else ""
         which += " that --include and --exclude take" if found else ""
@@ -208,7 +215,7 @@ def _without_masks(
         first = min(str(path.name) for path in masks)
         more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
         log.warning("Left out as masks or results: %s%s; --include takes them.", first, more)
-    return [each for each in found if each[1] not in masks]
+    return [path for path in found if path[1] not in masks]
 
 
 def _walk(folder: Path) -> list[Path]:
@@ -231,19 +238,19 @@ def _is_own(folder: Path) -> bool:
 def _series(folder: Path, which: str | None) -> list[tuple[str, Path, str | None]]:
     """The DICOM series of images that lie in a folder, not below it: a name, the folder or file, and the UID."""
     try:
-        every = [each for each in find_series(folder, deep=False)[0] if not each.what]
+        every = [item for item in find_series(folder, deep=False)[0] if not item.what]
     except InputError:  # none
         return []
-    every = [each for each in every if not each.is_localizer] or every
+    every = [item for item in every if not item.is_localizer] or every
     found: list[tuple[str, Path, str | None]] = []
-    for each in every if which is None else fitting(every, which):
+    for item in every if which is None else fitting(every, which):
         mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
-        if are_pictures(each.frames()) or (mixed and len(each.files) == 1):
-            found += [(path.name, path, None) for path in each.files]
+        if are_separate_images(item.frames()) or (mixed and len(item.files) == 1):
+            found += [(path.name, path, None) for path in item.files]
         elif len(every) == 1:
-            found.append(("", folder, each.uid if which is not None else None))
+            found.append(("", folder, item.uid if which is not None else None))
         else:
-            found.append(("_".join(filter(None, (each.number, each.description or each.uid))), folder, each.uid))
+            found.append(("_".join(filter(None, (item.number, item.description or item.uid))), folder, item.uid))
     names = [name for name, _, _ in found]
     return [(f"{name}_{uid}" if uid and names.count(name) > 1 else name, image, uid) for name, image, uid in found]
 
@@ -259,7 +266,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
     if unknown or "image" not in columns:
         what = f"the unknown column '{unknown[0]}'" if unknown else "no column 'image'"
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
-    asked: dict[str, tuple[Path, dict[str, str], str | None]] = {}
+    requested: dict[str, tuple[Path, dict[str, str], str | None]] = {}
     for line, row in enumerate(rows, 2):
         row = {name.strip().lower(): (value or "").strip() for name, value in row.items() if name and value is not None}
         image = table.parent / row["image"]
@@ -269,14 +276,17 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
         if not own:
             raise InputError(f"Line {line} of '{table}' has no prompt.", "Fill it in, or give prompts for all by -p.")
         key = row.get("case") or row["image"]
-        _, known, _ = asked.setdefault(key, (image, {}, row.get("negative") or None))
-        if asked[key][0] != image or known.keys() & own.keys():
+        _, known, _ = requested.setdefault(key, (image, {}, row.get("negative") or None))
+        if requested[key][0] != image or known.keys() & own.keys():
             raise InputError(f"Line {line} of '{table}': '{key}' was there before.", "Give each label of a case once.")
         known.update(own)
-    if not asked:
+    if not requested:
         raise InputError(f"'{table}' holds no images.", "Add a line for each.")
-    names = case_names([Path(key) for key in asked])
-    return [Case(name, image, own, negative) for name, (image, own, negative) in zip(names, asked.values())]
+    names = case_names([Path(key) for key in requested])
+    root = table.parent
+    return [
+        Case(name, image, own, negative, root=root) for name, (image, own, negative) in zip(names, requested.values())
+    ]
 
 
 def case_names(paths: list[Path]) -> list[str]:
@@ -284,7 +294,7 @@ def case_names(paths: list[Path]) -> list[str]:
     plain = []
     for path in paths:
         text = path.as_posix()
-        suffix = next((each for each in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES) if text.lower().endswith(each)), "")
+        suffix = next((suffix for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES) if text.lower().endswith(suffix)), "")
         cleaned = re.sub(r"[^A-Za-z0-9.-]+", "_", text[: len(text) - len(suffix)]).strip("._-")
         plain.append(cleaned[-100:] or "case")
     lower = [name.lower() for name in plain]

@@ -3,7 +3,7 @@
 nnunet    imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz, dataset.json (nnU-Net v2)
 seg.nrrd  CASE.seg.nrrd, with prompts, scores and models as tags
 nii.gz    CASE.nii.gz, a label map; labels.json says which number is which
-png       CASE.png, for pictures
+png       CASE.png, for images
 dcm       CASE.dcm, a DICOM Segmentation that refers to the series, for DICOM input
 """
 
@@ -57,7 +57,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 def check_slices(form: str, cases: Sequence[Case]) -> None:
-    """Refuse volumes for a format of pictures, by their headers, before models are loaded for them.
+    """Refuse volumes for a format of images, by their headers, before models are loaded for them.
 
     Raises:
         InputError: naming the first one.

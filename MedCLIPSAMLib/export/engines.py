@@ -11,7 +11,7 @@ from ..run_context import RunContext
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from .cases import Case
-from .job import Failed, Job, Segmented, read_case, segment_case, write_result
+from .job import ExportJob, FailedCase, Segmented, read_case, segment_case, write_result
 
 Write = Callable[[dict], None]
 """Takes the line of a case whose files are whole; called once a case, one call at a time."""
@@ -29,7 +29,7 @@ class Engine(Protocol):
     sam: str
     settings: Settings
 
-    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
+    def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
         """Do every case, hand its line to `write`, and yield it; cancelled by the context."""
 
 
@@ -42,10 +42,10 @@ class LocalEngine:
         self.sam: str = segmenter.sam.name
         self.settings = segmenter.settings
 
-    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
+    def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
         """See `Engine`."""
 
-        def finish(case: Case, outcome: Segmented | Failed) -> dict:
+        def finish(case: Case, outcome: Segmented | FailedCase) -> dict:
             record = write_result(case, outcome, job)
             write(record)
             return record

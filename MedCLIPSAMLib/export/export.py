@@ -12,12 +12,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from .. import __version__
-from ..errors import InputError
+from ..choices import ExportFormat
+from ..errors import InputError, OutputError
 from ..run_context import RunContext
+from .case_key import CaseKey
 from .cases import Case
 from .dataset import check_folder, check_labels, check_slices
 from .engines import Engine
-from .job import ExportSettings, Job
+from .image_names import ImageNames
+from .job import ExportJob, ExportSettings
 from .known import Sources, check_prompts, describing, exchanged, with_known_names
 from .manifest import Manifest
 from .upkeep import refresh
@@ -30,6 +33,7 @@ def export(
     settings: ExportSettings = ExportSettings(),
     context: RunContext = RunContext(),
     retry: bool = False,
+    key: CaseKey | None = None,
 ) -> dict[str, int]:
     """Segment and write every case that the manifest in `out` does not have yet, or whose image was exchanged.
 
@@ -38,6 +42,7 @@ def export(
         out: the dataset's folder; new, empty, or of the same export.
         context: told of each finished case, with its name as the message, and its status.
         retry: do the cases again that failed.
+        key: name the cases by its numbers, and let nothing else in the dataset name their images.
 
     Returns:
         How many cases of the manifest have each status: "found", "empty", "filtered", "failed".
@@ -49,23 +54,29 @@ def export(
     """
     check_folder(out, settings.form)
     check_slices(settings.form, cases)
+    if key is not None:
+        check_anonymous(key, out, settings)
+        names = key.number([(case.image, case.series) for case in cases])
+        cases = [replace(case, name=name) for case, name in zip(cases, names)]
     if len({case.name for case in cases}) < len(cases):
         raise InputError("Two cases have the same name.", "Give each a name of its own.")
     labels = list(dict.fromkeys(label for case in cases for label in case.prompts))
     check_labels(labels)
     request = _request(engine, settings, labels)
     phases = sorted({case.phase for case in cases if case.phase})
-    manifest = Manifest(out, request | {"phase": phases} if phases else request)
+    request |= {"phase": phases} if phases else {}
+    manifest = Manifest(out, request | ({"anonymous": True} if key else {}))
     started, sources = time.monotonic(), Sources()
     try:
-        records = manifest.records
-        cases = with_known_names([replace(case, image=case.image.resolve()) for case in cases], records)
+        records, images = manifest.records, ImageNames(out, key is not None)
+        cases = [replace(case, image=case.image.absolute(), root=case.folder.absolute()) for case in cases]
+        cases = with_known_names(cases, records, images)
         check_prompts(cases, records)
-        again = exchanged(cases, records, sources)
+        again = exchanged(cases, records, sources, images)
         again |= {name for name, record in records.items() if retry and record["status"] == "failed"}
         todo = [case for case in cases if case.name not in records or case.name in again]
-        write = describing(todo, out, dict(records), sources, manifest.write)
-        job = Job(out, settings, tuple(labels))
+        write = describing(todo, out, dict(records), images, manifest.write)
+        job = ExportJob(out, settings, tuple(labels))
         for finished, record in enumerate(engine.run(todo, job, write, context), 1):
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done, name = len(cases) - len(todo) + finished, record["case"]
@@ -81,7 +92,25 @@ def export(
     return counts
 
 
+def check_anonymous(key: CaseKey, out: Path, settings: ExportSettings) -> None:
+    """Refuse a dataset that would name the patients of anonymous cases.
+
+    Raises:
+        OutputError: the key lies in the dataset, or its format holds the patient's identity.
+    """
+    if settings.form == ExportFormat.DICOM_SEG:
+        raise OutputError(
+            "DICOM segmentations carry the identity of the patient and the study.", "Choose another --format."
+        )
+    key.check_outside(out)
+
+
 def _request(engine: Engine, settings: ExportSettings, labels: Sequence[str]) -> dict:
     made_by = {"clip": engine.clip, "sam": engine.sam, "version": __version__}
-    kept = {**asdict(settings), "most_ml": min(settings.most_ml, 1e12)}
-    return {"models": made_by, "export": kept, "segmenter": engine.settings.deciding(), "labels": list(labels)}
+    settings_values = {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)}
+    return {
+        "models": made_by,
+        "export": settings_values,
+        "segmenter": engine.settings.deciding(),
+        "labels": list(labels),
+    }

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ..choices import ExportFormat, Plane, Strategy
 from ..errors import Cancelled, InputError, MedCLIPSAMError
-from ..evaluation.pictures import overlay
+from ..evaluation.overlays import overlay
 from ..pipeline.request import SegmentationRequest
 from ..pipeline.segment_volume import segment_volume
 from ..pipeline.volume_result import VolumeResult
@@ -26,10 +26,11 @@ from ..validated import Choice, Share, settings_class
 from ..volumes import Volume, read_volume
 from ..volumes.terminology import colour_for
 from ..volumes.window import Window, check_window
-from ..volumes.write import write_picture
+from ..volumes.write import write_png
 from .cases import Case
 from .dataset import segments_of, write_case
-from .report import PICTURES
+from .known import Sources
+from .report import IMAGE_FOLDER
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +44,8 @@ class ExportSettings:
         strategy: for volumes of several slices, see `choices.Strategy`.
         plane: of the slices.
         window: display window; see `volumes.SliceStack`.
-        least_score: a label with a lower score counts as not found; 0 to 1.
-        least_ml, most_ml: and one of a smaller or larger volume, in ml (for pictures, without a thickness, in 1000
+        min_score: a label with a lower score counts as not found; 0 to 1.
+        least_ml, max_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
             pixels).
         keep_empty: cases in which nothing was found are in the dataset too, with an empty mask.
     """
@@ -53,21 +54,21 @@ class ExportSettings:
     strategy: Choice[Strategy] = Strategy.MEMORY
     plane: Choice[Plane] = Plane.AXIAL
     window: Window = None
-    least_score: Share = 0.0
-    least_ml: Annotated[float, Field(ge=0)] = 0.0
-    most_ml: Annotated[float, Field(ge=0, allow_inf_nan=True)] = float("inf")
+    min_score: Share = 0.0
+    min_ml: Annotated[float, Field(ge=0)] = 0.0
+    max_ml: Annotated[float, Field(ge=0, allow_inf_nan=True)] = float("inf")
     keep_empty: bool = False
 
     def __post_init__(self) -> None:
         check_window(self.window)
-        if self.least_ml > self.most_ml:
+        if self.min_ml > self.max_ml:
             raise InputError(
-                f"Expected sizes from the least to the most, got {self.least_ml} to {self.most_ml} ml.", "Swap them."
+                f"Expected sizes from the minimum to the maximum, got {self.min_ml} to {self.max_ml} ml.", "Swap them."
             )
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """What all cases of an export have in common: the dataset's folder, the settings, and the labels in their order."""
 
     out: Path
@@ -76,7 +77,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedCase:
     """An image that was read, and the seconds that took."""
 
     volume: Volume
@@ -93,35 +94,35 @@ class Segmented:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedCase:
     """Why a case has no result, and the seconds of each step."""
 
     error: MedCLIPSAMError
     seconds: dict[str, float]
 
 
-def read_case(case: Case) -> Loaded | Failed:
+def read_case(case: Case) -> LoadedCase | FailedCase:
     """Read the image of a case."""
     started = time.perf_counter()
     try:
-        return Loaded(read_volume(case.image, **case.choice()), time.perf_counter() - started)
+        return LoadedCase(read_volume(case.image, **case.choice()), time.perf_counter() - started)
     except MedCLIPSAMError as error:
         problem = error
     except Exception as error:  # one image of thousands must not end the run
         problem = InputError(f"'{case.image}' cannot be read: {type(error).__name__}: {error}.", "Leave it out.")
     log.warning("%s: %s", case.name, problem)
-    return Failed(problem, {"load": time.perf_counter() - started, "segment": 0.0})
+    return FailedCase(problem, {"load": time.perf_counter() - started, "segment": 0.0})
 
 
 def segment_case(
-    segmenter: TextSegmenter, case: Case, loaded: Loaded | Failed, settings: ExportSettings, context: RunContext
-) -> Segmented | Failed:
+    segmenter: TextSegmenter, case: Case, loaded: LoadedCase | FailedCase, settings: ExportSettings, context: RunContext
+) -> Segmented | FailedCase:
     """Segment what `read_case` read.
 
     Raises:
         Cancelled: by the context.
     """
-    if isinstance(loaded, Failed):
+    if isinstance(loaded, FailedCase):
         return loaded
     started = time.perf_counter()
     prompts = tuple(dict.fromkeys(case.prompts.values()))
@@ -134,17 +135,18 @@ def segment_case(
         raise
     except MedCLIPSAMError as error:
         log.warning("%s: %s", case.name, error)
-        return Failed(error, {"load": loaded.seconds, "segment": 0.0})
+        return FailedCase(error, {"load": loaded.seconds, "segment": 0.0})
     seconds = {"load": loaded.seconds, "segment": time.perf_counter() - started}
     return Segmented(loaded.volume, result, seconds)
 
 
-def write_result(case: Case, outcome: Segmented | Failed, job: Job) -> dict[str, Any]:
+def write_result(case: Case, outcome: Segmented | FailedCase, job: ExportJob) -> dict[str, Any]:
     """Write the files of a case, and give the line of the manifest that it becomes."""
     record = new_record(case)
     record["seconds"] = outcome.seconds
     started = time.perf_counter()
-    if isinstance(outcome, Failed):
+    record["source"] = Sources().of(case.image)
+    if isinstance(outcome, FailedCase):
         record |= {"problem": outcome.error.problem, "remedy": outcome.error.remedy}
     else:
         record |= _write_files(case, outcome, job)
@@ -159,8 +161,8 @@ def new_record(case: Case) -> dict[str, Any]:
     return record | {"seconds": {}, "time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
-def _write_files(case: Case, outcome: Segmented, job: Job) -> dict[str, Any]:
-    """Write masks and picture of a case; what the line of the manifest says of them."""
+def _write_files(case: Case, outcome: Segmented, job: ExportJob) -> dict[str, Any]:
+    """Write masks and image of a case; what the line of the manifest says of them."""
     volume, result, settings = outcome.volume, outcome.result, job.settings
     record: dict[str, Any] = {}
     by_prompt = {segment.name: segment for segment in result.segments()}
@@ -172,7 +174,7 @@ def _write_files(case: Case, outcome: Segmented, job: Job) -> dict[str, Any]:
         labels[label]["status"] = _status(labels[label], settings)
         masks[label] = mask if labels[label]["status"] == "found" else np.zeros_like(mask)
         tags[label] = by_prompt[prompt].tags
-    states = [each["status"] for each in labels.values()]
+    states = [label["status"] for label in labels.values()]
     record["labels"] = labels
     record["status"] = next((state for state in ("found", "filtered") if state in states), "empty")
     record["modality"] = volume.modality
@@ -183,14 +185,14 @@ def _write_files(case: Case, outcome: Segmented, job: Job) -> dict[str, Any]:
             record["files"] = write_case(job.out, case.name, settings.form, volume, segments)
         except InputError as error:
             record |= {"status": "failed", "problem": error.problem, "remedy": error.remedy}
-    record["slice"] = _write_picture(job.out, case, result, masks)
+    record["slice"] = _write_overlay(job.out, case, result, masks)
     return record
 
 
 def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) -> dict[str, Any]:
     by_slice = result.results[prompt]
-    best = max(by_slice.values(), key=lambda each: (each.score, isinstance(each, PromptedResult)))
-    looked = [each.where.presence.probability for each in by_slice.values() if isinstance(each, PromptedResult)]
+    best = max(by_slice.values(), key=lambda result: (result.score, isinstance(result, PromptedResult)))
+    looked = [result.where.presence.probability for result in by_slice.values() if isinstance(result, PromptedResult)]
     size = float(mask.sum()) * (volume.geometry.voxel_ml if not volume.natural else 1e-3)
     return {
         "prompt": prompt,
@@ -206,17 +208,17 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
 def _status(about: Mapping, settings: ExportSettings) -> str:
     if not about["voxels"]:
         return "empty"
-    fits = about["score"] >= settings.least_score and settings.least_ml <= about["size"] <= settings.most_ml
+    fits = about["score"] >= settings.min_score and settings.min_ml <= about["size"] <= settings.max_ml
     return "found" if fits else "filtered"
 
 
-def _write_picture(out: Path, case: Case, result: VolumeResult, masks: Mapping[str, np.ndarray]) -> int:
+def _write_overlay(out: Path, case: Case, result: VolumeResult, masks: Mapping[str, np.ndarray]) -> int:
     """Write the slice on which most is seen, with the masks, for the report; its number."""
     stack = result.stack
     shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}
     best = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2
-    (out / PICTURES).mkdir(exist_ok=True)
+    (out / IMAGE_FOLDER).mkdir(exist_ok=True)
     drawn = {label: stack.from_grid(mask, best) for label, mask in masks.items()}
-    picture = overlay(stack.picture(best), drawn, {label: colour_for(label) for label in drawn})
-    write_picture(out / PICTURES / f"{case.name}.png", picture, marked=True)
+    image = overlay(stack.image(best), drawn, {label: colour_for(label) for label in drawn})
+    write_png(out / IMAGE_FOLDER / f"{case.name}.png", image, marked=True)
     return best

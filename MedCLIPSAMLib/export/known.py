@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import InputError, OutputError
 from .cases import Case
+from .image_names import ImageNames
 from .manifest import read_records
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -49,7 +50,7 @@ class Sources:
         return self.of(image).get("sha256") == before.get("sha256")
 
 
-def with_known_names(cases: Sequence[Case], records: Records) -> list[Case]:
+def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames) -> list[Case]:
     """Give images that the dataset has the names that they have there, with or without a check sum.
 
     Whether a name needs one depends on what lies beside the image, which may have changed.
@@ -57,15 +58,18 @@ def with_known_names(cases: Sequence[Case], records: Records) -> list[Case]:
     Raises:
         InputError: another image would get the name of one of these.
     """
-    names = {(each["image"], each.get("series")): name for name, each in records.items()}
+    place = lambda about: (about["image"], about.get("folder"), about.get("series"))
+    names = {place(record): name for name, record in records.items()}
     named = []
     for case in cases:
-        known = names.get((str(case.image), case.series), case.name)
+        described = _describe(case, images)
+        before = {"image": str(case.image.resolve()), "series": case.series}  # as earlier versions wrote it
+        known = names.get(place(described)) or names.get(place(before), case.name)
         alike = _SUM.sub("", known) == _SUM.sub("", case.name)
-        own = records.get(case.name, {}).get("image") == str(case.image)
+        own = case.name in records and images.is_of(records[case.name], described, case.image)
         named.append(replace(case, name=known) if alike and not own else case)
     if len({case.name for case in named}) < len(named):
-        twice = next(case.name for case in named if [each.name for each in named].count(case.name) > 1)
+        twice = next(case.name for case in named if [case.name for case in named].count(case.name) > 1)
         raise InputError(f"Two images would be the case '{twice}'.", "Name them in a table, in its column case.")
     return named
 
@@ -78,17 +82,17 @@ def check_prompts(cases: Sequence[Case], records: Records) -> None:
     """
     remedy = "Choose another folder, or give the same prompts as before to go on."
     for case in cases:
-        before = _asked(records[case.name]) if case.name in records else {}
-        for name, text in _asked({"prompts": case.prompts, "negative": case.negative}).items():
+        before = _prompts_of(records[case.name]) if case.name in records else {}
+        for name, text in _prompts_of({"prompts": case.prompts, "negative": case.negative}).items():
             if name in before and before[name] != text:
-                raise OutputError(f"'{case.name}' is in the dataset by {_said(name, before[name])}.", remedy)
+                raise OutputError(f"'{case.name}' is in the dataset by {_describe_prompt(name, before[name])}.", remedy)
     now, then = _texts({"prompts": case.prompts, "negative": case.negative} for case in cases), _texts(records.values())
     for name in now.keys() & then.keys():
         if len(now[name]) == len(then[name]) == 1 and now[name] != then[name]:
-            raise OutputError(f"The dataset was made by {_said(name, next(iter(then[name])))}.", remedy)
+            raise OutputError(f"The dataset was made by {_describe_prompt(name, next(iter(then[name])))}.", remedy)
 
 
-def exchanged(cases: Sequence[Case], records: Records, sources: Sources) -> set[str]:
+def exchanged(cases: Sequence[Case], records: Records, sources: Sources, images: ImageNames) -> set[str]:
     """Find the cases whose image is another than the one that they were made of; labels by a person's hand stay.
 
     Raises:
@@ -100,7 +104,7 @@ def exchanged(cases: Sequence[Case], records: Records, sources: Sources) -> set[
         before = record.get("source")
         if not before or "trusted" in record or record["status"] == "failed" or sources.is_same(case.image, before):
             continue
-        if record["image"] != str(case.image):
+        if not images.is_of(record, _describe(case, images), case.image):
             raise InputError(
                 f"The dataset has a case '{case.name}' of another image, '{record['image']}'.",
                 "Name the cases in a table, in its column case, or choose another folder.",
@@ -110,7 +114,11 @@ def exchanged(cases: Sequence[Case], records: Records, sources: Sources) -> set[
 
 
 def describing(
-    cases: Sequence[Case], out: Path, records: Records, sources: Sources, write: Callable[[Mapping[str, Any]], None]
+    cases: Sequence[Case],
+    out: Path,
+    records: Records,
+    images: ImageNames,
+    write: Callable[[Mapping[str, Any]], None],
 ) -> Callable[[Mapping[str, Any]], None]:
     """Let `write` write too what a case was made of, and remove files of it from before that it has no more."""
     by_name = {case.name: case for case in cases}
@@ -118,8 +126,9 @@ def describing(
     def complete(record: Mapping[str, Any]) -> None:
         case, before = by_name[record["case"]], records.get(record["case"], {})
         about: dict[str, Any] = {"prompts": dict(case.prompts), "negative": case.negative}
-        about |= {"series": case.series, "source": sources.of(case.image)}
-        write({**record, **about})
+        source = record["source"]
+        about["source"] = {name: source[name] for name in source if name != "time" or not images.anonymous}
+        write({**images.scrub(record, case.image, case.folder), **about, **_describe(case, images)})
         for file in set(before.get("files", ())) - set(record["files"]):
             for place in (out, out / "struck"):
                 (place / file).unlink(missing_ok=True)
@@ -129,11 +138,15 @@ def describing(
 
 def failures(out: Path) -> list[str]:
     """Say of each case that failed which it is and why, a line each."""
-    failed = (each for each in read_records(out).values() if each["status"] == "failed")
-    return [f"{each['case']}: {each.get('problem', '')}".replace("\n", " ") for each in failed]
+    failed = (record for record in read_records(out).values() if record["status"] == "failed")
+    return [f"{record['case']}: {record.get('problem', '')}".replace("\n", " ") for record in failed]
 
 
-def _asked(record: Mapping[str, Any]) -> dict[str, str | None]:
+def _describe(case: Case, images: ImageNames) -> dict[str, Any]:
+    return images.describe(case.name, case.image, case.folder, case.series)
+
+
+def _prompts_of(record: Mapping[str, Any]) -> dict[str, str | None]:
     """Prompts by label, and what not to take under "", of a record; of earlier versions, the prompts of its labels."""
     if "prompts" in record:
         return {**record["prompts"], "": record.get("negative")}
@@ -143,12 +156,12 @@ def _asked(record: Mapping[str, Any]) -> dict[str, str | None]:
 def _texts(records: Any) -> dict[str, set[str | None]]:
     found: dict[str, set[str | None]] = {}
     for record in records:
-        for name, text in _asked(record).items():
+        for name, text in _prompts_of(record).items():
             found.setdefault(name, set()).add(text)
     return found
 
 
-def _said(name: str, text: str | None) -> str:
+def _describe_prompt(name: str, text: str | None) -> str:
     if not name:
         return f"the negative prompt '{text}'" if text else "no negative prompt"
     return f"the prompt '{text}' for '{name}'" if text else f"no prompt for '{name}'"
@@ -164,4 +177,7 @@ def _files(image: Path) -> list[Path]:
 
 def _stat(image: Path) -> dict[str, int]:
     about = [path.stat() for path in _files(image)]
-    return {"size": sum(each.st_size for each in about), "time": max((each.st_mtime_ns for each in about), default=0)}
+    return {
+        "size": sum(status.st_size for status in about),
+        "time": max((status.st_mtime_ns for status in about), default=0),
+    }

@@ -1,7 +1,7 @@
 """Which image files of a folder tree are no images to segment: masks, overlays and maps beside them.
 
 A file is one where this program wrote it as a result; where its name is that of another image and a word such as
-"_mask"; where it lies in a folder such as "masks" and bears the name of an image elsewhere; or where it is a picture of
+"_mask"; where it lies in a folder such as "masks" and bears the name of an image elsewhere; or where it is an image of
 a few values beside an image of the same name.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ..volumes.mark import is_marked
-from ..volumes.pictures import PICTURE_SUFFIXES
+from ..volumes.raster import RASTER_SUFFIXES
 from ..volumes.volume import stem
 
 WORDS = (
@@ -93,11 +93,11 @@ def _image_name(name: str) -> str:
 
 
 def _has_few_values(path: Path) -> bool:
-    """Whether a picture holds a mask rather than an image."""
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
+    """Whether an image file holds a mask."""
+    if path.suffix.lower() not in RASTER_SUFFIXES:
         return False
     try:
-        with Image.open(path) as picture:
-            return np.unique(np.asarray(picture)).size <= FEW_VALUES
+        with Image.open(path) as image:
+            return np.unique(np.asarray(image)).size <= FEW_VALUES
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False

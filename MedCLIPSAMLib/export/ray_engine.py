@@ -22,7 +22,7 @@ from ..segmentation.segmenter import TextSegmenter, load_segmenter
 from ..segmentation.settings import Settings, default_settings
 from .cases import Case
 from .engines import Write
-from .job import Failed, Job, Loaded, new_record, read_case, segment_case, write_result
+from .job import ExportJob, FailedCase, LoadedCase, new_record, read_case, segment_case, write_result
 
 ATTEMPTS = 3
 """A case whose worker died so many times is recorded as failed: it would kill the next one too."""
@@ -51,14 +51,14 @@ class _Worker:
         self._models = models
         self._segmenter: TextSegmenter | None = None
         self._reader = ThreadPoolExecutor(1)
-        self._next: dict[str, Future[Loaded | Failed]] = {}
+        self._next: dict[str, Future[LoadedCase | FailedCase]] = {}
 
     def ready(self) -> int:
         """The process; answered once the models are loaded."""
         self._load()
         return os.getpid()
 
-    def do(self, case: Case, following: Case | None, job: Job) -> dict:
+    def do(self, case: Case, following: Case | None, job: ExportJob) -> dict:
         """Do a case, while the image of the one that will probably follow is read."""
         segmenter = self._load()
         reading = self._next.get(case.name)
@@ -69,8 +69,8 @@ class _Worker:
     def _load(self) -> TextSegmenter:
         """The models, loaded by the first call: what is wrong with them reaches the driver as this call's error."""
         if self._segmenter is None:
-            one = self._models
-            self._segmenter = load_segmenter(one.clip, one.sam, one.device, one.models_dir, one.settings)
+            models = self._models
+            self._segmenter = load_segmenter(models.clip, models.sam, models.device, models.models_dir, models.settings)
         return self._segmenter
 
 
@@ -125,16 +125,15 @@ class RayEngine:
         self._count = workers or gpus or max(1, int(there.get("CPU", 1)) // 2)
         self._resources = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 1}
 
-    def run(self, cases: Sequence[Case], job: Job, write: Write, context: RunContext) -> Iterator[dict]:
+    def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
         """See `engines.Engine`; a cancelled run ends after the next finished case.
 
         Raises:
             MedCLIPSAMError: a worker cannot load the models.
         """
         ray = self._ray
-        kind = ray.remote(**self._resources)(_Worker)
-        workers = [kind.remote(self._models) for _ in range(min(self._count, len(cases)))]
-        job = Job(job.out.resolve(), job.settings, job.labels)
+        workers = [self._new_worker() for _ in range(min(self._count, len(cases)))]
+        job = ExportJob(job.out.resolve(), job.settings, job.labels)
         waiting = deque((case, 1) for case in cases)
         running: dict = {}
 
@@ -144,10 +143,10 @@ class RayEngine:
                 # What follows is a guess for reading ahead: with all workers busy, the case after the others' next.
                 ahead = min(len(workers), len(waiting)) - 1
                 following = waiting[ahead][0] if ahead >= 0 else None
-                running[worker.do.remote(case, following, job)] = (worker, case, attempt)
+                running[self._send(worker, case, following, job)] = (worker, case, attempt)
 
         try:
-            workers, self.pids = self._started(workers)
+            workers, self.pids = self._start_workers(workers)
             for worker in workers:
                 give(worker)
             while running:
@@ -160,12 +159,12 @@ class RayEngine:
                     raise self._cause(error) from error
                 except ray.exceptions.RayError:
                     workers.remove(worker)
-                    workers.append(worker := kind.remote(self._models))
+                    workers.append(worker := self._new_worker())
                     if attempt < ATTEMPTS:
                         waiting.appendleft((case, attempt + 1))
                         give(worker)
                         continue
-                    record = _died(case)
+                    record = _is_dead(case)
                 write(record)
                 give(worker)
                 yield record
@@ -178,12 +177,18 @@ class RayEngine:
         if self._own:
             self._ray.shutdown()
 
-    def _started(self, workers: list) -> tuple[list, list[int]]:
+    def _new_worker(self):
+        return self._ray.remote(**self._resources)(_Worker).remote(self._models)
+
+    def _send(self, worker, case: Case, following: Case | None, job: ExportJob):
+        return worker.do.remote(case, following, job)
+
+    def _start_workers(self, workers: list) -> tuple[list, list[int]]:
         """The workers that are ready in time, and their processes; the others are taken away."""
         refs = {worker.ready.remote(): worker for worker in workers}
         ready, late = self._ray.wait(list(refs), num_returns=len(refs), timeout=START) if refs else ([], [])
-        for each in late:
-            self._ray.kill(refs[each])
+        for index in late:
+            self._ray.kill(refs[index])
         if late and not ready:
             there = ", ".join(
                 f"{count:g} {name}" for name, count in self._ray.cluster_resources().items() if name in UNITS
@@ -193,7 +198,7 @@ class RayEngine:
                 "Use less --workers, --device cpu, or a larger cluster.",
             )
         try:
-            return [refs[each] for each in ready], self._ray.get(ready)
+            return [refs[index] for index in ready], self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
             raise self._cause(error) from error
 
@@ -205,6 +210,10 @@ class RayEngine:
         return DeviceError(f"A worker of the cluster cannot work: {reason}", "See the logs of Ray on that machine.")
 
 
-def _died(case: Case) -> dict:
+def _is_dead(case: Case) -> dict:
     problem = f"The worker died {ATTEMPTS} times at this case, perhaps for lack of memory."
-    return new_record(case) | {"problem": problem, "remedy": "Do it alone, on a machine with more memory, by --retry."}
+    return new_record(case) | {
+        "source": {},
+        "problem": problem,
+        "remedy": "Do it alone, on a machine with more memory, by --retry.",
+    }

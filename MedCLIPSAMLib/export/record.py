@@ -13,7 +13,7 @@ _FILE = re.compile(
     r"(imagesTr/|labelsTr/)?(?P<name>[^/\\]+?)(_0000|_uncertainty)?\.(seg\.nrrd|nii\.gz|nii|nrrd|mha|png|dcm)"
 )
 _PARTS = ("imagesTr", "labelsTr", "report", "replaced", "struck", "struck/imagesTr", "struck/labelsTr")
-_OWN = (".lock", "export.json", "manifest.jsonl", *_PARTS)
+_OWN = (".lock", "export.json", "manifest.jsonl", "image_folders.json", *_PARTS)
 
 
 def check_record(record: Any) -> dict[str, Any]:

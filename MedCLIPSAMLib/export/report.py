@@ -10,12 +10,12 @@ from typing import Any
 from ..files.atomic import atomic_path
 from ..resources import resource_path
 
-PAGE, PICTURES = "report.html", "report"
+PAGE, IMAGE_FOLDER = "report.html", "report"
 TEMPLATE = "pages/export_report.html"
 
 
 def write_report(folder: Path, records: Sequence[Mapping[str, Any]], struck: Collection[str]) -> None:
-    """Write report.html into an export's folder, beside the pictures in report/.
+    """Write report.html into an export's folder, beside the images in report/.
 
     The page needs no network and no server. What is struck out in it is kept by the browser, and saved as a list of
     names, struck.txt, by a button; `medclipsam strike` takes it up.

@@ -18,8 +18,8 @@ def refresh(out: Path, form: str, labels: Sequence[str]) -> None:
     """Write anew what is made of the manifest: the description of the dataset and the report."""
     records = list(read_records(out).values())
     struck = read_struck(out)
-    inside = [each["case"] for each in records if each["files"] and each["case"] not in struck]
-    modalities = {each.get("modality") for each in records if each["files"]}
+    inside = [record["case"] for record in records if record["files"] and record["case"] not in struck]
+    modalities = {record.get("modality") for record in records if record["files"]}
     channel = modalities.pop() if len(modalities) == 1 else None
     write_description(out, form, labels, inside, channel or "image")
     write_report(out, records, struck)

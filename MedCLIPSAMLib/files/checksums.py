@@ -19,7 +19,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def recorded(folder: Path) -> dict[str, str]:
+def read_recorded(folder: Path) -> dict[str, str]:
     """SHA-256 by file name, as recorded when the files of `folder` were downloaded; empty without a readable record."""
     try:
         entries = read_json(folder / MANIFEST)

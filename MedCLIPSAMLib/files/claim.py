@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
+from ..renamed_settings import with_current_names
 from .atomic import atomic_path, is_temporary, sweep
 from .json_text import read_json
 
@@ -35,7 +36,7 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
     try:
         folder.mkdir(parents=True, exist_ok=True)
         refuse_foreign(folder, stamp)
-        lock = locked(folder)
+        lock = lock_folder(folder)
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another folder.") from error
     try:
@@ -49,9 +50,10 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
 
 def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
     path = folder / stamp
+    request = with_current_names(request)
     if path.is_file():
         try:
-            before = read_json(path)
+            before = with_current_names(read_json(path))
         except (OSError, ValueError):
             before = None
         if before == request:
@@ -76,7 +78,7 @@ def refuse_foreign(folder: Path, stamp: str) -> None:
     if (
         folder.is_dir()
         and not (folder / stamp).is_file()
-        and any(each.name != LOCK and not is_temporary(each) for each in folder.iterdir())
+        and any(path.name != LOCK and not is_temporary(path) for path in folder.iterdir())
     ):
         raise OutputError(
             f"'{folder}' is not empty and holds no {stamp} of a run before.",
@@ -84,7 +86,7 @@ def refuse_foreign(folder: Path, stamp: str) -> None:
         )
 
 
-def locked(folder: Path) -> TextIOWrapper:
+def lock_folder(folder: Path) -> TextIOWrapper:
     """Open the lock file of a folder that is there; see `claim`, also for errors. Whoever holds it has the folder."""
     try:
         return lock_file(folder / LOCK)

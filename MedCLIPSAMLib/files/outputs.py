@@ -86,7 +86,7 @@ def _reads(source: Path, path: Path) -> bool:
         return (
             about is not None
             and about.st_nlink > 1
-            and any(each.is_file() and _same(each, path) for each in source.rglob("*"))
+            and any(file.is_file() and _same(file, path) for file in source.rglob("*"))
         )
     if source.name.lower().endswith(DETACHED) and _same(source.parent, path.parent):
         with source.open("rb") as file:
@@ -94,8 +94,8 @@ def _reads(source: Path, path: Path) -> bool:
     return False
 
 
-def _same(one: Path, other: Path) -> bool:
+def _same(path: Path, other: Path) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return os.path.samefile(path, other)
     except OSError:  # one of them is not there
-        return os.path.normcase(one.resolve()) == os.path.normcase(other.resolve())
+        return os.path.normcase(path.resolve()) == os.path.normcase(other.resolve())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from .atomic import is_temporary, sweep
-from .claim import LOCK, locked
+from .claim import LOCK, lock_folder
 
 DESCRIPTION = "run.json"
 """In such a folder: what the steps depend on, and the sign that this program made it."""
@@ -26,7 +26,7 @@ def hold_unfinished(folder: Path) -> Iterator[None]:
     check_unfinished(folder)
     try:
         folder.mkdir(exist_ok=True)
-        lock = locked(folder)
+        lock = lock_folder(folder)
     except OSError as error:
         raise OutputError(f"'{folder}' cannot be written: {error.strerror}.", "Choose another output.") from error
     try:

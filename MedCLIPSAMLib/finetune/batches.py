@@ -5,7 +5,7 @@ A source is any object with these members; `PairSource` reads files, `shards.Sha
     steps           batches an epoch
     batch           pairs a batch, over all processes
     batches(epoch, start)
-                    the batches of an epoch from number `start` on: pictures uint8 (b, S, S, 3) and b captions, of which
+                    the batches of an epoch from number `start` on: images uint8 (b, S, S, 3) and b captions, of which
                     each process gets its own part
 """
 
@@ -41,35 +41,35 @@ class Source(Protocol):
         """Yield the batches of an epoch from number `start` on."""
 
 
-def read_picture(path: Path) -> np.ndarray:
-    """Read an image file as a picture, uint8 (H, W, 3); of a volume the middle axial slice.
+def read_raster(path: Path) -> np.ndarray:
+    """Read an image file, uint8 (H, W, 3); of a volume the middle axial slice.
 
     Raises:
         InputError: it cannot be read.
     """
     stack = SliceStack(read_volume(path))
-    return stack.picture(len(stack) // 2)
+    return stack.image(len(stack) // 2)
 
 
-def square(picture: np.ndarray, size: int, crop: tuple[float, float, float] = (1.0, 0.0, 0.0)) -> torch.Tensor:
-    """Resize a picture (H, W, 3) to the square that the model sees, uint8 (size, size, 3), bicubic with antialias.
+def square(image: np.ndarray, size: int, crop: tuple[float, float, float] = (1.0, 0.0, 0.0)) -> torch.Tensor:
+    """Resize an image (H, W, 3) to the square that the model sees, uint8 (size, size, 3), bicubic with antialias.
 
     Args:
         crop: share of each side that is kept, and where it begins between the first (0) and the last (1) place.
     """
     share, x, y = crop
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     rows, columns = max(1, round(share * height)), max(1, round(share * width))
     top, left = round(y * (height - rows)), round(x * (width - columns))
-    part = np.ascontiguousarray(picture[top : top + rows, left : left + columns])
+    part = np.ascontiguousarray(image[top : top + rows, left : left + columns])
     pixels = torch.from_numpy(part).permute(2, 0, 1)[None].float()
     pixels = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True, align_corners=False)
     return pixels[0].permute(1, 2, 0).round().clamp(0, 255).to(torch.uint8)
 
 
-def draw_crop(rng: np.random.Generator, least: float) -> tuple[float, float, float]:
-    """Draw a random crop for `square`, of an area between `least` and 1; never a flip, which would make left right."""
-    return float(np.sqrt(rng.uniform(least, 1))), float(rng.random()), float(rng.random())
+def draw_crop(rng: np.random.Generator, min_share: float) -> tuple[float, float, float]:
+    """Draw a random crop for `square`, of an area from `min_share` to 1; never a flip, which would make left right."""
+    return float(np.sqrt(rng.uniform(min_share, 1))), float(rng.random()), float(rng.random())
 
 
 def readable(
@@ -81,7 +81,7 @@ def readable(
         record: a JSON file in which it is kept which files were read before, by size and time of change, so that each
             is read once only.
     """
-    known = _recorded(record)
+    known = _read_recorded(record)
     files = list(dict.fromkeys(pair.image for pair in pairs))
 
     def check(path: Path) -> str:
@@ -89,7 +89,7 @@ def readable(
         key = f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
         if key not in known:
             try:
-                read_picture(path)
+                read_raster(path)
                 known[key] = ""
             except MedCLIPSAMError as error:
                 known[key] = error.problem
@@ -110,7 +110,7 @@ def readable(
     ]
 
 
-def _recorded(record: Path | None) -> dict[str, str]:
+def _read_recorded(record: Path | None) -> dict[str, str]:
     try:
         known = json.loads(record.read_text(encoding="utf-8")) if record else {}
     except (OSError, ValueError):
@@ -123,12 +123,12 @@ class PairSource:
 
     Args:
         pairs: at least two.
-        size: edge of the picture that the model sees.
+        size: edge of the image that the model sees.
         batch: pairs a batch over all processes; what is left at an epoch's end is left out.
-        crop: least share of a picture's area that a random crop keeps; 1 takes it whole.
+        crop: least share of an image's area that a random crop keeps; 1 takes it whole.
         rank, world: which process this is, of how many; each takes every `world`-th pair of a batch.
         workers: processes that read images.
-        read: gives the picture of an image's path, uint8 (H, W, 3).
+        read: path of an image file -> uint8 (H, W, 3).
 
     Raises:
         InputError: a batch of less than 2, or that is not a multiple of `world`, or less pairs than it takes.
@@ -144,7 +144,7 @@ class PairSource:
         rank: int = 0,
         world: int = 1,
         workers: int = 0,
-        read: Callable[[Path], np.ndarray] = read_picture,
+        read: Callable[[Path], np.ndarray] = read_raster,
     ) -> None:
         check_batch(batch, world)
         if len(pairs) < batch:
@@ -160,10 +160,10 @@ class PairSource:
         order = self.order(epoch)[start:]
         own = [numbers[self.rank :: self.world] for numbers in order]
         loader = DataLoader(
-            _Pictures(self, epoch),
+            _Images(self, epoch),
             batch_sampler=own,
             num_workers=min(self.workers, len(own)),
-            collate_fn=lambda items: (torch.stack([each[0] for each in items]), [each[1] for each in items]),
+            collate_fn=lambda items: (torch.stack([item[0] for item in items]), [item[1] for item in items]),
         )
         yield from loader
 
@@ -174,22 +174,22 @@ class PairSource:
         while len(batches) < self.steps:
             taken: list[int] = []
             put_off: list[int] = []
-            said: set[str] = set()
+            chosen_captions: set[str] = set()
             for at, number in enumerate(drawn):
                 if len(taken) == self.batch:
                     put_off += drawn[at:]
                     break
                 caption = self.pairs[number].caption
-                (put_off if caption in said else taken).append(number)
-                said.add(caption)
+                (put_off if caption in chosen_captions else taken).append(number)
+                chosen_captions.add(caption)
             lacking = self.batch - len(taken)  # too few different captions are left
             batches.append(taken + put_off[:lacking])
             drawn = put_off[lacking:]
         return batches
 
 
-class _Pictures(Dataset):
-    """The pictures of a source in one epoch: (uint8 (S, S, 3), caption)."""
+class _Images(Dataset):
+    """The images of a source in one epoch: (uint8 (S, S, 3), caption)."""
 
     def __init__(self, source: PairSource, epoch: int) -> None:
         self._source, self._epoch = source, epoch

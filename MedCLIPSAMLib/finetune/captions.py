@@ -31,7 +31,7 @@ PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subj
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
 """Tried for a name without one."""
 
-LEAST_CHARACTERS = 20
+MIN_CHARACTERS = 20
 """Of a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
 
 
@@ -81,7 +81,7 @@ def clean_caption(text: str) -> str:
     return re.sub(r"\s+([.,;:)])", r"\1", re.sub(r"\s+", " ", text)).strip()
 
 
-def read_captions(table: Path, images: Path | None = None, least_characters: int = LEAST_CHARACTERS) -> Captions:
+def read_captions(table: Path, images: Path | None = None, min_characters: int = MIN_CHARACTERS) -> Captions:
     """Read a table of image-caption pairs; see the head of this file.
 
     Args:
@@ -115,8 +115,8 @@ def read_captions(table: Path, images: Path | None = None, least_characters: int
             continue
         for text in texts if isinstance(texts, list) else [texts]:
             caption = clean_caption(str(text or ""))
-            if len(caption) < least_characters:
-                found.dropped.append((f"captions have less than {least_characters} characters", f"{name}: {caption}"))
+            if len(caption) < min_characters:
+                found.dropped.append((f"captions have less than {min_characters} characters", f"{name}: {caption}"))
             elif (image, caption) in seen:
                 found.dropped.append(("pairs are there twice", f"{name}: {caption}"))
             else:
@@ -205,4 +205,4 @@ def _image(folder: Path, name: str) -> Path | None:
     if not name or "\0" in name:
         return None
     path = folder / name
-    return next((each for each in (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES)) if each.is_file()), None)
+    return next((file for file in (path, *(Path(f"{path}{suffix}") for suffix in SUFFIXES)) if file.is_file()), None)

@@ -10,7 +10,7 @@ import torch
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
 from ..run_context import RunContext
-from .batches import read_picture, square
+from .batches import read_raster, square
 from .captions import Pair
 from .retrieval import retrieval
 
@@ -27,8 +27,8 @@ def features(
         chunk = pairs[at : at + TOGETHER]
         context.raise_if_cancelled()
         context.report(at, len(pairs), clip.name)
-        pictures = torch.stack([square(read_picture(pair.image), clip.image_size) for pair in chunk])
-        images.append(clip.encode_image(clip.preprocess(pictures.numpy())).cpu())
+        rgb = torch.stack([square(read_raster(pair.image), clip.image_size) for pair in chunk])
+        images.append(clip.encode_image(clip.preprocess(rgb.numpy())).cpu())
         tokens = clip.tokenize([pair.caption for pair in chunk], cut=True)
         with torch.inference_mode():
             texts.append(torch.nn.functional.normalize(clip.model.encode_text(tokens).float(), dim=-1).cpu())

@@ -47,7 +47,7 @@ def contrastive_backward(
             states.append(_random_state(chunk[0].device))
             made.append(encode(*chunk))
     own = [torch.cat([features[side] for features in made]).detach().requires_grad_() for side in (0, 1)]
-    loss = loss_of(*(_joined(features, rank, world) for features in own))
+    loss = loss_of(*(_gather(features, rank, world) for features in own))
     gradients = torch.autograd.grad(loss, own)
     begin = 0
     for number, chunk in enumerate(chunks):
@@ -57,13 +57,13 @@ def contrastive_backward(
                 _set_random_state(states[number], chunk[0].device)
             features = made[number] if single else encode(*chunk)
             end = begin + len(chunk[0])
-            parts = [(each * whole[begin:end]).sum() for each, whole in zip(features, gradients)]
+            parts = [(feature * gradient[begin:end]).sum() for feature, gradient in zip(features, gradients)]
             backward(world * (parts[0] + parts[1]))
             begin = end
     return loss.detach()
 
 
-def _joined(own: torch.Tensor, rank: int, world: int) -> torch.Tensor:
+def _gather(own: torch.Tensor, rank: int, world: int) -> torch.Tensor:
     """Gather the features of all processes; gradients flow to this process's own."""
     if world == 1:
         return own

@@ -17,7 +17,7 @@ from ..models.store import find, locate
 from ..models.trained import check_name, trained_folder
 from ..run_context import RunContext
 from .batches import PairSource, Source, readable
-from .captions import LEAST_CHARACTERS, Captions, Pair, read_captions, split_by_patient
+from .captions import MIN_CHARACTERS, Captions, Pair, read_captions, split_by_patient
 from .owner import claim_run, owns
 from .publish import publish
 from .settings import FineTuneSettings
@@ -27,7 +27,7 @@ DROPPED = "dropped.csv"
 
 
 @dataclass(frozen=True)
-class Data:
+class CaptionData:
     """Where the pairs are.
 
     Args:
@@ -35,14 +35,14 @@ class Data:
         images: folder that a table's names are relative to; the table's own by default.
         validation: a table or shards of validation pairs; None takes a share of the table's patients.
         share: that share.
-        least_characters: of a caption.
+        min_characters: of a caption.
     """
 
     captions: str
     images: Path | None = None
     validation: str | None = None
     share: float = 0.15
-    least_characters: int = LEAST_CHARACTERS
+    min_characters: int = MIN_CHARACTERS
 
     @property
     def shards(self) -> bool:
@@ -51,7 +51,7 @@ class Data:
 
 
 def run(
-    data: Data,
+    data: CaptionData,
     settings: FineTuneSettings,
     name: str,
     out: Path,
@@ -95,7 +95,7 @@ def run(
 
 
 def _sources(
-    data: Data, settings: FineTuneSettings, out: Path, workers: int, context: RunContext
+    data: CaptionData, settings: FineTuneSettings, out: Path, workers: int, context: RunContext
 ) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
     """Open the sources of batches, see `train.fine_tune`, and make a check sum of what they are made of."""
     if data.shards and data.validation is None:
@@ -130,9 +130,9 @@ def _sources(
 
         pattern = data.captions if side == 0 else data.validation or ""
         record = out / f"shards-{side}.json"
-        least = data.least_characters
+        min_characters = data.min_characters
         made = ShardSource(
-            expand_shards(pattern), size, batch, crop, settings.seed, rank, world, record, least_characters=least
+            expand_shards(pattern), size, batch, crop, settings.seed, rank, world, record, min_characters=min_characters
         )
         _write_dropped(out, dropped + made.dropped)
         context.notify(f"{made.count} pairs in '{pattern}'; {len(made.dropped)} cannot be used.")
@@ -146,14 +146,14 @@ def _sources(
             )
         return source(0, size, settings.batch, settings.crop, rank, world)
 
-    made_of: list[Any] = [data.captions, data.validation, data.least_characters]
+    made_of: list[Any] = [data.captions, data.validation, data.min_characters]
     made_of += [(str(pair.image), pair.caption) for pairs in sides for pair in pairs or ()]
     about = hashlib.sha256(repr(made_of).encode()).hexdigest()
     return training, lambda size: source(1, size, settings.batch, 1.0), about
 
 
-def _read(table: str, data: Data, out: Path, dropped: list[tuple[str, str]], context: RunContext) -> list[Pair]:
-    found: Captions = read_captions(Path(table), data.images, data.least_characters)
+def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str]], context: RunContext) -> list[Pair]:
+    found: Captions = read_captions(Path(table), data.images, data.min_characters)
     context.notify(f"{Path(table).name}: {found.summary()}.")
     if not found.patients:
         context.notify("The table does not say whose an image is: every image counts as a patient of its own.")

@@ -45,8 +45,8 @@ def hn_nce_loss(
         logits = images @ texts.T / temperature
         positives = logits.diagonal()
         denominators = [
-            torch.logaddexp(positives, weighted_negatives(one, beta))
-            for one, beta in ((logits, beta_image), (logits.T, beta_text))
+            torch.logaddexp(positives, weighted_negatives(scores, beta))
+            for scores, beta in ((logits, beta_image), (logits.T, beta_text))
         ]
         return (sum(denominators) - 2 * positives).mean()
 
@@ -81,10 +81,10 @@ def dhn_nce_released_loss(
         logits = images @ texts.T / temperature
         pairs = torch.eye(len(logits), device=logits.device, dtype=logits.dtype)
         total = logits.new_zeros(())
-        for one, beta in ((logits, beta_image), (logits.T, beta_text)):
-            negatives = one * (1 - pairs)
-            weights = (len(one) - 1) * (beta * negatives).exp() / negatives.exp().sum(-1)
-            total = total + (weights.log() + negatives - one * pairs).mean()
+        for scores, beta in ((logits, beta_image), (logits.T, beta_text)):
+            negatives = scores * (1 - pairs)
+            weights = (len(scores) - 1) * (beta * negatives).exp() / negatives.exp().sum(-1)
+            total = total + (weights.log() + negatives - scores * pairs).mean()
         return total
 
 

@@ -46,7 +46,7 @@ def retrieval(
         raise InputError(f"Retrieval needs two pairs or more; {count} came.")
     batch = min(batch, count)
     names = {caption: number for number, caption in enumerate(dict.fromkeys(captions or ()))}
-    said = np.array([names[caption] for caption in captions]) if captions else np.arange(count)
+    caption_ids = np.array([names[caption] for caption in captions]) if captions else np.arange(count)
     rows: dict[str, list[list[float]]] = {"image_to_text": [], "text_to_image": []}
     for seed in seeds:
         order = np.random.default_rng(seed).permutation(count)
@@ -56,7 +56,7 @@ def retrieval(
             similar = (image_features[numbers] @ text_features[numbers].T).float().cpu().numpy()
             for direction, scores in (("image_to_text", similar), ("text_to_image", similar.T)):
                 best = np.argsort(-scores, axis=1, kind="stable")[:, : max(TOP)]
-                right = said[numbers][best] == said[numbers][:, None]
+                right = caption_ids[numbers][best] == caption_ids[numbers][:, None]
                 hits[direction].append(np.stack([right[:, :top].any(1) for top in TOP], 1))
         for direction, found in hits.items():
             rows[direction].append(np.concatenate(found).mean(0).tolist())

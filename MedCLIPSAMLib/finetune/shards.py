@@ -21,8 +21,8 @@ from ..errors import InputError, MedCLIPSAMError
 from ..files.atomic import atomic_path
 from ..files.json_text import parse_json
 from ..run_context import RunContext
-from .batches import Batch, check_batch, draw_crop, read_picture, square
-from .captions import CAPTION_FIELDS, LEAST_CHARACTERS, clean_caption
+from .batches import Batch, check_batch, draw_crop, read_raster, square
+from .captions import CAPTION_FIELDS, MIN_CHARACTERS, clean_caption
 
 IMAGES = ("jpg", "jpeg", "png", "tif", "tiff", "bmp", "nii.gz", "nii", "nrrd", "mha", "dcm")
 CAPTIONS = ("txt", "caption", "json")
@@ -69,12 +69,12 @@ class ShardSource:
         world: int = 1,
         record: Path | None = None,
         context: RunContext = RunContext(),
-        least_characters: int = LEAST_CHARACTERS,
+        min_characters: int = MIN_CHARACTERS,
     ) -> None:
         check_batch(batch, world)
         self.paths, self.size, self.batch, self.crop = paths, size, batch, crop
-        self.seed, self.rank, self.world, self._least = seed, rank, world, least_characters
-        self.count, self.dropped = self._counted(record, context)
+        self.seed, self.rank, self.world, self._min_characters = seed, rank, world, min_characters
+        self.count, self.dropped = self._count(record, context)
         self._unusable = {what for _reason, what in self.dropped}
         if self.count < batch:
             raise InputError(
@@ -89,7 +89,7 @@ class ShardSource:
         paths = order.sample(self.paths, len(self.paths))
         pairs = (pair for pair in self._pairs(paths) if pair["__key__"] not in self._unusable)
         shuffled = webdataset.filters.shuffle(BUFFER, initial=BUFFER, rng=order)(pairs)
-        pictures, captions = [], []
+        images, captions = [], []
         for number, pair in enumerate(shuffled):
             if number >= self.steps * self.batch:
                 return
@@ -99,11 +99,11 @@ class ShardSource:
                 crop = (1.0, 0.0, 0.0)
                 if self.crop < 1:
                     crop = draw_crop(np.random.default_rng([self.seed, epoch, number]), self.crop)
-                pictures.append(square(_picture(pair), self.size, crop))
+                images.append(square(_read_image(pair), self.size, crop))
                 captions.append(clean_caption(_caption(pair)))
             if number % self.batch == self.batch - 1:
-                yield torch.stack(pictures), captions
-                pictures, captions = [], []
+                yield torch.stack(images), captions
+                images, captions = [], []
 
     def _pairs(self, paths: list[Path]) -> Iterator[dict]:
         """Yield the members of each pair as bytes, by their ending."""
@@ -121,11 +121,11 @@ class ShardSource:
         except Exception as error:  # tarfile, zlib and webdataset have many
             raise InputError(f"A shard cannot be read: {error}.", "Make it again, or leave it out.") from error
 
-    def _counted(self, record: Path | None, context: RunContext) -> tuple[int, list[tuple[str, str]]]:
+    def _count(self, record: Path | None, context: RunContext) -> tuple[int, list[tuple[str, str]]]:
         named = [f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths]
         try:
             known = json.loads(record.read_text(encoding="utf-8")) if record else {}
-            if known.get("shards") == named and known["least"] == self._least:
+            if known.get("shards") == named and known["least"] == self._min_characters:
                 return known["count"], [(reason, what) for reason, what in known["dropped"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
@@ -137,24 +137,24 @@ class ShardSource:
             count += not reason
             context.report(count + len(dropped), None, "reading shards")
         if record is not None:
-            kept = {"shards": named, "least": self._least, "count": count, "dropped": dropped}
+            content = {"shards": named, "least": self._min_characters, "count": count, "dropped": dropped}
             with atomic_path(record) as temporary:
-                temporary.write_text(json.dumps(kept), encoding="utf-8")
+                temporary.write_text(json.dumps(content), encoding="utf-8")
         return count, dropped
 
     def _problem(self, pair: dict) -> str:
         """Why a pair cannot be used; "" when it can."""
-        if len(clean_caption(_caption(pair))) < self._least:
-            return f"captions have less than {self._least} characters"
+        if len(clean_caption(_caption(pair))) < self._min_characters:
+            return f"captions have less than {self._min_characters} characters"
         try:
-            _picture(pair)
+            _read_image(pair)
         except MedCLIPSAMError:
             return "images cannot be read"
         return ""
 
 
 def _caption(pair: dict) -> str:
-    ending = next((each for each in CAPTIONS if each in pair), None)
+    ending = next((suffix for suffix in CAPTIONS if suffix in pair), None)
     text = pair[ending].decode("utf-8", errors="replace") if ending else ""
     if ending != "json":
         return text
@@ -165,11 +165,11 @@ def _caption(pair: dict) -> str:
         return ""
 
 
-def _picture(pair: dict) -> np.ndarray:
-    ending = next((each for each in IMAGES if each in pair), None)
+def _read_image(pair: dict) -> np.ndarray:
+    ending = next((suffix for suffix in IMAGES if suffix in pair), None)
     if ending is None:
         raise InputError(f"'{pair['__key__']}' has no image.", f"Its ending must be one of {', '.join(IMAGES)}.")
     with tempfile.TemporaryDirectory(prefix="medclipsam-") as folder:
         path = Path(folder) / f"image.{ending}"
         path.write_bytes(pair[ending])
-        return read_picture(path)
+        return read_raster(path)

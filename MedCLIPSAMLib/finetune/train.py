@@ -31,7 +31,7 @@ from .gradients import contrastive_backward
 from .losses import make_loss
 from .retrieval import best_scale, retrieval, top1
 from .settings import FineTuneSettings
-from .trainable import merged, prepare, trained_state
+from .trainable import merge_lora, prepare, trained_state
 
 CHECKPOINT, BEST, LOG, DONE = "last.ckpt", "best.safetensors", "log.jsonl", "result.json"
 SAVE_EVERY = 250
@@ -90,8 +90,8 @@ def fine_tune(
     """Train, or go on with a training that was stopped, and keep the weights that retrieve best on validation pairs.
 
     Args:
-        training: (edge of the picture, rank, processes) -> source of training batches.
-        validation: edge of the picture -> source of validation batches, whole pictures.
+        training: (edge of the image, rank, processes) -> source of training batches.
+        validation: edge of the image -> source of validation batches, whole images.
         out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/.
         data: says which data these are; a checkpoint of other data is not gone on from.
         context: told of every step in the first process, with `StepFigures` as details; asked at every step, and a
@@ -117,7 +117,9 @@ class _Run:
         self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
         self._plain = model
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        matrices, rest = ([each for each in trained if (each.ndim > 1) is wide] for wide in (True, False))
+        matrices, rest = (
+            [parameter for parameter in trained if (parameter.ndim > 1) is wide] for wide in (True, False)
+        )
         optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}],
             lr=settings.rate,
@@ -141,13 +143,13 @@ class _Run:
         started, begun = time.monotonic(), self._step
         while self._step < steps and not self._stale(training.steps):
             epoch, start = divmod(self._step, training.steps)
-            for pictures, captions in training.batches(epoch, start):
+            for rgb, captions in training.batches(epoch, start):
                 if fabric.broadcast(self._context.is_cancelled()):
                     self._save()
                     raise Cancelled
                 rate = self._rate(self._step, steps)
                 try:
-                    loss = self._one_step(pictures, captions, rate)
+                    loss = self._one_step(rgb, captions, rate)
                 except torch.OutOfMemoryError as error:
                     raise DeviceError(
                         f"The memory of {fabric.device} is full with {settings.chunk or len(captions)} pairs at once.",
@@ -161,9 +163,9 @@ class _Run:
                 if figures or self._step % SAVE_EVERY == 0:
                     self._save()
                 self._report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
-        return self._finished()
+        return self._finish()
 
-    def _one_step(self, pictures: torch.Tensor, captions: list[str], rate: float) -> float:
+    def _one_step(self, rgb: torch.Tensor, captions: list[str], rate: float) -> float:
         settings, fabric = self._settings, self._fabric
         torch.manual_seed((settings.seed * 1_000_003 + self._step) * 1009 + fabric.global_rank)
         for group in self._optimizer.param_groups:
@@ -171,7 +173,7 @@ class _Run:
         size = settings.chunk or len(captions)
         chunks = [
             (
-                self._clip.preprocess(pictures[at : at + size].numpy()),
+                self._clip.preprocess(rgb[at : at + size].numpy()),
                 self._clip.tokenize(captions[at : at + size], True),
             )
             for at in range(0, len(captions), size)
@@ -209,16 +211,16 @@ class _Run:
         losses: list[float] = []
         images: list[torch.Tensor] = []
         texts: list[torch.Tensor] = []
-        said: list[str] = []
-        for pictures, captions in source.batches(0):
-            pixels, tokens = self._clip.preprocess(pictures.numpy()), self._clip.tokenize(captions, True)
+        all_captions: list[str] = []
+        for rgb, captions in source.batches(0):
+            pixels, tokens = self._clip.preprocess(rgb.numpy()), self._clip.tokenize(captions, True)
             image, text = (features.float() for features in self._model(pixels, tokens)[:2])
             losses.append(self._loss(image, text).item())
             images.append(image.cpu())
             texts.append(text.cpu())
-            said.extend(captions)
-        both = [torch.nn.functional.normalize(torch.cat(each), dim=-1) for each in (images, texts)]
-        figures = retrieval(both[0], both[1], said)
+            all_captions.extend(captions)
+        both = [torch.nn.functional.normalize(torch.cat(features), dim=-1) for features in (images, texts)]
+        figures = retrieval(both[0], both[1], all_captions)
         return figures | {"loss": sum(losses) / len(losses), "scale": best_scale(both[0], both[1])}
 
     def _compare(self, figures: dict) -> dict:
@@ -231,7 +233,7 @@ class _Run:
     def _keep_best(self) -> None:
         if not self._fabric.is_global_zero:
             return
-        weights = merged(self._plain)
+        weights = merge_lora(self._plain)
         weights["logit_scale"] = torch.tensor(math.log(self._best["figures"]["scale"]))
         with atomic_path(self._out / BEST) as temporary:
             save_file(weights, str(temporary))
@@ -281,7 +283,7 @@ class _Run:
         left = line.pop("seconds_left")
         self._context.report(figures.step, figures.steps, message, seconds_left=left, **line)
 
-    def _finished(self) -> FineTuned:
+    def _finish(self) -> FineTuned:
         best = self._best
         result = FineTuned(self._out / BEST, self._before, best["figures"], best["step"], self._step)
         if self._fabric.is_global_zero:
@@ -335,8 +337,8 @@ def _forget_after(log: Path, step: int) -> None:
     """Leave out the lines of a log that tell of steps after a checkpoint: they come again."""
     try:
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        previous = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     except (OSError, ValueError, KeyError):
         return
     with atomic_path(log) as temporary:
-        temporary.write_text("".join(kept), encoding="utf-8")
+        temporary.write_text("".join(previous), encoding="utf-8")

@@ -34,7 +34,7 @@ def prepare(model: CustomTextCLIP, freeze: Freeze = Freeze.NOTHING, lora_rank: i
     freeze = parse_choice(Freeze, freeze, "part to freeze")
     if lora_rank < 0:
         raise InputError(f"A LoRA rank of {lora_rank} came.", "It must not be negative; 0 trains all weights.")
-    frozen = _frozen(model, freeze)
+    frozen = _is_frozen(model, freeze)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not frozen(name) and name != "logit_scale")
     if lora_rank:
@@ -44,7 +44,7 @@ def prepare(model: CustomTextCLIP, freeze: Freeze = Freeze.NOTHING, lora_rank: i
     return model
 
 
-def merged(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+def merge_lora(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Return the weights under open_clip's names, with what LoRA learnt added to them; copies on the CPU, float32."""
     if hasattr(model, "peft_config"):
         state = {}
@@ -87,7 +87,7 @@ def _with_lora(model: CustomTextCLIP, rank: int, frozen) -> torch.nn.Module:
     )
 
 
-def _frozen(model: CustomTextCLIP, freeze: Freeze):
+def _is_frozen(model: CustomTextCLIP, freeze: Freeze):
     """Whether the parameter of a name stays as it is."""
     layers = {
         "visual.trunk.blocks.": len(model.visual.trunk.blocks),

@@ -182,7 +182,7 @@ MODELS: tuple[Model, ...] = (
         name="starter",
         kind="clip",
         title="Starter CLIP",
-        purpose="Small and offline, for pictures like those it has seen; other hospitals' pictures are hard for it.",
+        purpose="Small and offline, for images like those it has seen; other hospitals' images are hard for it.",
         licence=_STARTER_LICENCE,
         source="MedCLIPSAMLib/starter",
         folder="starter-clip",
@@ -198,7 +198,7 @@ MODELS: tuple[Model, ...] = (
         saliency={"layer": 7, "beta": 0.3, "steps": 12, "earliest": 8},
         answer={
             "prompts": {"margin": 0.2},
-            "agreement": {"least": 0.15, "least_in_doubt": 0.4, "certain": 0.9},
+            "agreement": {"min_iou": 0.15, "min_iou_in_doubt": 0.4, "certain": 0.9},
         },
     ),
     Model(
@@ -262,7 +262,7 @@ MODELS: tuple[Model, ...] = (
         name="starter",
         kind="sam",
         title="Starter SAM 2",
-        purpose="Small and offline, for pictures like those it has seen; other hospitals' pictures are hard for it.",
+        purpose="Small and offline, for images like those it has seen; other hospitals' images are hard for it.",
         licence=_STARTER_LICENCE,
         source="MedCLIPSAMLib/starter",
         folder="starter-sam",

@@ -1,4 +1,4 @@
-"""BiomedCLIP and its like: a folder becomes a model that puts texts and pictures into one space."""
+"""BiomedCLIP and its like: a folder becomes a model that puts texts and images into one space."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import InputError, ModelError, PromptError
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
-from .device import pictures_to
+from .device import images_to
 from .layouts import is_hugging_face, to_open_clip
 from .store import find, locate
 from .timm_open_clip import CustomTextCLIP
@@ -28,7 +28,7 @@ TOWERS = {"medclipsam_demo_vit": "demo_vit", "medclipsam_starter_vit": "starter_
 
 
 class ClipModel:
-    """A text-image model with the tokenizer and the picture normalisation that belong to it.
+    """A text-image model with the tokenizer and the image normalisation that belong to it.
 
     Args:
         name: in the catalogue.
@@ -92,20 +92,20 @@ class ClipModel:
         """
         return F.normalize(self.model.encode_text(self.tokenize(texts)).float(), dim=-1)
 
-    def preprocess(self, pictures: np.ndarray) -> torch.Tensor:
-        """Pictures uint8 (N, H, W, 3) as the model's input, float32 (N, 3, S, S) on its device.
+    def preprocess(self, images: np.ndarray) -> torch.Tensor:
+        """Images uint8 (N, H, W, 3) as the model's input, float32 (N, 3, S, S) on its device.
 
-        The whole picture is resized to the square, bicubic with antialias, without a crop: every part gets a patch.
+        The whole image is resized to the square, bicubic with antialias, without a crop: every part gets a patch.
 
         Raises:
             InputError: another shape or type.
         """
-        if pictures.ndim != 4 or pictures.shape[3] != 3 or pictures.dtype != np.uint8:
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise InputError(
-                f"Pictures of shape {pictures.shape} and type {pictures.dtype} came.",
+                f"Images of shape {images.shape} and type {images.dtype} came.",
                 "They must be (N, H, W, 3) of uint8.",
             )
-        pixels = pictures_to(self.device, pictures)
+        pixels = images_to(self.device, images)
         size = (self.image_size, self.image_size)
         if pixels.shape[2:] != size:
             pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)

@@ -23,7 +23,7 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pictures and texts are brought to a model.
+    """How images and texts are brought to a model.
 
     Args:
         image_size: edge of the square, in pixels.
@@ -60,9 +60,9 @@ def refuse_code(path: Path) -> None:
     Raises:
         ModelError: naming the entry.
     """
-    asked = [name for name in read_config(path) if name.strip("_") in CODE or name.endswith("_implementation")]
-    if asked:
-        raise ModelError(f"'{path}' asks for code of its own by '{asked[0]}'.", "Get the file again.")
+    code_names = [name for name in read_config(path) if name.strip("_") in CODE or name.endswith("_implementation")]
+    if code_names:
+        raise ModelError(f"'{path}' asks for code of its own by '{code_names[0]}'.", "Get the file again.")
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
@@ -76,8 +76,8 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     try:
         model, preprocess = config["model_cfg"], config.get("preprocess_cfg") or {}
         found = Preprocessing(
-            _whole("image_size", model["vision_cfg"]["image_size"]),
-            _whole("context_length", model["text_cfg"].get("context_length", 77)),
+            _read_integer("image_size", model["vision_cfg"]["image_size"]),
+            _read_integer("context_length", model["text_cfg"].get("context_length", 77)),
             _channels("mean", preprocess.get("mean") or OPENAI_DATASET_MEAN),
             _channels("std", preprocess.get("std") or OPENAI_DATASET_STD),
             tokenizer.get("do_lower_case", True) is not False,
@@ -108,7 +108,7 @@ def check_vocabulary(path: Path) -> None:
         raise ModelError(f"The vocabulary '{path}' cannot be used: {error}.", "Get the file again.") from error
 
 
-def _whole(name: str, value: Any) -> int:
+def _read_integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 4096:
         raise ValueError(f"{name} is {str(value)[:50]}")
     return value

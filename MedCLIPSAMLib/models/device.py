@@ -1,4 +1,4 @@
-"""The device that the models run on: choosing it, and bringing pictures to it."""
+"""The device that the models run on: choosing it, and bringing images to it."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def fast_bfloat16(device: torch.device) -> bool:
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    asked = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return device.type == "cpu" and any(supported() for supported in asked if supported)
+    checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
+    return device.type == "cpu" and any(supported() for supported in checks if supported)
 
 
-def pictures_to(device: torch.device, pictures: np.ndarray) -> torch.Tensor:
-    """Pictures, uint8 (N, H, W, 3), on a device as float32 (N, 3, H, W), 0 to 1; they travel as bytes."""
-    bytes_ = torch.from_numpy(np.ascontiguousarray(pictures))
+def images_to(device: torch.device, images: np.ndarray) -> torch.Tensor:
+    """Images, uint8 (N, H, W, 3), on a device as float32 (N, 3, H, W), 0 to 1; they travel as bytes."""
+    bytes_ = torch.from_numpy(np.ascontiguousarray(images))
     if device.type == "cuda":
         bytes_ = bytes_.pin_memory().to(device, non_blocking=True)
     return bytes_.to(device).permute(0, 3, 1, 2).float() / 255
@@ -80,8 +80,8 @@ class OnCpu(TorchFunctionMode):
 
 def _cpu_for_cuda(value: Any) -> Any:
     """Return any value but a CUDA device as it is."""
-    asked = isinstance(value, str | torch.device) and str(value).partition(":")[0] == "cuda"
-    return torch.device("cpu") if asked else value
+    checks = isinstance(value, str | torch.device) and str(value).partition(":")[0] == "cuda"
+    return torch.device("cpu") if checks else value
 
 
 def _require_cuda(index: int) -> None:

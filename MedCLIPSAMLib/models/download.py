@@ -12,14 +12,14 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ModelError, OutputError
-from ..files.checksums import record, recorded, sha256_of
+from ..files.checksums import read_recorded, record, sha256_of
 from ..files.claim import lock_file
 from ..run_context import RunContext
 from .catalogue import Model, ModelFile
 from .store import cache_folder
 
 CHUNK = 1 << 20
-MOST_BYTES = 20_000_000_000
+MAX_BYTES = 20_000_000_000
 """Of a file whose size nobody knows before; the largest model of the catalogue has a tenth of it."""
 TIMEOUT = 30.0
 """Seconds without an answer before a connection is given up."""
@@ -64,7 +64,7 @@ def download(
         folder.mkdir(parents=True, exist_ok=True)
         with lock_file(folder.with_name(f".{folder.name}.lock")):
             for file in model.files:
-                expected = file.sha256 or recorded(folder).get(file.name)
+                expected = file.sha256 or read_recorded(folder).get(file.name)
                 if not _is_whole(folder / file.name, file, expected):
                     _fetch(model, file, folder, expected, context)
     except BlockingIOError as error:
@@ -136,14 +136,14 @@ def _continue(
             context.report(done, total, file.name)
             while chunk := _read(model, file, response, done):
                 done += len(chunk)
-                if done > (total or MOST_BYTES):
+                if done > (total or MAX_BYTES):
                     break
                 stream.write(chunk)
                 context.report(done, total, file.name)
                 context.raise_if_cancelled()
-    if done > (total or MOST_BYTES):
+    if done > (total or MAX_BYTES):
         partial.unlink()
-        raise _another_size(model, file, done, partial.parent, total or MOST_BYTES)
+        raise _another_size(model, file, done, partial.parent, total or MAX_BYTES)
     if total is not None and done != total:
         raise _broken(model, f"the connection ended after {done} of {total} bytes of '{file.name}'")
 
@@ -163,7 +163,7 @@ def _total(
             f"'{file.name}' needs {(total - done) / 1e6:.0f} MB, more than is free in '{folder}'.",
             "Free some space and run it again.",
         )
-    if (total and total > (file.size or MOST_BYTES)) or (total and file.size and total != file.size):
+    if (total and total > (file.size or MAX_BYTES)) or (total and file.size and total != file.size):
         raise _another_size(model, file, total, folder)
     if total is None and expected is None and not response.chunked:
         raise ModelError(
@@ -184,7 +184,7 @@ def _remember(state: Path, response: HTTPResponse) -> None:
 
 
 def _another_size(model: Model, file: ModelFile, size: int, folder: Path, expected: int | None = None) -> ModelError:
-    right = file.size or f"at most {expected or MOST_BYTES}"
+    right = file.size or f"at most {expected or MAX_BYTES}"
     return ModelError(
         f"'{file.name}' of '{model.name}' came with {size} bytes, not {right}; it was removed.",
         _by_hand(model, folder),

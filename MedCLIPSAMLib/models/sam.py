@@ -24,14 +24,14 @@ from .acceleration.bfloat16 import in_bfloat16
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .catalogue import find
-from .device import OnCpu, pictures_to
+from .device import OnCpu, images_to
 from .sam_config import read_sam_config
 from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights
 
 
 class Sam2(SAM2VideoPredictor):
-    """sam2's model for pictures and stacks of them.
+    """sam2's model for images and stacks of them.
 
     Attributes:
         name: in the catalogue, once it is loaded.
@@ -44,49 +44,49 @@ class Sam2(SAM2VideoPredictor):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         trunk, positions = self.image_encoder.trunk, self.image_encoder.neck.position_encoding
-        trunk._get_pos_embed = _kept_embedding(trunk, trunk._get_pos_embed)
-        positions.forward = _kept_positions(positions.forward)
+        trunk._get_pos_embed = _cache_embedding(trunk, trunk._get_pos_embed)
+        positions.forward = _cache_positions(positions.forward)
 
     def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
-        """Features of pictures (N, 3, S, S), as sam2 wants them of every model."""
+        """Features of images (N, 3, S, S), as sam2 wants them of every model."""
         with in_bfloat16(img_batch.device, self.bfloat16):
             found = super().forward_image(img_batch)
-        features = [each.float() for each in found["backbone_fpn"]]
+        features = [level.float() for level in found["backbone_fpn"]]
         return {
             "vision_features": found["vision_features"].float(),
             "backbone_fpn": features,
-            "vision_pos_enc": [self.image_encoder.neck.position_encoding(each) for each in features],
+            "vision_pos_enc": [self.image_encoder.neck.position_encoding(level) for level in features],
         }
 
 
-def _kept_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Encode positions, which depend on the size of a picture alone, once, without a copy for every picture.
+def _cache_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Encode positions, which depend on the size of an image alone, once, without a copy for every image.
 
     (N, C, H, W) features to the like, in their type.
     """
-    kept: dict[tuple, torch.Tensor] = {}
+    cache: dict[tuple, torch.Tensor] = {}
 
     def positions(features: torch.Tensor) -> torch.Tensor:
         key = features.shape[-2:], features.device, features.dtype
-        if key not in kept:
-            kept[key] = make(features[:1]).to(features.dtype)
-        return kept[key].expand(len(features), -1, -1, -1)
+        if key not in cache:
+            cache[key] = make(features[:1]).to(features.dtype)
+        return cache[key].expand(len(features), -1, -1, -1)
 
     return positions
 
 
-def _kept_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
+def _cache_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
     """Bring the trunk's embedding of positions to a size; again when its weights change, or where it is trained."""
-    kept: dict[str, Any] = {}
+    cache: dict[str, Any] = {}
 
     def embedding(size: Any) -> torch.Tensor:
         if torch.is_grad_enabled() and trunk.pos_embed.requires_grad:
             return make(size)
         weights = trunk.pos_embed, trunk.pos_embed_window
-        key = tuple(size), weights[0].device, *(each._version for each in weights)
-        if kept.get("key") != key:
-            kept.update(key=key, value=make(size))
-        return kept["value"]
+        key = tuple(size), weights[0].device, *(weight._version for weight in weights)
+        if cache.get("key") != key:
+            cache.update(key=key, value=make(size))
+        return cache["value"]
 
     return embedding
 
@@ -180,17 +180,19 @@ def decode(
 
 
 class _OnDevice(SAM2Transforms):
-    """sam2's way from pictures to the model's input, for all pictures at once and where the model is."""
+    """sam2's way from images to the model's input, for all images at once and where the model is."""
 
     def __init__(self, sam: Sam2) -> None:
         super().__init__(sam.image_size, mask_threshold=0.0)
-        self._mean, self._std = (torch.tensor(each, device=sam.device).view(3, 1, 1) for each in (self.mean, self.std))
+        self._mean, self._std = (
+            torch.tensor(values, device=sam.device).view(3, 1, 1) for values in (self.mean, self.std)
+        )
 
-    def __call__(self, picture: np.ndarray) -> torch.Tensor:
-        return self.forward_batch([picture])[0]
+    def __call__(self, image: np.ndarray) -> torch.Tensor:
+        return self.forward_batch([image])[0]
 
-    def forward_batch(self, pictures: list[np.ndarray]) -> torch.Tensor:
-        pixels = pictures_to(self._mean.device, np.stack(pictures)).contiguous()
+    def forward_batch(self, images: list[np.ndarray]) -> torch.Tensor:
+        pixels = images_to(self._mean.device, np.stack(images)).contiguous()
         size = (self.resolution, self.resolution)
         if pixels.shape[2:] != size:
             pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
@@ -198,9 +200,9 @@ class _OnDevice(SAM2Transforms):
 
 
 def image_predictor(sam: Sam2) -> SAM2ImagePredictor:
-    """Return the predictor for single pictures of a SAM 2 of any image size.
+    """Return the predictor for single images, for a SAM 2 of any input size.
 
-    sam2's own knows only 1024, and makes the model's input on the CPU, picture by picture.
+    sam2's own knows only 1024, and makes the model's input on the CPU, image by image.
     """
     with warnings.catch_warnings(
         action="ignore", category=FutureWarning

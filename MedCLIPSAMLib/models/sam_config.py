@@ -112,10 +112,10 @@ def _check_value(name: str, value: Any) -> None:
     elif isinstance(value, list):
         if len(value) > 64:
             raise ValueError(f"'{name}' has {len(value)} values")
-        for each in value:
-            if isinstance(each, dict | list):
+        for item in value:
+            if isinstance(item, dict | list):
                 raise ValueError(f"'{name}' holds more than numbers")
-            _check_value(name, each)
+            _check_value(name, item)
     elif isinstance(value, str):
         if not re.fullmatch(r"[a-z_]{1,20}", value):
             raise ValueError(f"'{name}' cannot be {value[:50]!r}")
@@ -126,5 +126,5 @@ def _check_value(name: str, value: Any) -> None:
 def _settings(target: str) -> set[str]:
     """List the parameters of a class of sam2, and of those that it extends."""
     module, _, name = (WHOLE[1] if target in WHOLE else target).rpartition(".")
-    classes = [each for each in getattr(import_module(module), name).__mro__ if each.__module__.startswith("sam2.")]
-    return {name for each in classes for name in inspect.signature(each.__init__).parameters} - set(NEVER)
+    classes = [base for base in getattr(import_module(module), name).__mro__ if base.__module__.startswith("sam2.")]
+    return {name for base in classes for name in inspect.signature(base.__init__).parameters} - set(NEVER)

@@ -27,7 +27,7 @@ class ConvolutionalStem(nn.Module):
     Args:
         img_size: S, in pixels.
         patch_size: edge of a patch; 8, since there are three convolutions.
-        in_chans, embed_dim: channels of the picture and of a token.
+        in_chans, embed_dim: channels of the image and of a token.
         options: what timm tells its own patch embedding besides; a square of one size has no use for it.
     """
 
@@ -52,7 +52,7 @@ class ConvolutionalStem(nn.Module):
         return PATCH if as_scalar else self.patch_size
 
     def dynamic_feat_size(self, img_size: tuple[int, int]) -> tuple[int, int]:
-        """Tokens by rows and columns of a picture of that size, as timm asks for it."""
+        """Tokens by rows and columns of an image of that size, as timm asks for it."""
         return img_size[0] // PATCH, img_size[1] // PATCH
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ class ConvolutionalStem(nn.Module):
 
 @register_model
 def medclipsam_starter_vit(pretrained: bool = False, **kwargs: Any) -> VisionTransformer:
-    """ViT for 224 x 224 pictures: patch 8, width 256, depth 8, 4 heads, no class token, average pooling."""
+    """ViT for 224 x 224 images: patch 8, width 256, depth 8, 4 heads, no class token, average pooling."""
     for name in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
         kwargs.pop(name, None)
     shape = {"img_size": 224, "patch_size": PATCH, "embed_dim": 256, "depth": 8, "num_heads": 4}

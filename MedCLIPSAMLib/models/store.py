@@ -11,7 +11,7 @@ from typing import Literal
 import platformdirs
 
 from ..errors import ModelError
-from ..files.checksums import recorded, sha256_of
+from ..files.checksums import read_recorded, sha256_of
 from ..resources import resource_path
 from . import catalogue
 from .catalogue import MODELS, Kind, Model
@@ -101,7 +101,7 @@ def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> l
 def models(models_dir: Path | str | None = None) -> list[Model]:
     """Every entry of the catalogue, and those of the user's own models."""
     named = (models_dir, os.environ.get(ENVIRONMENT))
-    folders = [Path(each).expanduser() for each in named if each and Path(each).expanduser().is_dir()]
+    folders = [Path(folder).expanduser() for folder in named if folder and Path(folder).expanduser().is_dir()]
     return [*MODELS, *trained_models([*folders, trained_folder()])]
 
 
@@ -160,7 +160,7 @@ def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Stat
     ]
     if absent:
         return Status(model, "incomplete", folder, f"it lacks {', '.join(absent)}")
-    known = recorded(folder) if checksums else {}
+    known = read_recorded(folder) if checksums else {}
     for file in model.files:
         path = folder / file.name
         if not path.is_file():

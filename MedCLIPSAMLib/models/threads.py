@@ -1,4 +1,4 @@
-"""The same small work for several pictures, on threads."""
+"""The same small work for several images, on threads."""
 
 from __future__ import annotations
 

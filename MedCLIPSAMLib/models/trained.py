@@ -18,6 +18,7 @@ import platformdirs
 
 from ..errors import ModelError, OutputError
 from ..files.json_text import read_json
+from ..renamed_settings import with_current_names
 from .catalogue import CLIP_FILES, MODELS, Model, ModelFile
 
 ENTRY = "medclipsam.json"
@@ -83,7 +84,7 @@ def read_entry(folder: Path) -> Model | None:
             seen=str(entry["purpose"])[:400],
             saliency=saliency,
             by_word=by_word,
-            answer=dict(entry.get("answer", {})),
+            answer=dict(with_current_names(entry.get("answer", {}))),
             trained=True,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, ModelError):

@@ -119,26 +119,26 @@ class Ensemble:
             convert_predicted_logits_to_segmentation_with_correct_shape as back_to_image,
         )
 
-        one = self._predictor
-        manager, configuration = one.plans_manager, one.configuration_manager
+        predictor = self._predictor
+        manager, configuration = predictor.plans_manager, predictor.configuration_manager
         image = grey(volume).astype(np.float32)[None]
         if not np.isfinite(image).all():
             raise InputError(f"'{volume.name}' has voxels that are no numbers.", "Replace them first.")
         about = {"spacing": list(volume.geometry.spacing[::-1])}
         preprocessor = configuration.preprocessor_class(verbose=False)
-        data, _, about = preprocessor.run_case_npy(image, None, about, manager, configuration, one.dataset_json)
+        data, _, about = preprocessor.run_case_npy(image, None, about, manager, configuration, predictor.dataset_json)
         data = torch.from_numpy(np.ascontiguousarray(data))
         sums: list[torch.Tensor] = []
         for state in self._states:
             context.raise_if_cancelled()
-            one.network.load_state_dict(state, strict=False)  # what is shared has one name in it
+            predictor.network.load_state_dict(state, strict=False)  # what is shared has one name in it
             with redirect_stdout(StringIO()):
-                logits = one.predict_sliding_window_return_logits(data)
+                logits = predictor.predict_sliding_window_return_logits(data)
             probabilities = torch.softmax(logits.float().cpu(), dim=0)
             sums = [sums[0] + probabilities] if sums else [probabilities]
         mean = (sums[0] / len(self._states)).clamp_min(torch.finfo(torch.float32).tiny)
         labels, probabilities = back_to_image(
-            mean.log(), manager, configuration, one.label_manager, about, True, torch.get_num_threads()
+            mean.log(), manager, configuration, predictor.label_manager, about, True, torch.get_num_threads()
         )
         return Prediction(labels.astype(np.uint8), np.asarray(probabilities, np.float32))
 
@@ -147,7 +147,7 @@ def _check_network(architecture: dict, folder: Path) -> None:
     """Plans name Python objects that nnU-Net calls: only the parts of its networks may be."""
     kwargs = architecture["arch_kwargs"]
     imported = [kwargs[name] for name in architecture["_kw_requires_import"] if kwargs.get(name) is not None]
-    for name, allowed in ((architecture["network_class_name"], NETWORK), *((each, LAYER) for each in imported)):
+    for name, allowed in ((architecture["network_class_name"], NETWORK), *((module, LAYER) for module in imported)):
         if not (isinstance(name, str) and allowed.fullmatch(name)):
             raise ModelError(
                 f"The plans in '{folder}' name '{name}', which is no part of a network.", "Train it again."

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,17 +24,19 @@ import torch
 
 from .. import __version__
 from ..errors import Cancelled, DeviceError, InputError, MedCLIPSAMError, OutputError
-from ..evaluation.pictures import overlay
+from ..evaluation.overlays import overlay
+from ..export.case_key import CaseKey
 from ..export.cases import find_cases
+from ..export.image_names import ImageNames
 from ..export.manifest import Manifest
-from ..export.report import PICTURES, write_report
+from ..export.report import IMAGE_FOLDER, write_report
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
 from ..volumes.terminology import colour_for
-from ..volumes.write import write_picture
+from ..volumes.write import write_png
 from .ensemble import Ensemble, Prediction
-from .ranking import mask_file, ranked, uncertainty_file
+from .ranking import mask_file, rank_records, uncertainty_file
 from .raw_dataset import read_dataset
 from .uncertainty import entropy, expected_loss
 
@@ -42,11 +45,24 @@ REVIEW = "review.csv"
 
 @dataclass(frozen=True)
 class Image:
-    """One image to predict: its name in the results, its file or folder, and the DICOM series in that."""
+    """One image to predict.
+
+    Args:
+        case: its name in the results.
+        path: a file, or the folder of a DICOM series.
+        series: of a folder with several.
+        root: the folder that its path is told relative to; None is its own.
+    """
 
     case: str
     path: Path
     series: str | None = None
+    root: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The folder that the image's path is told relative to."""
+        return self.path.parent if self.root is None else self.root
 
 
 def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
@@ -57,9 +73,9 @@ def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
     """
     if (inputs / "dataset.json").is_file():
         dataset = read_dataset(inputs)
-        return [Image(case, dataset.image(case)) for case in dataset.cases], dataset.folder
+        return [Image(case, dataset.image(case), root=dataset.folder) for case in dataset.cases], dataset.folder
     found = find_cases(inputs, {"label": "label"})
-    return [Image(case.name.removesuffix("_0000"), case.image, case.series) for case in found], None
+    return [Image(case.name.removesuffix("_0000"), case.image, case.series, case.folder) for case in found], None
 
 
 def predict(
@@ -68,12 +84,14 @@ def predict(
     out: Path,
     dataset: Path | None = None,
     context: RunContext = RunContext(),
+    key: CaseKey | None = None,
 ) -> list[dict]:
     """Predict every image that the folder does not have yet, or that failed before.
 
     Args:
         out: new, empty, or of the same model.
         dataset: the one that the images belong to, into which a correction of them goes.
+        key: name the cases by its numbers, and let nothing else in `out` name their images.
 
     Returns:
         The records of the manifest, the least sure case first, failed ones at the end.
@@ -82,16 +100,23 @@ def predict(
         InputError: two images of one name. OutputError: see `Manifest`, or the disk is full; DeviceError: out of
             memory; Cancelled: what was done is kept.
     """
+    if key is not None:
+        key.check_outside(out)
+        numbers = key.number([(image.path, image.series) for image in images])
+        images = [replace(image, case=number) for image, number in zip(images, numbers)]
     if len({image.case for image in images}) < len(images):
         raise InputError("Two images have the same name.", "Give each a name of its own.")
     request = {"model": ensemble.name, "labels": list(ensemble.labels.values()), "version": __version__}
-    manifest = Manifest(out, request | {"dataset": str(dataset.resolve()) if dataset else None})
+    target = os.path.relpath(dataset.resolve(), out.resolve()) if dataset else None
+    manifest = Manifest(out, request | {"dataset": target} | ({"anonymous": True} if key else {}))
     try:
+        names = ImageNames(out, key is not None)
         known = {case for case, record in manifest.records.items() if record["status"] != "failed"}
         todo = [image for image in images if image.case not in known]
         started = time.monotonic()
         for finished, image in enumerate(todo, 1):
-            record = _one(image, ensemble, out, context)
+            record = names.scrub(_predict_case(image, ensemble, out, context), image.path, image.folder)
+            record |= names.describe(image.case, image.path, image.folder, image.series)
             manifest.write(record)
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done = len(images) - len(todo) + finished
@@ -101,19 +126,17 @@ def predict(
             _refresh(out)
         finally:
             manifest.close()
-    return ranked(out)
+    return rank_records(out)
 
 
-def _one(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
-    record: dict[str, Any] = {"case": image.case, "image": str(image.path.resolve()), "status": "failed"}
-    record |= {"labels": {}, "files": []}
-    if image.series:
-        record["series"] = image.series
+def _predict_case(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
+    """Predict an image and write its files; return the line of the manifest, but for what names the image."""
+    record: dict[str, Any] = {"case": image.case, "status": "failed", "labels": {}, "files": []}
     record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.perf_counter()
     try:
         volume = read_volume(image.path, image.series)
-        record |= _written(image.case, volume, ensemble.predict(volume, context), ensemble.labels, out)
+        record |= _write_case(image.case, volume, ensemble.predict(volume, context), ensemble.labels, out)
     except (Cancelled, OutputError):  # no fault of the image: it is done when the run goes on
         raise
     except torch.OutOfMemoryError as error:
@@ -128,7 +151,7 @@ def _one(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> di
     return record
 
 
-def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str], out: Path) -> dict:
+def _write_case(case: str, volume: Volume, made: Prediction, labels: dict[int, str], out: Path) -> dict:
     taken = made.labels > 0
     segments = [Segment(name, made.labels == number) for number, name in labels.items()]
     files = [mask_file(case), uncertainty_file(case)]
@@ -152,28 +175,28 @@ def _written(case: str, volume: Volume, made: Prediction, labels: dict[int, str]
         "uncertainty": round(expected_loss(made.probabilities, taken), 5),
         "labels": about,
         "files": files,
-        "slice": _picture(case, volume, segments, uncertain, out),
+        "slice": _write_overlay(case, volume, segments, uncertain, out),
     }
 
 
-def _picture(case: str, volume: Volume, segments: Sequence[Segment], uncertain: np.ndarray, out: Path) -> int:
+def _write_overlay(case: str, volume: Volume, segments: Sequence[Segment], uncertain: np.ndarray, out: Path) -> int:
     """Write the slice with the most uncertainty in it, with the masks, for the report; its number."""
     stack = SliceStack(volume)
     worst = max(range(len(stack)), key=lambda k: float(stack.from_grid(uncertain, k).sum()))
-    (out / PICTURES).mkdir(exist_ok=True)
+    (out / IMAGE_FOLDER).mkdir(exist_ok=True)
     drawn = {segment.name: stack.from_grid(segment.mask, worst) for segment in segments}
-    picture = overlay(stack.picture(worst), drawn, {name: colour_for(name) for name in drawn})
-    write_picture(out / PICTURES / f"{case}.png", picture, marked=True)
+    image = overlay(stack.image(worst), drawn, {name: colour_for(name) for name in drawn})
+    write_png(out / IMAGE_FOLDER / f"{case}.png", image, marked=True)
     return worst
 
 
 def _refresh(out: Path) -> None:
-    records = ranked(out)
+    records = rank_records(out)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["rank", "case", "uncertainty", "status", "image"])
-    for rank, each in enumerate(records, 1):
-        writer.writerow([rank, each["case"], each.get("uncertainty", ""), each["status"], each["image"]])
+    for rank, record in enumerate(records, 1):
+        writer.writerow([rank, record["case"], record.get("uncertainty", ""), record["status"], record["image"]])
     with atomic_path(out / REVIEW) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
     write_report(out, records, set())

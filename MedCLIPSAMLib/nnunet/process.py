@@ -76,7 +76,7 @@ def one_gpu(device: str) -> tuple[str, dict[str, str]]:
     kind, _, index = device.partition(":")
     if not index:
         return kind, {}
-    seen = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    seen = [device for device in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if device]
     return kind, {"CUDA_VISIBLE_DEVICES": seen[int(index)] if seen else index}
 
 
@@ -134,8 +134,8 @@ class Process:
             finally:
                 _end(process)
         if process.returncode:
-            said = self._log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
-            last = next((line for line in reversed(said) if line.strip()), "it said nothing")
+            log_lines = self._log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+            last = next((line for line in reversed(log_lines) if line.strip()), "it said nothing")
             full = "out of memory" in last.lower()
             remedy = ("Use a smaller --batch, or --device cpu. " if full else "") + f"See '{self._log}'."
             raise ModelError(f"nnU-Net ended with code {process.returncode}: {last}", remedy)

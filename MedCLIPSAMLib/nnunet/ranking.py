@@ -19,10 +19,12 @@ def uncertainty_file(case: str) -> str:
     return f"{case}_uncertainty.nii.gz"
 
 
-def ranked(folder: Path) -> list[dict]:
+def rank_records(folder: Path) -> list[dict]:
     """Read the records of a folder of predictions, the least sure first and failed ones at the end."""
     records = read_records(folder).values()
-    return sorted(records, key=lambda each: (each["status"] == "failed", -each.get("uncertainty", 0), each["case"]))
+    return sorted(
+        records, key=lambda record: (record["status"] == "failed", -record.get("uncertainty", 0), record["case"])
+    )
 
 
 def dataset_of(folder: Path) -> Path | None:
@@ -39,4 +41,4 @@ def dataset_of(folder: Path) -> Path | None:
         raise InputError(
             f"'{folder}' holds no predictions.", "Give the folder that medclipsam weak predict wrote."
         ) from error
-    return Path(str(request["dataset"])) if request.get("dataset") else None
+    return (folder / str(request["dataset"])).resolve() if request.get("dataset") else None

@@ -61,7 +61,7 @@ class Schedule:
         within = min(epoch % self.epochs, self.falling * self.epochs)
         return self.learning_rate * (1 - within / self.epochs) ** EXPONENT
 
-    def kept(self, epoch: int) -> bool:
+    def keeps(self, epoch: int) -> bool:
         """Whether the weights after this epoch belong to the ensemble."""
         return epoch % self.epochs >= self.epochs - self.keep
 
@@ -71,7 +71,7 @@ class Schedule:
 
     def files(self) -> list[str]:
         """Return the files of the whole ensemble, in the order of training."""
-        return [self.file(epoch) for epoch in range(self.total) if self.kept(epoch)]
+        return [self.file(epoch) for epoch in range(self.total) if self.keeps(epoch)]
 
 
 def schedule_of(plans: Mapping[str, Any]) -> Schedule:

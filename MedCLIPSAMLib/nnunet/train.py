@@ -40,7 +40,7 @@ class TrainSettings:
     Args:
         schedule: cycles, epochs and rate.
         configuration: of nnU-Net: "2d" or "3d_fullres".
-        batch: pictures a step; None leaves it to nnU-Net's planner.
+        batch: images a step; None leaves it to nnU-Net's planner.
         width: channels of the first stage of the network; None leaves it to nnU-Net (32 for a new plan).
     """
 
@@ -95,7 +95,7 @@ def train(
             _change_plans(_plans(out, found), settings)
             done.touch()
         model = _model(out, found, settings)
-        if not finished(model, settings.schedule):
+        if not is_finished(model, settings.schedule):
             context.notify(f"nnU-Net trains {settings.schedule.total} epochs; {out / LOG} says all...")
             kind, gpu = one_gpu(device)
             command = train_command(
@@ -108,7 +108,7 @@ def train(
                 continue_training=_continues(model / FOLD),
             )
             process.run(command, _Watch(model / FOLD / PROGRESS, context), few_processes() | gpu)
-        if not finished(model, settings.schedule):
+        if not is_finished(model, settings.schedule):
             raise ModelError(f"nnU-Net left no whole ensemble in '{model}'.", f"See '{out / LOG}'.")
         return model
 
@@ -127,7 +127,7 @@ def model_folder(path: Path) -> Path:
     return found[0].parent
 
 
-def finished(model: Path, schedule: Schedule) -> bool:
+def is_finished(model: Path, schedule: Schedule) -> bool:
     """Whether every checkpoint of the ensemble is there."""
     return all((model / FOLD / name).is_file() for name in schedule.files())
 
@@ -136,23 +136,23 @@ class _Watch:
     """Reports the epochs that a training has finished since the last call."""
 
     def __init__(self, path: Path, context: RunContext) -> None:
-        self._path, self._context, self._told = path, context, 0
+        self._path, self._context, self._reported = path, context, 0
 
     def __call__(self) -> None:
         try:
             lines = self._path.read_text(encoding="utf-8").splitlines()
         except OSError:
             return
-        for line in lines[self._told :]:
+        for line in lines[self._reported :]:
             try:
-                one = json.loads(line)
+                entry = json.loads(line)
             except ValueError:  # a line that is being written
                 return
-            self._told += 1
-            left = (one["epochs"] - one["epoch"]) * one["seconds"] / self._told
-            figures = {name: one[name] for name in FIGURES}
-            message = f"loss {one['loss']:.3f}, DSC {one['dsc']:.2f}"
-            self._context.report(one["epoch"], one["epochs"], message, seconds_left=left, **figures)
+            self._reported += 1
+            left = (entry["epochs"] - entry["epoch"]) * entry["seconds"] / self._reported
+            figures = {name: entry[name] for name in FIGURES}
+            message = f"loss {entry['loss']:.3f}, DSC {entry['dsc']:.2f}"
+            self._context.report(entry["epoch"], entry["epochs"], message, seconds_left=left, **figures)
 
 
 def _continues(fold: Path) -> bool:

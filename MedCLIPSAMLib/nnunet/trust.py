@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, OutputError
 from ..export.cases import check_case
 from ..export.dataset import segments_of, write_case
+from ..export.image_names import ImageNames
 from ..export.manifest import REQUEST, Manifest, read_records
 from ..export.strike import FOLDER as STRUCK_FOLDER
 from ..export.upkeep import read_struck, refresh, write_struck
@@ -74,7 +76,9 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         else:
             files = write_case(found.folder, case, "nnunet", volume, segments)
         before = manifest.records.get(case, {})
-        record = {"case": case, "image": str(volume.path or ""), "labels": {}, "seconds": {}} | dict(before)
+        record = (
+            {"case": case, "labels": {}, "seconds": {}} | _describe(found.folder, case, volume, request) | dict(before)
+        )
         record |= {"status": "found", "files": files, "modality": before.get("modality", volume.modality)}
         record |= {"trusted": datetime.now(UTC).isoformat(timespec="seconds")}
         manifest.write(record)
@@ -82,7 +86,7 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         if case in struck:
             write_struck(found.folder, struck - {case})
         refresh(found.folder, "nnunet", labels)
-        return sum("trusted" in each for each in manifest.records.values())
+        return sum("trusted" in record for record in manifest.records.values())
     finally:
         manifest.close()
 
@@ -98,7 +102,14 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
     if case not in found.cases and image is None:
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", "Give its image too, by --image.")
     volume = read_volume(image if image and case not in found.cases else found.image(case))
-    return trust(dataset, case, _named(read_segmentation(mask, volume), found, mask), volume)
+    return trust(dataset, case, _masks_by_label(read_segmentation(mask, volume), found, mask), volume)
+
+
+def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the manifest says of the image of a new case."""
+    if volume.path is None:
+        return {"image": ""}
+    return ImageNames(dataset, "anonymous" in request).describe(case, volume.path, volume.path.parent)
 
 
 def trusted_cases(dataset: Path) -> set[str]:
@@ -106,7 +117,7 @@ def trusted_cases(dataset: Path) -> set[str]:
     return {name for name, record in read_records(dataset).items() if "trusted" in record}
 
 
-def _named(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
+def _masks_by_label(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
     """Masks by label: by the segments' names, by label values, or the only one that there is."""
     names = set(dataset.labels.values())
     if all(segment.name in names for segment in segments):
@@ -149,11 +160,11 @@ def _outside(dataset: RawDataset, path: Path) -> Path:
 
 def _keep_before(dataset: RawDataset, case: str) -> None:
     """Copy the label that is replaced, the first time: later ones are a person's, and the last one counts."""
-    label, kept = dataset.label(case), dataset.folder / REPLACED / dataset.label(case).name
-    if label.is_file() and not kept.exists():
+    label, original = dataset.label(case), dataset.folder / REPLACED / dataset.label(case).name
+    if label.is_file() and not original.exists():
         try:
-            kept.parent.mkdir(exist_ok=True)
-            with atomic_path(kept) as temporary:
+            original.parent.mkdir(exist_ok=True)
+            with atomic_path(original) as temporary:
                 temporary.write_bytes(label.read_bytes())
         except OSError as error:
-            raise OutputError(f"'{kept}' cannot be written: {error.strerror}.", "Make room on the disk.") from error
+            raise OutputError(f"'{original}' cannot be written: {error.strerror}.", "Make room on the disk.") from error

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LEAST = 1.0
+MIN_FOREGROUND = 1.0
 """Voxels: what an empty case is measured against."""
 
 
@@ -31,11 +31,11 @@ def expected_loss(probabilities: np.ndarray, mask: np.ndarray) -> float:
     total = mask.sum() + foreground.sum()
     if not mask.any():
         # Nothing was taken: unsure by what the most probable voxels leave open.
-        return float(foreground.sum() / (foreground.sum() + LEAST))
+        return float(foreground.sum() / (foreground.sum() + MIN_FOREGROUND))
     return float(1 - 2 * foreground[mask].sum() / total)
 
 
 def entropy_share(probabilities: np.ndarray, mask: np.ndarray) -> float:
     """Compute the entropy for each voxel that is taken or expected, of the same arguments; 0 sure."""
     foreground = 1 - probabilities[0]
-    return float(entropy(probabilities).sum() / max(foreground.sum(), mask.sum(), LEAST))
+    return float(entropy(probabilities).sum() / max(foreground.sum(), mask.sum(), MIN_FOREGROUND))

@@ -1,4 +1,4 @@
-"""Texts about phantoms, with what must be true of a picture for each to describe it, and the region it speaks of."""
+"""Texts about phantoms, with what must be true of an image for each to describe it, and the region it speaks of."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Text:
 
     Args:
         text: what is read.
-        facts: facts that a picture must have.
+        facts: facts that an image must have.
         lesion: facts that at least one lesion must have; None when the text speaks of no lesion.
         organ: the end of the names of the organs spoken of, such as "lung" or "left lung"; None when of none.
         impossible: describes no phantom at all.
@@ -240,7 +240,7 @@ def _organ_texts() -> list[Text]:
 
 
 def _prompt_set_texts(prompts: PromptSet) -> list[Text]:
-    """Return the shipped prompt sets as captions: a class of the set is a fact of the lesion or of the picture."""
+    """Return the shipped prompt sets as captions: a class of the set is a fact of the lesion or of the image."""
     facts = frozenset({f"modality:{prompts.modality}"})
     lungs = prompts.target == "lungs"
     made = []
@@ -248,8 +248,8 @@ def _prompt_set_texts(prompts: PromptSet) -> list[Text]:
         for kind, texts in style.items():
             named = frozenset() if kind == "*" else frozenset({f"kind:{kind}"})
             for text in texts:
-                said = facts if "CT" in text or "X-ray" in text else frozenset()
-                made.append(Text(text, said | named, organ="lung") if lungs else Text(text, facts, named))
+                stated = facts if "CT" in text or "X-ray" in text else frozenset()
+                made.append(Text(text, stated | named, organ="lung") if lungs else Text(text, facts, named))
     absent = frozenset() if lungs else facts | {"lesions:0"}
     return made + [Text(text, absent, impossible=lungs) for text in prompts.negatives]
 

@@ -20,7 +20,7 @@ from .lung_ct import lung_ct
 from .phantom import Phantom
 
 SPLITS = {"train": 1, "validation": 2, "test": 3, "samples": 4}
-"""Seeds of the splits: nothing was ever chosen on `test`; `samples` are the shipped pictures."""
+"""Seeds of the splits: nothing was ever chosen on `test`; `samples` are the shipped images."""
 
 MODALITIES = ("US", "MR", "XR", "CT")
 _TURNS = ("US", "CT", "MR", "CT", "XR", "CT", "MR", "US")  # nodules are the hardest to learn, lungs the easiest
@@ -50,9 +50,9 @@ def make_many(split: str, count: int, workers: int = 2) -> list[Phantom]:
 
 
 def write_phantoms(folder: Path, split: str, count: int, context: RunContext = RunContext()) -> None:
-    """Write pictures (images/NAME.png), truth masks (truth/NAME_TARGET.png, 0 or 255) and captions.jsonl into `folder`.
+    """Write images (images/NAME.png), truth masks (truth/NAME_TARGET.png, 0 or 255) and captions.jsonl into `folder`.
 
-    A caption line holds the picture's name, its captions, its facts and the names of its masks.
+    A caption line holds the image's name, its captions, its facts and the names of its masks.
     """
     texts = [text for text in all_texts() if not text.impossible]
     for name in ("images", "truth"):
@@ -63,7 +63,7 @@ def write_phantoms(folder: Path, split: str, count: int, context: RunContext = R
         name = f"{split}_{index:05d}_{phantom.modality.lower()}"
         masks = {"lesion": phantom.lesion_mask, "lungs": phantom.lungs_mask, **phantom.organs}
         masks = {key.replace(" ", "_"): mask for key, mask in masks.items() if mask.any()}
-        _write_png(folder / "images" / f"{name}.png", phantom.picture)
+        _write_png(folder / "images" / f"{name}.png", phantom.image)
         for key, mask in masks.items():
             _write_png(folder / "truth" / f"{name}_{key}.png", mask.astype(np.uint8) * 255)
         captions = sorted({text.text for text in texts if text.region(phantom) is not None})
@@ -80,6 +80,6 @@ def write_phantoms(folder: Path, split: str, count: int, context: RunContext = R
         temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def _write_png(path: Path, picture: np.ndarray) -> None:
+def _write_png(path: Path, image: np.ndarray) -> None:
     with atomic_path(path) as temporary:
-        Image.fromarray(picture).save(temporary)
+        Image.fromarray(image).save(temporary)

@@ -1,4 +1,4 @@
-"""What a phantom is: a picture, what is true of it, and the masks of what it shows."""
+"""What a phantom is: an image, what is true of it, and the masks of what it shows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 SIZE = 128
-"""Edge of a phantom picture, in pixels."""
+"""Edge of a phantom image, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +25,18 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Phantom:
-    """A synthetic picture with its truth. Pictures are radiological: patient right at the left of the picture.
+    """A synthetic image with its truth. Images are radiological: patient right at the left of the image.
 
     Args:
-        picture: (SIZE, SIZE) uint8.
+        image: (SIZE, SIZE) uint8.
         modality: "US", "MR", "XR" or "CT".
-        facts: what is true of the whole picture, such as "modality:MR", "lesions:0" or "kind:pneumonia".
-        lesions: the lesions, empty for a lesion-free picture.
+        facts: what is true of the whole image, such as "modality:MR", "lesions:0" or "kind:pneumonia".
+        lesions: the lesions, empty for a lesion-free image.
         organs: masks by name, each (SIZE, SIZE) bool: "left lung", "right lung", "heart", "ventricles", ...
             They are the prompts' targets for lungs and the distractors for everything else.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     modality: str
     facts: frozenset[str]
     lesions: tuple[Lesion, ...] = ()

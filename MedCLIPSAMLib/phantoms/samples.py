@@ -54,7 +54,7 @@ def write_samples() -> None:
     for sample in SAMPLES:
         phantom = make_phantom("samples", sample.index, sample.modality, sample.lesions)
         truth = phantom.lungs_mask if sample.prompt == "lungs" else phantom.lesion_mask
-        _write(sample.image, phantom.picture, sample)
+        _write(sample.image, phantom.image, sample)
         _write(sample.truth, truth.astype(np.uint8) * (255 if sample.suffix == ".png" else 1), sample)
 
 

@@ -30,7 +30,7 @@ TURN = 0.22
 
 @dataclass(frozen=True)
 class VolumePhantom:
-    """A synthetic volume with its truth; slice 0 is the lowest, slices are radiological pictures.
+    """A synthetic volume with its truth; slice 0 is the lowest, slices are radiological images.
 
     Args:
         slices: (K, SIZE, SIZE) uint8.
@@ -58,7 +58,7 @@ class VolumePhantom:
         return np.any(lungs, axis=0) if lungs else np.zeros(self.slices.shape, bool)
 
 
-class _Drifting(np.random.Generator):
+class _DriftingGenerator(np.random.Generator):
     """The same random numbers for every slice of a volume, but for texture, which drifts as the slices go by."""
 
     def __init__(self, seed: int, angle: float) -> None:
@@ -83,20 +83,20 @@ def make_volume(split: str, index: int, modality: str, lesions: int | None = Non
     made, lesions = _sections(split, index, modality, lesions, count)
     names = made[0].organs
     return VolumePhantom(
-        np.stack([each.picture for each in made]),
+        np.stack([section.image for section in made]),
         modality,
-        tuple(np.stack([each.lesions[number].mask for each in made]) for number in range(lesions)),
-        {name: np.stack([each.organs[name] for each in made]) for name in names},
+        tuple(np.stack([section.lesions[number].mask for section in made]) for number in range(lesions)),
+        {name: np.stack([section.organs[name] for section in made]) for name in names},
         (THICKNESS[modality], 1.0, 1.0),
     )
 
 
 def make_sections(split: str, index: int, modality: str, count: int = 24) -> list[Phantom]:
-    """Draw the slices of volume number `index` as pictures of their own, each with what is true of it.
+    """Draw the slices of volume number `index` as images of their own, each with what is true of it.
 
     Slices on which a lesion is but a trace are left out: whether they show it is a matter of opinion.
     """
-    kept = []
+    placed = []
     for section in _sections(split, index, modality, None, count)[0]:
         areas = [lesion.mask.sum() for lesion in section.lesions]
         shown = tuple(lesion for lesion, area in zip(section.lesions, areas) if area >= TRACE)
@@ -105,8 +105,8 @@ def make_sections(split: str, index: int, modality: str, count: int = 24) -> lis
         facts = {f"modality:{modality}", f"lesions:{len(shown)}"}
         if modality == "CT":
             facts.add("kind:abnormal" if shown else "kind:normal")
-        kept.append(Phantom(section.picture, modality, frozenset(facts), shown, section.organs))
-    return kept
+        placed.append(Phantom(section.image, modality, frozenset(facts), shown, section.organs))
+    return placed
 
 
 def _sections(split: str, index: int, modality: str, lesions: int | None, count: int) -> tuple[list[Phantom], int]:
@@ -138,7 +138,7 @@ def _span(rng: np.random.Generator, count: int):
 def _section(seed, modality, k, count, cuts, top, drift, noise_seed) -> Phantom:
     """Slice k: the head or chest becomes smaller towards the top, and lies a little askew."""
     height = k / (count - 1)
-    generator = _Drifting(seed, TURN * k)
+    generator = _DriftingGenerator(seed, TURN * k)
     if modality == "MR":
         phantom = brain_mri(generator, len(cuts), cuts)
         scale = np.sqrt(1 - (1 - top**2) * (abs(height - 0.4) / 0.6) ** 2)
@@ -146,17 +146,17 @@ def _section(seed, modality, k, count, cuts, top, drift, noise_seed) -> Phantom:
         lungs = np.sqrt(max(0.0, 1 - (abs(height - 0.5) / 0.56) ** 2))
         phantom = lung_ct(generator, len(cuts), cuts, Cut(float(max(lungs, 0.35)) if lungs < 0.9 else 1.0))
         scale = 1 - (1 - top) * 0.5 * height**2
-    move = lambda array, order: _moved(array, scale, (height - 0.5) * drift, order)
+    move = lambda array, order: _move(array, scale, (height - 0.5) * drift, order)
     rng = np.random.default_rng(noise_seed)
-    picture = move(phantom.picture.astype(np.float32), 1) + 2.0 * rng.standard_normal((SIZE, SIZE))
+    image = move(phantom.image.astype(np.float32), 1) + 2.0 * rng.standard_normal((SIZE, SIZE))
     lesions = tuple(
         type(lesion)(move(lesion.mask.astype(np.float32), 1) > 0.5, lesion.facts) for lesion in phantom.lesions
     )
     organs = {name: move(mask.astype(np.float32), 1) > 0.5 for name, mask in phantom.organs.items()}
-    return Phantom(np.clip(picture, 0, 255).astype(np.uint8), modality, phantom.facts, lesions, organs)
+    return Phantom(np.clip(image, 0, 255).astype(np.uint8), modality, phantom.facts, lesions, organs)
 
 
-def _moved(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> np.ndarray:
+def _move(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> np.ndarray:
     """Make a slice smaller about its middle and move it by pixels (rows, columns)."""
     middle = (SIZE - 1) / 2
     return ndimage.affine_transform(

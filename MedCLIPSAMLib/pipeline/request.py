@@ -69,9 +69,9 @@ class SegmentationRequest:
             numbers = tuple(range(count)) if self.slices is None or self.slices == "all" else self.slices
         outside = [number for number in numbers if not 0 <= number < count]
         if outside or not numbers:
-            asked = f"slice {outside[0]}" if outside else "none"
+            requested = f"slice {outside[0]}" if outside else "none"
             raise InputError(
-                f"'{volume}' has {count} {plane} slices and {asked} was asked for.",
+                f"'{volume}' has {count} {plane} slices and {requested} was asked for.",
                 f"Slices are numbered 0 to {count - 1}.",
             )
         if count == 1:

@@ -45,7 +45,7 @@ class Slices(Protocol):
 
     def __len__(self) -> int: ...
 
-    def picture(self, k: int) -> np.ndarray: ...
+    def image(self, k: int) -> np.ndarray: ...
 
 
 def segment_volume(
@@ -149,7 +149,7 @@ class _ReadAhead:
         return images
 
     def _read(self, numbers: list[int]) -> list[np.ndarray]:
-        return [self._stack.picture(number) for number in numbers]
+        return [self._stack.image(number) for number in numbers]
 
 
 def _segment_batch(
@@ -175,7 +175,7 @@ def _propagate_each(
 ) -> Iterator[SliceResult]:
     """Key slices of each prompt, and their masks propagated to the other slices."""
     first, count, prompts = request.slices[0], len(request.slices), list(request.prompts)
-    image = lambda k: stack.picture(first + k)
+    image = lambda k: stack.image(first + k)
     settings = PropagateSettings(CarrySettings(CarryMethod(request.strategy)), first=first)
     stored = context.checkpoints.load("profiles") if context.checkpoints else None
     if stored:
@@ -221,6 +221,6 @@ def _vote_over_planes(
         for k, mask in shown.items():
             yield SliceResult(k, Result(prompt, mask, score[prompt], message), None)
         if not shown:
-            empty = np.zeros(stack.picture_shape, bool)
+            empty = np.zeros(stack.image_shape, bool)
             nothing = Result(prompt, empty, 0.0, f"Nothing found for '{prompt}' in two planes.")
             yield SliceResult(request.slices[len(request.slices) // 2], nothing, None)

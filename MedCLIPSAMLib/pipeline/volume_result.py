@@ -45,7 +45,9 @@ class VolumeResult:
     def saliency(self, prompt: str) -> np.ndarray:
         """The saliency of a prompt on the source grid, (K, J, I) float32, 0 on slices that were not looked at."""
         results = self.results[prompt].items()
-        return self.stack.to_grid({k: one.where.saliency for k, one in results if isinstance(one, PromptedResult)})
+        return self.stack.to_grid(
+            {k: result.where.saliency for k, result in results if isinstance(result, PromptedResult)}
+        )
 
     def score(self, prompt: str) -> float:
         """The best score over the slices."""

@@ -22,7 +22,7 @@ from ..segmentation.tidy import tidy
 from ..validated import Choice, settings_class
 from .slice_memory import SliceMemory
 
-Picture = Callable[[int], np.ndarray]
+SliceImage = Callable[[int], np.ndarray]
 Carried = tuple[int, dict[str, np.ndarray]]
 Objects = Mapping[str, Mapping[int, np.ndarray]]
 
@@ -45,7 +45,7 @@ class CarrySettings:
 def carry(
     segmenter: TextSegmenter,
     count: int,
-    picture: Picture,
+    image: SliceImage,
     given: Objects,
     settings: CarrySettings = CarrySettings(),
     reach: int | None = None,
@@ -56,7 +56,7 @@ def carry(
 
     Args:
         count: slices of the stack.
-        picture: slice number -> uint8 (H, W, 3).
+        image: slice number -> uint8 (H, W, 3).
         given: object -> slice number -> bool (H, W), not all of them empty; the given slices are not given back.
         reach: how many slices to go beyond the outermost given ones; None to the ends of the stack.
         limits: the lowest and the highest slice to go to; None to the ends of the stack.
@@ -72,7 +72,7 @@ def carry(
     if not objects:
         raise InputError("Every mask that was given is empty.", "Outline the object on one slice at least.")
     kind: type[_Memory] | type[_Boxes] = _Memory if settings.method == CarryMethod.MEMORY else _Boxes
-    carrier = kind(segmenter, count, picture, objects)
+    carrier = kind(segmenter, count, image, objects)
     largest = {name: max(int(mask.sum()) for mask in masks.values()) for name, masks in objects.items()}
     places = sorted({k for masks in objects.values() for k in masks})
     reach = count if reach is None else reach
@@ -89,7 +89,7 @@ def carry(
             for name, mask in masks.items():
                 if unseen[name] >= settings.patience:
                     continue
-                mask = tidy(mask, segmenter.settings.least_part)
+                mask = tidy(mask, segmenter.settings.min_part)
                 if mask.any() and mask.sum() <= settings.growth * largest[name]:
                     seen[name], unseen[name] = mask, 0
                 else:
@@ -100,7 +100,7 @@ def carry(
                 break
 
 
-def _between(start: int, beyond: int) -> range:
+def _slices_between(start: int, beyond: int) -> range:
     """The slices after `start` and before `beyond`, in that direction."""
     step = 1 if beyond > start else -1
     return range(start + step, beyond, step)
@@ -109,18 +109,18 @@ def _between(start: int, beyond: int) -> range:
 class _Memory:
     """Carries by SAM 2's memory, from all that is given on either side."""
 
-    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects: Objects) -> None:
+    def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
         segmenter.apply_precision()
         self._blocks = segmenter.sam.image_encoder.trunk.blocks
         first = next(iter(next(iter(objects.values())).values()))
-        self._memory = SliceMemory(segmenter.sam, count, picture, first.shape)
+        self._memory = SliceMemory(segmenter.sam, count, image, first.shape)
         for name, masks in objects.items():
             # The object is made known by a slice on which it is seen.
-            for k, mask in sorted(masks.items(), key=lambda each: not each[1].any()):
+            for k, mask in sorted(masks.items(), key=lambda item: not item[1].any()):
                 self._memory.give(name, k, mask)
 
     def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
-        slices = _between(start, beyond)
+        slices = _slices_between(start, beyond)
         if len(slices):
             with interruptible(self._blocks, context):
                 yield from self._memory.follow(start, slices[-1], context.checkpoints)
@@ -130,16 +130,16 @@ class _Boxes:
     """Carries by the box around the mask before, widened a little: SAM 2 outlines what is in it."""
 
     MARGIN = 2.0
-    LEAST_OVERLAP = 0.2
-    LEAST_QUALITY = 0.4
+    MIN_OVERLAP = 0.2
+    MIN_QUALITY = 0.4
 
-    def __init__(self, segmenter: TextSegmenter, count: int, picture: Picture, objects: Objects) -> None:
-        self._segmenter, self._picture, self._objects = segmenter, picture, objects
+    def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
+        self._segmenter, self._image, self._objects = segmenter, image, objects
 
     def follow(self, start: int, beyond: int, context: RunContext) -> Iterator[Carried]:
         checkpoints = context.checkpoints
         masks = {name: masks[start] for name, masks in self._objects.items() if start in masks}
-        for k in _between(start, beyond):
+        for k in _slices_between(start, beyond):
             done = checkpoints.load(f"{k}") if checkpoints else None
             masks = dict(zip(masks, done["masks"])) if done else self._next(k, masks, context)
             if checkpoints and not done:
@@ -148,7 +148,7 @@ class _Boxes:
 
     def _next(self, k: int, before: Mapping[str, np.ndarray], context: RunContext) -> dict[str, np.ndarray]:
         """The masks on slice k, from those on the slice before it; empty where SAM 2 finds something else."""
-        self._segmenter.set_image(self._picture(k))
+        self._segmenter.set_image(self._image(k))
         masks = {name: np.zeros_like(mask) for name, mask in before.items()}
         for name, mask in before.items():
             if not mask.any():
@@ -156,6 +156,6 @@ class _Boxes:
             box = SamPrompts.from_boxes(mask_box(mask, None, self.MARGIN)[None])
             found, quality = self._segmenter.outline(box, context=context.without_progress())
             overlap = (found & mask).sum() / max(1, (found | mask).sum())
-            if overlap >= self.LEAST_OVERLAP and quality.mean() >= self.LEAST_QUALITY:
+            if overlap >= self.MIN_OVERLAP and quality.mean() >= self.MIN_QUALITY:
                 masks[name] = found
         return masks

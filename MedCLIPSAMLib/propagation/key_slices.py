@@ -19,7 +19,7 @@ BATCH = 8
 
 def presence_profile(
     segmenter: TextSegmenter,
-    picture: Callable[[int], np.ndarray],
+    image: Callable[[int], np.ndarray],
     count: int,
     prompts: list[str],
     negative: str | None = None,
@@ -31,24 +31,27 @@ def presence_profile(
     threshold asks, at half the distance, until there is nothing between them; the rest is interpolated.
 
     Args:
-        picture: slice number -> uint8 (H, W, 3).
+        image: slice number -> uint8 (H, W, 3).
 
     Raises:
         Cancelled. PromptError: see `TextSegmenter.saliency`.
     """
-    texts = [segmenter.text_features(prompt) for prompt in prompts]
+    text_features = [segmenter.text_features(prompt) for prompt in prompts]
     known: dict[int, np.ndarray] = {}
 
     def look(numbers: list[int]) -> None:
         for start in range(0, len(numbers), BATCH):
             context.raise_if_cancelled()
             some = numbers[start : start + BATCH]
-            pixels = segmenter.clip.preprocess(np.stack([picture(k) for k in some]))
+            pixels = segmenter.clip.preprocess(np.stack([image(k) for k in some]))
             features = segmenter.clip.encode_image(pixels)
             by_prompt = [
-                presence(segmenter.clip, features, text, prompt, negative) for text, prompt in zip(texts, prompts)
+                presence(segmenter.clip, features, text, prompt, negative)
+                for text, prompt in zip(text_features, prompts)
             ]
-            known.update({k: np.array([each[at].probability for each in by_prompt]) for at, k in enumerate(some)})
+            known.update(
+                {k: np.array([presences[at].probability for presences in by_prompt]) for at, k in enumerate(some)}
+            )
             context.report(len(known) / count, stage="presence")
 
     step = max(1, count // FIRST_LOOK)
@@ -63,7 +66,7 @@ def presence_profile(
     return np.stack([np.interp(np.arange(count), numbers, column) for column in values.T]).astype(np.float32)
 
 
-def smoothed(profile: np.ndarray) -> np.ndarray:
+def smooth(profile: np.ndarray) -> np.ndarray:
     """The mean of each slice and its two neighbours, (K,): an object is on more than one slice, an error often not.
 
     In a stack of up to `FEW` slices, which are thick or few of many, every slice stands for itself.
@@ -74,19 +77,19 @@ def smoothed(profile: np.ndarray) -> np.ndarray:
     return np.convolve(profile, kernel, "same") / np.convolve(np.ones(len(profile)), kernel, "same")
 
 
-def candidates(profile: np.ndarray, threshold: float, taken: np.ndarray, most: int) -> list[int]:
+def candidates(profile: np.ndarray, threshold: float, taken: np.ndarray, max_count: int) -> list[int]:
     """The slices to look at first, best first: where the smoothed presence is highest, apart from each other.
 
     Args:
         profile: (K,) presence of one prompt.
         threshold: of the smoothed presence; below it a slice is no candidate.
         taken: (K,) bool, slices on which the prompt was found already.
-        most: number of candidates.
+        max_count: number of candidates.
     """
-    score = np.where(taken, -1.0, smoothed(profile))
+    score = np.where(taken, -1.0, smooth(profile))
     apart = max(1, len(profile) // 16)
     found: list[int] = []
-    while len(found) < most and score.max() >= threshold:
+    while len(found) < max_count and score.max() >= threshold:
         # The middle of a run of equally present slices shows most of the object.
         best = np.flatnonzero(score >= score.max() - 1e-3)
         run = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)

@@ -23,7 +23,7 @@ from ..segmentation.result_arrays import load_results, store_results
 from ..segmentation.sam_prompts import SamPrompts
 from ..segmentation.segmenter import TextSegmenter
 from ..validated import Share, settings_class
-from .carry import CarrySettings, Picture, carry
+from .carry import CarrySettings, SliceImage, carry
 from .key_slices import candidates
 
 
@@ -35,7 +35,7 @@ class PropagateSettings:
         carry: how masks are carried.
         keys: most key slices for a prompt.
         looks: slices on which the full pipeline is tried for a key.
-        least_part: parts of a key slice's mask below this share of the largest are not carried on their own.
+        min_part: parts of a key slice's mask below this share of the largest are not carried on their own.
         fading: share of the presence threshold below which the prompt counts as no longer present on a slice.
         beyond: slices that masks are carried to past the last one on which the prompt is present.
         first: number in the volume of the first slice of the stack, for messages.
@@ -44,7 +44,7 @@ class PropagateSettings:
     carry: CarrySettings = CarrySettings()
     keys: Annotated[int, Field(ge=1)] = 4
     looks: Annotated[int, Field(ge=1)] = 3
-    least_part: Share = 0.2
+    min_part: Share = 0.2
     fading: Annotated[float, Field(ge=0)] = 0.2
     beyond: Annotated[int, Field(ge=0)] = 2
     first: Annotated[int, Field(ge=0)] = 0
@@ -53,7 +53,7 @@ class PropagateSettings:
 def propagate(
     segmenter: TextSegmenter,
     count: int,
-    picture: Picture,
+    image: SliceImage,
     prompt: str,
     profile: np.ndarray,
     negative: str | None = None,
@@ -64,7 +64,7 @@ def propagate(
 
     Args:
         count: slices of the stack.
-        picture: slice number -> uint8 (H, W, 3).
+        image: slice number -> uint8 (H, W, 3).
         profile: (K,) presence of the prompt on every slice, see `key_slices.presence_profile`.
         context: whose checkpoints hold finished slices.
 
@@ -72,7 +72,7 @@ def propagate(
         PromptError: see `TextSegmenter.saliency`. Cancelled.
     """
     results: dict[int, Result] = {}
-    look = lambda numbers: _segment_slices(segmenter, picture, numbers, prompt, negative, context)
+    look = lambda numbers: _segment_slices(segmenter, image, numbers, prompt, negative, context)
     taken = np.zeros(count, bool)
     threshold = segmenter.settings.presence_threshold
     for _ in range(settings.keys):
@@ -84,17 +84,17 @@ def propagate(
             named = ", ".join(str(settings.first + k) for k in batch)
             context.report(taken.mean(), message=f"slice {named}: {prompt}", stage="carry")
             looked |= look(batch)
-        found = {k: each for k, each in looked.items() if each.found}
+        found = {k: result for k, result in looked.items() if result.found}
         taken[[k for k in picks if k not in found]] = True
         if not found:
             break
         key = max(found, key=lambda k: found[k].score * _contrast(found[k]))
         results[key] = found[key]
         taken[key] = True
-        objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.least_part))}
+        objects = {str(index): {key: part} for index, part in enumerate(_parts(found[key].mask, settings.min_part))}
         limits = _limits(profile, key, settings.fading * threshold, settings.beyond)
         part = context.checkpoint_part(f"from-{key}")
-        for k, masks in carry(segmenter, count, picture, objects, settings.carry, limits=limits, context=part):
+        for k, masks in carry(segmenter, count, image, objects, settings.carry, limits=limits, context=part):
             context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="carry")
             mask = np.any(list(masks.values()), axis=0)
             if k in results:
@@ -115,12 +115,12 @@ def propagate(
     return results
 
 
-def _limits(profile: np.ndarray, key: int, least: float, beyond: int) -> tuple[int, int]:
+def _limits(profile: np.ndarray, key: int, min_presence: float, beyond: int) -> tuple[int, int]:
     """The lowest and the highest slice around `key` that lie not more than `beyond` from one of at least that presence.
 
     Gaps of up to twice as many slices do not end an object.
     """
-    near = binary_dilation(profile >= least, iterations=beyond) if beyond else profile >= least
+    near = binary_dilation(profile >= min_presence, iterations=beyond) if beyond else profile >= min_presence
     near[key] = True
     runs = label(near.astype(int)[None])[0]
     inside = np.flatnonzero(runs == runs[key])
@@ -129,7 +129,7 @@ def _limits(profile: np.ndarray, key: int, least: float, beyond: int) -> tuple[i
 
 def _segment_slices(
     segmenter: TextSegmenter,
-    picture: Picture,
+    image: SliceImage,
     numbers: list[int],
     prompt: str,
     negative: str | None,
@@ -140,7 +140,7 @@ def _segment_slices(
     found = {k: results[prompt] for k, results in stored.items() if results}
     left = [k for k in numbers if k not in found]
     if left:
-        segmenter.set_images([picture(k) for k in left])
+        segmenter.set_images([image(k) for k in left])
         fresh = segmenter.segment_each([prompt], negative, context.without_progress())
         found |= {k: results[prompt] for k, results in zip(left, fresh)}
     for k in left:
@@ -149,16 +149,16 @@ def _segment_slices(
 
 
 def _contrast(result: PromptedResult) -> float:
-    """How much more salient the mask is than the rest of the picture, 0 to 1."""
+    """How much more salient the mask is than the rest of the image, 0 to 1."""
     saliency, mask = result.where.saliency, result.mask
     return float(max(0.0, saliency[mask].mean() - (saliency[~mask].mean() if not mask.all() else 0.0)))
 
 
-def _parts(mask: np.ndarray, least: float) -> list[np.ndarray]:
+def _parts(mask: np.ndarray, min_share: float) -> list[np.ndarray]:
     """The connected parts of a mask of which each becomes an object; small ones stay with the largest."""
     labels = label(mask, connectivity=2)
     areas = np.bincount(labels.ravel())
     areas[0] = 0
-    large = np.flatnonzero(areas >= max(1, least * areas.max()))
+    large = np.flatnonzero(areas >= max(1, min_share * areas.max()))
     small = ~np.isin(labels, large) & mask
     return [(labels == number) | (small if number == areas.argmax() else False) for number in large]

@@ -1,6 +1,6 @@
 """Masks carried from slice to slice by SAM 2's memory, which takes a stack of slices for a video.
 
-    memory = SliceMemory(sam, len(stack), stack.picture, stack.picture_shape)
+    memory = SliceMemory(sam, len(stack), stack.image, stack.image_shape)
     memory.give("tumour", 12, mask)                       # what is known, on as many slices as one likes
     for k, masks in memory.follow(12, len(stack) - 1):    # upwards; downwards when the end lies below the start
         masks["tumour"]                                   # bool (H, W)
@@ -42,17 +42,17 @@ def _without_progress_bar(method: Callable) -> Callable:
 _propagate_in_video = _without_progress_bar(SAM2VideoPredictor.propagate_in_video)
 
 
-class _Pictures:
+class _Images:
     """A stack of slices as the predictor takes a video: (3, S, S) float32, normalised, made when it is asked for."""
 
-    def __init__(self, count: int, picture: Callable[[int], np.ndarray], transform: Callable) -> None:
-        self._count, self._picture, self._transform = count, picture, transform
+    def __init__(self, count: int, image: Callable[[int], np.ndarray], transform: Callable) -> None:
+        self._count, self._image, self._transform = count, image, transform
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, k: int) -> torch.Tensor:
-        return self._transform(self._picture(k))
+        return self._transform(self._image(k))
 
 
 class SliceMemory:
@@ -61,12 +61,12 @@ class SliceMemory:
     Args:
         sam: a SAM 2 model.
         count: slices of the stack.
-        picture: slice number -> uint8 (H, W, 3).
+        image: slice number -> uint8 (H, W, 3).
         shape: (H, W).
     """
 
     def __init__(
-        self, sam: SAM2VideoPredictor, count: int, picture: Callable[[int], np.ndarray], shape: tuple[int, int]
+        self, sam: SAM2VideoPredictor, count: int, image: Callable[[int], np.ndarray], shape: tuple[int, int]
     ) -> None:
         self._sam, self._shape = sam, shape
         self._kept = max(sam.num_maskmem, sam.max_obj_ptrs_in_encoder) + 1
@@ -75,7 +75,7 @@ class SliceMemory:
             name: {} for name in (*by_object, "frames_tracked_per_obj", "cached_features", "constants")
         }
         self._state |= {
-            "images": _Pictures(count, picture, image_predictor(sam)._transforms),
+            "images": _Images(count, image, image_predictor(sam)._transforms),
             "num_frames": count,
             "offload_video_to_cpu": False,
             "offload_state_to_cpu": False,
@@ -118,7 +118,7 @@ class SliceMemory:
             of_object["non_cond_frame_outputs"].clear()
         at, step = start, -1 if down else 1
         if checkpoints:
-            for at, stored in self._remembered(range(start + step, end + step, step), checkpoints):
+            for at, stored in self._resume(range(start + step, end + step, step), checkpoints):
                 yield at, stored
             if at == end:
                 return
@@ -143,7 +143,7 @@ class SliceMemory:
             if k in of_object["non_cond_frame_outputs"]
         }
 
-    def _remembered(self, slices: range, checkpoints: CheckpointFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    def _resume(self, slices: range, checkpoints: CheckpointFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
         """Take up the slices that are kept, up to the last one whose memory and that of those before it is whole."""
         masks = []
         for k in slices:
@@ -167,4 +167,4 @@ class SliceMemory:
                         name: tensors[f"{index}.{name}"].to(self._state["device"]) for name in _REMEMBERED
                     }
         names = self._state["obj_ids"]
-        yield from ((k, dict(zip(names, each))) for k, each in zip(slices, masks))
+        yield from ((k, dict(zip(names, slice_masks))) for k, slice_masks in zip(slices, masks))

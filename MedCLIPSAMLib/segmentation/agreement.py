@@ -23,13 +23,13 @@ class AgreementSettings:
     """What the agreement decides. With zeros it decides nothing, as in the paper; docs/results/real.md has figures.
 
     Args:
-        least: below this the coarse mask is the answer in place of SAM 2's, and the message says so.
-        least_in_doubt: a prompt that is not certain to be there is answered with "nothing found" below this.
+        min_iou: below this the coarse mask is the answer in place of SAM 2's, and the message says so.
+        min_iou_in_doubt: a prompt that is not certain to be there is answered with "nothing found" below this.
         certain: presence from which on it is certain.
     """
 
-    least: Share = 0.0
-    least_in_doubt: Share = 0.0
+    min_iou: Share = 0.0
+    min_iou_in_doubt: Share = 0.0
     certain: Share = 0.9
 
 
@@ -40,9 +40,9 @@ def agreement_of(mask: np.ndarray, coarse: np.ndarray) -> float:
 
 
 def choose_result(results: Sequence[PromptedResult]) -> PromptedResult:
-    """Of results from several saliency maps of one picture and prompt the one with the best agreement.
+    """Of results from several saliency maps of one image and prompt the one with the best agreement.
 
-    A map of too few steps shows what stands out in the picture whatever the text says, one of too many little but
+    A map of too few steps shows what stands out in the image whatever the text says, one of too many little but
     noise. The first of equals.
     """
     return max(results, key=lambda result: result.agreement)

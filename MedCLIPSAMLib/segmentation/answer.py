@@ -10,12 +10,12 @@ from .agreement import agreement_of
 from .coarse import LEVELS, coarse_mask
 from .components import components, components_of_map
 from .presence import Presence
-from .result import PromptedResult, Where
-from .sam_prompts import make_prompts
+from .result import Localization, PromptedResult
+from .sam_prompts import make_sam_prompts
 from .settings import Settings
 
 
-def draft_result(image: np.ndarray, prompt: str, where: Where, settings: Settings) -> PromptedResult:
+def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: Settings) -> PromptedResult:
     """All before SAM 2: a result that says why nothing was found, or one without a message that waits for it.
 
     Args:
@@ -26,10 +26,10 @@ def draft_result(image: np.ndarray, prompt: str, where: Where, settings: Setting
     else:
         coarse = coarse_mask(where.saliency, settings.coarse, image)
         labels = components(coarse, where.saliency, settings.components)
-    kept = labels > 0
-    nothing = _why_nothing(prompt, where.presence, kept, settings.presence_threshold)
-    empty, sam_prompts = np.zeros(image.shape[:2], bool), make_prompts(labels, settings.prompts)
-    return PromptedResult(prompt, empty, 0.0, nothing, where, kept, sam_prompts, np.zeros(0, np.float32))
+    coarse_components = labels > 0
+    nothing = _why_nothing(prompt, where.presence, coarse_components, settings.presence_threshold)
+    empty, sam_prompts = np.zeros(image.shape[:2], bool), make_sam_prompts(labels, settings.prompts)
+    return PromptedResult(prompt, empty, 0.0, nothing, where, coarse_components, sam_prompts, np.zeros(0, np.float32))
 
 
 def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, settings: Settings) -> PromptedResult:
@@ -38,17 +38,17 @@ def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, 
     agreement, limits = agreement_of(mask, draft.coarse), settings.agreement
     draft = replace(draft, mask=mask, predicted_iou=quality, agreement=agreement)
     doubtful = 0 < settings.presence_threshold and present < limits.certain
-    if mask.any() and doubtful and agreement < limits.least_in_doubt:
+    if mask.any() and doubtful and agreement < limits.min_iou_in_doubt:
         message = (
             f"Nothing found for '{prompt}': presence {present:.2f}, below {limits.certain:.2f}, and SAM 2 sees another "
-            f"object than the saliency shows (IoU {agreement:.2f}, below {limits.least_in_doubt:.2f})."
+            f"object than the saliency shows (IoU {agreement:.2f}, below {limits.min_iou_in_doubt:.2f})."
         )
         return replace(draft, mask=np.zeros_like(mask), message=message)
-    if mask.any() and agreement < limits.least:
+    if mask.any() and agreement < limits.min_iou:
         score = present * agreement
         message = (
             f"Found '{prompt}': score {score:.2f}. SAM 2's outline disagrees with the saliency (IoU {agreement:.2f}, "
-            f"below {limits.least:.2f}), so this is the coarse mask, where the saliency is."
+            f"below {limits.min_iou:.2f}), so this is the coarse mask, where the saliency is."
         )
         return replace(draft, mask=draft.coarse, score=score, message=message)
     if mask.any():
@@ -64,21 +64,21 @@ def finish_result(draft: PromptedResult, mask: np.ndarray, quality: np.ndarray, 
     return replace(draft, mask=draft.coarse, message=message)
 
 
-def told_apart(value: float, other: float) -> tuple[str, str]:
+def format_apart(value: float, other: float) -> tuple[str, str]:
     """Write two numbers with two digits, or as many as it takes to tell them apart, seven at most."""
     digits = next((n for n in range(2, 7) if f"{value:.{n}f}" != f"{other:.{n}f}"), 7)
     return f"{value:.{digits}f}", f"{other:.{digits}f}"
 
 
-def _why_nothing(prompt: str, present: Presence, kept: np.ndarray, threshold: float) -> str:
+def _why_nothing(prompt: str, present: Presence, coarse_components: np.ndarray, threshold: float) -> str:
     """The sentence that says why nothing was found; empty when something was."""
     if present.probability < threshold:
         if not present.meaningful:
-            why = f"it describes the picture no better than unrelated texts do (presence {present.probability:.2f})"
+            why = f"it describes the image no better than unrelated texts do (presence {present.probability:.2f})"
         else:
-            value, least = told_apart(present.probability, threshold)
-            why = f'presence {value}, below {least}; "{present.denial}" fits better'
+            value, limit = format_apart(present.probability, threshold)
+            why = f'presence {value}, below {limit}; "{present.denial}" fits better'
         return f"Nothing found for '{prompt}': {why}."
-    if not kept.any():
+    if not coarse_components.any():
         return f"Nothing found for '{prompt}': the saliency map has no region that stands out."
     return ""

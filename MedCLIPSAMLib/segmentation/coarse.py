@@ -31,12 +31,12 @@ class CoarseSettings:
     threshold: Share = 0.3
 
 
-def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, picture: np.ndarray | None = None) -> np.ndarray:
+def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarray | None = None) -> np.ndarray:
     """The salient part of a map, (H, W) bool; empty for a constant map.
 
     Args:
         saliency: (H, W) float, 0 to 1.
-        picture: (H, W, 3) uint8, for "crf" only.
+        image: (H, W, 3) uint8, for "crf" only.
     """
     if saliency.max() <= saliency.min():
         return np.zeros(saliency.shape, bool)
@@ -48,7 +48,7 @@ def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, picture: np.ndar
         return _kmeans(saliency)
     from .crf import dense_crf
 
-    return dense_crf(saliency, picture)
+    return dense_crf(saliency, image)
 
 
 def cut_level(sample: np.ndarray, settings: CoarseSettings) -> float:

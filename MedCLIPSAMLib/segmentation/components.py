@@ -18,7 +18,7 @@ from .coarse import CoarseSettings, cut_level
 from .saliency_map import SaliencyMap
 
 SIDE = 256
-"""Samples along a side of a picture, in which the level of a cut and the components are found."""
+"""Samples along a side of an image, in which the level of a cut and the components are found."""
 
 
 @settings_class
@@ -30,13 +30,13 @@ class ComponentSettings:
             "area" keeps the `number` largest.
         confidence: 0 to 1, relative to the best component, so that a map of low values keeps its best.
         number: for "area": 1, or 2 for lungs.
-        least_area: components below this share of the picture are dropped.
+        min_area: components below this share of the image are dropped.
     """
 
     keep: Choice[ComponentRule] = ComponentRule.CONFIDENCE
     confidence: Share = 0.75
     number: Annotated[int, Field(ge=1)] = 1
-    least_area: Annotated[float, Field(ge=0, lt=1)] = 0.001
+    min_area: Annotated[float, Field(ge=0, lt=1)] = 0.001
 
 
 def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: ComponentSettings) -> np.ndarray:
@@ -48,25 +48,25 @@ def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: Comp
     Args:
         cut: by one of the methods `coarse.LEVELS`.
     """
-    kept = np.zeros(saliency.shape, np.int32)
+    labels = np.zeros(saliency.shape, np.int32)
     if saliency.is_constant:
-        return kept
+        return labels
     sample = saliency.sample(SIDE)
     level = cut_level(sample, cut)
     salient = sample > level
     found = components(salient, sample, settings)
     for index in range(1, int(found.max()) + 1):
         own = found == index
-        window, nearest = zip(*map(_around, bounds(own), sample.shape, saliency.shape))
+        window, nearest = zip(*map(_window_around, bounds(own), sample.shape, saliency.shape))
         inside = saliency.at(*window) > level
         if (salient & ~own)[nearest[0][0] : nearest[0][-1] + 1, nearest[1][0] : nearest[1][-1] + 1].any():
             own = ndimage.binary_dilation(own, np.ones((3, 3))) & (own | ~salient)
             inside &= own[nearest[0]][:, nearest[1]]
-        np.copyto(kept[window], index, where=inside)
-    return kept
+        np.copyto(labels[window], index, where=inside)
+    return labels
 
 
-def _around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.ndarray]:
+def _window_around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.ndarray]:
     """The pixels along a side of some samples and of one more on either end, and the sample nearest to each of them."""
     first, last = max(extent.start - 1, 0), min(extent.stop + 1, samples)
     window = slice(first * pixels // samples, -(-last * pixels // samples))
@@ -81,13 +81,13 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
     Args:
         saliency: (H, W) float, for the confidence of a component, its mean saliency.
     """
-    kept = np.zeros(mask.shape, np.int32)
+    labels = np.zeros(mask.shape, np.int32)
     if not mask.any():
-        return kept
+        return labels
     part = bounds(mask)
     found = label(mask[part], connectivity=2)
     areas = np.bincount(found.ravel())
-    large = [index for index in range(1, len(areas)) if areas[index] >= settings.least_area * mask.size]
+    large = [index for index in range(1, len(areas)) if areas[index] >= settings.min_area * mask.size]
     if settings.keep == ComponentRule.AREA:
         best = sorted(large, key=lambda index: areas[index], reverse=True)[: settings.number]
     elif len(large) < 2:
@@ -98,8 +98,8 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
         best = [index for index in large if confidence[index] >= settings.confidence * confidence[large[0]]]
     ranks = np.zeros(len(areas), np.int32)
     ranks[best] = np.arange(1, len(best) + 1)
-    kept[part] = ranks[found]
-    return kept
+    labels[part] = ranks[found]
+    return labels
 
 
 def bounds(mask: np.ndarray) -> tuple[slice, slice]:

@@ -45,7 +45,7 @@ class LoadedModels:
         self._load_on_cpu = load_on_cpu
         self.frugal = False
         self._loaded: _Loaded | None = _Loaded(clip, sam, RememberedTexts(clip))
-        self.parameters = sum(each.numel() for model in (clip.model, sam) for each in model.parameters())
+        self.parameters = sum(parameter.numel() for model in (clip.model, sam) for parameter in model.parameters())
 
     @property
     def usable(self) -> bool:

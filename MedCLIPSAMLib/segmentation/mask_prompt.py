@@ -12,7 +12,7 @@ CONFIDENCE = 8.0
 def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:
     """Logits of a mask for `TextSegmenter.outline`: (H, W) bool to (side, side) float32.
 
-    SAM 2 sees every picture stretched to a square; the share of a cell that the mask covers becomes -CONFIDENCE ..
+    SAM 2 sees every image stretched to a square; the share of a cell that the mask covers becomes -CONFIDENCE ..
     CONFIDENCE.
     """
     grey = Image.fromarray(mask.astype(np.float32))
@@ -21,7 +21,7 @@ def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:
 
 
 def mask_box(mask: np.ndarray, points: np.ndarray | None = None, margin: float = 1.0) -> np.ndarray:
-    """Return the box around a mask and around points inside, (4,) float32 x0 y0 x1 y1 in pixels, within the picture.
+    """Return the box around a mask and around points inside, (4,) float32 x0 y0 x1 y1 in pixels, within the image.
 
     Args:
         mask: (H, W) bool, not empty.

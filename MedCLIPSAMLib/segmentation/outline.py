@@ -1,4 +1,4 @@
-"""The masks that SAM 2 gives for prompts on pictures, without their specks and pinholes."""
+"""The masks that SAM 2 gives for prompts on images, without their specks and pinholes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from ..models.sam_pictures import SamPictures
-from .sam_prompts import SamPrompts, points_followed
+from ..models.sam_image_batch import SamImageBatch
+from .sam_prompts import SamPrompts, follows_points
 from .tidy import tidy
 
 Outline = tuple[np.ndarray, np.ndarray]
@@ -16,73 +16,82 @@ Outline = tuple[np.ndarray, np.ndarray]
 
 
 def outlines(
-    pictures: SamPictures, numbers: Sequence[int], asked: Sequence[SamPrompts], least: float, enlarged: bool = False
+    images: SamImageBatch,
+    numbers: Sequence[int],
+    sam_prompts: Sequence[SamPrompts],
+    min_part: float,
+    enlarged: bool = False,
 ) -> list[Outline]:
     """An outline for each of some prompts, whose objects are asked for together where they are of one kind.
 
     Args:
-        numbers: the picture of each of `asked`.
-        least: see `tidy.tidy`.
-        enlarged: masks are tidied at the size of the picture, not at the smaller one at which SAM 2 gives them.
+        numbers: the image of each of `sam_prompts`.
+        min_part: see `tidy.tidy`.
+        enlarged: masks are tidied at the size of the image, not at the smaller one at which SAM 2 gives them.
     """
     alike: dict[tuple, list[tuple[int, int]]] = {}
-    for at, prompts in enumerate(asked):
-        kind = len(prompts.boxes) > 0, prompts.points.shape[1]
-        alike.setdefault(kind, []).extend((at, row) for row in range(len(prompts)))
+    for at, sam_prompt in enumerate(sam_prompts):
+        kind = len(sam_prompt.boxes) > 0, sam_prompt.points.shape[1]
+        alike.setdefault(kind, []).extend((at, row) for row in range(len(sam_prompt)))
     found: dict[tuple[int, int], tuple[np.ndarray, float]] = {}
     for rows in alike.values():
-        columns = zip(*(asked[at].row(row) for at, row in rows))
+        columns = zip(*(sam_prompts[at].row(row) for at, row in rows))
         boxes, points, labels = (None if column[0] is None else np.stack(column) for column in columns)
-        mend = partial(_mend, pictures, least, points, labels)
+        mend = partial(_mend, images, min_part, points, labels)
         where = [numbers[at] for at, _ in rows]
-        masks, quality = pictures.masks(where, boxes, points, labels, mend=None if enlarged else mend)
+        masks, quality = images.masks(where, boxes, points, labels, mend=None if enlarged else mend)
         for index, of in enumerate(rows):
             found[of] = mend(index, masks[index]) if enlarged else masks[index], float(quality[index])
-    return [_union([found[at, row] for row in range(len(prompts))]) for at, prompts in enumerate(asked)]
+    return [_union([found[at, row] for row in range(len(sam_prompt))]) for at, sam_prompt in enumerate(sam_prompts)]
 
 
 def _mend(
-    pictures: SamPictures,
-    least: float,
+    images: SamImageBatch,
+    min_part: float,
     points: np.ndarray | None,
     labels: np.ndarray | None,
     index: int,
     mask: np.ndarray,
 ) -> np.ndarray:
-    """The mask of an object, (h, w) bool of any size, tidied; points (B, P, 2) are in pixels of the picture."""
+    """The mask of an object, (h, w) bool of any size, tidied; points (B, P, 2) are in pixels of the image."""
     if points is None or labels is None:
-        return tidy(mask, least)
-    (height, width), (rows, columns) = pictures.shape, mask.shape
-    return tidy(mask, least, points[index] * (columns / width, rows / height), labels[index])
+        return tidy(mask, min_part)
+    (height, width), (rows, columns) = images.shape, mask.shape
+    return tidy(mask, min_part, points[index] * (columns / width, rows / height), labels[index])
 
 
-def obedient_outline(
-    pictures: SamPictures, number: int, prompts: SamPrompts, logits: np.ndarray, least: float
+def predict_mask_respecting_clicks(
+    images: SamImageBatch, number: int, sam_prompts: SamPrompts, logits: np.ndarray, min_part: float
 ) -> Outline:
-    """The outline of prompts on one picture that starts from masks; see `TextSegmenter.outline`."""
-    return _union([_obedient(pictures, number, prompts, row, logits, least) for row in range(len(prompts))])
+    """The outline of prompts on one image that starts from masks; see `TextSegmenter.outline`."""
+    return _union(
+        [
+            _predict_respecting_clicks(images, number, sam_prompts, row, logits, min_part)
+            for row in range(len(sam_prompts))
+        ]
+    )
 
 
-def _obedient(
-    pictures: SamPictures, number: int, prompts: SamPrompts, row: int, logits: np.ndarray, least: float
+def _predict_respecting_clicks(
+    images: SamImageBatch, number: int, sam_prompts: SamPrompts, row: int, logits: np.ndarray, min_part: float
 ) -> tuple[np.ndarray, float]:
     """The mask and predicted IoU of one object, from the first way of asking whose answer follows all points, else the
     one that follows most: with the mask to start from, without it, and without the box."""
-    box, points, labels = (None if each is None else each[None] for each in prompts.row(row))
+    box, points, labels = (None if array is None else array[None] for array in sam_prompts.row(row))
     start = logits[row : row + 1]
-    mend = partial(_mend, pictures, least, points, labels)
+    mend = partial(_mend, images, min_part, points, labels)
     if points is None or labels is None:
-        masks, quality = pictures.masks([number], box, None, None, start, mend)
+        masks, quality = images.masks([number], box, None, None, start, mend)
         return masks[0], float(quality[0])
     tried: list[tuple[int, np.ndarray, float]] = []
     for around, mask_input in ((box, start), (box, None), (None, None)):
-        masks, quality = pictures.masks([number], around, points, labels, mask_input, mend)
+        masks, quality = images.masks([number], around, points, labels, mask_input, mend)
         mask = masks[0]
-        followed = int(points_followed(mask, points[0], labels[0]).sum())
+        followed = int(follows_points(mask, points[0], labels[0]).sum())
         tried.append((followed, mask, float(quality[0])))
         if followed == points.shape[1]:
             break
-    _, mask, iou = max(tried, key=lambda each: each[0])  # the first of several that follow as many
+    _, mask, iou = max(tried, key=lambda item: item[0])  # the first of several that follow as many
     return mask, iou
 
 

@@ -1,8 +1,8 @@
-"""Whether what a prompt names is in the picture at all: the prompt against its negation and against everyday texts.
+"""Whether what a prompt names is in the image at all: the prompt against its negation and against everyday texts.
 
 A saliency map always has a maximum; it cannot say "absent". So the prompt competes, zero-shot, with statements that the
 target is not there and with texts that describe no medical image: softmax over exp(logit_scale) * cosine similarity, as
-CLIP was trained. The probability of the prompt is the presence. A prompt without meaning for the picture ("sitting on a
+CLIP was trained. The probability of the prompt is the presence. A prompt without meaning for the image ("sitting on a
 chair") is about as similar to it as the everyday texts are, and gets about 1 / number of texts.
 """
 
@@ -53,7 +53,7 @@ class Presence:
 
     @property
     def meaningful(self) -> bool:
-        """Whether the prompt fits the picture better than all unrelated texts together."""
+        """Whether the prompt fits the image better than all unrelated texts together."""
         return self.probability > self.unrelated
 
 
@@ -82,7 +82,7 @@ def presence(
     negative: str | None = None,
     encode_text: Callable[[list[str]], torch.Tensor] | None = None,
 ) -> list[Presence]:
-    """Compute the presence of one prompt in each of N pictures.
+    """Compute the presence of one prompt in each of N images.
 
     Args:
         image_features: (N, D) float, L2-normalised.

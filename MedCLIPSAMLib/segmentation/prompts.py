@@ -36,7 +36,7 @@ class PromptSet:
         modality: "US", "MR", "XR" or "CT".
         target: the short name of what is segmented, the same as the P0 prompt.
         styles: style -> class (`ANY_CLASS` where the style names none) -> prompts.
-        negatives: sentences on pictures of the same kind in which the target is absent.
+        negatives: sentences on images of the same kind in which the target is absent.
 
     Raises:
         InputError: another modality or style, or nothing where a prompt belongs.
@@ -130,16 +130,16 @@ def prompt_features(
         raise PromptError("The prompt is empty.", "Say what to segment, such as 'brain tumor'.")
     prompts = [prompt]
     if style:
-        sets = [each for each in load_prompt_sets().values() if each.target == prompt.strip().lower()]
+        sets = [prompt_set for prompt_set in load_prompt_sets().values() if prompt_set.target == prompt.strip().lower()]
         if not sets:
             raise PromptError(
                 f"No prompt set has the target '{prompt}', so style {style} cannot be used.",
                 "Leave the style out, or use one of: "
-                + ", ".join(sorted({each.target for each in load_prompt_sets().values()}))
+                + ", ".join(sorted({prompt_set.target for prompt_set in load_prompt_sets().values()}))
                 + ".",
             )
-        fitting = [each for each in sets if kind in each.styles.get(style, {})] or sets
-        prompts = [text for each in fitting for text in each.prompts(style, kind)]
+        fitting = [prompt_set for prompt_set in sets if kind in prompt_set.styles.get(style, {})] or sets
+        prompts = [text for prompt_set in fitting for text in prompt_set.prompts(style, kind)]
     unknown = clip.unknown_words(prompt)
     if unknown and len(unknown) == len(prompt.split()):
         raise PromptError(

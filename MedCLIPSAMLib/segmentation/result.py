@@ -12,7 +12,7 @@ from .sam_prompts import SamPrompts
 
 
 @dataclass(frozen=True)
-class Where:
+class Localization:
     """What the text-image model sees in an image for a prompt.
 
     Args:
@@ -73,7 +73,7 @@ class PromptedResult(Result):
         agreement: IoU of the mask that SAM 2 gave and the coarse mask; 0 where it gave none.
     """
 
-    where: Where
+    where: Localization
     coarse: np.ndarray
     sam_prompts: SamPrompts
     predicted_iou: np.ndarray

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checkpoints import Arrays, CheckpointFolder
 from .presence import Presence
-from .result import PromptedResult, Where
+from .result import Localization, PromptedResult
 from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 
@@ -63,7 +63,7 @@ def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         score=described["score"],
         message=described["message"],
         notes=tuple(described["notes"]),
-        where=Where(SaliencyMap(arrays["saliency"], arrays["mask"].shape), Presence(**described["presence"])),
+        where=Localization(SaliencyMap(arrays["saliency"], arrays["mask"].shape), Presence(**described["presence"])),
         coarse=arrays["coarse"],
         sam_prompts=SamPrompts(arrays["boxes"], arrays["points"], arrays["labels"]),
         predicted_iou=arrays["predicted_iou"],

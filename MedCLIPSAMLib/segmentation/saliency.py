@@ -1,8 +1,8 @@
-"""M2IB saliency: which patches of a picture carry what a text says.
+"""M2IB saliency: which patches of an image carry what a text says.
 
 The multi-modal information bottleneck (Wang, Rudner, Wilson, NeurIPS 2023; MedCLIP-SAMv2, arXiv 2409.19483, section
 3.2) blends the tokens X of one transformer block with noise, t = lambda X + (1 - lambda) eps, eps ~ N(0, 1), and looks
-for the lambda that keeps the picture's similarity with the text while it lets through as little as possible:
+for the lambda that keeps the image's similarity with the text while it lets through as little as possible:
 
     minimise  beta * mean KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) - mean cos(text, image(t)), lambda = sigmoid(alpha)
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 ALPHA = 5.0
 """Initial alpha: lambda begins at 0.993."""
 PAIRS = 8
-"""Pairs of picture and text computed together on a GPU."""
-KEPT_NOISES = 20
-"""Updates up to which their noise is kept for the next picture."""
+"""Pairs of image and text computed together on a GPU."""
+MAX_NOISES = 20
+"""Updates up to which their noise is kept for the next image."""
 
 
 @settings_class
@@ -51,11 +51,11 @@ class M2IBSettings:
         beta: weight of compression.
         steps: evaluations of lambda; one less than this are updates.
         earliest: 0, and the map is that of the last step, as in the paper. Else the first step whose map may be taken:
-            which one of them up to the last is decided for each picture, see `agreement.choose_result`.
-        mirror: the mean of the picture's map and of its mirror image's, turned back; twice the work.
+            which one of them up to the last is decided for each image, see `agreement.choose_result`.
+        mirror: the mean of the image's map and of its mirror image's, turned back; twice the work.
         samples: noise samples a step.
         learning_rate: Adam's.
-        seed: of the noise; the same for every picture and prompt.
+        seed: of the noise; the same for every image and prompt.
     """
 
     layer: Annotated[int, Field(ge=0)] = 9
@@ -75,14 +75,14 @@ class M2IBSettings:
 
 @dataclass(frozen=True)
 class Saliency:
-    """Raw saliency of N pictures for P texts.
+    """Raw saliency of N images for P texts.
 
     Args:
         by_step: (N, P, T, h, w) float32, KL in nats by patch, not normalised, after each of `M2IBSettings.candidates`.
-        similarity: (N, P) float32, cosine similarity of picture and text without any noise.
+        similarity: (N, P) float32, cosine similarity of image and text without any noise.
         kept_similarity: (N, P) float32, the same through the bottleneck, the mean over the noise of the last update;
             NaN with one step, which has no update.
-        image_features: (N, D) float32 of the pictures as they are, L2-normalised, as `clip.encode_image` gives them.
+        image_features: (N, D) float32 of the images as they are, L2-normalised, as `clip.encode_image` gives them.
     """
 
     by_step: torch.Tensor
@@ -108,13 +108,13 @@ def m2ib(
     bfloat16: bool = False,
     captures: Captures | None = None,
 ) -> Saliency:
-    """M2IB saliency of every picture for every text.
+    """M2IB saliency of every image for every text.
 
     Args:
         pixels: (N, 3, S, S), as `clip.preprocess` gives them.
         text_features: (P, D), L2-normalised.
         context: asked before every step whether the run was cancelled.
-        batch: pairs of picture and text computed together; None is 1 on a CPU, where a loop is faster, else `PAIRS`.
+        batch: pairs of image and text computed together; None is 1 on a CPU, where a loop is faster, else `PAIRS`.
             It changes rounding only.
         noise_batch: noise samples computed together, all of them when None; fewer need less memory and change rounding
             only.
@@ -122,7 +122,7 @@ def m2ib(
             here when they are there, else put there. Give the same dictionary for further texts on the same pixels.
         bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
         captures: of this model, in which the search is recorded to be replayed; `context` is then asked before every
-            batch. A search of more than `KEPT_NOISES` updates, or with `noise_batch`, is not recorded.
+            batch. A search of more than `MAX_NOISES` updates, or with `noise_batch`, is not recorded.
 
     Raises:
         InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
@@ -140,25 +140,25 @@ def m2ib(
         image_features = tower.features_from(tokens, settings.layer)
     noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
     search = partial(_bottleneck, tower, settings, noises, context, noise_batch)
-    if captures and not noise_batch and 1 < settings.steps <= KEPT_NOISES + 1:
-        search = partial(_replayed, captures, tower, settings, noises, context, bfloat16)
+    if captures and not noise_batch and 1 < settings.steps <= MAX_NOISES + 1:
+        search = partial(_replay_bottleneck, captures, tower, settings, noises, context, bfloat16)
     with in_bfloat16(pixels.device, bfloat16, again=True):
-        pairs = [(picture, text) for picture in range(len(tokens)) for text in range(len(text_features))]
+        pairs = [(image, text) for image in range(len(tokens)) for text in range(len(text_features))]
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
         found = []
         for start in range(0, len(pairs), batch):
-            pictures, texts = map(list, zip(*pairs[start : start + batch]))
-            found.append(search(tokens[pictures], text_features[texts]))
-    maps, kept = map(torch.cat, zip(*found))
+            images, texts = map(list, zip(*pairs[start : start + batch]))
+            found.append(search(tokens[images], text_features[texts]))
+    maps, fit = map(torch.cat, zip(*found))
     similarity = image_features @ text_features.T
-    maps, kept = maps.reshape(*similarity.shape, -1, *tower.grid), kept.reshape(similarity.shape)
+    maps, fit = maps.reshape(*similarity.shape, -1, *tower.grid), fit.reshape(similarity.shape)
     if settings.mirror:
         maps = (maps[:count] + maps[count:].flip(-1)) / 2
-        kept = (kept[:count] + kept[count:]) / 2
-    return Saliency(maps, similarity[:count], kept, image_features[:count])
+        fit = (fit[:count] + fit[count:]) / 2
+    return Saliency(maps, similarity[:count], fit, image_features[:count])
 
 
-def _replayed(
+def _replay_bottleneck(
     captures: Captures,
     tower: VisionTower,
     settings: M2IBSettings,
@@ -172,11 +172,11 @@ def _replayed(
     context.raise_if_cancelled()
     count = len(tokens)
     missing = (1 << (count - 1).bit_length()) - count
-    given = (torch.cat([each, each[-1:].expand(missing, *each.shape[1:])]) for each in (tokens, texts))
+    given = (torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) for tensor in (tokens, texts))
     found = captures.run(
         (settings, bfloat16), partial(_bottleneck, tower, settings, noises, RunContext(), None), *given
     )
-    maps, fit = (each[:count] for each in found)
+    maps, fit = (tensor[:count] for tensor in found)
     return maps, fit
 
 
@@ -206,8 +206,8 @@ def _bottleneck(
         loss = settings.beta * _information(alpha, tokens).mean((1, 2)).sum()
         (gradient,) = torch.autograd.grad(loss, alpha)
         for some in noise.split(noise_batch or settings.samples):
-            kept = alpha.sigmoid()[:, None]
-            blended = (kept * tokens[:, None] + (1 - kept) * some).flatten(0, 1)
+            gate = alpha.sigmoid()[:, None]
+            blended = (gate * tokens[:, None] + (1 - gate) * some).flatten(0, 1)
             features = tower.features_from(blended, settings.layer).unflatten(0, (count, len(some)))
             share = torch.einsum("msd,md->m", features, texts) / settings.samples
             gradient = gradient - torch.autograd.grad(share.sum(), alpha)[0]
@@ -236,9 +236,9 @@ def _adam(
 
 
 class _Noises:
-    """The noise of every update, the same for all pictures and texts: drawn on the CPU, so on every device alike.
+    """The noise of every update, the same for all images and texts: drawn on the CPU, so on every device alike.
 
-    Unless there are many it is kept where it is used (54 MB for 9 updates of a ViT-B/16): for the next picture, and by
+    Unless there are many it is kept where it is used (54 MB for 9 updates of a ViT-B/16): for the next image, and by
     this object, whose recordings read it where it lies.
     """
 
@@ -247,14 +247,14 @@ class _Noises:
         self._kept: tuple[torch.Tensor, ...] | None = None
 
     def __iter__(self) -> Iterator[torch.Tensor]:
-        if self._count > KEPT_NOISES:
+        if self._count > MAX_NOISES:
             return _drawn(*self._of)
-        self._kept = self._kept or _kept_noises(*self._of)
+        self._kept = self._kept or _cache_noises(*self._of)
         return iter(self._kept)
 
 
 @lru_cache(maxsize=1)
-def _kept_noises(*of: Any) -> tuple[torch.Tensor, ...]:
+def _cache_noises(*of: Any) -> tuple[torch.Tensor, ...]:
     return tuple(_drawn(*of))
 
 
@@ -266,12 +266,12 @@ def _drawn(seed: int, count: int, shape: tuple[int, int, int], device: torch.dev
 
 def _information(alpha: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     """KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) by element, in nats; log(1 - lambda) is never log 0."""
-    kept = alpha.sigmoid()
-    return -0.5 * (1 + 2 * F.logsigmoid(-alpha) - (kept * tokens) ** 2 - (1 - kept) ** 2)
+    gate = alpha.sigmoid()
+    return -0.5 * (1 + 2 * F.logsigmoid(-alpha) - (gate * tokens) ** 2 - (1 - gate) ** 2)
 
 
 def upsample(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """Maps (N, P, h, w) bilinearly on a picture's (H, W)."""
+    """Maps (N, P, h, w) bilinearly on an image's (H, W)."""
     return F.interpolate(maps.float(), size=shape, mode="bilinear", align_corners=False)
 
 

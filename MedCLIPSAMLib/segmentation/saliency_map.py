@@ -1,4 +1,4 @@
-"""A saliency map as the model gives it, one value a patch, and its value at any pixel of the picture."""
+"""A saliency map as the model gives it, one value a patch, and its value at any pixel of the image."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .saliency import normalise, upsample
 
 @dataclass(frozen=True, eq=False)
 class SaliencyMap:
-    """A map of a picture, enlarged bilinearly and scaled from 0 to 1 within the picture; zeros where it is constant.
+    """A map of an image, enlarged bilinearly and scaled from 0 to 1 within the image; zeros where it is constant.
 
     Args:
         values: (h, w) float32, by patch; or (H, W), by pixel.
-        shape: (H, W) of the picture.
+        shape: (H, W) of the image.
     """
 
     values: np.ndarray
@@ -37,9 +37,9 @@ class SaliencyMap:
         return (down[rows] @ self._scaled) @ across[columns].T
 
     def sample(self, side: int) -> np.ndarray:
-        """The map on a grid of `side` by `side` over the whole picture; of all pixels along a side that has no more.
+        """The map on a grid of `side` by `side` over the whole image; of all pixels along a side that has no more.
 
-        Of row r and column c of a picture of (H, W) the nearest of (h, w) samples is r * h // H, c * w // W.
+        Of row r and column c of an image of (H, W) the nearest of (h, w) samples is r * h // H, c * w // W.
         """
         rows, columns = (min(pixels, side) for pixels in self.shape)
         if self._by_pixel:

@@ -15,7 +15,7 @@ from .components import bounds
 
 
 @settings_class
-class PromptSettings:
+class SamPromptSettings:
     """What SAM 2 is given for a component.
 
     Args:
@@ -35,7 +35,7 @@ class PromptSettings:
 
 @dataclass(frozen=True)
 class SamPrompts:
-    """Prompts of B objects, in pixels of the picture; pixel (row, column) covers [column, column + 1] x [row, row + 1].
+    """Prompts of B objects, in pixels of the image; pixel (row, column) covers [column, column + 1] x [row, row + 1].
 
     Args:
         boxes: (B, 4) float32, x0 y0 x1 y1, edges of the outermost pixels; without rows when only points are used.
@@ -69,7 +69,7 @@ class SamPrompts:
         return box, self.points[index] if has_points else None, self.labels[index] if has_points else None
 
 
-def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts:
+def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> SamPrompts:
     """A prompt for every component of an (H, W) int array (see `components.components`); no component, no prompt.
 
     The same component gets the same points whatever else is in the array.
@@ -89,11 +89,13 @@ def make_prompts(components: np.ndarray, settings: PromptSettings) -> SamPrompts
         points.append(np.concatenate([inside, around]))
         labels.append([1] * len(inside) + [0] * len(around))
     shape = (count, len(labels[0]) if labels else 0)
-    kept = boxes if settings.kind == SamPromptKind.BOTH else boxes[:0]
-    return SamPrompts(kept, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape))
+    sam_boxes = boxes if settings.kind == SamPromptKind.BOTH else boxes[:0]
+    return SamPrompts(
+        sam_boxes, np.array(points, np.float32).reshape(*shape, 2), np.array(labels, np.int32).reshape(shape)
+    )
 
 
-def points_followed(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def follows_points(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(P,) bool: whether each point inside (label 1) is in the mask (H, W) and each outside (0) is not."""
     columns, rows = np.floor(points).astype(int).T
     height, width = mask.shape

@@ -29,16 +29,16 @@ from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device
 from ..models.sam import Sam2, load_sam
-from ..models.sam_pictures import SamPictures
+from ..models.sam_image_batch import SamImageBatch
 from ..models.threads import on_threads
 from ..run_context import RunContext
 from .agreement import choose_result
 from .answer import draft_result, finish_result
 from .loaded_models import LoadedModels, Models
-from .outline import obedient_outline, outlines
+from .outline import outlines, predict_mask_respecting_clicks
 from .presence import presence
 from .prompts import prompt_features
-from .result import PromptedResult, Where
+from .result import Localization, PromptedResult
 from .saliency import PAIRS, M2IBSettings, m2ib, normalise, upsample
 from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
@@ -68,7 +68,7 @@ class _Images:
     images: list[np.ndarray]
     pixels: torch.Tensor
     early: dict[tuple[int, bool], torch.Tensor]
-    sam: SamPictures
+    sam: SamImageBatch
 
 
 class TextSegmenter:
@@ -164,7 +164,7 @@ class TextSegmenter:
         self._shown.clear()
         copies = [image.copy() for image in images]
         pixels = self.clip.preprocess(np.stack(copies))
-        sam = SamPictures(self.sam)
+        sam = SamImageBatch(self.sam)
         sam.set(copies)
         self._shown.append(_Images(copies, pixels, {}, sam))
 
@@ -173,7 +173,7 @@ class TextSegmenter:
         shown = self._shown[0].images if self._shown else []
         return len(shown) == len(images) and all(map(np.array_equal, shown, images))
 
-    def saliency(self, prompt: str, negative: str | None = None) -> Where:
+    def saliency(self, prompt: str, negative: str | None = None) -> Localization:
         """Where the image, the first one of several, answers to `prompt`, and whether it does.
 
         Args:
@@ -214,7 +214,7 @@ class TextSegmenter:
             for prompt in filter(says_absent, prompts):
                 drafts[prompt] = [replace(draft, message=absence_message(prompt)) for draft in drafts[prompt]]
         notes_of = {prompt: notes(self.clip, prompt, negative) for prompt in prompts}
-        told = lambda result: replace(result, notes=(*result.notes, *notes_of[result.prompt]))
+        with_notes = lambda result: replace(result, notes=(*result.notes, *notes_of[result.prompt]))
         saliency_seconds = (time.perf_counter() - started) / (len(results) * len(prompts))
         present = [
             (at, prompt, step)
@@ -227,11 +227,13 @@ class TextSegmenter:
         seconds: dict[str, float] = {}
         for (at, prompt, step), outline in zip(present, self._outlines(sam_prompts, seconds, context)):
             results[at][prompt][step] = finish_result(results[at][prompt][step], *outline, settings)
-        asked = Counter((at, prompt) for at, prompt, _ in present)
-        spent = lambda *of: {stage: each * asked[of] for stage, each in seconds.items() if of in asked}
+        counts = Counter((at, prompt) for at, prompt, _ in present)
+        spent = lambda *of: {stage: elapsed * counts[of] for stage, elapsed in seconds.items() if of in counts}
         return [
             {
-                prompt: replace(told(choose_result(maps)), seconds={"saliency": saliency_seconds} | spent(at, prompt))
+                prompt: replace(
+                    with_notes(choose_result(maps)), seconds={"saliency": saliency_seconds} | spent(at, prompt)
+                )
                 for prompt, maps in drafts.items()
             }
             for at, drafts in enumerate(results)
@@ -263,22 +265,24 @@ class TextSegmenter:
             )
         return self._outlines([(0, sam_prompts)], {} if seconds is None else seconds, context, logits)[0]
 
-    def _where(self, prompts: list[str], negative: str | None, context: RunContext) -> list[dict[str, list[Where]]]:
+    def _where(
+        self, prompts: list[str], negative: str | None, context: RunContext
+    ) -> list[dict[str, list[Localization]]]:
         """What the text-image model sees in each image, by prompt, with the map of each of the candidate steps."""
         shown = self._require_images()
         settings, frugal = self.settings, self._models.frugal
         context.report(STAGE_STARTS["saliency"], stage="saliency")
         negatives = [negative] if negative else []
-        texts = {prompt: self.text_features(prompt) for prompt in [*prompts, *negatives]}
-        alike: dict[M2IBSettings, list[str]] = {}
+        text_features = {prompt: self.text_features(prompt) for prompt in [*prompts, *negatives]}
+        prompts_by_settings: dict[M2IBSettings, list[str]] = {}
         for prompt in prompts:
-            alike.setdefault(settings.saliency_for(prompt), []).append(prompt)
-        where: list[dict[str, list[Where]]] = [{} for _ in shown.images]
-        for m2ib_settings, group in alike.items():
+            prompts_by_settings.setdefault(settings.saliency_for(prompt), []).append(prompt)
+        where: list[dict[str, list[Localization]]] = [{} for _ in shown.images]
+        for m2ib_settings, same_settings in prompts_by_settings.items():
             found = m2ib(
                 self.clip,
                 shown.pixels,
-                torch.stack([texts[prompt] for prompt in [*group, *negatives]]),
+                torch.stack([text_features[prompt] for prompt in [*same_settings, *negatives]]),
                 m2ib_settings,
                 context,
                 batch=1 if self.batch_size == 1 else PAIRS,
@@ -292,52 +296,53 @@ class TextSegmenter:
             if negative:
                 maps = normalise(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
                 maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
-            for column, prompt in enumerate(group):
+            for column, prompt in enumerate(same_settings):
                 present = presence(
-                    self.clip, found.image_features, texts[prompt], prompt, negative, self._models.encode_text
+                    self.clip, found.image_features, text_features[prompt], prompt, negative, self._models.encode_text
                 )
-                for at, each in enumerate(present):
+                for at, image_presence in enumerate(present):
                     steps = maps[at, column].numpy()
-                    where[at][prompt] = [Where(SaliencyMap(values, shape), each) for values in steps]
+                    where[at][prompt] = [Localization(SaliencyMap(values, shape), image_presence) for values in steps]
         return where
 
     def _drafts(
-        self, images: list[np.ndarray], where: list[dict[str, list[Where]]], settings: Settings
+        self, images: list[np.ndarray], where: list[dict[str, list[Localization]]], settings: Settings
     ) -> list[dict[str, list[PromptedResult]]]:
         """All before SAM 2 for each image by prompt and step; several images on threads of their own."""
         draft = lambda image, seen: {
-            prompt: [draft_result(image, prompt, one, settings) for one in maps] for prompt, maps in seen.items()
+            prompt: [draft_result(image, prompt, location, settings) for location in maps]
+            for prompt, maps in seen.items()
         }
         return on_threads(draft, images, where)
 
     def _outlines(
         self,
-        asked: list[tuple[int, SamPrompts]],
+        sam_prompts: list[tuple[int, SamPrompts]],
         seconds: dict[str, float],
         context: RunContext,
         logits: np.ndarray | None = None,
     ) -> list[tuple[np.ndarray, np.ndarray]]:
         """The outline for each of some prompts on images, given by their number; `seconds` gets those of each."""
-        if not asked:
+        if not sam_prompts:
             return []
-        numbers, prompts = [number for number, _ in asked], [sam_prompts for _, sam_prompts in asked]
-        pictures = self._require_images().sam
-        pictures.at_once = self.batch_size > 1
+        numbers, objects = [number for number, _ in sam_prompts], [own for _, own in sam_prompts]
+        images = self._require_images().sam
+        images.at_once = self.batch_size > 1
         self.apply_precision()
         started = time.perf_counter()
-        if not pictures.embedded(numbers):
+        if not images.are_embedded(numbers):
             context.report(STAGE_STARTS["embedding"], stage="embedding")
-            pictures.embed(numbers, context)
+            images.embed(numbers, context)
         embedded = time.perf_counter()
         context.report(STAGE_STARTS["mask"], stage="mask")
-        least = self._settings.least_part
+        min_part = self._settings.min_part
         if logits is None:
             enlarged = self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
-            found = outlines(pictures, numbers, prompts, least, enlarged)
+            found = outlines(images, numbers, objects, min_part, enlarged)
         else:
-            found = [obedient_outline(pictures, numbers[0], prompts[0], logits, least)]
-        seconds["embedding"] = (embedded - started) / len(asked)
-        seconds["mask"] = (time.perf_counter() - embedded) / len(asked)
+            found = [predict_mask_respecting_clicks(images, numbers[0], objects[0], logits, min_part)]
+        seconds["embedding"] = (embedded - started) / len(sam_prompts)
+        seconds["mask"] = (time.perf_counter() - embedded) / len(sam_prompts)
         return found
 
     def text_features(self, prompt: str) -> torch.Tensor:
@@ -364,7 +369,7 @@ def choices(segmenter: TextSegmenter) -> str:
     recorded = ", saliency recorded as a CUDA graph" if device.type == "cuda" and segmenter.settings.capture else ""
     return (
         f"{device} ({own}, {fast} bfloat16 of its own): {segmenter.settings.precision} for '{clip.name}' and "
-        f"'{segmenter.sam.name}', pictures {together}{recorded}."
+        f"'{segmenter.sam.name}', images {together}{recorded}."
     )
 
 

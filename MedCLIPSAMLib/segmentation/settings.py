@@ -17,7 +17,7 @@ from .agreement import AgreementSettings
 from .coarse import CoarseSettings
 from .components import ComponentSettings
 from .saliency import M2IBSettings
-from .sam_prompts import PromptSettings
+from .sam_prompts import SamPromptSettings
 
 _SIDE = re.compile(r"\b(left|right)")
 
@@ -33,11 +33,11 @@ class Settings:
         presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
             whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
         agreement: what the overlap of SAM 2's mask and the coarse mask decides.
-        least_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
+        min_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
         precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
             a segmenter replaces by one of them, see `TextSegmenter.settings`.
-        at_once: pictures taken together where there are many; 0 is one on a CPU and `segmenter.TOGETHER` on a GPU.
+        at_once: images taken together where there are many; 0 is one on a CPU and `segmenter.TOGETHER` on a GPU.
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.acceleration.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
@@ -46,10 +46,10 @@ class Settings:
     saliency: M2IBSettings
     coarse: CoarseSettings = CoarseSettings()
     components: ComponentSettings = ComponentSettings()
-    prompts: PromptSettings = PromptSettings()
+    prompts: SamPromptSettings = SamPromptSettings()
     presence_threshold: Share = 0.5
     agreement: AgreementSettings = AgreementSettings()
-    least_part: Share = 0.05
+    min_part: Share = 0.05
     precision: Choice[Precision] = Precision.AUTO
     at_once: Annotated[int, Field(ge=0, description="0 leaves it to the device.")] = 0
     capture: bool = True
@@ -66,10 +66,12 @@ class Settings:
 
         A mirror image has left at its right: a prompt that names a side does without.
         """
-        said = prompt.lower()
-        changes = (each for word, each in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", said))
+        lowered = prompt.lower()
+        changes = (
+            override for word, override in self.by_word.items() if re.search(rf"\b{re.escape(word)}(s|es)?\b", lowered)
+        )
         chosen = with_changes(self.saliency, next(changes, {}))
-        return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(said) else chosen
+        return replace(chosen, mirror=False) if chosen.mirror and _SIDE.search(lowered) else chosen
 
     def with_saliency(self, **changes: Any) -> Settings:
         """The same with settings of M2IB that hold for every prompt.
@@ -79,8 +81,8 @@ class Settings:
         if "steps" in changes:
             changes = {"earliest": 0} | changes
         by_word = {
-            word: {name: value for name, value in each.items() if name not in changes}
-            for word, each in self.by_word.items()
+            word: {name: value for name, value in override.items() if name not in changes}
+            for word, override in self.by_word.items()
         }
         return replace(self, saliency=replace(self.saliency, **changes), by_word=by_word)
 

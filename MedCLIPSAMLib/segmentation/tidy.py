@@ -12,30 +12,30 @@ from .components import bounds
 
 
 def tidy(
-    mask: np.ndarray, least_part: float, points: np.ndarray | None = None, labels: np.ndarray | None = None
+    mask: np.ndarray, min_part: float, points: np.ndarray | None = None, labels: np.ndarray | None = None
 ) -> np.ndarray:
     """Parts of a mask, (H, W) bool, that are smaller than a share of its area are removed, then such holes filled.
 
     Args:
-        least_part: share of the mask's area; 0 changes nothing. The largest part always stays.
+        min_part: share of the mask's area; 0 changes nothing. The largest part always stays.
         points, labels: (P, 2) x y in pixels and (P,) 1 inside, 0 outside; what has one in it stays.
     """
-    least = least_part * mask.sum()
-    if not least:
+    min_area = min_part * mask.sum()
+    if not min_area:
         return mask
     part = bounds(mask)
     inside, outside = (_pixels(mask.shape, part, points, labels, kind) for kind in (1, 0))
     tidied = np.zeros_like(mask)
-    tidied[part] = _tidy(mask[part], least, inside, outside)
+    tidied[part] = _tidy(mask[part], min_area, inside, outside)
     return tidied
 
 
-def _tidy(mask: np.ndarray, least: float, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+def _tidy(mask: np.ndarray, min_area: float, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
     """`tidy` for a mask that touches all four borders of its array: a hole does not."""
     parts, count = label(mask, connectivity=2, return_num=True)
     if count > 1:
         areas = np.bincount(parts.ravel())
-        keep = areas >= min(least, areas[1:].max())
+        keep = areas >= min(min_area, areas[1:].max())
         keep[parts[*inside]] = True
         keep[0] = False
         mask = keep[parts]
@@ -43,7 +43,7 @@ def _tidy(mask: np.ndarray, least: float, inside: np.ndarray, outside: np.ndarra
     if count == 1:  # all that is not the mask reaches around it
         return mask
     holes = holes[1:-1, 1:-1]
-    fill = np.bincount(holes.ravel(), minlength=count + 1) < least
+    fill = np.bincount(holes.ravel(), minlength=count + 1) < min_area
     fill[holes[*outside]] = False
     fill[:2] = False  # the mask, and what reaches around it, which is met first
     return mask | fill[holes]
@@ -52,10 +52,10 @@ def _tidy(mask: np.ndarray, least: float, inside: np.ndarray, outside: np.ndarra
 def _pixels(
     shape: tuple[int, int], part: tuple[slice, slice], points: np.ndarray | None, labels: np.ndarray | None, kind: int
 ) -> np.ndarray:
-    """(2, n) rows and columns, counted in a part of a picture, of the points of a kind that lie in it."""
+    """(2, n) rows and columns, counted in a part of an image, of the points of a kind that lie in it."""
     if points is None:
         return np.zeros((2, 0), int)
     at = np.floor(points[labels == kind, ::-1]).astype(int).T
-    low, high = (np.array([[getattr(each, end)] for each in part]) for end in ("start", "stop"))
+    low, high = (np.array([[getattr(axis, end)] for axis in part]) for end in ("start", "stop"))
     at = np.clip(at, 0, np.array(shape)[:, None] - 1)
     return (at - low)[:, ((at >= low) & (at < high)).all(0)]

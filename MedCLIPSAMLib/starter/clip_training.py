@@ -20,8 +20,8 @@ from ..demo_models.train_clip import ALWAYS, contrastive_loss, dense_loss, place
 from ..models.clip import build_clip
 from ..phantoms.captions import Text
 from .examples import SIZE, Example, mirror
-from .texts import MAX_REGIONS, Matches, match_texts, training_texts
-from .training import Run, Stage, Trainee, autocast, change_gradation, draw_affine, seeded, warp
+from .texts import MAX_REGIONS, TextMatches, match_texts, training_texts
+from .training import Stage, Trainee, TrainingRun, autocast, change_gradation, draw_affine, make_generator, warp
 
 IMAGE_SIZE, PATCH, WIDTH, CONTEXT_LENGTH = 224, 8, 192, 64
 GRID = IMAGE_SIZE // PATCH
@@ -66,7 +66,9 @@ class ClipTraining:
     seed: int = 12
 
 
-def train_clip(folder: Path, examples: list[Example], run: Run, settings: ClipTraining = ClipTraining()) -> None:
+def train_clip(
+    folder: Path, examples: list[Example], run: TrainingRun, settings: ClipTraining = ClipTraining()
+) -> None:
     """Train the starter CLIP from random weights and write its folder.
 
     Args:
@@ -86,7 +88,7 @@ def train_clip(folder: Path, examples: list[Example], run: Run, settings: ClipTr
     run.context.notify(f"clip: {len(lesson)} images with their mirror images, {len(texts)} texts")
     stage = Stage(0, "clip", run.budget, settings.learning_rate, settings.weight_decay, settings.warm_up)
     for step, _, take in trainee.steps(stage):
-        take(lesson.loss(model, scale, seeded(run.device, settings.seed, step)))
+        take(lesson.loss(model, scale, make_generator(run.device, settings.seed, step)))
 
 
 class _Lesson:
@@ -186,7 +188,7 @@ class _Lesson:
         return torch.cat([shown, torch.multinomial(absent.float(), 1, generator=generator)], 1)
 
 
-def _region_masks(examples: list[Example], matches: Matches, device: torch.device) -> torch.Tensor:
+def _region_masks(examples: list[Example], matches: TextMatches, device: torch.device) -> torch.Tensor:
     """Return the regions of examples and of their mirror images after them.
 
     Returns:

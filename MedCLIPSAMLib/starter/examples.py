@@ -113,7 +113,7 @@ def from_phantom(phantom: Phantom) -> Example:
     """Make an example of a phantom, of which everything is known."""
     lesions = [Structure(LESION, _enlarge_mask(lesion.mask), lesion.facts) for lesion in phantom.lesions]
     organs = [Structure(name, _enlarge_mask(mask)) for name, mask in phantom.organs.items()]
-    image = np.asarray(Image.fromarray(phantom.picture).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    image = np.asarray(Image.fromarray(phantom.image).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
     shown = tuple(structure for structure in (*lesions, *organs) if structure.mask.any())
     return Example(image, phantom.modality, f"phantom_{phantom.modality.lower()}", phantom.facts, shown)
 

@@ -111,7 +111,7 @@ def _rows(folder: Path, table: list[dict[str, str]], context: RunContext) -> Ite
 
 def _example(row: _Row, modality: str, source: str, structures: list[tuple[str, np.ndarray, set[str]]], facts=()):
     """Make an example at `SIZE` x `SIZE`, without structures that vanish there."""
-    resized = [Structure(name, _resize(mask), frozenset(said)) for name, mask, said in structures]
+    resized = [Structure(name, _resize(mask), frozenset(attributes)) for name, mask, attributes in structures]
     return Example(
         _shrink(row.image),
         modality,
@@ -147,8 +147,8 @@ def _read_breast(rows: Iterator[_Row]) -> Iterator[Example]:
     """Read whole images, a part without the tumor, and a part with it, so that the scale does not tell them apart."""
     for row in rows:
         kind = {f"kind:{row.fields['pathology']}"}
-        whole = [(LESION, part, kind) for part in _parts(row.mask)]
-        yield _example(row, "US", "busbra", whole)
+        lesions = [(LESION, part, kind) for part in _parts(row.mask)]
+        yield _example(row, "US", "busbra", lesions)
         rng = _generator(row.fields["image"])
         free = tumor_free_boxes(row.mask)
         if free and rng.random() < 0.75:

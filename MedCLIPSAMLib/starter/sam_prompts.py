@@ -58,8 +58,8 @@ def draw_boxes(masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     grow = uniform((count, 4), 0, 0.6, generator) * extent + uniform((count, 4), 0, 14, generator)
     loose = box + grow * outwards
     box = torch.where(uniform((count, 1), 0, 1, generator) < 0.5, near, loose).clamp(0, size)
-    whole = box.new_tensor([0, 0, size, size])
-    return torch.where(empty[:, None], whole, box).view(-1, 2, 2)
+    full = box.new_tensor([0, 0, size, size])
+    return torch.where(empty[:, None], full, box).view(-1, 2, 2)
 
 
 def draw_box_prompts(truth: torch.Tensor, occupied: torch.Tensor, generator: torch.Generator) -> Prompts:
@@ -75,28 +75,28 @@ def draw_box_prompts(truth: torch.Tensor, occupied: torch.Tensor, generator: tor
     draw = uniform((count,), 0, 1, generator)
     nothing = (draw < 1 / 7) | ~truth.flatten(1).any(1)
     boxes = torch.where((nothing & found)[:, None, None], free, boxes)
-    whole = (draw > 1 - 1 / 20) & (truth.flatten(1).float().mean(1) < 0.5)
+    full = (draw > 1 - 1 / 20) & (truth.flatten(1).float().mean(1) < 0.5)
     margin = uniform((count, 2, 2), 0, 10, generator)
     corners = torch.stack([margin[:, 0], size - margin[:, 1]], 1)
-    boxes = torch.where(whole[:, None, None], corners, boxes)
-    truth = truth & ~((nothing & found) | whole)[:, None, None]
+    boxes = torch.where(full[:, None, None], corners, boxes)
+    truth = truth & ~((nothing & found) | full)[:, None, None]
     labels = torch.tensor(BOX_LABELS, dtype=torch.int32, device=truth.device).expand(count, -1)
     return Prompts(boxes, labels, truth)
 
 
-def draw_point_prompts(truth: torch.Tensor, most: int, generator: torch.Generator) -> Prompts:
-    """Draw one to `most` clicks inside, and for `most` over 1 now and then one beside; empty masks get a click beside.
+def draw_point_prompts(truth: torch.Tensor, max_clicks: int, generator: torch.Generator) -> Prompts:
+    """Draw 1 to `max_clicks` clicks inside, and for several now and then one beside; empty masks get a click beside.
 
     Args:
         truth: (N, S, S) bool.
     """
     count, size = len(truth), truth.shape[-1]
     there = truth.flatten(1).any(1)
-    inside = torch.multinomial(truth.flatten(1).float() + 1e-9, most, replacement=True, generator=generator)
-    number = torch.randint(1, most + 1, (count, 1), generator=generator, device=truth.device)
-    used = torch.arange(most, device=truth.device) < number
+    inside = torch.multinomial(truth.flatten(1).float() + 1e-9, max_clicks, replacement=True, generator=generator)
+    number = torch.randint(1, max_clicks + 1, (count, 1), generator=generator, device=truth.device)
+    used = torch.arange(max_clicks, device=truth.device) < number
     labels = torch.where(used, torch.where(there[:, None], 1, 0), PAD_LABEL)
-    if most > 1:
+    if max_clicks > 1:
         small = F.max_pool2d(truth[:, None].float(), 4)
         near = F.max_pool2d(small, 15, 1, 7)
         ring = F.interpolate(near, size=(size, size))[:, 0] * ~truth

@@ -21,7 +21,17 @@ from ..resources import resource_path
 from .examples import SIZE, STACKS, Example, Structure, from_phantom, stack
 from .real_data import MIN_STACK
 from .sam_prompts import Prompts, draw_box_prompts, draw_boxes, draw_corrections, draw_point_prompts
-from .training import Run, Stage, Trainee, autocast, change_gradation, draw_affine, seeded, uniform, warp
+from .training import (
+    Stage,
+    Trainee,
+    TrainingRun,
+    autocast,
+    change_gradation,
+    draw_affine,
+    make_generator,
+    uniform,
+    warp,
+)
 
 IMAGE_SIZE = 320
 MAX_STRUCTURES = 6
@@ -73,7 +83,7 @@ def train_sam(
     folder: Path,
     examples: list[Example],
     volumes: list[VolumePhantom],
-    run: Run,
+    run: TrainingRun,
     settings: SamTraining = SamTraining(),
 ) -> None:
     """Train the starter SAM 2 from random weights and write its folder (sam2_starter.yaml, model.safetensors).
@@ -106,7 +116,7 @@ def train_sam(
         seed = 1_000_000 + step
         take(
             lesson.loss(seed, False)
-            + _stack_loss(sam, stacks, settings, seeded(run.device, settings.seed, 1, seed), seed)
+            + _stack_loss(sam, stacks, settings, make_generator(run.device, settings.seed, 1, seed), seed)
         )
 
 
@@ -116,8 +126,8 @@ class _Lesson:
     def __init__(self, sam: Sam2, examples: list[Example], settings: SamTraining, device: torch.device) -> None:
         self._sam, self._settings, self._device = sam, settings, device
         examples = [example for example in examples if example.source in SHARES]
-        asked = [_structures(example) for example in examples]
-        masks = [structure.mask for structures in asked for structure in structures]
+        by_example = [_structures(example) for example in examples]
+        masks = [structure.mask for structures in by_example for structure in structures]
         if not masks:
             raise InputError("Expected images with structures to outline, got none.", "Name a folder with masks.")
         self._images = torch.from_numpy(np.stack([example.image for example in examples])).to(device)
@@ -125,7 +135,7 @@ class _Lesson:
         slots = np.zeros((len(examples), MAX_STRUCTURES), np.int64)  # 0 is the empty mask
         lesion = np.zeros_like(slots, bool)
         number = 1
-        for row, structures in enumerate(asked):
+        for row, structures in enumerate(by_example):
             for place, structure in enumerate(structures):
                 slots[row, place], lesion[row, place] = number, structure.name == "lesion"
                 number += 1
@@ -140,7 +150,7 @@ class _Lesson:
     def loss(self, step: int, balanced: bool) -> torch.Tensor:
         """Compute the loss of several prompts an image, in every third step of a correction click too."""
         settings, sam = self._settings, self._sam
-        generator = seeded(self._device, settings.seed, step)
+        generator = make_generator(self._device, settings.seed, step)
         chosen = torch.multinomial(self._weight, settings.batch_size, replacement=True, generator=generator)
         images, truth, occupied = self._batch(chosen, generator)
         kind = step % 10
@@ -155,7 +165,7 @@ class _Lesson:
         repeat = lambda tensor: tensor.float().repeat_interleave(settings.prompts, 0)
         embedding, fine = repeat(embedding), [repeat(level) for level in fine]
         target = prompts.truth[:, None].float()
-        answer = decode(sam, embedding, fine, _scaled(prompts), multimask=kind == 9)
+        answer = decode(sam, embedding, fine, _scale(prompts), multimask=kind == 9)
         loss = mask_loss(*answer, target, balanced)
         if step % 3 == 1:
             logits, quality = answer[0].detach(), answer[1].detach()
@@ -165,7 +175,7 @@ class _Lesson:
                 torch.cat([prompts.coords, click.coords], 1), torch.cat([prompts.labels, click.labels], 1), click.truth
             )
             previous = best[:, None].clamp(-32, 32) if step % 2 else None
-            loss = loss + mask_loss(*decode(sam, embedding, fine, _scaled(both), masks=previous), target, balanced)
+            loss = loss + mask_loss(*decode(sam, embedding, fine, _scale(both), masks=previous), target, balanced)
         return loss
 
     def _batch(
@@ -208,7 +218,7 @@ def _model_input(images: torch.Tensor, generator: torch.Generator, groups: int |
     return (images - mean) / std
 
 
-def _scaled(prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
+def _scale(prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
     return prompts.coords * (IMAGE_SIZE / SIZE), prompts.labels
 
 
@@ -263,15 +273,15 @@ def _volume_stacks(volume: VolumePhantom) -> list[tuple[np.ndarray, np.ndarray]]
     lungs = [mask for name, mask in volume.organs.items() if name in ("left lung", "right lung")]
     found = []
     for mask in (*volume.lesions, *lungs):
-        phantoms = [from_phantom(_single(picture, part, volume.modality)) for picture, part in zip(volume.slices, mask)]
+        phantoms = [from_phantom(_single(image, part, volume.modality)) for image, part in zip(volume.slices, mask)]
         empty = np.zeros((SIZE, SIZE), bool)
         parts = [p.structures[0].mask if p.structures else empty for p in phantoms]
         found.append((np.stack([p.image for p in phantoms]), np.stack(parts)))
     return found
 
 
-def _single(picture: np.ndarray, mask: np.ndarray, modality: str) -> Phantom:
-    return Phantom(picture, modality, frozenset(), (), {"object": mask})
+def _single(image: np.ndarray, mask: np.ndarray, modality: str) -> Phantom:
+    return Phantom(image, modality, frozenset(), (), {"object": mask})
 
 
 def _stack_loss(

@@ -89,7 +89,7 @@ def _real_texts() -> list[Text]:
 
 
 @dataclass(frozen=True)
-class Matches:
+class TextMatches:
     """Which of T texts describe which of N examples.
 
     Args:
@@ -104,7 +104,7 @@ class Matches:
     regions: list[list[tuple[int, ...]]]
 
 
-def match_texts(examples: list[Example], texts: list[Text]) -> Matches:
+def match_texts(examples: list[Example], texts: list[Text]) -> TextMatches:
     """Compare every text with every example."""
     facts = _FactTable(examples, texts)
     shape = (len(examples), len(texts))
@@ -117,7 +117,7 @@ def match_texts(examples: list[Example], texts: list[Text]) -> Matches:
         for number, structures in enumerate(sets):
             region[row, chosen == structures] = number
         regions.append([_members(int(structures)) for structures in sets])
-    return Matches(match, unknown, region, regions)
+    return TextMatches(match, unknown, region, regions)
 
 
 class _FactTable:

@@ -27,7 +27,7 @@ from .examples import Example, from_phantom
 from .pack import read_pack
 from .real_data import read_examples
 from .sam_training import SamTraining, train_sam
-from .training import Budget, Run
+from .training import Budget, TrainingRun
 
 MODELS = ("clip", "sam")
 
@@ -145,7 +145,7 @@ def _train(name: str, training: StarterTraining) -> None:
     else:
         torch.set_num_threads(max(1, _workers() // len(training.models)))
     examples, volumes = _prepared
-    run = Run(training.budget, device, training.folder / f"{name}.checkpoint", training.resume, context)
+    run = TrainingRun(training.budget, device, training.folder / f"{name}.checkpoint", training.resume, context)
     if name == "clip":
         train_clip(training.folder / "starter-clip", examples, run, training.clip)
     else:

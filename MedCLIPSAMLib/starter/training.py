@@ -61,7 +61,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """How a training is run.
 
     Args:
@@ -98,7 +98,7 @@ def learning_rate(peak: float, step: int, progress: float, warm_up: int) -> floa
     return peak * min(1.0, (step + 1) / warm_up) * (0.5 + 0.5 * math.cos(math.pi * progress))
 
 
-def seeded(device: torch.device, *numbers: int) -> torch.Generator:
+def make_generator(device: torch.device, *numbers: int) -> torch.Generator:
     """Make a generator on `device` whose seed depends on all numbers, such as the run's seed and the step."""
     seed = 0
     for number in numbers:
@@ -174,7 +174,7 @@ class Trainee:
         extra: list[torch.nn.Parameter],
         weights: Path,
         settings: dict[str, Any],
-        run: Run,
+        run: TrainingRun,
     ) -> None:
         self.model, self.step, self.seconds, self.stage, self._begun = model, 0, 0.0, 0, 0
         self._extra, self._path, self._file, self._context = extra, run.checkpoint, weights, run.context

@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..choices import MaskFormat
 from ..errors import InputError, OutputError
+from ..export.case_key import CaseKey
 from ..files.atomic import atomic_path
 from ..files.claim import claim, refuse_foreign
 from ..files.json_text import read_json
@@ -39,8 +40,8 @@ class Batch:
     folders: list[Path]
     overwrite: bool
 
-    def claim(self, request: Mapping[str, Any], held: ExitStack) -> None:
-        """Take the folders; they stay locked until `held` closes.
+    def claim(self, request: Mapping[str, Any], locks: ExitStack) -> None:
+        """Take the folders; they stay locked until `locks` closes.
 
         Args:
             request: what the results depend on; a folder holds results of one request.
@@ -49,16 +50,16 @@ class Batch:
             OutputError: another run has one of them, or it holds results of another request.
         """
         for folder in self.folders:
-            _take(folder, {"made by": MADE_BY, **request}, self.overwrite, held)
+            _take(folder, {"made by": MADE_BY, **request}, self.overwrite, locks)
 
     def split(self) -> tuple[list[tuple[Input, Places]], list[tuple[Input, Places]]]:
         """Give what is to be done, and what the same command has written into the folders before."""
         todo: list[tuple[Input, Places]] = []
-        kept: list[tuple[Input, Places]] = []
+        finished: list[tuple[Input, Places]] = []
         for image, places in self.work:
             ready = self.folders and not self.overwrite and all(path.exists() for path in places.files)
-            (kept if ready else todo).append((image, places))
-        return todo, kept
+            (finished if ready else todo).append((image, places))
+        return todo, finished
 
     @property
     def unfinished_steps(self) -> int:
@@ -73,6 +74,7 @@ def prepare(
     overwrite: bool = False,
     series: str | None = None,
     phase: str | None = None,
+    key: CaseKey | None = None,
 ) -> Batch:
     """Find the images and the places of their outputs, and refuse places that cannot be.
 
@@ -80,12 +82,15 @@ def prepare(
         labels: of the segments.
         overwrite: replace what is there.
         series, phase: see `read_volume`.
+        key: name the images by its numbers.
 
     Raises:
-        InputError: no images, or several of them for one file. OutputError: an output is an input, is there already, or
-            is the same as another; a folder holds something else.
+        InputError: no images, or several of them or a key for one file. OutputError: an output is an input, is there
+            already, or is the same as another; a folder holds something else.
     """
     if not outputs.is_folder:
+        if key is not None:
+            raise InputError("--anonymous numbers the files of a folder.", "Give -o a folder.")
         if len(paths) > 1:
             raise InputError(
                 f"{len(paths)} inputs do not go into one file, '{outputs.out}'.",
@@ -102,6 +107,8 @@ def prepare(
     for folder in outputs.folders():
         refuse_foreign(folder, MARKER)
     images = find_inputs(paths, series, phase)
+    if key is not None:
+        images = _number(images, key, outputs)
     work = list(zip(images, outputs.places([image.name for image in images], labels)))
     files = [path for _, places in work for path in places.files]
     named = Counter(str(path).casefold() for path in files)
@@ -109,12 +116,22 @@ def prepare(
     if twice:
         raise OutputError(f"Two outputs are the same file '{twice}'.", "Rename an image, or write it by itself.")
     check_outputs(
-        [each.path for each in images if each.path.is_file()], [each for each in files if each.exists()], True
+        [image.path for image in images if image.path.is_file()], [path for path in files if path.exists()], True
     )
     return Batch(work, outputs.folders(), overwrite)
 
 
-def _take(folder: Path, request: dict[str, Any], overwrite: bool, held: ExitStack) -> None:
+def _number(images: Sequence[Input], key: CaseKey, outputs: Outputs) -> list[Input]:
+    """Name images by the key; DICOM objects are refused, as they carry the patient's identity."""
+    if outputs.check() in (MaskFormat.DICOM_SEG, MaskFormat.RTSTRUCT):
+        raise OutputError("DICOM objects carry the identity of the patient and the study.", "Choose another --format.")
+    for folder in outputs.folders():
+        key.check_outside(folder)
+    names = key.number([(image.path, image.series) for image in images])
+    return [replace(image, name=name, anonymous=True) for image, name in zip(images, names)]
+
+
+def _take(folder: Path, request: dict[str, Any], overwrite: bool, locks: ExitStack) -> None:
     """Claim a folder; with `overwrite` also one of another request of this command, which becomes this one."""
     marker = folder / MARKER
     before = None
@@ -122,7 +139,7 @@ def _take(folder: Path, request: dict[str, Any], overwrite: bool, held: ExitStac
         with suppress(OSError, ValueError):
             before = read_json(marker)
     replaced = isinstance(before, dict) and before.get("made by") == MADE_BY
-    held.callback(claim(folder, MARKER, before if replaced and isinstance(before, dict) else request).close)
+    locks.callback(claim(folder, MARKER, before if replaced and isinstance(before, dict) else request).close)
     if replaced:
         with atomic_path(marker) as temporary:
             temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Pictures of what an image gave: its best slice, and its slices side by side."""
+"""Draw what was found in an image: its best slice, and its slices side by side."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from ..evaluation.annotated import Entry, annotate, montage
-from ..evaluation.pictures import overlay
-from ..volumes.write import write_picture
+from ..evaluation.overlays import overlay
+from ..volumes.write import write_png
 from .segmented import Segmented
 
-MOST_SLICES = 25
+MAX_SLICES = 25
 
 
 def draw_overlay(path: Path, made: Segmented) -> None:
@@ -19,7 +19,7 @@ def draw_overlay(path: Path, made: Segmented) -> None:
     number = made.best_slice
     last = len(made.stack) - 1
     title = f"{made.name}, {made.stack.plane} slice {number} of 0 to {last}" if last else made.name
-    write_picture(path, annotate(_drawn(made, number), title, _entries(made, number)), marked=True)
+    write_png(path, annotate(_drawn(made, number), title, _entries(made, number)), marked=True)
 
 
 def draw_montage(path: Path, made: Segmented) -> None:
@@ -28,18 +28,18 @@ def draw_montage(path: Path, made: Segmented) -> None:
     looked = sorted({number for by_slice in made.results.values() for number in by_slice})
     found = [k for k in range(len(made.stack)) if any(made.stack.from_grid(mask, k).any() for mask in masks)]
     slices = found or looked
-    if len(slices) > MOST_SLICES:
-        slices = [slices[n] for n in np.linspace(0, len(slices) - 1, MOST_SLICES).round().astype(int)]
+    if len(slices) > MAX_SLICES:
+        slices = [slices[n] for n in np.linspace(0, len(slices) - 1, MAX_SLICES).round().astype(int)]
     sheet = montage([(f"slice {k}", _drawn(made, k)) for k in slices])
     of = f"{len(found)} with a find" if found else f"nothing found on {len(looked)}"
     title = f"{made.name}, {made.stack.plane} slices {slices[0]} to {slices[-1]} of 0 to {len(made.stack) - 1}, {of}"
-    write_picture(path, annotate(sheet, title, _entries(made)), marked=True)
+    write_png(path, annotate(sheet, title, _entries(made)), marked=True)
 
 
 def _drawn(made: Segmented, number: int) -> np.ndarray:
     masks = {label: made.stack.from_grid(segment.mask, number) for label, segment in made.segments.items()}
     colours = {label: segment.colour for label, segment in made.segments.items()}
-    return overlay(made.stack.picture(number), masks, colours)
+    return overlay(made.stack.image(number), masks, colours)
 
 
 def _entries(made: Segmented, number: int | None = None) -> list[Entry]:

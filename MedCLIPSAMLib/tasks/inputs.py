@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..export.cases import Choice, case_names, images_below
+from ..export.image_names import hide_names
 from ..volumes import Volume, read_volume
 
 
@@ -20,12 +21,23 @@ class Input:
         name: for files made of it.
         path: a file, or the folder of a DICOM series.
         series, phase: see `read_volume`.
+        anonymous: reports name the image by its name only.
     """
 
     name: str
     path: Path
     series: str | None = None
     phase: str | None = None
+    anonymous: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The image as reports name it."""
+        return self.name if self.anonymous else str(self.path)
+
+    def hide_names(self, text: str) -> str:
+        """Return a sentence as reports have it: without what names the image, where it is anonymous."""
+        return hide_names(text, self.path, self.path.parent) if self.anonymous else text
 
     def read(self) -> Volume:
         """Read the image; errors as `read_volume`."""
@@ -63,10 +75,10 @@ def _names(short: Sequence[Path], images: Sequence[Path]) -> list[str]:
         images: the resolved path of each.
     """
     top = Path(os.path.commonpath([image.parent for image in images]))
-    said = [each.as_posix().lower() for each in short]
-    count = Counter(said)
+    lowered = [folder.as_posix().lower() for folder in short]
+    count = Counter(lowered)
     longer = [
-        each if count[text] == 1 else Path(os.path.relpath(image.parent, top)) / each.name
-        for each, text, image in zip(short, said, images)
+        folder if count[text] == 1 else Path(os.path.relpath(image.parent, top)) / folder.name
+        for folder, text, image in zip(short, lowered, images)
     ]
     return case_names(longer)

@@ -1,7 +1,7 @@
 """Boxes, points and regions as they are typed, in voxel indices of the file, and their places on a slice.
 
 Indices count from 0 along the axes i, j, k of the file, as ITK and 3D Slicer count them: a whole number is the center
-of a voxel. In a picture i is the column, from the left, and j the row, from the top. Boxes and regions run from their
+of a voxel. In an image i is the column, from the left, and j the row, from the top. Boxes and regions run from their
 first voxel to their last one, both included.
 """
 
@@ -18,7 +18,7 @@ from ..segmentation.sam_prompts import SamPrompts
 from ..volumes import SliceStack, Volume
 
 Numbers = tuple[float, ...]
-FRAME = "Indices count from 0: a picture has x,y, a volume i,j,k, or two of them with --slice."
+FRAME = "Indices count from 0: an image has x,y, a volume i,j,k, or two of them with --slice."
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Marks:
         return Marks(tuple(map(moved, self.boxes)), points)
 
     def place(self, stack: SliceStack, number: int | None) -> tuple[int, SamPrompts]:
-        """Give the slice that the marks are on, and the prompts in pixels of its picture.
+        """Give the slice that the marks are on, and the prompts in pixels of its image.
 
         Args:
             number: the slice, for marks of two indices.
@@ -77,10 +77,10 @@ class Marks:
         dots = [_full(point, stack, number, "--point") for point, _ in self.points]
         for index in dots:
             _check_inside(index, stack.volume, "--point")
-        placed = [stack.picture_at(index) for index in dots]
+        placed = [stack.image_at(index) for index in dots]
         numbers = {round(end[0]) for pair in ends for end in pair} | {round(k) for k, _, _ in placed}
         if len(numbers) > 1 or (number is not None and numbers != {number}):
-            shown = ", ".join(str(each) for each in sorted(numbers))
+            shown = ", ".join(str(number) for number in sorted(numbers))
             raise InputError(
                 f"The marks lie on the {stack.plane} slices {shown}"
                 + ("." if number is None else f", not on {number}."),
@@ -109,7 +109,7 @@ class Region:
             InputError: outside of the image.
         """
         half = len(box) // 2
-        low, high = (_whole(part, stack) for part in (box[:half], box[half:]))
+        low, high = (_complete(part, stack) for part in (box[:half], box[half:]))
         for index in (low, high):
             _check_inside(tuple(value for value in index if value is not None), stack.volume, "--roi", index)
         size = stack.volume.shape[::-1]
@@ -120,7 +120,7 @@ class Region:
     def slices(self, stack: SliceStack) -> tuple[int, ...]:
         """Give the slices of a stack that the region reaches."""
         axis = "IJK".index(stack.source_axis)
-        ends = [round(stack.picture_at(_along(axis, index))[0]) for index in (self.start[axis], self.stop[axis] - 1)]
+        ends = [round(stack.image_at(_along(axis, index))[0]) for index in (self.start[axis], self.stop[axis] - 1)]
         return tuple(range(min(ends), max(ends) + 1))
 
     def in_plane(self, stack: SliceStack) -> Region:
@@ -138,9 +138,9 @@ class Region:
 
     def paste(self, array: np.ndarray, volume: Volume) -> np.ndarray:
         """Give an array on the region, (K, J, I), as one on the whole volume, 0 elsewhere."""
-        whole = np.zeros(volume.shape, array.dtype)
-        whole[self._slices()] = array
-        return whole
+        full_array = np.zeros(volume.shape, array.dtype)
+        full_array[self._slices()] = array
+        return full_array
 
     def _slices(self) -> tuple[slice, ...]:
         return tuple(slice(low, high) for low, high in reversed(list(zip(self.start, self.stop))))
@@ -183,7 +183,7 @@ def _numbers(text: str) -> Numbers | None:
     return numbers if all(math.isfinite(number) for number in numbers) else None
 
 
-def _whole(index: Numbers, stack: SliceStack) -> tuple[float | None, ...]:
+def _complete(index: Numbers, stack: SliceStack) -> tuple[float | None, ...]:
     """Three indices of two or three, None along the slices where there are two."""
     if len(index) == 3:
         return index
@@ -201,18 +201,18 @@ def _full(index: Numbers, stack: SliceStack, number: int | None, option: str) ->
     full: list[float] = []
     for end in ends:
         along = float(stack.source_index(number)) if number is not None else 0.0
-        full += [along if value is None else value for value in _whole(end, stack)]
+        full += [along if value is None else value for value in _complete(end, stack)]
     return tuple(full)
 
 
 def _box_ends(box: Numbers, stack: SliceStack) -> list[tuple[float, float, float]]:
-    """Two opposite corners of a box on its slice: (slice, x, y) in pixels of the picture."""
+    """Two opposite corners of a box on its slice: (slice, x, y) in pixels of the image."""
     axis = "IJK".index(stack.source_axis)
     for end in (box[:3], box[3:]):
         _check_inside(end, stack.volume, "--box")
     corners = []
     for end, step in ((box[:3], -0.5), (box[3:], 0.5)):
-        corners.append(stack.picture_at([value + (0.0 if n == axis else step) for n, value in enumerate(end)]))
+        corners.append(stack.image_at([value + (0.0 if n == axis else step) for n, value in enumerate(end)]))
     return corners
 
 

@@ -40,7 +40,7 @@ def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> N
     """
     slices = source_slices(volume)
     first = slices[0]
-    if not all(each.get(name) for each in slices for name in ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID")):
+    if not all(header.get(name) for header in slices for name in ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID")):
         raise InputError(f"'{volume.path}' has slices without UIDs, which a structure set needs.", "Export it again.")
     frame = str(first.FrameOfReferenceUID)
     made = _head(first, frame)
@@ -101,7 +101,7 @@ def _joined(line: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
 def _contour(points: np.ndarray, source: Dataset) -> Dataset:
     """Make a contour on a slice from rows and columns."""
     along_row, along_column = (np.array(source.ImageOrientationPatient[n : n + 3], float) for n in (0, 3))
-    rows_apart, columns_apart = (float(each) for each in source.PixelSpacing)
+    rows_apart, columns_apart = (float(value) for value in source.PixelSpacing)
     place = np.array(source.ImagePositionPatient, float)
     patient = place + points[:, 1:] * columns_apart * along_row + points[:, :1] * rows_apart * along_column
     image = _item(ReferencedSOPClassUID=source.SOPClassUID, ReferencedSOPInstanceUID=source.SOPInstanceUID)
@@ -146,7 +146,8 @@ def _head(first: Dataset, frame: str) -> Dataset:
 def _reference(slices: Sequence[Dataset], frame: str) -> Dataset:
     """Describe what the contours refer to: the series, slice by slice."""
     images = [
-        _item(ReferencedSOPClassUID=each.SOPClassUID, ReferencedSOPInstanceUID=each.SOPInstanceUID) for each in slices
+        _item(ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID)
+        for header in slices
     ]
     series = _item(SeriesInstanceUID=slices[0].SeriesInstanceUID, ContourImageSequence=DicomSequence(images))
     study = _item(

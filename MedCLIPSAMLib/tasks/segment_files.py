@@ -64,22 +64,26 @@ class Task:
 
     def describe(self) -> dict[str, Any]:
         """Collect what the results depend on beside the image, the models and their settings, as JSON values."""
-        asked = self.request
+        request = self.request
         described: dict[str, Any] = {
             "prompts": self.labels,
-            "negative": asked.negative,
-            "plane": asked.plane,
-            "slices": asked.slices,
+            "negative": request.negative,
+            "plane": request.plane,
+            "slices": request.slices,
         }
-        described |= {"propagate": asked.strategy, "window": asked.window, "format": self.form, "marks": self.tags}
+        described |= {"propagate": request.strategy, "window": request.window, "format": self.form, "marks": self.tags}
         return json.loads(json.dumps(described))
 
     @property
     def tags(self) -> dict[str, str]:
         """What was marked, for the tags of segments."""
-        said = lambda numbers: ",".join(f"{number:g}" for number in numbers)
-        points = (f"{said(place)},{'+' if inside else '-'}" for place, inside in self.marks.points)
-        marked = {"Boxes": map(said, self.marks.boxes), "Points": points, "Roi": [said(self.roi)] if self.roi else ()}
+        text_of = lambda numbers: ",".join(f"{number:g}" for number in numbers)
+        points = (f"{text_of(place)},{'+' if inside else '-'}" for place, inside in self.marks.points)
+        marked = {
+            "Boxes": map(text_of, self.marks.boxes),
+            "Points": points,
+            "Roi": [text_of(self.roi)] if self.roi else (),
+        }
         joined = {name: " ".join(values) for name, values in marked.items()}
         return {f"MedCLIPSAM.{name}": text for name, text in joined.items() if text}
 
@@ -93,13 +97,14 @@ class Failed:
 
     def report(self) -> dict[str, Any]:
         """Give the failure as plain values for machines."""
-        return {"input": str(self.image.path), "problem": self.error.problem, "remedy": self.error.remedy}
+        problem, remedy = self.image.hide_names(self.error.problem), self.image.hide_names(self.error.remedy)
+        return {"input": self.image.shown, "problem": problem, "remedy": remedy}
 
     @property
     def line(self) -> str:
         """The failure for people."""
-        said = f"{self.error.problem} {self.error.remedy}".strip().replace("\n", " ")
-        return f"failed: {self.image.name}: {said}"
+        message = f"{self.error.problem} {self.error.remedy}".strip().replace("\n", " ")
+        return f"failed: {self.image.name}: {self.image.hide_names(message)}"
 
 
 class FileSegmenter:
@@ -191,19 +196,19 @@ def _outlined(
     """Outline boxes and points by SAM 2; the prompt is the name of that only."""
     given = task.request.slices
     number, sam_prompts = marks.place(stack, None if given is None or given == "all" else given[0])
-    picture = stack.picture(number)
+    image = stack.image(number)
 
     def work() -> tuple[np.ndarray, np.ndarray]:
         context.raise_if_cancelled()
-        if not segmenter.has_images([picture]):
-            segmenter.set_image(picture)
+        if not segmenter.has_images([image]):
+            segmenter.set_image(image)
         return segmenter.outline(sam_prompts, context=context)
 
     mask, quality = run_within_memory(segmenter, work, context)
     ((label, prompt),) = task.labels.items()
     score = float(quality.mean()) if mask.any() else 0.0
-    said = f"Outlined '{label}' by what was marked: predicted mask quality {score:.2f}."
-    message = said if mask.any() else f"SAM 2 sees no object for '{label}' where it was marked."
+    outlined = f"Outlined '{label}' by what was marked: predicted mask quality {score:.2f}."
+    message = outlined if mask.any() else f"SAM 2 sees no object for '{label}' where it was marked."
     results: dict[str, dict[int, Result]] = {prompt: {number: Result(prompt, mask, score, message)}}
     resolved = ResolvedRequest((prompt,), None, (number,), Strategy.SLICES, task.request.window)
     return VolumeResult(stack, resolved, results, provenance(segmenter, resolved, stack.plane))

@@ -25,7 +25,7 @@ class Segmented:
         stack: its slices.
         segments: by label, on the grid of the image.
         results: label -> slice number -> result; masks and boxes are those of the region that was looked at.
-        asked: how many slices were looked at.
+        slice_count: how many slices were looked at.
         tags: what made them.
         places: the files that were written.
         region: the part of the image that was looked at; None is all of it.
@@ -36,7 +36,7 @@ class Segmented:
     stack: SliceStack
     segments: dict[str, Segment]
     results: dict[str, dict[int, Result]]
-    asked: int
+    slice_count: int
     tags: dict[str, str]
     places: Places
     region: Region | None = None
@@ -74,9 +74,9 @@ class Segmented:
         """The slice with the highest scores; of equals, key slices come first."""
         totals: dict[int, float] = {}
         for by_slice in self.results.values():
-            for number, each in by_slice.items():
-                weight = 0.99 if isinstance(each, CarriedResult) else 1.0
-                totals[number] = totals.get(number, 0.0) + weight * each.score
+            for number, result in by_slice.items():
+                weight = 0.99 if isinstance(result, CarriedResult) else 1.0
+                totals[number] = totals.get(number, 0.0) + weight * result.score
         return max(totals, key=lambda k: totals[k])
 
     @property
@@ -95,45 +95,51 @@ class Segmented:
             last = len(self.stack) - 1
             name = f"{label}: " if label != by_slice[best].prompt else ""
             where = f"{self.stack.plane} slice {best} of 0 to {last}: " if last else ""
-            found = sum(each.found for each in by_slice.values())
-            count = f" Found on {found} of {self.asked} slices." if self.asked > 1 else ""
+            found = sum(result.found for result in by_slice.values())
+            count = f" Found on {found} of {self.slice_count} slices." if self.slice_count > 1 else ""
             yield f"{name}{where}{by_slice[best].text}{count}"
 
     def report(self, statistics: bool = False) -> dict[str, Any]:
         """Give the results as plain values for machines."""
         rows = []
         for label, by_slice in self.results.items():
-            for number, each in by_slice.items():
-                row: dict[str, Any] = {"label": label, "prompt": each.prompt, "slice": number, "found": each.found}
-                row |= {"score": round(each.score, 4), "message": each.message, "notes": each.notes, "presence": None}
+            for number, result in by_slice.items():
+                row: dict[str, Any] = {"label": label, "prompt": result.prompt, "slice": number, "found": result.found}
+                row |= {"score": round(result.score, 4), "message": result.message, "notes": result.notes}
+                row["presence"] = None
                 row |= {
-                    "pixels": int(each.mask.sum()),
+                    "pixels": int(result.mask.sum()),
                     "boxes": [],
                     "predicted_iou": [],
                     "agreement": None,
                     "seconds": {},
                 }
-                if isinstance(each, PromptedResult):
-                    row["presence"] = round(each.where.presence.probability, 4)
-                    row["boxes"] = [self._in_whole(box) for box in each.sam_prompts.boxes.tolist()]
-                    row["predicted_iou"] = [round(float(quality), 4) for quality in each.predicted_iou]
-                    row["agreement"] = round(each.agreement, 4)
-                    row["seconds"] = {stage: round(value, 4) for stage, value in each.seconds.items()}
+                if isinstance(result, PromptedResult):
+                    row["presence"] = round(result.where.presence.probability, 4)
+                    row["boxes"] = [self._in_whole(box) for box in result.sam_prompts.boxes.tolist()]
+                    row["predicted_iou"] = [round(float(quality), 4) for quality in result.predicted_iou]
+                    row["agreement"] = round(result.agreement, 4)
+                    row["seconds"] = {stage: round(value, 4) for stage, value in result.seconds.items()}
                 rows.append(row)
         files = [str(path) for path in self.places.masks.values()]
-        said: dict[str, Any] = {"input": str(self.volume.path), "output": files[0], "outputs": files}
-        said |= {"plane": self.stack.plane, "notes": list(self.volume.notes), "tags": self.tags, "results": rows}
+        report_fields: dict[str, Any] = {"input": str(self.volume.path), "output": files[0], "outputs": files}
+        report_fields |= {
+            "plane": self.stack.plane,
+            "notes": list(self.volume.notes),
+            "tags": self.tags,
+            "results": rows,
+        }
         if statistics:
-            said["statistics"] = [each.as_dict() for each in self.statistics]
-        return said
+            report_fields["statistics"] = [row.as_dict() for row in self.statistics]
+        return report_fields
 
     def _in_whole(self, box: list[float]) -> list[float]:
-        """Turn a box in pixels of the region's picture, x0 y0 x1 y1, into one of the whole picture."""
+        """Turn a box in pixels of the region's image, x0 y0 x1 y1, into one of the whole image."""
         if self.region is not None:
             part = SliceStack(self.region.cut(self.volume), self.stack.plane)
             moved: list[float] = []
             for x, y in (box[:2], box[2:]):
                 index = [own + first for own, first in zip(part.index_at(0, x, y), self.region.start)]
-                moved += self.stack.picture_at(index)[1:]
+                moved += self.stack.image_at(index)[1:]
             box = moved
         return [round(value, 1) for value in box]

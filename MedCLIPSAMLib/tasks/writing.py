@@ -21,7 +21,7 @@ def check_form(form: MaskFormat, path: Path, volume: Volume) -> None:
     """Refuse a format that an image cannot be written in, before long work is done for it.
 
     Raises:
-        OutputError: several slices into a picture. InputError: no DICOM series for a DICOM object.
+        OutputError: several slices into an image. InputError: no DICOM series for a DICOM object.
     """
     check_slices(path, volume)
     if form == MaskFormat.RTSTRUCT:
@@ -68,7 +68,7 @@ def write_masks(path: Path, form: MaskFormat, segments: Sequence[Segment], volum
 def saliency(made: Segmented) -> np.ndarray:
     """Return the saliency of the first label on the image's grid, (K, J, I) float32, 0 where it was not looked at."""
     first = next(iter(made.results.values()))
-    maps = {number: one.where.saliency for number, one in first.items() if isinstance(one, PromptedResult)}
+    maps = {number: result.where.saliency for number, result in first.items() if isinstance(result, PromptedResult)}
     if made.region is None:
         return made.stack.to_grid(maps)
     part = type(made.stack)(made.region.cut(made.volume), made.stack.plane)

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from MedCLIPSAMLib.errors import InputError
 
-MOST_BYTES = 16 << 30
-MOST_FILES = 200_000
+MAX_BYTES = 16 << 30
+MAX_FILES = 200_000
 BLOCK = 1 << 20
 
 
@@ -25,7 +25,7 @@ def is_zip(path: Path) -> bool:
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Path]:
+def unpack_zip(path: Path) -> Iterator[Path]:
     """A folder with the files of a zip file, removed at the end.
 
     Files get plain numbers for names, each in a folder for its own folder in the archive, so no name of the archive
@@ -45,11 +45,11 @@ def unpacked(path: Path) -> Iterator[Path]:
 
 def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
     members = [member for member in archive.infolist() if not member.is_dir()]
-    room = min(MOST_BYTES, shutil.disk_usage(folder).free)
-    if len(members) > MOST_FILES or sum(member.file_size for member in members) > room:
+    room = min(MAX_BYTES, shutil.disk_usage(folder).free)
+    if len(members) > MAX_FILES or sum(member.file_size for member in members) > room:
         raise InputError(
             f"'{path}' would unpack to {len(members)} files of "
-            f"{sum(member.file_size for member in members) / (1 << 30):.1f} GiB: expected at most {MOST_FILES} files "
+            f"{sum(member.file_size for member in members) / (1 << 30):.1f} GiB: expected at most {MAX_FILES} files "
             f"and {room / (1 << 30):.1f} GiB.",
             "Unpack it yourself, and give the folder.",
         )

@@ -32,7 +32,7 @@ class Curve:
         shown = np.interp(array.ravel(), self.values, self.brightness).reshape(array.shape)
         return np.rint(shown * 255).astype(np.uint8)
 
-    def mirrored(self, total: float) -> Curve:
+    def mirror(self, total: float) -> Curve:
         """The curve for voxels that were inverted, v to `total` - v, and are shown inverted."""
         return Curve(total - self.values[::-1], 1 - self.brightness[::-1])
 

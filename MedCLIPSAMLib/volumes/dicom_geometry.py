@@ -10,7 +10,7 @@ import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import Frame
-from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, Part, depths_of, tell_apart, uneven
+from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
 TOMOGRAPHY = ("CT", "MR", "PT", "NM")
@@ -23,7 +23,7 @@ MAX_LISTED = 40
 PLANES = ("sagittal", "coronal", "axial")
 
 
-def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Part]:
+def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
     """The stacks in the images of one series; one, as a rule.
 
     Localizers among others, images of another size or orientation where they are few, and such without a position
@@ -33,21 +33,21 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Pa
         where: the series is, for messages.
 
     Raises:
-        InputError: separate pictures, or images at one position that no tag tells apart.
+        InputError: separate images, or images at one position that no tag tells apart.
     """
-    pictures = [frame for frame in frames if not frame.is_localizer]
-    if pictures and len(pictures) < len(frames):
-        notes.append(f"Left out: {_images(len(frames) - len(pictures))} of the series marked as localizer.")
-    groups = _split(pictures or list(frames), lambda frame: frame.size, "another size", notes)
-    parts: list[Part] = []
+    images = [frame for frame in frames if not frame.is_localizer]
+    if images and len(images) < len(frames):
+        notes.append(f"Left out: {_images(len(frames) - len(images))} of the series marked as localizer.")
+    groups = _split(images or list(frames), lambda frame: frame.size, "another size", notes)
+    parts: list[FrameGroup] = []
     for group in groups:
         rows, columns, _ = group[0].size
         label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""
-        parts += [Part(_joined(label, part.label), part.frames) for part in _stacks(group, where, notes)]
+        parts += [FrameGroup(_join_labels(label, part.label), part.frames) for part in _stacks(group, where, notes)]
     return parts
 
 
-def choose_part(parts: Sequence[Part], phase: str | None, where: str, notes: list[str]) -> Part:
+def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, notes: list[str]) -> FrameGroup:
     """The stack that is asked for by its number in the list (from 1) or part of its label, or the only one.
 
     Raises:
@@ -87,7 +87,7 @@ def choose_part(parts: Sequence[Part], phase: str | None, where: str, notes: lis
     return fitting[0]
 
 
-def in_order(part: Part, notes: list[str]) -> tuple[list[Frame], Geometry]:
+def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]:
     """The images of a stack from the first along their normal to the last, and its geometry.
 
     The distance between slices is the mean one, as ITK and 3D Slicer have it; what is uneven goes to `notes`.
@@ -113,45 +113,45 @@ def in_order(part: Part, notes: list[str]) -> tuple[list[Frame], Geometry]:
     spacing = (columns, rows, step)
     check_spacing(spacing, f"The DICOM series '{frames[0].text('SeriesDescription') or frames[0].path.name}'")
     place = (0.0, 0.0, 0.0) if origin is None else (float(origin[0]), float(origin[1]), float(origin[2]))
-    direction = np.eye(3) if axes is None else _right_angled(axes, notes)
+    direction = np.eye(3) if axes is None else _make_right_angled(axes, notes)
     return frames, Geometry(place, spacing, tuple(direction.ravel().tolist()))
 
 
-def are_pictures(frames: Sequence[Frame]) -> bool:
-    """Whether images are separate pictures, such as radiographs: of several files, and none has a position."""
+def are_separate_images(frames: Sequence[Frame]) -> bool:
+    """Whether the images are single ones, such as radiographs: of several files, and none has a position."""
     if any(frame.position is not None and frame.orientation is not None for frame in frames):
         return False
     return len({frame.path for frame in frames}) > 1 and frames[0].text("Modality") not in TOMOGRAPHY
 
 
-def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[Part]:
+def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
     placed = [frame for frame in frames if frame.position is not None and frame.orientation is not None]
     if not placed:
-        if are_pictures(frames):
+        if are_separate_images(frames):
             raise InputError(
-                f"{where} holds {len(frames)} separate pictures (without positions).",
+                f"{where} holds {len(frames)} separate images (without positions).",
                 f"Give one of the files, such as '{frames[0].path}'.",
             )
-        return [Part("", frames)]
+        return [FrameGroup("", frames)]
     if len(placed) < len(frames):
         notes.append(f"Left out: {_images(len(frames) - len(placed))} without a position.")
     groups = _split(placed, _axes_of(placed), "another orientation", notes)
-    parts: list[Part] = []
+    parts: list[FrameGroup] = []
     for group in groups:
         label = _plane(group[0]) if len(groups) > 1 else ""
         stacks = defaultdict(list)
         for frame in group:
             stacks[frame.text("StackID")].append(frame)
         for name in sorted(stacks):
-            told = tell_apart(stacks[name])
-            if told is None:
+            phases = tell_apart(stacks[name])
+            if phases is None:
                 places = len(set(depths_of(stacks[name])))
                 raise InputError(
                     f"{where} has {len(stacks[name])} images at {places} positions, and no tag tells them apart.",
                     "Give a folder with the files of one time point or echo.",
                 )
             stack = f"stack {name}" if len(stacks) > 1 else ""
-            parts += [Part(_joined(label, stack, each.label), each.frames) for each in told]
+            parts += [FrameGroup(_join_labels(label, stack, part.label), part.frames) for part in phases]
     return parts
 
 
@@ -174,7 +174,7 @@ def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
     keys: dict[Frame, int] = {}
     for frame in frames:
         axes = np.asarray(frame.orientation)
-        keys[frame] = next((n for n, each in enumerate(known) if np.abs(each - axes).max() < SAME_AXES), len(known))
+        keys[frame] = next((n for n, step in enumerate(known) if np.abs(step - axes).max() < SAME_AXES), len(known))
         if keys[frame] == len(known):
             known.append(axes)
     return keys.__getitem__
@@ -197,14 +197,14 @@ def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]
         if frames[0].text("Modality") in TOMOGRAPHY:
             notes.append("The DICOM images do not say how large a pixel is: 1 mm was taken.")
         return (aspect[0] / aspect[1], 1.0) if len(aspect) == 2 and min(aspect) > 0 else (1.0, 1.0)
-    most = Counter(known).most_common(1)[0][0]
+    common = Counter(known).most_common(1)[0][0]
     low, high = np.min(known), np.max(known)
-    if any(not np.allclose(each, most, rtol=1e-3) for each in known):
+    if any(not np.allclose(step, common, rtol=1e-3) for step in known):
         notes.append(
-            f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {most[1]:.3g} x {most[0]:.3g} mm is "
-            "used for all, so that places on some slices are wrong."
+            f"Pixels of the slices differ in size ({low:.3g} to {high:.3g} mm): {common[1]:.3g} x {common[0]:.3g} mm "
+            "is used for all, so that places on some slices are wrong."
         )
-    return most
+    return common
 
 
 def _own_step(frame: Frame) -> float:
@@ -223,7 +223,7 @@ def _step(frames: list[Frame], notes: list[str]) -> float:
     positions = np.array([frame.position for frame in frames])
     normal = np.asarray(frames[0].orientation)[:, 2]
     gaps = np.diff(positions @ normal)
-    if uneven(gaps):
+    if is_uneven(gaps):
         low, high = gaps.min(), gaps.max()
         missing = np.rint(gaps / np.median(gaps)) - 1
         count = int(missing[missing > 0].sum())
@@ -241,7 +241,7 @@ def _step(frames: list[Frame], notes: list[str]) -> float:
     return float(np.linalg.norm(positions[-1] - positions[0])) / (len(frames) - 1)
 
 
-def _right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:
+def _make_right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:
     off = abs(float(axes[:, 0] @ axes[:, 1]))
     if off < SAME_PLACE_MM:
         left, _, right = np.linalg.svd(axes)
@@ -261,5 +261,5 @@ def _images(count: int) -> str:
     return f"{count} image{'s' if count != 1 else ''}"
 
 
-def _joined(*labels: Any) -> str:
+def _join_labels(*labels: Any) -> str:
     return ", ".join(label for label in labels if label)

@@ -59,7 +59,7 @@ DAMAGED = (
     InvalidDicomError,
 )
 """What readers raise on files that are not what they say."""
-MOST_FRAMES = 1_000_000
+MAX_FRAMES = 1_000_000
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
 
 
@@ -126,7 +126,7 @@ def numbers(value: Any) -> list[float]:
         return []
     values = [value] if isinstance(value, (str, bytes, int, float)) or not hasattr(value, "__iter__") else list(value)
     try:
-        return [float(each) for each in values]
+        return [float(value) for value in values]
     except (TypeError, ValueError):
         return []
 
@@ -219,20 +219,20 @@ class Frame:
     def is_localizer(self) -> bool:
         kind = self.get("ImageType", "FrameType")
         values = [kind] if isinstance(kind, str) else list(kind or [])
-        return any(str(each).upper() in LOCALIZERS for each in values)
+        return any(str(value).upper() in LOCALIZERS for value in values)
 
 
 def frames_of(path: Path, header: Dataset) -> list[Frame]:
     """The image planes of a file, in the order in which they are stored."""
     count = int(numbers(header.get("NumberOfFrames"))[0]) if numbers(header.get("NumberOfFrames")) else 1
-    if not 0 <= count <= min(MOST_FRAMES, path.stat().st_size):
+    if not 0 <= count <= min(MAX_FRAMES, path.stat().st_size):
         raise InputError(f"'{path}' says that it has {count} frames, which it cannot hold.", "Export it again.")
     items = header.get("PerFrameFunctionalGroupsSequence") or []
     shared = header.get("SharedFunctionalGroupsSequence") or []
     if count <= 1 and not items:
         return [Frame(path, header)]
     common = _flat(shared[0]) if shared else {}
-    stepped = [] if items else _stepped(header, count)
+    stepped = [] if items else _step_places(header, count)
     frames = []
     for index in range(count):
         own = {**common, **(_flat(items[index]) if index < len(items) else {}), **(stepped[index] if stepped else {})}
@@ -253,7 +253,7 @@ def _flat(item: Dataset) -> dict[str, Any]:
     return found
 
 
-def _stepped(header: Dataset, count: int) -> list[dict[str, Any]]:
+def _step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
     """Places of frames that only the first one tells, by offsets or a step along the normal that may be negative.
 
     Without either, the frames are no stack (a cine loop), and have no places.

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
-from MedCLIPSAMLib.volumes.dicom_geometry import are_pictures, find_parts, in_order
+from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
+from MedCLIPSAMLib.volumes.dicom_geometry import are_separate_images, find_parts, in_order
 from MedCLIPSAMLib.volumes.dicom_header import quiet
 from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
 
 
 @dataclass(frozen=True)
-class Listed:
+class SeriesSummary:
     """A series. Nothing of it names the patient, unless the description does.
 
     Attributes:
-        what: "volume", "localizer", "3 pictures", "3 phases", "segmentation (no image)" and the like.
+        what: "volume", "localizer", "3 images", "3 phases", "segmentation (no image)" and the like.
         files: their number.
         size: voxels along I, J and K, of the largest stack; empty where it is none.
         spacing: mm, likewise.
@@ -39,7 +39,7 @@ class Listed:
     notes: list[str] = field(default_factory=list)
 
 
-def list_series(folder: Path) -> tuple[list[Listed], list[str]]:
+def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
     """The series of a folder and its sub-folders, or of a zip file, and notes on files that were left out.
 
     Raises:
@@ -50,15 +50,15 @@ def list_series(folder: Path) -> tuple[list[Listed], list[str]]:
     if folder.is_file():
         if not is_zip(folder):
             raise InputError(f"'{folder}' is a file.", "Give a folder or a zip file.")
-        with unpacked(folder) as inside:
+        with unpack_zip(folder) as inside:
             return list_series(inside)
     with quiet():
         found, notes = find_series(folder)
-        return [_listed(series) for series in found], notes
+        return [_list_part(series) for series in found], notes
 
 
-def _listed(series: Series) -> Listed:
-    about = Listed(
+def _list_part(series: Series) -> SeriesSummary:
+    about = SeriesSummary(
         uid=series.uid,
         number=series.number,
         description=series.description,
@@ -70,8 +70,8 @@ def _listed(series: Series) -> Listed:
     if series.what:
         return about
     frames = series.frames()
-    if are_pictures(frames):
-        return replace(about, what=f"{len(frames)} pictures")
+    if are_separate_images(frames):
+        return replace(about, what=f"{len(frames)} images")
     notes: list[str] = []
     try:
         parts = find_parts(frames, f"The series '{series.uid}'", notes)
@@ -84,7 +84,7 @@ def _listed(series: Series) -> Listed:
     elif series.is_localizer:
         what = "localizer"
     elif ordered[0].position is None:
-        what = "picture" if len(ordered) == 1 else f"{len(ordered)} frames"
+        what = "image" if len(ordered) == 1 else f"{len(ordered)} frames"
     else:
         what = "volume" if len(ordered) > 1 else "slice"
     return replace(

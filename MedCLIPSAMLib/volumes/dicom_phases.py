@@ -19,7 +19,7 @@ JITTER = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class FrameGroup:
     """Images that make one stack, and what tells them from the others of the series ("" where there are none)."""
 
     label: str
@@ -42,7 +42,7 @@ def _text(*keywords: str) -> Value:
         found = frame.get(*keywords)
         if found is None:
             return None
-        return found if isinstance(found, str) else " ".join(str(each) for each in np.atleast_1d(found))
+        return found if isinstance(found, str) else " ".join(str(value) for value in np.atleast_1d(found))
 
     return value
 
@@ -154,40 +154,40 @@ def depths_of(frames: Sequence[Frame]) -> np.ndarray:
     return depths
 
 
-def tell_apart(frames: Sequence[Frame]) -> list[Part] | None:
+def tell_apart(frames: Sequence[Frame]) -> list[FrameGroup] | None:
     """The stacks in images of one orientation and size, by the tags that tell them apart; None where none does."""
     depths = depths_of(frames)
     if len(set(depths)) == len(depths):
-        return _interleaved(frames, depths)
-    return _told(list(frames), dict(zip(frames, depths)))
+        return _split_interleaved(frames, depths)
+    return _split_by_tag(list(frames), dict(zip(frames, depths)))
 
 
-def _told(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | None:
-    most = max(Counter(depth[frame] for frame in frames).values())
-    if most == 1:
-        return [Part("", frames)]
+def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
+    largest = max(Counter(depth[frame] for frame in frames).values())
+    if largest == 1:
+        return [FrameGroup("", frames)]
     places = len({depth[frame] for frame in frames})
     for name, unit, value in TELLING:
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
-        if not 2 <= len(groups) <= most:
+        if not 2 <= len(groups) <= largest:
             continue
         if any(len({depth[frame] for frame in group}) <= places / 2 for group in groups.values()):
             continue
-        parts: list[Part] = []
+        parts: list[FrameGroup] = []
         for found in sorted(groups, key=_order):
-            further = _told(groups[found], depth)
+            further = _split_by_tag(groups[found], depth)
             if further is None:
                 break
-            label = f"{name} {_shown(found)}{unit}" if found is not None else f"no {name}"
-            parts += [Part(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
+            label = f"{name} {_format_value(found)}{unit}" if found is not None else f"no {name}"
+            parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
         else:
             return parts
     return _by_order(frames, depth)
 
 
-def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | None:
+def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
     """Told apart by the order at each position, of times that differ from slice to slice."""
     by_place: dict[float, list[Frame]] = defaultdict(list)
     for frame in frames:
@@ -195,7 +195,7 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | No
     counts = {len(group) for group in by_place.values()}
     if len(counts) > 1:
         return None
-    for name, unit, value in (*(each for each in TELLING if each[0] in ORDERED), INSTANCE):
+    for name, unit, value in (*(tag for tag in TELLING if tag[0] in ORDERED), INSTANCE):
         known = {frame: value(frame) for frame in frames}
         if None in known.values():
             continue
@@ -208,17 +208,21 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[Part] | No
                 min(group, key=lambda frame: _order(known[frame])),
                 max(group, key=lambda frame: _order(known[frame])),
             )
-            span = f"{_shown(known[low])} to {_shown(known[high])}" if known[low] != known[high] else _shown(known[low])
-            parts.append(Part(f"{rank + 1} by {name} ({span}{unit})", list(group)))
+            span = (
+                f"{_format_value(known[low])} to {_format_value(known[high])}"
+                if known[low] != known[high]
+                else _format_value(known[low])
+            )
+            parts.append(FrameGroup(f"{rank + 1} by {name} ({span}{unit})", list(group)))
         return parts
     return None
 
 
-def _interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Part]:
+def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
     """Stacks over the same stretch whose positions do not coincide, where a tag makes each of them even."""
     order = np.sort(depths)
     if len(order) < 4 or _is_even(order):
-        return [Part("", list(frames))]
+        return [FrameGroup("", list(frames))]
     depth = dict(zip(frames, depths))
     for name, unit, value in TELLING:
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
@@ -231,19 +235,19 @@ def _interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Part]:
         overlap = highest - lowest > 0.5 * max(stack[-1] - stack[0] for stack in stacks)
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
             return [
-                Part(f"{name} {_shown(found)}{unit}" if found is not None else f"no {name}", groups[found])
+                FrameGroup(f"{name} {_format_value(found)}{unit}" if found is not None else f"no {name}", groups[found])
                 for found in sorted(groups, key=_order)
             ]
-    return [Part("", list(frames))]
+    return [FrameGroup("", list(frames))]
 
 
-def uneven(gaps: np.ndarray) -> bool:
+def is_uneven(gaps: np.ndarray) -> bool:
     """Whether distances between slices differ by more than rounding."""
     return bool(np.ptp(gaps) > 0.05 * min(1.0, float(np.median(gaps))))
 
 
 def _is_even(depths: np.ndarray) -> bool:
-    return len(depths) < 3 or not uneven(np.diff(depths))
+    return len(depths) < 3 or not is_uneven(np.diff(depths))
 
 
 def _order(value: Hashable | None) -> tuple:
@@ -252,5 +256,5 @@ def _order(value: Hashable | None) -> tuple:
     return (1, float(value), "") if isinstance(value, (int, float)) else (2, 0.0, str(value))
 
 
-def _shown(value: Hashable | None) -> str:
+def _format_value(value: Hashable | None) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)

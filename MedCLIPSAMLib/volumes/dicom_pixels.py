@@ -83,11 +83,11 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
             found[frame] = stored if stored.ndim == 3 else _in_units(stored, frame)
     voxels = [found[frame] for frame in frames]
     if voxels[0].ndim == 3:
-        if any(each.dtype not in (np.uint8, np.uint16) for each in voxels):
+        if any(frame.dtype not in (np.uint8, np.uint16) for frame in voxels):
             raise InputError(f"'{frames[0].path}' has colors of {voxels[0].dtype}.", "Save it as 8-bit RGB.")
-        if any(each.dtype != np.uint8 for each in voxels):
+        if any(frame.dtype != np.uint8 for frame in voxels):
             notes.append(DEEP_NOTE)
-            voxels = [np.rint(each / 257).astype(np.uint8) if each.dtype != np.uint8 else each for each in voxels]
+            voxels = [np.rint(frame / 257).astype(np.uint8) if frame.dtype != np.uint8 else frame for frame in voxels]
         return np.stack(voxels), None
     array = _fitting(np.stack(voxels))
     middle = frames[len(frames) // 2]
@@ -120,7 +120,7 @@ def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float,
             curve = Curve.sigmoid(*window)
     if total is not None:
         window = None if window is None else (total - window[0], window[1])
-        curve = None if curve is None else curve.mirrored(total)
+        curve = None if curve is None else curve.mirror(total)
     return window, curve
 
 

@@ -154,26 +154,26 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
     Raises:
         InputError: none or several fit, with a list; or it holds no image.
     """
-    images = [each for each in series if not each.what]
+    images = [item for item in series if not item.what]
     if which is not None:
-        return _asked(series, which, where)
+        return _find_requested(series, which, where)
     if not images:
-        kinds = " and ".join(sorted({each.what for each in series}))
-        modalities = ", ".join(sorted({each.modality for each in series}))
+        kinds = " and ".join(sorted({item.what for item in series}))
+        modalities = ", ".join(sorted({item.modality for item in series}))
         raise InputError(
             f"'{where}' holds no image, only: {kinds} ({modalities}).", "Give the series of images that it belongs to."
         )
-    for what, count in Counter(each.what for each in series if each.what).items():
+    for what, count in Counter(item.what for item in series if item.what).items():
         notes.append(f"Left out: {count} series that hold{'s' if count == 1 else ''} no image ({what}).")
-    chosen = [each for each in images if not each.is_localizer] or images
+    chosen = [item for item in images if not item.is_localizer] or images
     if len(chosen) > 1:
         raise InputError(
             f"'{where}' holds {len(chosen)} DICOM series:\n{_listing(chosen)}\n",
             "Choose one with --series: its UID, its number, or part of its description.",
         )
-    for each in images:
-        if each is not chosen[0]:
-            notes.append(f"Left out: the localizer series {each.number or each.uid}; --series chooses it.")
+    for item in images:
+        if item is not chosen[0]:
+            notes.append(f"Left out: the localizer series {item.number or item.uid}; --series chooses it.")
     return chosen[0]
 
 
@@ -181,23 +181,23 @@ def fitting(series: Sequence[Series], which: str) -> list[Series]:
     """The series with this UID; or else number, description, or part of the description."""
     wanted = which.strip().casefold()
     tests = (
-        lambda each: each.uid == wanted,
-        lambda each: each.number == wanted,
-        lambda each: each.description.casefold() == wanted,
-        lambda each: bool(wanted) and wanted in each.description.casefold(),
+        lambda item: item.uid == wanted,
+        lambda item: item.number == wanted,
+        lambda item: item.description.casefold() == wanted,
+        lambda item: bool(wanted) and wanted in item.description.casefold(),
     )
-    return next((found for test in tests if (found := [each for each in series if test(each)])), [])
+    return next((found for test in tests if (found := [item for item in series if test(item)])), [])
 
 
-def _asked(series: Sequence[Series], which: str, where: Path) -> Series:
+def _find_requested(series: Sequence[Series], which: str, where: Path) -> Series:
     found = fitting(series, which)
-    pictures = [each for each in found if not each.what]
-    if len(pictures) == 1:
-        return pictures[0]
+    images = [item for item in found if not item.what]
+    if len(images) == 1:
+        return images[0]
     if len(found) == 1:
         raise InputError(
             f"The DICOM series '{which}' in '{where}' holds no image: {found[0].what}.",
-            f"Choose one of images:\n{_listing([each for each in series if not each.what])}",
+            f"Choose one of images:\n{_listing([item for item in series if not item.what])}",
         )
     if found:
         raise InputError(
@@ -208,7 +208,7 @@ def _asked(series: Sequence[Series], which: str, where: Path) -> Series:
 
 
 def _listing(series: Sequence[Series]) -> str:
-    lines = [f"  {each.line()}" for each in series[:MAX_LISTED]]
+    lines = [f"  {item.line()}" for item in series[:MAX_LISTED]]
     if len(series) > MAX_LISTED:
         lines.append(f"  and {len(series) - MAX_LISTED} more (medclipsam series lists them all)")
     return "\n".join(lines)

@@ -65,7 +65,7 @@ class Geometry:
 
     def is_close(self, other: Geometry, tolerance: float = 1e-4) -> bool:
         """Whether two geometries are the same within `tolerance`, in mm and cosines."""
-        own, others = ((*each.origin, *each.spacing, *each.direction) for each in (self, other))
+        own, others = ((*geometry.origin, *geometry.spacing, *geometry.direction) for geometry in (self, other))
         return bool(np.allclose(own, others, atol=tolerance))
 
 

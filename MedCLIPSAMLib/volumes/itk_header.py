@@ -7,8 +7,8 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 
-MOST_HEADER = 1 << 22
-MOST_DIMENSIONS = 5
+MAX_HEADER = 1 << 22
+MAX_DIMENSIONS = 5
 
 
 def check_header(path: Path) -> None:
@@ -18,7 +18,7 @@ def check_header(path: Path) -> None:
         InputError: naming the file that it leads to.
     """
     with path.open("rb") as file:
-        head = file.read(MOST_HEADER)
+        head = file.read(MAX_HEADER)
     if head.startswith(b"NRRD"):
         _check_nrrd(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0].decode("latin-1"), path)
     elif path.suffix.lower() in (".mha", ".mhd"):
@@ -36,7 +36,7 @@ def _check_nrrd(header: str, path: Path) -> None:
             _check_dimension(value, path)
         elif key in ("data file", "datafile"):
             if value.upper().startswith("LIST"):
-                names = [each.strip() for each in lines[number + 1 :] if each.strip()]
+                names = [line.strip() for line in lines[number + 1 :] if line.strip()]
             else:
                 names = [value]
             _check_names(names, path)
@@ -50,14 +50,14 @@ def _check_meta(head: bytes, path: Path) -> None:
             _check_dimension(value, path)
             continue
         if value.upper().startswith("LIST"):
-            _check_names([each.strip() for each in text[match.end() :].splitlines() if each.strip()], path)
+            _check_names([line.strip() for line in text[match.end() :].splitlines() if line.strip()], path)
         elif value.upper() != "LOCAL":
             _check_names([value], path)
         return  # voxels follow
 
 
 def _check_dimension(value: str, path: Path) -> None:
-    if not value.isdigit() or not 1 <= int(value) <= MOST_DIMENSIONS:
+    if not value.isdigit() or not 1 <= int(value) <= MAX_DIMENSIONS:
         raise InputError(f"'{path}' is {value[:20]}-D, not a single volume.", "Save one volume of it.")
 
 

@@ -24,7 +24,7 @@ SCANNER = 1
 """The code of a matrix that leads to the scanner's coordinates."""
 MILLIMETERS = {1: 1e3, 3: 1e-3}
 """By the code of the unit of lengths: 1 is m, 3 is micrometers; all others are mm."""
-MOST_COMPRESSED = 1100
+MAX_COMPRESSION = 1100
 """Deflate makes no file smaller than by this factor: a header that declares more is wrong."""
 SHEAR_REMEDY = (
     'Resample it, for example: python -c "import nibabel as n, nibabel.processing as p; '
@@ -33,7 +33,7 @@ SHEAR_REMEDY = (
 
 
 @dataclass(frozen=True, eq=False)
-class Forms:
+class NiftiMatrices:
     """The matrices of a NIfTI file from voxels to RAS, in its own unit of lengths, each with its code (0: absent)."""
 
     sform: np.ndarray
@@ -46,7 +46,7 @@ class Forms:
 def is_nifti(path: Path) -> bool:
     """Whether a file begins as NIfTI in one file does, compressed or not, whatever its name is."""
     try:
-        with _opened(path) as file:
+        with _open(path) as file:
             head = file.read(348)
     except (OSError, EOFError, zlib.error):
         return False
@@ -59,7 +59,7 @@ def count_slices(path: Path) -> int:
     Raises:
         InputError: it is damaged.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         dimensions = _header(file, path)["dim"]
     return int(dimensions[3]) if int(dimensions[0]) > 2 else 1
 
@@ -76,13 +76,13 @@ def read_nifti(path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict
     Raises:
         InputError: truncated, of several time points, impossible spacing or shear.
     """
-    with _opened(path) as file:
+    with _open(path) as file:
         header = _header(file, path)
         shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
         channels = _channels(shape, path)
         shape = (shape + [1, 1, 1])[:3]
         array = _voxels(file, header, (*shape, channels) if channels > 1 else tuple(shape), path)
-    geometry, forms = _placed(header, shape, path, notes)
+    geometry, forms = _place(header, shape, path, notes)
     low, high = float(header["cal_min"]), float(header["cal_max"])
     flat = int(header["dim"][0]) == 2 and not (forms.sform_code or forms.qform_code)
     known = {
@@ -96,7 +96,12 @@ def read_nifti(path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict
 
 
 def write_nifti(
-    file: IO[bytes], array: np.ndarray, geometry: Geometry, forms: Forms | None, compress: bool, description: str = ""
+    file: IO[bytes],
+    array: np.ndarray,
+    geometry: Geometry,
+    forms: NiftiMatrices | None,
+    compress: bool,
+    description: str = "",
 ) -> None:
     """Write an array (K, J, I) with the matrices of its source, or those of its geometry where there are none.
 
@@ -129,7 +134,7 @@ def write_nifti(
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _open(path: Path) -> Iterator[IO[bytes]]:
     """The content of a file, which is unpacked where it is gzip."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
@@ -172,10 +177,10 @@ def _channels(shape: list[int], path: Path) -> int:
 def _voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path) -> np.ndarray:
     kind = header.get_data_dtype()
     size, start = kind.itemsize * math.prod(shape), int(header["vox_offset"])
-    held = path.stat().st_size * (MOST_COMPRESSED if isinstance(file, gzip.GzipFile) else 1)
+    max_size = path.stat().st_size * (MAX_COMPRESSION if isinstance(file, gzip.GzipFile) else 1)
     data = b""
     try:
-        if size <= held:
+        if size <= max_size:
             file.read(max(start - file.tell(), 0))
             data = file.read(size)
             file.read(1)  # which checks the sum at the end of a compressed file
@@ -202,7 +207,9 @@ def _voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...
     return (array * np.float64(slope) + (intercept or 0.0)).astype(np.float32)
 
 
-def _placed(header: nibabel.Nifti1Header, shape: list[int], path: Path, notes: list[str]) -> tuple[Geometry, Forms]:
+def _place(
+    header: nibabel.Nifti1Header, shape: list[int], path: Path, notes: list[str]
+) -> tuple[Geometry, NiftiMatrices]:
     unit = int(header["xyzt_units"]) & 7
     scale = MILLIMETERS.get(unit, 1.0)
     steps = header["pixdim"]
@@ -217,7 +224,7 @@ def _placed(header: nibabel.Nifti1Header, shape: list[int], path: Path, notes: l
         qform = header.get_qform() if codes[1] > 0 else np.eye(4)
     except (HeaderDataError, ValueError) as error:
         raise InputError(f"'{path}' has a damaged position: {error}.", "Correct its header.") from error
-    forms = Forms(sform, codes[0], qform, codes[1], unit)
+    forms = NiftiMatrices(sform, codes[0], qform, codes[1], unit)
     in_mm = np.diag([scale, scale, scale, 1.0])
     sform = RAS_TO_LPS @ in_mm @ _with_normal(sform, shape, steps)
     qform = RAS_TO_LPS @ in_mm @ qform

@@ -20,20 +20,22 @@ def without_overlap(segments: Sequence[Segment]) -> tuple[list[Segment], list[st
         The segments in their order, and a note for people for each that lost voxels.
     """
     taken = np.zeros(segments[0].mask.shape, bool) if segments else np.zeros(0, bool)
-    kept: dict[int, Segment] = {}
+    layers: dict[int, Segment] = {}
     notes = []
     order = sorted(range(len(segments)), key=lambda n: -float(segments[n].tags.get(SCORE, 0)))
     for number in order:
         segment = segments[number]
         lost = segment.mask & taken
-        kept[number] = replace(segment, mask=segment.mask & ~taken)
+        layers[number] = replace(segment, mask=segment.mask & ~taken)
         if lost.any():
-            winners = [segments[n].name for n in kept if n != number and (segments[n].mask & lost).any()]
+            winners = [segments[n].name for n in layers if n != number and (segments[n].mask & lost).any()]
             share = f"{int(lost.sum())} of {int(segment.mask.sum())} voxels"
-            notes.append(f"'{segment.name}' overlaps {_listed(winners)}: the label map gives {share} to the surer one.")
+            notes.append(
+                f"'{segment.name}' overlaps {_list_names(winners)}: the label map gives {share} to the surer one."
+            )
         taken = taken | segment.mask
-    return [kept[number] for number in range(len(segments))], notes
+    return [layers[number] for number in range(len(segments))], notes
 
 
-def _listed(names: Sequence[str]) -> str:
+def _list_names(names: Sequence[str]) -> str:
     return " and ".join(f"'{name}'" for name in names)

@@ -12,13 +12,13 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.volumes import dicom
-from MedCLIPSAMLib.volumes.archive import is_zip, unpacked
+from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.nifti import is_nifti, read_nifti
-from MedCLIPSAMLib.volumes.pictures import ALPHA_NOTE, DEEP_NOTE, PICTURE_SUFFIXES, picture_format, read_picture
+from MedCLIPSAMLib.volumes.raster import ALPHA_NOTE, DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -63,9 +63,9 @@ def read_image(path: str | Path) -> sitk.Image:
     with _reading(path):
         if is_dicom(path):
             return dicom.read_file(path).to_sitk()
-        if not (picture_format(path) or is_nifti(path)):
+        if not (raster_format(path) or is_nifti(path)):
             return _by_itk(path, [])
-        array, geometry, _ = read_picture(path, [], indices=True) if picture_format(path) else read_nifti(path, [])
+        array, geometry, _ = read_raster(path, [], indices=True) if raster_format(path) else read_nifti(path, [])
         image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
         geometry.place(image)
         return image
@@ -111,8 +111,8 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     if phase is not None:
         raise InputError(f"'{path}' is no DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
     notes: list[str] = []
-    if picture_format(path):
-        array, geometry, known = read_picture(path, notes)
+    if raster_format(path):
+        array, geometry, known = read_raster(path, notes)
     elif is_nifti(path):
         array, geometry, known = read_nifti(path, notes)
     else:
@@ -125,10 +125,10 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
 
 def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
     """The DICOM series in a zip file, or its only image."""
-    with unpacked(path) as folder:
-        files = [each for each in folder.rglob("*") if each.is_file()]
-        images = [each for each in files if each.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES))]
-        if len(images) == 1 and not any(is_dicom(each) for each in files):
+    with unpack_zip(path) as folder:
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        images = [path for path in files if path.name.lower().endswith((*VOLUME_SUFFIXES, *RASTER_SUFFIXES))]
+        if len(images) == 1 and not any(is_dicom(path) for path in files):
             volume = _read(images[0], series, phase)
         else:
             try:
@@ -139,7 +139,7 @@ def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
                     error.problem.replace(f"The folder '{inside}'", f"'{path}'").replace(inside, str(path)),
                     error.remedy.replace(inside, str(path)),
                 ) from error
-        unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(each)) for each in images))
+        unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(path)) for path in images))
         return replace(volume, path=path, name=clean_name(stem(path)) if unnamed else volume.name, files=())
 
 

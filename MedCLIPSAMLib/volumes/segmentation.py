@@ -1,4 +1,4 @@
-"""Read masks: Slicer segmentations, label maps and mask pictures."""
+"""Read masks: Slicer segmentations, label maps and mask images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import Geometry
-from MedCLIPSAMLib.volumes.read import PICTURE_SUFFIXES, read_image
+from MedCLIPSAMLib.volumes.read import RASTER_SUFFIXES, read_image
 from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.terminology import Terminology, colour_for
 from MedCLIPSAMLib.volumes.volume import Volume, stem
@@ -19,7 +19,7 @@ MAX_LABELS = 1000
 
 
 def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Segment]:
-    """Read a .seg.nrrd file as Slicer writes it, a label map (.nii.gz, .nrrd, .mha) or a mask picture (.png).
+    """Read a .seg.nrrd file as Slicer writes it, a label map (.nii.gz, .nrrd, .mha) or a mask image (.png).
 
     A label map gives a segment for each value but 0, in ascending order, named after the file and, where there are
     several, the value.
@@ -36,8 +36,8 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     if path.name.lower().endswith(".seg.nrrd") or image.HasMetaDataKey("Segment0_ID"):
         return _slicer_segments(image, volume)
     image = _one_channel(image, path)
-    is_picture = path.suffix.lower() in PICTURE_SUFFIXES
-    if is_picture and volume is not None:
+    is_raster = path.suffix.lower() in RASTER_SUFFIXES
+    if is_raster and volume is not None:
         if image.GetSize() != volume.shape[::-1]:
             raise InputError(f"'{path}' has the size {image.GetSize()}, '{volume.name}' has {volume.shape[::-1]}.")
         volume = None
@@ -57,7 +57,7 @@ def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
         return image
     array = sitk.GetArrayViewFromImage(image)
     if count not in (3, 4) or (array[..., :1] != array[..., :3]).any():
-        raise InputError(f"'{path}' is a colour picture, not a mask.", "Save it with one label value per pixel.")
+        raise InputError(f"'{path}' is a colour image, not a mask.", "Save it with one label value per pixel.")
     return sitk.VectorIndexSelectionCast(image, 0)
 
 
@@ -76,7 +76,7 @@ def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
         }
         layer = int(fields["Layer"] or min(number, layer_count - 1))
         tags = dict(tag.split(":", 1) for tag in fields["Tags"].split("|") if ":" in tag)
-        name, channels = fields["Name"] or f"Segment {number + 1}", [float(each) for each in fields["Color"].split()]
+        name, channels = fields["Name"] or f"Segment {number + 1}", [float(value) for value in fields["Color"].split()]
         segments.append(
             Segment(
                 name=name,

@@ -12,7 +12,7 @@ from MedCLIPSAMLib.volumes.dicom_series import find_series
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header
 from MedCLIPSAMLib.volumes.nifti import count_slices, is_nifti
-from MedCLIPSAMLib.volumes.pictures import picture_format
+from MedCLIPSAMLib.volumes.raster import raster_format
 
 
 def slice_count(path: Path, series: str | None = None) -> int | None:
@@ -24,19 +24,19 @@ def slice_count(path: Path, series: str | None = None) -> int | None:
     try:
         with quiet():
             return _count(path, series)
-    except (MedCLIPSAMError, *DAMAGED):
+    except (MedCLIPSAMError, Image.DecompressionBombError, *DAMAGED):
         return None
 
 
 def _count(path: Path, series: str | None) -> int | None:
     if path.is_dir():
-        found = [each for each in find_series(path, deep=False)[0] if not each.what and series in (None, each.uid)]
+        found = [item for item in find_series(path, deep=False)[0] if not item.what and series in (None, item.uid)]
         return len(found[0].frames()) if len(found) == 1 else None
     if is_dicom(path):
         return len(frames_of(path, read_header(path)))
-    if picture_format(path):
-        with Image.open(path) as picture:
-            return int(getattr(picture, "n_frames", 1)) if picture.format == "TIFF" else 1
+    if raster_format(path):
+        with Image.open(path) as image:
+            return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
     if is_nifti(path):
         return count_slices(path)
     check_header(path)

@@ -2,11 +2,11 @@
 
 Every plane shows the patient as a radiologist sees them:
 
-    plane      top of picture   left of picture   slice 0 .. last
+    plane      top of image   left of image   slice 0 .. last
     axial      anterior         patient's right   inferior .. superior
     coronal    superior         patient's right   posterior .. anterior
     sagittal   superior         anterior          right .. left
-    natural    as stored (pictures without orientation); slice k is voxel index k
+    natural    as stored (images without orientation); slice k is voxel index k
 
 Nothing is rotated: each anatomical axis is given the voxel axis nearest to it, and slices are voxel planes, only
 permuted and flipped. So a mask returns to the very voxels it was drawn on, oblique volumes included.
@@ -31,33 +31,33 @@ PLANES: dict[str, tuple[tuple[int, int], ...]] = {
     "sagittal": ((0, +1), (2, -1), (1, +1)),
 }
 SQUARE_TOLERANCE = 0.01
-MOST_PIXELS = 20_000
-"""The longest side of a picture of oblong voxels."""
+MAX_PIXELS = 20_000
+"""The longest side of an image of oblong voxels."""
 
 
 class SliceStack:
-    """The slices of a volume along one anatomical plane, as square-pixel 8-bit pictures.
+    """The slices of a volume along one anatomical plane, as square-pixel 8-bit images.
 
     Where the voxels of a slice are square within 1 % a pixel is a voxel. Else (a coronal view of thick slices) the
-    picture is enlarged along the coarser side to square pixels, since models know no other, and `to_grid` averages the
+    image is enlarged along the coarser side to square pixels, since models know no other, and `to_grid` averages the
     pixels of each voxel.
 
     Args:
         volume: what to slice.
-        plane: "axial", "coronal" or "sagittal"; pictures without orientation are always "natural".
+        plane: "axial", "coronal" or "sagittal"; images without orientation are always "natural".
         window: see `window.window_range`; one range for all slices.
 
     Attributes:
-        plane: the plane in use ("natural" for pictures).
+        plane: the plane in use ("natural" for images).
         voxel_shape: (rows, columns) of a slice on the voxel grid.
-        picture_shape: (H, W) of `picture`.
-        pixel_spacing: (row_mm, col_mm) of a pixel of `picture`.
+        image_shape: (H, W) of `image`.
+        pixel_spacing: (row_mm, col_mm) of a pixel of `image`.
         slice_spacing: mm between neighbouring slices.
         window: (low, high) intensities shown as 0 and 255.
 
     Raises:
-        InputError: unknown plane or window, a plane across a volume that is a single slice, or voxels so oblong that a
-            picture of square pixels would be too large.
+        InputError: unknown plane or window, a plane across a volume that is a single slice, or voxels so oblong that an
+            image of square pixels would be too large.
     """
 
     def __init__(self, volume: Volume, plane: str = "axial", window: Window = None) -> None:
@@ -67,30 +67,30 @@ class SliceStack:
         self._axes, self._flips = _array_axes(volume, self.plane)
         spacing = [volume.geometry.spacing[2 - axis] for axis in self._axes]
         self.slice_spacing = spacing[0]
-        self._voxels = self._oriented(volume.array)
+        self._voxels = self._orient(volume.array)
         self.voxel_shape: tuple[int, int] = self._voxels.shape[1:3]
         if len(self) > 1 and 1 in self.voxel_shape:
             own = next(name for name in PLANES if volume.shape[_array_axes(volume, name)[0][0]] == 1)
             raise InputError(
-                f"'{volume.name}' is one {own} slice: it has no {plane} pictures.", f"Use the plane '{own}'."
+                f"'{volume.name}' is one {own} slice: it has no {plane} images.", f"Use the plane '{own}'."
             )
-        self.picture_shape, self.pixel_spacing = _square(self.voxel_shape, (spacing[1], spacing[2]))
+        self.image_shape, self.pixel_spacing = _square(self.voxel_shape, (spacing[1], spacing[2]))
         self.window = (0.0, 255.0) if volume.is_rgb else window_range(volume, window)
         self._curve = volume.curve if window in FROM_FILE else None
 
     def __len__(self) -> int:
         return len(self._voxels)
 
-    def picture(self, k: int) -> np.ndarray:
+    def image(self, k: int) -> np.ndarray:
         """Slice k, uint8 (H, W, 3), upright and windowed; raises InputError when k is not in 0 .. len - 1."""
         self._check(k)
         pixels = self._voxels[k]
         if not self.volume.is_rgb:
             grey = self._curve.to_uint8(pixels) if self._curve else to_uint8(pixels, *self.window)
             pixels = np.repeat(grey[..., None], 3, axis=2)
-        if self.picture_shape == self.voxel_shape:
+        if self.image_shape == self.voxel_shape:
             return np.array(pixels, order="C")
-        height, width = self.picture_shape
+        height, width = self.image_shape
         return np.array(
             Image.fromarray(np.ascontiguousarray(pixels)).resize((width, height), Image.Resampling.BILINEAR)
         )
@@ -110,77 +110,77 @@ class SliceStack:
         """The voxel axis that the stack runs along: "I", "J" or "K"."""
         return "KJI"[self._axes[0]]
 
-    def to_grid(self, pictures: Mapping[int, np.ndarray]) -> np.ndarray:
+    def to_grid(self, images: Mapping[int, np.ndarray]) -> np.ndarray:
         """Masks or saliency maps of slices, (H, W) each, to a (K, J, I) array on the source grid.
 
         Boolean masks give a boolean array: a voxel is set when more than half of the pixels centred in it are. Anything
         else gives float32, the mean of these pixels. Slices that are not given are 0.
 
         Raises:
-            InputError: a slice number out of range or a picture of another shape.
+            InputError: a slice number out of range or an image of another shape.
         """
-        is_mask = all(np.asarray(picture).dtype == bool for picture in pictures.values())
+        is_mask = all(np.asarray(image).dtype == bool for image in images.values())
         grid = np.zeros(self.volume.shape, bool if is_mask else np.float32)
         along = self._axes[0]
-        for k, picture in pictures.items():
+        for k, image in images.items():
             at = [slice(None)] * 3
             at[along] = slice(self.source_index(k), self.source_index(k) + 1)
-            grid[tuple(at)] = self.to_slab(k, picture)
+            grid[tuple(at)] = self.to_slab(k, image)
         return grid
 
-    def to_slab(self, k: int, picture: np.ndarray) -> np.ndarray:
+    def to_slab(self, k: int, image: np.ndarray) -> np.ndarray:
         """The mask or saliency map of slice k on the source grid: a (K, J, I) array that is 1 thick along the slices.
 
         Its place along `source_axis` is `source_index(k)`; see `to_grid` for the values and errors.
         """
         self._check(k)
-        picture = np.asarray(picture)
-        if picture.shape != self.picture_shape:
-            raise InputError(f"A map of shape {picture.shape} came for slice {k}; its picture is {self.picture_shape}.")
-        is_mask = picture.dtype == bool
-        if self.picture_shape != self.voxel_shape:
-            picture = _voxel_means(picture, self.voxel_shape)
-            picture = picture > 0.5 if is_mask else picture
+        image = np.asarray(image)
+        if image.shape != self.image_shape:
+            raise InputError(f"A map of shape {image.shape} came for slice {k}; its image is {self.image_shape}.")
+        is_mask = image.dtype == bool
+        if self.image_shape != self.voxel_shape:
+            image = _voxel_means(image, self.voxel_shape)
+            image = image > 0.5 if is_mask else image
         shape = list(self.volume.shape)
         shape[self._axes[0]] = 1
         slab = np.zeros(shape, bool if is_mask else np.float32)
-        self._oriented(slab)[0] = picture
+        self._orient(slab)[0] = image
         return slab
 
     def from_grid(self, array: np.ndarray, k: int) -> np.ndarray:
-        """Slice k of a (K, J, I) mask or map as its picture shows it, (H, W); `to_grid` gives it back exactly."""
+        """Slice k of a (K, J, I) mask or map as its image shows it, (H, W); `to_grid` gives it back exactly."""
         self._check(k)
         if array.shape != self.volume.shape:
             raise InputError(
                 f"A mask of shape {array.shape} is not on the grid {self.volume.shape} of '{self.volume.name}'."
             )
-        rows, columns = (_voxel_of_pixel(n, voxels) for n, voxels in zip(self.picture_shape, self.voxel_shape))
-        return self._oriented(array)[k][np.ix_(rows, columns)]
+        rows, columns = (_voxel_of_pixel(n, voxels) for n, voxels in zip(self.image_shape, self.voxel_shape))
+        return self._orient(array)[k][np.ix_(rows, columns)]
 
     def index_at(self, k: float, x: float, y: float) -> tuple[float, float, float]:
-        """The voxel index (i, j, k), whole at voxel centres, of a point of the picture of slice k.
+        """The voxel index (i, j, k), whole at voxel centres, of a point of the image of slice k.
 
         Args:
             k: slice number, whole in the middle of a slice.
             x, y: pixels; pixel (row 0, column 0) covers 0 .. 1 of both.
         """
-        (height, width), (rows, columns) = self.picture_shape, self.voxel_shape
+        (height, width), (rows, columns) = self.image_shape, self.voxel_shape
         place = (k, y * rows / height - 0.5, x * columns / width - 0.5)
         index = [0.0, 0.0, 0.0]
         for axis, flip, value in zip(self._axes, self._flips, place):
             index[2 - axis] = self.volume.shape[axis] - 1 - value if flip else value
         return index[0], index[1], index[2]
 
-    def picture_at(self, index: Sequence[float]) -> tuple[float, float, float]:
+    def image_at(self, index: Sequence[float]) -> tuple[float, float, float]:
         """(k, x, y) of a voxel index (i, j, k): the reverse of `index_at`."""
         place = [
             self.volume.shape[axis] - 1 - index[2 - axis] if flip else index[2 - axis]
             for axis, flip in zip(self._axes, self._flips)
         ]
-        (height, width), (rows, columns) = self.picture_shape, self.voxel_shape
+        (height, width), (rows, columns) = self.image_shape, self.voxel_shape
         return place[0], (place[2] + 0.5) * width / columns, (place[1] + 0.5) * height / rows
 
-    def _oriented(self, array: np.ndarray) -> np.ndarray:
+    def _orient(self, array: np.ndarray) -> np.ndarray:
         """A view of a (K, J, I, ...) array as (slice, row, column, ...)."""
         rest = tuple(range(3, array.ndim))
         return array.transpose(self._axes + rest)[tuple(slice(None, None, -1 if flip else 1) for flip in self._flips)]
@@ -196,7 +196,7 @@ def check_plane(plane: str) -> None:
     """Refuse a plane that there is not.
 
     Raises:
-        InputError: neither one of `PLANES` nor "natural", which pictures without orientation have.
+        InputError: neither one of `PLANES` nor "natural", which images without orientation have.
     """
     if plane not in PLANES and plane != "natural":
         raise InputError(f"There is no plane '{plane}'.", f"Choose one of: {', '.join(PLANES)}.")
@@ -229,15 +229,15 @@ def _array_axes(volume: Volume, plane: str) -> tuple[tuple[int, ...], tuple[bool
 
 
 def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple[int, int], tuple[float, float]]:
-    """(H, W) and (row_mm, col_mm) of the picture with square pixels of the finer spacing."""
+    """(H, W) and (row_mm, col_mm) of the image with square pixels of the finer spacing."""
     finest = min(spacing)
     if max(spacing) <= finest * (1 + SQUARE_TOLERANCE):
         return shape, spacing
     sizes = [max(n, round(n * mm / finest)) for n, mm in zip(shape, spacing)]
-    if max(sizes) > MOST_PIXELS:
+    if max(sizes) > MAX_PIXELS:
         raise InputError(
-            f"Voxels of {spacing[0]:g} x {spacing[1]:g} mm would make pictures of {sizes[0]} x {sizes[1]} pixels: "
-            f"expected at most {MOST_PIXELS} a side.",
+            f"Voxels of {spacing[0]:g} x {spacing[1]:g} mm would make images of {sizes[0]} x {sizes[1]} pixels: "
+            f"expected at most {MAX_PIXELS} a side.",
             "Resample the volume, or choose another plane.",
         )
     return (sizes[0], sizes[1]), (shape[0] * spacing[0] / sizes[0], shape[1] * spacing[1] / sizes[1])
@@ -248,11 +248,11 @@ def _voxel_of_pixel(pixels: int, voxels: int) -> np.ndarray:
     return (2 * np.arange(pixels) + 1) * voxels // (2 * pixels)
 
 
-def _voxel_means(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _voxel_means(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The mean of the pixels whose centres lie in each voxel, float32 of `shape`."""
-    means: np.ndarray = picture.astype(np.float32)
+    means: np.ndarray = image.astype(np.float32)
     for axis, voxels in enumerate(shape):
-        owners = _voxel_of_pixel(picture.shape[axis], voxels)
+        owners = _voxel_of_pixel(image.shape[axis], voxels)
         counts = np.bincount(owners, minlength=voxels).astype(np.float32)
         sums = np.add.reduceat(means, np.searchsorted(owners, np.arange(voxels)), axis=axis)
         means = sums / (counts[:, None] if axis == 0 else counts)

@@ -15,10 +15,10 @@ class SegmentStatistics:
 
     Attributes:
         segment: its name.
-        voxels: how many; pixels of a picture.
+        voxels: how many; pixels of an image.
         slices: how many planes along K hold some of them.
-        ml: None for a picture, which has no depth.
-        mm2: the area in a picture; None for a volume, and where the size of a pixel is unknown.
+        ml: None for an image, which has no depth.
+        mm2: the area in an image; None for a volume, and where the size of a pixel is unknown.
     """
 
     segment: str

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
     from MedCLIPSAMLib.volumes.curve import Curve
-    from MedCLIPSAMLib.volumes.nifti import Forms
+    from MedCLIPSAMLib.volumes.nifti import NiftiMatrices
 
 FILE_SUFFIXES = (".seg.nrrd", ".nii.gz")
 
@@ -37,7 +37,7 @@ class Volume:
         files: the DICOM file of each slice, in their order; empty where there is no such file.
         forms: the matrices of a NIfTI file, which are kept in NIfTI files written for this volume.
         notes: what the user should know about how it was read.
-        natural: a picture without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
+        natural: an image without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
         known_spacing: whether the spacing is that of the body. PNG, JPEG, TIFF and BMP know at most that of a printer.
     """
 
@@ -49,7 +49,7 @@ class Volume:
     curve: Curve | None = None
     path: Path | None = None
     files: tuple[Path, ...] = ()
-    forms: Forms | None = None
+    forms: NiftiMatrices | None = None
     notes: list[str] = field(default_factory=list)
     natural: bool = False
     known_spacing: bool = True

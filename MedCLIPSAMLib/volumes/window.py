@@ -36,7 +36,7 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
 
     Args:
         window: None for the best one known: the window of the file (unless it turns almost everything black or white),
-            as stored for 8-bit pictures, "soft tissue" for CT, else percentiles. Or the name of a preset, "file",
+            as stored for 8-bit images, "soft tissue" for CT, else percentiles. Or the name of a preset, "file",
             "percentiles", or (low, high).
 
     Raises:

@@ -31,7 +31,7 @@ def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Vo
     .seg.nrrd: a Slicer segmentation with names, colours, terminology and tags. Segments that overlap go to layers of
         their own; those that do not share one.
     .nii.gz, .nii, .nrrd, .mha: a label map; segment n of the list is n (from 1), 0 is background. Cannot hold overlaps.
-    .png: pictures only; one segment is 0 and 255, several are their numbers.
+    .png: images only; one segment is 0 and 255, several are their numbers.
 
     Raises:
         OutputError: unknown suffix, missing folder, unwritable file, overlapping segments in a label map, or a PNG of
@@ -85,8 +85,8 @@ def write_array(path: Path, array: np.ndarray, volume: Volume, marked: bool = Fa
         write_nifti(file, array, volume.geometry, volume.forms, path.suffix.lower() == ".gz", MARK if marked else "")
 
 
-def write_picture(path: str | Path, picture: np.ndarray, marked: bool = False) -> None:
-    """Write a picture, uint8 (H, W, 3), as PNG.
+def write_png(path: str | Path, image: np.ndarray, marked: bool = False) -> None:
+    """Write an image, uint8 (H, W, 3), as PNG.
 
     Args:
         marked: with `mark.MARK`, as a result and no image.
@@ -96,9 +96,9 @@ def write_picture(path: str | Path, picture: np.ndarray, marked: bool = False) -
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise OutputError(f"Cannot write '{path}': pictures are written as .png only.", "Give the file that ending.")
+        raise OutputError(f"Cannot write '{path}': images are written as .png only.", "Give the file that ending.")
     with atomic_path(path) as temporary:
-        _save_png(picture, temporary, marked)
+        _save_png(image, temporary, marked)
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
 
 
 def check_slices(path: Path, volume: Volume) -> None:
-    """Refuse a picture as the output of a volume of several slices.
+    """Refuse an image as the output of a volume of several slices.
 
     Raises:
         OutputError: naming what to write instead.
@@ -211,8 +211,8 @@ def _write_image(path: Path, image: sitk.Image) -> None:
     with atomic_path(path) as temporary:
         try:
             sitk.WriteImage(image, itk_path(temporary), useCompression=True)
-            whole = sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image)  # ITK is silent on a full disk
-            if not whole:
+            complete = sitk.Hash(sitk.ReadImage(str(temporary))) == sitk.Hash(image)  # ITK is silent on a full disk
+            if not complete:
                 raise RuntimeError("the file is not whole")
         except RuntimeError as error:
             raise OutputError(f"Cannot write '{path}'.", "Check the permissions and the free space.") from error

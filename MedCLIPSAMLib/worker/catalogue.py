@@ -24,7 +24,7 @@ def models_and_devices(models_dir: Path | None) -> dict[str, Any]:
         devices.insert(0, {"name": f"cuda:{index}", "title": f"{torch.cuda.get_device_name(index)}, {memory:.0f} GB"})
     built = torch.version.cuda or torch.version.hip or "the CPU only"
     return {
-        "models": [each.as_dict() for each in statuses(models_dir)],
+        "models": [model.as_dict() for model in statuses(models_dir)],
         "devices": devices,
         "torch": torch.__version__,
         "built_for": built,
@@ -37,12 +37,12 @@ def download_model(name: str, kind: Kind | None, context: RunContext) -> dict[st
     Args:
         context: told of a file's name and the fraction of it that is here, at most once for each per cent.
     """
-    told: dict[str, int] = {}
+    last_percent: dict[str, int] = {}
 
     def report(progress: Progress) -> None:
         file, percent = progress.message, int(100 * progress.fraction)
-        if told.get(file) != percent:
-            told[file] = percent
+        if last_percent.get(file) != percent:
+            last_percent[file] = percent
             context.report(percent / 100, file=file)
 
     model = find(name, kind)

@@ -3,7 +3,7 @@
     transport = SubprocessTransport([sys.executable, "-m", "MedCLIPSAMLib.worker"])
     client = WorkerClient(transport, on_event=print_progress)
     client.load("demo", "demo", "cpu")
-    client.set_image("brain", picture)
+    client.set_image("brain", image)
     request = client.segment("brain", ["brain tumor"])
     transport.run_until(lambda: request.done)
     mask = request.value().parts[0].arrays["mask"]
@@ -27,8 +27,8 @@ from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 from .request import Request, WorkerError, error_from
 
 LOG_LINES = 200
-KEPT_IMAGES = 4
-"""Stacks of pictures that a fresh worker is given again; as many as the worker keeps."""
+MAX_IMAGES = 4
+"""Stacks of images that a fresh worker is given again; as many as the worker keeps."""
 
 
 class Transport(Protocol):
@@ -110,20 +110,20 @@ class WorkerClient:
         self._ensure_running()
         return self._send_load()
 
-    def set_image(self, key: str, pictures: np.ndarray) -> Request:
-        """Give the worker pictures, uint8 (H, W, 3) or (N, H, W, 3), under a name.
+    def set_image(self, key: str, images: np.ndarray) -> Request:
+        """Give the worker images, uint8 (H, W, 3) or (N, H, W, 3), under a name.
 
         They are kept, not copied, to be given to a fresh worker: leave them unchanged.
         """
-        self._images[key] = pictures
+        self._images[key] = images
         self._images.move_to_end(key)
-        while len(self._images) > KEPT_IMAGES:
+        while len(self._images) > MAX_IMAGES:
             self._given.discard(self._images.popitem(last=False)[0])
         self._ensure_running()
         return self._send_image(key)
 
     def has_image(self, key: str) -> bool:
-        """Whether pictures of this name are kept, so that they need not be given again."""
+        """Whether images of this name are kept, so that they need not be given again."""
         return key in self._images
 
     def segment(
@@ -135,7 +135,7 @@ class WorkerClient:
         settings: Mapping[str, Any] | None = None,
         saliency: bool = True,
     ) -> Request:
-        """Segment what each prompt names on slices of pictures given before, all of them when None.
+        """Segment what each prompt names on slices of images given before, all of them when None.
 
         Each prompt on each slice comes as a part: prompt, slice, found, score, message, presence, seconds; arrays mask
         (H, W) uint8, saliency (H, W) float32 unless declined, boxes (B, 4), points (B, P, 2), labels (B, P) and
@@ -172,7 +172,7 @@ class WorkerClient:
         Args:
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2), x y in pixels, and (B, P), 1 inside and 0 outside.
-            masks: (B, H, W) uint8 or bool, a mask to start from for each object, not 0 inside; H, W as the picture.
+            masks: (B, H, W) uint8 or bool, a mask to start from for each object, not 0 inside; H, W as the image.
         """
         given = (
             ("boxes", boxes, np.float32),
@@ -184,13 +184,13 @@ class WorkerClient:
         self._ensure_given(key)
         return self._request("outline", {"image": key, "slice": int(number)}, arrays)
 
-    def set_slice(self, key: str, picture: np.ndarray, number: int, count: int) -> Request:
+    def set_slice(self, key: str, image: np.ndarray, number: int, count: int) -> Request:
         """Give the worker one slice, uint8 (H, W, 3), of a stack of `count`, as large stacks are given one by one.
 
         It is not kept: a fresh worker must be given all slices again.
         """
         self._ensure_running()
-        return self._request("image", {"key": key, "slice": number, "of": count}, {"pictures": picture})
+        return self._request("image", {"key": key, "slice": number, "of": count}, {"pictures": image})
 
     def carry(
         self, key: str, masks: Mapping[int, np.ndarray], reach: int | None = None, method: str = "memory"
@@ -310,9 +310,9 @@ class WorkerClient:
         if not self._running:
             return
         self.feed_log(b"\n" if self._log_rest else b"")
-        told = f" ({reason})" if reason else ""
+        suffix = f" ({reason})" if reason else ""
         last = next((f" It last wrote: {line.strip()}" for line in reversed(self._log) if line.strip()), "")
-        problem = f"The worker process has ended{told}.{last if reason != 'exit code 0' else ''}"
+        problem = f"The worker process has ended{suffix}.{last if reason != 'exit code 0' else ''}"
         self._give_up(WorkerError(problem, "The next request starts it again.", self.log))
 
     def _ensure_running(self) -> None:
@@ -329,7 +329,7 @@ class WorkerClient:
         self._request("hello", {})
 
     def _ensure_given(self, key: str) -> None:
-        """Start a worker that has the models and the pictures, which a fresh one is given again."""
+        """Start a worker that has the models and the images, which a fresh one is given again."""
         self._ensure_running()
         if self._load and not self._load_given:
             self._send_load()

@@ -28,7 +28,7 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     if not text("inputs") or not text("out"):
         raise InputError("No inputs or no place for the dataset was given.", "Choose both.")
     prompts = message.fields.get("prompts") or {}
-    if not isinstance(prompts, dict) or not all(isinstance(each, str) for each in prompts.values()):
+    if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
         raise InputError(f"As prompts {prompts!r} came.", "Give an object of prompts by label.")
     export_settings = with_changes(ExportSettings(), message.fields.get("export") or {})
     cases = find_cases(Path(text("inputs")), prompts)

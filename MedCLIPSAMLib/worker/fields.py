@@ -55,7 +55,7 @@ def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
 def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
     """The prompts and the negative prompt of a message."""
     prompts = message.fields.get("prompts")
-    if not isinstance(prompts, list) or not prompts or not all(isinstance(each, str) for each in prompts):
+    if not isinstance(prompts, list) or not prompts or not all(isinstance(prompt, str) for prompt in prompts):
         raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
     return tuple(prompts), text_of(message, "negative", "") or None
 
@@ -73,7 +73,7 @@ def part_of(found: SliceResult, with_saliency: bool) -> Answer:
     result = found.result
     if not isinstance(result, PromptedResult):
         raise TypeError(f"Expected a PromptedResult, got {type(result).__name__}.")
-    fields = _described(found) | {"presence": asdict(result.where.presence), "seconds": result.seconds}
+    fields = _describe(found) | {"presence": asdict(result.where.presence), "seconds": result.seconds}
     arrays = {
         "mask": result.mask.astype(np.uint8),
         "boxes": result.sam_prompts.boxes,
@@ -88,11 +88,11 @@ def propagated_part_of(found: SliceResult) -> Answer:
     """A result of a propagation on a slice as a "part"; boxes where it is a key slice."""
     result = found.result
     prompts = result.sam_prompts if isinstance(result, PromptedResult) else SamPrompts.none()
-    fields = _described(found) | {"presence": {"probability": found.presence}}
+    fields = _describe(found) | {"presence": {"probability": found.presence}}
     return fields, {"mask": result.mask.astype(np.uint8), "boxes": prompts.boxes}
 
 
-def _described(found: SliceResult) -> dict[str, Any]:
+def _describe(found: SliceResult) -> dict[str, Any]:
     result = found.result
     named: dict[str, Any] = {"prompt": result.prompt, "slice": found.number, "found": result.found}
     return named | {"score": result.score, "message": result.message, "notes": result.notes}

@@ -10,7 +10,7 @@ from ..errors import InputError
 from .fields import text_of
 from .protocol import Message
 
-KEPT_IMAGES = 4
+MAX_IMAGES = 4
 """Stacks that are kept; the one not used for the longest time goes first."""
 
 MAX_SLICES = 10_000
@@ -28,7 +28,7 @@ class ImageStack:
     def __len__(self) -> int:
         return len(self.images)
 
-    def picture(self, k: int) -> np.ndarray:
+    def image(self, k: int) -> np.ndarray:
         return self.images[k]
 
     @property
@@ -63,7 +63,7 @@ class ReceivedImages:
             return len(stack)
         self._stacks[key] = stack
         self._stacks.move_to_end(key)
-        while len(self._stacks) > KEPT_IMAGES:
+        while len(self._stacks) > MAX_IMAGES:
             self._stacks.popitem(last=False)
         return len(stack)
 
@@ -77,20 +77,20 @@ class ReceivedImages:
         if key in self._large:
             return ImageStack(self._large[key])
         if key not in self._stacks:
-            raise InputError(f"The worker has no pictures '{key}'.", "Send them first.")
+            raise InputError(f"The worker has no images '{key}'.", "Send them first.")
         self._stacks.move_to_end(key)
         return ImageStack(self._stacks[key])
 
     def _with_slice(self, key: str, image: np.ndarray, number: object, count: object) -> np.ndarray:
         """The stack of that name with one of its slices put in: large stacks come slice by slice."""
         if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= MAX_SLICES or len(image) != 1:
-            raise InputError(f"A slice of {count!r} came.", f"Send one picture at a time, of {MAX_SLICES} at most.")
+            raise InputError(f"A slice of {count!r} came.", f"Send one image at a time, of {MAX_SLICES} at most.")
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < count:
             raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {count - 1}.")
         size = count * image[0].nbytes
         if size > MAX_BYTES:
             raise InputError(
-                f"A stack of {count} pictures of {image.shape[2]} x {image.shape[1]} would be {size / 1e9:.0f} GB.",
+                f"A stack of {count} images of {image.shape[2]} x {image.shape[1]} would be {size / 1e9:.0f} GB.",
                 f"Send fewer slices, or smaller ones: {MAX_BYTES / 1e9:.0f} GB at most.",
             )
         stack = self._large.get(key)

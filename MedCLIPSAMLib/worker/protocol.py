@@ -28,12 +28,16 @@ DTYPES = {"uint8": "|u1", "int16": "<i2", "int32": "<i4", "float32": "<f4"}
 MAX_HEADER = 1 << 20
 MAX_PAYLOAD = 4 << 30
 MAX_DIMENSIONS = 4
+REMEDY = "Start the worker again, of the same version as the program that asks it."
 
 _PREAMBLE = struct.Struct(">4sIQ")
 
 
 class ProtocolError(MedCLIPSAMError):
     """Bytes that are no message. The stream cannot be used any further: nothing tells where the next frame begins."""
+
+    def __init__(self, problem: str, remedy: str = REMEDY) -> None:
+        super().__init__(problem, remedy)
 
 
 @dataclass(frozen=True)

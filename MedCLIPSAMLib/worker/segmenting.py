@@ -16,7 +16,7 @@ from ..pipeline.volume_result import provenance
 from ..propagation.carry import CarrySettings, carry
 from ..segmentation.mask_prompt import mask_logits
 from ..segmentation.result import SliceResult
-from ..segmentation.sam_prompts import points_followed
+from ..segmentation.sam_prompts import follows_points
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from .fields import part_of, prompts_of, propagated_part_of, require_slice, sam_prompts_of, settings_of, text_of
@@ -79,7 +79,7 @@ def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply
 
     def work() -> tuple[np.ndarray, np.ndarray]:
         context.raise_if_cancelled()
-        images = [stack.picture(number)]
+        images = [stack.image(number)]
         if not segmenter.has_images(images):
             segmenter.set_images(images)
         side = segmenter.sam.image_size // 4
@@ -87,7 +87,7 @@ def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply
         return segmenter.outline(prompts, logits=logits, context=part)
 
     mask, quality = run_within_memory(segmenter, work, context)
-    followed = points_followed(mask, prompts.points.reshape(-1, 2), prompts.labels.ravel())
+    followed = follows_points(mask, prompts.points.reshape(-1, 2), prompts.labels.ravel())
     fields = {"slice": number, "device": str(segmenter.clip.device), "seconds": time.perf_counter() - started}
     fields["ignored_points"] = int((~followed).sum())
     return fields, {"mask": mask.astype(np.uint8), "predicted_iou": quality}
@@ -115,7 +115,7 @@ def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, r
     settings, context = CarrySettings(_method_of(message)), run_context(reply)
 
     def work() -> None:
-        carried = carry(segmenter, len(stack), stack.picture, {"": given}, settings, reach, context=context)
+        carried = carry(segmenter, len(stack), stack.image, {"": given}, settings, reach, context=context)
         for done, (k, found) in enumerate(carried, 1):
             reply.send("part", {"slice": k}, {"mask": found[""].astype(np.uint8)})
             context.report(done / len(stack), stage="carry", slice=k)

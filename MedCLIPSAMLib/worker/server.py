@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..errors import Cancelled, MedCLIPSAMError
+from ..errors import Cancelled, MedCLIPSAMError, from_system
 from ..logs import LogLevel, configure_logging
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
 
@@ -88,14 +88,15 @@ class Server:
                     result = engine.handle(message, _Reply(self, message.id))
                 self.answer(message.id, "result", *result)
                 log.info("request %d: %s done in %.2f s", message.id, message.type, time.perf_counter() - started)
-            except Exception as error:
+            except Exception as failure:
+                error = from_system(failure) if isinstance(failure, OSError) else failure
                 if isinstance(error, Cancelled):
                     log.info("request %d: %s cancelled", message.id, message.type)
                 elif isinstance(error, MedCLIPSAMError):
                     log.warning("request %d: %s refused: %s", message.id, message.type, error)
                 else:
                     log.exception("request %d: %s failed", message.id, message.type)
-                self.answer(message.id, "error", _described(error))
+                self.answer(message.id, "error", _describe(error))
 
     def answer(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
         """Send the last message of a request, unless it was cancelled meanwhile and has one already."""
@@ -134,7 +135,7 @@ class Server:
         except ProtocolError as error:
             log.error("%s", error)
             if self._lock.acquire(timeout=1):
-                self._write(encode(Message("error", 0, _described(error))))
+                self._write(encode(Message("error", 0, _describe(error))))
             os._exit(EXIT_PROTOCOL)
         except OSError:
             pass
@@ -144,7 +145,7 @@ class Server:
         if message.type == "cancel":
             request = message.fields.get("request")
             if type(request) is int:
-                self.answer(request, "error", _described(Cancelled()))
+                self.answer(request, "error", _describe(Cancelled()))
             return
         if message.id == 0 or message.id in self._open:
             raise ProtocolError(f"A request '{message.type}' came without a number of its own.")
@@ -183,7 +184,7 @@ def _without_arrays(message: Message) -> str:
     return f"{dict(message.fields)} {shapes}".strip()
 
 
-def _described(error: Exception) -> dict[str, str]:
+def _describe(error: Exception) -> dict[str, str]:
     if isinstance(error, MedCLIPSAMError):
         return {"problem": error.problem, "remedy": error.remedy, "kind": type(error).__name__}
     return {

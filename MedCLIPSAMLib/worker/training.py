@@ -15,7 +15,7 @@ from .reply import Answer, Reply, run_context
 
 def fine_tune_model(message: Message, reply: Reply) -> Answer:
     """Answer "finetune"; see `client.WorkerClient.finetune`."""
-    from ..finetune.job import Data, run
+    from ..finetune.job import CaptionData, run
     from ..finetune.settings import FineTuneSettings
 
     settings = with_changes(FineTuneSettings(), message.fields.get("settings") or {})
@@ -24,7 +24,7 @@ def fine_tune_model(message: Message, reply: Reply) -> Answer:
     check_name(name)
     if not text("captions"):
         raise InputError("No table of captions was given.", "Choose a CSV or JSON lines file.")
-    data = Data(
+    data = CaptionData(
         text("captions"), Path(text("images")) if text("images") else None, validation=text("validation") or None
     )
     models_dir = models_folder(message)

@@ -93,14 +93,14 @@ def draw_effect(volume) -> None:
 
 def export(panel) -> None:
     """Pseudo-labels of three images."""
-    from MedCLIPSAMLib.volumes.write import write_picture
+    from MedCLIPSAMLib.volumes.write import write_png
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "heads").mkdir()
         for number in range(3):
-            picture = make_phantom("validation", number, "MR", 1).picture
-            write_picture(folder / "heads" / f"{number}.png", picture[..., None].repeat(3, 2))
+            image = make_phantom("validation", number, "MR", 1).image
+            write_png(folder / "heads" / f"{number}.png", image[..., None].repeat(3, 2))
         ui, task = panel.ui, panel.operations.export.task
         ui.exportInputsEdit.currentPath = str(folder / "heads")
         ui.exportOutEdit.currentPath = str(folder / "Dataset101_BrainTumor")

@@ -57,8 +57,8 @@ def add_volume(array: np.ndarray, matrix: np.ndarray = AXIAL):
 
 def head(phantom, matrix: np.ndarray = AXIAL, at: int = 1):
     """Three slices, one of which shows the phantom; the Red view shows it."""
-    array = np.zeros((3, *phantom.picture.shape))
-    array[at] = phantom.picture
+    array = np.zeros((3, *phantom.image.shape))
+    array[at] = phantom.image
     node = add_volume(array, matrix)
     show(node, at)
     return node
@@ -67,7 +67,7 @@ def head(phantom, matrix: np.ndarray = AXIAL, at: int = 1):
 def show(volume, k: int) -> None:
     slices = SceneSlices(volume)
     view = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
-    height, width = slices.stack.picture_shape
+    height, width = slices.stack.image_shape
     for row, value in enumerate(slices.toWorld(k, width / 2, height / 2)):
         view.GetSliceToRAS().SetElement(row, 3, value)
     view.UpdateMatrices()

@@ -12,10 +12,10 @@ from MedCLIPSAMScene.sliceGeometry import SceneSlices
 PROMPT = "brain tumor"
 
 
-def add_volume(picture: np.ndarray, slices: int = 3, at: int = 1):
-    """A head whose slice `at` is the picture, shown in the Red view."""
-    array = np.zeros((slices, *picture.shape), np.int16)
-    array[at] = picture
+def add_volume(image: np.ndarray, slices: int = 3, at: int = 1):
+    """A head whose slice `at` is the image, shown in the Red view."""
+    array = np.zeros((slices, *image.shape), np.int16)
+    array[at] = image
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
     slicer.util.updateVolumeFromArray(node, array)
     matrix = np.diag([-1.0, -1.0, 4.0, 1.0])
@@ -32,7 +32,7 @@ def show(volume, k: int) -> None:
     """Move the Red view to a slice and show the volume in it."""
     slices = SceneSlices(volume)
     view = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
-    height, width = slices.stack.picture_shape
+    height, width = slices.stack.image_shape
     for row, value in enumerate(slices.toWorld(k, width / 2, height / 2)):
         view.GetSliceToRAS().SetElement(row, 3, value)
     view.UpdateMatrices()

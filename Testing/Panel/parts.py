@@ -57,8 +57,8 @@ def volume(name: str):
 def segmentation(name: str, *segments: str):
     """A segmentation with empty segments in the scene."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
-    for each in segments:
-        node.GetSegmentation().AddEmptySegment(each, each)
+    for segmentName in segments:
+        node.GetSegmentation().AddEmptySegment(segmentName, segmentName)
     return node
 
 

@@ -64,8 +64,8 @@ def test_nothing_is_written_when_what_was_worked_on_is_gone(editor, phantom, gon
     else:
         editor.setSourceVolumeNode(twin)
     standin.pump(lambda: not effect.cancelButton.enabled, 60)
-    said = {"segment": "segment was removed", "volume": "'head' was removed", "another volume": "chosen meanwhile"}
-    assert said[gone] in effect.statusLabel.text
+    expected = {"segment": "segment was removed", "volume": "'head' was removed", "another volume": "chosen meanwhile"}
+    assert expected[gone] in effect.statusLabel.text
     assert not mask_of(node, "other", twin).any()
 
 

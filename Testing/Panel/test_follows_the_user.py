@@ -47,10 +47,10 @@ def start(panel, volume) -> None:
 
 
 def test_a_volume_chosen_during_a_run_keeps_its_own_segmentation(panel, phantom) -> None:
-    first = add_volume(phantom.picture)
+    first = add_volume(phantom.image)
     segment(panel, first)
     written = panel.parameters.segmentation
-    second = add_volume(phantom.picture)
+    second = add_volume(phantom.image)
     other = segments.newSegmentation(second, "other")
     show(first, 1)
     start(panel, first)
@@ -66,17 +66,17 @@ def test_a_volume_chosen_during_a_run_keeps_its_own_segmentation(panel, phantom)
 
 def test_the_first_result_is_undone_by_the_editors_key(panel, phantom) -> None:
     """There was no segmentation before it."""
-    segment(panel, add_volume(phantom.picture))
+    segment(panel, add_volume(phantom.image))
     node = panel.parameters.segmentation
     assert node.GetSegmentation().GetNumberOfSegments() == 1
     window = standin.unwrap(slicer.util.mainWindow())
-    (key,) = [each for each in window.findChildren(QtGui.QShortcut) if each.key().toString() == "Ctrl+Z"]
+    (key,) = [shortcut for shortcut in window.findChildren(QtGui.QShortcut) if shortcut.key().toString() == "Ctrl+Z"]
     key.activated.emit()
     assert node.GetSegmentation().GetNumberOfSegments() == 0
 
 
 def test_a_new_segmentation_of_another_volume_is_not_shown(panel, phantom) -> None:
-    second, first = add_volume(phantom.picture), add_volume(phantom.picture)
+    second, first = add_volume(phantom.image), add_volume(phantom.image)
     start(panel, first)
     panel.ui.inputVolumeSelector.setCurrentNode(second)
     standin.pump(lambda: idle(panel), 60)
@@ -92,7 +92,7 @@ def click(volume, row: int, column: int) -> None:
 
 
 def test_a_click_corrects_the_segment_that_was_chosen_at_the_click(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     node = outlined(panel, volume, "A", "B")
     ids = list(node.GetSegmentation().GetSegmentIDs())
     panel.corrections.choose(ids[0])
@@ -109,7 +109,7 @@ def test_a_click_corrects_the_segment_that_was_chosen_at_the_click(panel, phanto
 
 
 def test_a_click_that_waits_is_dropped_with_a_run_that_is_cancelled(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     node = outlined(panel, volume, "A")
     (identifier,) = node.GetSegmentation().GetSegmentIDs()
     panel.corrections.choose(identifier)
@@ -129,7 +129,7 @@ def test_a_click_that_waits_is_dropped_with_a_run_that_is_cancelled(panel, phant
 
 def test_a_refused_click_leaves_no_segment(panel, phantom) -> None:
     """Outside of nothing: there is no mask and no point inside."""
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     node = outlined(panel, volume)
     panel.ui.outsideButton.checked = True
     place = SceneSlices(volume).toWorld(1, 64.5, 64.5)
@@ -140,7 +140,7 @@ def test_a_refused_click_leaves_no_segment(panel, phantom) -> None:
 
 
 def test_a_first_click_is_one_step_of_undo(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     node = outlined(panel, volume)
     panel.ui.insideButton.checked = True
     row, column = np.argwhere(phantom.lesion_mask).mean(0).astype(int)
@@ -155,7 +155,7 @@ def test_a_first_click_is_one_step_of_undo(panel, phantom) -> None:
 
 def test_the_lock_shown_follows_a_segment_chosen_by_key(panel, phantom) -> None:
     """Q and W of the Segment Editor choose a segment without a signal of the widget."""
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     node = outlined(panel, volume, "A", "B")
     ids = list(node.GetSegmentation().GetSegmentIDs())
     panel.corrections.choose(ids[0])
@@ -166,7 +166,7 @@ def test_the_lock_shown_follows_a_segment_chosen_by_key(panel, phantom) -> None:
 
 
 def test_undo_takes_a_lock_back_alone(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
     found = mask_on(node, identifier, volume)
@@ -179,7 +179,7 @@ def test_undo_takes_a_lock_back_alone(panel, phantom) -> None:
 
 def test_locks_of_two_planes_hold_together(panel, phantom) -> None:
     """An axial and a coronal slice are locked; a mask that is written along sagittal slices leaves both as they are."""
-    volume = add_volume(phantom.picture, slices=6)
+    volume = add_volume(phantom.image, slices=6)
     node = outlined(panel, volume, "A")
     (identifier,) = node.GetSegmentation().GetSegmentIDs()
     protect.setLocked(node, identifier, "axial", {2})
@@ -188,7 +188,7 @@ def test_locks_of_two_planes_hold_together(panel, phantom) -> None:
     assert protect.locked(node, identifier, "coronal") == {50}
     before = mask_on(node, identifier, volume)
     slices = SceneSlices(volume, "sagittal")
-    everything = {k: np.ones(slices.stack.picture_shape, bool) for k in range(len(slices))}
+    everything = {k: np.ones(slices.stack.image_shape, bool) for k in range(len(slices))}
     protect.writeUnlocked(node, identifier, SliceMasks.of(slices, everything))
     after = mask_on(node, identifier, volume)
     axial, coronal = SceneSlices(volume, "axial"), SceneSlices(volume, "coronal")
@@ -201,13 +201,13 @@ def test_locks_of_two_planes_hold_together(panel, phantom) -> None:
 
 def test_a_correction_is_propagated_in_the_plane_of_the_segment(panel, phantom) -> None:
     """The Red view is axial; the segment was written along coronal slices and one of these was corrected."""
-    volume = add_volume(phantom.picture, slices=20)
+    volume = add_volume(phantom.image, slices=20)
     node = outlined(panel, volume, "A")
     (identifier,) = node.GetSegmentation().GetSegmentIDs()
     slices = SceneSlices(volume, "coronal")
     masks = SliceMasks.of(slices, {k: segments.readSlice(node, identifier, slices, k) for k in range(60, 100)})
     protect.recordWritten(node, identifier, "coronal", masks.checks)
-    corrected = np.zeros(slices.stack.picture_shape, bool)
+    corrected = np.zeros(slices.stack.image_shape, bool)
     corrected[5:15, 40:80] = True
     segments.writeSlices(node, identifier, SliceMasks.of(slices, {80: corrected}))
     panel.corrections.choose(identifier)
@@ -219,7 +219,7 @@ def test_a_correction_is_propagated_in_the_plane_of_the_segment(panel, phantom) 
 
 def test_a_click_is_taken_in_the_view_under_the_mouse(panel, phantom) -> None:
     """On the line where the axial and the coronal view cross, the point lies in both."""
-    volume = add_volume(phantom.picture, slices=6, at=2)
+    volume = add_volume(phantom.image, slices=6, at=2)
     outlined(panel, volume, "A")
     crosshair = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLCrosshairNode") or slicer.mrmlScene.AddNewNodeByClass(
         "vtkMRMLCrosshairNode"
@@ -236,7 +236,7 @@ def test_a_click_is_taken_in_the_view_under_the_mouse(panel, phantom) -> None:
 
 def test_after_a_prompt_the_keys_are_not_those_of_the_text(panel, phantom) -> None:
     """In the text Ctrl+Z would take back what was typed, in place of the mask."""
-    volume, text = add_volume(phantom.picture), standin.unwrap(panel.ui.promptEdit)
+    volume, text = add_volume(phantom.image), standin.unwrap(panel.ui.promptEdit)
     text.window().show()
     text.activateWindow()
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
@@ -247,7 +247,7 @@ def test_after_a_prompt_the_keys_are_not_those_of_the_text(panel, phantom) -> No
 
 
 def test_the_foreground_of_the_user_comes_back(panel, phantom) -> None:
-    volume, pet = add_volume(phantom.picture), add_volume(phantom.picture)
+    volume, pet = add_volume(phantom.image), add_volume(phantom.image)
     show(volume, 1)
     composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
     composite.SetForegroundVolumeID(pet.GetID())
@@ -264,13 +264,13 @@ def test_the_foreground_of_the_user_comes_back(panel, phantom) -> None:
 
 
 def test_nothing_to_undo_is_said(panel, phantom) -> None:
-    outlined(panel, add_volume(phantom.picture))
+    outlined(panel, add_volume(phantom.image))
     panel.ui.undoButton.click()
     assert "nothing to undo" in panel.ui.correctStatusLabel.text
 
 
 def test_only_the_boxes_of_the_slice_shown_are_segmented(panel, phantom) -> None:
-    volume = add_volume(phantom.picture, slices=6, at=2)
+    volume = add_volume(phantom.image, slices=6, at=2)
     node = outlined(panel, volume, "A")
     (identifier,) = node.GetSegmentation().GetSegmentIDs()
     slices = SceneSlices(volume)
@@ -289,14 +289,14 @@ def test_only_the_boxes_of_the_slice_shown_are_segmented(panel, phantom) -> None
 
 
 def test_boxes_of_one_plane_are_none_of_another(panel, phantom) -> None:
-    volume = add_volume(phantom.picture, slices=6, at=2)
+    volume = add_volume(phantom.image, slices=6, at=2)
     markups.addBox(SceneSlices(volume), 2, (30, 30, 90, 90))
     assert list(markups.boxes(SceneSlices(volume, "axial"))) == [2]
     assert markups.boxes(SceneSlices(volume, "sagittal")) == {}
 
 
 def test_the_boxes_of_one_prompt_are_not_for_another_segment(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     node, found = panel.parameters.segmentation, panel.corrections.segment()
     other = panel.operations.addSegment(node, "other")
@@ -311,14 +311,14 @@ def test_the_boxes_of_one_prompt_are_not_for_another_segment(panel, phantom) -> 
 
 
 def test_a_prompt_in_other_letters_is_the_same_segment(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     segment(panel, volume, "Brain  Tumor")
     assert panel.parameters.segmentation.GetSegmentation().GetNumberOfSegments() == 1
 
 
 def test_another_volume_is_shown_and_brings_its_own_segmentation(panel, phantom) -> None:
-    first, second = add_volume(phantom.picture), add_volume(phantom.picture)
+    first, second = add_volume(phantom.image), add_volume(phantom.image)
     composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
     own = outlined(panel, first, "A")
     panel.ui.inputVolumeSelector.setCurrentNode(second)
@@ -330,7 +330,7 @@ def test_another_volume_is_shown_and_brings_its_own_segmentation(panel, phantom)
 
 
 def test_a_view_that_shows_another_volume_is_not_segmented(panel, phantom) -> None:
-    first, second = add_volume(phantom.picture), add_volume(phantom.picture)
+    first, second = add_volume(phantom.image), add_volume(phantom.image)
     panel.ui.inputVolumeSelector.setCurrentNode(first)
     composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
     composite.SetBackgroundVolumeID(second.GetID())
@@ -341,7 +341,7 @@ def test_a_view_that_shows_another_volume_is_not_segmented(panel, phantom) -> No
 
 
 def test_a_locked_segment_is_said_to_stay(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
     before = mask_on(node, identifier, volume)

@@ -15,7 +15,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 
 def begin(panel, phantom):
     """A volume and a prompt that was typed and not segmented."""
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     panel.ui.promptEdit.setPlainText(PROMPT)
     assert panel.parameters.segmentation is None
@@ -65,7 +65,7 @@ def test_a_run_that_is_cancelled_leaves_no_segmentation(panel, phantom) -> None:
 
 
 def test_nothing_found_is_a_result_that_says_what_to_try(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     show(volume, 0)
     segment(panel, volume)
     said = panel.ui.resultLabel.text
@@ -79,7 +79,7 @@ def test_nothing_found_is_a_result_that_says_what_to_try(panel, phantom) -> None
 
 
 def test_a_result_is_explained_in_plain_words_and_goes_with_undo(panel, phantom) -> None:
-    segment(panel, add_volume(phantom.picture))
+    segment(panel, add_volume(phantom.image))
     lines = panel.ui.resultLabel.text.splitlines()
     assert lines[0].startswith(f"Found '{PROMPT}': score")
     assert lines[1].startswith("In words: the image fits the prompt far better") and "SAM is" in lines[1]

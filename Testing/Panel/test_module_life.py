@@ -23,7 +23,7 @@ MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
 def shortcuts(keys: str) -> int:
     """How many there are in the main window; two of the same keys do nothing."""
     found = standin.unwrap(slicer.util.mainWindow()).findChildren(QtGui.QShortcut)
-    return sum(each.key() == QtGui.QKeySequence(keys) for each in found)
+    return sum(shortcut.key() == QtGui.QKeySequence(keys) for shortcut in found)
 
 
 @pytest.fixture
@@ -91,12 +91,12 @@ def predictions(folder: Path) -> Path:
     from MedCLIPSAMLib.export.manifest import Manifest
     from MedCLIPSAMLib.nnunet.predict import Image, predict
     from MedCLIPSAMLib.volumes import Segment, read_volume
-    from MedCLIPSAMLib.volumes.write import write_picture
+    from MedCLIPSAMLib.volumes.write import write_png
 
     dataset, out = folder / "Dataset031_Heads", folder / "predictions"
     tumor = np.zeros((1, 24, 32), np.float32)
     tumor[0, 8:16, 8:20] = 0.75
-    write_picture(folder / "head.png", np.full((24, 32, 3), 90, np.uint8))
+    write_png(folder / "head.png", np.full((24, 32, 3), 90, np.uint8))
     manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
     files = write_case(dataset, "head", "nnunet", read_volume(folder / "head.png"), [Segment("tumor", tumor > 1)])
     manifest.write({"case": "head", "image": "", "status": "found", "labels": {}, "files": files})

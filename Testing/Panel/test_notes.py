@@ -20,7 +20,7 @@ def notes(panel) -> str:
 
 
 def test_words_that_the_model_does_not_know_are_a_note_and_stay_with_the_segment(panel, phantom, tmp_path) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     prompt = f"{PROMPT} xylophone"
     segment(panel, volume, prompt)
     assert notes(panel) == "\u2022 The model 'demo' does not know: xylophone."
@@ -41,7 +41,7 @@ def test_words_that_the_model_does_not_know_are_a_note_and_stay_with_the_segment
 
 
 def test_notes_are_those_of_the_last_run_only(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume, f"{PROMPT} xylophone")
     assert notes(panel)
     segment(panel, volume)
@@ -51,7 +51,7 @@ def test_notes_are_those_of_the_last_run_only(panel, phantom) -> None:
 
 
 def test_values_that_are_no_numbers_are_counted_and_do_no_harm(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     whole = slicer.util.arrayFromSegmentBinaryLabelmap(
         panel.parameters.segmentation, panel.corrections.segment(), volume
@@ -69,21 +69,21 @@ def test_values_that_are_no_numbers_are_counted_and_do_no_harm(panel, phantom) -
 
 
 def test_a_window_that_shows_nothing_is_said(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     volume.GetDisplayNode().SetWindowLevelMinMax(2000, 3000)
     segment(panel, volume)
     assert "window (2000 to 3000) shows nothing but black or white" in notes(panel)
 
 
 def test_an_empty_slice_is_said(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     show(volume, 0)
     segment(panel, volume)
     assert "all of its voxels have the same value" in notes(panel)
 
 
 def test_a_tilted_gantry_is_said(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     sheared = np.diag([-1.0, -1.0, 4.0, 1.0])
     sheared[:3, 3] = 60, 70, -20
     sheared[1, 2] = 4 * np.tan(np.radians(12))
@@ -95,7 +95,7 @@ def test_a_tilted_gantry_is_said(panel, phantom) -> None:
 
 def test_a_place_that_cannot_be_is_refused_with_a_remedy(panel, phantom) -> None:
     for spacing, said in ((0.0, "voxel spacing"), (1e-6, "voxel spacing"), (np.nan, "voxel spacing")):
-        volume = add_volume(phantom.picture)
+        volume = add_volume(phantom.image)
         panel.ui.inputVolumeSelector.setCurrentNode(volume)
         matrix = np.diag([-1.0, -1.0, spacing, 1.0])
         volume.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
@@ -112,7 +112,7 @@ def test_a_place_that_cannot_be_is_refused_with_a_remedy(panel, phantom) -> None
 def test_an_item_of_a_sequence_is_said(panel, phantom) -> None:
     for node in (slicer.vtkMRMLSequenceNode(), slicer.vtkMRMLSequenceBrowserNode()):
         slicer.mrmlScene.RegisterNodeClass(node)  # as the module Sequences does at the start of Slicer
-    first = add_volume(phantom.picture)
+    first = add_volume(phantom.image)
     sequence = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSequenceNode", "cine")
     for value in range(3):
         sequence.SetDataNodeAtValue(first, str(value))
@@ -126,7 +126,7 @@ def test_an_item_of_a_sequence_is_said(panel, phantom) -> None:
 
 def test_what_the_worker_tells_is_a_note_on_the_segment_too(panel, phantom) -> None:
     """The graphics card runs out of memory: no such card is here, so the worker's words are put in."""
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     told = "The GPU has too little memory: the models run on the CPU from now on, which is slower."
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     panel.ui.promptEdit.setPlainText(PROMPT)

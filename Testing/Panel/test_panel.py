@@ -25,14 +25,14 @@ def test_the_button_says_why_it_is_disabled(panel, phantom) -> None:
     ui = panel.ui
     assert not ui.segmentButton.enabled and "input volume" in ui.segmentButton.toolTip
     assert "input volume" in ui.statusLabel.text
-    ui.inputVolumeSelector.setCurrentNode(add_volume(phantom.picture))
+    ui.inputVolumeSelector.setCurrentNode(add_volume(phantom.image))
     assert "Type what to segment" in ui.statusLabel.text
     ui.promptEdit.setPlainText(PROMPT)
     assert ui.segmentButton.enabled and ui.statusLabel.text == ""
 
 
 def test_a_prompt_becomes_a_segment_with_score_overlay_and_boxes(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     node = panel.parameters.segmentation
     assert node is panel.ui.segmentationSelector.currentNode() and node.GetName() == "head segmentation"
@@ -54,13 +54,13 @@ def test_a_prompt_becomes_a_segment_with_score_overlay_and_boxes(panel, phantom)
 
 
 def test_nothing_found_is_said_plainly(panel) -> None:
-    segment(panel, add_volume(make_phantom("validation", 2, "MR", 0).picture))
+    segment(panel, add_volume(make_phantom("validation", 2, "MR", 0).image))
     assert "Nothing found" in panel.ui.resultLabel.text
     assert panel.parameters.segmentation is None
 
 
 def test_a_box_may_be_dragged_and_outlined_again(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     slices = SceneSlices(volume)
     rows, columns = np.nonzero(phantom.lesion_mask)
@@ -78,7 +78,7 @@ def test_a_box_may_be_dragged_and_outlined_again(panel, phantom) -> None:
 
 
 def test_a_point_in_a_view_corrects_the_segment_and_undo_takes_it_back(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
     before = mask_on(node, identifier, volume)
@@ -109,7 +109,7 @@ def test_a_point_in_a_view_corrects_the_segment_and_undo_takes_it_back(panel, ph
 
 def test_clicks_while_sam_works_are_taken_up_after_it(panel, phantom) -> None:
     """Two points at once: the second is not lost, and each is a step of undo."""
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     node, identifier = panel.parameters.segmentation, panel.corrections.segment()
     before = mask_on(node, identifier, volume)
@@ -128,7 +128,7 @@ def test_clicks_while_sam_works_are_taken_up_after_it(panel, phantom) -> None:
 
 
 def test_points_correct_the_segment_they_were_placed_for(panel, phantom) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     segment(panel, volume)
     node, first = panel.parameters.segmentation, panel.corrections.segment()
     slices = SceneSlices(volume)
@@ -151,7 +151,7 @@ def test_points_correct_the_segment_they_were_placed_for(panel, phantom) -> None
 
 def test_a_painted_mask_is_refined(panel, phantom) -> None:
     """Paint half of the tumour as the Paint effect does, then Refine with SAM."""
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     node = segments.newSegmentation(volume, "by hand")
     identifier = segments.addSegment(node, "tumour")
@@ -203,7 +203,7 @@ def test_a_corrected_slice_is_propagated_and_a_locked_one_stays(panel) -> None:
 
 
 def test_cancel_and_close_leave_no_half_result(panel, phantom) -> None:
-    volume = add_volume(phantom.picture, slices=60)
+    volume = add_volume(phantom.image, slices=60)
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     panel.ui.promptEdit.setPlainText(PROMPT)
     panel.ui.extentBox.setCurrentIndex(2)
@@ -220,12 +220,12 @@ def test_cancel_and_close_leave_no_half_result(panel, phantom) -> None:
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
     assert panel.parameters.inputVolume is None and panel.parameters.prompts == PROMPT
     assert panel.ui.promptEdit.plainText == PROMPT
-    segment(panel, add_volume(phantom.picture, at=1))
+    segment(panel, add_volume(phantom.image, at=1))
     assert panel.parameters.segmentation is not None
 
 
 def test_choices_survive_saving_and_loading_the_scene(panel, phantom, tmp_path) -> None:
-    volume = add_volume(phantom.picture)
+    volume = add_volume(phantom.image)
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     panel.ui.promptEdit.setPlainText("brain tumor\nbrain")
     panel.ui.negativeEdit.text = "skull"
@@ -255,25 +255,25 @@ def test_presets_and_history_fill_the_prompt(panel, phantom) -> None:
         standin.unwrap(box).activated.emit(index)
     lines = panel.ui.promptEdit.plainText.splitlines()
     assert "brain tumor" in lines and "breast tumor" in lines and len(lines) == len(set(lines)) >= 3
-    segment(panel, add_volume(phantom.picture), "brain tumor\nventricles")
+    segment(panel, add_volume(phantom.image), "brain tumor\nventricles")
     panel.ui.promptEdit.setPlainText("")
     standin.unwrap(panel.ui.historyBox).activated.emit(1)
     assert panel.ui.promptEdit.plainText == "brain tumor\nventricles"
 
 
 def test_a_wrong_prompt_is_explained(panel, phantom) -> None:
-    segment(panel, add_volume(phantom.picture), "xylophone")
+    segment(panel, add_volume(phantom.image), "xylophone")
     assert "knows no word" in panel.ui.statusLabel.text
     assert panel.ui.segmentButton.enabled
 
 
 def test_a_prompt_that_says_what_is_absent_finds_nothing_and_says_why(panel, phantom) -> None:
-    segment(panel, add_volume(phantom.picture), f"not a {PROMPT}")
+    segment(panel, add_volume(phantom.image), f"not a {PROMPT}")
     assert f"Nothing found for 'not a {PROMPT}': it says what is not there" in panel.ui.resultLabel.text
 
 
 def test_screenshots_of_every_section(panel, phantom) -> None:
-    segment(panel, add_volume(phantom.picture), "brain tumor\nbrain")
+    segment(panel, add_volume(phantom.image), "brain tumor\nbrain")
     assert panel.ui.resultLabel.text.count("Found") == 2 and panel.ui.statusLabel.text == ""
     for name in ("settings", "models", "installation"):
         getattr(panel.ui, f"{name}CollapsibleButton").collapsed = True

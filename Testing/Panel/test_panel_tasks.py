@@ -19,7 +19,7 @@ from MedCLIPSAMLib.export.manifest import Manifest
 from MedCLIPSAMLib.nnunet.predict import Image, predict
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
 
@@ -27,7 +27,7 @@ SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
 def test_a_model_that_is_missing_is_got_by_a_button(panel, phantom, tmp_path) -> None:
     panel.machine.set("ModelsFolder", str(tmp_path))
     panel.parameters.clip = "biomedclip"
-    segment(panel, add_volume(phantom.picture))
+    segment(panel, add_volume(phantom.image))
     assert "'biomedclip'" in panel.ui.statusLabel.text
     assert "press Download" in panel.ui.statusLabel.text
     panel.machine.set("ModelsFolder", "")
@@ -83,7 +83,7 @@ def test_missing_packages_are_said_where_the_user_looks(panel, monkeypatch) -> N
 
     ui = panel.ui
     assert not ui.warningLabel.isVisibleTo(panel.content)
-    torch = next(each for each in dependencies.check() if each.name == "torch")
+    torch = next(dependency for dependency in dependencies.check() if dependency.name == "torch")
     with monkeypatch.context() as patched:
         patched.setattr(dependencies, "missing", lambda: [torch])
         ui.checkButton.click()
@@ -101,8 +101,8 @@ def write_captions(folder: Path, count: int = 24) -> Path:
     rows = []
     for number in range(count):
         made = make_phantom("train", number)
-        write_picture(folder / f"{number}.png", np.repeat(made.picture[..., None], 3, 2))
-        seen = f"picture {number} of modality {made.modality} with {len(made.lesions)} lesions"
+        write_png(folder / f"{number}.png", np.repeat(made.image[..., None], 3, 2))
+        seen = f"image {number} of modality {made.modality} with {len(made.lesions)} lesions"
         rows.append(json.dumps({"image": f"{number}.png", "caption": seen, "patient": str(number)}))
     (folder / "captions.jsonl").write_text("\n".join(rows))
     return folder / "captions.jsonl"
@@ -128,7 +128,7 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     ui.fineTuneButton.click()
     assert training.running and not ui.fineTuneButton.enabled and ui.stopFineTuneButton.enabled
     standin.pump(lambda: "Step" in ui.fineTuneLabel.text, 60)
-    segment(panel, add_volume(phantom.picture))
+    segment(panel, add_volume(phantom.image))
     assert "Found" in ui.resultLabel.text and training.running
     standin.pump(lambda: "Retrieval" in ui.fineTuneLabel.text, 60)
     ui.fineTuneCollapsibleButton.collapsed = False
@@ -147,9 +147,9 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     standin.pump(lambda: not training.running, 60)
     assert "'mine-2' retrieves" in ui.fineTuneLabel.text
     boxed = lambda: [ui.clipBox.itemText(index) for index in range(ui.clipBox.count)]
-    standin.pump(lambda: any(each.startswith("mine-2 (") for each in boxed()), 60)
+    standin.pump(lambda: any(item.startswith("mine-2 (") for item in boxed()), 60)
     panel.parameters.clip = "mine-2"
-    segment(panel, add_volume(phantom.picture))
+    segment(panel, add_volume(phantom.image))
     assert panel.session.client.about and "mine-2" in ui.clipBox.currentText
     assert panel.ui.statusLabel.text == "", panel.ui.statusLabel.text
     panel.parameters.clip = "demo"
@@ -161,8 +161,8 @@ def test_a_folder_is_exported_from_the_panel_and_gone_on_with(panel, tmp_path) -
     ui, export = panel.ui, panel.operations.export.task
     (tmp_path / "in").mkdir()
     for number in range(12):
-        picture = make_phantom("validation", number, "MR", 1).picture
-        write_picture(tmp_path / "in" / f"{number}.png", np.repeat(picture[..., None], 3, 2))
+        image = make_phantom("validation", number, "MR", 1).image
+        write_png(tmp_path / "in" / f"{number}.png", np.repeat(image[..., None], 3, 2))
     assert not ui.exportButton.enabled and "Type what to segment" in ui.exportButton.toolTip
     ui.promptEdit.setPlainText("brain tumor\nventricles")
     ui.exportInputsEdit.currentPath = str(tmp_path / "in")
@@ -197,7 +197,7 @@ def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
     shape, truths = (1, 128, 128), {}
     for number in range(3):
         made, case = make_phantom("validation", number, "MR", 1), f"head{number}"
-        write_picture(tmp_path / f"{case}.png", np.repeat(made.picture[..., None], 3, 2))
+        write_png(tmp_path / f"{case}.png", np.repeat(made.image[..., None], 3, 2))
         truths[case] = made.lesion_mask[None]
         files = write_case(
             dataset, case, "nnunet", read_volume(tmp_path / f"{case}.png"), [Segment("tumor", np.zeros(shape, bool))]

@@ -39,9 +39,9 @@ def segmentation(of, name: str, *segments: str):
     node.SetReferenceImageGeometryParameterFromVolumeNode(of)
     mask = np.zeros((4, 12, 16), np.uint8)
     mask[1, 3:6, 3:6] = 1
-    for each in segments:
-        node.GetSegmentation().AddEmptySegment(each, each)
-        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, each, of)
+    for segment_name in segments:
+        node.GetSegmentation().AddEmptySegment(segment_name, segment_name)
+        slicer.util.updateSegmentBinaryLabelmapFromArray(mask, node, segment_name, of)
     return node
 
 
@@ -204,7 +204,7 @@ def test_escape_ends_placing(panel, mouse) -> None:
     panel.ui.outsideButton.click()
     assert mouse.GetCurrentInteractionMode() == mouse.Place
     window = standin.unwrap(slicer.util.mainWindow())
-    (escape,) = [each for each in window.findChildren(QtGui.QShortcut) if each.key().toString() == "Esc"]
+    (escape,) = [shortcut for shortcut in window.findChildren(QtGui.QShortcut) if shortcut.key().toString() == "Esc"]
     escape.activated.emit()
     assert not panel.ui.outsideButton.checked and mouse.GetCurrentInteractionMode() == mouse.ViewTransform
 
@@ -283,16 +283,16 @@ def test_typing_goes_on_where_the_cursor_is(panel) -> None:
 def test_a_command_of_the_users_own_starts_as_outside_slicer(panel, tmp_path, monkeypatch) -> None:
     for name in ("PYTHONHOME", "LD_LIBRARY_PATH"):
         monkeypatch.setenv(name, "/slicer/lib")
-    told = tmp_path / "environment.txt"
+    output = tmp_path / "environment.txt"
     script = tmp_path / "worker.sh"
-    script.write_text(f"#!/bin/sh\nenv > {told}.part\nmv {told}.part {told}\n")
+    script.write_text(f"#!/bin/sh\nenv > {output}.part\nmv {output}.part {output}\n")
     script.chmod(0o755)
     try:
         panel.ui.remoteEdit.text = str(script)
         panel.ui.remoteEdit.editingFinished()
         panel.ui.refreshModelsButton.click()
-        standin.pump(told.is_file, 20)
-        environment = told.read_text()
+        standin.pump(output.is_file, 20)
+        environment = output.read_text()
         assert "PYTHONHOME=" not in environment and "LD_LIBRARY_PATH=" not in environment
         assert "PATH=" in environment
     finally:
@@ -303,11 +303,11 @@ def test_a_command_of_the_users_own_starts_as_outside_slicer(panel, tmp_path, mo
 def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
     from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
-    picture = next(
-        made.picture for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40)) if made.lesions
+    image = next(
+        made.image for made in (make_phantom("validation", index, "MR", 1) for index in range(3, 40)) if made.lesions
     )
     head = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
-    slicer.util.updateVolumeFromArray(head, np.stack([picture] * 2).astype(np.int16))
+    slicer.util.updateVolumeFromArray(head, np.stack([image] * 2).astype(np.int16))
     head.CreateDefaultDisplayNodes()
     slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed").SetBackgroundVolumeID(head.GetID())
     move_to(0)

@@ -12,7 +12,7 @@ for name in ("MEDCLIPSAM_MODEL", "MEDCLIPSAM_SAM"):  # small and fast, in proces
 pytest.register_assert_rewrite("helpers")
 
 from helpers.command_line import run  # noqa: E402, F401  # a fixture
-from helpers.worker import pictures, segmenter, shared, worker  # noqa: E402, F401  # fixtures
+from helpers.worker import images, segmenter, shared, worker  # noqa: E402, F401  # fixtures
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

@@ -71,8 +71,8 @@ def image(pixels: np.ndarray, kind: str = CT, modality: str = "CT", **tags: Any)
 def slice_at(position: Sequence[float], value: int, **tags: Any) -> Dataset:
     """A slice of 4 x 6 pixels of one value; 0.7 mm between rows, 0.5 mm between columns."""
     known = {
-        "ImagePositionPatient": [float(each) for each in position],
-        "ImageOrientationPatient": [float(each) for each in AXIAL],
+        "ImagePositionPatient": [float(value) for value in position],
+        "ImageOrientationPatient": [float(value) for value in AXIAL],
         "PixelSpacing": [0.7, 0.5],
         "InstanceNumber": str(value + 1),
     }
@@ -110,9 +110,9 @@ def enhanced(
     groups = []
     for number, position in enumerate(positions):
         group = item(
-            PlanePositionSequence=sequence(ImagePositionPatient=[float(each) for each in position]),
+            PlanePositionSequence=sequence(ImagePositionPatient=[float(value) for value in position]),
             PlaneOrientationSequence=sequence(
-                ImageOrientationPatient=[float(each) for each in (orientations[number] if orientations else AXIAL)]
+                ImageOrientationPatient=[float(value) for value in (orientations[number] if orientations else AXIAL)]
             ),
         )
         for keyword, value in (frames[number] if frames else {}).items():

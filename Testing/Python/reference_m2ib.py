@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 
 def reference_m2ib(model, pixels, text, layer, beta, steps, samples, learning_rate, noises):
-    """The map (h, w) of one picture (1, 3, S, S) for one text (D,), and the similarity at each step.
+    """The map (h, w) of one image (1, 3, S, S) for one text (D,), and the similarity at each step.
 
     `noises` holds (samples, T, C) for each step.
     """

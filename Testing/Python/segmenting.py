@@ -30,9 +30,9 @@ def models_stay_loaded(monkeypatch):
     monkeypatch.setattr(segmenters, "load_segmenter", cached)
 
 
-def picture(path: Path, number: int = 1) -> Path:
+def phantom_png(path: Path, number: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(make_phantom("validation", 1, "MR", number).picture).save(path)
+    Image.fromarray(make_phantom("validation", 1, "MR", number).image).save(path)
     return path
 
 

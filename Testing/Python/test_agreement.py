@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings, agreement_of, choose_result
 from MedCLIPSAMLib.segmentation.answer import draft_result, finish_result
 from MedCLIPSAMLib.segmentation.presence import Presence
-from MedCLIPSAMLib.segmentation.result import Where
+from MedCLIPSAMLib.segmentation.result import Localization
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.settings import Settings, default_settings
 
-LIMITS = AgreementSettings(least=0.25, least_in_doubt=0.4, certain=0.9)
+LIMITS = AgreementSettings(min_iou=0.25, min_iou_in_doubt=0.4, certain=0.9)
 
 
 def rectangle(columns: int) -> np.ndarray:
@@ -33,7 +33,7 @@ def answer(columns: int, presence: float, limits: AgreementSettings = LIMITS, th
     """The result where the saliency covers 10 columns and SAM 2's mask some of them, or more."""
     settings = Settings(M2IBSettings(), agreement=limits, presence_threshold=threshold)
     saliency = SaliencyMap(rectangle(10).astype(np.float32), rectangle(10).shape)
-    where = Where(saliency, Presence(presence, 1 - presence, 0.0, "no tumor"))
+    where = Localization(saliency, Presence(presence, 1 - presence, 0.0, "no tumor"))
     draft = draft_result(np.zeros((10, 20, 3), np.uint8), "tumor", where, settings)
     return finish_result(draft, rectangle(columns), np.array([0.8], np.float32), settings)
 
@@ -73,12 +73,12 @@ def test_by_default_it_decides_nothing_and_without_a_presence_check_there_is_no_
         assert np.array_equal(answer(columns, 0.6, AgreementSettings()).mask, rectangle(columns))
     assert np.array_equal(answer(3, 0.1, threshold=0.0).mask, rectangle(3))
     with pytest.raises(InputError, match="less than or equal to 1"):
-        AgreementSettings(least=1.5)
+        AgreementSettings(min_iou=1.5)
 
 
 def test_the_best_agreement_is_chosen_and_the_first_of_equals():
     results = [answer(columns, 0.95, AgreementSettings()) for columns in (4, 9, 20, 9)]
-    assert [each.agreement for each in results] == [0.4, 0.9, 0.5, 0.9]
+    assert [result.agreement for result in results] == [0.4, 0.9, 0.5, 0.9]
     assert choose_result(results) is results[1] and choose_result(results[:1]) is results[0]
 
 
@@ -90,7 +90,7 @@ def segmenter():
 @pytest.mark.parametrize("modality, prompt", [("US", "breast tumor"), ("CT", "lung nodule")])
 def test_of_several_steps_the_one_is_taken_on_which_the_models_agree_best(segmenter, modality, prompt):
     phantom = make_phantom("validation", 4, modality, 1)
-    segmenter.set_image(picture_of(phantom))
+    segmenter.set_image(to_rgb(phantom))
     settings = segmenter.settings
     by_step = [segmenter.with_settings(settings.with_saliency(steps=n)).segment(prompt) for n in (6, 7, 8, 9)]
     chooses = segmenter.with_settings(settings.with_saliency(steps=9, earliest=6))
@@ -114,8 +114,8 @@ def test_steps_given_by_hand_are_the_ones_whose_map_is_taken():
 
 def test_a_prompt_that_names_a_side_does_without_the_mirror_image():
     settings = Settings(M2IBSettings(mirror=True), by_word={"lung": {"steps": 15}})
-    asked = ("lungs", "left lung", "Right-sided nodule", "lesion of the left breast", "bright lesion")
-    assert [settings.saliency_for(prompt).mirror for prompt in asked] == [True, False, False, False, True]
+    prompts = ("lungs", "left lung", "Right-sided nodule", "lesion of the left breast", "bright lesion")
+    assert [settings.saliency_for(prompt).mirror for prompt in prompts] == [True, False, False, False, True]
 
 
 def test_a_model_of_the_papers_keeps_the_papers_way():

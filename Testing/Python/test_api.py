@@ -42,7 +42,7 @@ def test_type_checkers_see_the_names_that_are_there() -> None:
     seen = {}
     for line in block.body:
         seen |= {
-            each.asname: getattr(import_module(f".{line.module}", "MedCLIPSAMLib"), each.name) for each in line.names
+            alias.asname: getattr(import_module(f".{line.module}", "MedCLIPSAMLib"), alias.name) for alias in line.names
         }
     assert seen == {name: getattr(MedCLIPSAMLib, name) for name in MedCLIPSAMLib.__all__ if name != "__version__"}
 
@@ -68,12 +68,12 @@ def test_errors_volumes_and_the_client_need_no_torch() -> None:
         "WorkerClient",
         "SubprocessTransport",
     )
-    said = run(
+    output = run(
         f"import sys, medclipsam\n"
         f"for name in {light}: getattr(medclipsam, name)\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
-    assert said.strip() == "[]"
+    assert output.strip() == "[]"
 
 
 def test_the_example_of_the_readme_runs(tmp_path: Path) -> None:

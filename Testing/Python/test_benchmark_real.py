@@ -1,4 +1,4 @@
-"""The benchmark on real pictures: which cases it takes, what it refuses, and what it says, on folders made here."""
+"""The benchmark on real images: which cases it takes, what it refuses, and what it says, on folders made here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.controls import scaled_boxes, true_boxes
+from MedCLIPSAMLib.experiments.controls import scale_boxes, true_boxes
 from MedCLIPSAMLib.experiments.real import benchmark_real, mean_interval
 from MedCLIPSAMLib.experiments.real_sets import REAL_SETS, choose_cases
 from MedCLIPSAMLib.experiments.tumor_free import tumor_free_part
@@ -29,15 +29,15 @@ REAL = REAL if REAL.is_dir() else REPOSITORY.parents[1] / "shared" / "real"
 BREAST, BRAIN, LUNGS, NODULE = REAL_SETS
 
 
-def write_set(data: Path, name: str, rows: list[dict], pictures: list | None = None) -> Path:
-    """Write a set: rows of index.csv, and for each a picture and a mask, by default 20 x 16 with a marked square."""
+def write_set(data: Path, name: str, rows: list[dict], images: list | None = None) -> Path:
+    """Write a set: rows of index.csv, and for each an image and a mask, by default 20 x 16 with a marked square."""
     folder = data / name
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     mark = np.zeros((16, 20), np.uint8)
     mark[4:9, 6:12] = 255
-    for row, (picture, mask) in zip(rows, pictures or [(np.full((16, 20), 90, np.uint8), mark)] * len(rows)):
-        Image.fromarray(picture).save(folder / "images" / row["image"])
+    for row, (image, mask) in zip(rows, images or [(np.full((16, 20), 90, np.uint8), mark)] * len(rows)):
+        Image.fromarray(image).save(folder / "images" / row["image"])
         Image.fromarray(mask).save(folder / "masks" / f"{Path(row['image']).stem}.png")
     with (folder / "index.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -55,14 +55,14 @@ def rows_of(patients: str, split: str = "test") -> list[dict]:
 
 @pytest.fixture(scope="module")
 def phantoms(tmp_path_factory):
-    """All four sets, of phantoms: three ultrasound pictures, two of every other kind."""
+    """All four sets, of phantoms: three ultrasound images, two of every other kind."""
     data = tmp_path_factory.mktemp("of") / "phantoms"
     for name, modality, count in ((BREAST, "US", 3), (BRAIN, "MR", 2), (LUNGS, "XR", 2), (NODULE, "CT", 2)):
         made = [make_phantom("test", at, modality, 1) for at in range(count)]
         rows = [{"image": f"{at}.jpg", REAL_SETS[name].group: str(at), "split": "test"} for at in range(count)]
         rows = [row | {"nodule": row["image"], "slice": "0"} for row in rows] if name == NODULE else rows
-        truths = [each.lungs_mask if modality == "XR" else each.lesion_mask for each in made]
-        write_set(data, name, rows, [(p.picture, 255 * t.astype(np.uint8)) for p, t in zip(made, truths)])
+        truths = [phantom.lungs_mask if modality == "XR" else phantom.lesion_mask for phantom in made]
+        write_set(data, name, rows, [(p.image, 255 * t.astype(np.uint8)) for p, t in zip(made, truths)])
     return data
 
 
@@ -79,13 +79,13 @@ def run(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["medclipsam", "benchmark", "real", *map(str, arguments)])
         with pytest.raises(SystemExit) as stop:
             cli.main()
-        said = capsys.readouterr()
-        return stop.value.code or 0, said.out, said.err
+        expected = capsys.readouterr()
+        return stop.value.code or 0, expected.out, expected.err
 
     return call
 
 
-def test_every_patient_gives_one_picture_before_any_gives_two(tmp_path):
+def test_every_patient_gives_one_image_before_any_gives_two(tmp_path):
     write_set(tmp_path, BREAST, rows_of("aaaabbcd"))
     taken = lambda count: Counter(case.group for case in choose_cases(tmp_path, BREAST, "test", count))
     assert taken(4) == {"a": 1, "b": 1, "c": 1, "d": 1}
@@ -128,7 +128,7 @@ def edited(before, after):
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, expected",
     [
         (lambda folder: (folder / "index.csv").unlink(), r"Expected a table '.*index.csv', got none"),
         (edited(b"patient", b"who"), r"Expected the columns image, patient, split in .*, got image, who, split"),
@@ -146,9 +146,9 @@ def edited(before, after):
         (lambda folder: (folder / "images" / "b001.jpg").unlink(), r"Expected the file '.*b001.jpg', got none"),
     ],
 )
-def test_data_that_is_not_as_it_should_be_is_refused_before_anything_is_measured(tmp_path, spoil, said):
+def test_data_that_is_not_as_it_should_be_is_refused_before_anything_is_measured(tmp_path, spoil, expected):
     spoil(write_set(tmp_path, BREAST, rows_of("abb")))
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=expected):
         benchmark_real(None, tmp_path, sets=[BREAST])
 
 
@@ -161,7 +161,7 @@ def test_a_mask_of_another_size_is_refused(tmp_path, segmenter):
 
 def test_a_split_or_a_set_that_is_not_there_is_refused(tmp_path):
     write_set(tmp_path, BREAST, rows_of("a", "train"))
-    with pytest.raises(InputError, match="Expected pictures of the split 'test' with masks"):
+    with pytest.raises(InputError, match="Expected images of the split 'test' with masks"):
         benchmark_real(None, tmp_path, sets=[BREAST])
     with pytest.raises(InputError, match="Expected a split of validation, test, got 'train'"):
         benchmark_real(None, tmp_path, "train", sets=[BREAST])
@@ -171,28 +171,28 @@ def test_a_split_or_a_set_that_is_not_there_is_refused(tmp_path):
         benchmark_real(None, tmp_path, sets=[BRAIN])
 
 
-def test_pictures_that_cannot_be_decoded_are_left_out_and_listed(tmp_path, segmenter):
+def test_images_that_cannot_be_decoded_are_left_out_and_listed(tmp_path, segmenter):
     made = [make_phantom("test", at, "US", 1) for at in range(3)]
-    pictures = [(each.picture, 255 * each.lesion_mask.astype(np.uint8)) for each in made]
-    folder = write_set(tmp_path, BREAST, rows_of("abc"), pictures)
+    images = [(phantom.image, 255 * phantom.lesion_mask.astype(np.uint8)) for phantom in made]
+    folder = write_set(tmp_path, BREAST, rows_of("abc"), images)
     whole = (folder / "images" / "a000.jpg").read_bytes()
     (folder / "images" / "a000.jpg").write_bytes(whole[: len(whole) // 2])
     Image.new("L", (128, 128)).save(folder / "masks" / "b001.png")
     figures = benchmark_real(segmenter, tmp_path, sets=[BREAST]).figures["sets"][BREAST]
     assert figures["cases"] == 1 and figures["skipped"] == ["a000.jpg", "b001.jpg"]
-    (folder / "images" / "c002.jpg").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="Expected pictures of 'breast_us_busbra' .*, got none of 3"):
+    (folder / "images" / "c002.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match="Expected images of 'breast_us_busbra' .*, got none of 3"):
         benchmark_real(segmenter, tmp_path, sets=[BREAST])
 
 
 def test_the_command_writes_figures_of_the_pipeline_and_a_sheet(phantoms, segmenter, tmp_path, run):
     out, sheet = tmp_path / "figures.json", tmp_path / "sheet.png"
-    status, said, error = run(phantoms, "--device", "cpu", "--cases", 2, "--json", out, "--sheet", sheet)
+    status, expected, error = run(phantoms, "--device", "cpu", "--cases", 2, "--json", out, "--sheet", sheet)
     assert status == 0, error
     figures = json.loads(out.read_text(encoding="utf-8"))
     assert set(figures) == {"sets", "tumor_free"} and list(figures["sets"]) == list(REAL_SETS)
     for name, row in figures["sets"].items():
-        assert row["cases"] == 2 and name in said
+        assert row["cases"] == 2 and name in expected
         assert {"dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc"} < set(row)
         assert list(row["controls"]) == ["random_box", "full_box", "other_saliency"]
         for key, (low, high) in row["intervals"].items():
@@ -200,13 +200,13 @@ def test_the_command_writes_figures_of_the_pipeline_and_a_sheet(phantoms, segmen
     free = figures["tumor_free"]
     kinds = {"US phantoms": 2, "MR phantoms": 2, "CT phantoms": 2}
     assert {kind: free["by_kind"][kind]["cases"] for kind in kinds} == kinds
-    assert free["cases"] == sum(each["cases"] for each in free["by_kind"].values())
-    with Image.open(sheet) as picture:
-        assert picture.width == 2100
+    assert free["cases"] == sum(shares["cases"] for shares in free["by_kind"].values())
+    with Image.open(sheet) as image:
+        assert image.width == 2100
     found = []
     for case in choose_cases(phantoms, BREAST, "test", 2):
-        picture, truth = case.load()
-        segmenter.set_image(picture)
+        image, truth = case.load()
+        segmenter.set_image(image)
         result = segmenter.segment("breast tumor")
         found.append((dsc(result.mask, truth), dsc(result.coarse, truth)))
     row = figures["sets"][BREAST]
@@ -224,7 +224,7 @@ def test_the_sheet_lies_beside_the_parent_of_the_data_by_default(tmp_path, run):
     data = tmp_path / "of" / "data"
     phantom = make_phantom("test", 0, "XR")
     truth = 255 * phantom.lungs_mask.astype(np.uint8)
-    write_set(data, LUNGS, rows_of("a", "val"), [(phantom.picture, truth)])
+    write_set(data, LUNGS, rows_of("a", "val"), [(phantom.image, truth)])
     options = "--device", "cpu", "--sets", LUNGS, "--split", "validation"
     assert run(data, *options)[0] == 0
     assert (tmp_path / "data-validation.png").is_file()
@@ -242,19 +242,19 @@ def test_it_works_where_simpleitk_is_not_installed(phantoms, tmp_path):
 
 
 def test_a_part_beside_the_tumor_keeps_three_pixels_away_and_is_always_the_same():
-    picture = np.arange(100 * 200 * 3, dtype=np.uint32).astype(np.uint8).reshape(100, 200, 3)
+    image = np.arange(100 * 200 * 3, dtype=np.uint32).astype(np.uint8).reshape(100, 200, 3)
     truth = np.zeros((100, 200), bool)
     truth[20:80, 20:60] = True
-    part = tumor_free_part("a", picture, truth)
-    assert np.array_equal(part, picture[:, 62:]), "above, below and left of it less than 0.35 of a side is free"
+    part = tumor_free_part("a", image, truth)
+    assert np.array_equal(part, image[:, 62:]), "above, below and left of it less than 0.35 of a side is free"
     truth[:, 100] = True
-    assert np.array_equal(tumor_free_part("a", picture, truth), picture[:, 103:])
+    assert np.array_equal(tumor_free_part("a", image, truth), image[:, 103:])
     truth[:, 150] = True
-    assert tumor_free_part("a", picture, truth) is None
+    assert tumor_free_part("a", image, truth) is None
     middle = np.zeros((100, 200), bool)
     middle[48:52, 98:102] = True
-    parts = [tumor_free_part(name, picture, middle) for name in "abcdefgh"]
-    assert all(np.array_equal(part, tumor_free_part(name, picture, middle)) for part, name in zip(parts, "abcdefgh"))
+    parts = [tumor_free_part(name, image, middle) for name in "abcdefgh"]
+    assert all(np.array_equal(part, tumor_free_part(name, image, middle)) for part, name in zip(parts, "abcdefgh"))
     assert {part.shape[:2] for part in parts} == {(100, 95), (100, 96), (45, 200), (46, 200)}
 
 
@@ -264,7 +264,7 @@ def test_true_boxes_and_looser_ones_worked_out_by_hand():
     truth[45, 45] = True
     assert true_boxes(truth).boxes.tolist() == [[10, 10, 30, 20], [60, 30, 90, 40]], "without the speck"
     assert true_boxes(truth, 0.2).boxes.tolist() == [[6, 8, 34, 22], [54, 28, 96, 42]]
-    scaled = scaled_boxes(true_boxes(truth).boxes, (50, 100), (100, 50)).boxes
+    scaled = scale_boxes(true_boxes(truth).boxes, (50, 100), (100, 50)).boxes
     assert scaled.tolist() == [[5, 20, 15, 40], [30, 60, 45, 80]]
 
 
@@ -275,7 +275,7 @@ def test_the_interval_of_a_mean():
     assert abs(low - 0.402) < 0.02 and abs(high - 0.598) < 0.02, "1.96 standard errors of 0.05 around 0.5"
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real pictures in {REAL}")
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"no real images in {REAL}")
 def test_the_real_sets_can_be_read_and_measured(segmenter):
     """The demo models know none of them, so that only what needs no knowledge is asserted."""
     found = benchmark_real(segmenter, REAL, cases=2, sets=[LUNGS, NODULE])

@@ -29,40 +29,40 @@ def test_the_first_variant_is_the_papers_way_and_each_later_one_adds_something()
         assert first.saliency_for(prompt).candidates == range(10, 11)
     assert first.prompts.margin == 0 and first.agreement == AgreementSettings() and not first.saliency.mirror
     tuned = made["steps by word, with masks"]
-    assert [tuned.saliency_for(each).steps for each in ("brain tumor", "lungs", "lung nodule")] == [7, 15, 10]
+    assert [tuned.saliency_for(prompt).steps for prompt in ("brain tumor", "lungs", "lung nodule")] == [7, 15, 10]
     names = list(made)[2:]
     assert [made[name].saliency.candidates for name in names] == [range(8, 13)] * 4
     assert [made[name].prompts.margin for name in names] == [0, 0.2, 0.2, 0.2]
-    assert [made[name].agreement.least for name in names] == [0, 0, 0.15, 0.15]
+    assert [made[name].agreement.min_iou for name in names] == [0, 0, 0.15, 0.15]
     assert [made[name].saliency.mirror for name in names] == [False, False, False, True]
 
 
-def test_the_command_compares_the_variants_on_the_same_pictures(tmp_path, monkeypatch, capsys):
+def test_the_command_compares_the_variants_on_the_same_images(tmp_path, monkeypatch, capsys):
     made = [make_phantom("validation", at, "US", 1) for at in range(2)]
-    pictures = [(each.picture, 255 * each.lesion_mask.astype(np.uint8)) for each in made]
+    images = [(phantom.image, 255 * phantom.lesion_mask.astype(np.uint8)) for phantom in made]
     data, out = tmp_path / "data", tmp_path / "figures.json"
-    write_set(data, BREAST, rows_of("ab", "val"), pictures)
+    write_set(data, BREAST, rows_of("ab", "val"), images)
     options = f"--device cpu --cases 2 --sets {BREAST} --json {out}"
     monkeypatch.setattr(sys, "argv", ["medclipsam", "benchmark", "without-masks", str(data), *options.split()])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    said = capsys.readouterr()
-    assert not stop.value.code, said.err
+    output = capsys.readouterr()
+    assert not stop.value.code, output.err
     figures = json.loads(out.read_text(encoding="utf-8"))
     row = figures["sets"][BREAST]
-    assert row["cases"] == 2 and list(row["dsc"]) == list(VARIANTS) and report(figures) in said.out
+    assert row["cases"] == 2 and list(row["dsc"]) == list(VARIANTS) and report(figures) in output.out
     segmenter = load_segmenter("demo", "demo", "cpu")
     segmenter = segmenter.with_settings(plain(segmenter.settings))
     scores, presence = [], []
-    for path, each in zip(sorted((data / BREAST / "images").iterdir()), made):
+    for path, phantom in zip(sorted((data / BREAST / "images").iterdir()), made):
         segmenter.set_image(np.array(Image.open(path).convert("RGB")))
         result = segmenter.segment("breast tumor")
-        scores.append(dsc(result.mask, each.lesion_mask))
+        scores.append(dsc(result.mask, phantom.lesion_mask))
         presence.append(result.where.presence.probability)
     assert row["dsc"]["10 steps"] == pytest.approx(np.mean(scores), abs=1e-5)
     shares = figures["presence"][BREAST]["found"]
     assert {key: value for key, value in shares.items()} == {
-        key: np.mean([each >= float(key) for each in presence]) for key in shares
+        key: np.mean([value >= float(key) for value in presence]) for key in shares
     }
     assert figures["tumor_free"]["US phantoms"]["cases"] == 2
     assert LUNGS not in figures["sets"]

@@ -26,8 +26,8 @@ def test_it_is_torchs_attention_and_derivative(queries, keys):
     ours, theirs = attention(*given), F.scaled_dot_product_attention(*given)
     assert torch.allclose(ours, theirs, atol=1e-6)
     weights = torch.randn(ours.shape, generator=generator)
-    for one, other in zip(*(torch.autograd.grad((each * weights).sum(), given) for each in (ours, theirs))):
-        assert torch.allclose(one, other, atol=1e-5)
+    for first, other in zip(*(torch.autograd.grad((output * weights).sum(), given) for output in (ours, theirs))):
+        assert torch.allclose(first, other, atol=1e-5)
 
 
 @pytest.fixture()
@@ -56,14 +56,14 @@ def test_only_plain_attention_in_bfloat16_on_a_cpu_is_replaced(calls):
 
 def test_the_search_and_the_encoder_use_it_in_bfloat16_alone(calls):
     clip, sam = load_clip("demo"), load_sam("demo")
-    picture = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
     predictor = image_predictor(sam)
     for bfloat16 in (False, True):
         sam.bfloat16 = bfloat16
         settings = M2IBSettings(1, steps=3, samples=2)
-        m2ib(clip, clip.preprocess(picture), clip.encode_text(["lungs"]), settings, bfloat16=bfloat16)
+        m2ib(clip, clip.preprocess(image), clip.encode_text(["lungs"]), settings, bfloat16=bfloat16)
         searched = len(calls)
-        predictor.set_image(picture[0])
+        predictor.set_image(image[0])
         assert (searched > 0) == bfloat16 and (len(calls) > searched) == bfloat16
 
 
@@ -78,7 +78,7 @@ def test_weights_are_rounded_once_where_they_are_used_again(monkeypatch):
         layer.weight.requires_grad_(True)
         trained = layer(given)
     assert len(rounded) == 1 and trained.requires_grad
-    assert all(torch.equal(each, expected) and each.dtype == torch.bfloat16 for each in (*found, trained))
+    assert all(torch.equal(output, expected) and output.dtype == torch.bfloat16 for output in (*found, trained))
     with torch.no_grad():
         layer.weight.mul_(2)
     with in_bfloat16(CPU, True, again=True):

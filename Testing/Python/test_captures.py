@@ -1,7 +1,7 @@
 """Recordings: M2IB's search can be recorded, a recording is used when it does the same, and only then.
 
 No CUDA graph is made here. What is recorded is traced by torch's `make_fx` in its place, whose graph too holds the
-operations of one call only: were any of them chosen by a value, the trace would fail or give the first picture's map.
+operations of one call only: were any of them chosen by a value, the trace would fail or give the first image's map.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from MedCLIPSAMLib.errors import Cancelled
-from MedCLIPSAMLib.models.acceleration.captures import MOST, Captures
+from MedCLIPSAMLib.models.acceleration.captures import MAX_GRAPHS, Captures
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import segmenter as segmenting
 from MedCLIPSAMLib.segmentation.presence import Presence
-from MedCLIPSAMLib.segmentation.saliency import KEPT_NOISES, M2IBSettings, _adam, m2ib, normalise
+from MedCLIPSAMLib.segmentation.saliency import MAX_NOISES, M2IBSettings, _adam, m2ib, normalise
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 pytestmark = pytest.mark.gpu
@@ -62,12 +62,12 @@ class Reads(TorchDispatchMode):
         return lambda *tensors: function(*tensors)
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-        made = {each.untyped_storage()._cdata for each in self._made}
-        for each in tree_leaves((args, kwargs)):
-            if isinstance(each, torch.Tensor) and each.untyped_storage()._cdata not in made:
-                self.read[each.untyped_storage()._cdata] = StorageWeakRef(each.untyped_storage())
+        made = {tensor.untyped_storage()._cdata for tensor in self._made}
+        for tensor in tree_leaves((args, kwargs)):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage()._cdata not in made:
+                self.read[tensor.untyped_storage()._cdata] = StorageWeakRef(tensor.untyped_storage())
         result = operation(*args, **(kwargs or {}))
-        self._made += [each for each in tree_leaves(result) if isinstance(each, torch.Tensor)]
+        self._made += [tensor for tensor in tree_leaves(result) if isinstance(tensor, torch.Tensor)]
         return result
 
 
@@ -77,12 +77,12 @@ def clip():
 
 
 def pixels_of(clip, seed, count=1):
-    pictures = np.random.default_rng(seed).integers(0, 256, (count, 96, 96, 3), np.uint8)
-    return clip.preprocess(pictures)
+    images = np.random.default_rng(seed).integers(0, 256, (count, 96, 96, 3), np.uint8)
+    return clip.preprocess(images)
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
-def test_a_recorded_search_gives_the_map_of_every_other_picture_and_text(clip, bfloat16):
+def test_a_recorded_search_gives_the_map_of_every_other_image_and_text(clip, bfloat16):
     record = Traced()
     captures = Captures(record)
     texts = clip.encode_text(["brain tumor", "lungs", "nodule"])
@@ -117,7 +117,7 @@ def test_other_settings_are_recorded_anew_and_long_or_sparing_searches_are_not(c
         assert torch.allclose(found.maps, m2ib(clip, pixels, text, settings).maps, rtol=1e-4, atol=1e-3)
     assert record.made == 2
     for settings, more in (
-        (replace(SETTINGS, steps=KEPT_NOISES + 2, samples=1), {}),
+        (replace(SETTINGS, steps=MAX_NOISES + 2, samples=1), {}),
         (replace(SETTINGS, steps=1), {}),
         (SETTINGS, {"noise_batch": 1}),
     ):
@@ -134,10 +134,10 @@ def test_a_recording_keeps_what_it_reads_where_it_lies(clip):
         m2ib(clip, pixels, text, SETTINGS, captures=captures)
     m2ib(clip, pixels, text, replace(SETTINGS, seed=5))  # whose noise takes the place of the other
     gc.collect()
-    assert not [each for each in reads.read.values() if each.expired()]
+    assert not [addresses for addresses in reads.read.values() if addresses.expired()]
     del captures
     gc.collect()
-    gone = [each for each in reads.read.values() if each.expired()]
+    gone = [addresses for addresses in reads.read.values() if addresses.expired()]
     assert len(gone) == SETTINGS.steps - 1, "the noise of every update, which nothing else keeps"
 
 
@@ -170,15 +170,15 @@ def test_a_recording_that_fails_is_told_once_and_the_computation_goes_on(caplog)
 def test_only_the_latest_recordings_are_kept():
     record = Traced()
     captures, double = Captures(record), lambda tensor: (tensor * 2,)
-    for length in range(1, MOST + 2):
+    for length in range(1, MAX_GRAPHS + 2):
         for _ in range(2):
             captures.run("double", double, torch.ones(length))
-    assert record.made == MOST + 1
-    captures.run("double", double, torch.ones(MOST + 1))
-    assert record.made == MOST + 1, "the latest is there"
+    assert record.made == MAX_GRAPHS + 1
+    captures.run("double", double, torch.ones(MAX_GRAPHS + 1))
+    assert record.made == MAX_GRAPHS + 1, "the latest is there"
     for _ in range(2):
         captures.run("double", double, torch.ones(1))
-    assert record.made == MOST + 2, "the first had to go"
+    assert record.made == MAX_GRAPHS + 2, "the first had to go"
 
 
 def test_steps_are_those_of_torch_to_the_bit():
@@ -193,7 +193,7 @@ def test_steps_are_those_of_torch_to_the_bit():
         assert torch.equal(ours, theirs.detach())
 
 
-def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(monkeypatch):
+def test_nothing_between_image_and_masks_waits_for_a_value_or_mixes_devices(monkeypatch):
     """The way of a GPU, on torch's device without values: an operation on tensors of two devices fails there, and so
     does reading a value, but for the three times that something is copied to the host."""
     segmenter = load_segmenter()
@@ -223,7 +223,7 @@ def test_nothing_between_picture_and_masks_waits_for_a_value_or_mixes_devices(mo
     assert meta.batch_size > 1
     meta.set_images(list(np.zeros((3, 90, 100, 3), np.uint8)))
     results = meta.segment_each(["a", "b"])
-    assert [each["b"].found for each in results] == [True] * 3
+    assert [result["b"].found for result in results] == [True] * 3
     small = 2 * (meta.sam.image_size // 4,)
     assert copies == [(3, 2, 1, 16, 16), (6, *small), (6, 90, 100), (6,)], "maps; masks to tidy; masks and quality"
 

@@ -19,7 +19,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.propagation.carry import CarrySettings, carry
-from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smoothed
+from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smooth
 from MedCLIPSAMLib.propagation.propagate import _limits, _parts
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
@@ -41,7 +41,7 @@ def tumour():
     return make_volume("validation", 1, "MR", 1)
 
 
-def pictures(phantom):
+def images(phantom):
     return lambda k: np.repeat(phantom.slices[k][..., None], 3, axis=2)
 
 
@@ -54,7 +54,7 @@ def test_a_mask_of_one_slice_outlines_the_object_on_all(segmenter, tumour, metho
     truth, key = tumour.lesion_mask, widest(tumour)
     mask = np.zeros_like(truth)
     mask[key] = truth[key]
-    for k, found in carry(segmenter, len(truth), pictures(tumour), {"t": {key: truth[key]}}, CarrySettings(method)):
+    for k, found in carry(segmenter, len(truth), images(tumour), {"t": {key: truth[key]}}, CarrySettings(method)):
         assert k != key and set(found) == {"t"} and found["t"].any()
         mask[k] = found["t"]
     assert dsc(mask, truth) > 0.75
@@ -65,7 +65,7 @@ def test_a_mask_of_one_slice_outlines_the_object_on_all(segmenter, tumour, metho
 def test_reach_and_given_slices_are_kept_to(segmenter, tumour):
     truth, key = tumour.lesion_mask, widest(tumour)
     given = {key - 1: truth[key - 1], key + 2: truth[key + 2]}
-    seen = [k for k, _ in carry(segmenter, len(truth), pictures(tumour), {"t": given}, reach=1)]
+    seen = [k for k, _ in carry(segmenter, len(truth), images(tumour), {"t": given}, reach=1)]
     assert set(seen) <= {key - 2, key, key + 1, key + 3} and {key, key + 1} <= set(seen)
 
 
@@ -73,14 +73,14 @@ def test_an_empty_mask_tells_where_an_object_ends(segmenter, tumour):
     """The user erased the mask on a slice: it is given as empty, and is nothing to start from alone."""
     truth, key = tumour.lesion_mask, widest(tumour)
     nothing = np.zeros_like(truth[key])
-    assert list(carry(segmenter, len(truth), pictures(tumour), {"t": {key: truth[key], key + 3: nothing}}, reach=1))
+    assert list(carry(segmenter, len(truth), images(tumour), {"t": {key: truth[key], key + 3: nothing}}, reach=1))
     with pytest.raises(InputError, match="empty"):
-        list(carry(segmenter, len(truth), pictures(tumour), {"t": {key: nothing}}))
+        list(carry(segmenter, len(truth), images(tumour), {"t": {key: nothing}}))
 
 
 def test_masks_of_another_shape_and_unknown_ways_are_refused(segmenter, tumour):
     with pytest.raises(InputError, match="shape"):
-        list(carry(segmenter, 24, pictures(tumour), {"t": {1: np.ones((5, 5), bool), 2: np.ones((6, 6), bool)}}))
+        list(carry(segmenter, 24, images(tumour), {"t": {1: np.ones((5, 5), bool), 2: np.ones((6, 6), bool)}}))
     with pytest.raises(InputError, match="telepathy"):
         CarrySettings("telepathy")
 
@@ -89,7 +89,7 @@ def test_a_cancelled_run_ends_between_two_slices(segmenter, tumour):
     key, carried = widest(tumour), []
     context = RunContext(is_cancelled=lambda: len(carried) == 2)
     with pytest.raises(Cancelled):
-        for k, _ in carry(segmenter, 24, pictures(tumour), {"t": {key: tumour.lesion_mask[key]}}, context=context):
+        for k, _ in carry(segmenter, 24, images(tumour), {"t": {key: tumour.lesion_mask[key]}}, context=context):
             carried.append(k)
     assert len(carried) == 2
 
@@ -98,16 +98,16 @@ def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
     """Slices are read once, in order, and what lies far back is forgotten."""
     key, read, alive = widest(tumour), [], {}
 
-    def picture(k):
+    def image(k):
         read.append(k)
-        return pictures(tumour)(key)
+        return images(tumour)(key)
 
     given, settings = {"t": {0: tumour.lesion_mask[key]}}, CarrySettings("memory")
-    for k, _masks in carry(segmenter, 60, picture, given, settings, limits=(0, 59)):
+    for k, _masks in carry(segmenter, 60, image, given, settings, limits=(0, 59)):
         if k in (20, 40, 58):
             gc.collect()
-            storages = [each.untyped_storage() for each in gc.get_objects() if type(each) is torch.Tensor]
-            alive[k] = sum({each.data_ptr(): each.nbytes() for each in storages}.values())
+            storages = [tensor.untyped_storage() for tensor in gc.get_objects() if type(tensor) is torch.Tensor]
+            alive[k] = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
     assert alive[20] == alive[40] == alive[58]
     assert [k for k in read if k] == list(range(1, 60))
 
@@ -115,17 +115,17 @@ def test_the_memory_of_a_long_stack_does_not_grow(segmenter, tumour):
 def test_following_draws_nothing_on_the_error_stream(segmenter, tumour, capfd):
     """The error stream of the worker is its log; SAM 2's own predictor, which others may use, still draws its bar."""
     key = widest(tumour)
-    list(carry(segmenter, 3, pictures(tumour), {"t": {1: tumour.lesion_mask[key]}}, CarrySettings("memory")))
+    list(carry(segmenter, 3, images(tumour), {"t": {1: tumour.lesion_mask[key]}}, CarrySettings("memory")))
     assert capfd.readouterr().err == ""
     assert sam2.sam2_video_predictor.tqdm is tqdm.tqdm
 
 
 def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
     shown = np.flatnonzero(tumour.lesion_mask.sum((1, 2)) > 60)
-    profile = presence_profile(segmenter, pictures(tumour), 24, ["brain tumor"])[0]
-    assert profile.shape == (24,) and smoothed(profile).argmax() in range(shown[0] - 1, shown[-1] + 2)
+    profile = presence_profile(segmenter, images(tumour), 24, ["brain tumor"])[0]
+    assert profile.shape == (24,) and smooth(profile).argmax() in range(shown[0] - 1, shown[-1] + 2)
     read = []
-    long = lambda k: read.append(k) or pictures(tumour)(0)
+    long = lambda k: read.append(k) or images(tumour)(0)
     presence_profile(segmenter, long, 400, ["brain tumor"])
     assert len(read) <= FIRST_LOOK + 4
 
@@ -133,7 +133,7 @@ def test_presence_is_looked_for_coarse_to_fine(segmenter, tumour):
 def test_masks_are_not_carried_past_where_the_prompt_is_present(segmenter, tumour):
     truth, key = tumour.lesion_mask, widest(tumour)
     given = {"t": {key: truth[key]}}
-    carried = carry(segmenter, len(truth), pictures(tumour), given, limits=(key - 1, key + 2))
+    carried = carry(segmenter, len(truth), images(tumour), given, limits=(key - 1, key + 2))
     assert sorted(k for k, _ in carried) == [key - 1, key + 1, key + 2]
     profile = np.array([0, 0.9, 0, 0, 0, 0.2, 0.9, 0.9, 0, 0.9, 0, 0, 0])
     assert _limits(profile, 7, 0.1, 0) == (5, 7)
@@ -171,8 +171,8 @@ def test_one_prompt_segments_a_volume_on_its_own_voxels(segmenter):
     top, down = (0.0, 0.0, 3.0 * (len(phantom.slices) - 1)), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
     turned = Volume(phantom.slices[::-1], Geometry(top, plain.geometry.spacing, down))
     both = [
-        run_volume(segmenter, each, ["brain tumor"], window=WINDOW, strategy="memory").segments()[0].mask
-        for each in (plain, turned)
+        run_volume(segmenter, volume, ["brain tumor"], window=WINDOW, strategy="memory").segments()[0].mask
+        for volume in (plain, turned)
     ]
     assert np.array_equal(both[0], both[1][::-1])
     assert dsc(both[0], phantom.lesion_mask) > 0.6
@@ -218,8 +218,10 @@ def test_what_is_found_in_a_real_oblique_grid_lies_where_it_was_put(segmenter, n
     phantom, image = make_volume("validation", 8, "MR", 1), volumes.read_volume(SHARED / name).to_sitk()
     cut = image[20 : 20 + 128, 30 : 30 + 128, 10 : 10 + len(phantom.slices)]
     stack = SliceStack(Volume.from_sitk(cut), "axial")
-    assert stack.picture_shape == (128, 128) and len(stack) == len(phantom.slices)
-    shown = sitk.GetImageFromArray(stack.to_grid({k: each.astype(np.float32) for k, each in enumerate(phantom.slices)}))
+    assert stack.image_shape == (128, 128) and len(stack) == len(phantom.slices)
+    shown = sitk.GetImageFromArray(
+        stack.to_grid({k: pixels.astype(np.float32) for k, pixels in enumerate(phantom.slices)})
+    )
     shown.CopyInformation(cut)
     result = run_volume(segmenter, Volume.from_sitk(shown), ["brain tumor"], window=WINDOW, strategy="memory")
     mask = result.segments()[0].mask

@@ -13,7 +13,7 @@ import typer.main
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.commands.table import print_table
-from MedCLIPSAMLib.segmentation.answer import told_apart
+from MedCLIPSAMLib.segmentation.answer import format_apart
 
 ROOT = Path(__file__).resolve().parents[2]
 GROUP = typer.main.get_command(cli.app)
@@ -28,7 +28,7 @@ def commands(group=GROUP, path=()):
             yield (*path, name), command
 
 
-@pytest.mark.parametrize("words, command", [pytest.param(*each, id="-".join(each[0])) for each in commands()])
+@pytest.mark.parametrize("words, command", [pytest.param(*command, id="-".join(command[0])) for command in commands()])
 def test_every_command_has_help_with_an_example_that_can_be_parsed(run, words, command):
     for option in ("-h", "--help"):
         code, text, _ = run(*words, option)
@@ -75,8 +75,8 @@ def test_the_shell_completes_commands_and_options(shell):
 def test_errors_are_json_where_json_was_asked_for(run, tmp_path, monkeypatch, arguments, named):
     monkeypatch.chdir(tmp_path)
     code, text, err = run(*arguments, "--json")
-    said = json.loads(text)
-    assert code == 2 and named in said["error"] + said["remedy"] and err.startswith("error: ")
+    report = json.loads(text)
+    assert code == 2 and named in report["error"] + report["remedy"] and err.startswith("error: ")
     code, text, err = run(*arguments)
     assert code == 2 and not text and err
 
@@ -108,17 +108,17 @@ def test_tables_fold_on_a_narrow_terminal(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "value, other, said",
+    "value, other, expected",
     [(0.4, 0.5, ("0.40", "0.50")), (0.4996, 0.5, ("0.4996", "0.5000")), (0.1, 0.123, ("0.10", "0.12"))],
 )
-def test_numbers_are_told_apart(value, other, said):
-    assert told_apart(value, other) == said
+def test_numbers_are_told_apart(value, other, expected):
+    assert format_apart(value, other) == expected
 
 
 def test_a_gpu_by_number_is_a_device_everywhere(run, tmp_path):
     """Refused because it is not there, never because of how it is written."""
     for words, command in commands():
-        option = next((each for each in command.params if "--device" in each.opts), None)
+        option = next((parameter for parameter in command.params if "--device" in parameter.opts), None)
         if option is not None:
             assert "cuda:N" in option.help, words
     image = ROOT / "Resources" / "samples" / "brain_mri.dcm"

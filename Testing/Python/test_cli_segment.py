@@ -25,7 +25,7 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 @pytest.fixture()
 def brain(tmp_path):
-    image = sitk.GetImageFromArray(make_phantom("validation", 1, "MR", 1).picture[None])
+    image = sitk.GetImageFromArray(make_phantom("validation", 1, "MR", 1).image[None])
     image.SetSpacing((1.4, 1.4, 5.0))
     sitk.WriteImage(image, str(tmp_path / "brain.nii.gz"))
     return tmp_path / "brain.nii.gz"
@@ -273,7 +273,7 @@ def test_phantoms_make_writes_a_data_set(run, tmp_path):
 def test_the_search_command_finds_pairs_by_name(run, tmp_path):
     (tmp_path / "images").mkdir(), (tmp_path / "truth").mkdir()
     phantom = make_phantom("validation", 0, "XR")
-    _write(tmp_path / "images" / "a.png", phantom.picture)
+    _write(tmp_path / "images" / "a.png", phantom.image)
     _write(tmp_path / "truth" / "a.png", phantom.lungs_mask.astype(np.uint8) * 255)
     code, out, err = run(
         "search", tmp_path / "images", tmp_path / "truth", "-p", "lungs", "--layers", "3", "--betas", "0.1,1", "--json"
@@ -284,14 +284,14 @@ def test_the_search_command_finds_pairs_by_name(run, tmp_path):
 
 
 def test_verbose_says_what_was_chosen_and_an_option_overrides_it(run, brain, tmp_path):
-    said, maps = {}, {}
+    output, maps = {}, {}
     for precision in ("auto", "f32", "bf16"):
         out, saliency = tmp_path / f"{precision}.seg.nrrd", tmp_path / f"{precision}.nrrd"
         options = ("--precision", precision, "--device", "cpu", "--verbose", "--saliency", saliency, "-o", out)
-        code, _, said[precision] = run("segment", brain, "-p", "brain tumor", *options)
-        assert code == 0, said
+        code, _, output[precision] = run("segment", brain, "-p", "brain tumor", *options)
+        assert code == 0, output
         maps[precision] = sitk.GetArrayFromImage(sitk.ReadImage(str(saliency)))
-    assert ": f32 for 'demo' and 'demo'" in said["auto"] and ": bf16 for 'demo'" in said["bf16"]
+    assert ": f32 for 'demo' and 'demo'" in output["auto"] and ": bf16 for 'demo'" in output["bf16"]
     assert np.array_equal(maps["auto"], maps["f32"])
     assert 1e-5 < np.abs(maps["bf16"] - maps["f32"]).max() < 0.2
 
@@ -314,8 +314,8 @@ def test_slices_taken_together_give_the_same_segmentation(run, tmp_path):
     masks = {}
     for at_once in (0, 3):
         out = tmp_path / f"{at_once}.nii.gz"
-        code, _, said = run("segment", head, *options, "--at-once", at_once, "--no-capture", "-o", out)
-        assert code == 0 and ("pictures 3 at once" if at_once else "pictures one by one") in said
+        code, _, output = run("segment", head, *options, "--at-once", at_once, "--no-capture", "-o", out)
+        assert code == 0 and ("images 3 at once" if at_once else "images one by one") in output
         masks[at_once] = sitk.GetArrayFromImage(sitk.ReadImage(str(out)))
     assert masks[0].any() and (masks[0] != masks[3]).sum() <= 0.01 * masks[0].sum()
     assert run("segment", head, *options, "--at-once", -1, "-o", tmp_path / "x.nii.gz")[0] == 2
@@ -325,4 +325,4 @@ def test_a_stopped_run_may_go_on_with_other_slices_together():
     settings = default_settings("demo")
     other = replace(settings, at_once=4, capture=False)
     assert settings != other and settings.deciding() == other.deciding()
-    assert replace(settings, least_part=0.2).deciding() != settings.deciding()
+    assert replace(settings, min_part=0.2).deciding() != settings.deciding()

@@ -5,7 +5,7 @@ import pytest
 from dicom_made import image, save
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
-from segmenting import models_stay_loaded, oblique, picture, series
+from segmenting import models_stay_loaded, oblique, phantom_png, series
 from skimage.measure import points_in_poly
 
 from MedCLIPSAMLib.choices import MaskFormat
@@ -70,7 +70,7 @@ def test_dicom_seg_and_rtstruct_lie_where_the_series_does(run, tmp_path, lesion_
 
 
 def test_dicom_objects_are_refused_for_other_images_before_the_models_load(run, tmp_path):
-    head = picture(tmp_path / "head.png")
+    head = phantom_png(tmp_path / "head.png")
     for options in (["-o", tmp_path / "x.dcm"], ["-o", tmp_path / "x.dcm", "--format", "rtstruct"]):
         code, _, err = run("segment", head, "-p", "x", "--sam", "none", *options)
         assert code == 2 and "no DICOM series" in err

@@ -1,4 +1,4 @@
-"""`medclipsam segment` on many images in one start: names, failures, labels, sizes, files for labels, pictures."""
+"""`medclipsam segment` on many images in one start: names, failures, labels, sizes, files for labels, images."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from dicom_made import image, save
 from PIL import Image, ImageDraw
-from segmenting import TURNED, models_stay_loaded, picture, series, turned_volume
+from segmenting import TURNED, models_stay_loaded, phantom_png, series, turned_volume
 
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.segmentation import segmenter as segmenters
@@ -21,14 +21,14 @@ from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 FIXTURES = (models_stay_loaded,)
 
 
-def test_pictures_volumes_and_series_are_segmented_in_one_start(run, tmp_path, monkeypatch):
+def test_images_volumes_and_series_are_segmented_in_one_start(run, tmp_path, monkeypatch):
     """One file each, models loaded once; a damaged file is a line, and the exit code says so at the end."""
     study = tmp_path / "study"
-    picture(study / "a" / "head.png"), picture(study / "b" / "head.png")
+    phantom_png(study / "a" / "head.png"), phantom_png(study / "b" / "head.png")
     series(study / "scan")
     sitk.WriteImage(sitk.GetImageFromArray(make_volume("validation", 8, "MR", 1).slices[8:10]), study / "v.nii.gz")
     (study / "broken.nii.gz").write_bytes(b"\x1f\x8b no image")
-    more = picture(tmp_path / "more.png")
+    more = phantom_png(tmp_path / "more.png")
     loads = []
     load = segmenters.load_segmenter
     monkeypatch.setattr(segmenters, "load_segmenter", lambda *a, **k: loads.append(a) or load(*a, **k))
@@ -39,9 +39,11 @@ def test_pictures_volumes_and_series_are_segmented_in_one_start(run, tmp_path, m
     made = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     assert made == {f"{name}.nii.gz" for name in ("a_head", "b_head", "scan", "v", "more")}
     assert [line for line in err.splitlines() if line.startswith("failed: broken: ")] and "Traceback" not in err
-    said = json.loads(text)
-    assert len(said["images"]) == 5 and [each["input"] for each in said["failed"]] == [str(study / "broken.nii.gz")]
-    assert {row["label"] for each in said["images"] for row in each["results"]} == {"tumor"}
+    report = json.loads(text)
+    assert len(report["images"]) == 5 and [failure["input"] for failure in report["failed"]] == [
+        str(study / "broken.nii.gz")
+    ]
+    assert {row["label"] for image in report["images"] for row in image["results"]} == {"tumor"}
     for name, source in {"scan": study / "scan", "v": study / "v.nii.gz"}.items():
         mask, scan = sitk.ReadImage(str(out / f"{name}.nii.gz")), read_volume(source)
         assert mask.GetSize() == scan.shape[::-1] and np.allclose(mask.GetSpacing(), scan.geometry.spacing)
@@ -49,9 +51,9 @@ def test_pictures_volumes_and_series_are_segmented_in_one_start(run, tmp_path, m
     (out / "v.nii.gz").unlink()
     before = {path: path.stat().st_mtime_ns for path in out.glob("*.nii.gz")}
     code, text, _ = run(*ask)
-    said = json.loads(text)
-    assert code == 1 and [each["output"] for each in said["images"]] == [str(out / "v.nii.gz")]
-    assert len(said["kept"]) == 4 and all(path.stat().st_mtime_ns == time for path, time in before.items())
+    report = json.loads(text)
+    assert code == 1 and [image["output"] for image in report["images"]] == [str(out / "v.nii.gz")]
+    assert len(report["kept"]) == 4 and all(path.stat().st_mtime_ns == time for path, time in before.items())
     code, _, err = run("segment", more, "-p", "ventricles", "-o", out, "--format", "nii.gz")
     assert code == 2 and "other prompts" in err
     code, _, _ = run("segment", more, "-p", "ventricles", "-o", out, "--format", "nii.gz", "--overwrite")
@@ -59,7 +61,7 @@ def test_pictures_volumes_and_series_are_segmented_in_one_start(run, tmp_path, m
 
 
 def test_several_images_do_not_go_into_one_file_nor_into_a_folder_of_something_else(run, tmp_path):
-    one, other = picture(tmp_path / "in" / "one.png"), picture(tmp_path / "in" / "other.png")
+    one, other = phantom_png(tmp_path / "in" / "one.png"), phantom_png(tmp_path / "in" / "other.png")
     code, _, err = run("segment", one, other, "-p", "brain", "--model", "none", "-o", tmp_path / "out.nii.gz")
     assert code == 2 and "-o a folder" in err
     code, _, err = run("segment", tmp_path / "in", "-p", "brain", "-o", tmp_path / "out.nii.gz")
@@ -77,14 +79,14 @@ def test_several_images_do_not_go_into_one_file_nor_into_a_folder_of_something_e
 
 
 def test_names_of_outputs_do_not_collide(tmp_path):
-    paths = [picture(tmp_path / name) for name in ("a/x.png", "b/x.png", "b/x.bmp", "y.png")]
-    names = [each.name for each in find_inputs([*paths, tmp_path / "b" / ".." / "y.png"])]
+    paths = [phantom_png(tmp_path / name) for name in ("a/x.png", "b/x.png", "b/x.bmp", "y.png")]
+    names = [item.name for item in find_inputs([*paths, tmp_path / "b" / ".." / "y.png"])]
     assert len(names) == 4 == len({name.lower() for name in names})
     assert names[0] == "a_x" and names[3] == "y"
 
 
 def test_prompts_with_labels_name_the_segments(run, tmp_path):
-    head = picture(tmp_path / "head.png")
+    head = phantom_png(tmp_path / "head.png")
     out = tmp_path / "out.seg.nrrd"
     code, text, err = run("segment", head, "-p", "lesion: brain tumor", "-p", "ventricles", "-o", out, "--json")
     assert code == 0, err
@@ -97,11 +99,11 @@ def test_prompts_with_labels_name_the_segments(run, tmp_path):
         ("ventricles", "ventricles"),
     ]
     for wrong in (["x:"], [": x"], ["x: a", "x: b"]):
-        asked = [part for each in wrong for part in ("-p", each)]
-        assert run("segment", head, *asked, "-o", tmp_path / "no.png")[0] == 2
+        requested = [part for words in wrong for part in ("-p", words)]
+        assert run("segment", head, *requested, "-o", tmp_path / "no.png")[0] == 2
 
 
-def test_statistics_of_volumes_pictures_and_unknown_spacing(run, tmp_path):
+def test_statistics_of_volumes_images_and_unknown_spacing(run, tmp_path):
     """ml by the spacing of the volume; mm² of a radiograph that says how large a pixel is; else a word."""
     volume, _ = turned_volume(TURNED["oblique"])
     sitk.WriteImage(volume.to_sitk(), str(tmp_path / "v.nrrd"))
@@ -126,7 +128,7 @@ def test_statistics_of_volumes_pictures_and_unknown_spacing(run, tmp_path):
 
 
 def test_a_file_for_each_label(run, tmp_path):
-    head = picture(tmp_path / "head.png")
+    head = phantom_png(tmp_path / "head.png")
     ask = ("segment", head, "-p", "lesion: brain tumor", "-p", "LESION: ventricles", "--output-layout")
     code, _, err = run(*ask, "one-file-per-label", "-o", tmp_path / "m.png")
     assert code == 0, err
@@ -151,16 +153,16 @@ def test_overlays_and_montages_say_what_they_show(run, tmp_path, monkeypatch):
     best = max(rows, key=lambda row: row["score"])
     assert f"head, axial slice {best['slice']} of 0 to 23" in written and f"t {best['score']:.2f}" in written
     assert [f"slice {row['slice']}" for row in rows if row["found"]] == [
-        each for each in written if each.startswith("slice ")
+        path for path in written if path.startswith("slice ")
     ]
-    picture_size, sheet = Image.open(tmp_path / "o.png").size, np.asarray(Image.open(tmp_path / "m.png"))
-    assert picture_size[0] >= 512 and sheet.shape[0] > 240 and len(np.unique(sheet)) > 50
+    image_size, sheet = Image.open(tmp_path / "o.png").size, np.asarray(Image.open(tmp_path / "m.png"))
+    assert image_size[0] >= 512 and sheet.shape[0] > 240 and len(np.unique(sheet)) > 50
 
 
 def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path):
     """By SIGTERM, after the first images; the same command then does the others only."""
     for number in range(12):
-        picture(tmp_path / "in" / f"{number}.png", number)
+        phantom_png(tmp_path / "in" / f"{number}.png", number)
     out = tmp_path / "out"
     command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", str(tmp_path / "in"), "-p", "brain tumor"]
     command += ["-o", str(out), "--json"]
@@ -176,8 +178,8 @@ def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path)
     assert running.returncode == 143 and "goes on with the next image" in err and "Traceback" not in err
     done = {path: path.stat().st_mtime_ns for path in out.glob("*.seg.nrrd")}
     again = subprocess.run(command, cwd=root, capture_output=True, encoding="utf-8", timeout=300)
-    said = json.loads(again.stdout)
-    assert again.returncode == 0 and 2 <= len(said["kept"]) < 12 and len(said["kept"]) + len(said["images"]) == 12
+    report = json.loads(again.stdout)
+    assert again.returncode == 0 and 2 <= len(report["kept"]) < 12 and len(report["kept"]) + len(report["images"]) == 12
     assert all(path.stat().st_mtime_ns == time_ for path, time_ in done.items())
     assert {path.name for path in out.iterdir()} == {
         ".lock",

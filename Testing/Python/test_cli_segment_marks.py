@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
-from segmenting import TURNED, models_stay_loaded, picture, turned_volume
+from segmenting import TURNED, models_stay_loaded, phantom_png, turned_volume
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -19,9 +19,9 @@ from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume, read_segmentatio
 FIXTURES = (models_stay_loaded,)
 
 
-def test_boxes_and_points_outline_a_picture_without_text(run, tmp_path):
+def test_boxes_and_points_outline_an_image_without_text(run, tmp_path):
     phantom = make_phantom("validation", 1, "MR", 1)
-    head = picture(tmp_path / "head.png")
+    head = phantom_png(tmp_path / "head.png")
     rows, columns = np.nonzero(phantom.lesion_mask)
     box = f"{columns.min()},{rows.min()},{columns.max()},{rows.max()}"
     inside = f"{int(columns.mean())},{int(rows.mean())},+"
@@ -42,7 +42,7 @@ def test_boxes_and_points_outline_a_picture_without_text(run, tmp_path):
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
 @pytest.mark.parametrize("turned", TURNED)
 def test_a_mark_in_a_volume_is_at_its_voxel_whatever_the_geometry(turned, plane):
-    """The picture of the slice shows, at the place of the point, what the file has at its index."""
+    """The image of the slice shows, at the place of the point, what the file has at its index."""
     volume, (i, j, k) = turned_volume(TURNED[turned])
     marked = volume.array.copy()
     marked[k, j, i] = 2000
@@ -54,13 +54,13 @@ def test_a_mark_in_a_volume_is_at_its_voxel_whatever_the_geometry(turned, plane)
     low[axis] = high[axis] = (i, j, k)[axis]
     number, prompts = Marks((), (((i, j, k), True),)).place(stack, None)
     x, y = prompts.points[0, 0]
-    assert stack.picture(number)[int(y), int(x), 0] > 150 and stack.source_index(number) == (i, j, k)[axis]
+    assert stack.image(number)[int(y), int(x), 0] > 150 and stack.source_index(number) == (i, j, k)[axis]
     _, boxes = Marks(((*low, *high),)).place(stack, None)
     x0, y0, x1, y1 = boxes.boxes[0]
     assert np.allclose([(x0 + x1) / 2, (y0 + y1) / 2], [x, y], atol=0.01)
     pixels = [spacing for n, spacing in enumerate(volume.geometry.spacing) if n != axis]
     mm = sorted([(x1 - x0) * stack.pixel_spacing[1], (y1 - y0) * stack.pixel_spacing[0]])
-    assert np.allclose(mm, sorted(3 * each for each in pixels), rtol=0.02)
+    assert np.allclose(mm, sorted(3 * value for value in pixels), rtol=0.02)
     with pytest.raises(InputError, match="slices"):
         marks.place(stack, None)
     # Two indices and the slice are the same place.
@@ -88,11 +88,11 @@ def test_a_point_in_a_turned_volume_gives_a_mask_at_that_voxel(run, tmp_path, tu
 
 def test_a_region_is_looked_at_as_if_it_were_the_whole_image(run, tmp_path):
     phantom = make_phantom("validation", 1, "MR", 1)
-    head = picture(tmp_path / "head.png")
+    head = phantom_png(tmp_path / "head.png")
     rows, columns = np.nonzero(phantom.lesion_mask)
     middle, side = (int(columns.mean()), int(rows.mean())), 60
-    x0, y0 = (max(0, each - side) for each in middle)
-    x1, y1 = (min(limit - 1, each + side) for each, limit in zip(middle, phantom.lesion_mask.shape[::-1]))
+    x0, y0 = (max(0, center - side) for center in middle)
+    x1, y1 = (min(limit - 1, center + side) for center, limit in zip(middle, phantom.lesion_mask.shape[::-1]))
     ask = ("segment", head, "-p", "brain tumor", "--presence", 0, "--roi", f"{x0},{y0},{x1},{y1}", "--json")
     code, text, err = run(*ask, "-o", tmp_path / "out.png", "--saliency", tmp_path / "s.nii.gz")
     assert code == 0, err
@@ -110,13 +110,13 @@ def test_a_region_is_looked_at_as_if_it_were_the_whole_image(run, tmp_path):
 
 
 def test_marks_go_with_a_region_and_a_region_alone_is_a_box(run, tmp_path, monkeypatch):
-    """What SAM 2 is given is recorded: a box in pixels of the region's picture, of a flipped volume."""
-    asked = []
+    """What SAM 2 is given is recorded: a box in pixels of the region's image, of a flipped volume."""
+    requested = []
 
     def outlined(self, sam_prompts, *_, **__):
-        asked.append((self._shown[0].images[0].shape[:2], sam_prompts.boxes.tolist()))
+        requested.append((self._shown[0].images[0].shape[:2], sam_prompts.boxes.tolist()))
         x0, y0, x1, y1 = sam_prompts.boxes[0].round().astype(int)
-        mask = np.zeros(asked[-1][0], bool)
+        mask = np.zeros(requested[-1][0], bool)
         mask[y0:y1, x0:x1] = True
         return mask, np.array([0.9], np.float32)
 
@@ -137,8 +137,8 @@ def test_marks_go_with_a_region_and_a_region_alone_is_a_box(run, tmp_path, monke
         truth = np.zeros(voxels.shape, bool)
         truth[3, 10:14, 20:25] = True
         assert np.array_equal(masks[name], truth), name
-    assert [shape for shape, _ in asked] == [(30, 30), (50, 60), (50, 60), (30, 30)]
-    assert asked[0][1] == [[15, 21, 20, 25]]  # x from 39 - 24, y from 34 - 13
+    assert [shape for shape, _ in requested] == [(30, 30), (50, 60), (50, 60), (30, 30)]
+    assert requested[0][1] == [[15, 21, 20, 25]]  # x from 39 - 24, y from 34 - 13
     for wrong in (
         ("--roi", "10,5,1,39,34,4", "--box", "20,10,5,24,13,5"),
         ("--roi", "10,5,39,34", "--point", "5,20,3"),

@@ -17,7 +17,7 @@ from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, two_m
 from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, components_of_map
 from MedCLIPSAMLib.segmentation.saliency import normalise, upsample
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
-from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings, make_prompts
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 
 
 def _hills(*centres, size=64, width=6.0, heights=None):
@@ -78,10 +78,10 @@ def test_crf_names_its_extra_when_it_is_not_there():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
-def test_crf_follows_the_edges_of_the_picture():
-    picture = np.zeros((64, 64, 3), np.uint8)
-    picture[12:28, 36:54] = 200
-    mask = coarse_mask(_hills((20, 45)), CoarseSettings("crf"), picture)
+def test_crf_follows_the_edges_of_the_image():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[12:28, 36:54] = 200
+    mask = coarse_mask(_hills((20, 45)), CoarseSettings("crf"), image)
     assert mask[14:26, 38:52].mean() > 0.9 and mask[40:].sum() == 0
 
 
@@ -94,16 +94,16 @@ def test_wrong_settings_are_refused(wrong):
 def test_components_by_confidence_drop_the_faint_ones():
     saliency = _hills((15, 15), (45, 45), (15, 50), heights=[1.0, 0.95, 0.4])
     mask = saliency > 0.2
-    kept = components(mask, saliency, ComponentSettings("confidence", confidence=0.8))
-    assert kept[15, 15] == 1 and kept[45, 45] == 2 and kept[15, 50] == 0
-    assert set(np.unique(kept)) == {0, 1, 2}
+    labels = components(mask, saliency, ComponentSettings("confidence", confidence=0.8))
+    assert labels[15, 15] == 1 and labels[45, 45] == 2 and labels[15, 50] == 0
+    assert set(np.unique(labels)) == {0, 1, 2}
 
 
 def test_components_by_area_keep_the_largest():
     mask = np.zeros((64, 64), bool)
     mask[5:30, 5:30] = mask[40:60, 40:60] = mask[50:55, 5:10] = True
-    kept = components(mask, mask.astype(np.float32), ComponentSettings("area", number=2))
-    assert kept[10, 10] == 1 and kept[50, 50] == 2 and kept[52, 7] == 0
+    labels = components(mask, mask.astype(np.float32), ComponentSettings("area", number=2))
+    assert labels[10, 10] == 1 and labels[50, 50] == 2 and labels[52, 7] == 0
 
 
 def test_parts_that_touch_at_a_corner_are_one():
@@ -115,7 +115,7 @@ def test_parts_that_touch_at_a_corner_are_one():
 def test_specks_are_dropped_and_nothing_stays_nothing():
     mask = np.zeros((64, 64), bool)
     mask[3, 3] = True
-    assert not components(mask, mask.astype(np.float32), ComponentSettings(least_area=0.01)).any()
+    assert not components(mask, mask.astype(np.float32), ComponentSettings(min_area=0.01)).any()
     assert not components(np.zeros((64, 64), bool), np.zeros((64, 64)), ComponentSettings()).any()
 
 
@@ -154,9 +154,9 @@ def test_components_from_a_sample_are_those_of_all_pixels(method, shape):
         found = components_of_map(saliency, cut, settings)
         assert found.shape == shape and found.max() == plain.max() > 0
         assert dsc(found > 0, plain > 0) > 0.998
-        for one, other in ((found, plain), (plain, found)):
-            assert set(np.unique(other[one == 1])) <= {0, 1}, "the best is the best"
-        boxes = [make_prompts(labels, PromptSettings()).boxes for labels in (found, plain)]
+        for first, second in ((found, plain), (plain, found)):
+            assert set(np.unique(second[first == 1])) <= {0, 1}, "the best is the best"
+        boxes = [make_sam_prompts(labels, SamPromptSettings()).boxes for labels in (found, plain)]
         assert np.abs(boxes[0] - boxes[1]).max() <= 1
 
 

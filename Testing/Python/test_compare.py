@@ -12,7 +12,7 @@ from scipy.stats import wilcoxon
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.evaluation.compare import error_after_review, paired
+from MedCLIPSAMLib.evaluation.compare import compare_paired, error_after_review
 from MedCLIPSAMLib.evaluation.tables import paired_values
 
 FIRST, SECOND = [0.5, 0.6, 0.7, 0.8, 0.9, 0.4], [0.6, 0.8, 0.69, 0.9, 0.95, 0.4]
@@ -27,16 +27,16 @@ def table(path, values):
 
 
 def test_differences_are_taken_case_by_case():
-    result = paired(FIRST, SECOND)
+    result = compare_paired(FIRST, SECOND)
     change = np.subtract(SECOND, FIRST)
     assert result.difference == pytest.approx(0.44 / 6) and (result.better, result.worse, result.n) == (4, 1, 6)
     assert result.low < result.difference < result.high
     assert result.p == pytest.approx(wilcoxon(change, zero_method="zsplit").pvalue)
-    same = paired(FIRST, FIRST)
+    same = compare_paired(FIRST, FIRST)
     assert same.p == 1 and same.difference == 0 and same.better == same.worse == 0
-    assert paired([1, np.inf], [1, 2]).n == 1 and np.isnan(paired([1, np.inf], [1, 2]).p)
+    assert compare_paired([1, np.inf], [1, 2]).n == 1 and np.isnan(compare_paired([1, np.inf], [1, 2]).p)
     with pytest.raises(InputError, match="cannot be paired"):
-        paired([1], [1, 2])
+        compare_paired([1], [1, 2])
 
 
 def test_review_takes_away_the_error_of_the_cases_that_are_looked_at():
@@ -54,8 +54,8 @@ def test_the_command_compares_tables_and_draws_them(tmp_path, monkeypatch, capsy
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["dsc"]["difference"] == pytest.approx(0.44 / 6) and said["hd95"]["n"] == 5
+    report = json.loads(capsys.readouterr().out)
+    assert report["dsc"]["difference"] == pytest.approx(0.44 / 6) and report["hd95"]["n"] == 5
     assert Image.open(tmp_path / "p.png").size[0] > 800
     with pytest.raises(InputError, match="one table only.*'c5'|'c5'"):
         paired_values(first, table(tmp_path / "short.csv", SECOND[:5]), "dsc")

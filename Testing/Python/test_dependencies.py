@@ -23,7 +23,7 @@ LOOSER_IN_SLICER = {"scipy"}
 
 
 def by_name(lines: list[str]) -> dict[str, Requirement]:
-    return {canonicalize_name(each.name): each for each in map(Requirement, lines)}
+    return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +46,15 @@ def test_both_lists_hold_the_same_ranges(project: dict, in_slicer: dict[str, Req
     by_pip = {**by_name(project["dependencies"]), **by_name(project["optional-dependencies"]["finetune"])}
     for name, requirement in in_slicer.items():
         if name in LOOSER_IN_SLICER:
-            assert {each for each in requirement.specifier if each.operator == "<"} < set(by_pip[name].specifier)
+            assert {specifier for specifier in requirement.specifier if specifier.operator == "<"} < set(
+                by_pip[name].specifier
+            )
         else:
             assert requirement.specifier == by_pip[name].specifier, name
 
 
 def test_the_worker_does_without_what_slicer_lacks(tmp_path: Path) -> None:
-    """The worker's requests of a picture and of an export, where the packages of the command line are absent."""
+    """The worker's requests of an image and of an export, where the packages of the command line are absent."""
     script = f"""
 import sys
 from pathlib import Path

@@ -85,12 +85,12 @@ def test_the_tutorial_runs(tmp_path: Path) -> None:
     assert python.returncode == 0, python.stderr
     lines = re.findall(r"^    medclipsam (.*)$", text, re.MULTILINE)
     assert len(lines) == 3
-    said = []
+    output = []
     for line in lines:
         module = f'"{sys.executable}" -m MedCLIPSAMLib {line}'
         ran = subprocess.run(module, shell=True, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8")
         assert ran.returncode == 0, ran.stderr
-        said.append(ran.stdout)
+        output.append(ran.stdout)
     assert {"tumor.png", "overlay.png", "nothing.png", "brain.seg.nrrd"} <= {path.name for path in tmp_path.iterdir()}
-    assert "Found 'breast tumor'" in said[0]
-    assert "Found" not in said[1]
+    assert "Found 'breast tumor'" in output[0]
+    assert "Found" not in output[1]

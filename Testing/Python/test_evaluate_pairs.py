@@ -18,7 +18,7 @@ INPUTS = Path(__file__).resolve().parents[3] / "shared" / "findings" / "inputs"
 
 
 def mask(path: Path, columns: slice = slice(2, 6), quality: int | None = None) -> Path:
-    """A picture of 8 x 8 pixels in which rows 2 to 5 of some columns are white."""
+    """An image of 8 x 8 pixels in which rows 2 to 5 of some columns are white."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.zeros((8, 8), np.uint8)
     pixels[2:6, columns] = 255
@@ -73,9 +73,9 @@ def test_a_table_names_the_pairs(run, tmp_path):
     table.write_text("Prediction,truth\nx/one.png,y/other.png\n,z.png\n", encoding="utf-8")
     code, text, err = run("evaluate", table, "--json")
     assert code == 0, err
-    said = json.loads(text)
-    assert {row["case"]: row["dsc"] for row in said["cases"]} == {"other": pytest.approx(2 / 3), "z": 0.0}
-    assert said["missing"] == ["z"]
+    report = json.loads(text)
+    assert {row["case"]: row["dsc"] for row in report["cases"]} == {"other": pytest.approx(2 / 3), "z": 0.0}
+    assert report["missing"] == ["z"]
     for content in (
         "prediction\nx\n",
         "prediction,truth\nx,\n",
@@ -94,9 +94,9 @@ def test_bad_cases_are_lines_and_the_others_are_scored(run, tmp_path):
     Image.fromarray(np.zeros((9, 8), np.uint8)).save(tmp_path / "p" / "other.png")
     (tmp_path / "p" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json")
-    said = json.loads(text)
-    assert code == 1 and set(said["failed"]) == {"other", "broken"}
-    assert {row["case"]: row["dsc"] for row in said["cases"]} == {"good": 1.0, "gone": 0.0}
+    report = json.loads(text)
+    assert code == 1 and set(report["failed"]) == {"other", "broken"}
+    assert {row["case"]: row["dsc"] for row in report["cases"]} == {"good": 1.0, "gone": 0.0}
     lines = [line for line in err.splitlines() if line.startswith("failed: ")]
     assert len(lines) == 2 and "different grids" in "".join(lines)
 
@@ -160,8 +160,8 @@ def test_predictions_of_a_network_are_taken_as_they_are(run, tmp_path):
     shutil.copytree(INPUTS / "evaluate-of-weak-predict", tmp_path / "x")
     code, text, err = run("evaluate", tmp_path / "x" / "predictions", tmp_path / "x" / "truth", "--json")
     assert code == 0, err
-    said = json.loads(text)
-    assert len(said["cases"]) == 1 and not said["missing"] and not said["extra"]
+    report = json.loads(text)
+    assert len(report["cases"]) == 1 and not report["missing"] and not report["extra"]
 
 
 def test_maps_and_overlays_beside_masks_are_no_predictions(tmp_path):
@@ -198,4 +198,6 @@ def test_a_table_is_scored_like_folders(tmp_path):
     (tmp_path / "t.csv").write_text("case,prediction,truth\na,p/a.png,t/a.png\n", encoding="utf-8")
     by_table = evaluate(pairs_of_table(tmp_path / "t.csv"))
     by_folders = evaluate_folders(tmp_path / "p", tmp_path / "t")
-    assert [each.dsc for each in by_table.scores] == [each.dsc for each in by_folders.scores] == pytest.approx([2 / 3])
+    assert (
+        [score.dsc for score in by_table.scores] == [score.dsc for score in by_folders.scores] == pytest.approx([2 / 3])
+    )

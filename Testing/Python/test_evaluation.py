@@ -1,4 +1,4 @@
-"""Metrics against cases worked out by hand, folders of masks, and pictures of results."""
+"""Metrics against cases worked out by hand, folders of masks, and images of results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.folders import evaluate_folders, summarise
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd, nsd_as_published
-from MedCLIPSAMLib.evaluation.pictures import contact_sheet, overlay
+from MedCLIPSAMLib.evaluation.overlays import contact_sheet, overlay
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
 
 
@@ -45,20 +45,20 @@ def test_empty_masks_score_one_together_and_nothing_alone():
 def test_nsd_of_shifted_discs_is_that_of_their_contours():
     """The contours are within 2 px where |6 cos(angle)| <= 2: 4 asin(1/3) of 2 pi, less what the pixel grid adds."""
     expected = 4 * math.asin(1 / 3) / (2 * math.pi)
-    one, other = disc(97), disc(103)
-    assert nsd(one, other, (1, 1), 2) == pytest.approx(expected, abs=0.07)
-    assert nsd(one, other, (1, 1), 2) == pytest.approx(0.277, abs=0.002)
-    assert nsd_as_published(one, other) == pytest.approx(0.951, abs=0.001)
-    assert hd95(one, other, (1, 1)) == pytest.approx(6, abs=0.3)
+    first, second = disc(97), disc(103)
+    assert nsd(first, second, (1, 1), 2) == pytest.approx(expected, abs=0.07)
+    assert nsd(first, second, (1, 1), 2) == pytest.approx(0.277, abs=0.002)
+    assert nsd_as_published(first, second) == pytest.approx(0.951, abs=0.001)
+    assert hd95(first, second, (1, 1)) == pytest.approx(6, abs=0.3)
 
 
 def test_a_volume_of_one_slice_is_measured_by_its_contour():
-    one, other = disc(97), disc(103)
+    first, second = disc(97), disc(103)
     for axis in range(3):
         spacing = np.insert([1.0, 1.0], axis, 5.0)
-        volumes = np.expand_dims(one, axis), np.expand_dims(other, axis)
-        assert nsd(*volumes, spacing, 2) == nsd(one, other, (1, 1), 2)
-        assert hd95(*volumes, spacing) == hd95(one, other, (1, 1))
+        volumes = np.expand_dims(first, axis), np.expand_dims(second, axis)
+        assert nsd(*volumes, spacing, 2) == nsd(first, second, (1, 1), 2)
+        assert hd95(*volumes, spacing) == hd95(first, second, (1, 1))
 
 
 def test_spacing_belongs_to_its_axis():
@@ -121,7 +121,7 @@ def test_folders_are_matched_by_name_whatever_the_format(tmp_path):
     assert found.summary("hd95").n == 2
 
 
-def test_a_picture_stored_as_a_volume_scores_like_the_picture(tmp_path):
+def test_an_image_stored_as_a_volume_scores_like_the_image(tmp_path):
     for suffix in (".png", ".nii.gz"):
         write_masks(tmp_path / f"truth{suffix}", f"a{suffix}", labels((20, 20)))
         write_masks(tmp_path / f"pred{suffix}", f"a{suffix}", labels((20, 26)))
@@ -198,9 +198,9 @@ def test_bootstrap_interval_is_that_of_the_mean_and_repeatable():
     assert summary == summarise(values)
 
 
-def test_overlay_enlarges_small_pictures_and_draws_contours():
-    picture = np.full((60, 60, 3), 100, np.uint8)
-    drawn = overlay(picture, {"a": square()}, {"a": (1.0, 0.0, 0.0)}, boxes=np.array([[10, 10, 50, 50]]))
+def test_overlay_enlarges_small_images_and_draws_contours():
+    image = np.full((60, 60, 3), 100, np.uint8)
+    drawn = overlay(image, {"a": square()}, {"a": (1.0, 0.0, 0.0)}, boxes=np.array([[10, 10, 50, 50]]))
     factor = 9
     assert drawn.shape == (60 * factor, 60 * factor, 3)
     assert tuple(drawn[20 * factor, 30 * factor]) == (255, 0, 0)
@@ -210,8 +210,8 @@ def test_overlay_enlarges_small_pictures_and_draws_contours():
 
 
 def test_contact_sheet_is_written_with_and_without_truth(tmp_path):
-    picture = np.full((60, 60, 3), 100, np.uint8)
-    row = {"title": "a case", "caption": "DSC 1.00", "picture": picture, "saliency": square().astype(float)}
+    image = np.full((60, 60, 3), 100, np.uint8)
+    row = {"title": "a case", "caption": "DSC 1.00", "image": image, "saliency": square().astype(float)}
     row |= {"coarse": square(), "mask": square(), "truth": square(), "boxes": np.array([[20, 20, 40, 40]])}
     contact_sheet([row, row | {"truth": None}], tmp_path / "both.png")
     contact_sheet([row | {"truth": None}], tmp_path / "without.png")

@@ -30,7 +30,7 @@ from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
@@ -49,7 +49,7 @@ def images(tmp_path_factory):
     (folder / "more scans").mkdir()
     for number, name in enumerate(("a.png", "b.png", "more scans/a.png", "healthy.png")):
         phantom = make_phantom("validation", number, "MR", int(name != "healthy.png"))
-        write_picture(folder / name, np.repeat(phantom.picture[..., None], 3, 2))
+        write_png(folder / name, np.repeat(phantom.image[..., None], 3, 2))
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     return folder
 
@@ -58,10 +58,12 @@ NAMES = {"a", "b", "more_scans_a", "healthy", "broken"}
 
 
 def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
-    out, told = tmp_path / "Dataset007_Head", []
-    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, context=RunContext(told.append))
+    out, progress = tmp_path / "Dataset007_Head", []
+    counts = export(find_cases(images, PROMPTS), LocalEngine(segmenter), out, context=RunContext(progress.append))
     records = read_records(out)
-    assert records.keys() == NAMES and counts["failed"] == 1 and [each.done for each in told] == [1, 2, 3, 4, 5]
+    assert (
+        records.keys() == NAMES and counts["failed"] == 1 and [message.done for message in progress] == [1, 2, 3, 4, 5]
+    )
     assert records["broken"]["status"] == "failed" and "broken.png" in records["broken"]["problem"]
     about = json.loads((out / "dataset.json").read_text())
     assert about["labels"] == {"background": 0, "tumor": 1, "ventricles": 2} and about["file_ending"] == ".nii.gz"
@@ -73,10 +75,10 @@ def test_a_folder_becomes_an_nnunet_dataset(segmenter, images, tmp_path):
         label = sitk.ReadImage(str(out / "labelsTr" / f"{name}.nii.gz"))
         image = sitk.ReadImage(str(out / "imagesTr" / f"{name}_0000.nii.gz"))
         assert label.GetSize() == image.GetSize() and label.GetSpacing() == image.GetSpacing()
-        picture = make_phantom("validation", number, "MR", 1).picture
+        pixels = make_phantom("validation", number, "MR", 1).image
         array = sitk.GetArrayFromImage(label)[0]
-        assert np.array_equal(sitk.GetArrayFromImage(image)[0], picture)
-        segmenter.set_image(np.repeat(picture[..., None], 3, 2))
+        assert np.array_equal(sitk.GetArrayFromImage(image)[0], pixels)
+        segmenter.set_image(np.repeat(pixels[..., None], 3, 2))
         tumor, ventricles = (segmenter.segment(prompt) for prompt in PROMPTS.values())
         upper = tumor.mask if tumor.score > ventricles.score else ventricles.mask
         assert np.array_equal(array > 0, tumor.mask | ventricles.mask)
@@ -123,19 +125,19 @@ def test_two_runs_and_other_requests_keep_off_a_folder(segmenter, images, tmp_pa
     other.close()
     assert export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz")) == {"found": 1}
     with pytest.raises(OutputError, match="other export"):
-        export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz", least_score=0.1))
+        export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz", min_score=0.1))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("precious")
     with pytest.raises(OutputError, match="not empty"):
         export(cases, LocalEngine(segmenter), tmp_path / "full", ExportSettings("png"))
-    assert [each.name for each in (tmp_path / "full").iterdir() if each.name != ".lock"] == ["thesis.txt"]
+    assert [path.name for path in (tmp_path / "full").iterdir() if path.name != ".lock"] == ["thesis.txt"]
     with pytest.raises(InputError, match="Dataset101"):
         export(cases, LocalEngine(segmenter), tmp_path / "heads")
 
 
 def test_filters_leave_out_and_say_so(segmenter, images, tmp_path):
     cases = find_cases(images / "a.png", {"tumor": "brain tumor"})
-    for number, settings in enumerate(({"least_score": 1.0}, {"least_ml": 99.0}, {"most_ml": 0.001})):
+    for number, settings in enumerate(({"min_score": 1.0}, {"min_ml": 99.0}, {"max_ml": 0.001})):
         out = tmp_path / str(number)
         assert export(cases, LocalEngine(segmenter), out, ExportSettings("nii.gz", **settings)) == {"filtered": 1}
         assert not list(out.glob("*.nii.gz")) and (out / "report" / "a.png").is_file()
@@ -144,8 +146,8 @@ def test_filters_leave_out_and_say_so(segmenter, images, tmp_path):
         "empty": 1
     }
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "e" / "healthy.nii.gz"))).any()
-    with pytest.raises(InputError, match="least_score.*got 2"):
-        ExportSettings(least_score=2.0)
+    with pytest.raises(InputError, match="min_score.*got 2"):
+        ExportSettings(min_score=2.0)
 
 
 def test_a_volume_is_exported_on_its_own_grid_with_its_prompts(segmenter, tmp_path):
@@ -157,7 +159,7 @@ def test_a_volume_is_exported_on_its_own_grid_with_its_prompts(segmenter, tmp_pa
     sitk.WriteImage(image, str(tmp_path / "head.nii.gz"))
     (tmp_path / "t.csv").write_text("image,prompt,label,case\nhead.nii.gz,brain tumor,lesion,p1\n")
     cases = find_cases(tmp_path / "t.csv", None)
-    assert cases == [Case("p1", tmp_path / "head.nii.gz", {"lesion": "brain tumor"})]
+    assert cases == [Case("p1", tmp_path / "head.nii.gz", {"lesion": "brain tumor"}, root=tmp_path)]
     out = tmp_path / "out"
     assert export(cases, LocalEngine(segmenter), out, ExportSettings("seg.nrrd", window=(0.0, 255.0))) == {"found": 1}
     (segment,) = read_segmentation(out / "p1.seg.nrrd", read_volume(tmp_path / "head.nii.gz"))
@@ -286,7 +288,7 @@ def test_dicom_becomes_dicom_seg_that_refers_to_its_slices(segmenter, images, tm
     found = np.zeros_like(masks[0])
     for frame, groups in zip(np.atleast_3d(made.pixel_array), made.PerFrameFunctionalGroupsSequence):
         place = groups.PlanePositionSequence[0].ImagePositionPatient
-        k = volume.to_sitk().TransformPhysicalPointToIndex([float(each) for each in place])[2]
+        k = volume.to_sitk().TransformPhysicalPointToIndex([float(value) for value in place])[2]
         found[k] = frame > 0
     assert np.array_equal(found, masks[0])
     cases = [*find_cases(SHARED / "ct-3slice", {"x": "tumor"}), *find_cases(images / "a.png", {"x": "brain tumor"})]
@@ -317,7 +319,7 @@ def test_the_commands_export_strike_and_refuse(segmenter, images, tmp_path, monk
         assert value.replace(":", ", ") in err
     assert "Name the folder such as" in call(*ask[:2], "-o", tmp_path / "new", "-p", "x", "--model", "absent")[2]
     assert not (tmp_path / "Dataset008_New").exists()
-    assert "other export" in call(*ask, "--least-score", "0.2")[2]
+    assert "other export" in call(*ask, "--min-score", "0.2")[2]
     (tmp_path / "struck.txt").write_text("a\n")
     assert "1 cases struck out, 0 put back" in call("strike", out, tmp_path / "struck.txt")[1]
     assert not list((out / "labelsTr").iterdir())

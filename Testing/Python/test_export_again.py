@@ -57,11 +57,11 @@ class Engine:
 def folder(tmp_path):
     (tmp_path / "in").mkdir()
     for name in ("a b.png", "c.png"):
-        picture(tmp_path / "in" / name, 200)
+        image(tmp_path / "in" / name, 200)
     return tmp_path / "in"
 
 
-def picture(path, value):
+def image(path, value):
     Image.fromarray(np.full((12, 12, 3), value, np.uint8)).save(path)
 
 
@@ -109,7 +109,7 @@ def test_other_prompts_and_negatives_are_refused(folder, tmp_path, changes, mess
         run(folder, out, **changes)
     other = tmp_path / "more"
     other.mkdir()
-    picture(other / "new.png", 200)
+    image(other / "new.png", 200)
     with pytest.raises(OutputError, match=message):
         run(other, out, **changes)
     assert (out / MANIFEST).read_text() == before
@@ -133,10 +133,10 @@ def test_an_image_exchanged_under_its_name_is_done_again(folder):
     run(folder, out)
     os.utime(folder / "c.png", (1, 1))  # the same image, copied
     assert run(folder, out) == []
-    picture(folder / "c.png", 220)
+    image(folder / "c.png", 220)
     assert run(folder, out) == ["c"]
     assert read_volume(out / "imagesTr" / "c_0000.nii.gz").array.max() == 220
-    picture(folder / "c.png", 0)  # nothing is found in it, so that the dataset does not hold it any more
+    image(folder / "c.png", 0)  # nothing is found in it, so that the dataset does not hold it any more
     assert run(folder, out) == ["c"] and run(folder, out) == []
     assert not (out / "imagesTr" / "c_0000.nii.gz").exists() and not (out / "labelsTr" / "c.nii.gz").exists()
     assert json.loads((out / "dataset.json").read_text())["numTraining"] == 1
@@ -147,7 +147,7 @@ def test_an_image_of_another_folder_does_not_replace_one_of_the_same_name(folder
     run(folder, out)
     shutil.copytree(folder, other)
     assert run(other, out) == []
-    picture(other / "c.png", 111)
+    image(other / "c.png", 111)
     with pytest.raises(InputError, match="a case 'c' of another image"):
         run(other, out)
 
@@ -158,14 +158,14 @@ def test_a_label_by_a_persons_hand_stays(folder):
     record = read_records(out)["c"] | {"trusted": "2026-01-01"}
     with open(out / MANIFEST, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
-    picture(folder / "c.png", 220)
+    image(folder / "c.png", 220)
     assert run(folder, out) == []
 
 
 def test_names_do_not_depend_on_what_is_added_or_goes(folder):
     out = folder.parent / "Dataset101_Head"
     run(folder, out)
-    picture(folder / "a_b.png", 150)
+    image(folder / "a_b.png", 150)
     (added,) = run(folder, out)
     assert added.startswith("a_b-") and run(folder, out) == []
     (folder / "a b.png").unlink()
@@ -202,10 +202,10 @@ def test_when_all_cases_fail_the_exit_code_and_the_screen_say_so(tmp_path, monke
             cli.main()
         return stop.value.code or 0, capsys.readouterr()
 
-    code, said = call()
-    assert code == 1 and "failed: x: " in said.err and "x.png" in said.err and "--retry" in said.err
-    code, said = call("--json")
-    assert code == 1 and json.loads(said.out) == {"failed": 1} and "failed: x: " in said.err
-    picture(tmp_path / "in" / "y.png", 10)
-    code, said = call()
-    assert code == 0 and "failed: x: " in said.err and "1 failed" in said.out
+    code, output = call()
+    assert code == 1 and "failed: x: " in output.err and "x.png" in output.err and "--retry" in output.err
+    code, output = call("--json")
+    assert code == 1 and json.loads(output.out) == {"failed": 1} and "failed: x: " in output.err
+    image(tmp_path / "in" / "y.png", 10)
+    code, output = call()
+    assert code == 0 and "failed: x: " in output.err and "1 failed" in output.out

@@ -15,7 +15,7 @@ from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.masks_beside import masks_among
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes import Segment, read_volume, write_saliency, write_segmentation
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 
 PROMPTS = {"tumor": "brain tumor"}
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,11 +23,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def scan(path, slices: int = 1):
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = make_phantom("validation", 1, "MR", 1).picture
+    image = make_phantom("validation", 1, "MR", 1).image
     if path.suffix == ".png":
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
     else:
-        grey = picture if picture.ndim == 2 else picture[..., 0]
+        grey = image if image.ndim == 2 else image[..., 0]
         sitk.WriteImage(sitk.GetImageFromArray(np.stack([grey] * slices)), str(path))
     return path
 
@@ -76,7 +76,7 @@ def test_images_that_are_named_like_masks_are_cases_where_nothing_is_beside_them
     assert len(names(tmp_path)) == 7
 
 
-def test_a_picture_of_few_values_beside_an_image_of_its_name_is_its_mask(tmp_path):
+def test_an_image_of_few_values_beside_an_image_of_its_name_is_its_mask(tmp_path):
     scan(tmp_path / "a.nii.gz", 3), scan(tmp_path / "b.nii.gz", 3), scan(tmp_path / "b.png")
     Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "a.png")
     Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "c.png")
@@ -90,7 +90,7 @@ def test_what_the_program_wrote_is_no_case_whatever_it_is_called(tmp_path, endin
     write_segmentation(tmp_path / f"result{ending}", [Segment("x", volume.array > 90)], volume)
     if ending in (".nii.gz", ".nrrd"):
         write_saliency(tmp_path / f"where{ending}", volume.array / 255, volume)
-    write_picture(tmp_path / "picture.png", np.stack([volume.array[0]] * 3, -1), marked=True)
+    write_png(tmp_path / "image.png", np.stack([volume.array[0]] * 3, -1), marked=True)
     assert names(tmp_path) == ["a"]
 
 
@@ -115,7 +115,7 @@ def test_patterns_choose_and_a_dry_run_lists_without_models(run, tmp_path):
     out = tmp_path / "out"
     ask = ("export", tmp_path / "in", "-p", "t: tumor", "-o", out, "--format", "png", "--model", "none", "--dry-run")
     code, text, err = run(*ask, "--exclude", "*.nii.gz", "--json")
-    assert code == 0 and [each["case"] for each in json.loads(text)["cases"]] == ["p1_a", "p2_a", "p2_deep_c"]
+    assert code == 0 and [case["case"] for case in json.loads(text)["cases"]] == ["p1_a", "p2_a", "p2_deep_c"]
     assert not out.exists()
     code, text, _ = run(*ask, "--include", "p1/a*")
     assert code == 0 and "1 case; nothing was done." in text and "p1_a: " in text
@@ -123,7 +123,7 @@ def test_patterns_choose_and_a_dry_run_lists_without_models(run, tmp_path):
     assert code == 2 and "--include" in err
 
 
-def test_volumes_are_refused_for_pictures_before_the_work(run, tmp_path):
+def test_volumes_are_refused_for_images_before_the_work(run, tmp_path):
     scan(tmp_path / "in" / "a.png"), scan(tmp_path / "in" / "b.nii.gz", 3), scan(tmp_path / "in" / "flat.nii.gz", 1)
     ask = ("export", tmp_path / "in", "-p", "t: tumor", "-o", tmp_path / "out", "--format", "png")
     code, _, err = run(*ask, "--sam", "none")

@@ -69,7 +69,7 @@ def test_what_cannot_be_used_is_counted_and_listed(folder):
     path = table(folder, "a.jsonl", "".join(json.dumps({"image": image, "text": text}) + "\n" for image, text in rows))
     found = read_captions(path)
     assert [pair.image.name for pair in found.pairs] == ["image0.png", "image3.png"]
-    said = found.summary()
+    output = found.summary()
     for part in (
         "2 pairs",
         "1 pairs are there twice",
@@ -77,7 +77,7 @@ def test_what_cannot_be_used_is_counted_and_listed(folder):
         "2 images are missing",
         "another image",
     ):
-        assert part in said
+        assert part in output
     assert ("images are missing", "gone.png") in found.dropped
 
 
@@ -151,9 +151,9 @@ def test_batches_depend_on_the_epoch_and_go_on_from_any_step(folder):
     every = list(source(folder, crop=0.5).batches(3))
     assert len(every) == 3 and every[0][0].shape == (2, 16, 16, 3) and every[0][0].dtype == torch.uint8
     later = list(source(folder, crop=0.5).batches(3, 1))
-    for (pictures, captions), (again, same) in zip(every[1:], later):
-        assert torch.equal(pictures, again) and captions == same
-    assert sorted(each for _, captions in every for each in captions) == [f"caption {n}" for n in range(6)]
+    for (images, captions), (again, same) in zip(every[1:], later):
+        assert torch.equal(images, again) and captions == same
+    assert sorted(caption for _, captions in every for caption in captions) == [f"caption {n}" for n in range(6)]
     assert source(folder).order(3) != source(folder).order(4)
 
 
@@ -171,15 +171,15 @@ def test_equal_captions_come_in_different_batches_while_others_are_left(folder):
         batches = PairSource(pairs, 16, 4).order(epoch)
         assert sorted(number for batch in batches for number in batch) == list(range(40))
         different = [len({pairs[number].caption for number in batch}) for batch in batches]
-        assert sum(each == 4 for each in different) >= 7
+        assert sum(count == 4 for count in different) >= 7
 
 
-def test_a_picture_is_squared_whole_or_by_a_crop():
-    picture = np.zeros((40, 80, 3), np.uint8)
-    picture[:, 40:] = 200
-    whole = square(picture, 16)
+def test_an_image_is_squared_whole_or_by_a_crop():
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, 40:] = 200
+    whole = square(image, 16)
     assert whole.shape == (16, 16, 3) and whole[:, :6].max() < 5 and whole[:, 10:].min() > 195
-    assert square(picture, 16, (0.5, 1.0, 0.0)).min() > 195  # the right half
+    assert square(image, 16, (0.5, 1.0, 0.0)).min() > 195  # the right half
 
 
 def add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
@@ -194,9 +194,9 @@ def shards(folder):
         with tarfile.open(folder / f"part-{shard:02d}.tar", "w") as tar:
             for number in range(5):
                 key = f"case{shard}{number}"
-                picture = BytesIO()
-                Image.fromarray(np.full((24, 24), 20 * number, np.uint8)).save(picture, "PNG")
-                add(tar, f"{key}.png", b"broken" if number == 4 else picture.getvalue())
+                image = BytesIO()
+                Image.fromarray(np.full((24, 24), 20 * number, np.uint8)).save(image, "PNG")
+                add(tar, f"{key}.png", b"broken" if number == 4 else image.getvalue())
                 caption = f"Ultrasound number {shard} {number}"
                 if number == 3:
                     add(tar, f"{key}.json", json.dumps({"caption": caption}).encode())
@@ -211,7 +211,7 @@ def test_shards_give_the_pairs_that_can_be_used(shards, folder):
     assert made.count == 6 and made.steps == 3 and len(made.dropped) == 4
     assert {reason for reason, _ in made.dropped} == {"images cannot be read", "captions have less than 20 characters"}
     every = list(made.batches(0))
-    assert sorted(each for _, captions in every for each in captions) == [
+    assert sorted(caption for _, captions in every for caption in captions) == [
         f"Ultrasound number {shard} {number}" for shard in range(2) for number in (0, 1, 3)
     ]
     again = ShardSource(

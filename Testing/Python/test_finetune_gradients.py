@@ -26,16 +26,18 @@ def without_tf32(monkeypatch):
 def gradients(model, chunk: int, loss=dhn_nce_loss) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     model.zero_grad()
     torch.manual_seed(4)
-    pixels, tokens = (each.to(model.logit_scale.device) for each in a_batch())
+    pixels, tokens = (tensor.to(model.logit_scale.device) for tensor in a_batch())
     value = contrastive_backward(
-        lambda *each: model(*each)[:2], list(zip(pixels.split(chunk), tokens.split(chunk))), loss
+        lambda *batch: model(*batch)[:2], list(zip(pixels.split(chunk), tokens.split(chunk))), loss
     )
-    return value, {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
+    return value, {
+        name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.grad is not None
+    }
 
 
 def near(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
     assert one.keys() == other.keys()
-    largest = max(each.abs().max() for each in one.values())
+    largest = max(gradient.abs().max() for gradient in one.values())
     for name in one:
         assert (one[name] - other[name]).abs().max() < 1e-4 * largest, name
 
@@ -44,26 +46,26 @@ def test_one_chunk_is_plain_backpropagation(device):
     model = a_model(device)
     loss, found = gradients(model, 8)
     model.zero_grad()
-    expected = dhn_nce_loss(*model(*(each.to(device) for each in a_batch()))[:2])
+    expected = dhn_nce_loss(*model(*(tensor.to(device) for tensor in a_batch()))[:2])
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
-    near(found, {name: each.grad for name, each in model.named_parameters() if each.grad is not None})
+    near(found, {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None})
     assert "logit_scale" not in found
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 4])
 def test_chunks_give_the_gradients_of_the_whole_batch(chunk, device):
     model = a_model(device)
-    (loss, whole), (same, parts) = gradients(model, 8), gradients(model, chunk)
+    (loss, full), (same, parts) = gradients(model, 8), gradients(model, chunk)
     assert loss.item() == pytest.approx(same.item(), rel=1e-5)
-    near(whole, parts)
+    near(full, parts)
 
 
 def test_dropout_is_the_same_in_both_passes(device):
     """The loss that is reported and the gradients are of one and the same network: else a finite difference tells."""
     model = a_model(device, dropout=0.3)
     loss, found = gradients(model, 4)
-    name, parameter = next(each for each in model.named_parameters() if each[0] == "text.proj.weight")
+    name, parameter = next(parameter for parameter in model.named_parameters() if parameter[0] == "text.proj.weight")
     step = 1e-2 * parameter.detach().norm() * found[name] / found[name].norm()
     values = []
     for sign in (1, -1):
@@ -87,6 +89,6 @@ def test_two_processes_give_the_gradients_of_one(tmp_path):
     )
     joint = torch.load(tmp_path / "g.pt", weights_only=True)
     model = a_model()
-    loss, whole = gradients(model, 8)
+    loss, full = gradients(model, 8)
     assert joint.pop("loss").item() == pytest.approx(loss.item(), rel=1e-5)
-    near(whole, {name: each for name, each in joint.items() if each is not None})
+    near(full, {name: gradient for name, gradient in joint.items() if gradient is not None})

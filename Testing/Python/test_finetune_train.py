@@ -24,19 +24,19 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, ModelEr
 from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
 from MedCLIPSAMLib.finetune.checkpoint import write_checkpoint
-from MedCLIPSAMLib.finetune.job import Data, run
+from MedCLIPSAMLib.finetune.job import CaptionData, run
 from MedCLIPSAMLib.finetune.owner import claim_run
 from MedCLIPSAMLib.finetune.publish import export_model
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import BEST, CHECKPOINT, LOG, fine_tune
-from MedCLIPSAMLib.finetune.trainable import merged, prepare, trained_state
+from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare, trained_state
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.store import find, statuses
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = {"US": "breast ultrasound", "MR": "brain MRI", "XR": "chest X-ray", "CT": "chest CT"}
@@ -50,7 +50,7 @@ def captions(tmp_path_factory):
     rows = []
     for number in range(32):
         phantom = make_phantom("train", number)
-        write_picture(folder / f"{number}.png", np.repeat(phantom.picture[..., None], 3, 2))
+        write_png(folder / f"{number}.png", np.repeat(phantom.image[..., None], 3, 2))
         seen = "two masses" if len(phantom.lesions) > 1 else "one mass" if phantom.lesions else "no mass"
         text = f"{NAMES[phantom.modality]} number {number} showing {seen}"
         rows.append(json.dumps({"image": f"{number}.png", "caption": text, "patient": f"p{number}"}))
@@ -70,28 +70,28 @@ def train(pairs, out, settings=QUICK, **options):
 
 
 def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, tmp_path):
-    told: list[str] = []
+    progress: list[str] = []
     settings = replace(QUICK, epochs=1)
     result, folder = run(
-        Data(str(captions), share=0.3),
+        CaptionData(str(captions), share=0.3),
         settings,
         "mine",
         tmp_path / "run",
         "cpu",
         tmp_path,
-        context=RunContext(on_notice=told.append),
+        context=RunContext(on_notice=progress.append),
     )
-    assert folder == tmp_path / "mine" and any("split by patient" in line for line in told)
+    assert folder == tmp_path / "mine" and any("split by patient" in line for line in progress)
     assert find("mine", "clip", tmp_path).trained
-    (status,) = [each for each in statuses(tmp_path) if each.model.name == "mine"]
+    (status,) = [model for model in statuses(tmp_path) if model.model.name == "mine"]
     assert status.usable and "Apache-2.0" in status.model.licence
     segmenter = load_segmenter("mine", "demo", "cpu", tmp_path)
     assert segmenter.settings.saliency.layer == 3
-    segmenter.set_image(np.repeat(make_phantom("validation", 1, "MR", 1).picture[..., None], 3, 2))
+    segmenter.set_image(np.repeat(make_phantom("validation", 1, "MR", 1).image[..., None], 3, 2))
     assert segmenter.segment("brain tumor").mask.shape == (128, 128)
     assert result.before["pairs"] == result.after["pairs"] and (tmp_path / "run" / "dropped.csv").is_file()
     with pytest.raises(ModelError, match="a model 'mine' already"):
-        run(Data(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
 
 
 ABSENT = [("biomedclip", "cpu", "biomedclip"), ("nothing", "cpu", "nothing"), ("demo", "tpu", "tpu")]
@@ -105,12 +105,12 @@ def test_a_model_or_device_that_is_not_there_is_said_before_images_are_read(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("MedCLIPSAMLib.finetune.job.readable", lambda *_: pytest.fail("images were read"))
     with pytest.raises(MedCLIPSAMError, match=message):
-        run(Data(str(captions), share=0.3), replace(QUICK, base=base), "m", tmp_path / "run", device, tmp_path)
+        run(CaptionData(str(captions), share=0.3), replace(QUICK, base=base), "m", tmp_path / "run", device, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
 def test_a_run_replaces_only_the_model_that_it_made(captions, tmp_path):
-    settings, data, models = replace(QUICK, epochs=1), Data(str(captions), share=0.3), tmp_path / "models"
+    settings, data, models = replace(QUICK, epochs=1), CaptionData(str(captions), share=0.3), tmp_path / "models"
     models.mkdir()
     for name in ("a1", "a2"):
         run(data, settings, name, tmp_path / f"run-{name}", "cpu", models)
@@ -128,10 +128,10 @@ def test_a_run_keeps_off_a_folder_of_something_else_and_of_a_run_at_work(caption
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "dropped.csv").write_text("somebody's")
     with pytest.raises(OutputError, match="not empty"):
-        run(Data(str(captions), share=0.3), QUICK, "m", tmp_path / "mine", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), QUICK, "m", tmp_path / "mine", "cpu", tmp_path)
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["dropped.csv"]
     with claim_run(tmp_path / "run"), pytest.raises(OutputError, match="Another run is writing"):
-        run(Data(str(captions), share=0.3), QUICK, "m", tmp_path / "run", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), QUICK, "m", tmp_path / "run", "cpu", tmp_path)
 
 
 def test_the_loss_falls_and_the_best_weights_are_kept(pairs, tmp_path):
@@ -139,14 +139,14 @@ def test_the_loss_falls_and_the_best_weights_are_kept(pairs, tmp_path):
     result = train(
         pairs, tmp_path, replace(QUICK, epochs=6, learning_rate=2e-4, temperature=0.1), context=RunContext(seen.append)
     )
-    losses = [each.details["loss"] for each in seen]
+    losses = [progress.details["loss"] for progress in seen]
     assert len(losses) == 30 and np.mean(losses[-5:]) < np.mean(losses[:5])
-    validations = [each.details["validation"] for each in seen if each.details["validation"]]
-    assert len(validations) == 6 and validations[-1]["best"] >= max(each["top1"] for each in validations)
+    validations = [progress.details["validation"] for progress in seen if progress.details["validation"]]
+    assert len(validations) == 6 and validations[-1]["best"] >= max(figures["top1"] for figures in validations)
     assert result.step % 5 == 0 and load_file(result.weights).keys() == load_clip("demo").model.state_dict().keys()
     assert [json.loads(line)["step"] for line in (tmp_path / LOG).read_text().splitlines()] == list(range(1, 31))
     assert list((tmp_path / "tensorboard").glob("events.*"))
-    rates = [each.details["learning_rate"] for each in seen]
+    rates = [progress.details["learning_rate"] for progress in seen]
     assert rates[0] < rates[2] == pytest.approx(2e-4) and rates[-1] < 1e-5  # warmed up, then to 0
 
 
@@ -183,19 +183,19 @@ def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
     for out in ("killed", "whole"):
         done = subprocess.run(command(out), cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
         assert done.returncode == 0, done.stderr
-    one, other = (torch.load(tmp_path / out / CHECKPOINT, weights_only=True)["model"] for out in ("killed", "whole"))
-    assert all(torch.equal(one[name], other[name]) for name in other)
+    first, other = (torch.load(tmp_path / out / CHECKPOINT, weights_only=True)["model"] for out in ("killed", "whole"))
+    assert all(torch.equal(first[name], other[name]) for name in other)
     steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[0] == 1
 
 
 def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
-    asked = iter([False] * 3 + [True] * 9)
+    requested = iter([False] * 3 + [True] * 9)
     with pytest.raises(Cancelled):
-        train(pairs, tmp_path, context=RunContext(is_cancelled=lambda: next(asked)))
+        train(pairs, tmp_path, context=RunContext(is_cancelled=lambda: next(requested)))
     seen = []
     train(pairs, tmp_path, context=RunContext(seen.append))
-    assert [each.done for each in seen] == list(range(4, 11))
+    assert [progress.done for progress in seen] == list(range(4, 11))
 
 
 def test_training_ends_when_nothing_is_gained(pairs, tmp_path):
@@ -211,12 +211,14 @@ def test_only_what_is_to_be_trained_changes(pairs, tmp_path, options):
     base = load_clip("demo").model
     model = prepare(load_clip("demo").model, settings.freeze, settings.lora_rank)
     few = trained_state(model)
-    assert sum(each.numel() for each in few.values()) < 0.75 * sum(each.numel() for each in base.parameters())
+    assert sum(parameter.numel() for parameter in few.values()) < 0.75 * sum(
+        parameter.numel() for parameter in base.parameters()
+    )
     train(pairs, tmp_path, settings)
     assert torch.load(tmp_path / CHECKPOINT, weights_only=True)["model"].keys() == few.keys()
     again = prepare(load_clip("demo").model, settings.freeze, settings.lora_rank)
     again.load_state_dict(torch.load(tmp_path / CHECKPOINT, weights_only=True)["model"], strict=False)
-    weights, before = merged(again), {name: each.float() for name, each in base.state_dict().items()}
+    weights, before = merge_lora(again), {name: weight.float() for name, weight in base.state_dict().items()}
     assert weights.keys() == before.keys()
     changed = {name for name in before if not torch.equal(weights[name], before[name])}
     assert changed
@@ -240,10 +242,10 @@ def test_what_lora_learnt_is_in_the_merged_weights():
     pixels, tokens = torch.randn(3, 3, 128, 128), torch.randint(5, 90, (3, 7))
     with torch.no_grad():
         expected, before = wrapped(pixels, tokens)[:2], plain(pixels, tokens)[:2]
-        plain.load_state_dict(merged(wrapped))
+        plain.load_state_dict(merge_lora(wrapped))
         found = plain(pixels, tokens)[:2]
-    for one, other, old in zip(expected, found, before):
-        assert torch.allclose(one, other, atol=1e-5) and not torch.allclose(one, old, atol=1e-3)
+    for first, other, old in zip(expected, found, before):
+        assert torch.allclose(first, other, atol=1e-5) and not torch.allclose(first, old, atol=1e-3)
 
 
 def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
@@ -258,7 +260,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
-    assert torch.load(path, weights_only=True) == {"step": 1} and [each.name for each in tmp_path.iterdir()] == [
+    assert torch.load(path, weights_only=True) == {"step": 1} and [path.name for path in tmp_path.iterdir()] == [
         CHECKPOINT
     ]
 
@@ -266,15 +268,15 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
 def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_path):
     with pytest.raises(Cancelled):
         train(pairs, tmp_path, context=RunContext(is_cancelled=iter([False, True]).__next__))
-    kept = (tmp_path / CHECKPOINT).read_bytes()
+    original = (tmp_path / CHECKPOINT).read_bytes()
     with pytest.raises(ModelError, match="other settings or data"):
         train(pairs, tmp_path, replace(QUICK, temperature=0.3))
     with pytest.raises(ModelError, match="other settings or data"):
         train(pairs, tmp_path, data="other.csv")
     with pytest.raises(ModelError, match="another architecture.*differ"):
         train(pairs, tmp_path, replace(QUICK, lora_rank=2))
-    assert (tmp_path / CHECKPOINT).read_bytes() == kept
-    (tmp_path / CHECKPOINT).write_bytes(kept[: len(kept) // 2])
+    assert (tmp_path / CHECKPOINT).read_bytes() == original
+    (tmp_path / CHECKPOINT).write_bytes(original[: len(original) // 2])
     with pytest.raises(ModelError, match="damaged"):
         train(pairs, tmp_path)
 
@@ -298,17 +300,17 @@ def test_captions_that_all_say_the_same_and_too_few_pairs_are_refused(captions, 
     rows = [json.dumps({"image": f"{n}.png", "caption": "the very same caption"}) for n in range(9)]
     (tmp_path / "same.jsonl").write_text("\n".join(rows))
     with pytest.raises(InputError, match="all say the same"):
-        run(Data(str(tmp_path / "same.jsonl"), captions.parent), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(tmp_path / "same.jsonl"), captions.parent), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="validation pairs cannot tell"):
-        run(Data(str(captions), share=0.03), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.03), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="do not fill a batch of 64"):
-        run(Data(str(captions), share=0.3), replace(QUICK, batch=64), "m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions), share=0.3), replace(QUICK, batch=64), "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="both the run and the model"):
-        run(Data(str(captions)), QUICK, "x", tmp_path / "x", "cpu", tmp_path)
+        run(CaptionData(str(captions)), QUICK, "x", tmp_path / "x", "cpu", tmp_path)
     with pytest.raises(ModelError, match="cannot be the name"):
-        run(Data(str(captions)), QUICK, "../m", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions)), QUICK, "../m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(ModelError, match="has a model 'biomedclip' already"):
-        run(Data(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
+        run(CaptionData(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
 
 
 def test_captions_longer_than_the_model_reads_are_cut_at_their_end():
@@ -333,7 +335,7 @@ def test_the_export_loads_in_open_clip_and_gives_the_same_features(tmp_path, mon
         export_model("demo", "open-clip", folder)
     with pytest.raises(ModelError, match="no names for"):
         export_model("demo", "hugging-face", tmp_path / "hf")
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["exported"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["exported"]
 
 
 def test_two_processes_train_together(captions, tmp_path):
@@ -368,20 +370,20 @@ def test_a_model_is_trained_on_shards(tmp_path):
     for shard in range(3):
         with tarfile.open(tmp_path / f"part-{shard}.tar", "w") as tar:
             for number in range(6):
-                picture = BytesIO()
-                Image.fromarray(np.full((40, 50), 20 * number + shard, np.uint8)).save(picture, "PNG")
-                caption = f"the ultrasound picture {shard} {number}".encode()
-                for ending, content in (("png", picture.getvalue()), ("txt", caption)):
+                image = BytesIO()
+                Image.fromarray(np.full((40, 50), 20 * number + shard, np.uint8)).save(image, "PNG")
+                caption = f"the ultrasound image {shard} {number}".encode()
+                for ending, content in (("png", image.getvalue()), ("txt", caption)):
                     member = tarfile.TarInfo(f"case{shard}{number}.{ending}")
                     member.size = len(content)
                     tar.addfile(member, BytesIO(content))
-    pattern, told = str(tmp_path / "part-{0..1}.tar"), []
+    pattern, progress = str(tmp_path / "part-{0..1}.tar"), []
     settings = replace(QUICK, batch=4, epochs=1)
     with pytest.raises(InputError, match="validation pairs of their own"):
-        run(Data(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
-    data = Data(pattern, validation=str(tmp_path / "part-2.tar"))
+        run(CaptionData(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
+    data = CaptionData(pattern, validation=str(tmp_path / "part-2.tar"))
     result, folder = run(
-        data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=told.append)
+        data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=progress.append)
     )
     assert result.steps == 3 and result.after["pairs"] == 4 and (folder / "medclipsam.json").is_file()
-    assert any("12 pairs" in line for line in told)
+    assert any("12 pairs" in line for line in progress)

@@ -13,7 +13,7 @@ from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.export.strike import strike
-from MedCLIPSAMLib.nnunet.ranking import dataset_of, ranked
+from MedCLIPSAMLib.nnunet.ranking import dataset_of, rank_records
 from MedCLIPSAMLib.nnunet.trust import trust_file
 
 REQUEST = {"export": {"form": "nnunet"}, "labels": ["tumor"]}
@@ -77,7 +77,7 @@ def test_records_that_lead_out_or_lack_something_are_refused(dataset, what):
         lambda: strike(dataset, [str(case)]),
         lambda: trust_file(dataset, "a", dataset / "labelsTr" / "a.nii.gz"),
         lambda: read_records(dataset),
-        lambda: ranked(dataset),
+        lambda: rank_records(dataset),
         lambda: Manifest(dataset, REQUEST),
     ):
         with pytest.raises(InputError, match="Line 1 of"):
@@ -96,8 +96,8 @@ def test_lines_that_are_no_records_are_refused_with_a_message(dataset, line, mon
     monkeypatch.setattr(sys, "argv", ["medclipsam", "strike", str(dataset), str(dataset.parent / "struck.txt")])
     with pytest.raises(SystemExit) as stop:
         cli.main()
-    said = capsys.readouterr().err
-    assert stop.value.code == 2 and "Line 1 of" in said and len(said.splitlines()) == 2
+    output = capsys.readouterr().err
+    assert stop.value.code == 2 and "Line 1 of" in output and len(output.splitlines()) == 2
 
 
 @pytest.mark.parametrize("name", ["struck", "imagesTr", "labelsTr", "report", "replaced", "manifest.jsonl", ".lock"])

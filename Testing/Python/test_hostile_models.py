@@ -212,8 +212,8 @@ def test_what_an_entry_says_is_no_markup(tmp_path, listed):
     (tmp_path / "mine").mkdir()
     entry = ENTRY | {"saliency": {}, "by_word": {}, "purpose": "[/b] [red]x[/red]", "title": "[/b]", "licence": "[/]"}
     (tmp_path / "mine" / "medclipsam.json").write_text(json.dumps(entry))
-    said = listed(tmp_path)
-    assert "mine" in said and "[/b]" in said
+    output = listed(tmp_path)
+    assert "mine" in output and "[/b]" in output
 
 
 def test_a_kind_of_model_that_there_is_not_is_a_message():

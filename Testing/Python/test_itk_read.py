@@ -39,7 +39,7 @@ def crash(tmp_path, monkeypatch):
 
 
 def readers() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if "itk_child.py" in " ".join(each.cmdline())]
+    return [process for process in psutil.Process().children() if "itk_child.py" in " ".join(process.cmdline())]
 
 
 def test_a_file_that_ends_the_reader_is_refused_and_the_next_one_is_read(scan, monkeypatch):
@@ -118,10 +118,10 @@ def test_voxels_geometry_and_tags_cross_the_process_as_they_are(tmp_path):
 
 
 def test_the_worker_takes_no_stack_that_no_machine_holds():
-    """10,000 pictures of 2048 x 2048, of which one is sent: 126 GB are declared."""
-    picture = np.zeros((1, 2048, 2048, 3), np.uint8)
-    message = Message("images", 1, {"key": "a", "slice": 0, "of": 10_000}, {"pictures": picture})
+    """10,000 images of 2048 x 2048, of which one is sent: 126 GB are declared."""
+    image = np.zeros((1, 2048, 2048, 3), np.uint8)
+    message = Message("images", 1, {"key": "a", "slice": 0, "of": 10_000}, {"pictures": image})
     with pytest.raises(InputError, match="126 GB"):
         ReceivedImages().receive(message)
-    small = Message("images", 1, {"key": "a", "slice": 0, "of": 100}, {"pictures": picture[:, :64, :64]})
+    small = Message("images", 1, {"key": "a", "slice": 0, "of": 100}, {"pictures": image[:, :64, :64]})
     assert ReceivedImages().receive(small) == 100

@@ -53,8 +53,8 @@ def test_siglip_is_a_binary_cross_entropy_of_all_pairs(pair):
 
 
 def gradient(loss, features):
-    leaves = [each.clone().requires_grad_() for each in features]
-    return torch.cat([each.flatten() for each in torch.autograd.grad(loss(*leaves), leaves)])
+    leaves = [tensor.clone().requires_grad_() for tensor in features]
+    return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss(*leaves), leaves)])
 
 
 def test_the_gradient_of_the_released_variant_is_another_and_small():

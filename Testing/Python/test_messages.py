@@ -20,5 +20,5 @@ SHARED = ("finetune", "pipeline", "propagation", "segmentation")
 )
 def test_errors_name_no_option_of_the_command_line(path: Path) -> None:
     raised = [node.exc for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Raise)]
-    texts = [each.value for error in raised if error for each in ast.walk(error) if isinstance(each, ast.Constant)]
+    texts = [node.value for error in raised if error for node in ast.walk(error) if isinstance(node, ast.Constant)]
     assert not [text for text in texts if isinstance(text, str) and re.search(r"(^|\W)--[a-z]", text)]

@@ -1,4 +1,4 @@
-"""A text-image model as the rest of the program uses it: words in, pictures in, features out, and what is refused."""
+"""A text-image model as the rest of the program uses it: words in, images in, features out, and what is refused."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from helpers.clip_layouts import TEXTS, pictures, write_architecture
+from helpers.clip_layouts import TEXTS, images, write_architecture
 from PIL import Image
 from safetensors.torch import save_file
 from torchvision.transforms.v2 import functional as transforms
@@ -35,14 +35,14 @@ def clip(models_dir):
 
 def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
     """Whether or not the program that loads the model has told the Hugging Face libraries to stay offline."""
-    asked = []
+    requested = []
     for name in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, name, lambda sock, address: asked.append(address))
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: asked.append(host))
+        monkeypatch.setattr(socket.socket, name, lambda sock, address: requested.append(address))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: requested.append(host))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     load_clip("biomedclip", models_dir=models_dir).encode_text(TEXTS)
     load_clip("demo").encode_text(TEXTS)
-    assert not asked
+    assert not requested
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
     ],
 )
 def test_a_configuration_that_points_elsewhere_is_refused(tmp_path, monkeypatch, file, change, message):
-    asked = []
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: asked.append(host))
+    requested = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *more, **options: requested.append(host))
     folder = tmp_path / "biomedclip"
     write_architecture(folder)
     (folder / file).write_text(json.dumps(change(json.loads((folder / file).read_text()))))
     with pytest.raises(ModelError, match=message):
         build_clip(folder)
-    assert not asked
+    assert not requested
 
 
 def with_tower(model: dict, name: str) -> dict:
@@ -108,28 +108,28 @@ def test_unknown_words_are_named(clip):
     assert clip.unknown_words("qwxz-tumor") == []
 
 
-def test_the_whole_picture_is_resized_without_a_crop(clip):
-    picture = np.zeros((1, 300, 100, 3), np.uint8)
-    picture[:, :30] = 255
-    pixels = clip.preprocess(picture)
+def test_the_whole_image_is_resized_without_a_crop(clip):
+    image = np.zeros((1, 300, 100, 3), np.uint8)
+    image[:, :30] = 255
+    pixels = clip.preprocess(image)
     assert pixels.shape == (1, 3, 224, 224) and pixels.dtype == torch.float32
     assert pixels[0, :, :20].min() > 1 and pixels[0, :, 30:].max() < -1
 
 
-def test_pictures_are_resized_as_open_clip_resizes_and_normalised_with_its_numbers(clip):
+def test_images_are_resized_as_open_clip_resizes_and_normalised_with_its_numbers(clip):
     """open_clip resizes with Pillow, which rounds to 8 bits after each direction; ours does not: a grey level apart."""
-    picture = 80 + pictures()[:1] // 3
+    image = 80 + images()[:1] // 3
     pillow = transforms.to_dtype(
-        transforms.to_image(Image.fromarray(picture[0]).resize((224, 224), Image.Resampling.BICUBIC)),
+        transforms.to_image(Image.fromarray(image[0]).resize((224, 224), Image.Resampling.BICUBIC)),
         torch.float32,
         scale=True,
     )
     mean, std = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
-    difference = (clip.preprocess(picture)[0] - transforms.normalize(pillow, mean, std)).abs()
+    difference = (clip.preprocess(image)[0] - transforms.normalize(pillow, mean, std)).abs()
     assert difference.max() < 1.5 / 255 / 0.26 and difference.mean() < 0.5 / 255 / 0.26
 
 
-def test_pictures_of_another_form_are_refused(clip):
+def test_images_of_another_form_are_refused(clip):
     for wrong in (np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.float32), np.zeros((1, 4, 4), np.uint8)):
         with pytest.raises(InputError, match="must be"):
             clip.preprocess(wrong)
@@ -140,7 +140,7 @@ def test_features_have_length_one_and_bfloat16_comes_close(clip, models_dir):
     assert half.dtype == torch.bfloat16
     for exact, rough in (
         (clip.encode_text(TEXTS), half.encode_text(TEXTS)),
-        (clip.encode_image(clip.preprocess(pictures())), half.encode_image(half.preprocess(pictures()))),
+        (clip.encode_image(clip.preprocess(images())), half.encode_image(half.preprocess(images()))),
     ):
         assert exact.dtype == rough.dtype == torch.float32 and exact.shape == (2, 64)
         assert torch.allclose(exact.norm(dim=1), torch.ones(2)) and torch.allclose(rough.norm(dim=1), torch.ones(2))
@@ -163,7 +163,7 @@ class RunsCode:
 
 
 @pytest.mark.parametrize(
-    "spoil, said",
+    "spoil, expected",
     [
         (damaged(lambda content: content[: len(content) // 2]), "damaged, or holds more than weights"),
         (damaged(lambda content: b""), "damaged, or holds more than weights"),
@@ -172,12 +172,14 @@ class RunsCode:
         (lambda path: torch.save([1, 2], path), "not a table of weights"),
     ],
 )
-def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(clip, tmp_path, capsys, spoil, said):
+def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(
+    clip, tmp_path, capsys, spoil, expected
+):
     write_architecture(tmp_path / "medclip-samv2")
     path = tmp_path / "medclip-samv2" / "pytorch_model.bin"
     torch.save(clip.model.state_dict(), path)
     spoil(path)
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match=expected):
         load_clip("medclip-samv2", models_dir=tmp_path)
     assert "must not run" not in capsys.readouterr().out
 

@@ -27,7 +27,7 @@ SHA256 = hashlib.sha256(WEIGHTS).hexdigest()
 
 @pytest.fixture
 def server():
-    """A file server: `files`, `ranges` (can it continue), `stop_after` bytes, `length` to claim, what was `asked`.
+    """A file server: `files`, `ranges` (can it continue), `stop_after` bytes, `length` to claim, what was `requested`.
 
     `tags` names the states of files (ETag); `says_length` whether it tells how long they are; `endless` adds bytes
     until nobody takes them.
@@ -41,14 +41,14 @@ def server():
         endless=False,
         tags={},
         kind="application/octet-stream",
-        asked=[],
+        requested=[],
         conditions=[],
     )
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             wanted = self.headers.get("Range")
-            state.asked.append((self.path, wanted))
+            state.requested.append((self.path, wanted))
             body = state.files.get(self.path)
             if body is None:
                 return self.send_error(404)
@@ -99,17 +99,17 @@ def test_a_download_is_whole_recorded_and_reports_its_progress(server, tmp_path)
     folder = download(entry(server), tmp_path / "some", context=RunContext(seen.append))
     assert (folder / "w.bin").read_bytes() == WEIGHTS and (folder / "c.json").read_bytes() == CONFIG
     assert names(folder) == ["c.json", "manifest.json", "w.bin"]
-    told = [(each.message, each.done, each.total) for each in seen]
-    assert told[-1] == ("w.bin", len(WEIGHTS), len(WEIGHTS)) and ("w.bin", 0, len(WEIGHTS)) in told
+    reports = [(progress.message, progress.done, progress.total) for progress in seen]
+    assert reports[-1] == ("w.bin", len(WEIGHTS), len(WEIGHTS)) and ("w.bin", 0, len(WEIGHTS)) in reports
     assert json.loads((folder / "manifest.json").read_text())["w.bin"]["sha256"] == SHA256
     assert status(entry(server), tmp_path, checksums=True).state == "offline"
 
 
 def test_what_is_there_is_not_downloaded_again(server, tmp_path):
     download(entry(server), tmp_path)
-    server.asked.clear()
+    server.requested.clear()
     download(entry(server), tmp_path)
-    assert server.asked == []
+    assert server.requested == []
 
 
 def test_an_interrupted_download_continues_where_it_stopped(server, tmp_path):
@@ -119,7 +119,7 @@ def test_an_interrupted_download_continues_where_it_stopped(server, tmp_path):
     assert names(tmp_path) == ["c.json", "manifest.json", "w.bin.partial"]
     server.stop_after = None
     download(entry(server), tmp_path)
-    assert server.asked[-1] == ("/w.bin", "bytes=1200000-")
+    assert server.requested[-1] == ("/w.bin", "bytes=1200000-")
     assert (tmp_path / "w.bin").read_bytes() == WEIGHTS
 
 
@@ -133,7 +133,7 @@ def test_a_server_that_cannot_continue_sends_everything_again(server, tmp_path):
 def test_a_part_that_is_already_whole_or_too_long_is_put_right(server, tmp_path):
     (tmp_path / "w.bin.partial").write_bytes(WEIGHTS)
     download(entry(server), tmp_path)
-    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and all(path != "/w.bin" for path, _ in server.asked)
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and all(path != "/w.bin" for path, _ in server.requested)
     (tmp_path / "w.bin").unlink()
     (tmp_path / "w.bin.partial").write_bytes(WEIGHTS + b"more")
     download(entry(server, size=None), tmp_path)
@@ -200,7 +200,7 @@ def test_a_cancelled_download_can_be_continued(server, tmp_path):
         download(entry(server), tmp_path, context=RunContext(seen.append, is_cancelled=stop))
     assert (tmp_path / "w.bin.partial").exists() and not (tmp_path / "w.bin").exists()
     download(entry(server), tmp_path)
-    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and server.asked[-1][1] is not None
+    assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and server.requested[-1][1] is not None
 
 
 def test_a_damaged_file_in_place_is_replaced(server, tmp_path):
@@ -248,7 +248,7 @@ def test_a_part_is_continued_only_where_the_file_is_still_the_same(server, tmp_p
         download(model, tmp_path)
     server.stop_after = None
     download(model, tmp_path / ".." / tmp_path.name)
-    assert server.asked[-1] == ("/w.bin", "bytes=1200000-") and server.conditions[-1] == '"first"'
+    assert server.requested[-1] == ("/w.bin", "bytes=1200000-") and server.conditions[-1] == '"first"'
     assert (tmp_path / "w.bin").read_bytes() == WEIGHTS and names(tmp_path) == ["c.json", "manifest.json", "w.bin"]
     other = tmp_path / "other"
     server.stop_after = 1_200_000
@@ -263,7 +263,7 @@ def test_a_part_that_nobody_can_vouch_for_is_not_continued(server, tmp_path):
     model = entry(server, size=None, sha256=None)
     (tmp_path / "w.bin.partial").write_bytes(b"x" * 1_200_000)
     download(model, tmp_path)
-    assert server.asked[-1] == ("/w.bin", None) and (tmp_path / "w.bin").read_bytes() == WEIGHTS
+    assert server.requested[-1] == ("/w.bin", None) and (tmp_path / "w.bin").read_bytes() == WEIGHTS
 
 
 def test_a_file_whose_end_nobody_knows_is_not_taken_nor_recorded(server, tmp_path):

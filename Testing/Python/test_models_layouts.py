@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers.clip_layouts import HEADS, TEXT_HEADS, TEXTS, pictures, write_architecture
+from helpers.clip_layouts import HEADS, TEXT_HEADS, TEXTS, images, write_architecture
 from safetensors.torch import load_file, save_file
 
 from MedCLIPSAMLib.errors import ModelError
@@ -108,7 +108,7 @@ def text_by_hand(state, tokens):
 
 def test_both_layouts_give_the_same_embeddings(model_folders):
     ours, theirs = (load_clip(name, models_dir=model_folders) for name in ("biomedclip", "medclip-samv2"))
-    pixels = ours.preprocess(pictures())
+    pixels = ours.preprocess(images())
     assert torch.equal(ours.encode_image(pixels), theirs.encode_image(pixels))
     assert torch.equal(ours.encode_text(TEXTS), theirs.encode_text(TEXTS))
     assert not torch.allclose(ours.encode_text(TEXTS)[0], ours.encode_text(TEXTS)[1], atol=1e-2)
@@ -117,7 +117,7 @@ def test_both_layouts_give_the_same_embeddings(model_folders):
 def test_the_hugging_face_layout_means_what_its_authors_mean(model_folders):
     clip = load_clip("medclip-samv2", models_dir=model_folders)
     state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
-    pixels = clip.preprocess(pictures())
+    pixels = clip.preprocess(images())
     assert torch.allclose(clip.encode_image(pixels), image_by_hand(state, pixels), atol=2e-6)
     for text in TEXTS:
         assert torch.allclose(clip.encode_text([text]), text_by_hand(state, clip.tokenize([text])), atol=2e-6)
@@ -136,7 +136,7 @@ def test_the_hugging_face_layout_means_what_its_authors_mean(model_folders):
 def test_two_swapped_tensors_change_the_embeddings(model_folders, names):
     clip = load_clip("medclip-samv2", models_dir=model_folders)
     state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
-    pixels = clip.preprocess(pictures())
+    pixels = clip.preprocess(images())
     before = torch.cat([clip.encode_image(pixels), clip.encode_text(TEXTS)])
     state[names[0]], state[names[1]] = state[names[1]], state[names[0]]
     clip.model.load_state_dict(to_open_clip(state))
@@ -150,7 +150,7 @@ def test_there_and_back_is_exact(model_folders):
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, expected",
     [
         (lambda state: state.pop("visual_projection.weight"), "visual.head.proj.weight"),
         (
@@ -171,12 +171,12 @@ def test_there_and_back_is_exact(model_folders):
         ),
     ],
 )
-def test_weights_that_do_not_fit_are_refused_by_name(model_folders, tmp_path, change, said):
+def test_weights_that_do_not_fit_are_refused_by_name(model_folders, tmp_path, change, expected):
     state = torch.load(model_folders / "medclip-samv2" / "pytorch_model.bin", weights_only=True)
     change(state)
     write_architecture(tmp_path / "medclip-samv2")
     torch.save(state, tmp_path / "medclip-samv2" / "pytorch_model.bin")
-    with pytest.raises(ModelError, match=said.replace(".", r"\.")):
+    with pytest.raises(ModelError, match=expected.replace(".", r"\.")):
         load_clip("medclip-samv2", models_dir=tmp_path)
 
 

@@ -92,7 +92,7 @@ def test_another_programs_hydra_is_left_alone(small_folder):
         GlobalHydra.instance().initialize(before)
 
 
-def test_a_picture_is_predicted_at_another_image_size(small_folder):
+def test_an_image_is_predicted_at_another_image_size(small_folder):
     predictor = image_predictor(load_sam("demo", models_dir=small_folder.parent))
     predictor.set_image(np.random.default_rng(0).integers(0, 256, (90, 140, 3), dtype=np.uint8))
     masks, ious, logits = predictor.predict(box=np.array([10, 10, 60, 50]), multimask_output=True)
@@ -146,11 +146,11 @@ def test_a_broken_configuration_is_refused(small_folder, content):
 def test_kept_positions_are_those_of_sam2_and_follow_the_weights(small_folder):
     ours = load_sam("demo", models_dir=small_folder.parent)
     neck, trunk = ours.image_encoder.neck.position_encoding, ours.image_encoder.trunk
-    pictures = torch.rand(2, 3, ours.image_size, ours.image_size)
+    images = torch.rand(2, 3, ours.image_size, ours.image_size)
     for _ in range(2):
         with torch.no_grad():
-            found = ours.forward_image(pictures)
-            trunk_out = SAM2Base.forward_image(ours, pictures)
+            found = ours.forward_image(images)
+            trunk_out = SAM2Base.forward_image(ours, images)
         for kept, feature, plain in zip(found["vision_pos_enc"], found["backbone_fpn"], trunk_out["backbone_fpn"]):
             neck.cache.clear()
             assert torch.equal(kept, type(neck).forward(neck, feature)) and torch.equal(feature, plain)
@@ -173,10 +173,10 @@ def test_building_for_another_device_takes_no_memory_of_a_gpu(small_folder, monk
     """Whoever has left a full GPU for the CPU needs the model there. Torch says that there is a GPU; any use fails."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     sam = load_sam("demo", "cpu", small_folder.parent)
-    assert {each.self_attn.freqs_cis.device.type for each in sam.memory_attention.layers} == {"cpu"}
+    assert {layer.self_attn.freqs_cis.device.type for layer in sam.memory_attention.layers} == {"cpu"}
     with torch.no_grad():
         found = sam.forward_image(torch.rand(1, 3, sam.image_size, sam.image_size))
-    assert all(each.device.type == "cpu" for each in found["vision_pos_enc"])
+    assert all(encoding.device.type == "cpu" for encoding in found["vision_pos_enc"])
 
 
 def test_memory_that_runs_out_while_loading_is_not_blamed_on_the_configuration(small_folder, monkeypatch):

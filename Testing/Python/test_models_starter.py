@@ -1,4 +1,4 @@
-"""The starter models: their architecture, and a picture through both, where their weights are at hand."""
+"""The starter models: their architecture, and an image through both, where their weights are at hand."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_tower_sees_patches_of_eight_pixels_in_reading_order(clip_folder):
     assert (tower.depth, tower.grid, tower.prefix) == (8, (28, 28), 0)
     stem = tower.trunk.patch_embed.proj
     for layer in stem:
-        if isinstance(layer, torch.nn.GroupNorm):  # which spreads a change over the picture
+        if isinstance(layer, torch.nn.GroupNorm):  # which spreads a change over the image
             layer.forward = lambda values: values
     dark, bright = torch.zeros(2, 1, 3, 224, 224)
     bright[..., 8 * 5 + 4, 8 * 20 + 4] = 1
@@ -66,21 +66,21 @@ def test_a_tower_is_made_known_only_when_a_model_asks_for_it():
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path(__file__).resolve().parents[2])
 
 
-def test_its_settings_are_those_that_were_chosen_on_validation_pictures():
+def test_its_settings_are_those_that_were_chosen_on_validation_images():
     """The same for every prompt; see docs/results/real.md."""
     settings = default_settings("starter")
     for prompt in ("brain tumor", "lungs", "left lung", "lung nodule", "fetal head"):
         m2ib = settings.saliency_for(prompt)
         assert (m2ib.layer, m2ib.beta, m2ib.candidates, m2ib.mirror) == (7, 0.3, range(8, 13), False)
     assert settings.prompts.margin == 0.2 and settings.prompts.kind == "boxes"
-    assert settings.agreement == AgreementSettings(least=0.15, least_in_doubt=0.4, certain=0.9)
+    assert settings.agreement == AgreementSettings(min_iou=0.15, min_iou_in_doubt=0.4, certain=0.9)
     assert settings.presence_threshold == 0.5
 
 
 @needs_weights
-def test_a_picture_is_segmented_from_the_command_line(tmp_path):
+def test_an_image_is_segmented_from_the_command_line(tmp_path):
     phantom = make_phantom("test", 0, "US", 1)
-    Image.fromarray(phantom.picture).save(tmp_path / "us.png")
+    Image.fromarray(phantom.image).save(tmp_path / "us.png")
     options = f"-p|breast tumor|--model|starter|--sam|starter|--models-dir|{WEIGHTS}|--device|cpu|-o|mask.png"
     command = [sys.executable, "-m", "MedCLIPSAMLib", "segment", "us.png", *options.split("|")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}

@@ -54,17 +54,17 @@ NODULE = ("-p", "lung nodule")
     ids=lambda command: " ".join(part.replace(LONG, "LONG").replace(BYTES, "BYTES") for part in command),
 )
 def test_they_are_refused_in_two_lines(run, command):
-    code, _, said = run(*command)
-    assert code == 2 and said.startswith("error: ") and len(said.strip().splitlines()) == 2, said[-2000:]
+    code, _, output = run(*command)
+    assert code == 2 and output.startswith("error: ") and len(output.strip().splitlines()) == 2, output[-2000:]
 
 
 def test_what_no_library_minds_works(run, tmp_path):
-    code, out, said = run("segment", f"{BYTES}.nii.gz", *NODULE, "-o", f"{BYTES}-mask.nii.gz")
-    assert code == 0, said
+    code, out, output = run("segment", f"{BYTES}.nii.gz", *NODULE, "-o", f"{BYTES}-mask.nii.gz")
+    assert code == 0, output
     assert (tmp_path / f"{BYTES}-mask.nii.gz").is_file() and "Written" in out
     (tmp_path / "in").mkdir()
     (tmp_path / f"{BYTES}.nii.gz").rename(tmp_path / "in" / f"{BYTES}.nii.gz")
-    code, out, said = run("export", "in", *NODULE, "-o", "Dataset101_X")
-    assert code == 0 and "1 found" in out, said
-    code, out, said = run("export", "in", *NODULE, "-o", "Dataset101_X", "--json")
-    assert code == 0 and '"found": 1' in out, said
+    code, out, output = run("export", "in", *NODULE, "-o", "Dataset101_X")
+    assert code == 0 and "1 found" in out, output
+    code, out, output = run("export", "in", *NODULE, "-o", "Dataset101_X", "--json")
+    assert code == 0 and '"found": 1' in out, output

@@ -65,27 +65,27 @@ def test_segment_never_writes_to_its_input(run, scan, way, option):
     options = [option, output] if option == "-o" else ["-o", scan.parent / "new.seg.nrrd", option, output]
     # The model is unknown: the refusal comes before models are loaded, and --overwrite changes nothing.
     for more in ([], ["--overwrite"]):
-        code, said = run("segment", scan, "-p", "brain", "--model", "none", *options, *more)
-        assert code == 2 and "never written to" in said and len(said.splitlines()) == 2
+        code, message = run("segment", scan, "-p", "brain", "--model", "none", *options, *more)
+        assert code == 2 and "never written to" in message and len(message.splitlines()) == 2
     assert contents(scan.parent) == before
 
 
-def test_segment_never_writes_to_a_picture_that_it_reads_or_to_a_slice_of_its_series(run, tmp_path):
+def test_segment_never_writes_to_an_image_that_it_reads_or_to_a_slice_of_its_series(run, tmp_path):
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "a.png")
     before = contents(tmp_path)
     for options in (["-o", tmp_path / "a.png"], ["-o", tmp_path / "m.nrrd", "--overlay", tmp_path / "a.png"]):
-        code, said = run("segment", tmp_path / "a.png", "-p", "x", "--model", "none", "--overwrite", *options)
-        assert code == 2 and "never written to" in said
-    code, said = run("segment", tmp_path, "-p", "x", "--model", "none", "--overwrite", "-o", tmp_path / "a.png")
-    assert code == 2 and "never written to" in said
+        code, message = run("segment", tmp_path / "a.png", "-p", "x", "--model", "none", "--overwrite", *options)
+        assert code == 2 and "never written to" in message
+    code, message = run("segment", tmp_path, "-p", "x", "--model", "none", "--overwrite", "-o", tmp_path / "a.png")
+    assert code == 2 and "never written to" in message
     assert contents(tmp_path) == before
 
 
 def test_two_outputs_are_two_files(run, scan):
     out = scan.parent / "out.nii.gz"
     for options in (["--saliency", out], ["--saliency", scan.parent / "." / "out.nii.gz"]):
-        code, said = run("segment", scan, "-p", "x", "--model", "none", "-o", out, *options)
-        assert code == 2 and "same file" in said and not out.exists()
+        code, message = run("segment", scan, "-p", "x", "--model", "none", "-o", out, *options)
+        assert code == 2 and "same file" in message and not out.exists()
 
 
 @pytest.mark.parametrize("option", ["-o", "--saliency"])
@@ -93,10 +93,10 @@ def test_a_file_that_is_there_is_replaced_with_overwrite_only(run, scan, option)
     there = scan.parent / "there.nii.gz"
     there.write_bytes(b"somebody's")
     options = ["-o", there] if option == "-o" else ["-o", scan.parent / "new.nii.gz", option, there]
-    code, said = run("segment", scan, "-p", "x", "--model", "none", *options)
-    assert code == 2 and "there already" in said and "--overwrite" in said
-    code, said = run("segment", scan, "-p", "x", "--model", "none", *options, "--overwrite")
-    assert code == 2 and "'none'" in said  # it came as far as the model
+    code, message = run("segment", scan, "-p", "x", "--model", "none", *options)
+    assert code == 2 and "there already" in message and "--overwrite" in message
+    code, message = run("segment", scan, "-p", "x", "--model", "none", *options, "--overwrite")
+    assert code == 2 and "'none'" in message  # it came as far as the model
     assert there.read_bytes() == b"somebody's"
 
 
@@ -129,15 +129,15 @@ def test_every_command_leaves_a_file_that_is_there(run, tmp_path, command):
     (tmp_path / "in" / "a.csv").write_text("case,segment,dsc,nsd,hd95\n")
     there = tmp_path / "there.png"
     there.write_bytes(b"somebody's")
-    code, said = run(*(part.format(tmp_path / "in") for part in command), there)
-    assert code == 2 and "there already" in said and there.read_bytes() == b"somebody's"
+    code, message = run(*(part.format(tmp_path / "in") for part in command), there)
+    assert code == 2 and "there already" in message and there.read_bytes() == b"somebody's"
 
 
 def test_scores_are_not_written_among_the_masks_that_they_are_of(run, tmp_path):
     (tmp_path / "pred").mkdir()
     (tmp_path / "pred" / "a.csv").write_bytes(b"somebody's")
-    code, said = run("evaluate", tmp_path / "pred", tmp_path, "--csv", tmp_path / "pred" / "a.csv", "--overwrite")
-    assert code == 2 and "never written to" in said and (tmp_path / "pred" / "a.csv").read_bytes() == b"somebody's"
+    code, message = run("evaluate", tmp_path / "pred", tmp_path, "--csv", tmp_path / "pred" / "a.csv", "--overwrite")
+    assert code == 2 and "never written to" in message and (tmp_path / "pred" / "a.csv").read_bytes() == b"somebody's"
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,8 @@ def test_folders_of_outputs_are_new_or_made_by_the_same_command(run, tmp_path, c
     (tmp_path / "demo-clip").mkdir()
     (tmp_path / "demo-clip" / "precious.txt").write_text("somebody's")
     before = contents(tmp_path)
-    code, said = run(*command, tmp_path)
-    assert code == 2 and ("not empty" in said or "there already" in said)
+    code, message = run(*command, tmp_path)
+    assert code == 2 and ("not empty" in message or "there already" in message)
     assert contents(tmp_path) == before
 
 

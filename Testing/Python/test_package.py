@@ -137,8 +137,8 @@ def test_public_names_are_there_under_the_distributions_name(python: Path, tmp_p
 
 
 def test_demo_runs(python: Path, tmp_path: Path) -> None:
-    said = run(python.with_name("medclipsam"), "demo", "--out", "out", cwd=tmp_path)
-    assert "brain tumor" in said
+    output = run(python.with_name("medclipsam"), "demo", "--out", "out", cwd=tmp_path)
+    assert "brain tumor" in output
     assert (tmp_path / "out" / "contact_sheet.png").is_file()
 
 

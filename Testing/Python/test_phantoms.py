@@ -16,8 +16,8 @@ from MedCLIPSAMLib.phantoms.volumes import TRACE, make_sections, make_volume
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_the_same_index_gives_the_same_phantom_and_splits_differ(modality):
     first, again = make_phantom("train", 3, modality), make_phantom("train", 3, modality)
-    assert np.array_equal(first.picture, again.picture) and first.facts == again.facts
-    assert not np.array_equal(first.picture, make_phantom("test", 3, modality).picture)
+    assert np.array_equal(first.image, again.image) and first.facts == again.facts
+    assert not np.array_equal(first.image, make_phantom("test", 3, modality).image)
 
 
 @pytest.mark.parametrize("modality", ["US", "MR", "CT"])
@@ -27,10 +27,10 @@ def test_lesions_are_as_many_as_asked_for_and_stand_out(modality, lesions):
         phantom = make_phantom("validation", index, modality, lesions)
         assert len(phantom.lesions) == lesions and f"lesions:{lesions}" in phantom.facts
         for lesion in phantom.lesions:
-            assert 30 < lesion.mask.sum() < 0.25 * phantom.picture.size
+            assert 30 < lesion.mask.sum() < 0.25 * phantom.image.size
 
 
-def test_left_is_at_the_right_of_the_picture():
+def test_left_is_at_the_right_of_the_image():
     seen = set()
     for index in range(30):
         for lesion in make_phantom("validation", index, "CT", 1).lesions:
@@ -64,8 +64,8 @@ def test_written_phantoms_hold_captions_that_name_their_files(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "captions.jsonl").read_text().splitlines()]
     assert len(lines) == 8
     for line in lines:
-        picture = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / line["image"])))
-        assert picture.shape == (128, 128) and line["captions"]
+        image = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / line["image"])))
+        assert image.shape == (128, 128) and line["captions"]
         for name in line["masks"]:
             stem = line["image"].removeprefix("images/").removesuffix(".png")
             mask = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "truth" / f"{stem}_{name}.png")))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
-from told import Told
+from recording_reply import RecordingReply
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.checkpoints import CheckpointFolder
@@ -48,10 +48,10 @@ def path(tmp_path_factory):
 
 def masks_of_worker(stack, strategy):
     """Masks on the grid of the volume by prompt, from the slices that a client would send."""
-    engine, reply = Engine(), Told()
-    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
-    pictures = np.stack([stack.picture(k) for k in SLICES])
-    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": pictures}), Told())
+    engine, reply = Engine(), RecordingReply()
+    engine.handle(Message("load", 1, {"device": "cpu"}), RecordingReply())
+    images = np.stack([stack.image(k) for k in SLICES])
+    engine.handle(Message("image", 1, {"key": "head"}, {"pictures": images}), RecordingReply())
     fields = {"image": "head", "prompts": list(PROMPTS)}
     if strategy == Strategy.SLICES:
         engine.handle(Message("segment", 1, fields), reply)
@@ -85,10 +85,10 @@ def test_python_command_line_and_worker_give_the_same_masks(segmenter, path, str
 def test_a_carried_mask_names_the_slice_of_the_volume_that_it_comes_from(segmenter, path):
     request = SegmentationRequest(PROMPTS[:1], slices=SLICES, strategy=Strategy.BOXES, window=WINDOW)
     results = segment_volume(segmenter, read_volume(path), request).collect().results[PROMPTS[0]]
-    carried = [each for each in results.values() if isinstance(each, CarriedResult)]
+    carried = [result for result in results.values() if isinstance(result, CarriedResult)]
     assert carried
-    for each in carried:
-        assert isinstance(results[each.source], PromptedResult) and f"slice {each.source} " in each.message
+    for result in carried:
+        assert isinstance(results[result.source], PromptedResult) and f"slice {result.source} " in result.message
 
 
 def test_results_come_one_by_one_and_memory_is_the_default_for_several_slices(segmenter, path):
@@ -112,8 +112,10 @@ def test_a_cancelled_run_resumes_and_ends_the_same(segmenter, path, strategy, tm
     volume = read_volume(path)
     request = SegmentationRequest(PROMPTS, slices=SLICES, strategy=strategy, window=WINDOW)
     plain = segment_volume(segmenter, volume, request).collect()
-    told, stopped = [], CheckpointFolder(tmp_path / "steps")
-    context = RunContext(told.append, is_cancelled=lambda: told and told[-1].fraction > 0.5, checkpoints=stopped)
+    progress, stopped = [], CheckpointFolder(tmp_path / "steps")
+    context = RunContext(
+        progress.append, is_cancelled=lambda: progress and progress[-1].fraction > 0.5, checkpoints=stopped
+    )
     with pytest.raises(Cancelled):
         segment_volume(segmenter, volume, request, context).collect()
     assert stopped.count > 1

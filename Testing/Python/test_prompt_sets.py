@@ -45,7 +45,7 @@ def test_every_style_is_there_and_only_some_name_the_class(task):
 @pytest.mark.parametrize("task", TASKS)
 def test_no_text_is_both_a_prompt_and_a_negative_or_there_twice(task):
     prompts = load_prompt_sets()[task]
-    texts = [text for style in ("P2", "P3", "P4", "P5") for each in prompts.styles[style].values() for text in each]
+    texts = [text for style in ("P2", "P3", "P4", "P5") for texts in prompts.styles[style].values() for text in texts]
     texts += prompts.negatives
     assert len(texts) == len(set(texts))
 
@@ -53,7 +53,9 @@ def test_no_text_is_both_a_prompt_and_a_negative_or_there_twice(task):
 @pytest.mark.parametrize("task", TASKS)
 def test_the_demo_model_knows_every_word(clip, task):
     prompts = load_prompt_sets()[task]
-    texts = prompts.negatives + [text for style in prompts.styles.values() for each in style.values() for text in each]
+    texts = prompts.negatives + [
+        text for style in prompts.styles.values() for texts in style.values() for text in texts
+    ]
     assert {word for text in texts for word in clip.unknown_words(text)} == set()
 
 
@@ -90,7 +92,7 @@ def test_an_ensemble_is_the_mean_of_directions(clip):
     texts = load_prompt_sets()["mri_tumour"].prompts("P4")
     found = ensemble_features(clip.encode_text, texts)
     raw = [clip.model.encode_text(clip.tokenize([text]))[0] for text in texts]
-    mean = torch.stack([each / each.norm() for each in raw]).mean(0)
+    mean = torch.stack([vector / vector.norm() for vector in raw]).mean(0)
     assert found.shape == mean.shape and found.norm().item() == pytest.approx(1, abs=1e-6)
     assert torch.allclose(found, mean / mean.norm(), atol=1e-5)
     assert torch.allclose(found, ensemble_features(clip.encode_text, texts[::-1]), atol=1e-5)
@@ -98,10 +100,10 @@ def test_an_ensemble_is_the_mean_of_directions(clip):
 
 def test_remembered_texts_are_those_of_the_model_and_encoded_once(clip, monkeypatch):
     texts = ["brain tumor", "lungs", "brain tumor", "a chest CT with lungs"]
-    plain, asked = clip.encode_text(texts), []
+    plain, requested = clip.encode_text(texts), []
     encode = clip.encode_text
-    monkeypatch.setattr(clip, "encode_text", lambda texts: asked.extend(texts) or encode(texts))
+    monkeypatch.setattr(clip, "encode_text", lambda texts: requested.extend(texts) or encode(texts))
     remembered = RememberedTexts(clip)
     for chosen in ([0, 1], [2, 3, 1], [0, 1, 2, 3]):
-        assert torch.allclose(remembered([texts[each] for each in chosen]), plain[chosen], atol=1e-6)
-    assert asked == ["brain tumor", "lungs", "a chest CT with lungs"]
+        assert torch.allclose(remembered([texts[index] for index in chosen]), plain[chosen], atol=1e-6)
+    assert requested == ["brain tumor", "lungs", "a chest CT with lungs"]

@@ -23,7 +23,7 @@ from MedCLIPSAMLib.export.ray_engine import Models, RayEngine
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 
 pytest.importorskip("ray")
 PROMPTS = {"tumor": "brain tumor", "ventricles": "ventricles"}
@@ -34,8 +34,8 @@ def cases(tmp_path_factory):
     """Seven heads and a broken file."""
     folder = tmp_path_factory.mktemp("images")
     for number in range(7):
-        picture = make_phantom("validation", number, "MR", number % 2).picture
-        write_picture(folder / f"{number}.png", np.repeat(picture[..., None], 3, 2))
+        image = make_phantom("validation", number, "MR", number % 2).image
+        write_png(folder / f"{number}.png", np.repeat(image[..., None], 3, 2))
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     return find_cases(folder, PROMPTS)
 
@@ -66,7 +66,8 @@ def files_of(out):
 
 def lines_of(out):
     return {
-        name: {key: each[key] for key in each.keys() - {"time", "seconds"}} for name, each in read_records(out).items()
+        name: {key: record[key] for key in record.keys() - {"time", "seconds"}}
+        for name, record in read_records(out).items()
     }
 
 
@@ -84,10 +85,10 @@ def at_work():
 
 
 def test_two_workers_write_what_this_process_writes_byte_for_byte(cases, cluster, local, tmp_path):
-    out, told = tmp_path / "Dataset001_Heads", []
-    counts = export(cases, cluster, out, context=RunContext(told.append))
+    out, progress = tmp_path / "Dataset001_Heads", []
+    counts = export(cases, cluster, out, context=RunContext(progress.append))
     assert len(set(cluster.pids)) == 2 and os.getpid() not in cluster.pids
-    assert sum(counts.values()) == len(cases) == told[-1].done and counts["failed"] == 1
+    assert sum(counts.values()) == len(cases) == progress[-1].done and counts["failed"] == 1
     assert files_of(out) == files_of(local) and len(files_of(out)) > 20
     assert lines_of(out) == lines_of(local)
 

@@ -24,18 +24,18 @@ def shown(table) -> str:
 
 
 def test_captions_are_true_statements_of_new_phantoms():
-    picture, caption = trial.described_phantom("test", 3)
-    assert picture.shape == (128, 128, 3) and picture.dtype == np.uint8 and caption.count(", ") >= 1
+    image, caption = trial.described_phantom("test", 3)
+    assert image.shape == (128, 128, 3) and image.dtype == np.uint8 and caption.count(", ") >= 1
     again, same = trial.described_phantom("test", 3)
-    assert caption == same and np.array_equal(picture, again)
+    assert caption == same and np.array_equal(image, again)
     assert trial.described_phantom("train", 3)[1] != caption
 
 
-def top1_by_hand(pictures: np.ndarray, captions: list[str], weights: Path) -> float:
-    """Share of pictures that are nearest to their caption, and of captions to their picture, under some weights."""
+def top1_by_hand(images: np.ndarray, captions: list[str], weights: Path) -> float:
+    """Share of images that are nearest to their caption, and of captions to their image, under some weights."""
     clip = load_clip("demo")
     clip.model.load_state_dict(load_file(weights))
-    similar = clip.encode_image(clip.preprocess(pictures)) @ clip.encode_text(captions).T
+    similar = clip.encode_image(clip.preprocess(images)) @ clip.encode_text(captions).T
     right = torch.arange(len(captions))
     return ((similar.argmax(1) == right).float().mean() + (similar.argmax(0) == right).float().mean()).item() / 2
 
@@ -44,11 +44,11 @@ def test_one_training_and_its_measurement(tmp_path):
     plan, texts = trial.quick(), list(dict.fromkeys(text.text for text in all_texts()))
     rng, data = np.random.default_rng(0), {}
     for split, count in (("train", plan.pairs), ("validation", plan.validation), ("test", plan.test)):
-        pictures = rng.integers(0, 255, (count, 128, 128, 3), dtype=np.uint8)
-        data[split] = pictures, rng.choice(texts, count, replace=False).tolist()
-        np.savez(tmp_path / f"{split}.npz", pictures=pictures, captions=data[split][1])
-    weights, found = trial._trained(plan, "dhn-nce", 0.6, 1, tmp_path, "one")
-    figures = trial._measured(plan, weights, tmp_path)
+        images = rng.integers(0, 255, (count, 128, 128, 3), dtype=np.uint8)
+        data[split] = images, rng.choice(texts, count, replace=False).tolist()
+        np.savez(tmp_path / f"{split}.npz", images=images, captions=data[split][1])
+    weights, found = trial._train(plan, "dhn-nce", 0.6, 1, tmp_path, "one")
+    figures = trial._measure(plan, weights, tmp_path)
     assert found == pytest.approx(top1_by_hand(*data["validation"], weights), abs=0.011)  # bfloat16: half a pair of 50
     assert figures["top1"] == pytest.approx(top1_by_hand(*data["test"], weights), abs=1e-6)
     assert figures["by_task"].keys() == {"us_tumour", "mri_tumour", "xray_lungs", "ct_lungs", "ct_nodule"}
@@ -63,6 +63,6 @@ def test_the_tables_compare_seed_by_seed():
     }
     rows = {trial.BASE: row(0.1) | {"temperature": None}, "info-nce": row(0.2, 0.4), "dhn-nce": row(0.3, 0.5)}
     figures = {"plan": {"test": 100, "cases": 2, "seeds": [1, 2]}, "rows": rows}
-    said = shown(result_table(figures))
-    assert "+0.100 ± 0.000" in said and "0.300 ± 0.141" in said and "0.100 " in said
+    output = shown(result_table(figures))
+    assert "+0.100 ± 0.000" in output and "0.300 ± 0.141" in output and "0.100 " in output
     assert "0.250" in shown(search_table({"search": {"dhn-nce": {0.6: 0.25}}}))

@@ -24,7 +24,7 @@ from MedCLIPSAMLib.experiments import reproduce_paper as trial
 from MedCLIPSAMLib.experiments.paper import PUBLISHED, TASKS, find_test_sets, read_mask, read_prompts
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings
-from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def lay_out(folder: Path, name: str, modality: str, split: str = "test", count: 
     for index in range(count):
         phantom = make_phantom("validation", 40 + index, modality, 1 if modality in ("US", "MR") else None)
         mask = phantom.lesion_mask if phantom.lesions and modality != "CT" else phantom.lungs_mask
-        Image.fromarray(phantom.picture).save(images / f"{index:06}.png")
+        Image.fromarray(phantom.image).save(images / f"{index:06}.png")
         Image.fromarray(mask.astype(np.uint8) * 200).save(masks / f"{index:06}.png")
 
 
@@ -73,8 +73,8 @@ def test_all_four_tasks_run_resume_and_are_compared(data, tmp_path):
     out, demo = tmp_path / "out", ("--model", "demo", "--sam", "demo", "--device", "cpu")
     first = reproduce(data, "-o", out, "--prompts", tmp_path / "prompts", *demo)
     assert first.returncode == 0, first.stderr
-    for said in ("77.76 / 81.11", "KNOWS the diagnosis", "does not know the diagnosis", "inflated", "1800"):
-        assert said in first.stdout
+    for output in ("77.76 / 81.11", "KNOWS the diagnosis", "does not know the diagnosis", "inflated", "1800"):
+        assert output in first.stdout
     rows = {(row["task"], row["style"]): row for row in json.loads((out / "paper.json").read_text())}
     styles = {("US", "P2"), ("US", "P3"), ("MRI", "P2"), ("MRI", "P3"), ("X-ray", "P0"), ("X-ray", "P2"), ("CT", "P2")}
     assert rows.keys() == styles
@@ -115,7 +115,7 @@ def test_settings_are_the_published_ones_for_a_model_of_the_papers_depth(data, s
     assert (m2ib.layer, m2ib.beta) == (7, 0.1) and "script" in words
     assert settings.components.number == 2 and settings.prompts.kind == "points" and settings.prompts.positive == 10
     assert settings.presence_threshold == 0 and settings.coarse.method == "kmeans" and settings.precision == "f32"
-    chooses = replace(segmenter.settings, prompts=PromptSettings(margin=0.2), agreement=AgreementSettings(0.3, 0.4))
+    chooses = replace(segmenter.settings, prompts=SamPromptSettings(margin=0.2), agreement=AgreementSettings(0.3, 0.4))
     chooses = segmenter.with_settings(chooses.with_saliency(steps=12, earliest=8, mirror=True))
     for title, prompt in (("MRI", "brain tumor"), ("X-ray", "lungs")):
         settings, _ = trial.settings_of(chooses, by_title[title], prompt, False)
@@ -191,7 +191,7 @@ def test_the_table_keeps_the_inflated_nsd_apart_and_averages_tasks_not_cases():
     near[20:60, 20:60], far[26:66, 20:60] = True, True
     inflated, true = nsd_as_published(near, far), nsd(near, far, (1, 1), 2)
     assert inflated > true + 0.2
-    run = lambda task, style, values: trial.Run(
+    run = lambda task, style, values: trial.StyleRun(
         task,
         style,
         [Score(str(n), "mask", value, true, 1.0) for n, value in enumerate(values)],

@@ -54,12 +54,13 @@ def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(segmenter, volume,
     plain, _looked = run(segmenter, volume)
     for prompt in PROMPTS:
         for k in range(6):
-            one, other = resumed.results[prompt][k], plain.results[prompt][k]
-            assert np.array_equal(one.mask, other.mask) and one.text == other.text
+            first, second = resumed.results[prompt][k], plain.results[prompt][k]
+            assert np.array_equal(first.mask, second.mask) and first.text == second.text
             assert (
-                np.array_equal(one.where.saliency, other.where.saliency) and one.where.presence == other.where.presence
+                np.array_equal(first.where.saliency, second.where.saliency)
+                and first.where.presence == second.where.presence
             )
-            assert np.array_equal(one.sam_prompts.boxes, other.sam_prompts.boxes) and one.score == other.score
+            assert np.array_equal(first.sam_prompts.boxes, second.sam_prompts.boxes) and first.score == second.score
     checkpoints.remove()
     assert not folder.exists()
 
@@ -91,9 +92,9 @@ def test_a_propagated_run_goes_on_from_any_slice_and_ends_the_same(segmenter, st
     assert len(counts) > 3 and counts == sorted(counts)
     for prompt in PROMPTS:
         assert list(plain.results[prompt]) == list(resumed.results[prompt]) and len(plain.results[prompt]) > 3
-        for k, each in plain.results[prompt].items():
-            assert np.array_equal(each.mask, resumed.results[prompt][k].mask)
-            assert each.message == resumed.results[prompt][k].message
+        for k, result in plain.results[prompt].items():
+            assert np.array_equal(result.mask, resumed.results[prompt][k].mask)
+            assert result.message == resumed.results[prompt][k].message
     _again, looked = run(segmenter, volume, CheckpointFolder(folder), strategy=strategy)
     assert looked < all_looked / 4
     memories = list(folder.glob("*-memory.npz"))
@@ -111,7 +112,7 @@ def test_a_damaged_memory_is_made_again(segmenter, tmp_path):
     resumed, looked = run(segmenter, volume, CheckpointFolder(folder), strategy="memory")
     assert looked > 4
     for prompt in PROMPTS:
-        masks = [{k: each.mask for k, each in run_.results[prompt].items()} for run_ in (plain, resumed)]
+        masks = [{k: result.mask for k, result in run_.results[prompt].items()} for run_ in (plain, resumed)]
         assert masks[0].keys() == masks[1].keys()
         assert all(np.array_equal(masks[0][k], masks[1][k]) for k in masks[0])
 

@@ -12,12 +12,12 @@ import torch.nn.functional as F
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.finetune.batches import read_picture
+from MedCLIPSAMLib.finetune.batches import read_raster
 from MedCLIPSAMLib.finetune.retrieval import best_scale, retrieval, top1
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.phantoms.captions import all_texts
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 
 
 def unit(*shape, seed=0):
@@ -86,7 +86,7 @@ def test_the_command_compares_models(tmp_path, monkeypatch, capsys):
     rows, captions = [], sorted({text.text for text in all_texts() if len(text.text) > 30})
     for number in range(12):
         phantom = make_phantom("validation", number)
-        write_picture(tmp_path / f"{number}.png", np.repeat(phantom.picture[..., None], 3, 2))
+        write_png(tmp_path / f"{number}.png", np.repeat(phantom.image[..., None], 3, 2))
         rows.append({"image": f"{number}.png", "caption": captions[number]})
     (tmp_path / "c.jsonl").write_text("\n".join(map(json.dumps, rows)))
     arguments = ["medclipsam", "retrieval", str(tmp_path / "c.jsonl"), "-m", "demo", "--device", "cpu"]
@@ -97,7 +97,7 @@ def test_the_command_compares_models(tmp_path, monkeypatch, capsys):
     figures = json.loads(capsys.readouterr().out)["demo"]
     assert figures["pairs"] == figures["batch"] == 12
     clip = load_clip("demo")
-    images = clip.encode_image(clip.preprocess(np.stack([read_picture(tmp_path / row["image"]) for row in rows])))
+    images = clip.encode_image(clip.preprocess(np.stack([read_raster(tmp_path / row["image"]) for row in rows])))
     similar = images @ clip.encode_text([row["caption"] for row in rows]).T
     expected = (similar.argmax(1) == torch.arange(12)).float().mean().item()
     assert figures["image_to_text"]["top1"]["mean"] == pytest.approx(expected, abs=1e-6)

@@ -79,13 +79,13 @@ def test_matches_the_plain_implementation(clip, inputs, layer):
     settings = M2IBSettings(layer, beta=0.3, steps=6, samples=3)
     fast = m2ib(clip, pixels, texts, settings)
     noises = _noises(settings, (tower.prefix + 16, 24))
-    for picture in range(2):
+    for image in range(2):
         for text in range(3):
-            one = pixels[picture : picture + 1]
+            one = pixels[image : image + 1]
             plain, similarities = reference_m2ib(clip.model, one, texts[text], layer, 0.3, 6, 3, 1.0, noises)
-            assert torch.allclose(normalise(fast.maps[picture, text]), normalise(plain), atol=1e-5)
-            assert torch.allclose(fast.maps[picture, text], plain, rtol=1e-4, atol=1e-3)
-            assert fast.kept_similarity[picture, text].item() == pytest.approx(similarities[-2], abs=1e-5)
+            assert torch.allclose(normalise(fast.maps[image, text]), normalise(plain), atol=1e-5)
+            assert torch.allclose(fast.maps[image, text], plain, rtol=1e-4, atol=1e-3)
+            assert fast.kept_similarity[image, text].item() == pytest.approx(similarities[-2], abs=1e-5)
 
 
 @pytest.mark.parametrize("earliest, steps", [(0, [6]), (3, [3, 4, 5, 6]), (1, [1, 2, 3, 4, 5, 6]), (6, [6]), (9, [6])])
@@ -99,7 +99,7 @@ def test_one_search_gives_the_maps_of_all_steps_that_may_be_taken(clip, inputs, 
     assert torch.equal(found.maps, found.by_step[:, :, -1])
 
 
-def test_with_the_mirror_image_the_map_is_the_mean_of_both_and_turns_with_the_picture(clip, inputs):
+def test_with_the_mirror_image_the_map_is_the_mean_of_both_and_turns_with_the_image(clip, inputs):
     pixels, texts = inputs
     settings = M2IBSettings(1, beta=0.3, steps=4, samples=3)
     plain, turned = m2ib(clip, pixels, texts, settings), m2ib(clip, pixels.flip(-1), texts, settings)
@@ -110,9 +110,9 @@ def test_with_the_mirror_image_the_map_is_the_mean_of_both_and_turns_with_the_pi
     other = m2ib(clip, pixels.flip(-1), texts, replace(settings, mirror=True))
     assert torch.allclose(other.maps, both.maps.flip(-1), rtol=1e-4, atol=1e-3)
     early = {}
-    for each in (settings, replace(settings, mirror=True)):
-        again = m2ib(clip, pixels, texts, each, early=early)
-        assert torch.allclose(again.maps, (both if each.mirror else plain).maps, rtol=1e-4, atol=1e-3)
+    for variant in (settings, replace(settings, mirror=True)):
+        again = m2ib(clip, pixels, texts, variant, early=early)
+        assert torch.allclose(again.maps, (both if variant.mirror else plain).maps, rtol=1e-4, atol=1e-3)
 
 
 def test_features_equal_those_of_the_whole_model(clip, inputs):
@@ -125,7 +125,7 @@ def test_features_equal_those_of_the_whole_model(clip, inputs):
             assert torch.allclose(found, whole, atol=1e-6)
 
 
-def test_similarity_is_that_of_the_clean_picture(clip, inputs):
+def test_similarity_is_that_of_the_clean_image(clip, inputs):
     pixels, texts = inputs
     found = m2ib(clip, pixels, texts, M2IBSettings(0, steps=2, samples=1)).similarity
     assert torch.allclose(found, F.normalize(clip.model.visual(pixels), dim=-1) @ texts.T, atol=1e-6)
@@ -137,11 +137,11 @@ def test_a_pair_gives_the_same_alone_in_any_company_and_again(clip, inputs, batc
     settings = M2IBSettings(1, steps=4, samples=2)
     together = m2ib(clip, pixels, texts, settings, batch=batch)
     assert torch.equal(together.maps, m2ib(clip, pixels, texts, settings, batch=batch).maps)
-    for picture in range(2):
+    for image in range(2):
         for text in range(3):
-            alone = m2ib(clip, pixels[picture : picture + 1], texts[text : text + 1], settings)
-            assert torch.allclose(together.maps[picture, text], alone.maps[0, 0], rtol=1e-5, atol=1e-4)
-            assert torch.allclose(together.kept_similarity[picture, text], alone.kept_similarity[0, 0], atol=1e-5)
+            alone = m2ib(clip, pixels[image : image + 1], texts[text : text + 1], settings)
+            assert torch.allclose(together.maps[image, text], alone.maps[0, 0], rtol=1e-5, atol=1e-4)
+            assert torch.allclose(together.kept_similarity[image, text], alone.kept_similarity[0, 0], atol=1e-5)
     swapped = m2ib(clip, pixels.flip(0), texts.flip(0), settings, batch=batch).maps
     assert torch.allclose(together.maps, swapped.flip(0, 1), rtol=1e-5, atol=1e-4)
 
@@ -156,7 +156,7 @@ def test_one_step_is_the_start_without_an_update(clip, inputs):
     assert torch.isfinite(found.maps).all() and found.kept_similarity.isnan().all()
 
 
-def test_texts_and_pictures_of_the_demo_architecture_go_through():
+def test_texts_and_images_of_the_demo_architecture_go_through():
     folder = resource_path("models/demo-clip")
     torch.manual_seed(0)
     clip = ClipModel("demo", build_clip(folder).eval().requires_grad_(False), folder)
@@ -181,9 +181,9 @@ def test_the_model_is_left_as_it_was(clip, inputs):
 
 def test_many_steps_draw_the_same_noise_without_keeping_it(clip, inputs, monkeypatch):
     settings = M2IBSettings(1, steps=5, samples=2)
-    kept = m2ib(clip, *inputs, settings).maps
-    monkeypatch.setattr(saliency, "KEPT_NOISES", 3)
-    assert torch.equal(m2ib(clip, *inputs, settings).maps, kept)
+    cached = m2ib(clip, *inputs, settings).maps
+    monkeypatch.setattr(saliency, "MAX_NOISES", 3)
+    assert torch.equal(m2ib(clip, *inputs, settings).maps, cached)
     began = []
     context = RunContext(is_cancelled=lambda: len(began) > 2 or began.append(1))
     with pytest.raises(Cancelled):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings, SamPrompts, make_prompts
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, SamPromptSettings, make_sam_prompts
 
 
 @pytest.fixture()
@@ -16,49 +16,49 @@ def two():
 
 
 def test_a_box_lies_on_the_outer_edges_of_its_component(two):
-    prompts = make_prompts(two, PromptSettings())
-    assert np.array_equal(prompts.boxes, [[5, 10, 15, 20], [40, 25, 58, 30]])
-    box, points, labels = prompts.row(1)
-    assert len(prompts) == 2 and box.tolist() == [40, 25, 58, 30] and points is None and labels is None
+    sam_prompts = make_sam_prompts(two, SamPromptSettings())
+    assert np.array_equal(sam_prompts.boxes, [[5, 10, 15, 20], [40, 25, 58, 30]])
+    box, points, labels = sam_prompts.row(1)
+    assert len(sam_prompts) == 2 and box.tolist() == [40, 25, 58, 30] and points is None and labels is None
 
 
 def test_a_margin_widens_the_box_but_not_over_the_border(two):
-    boxes = make_prompts(two, PromptSettings(margin=0.4)).boxes
+    boxes = make_sam_prompts(two, SamPromptSettings(margin=0.4)).boxes
     assert np.allclose(boxes, [[3, 8, 17, 22], [36.4, 24, 60, 31]])
 
 
 def test_points_lie_in_their_component_and_negative_ones_in_none(two):
-    prompts = make_prompts(two, PromptSettings("points", positive=7, negative=4))
-    assert prompts.boxes.shape == (0, 4) and prompts.points.shape == (2, 11, 2)
+    sam_prompts = make_sam_prompts(two, SamPromptSettings("points", positive=7, negative=4))
+    assert sam_prompts.boxes.shape == (0, 4) and sam_prompts.points.shape == (2, 11, 2)
     for index in (0, 1):
-        box, points, labels = prompts.row(index)
+        box, points, labels = sam_prompts.row(index)
         hit = two[points[:, 1].astype(int), points[:, 0].astype(int)]
         assert box is None and (labels == 1).sum() == 7
         assert (hit[labels == 1] == index + 1).all() and (hit[labels == 0] == 0).all()
 
 
 def test_points_are_seeded(two):
-    first, again, other = (make_prompts(two, PromptSettings("both", seed=seed)).points for seed in (4, 4, 5))
+    first, again, other = (make_sam_prompts(two, SamPromptSettings("both", seed=seed)).points for seed in (4, 4, 5))
     assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("kind", ["boxes", "points", "both"])
-def test_nothing_gives_no_prompt_and_never_the_whole_picture(kind):
-    prompts = make_prompts(np.zeros((20, 20), int), PromptSettings(kind))
-    assert len(prompts) == 0 and prompts.boxes.shape == (0, 4) and prompts.points.shape[0] == 0
+def test_nothing_gives_no_prompt_and_never_the_whole_image(kind):
+    sam_prompts = make_sam_prompts(np.zeros((20, 20), int), SamPromptSettings(kind))
+    assert len(sam_prompts) == 0 and sam_prompts.boxes.shape == (0, 4) and sam_prompts.points.shape[0] == 0
 
 
-def test_a_component_that_fills_the_picture_has_no_room_for_negative_points():
-    prompts = make_prompts(np.ones((20, 20), int), PromptSettings("both", positive=3, negative=2))
-    assert prompts.points.shape == (1, 3, 2)
+def test_a_component_that_fills_the_image_has_no_room_for_negative_points():
+    sam_prompts = make_sam_prompts(np.ones((20, 20), int), SamPromptSettings("both", positive=3, negative=2))
+    assert sam_prompts.points.shape == (1, 3, 2)
 
 
 @pytest.mark.parametrize("wrong", [{"kind": "lasso"}, {"positive": 0}, {"negative": -1}, {"margin": -0.1}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(InputError):
-        PromptSettings(**wrong)
+        SamPromptSettings(**wrong)
 
 
 def test_boxes_alone():
-    prompts = SamPrompts.from_boxes(np.array([1, 2, 3, 4]))
-    assert prompts.boxes.shape == (1, 4)
+    sam_prompts = SamPrompts.from_boxes(np.array([1, 2, 3, 4]))
+    assert sam_prompts.boxes.shape == (1, 4)

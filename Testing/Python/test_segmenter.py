@@ -8,16 +8,16 @@ from run_volume import run_volume
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, picture_of
-from MedCLIPSAMLib.experiments.search import Case, search
-from MedCLIPSAMLib.models.sam_pictures import SamPictures
+from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
+from MedCLIPSAMLib.experiments.search import SearchCase, search
+from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import segmenter as module
 from MedCLIPSAMLib.segmentation.mask_prompt import mask_box, mask_logits
 from MedCLIPSAMLib.segmentation.outline import outlines
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
-from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, points_followed
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts, follows_points
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.segmentation.settings import Settings, default_settings
 from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
@@ -35,7 +35,7 @@ def test_a_prompt_outlines_its_target_better_than_chance(segmenter, name):
     task, scores = TASKS[name], []
     for index in range(8):
         phantom = task.phantom("validation", index)
-        segmenter.set_image(picture_of(phantom))
+        segmenter.set_image(to_rgb(phantom))
         scores.append(dsc(segmenter.segment(task.prompt).mask, task.truth(phantom)))
     assert np.mean(scores) > 0.55
 
@@ -43,16 +43,16 @@ def test_a_prompt_outlines_its_target_better_than_chance(segmenter, name):
 @pytest.mark.parametrize("prompt", ["sitting on a chair", "a dog in the park", "kidney"])
 def test_what_is_not_there_is_not_found(segmenter, prompt):
     phantom = make_phantom("validation", 1, "MR", 1)
-    segmenter.set_image(picture_of(phantom))
+    segmenter.set_image(to_rgb(phantom))
     nonsense, meant = segmenter.segment(prompt), segmenter.segment("brain tumor")
     assert not nonsense.found and nonsense.score == 0 and "Nothing found" in nonsense.message
     assert meant.found and meant.where.presence.probability > 0.5 > 2 * nonsense.where.presence.probability
 
 
-def test_a_picture_without_a_tumour_comes_out_empty(segmenter):
+def test_an_image_without_a_tumour_comes_out_empty(segmenter):
     empty = 0
     for index in range(10):
-        segmenter.set_image(picture_of(make_phantom("validation", 500 + index, "MR", 0)))
+        segmenter.set_image(to_rgb(make_phantom("validation", 500 + index, "MR", 0)))
         result = segmenter.segment("brain tumor")
         empty += not result.found
         assert result.found or not result.mask.any()
@@ -60,7 +60,7 @@ def test_a_picture_without_a_tumour_comes_out_empty(segmenter):
 
 
 def test_the_same_request_gives_the_same_result(segmenter):
-    segmenter.set_image(picture_of(make_phantom("validation", 2, "US", 1)))
+    segmenter.set_image(to_rgb(make_phantom("validation", 2, "US", 1)))
     first, second = segmenter.segment("breast tumor"), segmenter.segment("breast tumor")
     assert np.array_equal(first.mask, second.mask) and np.array_equal(first.where.saliency, second.where.saliency)
 
@@ -72,7 +72,7 @@ def test_the_same_request_gives_the_same_result(segmenter):
 def test_a_negative_prompt_takes_its_region_out_of_the_saliency(segmenter, modality, prompt, negative):
     for index in range(3):
         phantom = make_phantom("validation", index, modality, 0)
-        segmenter.set_image(picture_of(phantom))
+        segmenter.set_image(to_rgb(phantom))
         region = phantom.organs[negative]
         plain, without = segmenter.saliency(prompt), segmenter.saliency(prompt, negative=negative)
         share = lambda where: where.saliency[region].sum() / where.saliency.sum()
@@ -82,7 +82,7 @@ def test_a_negative_prompt_takes_its_region_out_of_the_saliency(segmenter, modal
 def test_a_negative_prompt_takes_one_lung_of_two_out_of_a_ct(segmenter):
     """One phantom only: on most chest CTs the demo CLIP does not tell the sides apart."""
     phantom = make_phantom("validation", 0, "CT", 0)
-    segmenter.set_image(picture_of(phantom))
+    segmenter.set_image(to_rgb(phantom))
     left = phantom.organs["left lung"]
     plain, without = segmenter.saliency("lungs"), segmenter.saliency("lungs", negative="left lung")
     share = lambda where: where.saliency[left].sum() / where.saliency.sum()
@@ -91,7 +91,7 @@ def test_a_negative_prompt_takes_one_lung_of_two_out_of_a_ct(segmenter):
 
 def test_a_style_of_the_prompt_sets_replaces_the_name_of_the_target(segmenter):
     changed = segmenter.with_settings(replace(segmenter.settings, style="P4"))
-    changed.set_image(picture_of(make_phantom("validation", 1, "MR", 1)))
+    changed.set_image(to_rgb(make_phantom("validation", 1, "MR", 1)))
     assert changed.segment("brain tumor").found
     with pytest.raises(PromptError, match="style P4"):
         changed.segment("kidney")
@@ -102,22 +102,22 @@ def test_a_style_of_the_prompt_sets_replaces_the_name_of_the_target(segmenter):
     [("  ", "empty"), ("xyzzy qwerty", "no word"), ("脑瘤 🧠", "no word"), ("tumor " * 200, "202 tokens")],
 )
 def test_prompts_that_cannot_be_read_are_refused(segmenter, prompt, words):
-    segmenter.set_image(picture_of(make_phantom("validation", 1, "MR", 1)))
+    segmenter.set_image(to_rgb(make_phantom("validation", 1, "MR", 1)))
     with pytest.raises(PromptError, match=words):
         segmenter.segment(prompt)
 
 
-def test_a_constant_picture_gives_nothing_and_no_error(segmenter):
+def test_a_constant_image_gives_nothing_and_no_error(segmenter):
     segmenter.set_image(np.full((64, 80, 3), 7, np.uint8))
     assert not segmenter.segment("brain tumor").found
 
 
 @pytest.mark.parametrize(
-    "picture", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)]
+    "image", [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.float32), np.zeros((0, 8, 3), np.uint8)]
 )
-def test_pictures_of_another_kind_are_refused(segmenter, picture):
+def test_images_of_another_kind_are_refused(segmenter, image):
     with pytest.raises(InputError, match="uint8"):
-        segmenter.set_image(picture)
+        segmenter.set_image(image)
 
 
 def test_cancel_stops_a_run(segmenter):
@@ -128,7 +128,7 @@ def test_cancel_stops_a_run(segmenter):
 
 def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
     phantom = make_phantom("validation", 1, "MR", 1)
-    stored = phantom.picture[::-1, ::-1]
+    stored = phantom.image[::-1, ::-1]
     direction = (-0.995, -0.0998, 0.0, 0.0998, -0.995, 0.0, 0.0, 0.0, 1.0)
     oblique = Geometry(spacing=(1.5, 1.5, 4.0), direction=direction)  # I runs to the right, J to the front, 5.7 degrees
     volume = Volume(np.repeat(stored[None], 3, axis=0), oblique, "oblique")
@@ -137,8 +137,8 @@ def test_a_mask_lies_on_the_lesion_in_a_flipped_oblique_volume(segmenter):
     truth[1] = phantom.lesion_mask[::-1, ::-1]
     mask = result.segments()[0].mask
     assert mask.shape == (3, 128, 128) and not mask[[0, 2]].any()
-    picture = SliceStack(volume).picture(1)[..., 0].astype(float)
-    assert np.corrcoef(picture.ravel(), phantom.picture.ravel().astype(float))[0, 1] > 0.95
+    image = SliceStack(volume).image(1)[..., 0].astype(float)
+    assert np.corrcoef(image.ravel(), phantom.image.ravel().astype(float))[0, 1] > 0.95
     assert dsc(mask, truth) > 0.55
 
 
@@ -151,7 +151,7 @@ def test_slices_out_of_range_are_named(segmenter, slices, words):
 
 def test_segments_carry_what_made_them(segmenter):
     phantom = make_phantom("validation", 1, "MR", 1)
-    volume = Volume(phantom.picture[None])
+    volume = Volume(phantom.image[None])
     tags = run_volume(segmenter, volume, ["brain tumor"]).segments()[0].tags
     assert (
         tags["MedCLIPSAM.Prompt"] == "brain tumor"
@@ -165,7 +165,7 @@ def test_the_search_ranks_what_it_tried_and_leaves_the_settings_alone(segmenter,
     phantom = make_phantom("validation", index, modality, None if modality == "XR" else 1)
     before = segmenter.settings
     truth = phantom.lungs_mask if prompt == "lungs" else phantom.lesion_mask
-    cases = [Case(picture_of(phantom), prompt, truth)]
+    cases = [SearchCase(to_rgb(phantom), prompt, truth)]
     trials = search(segmenter, cases, layers=[0, 3], betas=[0.1], steps=[4, 10])
     assert len(trials) == 4 and segmenter.settings == before
     assert [trial.dsc for trial in trials] == sorted((trial.dsc for trial in trials), reverse=True)
@@ -178,7 +178,7 @@ def test_points_outweigh_the_mask_that_they_correct(segmenter):
     followed = led = 0
     for index in range(8):
         phantom = make_phantom("validation", 40 + index, "MR", 1)
-        segmenter.set_image(picture_of(phantom))
+        segmenter.set_image(to_rgb(phantom))
         lesion = phantom.lesion_mask
         wrong = np.roll(lesion, 30 if np.argwhere(lesion)[:, 1].mean() < 64 else -30, axis=1)
         box = mask_box(wrong)[None]
@@ -187,8 +187,8 @@ def test_points_outweigh_the_mask_that_they_correct(segmenter):
         point, label = np.array([[inside]], np.float32), np.ones((1, 1), np.int32)
         corrected, _quality = segmenter.outline(SamPrompts(box, point, label), logits=logits)
         alone, _quality = segmenter.outline(SamPrompts.from_boxes(box), logits=logits)
-        followed += points_followed(corrected, point[0], label[0]).all()
-        led += points_followed(alone, point[0], label[0]).all()
+        followed += follows_points(corrected, point[0], label[0]).all()
+        led += follows_points(alone, point[0], label[0]).all()
     assert led <= 2 and followed >= 7
 
 
@@ -220,10 +220,10 @@ def test_bfloat16_outlines_the_same(segmenter):
     rounded = segmenter.with_settings(replace(segmenter.settings, precision="bf16"))
     task, agreement = TASKS["us_tumour"], []
     for index in range(4):
-        segmenter.set_image(picture_of(task.phantom("validation", index)))
+        segmenter.set_image(to_rgb(task.phantom("validation", index)))
         exact = segmenter.segment(task.prompt).where.saliency
         mask = segmenter.segment(task.prompt).mask
-        rounded.set_image(picture_of(task.phantom("validation", index)))
+        rounded.set_image(to_rgb(task.phantom("validation", index)))
         result = rounded.segment(task.prompt)
         agreement.append(dsc(result.mask, mask))
         assert not np.array_equal(result.where.saliency, exact), "products in bfloat16 round"
@@ -231,21 +231,21 @@ def test_bfloat16_outlines_the_same(segmenter):
 
 
 def test_a_mask_that_is_mended_before_it_is_enlarged_comes_out_so(segmenter):
-    """Not square, and larger than SAM 2's own mask: the part that is left lies where it does on the whole picture."""
-    pictures = SamPictures(segmenter.sam)
-    pictures.set([np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)])
-    boxes, asked = np.array([[30, 40, 200, 150], [10, 10, 90, 90]], np.float32), []
-    plain, quality = pictures.masks([0, 0], boxes)
+    """Not square, and larger than SAM 2's own mask: the part that is left lies where it does on the whole image."""
+    images = SamImageBatch(segmenter.sam)
+    images.set([np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)])
+    boxes, requested = np.array([[30, 40, 200, 150], [10, 10, 90, 90]], np.float32), []
+    plain, quality = images.masks([0, 0], boxes)
 
     def mend(index, mask):
-        asked.append(index)
+        requested.append(index)
         left = np.zeros_like(mask)
         height, width = mask.shape
         left[height // 4 : height // 2, width // 2 : 3 * width // 4] = True
         return mask if index else left
 
-    masks, same = pictures.masks([0, 0], boxes, mend=mend)
-    assert sorted(asked) == [0, 1] and np.array_equal(quality, same) and np.array_equal(masks[1], plain[1])
+    masks, same = images.masks([0, 0], boxes, mend=mend)
+    assert sorted(requested) == [0, 1] and np.array_equal(quality, same) and np.array_equal(masks[1], plain[1])
     truth = np.zeros((200, 300), bool)
     truth[50:100, 150:225] = True
     assert dsc(masks[0], truth) > 0.9
@@ -255,9 +255,9 @@ def test_masks_are_tidied_alike_before_and_after_they_are_enlarged(segmenter):
     both = []
     for index in range(6):
         phantom = make_phantom("validation", index, "MR", 1)
-        segmenter.set_image(np.kron(picture_of(phantom), np.ones((2, 2, 1), np.uint8)))
+        segmenter.set_image(np.kron(to_rgb(phantom), np.ones((2, 2, 1), np.uint8)))
         where = segmenter.segment("brain tumor")
-        pictures = segmenter._require_images().sam
-        both += [outlines(pictures, [0], [where.sam_prompts], 0.05, enlarged)[0][0] for enlarged in (False, True)]
+        images = segmenter._require_images().sam
+        both += [outlines(images, [0], [where.sam_prompts], 0.05, enlarged)[0][0] for enlarged in (False, True)]
     assert sum(mask.any() for mask in both) >= 8
-    assert all(dsc(one, other) > 0.97 for one, other in zip(both[::2], both[1::2]))
+    assert all(dsc(first, second) > 0.97 for first, second in zip(both[::2], both[1::2]))

@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 from MedCLIPSAMLib.cli import app
 from MedCLIPSAMLib.commands import speed
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.speed import gpu, parts
 from MedCLIPSAMLib.experiments.speed.authors import COPIES, STEPS, authors_saliency
 from MedCLIPSAMLib.experiments.speed.between import BetweenCost, between_cost
 from MedCLIPSAMLib.experiments.speed.full_size import PROMPT, biomedclip
-from MedCLIPSAMLib.experiments.speed.interleaved import Times, interleaved
+from MedCLIPSAMLib.experiments.speed.interleaved import VariantTimes, interleaved
 from MedCLIPSAMLib.experiments.speed.outlines import OutlineCost
-from MedCLIPSAMLib.experiments.speed.saliency import AUTHORS, BF16, F32, Peak, SaliencyCost
-from MedCLIPSAMLib.experiments.speed.waiting import Waiting
+from MedCLIPSAMLib.experiments.speed.saliency import AUTHORS, BF16, F32, PeakThroughput, SaliencyCost
+from MedCLIPSAMLib.experiments.speed.waiting import WaitingTimes
 from MedCLIPSAMLib.experiments.speed.whole import TINY, WholeCost
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
@@ -39,7 +39,7 @@ def shown(table) -> str:
 
 def test_the_authors_loop_gives_our_map_and_leaves_the_model_as_it_was():
     clip = load_clip("demo")
-    pixels = clip.preprocess(picture_of(make_phantom("validation", 1, "MR", 1))[None])
+    pixels = clip.preprocess(to_rgb(make_phantom("validation", 1, "MR", 1))[None])
     settings = M2IBSettings(2, beta=1.0, steps=STEPS, samples=COPIES)
     trunk = clip.model.visual.trunk
     shape = (COPIES, trunk.patch_embed.num_patches + trunk.num_prefix_tokens, trunk.embed_dim)
@@ -48,13 +48,13 @@ def test_the_authors_loop_gives_our_map_and_leaves_the_model_as_it_was():
     plain = authors_saliency(clip, pixels, clip.tokenize(["brain tumor"]), 2, 1.0, noises)
     ours = m2ib(clip, pixels, clip.encode_text(["brain tumor"]), settings).maps[0, 0]
     assert torch.allclose(normalise(plain), normalise(ours), atol=1e-5)
-    assert not any(each.requires_grad or each.grad is not None for each in clip.model.parameters())
+    assert not any(parameter.requires_grad or parameter.grad is not None for parameter in clip.model.parameters())
     assert not any(module._forward_hooks for module in clip.model.modules())
 
 
 def test_the_models_are_of_full_size_and_the_prompt_as_long_as_the_papers():
     clip = biomedclip()
-    assert sum(each.numel() for each in clip.model.parameters()) == pytest.approx(196e6, rel=1e-3)
+    assert sum(parameter.numel() for parameter in clip.model.parameters()) == pytest.approx(196e6, rel=1e-3)
     assert clip.tokenize([PROMPT]).shape == (1, 22) and not clip.unknown_words(PROMPT)
 
 
@@ -63,25 +63,27 @@ def test_variants_take_turns_and_ratios_are_those_within_rounds():
     variants = {name: lambda name=name: calls.append(name) or name.upper() for name in ("slow", "fast")}
     times, results = interleaved(variants, 3, once=("slow",))
     assert calls == ["fast", *["slow", "fast"] * 3] and results == {"slow": "SLOW", "fast": "FAST"}
-    times = Times({"slow": [8.0, 20.0, 9.0], "fast": [2.0, 4.0, 3.0]})
+    times = VariantTimes({"slow": [8.0, 20.0, 9.0], "fast": [2.0, 4.0, 3.0]})
     assert times.times_faster("fast", "slow") == (4.0, 3.0, 5.0) and times.median("slow") == 9.0
 
 
 def test_the_tables_say_what_was_measured():
-    times = Times({AUTHORS: [40.0], F32: [2.0], BF16: [1.0]})
+    times = VariantTimes({AUTHORS: [40.0], F32: [2.0], BF16: [1.0]})
     gflop = {AUTHORS: 8000.0, F32: 400.0, BF16: 400.0}
     cost = SaliencyCost(9, times, gflop, {F32: (1e-6, 1e-7), BF16: (4e-3, 1e-3)}, (0.3, 0.07))
-    said = shown(speed.saliency_table([cost], Peak(400.0, 2000.0)))
-    assert "20.0" in said and "40.0" in said and "50%" in said and "20%" in said and "3e-01, 7e-02" in said
-    both = OutlineCost("sam2.1-tiny", 512, Times({"f32": [0.4], "bf16": [0.2]}), 15.0)
-    old = OutlineCost("SAM ViT-H (the authors')", 1024, Times({"f32": [20.0]}), 60.0)
-    said = shown(speed.outline_table([both, old]))
-    assert "2.0" in said and "20.00" in said
+    figures = shown(speed.saliency_table([cost], PeakThroughput(400.0, 2000.0)))
+    assert (
+        "20.0" in figures and "40.0" in figures and "50%" in figures and "20%" in figures and "3e-01, 7e-02" in figures
+    )
+    both = OutlineCost("sam2.1-tiny", 512, VariantTimes({"f32": [0.4], "bf16": [0.2]}), 15.0)
+    old = OutlineCost("SAM ViT-H (the authors')", 1024, VariantTimes({"f32": [20.0]}), 60.0)
+    figures = shown(speed.outline_table([both, old]))
+    assert "2.0" in figures and "20.00" in figures
     ours = f"{TINY}, bf16"
-    said = shown(speed.whole_table(WholeCost(Times({ours: [2.0]}), {ours: 2500.0})))
-    assert "pip install segment-anything" in said and "2500" in said
-    said = shown(speed.waiting_table(Waiting([2.0, 4.0], [1.0, 1.0], 9.0, 70.0, [4.5], [0.2])))
-    assert "0.38 of the first" in said and "70.0" in said and "4.50" in said
+    figures = shown(speed.whole_table(WholeCost(VariantTimes({ours: [2.0]}), {ours: 2500.0})))
+    assert "pip install segment-anything" in figures and "2500" in figures
+    figures = shown(speed.waiting_table(WaitingTimes([2.0, 4.0], [1.0, 1.0], 9.0, 70.0, [4.5], [0.2])))
+    assert "0.38 of the first" in figures and "70.0" in figures and "4.50" in figures
 
 
 def test_an_unknown_part_is_named():
@@ -101,18 +103,18 @@ def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
     monkeypatch.setattr(gpu, "sam21", sam)
     monkeypatch.setattr(gpu, "M2IBSettings", lambda: M2IBSettings(2, steps=3, samples=2))
     monkeypatch.setattr(gpu, "PROMPT", "brain tumor")
-    for name, value in {"SLICES": 3, "TOGETHER": (1, 2), "PICTURES": 2, "PICTURES_TOGETHER": (2,), "WIDE": 160}.items():
+    for name, value in {"SLICES": 3, "TOGETHER": (1, 2), "IMAGES": 2, "IMAGE_BATCH_SIZES": (2,), "WIDE": 160}.items():
         monkeypatch.setattr(gpu, name, value)
     monkeypatch.setattr(gpu, "NARROW", 96)
     cost = gpu.gpu_cost(1, torch.device("cpu"), RunContext())
-    said = {figure.name: figure for figure in cost.figures}
+    figures = {figure.name: figure for figure in cost.figures}
     for name in (
         "a saliency map, bf16, recorded",
         "a picture of 160 px to its mask, tiny",
         "another prompt on it, tiny",
     ):
-        assert said[name].value > 0 and said[name].unit == "ms"
-    assert said["pictures of 96 px, 2 at once"].value > 0 and said["pictures of 160 px, 2 at once"].value > 0
+        assert figures[name].value > 0 and figures[name].unit == "ms"
+    assert figures["pictures of 96 px, 2 at once"].value > 0 and figures["pictures of 160 px, 2 at once"].value > 0
     failed = [figure for figure in cost.figures if figure.value is None]
     assert [figure.name for figure in failed] == ["a picture, SAM 2.1 large"], [figure.note for figure in failed]
     assert [profile.name for profile in cost.profiles] == ["1 picture of 160 px", "2 pictures of 96 px"]
@@ -138,7 +140,7 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
         def inner(self):
             clock[0] += 4
 
-    with parts.timed_parts({"out": [(Work, "outer")], "in": [(Work, "inner")]}, torch.device("cpu")) as times:
+    with parts.time_parts({"out": [(Work, "outer")], "in": [(Work, "inner")]}, torch.device("cpu")) as times:
         Work().outer()
         clock[0] += 8
         Work().inner()
@@ -148,17 +150,17 @@ def test_parts_are_timed_each_without_those_inside(monkeypatch):
     assert times.seconds == before, "the functions are their own again"
 
 
-def test_what_a_picture_costs_between_the_networks():
+def test_what_an_image_costs_between_the_networks():
     threads = torch.get_num_threads()
     cost = between_cost(64, rounds=2)
     assert len(cost.ms) == 5 and cost.total < sum(cost.ms.values())
-    assert all(each > 0 for each in cost.ms.values()) and torch.get_num_threads() == threads
-    said = shown(
+    assert all(ms > 0 for ms in cost.ms.values()) and torch.get_num_threads() == threads
+    figures = shown(
         speed.between_table(
             [BetweenCost(512, {"cut": 1.5, "tidied": 0.5}), BetweenCost(1024, {"cut": 6.0, "tidied": 2.0})]
         )
     )
-    assert "512 px, ms" in said and "2.00" in said and "8.00" in said
+    assert "512 px, ms" in figures and "2.00" in figures and "8.00" in figures
 
 
 def test_a_gpu_that_is_not_there_is_said_to_be_skipped():

@@ -25,20 +25,20 @@ from MedCLIPSAMLib.starter.real_data import read_examples, tumor_free_boxes
 from MedCLIPSAMLib.starter.sam_prompts import draw_box_prompts, draw_boxes, draw_corrections, draw_point_prompts
 from MedCLIPSAMLib.starter.sam_training import SamTraining, train_sam
 from MedCLIPSAMLib.starter.texts import match_texts
-from MedCLIPSAMLib.starter.training import Budget, Run, seeded
+from MedCLIPSAMLib.starter.training import Budget, TrainingRun, make_generator
 
 CPU = torch.device("cpu")
 
 
 def test_training_images_are_read_with_their_tumors_where_they_are(tmp_path):
     write_breast_set(tmp_path)
-    whole = [example for example in read_examples(tmp_path) if example.source == "busbra"]
-    assert [example.group for example in whole] == ["1", "2"]
-    rows, columns = np.nonzero(whole[0].structures[0].mask)
+    full = [example for example in read_examples(tmp_path) if example.source == "busbra"]
+    assert [example.group for example in full] == ["1", "2"]
+    rows, columns = np.nonzero(full[0].structures[0].mask)
     # 20 of 80 rows from row 10, 20 of 100 columns from column 60, at 256 x 256
     assert (rows.min(), rows.max() + 1) == (32, 96)
     assert (columns.min(), columns.max() + 1) == (154, 205)
-    assert whole[0].structures[0].facts >= {"kind:benign"}
+    assert full[0].structures[0].facts >= {"kind:benign"}
 
 
 def test_parts_without_the_tumor_hold_none_of_it():
@@ -75,11 +75,11 @@ def test_a_case_that_cannot_be_used_is_left_out_with_a_word(tmp_path, fault):
         (made / "masks" / "a0.png").unlink()
     else:
         Image.new("L", (50, 80)).save(made / "masks" / "a0.png")
-    told = []
-    read = list(read_examples(tmp_path, RunContext(on_notice=told.append)))
+    messages = []
+    read = list(read_examples(tmp_path, RunContext(on_notice=messages.append)))
     assert {example.group for example in read} == {"2"}
-    assert len(told) == 1
-    assert "breast_us_busbra/a0.jpg" in told[0]
+    assert len(messages) == 1
+    assert "breast_us_busbra/a0.jpg" in messages[0]
 
 
 def test_a_name_with_a_folder_in_the_table_is_refused(tmp_path):
@@ -95,11 +95,11 @@ def test_a_pack_holds_the_same_examples(tmp_path):
     read = list(read_examples(tmp_path))
     assert write_pack(tmp_path, tmp_path / "real.pack") == len(read)
     packed = read_pack(tmp_path / "real.pack")
-    for one, other in zip(read, packed, strict=True):
-        assert (one.source, one.group, one.facts) == (other.source, other.group, other.facts)
-        assert [s.name for s in one.structures] == [s.name for s in other.structures]
-        assert all((a.mask == b.mask).all() for a, b in zip(one.structures, other.structures))
-        assert np.abs(one.image.astype(int) - other.image).mean() < 3
+    for first, other in zip(read, packed, strict=True):
+        assert (first.source, first.group, first.facts) == (other.source, other.group, other.facts)
+        assert [s.name for s in first.structures] == [s.name for s in other.structures]
+        assert all((a.mask == b.mask).all() for a, b in zip(first.structures, other.structures))
+        assert np.abs(first.image.astype(int) - other.image).mean() < 3
 
 
 def _as_pack(path, index, image=None):
@@ -193,7 +193,7 @@ def test_mirroring_exchanges_sides():
 
 def test_boxes_lie_about_their_masks():
     masks = torch.from_numpy(np.stack([square(100, 60, 140, 100), square(60, 150, 110, 200), BLANK > 0]))
-    boxes = torch.stack([draw_boxes(masks, seeded(CPU, seed)) for seed in range(300)])
+    boxes = torch.stack([draw_boxes(masks, make_generator(CPU, seed)) for seed in range(300)])
     middle = boxes[:, :2].mean(2).mean(0)
     assert torch.allclose(middle, torch.tensor([[120.0, 80.0], [85.0, 175.0]]), atol=3)
     around = (boxes[:, 0, 0] <= torch.tensor([114.0, 77.0])).all() and (
@@ -205,18 +205,18 @@ def test_boxes_lie_about_their_masks():
 
 def test_a_box_around_nothing_holds_next_to_nothing_and_asks_for_nothing():
     truth = torch.from_numpy(np.stack([square(100, 60, 140, 100)] * 400))
-    prompts = draw_box_prompts(truth, truth, seeded(CPU, 3))
+    prompts = draw_box_prompts(truth, truth, make_generator(CPU, 3))
     empty = ~prompts.truth.flatten(1).any(1)
     assert 0.12 < empty.float().mean() < 0.28
     for (corner, opposite), mask in zip(prompts.coords[empty], truth[empty]):
         (x0, y0), (x1, y1) = corner.int().tolist(), opposite.int().tolist()
-        whole = x1 - x0 > 230
-        assert whole or mask[y0:y1, x0:x1].float().mean() < 0.06
+        full = x1 - x0 > 230
+        assert full or mask[y0:y1, x0:x1].float().mean() < 0.06
 
 
 def test_clicks_lie_inside_and_beside():
     truth = torch.from_numpy(np.stack([square(100, 60, 140, 100)] * 100))
-    prompts = draw_point_prompts(truth, 4, seeded(CPU, 3))
+    prompts = draw_point_prompts(truth, 4, make_generator(CPU, 3))
     for point, label in zip(prompts.coords.flatten(0, 1), prompts.labels.flatten()):
         x, y = (int(value) for value in point)
         if label >= 0:
@@ -229,7 +229,7 @@ def test_a_correction_is_clicked_where_the_mask_is_wrong():
     logits = -torch.ones(3, 64, 64)
     logits[1, :32, :32] = 1  # right
     logits[2, :32, :] = 1  # too wide
-    click = draw_corrections(logits, truth, seeded(CPU, 1))
+    click = draw_corrections(logits, truth, make_generator(CPU, 1))
     assert click.labels[:, 0].tolist() == [1, -1, 0]
     x, y = click.coords[2, 0].tolist()
     assert x > 130
@@ -252,7 +252,7 @@ def _train(model, folder, examples, resume=False, stop_after=None):
         on_progress=lambda progress: reports.append(progress.done),
         is_cancelled=lambda: stop_after is not None and len(reports) >= stop_after,
     )
-    run = Run(Budget(steps=4), CPU, folder / f"{model}.checkpoint", resume, context)
+    run = TrainingRun(Budget(steps=4), CPU, folder / f"{model}.checkpoint", resume, context)
     if model == "clip":
         settings = ClipTraining(batch_size=2, texts=4, nowhere=2, warm_up=1)
         train_clip(folder / "model", examples, run, settings)
@@ -263,15 +263,15 @@ def _train(model, folder, examples, resume=False, stop_after=None):
 
 @pytest.mark.parametrize("model", ["clip", "sam"])
 def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, examples, model):
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    whole.mkdir(), stopped.mkdir()
-    _train(model, whole, examples)
+    full, stopped = tmp_path / "whole", tmp_path / "stopped"
+    full.mkdir(), stopped.mkdir()
+    _train(model, full, examples)
     with pytest.raises(Cancelled):
         _train(model, stopped, examples, stop_after=1)
     with pytest.raises(Cancelled):
         _train(model, stopped, examples, resume=True, stop_after=2)
     _train(model, stopped, examples, resume=True)
-    expected, found = _weights(whole / "model"), _weights(stopped / "model")
+    expected, found = _weights(full / "model"), _weights(stopped / "model")
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
 
@@ -279,7 +279,7 @@ def test_a_training_that_was_stopped_goes_on_as_if_it_had_not_been(tmp_path, exa
 def test_a_checkpoint_of_another_run_is_refused(tmp_path, examples):
     with pytest.raises(Cancelled):
         _train("clip", tmp_path, examples, stop_after=1)
-    run = Run(Budget(steps=9), CPU, tmp_path / "clip.checkpoint", True)
+    run = TrainingRun(Budget(steps=9), CPU, tmp_path / "clip.checkpoint", True)
     with pytest.raises(InputError, match="other settings"):
         train_clip(tmp_path / "model", examples, run, ClipTraining(batch_size=2, texts=4, nowhere=2, warm_up=1))
 

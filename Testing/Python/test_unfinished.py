@@ -36,13 +36,13 @@ def test_a_folder_of_the_users_in_its_place_is_left_alone(run, head, tmp_path):
     (folder / "slice-3.npz").write_text("somebody's")
     before = files(tmp_path)
     command = ("segment", head[0], "-p", "x", "--model", "none", "-o", tmp_path / "out.nii.gz", "--all")
-    code, _, said = run(*command)
-    assert code == 2 and "holds something else" in said and files(tmp_path) == before
+    code, _, output = run(*command)
+    assert code == 2 and "holds something else" in output and files(tmp_path) == before
     (folder / "slice-3.npz").unlink()
     folder.rmdir()
     folder.write_text("somebody's")
-    code, _, said = run(*command)
-    assert code == 2 and "in the way" in said and folder.read_text() == "somebody's"
+    code, _, output = run(*command)
+    assert code == 2 and "in the way" in output and folder.read_text() == "somebody's"
 
 
 def test_what_the_user_put_into_a_runs_folder_stays(tmp_path):
@@ -60,8 +60,8 @@ def test_two_runs_for_one_output_keep_off_each_other(run, head, tmp_path):
     folder = tmp_path / "out.nii.gz.unfinished"
     command = ("segment", head[0], "-p", "brain tumor", "-o", tmp_path / "out.nii.gz", "--slices", "3:4")
     with hold_unfinished(folder):
-        code, _, said = run(*command)
-        assert code == 2 and "Another run is writing" in said
+        code, _, output = run(*command)
+        assert code == 2 and "Another run is writing" in output
     assert not folder.exists()
     assert run(*command)[0] == 0
     assert files(tmp_path) == {"head.nii.gz", "out.nii.gz"}
@@ -76,7 +76,7 @@ def test_a_run_that_is_refused_later_leaves_nothing(run, head, tmp_path):
 def test_messages_count_slices_as_the_volume_does(run, head, tmp_path):
     first = int(head[1][len(head[1]) // 2])
     span = f"{first}:{first + 2}"
-    code, said, err = run(
+    code, output, err = run(
         "segment",
         head[0],
         "-p",
@@ -90,26 +90,26 @@ def test_messages_count_slices_as_the_volume_does(run, head, tmp_path):
         "--json",
     )
     assert code == 0, err
-    rows = json.loads(said)["results"]
+    rows = json.loads(output)["results"]
     looked = {row["slice"] for row in rows if row["presence"] is not None}
     named = {int(number) for row in rows for number in re.findall(r"from slice (\d+)", row["message"])}
     assert named and named <= looked <= {first, first + 1, first + 2}
 
 
-def test_slices_go_into_no_picture_and_this_is_said_at_once(run, head, tmp_path):
-    code, _, said = run("segment", head[0], "-p", "x", "--model", "none", "-o", tmp_path / "o.png")
-    assert code == 2 and "Cannot write 24 slices" in said
+def test_slices_go_into_no_image_and_this_is_said_at_once(run, head, tmp_path):
+    code, _, output = run("segment", head[0], "-p", "x", "--model", "none", "-o", tmp_path / "o.png")
+    assert code == 2 and "Cannot write 24 slices" in output
 
 
 def test_in_a_label_map_the_surer_one_has_the_voxel_and_a_note_says_so(run, head, tmp_path):
     command = ("segment", head[0], "-p", "brain tumor", "-p", "brain", "--slice", head[1][len(head[1]) // 2])
     command += ("--window", "0:255", "--presence", "0")
-    code, _, said = run(*command, "-o", tmp_path / "o.nii.gz")
-    assert code == 0, said
-    assert "note: " in said and "overlaps" in said and "surer" in said
+    code, _, output = run(*command, "-o", tmp_path / "o.nii.gz")
+    assert code == 0, output
+    assert "note: " in output and "overlaps" in output and "surer" in output
     assert {0, 1, 2} >= set(np.unique(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "o.nii.gz")))))
-    code, _, said = run(*command, "-o", tmp_path / "o.seg.nrrd")
-    assert code == 0 and "overlaps" not in said
+    code, _, output = run(*command, "-o", tmp_path / "o.seg.nrrd")
+    assert code == 0 and "overlaps" not in output
 
 
 def test_overlaps_by_hand():

@@ -139,7 +139,7 @@ def test_radiographs_are_natural_and_know_their_pixels(tmp_path: Path) -> None:
     volume = read_volume(path)
     assert volume.natural and volume.geometry.spacing[:2] == (0.1, 0.2)
     path = save(image(pixels, CR, "CR", PixelAspectRatio=[2, 1]), tmp_path / "b.dcm")
-    assert SliceStack(read_volume(path)).picture_shape == (8, 6)  # a pixel is twice as high as wide
+    assert SliceStack(read_volume(path)).image_shape == (8, 6)  # a pixel is twice as high as wide
 
 
 def test_frames_without_places_are_a_loop_as_stored(tmp_path: Path) -> None:

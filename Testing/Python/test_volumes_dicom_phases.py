@@ -30,18 +30,20 @@ def write(folder: Path, phases: int, tags: Callable[[int, int], dict[str, Any]],
             save(made, folder / f"{name:03d}.dcm")
 
 
-def check(folder: Path, said: list[str]) -> None:
+def check(folder: Path, expected: list[str]) -> None:
     """Each phase is one stack in order, and the list says these things."""
-    with pytest.raises(InputError, match=f"{5 * len(said)} images at 5 positions in {len(said)} phases") as caught:
+    with pytest.raises(
+        InputError, match=f"{5 * len(expected)} images at 5 positions in {len(expected)} phases"
+    ) as caught:
         read_volume(folder)
     assert "--phase" in caught.value.remedy
-    for number, what in enumerate(said, 1):
+    for number, what in enumerate(expected, 1):
         assert f"{number}  " in caught.value.problem and what in caught.value.problem
         for which in (str(number), what):
             volume = read_volume(folder, phase=which)
             assert volume.array[:, 0, 0].tolist() == [10 * (number - 1) + k for k in range(len(HEIGHTS))]
             assert volume.geometry.spacing == pytest.approx((0.5, 0.7, 2.5))
-            assert any(f"Phase {number} of {len(said)}" in note for note in volume.notes)
+            assert any(f"Phase {number} of {len(expected)}" in note for note in volume.notes)
     with pytest.raises(InputError, match="no phase 'venous'"):
         read_volume(folder, phase="venous")
 
@@ -77,9 +79,9 @@ TAGS: dict[str, tuple[Callable[[int, int], dict[str, Any]], list[str]]] = {
 
 @pytest.mark.parametrize("by", TAGS)
 def test_phases_are_told_apart_by_their_tags(tmp_path: Path, by: str) -> None:
-    tags, said = TAGS[by]
+    tags, expected = TAGS[by]
     write(tmp_path, 3, tags)
-    check(tmp_path, said)
+    check(tmp_path, expected)
 
 
 def private(group: int, element: int, creator: str, kind: str, value: Any) -> Callable[[Dataset], None]:

@@ -29,13 +29,13 @@ def written(folder: Path, pixels: np.ndarray = RAMP, **tags: Any) -> Path:
 
 
 @pytest.mark.parametrize("window", [{}, {"WindowCenter": 1000, "WindowWidth": 800}])
-def test_monochrome1_is_inverted_for_pictures_models_and_exports(tmp_path: Path, window: dict[str, int]) -> None:
+def test_monochrome1_is_inverted_for_images_models_and_exports(tmp_path: Path, window: dict[str, int]) -> None:
     bits = {"BitsStored": 12, "HighBit": 11}
     plain = read_volume(written(tmp_path, **bits, **window))
     inverted = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **bits, **window))
     assert np.array_equal(inverted.array[0], 4095 - RAMP.astype(int)) and "MONOCHROME1" in inverted.notes[0]
     assert np.array_equal(grey(inverted), inverted.array)
-    shown, other = (SliceStack(each).picture(0).astype(int) for each in (plain, inverted))
+    shown, other = (SliceStack(volume).image(0).astype(int) for volume in (plain, inverted))
     if window:
         np.testing.assert_allclose(other, 255 - shown, atol=1)
     assert other[0, 0, 0] > other[-1, -1, 0]
@@ -45,13 +45,13 @@ def test_monochrome1_of_8_bits_is_as_stored_but_inverted(tmp_path: Path) -> None
     pixels = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
     volume = read_volume(written(tmp_path, pixels, PhotometricInterpretation="MONOCHROME1"))
     assert volume.array.dtype == np.uint8 and window_range(volume) == (0, 255)
-    assert np.array_equal(SliceStack(volume).picture(0)[..., 0], 255 - pixels)
+    assert np.array_equal(SliceStack(volume).image(0)[..., 0], 255 - pixels)
 
 
 def test_only_the_element_says_that_high_is_dark(tmp_path: Path) -> None:
-    said = {"SeriesDescription": "MONOCHROME1", "ImageComments": "MONOCHROME1 MONOCHROME2"}
-    assert np.array_equal(read_volume(written(tmp_path, **said)).array[0], RAMP)
-    volume = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **said))
+    output = {"SeriesDescription": "MONOCHROME1", "ImageComments": "MONOCHROME1 MONOCHROME2"}
+    assert np.array_equal(read_volume(written(tmp_path, **output)).array[0], RAMP)
+    volume = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **output))
     assert np.array_equal(volume.array[0], 65535 - RAMP.astype(int))
 
 
@@ -73,17 +73,17 @@ def test_a_voi_lut_is_applied_as_pydicom_does(tmp_path: Path) -> None:
     path = written(tmp_path, VOILUTSequence=voi(100, falling, 12), WindowCenter=0, WindowWidth=10)
     volume = read_volume(path)
     expected = apply_voi_lut(RAMP, pydicom.dcmread(path)) / 4095 * 255
-    np.testing.assert_allclose(SliceStack(volume).picture(0)[..., 0], expected, atol=0.51)
-    assert SliceStack(volume, window=(0, 2300)).picture(0)[-1, -1, 0] == 255  # a window that is asked for goes first
+    np.testing.assert_allclose(SliceStack(volume).image(0)[..., 0], expected, atol=0.51)
+    assert SliceStack(volume, window=(0, 2300)).image(0)[-1, -1, 0] == 255  # a window that is asked for goes first
     path = written(tmp_path, VOILUTSequence=voi(100, falling, 12), PhotometricInterpretation="MONOCHROME1")
-    np.testing.assert_allclose(SliceStack(read_volume(path)).picture(0)[..., 0], 255 - expected, atol=0.51)
+    np.testing.assert_allclose(SliceStack(read_volume(path)).image(0)[..., 0], 255 - expected, atol=0.51)
 
 
 def test_a_voi_lut_over_negative_values(tmp_path: Path) -> None:
     outputs = list(range(0, 65536, 256))
     path = written(tmp_path, VOILUTSequence=voi(65536 - 128, outputs, 16), RescaleIntercept=-1000, RescaleSlope=1)
     volume = read_volume(path)
-    shown = SliceStack(volume).picture(0)[..., 0]
+    shown = SliceStack(volume).image(0)[..., 0]
     expected = np.clip(volume.array[0].astype(int) + 128, 0, 255) * 256 / 65535 * 255
     np.testing.assert_allclose(shown, expected, atol=0.51)
 
@@ -91,7 +91,7 @@ def test_a_voi_lut_over_negative_values(tmp_path: Path) -> None:
 def test_the_sigmoid_of_dicom(tmp_path: Path) -> None:
     path = written(tmp_path, VOILUTFunction="SIGMOID", WindowCenter=1000, WindowWidth=800)
     expected = 255 / (1 + np.exp(-4 * (RAMP.astype(float) - 1000) / 800))
-    np.testing.assert_allclose(SliceStack(read_volume(path)).picture(0)[..., 0], expected, atol=1)
+    np.testing.assert_allclose(SliceStack(read_volume(path)).image(0)[..., 0], expected, atol=1)
 
 
 def test_the_window_of_8_bit_images_is_taken(tmp_path: Path) -> None:
@@ -189,12 +189,12 @@ def test_voxels_are_those_of_gdcm_and_of_pydicom(path: Path) -> None:
             ours = read_volume(path).array
         except InputError:
             if len(theirs) > 1:
-                assert theirs[0].dtype == np.uint32  # colors of 32 bits, which are no picture
+                assert theirs[0].dtype == np.uint32  # colors of 32 bits, which are no image
             return
     assert theirs
-    for each in theirs:
-        expected = each.reshape(ours.shape).astype(np.float64)
-        if each.dtype == np.uint16 and ours.ndim == 4:
+    for frame in theirs:
+        expected = frame.reshape(ours.shape).astype(np.float64)
+        if frame.dtype == np.uint16 and ours.ndim == 4:
             expected = np.rint(expected / 257)
         difference = np.abs(expected - ours)
         assert difference.max() <= (1 if "JPEG" in path.name.upper() or "J2K" in path.name.upper() else 0)

@@ -82,8 +82,8 @@ def test_a_series_is_chosen_by_uid_number_or_description(tmp_path: Path) -> None
         assert len(values(tmp_path, series=which)) == count
     with pytest.raises(InputError, match="2 DICOM series") as caught:
         read_volume(tmp_path)
-    for said in ("number 3", "T1 native", "3 files", "1.9.1", "number 12", "1.9.2", "2026-01-02", "--series"):
-        assert said in str(caught.value)
+    for expected in ("number 3", "T1 native", "3 files", "1.9.1", "number 12", "1.9.2", "2026-01-02", "--series"):
+        assert expected in str(caught.value)
     with pytest.raises(InputError, match="2 DICOM series in .* fit 'T1'"):
         read_volume(tmp_path, series="T1")
     with pytest.raises(InputError, match="no DICOM series 'T2'"):
@@ -183,10 +183,10 @@ def test_copies_are_dropped_but_not_slices_that_share_a_uid(tmp_path: Path) -> N
     assert values(tmp_path / "one uid") == [0, 1, 2, 3]
 
 
-def test_separate_pictures_are_no_stack(tmp_path: Path) -> None:
+def test_separate_images_are_no_stack(tmp_path: Path) -> None:
     for number in range(2):
         save(image(PIXELS + number, CR, "CR", InstanceNumber=number), tmp_path / f"view{number}.dcm")
-    with pytest.raises(InputError, match="2 separate pictures.*view0.dcm"):
+    with pytest.raises(InputError, match="2 separate images.*view0.dcm"):
         read_volume(tmp_path)
     assert read_volume(tmp_path / "view1.dcm").natural
 
@@ -279,8 +279,8 @@ def test_the_series_command_lists_what_there_is(tmp_path: Path) -> None:
     save(image(PIXELS, SEG, "SEG", SeriesInstanceUID="1.9.3", SeriesNumber="3"), tmp_path / "seg.dcm")
     command = [sys.executable, "-m", "MedCLIPSAMLib", "series", str(tmp_path)]
     shown = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
-    for said in ("thorax", "CT, volume, 6 x 4 x 3 voxels, 0.5 x 0.7 x 2.5 mm, 2026-01-02", "1.9.1", "2 phases"):
-        assert said in shown
+    for expected in ("thorax", "CT, volume, 6 x 4 x 3 voxels, 0.5 x 0.7 x 2.5 mm, 2026-01-02", "1.9.1", "2 phases"):
+        assert expected in shown
     assert "SEG, segmentation (no image)" in shown and "p1" not in shown
     listed = json.loads(subprocess.run([*command, "--json"], capture_output=True, encoding="utf-8", check=True).stdout)
     first, second, third = listed["series"]

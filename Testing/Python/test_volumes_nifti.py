@@ -76,8 +76,8 @@ def test_a_voxel_lies_where_the_matrix_says(tmp_path: Path, which: str) -> None:
 
 @pytest.mark.parametrize("codes", [(2, 1), (1, 1), (4, 2), (1, 3)])
 def test_sform_and_qform_that_disagree_are_noted_and_both_kept(tmp_path: Path, codes: tuple[int, int]) -> None:
-    one, other = turned(10, (1, 2, 3), (0, 0, 0)), turned(10, (1, 2, 3), (50, 0, 0))
-    path = save(tmp_path / "x.nii.gz", None, sform=(one, codes[0]), qform=(other, codes[1]))
+    first, second = turned(10, (1, 2, 3), (0, 0, 0)), turned(10, (1, 2, 3), (50, 0, 0))
+    path = save(tmp_path / "x.nii.gz", None, sform=(first, codes[0]), qform=(second, codes[1]))
     volume = read_volume(path)
     assert "50.0 mm apart" in volume.notes[0]
     np.testing.assert_allclose(volume.geometry.origin, sitk.ReadImage(str(path)).GetOrigin(), atol=1e-4)
@@ -87,8 +87,8 @@ def test_sform_and_qform_that_disagree_are_noted_and_both_kept(tmp_path: Path, c
     write_saliency(tmp_path / "map.nii.gz", mask * 0.5, volume)
     for name in ("mask", "map"):
         header = nibabel.load(tmp_path / f"{name}.nii.gz").header
-        np.testing.assert_allclose(header.get_sform(), one, atol=1e-5)
-        np.testing.assert_allclose(header.get_qform(), other, atol=1e-5)
+        np.testing.assert_allclose(header.get_sform(), first, atol=1e-5)
+        np.testing.assert_allclose(header.get_qform(), second, atol=1e-5)
         assert (int(header["sform_code"]), int(header["qform_code"])) == codes
         assert np.argwhere(nibabel.load(tmp_path / f"{name}.nii.gz").get_fdata()).tolist() == [[3, 1, 2]]
     (back,) = read_segmentation(tmp_path / "mask.nii.gz", volume)
@@ -161,7 +161,7 @@ def test_spacing_that_cannot_be_is_refused_at_once(tmp_path: Path, value: float,
     assert caught.value.remedy and "\n" not in str(caught.value)
 
 
-def test_voxels_too_thin_for_a_picture_are_refused(tmp_path: Path) -> None:
+def test_voxels_too_thin_for_an_image_are_refused(tmp_path: Path) -> None:
     volume = read_volume(save(tmp_path / "x.nii", np.diag([0.0002, 1.0, 900.0, 1.0])))
     with pytest.raises(InputError, match="pixels"):
         SliceStack(volume, "coronal")
@@ -169,24 +169,24 @@ def test_voxels_too_thin_for_a_picture_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "AIR", "PSL", "IAL"])
 def test_a_flat_file_is_shown_as_the_same_slice_of_a_volume(tmp_path: Path, axes: str) -> None:
-    picture = np.random.default_rng(0).integers(10, 200, (7, 9)).astype(np.int16)
+    image = np.random.default_rng(0).integers(10, 200, (7, 9)).astype(np.int16)
     start = nibabel.orientations.axcodes2ornt(axes)
     affine = nibabel.orientations.inv_ornt_aff(start, (7, 9, 1)) @ np.diag([1.0, 1.0, 1.0, 1.0])
     affine[:3, :3] *= 1.5
-    deep = read_volume(save(tmp_path / "deep.nii.gz", affine, picture[..., None]))
-    flat = read_volume(save(tmp_path / "flat.nii.gz", affine, picture))
+    deep = read_volume(save(tmp_path / "deep.nii.gz", affine, image[..., None]))
+    flat = read_volume(save(tmp_path / "flat.nii.gz", affine, image))
     assert not flat.natural and flat.geometry.is_close(deep.geometry)
     plane = {2: "axial", 1: "coronal", 0: "sagittal"}[int(np.abs(affine[:3, 2]).argmax())]
-    one, other = (SliceStack(each, plane, (0, 200)) for each in (flat, deep))
-    assert np.array_equal(one.picture(0), other.picture(0))
+    first, second = (SliceStack(volume, plane, (0, 200)) for volume in (flat, deep))
+    assert np.array_equal(first.image(0), second.image(0))
 
 
 def test_a_flat_file_has_its_anterior_up(tmp_path: Path) -> None:
-    picture = np.zeros((4, 6), np.int16)
-    picture[0, 5] = 100  # x = -i in RAS: i = 0 is the right-most; y = j: j = 5 is the most anterior
-    volume = read_volume(save(tmp_path / "x.nii.gz", np.diag([-1.0, 1.0, 1.0, 1.0]), picture))
-    shown = SliceStack(volume, "axial", (0, 100)).picture(0)[..., 0]
-    assert np.argwhere(shown == 255).tolist() == [[0, 0]]  # at the top; the patient's right is left on a picture
+    image = np.zeros((4, 6), np.int16)
+    image[0, 5] = 100  # x = -i in RAS: i = 0 is the right-most; y = j: j = 5 is the most anterior
+    volume = read_volume(save(tmp_path / "x.nii.gz", np.diag([-1.0, 1.0, 1.0, 1.0]), image))
+    shown = SliceStack(volume, "axial", (0, 100)).image(0)[..., 0]
+    assert np.argwhere(shown == 255).tolist() == [[0, 0]]  # at the top; the patient's right is left on an image
 
 
 def test_a_file_without_codes_is_taken_as_itk_takes_it(tmp_path: Path) -> None:

@@ -140,26 +140,26 @@ def test_monochrome1_is_shown_inverted(tmp_path: Path) -> None:
     plain, inverted = (SliceStack(read_volume(tmp_path / name)) for name in ("plain", "inverted"))
     np.testing.assert_array_equal(inverted.volume.array, -1 - plain.volume.array)  # int16: -32768 is 32767
     for k in range(3):
-        np.testing.assert_allclose(inverted.picture(k), 255.0 - plain.picture(k), atol=1)  # halves are rounded up
+        np.testing.assert_allclose(inverted.image(k), 255.0 - plain.image(k), atol=1)  # halves are rounded up
 
 
-def test_grey_pictures_are_one_slice_shown_as_stored(tmp_path: Path) -> None:
+def test_grey_images_are_one_slice_shown_as_stored(tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(20, 200, (8, 9), dtype=np.uint8)
     for suffix in (".png", ".bmp", ".tif"):
         Image.fromarray(grey).save(tmp_path / f"x{suffix}")
         volume = read_volume(tmp_path / f"x{suffix}")
         assert volume.natural and volume.shape == (1, 8, 9)
-        np.testing.assert_array_equal(SliceStack(volume).picture(0)[..., 0], grey)
+        np.testing.assert_array_equal(SliceStack(volume).image(0)[..., 0], grey)
     Image.fromarray(np.full((8, 9), 77, np.uint8)).save(tmp_path / "x.jpg")
-    assert abs(int(SliceStack(read_volume(tmp_path / "x.jpg")).picture(0)[0, 0, 0]) - 77) <= 1
+    assert abs(int(SliceStack(read_volume(tmp_path / "x.jpg")).image(0)[0, 0, 0]) - 77) <= 1
 
 
-def test_colour_pictures_are_rgb_without_alpha(tmp_path: Path) -> None:
+def test_colour_images_are_rgb_without_alpha(tmp_path: Path) -> None:
     rgba = np.random.default_rng(0).integers(0, 256, (8, 9, 4), dtype=np.uint8)
     Image.fromarray(rgba).save(tmp_path / "rgba.png")
     volume = read_volume(tmp_path / "rgba.png")
     assert volume.is_rgb and "alpha" in volume.notes[0]
-    np.testing.assert_array_equal(SliceStack(volume).picture(0), rgba[..., :3])
+    np.testing.assert_array_equal(SliceStack(volume).image(0), rgba[..., :3])
     Image.fromarray(rgba[..., :2].copy()).save(tmp_path / "la.png")
     volume = read_volume(tmp_path / "la.png")
     np.testing.assert_array_equal(volume.array[0], rgba[..., 0])
@@ -183,7 +183,7 @@ def test_non_finite_voxels_become_the_lowest_value_and_are_noted(tmp_path: Path)
 def test_a_constant_image_is_read_and_shown_black(tmp_path: Path) -> None:
     volume = read_volume(save(sitk.Image(4, 5, 6, sitk.sitkFloat32) + 3, tmp_path / "x.mha"))
     assert "constant" in volume.notes[0]
-    assert not SliceStack(volume).picture(2).any()
+    assert not SliceStack(volume).image(2).any()
 
 
 def test_4d_is_refused_with_its_shape_and_how_to_take_one_time_point(tmp_path: Path) -> None:

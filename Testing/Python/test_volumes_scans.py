@@ -42,14 +42,14 @@ READ: dict[str, tuple[tuple[int, int, int], str]] = {
 
 @pytest.mark.parametrize("name", READ)
 def test_scans_are_read_with_what_is_to_be_said_of_them(name: str) -> None:
-    shape, said = READ[name]
+    shape, expected = READ[name]
     volume = read_volume(SCANS / name)
     assert volume.shape == shape
-    assert said in " ".join(volume.notes) and bool(volume.notes) == bool(said)
+    assert expected in " ".join(volume.notes) and bool(volume.notes) == bool(expected)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("ct-nan-nifti/n_allnan.nii.gz", "no finite voxel"),
         ("dicom-seg-as-image/seg.dcm", "segmentation"),
@@ -57,15 +57,15 @@ def test_scans_are_read_with_what_is_to_be_said_of_them(name: str) -> None:
         ("radiographs-one-folder/xrays", "--series"),
     ],
 )
-def test_what_is_no_single_image_is_refused_by_its_name(name: str, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_what_is_no_single_image_is_refused_by_its_name(name: str, expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
         read_volume(SCANS / name)
 
 
 def positions(folder: Path, **tags: Any) -> list[float]:
     headers = [pydicom.dcmread(path) for path in folder.glob("*") if path.name != "README"]
     return sorted(
-        float(each.ImagePositionPatient[2]) for each in headers if all(each.get(k) == v for k, v in tags.items())
+        float(header.ImagePositionPatient[2]) for header in headers if all(header.get(k) == v for k, v in tags.items())
     )
 
 
@@ -94,23 +94,23 @@ def test_the_scout_is_chosen_by_its_description() -> None:
     assert read_volume(SCANS / "ct-with-scout-in-folder", series="scout").shape == (1, 50, 60)
 
 
-def test_pictures_are_shown_as_the_file_says() -> None:
+def test_images_are_shown_as_the_file_says() -> None:
     stored = pydicom.dcmread(SCANS / "monochrome1" / "comment.dcm").pixel_array
     for name in ("comment", "raw"):
         volume = read_volume(SCANS / "monochrome1" / f"{name}.dcm")
-        shown = SliceStack(volume).picture(0)[..., 0]
+        shown = SliceStack(volume).image(0)[..., 0]
         assert shown[stored == stored.max()].max() < 5  # the highest is dark
     assert SliceStack(read_volume(SCANS / "dx-8bit-window" / "dx8bit_window.dcm")).window == (65, 95)
     path = SCANS / "voi-lut-sequence" / "voilut_inverse.dcm"
     dataset = pydicom.dcmread(path)
     bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
     expected = pydicom.pixels.apply_voi_lut(dataset.pixel_array, dataset) / (2**bits - 1) * 255
-    np.testing.assert_allclose(SliceStack(read_volume(path)).picture(0)[..., 0], expected, atol=0.51)
+    np.testing.assert_allclose(SliceStack(read_volume(path)).image(0)[..., 0], expected, atol=0.51)
 
 
 def test_a_flat_nifti_is_as_its_slice() -> None:
     flat, deep = (SliceStack(read_volume(SCANS / "nifti-2d-upside-down" / f"d{n}.nii.gz")) for n in (2, 3))
-    assert np.array_equal(flat.picture(0), deep.picture(0))
+    assert np.array_equal(flat.image(0), deep.image(0))
 
 
 def test_a_rounded_matrix_is_kept_within_a_fraction_of_a_voxel() -> None:

@@ -61,34 +61,34 @@ def test_a_bright_voxel_is_where_a_radiologist_would_see_it(
     array[3, 2, 1] = 100
     direction = np.array([[0, -1, 0], [0, 0, 1], [1, 0, 0]])
     stack = SliceStack(make_volume(array, direction), plane, window=(0, 100))
-    seen = np.argwhere([stack.picture(k)[..., 0] == 255 for k in range(len(stack))])
+    seen = np.argwhere([stack.image(k)[..., 0] == 255 for k in range(len(stack))])
     np.testing.assert_array_equal(seen, [[slice_number, row, column]])
 
 
-def test_anisotropic_pictures_have_square_pixels() -> None:
+def test_anisotropic_images_have_square_pixels() -> None:
     # 4 x 5 x 6 voxels of 1 x 2 x 3 mm, axes as above: axial slices are K (6 x 3 mm) down and J (5 x 2 mm) across
     direction = np.array([[0, -1, 0], [0, 0, 1], [1, 0, 0]])
     array = np.zeros((6, 5, 4), np.int16)
     array[3, 2, 1] = 100
     stack = SliceStack(make_volume(array, direction, spacing=(1, 2, 3)), "axial", window=(0, 100))
     assert stack.voxel_shape == (6, 5)
-    assert stack.picture_shape == (9, 5)
+    assert stack.image_shape == (9, 5)
     assert stack.pixel_spacing == pytest.approx((2.0, 2.0))
     assert stack.slice_spacing == 1.0
-    bright = np.argwhere(stack.picture(1)[..., 0] > 127)
+    bright = np.argwhere(stack.image(1)[..., 0] > 127)
     np.testing.assert_array_equal(bright, [[4, 2], [5, 2]])  # voxel row 3 spans pixel rows 4.5 to 6
 
 
 @given(seed=st.integers(0, 2**32 - 1), plane=st.sampled_from(PLANES))
 @settings(max_examples=60, deadline=None)
-def test_steps_on_a_picture_go_the_radiological_way(seed: int, plane: str) -> None:
+def test_steps_on_an_image_go_the_radiological_way(seed: int, plane: str) -> None:
     rng = np.random.default_rng(seed)
     array = np.arange(4 * 5 * 6, dtype=np.uint8).reshape(6, 5, 4)
     volume = make_volume(array, random_direction(rng), origin=tuple(rng.normal(size=3) * 100))
     stack = SliceStack(volume, plane, window=(0, 255))
 
     def position(k: int, row: int, column: int) -> np.ndarray:
-        z, y, x = np.argwhere(array == stack.picture(k)[row, column, 0])[0]
+        z, y, x = np.argwhere(array == stack.image(k)[row, column, 0])[0]
         return np.array(volume.to_sitk().TransformIndexToPhysicalPoint((int(x), int(y), int(z))))
 
     start = position(0, 0, 0)
@@ -108,16 +108,16 @@ def test_masks_of_square_pixels_round_trip_exactly(seed: int, plane: str) -> Non
     shape = tuple(rng.integers(2, 9, 3))
     volume = make_volume((rng.random(shape) > 0.5).astype(np.uint8), random_direction(rng), (1.3, 1.3, 1.3))
     stack = SliceStack(volume, plane, window=(0, 1))
-    masks = {k: stack.picture(k)[..., 0] > 127 for k in range(len(stack))}
+    masks = {k: stack.image(k)[..., 0] > 127 for k in range(len(stack))}
     np.testing.assert_array_equal(stack.to_grid(masks), volume.array.astype(bool))
-    saliency = {k: stack.picture(k)[..., 0] / 255 for k in range(len(stack))}
+    saliency = {k: stack.image(k)[..., 0] / 255 for k in range(len(stack))}
     assert stack.to_grid(saliency).dtype == np.float32
     np.testing.assert_array_equal(stack.to_grid(saliency), volume.array)
 
 
 @given(seed=st.integers(0, 2**32 - 1), plane=st.sampled_from(PLANES))
 @settings(max_examples=60, deadline=None)
-def test_masks_of_enlarged_pictures_round_trip_exactly_when_drawn_voxel_by_voxel(seed: int, plane: str) -> None:
+def test_masks_of_enlarged_images_round_trip_exactly_when_drawn_voxel_by_voxel(seed: int, plane: str) -> None:
     rng = np.random.default_rng(seed)
     shape = tuple(rng.integers(2, 12, 3))
     spacing = tuple(np.exp(rng.uniform(-1.5, 1.5, 3)))
@@ -125,19 +125,19 @@ def test_masks_of_enlarged_pictures_round_trip_exactly_when_drawn_voxel_by_voxel
     stack = SliceStack(volume, plane)
     truth = volume.array.astype(bool)
     masks = {k: stack.from_grid(truth, k) for k in range(len(stack))}
-    assert all(mask.shape == stack.picture_shape for mask in masks.values())
+    assert all(mask.shape == stack.image_shape for mask in masks.values())
     np.testing.assert_array_equal(stack.to_grid(masks), truth)
     row_mm, column_mm = stack.pixel_spacing
     rows, columns = stack.voxel_shape
-    assert stack.picture_shape[0] * row_mm / rows in [pytest.approx(mm) for mm in spacing]
-    assert stack.picture_shape[1] * column_mm / columns in [pytest.approx(mm) for mm in spacing]
+    assert stack.image_shape[0] * row_mm / rows in [pytest.approx(mm) for mm in spacing]
+    assert stack.image_shape[1] * column_mm / columns in [pytest.approx(mm) for mm in spacing]
 
 
-def test_a_disc_drawn_on_an_enlarged_picture_keeps_its_place_to_less_than_a_voxel() -> None:
+def test_a_disc_drawn_on_an_enlarged_image_keeps_its_place_to_less_than_a_voxel() -> None:
     volume = make_volume(np.zeros((30, 200, 200), np.int16), spacing=(0.8, 0.8, 5.0))
     stack = SliceStack(volume, "coronal")
-    assert stack.picture_shape == (188, 200)
-    rows, columns = np.mgrid[: stack.picture_shape[0], : stack.picture_shape[1]]
+    assert stack.image_shape == (188, 200)
+    rows, columns = np.mgrid[: stack.image_shape[0], : stack.image_shape[1]]
     mask = np.hypot(rows - 70, columns - 90) < 40
     grid = stack.to_grid({50: mask})
     k, j, i = np.argwhere(grid).mean(axis=0)
@@ -160,24 +160,24 @@ def test_source_index_names_the_voxel_plane_of_a_slice(flip: int) -> None:
     stack = SliceStack(make_volume(array, np.diag([1, 1, flip])), "axial", window=(0, 255))
     assert stack.source_axis == "K"
     for k in range(10):
-        assert stack.picture(k)[0, 0, 0] == stack.source_index(k)
+        assert stack.image(k)[0, 0, 0] == stack.source_index(k)
 
 
-def test_pictures_without_orientation_are_shown_as_stored_in_every_plane() -> None:
+def test_images_without_orientation_are_shown_as_stored_in_every_plane() -> None:
     array = np.arange(12, dtype=np.uint8).reshape(1, 3, 4)
     volume = make_volume(array, natural=True)
     for plane in PLANES:
         stack = SliceStack(volume, plane)
         assert stack.plane == "natural"
         assert len(stack) == 1
-        np.testing.assert_array_equal(stack.picture(0), np.repeat(array[0, :, :, None], 3, axis=2))
+        np.testing.assert_array_equal(stack.image(0), np.repeat(array[0, :, :, None], 3, axis=2))
 
 
-def test_rgb_pictures_keep_their_colours() -> None:
+def test_rgb_images_keep_their_colours() -> None:
     array = np.random.default_rng(0).integers(0, 256, (1, 5, 6, 3), dtype=np.uint8)
     image = sitk.GetImageFromArray(array, isVector=True)
     stack = SliceStack(Volume.from_sitk(image, natural=True))
-    np.testing.assert_array_equal(stack.picture(0), array[0])
+    np.testing.assert_array_equal(stack.image(0), array[0])
     assert stack.to_grid({0: np.ones((5, 6), bool)}).all()
 
 
@@ -194,7 +194,7 @@ def test_only_given_slices_are_set() -> None:
 def test_a_slice_out_of_range_is_refused_with_the_range(k: int) -> None:
     stack = SliceStack(make_volume(np.zeros((4, 5, 6), np.int16)))
     with pytest.raises(InputError, match="0 to 3"):
-        stack.picture(k)
+        stack.image(k)
     with pytest.raises(InputError, match="0 to 3"):
         stack.to_grid({k: np.zeros((5, 6), bool)})
 
@@ -216,40 +216,40 @@ def test_a_plane_across_a_single_slice_is_refused_with_the_plane_to_use() -> Non
 
 @needs_shared_data
 def test_real_images_are_upright() -> None:
-    # abdominal CT: table below the body, liver (bright, large) on the left of the picture, air of the lungs is dark
+    # abdominal CT: table below the body, liver (bright, large) on the left of the image, air of the lungs is dark
     stack = SliceStack(read_volume(SHARED_DATA / "ct-3slice"))
-    picture = stack.picture(1)[..., 0].astype(float)
-    assert picture[150:350, 80:230].mean() > picture[150:350, 380:450].mean() + 30
-    assert picture[480:512].sum() < picture[340:450, 200:320].sum()  # the spine is in the lower half
-    # head CT: the face protrudes to the left of a sagittal picture below the forehead, the skull cap is above
+    image = stack.image(1)[..., 0].astype(float)
+    assert image[150:350, 80:230].mean() > image[150:350, 380:450].mean() + 30
+    assert image[480:512].sum() < image[340:450, 200:320].sum()  # the spine is in the lower half
+    # head CT: the face protrudes to the left of a sagittal image below the forehead, the skull cap is above
     sagittal = SliceStack(read_volume(SHARED_DATA / "CT_pitch.nii.gz"), "sagittal")
-    middle = sagittal.picture(len(sagittal) // 2)[..., 0]
+    middle = sagittal.image(len(sagittal) // 2)[..., 0]
     outline = [np.flatnonzero(middle[row] > 100) for row in (92, 100, 156)]
     assert outline[1][0] < outline[0][0] - 8 and outline[2][0] == 0 and outline[2][-1] < outline[0][-1] - 10
-    # brain MR: the brain is wider at the back than at the front, and narrow at the bottom of the coronal picture
+    # brain MR: the brain is wider at the back than at the front, and narrow at the bottom of the coronal image
     axial = SliceStack(read_volume(SHARED_DATA / "MR_Gd.nii.gz"), "axial")
-    widths = (axial.picture(len(axial) // 2)[..., 0] > 30).sum(axis=1)
+    widths = (axial.image(len(axial) // 2)[..., 0] > 30).sum(axis=1)
     assert widths[120:150].mean() > widths[25:55].mean()
     coronal = SliceStack(axial.volume, "coronal")
-    widths = (coronal.picture(len(coronal) // 2)[..., 0] > 30).sum(axis=1)
+    widths = (coronal.image(len(coronal) // 2)[..., 0] > 30).sum(axis=1)
     assert widths[20:60].mean() > widths[110:].mean()
 
 
-def test_a_point_of_a_picture_has_a_hand_computed_voxel_index() -> None:
+def test_a_point_of_an_image_has_a_hand_computed_voxel_index() -> None:
     # Voxel axes I to superior, J to the right, K to posterior; 4 x 5 x 6 voxels of 1 x 2 x 3 mm.
     image = sitk.Image(4, 5, 6, sitk.sitkUInt8)
     image.SetSpacing((1, 2, 3))
     image.SetDirection((0, -1, 0, 0, 0, 1, 1, 0, 0))
     axial = SliceStack(Volume.from_sitk(image), "axial", window=(0, 1))
     # Slices go up with I, rows back with K, columns left against J. 6 x 5 voxels of 3 x 2 mm: 9 x 5 pixels of 2 mm.
-    assert axial.picture_shape == (9, 5)
+    assert axial.image_shape == (9, 5)
     # x 1.5 is the centre of column 1, so J = 4 - 1; y 3.75 is 7.5 mm from the top: K = 7.5 / 3 - 0.5.
     assert axial.index_at(2, 1.5, 3.75) == pytest.approx((2, 3, 2))
-    assert axial.picture_at((2, 3, 2)) == pytest.approx((2, 1.5, 3.75))
+    assert axial.image_at((2, 3, 2)) == pytest.approx((2, 1.5, 3.75))
 
 
 @pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
-def test_points_of_pictures_and_masks_on_the_grid_agree(plane: str) -> None:
+def test_points_of_images_and_masks_on_the_grid_agree(plane: str) -> None:
     image = sitk.Image(7, 5, 6, sitk.sitkUInt8)
     image.SetSpacing((1, 2, 3.3))
     image.SetDirection((0, -1, 0, 0, 0, 1, 1, 0, 0))
@@ -259,7 +259,7 @@ def test_points_of_pictures_and_masks_on_the_grid_agree(plane: str) -> None:
         grid = np.zeros(stack.volume.shape, bool)
         voxel = rng.integers(0, grid.shape)
         grid[tuple(voxel)] = True
-        number, x, y = stack.picture_at(voxel[::-1])
+        number, x, y = stack.image_at(voxel[::-1])
         assert stack.from_grid(grid, round(number))[int(y), int(x)]
         np.testing.assert_allclose(stack.index_at(number, x, y), voxel[::-1])
         slab = stack.to_slab(round(number), stack.from_grid(grid, round(number)))

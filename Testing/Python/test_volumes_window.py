@@ -58,8 +58,8 @@ def test_two_valued_and_constant_images_show_without_division_by_zero() -> None:
     mask = np.zeros((3, 4, 5), np.uint8)
     mask[1, 2, 2:] = 1
     with np.errstate(all="raise"):
-        assert set(np.unique(SliceStack(volume_of(mask)).picture(1))) == {0, 255}
-        assert not SliceStack(volume_of(np.full((3, 4, 5), 7.0, np.float32))).picture(1).any()
+        assert set(np.unique(SliceStack(volume_of(mask)).image(1))) == {0, 255}
+        assert not SliceStack(volume_of(np.full((3, 4, 5), 7.0, np.float32))).image(1).any()
 
 
 def test_values_that_are_no_numbers_are_black_and_change_nothing_else() -> None:
@@ -78,7 +78,7 @@ def test_values_that_are_no_numbers_are_black_and_change_nothing_else() -> None:
 def test_all_slices_share_one_range() -> None:
     array = np.broadcast_to(np.arange(1, 11, dtype=np.float32)[:, None, None] * 100, (10, 4, 4)).copy()
     stack = SliceStack(volume_of(array))
-    greys = [int(stack.picture(k)[0, 0, 0]) for k in range(10)]
+    greys = [int(stack.image(k)[0, 0, 0]) for k in range(10)]
     assert greys == sorted(greys) and greys[0] < 5 and greys[-1] == 255
 
 

@@ -1,4 +1,4 @@
-"""Segmentations, label maps and pictures are written whole, on the grid of their volume, and read back the same."""
+"""Segmentations, label maps and images are written whole, on the grid of their volume, and read back the same."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def volume() -> Volume:
 
 
 @pytest.fixture
-def picture() -> Volume:
+def image() -> Volume:
     return Volume.from_sitk(sitk.Image(7, 6, 1, sitk.sitkUInt8), natural=True)
 
 
@@ -97,13 +97,13 @@ def test_no_segment_and_more_than_255_segments_are_kept(tmp_path: Path, count: i
         assert all(np.array_equal(segment.mask, mask) for segment, mask in zip(back, masks, strict=True))
 
 
-def test_pictures_are_written_as_png(tmp_path: Path, picture: Volume, volume: Volume) -> None:
-    a, b = box(picture, (0, 1), (0, 3), (0, 3)), box(picture, (0, 1), (3, 6), (3, 7))
-    write_segmentation(tmp_path / "one.png", [Segment("a", a)], picture)
+def test_images_are_written_as_png(tmp_path: Path, image: Volume, volume: Volume) -> None:
+    a, b = box(image, (0, 1), (0, 3), (0, 3)), box(image, (0, 1), (3, 6), (3, 7))
+    write_segmentation(tmp_path / "one.png", [Segment("a", a)], image)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "one.png")), a[0] * 255)
-    write_segmentation(tmp_path / "two.png", [Segment("a", a), Segment("b", b)], picture)
+    write_segmentation(tmp_path / "two.png", [Segment("a", a), Segment("b", b)], image)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "two.png")), a[0] + 2 * b[0])
-    (back,) = read_segmentation(tmp_path / "one.png", picture)
+    (back,) = read_segmentation(tmp_path / "one.png", image)
     np.testing.assert_array_equal(back.mask, a)
     with pytest.raises(OutputError, match="5 slices"):
         write_segmentation(tmp_path / "volume.png", [], volume)
@@ -157,17 +157,17 @@ def test_masks_of_another_shape_are_a_programming_error(tmp_path: Path, volume: 
         write_segmentation(tmp_path / "out.nii.gz", [Segment("a", np.zeros((1, 2, 3), bool))], volume)
 
 
-def test_what_is_no_mask_is_refused(tmp_path: Path, picture: Volume) -> None:
+def test_what_is_no_mask_is_refused(tmp_path: Path, image: Volume) -> None:
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (6, 7, 3), dtype=np.uint8)).save(tmp_path / "colour.png")
-    with pytest.raises(InputError, match="colour picture"):
+    with pytest.raises(InputError, match="colour image"):
         read_segmentation(tmp_path / "colour.png")
     sitk.WriteImage(sitk.GetImageFromArray(rng.random((3, 4, 5))), str(tmp_path / "map.nrrd"))
     with pytest.raises(InputError, match="no mask"):
         read_segmentation(tmp_path / "map.nrrd")
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "other.png")
     with pytest.raises(InputError, match=r"\(9, 9, 1\)"):
-        read_segmentation(tmp_path / "other.png", picture)
+        read_segmentation(tmp_path / "other.png", image)
 
 
 def test_a_grey_mask_saved_as_rgb_is_read(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from helpers.weak import command, lungs, write_dataset
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.export.manifest import read_records
-from MedCLIPSAMLib.files.claim import locked
+from MedCLIPSAMLib.files.claim import lock_folder
 from MedCLIPSAMLib.nnunet.predict import Image, find_images, predict
 from MedCLIPSAMLib.nnunet.process import Process, one_gpu
-from MedCLIPSAMLib.nnunet.ranking import ranked
+from MedCLIPSAMLib.nnunet.ranking import rank_records
 from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
 from MedCLIPSAMLib.nnunet.schedule import Schedule
 from MedCLIPSAMLib.nnunet.train import FOLD, PROGRESS, SHORT, train
@@ -41,7 +41,7 @@ def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
     assert [paper.rate(epoch) for epoch in (0, 200, 400)] == [0.01] * 3
     assert paper.rate(100) == pytest.approx(0.01 * 0.5**0.9) == paper.rate(300)
     assert paper.rate(199) == paper.rate(160) == pytest.approx(0.01 * 0.2**0.9)
-    assert [epoch for epoch in range(600) if paper.kept(epoch)] == [
+    assert [epoch for epoch in range(600) if paper.keeps(epoch)] == [
         *range(190, 200),
         *range(390, 400),
         *range(590, 600),
@@ -93,7 +93,7 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
             label_file = copy / "labelsTr" / f"{name}.nii.gz"
             sitk.WriteImage(sitk.ReadImage(str(label_file)) * 0, str(label_file))
 
-    for number, (change, said) in enumerate(
+    for number, (change, output) in enumerate(
         (
             (other_name, "no label, such as 'ct00'"),
             (lambda copy: label(copy, np.zeros((1, 100, 128), np.uint8)), "ct01.*128, 128, 1.*128, 100, 1"),
@@ -105,7 +105,7 @@ def test_what_cannot_be_trained_on_is_refused_by_name(tmp_path):
         ),
         20,
     ):
-        with pytest.raises(InputError, match=said):
+        with pytest.raises(InputError, match=output):
             check_voxels(read_dataset(broken(number, change)))
     with pytest.raises(InputError, match="Dataset101_BrainTumor"):
         read_dataset(tmp_path)
@@ -121,7 +121,7 @@ def run(tmp_path_factory):
     with pytest.raises(Cancelled):
         stop = lambda: bool(first) and first[-1].done >= 5
         train(dataset, out, SETTINGS, context=RunContext(first.append, is_cancelled=stop))
-    locked(out).close()  # nothing of the stopped run holds the folder
+    lock_folder(out).close()  # nothing of the stopped run holds the folder
     train(dataset, out, SETTINGS, context=RunContext(second.append))
     return dataset, out, first, second
 
@@ -135,15 +135,17 @@ def ensemble(run):
 
 def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys):
     dataset, out, first, second = run
-    assert [each.done for each in first][:5] == [1, 2, 3, 4, 5] and second[-1].done == 8 == second[-1].total
+    assert [progress.done for progress in first][:5] == [1, 2, 3, 4, 5] and second[-1].done == 8 == second[-1].total
     assert 1 < second[0].done <= first[-1].done + 1
-    assert [each.details["rate"] for each in second] == [SETTINGS.schedule.rate(each.done - 1) for each in second]
+    assert [progress.details["rate"] for progress in second] == [
+        SETTINGS.schedule.rate(progress.done - 1) for progress in second
+    ]
     (fold,) = out.glob(f"results/*/*/{FOLD}")
     assert sorted(path.name for path in fold.glob("cycle*")) == SETTINGS.schedule.files()
     assert second[-1].details["dsc"] > 0.8  # it has learnt lungs
     before = (fold / PROGRESS).read_bytes()
-    said = command(monkeypatch, capsys, "weak", "train", dataset, "-o", out, *OPTIONS.split())
-    assert said == {"model": str(fold.parent), "checkpoints": SETTINGS.schedule.files()}
+    output = command(monkeypatch, capsys, "weak", "train", dataset, "-o", out, *OPTIONS.split())
+    assert output == {"model": str(fold.parent), "checkpoints": SETTINGS.schedule.files()}
     assert (fold / PROGRESS).read_bytes() == before  # a finished run is not done again
 
 
@@ -186,9 +188,11 @@ def test_a_training_that_is_ended_takes_nnunet_with_it_and_says_how_far_it_is(tm
         time.sleep(1)
         started = psutil.Process(running.pid).children(recursive=True)
         running.terminate()
-        _, said = running.communicate(timeout=60)
-    assert running.returncode == 143 and "goes on from nnU-Net's last checkpoint" in said and "Traceback" not in said
-    assert "epoch 3 of 90: loss" in said and " left" in said
+        _, output = running.communicate(timeout=60)
+    assert (
+        running.returncode == 143 and "goes on from nnU-Net's last checkpoint" in output and "Traceback" not in output
+    )
+    assert "epoch 3 of 90: loss" in output and " left" in output
     _, alive = psutil.wait_procs(started, 5)
     assert started and not alive
 
@@ -219,15 +223,15 @@ def test_what_nnunet_says_last_reaches_the_user(tmp_path):
 
 
 def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, tmp_path):
-    """Against a plain loop: one window covers the picture, so that nnU-Net's weights of windows cancel."""
+    """Against a plain loop: one window covers the image, so that nnU-Net's weights of windows cancel."""
     from MedCLIPSAMLib.nnunet.ensemble import Ensemble
 
-    picture, _ = lungs("validation", 3)
-    sitk.WriteImage(sitk.GetImageFromArray(picture[None]), str(tmp_path / "ct.nii.gz"))
+    image, _ = lungs("validation", 3)
+    sitk.WriteImage(sitk.GetImageFromArray(image[None]), str(tmp_path / "ct.nii.gz"))
     volume = read_volume(tmp_path / "ct.nii.gz")
     plain = Ensemble(run[1], "cpu", mirroring=False)
     made = plain.predict(volume)
-    pixels = torch.from_numpy(picture.astype(np.float32))
+    pixels = torch.from_numpy(image.astype(np.float32))
     # CT is clipped and normalised by the figures of the training set.
     plans = json.loads(next(run[1].glob("results/*/*/plans.json")).read_text())
     about = plans["foreground_intensity_properties_per_channel"]["0"]
@@ -254,8 +258,8 @@ def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, t
 
 def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
     """An oblique, anisotropic, flipped volume of two slices: a hand-computed point of the patient is in the mask."""
-    pictures = [lungs("validation", index) for index in (1, 2)]
-    image = sitk.GetImageFromArray(np.stack([picture for picture, _ in pictures]))
+    slices = [lungs("validation", index) for index in (1, 2)]
+    image = sitk.GetImageFromArray(np.stack([pixels for pixels, _ in slices]))
     turn = np.deg2rad(20)
     axes = np.array([[np.cos(turn), np.sin(turn), 0], [-np.sin(turn), np.cos(turn), 0], [0, 0, 1]]) @ np.diag(
         [-1, 1, -1]
@@ -272,7 +276,7 @@ def test_masks_and_uncertainty_lie_where_the_image_lies(ensemble, tmp_path):
         assert np.allclose(made.GetOrigin(), image.GetOrigin(), atol=1e-4) and made.GetSize() == image.GetSize()
         assert np.allclose(made.GetDirection(), image.GetDirection(), atol=1e-5)
         assert np.allclose(made.GetSpacing(), image.GetSpacing())
-    taken, truth = sitk.GetArrayFromImage(mask) > 0, np.stack([mask for _, mask in pictures])
+    taken, truth = sitk.GetArrayFromImage(mask) > 0, np.stack([mask for _, mask in slices])
     assert dsc(taken, truth) > 0.8
     k, j, i = 1, *np.argwhere(truth[1] & taken[1])[10]
     point = np.array([12.0, -30.0, 140.0]) + axes @ (np.array([i, j, k]) * (0.8, 0.8, 5.0))
@@ -296,10 +300,10 @@ def test_predictions_are_ranked_go_on_and_name_what_failed(run, ensemble, tmp_pa
     before = (out / "manifest.jsonl").read_text()
     records = command(monkeypatch, capsys, "weak", "predict", run[1], folder, "-o", out, "--device", "cpu", "--json")
     assert (out / "manifest.jsonl").read_text().startswith(before)
-    assert [each["case"] for each in records][0] == "noise" and records[-1]["case"] == "broken"
+    assert [record["case"] for record in records][0] == "noise" and records[-1]["case"] == "broken"
     assert records[-1]["status"] == "failed" and "broken.png" in records[-1]["problem"]
-    shown = [each["uncertainty"] for each in records[:-1]]
-    assert shown == sorted(shown, reverse=True) and records == ranked(out)
+    shown = [record["uncertainty"] for record in records[:-1]]
+    assert shown == sorted(shown, reverse=True) and records == rank_records(out)
     table = (out / "review.csv").read_text().splitlines()
     assert table[0] == "rank,case,uncertainty,status,image" and table[1].startswith("1,noise,")
     assert (out / "report" / "1.png").is_file() and '"noise"' in (out / "report.html").read_text()
@@ -343,7 +347,7 @@ def test_a_full_disk_ends_the_run_and_no_image_is_lost_by_it(ensemble, tmp_path,
         with pytest.raises(OutputError, match="No space left"):
             predict(images, ensemble, out)
     assert read_records(out) == {}
-    assert [each["status"] for each in predict(images, ensemble, out)] == ["found"]
+    assert [record["status"] for record in predict(images, ensemble, out)] == ["found"]
     with pytest.raises(OutputError, match="other model"):  # the other weights' predictions do not mix with these
         predict(images, SimpleNamespace(name="another", labels=ensemble.labels), out)
 

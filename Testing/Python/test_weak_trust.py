@@ -15,7 +15,7 @@ from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.export.strike import strike
-from MedCLIPSAMLib.files.claim import locked
+from MedCLIPSAMLib.files.claim import lock_folder
 from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
 from MedCLIPSAMLib.nnunet.trust import trust, trust_file, trusted_cases
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -29,8 +29,8 @@ def exported(tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
     for number in range(2):
-        picture = make_phantom("validation", number, "MR", 1).picture
-        sitk.WriteImage(sitk.GetImageFromArray(picture), str(folder / f"{number}.png"))
+        image = make_phantom("validation", number, "MR", 1).image
+        sitk.WriteImage(sitk.GetImageFromArray(image), str(folder / f"{number}.png"))
     out = tmp_path / "Dataset003_Heads"
     cases = find_cases(folder, {"tumor": "brain tumor"})
     engine = LocalEngine(load_segmenter("demo", "demo", "cpu"))
@@ -82,8 +82,8 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
         trust_file(out, "unknown", out / "labelsTr" / "0.nii.gz")
     with pytest.raises(InputError, match="medclipsam export"):
         trust(write_dataset(tmp_path / "Dataset004_Other", 1), "ct00", {"lungs": mask}, volume)
-    held = locked(out)
+    lock = lock_folder(out)
     with pytest.raises(OutputError, match="Another run"):
         trust(out, "0", {"tumor": mask}, volume)
-    held.close()
+    lock.close()
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before

@@ -78,8 +78,8 @@ def test_a_negation_leaves_the_other_prompts_alone(segmenter: TextSegmenter) -> 
 
 
 def test_a_negation_on_a_stack_finds_nothing(segmenter: TextSegmenter) -> None:
-    picture = np.array(Image.open(resource_path("samples/breast_us.png")).convert("RGB"))
-    results = propagate(segmenter, 3, lambda k: picture, "not a tumor", np.full(3, 0.9))
+    image = np.array(Image.open(resource_path("samples/breast_us.png")).convert("RGB"))
+    results = propagate(segmenter, 3, lambda k: image, "not a tumor", np.full(3, 0.9))
     assert [result.found for result in results.values()] == [False]
     assert "says what is not there" in next(iter(results.values())).message
 

@@ -14,12 +14,12 @@ import pytest
 from helpers.worker import Worker
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, PromptError
-from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPrompts
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import FrameParser, Message, encode
 from MedCLIPSAMLib.worker.request import WorkerError
@@ -33,16 +33,16 @@ SLOW = {"saliency": {"steps": 100_000}}
 """A run of an hour or so."""
 
 
-def test_the_worker_gives_what_the_same_work_in_process_gives(worker, pictures, segmenter):
+def test_the_worker_gives_what_the_same_work_in_process_gives(worker, images, segmenter):
     prompts = ["brain tumor", "a dog in the park", "brain tumor without xylophone"]
-    worker.client.set_image("brain", pictures)
+    worker.client.set_image("brain", images)
     parts = worker.wait(worker.client.segment("brain", prompts, negative="skull")).parts
     assert [(part.fields["slice"], part.fields["prompt"]) for part in parts] == [
         (k, p) for k in (0, 1) for p in prompts
     ]
     for part in parts:
         if part.fields["prompt"] == prompts[0]:
-            segmenter.set_image(pictures[part.fields["slice"]])
+            segmenter.set_image(images[part.fields["slice"]])
         expected = segmenter.segment(part.fields["prompt"], "skull")
         assert part.arrays["mask"].dtype == np.uint8 and np.array_equal(part.arrays["mask"] > 0, expected.mask)
         assert np.array_equal(part.arrays["saliency"], expected.where.saliency)
@@ -53,27 +53,27 @@ def test_the_worker_gives_what_the_same_work_in_process_gives(worker, pictures, 
     assert any(part.arrays["mask"].any() for part in parts)
 
 
-def test_settings_and_slices_reach_the_models(worker, pictures, segmenter):
-    worker.client.set_image("brain", pictures)
+def test_settings_and_slices_reach_the_models(worker, images, segmenter):
+    worker.client.set_image("brain", images)
     changes = {"saliency": {"steps": 3}, "prompts": {"kind": "both"}, "presence_threshold": 0}
     (part,) = worker.wait(worker.client.segment("brain", ["brain tumor"], [1], settings=changes, saliency=False)).parts
     assert part.fields["slice"] == 1 and "saliency" not in part.arrays and part.arrays["points"].shape[1] == 10
 
 
-def test_progress_tells_stage_fraction_and_slice(worker, pictures):
-    worker.client.set_image("fresh", pictures)
+def test_progress_tells_stage_fraction_and_slice(worker, images):
+    worker.client.set_image("fresh", images)
     request = worker.client.segment("fresh", ["brain tumor"])
     worker.wait(request)
-    told = [message.fields for about, message in worker.events if about is request and message.type == "progress"]
-    assert [(each["stage"], each["slice"]) for each in told] == [
+    messages = [message.fields for about, message in worker.events if about is request and message.type == "progress"]
+    assert [(message["stage"], message["slice"]) for message in messages] == [
         (stage, number) for number in (0, 1) for stage in ("saliency", "embedding", "mask")
     ]
-    fractions = [each["fraction"] for each in told]
+    fractions = [message["fraction"] for message in messages]
     assert fractions == sorted(fractions) and 0 <= fractions[0] and fractions[-1] < 1
 
 
-def test_a_second_prompt_on_a_slice_embeds_nothing_again(worker, pictures):
-    worker.client.set_image("again", pictures[0])
+def test_a_second_prompt_on_a_slice_embeds_nothing_again(worker, images):
+    worker.client.set_image("again", images[0])
     worker.wait(worker.client.segment("again", ["brain tumor"]))
     worker.events.clear()
     (part,) = worker.wait(worker.client.segment("again", ["tumor in the brain"])).parts
@@ -81,13 +81,13 @@ def test_a_second_prompt_on_a_slice_embeds_nothing_again(worker, pictures):
     assert "embedding" not in [message.fields.get("stage") for _, message in worker.events]
 
 
-def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, pictures, segmenter):
-    worker.client.set_image("brain", pictures)
+def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, images, segmenter):
+    worker.client.set_image("brain", images)
     side = segmenter.sam.image_size // 4
-    segmenter.set_image(pictures[1])
+    segmenter.set_image(images[1])
     box = np.array([[40, 40, 90, 90]], np.float32)
     points, labels = np.array([[[60, 60], [20, 20]]], np.float32), np.array([[1, 0]], np.int32)
-    mask = np.zeros(pictures[1].shape[:2], np.uint8)
+    mask = np.zeros(images[1].shape[:2], np.uint8)
     edge = len(mask)
     mask[edge // 4 : edge // 2, edge // 4 : edge // 2] = 1
     logits = np.full((1, side, side), -8, np.float32)
@@ -124,16 +124,16 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, pictures, se
         (lambda client: client.set_image("flat", np.zeros((4, 4), np.uint8)), InputError, "(4, 4)"),
     ],
 )
-def test_a_bad_request_is_answered_with_problem_and_remedy(worker, pictures, ask, kind, words):
-    worker.client.set_image("brain", pictures)
+def test_a_bad_request_is_answered_with_problem_and_remedy(worker, images, ask, kind, words):
+    worker.client.set_image("brain", images)
     with pytest.raises(kind) as caught:
         worker.wait(ask(worker.client))
     assert words in str(caught.value) and caught.value.problem and caught.value.remedy
     assert worker.client.running
 
 
-def test_a_cancelled_run_ends_within_a_second_and_the_worker_goes_on(worker, pictures):
-    worker.client.set_image("brain", pictures)
+def test_a_cancelled_run_ends_within_a_second_and_the_worker_goes_on(worker, images):
+    worker.client.set_image("brain", images)
     request = worker.client.segment("brain", ["brain tumor"], settings=SLOW)
     worker.wait_until_it_computes()
     process, started = worker.transport.process, time.perf_counter()
@@ -144,8 +144,8 @@ def test_a_cancelled_run_ends_within_a_second_and_the_worker_goes_on(worker, pic
     assert worker.transport.process is process and time.perf_counter() - started < 10
 
 
-def test_a_request_that_waits_can_be_cancelled(worker, pictures):
-    worker.client.set_image("brain", pictures)
+def test_a_request_that_waits_can_be_cancelled(worker, images):
+    worker.client.set_image("brain", images)
     running = worker.client.segment("brain", ["brain tumor"], settings=SLOW)
     waiting = worker.client.segment("brain", ["brain tumor"])
     worker.wait_until_it_computes()
@@ -156,8 +156,8 @@ def test_a_request_that_waits_can_be_cancelled(worker, pictures):
     worker.client.cancel(running)
 
 
-def test_a_killed_worker_is_noticed_and_the_next_request_starts_a_fresh_one(worker, pictures):
-    worker.client.set_image("brain", pictures)
+def test_a_killed_worker_is_noticed_and_the_next_request_starts_a_fresh_one(worker, images):
+    worker.client.set_image("brain", images)
     before = worker.wait(worker.client.segment("brain", ["brain tumor"], [0])).parts[0].arrays
     worker.events.clear()
     request = worker.client.segment("brain", ["brain tumor"], settings=SLOW)
@@ -241,10 +241,10 @@ def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_frame():
     assert answers == [] and code == 0
 
 
-def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_run(worker, pictures):
+def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_run(worker, images):
     own = Worker()
     own.client.load("demo", "demo", "cpu")
-    own.client.set_image("brain", pictures)
+    own.client.set_image("brain", images)
     own.client.segment("brain", ["brain tumor"], settings=SLOW)
     own.wait_until_it_computes()
     process = own.transport.process
@@ -255,9 +255,9 @@ def test_the_end_of_input_ends_the_worker_in_the_middle_of_a_run(worker, picture
 def test_a_fine_tuning_tells_how_it_goes_and_is_refused_or_cancelled(worker, tmp_path):
     rows = []
     for number in range(30):
-        picture = picture_of(make_phantom("train", number))
-        write_picture(tmp_path / f"{number}.png", picture)
-        rows.append(json.dumps({"image": f"{number}.png", "caption": f"the picture with the number {number}"}))
+        image = to_rgb(make_phantom("train", number))
+        write_png(tmp_path / f"{number}.png", image)
+        rows.append(json.dumps({"image": f"{number}.png", "caption": f"the image with the number {number}"}))
     (tmp_path / "captions.jsonl").write_text("\n".join(rows))
     settings = {"base": "demo", "batch": 4, "epochs": 500, "patience": 0}
     ask = lambda **changes: worker.client.finetune(
@@ -276,10 +276,10 @@ def test_a_fine_tuning_tells_how_it_goes_and_is_refused_or_cancelled(worker, tmp
         with pytest.raises(InputError, match=words):
             worker.wait(ask(**changes)).value()
     running = ask()
-    told = lambda: [m.fields for request, m in worker.events if request is running and m.type == "progress"]
-    worker.transport.run_until(lambda: len(told()) > 2 or running.done, 60)
+    messages = lambda: [m.fields for request, m in worker.events if request is running and m.type == "progress"]
+    worker.transport.run_until(lambda: len(messages()) > 2 or running.done, 60)
     assert running.error is None
-    assert told()[1]["step"] == 2 and told()[1]["steps"] > 1000 and told()[0]["loss"] > 0
+    assert messages()[1]["step"] == 2 and messages()[1]["steps"] > 1000 and messages()[0]["loss"] > 0
     assert any("split by patient" in str(message.fields) for _, message in worker.events)
     worker.client.cancel(running)
     with pytest.raises(Cancelled):
@@ -298,32 +298,32 @@ def test_log_lines_in_any_encoding_are_kept():
     assert client.log.splitlines()[-1] == "caf\ufffd"
 
 
-def test_the_log_file_of_a_worker_names_time_level_and_module(tmp_path, pictures):
+def test_the_log_file_of_a_worker_names_time_level_and_module(tmp_path, images):
     """What a person on another machine sends when something is wrong."""
     file = tmp_path / "worker.log"
     own = Worker("--log-level", "debug", "--log-file", str(file))
     try:
         own.client.load("demo", "demo", "cpu")
-        own.client.set_image("brain", pictures)
+        own.client.set_image("brain", images)
         own.wait(own.client.segment("brain", ["brain tumor"], [0]))
         with pytest.raises(InputError):
             own.wait(own.client.outline("nowhere", boxes=np.zeros((1, 4))))
         # Standard error too; it is a pipe of its own, which may be read after the answer.
-        own.transport.run_until(lambda: "no pictures 'nowhere'" in own.client.log, timeout=60)
+        own.transport.run_until(lambda: "no images 'nowhere'" in own.client.log, timeout=60)
     finally:
         own.client.shutdown()
-    assert own.client.log.count("no pictures 'nowhere'") == 1
+    assert own.client.log.count("no images 'nowhere'") == 1
     lines = file.read_text().splitlines()
     form = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (DEBUG|INFO|WARNING|ERROR) (MedCLIPSAMLib(?:\.\w+)+): .+")
     assert all(form.fullmatch(line) for line in lines)
-    said = {(found[1], found[2], line.partition(": ")[2]) for line in lines if (found := form.fullmatch(line))}
+    output = {(found[1], found[2], line.partition(": ")[2]) for line in lines if (found := form.fullmatch(line))}
     for level, module, words in (
         ("INFO", "worker.engine", "'device': 'cpu'"),
         ("INFO", "pipeline.segment_volume", "'brain tumor' on 1 of"),
-        ("DEBUG", "worker.server", "pictures (2, "),
-        ("WARNING", "worker.server", "no pictures 'nowhere'"),
+        ("DEBUG", "worker.server", "images (2, "),
+        ("WARNING", "worker.server", "no images 'nowhere'"),
     ):
-        assert any(each[:2] == (level, f"MedCLIPSAMLib.{module}") and words in each[2] for each in said), words
+        assert any(record[:2] == (level, f"MedCLIPSAMLib.{module}") and words in record[2] for record in output), words
 
 
 def test_a_log_file_that_cannot_be_written_is_named(tmp_path):
@@ -334,7 +334,7 @@ def test_a_log_file_that_cannot_be_written_is_named(tmp_path):
 
 def test_the_worker_tells_of_the_models_and_devices_of_its_machine(worker, tmp_path):
     fields = worker.wait(worker.client.models()).result.fields
-    states = {(each["kind"], each["name"]): each["state"] for each in fields["models"]}
+    states = {(model["kind"], model["name"]): model["state"] for model in fields["models"]}
     assert states["clip", "demo"] == states["sam", "demo"] == "shipped"
     assert fields["devices"][-1]["name"] == "cpu"
     with pytest.raises(ModelError, match="does not exist"):

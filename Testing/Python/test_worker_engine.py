@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from told import Told
+from recording_reply import RecordingReply
 
 from MedCLIPSAMLib.choices import Precision
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
-from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -17,7 +17,7 @@ from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
 from MedCLIPSAMLib.segmentation.settings import Settings
 from MedCLIPSAMLib.validated import with_changes
 from MedCLIPSAMLib.worker.engine import Engine
-from MedCLIPSAMLib.worker.images import KEPT_IMAGES
+from MedCLIPSAMLib.worker.images import MAX_IMAGES
 from MedCLIPSAMLib.worker.protocol import Message
 
 pytestmark = [
@@ -31,9 +31,9 @@ pytestmark = [
 @pytest.fixture()
 def engine():
     engine = Engine()
-    engine.handle(Message("load", 1, {"device": "cpu"}), Told())
-    picture = picture_of(make_phantom("validation", 1, "MR", 1))
-    engine.handle(Message("image", 1, {"key": "brain"}, {"pictures": picture}), Told())
+    engine.handle(Message("load", 1, {"device": "cpu"}), RecordingReply())
+    image = to_rgb(make_phantom("validation", 1, "MR", 1))
+    engine.handle(Message("image", 1, {"key": "brain"}, {"pictures": image}), RecordingReply())
     return engine
 
 
@@ -53,7 +53,7 @@ def exhaust(module, times):
 
 
 def test_memory_that_runs_out_once_is_answered_with_smaller_steps(engine):
-    plain, tight = Told(), Told()
+    plain, tight = RecordingReply(), RecordingReply()
     engine.handle(SEGMENT, plain)
     exhaust(engine.segmenter.clip.model.visual.trunk.norm, 1)
     engine.handle(SEGMENT, tight)
@@ -67,24 +67,26 @@ def test_memory_that_runs_out_once_is_answered_with_smaller_steps(engine):
 def test_memory_that_stays_short_is_named_with_a_remedy_and_the_worker_goes_on(engine):
     exhaust(engine.segmenter.sam.image_encoder, 2)
     with pytest.raises(DeviceError, match="ran out") as caught:
-        engine.handle(SEGMENT, Told())
+        engine.handle(SEGMENT, RecordingReply())
     assert caught.value.remedy
-    told = Told()
-    engine.handle(SEGMENT, told)
-    assert told.of("part")
+    reply = RecordingReply()
+    engine.handle(SEGMENT, reply)
+    assert reply.of("part")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_without_memory_is_answered_with_the_cpu():
-    engine, told = Engine(), Told()
-    engine.handle(Message("load", 1, {"device": "cuda"}), Told())
-    engine.handle(Message("image", 1, {"key": "brain"}, {"pictures": np.zeros((64, 64, 3), np.uint8)}), Told())
+    engine, reply = Engine(), RecordingReply()
+    engine.handle(Message("load", 1, {"device": "cuda"}), RecordingReply())
+    engine.handle(
+        Message("image", 1, {"key": "brain"}, {"pictures": np.zeros((64, 64, 3), np.uint8)}), RecordingReply()
+    )
     torch.cuda.set_per_process_memory_fraction(1e-4)
     try:
-        fields, _ = engine.handle(SEGMENT, told)
+        fields, _ = engine.handle(SEGMENT, reply)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert fields["device"] == "cpu" and "CPU" in told.of("notice")[-1].fields["message"]
+    assert fields["device"] == "cpu" and "CPU" in reply.of("notice")[-1].fields["message"]
 
 
 def test_an_error_that_is_not_about_memory_is_not_retried(engine):
@@ -92,14 +94,14 @@ def test_an_error_that_is_not_about_memory_is_not_retried(engine):
         raise RuntimeError("shapes do not fit")
 
     engine.segmenter.sam.image_encoder.register_forward_pre_hook(hook)
-    told = Told()
+    reply = RecordingReply()
     with pytest.raises(RuntimeError, match="shapes"):
-        engine.handle(SEGMENT, told)
-    assert not told.of("notice")
+        engine.handle(SEGMENT, reply)
+    assert not reply.of("notice")
 
 
-def test_a_cancel_stops_the_embedding_between_two_blocks_and_the_picture_can_be_used_on(engine):
-    class CancelledInEmbedding(Told):
+def test_a_cancel_stops_the_embedding_between_two_blocks_and_the_image_can_be_used_on(engine):
+    class CancelledInEmbedding(RecordingReply):
         def cancelled(self):
             return any(message.fields.get("stage") == "embedding" for message in self.messages)
 
@@ -108,47 +110,49 @@ def test_a_cancel_stops_the_embedding_between_two_blocks_and_the_picture_can_be_
     with pytest.raises(Cancelled):
         engine.handle(SEGMENT, CancelledInEmbedding())
     assert not blocks
-    told = Told()
-    engine.handle(SEGMENT, told)
-    assert told.of("part")[0].arrays["mask"].any() and blocks
+    reply = RecordingReply()
+    engine.handle(SEGMENT, reply)
+    assert reply.of("part")[0].arrays["mask"].any() and blocks
 
 
-def test_the_vision_tower_before_the_bottleneck_runs_once_a_picture(engine):
+def test_the_vision_tower_before_the_bottleneck_runs_once_an_image(engine):
     calls = []
     engine.segmenter.clip.model.visual.trunk.patch_embed.register_forward_hook(lambda *_: calls.append(1))
-    engine.handle(SEGMENT, Told())
+    engine.handle(SEGMENT, RecordingReply())
     first = len(calls)
-    engine.handle(Message("segment", 1, {"image": "brain", "prompts": ["a tumor", "skull"]}), Told())
+    engine.handle(Message("segment", 1, {"image": "brain", "prompts": ["a tumor", "skull"]}), RecordingReply())
     assert first == 1 == len(calls)
 
 
 def test_noise_in_parts_and_kept_activations_change_nothing(engine):
     clip = engine.segmenter.clip
-    pixels = clip.preprocess(picture_of(make_phantom("validation", 3, "CT", 1))[None])
+    pixels = clip.preprocess(to_rgb(make_phantom("validation", 3, "CT", 1))[None])
     text = clip.encode_text(["lung nodule", "left lung"])
     settings, early = M2IBSettings(layer=2, steps=5, samples=7), {}
     whole = m2ib(clip, pixels, text, settings)
     m2ib(clip, pixels, text[:1], settings, early=early)
-    kept = m2ib(clip, pixels, text, settings, early=early)
+    cached = m2ib(clip, pixels, text, settings, early=early)
     parts = m2ib(clip, pixels, text, settings, noise_batch=3)
-    assert torch.equal(whole.maps, kept.maps) and list(early) == [(2, False)]
+    assert torch.equal(whole.maps, cached.maps) and list(early) == [(2, False)]
     assert torch.allclose(whole.maps, parts.maps, rtol=1e-3, atol=1e-3 * float(whole.maps.max()))
     assert torch.allclose(whole.kept_similarity, parts.kept_similarity, atol=1e-5)
 
 
-def test_the_pictures_used_last_are_kept(engine):
-    for index in range(KEPT_IMAGES - 1):
-        engine.handle(Message("image", 1, {"key": str(index)}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), Told())
-    engine.handle(SEGMENT, Told())
-    engine.handle(Message("image", 1, {"key": "more"}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), Told())
-    engine.handle(SEGMENT, Told())
-    with pytest.raises(InputError, match="no pictures '0'"):
-        engine.handle(Message("outline", 1, {"image": "0"}), Told())
+def test_the_images_used_last_are_kept(engine):
+    for index in range(MAX_IMAGES - 1):
+        engine.handle(
+            Message("image", 1, {"key": str(index)}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), RecordingReply()
+        )
+    engine.handle(SEGMENT, RecordingReply())
+    engine.handle(Message("image", 1, {"key": "more"}, {"pictures": np.zeros((8, 8, 3), np.uint8)}), RecordingReply())
+    engine.handle(SEGMENT, RecordingReply())
+    with pytest.raises(InputError, match="no images '0'"):
+        engine.handle(Message("outline", 1, {"image": "0"}), RecordingReply())
 
 
 def test_a_request_that_does_not_exist_is_refused(engine):
     with pytest.raises(InputError, match="no request 'delete'"):
-        engine.handle(Message("delete", 1), Told())
+        engine.handle(Message("delete", 1), RecordingReply())
 
 
 json_values = st.recursive(

@@ -14,8 +14,8 @@ def stack():
 
 
 def give_slices(worker, key: str, phantom) -> None:
-    for k, picture in enumerate(phantom.slices):
-        worker.client.set_slice(key, np.repeat(picture[..., None], 3, axis=2), k, len(phantom.slices))
+    for k, image in enumerate(phantom.slices):
+        worker.client.set_slice(key, np.repeat(image[..., None], 3, axis=2), k, len(phantom.slices))
 
 
 def test_a_stack_given_slice_by_slice_is_carried_as_in_process(worker, stack, segmenter):
@@ -24,12 +24,12 @@ def test_a_stack_given_slice_by_slice_is_carried_as_in_process(worker, stack, se
     give_slices(worker, "stack", stack)
     request = worker.client.carry("stack", {key: mask}, reach=4)
     worker.wait(request)
-    picture = lambda k: np.repeat(stack.slices[k][..., None], 3, axis=2)
-    expected = {k: found[""] for k, found in carry(segmenter, 24, picture, {"": {key: mask}}, reach=4)}
+    image = lambda k: np.repeat(stack.slices[k][..., None], 3, axis=2)
+    expected = {k: found[""] for k, found in carry(segmenter, 24, image, {"": {key: mask}}, reach=4)}
     found = {part.fields["slice"]: part.arrays["mask"] > 0 for part in request.parts}
     assert found.keys() == expected.keys() and all(np.array_equal(found[k], expected[k]) for k in found)
-    told = [m.fields for about, m in worker.events if about is request and m.type == "progress"]
-    assert all(each["stage"] == "carry" and 0 < each["fraction"] <= 1 for each in told) and told
+    messages = [m.fields for about, m in worker.events if about is request and m.type == "progress"]
+    assert all(message["stage"] == "carry" and 0 < message["fraction"] <= 1 for message in messages) and messages
 
 
 def test_a_prompt_for_a_stack_comes_as_parts_with_tags(worker, stack):

@@ -19,6 +19,6 @@ loss = contrastive_backward(
     lambda *chunk: model(*chunk)[:2], chunks, dhn_nce_loss, rank=rank, world=world, without_sync=model.no_sync
 )
 if rank == 0:
-    torch.save({"loss": loss, **{name: each.grad for name, each in plain.named_parameters()}}, sys.argv[1])
+    torch.save({"loss": loss, **{name: parameter.grad for name, parameter in plain.named_parameters()}}, sys.argv[1])
 torch.distributed.barrier()  # one that leaves while the other still talks to it is ended by gloo's threads
 torch.distributed.destroy_process_group()

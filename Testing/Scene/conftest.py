@@ -88,4 +88,4 @@ def phantom() -> object:
     from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
     made = (make_phantom("validation", index, "MR", 1) for index in range(3, 40))
-    return next(each for each in made if each.lesion_mask.sum() > 300)
+    return next(item for item in made if item.lesion_mask.sum() > 300)

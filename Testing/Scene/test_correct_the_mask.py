@@ -72,7 +72,7 @@ def stroke(editor, node, identifier: str, volume, mask: np.ndarray, erase: bool 
 
 
 def test_paint_erase_refine_and_undo_in_one_sequence(operations, editor, phantom) -> None:
-    volume = add_volume(phantom.picture, oblique())
+    volume = add_volume(phantom.image, oblique())
     node = segments.newSegmentation(volume)
     editor.SetSegmentationNode(node)
     editor.SetSourceVolumeNode(volume)
@@ -106,11 +106,11 @@ def test_paint_erase_refine_and_undo_in_one_sequence(operations, editor, phantom
 
 def test_correcting_a_segment_leaves_the_others_that_it_overlaps(operations, phantom) -> None:
     """Segments that share a label map in memory, as the Segment Editor makes them."""
-    volume = add_volume(phantom.picture, axial())
+    volume = add_volume(phantom.image, axial())
     slices = SceneSlices(volume)
     node = segments.newSegmentation(volume)
     first, second = segments.addSegment(node, "first"), segments.addSegment(node, "second")
-    left, right = np.zeros((2, *phantom.picture.shape), bool)
+    left, right = np.zeros((2, *phantom.image.shape), bool)
     left[40:60, 40:60], right[40:60, 60:80] = True, True
     segments.writeSlices(node, first, SliceMasks.of(slices, {1: left}))
     segments.writeSlices(node, second, SliceMasks.of(slices, {1: right}))
@@ -125,11 +125,11 @@ def test_correcting_a_segment_leaves_the_others_that_it_overlaps(operations, pha
 
 @pytest.mark.parametrize("painted", (True, False), ids=("painted", "empty"))
 def test_what_is_added_to_a_segment_does_not_go_to_one_that_shares_its_label_map(operations, phantom, painted) -> None:
-    volume = add_volume(phantom.picture, axial())
+    volume = add_volume(phantom.image, axial())
     slices = SceneSlices(volume)
     node = segments.newSegmentation(volume)
     first, second = segments.addSegment(node, "first"), segments.addSegment(node, "second")
-    left, right = np.zeros((2, *phantom.picture.shape), bool)
+    left, right = np.zeros((2, *phantom.image.shape), bool)
     left[40:60, 40:60], right[40:60, 60:80] = True, True
     segments.writeSlices(node, first, SliceMasks.of(slices, {1: left}))
     if painted:
@@ -149,10 +149,10 @@ def test_masks_of_scattered_slices_replace_these_slices_only(operations, plane) 
     node = segments.newSegmentation(volume)
     identifier = segments.addSegment(node, "scattered")
     rng = np.random.default_rng(3)
-    draw = lambda: rng.random(slices.stack.picture_shape) < 0.3
+    draw = lambda: rng.random(slices.stack.image_shape) < 0.3
     expected = {k: draw() for k in range(len(slices))}
     segments.writeSlices(node, identifier, SliceMasks.of(slices, expected))
-    changed = {2: draw(), 3: np.zeros(slices.stack.picture_shape, bool), 7: draw(), 8: draw(), 11: ~draw()}
+    changed = {2: draw(), 3: np.zeros(slices.stack.image_shape, bool), 7: draw(), 8: draw(), 11: ~draw()}
     segments.writeSlices(node, identifier, SliceMasks.of(slices, changed))
     for k, mask in (expected | changed).items():
         shown = segments.readSlice(node, identifier, slices, k)
@@ -160,7 +160,7 @@ def test_masks_of_scattered_slices_replace_these_slices_only(operations, plane) 
 
 
 def test_a_segmentation_of_surfaces_is_taken_up(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial(spacing=(1, 1, 1)), slices=9, at=4)
+    volume = add_volume(phantom.image, axial(spacing=(1, 1, 1)), slices=9, at=4)
     sphere = vtk.vtkSphereSource()
     sphere.SetCenter(*SceneSlices(volume).toWorld(4, 64, 64))
     sphere.SetRadius(3.2)
@@ -184,10 +184,10 @@ def test_a_segmentation_of_surfaces_is_taken_up(operations, phantom) -> None:
 
 def test_a_segmentation_on_another_grid_is_read_in_the_right_place(operations, phantom) -> None:
     """A segment painted on a volume of half the resolution, seen from the fine one."""
-    fine = add_volume(phantom.picture, axial(spacing=(1, 1, 4)))
+    fine = add_volume(phantom.image, axial(spacing=(1, 1, 4)))
     coarse_matrix = axial(spacing=(2, 2, 4))
     coarse_matrix[:2, 3] -= 0.5  # voxel corners meet: the first coarse centre lies between the first two fine ones
-    coarse = add_volume(phantom.picture[::2, ::2], coarse_matrix)
+    coarse = add_volume(phantom.image[::2, ::2], coarse_matrix)
     node = segments.newSegmentation(coarse)
     identifier = segments.addSegment(node, "block")
     mask = np.zeros((64, 64), bool)

@@ -91,7 +91,7 @@ def test_the_descriptions_agree() -> None:
 
 
 def test_what_is_installed_here_is_found_to_fit() -> None:
-    assert {each.state for each in dependencies.check() if each.origin == "pip"} == {"ok"}
+    assert {dependency.state for dependency in dependencies.check() if dependency.origin == "pip"} == {"ok"}
     assert "torch " in dependencies.report() and sys.executable in dependencies.report()
 
 
@@ -101,42 +101,42 @@ def test_missing_and_unfit_packages_are_told_apart() -> None:
             raise PackageNotFoundError(name)
         return "0.1" if name == "transformers" else dependencies.metadata.version(name)
 
-    states = {each.name: each.state for each in dependencies.check(version)}
+    states = {dependency.name: dependency.state for dependency in dependencies.check(version)}
     assert states["timm"] == states["torch"] == "missing" and states["transformers"] == "unfit"
     assert states["numpy"] == "ok"
     assert not [line for line in dependencies.pins(version) if line.startswith("torch==")]
 
 
 def test_pip_is_told_to_keep_what_slicer_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked, told = [], []
+    requested, progress = [], []
 
     def pip_install(arguments: list[str]) -> None:
         constraints = Path(arguments[arguments.index("--constraint") + 1]).read_text(encoding="utf-8")
-        asked.append((arguments[-1], "--no-build-isolation" in arguments, constraints))
+        requested.append((arguments[-1], "--no-build-isolation" in arguments, constraints))
 
-    absent = [each for each in dependencies.check() if each.name in ("timm", "sam2")]
+    absent = [dependency for dependency in dependencies.check() if dependency.name in ("timm", "sam2")]
     monkeypatch.setattr(dependencies, "missing", lambda: absent)
     monkeypatch.setattr(slicer.util, "pip_install", pip_install)
-    dependencies.install(told.append)
-    assert [(Requirement(line).name, isolated) for line, isolated, _ in asked] == [("timm", False), ("sam2", True)]
-    for _, _, constraints in asked:
+    dependencies.install(progress.append)
+    assert [(Requirement(line).name, isolated) for line, isolated, _ in requested] == [("timm", False), ("sam2", True)]
+    for _, _, constraints in requested:
         assert {line.split("==")[0] for line in constraints.split()} >= {"torch", "numpy", "vtk"}
-    assert "timm (1 of 2)..." in told
+    assert "timm (1 of 2)..." in progress
 
     ensured = []
     packaging = ModuleType("slicer.packaging")  # not an attribute of slicer until something imports it
     packaging.pip_ensure = lambda wanted, **options: ensured.append((wanted, options))
     monkeypatch.setitem(sys.modules, "slicer.packaging", packaging)
-    asked.clear()
+    requested.clear()
     dependencies.install()
     ((wanted, options),) = ensured
-    assert [each.name for each in wanted] == ["timm"] and options["requester"] == "MedCLIPSAM"
+    assert [dependency.name for dependency in wanted] == ["timm"] and options["requester"] == "MedCLIPSAM"
     assert not options["prompt_install"] and not options["prompt_restart"]  # sam2 is still to come
-    assert len(asked) == 1 and Requirement(asked[0][0]).name == "sam2"
+    assert len(requested) == 1 and Requirement(requested[0][0]).name == "sam2"
 
 
 def test_without_the_pytorch_extension_the_user_is_told_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    absent = [each for each in dependencies.check() if each.name == "torch"]
+    absent = [dependency for dependency in dependencies.check() if dependency.name == "torch"]
     monkeypatch.setattr(dependencies, "missing", lambda: absent)
     with pytest.raises(dependencies.InstallationError, match="Extensions Manager"):
         dependencies.install()
@@ -180,7 +180,7 @@ def test_a_failed_installation_names_the_package(monkeypatch: pytest.MonkeyPatch
     def fail(arguments: list[str]) -> None:
         raise RuntimeError("no network")
 
-    absent = [each for each in dependencies.check() if each.name == "timm"]
+    absent = [dependency for dependency in dependencies.check() if dependency.name == "timm"]
     monkeypatch.setattr(dependencies, "missing", lambda: absent)
     monkeypatch.setattr(slicer.util, "pip_install", fail)
     with pytest.raises(dependencies.InstallationError, match="'timm' could not be installed: no network"):

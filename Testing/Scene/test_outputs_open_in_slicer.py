@@ -57,7 +57,7 @@ def test_a_marked_point_lies_at_its_hand_computed_ras_position(scene: object, tm
     volume = Volume.from_sitk(image)
     for plane in PLANES:
         stack = SliceStack(volume, plane, window=(0, 200))
-        masks = {k: stack.picture(k)[..., 0] > 127 for k in range(len(stack))}
+        masks = {k: stack.image(k)[..., 0] > 127 for k in range(len(stack))}
         path = tmp_path / f"{plane}.seg.nrrd"
         write_segmentation(path, [Segment("point", stack.to_grid(masks))], volume)
         np.testing.assert_allclose(segment_ras(load_segmentation(path), "Segment_1"), [[-6, -29, 31]], atol=1e-6)
@@ -65,7 +65,7 @@ def test_a_marked_point_lies_at_its_hand_computed_ras_position(scene: object, tm
 
 @pytest.mark.parametrize("name", ["MR_Gd.nii.gz", "CT_pitch.nii.gz", "ct-3slice"])
 @pytest.mark.parametrize("plane", PLANES)
-def test_a_mask_drawn_on_pictures_covers_the_same_voxels_in_slicer(
+def test_a_mask_drawn_on_images_covers_the_same_voxels_in_slicer(
     logics: dict[str, object], scene: object, shared_data: Path, tmp_path: Path, name: str, plane: str
 ) -> None:
     source = shared_data / name
@@ -80,8 +80,8 @@ def test_a_mask_drawn_on_pictures_covers_the_same_voxels_in_slicer(
 
     stack = SliceStack(volume, plane)
     k = len(stack) // 3
-    height, width = stack.picture_shape
-    mask = np.zeros(stack.picture_shape, bool)
+    height, width = stack.image_shape
+    mask = np.zeros(stack.image_shape, bool)
     mask[height // 4 : height // 2 + 1, width // 5 : width // 2] = True
     grid = stack.to_grid({k: mask})
     assert grid.any()
@@ -164,7 +164,7 @@ def test_the_drawn_liver_lies_right_of_the_spine_in_slicer(
     write_segmentation(tmp_path / "liver.seg.nrrd", [liver], volume)
     node = load_segmentation(tmp_path / "liver.seg.nrrd")
     right, anterior, _ = segment_ras(node, "Segment_1").mean(axis=0)
-    spine = volume.to_sitk().TransformIndexToPhysicalPoint((257, 375, 1))  # the vertebral body on the picture
+    spine = volume.to_sitk().TransformIndexToPhysicalPoint((257, 375, 1))  # the vertebral body on the image
     assert right > -spine[0] + 40  # more than 40 mm to the patient's right: R is the sign of RAS x
     assert anterior > -spine[1]
     volume_node = load_volume(logics, shared_data / "ct-3slice" / "03.dcm")
@@ -184,7 +184,7 @@ def test_saliency_opens_as_a_volume_at_the_place_of_its_image(
     np.testing.assert_allclose(slicer.util.arrayFromVolume(node), saliency, atol=1e-6)
 
 
-def test_a_picture_mask_has_the_geometry_slicer_gives_the_picture(
+def test_an_image_mask_has_the_geometry_slicer_gives_the_image(
     scene: object, shared_data: Path, tmp_path: Path
 ) -> None:
     volume = read_volume(shared_data / "us_femur.png")

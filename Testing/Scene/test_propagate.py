@@ -128,7 +128,7 @@ def test_locked_segments_and_slices_are_refused_or_left_alone(operations, phanto
     node, identifier = result.segmentation, result.prompts[0].segmentId
     mask = mask_on(node, identifier, volume)
     protect.setLocked(node, identifier, "axial", {key})
-    operations.segment.run(volume, [PROMPT], node, slices=[key], settings={"least_part": 0.9}, timeout=TIMEOUT)
+    operations.segment.run(volume, [PROMPT], node, slices=[key], settings={"min_part": 0.9}, timeout=TIMEOUT)
     assert np.array_equal(mask_on(node, identifier, volume), mask)
     with pytest.raises(InputError, match=f"Slice {key}"):
         operations.refine.run(node, identifier, volume, key, timeout=TIMEOUT)

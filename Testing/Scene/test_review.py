@@ -73,7 +73,7 @@ def test_a_case_is_opened_corrected_and_trusted(scene, predictions) -> None:
     dataset, out = predictions
     logic = ReviewOperation()
     listed = logic.cases(str(out))
-    assert [each.case for each in listed] == ["doubtful", "calm"] and not any(each.trusted for each in listed)
+    assert [case.case for case in listed] == ["doubtful", "calm"] and not any(case.trusted for case in listed)
     opened = logic.open(str(out), "doubtful")
 
     # The volume lies where the file says: a voxel's centre by hand, LPS to RAS.
@@ -110,7 +110,7 @@ def test_a_case_is_opened_corrected_and_trusted(scene, predictions) -> None:
     assert np.allclose(label.GetOrigin(), image.GetOrigin(), atol=1e-4)
     assert np.allclose(label.GetDirection(), image.GetDirection(), atol=1e-5)
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "replaced" / "doubtful.nii.gz"))).any()
-    assert [each.trusted for each in logic.cases(str(out))] == [True, False]
+    assert [case.trusted for case in logic.cases(str(out))] == [True, False]
 
     # Opened again it shows the person's label, not the guess.
     logic.close(opened)

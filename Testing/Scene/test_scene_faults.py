@@ -12,7 +12,7 @@ from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 
 
 def test_what_cannot_be_used_is_refused_with_a_remedy(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial())
+    volume = add_volume(phantom.image, axial())
     with pytest.raises(PromptError, match="No prompt"):
         operations.segment.run(volume, ["  "])
     with pytest.raises(PromptError, match="twice"):
@@ -32,7 +32,7 @@ def test_what_cannot_be_used_is_refused_with_a_remedy(operations, phantom) -> No
 
 
 def test_cancel_leaves_the_scene_as_it_was(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial(), slices=40)
+    volume = add_volume(phantom.image, axial(), slices=40)
     ended = []
     operations.segment.start(
         volume,
@@ -48,7 +48,7 @@ def test_cancel_leaves_the_scene_as_it_was(operations, phantom) -> None:
 
 
 def test_the_scene_may_be_closed_in_the_middle_of_a_run(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial(), slices=40)
+    volume = add_volume(phantom.image, axial(), slices=40)
     ended = []
     operations.segment.start(
         volume,
@@ -63,7 +63,7 @@ def test_the_scene_may_be_closed_in_the_middle_of_a_run(operations, phantom) -> 
 
 
 def test_a_volume_removed_in_the_middle_of_a_run_is_said(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial())
+    volume = add_volume(phantom.image, axial())
     ended = []
     operations.segment.start(volume, [PROMPT], slices=[1], finished=lambda *result: ended.append(result))
     slicer.mrmlScene.RemoveNode(volume)
@@ -72,7 +72,7 @@ def test_a_volume_removed_in_the_middle_of_a_run_is_said(operations, phantom) ->
 
 
 def test_a_worker_killed_in_the_middle_of_a_run_is_started_again(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial(), slices=40)
+    volume = add_volume(phantom.image, axial(), slices=40)
     ended = []
     transport = operations.session.transport
     operations.segment.start(

@@ -12,7 +12,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 
 
 def test_boxes_go_to_the_scene_and_back(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, oblique())
+    volume = add_volume(phantom.image, oblique())
     slices = SceneSlices(volume)
     # Box x 10..30, y 20..60 of slice 1: its middle (20, 40) is voxel (19.5, 39.5, 1).
     (node,) = markups.showBoxes(slices, 1, np.array([[10, 20, 30, 60]]))
@@ -25,7 +25,7 @@ def test_boxes_go_to_the_scene_and_back(operations, phantom) -> None:
 
 
 def test_segment_again_from_a_box(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial())
+    volume = add_volume(phantom.image, axial())
     result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     slices = SceneSlices(volume)
     rows, columns = np.nonzero(phantom.lesion_mask)
@@ -46,7 +46,7 @@ def test_segment_again_from_a_box(operations, phantom) -> None:
 
 def test_points_correct_a_painted_mask_and_undo_brings_it_back(operations, phantom) -> None:
     """A mask painted by hand, half of the tumour and some of the brain, is refined by two points."""
-    volume = add_volume(phantom.picture, axial())
+    volume = add_volume(phantom.image, axial())
     slices = SceneSlices(volume)
     segmentation = segments.newSegmentation(volume)
     identifier = segments.addSegment(segmentation, "tumour by hand")
@@ -70,7 +70,7 @@ def test_points_correct_a_painted_mask_and_undo_brings_it_back(operations, phant
 
 
 def test_points_of_the_scene_belong_to_the_slice_they_lie_on(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, oblique())
+    volume = add_volume(phantom.image, oblique())
     slices = SceneSlices(volume)
     for kind, pixel in ((markups.POSITIVE, (30, 40)), (markups.NEGATIVE, (50, 60))):
         markups.pointList(volume, kind).AddControlPointWorld(slices.toWorld(1, *pixel))
@@ -78,7 +78,7 @@ def test_points_of_the_scene_belong_to_the_slice_they_lie_on(operations, phantom
     coords, labels, marks = markups.points(slices, 1)
     np.testing.assert_allclose(coords, [[30, 40], [50, 60]], atol=1e-4)
     assert labels.tolist() == [1, 0]
-    assert [each[0] for each in marks] == ["+", "-"]
+    assert [mark[0] for mark in marks] == ["+", "-"]
     markups.removePoints(volume, {marks[1]})
     assert markups.points(slices, 1)[2] == marks[:1]
     markups.clearPoints(volume)

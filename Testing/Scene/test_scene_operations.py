@@ -18,7 +18,7 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 @pytest.mark.parametrize("matrix", [axial(), oblique()], ids=["axial", "oblique"])
 def test_a_prompt_becomes_a_segment_in_the_right_place(operations, phantom, matrix) -> None:
-    volume = add_volume(phantom.picture, matrix)
+    volume = add_volume(phantom.image, matrix)
     result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     (found,) = result.prompts
     assert found.found and found.score > 0.5 and PROMPT in found.message and result.device == "cpu"
@@ -40,14 +40,14 @@ def test_rows_and_columns_may_be_flipped(operations, phantom) -> None:
     """The same head stored upside down and mirrored is segmented as well, in its own place."""
     flipped = axial()
     flipped[:3, :2] *= -1
-    volume = add_volume(phantom.picture[::-1, ::-1], flipped)
+    volume = add_volume(phantom.image[::-1, ::-1], flipped)
     result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
     assert dsc(mask[1][::-1, ::-1], phantom.lesion_mask) > 0.6
 
 
 def test_a_transform_on_the_volume_moves_the_segment_with_it(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial())
+    volume = add_volume(phantom.image, axial())
     transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     transform.SetMatrixTransformToParent(
         slicer.util.vtkMatrixFromArray(np.array([[1, 0, 0, 5.0], [0, 1, 0, -7], [0, 0, 1, 9], [0, 0, 0, 1]]))
@@ -76,21 +76,21 @@ def test_a_transform_on_the_volume_moves_the_segment_with_it(operations, phantom
 
 
 def test_several_prompts_give_several_segments_and_undo_takes_all_back(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial())
+    volume = add_volume(phantom.image, axial())
     segmentation = segments.newSegmentation(volume, "mine")
     before = segments.addSegment(segmentation, "by hand")
     result = operations.segment.run(volume, [PROMPT, "brain"], segmentation, slices=[1], timeout=TIMEOUT)
-    assert [each.prompt for each in result.prompts] == [PROMPT, "brain"]
-    assert len(ids(segmentation)) == 1 + sum(each.found for each in result.prompts) >= 2
+    assert [answer.prompt for answer in result.prompts] == [PROMPT, "brain"]
+    assert len(ids(segmentation)) == 1 + sum(answer.found for answer in result.prompts) >= 2
     assert operations.session.undo(segmentation)
     assert ids(segmentation) == [before]
     assert not operations.session.undo(segmentation)
 
 
 def test_the_same_prompt_on_another_slice_keeps_the_first(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial(), slices=4)
+    volume = add_volume(phantom.image, axial(), slices=4)
     array = slicer.util.arrayFromVolume(volume)
-    array[3] = phantom.picture
+    array[3] = phantom.image
     slicer.util.arrayFromVolumeModified(volume)
     first = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     second = operations.segment.run(volume, [PROMPT], first.segmentation, slices=[3], timeout=TIMEOUT)
@@ -102,51 +102,51 @@ def test_the_same_prompt_on_another_slice_keeps_the_first(operations, phantom) -
 
 
 def test_nothing_found_is_said_and_nothing_is_added(operations) -> None:
-    volume = add_volume(make_phantom("validation", 2, "MR", 0).picture, axial())
+    volume = add_volume(make_phantom("validation", 2, "MR", 0).image, axial())
     result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     assert not result.found and result.segmentation is None and "Nothing found" in result.text()
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
 
 
 def test_a_whole_volume_is_segmented_slice_by_slice(operations, phantom) -> None:
-    volume = add_volume(phantom.picture, axial(), slices=5, at=3)
-    told = []
+    volume = add_volume(phantom.image, axial(), slices=5, at=3)
+    progress = []
     result = operations.segment.run(
         volume,
         [PROMPT],
         slices=range(len(SceneSlices(volume))),
-        progressed=lambda fraction, stage: told.append((fraction, stage)),
+        progressed=lambda fraction, stage: progress.append((fraction, stage)),
         timeout=TIMEOUT,
     )
     (found,) = result.prompts
     assert found.slices[1] == 5 and found.bestSlice == 3
     assert "of 5 slices" in found.message
-    assert [fraction for fraction, _ in told] == sorted(fraction for fraction, _ in told)
-    assert any("slice 4 of 5" in text for _, text in told)
+    assert [fraction for fraction, _ in progress] == sorted(fraction for fraction, _ in progress)
+    assert any("slice 4 of 5" in text for _, text in progress)
 
 
-def test_the_saliency_map_lies_where_the_picture_does(operations) -> None:
+def test_the_saliency_map_lies_where_the_image_does(operations) -> None:
     phantom = make_phantom("validation", 5, "MR", 1)
-    volume = add_volume(phantom.picture, oblique())
+    volume = add_volume(phantom.image, oblique())
     result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     node = overlay.saliencyOf(volume)
     array = slicer.util.arrayFromVolume(node)
-    assert array.shape == (1, *phantom.picture.shape) and array.max() == 100
-    most = np.argwhere(array[0] == 100)[0]
+    assert array.shape == (1, *phantom.image.shape) and array.max() == 100
+    brightest = np.argwhere(array[0] == 100)[0]
     lesion = phantom.lesion_mask
-    assert lesion[tuple(most)]
+    assert lesion[tuple(brightest)]
     assert array[0][lesion].mean() > 3 * array[0][~lesion].mean()
     matrix, own = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     node.GetRASToIJKMatrix(own)
-    ras = matrix.MultiplyPoint((most[1], most[0], 1, 1))
-    assert own.MultiplyPoint(ras)[:3] == pytest.approx((most[1], most[0], 0), abs=1e-4)
+    ras = matrix.MultiplyPoint((brightest[1], brightest[0], 1, 1))
+    assert own.MultiplyPoint(ras)[:3] == pytest.approx((brightest[1], brightest[0], 0), abs=1e-4)
     assert result.prompts[0].boxes.shape[1] == 4
 
 
 @pytest.mark.parametrize("matrix", [axial(), oblique()], ids=["axial", "oblique"])
 def test_the_slice_shown_in_a_view_is_found(scene, phantom, matrix) -> None:
-    volume = add_volume(phantom.picture, matrix, slices=9)
+    volume = add_volume(phantom.image, matrix, slices=9)
     view = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSliceNode")
     view.SetName("Red")
     view.SetOrientationToAxial()
@@ -166,10 +166,10 @@ def test_the_slice_shown_in_a_view_is_found(scene, phantom, matrix) -> None:
         shownSlice(volume, view)
 
 
-def test_an_rgb_picture_is_segmented_in_colour(operations) -> None:
+def test_an_rgb_image_is_segmented_in_colour(operations) -> None:
     phantom = next(made for made in (make_phantom("validation", index, "US", 1) for index in range(9)))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "ultrasound")
-    slicer.util.updateVolumeFromArray(node, np.repeat(phantom.picture[None, ..., None], 3, axis=3))
+    slicer.util.updateVolumeFromArray(node, np.repeat(phantom.image[None, ..., None], 3, axis=3))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(np.diag([-1.0, -1.0, 1.0, 1.0])))
     result = operations.segment.run(node, ["breast tumor"], timeout=TIMEOUT)
     assert result.prompts[0].found
@@ -178,7 +178,7 @@ def test_an_rgb_picture_is_segmented_in_colour(operations) -> None:
 
 @pytest.mark.parametrize("suffix", [".seg.nrrd", ".mrb"])
 def test_a_result_survives_being_saved_and_loaded(operations, phantom, tmp_path, suffix) -> None:
-    volume = add_volume(phantom.picture, oblique())
+    volume = add_volume(phantom.image, oblique())
     result = operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
     mask = mask_on(result.segmentation, result.prompts[0].segmentId, volume)
     tags = segments.tags(result.segmentation.GetSegmentation().GetNthSegment(0))
@@ -204,7 +204,7 @@ def test_a_result_survives_being_saved_and_loaded(operations, phantom, tmp_path,
 
 @pytest.mark.parametrize("how", ["segment", "propagate"])
 def test_masks_may_be_taken_without_being_written(operations, phantom, how) -> None:
-    volume = add_volume(phantom.picture, axial())
+    volume = add_volume(phantom.image, axial())
     options = {"slices": [1]} if how == "segment" else {}
     run = getattr(operations, how)
     written = run.run(volume, [PROMPT], timeout=TIMEOUT, **options)

@@ -52,7 +52,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         return (yield)
     finally:
         if "view" in item.funcargs:
-            from sliceview import PICTURES
+            from sliceview import SCREENSHOTS
 
-            name = "".join(each if each.isalnum() else "_" for each in item.name)
-            item.funcargs["view"].save(PICTURES / f"{name}.png")
+            name = "".join(character if character.isalnum() else "_" for character in item.name)
+            item.funcargs["view"].save(SCREENSHOTS / f"{name}.png")

@@ -12,7 +12,7 @@ PACKAGES = "libegl1 libgl1-mesa-dri"
 
 
 def choose() -> None:
-    """Let VTK draw by EGL in Mesa's software, whatever display and card there are: pictures are the same everywhere."""
+    """Let VTK draw by EGL in Mesa's software, whatever display and card there are: images are the same everywhere."""
     os.environ["VTK_DEFAULT_OPENGL_WINDOW"] = "vtkEGLRenderWindow"
     os.environ["LIBGL_ALWAYS_SOFTWARE"] = "1"
 
@@ -27,7 +27,7 @@ def missing() -> str | None:
 
 
 def _draw() -> bool:
-    """Draw a red picture and look at it."""
+    """Draw a red image and look at it."""
     import vtk
 
     vtk.vtkObject.GlobalWarningDisplayOff()

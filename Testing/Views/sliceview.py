@@ -12,7 +12,7 @@ import vtk
 from PIL import Image
 from vtk.util.numpy_support import vtk_to_numpy
 
-PICTURES = Path(__file__).resolve().parents[2] / "test-output" / "views"
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "views"
 """Where what the tests have seen is kept, for people to look at."""
 MANAGERS = (
     "vtkMRMLVolumeGlyphSliceDisplayableManager",
@@ -32,7 +32,7 @@ MODULES = ("Volumes", "Segmentations", "Markups", "SubjectHierarchy", "Terminolo
 class SliceView:
     """A square slice view of the layout, in axial orientation: to the right is the patient's left, up is anterior.
 
-    Pixels are counted as in the picture, (column, row) from the upper left corner.
+    Pixels are counted as in the image, (column, row) from the upper left corner.
     """
 
     def __init__(self, name: str, size: int = 400) -> None:
@@ -78,7 +78,7 @@ class SliceView:
         row = self.size / 2 - 1 - (world[1] - self._at[1]) / self._pixel
         return round(column), round(row)
 
-    def picture(self) -> np.ndarray:
+    def image(self) -> np.ndarray:
         """What is drawn now, (H, W, 3) uint8."""
         self._stale = True
         self._draw()
@@ -89,7 +89,7 @@ class SliceView:
     def save(self, path: Path) -> None:
         """Write what is drawn now as a PNG file."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(self.picture()).save(path)
+        Image.fromarray(self.image()).save(path)
 
     # The mouse and the keys, as Qt hands them on
 

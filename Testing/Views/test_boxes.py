@@ -14,9 +14,9 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 
-def yellow(picture: np.ndarray) -> np.ndarray:
+def yellow(image: np.ndarray) -> np.ndarray:
     """Where the color of boxes is."""
-    return (np.abs(picture / 255 - markups.COLOURS[markups.BOX]) < 0.1).all(-1)
+    return (np.abs(image / 255 - markups.COLOURS[markups.BOX]) < 0.1).all(-1)
 
 
 def around(mask: np.ndarray) -> tuple[int, int, int, int]:
@@ -38,7 +38,7 @@ def test_a_box_is_drawn_around_the_block_and_read_back(view, geometry: Geometry)
     k, mask = bright(slices)
     (node,) = markups.showBoxes(slices, k, np.array([around(mask)]))
     node.GetDisplayNode().SetHandlesInteractive(False)  # only its edges
-    drawn, (r, a, s) = yellow(view.picture()), geometry.middle
+    drawn, (r, a, s) = yellow(view.image()), geometry.middle
     rows, columns = np.nonzero(drawn)
     edges = np.stack([r + (view.size / 2 - columns) / 4, a + (view.size / 2 - 1 - rows) / 4, np.full(len(rows), s)], 1)
     # Each pixel of an edge is on a side of the block, or on its middle, which is a handle.
@@ -51,31 +51,31 @@ def test_a_box_is_drawn_around_the_block_and_read_back(view, geometry: Geometry)
 
 def test_a_box_is_not_drawn_on_other_slices(view) -> None:
     phantom = make_phantom("validation", 3, "MR", 1)
-    slices = SceneSlices(add_head(phantom.picture))
+    slices = SceneSlices(add_head(phantom.image))
     markups.addBox(slices, 1, around(phantom.lesion_mask))
     view.look((-4, 6, -16), 128)
-    assert yellow(view.picture()).sum() > 100
+    assert yellow(view.image()).sum() > 100
     view.look((-4, 6, -12), 128)
-    assert not yellow(view.picture()).any()
+    assert not yellow(view.image()).any()
 
 
 def test_boxes_that_were_removed_are_not_drawn(view) -> None:
     """Neither after "Remove boxes" nor when others take their place; nothing of them stays in the scene."""
     phantom = make_phantom("validation", 3, "MR", 1)
-    volume = add_head(phantom.picture)
+    volume = add_head(phantom.image)
     slices = SceneSlices(volume)
     view.look((-4, 6, -16), 128)
     lesion, other = around(phantom.lesion_mask), (90, 90, 100, 100)
     markups.showBoxes(slices, 1, np.array([lesion]))
     column, row = view.pixel((60.5 - lesion[0], 70.5 - (lesion[1] + lesion[3]) / 2))  # the left side
     left = np.s_[row - 2 : row + 3, column - 2 : column + 3]
-    assert yellow(view.picture()[left]).any()
+    assert yellow(view.image()[left]).any()
     markups.showBoxes(slices, 1, np.array([other]))
-    picture = view.picture()
-    assert yellow(picture).any()
-    assert not yellow(picture[left]).any(), "the box of before is still drawn"
+    image = view.image()
+    assert yellow(image).any()
+    assert not yellow(image[left]).any(), "the box of before is still drawn"
     markups.removeBoxes(volume)
-    assert not yellow(view.picture()).any()
+    assert not yellow(view.image()).any()
     assert not slicer.util.getNodesByClass("vtkMRMLMarkupsDisplayNode")
 
 
@@ -96,7 +96,7 @@ def test_one_side_of_a_box_follows_its_handle(view, geometry: Geometry) -> None:
 def test_a_handle_is_dragged_and_the_segment_follows(view, panel) -> None:
     """The box holds a part of the lesion until its right and its lower side are dragged."""
     phantom = make_phantom("validation", 3, "MR", 1)
-    volume = add_head(phantom.picture)
+    volume = add_head(phantom.image)
     slices = SceneSlices(volume)
     node = segments.newSegmentation(volume, "by hand")
     identifier = segments.addSegment(node, "tumor")

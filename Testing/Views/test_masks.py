@@ -1,4 +1,4 @@
-"""A mask of a picture is drawn on the voxels that it was made of, in the color of its segment."""
+"""A mask of an image is drawn on the voxels that it was made of, in the color of its segment."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def beside(geometry: Geometry, step: tuple[float, float]) -> tuple[float, float,
 def test_a_mask_is_drawn_on_the_lesion_and_nowhere_else(view, geometry: Geometry) -> None:
     volume = add_volume(geometry)
     view.look((0, 0, geometry.middle[2]))
-    before = view.picture()
+    before = view.image()
     lesion = before[..., 0] > (DARK + BRIGHT) / 2
     write(volume, *bright(SceneSlices(volume)))
-    drawn = (view.picture() != before).any(-1)
+    drawn = (view.image() != before).any(-1)
     for step in ((0, 0), *geometry.inside):
         column, row = view.pixel(beside(geometry, step))
         assert lesion[row, column], step
@@ -56,11 +56,11 @@ def test_a_mask_is_not_drawn_on_other_slices(view, geometry: Geometry) -> None:
     r, a, s = geometry.middle
     for away in (-14, 14):  # beyond the block whichever way it is tilted
         view.look((r, a, s + away))
-        picture = view.picture()
-        assert (picture == picture[..., :1]).all(), "colors on a slice without a mask"
+        image = view.image()
+        assert (image == image[..., :1]).all(), "colors on a slice without a mask"
     view.look(geometry.middle)
-    picture = view.picture()
-    assert (picture != picture[..., :1]).any()
+    image = view.image()
+    assert (image != image[..., :1]).any()
 
 
 def test_the_neighboring_slice_is_free(view) -> None:
@@ -70,8 +70,8 @@ def test_the_neighboring_slice_is_free(view) -> None:
     r, a, s = geometry.middle
     for away, seen in ((-2.5, False), (-1.5, True), (1.5, True), (2.5, False)):  # slices are 4 mm apart
         view.look((r, a, s + away))
-        picture = view.picture()
-        assert (picture != picture[..., :1]).any() == seen, away
+        image = view.image()
+        assert (image != image[..., :1]).any() == seen, away
 
 
 def test_a_mask_has_the_color_of_its_segment(view) -> None:
@@ -85,9 +85,9 @@ def test_a_mask_has_the_color_of_its_segment(view) -> None:
     column, row = view.pixel(geometry.middle)
     assert 0.2 < share < 0.8
     assert np.ptp(color) > 0.3
-    assert np.allclose(view.picture()[row, column], (1 - share) * BRIGHT + share * 255 * color, atol=3)
+    assert np.allclose(view.image()[row, column], (1 - share) * BRIGHT + share * 255 * color, atol=3)
     node.GetSegmentation().GetSegment(identifier).SetColor(1, 0, 1)
-    red, green, blue = view.picture()[row, column].astype(int)
+    red, green, blue = view.image()[row, column].astype(int)
     assert red == blue > green
 
 
@@ -96,12 +96,12 @@ def test_a_mask_that_was_removed_is_not_drawn(view) -> None:
     geometry = GEOMETRIES["turned"]
     volume = add_volume(geometry)
     view.look(geometry.middle)
-    before = view.picture()
+    before = view.image()
     node, identifier = write(volume, *bright(SceneSlices(volume)))
-    assert (view.picture() != before).any()
+    assert (view.image() != before).any()
     node.GetSegmentation().RemoveSegment(identifier)
-    assert (view.picture() == before).all()
+    assert (view.image() == before).all()
     node, identifier = write(volume, *bright(SceneSlices(volume)))
-    assert (view.picture() != before).any()
+    assert (view.image() != before).any()
     slicer.mrmlScene.RemoveNode(node)
-    assert (view.picture() == before).all()
+    assert (view.image() == before).all()

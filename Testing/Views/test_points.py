@@ -50,7 +50,7 @@ def test_a_click_lands_on_the_voxel_under_it(view, geometry: Geometry) -> None:
     slices = SceneSlices(volume)
     k, _mask = bright(slices)
     ((x, y),), labels, _marks = markups.points(slices, k)
-    assert slices.stack.picture(k)[int(y), int(x), 0] > (BRIGHT + MARKED) / 2
+    assert slices.stack.image(k)[int(y), int(x), 0] > (BRIGHT + MARKED) / 2
     assert labels.tolist() == [1]
 
 
@@ -67,19 +67,19 @@ def test_points_have_the_color_of_their_kind_and_stay_on_their_slice(view) -> No
         assert lists[kind].GetNumberOfDefinedControlPoints() == 1
     clicks.stop()
     view.move((5, 5))
-    picture = view.picture()
+    image = view.image()
     for kind, (column, row) in places.items():
-        assert np.allclose(picture[row, column] / 255, markups.COLOURS[kind], atol=0.1), kind
+        assert np.allclose(image[row, column] / 255, markups.COLOURS[kind], atol=0.1), kind
     view.look((r, a, s + 4))
-    picture = view.picture()
-    assert (picture == picture[..., :1]).all()
+    image = view.image()
+    assert (image == image[..., :1]).all()
 
 
 @pytest.fixture
 def ready(view, panel) -> object:
     """A head in the view, and a segment in the panel that can be corrected; gives the middle of its lesion."""
     phantom = make_phantom("validation", 3, "MR", 1)
-    volume = add_head(phantom.picture)
+    volume = add_head(phantom.image)
     panel.ui.inputVolumeSelector.setCurrentNode(volume)
     node = segments.newSegmentation(volume, "by hand")
     identifier = segments.addSegment(node, "tumor")
@@ -93,13 +93,13 @@ def ready(view, panel) -> object:
 def points(panel) -> int:
     """How many points there are on the volume of the panel."""
     lists = [markups.markupsOf(panel.parameters.inputVolume, kind) for kind in (markups.POSITIVE, markups.NEGATIVE)]
-    return sum(node.GetNumberOfDefinedControlPoints() for each in lists for node in each)
+    return sum(node.GetNumberOfDefinedControlPoints() for line in lists for node in line)
 
 
 def test_a_click_outlines_the_lesion_under_it(view, panel, ready) -> None:
     """From the button of the panel, by the mouse and the models, to a mask under the mouse."""
     pixel = view.pixel(ready)
-    before = view.picture()
+    before = view.image()
     panel.ui.insideButton.checked = True
     view.click(pixel)
     standin.pump(lambda: not panel.busy, 60)
@@ -110,7 +110,7 @@ def test_a_click_outlines_the_lesion_under_it(view, panel, ready) -> None:
     assert mask[70 - ready[1], 60 - ready[0]]
     panel.ui.insideButton.checked = False
     markups.clearPoints(panel.parameters.inputVolume)
-    changed = (view.picture() != before).any(-1)
+    changed = (view.image() != before).any(-1)
     assert changed[pixel[1], pixel[0]]
     assert 0.5 < changed.sum() / mask.sum() / (view.size / 128) ** 2 < 1.5
 

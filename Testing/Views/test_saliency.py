@@ -19,7 +19,7 @@ def write(volume, geometry: Geometry, beside: tuple[float, float] | None = None)
     saliency = np.where(mask, 0.95, 0.05)
     if beside is not None:
         r, a, s = geometry.middle
-        _number, x, y = slices.toPicture((r + beside[0], a + beside[1], s))
+        _number, x, y = slices.toImage((r + beside[0], a + beside[1], s))
         rows, columns = np.ogrid[: mask.shape[0], : mask.shape[1]]
         saliency[np.hypot(rows + 0.5 - y, columns + 0.5 - x) < 5] = 0.5
     return overlay.writeSaliency(slices, "tumor", {k: saliency}, 0.3)
@@ -27,7 +27,7 @@ def write(volume, geometry: Geometry, beside: tuple[float, float] | None = None)
 
 def colored(view) -> np.ndarray:
     """How far each pixel is from gray."""
-    return np.ptp(view.picture().astype(int), -1)
+    return np.ptp(view.image().astype(int), -1)
 
 
 @every_geometry
@@ -79,18 +79,18 @@ def shown(view, panel) -> tuple[tuple[int, int], tuple[int, int]]:
 
 
 def test_the_slider_of_the_panel_takes_away_what_is_less_salient(view, panel, shown) -> None:
-    most, half = shown
+    brightest, half = shown
     for threshold, seen in ((30, True), (60, False), (45, True), (100, False)):
         panel.ui.saliencySlider.value = threshold
         colors = colored(view)
         assert (colors[half] > 30) == seen, threshold
-        assert (colors[most] > 30) == (threshold < 95), threshold
+        assert (colors[brightest] > 30) == (threshold < 95), threshold
     panel.ui.saliencySlider.value = 30
 
 
 def test_the_box_of_the_panel_takes_the_map_away_and_brings_it_back(view, panel, shown) -> None:
-    most, _half = shown
+    brightest, _half = shown
     panel.ui.saliencyCheckBox.checked = False
     assert not colored(view).any()
     panel.ui.saliencyCheckBox.checked = True
-    assert colored(view)[most] > 30
+    assert colored(view)[brightest] > 30

@@ -109,10 +109,10 @@ def add_volume(geometry: Geometry):
     return show(node)
 
 
-def add_head(picture: np.ndarray):
-    """Three slices 4 mm apart, the picture on the one in their middle; R = 60 - column, A = 70 - row, S = -16."""
-    array = np.zeros((3, *picture.shape), np.int16)
-    array[1] = picture
+def add_head(image: np.ndarray):
+    """Three slices 4 mm apart, the image on the one in their middle; R = 60 - column, A = 70 - row, S = -16."""
+    array = np.zeros((3, *image.shape), np.int16)
+    array[1] = image
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
     slicer.util.updateVolumeFromArray(node, array)
     matrix = ((-1, 0, 0, 60), (0, -1, 0, 70), (0, 0, 4, -20), (0, 0, 0, 1))
@@ -130,7 +130,7 @@ def show(volume):
 
 
 def bright(slices: SceneSlices) -> tuple[int, np.ndarray]:
-    """The number of the slice with the block, and the mask of what is bright on its picture."""
-    masks = {k: slices.stack.picture(k)[..., 0] > (DARK + BRIGHT) / 2 for k in range(len(slices))}
+    """The number of the slice with the block, and the mask of what is bright on its image."""
+    masks = {k: slices.stack.image(k)[..., 0] > (DARK + BRIGHT) / 2 for k in range(len(slices))}
     (k,) = [k for k, mask in masks.items() if mask.any()]
     return k, masks[k]

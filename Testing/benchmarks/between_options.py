@@ -4,7 +4,7 @@
 
 One thread; the least of many turns, which the ways take one after the other. OpenCV and connected-components-3d are
 measured where they are installed. The maps are those of the demo model: of phantoms of the validation split, and with
---real of real pictures of the validation split too.
+--real of real images of the validation split too.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from scipy import ndimage
 from skimage.measure import label
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, picture_of
+from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.experiments.speed.between import _on_all_pixels, _values
 from MedCLIPSAMLib.segmentation import components as module
 from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, cut_level, two_means_threshold
 from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, components_of_map
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
-from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings, make_prompts
+from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 REAL = {"breast_us_busbra": "breast tumor", "brain_mr_cheng": "brain tumor", "chest_xray_covid": "lungs"}
 CUT, KEPT = CoarseSettings(), ComponentSettings()
 
 
-def least(calls: dict[str, object], turns: int = 30) -> dict[str, float]:
+def best_times(calls: dict[str, object], turns: int = 30) -> dict[str, float]:
     """Milliseconds by name."""
     ms = dict.fromkeys(calls, np.inf)
     for _ in range(turns):
@@ -62,7 +62,7 @@ def times(pixels: int) -> dict[str, float]:
             small[module.bounds(small)], connectivity=2
         ),
         "all of it on all pixels": lambda: _on_all_pixels(_values(), pixels),
-        "all of it as it is": lambda: make_prompts(components_of_map(fresh(), CUT, KEPT), PromptSettings()),
+        "all of it as it is": lambda: make_sam_prompts(components_of_map(fresh(), CUT, KEPT), SamPromptSettings()),
     }
     try:
         import cc3d
@@ -78,19 +78,19 @@ def times(pixels: int) -> dict[str, float]:
         calls["map: OpenCV's resize"] = lambda: cv2.resize(_values(), (pixels, pixels))
     except ImportError:
         pass
-    return dict(sorted(least(calls).items()))
+    return dict(sorted(best_times(calls).items()))
 
 
 def maps(count: int, real: Path | None) -> list[np.ndarray]:
     segmenter, found = load_segmenter(device="cpu"), []
 
-    def look(picture: np.ndarray, prompt: str) -> None:
-        segmenter.set_image(picture)
+    def look(image: np.ndarray, prompt: str) -> None:
+        segmenter.set_image(image)
         found.append(segmenter.saliency(prompt).map.values)
 
     for task in TASKS.values():
         for index in range(count):
-            look(picture_of(task.phantom("validation", index)), task.prompt)
+            look(to_rgb(task.phantom("validation", index)), task.prompt)
     for folder, prompt in REAL.items() if real else ():
         with (real / folder / "index.csv").open(encoding="utf-8") as file:
             rows = [row for row in csv.DictReader(file) if row["split"].startswith("val")]
@@ -103,17 +103,17 @@ def agreement(values: list[np.ndarray], shape: tuple[int, int], side: int) -> st
     """How components from a sample of `side` compare with those of all pixels."""
     module.SIDE = side
     other, overlap, apart = 0, [], []
-    for each in values:
-        saliency = SaliencyMap(each, shape)
+    for values_ in values:
+        saliency = SaliencyMap(values_, shape)
         plain = components(coarse_mask(saliency.pixels, CUT), saliency.pixels, KEPT)
         found = components_of_map(saliency, CUT, KEPT)
-        boxes = [make_prompts(labels, PromptSettings()).boxes for labels in (plain, found)]
+        boxes = [make_sam_prompts(labels, SamPromptSettings()).boxes for labels in (plain, found)]
         overlap.append(dsc(plain > 0, found > 0))
         if len(boxes[0]) != len(boxes[1]):
             other += 1
         elif len(boxes[0]):
             apart += np.abs(boxes[0] - boxes[1]).max(1).tolist()
-    far = sum(each > 1 for each in apart)
+    far = sum(distance > 1 for distance in apart)
     return (
         f"{shape}, sample of {side}: another number of components {other} of {len(values)}, boxes over a pixel apart "
         f"{far} of {len(apart)} (median {np.median(apart):.0f}), DSC of the coarse masks {np.mean(overlap):.4f} "

@@ -60,15 +60,15 @@ def measure(lora: int, chunk: int, batch: int, tokens: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         write_architecture(Path(folder))
         model = prepare(build_clip(Path(folder)), lora_rank=lora).train()
-    trained = [each for each in model.parameters() if each.requires_grad]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-6)
     pixels, ids = torch.randn(batch, 3, 224, 224), torch.randint(5, WORDS, (batch, tokens))
     started = time.perf_counter()
     chunks = list(zip(pixels.split(chunk), ids.split(chunk)))
-    contrastive_backward(lambda *each: model(*each)[:2], chunks, dhn_nce_loss)
+    contrastive_backward(lambda *batch: model(*batch)[:2], chunks, dhn_nce_loss)
     optimizer.step()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    count = sum(each.numel() for each in trained)
+    count = sum(parameter.numel() for parameter in trained)
     return {"gib": used / 2**20, "seconds": time.perf_counter() - started, "trained": count}
 
 

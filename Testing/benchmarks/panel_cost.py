@@ -94,13 +94,13 @@ def main() -> None:
     panel.enter()
     panel.machine.set("Device", "cpu")
     phantom = make_phantom("validation", 2, "MR", 1)
-    picture = np.kron(phantom.picture, np.ones((options.size // 128,) * 2, np.uint8))
+    image = np.kron(phantom.image, np.ones((options.size // 128,) * 2, np.uint8))
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {options.size} px")
 
     first, second, gaps = [], [], []
     rng = np.random.default_rng(0)
     for _ in range(options.rounds + 1):
-        noisy = np.clip(picture[None] + rng.integers(0, 3, picture.shape), 0, 255).astype(np.int16)
+        noisy = np.clip(image[None] + rng.integers(0, 3, image.shape), 0, 255).astype(np.int16)
         panel.parameters.inputVolume = add_volume(noisy)
         panel.parameters.extent = Extent.VOLUME
         for prompt, times in (("brain tumor", first), ("tumor in the brain", second)):
@@ -115,16 +115,14 @@ def main() -> None:
         f"one slice: first prompt {np.median(first):.3f} s, second {np.median(second):.3f} s; "
         f"second / first {np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f}, {len(ratios)} pairs)"
     )
-    blocked = np.array([each.max() for each in gaps[2:]])
+    blocked = np.array([gap.max() for gap in gaps[2:]])
     print(
         f"interface blocked while a slice is segmented: longest {np.median(blocked):.0f} ms (median of the runs), "
         f"{blocked.max():.0f} ms at worst"
     )
 
     before = resident()
-    panel.parameters.inputVolume = add_volume(
-        np.broadcast_to(picture.astype(np.int16), (options.slices, *picture.shape))
-    )
+    panel.parameters.inputVolume = add_volume(np.broadcast_to(image.astype(np.int16), (options.slices, *image.shape)))
     loaded = resident()
     panel.parameters.extent, panel.parameters.prompts = Extent.VOLUME, "brain tumor"
     peak = [loaded]
@@ -136,7 +134,7 @@ def main() -> None:
     gaps = watch.stop()
     timer.stop()
     peak.append(resident())
-    voxels = options.slices * picture.size * 2 / 2**20
+    voxels = options.slices * image.size * 2 / 2**20
     print(f"{options.slices} slices: {seconds:.0f} s; {panel.ui.resultLabel.text.splitlines()[0]}")
     print(
         f"memory of Slicer's side: {before:.0f} MiB before, {loaded:.0f} with the volume ({voxels:.0f} MiB of voxels), "

@@ -53,7 +53,7 @@ def main() -> None:
     mask = np.zeros((options.size, options.size), bool)
     mask[100:200, 150:300] = True
     for count in map(int, options.slices.split(",")):
-        follower = SliceMemory(sam, len(stack), stack.picture, stack.picture_shape)
+        follower = SliceMemory(sam, len(stack), stack.image, stack.image_shape)
         follower.give("object", 0, mask)
         started, ticks = time.perf_counter(), []
         for _k, _masks in follower.follow(0, count):

@@ -1,4 +1,4 @@
-"""BiomedCLIP's architecture, smaller, in files, and texts and pictures for it."""
+"""BiomedCLIP's architecture, smaller, in files, and texts and images for it."""
 
 from __future__ import annotations
 
@@ -73,5 +73,5 @@ def write_architecture(folder):
     (folder / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
 
 
-def pictures():
+def images():
     return np.random.default_rng(3).integers(0, 256, (2, 90, 120, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Sets of real pictures as they are laid out, made up."""
+"""Sets of real images as they are laid out, made up."""
 
 import numpy as np
 from PIL import Image

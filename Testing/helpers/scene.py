@@ -14,10 +14,10 @@ TIMEOUT = 120
 OBLIQUE = np.array([[0.9, -0.3, 0.1], [0.35, 0.85, -0.2], [-0.05, 0.25, 0.95]])
 
 
-def add_volume(picture: np.ndarray, matrix: np.ndarray, slices: int = 3, at: int = 1):
-    """A volume whose slice `at` along K is the picture as an axial slice shows it; `matrix` is IJK to RAS."""
-    array = np.zeros((slices, *picture.shape), np.int16)
-    array[at] = picture
+def add_volume(image: np.ndarray, matrix: np.ndarray, slices: int = 3, at: int = 1):
+    """A volume whose slice `at` along K is the image as an axial slice shows it; `matrix` is IJK to RAS."""
+    array = np.zeros((slices, *image.shape), np.int16)
+    array[at] = image
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "head")
     slicer.util.updateVolumeFromArray(node, array)
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))

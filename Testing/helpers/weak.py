@@ -15,15 +15,15 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 def lungs(split, index):
     phantom = make_phantom(split, index, "CT", 0)
-    return phantom.picture, phantom.lungs_mask
+    return phantom.image, phantom.lungs_mask
 
 
 def write_dataset(folder, count=24):
     for name in ("imagesTr", "labelsTr"):
         (folder / name).mkdir(parents=True)
     for index in range(count):
-        picture, mask = lungs("train", index)
-        sitk.WriteImage(sitk.GetImageFromArray(picture[None]), str(folder / "imagesTr" / f"ct{index:02d}_0000.nii.gz"))
+        image, mask = lungs("train", index)
+        sitk.WriteImage(sitk.GetImageFromArray(image[None]), str(folder / "imagesTr" / f"ct{index:02d}_0000.nii.gz"))
         label = sitk.GetImageFromArray(mask[None].astype(np.uint8))
         sitk.WriteImage(label, str(folder / "labelsTr" / f"ct{index:02d}.nii.gz"))
     about = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "lungs": 1}, "numTraining": count}
@@ -36,5 +36,5 @@ def command(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["medclipsam", *map(str, words)])
     with pytest.raises(SystemExit) as ended:
         cli.main()
-    said = capsys.readouterr().out
-    return json.loads(said) if ended.value.code == 0 and said.startswith(("{", "[")) else ended.value.code
+    output = capsys.readouterr().out
+    return json.loads(output) if ended.value.code == 0 and output.startswith(("{", "[")) else ended.value.code

@@ -20,7 +20,7 @@ class Worker:
 
     def wait_until_it_computes(self):
         """Until M2IB has begun, not only the loading of models."""
-        self.transport.run_until(lambda: any(each.fields.get("stage") == "saliency" for _, each in self.events), 60)
+        self.transport.run_until(lambda: any(reply.fields.get("stage") == "saliency" for _, reply in self.events), 60)
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +38,11 @@ def worker(shared):
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    from MedCLIPSAMLib.experiments.phantom_benchmark import picture_of
+def images():
+    from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
     from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
-    return np.stack([picture_of(make_phantom("validation", index, "MR", 1)) for index in (1, 2)])
+    return np.stack([to_rgb(make_phantom("validation", index, "MR", 1)) for index in (1, 2)])
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The authors' way to a saliency map, written plainly from its description, as what ours is measured against.
 
-At every one of ten steps the ten copies of the picture run through the whole vision tower and the ten copies of the
+At every one of ten steps the ten copies of the image run through the whole vision tower and the ten copies of the
 text through the whole text tower; the bottleneck sits behind one block; all parameters take gradients, which nobody
 uses; the last step's backward pass is computed too (MedCLIP-SAMv2, arXiv 2409.19483, and its repository; the code is
 ours).
@@ -27,7 +27,7 @@ def authors_saliency(
     noises: Sequence[torch.Tensor] | None = None,
     steps: int = STEPS,
 ) -> torch.Tensor:
-    """Compute the map (h, w) of one picture (1, 3, S, S) for one text, token ids (1, L).
+    """Compute the map (h, w) of one image (1, 3, S, S) for one text, token ids (1, L).
 
     Args:
         noises: (10, T, C) for each step; drawn anew when None.
@@ -40,8 +40,8 @@ def authors_saliency(
 
     def bottleneck(block, inputs, output: torch.Tensor) -> torch.Tensor:
         nonlocal information
-        kept = torch.sigmoid(alpha).expand_as(output)
-        mean, variance = kept * output, (1 - kept) ** 2
+        gate = torch.sigmoid(alpha).expand_as(output)
+        mean, variance = gate * output, (1 - gate) ** 2
         information = -0.5 * (1 + torch.log(variance) - mean**2 - variance)
         noise = torch.randn_like(output) if noises is None else noises[step]
         return mean + variance.sqrt() * noise

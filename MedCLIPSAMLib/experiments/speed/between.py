@@ -1,4 +1,4 @@
-"""What a picture costs between the networks, on one thread of the CPU whatever the device is."""
+"""What an image costs between the networks, on one thread of the CPU whatever the device is."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import torch
 from ...segmentation.coarse import CoarseSettings, coarse_mask
 from ...segmentation.components import ComponentSettings, components, components_of_map
 from ...segmentation.saliency_map import SaliencyMap
-from ...segmentation.sam_prompts import PromptSettings, make_prompts
+from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from ...segmentation.tidy import tidy
 
 MASK = 256
-"""Pixels along a side of the masks that SAM 2 gives for pictures of 1024 px."""
+"""Pixels along a side of the masks that SAM 2 gives for images of 1024 px."""
 SHOWN, PLAIN = "map by pixel, when asked for", "all of it on all pixels"
 
 
 @dataclass(frozen=True)
 class BetweenCost:
-    """Milliseconds of each step for a square picture, the least of many.
+    """Milliseconds of each step for a square image, the least of many.
 
     Args:
         pixels: its side.
@@ -34,12 +34,12 @@ class BetweenCost:
 
     @property
     def total(self) -> float:
-        """Milliseconds of all that every picture needs."""
-        return sum(each for step, each in self.ms.items() if step not in (SHOWN, PLAIN))
+        """Milliseconds of all that every image needs."""
+        return sum(ms for step, ms in self.ms.items() if step not in (SHOWN, PLAIN))
 
 
 def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
-    """Measure a map of 14 x 14 patches with one object, a quarter of the picture wide, and a mask of that size."""
+    """Measure a map of 14 x 14 patches with one object, a quarter of the image wide, and a mask of that size."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -47,14 +47,14 @@ def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
         values = _values()
         for _ in range(rounds):
             fresh = SaliencyMap(values, (pixels, pixels))
-            labels = _timed(
+            labels = _time(
                 ms, "cut and components", lambda: components_of_map(fresh, CoarseSettings(), ComponentSettings())
             )
-            _timed(ms, "prompts", lambda: make_prompts(labels, PromptSettings()))
+            _time(ms, "prompts", lambda: make_sam_prompts(labels, SamPromptSettings()))
             mask: np.ndarray = labels[:: -(-pixels // MASK), :: -(-pixels // MASK)] == 1
-            _timed(ms, "mask tidied", lambda: tidy(mask, 0.05))
-            _timed(ms, SHOWN, lambda: fresh.pixels)
-            _timed(ms, PLAIN, lambda: _on_all_pixels(values, pixels))
+            _time(ms, "mask tidied", lambda: tidy(mask, 0.05))
+            _time(ms, SHOWN, lambda: fresh.pixels)
+            _time(ms, PLAIN, lambda: _on_all_pixels(values, pixels))
         return BetweenCost(pixels, ms)
     finally:
         torch.set_num_threads(threads)
@@ -63,7 +63,7 @@ def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
 def _on_all_pixels(values: np.ndarray, pixels: int) -> np.ndarray:
     saliency = SaliencyMap(values, (pixels, pixels)).pixels
     labels = components(coarse_mask(saliency, CoarseSettings()), saliency, ComponentSettings())
-    make_prompts(labels, PromptSettings())
+    make_sam_prompts(labels, SamPromptSettings())
     return tidy(labels == 1, 0.05)
 
 
@@ -73,7 +73,7 @@ def _values() -> np.ndarray:
     return (torch.exp(-8 * (grid[:, None] + grid[None])) + 0.1 * noise).numpy()
 
 
-def _timed(ms: dict[str, float], step: str, call: Callable):
+def _time(ms: dict[str, float], step: str, call: Callable):
     started = time.perf_counter()
     made = call()
     ms[step] = min(ms.get(step, np.inf), 1e3 * (time.perf_counter() - started))

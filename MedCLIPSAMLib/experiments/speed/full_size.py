@@ -66,7 +66,7 @@ def biomedclip(device: torch.device | str = "cpu", fast: bool = True) -> ClipMod
 
 
 def sam21(size: str, pixels: int = 1024, device: torch.device | str = "cpu") -> Sam2:
-    """SAM 2.1 "tiny", "small", "base-plus" or "large" for pictures of that many pixels a side (a multiple of 32)."""
+    """SAM 2.1 "tiny", "small", "base-plus" or "large" for images of that many pixels a side (a multiple of 32)."""
     torch.manual_seed(0)
     entry = find(f"sam2.1-{size}", "sam")
     config = Path(str(files("sam2").joinpath(entry.config)))

@@ -1,4 +1,4 @@
-"""What a GPU does: maps from recordings, whole pictures, stacks of slices, its memory, and what it waits for."""
+"""What a GPU does: maps from recordings, whole images, stacks of slices, its memory, and what it waits for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 
 from ...choices import ComponentRule
 from ...models import sam as sam_module
-from ...models import sam_pictures
+from ...models import sam_image_batch
 from ...models.acceleration.captures import Captures
 from ...models.acceleration.memory import release
 from ...models.clip import ClipModel
@@ -26,13 +26,13 @@ from ...segmentation.settings import Settings
 from ...segmentation.vision_tower import VisionTower
 from .full_size import PROMPT, biomedclip, sam21
 from .interleaved import interleaved
-from .parts import Place, kernel_seconds, timed_parts
-from .saliency import difference, waited
+from .parts import Place, kernel_seconds, time_parts
+from .saliency import difference, wait_for_device
 
 SLICES, TOGETHER = 64, (1, 8, 16, 32)
 """Slices of 512 px, and how many of them at once."""
-PICTURES, PICTURES_TOGETHER = 16, (8, 16)
-"""Pictures of 1024 px, and how many of them at once."""
+IMAGES, IMAGE_BATCH_SIZES = 16, (8, 16)
+"""Images of 1024 px, and how many of them at once."""
 WIDE, NARROW = 1024, 512
 
 PLACES: dict[str, list[Place]] = {
@@ -42,10 +42,10 @@ PLACES: dict[str, list[Place]] = {
     "M2IB": [(segmenting, "m2ib")],
     "between the networks": [(TextSegmenter, "_drafts")],
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
-    "SAM's decoder": [(sam_pictures, "decode")],
-    "masks tidied": [(sam_pictures, "_mended")],
+    "SAM's decoder": [(sam_image_batch, "decode")],
+    "masks tidied": [(sam_image_batch, "_mend_logits")],
     "masks enlarged": [(sam_module._OnDevice, "postprocess_masks")],
-    "copies to the host": [(torch.Tensor, "cpu"), (sam_pictures, "to_host")],
+    "copies to the host": [(torch.Tensor, "cpu"), (sam_image_batch, "to_host")],
 }
 
 
@@ -88,13 +88,13 @@ def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
     """Measure all of it; what fails is told in a line of its own, and the rest goes on."""
     made, clip = GpuCost(), biomedclip(device)
     parts: dict[str, Callable[[], Iterator[Figure | Profile]]] = {
-        "a picture, SAM 2.1 tiny": lambda: _picture(clip, "tiny", rounds),
+        "a picture, SAM 2.1 tiny": lambda: _time_image(clip, "tiny", rounds),
         "where the time of a picture goes": lambda: _profile(clip, WIDE, 1, rounds),
         "slices": lambda: _stack(clip, NARROW, SLICES, TOGETHER, rounds, context),
-        "pictures": lambda: _stack(clip, WIDE, PICTURES, PICTURES_TOGETHER, rounds, context),
+        "pictures": lambda: _stack(clip, WIDE, IMAGES, IMAGE_BATCH_SIZES, rounds, context),
         "where the time of slices goes": lambda: _profile(clip, NARROW, max(TOGETHER), rounds),
         "a saliency map": lambda: _saliency(clip, rounds, context),
-        "a picture, SAM 2.1 large": lambda: _picture(clip, "large", rounds),
+        "a picture, SAM 2.1 large": lambda: _time_image(clip, "large", rounds),
     }
     for name, part in parts.items():
         started = time.perf_counter()
@@ -110,14 +110,14 @@ def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
 
 
 def _saliency(clip: ClipModel, rounds: int, context: RunContext) -> Iterator[Figure]:
-    """Time a map from the picture on, plain and recorded; the text is encoded."""
-    picture = np.random.default_rng(0).integers(0, 256, (1, NARROW, NARROW, 3), dtype=np.uint8)
+    """Time a map from the image on, plain and recorded; the text is encoded."""
+    image = np.random.default_rng(0).integers(0, 256, (1, NARROW, NARROW, 3), dtype=np.uint8)
     text, settings, captures = clip.encode_text([PROMPT]), M2IBSettings(), Captures()
 
     def call(bfloat16: bool, recorded: bool) -> Callable[[], torch.Tensor]:
         used = captures if recorded and clip.device.type == "cuda" else None
-        search = lambda: m2ib(clip, clip.preprocess(picture), text, settings, bfloat16=bfloat16, captures=used)
-        return lambda: waited(search().maps[0, 0])
+        search = lambda: m2ib(clip, clip.preprocess(image), text, settings, bfloat16=bfloat16, captures=used)
+        return lambda: wait_for_device(search().maps[0, 0])
 
     ways = {"f32": False, "bf16": True}
     calls = {f"{name}, {how}": call(ways[name], how == "recorded") for name in ways for how in ("plain", "recorded")}
@@ -131,16 +131,16 @@ def _saliency(clip: ClipModel, rounds: int, context: RunContext) -> Iterator[Fig
         yield Figure(f"a saliency map, {name}", 1e3 * times.median(name), "ms", note)
 
 
-def _picture(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
-    """Time a new picture to its mask, and another prompt on it."""
+def _time_image(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
+    """Time a new image to its mask, and another prompt on it."""
     _forget_peak(clip.device)
     segmenter, words = _segmenter(clip, size, WIDE), PROMPT.split()
-    picture = np.random.default_rng(0).integers(0, 256, (WIDE, WIDE, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (WIDE, WIDE, 3), dtype=np.uint8)
     first, second = [], []
     prompts = cycle(" ".join(words[start:]) for start in range(1, len(words)))
     for _ in range(rounds + 2):  # recorded at the second call
         started = time.perf_counter()
-        segmenter.set_image(picture)
+        segmenter.set_image(image)
         segmenter.segment(PROMPT)
         first.append(time.perf_counter() - started)
         prompt = next(prompts)
@@ -155,16 +155,16 @@ def _picture(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
 def _stack(
     clip: ClipModel, pixels: int, count: int, together: tuple[int, ...], rounds: int, context: RunContext
 ) -> Iterator[Figure]:
-    """Count pictures a second, with SAM 2 at their size, by how many are taken at once."""
+    """Count images a second, with SAM 2 at their size, by how many are taken at once."""
     sam = sam21("tiny", pixels, clip.device)
-    pictures = np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8)
 
     def in_parts(size: int) -> Callable[[], None]:
         segmenter = _segmenter(clip, "tiny", pixels, size, sam)
 
         def work() -> None:
             for start in range(0, count, size):
-                segmenter.set_images(list(pictures[start : start + size]))
+                segmenter.set_images(list(images[start : start + size]))
                 segmenter.segment_each([PROMPT])
 
         return work
@@ -178,12 +178,12 @@ def _stack(
 
 
 def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[Profile]:
-    """Find where the time of some pictures at once goes, which are new in every call."""
+    """Find where the time of some images at once goes, which are new in every call."""
     segmenter = _segmenter(clip, "tiny", pixels, count)
-    pictures = list(np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8))
+    images = list(np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8))
 
     def work() -> None:
-        segmenter.set_images(pictures)
+        segmenter.set_images(images)
         segmenter.segment_each([PROMPT])
 
     for _ in range(2):  # recorded at the second call
@@ -193,10 +193,10 @@ def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[
         started = time.perf_counter()
         work()
         seconds.append(time.perf_counter() - started)
-    with timed_parts(PLACES, clip.device) as times:
+    with time_parts(PLACES, clip.device) as times:
         work()
     kernels = 1e3 * kernel_seconds(work) if clip.device.type == "cuda" else None
-    parts = {name: 1e3 * each for name, each in times.seconds.items()}
+    parts = {name: 1e3 * seconds for name, seconds in times.seconds.items()}
     name = f"{count} picture{'s' if count > 1 else ''} of {pixels} px"
     yield Profile(name, 1e3 * statistics.median(seconds), parts, kernels)
 

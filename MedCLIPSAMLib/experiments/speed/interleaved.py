@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class Times:
+class VariantTimes:
     """Seconds of each variant by round."""
 
     seconds: dict[str, list[float]]
@@ -34,7 +34,7 @@ def interleaved(
     rounds: int,
     once: tuple[str, ...] = (),
     context: RunContext = RunContext(),
-) -> tuple[Times, dict[str, Made]]:
+) -> tuple[VariantTimes, dict[str, Made]]:
     """Time each variant once a round, after a call of each that is not timed; and what the last calls gave.
 
     Args:
@@ -51,6 +51,6 @@ def interleaved(
             started = time.perf_counter()
             results[name] = call()
             seconds[name].append(time.perf_counter() - started)
-        took = ", ".join(f"{name} {each[-1]:.2f} s" for name, each in seconds.items())
+        took = ", ".join(f"{name} {times[-1]:.2f} s" for name, times in seconds.items())
         context.notify(f"round {number + 1} of {rounds}: {took}")
-    return Times(seconds), results
+    return VariantTimes(seconds), results

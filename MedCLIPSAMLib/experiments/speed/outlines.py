@@ -1,4 +1,4 @@
-"""SAM 2: a picture is embedded once, and each prompt on it costs milliseconds."""
+"""SAM 2: an image is embedded once, and each prompt on it costs milliseconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from ...models.sam import image_predictor
 from ...run_context import RunContext
 from .full_size import sam21, sam_vit_h
-from .interleaved import Times, interleaved
+from .interleaved import VariantTimes, interleaved
 
 SIZES = ("tiny", "small", "base-plus", "large")
 BOX = np.array([300.0, 300.0, 700.0, 700.0])
@@ -20,17 +20,17 @@ BOX = np.array([300.0, 300.0, 700.0, 700.0])
 
 @dataclass(frozen=True)
 class OutlineCost:
-    """Of one SAM at one size of picture.
+    """Of one SAM at one size of image.
 
     Args:
         name, pixels: the model and the side of what it sees.
-        times: of embedding a picture, "f32" and where the model has it "bf16".
-        box_ms: milliseconds of one box on an embedded picture, the median of ten.
+        times: of embedding an image, "f32" and where the model has it "bf16".
+        box_ms: milliseconds of one box on an embedded image, the median of ten.
     """
 
     name: str
     pixels: int
-    times: Times
+    times: VariantTimes
     box_ms: float
 
 
@@ -38,7 +38,7 @@ def outline_costs(
     rounds: int, device: torch.device, context: RunContext, sizes: tuple[str, ...] = SIZES
 ) -> list[OutlineCost]:
     """SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H where segment_anything is installed."""
-    picture = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     costs = []
     for size in sizes:
         for pixels in (1024, 512):
@@ -47,7 +47,7 @@ def outline_costs(
 
             def embed(bfloat16: bool, sam=sam, predictor=predictor) -> None:
                 sam.bfloat16 = bfloat16
-                predictor.set_image(picture)
+                predictor.set_image(image)
                 _wait(device)
 
             times, _ = interleaved({"f32": lambda: embed(False), "bf16": lambda: embed(True)}, rounds)
@@ -60,7 +60,7 @@ def outline_costs(
     if predictor is not None:
 
         def embed_h() -> None:
-            predictor.set_image(picture)
+            predictor.set_image(image)
             _wait(device)
 
         times, _ = interleaved({"f32": embed_h}, max(1, rounds // 2))

@@ -56,7 +56,7 @@ class PartTimes:
 
 
 @contextmanager
-def timed_parts(places: Mapping[str, Sequence[Place]], device: torch.device) -> Iterator[PartTimes]:
+def time_parts(places: Mapping[str, Sequence[Place]], device: torch.device) -> Iterator[PartTimes]:
     """Time the functions at some places, by the name of their part, while the context is open; on one thread."""
     with ExitStack() as stack:
         times = PartTimes(device)

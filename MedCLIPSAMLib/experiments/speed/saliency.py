@@ -13,7 +13,7 @@ from ...run_context import RunContext
 from ...segmentation.saliency import M2IBSettings, m2ib, normalise
 from .authors import COPIES, STEPS, authors_saliency
 from .full_size import PROMPT, biomedclip
-from .interleaved import Times, interleaved
+from .interleaved import VariantTimes, interleaved
 
 AUTHORS, F32, BF16 = "authors' loop", "ours, f32", "ours, bf16"
 
@@ -31,14 +31,14 @@ class SaliencyCost:
     """
 
     layer: int
-    times: Times
+    times: VariantTimes
     gflop: dict[str, float]
     apart: dict[str, tuple[float, float]]
     other_seed: tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Peak:
+class PeakThroughput:
     """GFLOP/s of large matrix products, the best of several, in the run that they are compared with."""
 
     f32: float
@@ -55,10 +55,10 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunCon
     def authors(seed: int = settings.seed) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         noises = [torch.randn(COPIES, 197, 768, generator=generator).to(device) for _ in range(STEPS)]
-        return waited(authors_saliency(theirs, pixels, tokens, layer, settings.beta, noises))
+        return wait_for_device(authors_saliency(theirs, pixels, tokens, layer, settings.beta, noises))
 
     def ours(bfloat16: bool) -> torch.Tensor:
-        return waited(m2ib(clip, pixels, clip.encode_text([PROMPT]), settings, bfloat16=bfloat16).maps[0, 0])
+        return wait_for_device(m2ib(clip, pixels, clip.encode_text([PROMPT]), settings, bfloat16=bfloat16).maps[0, 0])
 
     variants = {AUTHORS: authors, F32: lambda: ours(False), BF16: lambda: ours(True)}
     times, maps = interleaved(variants, rounds, once=(AUTHORS,) if device.type == "cpu" else (), context=context)
@@ -74,7 +74,7 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunCon
     return SaliencyCost(layer, times, gflop, apart, difference(other, maps[AUTHORS]))
 
 
-def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak:
+def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> PeakThroughput:
     """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
 
     def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
@@ -82,15 +82,15 @@ def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak
         seconds = []
         for _ in range(tries + 1):
             started = time.perf_counter()
-            waited(layer(given))
+            wait_for_device(layer(given))
             seconds.append(time.perf_counter() - started)
         return 2 * size**3 / min(seconds[1:]) / 1e9
 
     plain, own = torch.nn.Linear(size, size), OneDnnLinear(size, size)
-    return Peak(max(best(each, torch.float32) for each in (plain, own)), best(plain, torch.bfloat16))
+    return PeakThroughput(max(best(way, torch.float32) for way in (plain, own)), best(plain, torch.bfloat16))
 
 
-def waited(tensor: torch.Tensor) -> torch.Tensor:
+def wait_for_device(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor once a GPU has really computed it."""
     if tensor.is_cuda:
         torch.cuda.synchronize()

@@ -1,4 +1,4 @@
-"""What a user waits for: further prompts on a picture, a stack of slices, the first result of a fresh worker."""
+"""What a user waits for: further prompts on an image, a stack of slices, the first result of a fresh worker."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ...segmentation.segmenter import TextSegmenter
 from ...segmentation.settings import Settings
 from ...worker.client import WorkerClient
 from ...worker.subprocess_transport import SubprocessTransport
-from ..phantom_benchmark import picture_of
+from ..phantom_benchmark import to_rgb
 from .full_size import PROMPT, biomedclip, sam21
 
 SLICES, PROMPTS = 64, 8
 
 
 @dataclass(frozen=True)
-class Waiting:
+class WaitingTimes:
     """Seconds.
 
     Args:
-        first, second: a prompt on a new picture, and another one on the same; by round.
-        eight: eight prompts on one new picture.
-        slices: 64 new pictures of 512 x 512, one prompt.
+        first, second: a prompt on a new image, and another one on the same; by round.
+        eight: eight prompts on one new image.
+        slices: 64 new images of 512 x 512, one prompt.
         cold: from the start of a worker process to the first mask of the demo models, by round.
         help: `medclipsam --help`, by round.
     """
@@ -46,7 +46,7 @@ class Waiting:
     help: list[float]
 
 
-def waiting(rounds: int, device: torch.device, context: RunContext) -> Waiting:
+def waiting(rounds: int, device: torch.device, context: RunContext) -> WaitingTimes:
     """Measure all of it; the models are of full size (SAM 2.1 tiny, 1024 px, random) but for the worker's."""
     cold = [cold_start() for _ in range(rounds)]
     context.notify(f"a fresh worker {median(cold):.2f} s")
@@ -54,38 +54,38 @@ def waiting(rounds: int, device: torch.device, context: RunContext) -> Waiting:
     segmenter = TextSegmenter(biomedclip(device), sam21("tiny", 1024, device), settings)
     words = PROMPT.split()
     prompts = [" ".join(words[-length:]) for length in range(2, 2 + PROMPTS)]
-    pictures = np.random.default_rng(0).integers(0, 256, (SLICES, 512, 512, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (SLICES, 512, 512, 3), dtype=np.uint8)
 
-    def seconds(picture: np.ndarray | None, *texts: str) -> float:
+    def seconds(image: np.ndarray | None, *texts: str) -> float:
         started = time.perf_counter()
-        if picture is not None:
-            segmenter.set_image(picture)
+        if image is not None:
+            segmenter.set_image(image)
         for text in texts:
             segmenter.segment(text)
         return time.perf_counter() - started
 
-    seconds(pictures[0], *prompts)
+    seconds(images[0], *prompts)
     first, second = [], []
     for number in range(rounds):
-        first.append(seconds(pictures[number % SLICES], prompts[0]))
+        first.append(seconds(images[number % SLICES], prompts[0]))
         second.append(seconds(None, prompts[1]))
     context.notify(f"a prompt {first[-1]:.2f} s, a second one {second[-1]:.2f} s")
-    eight = seconds(pictures[0], *prompts)
+    eight = seconds(images[0], *prompts)
     context.notify(f"{PROMPTS} prompts {eight:.1f} s")
-    slices = sum(seconds(picture, prompts[0]) for picture in pictures)
+    slices = sum(seconds(image, prompts[0]) for image in images)
     context.notify(f"{SLICES} slices {slices:.1f} s")
-    return Waiting(first, second, eight, slices, cold, [help_seconds() for _ in range(rounds)])
+    return WaitingTimes(first, second, eight, slices, cold, [help_seconds() for _ in range(rounds)])
 
 
 def cold_start(device: str = "cpu") -> float:
     """Seconds from the start of a worker process to the first mask of the demo models in it."""
-    picture = picture_of(make_phantom("samples", 1, "MR", 1))
+    image = to_rgb(make_phantom("samples", 1, "MR", 1))
     transport = SubprocessTransport([sys.executable, "-m", "MedCLIPSAMLib.worker"])
     client = WorkerClient(transport)
     started = time.perf_counter()
     try:
         client.load("demo", "demo", device)
-        client.set_image("brain", picture)
+        client.set_image("brain", image)
         transport.wait(client.segment("brain", ["brain tumor"]), 120)
         return time.perf_counter() - started
     finally:

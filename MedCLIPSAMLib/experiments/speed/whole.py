@@ -1,4 +1,4 @@
-"""A picture from text to mask: the authors' pipeline and ours, their seconds and the most memory they hold."""
+"""An image from text to mask: the authors' pipeline and ours, their seconds and the most memory they hold."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ...run_context import RunContext
 from ...segmentation.coarse import CoarseSettings, coarse_mask
 from ...segmentation.components import ComponentSettings, components
 from ...segmentation.saliency import M2IBSettings, normalise, upsample
-from ...segmentation.sam_prompts import PromptSettings, make_prompts
+from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from ...segmentation.segmenter import TextSegmenter
 from ...segmentation.settings import Settings
 from .authors import authors_saliency
 from .full_size import PROMPT, biomedclip, sam21, sam_vit_h
-from .interleaved import Times, interleaved
+from .interleaved import VariantTimes, interleaved
 
 AUTHORS, LARGE, TINY = "authors' (ViT-H)", "ours, SAM 2.1 large", "ours, SAM 2.1 tiny"
 
 
 @dataclass(frozen=True)
 class WholeCost:
-    """Of a picture of 1024 x 1024 pixels at block 9; the authors' way is missing where segment_anything is.
+    """Of an image of 1024 x 1024 pixels at block 9; the authors' way is missing where segment_anything is.
 
     Args:
         times: by pipeline and precision, such as "ours, SAM 2.1 tiny, bf16".
@@ -39,7 +39,7 @@ class WholeCost:
             where the system does not tell (Linux and CUDA do).
     """
 
-    times: Times
+    times: VariantTimes
     mib: dict[str, float | None]
 
 
@@ -47,9 +47,9 @@ def whole_cost(rounds: int, device: torch.device, context: RunContext) -> WholeC
     """Measure every pipeline, taking turns; then each once more in a process of its own for its memory."""
     calls = {name: call for name in names() if (call := pipeline(name, device)) is not None}
     times, _ = interleaved(calls, rounds, once=(AUTHORS,), context=context)
-    kept = list(calls)
+    originals = list(calls)
     calls.clear()
-    return WholeCost(times, {name: _memory(name, device) for name in kept})
+    return WholeCost(times, {name: _memory(name, device) for name in originals})
 
 
 def names() -> list[str]:
@@ -58,11 +58,11 @@ def names() -> list[str]:
 
 
 def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None:
-    """Return what one of `names` does with a picture, its models loaded; None where they are not installed."""
-    picture = _picture()
+    """Return what one of `names` does with an image, its models loaded; None where they are not installed."""
+    image = _make_image()
     if name == AUTHORS:
         predictor = sam_vit_h(device)
-        return None if predictor is None else partial(_authors, biomedclip(device, fast=False), predictor, picture)
+        return None if predictor is None else partial(_authors, biomedclip(device, fast=False), predictor, image)
     sam, precision = name.rsplit(", ", 1)
     settings = Settings(
         M2IBSettings(),
@@ -73,25 +73,25 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
     segmenter = TextSegmenter(biomedclip(device), sam21("large" if sam == LARGE else "tiny", 1024, device), settings)
 
     def ours() -> np.ndarray:
-        segmenter.set_image(picture)
+        segmenter.set_image(image)
         return segmenter.segment(PROMPT).mask
 
     return ours
 
 
-def _authors(clip, predictor, picture: np.ndarray) -> np.ndarray:
+def _authors(clip, predictor, image: np.ndarray) -> np.ndarray:
     """Their way: ten whole passes for the map, k-means, the largest component, its box, ViT-H."""
-    found = authors_saliency(clip, clip.preprocess(picture[None]), clip.tokenize([PROMPT]), 9, 1.0)
-    saliency = normalise(upsample(found[None, None], picture.shape[:2]))[0, 0].cpu().numpy()
+    found = authors_saliency(clip, clip.preprocess(image[None]), clip.tokenize([PROMPT]), 9, 1.0)
+    saliency = normalise(upsample(found[None, None], image.shape[:2]))[0, 0].cpu().numpy()
     labels = components(
         coarse_mask(saliency, CoarseSettings(CoarseMethod.KMEANS)), saliency, ComponentSettings(ComponentRule.AREA)
     )
-    prompts = make_prompts(labels, replace(PromptSettings(), kind=SamPromptKind.BOXES))
-    predictor.set_image(picture)
-    return predictor.predict(box=prompts.boxes[0], multimask_output=False)[0][0]
+    sam_prompts = make_sam_prompts(labels, replace(SamPromptSettings(), kind=SamPromptKind.BOXES))
+    predictor.set_image(image)
+    return predictor.predict(box=sam_prompts.boxes[0], multimask_output=False)[0][0]
 
 
-def _picture() -> np.ndarray:
+def _make_image() -> np.ndarray:
     grey = np.random.default_rng(0).normal(90, 20, (1024, 1024))
     rows, columns = np.ogrid[:1024, :1024]
     grey[(rows - 600) ** 2 + (columns - 400) ** 2 < 120**2] += 80

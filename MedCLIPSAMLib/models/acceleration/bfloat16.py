@@ -40,7 +40,7 @@ class _OnCpu(TorchFunctionMode):
         self, function: Callable, types: Any, given: tuple = (), named: dict[str, Any] | None = None
     ) -> Any:
         named = named or {}
-        plain = not any(isinstance(each, torch.Tensor) or each for each in named.values())  # no mask, no dropout
+        plain = not any(isinstance(value, torch.Tensor) or value for value in named.values())  # no mask, no dropout
         if (
             function is F.scaled_dot_product_attention
             and plain

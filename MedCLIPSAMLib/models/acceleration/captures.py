@@ -16,7 +16,7 @@ import torch
 Tensors = tuple[torch.Tensor, ...]
 Function = Callable[..., Tensors]
 
-MOST = 8
+MAX_GRAPHS = 8
 """Recordings that are kept; they share the memory that they work in."""
 APART = 1e-3
 """From this difference to the plain computation on, a share of its largest value, a recording is not used."""
@@ -36,7 +36,7 @@ class Captures:
 
     def __init__(self, record: Callable[[Function, Tensors], Function] | None = None) -> None:
         self._record = record or CudaGraphs()
-        self._kept: OrderedDict[Hashable, Function | None] = OrderedDict()
+        self._graphs: OrderedDict[Hashable, Function | None] = OrderedDict()
 
     def run(self, name: Hashable, function: Function, *given: torch.Tensor) -> Tensors:
         """Return what `function` gives for some tensors, all on one device.
@@ -44,20 +44,20 @@ class Captures:
         Args:
             name: with shapes, types and device of the tensors it says which computation this is.
         """
-        key = name, *((each.shape, each.dtype, each.device) for each in given)
-        if key not in self._kept:
-            self._kept[key] = None
-            if len(self._kept) > MOST:
-                self._kept.popitem(last=False)
+        key = name, *((tensor.shape, tensor.dtype, tensor.device) for tensor in given)
+        if key not in self._graphs:
+            self._graphs[key] = None
+            if len(self._graphs) > MAX_GRAPHS:
+                self._graphs.popitem(last=False)
             return function(*given)
-        self._kept.move_to_end(key)
-        if replay := self._kept[key]:
+        self._graphs.move_to_end(key)
+        if replay := self._graphs[key]:
             return replay(*given)
         plain = function(*given)
-        self._kept[key] = self._recorded(function, given, plain)
+        self._graphs[key] = self._record_checked(function, given, plain)
         return plain
 
-    def _recorded(self, function: Function, given: Tensors, plain: Tensors) -> Function:
+    def _record_checked(self, function: Function, given: Tensors, plain: Tensors) -> Function:
         """Return the recording, or the function where that does not do the same."""
         try:
             replay = self._record(function, given)
@@ -88,7 +88,7 @@ class CudaGraphs:
         """Record what a function does with some tensors; what is returned does it again with others."""
         with torch.cuda.device(given[0].device):
             self._memory = self._memory or torch.cuda.graph_pool_handle()
-            taken = [each.clone() for each in given]
+            taken = [tensor.clone() for tensor in given]
             beside = torch.cuda.Stream()
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):
@@ -109,7 +109,7 @@ class _Replay:
         self._function, self._graph, self._taken, self._made = function, graph, taken, made
 
     def __call__(self, *given: torch.Tensor) -> Tensors:
-        for mine, each in zip(self._taken, given, strict=True):
-            mine.copy_(each)
+        for mine, tensor in zip(self._taken, given, strict=True):
+            mine.copy_(tensor)
         self._graph.replay()
-        return tuple(each.clone() for each in self._made)
+        return tuple(tensor.clone() for tensor in self._made)

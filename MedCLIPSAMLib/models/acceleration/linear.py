@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 AnyModule = TypeVar("AnyModule", bound=nn.Module)
-LEAST = 2**24
+MIN_PRODUCTS = 2**24
 """Multiplications below which the library does not matter."""
 
 
@@ -26,7 +26,7 @@ class OneDnnLinear(nn.Linear):
     def forward(self, given: torch.Tensor) -> torch.Tensor:
         """(..., in_features) to (..., out_features)."""
         plain = given.device.type != "cpu" or given.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
-        if plain or self.weight.requires_grad or given.numel() * self.out_features < LEAST:
+        if plain or self.weight.requires_grad or given.numel() * self.out_features < MIN_PRODUCTS:
             return super().forward(given)
         pixels = given.reshape(1, -1, 1, self.in_features).permute(0, 3, 1, 2)
         made = F.conv2d(pixels, self.weight[:, :, None, None], self.bias)

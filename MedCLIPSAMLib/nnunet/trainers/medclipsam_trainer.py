@@ -56,7 +56,7 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
     def on_epoch_end(self):
         """Keep the weights of an epoch that belongs to the ensemble before nnU-Net goes on to the next."""
         epoch = self.current_epoch
-        if self.local_rank == 0 and self.schedule.kept(epoch):
+        if self.local_rank == 0 and self.schedule.keeps(epoch):
             self._keep(Path(self.output_folder) / self.schedule.file(epoch))
         super().on_epoch_end()
         if self.local_rank == 0:

@@ -22,7 +22,7 @@ from .proxy import wrap
 
 
 class SliceWidget(QtCore.QObject):
-    """A slice view without its picture: the real node and logic."""
+    """A slice view without its image: the real node and logic."""
 
     def __init__(self, name: str, application_logic: Any) -> None:
         super().__init__()
@@ -208,6 +208,6 @@ def install(version: tuple[int, int, int]) -> qSlicerApplication:
     logic, logics = scene.make()
     application = qSlicerApplication(logic, version)
     slicer.app, slicer.modules = wrap(application), SimpleNamespace()
-    for name, each in logics.items():
-        application.moduleManager().add(LoadableModule(name, each))
+    for name, moduleLogic in logics.items():
+        application.moduleManager().add(LoadableModule(name, moduleLogic))
     return application

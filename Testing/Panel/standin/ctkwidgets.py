@@ -163,7 +163,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     def addCurrentPathToHistory(self) -> None:
         path = self._line.text()
         if path:
-            history = [path, *(each for each in self._history() if each != path)]
+            history = [path, *(entry for entry in self._history() if entry != path)]
             QtCore.QSettings().setValue(self._setting(), history)
             self.retrieveHistory()
 
@@ -204,8 +204,8 @@ class ctkMessageBox(QtWidgets.QMessageBox):
     def ask(self) -> int:
         """Close it at once; with a choice the first button is taken where the answer to "confirm" is yes."""
         kinds = self.StandardButton
-        accepting = [each for each in (kinds.Ok, kinds.Yes, kinds.Retry) if self.standardButtons() & each]
-        refusing = [each for each in (kinds.Cancel, kinds.No, kinds.Close) if self.standardButtons() & each]
+        accepting = [kind for kind in (kinds.Ok, kinds.Yes, kinds.Retry) if self.standardButtons() & kind]
+        refusing = [kind for kind in (kinds.Cancel, kinds.No, kinds.Close) if self.standardButtons() & kind]
         kind = "confirm" if accepting and refusing else self.KINDS.get(self.icon().name, "info")
         dialogs.messages.append((kind, self.text()))
         return accepting[0] if not refusing or dialogs.answers["confirm"] else refusing[0]

@@ -25,7 +25,7 @@ def function(cls: str, name: str) -> Callable[..., Any]:
 
     def ask(*arguments: Any) -> Any:
         key = f"{cls}.{name}"
-        messages.append((key, " ".join(each for each in arguments if isinstance(each, str))))
+        messages.append((key, " ".join(argument for argument in arguments if isinstance(argument, str))))
         if key not in answers:
             raise RuntimeError(f"{key}() would wait for a user; put its answer into standin.answers['{key}']")
         return answers[key]

@@ -102,7 +102,7 @@ def createGuiConnector(widget: Proxy, datatype: Any) -> GuiConnector:
 
 
 def _note(datatype: Any, kind: type) -> Any:
-    return next((each for each in split(datatype)[1] if isinstance(each, kind)), None)
+    return next((annotation for annotation in split(datatype)[1] if isinstance(annotation, kind)), None)
 
 
 class _PropertyConnector(GuiConnector):
@@ -215,7 +215,7 @@ class ChoiceConnector(_PropertyConnector):
         choice = _note(datatype, Choice)
         if choice is None:
             raise RuntimeError("A QComboBox requires the Choice annotation to be used.")
-        self._fill(list(choice.choices), [str(each) for each in choice.choices])
+        self._fill(list(choice.choices), [str(option) for option in choice.choices])
 
     def _fill(self, values: list[Any], labels: list[str]) -> None:
         self._values = values
@@ -242,17 +242,17 @@ class EnumConnector(ChoiceConnector):
 
     def __init__(self, widget: Proxy, datatype: Any) -> None:
         _PropertyConnector.__init__(self, widget, datatype)
-        label = getattr(self._type, "label", lambda each: each.name)
-        self._fill(list(self._type), [label(each) for each in self._type])
+        label = getattr(self._type, "label", lambda member: member.name)
+        self._fill(list(self._type), [label(member) for member in self._type])
 
 
 def nodeClasses(datatype: Any) -> list[type] | None:
     """The classes of a node, or of a union of nodes and None; None of another type."""
     kind = split(datatype)[0]
     options = typing.get_args(kind) if typing.get_origin(kind) is typing.Union else (kind,)
-    found = [split(each)[0] for each in options]
-    found = [each for each in found if len(options) == 1 or each is not type(None)]
-    fits = all(isinstance(each, type) and issubclass(each, slicer.vtkMRMLNode) for each in found)
+    found = [split(option)[0] for option in options]
+    found = [kind for kind in found if len(options) == 1 or kind is not type(None)]
+    fits = all(isinstance(kind, type) and issubclass(kind, slicer.vtkMRMLNode) for kind in found)
     return found if fits else None
 
 

@@ -76,7 +76,9 @@ class _Wrapper:
         put(self, "_guis", {})
         put(self, "_nextTag", 0)
         put(self, "_updating", False)
-        cells = {name: _Cell(each, parameterNode, (prefix or "") + name) for name, each in self.allParameters.items()}
+        cells = {
+            name: _Cell(member, parameterNode, (prefix or "") + name) for name, member in self.allParameters.items()
+        }
         put(self, "_cells", cells)
 
     def __getattr__(self, name: str) -> Any:
@@ -139,11 +141,11 @@ class _Wrapper:
             gui: a widget, or an object whose attributes are widgets (`childWidgetVariables`).
         """
         if isinstance(gui, Proxy):
-            widgets = [wrap(each) for each in unwrap(gui).findChildren(QtCore.QObject)]
+            widgets = [wrap(widget) for widget in unwrap(gui).findChildren(QtCore.QObject)]
         else:
             widgets = list(vars(gui).values())
-        named = {each.property(PROPERTY): each for each in widgets}
-        self.connectParametersToGui({name: each for name, each in named.items() if name})
+        named = {widget.property(PROPERTY): widget for widget in widgets}
+        self.connectParametersToGui({name: widget for name, widget in named.items() if name})
 
     def connectParametersToGui(self, mapping: Mapping[str, Any]) -> int:
         """Connect parameters to widgets or connectors, in both directions; the widgets show the parameters at once.
@@ -154,8 +156,10 @@ class _Wrapper:
         for name in mapping:
             dataType(type(self), name)
         connectors = {
-            name: each if isinstance(each, GuiConnector) else createGuiConnector(each, self.dataType(name))
-            for name, each in mapping.items()
+            name: connector
+            if isinstance(connector, GuiConnector)
+            else createGuiConnector(connector, self.dataType(name))
+            for name, connector in mapping.items()
         }
         tag = self._nextTag
         object.__setattr__(self, "_nextTag", tag + 1)

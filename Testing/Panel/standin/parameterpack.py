@@ -40,7 +40,9 @@ def members(cls: type) -> dict[str, Member]:
         if hasattr(cls, name):
             default = Default(getattr(cls, name))
         else:
-            default = next((each for each in rest if isinstance(each, Default)), None) or Default(kept.default())
+            default = next((annotation for annotation in rest if isinstance(annotation, Default)), None) or Default(
+                kept.default()
+            )
         found[name] = Member(name, kept, default, hint)
     return found
 
@@ -55,7 +57,7 @@ def nestedParameterNames(pack: Any) -> list[str]:
     names = []
     for name, member in (pack if isParameterPack(pack) else split(pack)[0]).allParameters.items():
         kind = split(member.unalteredType)[0]
-        names += [f"{name}.{each}" for each in nestedParameterNames(kind)] if isParameterPack(kind) else [name]
+        names += [f"{name}.{key}" for key in nestedParameterNames(kind)] if isParameterPack(kind) else [name]
     return names
 
 
@@ -145,12 +147,12 @@ class PackSerializer(Serializer):
             member.serializer.remove(node, f"{name}.{member.basename}")
 
     def _write(self, node: Any, name: str, value: Any) -> None:
-        for each, member in self.type.allParameters.items():
-            member.serializer.write(node, f"{name}.{each}", value._values[each])
+        for key, member in self.type.allParameters.items():
+            member.serializer.write(node, f"{name}.{key}", value._values[key])
 
     def read(self, node: Any, name: str) -> Any:
         made = observed(self.type)(
-            **{each: member.serializer.read(node, f"{name}.{each}") for each, member in self.type.allParameters.items()}
+            **{key: member.serializer.read(node, f"{name}.{key}") for key, member in self.type.allParameters.items()}
         )
         object.__setattr__(made, "_save", lambda: self.write(node, name, made))
         return made

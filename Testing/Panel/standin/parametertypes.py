@@ -44,8 +44,8 @@ class Serializer:
         return next(iter(self.type)) if isinstance(self.type, enum.EnumMeta) else self.type()
 
     def validate(self, value: Value) -> None:
-        for each in self.validators:
-            each.validate(value)
+        for validator in self.validators:
+            validator.validate(value)
 
     def isIn(self, node: Any, name: str) -> bool:
         return node.HasParameter(name)
@@ -154,13 +154,13 @@ class ListSerializer(Serializer):
 
     def validate(self, value: Value) -> None:
         super().validate(value)
-        for each in value:
-            self._element.validate(each)
+        for item in value:
+            self._element.validate(item)
 
     def _write(self, node: Any, name: str, value: Value) -> None:
         before, count = self._length(node, name), len(value)
-        for index, each in enumerate(value):
-            self._element.write(node, f"{name}.{index}", each)
+        for index, item in enumerate(value):
+            self._element.write(node, f"{name}.{index}", item)
         node.SetParameter(f"{name}.len", str(count))
         for index in range(count, before):
             self._element.remove(node, f"{name}.{index}")
@@ -185,7 +185,7 @@ class UnionSerializer(Serializer):
         for index, option in enumerate(self._options):
             if isinstance(value, option.type) and (option.type is not int or type(value) is int):
                 return index
-        raise TypeError(f"Expected one of {[each.type for each in self._options]}, got {value!r}")
+        raise TypeError(f"Expected one of {[option.type for option in self._options]}, got {value!r}")
 
     def validate(self, value: Value) -> None:
         super().validate(value)
@@ -222,8 +222,8 @@ def serializer(annotation: Any) -> tuple[Serializer, list[Any]]:
         NotImplementedError: it has, but the stand-in does not.
     """
     kind, notes = split(annotation)
-    own = [each for each in notes if isinstance(each, Validator)]
-    rest = [each for each in notes if not isinstance(each, Validator)]
+    own = [note for note in notes if isinstance(note, Validator)]
+    rest = [note for note in notes if not isinstance(note, Validator)]
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind in (int, float):
         return Serializer(kind, [NotNone(), IsInstance((int, float) if kind is float else int), *own]), rest
@@ -238,7 +238,7 @@ def serializer(annotation: Any) -> tuple[Serializer, list[Any]]:
     if origin is list:
         return ListSerializer(serializer(arguments[0])[0], own), rest
     if origin is typing.Union:
-        return UnionSerializer([serializer(each)[0] for each in arguments], own), rest
+        return UnionSerializer([serializer(argument)[0] for argument in arguments], own), rest
     for make in makers:
         made = make(kind, own)
         if made is not None:

@@ -35,7 +35,7 @@ def wrap(value: Any) -> Any:
             object.__setattr__(proxy, "_object", value)
         return proxy
     if type(value) in (list, tuple):
-        return type(value)(wrap(each) for each in value)
+        return type(value)(wrap(item) for item in value)
     return value
 
 
@@ -48,7 +48,7 @@ def unwrap(value: Any) -> Any:
     if isinstance(value, ValueClass):
         return value.cls
     if type(value) in (list, tuple):
-        return type(value)(unwrap(each) for each in value)
+        return type(value)(unwrap(item) for item in value)
     return value
 
 
@@ -56,7 +56,7 @@ def call(function: Any) -> Any:
     """A method that takes and gives proxies. PythonQt knows no named arguments."""
 
     def method(*arguments: Any) -> Any:
-        return wrap(function(*(unwrap(each) for each in arguments)))
+        return wrap(function(*(unwrap(argument) for argument in arguments)))
 
     return method
 
@@ -132,7 +132,7 @@ class Proxy:
             raise AttributeError(name)
         if target.metaObject().indexOfProperty(name) >= 0:
             return wrap(target.property(name))
-        signatures = [each for each in signals(target) if each.split("(")[0] == name]
+        signatures = [signal for signal in signals(target) if signal.split("(")[0] == name]
         if signatures:
             return BoundSignal(self, signatures[0])
         if name == "exec_" and hasattr(target, "ask"):  # ctkMessageBox
@@ -235,8 +235,10 @@ def signals(target: QtCore.QObject) -> list[str]:
         meta = target.metaObject()
         methods = [meta.method(index) for index in range(meta.methodCount())]
         kind = QtCore.QMetaMethod.MethodType.Signal
-        found = [bytes(each.methodSignature()).decode() for each in methods if each.methodType() == kind]
-        _signals[cls] = [each for each in found if not each.startswith("_")] + list(getattr(cls, "SIGNALS", {}))
+        found = [bytes(method.methodSignature()).decode() for method in methods if method.methodType() == kind]
+        _signals[cls] = [signature for signature in found if not signature.startswith("_")] + list(
+            getattr(cls, "SIGNALS", {})
+        )
     return _signals[cls]
 
 
@@ -254,6 +256,6 @@ def _receiver(function: Any) -> Any:
         limit = inner.__code__.co_argcount - inspect.ismethod(function)
 
     def receive(*arguments: Any) -> None:
-        function(*(wrap(each) for each in arguments[:limit]))
+        function(*(wrap(argument) for argument in arguments[:limit]))
 
     return receive

@@ -127,7 +127,7 @@ class qSlicerSegmentEditorEffectFactory(QtCore.QObject):
 
     def registerEffect(self, effect: qSlicerSegmentEditorAbstractEffect) -> bool:
         """False when there is one of this name."""
-        if not effect.name or any(effect.name == each.name for each in self._effects):
+        if not effect.name or any(effect.name == other.name for other in self._effects):
             return False
         self._effects.append(effect)
         self.effectRegistered.emit(effect.name)
@@ -135,7 +135,7 @@ class qSlicerSegmentEditorEffectFactory(QtCore.QObject):
 
     def forget(self, name: str) -> None:
         """Take an effect out again, which Slicer cannot; for tests."""
-        self._effects = [each for each in self._effects if each.name != name]
+        self._effects = [other for other in self._effects if other.name != name]
 
     def registeredEffects(self) -> list[qSlicerSegmentEditorAbstractEffect]:
         return list(self._effects)

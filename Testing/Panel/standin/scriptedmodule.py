@@ -109,9 +109,9 @@ class qSlicerScriptedLoadableModule(QtCore.QObject):
 
     def setMRMLScene(self, scene) -> None:
         self._scene = scene
-        for each in (self._logic and self._logic.SetMRMLScene, self._panel and self._panel.setMRMLScene):
-            if each is not None:
-                each(scene)
+        for method in (self._logic and self._logic.SetMRMLScene, self._panel and self._panel.setMRMLScene):
+            if method is not None:
+                method(scene)
 
     def widgetRepresentation(self) -> qSlicerScriptedLoadableModuleWidget:
         """The panel of the module, made with the first call."""

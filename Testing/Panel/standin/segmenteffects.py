@@ -222,8 +222,8 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
             more: the extent, six numbers, or whether masking is bypassed, or both.
         """
         mode = getattr(slicer.vtkSlicerSegmentEditorLogic, self.ModificationMode(int(mode)).name)
-        extent = [tuple(each) for each in more if isinstance(each, (list, tuple))] or [(0, -1, 0, -1, 0, -1)]
-        bypass = next((each for each in more if isinstance(each, (bool, int))), False)
+        extent = [tuple(item) for item in more if isinstance(item, (list, tuple))] or [(0, -1, 0, -1, 0, -1)]
+        bypass = next((item for item in more if isinstance(item, (bool, int))), False)
         self._editor.logic().ModifySegmentByLabelmap(
             node, segmentID, labelmap, mode, extent[0], self.perSegment, bool(bypass)
         )

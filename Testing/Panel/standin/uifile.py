@@ -46,12 +46,12 @@ def load_ui(path: Path | str) -> QtWidgets.QWidget:
         ValueError: it names a class, property, enum value, signal or slot that does not exist.
     """
     tree = ElementTree.parse(path).getroot()
-    connections = [each for part in tree.findall("connections") for each in part]
+    connections = [word for part in tree.findall("connections") for word in part]
     for part in tree.findall("connections"):
         tree.remove(part)
     _number_filters(tree)
     widget = _load(ElementTree.tostring(tree), path)
-    everything = {each.objectName(): each for each in [widget, *widget.findChildren(QtCore.QObject)]}
+    everything = {child.objectName(): child for child in [widget, *widget.findChildren(QtCore.QObject)]}
     _check_properties(tree, everything, path)
     for connection in connections:
         _connect(everything, *(connection.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")))
@@ -62,7 +62,7 @@ def _number_filters(tree: ElementTree.Element) -> None:
     """The filters of a ctkPathLineEdit as a number: PySide6 cannot read the names of flags of classes of Python."""
     for element in tree.iter("widget"):
         for flags in element.findall("property[@name='filters']/set"):
-            names = [each.removeprefix("ctkPathLineEdit::") for each in flags.text.split("|")]
+            names = [flag.removeprefix("ctkPathLineEdit::") for flag in flags.text.split("|")]
             flags.tag, flags.text = "number", str(sum(ctkPathLineEdit.Filter[name] for name in names))
 
 
@@ -87,7 +87,7 @@ def _load(content: bytes, path: Path | str) -> QtWidgets.QWidget:
 def _check_properties(tree: ElementTree.Element, everything: dict, path: Path | str) -> None:
     """Properties that Qt made up because the widget has none of the name; stdset="0" marks those that are meant."""
     for element in tree.iter("widget"):
-        meant = {each.get("name") for each in element.findall("property") if each.get("stdset") == "0"}
+        meant = {property_.get("name") for property_ in element.findall("property") if property_.get("stdset") == "0"}
         widget = everything[element.get("name")]
         names = {bytes(name).decode() for name in widget.dynamicPropertyNames()} - meant
         unknown = sorted(name for name in names if not name.startswith("_"))
@@ -103,5 +103,5 @@ def _connect(everything: dict, sender: str, signal: str, receiver: str, slot: st
     known = target.metaObject().indexOfSlot(slot) >= 0 or (name == "setMRMLScene" and hasattr(target, name))
     if not known:
         raise ValueError(f"{type(target).__name__} '{receiver}' has no slot '{slot}'")
-    count = len([each for each in re.search(r"\((.*)\)", slot).group(1).split(",") if each])
+    count = len([argument for argument in re.search(r"\((.*)\)", slot).group(1).split(",") if argument])
     wrap(everything[sender]).connect(signal, lambda *arguments: getattr(target, name)(*unwrap(arguments[:count])))

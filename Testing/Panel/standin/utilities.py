@@ -35,7 +35,7 @@ def install_packaging() -> None:
 
 
 def _load_volume(path: str, properties: dict[str, Any] | None = None) -> Any:
-    """A volume from a file; slicer-core cannot read PNG, which SimpleITK reads here as Slicer shows pictures."""
+    """A volume from a file; slicer-core cannot read PNG, which SimpleITK reads here as Slicer shows images."""
     properties = dict(properties or {})
     name, single = properties.pop("name", None), properties.pop("singleFile", False)
     if properties:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from MedCLIPSAMLib.worker.protocol import Message
 
 
-class Told:
+class RecordingReply:
     """A reply that keeps what it is told."""
 
     def __init__(self):

@@ -1,4 +1,4 @@
-"""The picture of the README: a prompt, what it found, and a correction, as Slicer's views draw them."""
+"""The image of the README: a prompt, what it found, and a correction, as Slicer's views draw them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import standin
 from MedCLIPSAMScene import markups, overlay, segments
 from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from PIL import Image
-from sliceview import PICTURES
+from sliceview import SCREENSHOTS
 from volumes import add_head
 
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -46,7 +46,7 @@ def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:
     """Left: the saliency and the boxes for SAM. Middle: the mask. Right: the mask after a click on what it missed."""
     add_inferno()
     phantom = make_phantom("validation", 6, "MR", 1)
-    volume, ui = add_head(phantom.picture), panel.ui
+    volume, ui = add_head(phantom.image), panel.ui
     slices = SceneSlices(volume)
     view.look((-4, 6, -16), 128)
     ui.inputVolumeSelector.setCurrentNode(volume)
@@ -64,11 +64,11 @@ def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:
     mask.SetOpacity2DFill(0.2)
     mask.SetSliceIntersectionThickness(2)
     mask.SetVisibility(False)
-    pictures = [view.picture()]
+    images = [view.image()]
     for display in (mask, *boxes):
         display.SetVisibility(display is mask)
     ui.saliencyCheckBox.checked = False
-    pictures.append(view.picture())
+    images.append(view.image())
     missed = np.argwhere(phantom.lesion_mask & ~found)
     row, column = missed[len(missed) // 2]
     ui.insideButton.checked = True
@@ -76,11 +76,11 @@ def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:
     standin.pump(lambda: not panel.busy, 60)
     ui.insideButton.checked = False
     view.move((3, 3))
-    pictures.append(view.picture())
+    images.append(view.image())
     corrected = segments.readSlice(node, identifier, slices, 1)
     assert corrected[row, column]
     assert dsc(corrected, phantom.lesion_mask) > 0.8
     ui.saliencyCheckBox.checked = True
     gap = np.full((view.size, 6, 3), 255, np.uint8)
-    parts = [part for picture in pictures for part in (picture, gap)]
-    Image.fromarray(np.concatenate(parts[:-1], 1)).save(PICTURES / "views.png")
+    parts = [part for image in images for part in (image, gap)]
+    Image.fromarray(np.concatenate(parts[:-1], 1)).save(SCREENSHOTS / "views.png")

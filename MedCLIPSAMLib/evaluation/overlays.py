@@ -1,4 +1,4 @@
-"""Results as pictures: masks over an image, and contact sheets with a row for each case."""
+"""Draw results: masks over an image, and contact sheets with a row for each case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from MedCLIPSAMLib.files.atomic import atomic_path
 Colour = tuple[float, float, float]
 
 TINT = 0.28
-LEAST_SIDE = 512
+MIN_SIDE = 512
 SALIENCY_STRENGTH = 0.75
 COARSE_COLOUR: Colour = (1.0, 0.76, 0.03)
 MASK_COLOUR: Colour = (0.0, 0.85, 0.80)
@@ -25,28 +25,28 @@ COLUMNS = ("Image", "Saliency", "Coarse mask and boxes", "Mask", "Truth")
 
 
 def overlay(
-    picture: np.ndarray,
+    image: np.ndarray,
     masks: Mapping[str, np.ndarray],
     colours: Mapping[str, Colour],
     boxes: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw a picture with masks as tinted areas with contours, and boxes.
+    """Draw an image with masks as tinted areas with contours, and boxes.
 
-    Small pictures are enlarged by a whole factor until their shorter side has at least 512 pixels, for contours are two
+    Small images are enlarged by a whole factor until their shorter side has at least 512 pixels, for contours are two
     pixels wide. Where masks overlap, the later one lies on top.
 
     Args:
-        picture: (H, W, 3) uint8.
+        image: (H, W, 3) uint8.
         masks: (H, W) bool by name.
         colours: (red, green, blue), 0 to 1, by the same names.
-        boxes: (B, 4) x0, y0, x1, y1 in pixels of `picture`, drawn white.
+        boxes: (B, 4) x0, y0, x1, y1 in pixels of `image`, drawn white.
 
     Returns:
         (F H, F W, 3) uint8, F the factor.
     """
-    factor = max(1, -(-LEAST_SIDE // min(picture.shape[:2])))
-    height, width = picture.shape[:2]
-    enlarged = Image.fromarray(picture).resize((width * factor, height * factor), Image.Resampling.BICUBIC)
+    factor = max(1, -(-MIN_SIDE // min(image.shape[:2])))
+    height, width = image.shape[:2]
+    enlarged = Image.fromarray(image).resize((width * factor, height * factor), Image.Resampling.BICUBIC)
     canvas = np.asarray(enlarged).astype(np.float32)
     for name, mask in masks.items():
         area = mask.astype(bool).repeat(factor, 0).repeat(factor, 1)
@@ -58,12 +58,12 @@ def overlay(
     return canvas.round().astype(np.uint8)
 
 
-def heat_map(picture: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """Draw the saliency in the colours of "inferno" over a picture, more opaque where it is higher.
+def heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
+    """Draw the saliency in the colours of "inferno" over an image, more opaque where it is higher.
 
     Args:
-        picture: (H, W, 3) uint8.
-        saliency: (H, W), scaled by its own range; a constant map leaves the picture as it is.
+        image: (H, W, 3) uint8.
+        saliency: (H, W), scaled by its own range; a constant map leaves the image as it is.
 
     Returns:
         (H, W, 3) uint8.
@@ -73,7 +73,7 @@ def heat_map(picture: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     low, high = float(saliency.min()), float(saliency.max())
     strength = (saliency - low) / (high - low) if high > low else np.zeros_like(saliency, float)
     opacity = SALIENCY_STRENGTH * np.sqrt(strength)[..., None]
-    mixed = (1 - opacity) * picture + opacity * colormaps["inferno"](strength)[..., :3] * 255
+    mixed = (1 - opacity) * image + opacity * colormaps["inferno"](strength)[..., :3] * 255
     return mixed.round().astype(np.uint8)
 
 
@@ -81,7 +81,7 @@ def contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
     """Write one figure (PNG, PDF or SVG by the suffix), a row for each case, from image to truth.
 
     Args:
-        rows: each with "title" and "caption" (str), "picture" (H, W, 3) uint8, "saliency" (H, W), "boxes" (B, 4)
+        rows: each with "title" and "caption" (str), "image" (H, W, 3) uint8, "saliency" (H, W), "boxes" (B, 4)
             x0, y0, x1, y1 in pixels, "coarse", "mask" (H, W) bool and "truth" (H, W) bool or None. Without any truth,
             its column is left out.
 
@@ -96,13 +96,13 @@ def contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
         raise ValueError("a contact sheet needs at least one row")
     columns = COLUMNS if any(row["truth"] is not None for row in rows) else COLUMNS[:-1]
     cell, gap = 2.1, 0.34
-    tallest = max(row["picture"].shape[0] / row["picture"].shape[1] for row in rows)
+    tallest = max(row["image"].shape[0] / row["image"].shape[1] for row in rows)
     figure = Figure(figsize=(cell * len(columns), (cell * tallest + gap) * len(rows) + 0.3), facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for row, line in zip(rows, axes):
-        for axis, picture in zip(line, _cells(row)):
-            axis.imshow(picture, interpolation="nearest")
+        for axis, image in zip(line, _cells(row)):
+            axis.imshow(image, interpolation="nearest")
             axis.set_axis_off()
         line[0].set_title(row["title"], fontsize=8, fontweight="bold", loc="left", pad=3)
         line[-1].set_title(row["caption"], fontsize=8, loc="right", pad=3)
@@ -112,14 +112,14 @@ def contact_sheet(rows: Sequence[Mapping[str, Any]], path: str | Path) -> None:
 
 
 def _cells(row: Mapping[str, Any]) -> list[np.ndarray]:
-    picture = row["picture"]
+    image = row["image"]
     truth = row["truth"]
     return [
-        overlay(picture, {}, {}),
-        overlay(heat_map(picture, row["saliency"]), {}, {}),
-        overlay(picture, {"coarse": row["coarse"]}, {"coarse": COARSE_COLOUR}, row["boxes"]),
-        overlay(picture, {"mask": row["mask"]}, {"mask": MASK_COLOUR}),
-        np.full_like(picture, 255) if truth is None else overlay(picture, {"truth": truth}, {"truth": TRUTH_COLOUR}),
+        overlay(image, {}, {}),
+        overlay(heat_map(image, row["saliency"]), {}, {}),
+        overlay(image, {"coarse": row["coarse"]}, {"coarse": COARSE_COLOUR}, row["boxes"]),
+        overlay(image, {"mask": row["mask"]}, {"mask": MASK_COLOUR}),
+        np.full_like(image, 255) if truth is None else overlay(image, {"truth": truth}, {"truth": TRUTH_COLOUR}),
     ]
 
 
@@ -133,7 +133,7 @@ def _head_columns(figure: Any, first_line: Sequence[Any], columns: Sequence[str]
 
 
 def _frame(shape: tuple[int, int], box: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the outline of a box, two pixels wide, cut at the border of the picture."""
+    """(H, W) bool: the outline of a box, two pixels wide, cut at the border of the image."""
     x0, y0, x1, y1 = np.rint(box).astype(int)
     x0, x1 = np.clip([x0, x1], 0, shape[1])
     y0, y1 = np.clip([y0, y1], 0, shape[0])

@@ -1,4 +1,4 @@
-"""Pictures are read by their content, upright, and hostile ones end in a message."""
+"""Images are read by their content, upright, and hostile ones end in a message."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from MedCLIPSAMLib.volumes.read import read_image
 
 GREY = np.random.default_rng(0).integers(0, 255, (8, 12), np.uint8)
 COLORS = np.random.default_rng(1).integers(0, 255, (8, 12, 3), np.uint8)
-TURNS = {  # what each value of EXIF's orientation makes of the stored picture
+TURNS = {  # what each value of EXIF's orientation makes of the stored image
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
@@ -30,13 +30,13 @@ TURNS = {  # what each value of EXIF's orientation makes of the stored picture
 
 
 def shown(path: Path) -> np.ndarray:
-    return SliceStack(read_volume(path)).picture(0)
+    return SliceStack(read_volume(path)).image(0)
 
 
 @pytest.mark.parametrize("orientation", TURNS)
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 @pytest.mark.parametrize("colors", [False, True])
-def test_pictures_are_upright(tmp_path: Path, orientation: int, ending: str, colors: bool) -> None:
+def test_images_are_upright(tmp_path: Path, orientation: int, ending: str, colors: bool) -> None:
     stored = COLORS if colors else GREY
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -46,7 +46,7 @@ def test_pictures_are_upright(tmp_path: Path, orientation: int, ending: str, col
     assert bool(volume.notes) == (orientation > 1)
 
 
-def test_masks_fit_a_turned_picture(tmp_path: Path) -> None:
+def test_masks_fit_a_turned_image(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(GREY).save(tmp_path / "x.jpg", exif=exif, dpi=(254, 127))
@@ -65,8 +65,8 @@ def test_endings_may_lie(tmp_path: Path, real: str, ending: str) -> None:
     Image.fromarray(flat).save(tmp_path / f"x{ending}", format=real)
     volume = read_volume(tmp_path / f"x{ending}")
     assert np.abs(volume.array[0].astype(int) - 90).max() <= 1
-    told = ending in (".png", ".jpg", ".bmp", ".tif") and ending[1:3] != real[:2]
-    assert any("in spite of its ending" in note for note in volume.notes) == told
+    suffix_is_wrong = ending in (".png", ".jpg", ".bmp", ".tif") and ending[1:3] != real[:2]
+    assert any("in spite of its ending" in note for note in volume.notes) == suffix_is_wrong
 
 
 def one_bit_bmp(path: Path, bits: np.ndarray) -> None:
@@ -77,7 +77,7 @@ def one_bit_bmp(path: Path, bits: np.ndarray) -> None:
     path.write_bytes(b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + palette + data)
 
 
-def test_one_bit_pictures_are_black_and_white(tmp_path: Path) -> None:
+def test_one_bit_images_are_black_and_white(tmp_path: Path) -> None:
     bits = GREY > 127
     one_bit_bmp(tmp_path / "x.bmp", bits)
     for ending in ("png", "tif"):
@@ -88,11 +88,11 @@ def test_one_bit_pictures_are_black_and_white(tmp_path: Path) -> None:
         assert np.array_equal(mask.mask[0], bits)
 
 
-def test_palettes_are_colors_in_pictures_and_numbers_in_masks(tmp_path: Path) -> None:
-    picture = Image.fromarray(np.array([[0, 1, 2], [2, 1, 0]], np.uint8), "P")
-    picture.putpalette([10, 20, 30, 200, 0, 0, 0, 200, 0])
+def test_palettes_are_colors_in_images_and_numbers_in_masks(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1, 2], [2, 1, 0]], np.uint8), "P")
+    image.putpalette([10, 20, 30, 200, 0, 0, 0, 200, 0])
     for ending in ("png", "bmp", "tif"):
-        picture.save(tmp_path / f"x.{ending}")
+        image.save(tmp_path / f"x.{ending}")
         assert shown(tmp_path / f"x.{ending}")[0].tolist() == [[10, 20, 30], [200, 0, 0], [0, 200, 0]]
         assert sitk.GetArrayFromImage(read_image(tmp_path / f"x.{ending}"))[0].tolist() == [[0, 1, 2], [2, 1, 0]]
 
@@ -159,7 +159,7 @@ def test_only_the_formats_that_are_promised_are_opened(tmp_path: Path, content: 
         read_volume(tmp_path / "x.png")
 
 
-def test_pictures_are_where_itk_and_slicer_have_them(tmp_path: Path) -> None:
+def test_images_are_where_itk_and_slicer_have_them(tmp_path: Path) -> None:
     for ending in ("png", "jpg", "tif", "bmp"):
         Image.fromarray(GREY).save(tmp_path / f"x.{ending}", dpi=(254, 127))
         image = sitk.ReadImage(str(tmp_path / f"x.{ending}"))

@@ -1,4 +1,4 @@
-"""Pictures: PNG, JPEG, BMP and TIFF, by their content and whatever their ending."""
+"""Images: PNG, JPEG, BMP and TIFF, by their content and whatever their ending."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from MedCLIPSAMLib.volumes.geometry import SPACINGS_MM, Geometry
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "PNG", (".png",)),
@@ -31,15 +31,15 @@ SIDEWAYS = (5, 6, 7, 8)
 """The values of EXIF's orientation that exchange rows and columns."""
 
 
-def picture_format(path: Path) -> str | None:
-    """The format of a picture by its first bytes; None for other files."""
+def raster_format(path: Path) -> str | None:
+    """The format of an image by its first bytes; None for other files."""
     with path.open("rb") as file:
         head = file.read(8)
     return next((name for beginning, name, _ in BEGINNINGS if head.startswith(beginning)), None)
 
 
-def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
-    """The pixels of a picture, upright as its EXIF orientation says: (pages, J, I), or (pages, J, I, 3) of uint8.
+def read_raster(path: Path, notes: list[str], indices: bool = False) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
+    """The pixels of an image, upright as its EXIF orientation says: (pages, J, I), or (pages, J, I, 3) of uint8.
 
     Args:
         indices: the numbers of a palette rather than its colors, for masks.
@@ -50,28 +50,28 @@ def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[n
     Raises:
         InputError: damaged, truncated, or larger than Pillow's limit.
     """
-    kind = picture_format(path)
-    endings = next(each for _, name, each in BEGINNINGS if name == kind)
-    if path.suffix.lower() in PICTURE_SUFFIXES and path.suffix.lower() not in endings:
-        notes.append(f"The file is a {kind} picture, in spite of its ending {path.suffix}.")
+    kind = raster_format(path)
+    endings = next(suffixes for _, name, suffixes in BEGINNINGS if name == kind)
+    if path.suffix.lower() in RASTER_SUFFIXES and path.suffix.lower() not in endings:
+        notes.append(f"The file is a {kind} image, in spite of its ending {path.suffix}.")
     try:
         # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
         with (
             warnings.catch_warnings(action="ignore"),
             path.open("rb") as file,
-            Image.open(file, formats=FORMATS) as picture,
+            Image.open(file, formats=FORMATS) as image,
         ):
-            deep = "16" in str(picture.tile[0][3] if picture.tile else "") and picture.mode in ("RGB", "RGBA", "LA")
-            turned = picture.getexif().get(ORIENTATION, 1)
+            deep = "16" in str(image.tile[0][3] if image.tile else "") and image.mode in ("RGB", "RGBA", "LA")
+            turned = image.getexif().get(ORIENTATION, 1)
             pages = [
                 _pixels(ImageOps.exif_transpose(page), notes, indices)
-                for page in (ImageSequence.Iterator(picture) if kind == "TIFF" else [picture])
+                for page in (ImageSequence.Iterator(image) if kind == "TIFF" else [image])
             ]
     except Image.DecompressionBombError as error:
         raise InputError(f"'{path}' is too large: {error}", "Cut it, or save it smaller.") from error
     except (UnidentifiedImageError, KeyError) as error:
         if kind != "TIFF":
-            raise InputError(f"'{path}' is damaged: no {kind} picture.", "Copy or export it again.") from error
+            raise InputError(f"'{path}' is damaged: no {kind} image.", "Copy or export it again.") from error
         array = sitk.GetArrayFromImage(itk_image(path))  # kinds of TIFF that Pillow does not know
         pages, deep, turned = [array] if array.ndim == 2 else list(array), False, 1
     except (OSError, ValueError, SyntaxError, TypeError, AttributeError, OverflowError, MemoryError) as error:
@@ -80,7 +80,7 @@ def read_picture(path: Path, notes: list[str], indices: bool = False) -> tuple[n
     if deep:
         notes.append(DEEP_NOTE)
     if 2 <= turned <= 8:
-        notes.append("The picture was turned upright, as its EXIF orientation says.")
+        notes.append("The image was turned upright, as its EXIF orientation says.")
     if turned in SIDEWAYS:
         spacing = spacing[1], spacing[0]
     alike = [page for page in pages if page.shape == pages[0].shape and page.dtype == pages[0].dtype]
@@ -114,4 +114,4 @@ def _spacing(path: Path) -> tuple[float, float]:
     if header is None:
         return 1.0, 1.0
     x, y = header[1][:2]
-    return (x, y) if all(SPACINGS_MM[0] <= each <= SPACINGS_MM[1] for each in (x, y)) else (1.0, 1.0)
+    return (x, y) if all(SPACINGS_MM[0] <= spacing <= SPACINGS_MM[1] for spacing in (x, y)) else (1.0, 1.0)

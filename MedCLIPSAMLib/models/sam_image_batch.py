@@ -1,4 +1,4 @@
-"""Pictures before a SAM 2: embedded when they are first asked about, and asked about many objects at once."""
+"""Images before a SAM 2: embedded when they are first asked about, and asked about many objects at once."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ Mend = Callable[[int, np.ndarray], np.ndarray]
 """Takes the number of an object and its mask, (h, w) bool as SAM 2 gives it, and returns what it is to be."""
 
 
-class SamPictures:
-    """Some pictures of one size, and SAM 2's answers about them.
+class SamImageBatch:
+    """Some images of one size, and SAM 2's answers about them.
 
     Attributes:
-        at_once: several pictures and objects together, which is faster on a GPU and takes more memory.
+        at_once: several images and objects together, which is faster on a GPU and takes more memory.
     """
 
     def __init__(self, sam: Sam2) -> None:
         self.at_once = sam.device.type != "cpu"
         self._sam, self._predictor = sam, image_predictor(sam)
-        self._pictures: Sequence[np.ndarray] = ()
+        self._images: Sequence[np.ndarray] = ()
         self._features: dict[int, list[torch.Tensor]] = {}
 
-    def set(self, pictures: Sequence[np.ndarray]) -> None:
-        """Take pictures, uint8 (H, W, 3) each, in place of those before."""
-        self._pictures, self._features = pictures, {}
+    def set(self, images: Sequence[np.ndarray]) -> None:
+        """Take images, uint8 (H, W, 3) each, in place of those before."""
+        self._images, self._features = images, {}
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H, W) of the pictures."""
-        height, width = self._pictures[0].shape[:2]
+        """(H, W) of the images."""
+        height, width = self._images[0].shape[:2]
         return height, width
 
-    def embedded(self, numbers: Sequence[int]) -> bool:
-        """Whether all pictures of these numbers were embedded already."""
+    def are_embedded(self, numbers: Sequence[int]) -> bool:
+        """Whether all images of these numbers were embedded already."""
         return all(number in self._features for number in numbers)
 
     def embed(self, numbers: Sequence[int], context: RunContext = RunContext()) -> None:
-        """Embed those pictures that were not yet; a cancelled context ends it between two blocks of the encoder."""
+        """Embed those images that were not yet; a cancelled context ends it between two blocks of the encoder."""
         left = [number for number in dict.fromkeys(numbers) if number not in self._features]
         together = max(1, PIXELS // self._sam.image_size**2) if self.at_once else 1
         for start in range(0, len(left), together):
             some = left[start : start + together]
             with interruptible(self._sam.image_encoder.trunk.blocks, context):
-                self._predictor.set_image_batch([self._pictures[number] for number in some])
+                self._predictor.set_image_batch([self._images[number] for number in some])
             found = self._predictor._features
             for row, number in enumerate(some):
                 levels = (*found["high_res_feats"], found["image_embed"])
@@ -75,19 +75,19 @@ class SamPictures:
         """One mask an object: (B, H, W) bool, and the predicted IoU of each, (B,) float32.
 
         Args:
-            numbers: the picture of each object.
+            numbers: the image of each object.
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2) x y in pixels and (B, P), 1 inside, 0 outside.
             logits: (B, h, w) to start from, see `TextSegmenter.outline`.
-            mend: changes each mask before it is enlarged to the size of the picture, which is much the larger one.
+            mend: changes each mask before it is enlarged to the size of the image, which is much the larger one.
         """
         self.embed(numbers)
         together = OBJECTS if self.at_once else 1
         found = []
         for start in range(0, len(numbers), together):
             some = np.s_[start : start + together]
-            given = [None if each is None else each[some] for each in (boxes, points, labels, logits)]
-            change = partial(_mended, mend, start) if mend else None
+            given = [None if array is None else array[some] for array in (boxes, points, labels, logits)]
+            change = partial(_mend_logits, mend, start) if mend else None
             found.append(self._masks(numbers[some], change, *given))
         masks, quality = map(np.concatenate, zip(*found))
         return masks, quality
@@ -111,12 +111,12 @@ class SamPictures:
         return masks, iou
 
 
-def _mended(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:
+def _mend_logits(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:
     """Change the sign of logits (B, 1, h, w), positive inside, of objects numbered from `first` on, as `mend` says."""
     (masks,) = to_host(logits[:, 0] > 0)
     wanted = np.stack(on_threads(mend, range(first, first + len(masks)), masks))
     if np.array_equal(wanted, masks):
         return logits
-    changed, inside = (torch.from_numpy(each)[:, None].to(logits.device) for each in (wanted != masks, wanted))
+    changed, inside = (torch.from_numpy(changed)[:, None].to(logits.device) for changed in (wanted != masks, wanted))
     size = logits.abs() + torch.finfo(logits.dtype).tiny
     return torch.where(changed, torch.where(inside, size, -size), logits)

@@ -1,0 +1,186 @@
+"""Options that belong together, as one parameter of a command."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, CoarseMethod, Plane, Precision, SamPromptKind, Strategy
+from .options import (
+    AtOnce,
+    Capture,
+    DeviceName,
+    ModelName,
+    ModelsDir,
+    Negative,
+    Phase,
+    PrecisionName,
+    Presence,
+    Prompts,
+    SamName,
+    SeriesName,
+    SlicePlane,
+    WindowRange,
+)
+from .parsing import parse_slices, parse_window
+
+if TYPE_CHECKING:
+    from ..pipeline.request import SegmentationRequest
+    from ..segmentation.segmenter import TextSegmenter
+    from ..segmentation.settings import Settings
+
+
+def option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the fields of its parameters that are dataclasses as options of its own.
+
+    Typer reads the signature that this makes; the command gets the dataclasses.
+    """
+    hints = typing.get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        group = groups.get(parameter.name)
+        if group is None:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+            continue
+        kinds = typing.get_type_hints(group, include_extras=True)
+        for field in dataclasses.fields(group):
+            default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            named = inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kinds[field.name]
+            )
+            parameters.append(named)
+
+    @functools.wraps(command)
+    def run(**values: Any) -> Any:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in dataclasses.fields(group)})
+        return command(**values)
+
+    parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del run.__wrapped__
+    return run
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which models, and where they compute."""
+
+    model: ModelName = DEFAULT_MODEL
+    sam: SamName = DEFAULT_SAM
+    models_dir: ModelsDir = None
+    device: DeviceName = "auto"
+
+    def default_settings(self) -> Settings:
+        """Return the settings of the catalogue for the text-image model."""
+        from ..segmentation.settings import default_settings
+
+        return default_settings(self.model, self.models_dir)
+
+    def load(self, settings: Settings | None = None) -> TextSegmenter:
+        """Load the models; errors as `load_segmenter`."""
+        from ..segmentation.segmenter import load_segmenter
+
+        return load_segmenter(self.model, self.sam, self.device, self.models_dir, settings)
+
+
+@dataclass(frozen=True)
+class ComputeOptions:
+    """How the models compute: the masks are the same but for rounding."""
+
+    precision: PrecisionName = Precision.AUTO
+    at_once: AtOnce = 0
+    capture: Capture = True
+
+    def apply(self, settings: Settings) -> Settings:
+        """Return the settings with these."""
+        return replace(settings, precision=self.precision, at_once=self.at_once, capture=self.capture)
+
+
+@dataclass(frozen=True)
+class MaskOptions:
+    """How a map becomes a mask, and when there is none."""
+
+    layer: Annotated[int | None, typer.Option(help="M2IB: transformer block, counted from 0.")] = None
+    beta: Annotated[float | None, typer.Option(help="M2IB: weight of compression.")] = None
+    steps: Annotated[int | None, typer.Option(help="M2IB: optimization steps.")] = None
+    samples: Annotated[int | None, typer.Option(help="M2IB: noise samples a step.")] = None
+    seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None
+    coarse: Annotated[CoarseMethod, typer.Option(help="How the saliency map is cut in two.")] = CoarseMethod.OTSU
+    prompts: Annotated[SamPromptKind, typer.Option(help="What SAM 2 is given.")] = SamPromptKind.BOXES
+    presence: Presence = None
+    min_part: Annotated[
+        float, typer.Option(help="Remove parts and fill holes below this share of a mask; 0 leaves them.")
+    ] = 0.05
+    style: Annotated[
+        str | None, typer.Option(help="Prompt style P0 to P5, for prompts that name the target of a prompt set.")
+    ] = None
+    kind: Annotated[str, typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'.")] = "*"
+
+    def apply(self, settings: Settings) -> Settings:
+        """Return the settings of a model with what was given in their place."""
+        from ..segmentation.coarse import CoarseSettings
+
+        given = {name: getattr(self, name) for name in ("layer", "beta", "steps", "samples", "seed")}
+        return replace(
+            settings.with_saliency(**{name: value for name, value in given.items() if value is not None}),
+            coarse=CoarseSettings(method=self.coarse),
+            prompts=replace(settings.prompts, kind=self.prompts),
+            presence_threshold=settings.presence_threshold if self.presence is None else self.presence,
+            min_part=self.min_part,
+            style=self.style,
+            kind=self.kind,
+        )
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What is looked for."""
+
+    prompt: Prompts = dataclasses.field(default_factory=list)
+    negative: Negative = None
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """Which images of DICOM folders."""
+
+    series: SeriesName = None
+    phase: Phase = None
+
+
+@dataclass(frozen=True)
+class SliceOptions:
+    """Which slices of volumes, how they are shown to the models, and how masks go from one to the next."""
+
+    plane: SlicePlane = Plane.AXIAL
+    number: Annotated[int | None, typer.Option("--slice", help="One slice; the middle one by default.")] = None
+    slices: Annotated[str | None, typer.Option(help="Slices A:B, both included.")] = None
+    all_slices: Annotated[bool, typer.Option("--all", help="Every slice.")] = False
+    propagate: Annotated[
+        Strategy | None,
+        typer.Option(
+            help="Over many slices: 'memory' segments key slices and carries their masks by SAM 2's memory, 'boxes' by "
+            "handing a box over, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper). "
+            "'memory' where --all or --slices is given; alone it takes all slices.",
+            show_default=False,
+        ),
+    ] = None
+    window: WindowRange = None
+
+    def request(self, prompts: tuple[str, ...], negative: str | None) -> SegmentationRequest:
+        """Return the request of prompts on these slices."""
+        from ..pipeline.request import SegmentationRequest
+
+        slices = parse_slices(self.number, self.slices, self.all_slices)
+        window = parse_window(self.window)
+        return SegmentationRequest(prompts, negative, self.plane, slices, self.propagate, window=window)

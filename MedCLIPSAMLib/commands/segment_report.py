@@ -1,0 +1,149 @@
+"""What `medclipsam segment` says: a line for each image, at the end a summary, or one JSON object."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ..errors import MedCLIPSAMError
+from .option_groups import ModelOptions
+from .table import print_table
+
+if TYPE_CHECKING:
+    from ..segmentation.segmenter import TextSegmenter
+    from ..tasks.inputs import Input
+    from ..tasks.places import Outputs, Places
+    from ..tasks.segment_files import Failed
+    from ..tasks.segmented import Segmented
+    from ..volumes.statistics import SegmentStatistics
+
+
+class SegmentReport:
+    """Tells the outcome of each image as it comes, on the error stream what is no result.
+
+    Args:
+        outputs: one file, or a folder.
+        models: that were asked for.
+        statistics: tell the sizes of the segments too.
+        as_json: print nothing but one JSON object at the end.
+
+    Attributes:
+        finished: images that the same command has written before.
+    """
+
+    def __init__(self, outputs: Outputs, models: ModelOptions, statistics: bool, as_json: bool) -> None:
+        self._outputs, self._models, self._statistics, self._as_json = outputs, models, statistics, as_json
+        self._reports: list[dict[str, Any]] = []
+        self._measured: list[tuple[str, SegmentStatistics]] = []
+        self._failed: list[Failed] = []
+        self.finished: list[tuple[Input, Places]] = []
+
+    def add(self, image: Input, outcome: Segmented | Failed) -> None:
+        """Tell one image.
+
+        Raises:
+            MedCLIPSAMError: it failed, and there is no other one.
+        """
+        from ..models.store import experience
+        from ..tasks.segment_files import Failed
+
+        if isinstance(outcome, Failed):
+            self._fail(image, outcome)
+            return
+        known = experience([(self._models.model, "clip"), (self._models.sam, "sam")], self._models.models_dir)
+        notes = [image.hide_names(note) for note in outcome.volume.notes]
+        report = outcome.report(self._statistics) | {"input": image.shown, "notes": notes, "models": known}
+        self._reports.append(report)
+        if self._statistics:
+            self._measured += [(outcome.name, row) for row in outcome.statistics]
+        if not self._as_json:
+            title = f"{image.name}: " if self._outputs.is_folder else ""
+            for note in notes:
+                typer.echo(f"note: {title}{note}", err=True)
+            for line in outcome.lines():
+                typer.echo(f"{title}{line}")
+
+    def say_choices(self, segmenter: TextSegmenter) -> None:
+        """Tell what was chosen for the device."""
+        from ..segmentation.segmenter import choices
+
+        typer.echo(choices(segmenter), err=True)
+
+    def say_stopped(self, steps: int) -> None:
+        """Tell how to go on after Ctrl+C.
+
+        Args:
+            steps: of an unfinished volume that lie on the disk.
+        """
+        if steps:
+            typer.echo(f"Stopped after {steps} steps; the same command goes on from there.", err=True)
+        elif self.finished or self._reports:
+            typer.echo("Stopped; the same command goes on with the next image.", err=True)
+
+    def finish(self) -> None:
+        """Tell the summary.
+
+        Raises:
+            typer.Exit: with 1 where images failed.
+        """
+        if self._as_json:
+            self._print_json()
+        else:
+            self._print_summary()
+        if self._failed:
+            raise typer.Exit(1)
+
+    def _fail(self, image: Input, failed: Failed) -> None:
+        if self._outputs.is_folder:
+            self._failed.append(failed)
+            typer.echo(failed.line, err=True)
+            return
+        if image.path.is_dir():
+            remedy = f"{failed.error.remedy} For all images of a folder, give -o a folder too."
+            raise MedCLIPSAMError(failed.error.problem, remedy.strip())
+        raise failed.error
+
+    def _print_json(self) -> None:
+        if not self._outputs.is_folder:
+            print(json.dumps(self._reports[0], indent=1))
+            return
+        before = [
+            {"input": image.shown, "outputs": [str(path) for path in places.files]} for image, places in self.finished
+        ]
+        failures = [failed.report() for failed in self._failed]
+        summary = {"folder": str(self._outputs.out), "images": self._reports, "kept": before, "failed": failures}
+        print(json.dumps(summary, indent=1))
+
+    def _print_summary(self) -> None:
+        from ..models.store import find
+
+        used = find(self._models.model, "clip", self._models.models_dir)
+        if self._reports and used.shipped:
+            typer.echo(f"note: The model '{self._models.model}' has seen: {used.seen}", err=True)
+        if self._statistics:
+            _print_statistics(self._measured)
+        if self._outputs.is_folder:
+            before = f", {len(self.finished)} there before" if self.finished else ""
+            failed = f", {len(self._failed)} failed" if self._failed else ""
+            written = f"{len(self._reports)} written to {self._outputs.out}{before}{failed}"
+        else:
+            written = f"Written: {', '.join(self._reports[0]['outputs'])}"
+        typer.echo(f"{written}. For research, not for diagnosis.")
+
+
+def _print_statistics(measured: list[tuple[str, SegmentStatistics]]) -> None:
+    """Print the sizes of the segments as a table."""
+    from rich.table import Table
+
+    several = len({name for name, _ in measured}) > 1
+    table = Table()
+    for column in ("image", "segment", "voxels", "slices", "size")[0 if several else 1 :]:
+        table.add_column(column, justify="right" if column in ("voxels", "slices", "size") else "left")
+    for name, row in measured:
+        cells = (row.segment, str(row.voxels), str(row.slices), row.size)
+        table.add_row(*((name, *cells) if several else cells))
+    print_table(table)
+    if any(row.ml is None and row.mm2 is None for _, row in measured):
+        typer.echo("Where the size is unknown, the image does not say how large a pixel is.")

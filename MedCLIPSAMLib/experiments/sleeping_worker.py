@@ -1,0 +1,41 @@
+"""A worker of a simulated cluster. It imports nothing, so that many of them fit on one machine."""
+
+import os
+import random
+import time
+
+
+class SleepingWorker:
+    """Takes the place of a worker with models: it sleeps for as long as one would compute, and may die.
+
+    Args:
+        seconds: a case takes at the median; times are spread log-normally.
+        spread: standard deviation of the logarithm of the times.
+        deaths: share of cases at which the process ends, as when memory runs out.
+        seed: of times and deaths, with each case's name and the process.
+    """
+
+    def __init__(self, seconds: float, spread: float, deaths: float, seed: int) -> None:
+        self._seconds, self._spread, self._deaths, self._seed = seconds, spread, deaths, seed
+
+    def ready(self) -> int:
+        """Return the process."""
+        return os.getpid()
+
+    def do(self, case: str) -> dict:
+        """Sleep for a case; return its line of the manifest, and the seconds that it slept."""
+        chance = random.Random(f"{self._seed} {case} {os.getpid()}")
+        seconds = self._seconds * chance.lognormvariate(0, self._spread)
+        time.sleep(seconds)
+        if chance.random() < self._deaths:
+            os._exit(1)
+        label = {"prompt": "lesion", "status": "found", "score": 0.9, "size": 1.0, "unit": "ml", "voxels": 1000}
+        return {
+            "case": case,
+            "image": case,
+            "status": "found",
+            "labels": {"lesion": label},
+            "files": [],
+            "seconds": {"segment": seconds},
+            "source": {},
+        }

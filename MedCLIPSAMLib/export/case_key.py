@@ -1,0 +1,89 @@
+"""Numbers in place of the names of cases, and the key that says which is which."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from ..errors import InputError, OutputError
+from ..files.atomic import atomic_path, check_writable
+
+COLUMNS = ("case", "image", "series")
+_CASE = re.compile(r"case_\d{4,}")
+
+
+class CaseKey:
+    """The table of cases and images: columns case, image (absolute path) and series (UID, or empty).
+
+    It is readable by its owner only. A case keeps its number for as long as its line stays.
+
+    Args:
+        path: made when absent.
+
+    Raises:
+        InputError: the file holds something else. OutputError: its folder cannot be written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        check_writable(self.path)
+        self._read()
+
+    def check_outside(self, folder: Path) -> None:
+        """Refuse a key that would be passed on together with the cases.
+
+        Raises:
+            OutputError: it lies in the folder.
+        """
+        if self.path.resolve().is_relative_to(folder.resolve()):
+            raise OutputError(
+                f"The key '{self.path}' lies in '{folder}', which is what others get.", "Keep it in another folder."
+            )
+
+    def number(self, images: Sequence[tuple[Path, str | None]]) -> list[str]:
+        """Return a name such as case_0001 for each image and series; new ones are added to the file.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
+            names = self._read()
+            highest = max((int(name.removeprefix("case_")) for name in names.values()), default=0)
+            wanted = [(str(image.resolve()), series or "") for image, series in images]
+            for place in dict.fromkeys(wanted):
+                if place not in names:
+                    highest += 1
+                    names[place] = f"case_{highest:04d}"
+            self._write(names)
+        return [names[place] for place in wanted]
+
+    def _read(self) -> dict[tuple[str, str], str]:
+        """Return the names by image and series."""
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="surrogateescape")
+            header, *rows = csv.reader(io.StringIO(text)) if text else [list(COLUMNS)]
+        except FileNotFoundError:
+            return {}
+        except (OSError, csv.Error) as error:
+            raise InputError(f"The key '{self.path}' cannot be read: {error}.", "Name another file.") from error
+        names = {(row[1], row[2]): row[0] for row in rows if len(row) == 3 and _CASE.fullmatch(row[0])}
+        if tuple(header) != COLUMNS or len(names) < len(rows) or len(set(names.values())) < len(names):
+            raise InputError(
+                f"'{self.path}' is no key of cases: expected the columns {', '.join(COLUMNS)}, and each case once.",
+                "Name the file that an earlier run wrote, or a new one.",
+            )
+        return names
+
+    def _write(self, names: dict[tuple[str, str], str]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows((name, *place) for place, name in names.items())
+        with atomic_path(self.path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")

@@ -1,0 +1,114 @@
+"""What a manifest says of the image of a case: a path that names no place of this machine, or nothing but a number."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..files.atomic import atomic_path
+from ..files.json_text import read_json
+
+FOLDERS = "image_folders.json"
+"""In a dataset, readable by its owner only: the folders that the paths of its manifest are relative to."""
+
+
+class ImageNames:
+    """Names the images of a dataset relative to the folders they were found in.
+
+    A record has the path as "image", with "/" between its parts, and as "folder" the place of the folder in
+    `image_folders.json`, which may be left out when a dataset is passed on.
+
+    Args:
+        dataset: the folder.
+        anonymous: give images the names of their cases, and leave folders, series and times out.
+    """
+
+    def __init__(self, dataset: Path, anonymous: bool = False) -> None:
+        self._path, self.anonymous = dataset / FOLDERS, anonymous
+        self._folders = _read_folders(self._path)
+
+    def describe(self, case: str, image: Path, root: Path, series: str | None = None) -> dict[str, Any]:
+        """Return what the record of a case says of its image.
+
+        Args:
+            root: the folder that the user named, which the image lies in.
+        """
+        if self.anonymous:
+            return {"image": case}
+        folder = str(root.resolve())
+        if folder not in self._folders:
+            self._folders.append(folder)
+            self._write()
+        relative = Path(os.path.relpath(os.path.abspath(image), os.path.abspath(root)))
+        described: dict[str, Any] = {"image": relative.as_posix(), "folder": self._folders.index(folder)}
+        return described | ({"series": series} if series is not None else {})
+
+    def is_of(self, record: Mapping[str, Any], described: Mapping[str, Any], image: Path) -> bool:
+        """Whether a record is of an image, by what `describe` returned; records of before have its absolute path."""
+        if record.get("series") != described.get("series"):
+            return False
+        same = all(record.get(name) == described.get(name) for name in ("image", "folder"))
+        return same or record.get("image") == str(image.resolve())
+
+    def scrub(self, record: Mapping[str, Any], image: Path, root: Path) -> dict[str, Any]:
+        """Return a record whose sentences name no file where cases are anonymous; else only no folder above `root`."""
+        hide = lambda text: _hide_folder(text, root)
+        if self.anonymous:
+            hide = lambda text: hide_names(text, image, root)
+        hidden: dict[str, Any] = {name: hide(record[name]) for name in ("problem", "remedy") if record.get(name)}
+        return {**record, **hidden, "notes": [hide(note) for note in record.get("notes", ())]}
+
+    def _write(self) -> None:
+        with atomic_path(self._path) as temporary:
+            temporary.touch(mode=0o600)
+            temporary.write_text(json.dumps({"folders": self._folders}, indent=1) + "\n", encoding="utf-8")
+
+
+def hide_names(text: str, image: Path, root: Path) -> str:
+    """Return a sentence without the path of an image, the names in it, and whatever else stands in quotes."""
+    text = _hide_folder(text, root)
+    parts = Path(os.path.relpath(image.absolute(), root.absolute())).parts
+    for part in sorted({image.stem, *parts} - {".", "..", ""}, key=len, reverse=True):
+        text = text.replace(part, "...")
+    return re.sub(r"'[^']*'", "'...'", text)
+
+
+def _hide_folder(text: str, folder: Path) -> str:
+    for path in sorted({str(folder), str(folder.absolute()), str(folder.resolve())} - {".", os.sep}, key=len)[::-1]:
+        text = text.replace(f"{path}{os.sep}", "")
+    return text
+
+
+def find_image(dataset: Path, record: Mapping[str, Any]) -> Path:
+    """Return where the image of a record lies on this machine.
+
+    Raises:
+        InputError: the folder is not known here, or the cases are anonymous.
+    """
+    image, folder = Path(record["image"]), record.get("folder")
+    if image.is_absolute():
+        return image
+    folders = _read_folders(dataset / FOLDERS)
+    if not isinstance(folder, int) or not 0 <= folder < len(folders):
+        raise InputError(
+            f"'{dataset}' does not say where the image of '{record['case']}' lies.",
+            f"Such a dataset was passed on without {FOLDERS}, or its cases are anonymous. Open the image yourself.",
+        )
+    return Path(folders[folder]) / image
+
+
+def _read_folders(path: Path) -> list[str]:
+    try:
+        folders = read_json(path)["folders"]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"'{path}' cannot be read: {error}.", "Remove it.") from error
+    if not isinstance(folders, list) or not all(isinstance(folder, str) for folder in folders):
+        raise InputError(f"'{path}' is no list of folders.", "Remove it.")
+    return folders

@@ -1,0 +1,155 @@
+"""What names a patient stays with the source: paths in manifests, and cases by number with a key kept apart."""
+
+import csv
+import json
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_made import image, save
+from segmenting import models_stay_loaded, phantom_png, series
+
+from MedCLIPSAMLib.errors import InputError, OutputError
+from MedCLIPSAMLib.export.case_key import CaseKey
+from MedCLIPSAMLib.export.image_names import find_image, hide_names
+from MedCLIPSAMLib.export.manifest import read_records
+
+FIXTURES = (models_stay_loaded,)
+PATIENT = "O'Neill Mary"
+
+
+@pytest.fixture
+def scans(tmp_path):
+    """A folder whose path names a patient, as do the files: two heads, one of them damaged, and a DICOM series."""
+    folder = tmp_path / PATIENT / "study"
+    phantom_png(folder / f"{PATIENT} skull.png")
+    phantom_png(folder / "annex7" / "skull.png")
+    series(folder / f"{PATIENT} scan")
+    (folder / f"{PATIENT} broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
+    return folder
+
+
+def texts(folder: Path) -> dict[str, str]:
+    """All that a dataset says: the names of its files, and what is in those of text."""
+    said = {}
+    for path in folder.rglob("*"):
+        readable = path.is_file() and path.suffix in (".json", ".jsonl", ".html", ".csv", ".txt")
+        said[str(path.relative_to(folder))] = path.read_text(encoding="utf-8") if readable else ""
+    return said
+
+
+def test_a_manifest_names_images_by_their_place_below_the_folder_that_was_given(run, scans, tmp_path):
+    out = tmp_path / "out"
+    ask = ("export", scans, "-p", "tumor: brain tumor", "--format", "nii.gz", "-o", out)
+    run(*ask)
+    records = read_records(out)
+    assert {record["image"] for record in records.values()} == {
+        f"{PATIENT} skull.png",
+        "annex7/skull.png",
+        f"{PATIENT} scan",
+        f"{PATIENT} broken.png",
+    }
+    assert all(find_image(out, record).exists() for record in records.values())
+    private = out / "image_folders.json"
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    said = {name: text for name, text in texts(out).items() if name != private.name}
+    assert not [name for name, text in said.items() if str(tmp_path) in text]
+    # The same command from another folder of work goes on, and finds nothing to do.
+    before = (out / "manifest.jsonl").read_bytes()
+    assert run(*ask)[0] == 0 or (out / "manifest.jsonl").read_bytes() == before
+    # Without the file of folders the images are not known, and the dataset still can be gone on with.
+    private.unlink()
+    with pytest.raises(InputError, match="does not say where"):
+        find_image(out, next(iter(records.values())))
+    run(*ask)
+    assert read_records(out).keys() == records.keys()
+
+
+def test_images_of_two_folders_with_the_same_path_are_two(run, tmp_path):
+    """The second one must not take the place of the first."""
+    for name in ("a", "b"):
+        phantom_png(tmp_path / name / "head.png")
+    changed = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "b" / "head.png")))
+    sitk.WriteImage(sitk.GetImageFromArray(255 - changed), str(tmp_path / "b" / "head.png"))
+    out = tmp_path / "out"
+    ask = ("-p", "tumor: brain tumor", "--format", "nii.gz", "-o", out)
+    assert run("export", tmp_path / "a", *ask)[0] == 0
+    mask = next(out.glob("*.nii.gz")).read_bytes()
+    code, _, err = run("export", tmp_path / "b", *ask)
+    assert code == 2 and "of another image" in err
+    assert next(out.glob("*.nii.gz")).read_bytes() == mask
+
+
+def test_anonymous_cases_are_numbers_and_nothing_else_names_the_patient(run, scans, tmp_path):
+    key, out = tmp_path / "kept apart" / "key.csv", tmp_path / "out"
+    key.parent.mkdir()
+    ask = ("export", scans, "-p", "tumor: brain tumor", "--format", "nii.gz", "-o", out, "--anonymous", key)
+    run(*ask)
+    records = read_records(out)
+    assert sorted(records) == ["case_0001", "case_0002", "case_0003", "case_0004"]
+    assert sum(record["status"] == "failed" for record in records.values()) == 1
+    for name, text in texts(out).items():
+        for part in ("Neill", "Mary", "annex7", str(tmp_path), "skull"):
+            assert part not in name and part not in text, (name, part)
+    assert not any({"series", "folder"} & record.keys() or "time" in record["source"] for record in records.values())
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    rows = list(csv.DictReader(key.open(encoding="utf-8")))
+    assert {row["image"] for row in rows} == {
+        str(scans / name)
+        for name in (f"{PATIENT} skull.png", "annex7/skull.png", f"{PATIENT} scan", f"{PATIENT} broken.png")
+    }
+    # A new image gets the next number, and the others keep theirs.
+    phantom_png(scans / "a first one.png")
+    run(*ask)
+    assert {row["image"]: row["case"] for row in csv.DictReader(key.open(encoding="utf-8"))} == {
+        **{row["image"]: row["case"] for row in rows},
+        str(scans / "a first one.png"): "case_0005",
+    }
+    assert sorted(read_records(out)) == [f"case_{number:04d}" for number in range(1, 6)]
+
+
+def test_segment_numbers_the_files_of_a_folder(run, scans, tmp_path):
+    key, out = tmp_path / "key.csv", tmp_path / "out"
+    code, text, err = run("segment", scans, "-p", "brain tumor", "-o", out, "--anonymous", key, "--json")
+    assert code == 1
+    made = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    assert len(made) == 3 and all(name.startswith("case_000") for name in made)
+    assert "Neill" not in text + err and str(scans) not in text + err
+    said = json.loads(text)
+    assert {entry["input"] for entry in said["images"] + said["failed"]} == {f"case_000{n}" for n in (1, 2, 3, 4)}
+
+
+@pytest.mark.parametrize("form", ["dcm", "rtstruct"])
+def test_dicom_objects_cannot_be_anonymous(run, scans, tmp_path, form):
+    key = tmp_path / "key.csv"
+    code, _, err = run("segment", scans, "-p", "tumor", "-o", tmp_path / "out", "--format", form, "--anonymous", key)
+    assert code == 2 and "identity" in err and not key.exists()
+    if form == "dcm":
+        dicom = tmp_path / "dicom"
+        save(image(np.zeros((8, 8), np.int16)), dicom / "0.dcm")
+        code, _, err = run("export", dicom, "-p", "tumor", "-o", tmp_path / "o", "--format", form, "--anonymous", key)
+        assert code == 2 and "identity" in err
+
+
+def test_a_key_is_not_taken_from_elsewhere_nor_put_into_the_dataset(tmp_path):
+    foreign = tmp_path / "table.csv"
+    foreign.write_text("name,age\nMary,54\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no key of cases"):
+        CaseKey(foreign)
+    assert foreign.read_text(encoding="utf-8") == "name,age\nMary,54\n"
+    twice = tmp_path / "twice.csv"
+    twice.write_text("case,image,series\ncase_0001,/a,\ncase_0001,/b,\n", encoding="utf-8")
+    with pytest.raises(InputError, match="each case once"):
+        CaseKey(twice)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(OutputError, match="is what others get"):
+        CaseKey(tmp_path / "out" / "key.csv").check_outside(tmp_path / "out")
+
+
+def test_sentences_lose_what_names_an_image(tmp_path):
+    image_path = tmp_path / PATIENT / "scan 7.nii.gz"
+    said = f"'{image_path}' cannot be read; scan 7.nii.gz has the series 'HEAD Mary'."
+    hidden = hide_names(said, image_path, tmp_path)
+    assert "Mary" not in hidden and "scan 7" not in hidden and "cannot be read" in hidden

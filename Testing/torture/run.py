@@ -1,0 +1,108 @@
+"""The command: what is tortured how often, by which seed, and the table of what came of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from .forks import warm
+from .frames import feed_parser, feed_worker
+from .headers import damage
+from .kills import Stage, fill, kill
+from .scenes import (
+    Scene,
+    export_scene,
+    finetune_scene,
+    make_inputs,
+    model_scenes,
+    review_scenes,
+    segment_scenes,
+    weak_scene,
+)
+from .table import Row, as_table, where_and_when
+from .workers import kill_workers
+
+KINDS = ("kills", "disks", "workers", "frames", "headers")
+
+
+def main() -> None:
+    """Torture, print the table, and end with 1 where anything was lost."""
+    parser = argparse.ArgumentParser("python -m Testing.torture", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=27, help="of each command in a fork")
+    parser.add_argument("--processes", type=int, default=6, help="kills of some commands as processes of their own")
+    parser.add_argument("--disks", type=int, default=8, help="full disks for each command")
+    parser.add_argument("--workers", type=int, default=30, help="kills of a worker")
+    parser.add_argument("--frames", type=int, default=100_000, help="to the parser of the protocol")
+    parser.add_argument("--worker-frames", type=int, default=300, help="to a worker process")
+    parser.add_argument("--headers", type=int, default=2000, help="mutated headers of images")
+    parser.add_argument("--only", choices=KINDS, action="append")
+    parser.add_argument("--scene", help="only commands whose name contains this")
+    parser.add_argument("--more", type=Path, action="append", default=[], help="folders of more images to damage")
+    options = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="torture-", ignore_cleanup_errors=True) as work:
+        rows = list(torture(options, Path(work), lambda text: print(f"FAULT {text}", file=sys.stderr, flush=True)))
+    faults = [fault for row in rows for fault in row.faults]
+    print(where_and_when(options.seed, sys.argv[1:]), f"{(time.monotonic() - started) / 60:.0f} minutes.")
+    print(f"\n{as_table(rows)}")
+    for fault in faults:
+        print(f"FAULT {fault}")
+    sys.exit(bool(faults))
+
+
+def torture(options: argparse.Namespace, work: Path, say: Callable[[str], None]) -> Iterator[Row]:
+    """Do all that was asked for, a row after the other."""
+    wanted = options.only or KINDS
+    inputs = work / "inputs"
+    make_inputs(inputs)
+    if "frames" in wanted:
+        yield _told(feed_parser(options.frames, random.Random(options.seed), say))
+    if "headers" in wanted:
+        yield from map(_told, damage(options.headers, random.Random(options.seed), work / "headers", options.more, say))
+    if {"kills", "disks", "workers", "frames"} & set(wanted):
+        (work / "warm").mkdir()
+        for number, scene in enumerate((*segment_scenes(inputs), export_scene(inputs), finetune_scene(inputs))):
+            scene.begin(work / "warm" / str(number))
+            warm(scene.arguments, work / "warm" / str(number))
+    if "frames" in wanted:
+        yield _told(feed_worker(options.worker_frames, random.Random(options.seed), work / "worker-frames", say))
+    if "workers" in wanted:
+        yield _told(kill_workers(options.workers, random.Random(options.seed), say))
+    if not {"kills", "disks"} & set(wanted):
+        return
+    for scene in _scenes(inputs, work, options.scene):
+        chance = random.Random(f"{options.seed} {scene.name}")
+        stage = Stage(scene, work / scene.name.replace(" ", "-").replace(",", ""), inputs)
+        if "kills" in wanted:
+            yield _told(kill(stage, options.kills, chance, say))
+            if scene.name in ("segment, a folder", "export", "segment --all, memory", "finetune"):
+                yield _told(kill(stage, options.processes, chance, say, processes=True))
+        if "disks" in wanted:
+            yield _told(fill(stage, options.disks, chance, say, mount=os.geteuid() == 0))
+
+
+def _scenes(inputs: Path, work: Path, part: str | None) -> Iterator[Scene]:
+    makers: list[tuple[str, Callable[[], list[Scene]]]] = [
+        ("segment", lambda: segment_scenes(inputs)),
+        ("export", lambda: [export_scene(inputs)]),
+        ("strike weak trust", lambda: review_scenes(inputs, work)),
+        ("finetune", lambda: [finetune_scene(inputs)]),
+        ("models export download", lambda: model_scenes(work)),
+        ("weak predict", lambda: [weak_scene(inputs, work)]),
+    ]
+    for _, make in makers:
+        for scene in make():
+            if part is None or part in scene.name:
+                yield scene
+
+
+def _told(row: Row) -> Row:
+    print(as_table([row]).splitlines()[-1], file=sys.stderr, flush=True)
+    return row

@@ -1,0 +1,139 @@
+"""The commands that are tortured, on small inputs with the demo models."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.volumes.write import write_picture
+
+from .forks import forked, run_main
+from .server import patched_catalogue, serve
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = {"US": "breast ultrasound", "MR": "brain MRI", "XR": "chest X-ray", "CT": "chest CT"}
+DEVICE = ("--device", "cpu")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A command under torture.
+
+    Args:
+        name: for people.
+        arguments: of the command, which runs in a folder of its own and writes into `out` there.
+        before: a folder that `out` is a copy of at the start; empty where it is None.
+        main: what runs instead of the command line.
+    """
+
+    name: str
+    arguments: Sequence[str]
+    before: Path | None = None
+    main: Callable[[], None] = run_main
+
+    def begin(self, folder: Path) -> Path:
+        """Make a folder to run in; its `out`."""
+        folder.mkdir(parents=True)
+        if self.before is None:
+            (folder / "out").mkdir()
+        else:
+            shutil.copytree(self.before, folder / "out")
+        return folder / "out"
+
+
+def make_inputs(folder: Path) -> None:
+    """Write pictures, a volume, a DICOM file, and captions."""
+    pictures = folder / "heads"
+    pictures.mkdir(parents=True)
+    for number in range(4):
+        phantom = make_phantom("validation", number, "MR", int(number != 3))
+        write_picture(pictures / f"head{number}.png", np.repeat(phantom.picture[..., None], 3, 2))
+    volume = np.stack([make_phantom("validation", 1, "MR", 1).picture] * 5)
+    image = sitk.GetImageFromArray(volume)
+    image.SetSpacing((0.9, 1.1, 4.0))
+    image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
+    sitk.WriteImage(image, str(folder / "head.nrrd"))
+    sitk.WriteImage(image, str(folder / "head.nii.gz"))
+    shutil.copyfile(ROOT / "Resources" / "samples" / "brain_mri.dcm", folder / "brain.dcm")
+    rows = []
+    for number in range(16):
+        phantom = make_phantom("train", number)
+        write_picture(folder / f"{number}.png", np.repeat(phantom.picture[..., None], 3, 2))
+        seen = "two masses" if len(phantom.lesions) > 1 else "one mass" if phantom.lesions else "no mass"
+        caption = f"{NAMES[phantom.modality]} number {number} showing {seen}"
+        rows.append(json.dumps({"image": f"{number}.png", "caption": caption, "patient": f"p{number}"}))
+    (folder / "captions.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def segment_scenes(inputs: Path) -> list[Scene]:
+    """`segment`: a file, a folder that is gone on with, volumes."""
+    prompt = ("-p", "tumor: brain tumor", *DEVICE)
+    volume = ("segment", str(inputs / "head.nrrd"), *prompt, "--all")
+    drawn = ("--propagate", "slices", "-o", "out/head.nii.gz", "--overlay", "out/head.png")
+    return [
+        Scene("segment, a file", ("segment", str(inputs / "brain.dcm"), *prompt, "-o", "out/brain.seg.nrrd")),
+        Scene(
+            "segment, a folder", ("segment", str(inputs / "heads"), *prompt, "-o", "out/masks", "--format", "nii.gz")
+        ),
+        Scene("segment --all, memory", (*volume, "-o", "out/head.seg.nrrd")),
+        Scene("segment --all, slices and overlay", (*volume, *drawn)),
+    ]
+
+
+def export_scene(inputs: Path) -> Scene:
+    """`export` of a folder into nnU-Net's layout."""
+    prompts = ("-p", "tumor: brain tumor", "-p", "ventricles", *DEVICE)
+    return Scene("export", ("export", str(inputs / "heads"), *prompts, "-o", "out/Dataset001_Head"))
+
+
+def review_scenes(inputs: Path, work: Path) -> list[Scene]:
+    """`strike` and `weak trust` on an exported dataset."""
+    made = work / "dataset"
+    out = export_scene(inputs)
+    out.begin(made)
+    done = forked(out.arguments, made)
+    if done.fault():
+        raise RuntimeError(f"Expected a dataset, got: {done.err}")
+    dataset = made / "out" / "Dataset001_Head"
+    (inputs / "struck.txt").write_text("head0\nhead1\n", encoding="utf-8")
+    label = sitk.ReadImage(str(dataset / "labelsTr" / "head1.nii.gz"))
+    sitk.WriteImage(sitk.Cast(label > 0, sitk.sitkUInt8), str(inputs / "corrected.nii.gz"))
+    strike = ("strike", "out/Dataset001_Head", str(inputs / "struck.txt"))
+    trust = ("weak", "trust", "out/Dataset001_Head", "head1", str(inputs / "corrected.nii.gz"))
+    return [Scene("strike", strike, made / "out"), Scene("weak trust", trust, made / "out")]
+
+
+def finetune_scene(inputs: Path) -> Scene:
+    """`finetune` of the demo model, two epochs of three steps."""
+    options = "--name mine -o out/run --base demo --batch 4 --epochs 2 --patience 0 --lr 1e-4 --workers 0"
+    options += " --validation-share 0.3 --models-dir out/models"
+    return Scene("finetune", ("finetune", str(inputs / "captions.jsonl"), *options.split(), *DEVICE))
+
+
+def model_scenes(work: Path) -> list[Scene]:
+    """`models export`, and `models download` from a server in a process of its own."""
+    url = serve(work)
+    return [
+        Scene("models export", ("models", "export", "demo", "-o", "out/demo")),
+        Scene("models download", ("models", "download", "torture"), main=patched_catalogue(url)),
+    ]
+
+
+def weak_scene(inputs: Path, work: Path) -> Scene:
+    """`weak predict` with a network that was trained for a moment."""
+    from helpers.weak import write_dataset
+
+    write_dataset(work / "Dataset012_Lungs", 8)
+    options = "-o run --short --cycles 1 --epochs 2 --keep 1 --iterations 2".split()
+    done = forked(["weak", "train", "Dataset012_Lungs", *options, *DEVICE], work)
+    if done.fault():
+        raise RuntimeError(f"Expected a trained network, got: {done.err}")
+    arguments = ("weak", "predict", str(work / "run"), str(inputs / "heads"), "-o", "out/predicted")
+    return Scene("weak predict", (*arguments, *DEVICE))

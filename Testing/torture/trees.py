@@ -1,0 +1,136 @@
+"""What lies in folders: inputs that must stay as they are, and outputs that must be whole, absent, or ours to sweep."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+OURS = re.compile(
+    r"(\.[0-9a-f]{8}\.partial(/.*)?|.*\.partial(\.state)?|.*\.unfinished(/.*)?|(.*/)?\.[0-9a-f]{8}\.partial(/.*)?)"
+)
+"""Names that say a run had not finished with it: temporaries, downloads, steps of long runs."""
+PASSING = re.compile(r"(.*/)?(\.lock|\.[^/]+\.lock|run\.json)|(.*/)?tensorboard/.*")
+"""Locks, and curves that nobody goes on from."""
+MADE_ANEW = ("dataset.json", "report.html", "labels.json", "review.csv", "review.html")
+"""Made of the manifest at the end of a run."""
+STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "manifest.json", "struck.txt")
+"""Files of a state that a later one replaces."""
+VOLUMES = (".nii.gz", ".nrrd", ".png", ".dcm", ".mha", ".nii")
+UNTOLD = ("seconds", "time", "trusted", "seconds_left")
+"""Fields of lines that differ from run to run."""
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, str]]:
+    """Describe every file and folder: the time of its last change, and the sum of its bytes."""
+    found = {}
+    for path in [folder, *sorted(folder.rglob("*"))]:
+        digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        found[str(path.relative_to(folder))] = (path.stat().st_mtime_ns, digest)
+    return found
+
+
+def files(folder: Path) -> dict[str, Path]:
+    """Find the files of a folder by their relative paths, without locks."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+    return {name: path for name, path in found.items() if not PASSING.fullmatch(name)}
+
+
+def check_left(out: Path, reference: Path, before: Path | None) -> str | None:
+    """Say what is wrong with what a killed or starved run left; None where nothing is.
+
+    Args:
+        reference: what an undisturbed run makes.
+        before: what was there already; none of its volumes may be lost.
+    """
+    there, right = files(out), files(reference)
+    old = files(before) if before else {}
+    for name, path in there.items():
+        if OURS.fullmatch(name):
+            continue
+        known = [source[name] for source in (right, old) if name in source]
+        if not known:
+            return f"left '{name}', which no run makes"
+        faults = [_half(path, other) for other in known]
+        if all(faults):
+            return f"left '{name}' half: {faults[0]}"
+    kept = {_sum(path) for path in there.values()}
+    lost = [name for name, path in old.items() if name.endswith(VOLUMES) and _sum(path) not in kept]
+    return f"lost '{lost[0]}'" if lost else None
+
+
+def check_done(out: Path, reference: Path) -> str | None:
+    """Say in what a finished run differs from an undisturbed one."""
+    there, right = files(out), files(reference)
+    if there.keys() != right.keys():
+        return f"other files: {sorted(there.keys() ^ right.keys())[:4]}"
+    return next((f"'{name}' differs" for name in there if content(there[name]) != content(right[name])), None)
+
+
+def content(path: Path) -> Any:
+    """What a file says that is the same in every run."""
+    if path.name.endswith(".jsonl"):
+        return _lines(path)
+    if path.name == "run-id.txt":
+        return len(path.read_bytes())
+    if path.name == "report.html":
+        return path.read_text(encoding="utf-8").endswith("</html>\n")
+    if path.name.endswith(".seg.nrrd"):
+        return re.sub(rb"MedCLIPSAM\.Date:[^|]*", b"", path.read_bytes())
+    if path.name.endswith(".ckpt"):
+        return _tensors(path)
+    return path.read_bytes()
+
+
+def _half(path: Path, right: Path) -> str | None:
+    """Say why a file is not whole, where it may be of an earlier state of the run."""
+    try:
+        if path.name.endswith(".jsonl"):
+            known, lines = _lines(right), _lines(path, cut=True)
+            return next((f"another line: {line}" for line in lines if line not in known), None)
+        if path.name in MADE_ANEW and path.suffix == ".json":
+            return None if json.loads(path.read_text(encoding="utf-8")) else "empty"
+        if path.name in MADE_ANEW:
+            return None if path.read_text(encoding="utf-8").rstrip().endswith("</html>") else "cut"
+        if path.name.endswith(".ckpt"):
+            return None if _tensors(path) else "empty"
+        if path.name.endswith(".safetensors"):
+            from safetensors.torch import load_file
+
+            return None if load_file(path).keys() == load_file(right).keys() else "other tensors"
+        if path.name.endswith(STATES):
+            return None if path.suffix != ".json" or json.loads(path.read_text(encoding="utf-8")) else "empty"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return None if content(path) == content(right) else "other bytes"
+
+
+def _lines(path: Path, cut: bool = False) -> list[dict[str, Any]]:
+    """The lines of a log, in an order of their own, without what differs; with `cut` the last may be half."""
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    found = []
+    for number, line in enumerate(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            if line and not cut:
+                continue  # a half line of a run before, which every reader leaves out
+            if line and number < len(lines) - 1:
+                raise
+            continue
+        found.append({key: value for key, value in record.items() if key not in UNTOLD})
+    return sorted(found, key=lambda record: json.dumps(record, sort_keys=True))
+
+
+def _tensors(path: Path) -> list[bytes]:
+    import torch
+
+    state = torch.load(path, weights_only=True)["model"]
+    return [state[name].contiguous().view(torch.uint8).numpy().tobytes() for name in sorted(state)]
+
+
+def _sum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if os.path.isfile(path) else ""
