@@ -28,7 +28,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         """Run every case."""
-        for name in sorted(each for each in dir(self) if each.startswith("test_")):
+        for name in sorted(name for name in dir(self) if name.startswith("test_")):
             self.setUp()
             try:
                 getattr(self, name)()

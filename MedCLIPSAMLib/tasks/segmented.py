@@ -107,12 +107,8 @@ class Segmented:
         for label, by_slice in self.results.items():
             for number, result in by_slice.items():
                 row: dict[str, Any] = {"label": label, "prompt": result.prompt, "slice": number, "found": result.found}
-                row |= {
-                    "score": round(result.score, 4),
-                    "message": result.message,
-                    "notes": result.notes,
-                    "presence": None,
-                }
+                row |= {"score": round(result.score, 4), "message": result.message, "notes": result.notes}
+                row["presence"] = None
                 row |= {
                     "pixels": int(result.mask.sum()),
                     "boxes": [],

@@ -83,7 +83,7 @@ def test_missing_packages_are_said_where_the_user_looks(panel, monkeypatch) -> N
 
     ui = panel.ui
     assert not ui.warningLabel.isVisibleTo(panel.content)
-    torch = next(package for package in dependencies.check() if package.name == "torch")
+    torch = next(dependency for dependency in dependencies.check() if dependency.name == "torch")
     with monkeypatch.context() as patched:
         patched.setattr(dependencies, "missing", lambda: [torch])
         ui.checkButton.click()
