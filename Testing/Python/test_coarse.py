@@ -15,6 +15,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, two_means_threshold
 from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, components_of_map
+from MedCLIPSAMLib.segmentation.crf import FAR
 from MedCLIPSAMLib.segmentation.saliency import normalise, upsample
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
 from MedCLIPSAMLib.segmentation.sam_prompts import PromptSettings, make_prompts
@@ -81,8 +82,10 @@ def test_crf_names_its_extra_when_it_is_not_there():
 def test_crf_follows_the_edges_of_the_picture():
     picture = np.zeros((64, 64, 3), np.uint8)
     picture[12:28, 36:54] = 200
-    mask = coarse_mask(_hills((20, 45)), CoarseSettings("crf"), picture)
-    assert mask[14:26, 38:52].mean() > 0.9 and mask[40:].sum() == 0
+    object_, hill = picture[..., 0] > 0, _hills((20, 45))
+    assert np.array_equal(coarse_mask(hill, CoarseSettings("crf", crf=FAR), picture), object_)
+    near = coarse_mask(hill, CoarseSettings("crf"), picture)
+    assert near[16:25, 41:50].all() and not (near & ~object_).any()
 
 
 @pytest.mark.parametrize("wrong", [{"method": "magic"}, {"threshold": 1.5}])
