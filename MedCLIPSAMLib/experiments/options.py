@@ -19,7 +19,7 @@ from ..evaluation.metrics import dsc
 from ..run_context import RunContext
 from ..segmentation.affinity import AffinitySettings
 from ..segmentation.coarse import CoarseSettings
-from ..segmentation.crf import RELEASED as RELEASED_CRF
+from ..segmentation.crf import FAR
 from ..segmentation.result import Localization, PromptedResult
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
@@ -78,8 +78,8 @@ OPTIONS: Mapping[str, Option] = {
     "3 prompts x 3 masks, STAPLE": _vote(VoteMethod.STAPLE, True),
     "3 prompts x 3 masks, by the map": _vote(VoteMethod.MAP, True),
     "k-means, as released": _coarse(CoarseSettings(CoarseMethod.KMEANS)),
-    "CRF": _coarse(CoarseSettings(CoarseMethod.CRF)),
-    "CRF, as released": _coarse(CoarseSettings(CoarseMethod.CRF, crf=RELEASED_CRF)),
+    "CRF, as released": _coarse(CoarseSettings(CoarseMethod.CRF)),
+    "CRF of far reach": _coarse(CoarseSettings(CoarseMethod.CRF, crf=FAR)),
     "GradCAM in place of M2IB": Option(locate=located_by(grad_cam)),
     "gScoreCAM in place of M2IB": Option(locate=located_by(g_score_cam)),
 }

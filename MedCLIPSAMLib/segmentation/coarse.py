@@ -25,7 +25,7 @@ class CoarseSettings:
         method: "otsu" (the paper; the exact two-means of the map), "kmeans" (the authors' code, for parity),
             "threshold", or "crf" (dense conditional random field, the extra `medclipsam[crf]`).
         threshold: for "threshold", on the map from 0 to 1.
-        crf: for "crf"; `crf.RELEASED` are the authors' parameters.
+        crf: for "crf"; the defaults are the authors'.
     """
 
     method: Choice[CoarseMethod] = CoarseMethod.OTSU

@@ -16,8 +16,7 @@ from MedCLIPSAMLib.nnunet.ensemble import foreground_labels
 from MedCLIPSAMLib.nnunet.schedule import RELEASED as RELEASED_SCHEDULE
 from MedCLIPSAMLib.nnunet.schedule import Schedule
 from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask
-from MedCLIPSAMLib.segmentation.crf import RELEASED as RELEASED_CRF
-from MedCLIPSAMLib.segmentation.crf import CrfSettings, unary_energy
+from MedCLIPSAMLib.segmentation.crf import FAR, CrfSettings, unary_energy
 from MedCLIPSAMLib.segmentation.prompts import ensemble_features
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings
 from MedCLIPSAMLib.segmentation.settings import Settings
@@ -53,16 +52,17 @@ def test_the_energies_of_the_released_crf_by_hand():
     """-log(p + 1e-8) / (1.05 / (1 + e^-p)); for p = 1/2 of 255, that is 128: 0.50196."""
     p = 128 / 255
     by_hand = [-math.log(q + 1e-8) / (1.05 / (1 + math.exp(-q))) for q in (1 - p, p)]
-    found = unary_energy(np.array([[0.5, 0.0]]), RELEASED_CRF.tau)
+    found = unary_energy(np.array([[0.5, 0.0]]), CrfSettings().tau)
     assert found[:, 0, 0] == pytest.approx(by_hand, rel=1e-6)
     assert found[:, 0, 1] == pytest.approx([0, -math.log(1e-8) / (1.05 / 2)], rel=1e-6, abs=1e-6)
     assert unary_energy(np.array([[0.25]]), 0.0).ravel() == pytest.approx([-math.log(0.75), -math.log(0.25)], rel=1e-6)
-    assert (RELEASED_CRF.gaussian_sxy, RELEASED_CRF.bilateral_sxy, RELEASED_CRF.bilateral_srgb) == (5, 5, 3)
-    assert (RELEASED_CRF.gaussian_compat, RELEASED_CRF.bilateral_compat, RELEASED_CRF.iterations) == (3, 5, 1)
+    released = CoarseSettings("crf").crf
+    assert (released.gaussian_sxy, released.bilateral_sxy, released.bilateral_srgb) == (5, 5, 3)
+    assert (released.gaussian_compat, released.bilateral_compat, released.iterations) == (3, 5, 1)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
-@pytest.mark.parametrize("settings", [CrfSettings(), RELEASED_CRF])
+@pytest.mark.parametrize("settings", [CrfSettings(), FAR])
 def test_both_fields_cut_a_clear_map_where_it_is(settings):
     image = np.zeros((64, 64, 3), np.uint8)
     image[12:40, 20:50] = 180

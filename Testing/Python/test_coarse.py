@@ -15,6 +15,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, two_means_threshold
 from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, components_of_map
+from MedCLIPSAMLib.segmentation.crf import FAR
 from MedCLIPSAMLib.segmentation.saliency import normalise, upsample
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
@@ -78,11 +79,13 @@ def test_crf_names_its_extra_when_it_is_not_there():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
-def test_crf_follows_the_edges_of_the_image():
+def test_crf_follows_the_edges_of_the_picture():
     image = np.zeros((64, 64, 3), np.uint8)
     image[12:28, 36:54] = 200
-    mask = coarse_mask(_hills((20, 45)), CoarseSettings("crf"), image)
-    assert mask[14:26, 38:52].mean() > 0.9 and mask[40:].sum() == 0
+    object_, hill = image[..., 0] > 0, _hills((20, 45))
+    assert np.array_equal(coarse_mask(hill, CoarseSettings("crf", crf=FAR), image), object_)
+    near = coarse_mask(hill, CoarseSettings("crf"), image)
+    assert near[16:25, 41:50].all() and not (near & ~object_).any()
 
 
 @pytest.mark.parametrize("wrong", [{"method": "magic"}, {"threshold": 1.5}])
