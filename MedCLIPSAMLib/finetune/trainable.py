@@ -9,7 +9,7 @@ import torch
 
 from ..choices import Freeze, parse_choice
 from ..errors import InputError
-from ..models.timm_open_clip import CustomTextCLIP
+from ..models.image_text import ImageTextModel
 
 _LORA_MODULES = (
     r".*(attn\.(qkv|proj)|mlp\.fc[12]|attention\.self\.(query|key|value)"
@@ -17,7 +17,7 @@ _LORA_MODULES = (
 )
 
 
-def prepare(model: CustomTextCLIP, freeze: Freeze = Freeze.NOTHING, lora_rank: int = 0) -> torch.nn.Module:
+def prepare(model: ImageTextModel, freeze: Freeze = Freeze.NOTHING, lora_rank: int = 0) -> torch.nn.Module:
     """Set what is trained to require gradients; with LoRA, wrap the model by peft.
 
     The scale of the logits is never trained: the losses have a temperature of their own.
@@ -68,7 +68,7 @@ def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _with_lora(model: CustomTextCLIP, rank: int, frozen) -> torch.nn.Module:
+def _with_lora(model: ImageTextModel, rank: int, frozen) -> torch.nn.Module:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -87,7 +87,7 @@ def _with_lora(model: CustomTextCLIP, rank: int, frozen) -> torch.nn.Module:
     )
 
 
-def _frozen(model: CustomTextCLIP, freeze: Freeze):
+def _frozen(model: ImageTextModel, freeze: Freeze):
     """Whether the parameter of a name stays as it is."""
     layers = {
         "visual.trunk.blocks.": len(model.visual.trunk.blocks),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,13 @@ from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import pictures_to
+from .image_text import ImageTextModel, build
 from .layouts import is_hugging_face, to_open_clip
 from .store import find, locate
-from .timm_open_clip import CustomTextCLIP
 from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 """Names under which a folder's weights are looked for, in this order; the keys in the file tell the layout."""
-
-TOWERS = {"medclipsam_demo_vit": "demo_vit", "medclipsam_starter_vit": "starter_vit"}
-"""Our own vision towers, and the module that makes each known to timm."""
 
 
 class ClipModel:
@@ -36,7 +32,7 @@ class ClipModel:
         folder: where vocab.txt, tokenizer_config.json and open_clip_config.json are.
     """
 
-    def __init__(self, name: str, model: CustomTextCLIP, folder: Path) -> None:
+    def __init__(self, name: str, model: ImageTextModel, folder: Path) -> None:
         self.name, self.model = name, model
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
@@ -143,7 +139,7 @@ def load_clip(
     return ClipModel(name, with_fast_linear(model).to(device, dtype).eval().requires_grad_(False), folder)
 
 
-def load_weights(model: CustomTextCLIP, folder: Path) -> None:
+def load_weights(model: ImageTextModel, folder: Path) -> None:
     """Load the weights of a folder, in either layout, strictly: all the model's and nothing else.
 
     Raises:
@@ -158,7 +154,7 @@ def load_weights(model: CustomTextCLIP, folder: Path) -> None:
     load_strictly(model, to_open_clip(state) if is_hugging_face(state) else state, path)
 
 
-def build_clip(folder: Path) -> CustomTextCLIP:
+def build_clip(folder: Path) -> ImageTextModel:
     """Build a model with random weights, shaped by open_clip_config.json and config.json (BERT), without the network.
 
     Raises:
@@ -166,16 +162,11 @@ def build_clip(folder: Path) -> CustomTextCLIP:
             or the network. What torch raises when memory runs out.
     """
     config = read_config(folder / "open_clip_config.json").get("model_cfg", {})
+    bert = read_config(folder / "config.json")
     refuse_code(folder / "config.json")
     read_preprocessing(folder)
     try:
-        vision = config["vision_cfg"] | {"timm_model_pretrained": False}
-        if ":" in str(vision.get("timm_model_name")):  # timm would look for "hf-hub:NAME" on the network
-            raise ValueError(f"the image tower '{vision['timm_model_name']}' is of another place")
-        if own := TOWERS.get(str(vision.get("timm_model_name"))):
-            import_module(f".{own}", __package__)
-        text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
-        return CustomTextCLIP(config["embed_dim"], vision, text)
+        return build(config, bert)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, OSError) as error:
         if is_out_of_memory(error):
             raise

@@ -1,6 +1,6 @@
 """A vision transformer cut in two at a block, so that what lies before the cut is computed once.
 
-Works on timm's VisionTransformer behind open_clip's TimmModel, as BiomedCLIP has it. Nothing is installed in the model.
+Nothing is installed in the model.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..errors import InputError, ModelError
-from ..models.timm_open_clip import Attention, Block, VisionTransformer
+from ..models.vision_transformer import Block, VisionTransformer
 
 
 class VisionTower:
     """The two halves of a vision transformer.
 
     Args:
-        visual: the `visual` part of an open_clip model.
+        visual: the image tower of a text-image model.
 
     Attributes:
         depth: number of blocks.
@@ -27,14 +27,14 @@ class VisionTower:
         prefix: number of tokens before the patch tokens (1 with a class token).
 
     Raises:
-        ModelError: not a timm VisionTransformer with class-token or average pooling, or weights not in float32.
+        ModelError: not a `VisionTransformer`, or weights not in float32.
     """
 
     def __init__(self, visual: nn.Module) -> None:
         trunk = getattr(visual, "trunk", None)
-        if not isinstance(trunk, VisionTransformer) or trunk.global_pool not in ("token", "avg"):
+        if not isinstance(trunk, VisionTransformer):
             raise ModelError(
-                "This model's vision tower is not a timm VisionTransformer with class-token or average pooling.",
+                f"Expected a VisionTransformer as image tower, got a {type(trunk).__name__}.",
                 "M2IB needs one, such as BiomedCLIP's.",
             )
         if any(parameter.dtype != torch.float32 for parameter in trunk.parameters()):
@@ -44,7 +44,7 @@ class VisionTower:
             )
         self.trunk = trunk
         self.head: Any = visual.head
-        self.depth, self.grid, self.prefix = len(trunk.blocks), trunk.patch_embed.grid_size, trunk.num_prefix_tokens
+        self.depth, self.grid, self.prefix = len(trunk.blocks), trunk.grid_size, trunk.num_prefix_tokens
 
     def check_layer(self, layer: int) -> None:
         """Refuse a block after which the patch tokens reach nothing: the last one, with a class token.
@@ -59,9 +59,8 @@ class VisionTower:
     @torch.no_grad()
     def tokens_at(self, pixels: torch.Tensor, layer: int) -> torch.Tensor:
         """Compute the output of block `layer` (0-based): pixels (N, 3, S, S) to tokens (N, T, C)."""
-        trunk = self.trunk
-        tokens = trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels))))
-        for block in trunk.blocks[: layer + 1]:
+        tokens = self.trunk.embed(pixels)
+        for block in self.trunk.blocks[: layer + 1]:
             tokens = block(tokens)
         return tokens
 
@@ -70,27 +69,17 @@ class VisionTower:
 
         With class-token pooling only the class token's row of the last block is computed, which is exact.
         """
-        trunk: Any = self.trunk
+        trunk = self.trunk
         rest: list[Any] = list(trunk.blocks[layer + 1 :])
-        class_only = trunk.global_pool == "token" and bool(rest) and _is_plain(rest[-1])
+        class_only = trunk.global_pool == "token" and bool(rest)
         for block in rest[:-1] if class_only else rest:
             tokens = block(tokens)
         if class_only:
             tokens = _class_token_of(rest[-1], tokens)
-        return F.normalize(self.head(trunk.forward_head(trunk.norm(tokens))).float(), dim=-1)
+        return F.normalize(self.head(trunk.pool(trunk.norm(tokens))).float(), dim=-1)
 
 
-def _is_plain(block: nn.Module) -> bool:
-    """Whether `_class_token_of` knows the block: pre-norm, heads as wide as the tokens, no norm or gate inside."""
-    if type(block) is not Block or type(block.attn) is not Attention:
-        return False
-    attention: Any = block.attn
-    inner = (attention.q_norm, attention.k_norm, getattr(attention, "norm", None), getattr(attention, "gate", None))
-    as_wide = attention.qkv.out_features == 3 * attention.qkv.in_features
-    return as_wide and all(part is None or isinstance(part, nn.Identity) for part in inner)
-
-
-def _class_token_of(block: Any, tokens: torch.Tensor) -> torch.Tensor:
+def _class_token_of(block: Block, tokens: torch.Tensor) -> torch.Tensor:
     """Compute the class token after `block`: (N, T, C) to (N, 1, C).
 
     Keys and values are absorbed: q . (W_k h + b_k) = (W_k^T q) . h + const, the constant falls out of the softmax, and
@@ -99,12 +88,12 @@ def _class_token_of(block: Any, tokens: torch.Tensor) -> torch.Tensor:
     attention, width = block.attn, tokens.shape[-1]
     heads = attention.num_heads
     weight_q, weight_k, weight_v = attention.qkv.weight.reshape(3, width, width)
-    bias = attention.qkv.bias if attention.qkv.bias is not None else tokens.new_zeros(3 * width)
+    bias = attention.qkv.bias
     normed = block.norm1(tokens)
     query = F.linear(normed[:, 0], weight_q, bias[:width]).unflatten(-1, (heads, -1)) * attention.scale
     probe = torch.einsum("nhd,hdc->nhc", query, weight_k.unflatten(0, (heads, -1)))
     share = torch.einsum("nhc,ntc->nht", probe, normed).softmax(-1)
     average = torch.einsum("nht,ntc->nhc", share, normed)
     value = torch.einsum("nhc,hdc->nhd", average, weight_v.unflatten(0, (heads, -1))).flatten(1) + bias[2 * width :]
-    token = tokens[:, 0] + block.ls1(attention.proj(value))
-    return (token + block.ls2(block.mlp(block.norm2(token))))[:, None]
+    token = tokens[:, 0] + attention.proj(value)
+    return (token + block.mlp(block.norm2(token)))[:, None]

@@ -5,15 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import timm
 import torch
 import torch.nn.functional as F
 from reference_m2ib import reference_m2ib
-from timm.models import register_model
-from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, VisionTransformer
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
 from MedCLIPSAMLib.models.clip import ClipModel, build_clip
+from MedCLIPSAMLib.models.image_text import VisualTower
+from MedCLIPSAMLib.models.vision_transformer import PatchEmbed, VisionTransformer
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import saliency
@@ -22,37 +21,20 @@ from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib, normalise, u
 from MedCLIPSAMLib.segmentation.vision_tower import VisionTower
 
 DEPTH = 4
-SHAPE = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": DEPTH, "num_heads": 3, "num_classes": 0}
-
-
-@register_model
-def medclipsam_test_vit_class_token(pretrained=False, **kwargs):
-    model = VisionTransformer(**SHAPE)
-    model.default_cfg = {}
-    return model
-
-
-@register_model
-def medclipsam_test_vit_average(pretrained=False, **kwargs):
-    model = VisionTransformer(**SHAPE, class_token=False, global_pool="avg")
-    model.default_cfg = {}
-    return model
 
 
 def _clip(pool):
-    """A random open_clip vision tower; only the `visual` part of the model is used by M2IB."""
-    from open_clip.timm_model import TimmModel
-
+    """A random image tower; only the `visual` part of the model is used by M2IB."""
     torch.manual_seed(3)
-    name = f"medclipsam_test_vit_{'average' if pool == 'avg' else 'class_token'}"
-    visual = TimmModel(name, embed_dim=16, image_size=32, pool=pool, proj="linear").eval().requires_grad_(False)
+    trunk = VisionTransformer(32, lambda side, width: PatchEmbed(side, 8, width), 24, DEPTH, 3, pool)
+    visual = VisualTower(trunk, 16).eval().requires_grad_(False)
     for parameter in visual.parameters():
         parameter.data += 0.05 * torch.randn_like(parameter)
     model = SimpleNamespace(visual=visual, encode_image=visual)
     return SimpleNamespace(model=model)
 
 
-@pytest.fixture(scope="module", params=["", "avg"], ids=["class token", "average pooling"])
+@pytest.fixture(scope="module", params=["token", "avg"], ids=["class token", "average pooling"])
 def clip(request):
     return _clip(request.param)
 
@@ -227,36 +209,20 @@ def test_settings_out_of_range_are_refused(change):
 
 def test_blocks_without_patch_attribution_are_refused(inputs):
     with pytest.raises(InputError, match="from 0 to 2"):
-        m2ib(_clip(""), *inputs, M2IBSettings(3))
+        m2ib(_clip("token"), *inputs, M2IBSettings(3))
     with pytest.raises(InputError, match="from 0 to 3"):
         m2ib(_clip("avg"), *inputs, M2IBSettings(4))
 
 
-@pytest.mark.parametrize(
-    "extra",
-    [
-        {"block_fn": ResPostBlock, "init_values": 0.5},
-        {"block_fn": ParallelScalingBlock},
-        {"qk_norm": True},
-        {"reg_tokens": 2},
-        {"qkv_bias": False},
-        {"init_values": 0.5},
-        {"pre_norm": True},
-    ],
-    ids=str,
-)
-def test_other_kinds_of_blocks_give_the_features_of_the_whole_model(inputs, extra):
-    torch.manual_seed(1)
-    trunk = VisionTransformer(**SHAPE, **extra).eval().requires_grad_(False)
-    for parameter in trunk.parameters():
-        parameter.data += 0.05 * torch.randn_like(parameter)
-    tower = VisionTower(SimpleNamespace(trunk=trunk, head=torch.nn.Identity()))
-    whole = F.normalize(trunk(inputs[0]), dim=-1)
-    assert torch.allclose(tower.features_from(tower.tokens_at(inputs[0], 1), 1), whole, atol=1e-6)
+def test_both_halves_together_are_the_whole_tower(clip, inputs):
+    tower = VisionTower(clip.model.visual)
+    whole = F.normalize(clip.model.visual(inputs[0]), dim=-1)
+    for layer in range(DEPTH):
+        assert torch.allclose(tower.features_from(tower.tokens_at(inputs[0], layer), layer), whole, atol=1e-6)
 
 
 def test_rounded_weights_are_refused(inputs):
-    clip = _clip("")
+    clip = _clip("token")
     clip.model.visual.bfloat16()
     with pytest.raises(ModelError, match="float32"):
         m2ib(clip, *inputs, M2IBSettings(1))
@@ -264,7 +230,7 @@ def test_rounded_weights_are_refused(inputs):
 
 def test_other_towers_are_refused():
     with pytest.raises(ModelError, match="VisionTransformer"):
-        VisionTower(SimpleNamespace(trunk=timm.create_model("resnet10t", pretrained=False), head=None))
+        VisionTower(SimpleNamespace(trunk=torch.nn.Conv2d(3, 8, 3), head=None))
 
 
 def test_a_map_is_enlarged_with_the_centre_of_a_patch_over_the_middle_of_its_pixels():

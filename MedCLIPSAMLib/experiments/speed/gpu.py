@@ -36,7 +36,7 @@ PICTURES, PICTURES_TOGETHER = 16, (8, 16)
 WIDE, NARROW = 1024, 512
 
 PLACES: dict[str, list[Place]] = {
-    "pictures made inputs": [(ClipModel, "preprocess"), (sam_module._OnDevice, "forward_batch")],
+    "pictures made inputs": [(ClipModel, "preprocess"), (sam_module.SamInput, "__call__")],
     "texts": [(ClipModel, "encode_text")],
     "CLIP up to the block": [(VisionTower, "tokens_at")],
     "M2IB": [(segmenting, "m2ib")],
@@ -44,7 +44,6 @@ PLACES: dict[str, list[Place]] = {
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_pictures, "decode")],
     "masks tidied": [(sam_pictures, "_mended")],
-    "masks enlarged": [(sam_module._OnDevice, "postprocess_masks")],
     "copies to the host": [(torch.Tensor, "cpu"), (sam_pictures, "to_host")],
 }
 
