@@ -65,6 +65,9 @@ Capture = Annotated[
     bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that are there already.")]
+UseWorker = Annotated[
+    bool, typer.Option("--worker/--no-worker", help="Run in the worker, where one runs (medclipsam worker start).")
+]
 Suffix = Annotated[
     str,
     typer.Option(

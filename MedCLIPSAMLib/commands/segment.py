@@ -37,10 +37,12 @@ from .options import (
     SamName,
     SeriesName,
     SlicePlane,
+    UseWorker,
     WindowRange,
 )
 from .parsing import parse_slices, parse_window
 from .progress import progress_bar
+from .session import segmenter_loader
 from .table import print_table
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ Propagate = Annotated[
 
 
 def segment(
+    context: typer.Context,
     images: Images,
     out: Out,
     prompt: Prompts = [],
@@ -161,6 +164,7 @@ def segment(
     verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
+    worker: UseWorker = True,
 ) -> None:
     """Segment what each prompt names in images, and write the masks on the images' own grids.
 
@@ -170,7 +174,7 @@ def segment(
     from ..models.store import experience, find
     from ..pipeline.request import SegmentationRequest
     from ..segmentation.coarse import CoarseSettings
-    from ..segmentation.segmenter import TextSegmenter, choices, load_segmenter
+    from ..segmentation.segmenter import TextSegmenter, choices
     from ..segmentation.settings import default_settings
     from ..tasks.batch import prepare
     from ..tasks.marks import Marks, parse_box, parse_point
@@ -206,7 +210,7 @@ def segment(
     )
 
     def load() -> TextSegmenter:
-        segmenter = load_segmenter(model, sam, device, models_dir, settings)
+        segmenter = segmenter_loader(context)(model, sam, device, models_dir, settings)
         if verbose:
             typer.echo(choices(segmenter), err=True)
         return segmenter
@@ -222,8 +226,8 @@ def segment(
         try:
             for done, (image, places) in enumerate(todo, 1):
                 title = f"{done} of {len(todo)}, {image.name}" if outputs.is_folder else ""
-                with progress_bar(title or "loading", quiet=as_json) as context:
-                    outcome = segmenter.segment(image, places, context.titled(title) if title else context)
+                with progress_bar(title or "loading", quiet=as_json) as shown_in:
+                    outcome = segmenter.segment(image, places, shown_in.titled(title) if title else shown_in)
                 if isinstance(outcome, Failed):
                     if not outputs.is_folder and image.path.is_dir():
                         remedy = f"{outcome.error.remedy} For all images of a folder, give -o a folder too."

@@ -179,7 +179,7 @@ class _Run:
         self._model.train()
         self._optimizer.zero_grad(set_to_none=True)
         loss = contrastive_backward(
-            lambda pixels, tokens: self._model(pixels, tokens)[:2],
+            self._model,
             chunks,
             self._loss,
             fabric.backward,
@@ -212,7 +212,7 @@ class _Run:
         said: list[str] = []
         for pictures, captions in source.batches(0):
             pixels, tokens = self._clip.preprocess(pictures.numpy()), self._clip.tokenize(captions, True)
-            image, text = (features.float() for features in self._model(pixels, tokens)[:2])
+            image, text = (features.float() for features in self._model(pixels, tokens))
             losses.append(self._loss(image, text).item())
             images.append(image.cpu())
             texts.append(text.cpu())

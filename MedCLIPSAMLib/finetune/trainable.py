@@ -37,11 +37,10 @@ def prepare(model: ImageTextModel, freeze: Freeze = Freeze.NOTHING, lora_rank: i
     frozen = _frozen(model, freeze)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not frozen(name) and name != "logit_scale")
-    if lora_rank:
-        model = _with_lora(model, lora_rank, frozen)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    trained = _with_lora(model, lora_rank, frozen) if lora_rank else model
+    if not any(parameter.requires_grad for parameter in trained.parameters()):
         raise InputError(f"Nothing is left to train with '{freeze}' frozen.", "Freeze less, or leave LoRA out.")
-    return model
+    return trained
 
 
 def merged(model: torch.nn.Module) -> dict[str, torch.Tensor]:

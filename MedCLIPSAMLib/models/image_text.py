@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from .text_transformer import BertConfig, TextTower
@@ -51,6 +52,10 @@ class ImageTextModel(nn.Module):
     def encode_text(self, ids: torch.Tensor) -> torch.Tensor:
         """Features (N, D) of token ids, of any length."""
         return self.text(ids)
+
+    def forward(self, pixels: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the features of pixels and of token ids, each (N, D) of length 1."""
+        return F.normalize(self.visual(pixels), dim=-1), F.normalize(self.text(ids), dim=-1)
 
 
 def build(config: Mapping[str, Any], bert: Mapping[str, Any]) -> ImageTextModel:

@@ -26,7 +26,6 @@ from .sam_config import read_sam_config
 from .store import WEIGHTS, locate
 from .weights import load_strictly, read_weights
 
-
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of the three channels of SAM 2's input, on the scale 0 to 1."""
 
@@ -154,7 +153,7 @@ def decode(
     sam: Sam2,
     embedding: torch.Tensor,
     fine: Sequence[torch.Tensor],
-    points: tuple[torch.Tensor, torch.Tensor],
+    points: tuple[torch.Tensor | None, torch.Tensor | None],
     masks: torch.Tensor | None = None,
     multimask: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

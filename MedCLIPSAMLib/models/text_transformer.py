@@ -90,7 +90,7 @@ class _SelfAttention(nn.Module):
         self.heads, self.dropout = config.num_attention_heads, config.attention_probs_dropout_prob
         self.query, self.key, self.value = (nn.Linear(config.hidden_size, config.hidden_size) for _ in range(3))
 
-    def forward(self, tokens: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         query, key, value = (
             made(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2) for made in (self.query, self.key, self.value)
         )
@@ -120,9 +120,20 @@ class _Layer(nn.Module):
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(config.hidden_size, config.intermediate_size)})
         self.output = _Output(config.intermediate_size, config)
 
-    def forward(self, tokens: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         tokens = self.attention["output"](self.attention["self"](tokens, seen), tokens)
         return self.output(F.gelu(self.intermediate["dense"](tokens)), tokens)
+
+
+class _Encoder(nn.Module):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        for layer in self.layer:
+            tokens = layer(tokens, seen)
+        return tokens
 
 
 class Bert(nn.Module):
@@ -131,8 +142,7 @@ class Bert(nn.Module):
     def __init__(self, config: BertConfig) -> None:
         super().__init__()
         self.embeddings = _Embeddings(config)
-        self.encoder = nn.Module()
-        self.encoder.layer = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+        self.encoder = _Encoder(config)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
@@ -143,10 +153,7 @@ class Bert(nn.Module):
 
     def forward(self, ids: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         """Token ids (N, L) int64, and which of them are no padding, (N, L) bool, to tokens (N, L, C)."""
-        tokens = self.embeddings(ids)
-        for layer in self.encoder.layer:
-            tokens = layer(tokens, seen[:, None, None, :])
-        return tokens
+        return self.encoder(self.embeddings(ids), seen[:, None, None, :])
 
 
 class TextTower(nn.Module):
@@ -181,8 +188,6 @@ class TextTower(nn.Module):
         """(N, L) int64 to (N, D)."""
         seen = ids != self.config.pad_token_id
         tokens = self.transformer(ids, seen)
-        if self._mean:
-            pooled = (tokens * seen[..., None]).sum(1) / seen.sum(1, keepdim=True)
-        else:
-            pooled = tokens[:, 0]
-        return self.proj(pooled)
+        if not self._mean:
+            return self.proj(tokens[:, 0])
+        return self.proj((tokens * seen[..., None]).sum(1) / seen.sum(1, keepdim=True))

@@ -7,7 +7,7 @@ architecture is that of Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -101,8 +101,9 @@ class VisionTransformer(nn.Module):
         self.embed_dim, self.global_pool, self.num_prefix_tokens = width, global_pool, int(global_pool == "token")
         if self.num_prefix_tokens:
             self.cls_token = nn.Parameter(torch.empty(1, 1, width))
-        self.patch_embed = embed(image_size, width)
-        self.grid_size: tuple[int, int] = self.patch_embed.grid_size
+        patch_embed: Any = embed(image_size, width)
+        self.patch_embed: nn.Module = patch_embed
+        self.grid_size: tuple[int, int] = patch_embed.grid_size
         patches = self.grid_size[0] * self.grid_size[1]
         self.pos_embed = nn.Parameter(torch.empty(1, self.num_prefix_tokens + patches, width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))

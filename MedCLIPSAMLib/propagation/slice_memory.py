@@ -23,7 +23,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from ..checkpoints import CheckpointFolder
 from ..errors import InputError
-from ..models.sam import Sam2, SamInput
+from ..models.sam import SamInput
 
 _REMEMBERED = ("maskmem_features", "obj_ptr")
 

@@ -12,8 +12,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from sam2.build_sam import build_sam2_video_predictor
-from sam2.sam2_image_predictor import SAM2ImagePredictor
 from sam2.modeling.sam2_base import SAM2Base
+from sam2.sam2_image_predictor import SAM2ImagePredictor
 
 from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.models import weights as module
