@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 from MedCLIPSAMLib.command_worker.client import hand_over
@@ -12,8 +13,10 @@ def main() -> None:
     code = hand_over(sys.argv[1:])
     if code is not None:
         sys.exit(code)
+    gc.disable()  # nothing that is imported is garbage
     from MedCLIPSAMLib import cli  # the command line's packages
 
+    gc.enable()
     cli.main()
 
 

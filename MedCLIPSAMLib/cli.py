@@ -44,8 +44,9 @@ app = typer.Typer(
     name="medclipsam",
     help="Text-prompted segmentation of medical images.",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to import for the help than all else that the help needs
 )
 app.command("segment")(segment.segment)
 app.command("series")(series.series)

@@ -19,7 +19,7 @@ COMMANDS = ("segment",)
 """What the worker runs: the commands that need the models and nothing else that lasts."""
 INTERRUPT, TERMINATE = b"I", b"T"
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
-PATIENCE = 10.0
+PATIENCE = 30.0
 """Seconds in which the worker must have said whether it takes a command."""
 
 
@@ -74,12 +74,15 @@ def hand_over(arguments: Sequence[str]) -> int | None:
         return None
     if os.environ.get(SWITCH) == "off" or not all((sys.stdin, sys.stdout, sys.stderr)):
         return None
+    if not supported() or not os.path.lexists(folder() / SOCKET):
+        return None
+    request = _request(arguments)
     try:
         connection = connect()
         if connection is None:
             return None
         with connection:
-            refused = _send(connection, arguments)
+            refused = _send(connection, request)
             if not refused:
                 return _wait(connection)
     except ConnectionRefusedError:
@@ -92,13 +95,11 @@ def hand_over(arguments: Sequence[str]) -> int | None:
     return None
 
 
-def _send(connection: socket.socket, arguments: Sequence[str]) -> str:
-    """Send a command with the standard files of this process; says why the worker refuses it."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+def _request(arguments: Sequence[str]) -> dict[str, Any]:
+    """Say all that a command depends on but its open files."""
     mask = os.umask(0)
     os.umask(mask)
-    request: dict[str, Any] = {
+    return {
         "ask": "run",
         "identity": identity(),
         "arguments": list(arguments),
@@ -107,6 +108,12 @@ def _send(connection: socket.socket, arguments: Sequence[str]) -> str:
         "umask": mask,
         "encoding": [sys.stdin.encoding, sys.stdout.encoding, sys.stderr.encoding],
     }
+
+
+def _send(connection: socket.socket, request: dict[str, Any]) -> str:
+    """Send a command with the standard files of this process; says why the worker refuses it."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
     data = pack(request)
     sent = socket.send_fds(connection, [data], [0, 1, 2])
     connection.sendall(data[sent:])

@@ -30,7 +30,7 @@ from .place import SOCKET
 log = logging.getLogger(__name__)
 
 EXIT_TERMINATED = 143
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds in which a client must have sent its request."""
 
 

@@ -21,6 +21,7 @@ from ..choices import (
     SamPromptKind,
     Strategy,
 )
+from .engine import import_engine
 from .options import (
     AsJson,
     AtOnce,
@@ -170,6 +171,7 @@ def segment(
 
     Example: medclipsam segment head.nii.gz -p "tumor: brain tumor" --all -o tumor.seg.nrrd
     """
+    import_engine()
     from ..errors import MedCLIPSAMError
     from ..models.store import experience, find
     from ..pipeline.request import SegmentationRequest

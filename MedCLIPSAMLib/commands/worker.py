@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .engine import import_engine
 from .options import AsJson
 
 app = typer.Typer(no_args_is_help=True, help="Keep the models loaded, so that 'segment' starts at once.")
@@ -94,8 +95,8 @@ def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
         lock = lock_file(folder / LOCK)
     except BlockingIOError as error:
         raise MedCLIPSAMError("A worker runs already.", "medclipsam worker stop ends it.") from error
+    import_engine()  # before the first command
     from ..segmentation.kept_models import KeptModels
-    from ..tasks import batch, segment_files  # noqa: F401  # what every command needs, before the first one
 
     kept = KeptModels()
     session = Session(context.obj.run, kept)

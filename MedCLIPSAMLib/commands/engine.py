@@ -1,0 +1,20 @@
+"""The engine's packages, imported at once."""
+
+from __future__ import annotations
+
+import gc
+from importlib import import_module
+
+MODULES = ("tasks.batch", "tasks.segment_files", "segmentation.segmenter")
+
+
+def import_engine() -> None:
+    """Import what segments images, without the search for garbage that takes a seventh of the time of it."""
+    searched = gc.isenabled()
+    gc.disable()
+    try:
+        for name in MODULES:
+            import_module(f"..{name}", __package__)
+    finally:
+        if searched:
+            gc.enable()
