@@ -116,7 +116,8 @@ def _send(connection: socket.socket, request: dict[str, Any]) -> str:
         stream.flush()
     data = pack(request)
     sent = socket.send_fds(connection, [data], [0, 1, 2])
-    connection.sendall(data[sent:])
+    with suppress(BrokenPipeError):  # it may have answered before the end
+        connection.sendall(data[sent:])
     answer, _ = receive(connection)
     if answer is None:
         raise ConnectionResetError("it ended")

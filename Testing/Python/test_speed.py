@@ -20,6 +20,7 @@ from MedCLIPSAMLib.experiments.speed.full_size import PROMPT, biomedclip
 from MedCLIPSAMLib.experiments.speed.interleaved import Times, interleaved
 from MedCLIPSAMLib.experiments.speed.outlines import OutlineCost
 from MedCLIPSAMLib.experiments.speed.saliency import AUTHORS, BF16, F32, Peak, SaliencyCost
+from MedCLIPSAMLib.experiments.speed.start import StartCost
 from MedCLIPSAMLib.experiments.speed.waiting import Waiting
 from MedCLIPSAMLib.experiments.speed.whole import TINY, WholeCost
 from MedCLIPSAMLib.models.clip import load_clip
@@ -80,8 +81,10 @@ def test_the_tables_say_what_was_measured():
     ours = f"{TINY}, bf16"
     said = shown(speed.whole_table(WholeCost(Times({ours: [2.0]}), {ours: 2500.0})))
     assert "pip install segment-anything" in said and "2500" in said
-    said = shown(speed.waiting_table(Waiting([2.0, 4.0], [1.0, 1.0], 9.0, 70.0, [4.5], [0.2])))
-    assert "0.38 of the first" in said and "70.0" in said and "4.50" in said
+    said = shown(speed.waiting_table(Waiting([2.0, 4.0], [1.0, 1.0], 9.0, 70.0)))
+    assert "0.38 of the first" in said and "70.0" in said
+    said = shown(speed.start_table([StartCost("a command", 3.25, 3.5), StartCost("in a worker", None, 0.25)]))
+    assert "3.25" in said and "3.50" in said and "0.25" in said
 
 
 def test_an_unknown_part_is_named():
