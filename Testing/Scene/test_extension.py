@@ -97,12 +97,12 @@ def test_what_is_installed_here_is_found_to_fit() -> None:
 
 def test_missing_and_unfit_packages_are_told_apart() -> None:
     def version(name: str) -> str:
-        if name in ("timm", "torch"):
+        if name in ("hydra-core", "torch"):
             raise PackageNotFoundError(name)
-        return "0.1" if name == "transformers" else dependencies.metadata.version(name)
+        return "0.1" if name == "tokenizers" else dependencies.metadata.version(name)
 
     states = {each.name: each.state for each in dependencies.check(version)}
-    assert states["timm"] == states["torch"] == "missing" and states["transformers"] == "unfit"
+    assert states["hydra-core"] == states["torch"] == "missing" and states["tokenizers"] == "unfit"
     assert states["numpy"] == "ok"
     assert not [line for line in dependencies.pins(version) if line.startswith("torch==")]
 
@@ -114,14 +114,14 @@ def test_pip_is_told_to_keep_what_slicer_has(monkeypatch: pytest.MonkeyPatch) ->
         constraints = Path(arguments[arguments.index("--constraint") + 1]).read_text(encoding="utf-8")
         asked.append((arguments[-1], "--no-build-isolation" in arguments, constraints))
 
-    absent = [each for each in dependencies.check() if each.name in ("timm", "sam2")]
+    absent = [each for each in dependencies.check() if each.name in ("hydra-core", "sam2")]
     monkeypatch.setattr(dependencies, "missing", lambda: absent)
     monkeypatch.setattr(slicer.util, "pip_install", pip_install)
     dependencies.install(told.append)
-    assert [(Requirement(line).name, isolated) for line, isolated, _ in asked] == [("timm", False), ("sam2", True)]
+    assert [(Requirement(line).name, isolated) for line, isolated, _ in asked] == [("hydra-core", False), ("sam2", True)]
     for _, _, constraints in asked:
         assert {line.split("==")[0] for line in constraints.split()} >= {"torch", "numpy", "vtk"}
-    assert "timm (1 of 2)..." in told
+    assert "hydra-core (1 of 2)..." in told
 
     ensured = []
     packaging = ModuleType("slicer.packaging")  # not an attribute of slicer until something imports it
@@ -130,7 +130,7 @@ def test_pip_is_told_to_keep_what_slicer_has(monkeypatch: pytest.MonkeyPatch) ->
     asked.clear()
     dependencies.install()
     ((wanted, options),) = ensured
-    assert [each.name for each in wanted] == ["timm"] and options["requester"] == "MedCLIPSAM"
+    assert [each.name for each in wanted] == ["hydra-core"] and options["requester"] == "MedCLIPSAM"
     assert not options["prompt_install"] and not options["prompt_restart"]  # sam2 is still to come
     assert len(asked) == 1 and Requirement(asked[0][0]).name == "sam2"
 
@@ -180,10 +180,10 @@ def test_a_failed_installation_names_the_package(monkeypatch: pytest.MonkeyPatch
     def fail(arguments: list[str]) -> None:
         raise RuntimeError("no network")
 
-    absent = [each for each in dependencies.check() if each.name == "timm"]
+    absent = [each for each in dependencies.check() if each.name == "hydra-core"]
     monkeypatch.setattr(dependencies, "missing", lambda: absent)
     monkeypatch.setattr(slicer.util, "pip_install", fail)
-    with pytest.raises(dependencies.InstallationError, match="'timm' could not be installed: no network"):
+    with pytest.raises(dependencies.InstallationError, match="'hydra-core' could not be installed: no network"):
         dependencies.install()
 
 
