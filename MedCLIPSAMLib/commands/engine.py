@@ -9,12 +9,16 @@ MODULES = ("tasks.batch", "tasks.segment_files", "segmentation.segmenter")
 
 
 def import_engine() -> None:
-    """Import what segments images, without the search for garbage that takes a seventh of the time of it."""
+    """Import what segments images, without the search for garbage that takes a seventh of the time of it.
+
+    What was imported is not searched later either.
+    """
     searched = gc.isenabled()
     gc.disable()
     try:
         for name in MODULES:
             import_module(f"..{name}", __package__)
+        gc.freeze()
     finally:
         if searched:
             gc.enable()

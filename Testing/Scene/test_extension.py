@@ -118,7 +118,10 @@ def test_pip_is_told_to_keep_what_slicer_has(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(dependencies, "missing", lambda: absent)
     monkeypatch.setattr(slicer.util, "pip_install", pip_install)
     dependencies.install(told.append)
-    assert [(Requirement(line).name, isolated) for line, isolated, _ in asked] == [("hydra-core", False), ("sam2", True)]
+    assert [(Requirement(line).name, isolated) for line, isolated, _ in asked] == [
+        ("hydra-core", False),
+        ("sam2", True),
+    ]
     for _, _, constraints in asked:
         assert {line.split("==")[0] for line in constraints.split()} >= {"torch", "numpy", "vtk"}
     assert "hydra-core (1 of 2)..." in told
