@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from importlib import import_module
 
 MODULES = ("tasks.batch", "tasks.segment_files", "segmentation.segmenter")
@@ -13,11 +14,14 @@ def import_engine() -> None:
 
     What was imported is not searched later either.
     """
+    names = [f"{__package__.rpartition('.')[0]}.{name}" for name in MODULES]
+    if all(name in sys.modules for name in names):
+        return
     searched = gc.isenabled()
     gc.disable()
     try:
-        for name in MODULES:
-            import_module(f"..{name}", __package__)
+        for name in names:
+            import_module(name)
         gc.freeze()
     finally:
         if searched:
