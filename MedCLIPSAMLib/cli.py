@@ -112,7 +112,7 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
     as_json = _json_asked(arguments)
     try:
         with _ended_by_sigterm():
-            sys.exit(app(arguments, standalone_mode=not as_json, obj=session) or 0)
+            sys.exit(app(arguments, prog_name="medclipsam", standalone_mode=not as_json, obj=session) or 0)
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

@@ -63,7 +63,7 @@ class CommandServer:
     ) -> None:
         self._socket, self._run, self._idle, self._about = place / SOCKET, run, idle_seconds, about
         self._identity = identity()
-        self._commands: queue.Queue[_Command | None] = queue.Queue()
+        self._commands: queue.SimpleQueue[_Command | None] = queue.SimpleQueue()  # a signal may fill it
         self._lock = threading.Lock()
         self._current: _Command | None = None
         self._interruptible = self._stopping = False
@@ -222,4 +222,4 @@ def _is_ours(connection: socket.socket) -> bool:
     if sys.platform != "linux":
         return True
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return struct.unpack("3i", credentials)[1] in (os.geteuid(), 0)
+    return struct.unpack("3i", credentials)[1] == os.geteuid()
