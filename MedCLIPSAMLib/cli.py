@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -32,8 +32,10 @@ from .commands import (
     series,
     starter,
     weak,
+    worker,
 )
 from .commands.deprecated import replace_deprecated_flags
+from .commands.session import Session
 from .errors import Cancelled, MedCLIPSAMError, from_system
 from .logs import LogLevel, configure_logging
 
@@ -43,8 +45,9 @@ app = typer.Typer(
     name="medclipsam",
     help="Text-prompted segmentation of medical images.",
     no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # rich takes longer to import for the help than all else that the help needs
 )
 app.command("segment")(segment.segment)
 app.command("series")(series.series)
@@ -58,6 +61,7 @@ app.command("finetune")(finetune.finetune)
 app.command("retrieval")(finetune.retrieval)
 app.add_typer(benchmark.app, name="benchmark")
 app.add_typer(models.app, name="models")
+app.add_typer(worker.app, name="worker")
 app.add_typer(reproduce.app, name="reproduce")
 app.add_typer(weak.app, name="weak")
 app.add_typer(phantoms.phantoms_app, name="phantoms")
@@ -85,19 +89,32 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line.
+    """Run the command line of this process, and end with its exit code; see `run`."""
+    sys.exit(run(sys.argv[1:], Session(run)))
+
+
+def run(arguments: Sequence[str], session: Session) -> int:
+    """Run a command line and return its exit code.
 
     Exit codes: 0 done, 1 some or all images failed, 2 refused with a message, 130 interrupted, 143 ended by SIGTERM.
     With --json the message is also on the output, as an object with "error" and "remedy".
     """
+    try:
+        _run(list(arguments), session)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
+
+
+def _run(arguments: list[str], session: Session) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
-    as_json = _wants_json(sys.argv[1:])
+    as_json = _wants_json(arguments)
     try:
         with _interrupt_on_sigterm():
-            arguments = replace_deprecated_flags(app, sys.argv[1:])
-            sys.exit(app(arguments, standalone_mode=not as_json) or 0)
+            arguments = replace_deprecated_flags(app, arguments)
+            sys.exit(app(arguments, prog_name="medclipsam", standalone_mode=not as_json, obj=session) or 0)
     except (KeyboardInterrupt, Cancelled, typer.Abort):
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
@@ -155,6 +172,6 @@ def _refuse(problem: str, remedy: str, as_json: bool) -> NoReturn:
 
 
 if __name__ == "__main__":  # `python -m MedCLIPSAMLib.cli`, whose log would be named after this run of the module
-    from MedCLIPSAMLib.cli import main as run
+    from MedCLIPSAMLib import cli
 
-    run()
+    cli.main()

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from ..segmentation.settings import Settings
 
 
+Loader = Callable[..., "TextSegmenter"]
+
+
 def option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the fields of its parameters that are dataclasses as options of its own.
 
@@ -86,11 +89,15 @@ class ModelOptions:
 
         return default_settings(self.model, self.models_dir)
 
-    def load(self, settings: Settings | None = None) -> TextSegmenter:
-        """Load the models; errors as `load_segmenter`."""
+    def load(self, settings: Settings | None = None, loader: Loader | None = None) -> TextSegmenter:
+        """Load the models; errors as `load_segmenter`.
+
+        Args:
+            loader: in place of `load_segmenter`.
+        """
         from ..segmentation.segmenter import load_segmenter
 
-        return load_segmenter(self.model, self.sam, self.device, self.models_dir, settings)
+        return (loader or load_segmenter)(self.model, self.sam, self.device, self.models_dir, settings)
 
 
 @dataclass(frozen=True)

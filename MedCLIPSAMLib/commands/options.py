@@ -78,6 +78,9 @@ Anonymous = Annotated[
         show_default=False,
     ),
 ]
+UseWorker = Annotated[
+    bool, typer.Option("--worker/--no-worker", help="Run in the worker, where one runs (medclipsam worker start).")
+]
 Suffix = Annotated[
     str,
     typer.Option(

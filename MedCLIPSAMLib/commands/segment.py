@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..choices import MaskFormat, OutputLayout
+from .engine import import_engine
 from .option_groups import (
     ComputeOptions,
     MaskOptions,
@@ -19,9 +20,10 @@ from .option_groups import (
     TextOptions,
     option_groups,
 )
-from .options import Anonymous, AsJson, Overwrite
+from .options import Anonymous, AsJson, Overwrite, UseWorker
 from .progress import progress_bar
 from .segment_report import SegmentReport
+from .session import segmenter_loader
 
 if TYPE_CHECKING:
     from ..segmentation.segmenter import TextSegmenter
@@ -123,6 +125,7 @@ class OutputOptions:
 
 @option_groups
 def segment(
+    context: typer.Context,
     images: Images,
     out: Out,
     text: TextOptions,
@@ -138,11 +141,13 @@ def segment(
     verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
+    worker: UseWorker = True,
 ) -> None:
     """Segment what each prompt names in images, and write the masks on the images' own grids.
 
     Example: medclipsam segment head.nii.gz -p "tumor: brain tumor" --all -o tumor.seg.nrrd
     """
+    import_engine()
     from ..export.case_key import CaseKey
     from ..tasks.batch import prepare
     from ..tasks.segment_files import FileSegmenter
@@ -155,7 +160,7 @@ def segment(
     report = SegmentReport(outputs, models, statistics, as_json)
 
     def load() -> TextSegmenter:
-        segmenter = models.load(settings)
+        segmenter = models.load(settings, segmenter_loader(context))
         if verbose:
             report.say_choices(segmenter)
         return segmenter
@@ -168,8 +173,8 @@ def segment(
         try:
             for number, (image, places) in enumerate(todo, 1):
                 title = f"{number} of {len(todo)}, {image.name}" if outputs.is_folder else ""
-                with progress_bar(title or "loading", quiet=as_json) as context:
-                    outcome = segmenter.segment(image, places, context.titled(title) if title else context)
+                with progress_bar(title or "loading", quiet=as_json) as run_context:
+                    outcome = segmenter.segment(image, places, run_context.titled(title) if title else run_context)
                 report.add(image, outcome)
         except KeyboardInterrupt:
             report.say_stopped(batch.unfinished_steps)

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from ..experiments.speed.gpu import GpuCost, Profile
     from ..experiments.speed.outlines import OutlineCost
     from ..experiments.speed.saliency import PeakThroughput, SaliencyCost
+    from ..experiments.speed.start import StartCost
     from ..experiments.speed.waiting import WaitingTimes
     from ..experiments.speed.whole import WholeCost
 
-PARTS = ("saliency", "outlines", "whole", "waiting", "between", "gpu")
+PARTS = ("saliency", "outlines", "whole", "waiting", "between", "start", "gpu")
 
 
 def speed(
@@ -87,6 +88,12 @@ def speed(
         between = [between_cost(pixels) for pixels in (512, 1024)]
         print_table(between_table(between))
         figures["between"] = [asdict(cost) for cost in between]
+    if "start" in wanted:
+        from ..experiments.speed.start import start_costs
+
+        starts = start_costs(rounds, context)
+        print_table(start_table(starts))
+        figures["start"] = [asdict(cost) for cost in starts]
     if "gpu" in wanted and where.type == "cuda":
         from ..experiments.speed.gpu import gpu_cost
 
@@ -163,8 +170,6 @@ def waiting_table(waits: WaitingTimes):
         (f"another prompt on it ({ratio:.2f} of the first)", f"{median(waits.second):.2f}"),
         (f"{PROMPTS} prompts on a new image", f"{waits.eight:.1f}"),
         (f"{SLICES} slices, one prompt", f"{waits.slices:.1f}"),
-        ("a fresh worker, to the first mask of the demo models", f"{median(waits.cold):.2f}"),
-        ("medclipsam --help", f"{median(waits.help):.2f}"),
     ):
         made.add_row(name, seconds)
     return made
@@ -176,6 +181,14 @@ def between_table(costs: list[BetweenCost]):
     for step in costs[0].ms:
         made.add_row(step, *(f"{cost.ms[step]:.2f}" for cost in costs))
     made.add_row("together, but for these two", *(f"{cost.total:.2f}" for cost in costs))
+    return made
+
+
+def start_table(costs: list[StartCost]):
+    """Seconds to the first answer."""
+    made = _table("To the first answer (starter models, CPU), the least of the rounds", ("", "processor s", "s"))
+    for cost in costs:
+        made.add_row(cost.name, "" if cost.processor is None else f"{cost.processor:.2f}", f"{cost.seconds:.2f}")
     return made
 
 

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from ..files.atomic import atomic_path
-from ..models.sam import Sam2, build_sam, decode
+from ..models.sam import Sam2, build_sam, decode, embed
 from ..phantoms.dataset import make_many
 from ..phantoms.phantom import SIZE, Phantom
 from ..phantoms.volumes import many_volumes
@@ -77,14 +77,6 @@ def pack(prompts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, to
         coords[index, : len(kinds)] = torch.from_numpy(points * (IMAGE_SIZE / SIZE)).float()
         labels[index, : len(kinds)] = torch.from_numpy(kinds).int()
     return coords, labels
-
-
-def image_features(sam: Sam2, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Compute the embedding (B, C, h, w) and both high-resolution maps of the mask decoder, as SAM2ImagePredictor."""
-    output = sam.forward_image(images)
-    _, features, _, sizes = sam._prepare_backbone_features(output)
-    maps = [feature.permute(1, 2, 0).reshape(len(images), -1, *size) for feature, size in zip(features, sizes)]
-    return maps[-1] + sam.no_mem_embed.reshape(1, -1, 1, 1), maps[:-1]
 
 
 def mask_loss(
@@ -219,7 +211,7 @@ class _Lesson:
         if single:
             prompts = [one_click(rng, prompt) for prompt in prompts]
         truth = torch.from_numpy(np.stack([prompt.truth for prompt in prompts]))[:, None].float()
-        embedding, high = image_features(self.sam, images)
+        embedding, high = embed(self.sam, images)
         repeat = lambda tensor: tensor.repeat_interleave(settings.prompts, 0)
         embedding, high = repeat(embedding), [repeat(level) for level in high]
         points = pack([(prompt.coords, prompt.labels) for prompt in prompts])

@@ -181,7 +181,7 @@ class _Run:
         self._model.train()
         self._optimizer.zero_grad(set_to_none=True)
         loss = contrastive_backward(
-            lambda pixels, tokens: self._model(pixels, tokens)[:2],
+            self._model,
             chunks,
             self._loss,
             fabric.backward,

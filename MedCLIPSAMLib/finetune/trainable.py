@@ -9,7 +9,7 @@ import torch
 
 from ..choices import Freeze, parse_choice
 from ..errors import InputError
-from ..models.timm_open_clip import CustomTextCLIP
+from ..models.image_text import TextImageModel
 
 _LORA_MODULES = (
     r".*(attn\.(qkv|proj)|mlp\.fc[12]|attention\.self\.(query|key|value)"
@@ -17,7 +17,7 @@ _LORA_MODULES = (
 )
 
 
-def prepare(model: CustomTextCLIP, freeze: Freeze = Freeze.NOTHING, lora_rank: int = 0) -> torch.nn.Module:
+def prepare(model: TextImageModel, freeze: Freeze = Freeze.NOTHING, lora_rank: int = 0) -> torch.nn.Module:
     """Set what is trained to require gradients; with LoRA, wrap the model by peft.
 
     The scale of the logits is never trained: the losses have a temperature of their own.
@@ -37,11 +37,10 @@ def prepare(model: CustomTextCLIP, freeze: Freeze = Freeze.NOTHING, lora_rank: i
     frozen = _is_frozen(model, freeze)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not frozen(name) and name != "logit_scale")
-    if lora_rank:
-        model = _with_lora(model, lora_rank, frozen)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
+    trained = _with_lora(model, lora_rank, frozen) if lora_rank else model
+    if not any(parameter.requires_grad for parameter in trained.parameters()):
         raise InputError(f"Nothing is left to train with '{freeze}' frozen.", "Freeze less, or leave LoRA out.")
-    return model
+    return trained
 
 
 def merge_lora(model: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -68,7 +67,7 @@ def trained_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: parameter.detach() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def _with_lora(model: CustomTextCLIP, rank: int, frozen) -> torch.nn.Module:
+def _with_lora(model: TextImageModel, rank: int, frozen) -> torch.nn.Module:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
@@ -87,7 +86,7 @@ def _with_lora(model: CustomTextCLIP, rank: int, frozen) -> torch.nn.Module:
     )
 
 
-def _is_frozen(model: CustomTextCLIP, freeze: Freeze):
+def _is_frozen(model: TextImageModel, freeze: Freeze):
     """Whether the parameter of a name stays as it is."""
     layers = {
         "visual.trunk.blocks.": len(model.visual.trunk.blocks),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +15,13 @@ from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import images_to
 from .familiarity import Familiarity, read_familiarity
+from .image_text import TextImageModel, build, is_own
 from .layouts import is_hugging_face, set_layer_norm_epsilon, to_open_clip
 from .store import find, locate
-from .timm_open_clip import CustomTextCLIP
 from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
 """Names under which a folder's weights are looked for, in this order; the keys in the file tell the layout."""
-
-TOWERS = {"medclipsam_demo_vit": "demo_vit", "medclipsam_starter_vit": "starter_vit"}
-"""Our own vision towers, and the module that makes each known to timm."""
 
 
 class ClipModel:
@@ -38,7 +34,7 @@ class ClipModel:
         familiarity: what the model has seen; None where nothing is known of that.
     """
 
-    def __init__(self, name: str, model: CustomTextCLIP, folder: Path, familiarity: Familiarity | None = None) -> None:
+    def __init__(self, name: str, model: TextImageModel, folder: Path, familiarity: Familiarity | None = None) -> None:
         self.name, self.model, self.familiarity = name, model, familiarity
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
@@ -168,7 +164,7 @@ def load_clip(
     return ClipModel(name, model, folder, read_familiarity(folder, width))
 
 
-def load_weights(model: CustomTextCLIP, folder: Path) -> None:
+def load_weights(model: TextImageModel, folder: Path) -> None:
     """Load the weights of a folder, in either layout, strictly: all the model's and nothing else.
 
     Weights in the Hugging Face layout were used with another epsilon in the image tower's norms, which they get here.
@@ -188,7 +184,7 @@ def load_weights(model: CustomTextCLIP, folder: Path) -> None:
     load_strictly(model, state, path)
 
 
-def build_clip(folder: Path) -> CustomTextCLIP:
+def build_clip(folder: Path) -> TextImageModel:
     """Build a model with random weights, shaped by open_clip_config.json and config.json (BERT), without the network.
 
     Raises:
@@ -196,16 +192,15 @@ def build_clip(folder: Path) -> CustomTextCLIP:
             or the network. What torch raises when memory runs out.
     """
     config = read_config(folder / "open_clip_config.json").get("model_cfg", {})
+    bert = read_config(folder / "config.json")
     refuse_code(folder / "config.json")
     read_preprocessing(folder)
     try:
-        vision = config["vision_cfg"] | {"timm_model_pretrained": False}
-        if ":" in str(vision.get("timm_model_name")):  # timm would look for "hf-hub:NAME" on the network
-            raise ValueError(f"the image tower '{vision['timm_model_name']}' is of another place")
-        if own := TOWERS.get(str(vision.get("timm_model_name"))):
-            import_module(f".{own}", __package__)
-        text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
-        return CustomTextCLIP(config["embed_dim"], vision, text)
+        if is_own(config):
+            return build(config, bert)
+        from .open_clip_model import build_open_clip
+
+        return build_open_clip(config, folder)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, OSError) as error:
         if is_out_of_memory(error):
             raise

@@ -9,7 +9,9 @@ from typing import Any
 
 from ..errors import ModelError
 from ..files.json_text import read_json
-from .timm_open_clip import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Of the three channels, which OpenAI's CLIP was trained with, and open_clip takes where a configuration has none."""
 
 LIMIT = 1 << 20
 """Bytes of a configuration."""
@@ -78,8 +80,8 @@ def read_preprocessing(folder: Path) -> Preprocessing:
         found = Preprocessing(
             _read_integer("image_size", model["vision_cfg"]["image_size"]),
             _read_integer("context_length", model["text_cfg"].get("context_length", 77)),
-            _channels("mean", preprocess.get("mean") or OPENAI_DATASET_MEAN),
-            _channels("std", preprocess.get("std") or OPENAI_DATASET_STD),
+            _channels("mean", preprocess.get("mean") or OPENAI_MEAN),
+            _channels("std", preprocess.get("std") or OPENAI_STD),
             tokenizer.get("do_lower_case", True) is not False,
         )
         if min(found.std) <= 0:

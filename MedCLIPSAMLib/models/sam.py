@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -15,9 +14,7 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from sam2.sam2_image_predictor import SAM2ImagePredictor
 from sam2.sam2_video_predictor import SAM2VideoPredictor
-from sam2.utils.transforms import SAM2Transforms
 
 from ..errors import ModelError
 from .acceleration.bfloat16 import in_bfloat16
@@ -27,6 +24,9 @@ from .device import OnCpu, images_to
 from .sam_config import read_sam_config
 from .store import WEIGHTS, find, locate
 from .weights import load_strictly, read_weights
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the three channels of SAM 2's input, on the scale 0 to 1."""
 
 
 class Sam2(SAM2VideoPredictor):
@@ -152,7 +152,7 @@ def decode(
     sam: Sam2,
     embedding: torch.Tensor,
     fine: Sequence[torch.Tensor],
-    points: tuple[torch.Tensor, torch.Tensor],
+    points: tuple[torch.Tensor | None, torch.Tensor | None],
     masks: torch.Tensor | None = None,
     multimask: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -178,35 +178,28 @@ def decode(
     return logits, quality, score
 
 
-class _OnDevice(SAM2Transforms):
-    """sam2's way from images to the model's input, for all images at once and where the model is."""
+class SamInput:
+    """What a SAM 2 takes of images: made of all images at once, and where the model is.
+
+    sam2's own way, the same but for rounding, goes through torchvision on the CPU, image by image.
+    """
 
     def __init__(self, sam: Sam2) -> None:
-        super().__init__(sam.image_size, mask_threshold=0.0)
-        self._mean, self._std = (
-            torch.tensor(values, device=sam.device).view(3, 1, 1) for values in (self.mean, self.std)
-        )
+        self._size = sam.image_size, sam.image_size
+        self._mean, self._std = (torch.tensor(values, device=sam.device).view(3, 1, 1) for values in (MEAN, STD))
 
-    def __call__(self, image: np.ndarray) -> torch.Tensor:
-        return self.forward_batch([image])[0]
-
-    def forward_batch(self, images: list[np.ndarray]) -> torch.Tensor:
+    def __call__(self, images: Sequence[np.ndarray]) -> torch.Tensor:
+        """Images of one size, uint8 (H, W, 3) each, as float32 (N, 3, S, S)."""
         pixels = images_to(self._mean.device, np.stack(images)).contiguous()
-        size = (self.resolution, self.resolution)
-        if pixels.shape[2:] != size:
-            pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+        if pixels.shape[2:] != self._size:
+            pixels = F.interpolate(pixels, self._size, mode="bilinear", antialias=True, align_corners=False)
         return (pixels - self._mean) / self._std
 
 
-def image_predictor(sam: Sam2) -> SAM2ImagePredictor:
-    """Return the predictor for single images, for a SAM 2 of any input size.
-
-    sam2's own knows only 1024, and makes the model's input on the CPU, image by image.
-    """
-    with warnings.catch_warnings(
-        action="ignore", category=FutureWarning
-    ):  # sam2 compiles its transforms with torch.jit
-        predictor = SAM2ImagePredictor(sam)
-        predictor._transforms = _OnDevice(sam)
-    predictor._bb_feat_sizes = [(sam.image_size // stride,) * 2 for stride in (4, 8, 16)]
-    return predictor
+def embed(sam: Sam2, pixels: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Compute what `decode` takes of images (N, 3, S, S): the embedding (N, C, h, w) and the features finer than it."""
+    _, features, _, sizes = sam._prepare_backbone_features(sam.forward_image(pixels))
+    if sam.directly_add_no_mem_embed:
+        features[-1] = features[-1] + sam.no_mem_embed
+    *fine, embedding = (made.permute(1, 2, 0).view(len(pixels), -1, *size) for made, size in zip(features, sizes))
+    return embedding, fine

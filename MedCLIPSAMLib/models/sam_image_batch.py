@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from ..run_context import RunContext
 from .device import to_host
 from .interrupt import interruptible
-from .sam import Sam2, decode, image_predictor
+from .sam import Sam2, SamInput, decode, embed
 from .threads import on_threads
 
 PIXELS = 4 * 1024**2
@@ -33,7 +33,7 @@ class SamImageBatch:
 
     def __init__(self, sam: Sam2) -> None:
         self.at_once = sam.device.type != "cpu"
-        self._sam, self._predictor = sam, image_predictor(sam)
+        self._sam, self._input = sam, SamInput(sam)
         self._images: Sequence[np.ndarray] = ()
         self._features: dict[int, list[torch.Tensor]] = {}
 
@@ -57,12 +57,10 @@ class SamImageBatch:
         together = max(1, PIXELS // self._sam.image_size**2) if self.at_once else 1
         for start in range(0, len(left), together):
             some = left[start : start + together]
-            with interruptible(self._sam.image_encoder.trunk.blocks, context):
-                self._predictor.set_image_batch([self._images[number] for number in some])
-            found = self._predictor._features
+            with torch.no_grad(), interruptible(self._sam.image_encoder.trunk.blocks, context):
+                embedding, fine = embed(self._sam, self._input([self._images[number] for number in some]))
             for row, number in enumerate(some):
-                levels = (*found["high_res_feats"], found["image_embed"])
-                self._features[number] = [level[row : row + 1] for level in levels]
+                self._features[number] = [level[row : row + 1] for level in (*fine, embedding)]
 
     def masks(
         self,
@@ -132,8 +130,7 @@ class SamImageBatch:
         found, quality = self._logits(numbers, boxes, points, labels, logits)
         if change:
             found = change(found)
-        ask = self._predictor
-        enlarged = ask._transforms.postprocess_masks(found, self.shape) > ask.mask_threshold
+        enlarged = F.interpolate(found.float(), self.shape, mode="bilinear", align_corners=False) > 0
         masks, iou = to_host(enlarged[:, 0], quality[:, 0].float())
         return masks, iou
 
@@ -142,17 +139,25 @@ class SamImageBatch:
         self, numbers, boxes, points, labels, logits, several: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mask logits (B, M, h, w) and predicted IoU (B, M)."""
-        ask = self._predictor
-        start, places, kinds, corners = ask._prep_prompts(
-            points, labels, boxes, None if logits is None else logits[:, None], normalize_coords=True, img_idx=0
-        )
-        if corners is not None:  # a box is its two corners, points of kinds of their own
-            both = torch.tensor([[2, 3]], dtype=torch.int32, device=corners.device).expand(len(corners), 2)
+        device = self._sam.device
+        places, kinds = None, None
+        if points is not None:
+            places = torch.from_numpy(self._scaled(points)).to(device)
+            kinds = torch.as_tensor(labels, dtype=torch.int32, device=device)
+        if boxes is not None:  # a box is its two corners, points of kinds of their own
+            corners = torch.from_numpy(self._scaled(boxes.reshape(-1, 2, 2))).to(device)
+            both = torch.tensor([[2, 3]], dtype=torch.int32, device=device).expand(len(corners), 2)
             places = corners if places is None else torch.cat([corners, places], 1)
             kinds = both if kinds is None else torch.cat([both, kinds], 1)
+        start = None if logits is None else torch.as_tensor(logits[:, None], dtype=torch.float32, device=device)
         *fine, coarse = (torch.cat(levels) for levels in zip(*(self._features[number] for number in numbers)))
         found, quality, _ = decode(self._sam, coarse, fine, (places, kinds), start, several)
         return found, quality
+
+    def _scaled(self, places: np.ndarray) -> np.ndarray:
+        """Bring x, y in pixels of the images to those that SAM 2 sees, float32."""
+        height, width = self.shape
+        return places.astype(np.float32) / np.array([width, height], np.float32) * np.float32(self._sam.image_size)
 
 
 def _mend_logits(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:

@@ -23,7 +23,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from ..checkpoints import CheckpointFolder
 from ..errors import InputError
-from ..models.sam import image_predictor
+from ..models.sam import SamInput
 
 _REMEMBERED = ("maskmem_features", "obj_ptr")
 
@@ -45,14 +45,14 @@ _propagate_in_video = _without_progress_bar(SAM2VideoPredictor.propagate_in_vide
 class _Images:
     """A stack of slices as the predictor takes a video: (3, S, S) float32, normalised, made when it is asked for."""
 
-    def __init__(self, count: int, image: Callable[[int], np.ndarray], transform: Callable) -> None:
+    def __init__(self, count: int, image: Callable[[int], np.ndarray], transform: SamInput) -> None:
         self._count, self._image, self._transform = count, image, transform
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, k: int) -> torch.Tensor:
-        return self._transform(self._image(k))
+        return self._transform([self._image(k)])[0]
 
 
 class SliceMemory:
@@ -75,7 +75,7 @@ class SliceMemory:
             name: {} for name in (*by_object, "frames_tracked_per_obj", "cached_features", "constants")
         }
         self._state |= {
-            "images": _Images(count, image, image_predictor(sam)._transforms),
+            "images": _Images(count, image, SamInput(sam)),
             "num_frames": count,
             "offload_video_to_cpu": False,
             "offload_state_to_cpu": False,

@@ -50,7 +50,7 @@ class CosineMap:
         """See `Locator.maps`."""
         tower, clip = self._tower, self._clip
         tokens = tower.tokens_at(clip.preprocess(np.stack(images)), tower.depth - 1)
-        patches = tower.head(tower.trunk.fc_norm(tower.trunk.norm(tokens[:, tower.prefix :])))
+        patches = tower.head(tower.trunk.norm_patches(tokens[:, tower.prefix :]))
         similar = F.normalize(patches.float(), dim=-1) @ clip.encode_text(list(prompts)).T
         return similar.transpose(1, 2).unflatten(2, tower.grid).cpu().numpy()
 

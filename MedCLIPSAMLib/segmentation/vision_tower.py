@@ -1,25 +1,29 @@
 """A vision transformer cut in two at a block, so that what lies before the cut is computed once.
 
-Works on timm's VisionTransformer behind open_clip's TimmModel, as BiomedCLIP has it. Nothing is installed in the model.
+Works on timm's VisionTransformer behind open_clip's TimmModel, as BiomedCLIP has it, and on that of our own small
+models. Nothing is installed in the model.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from ..errors import InputError, ModelError
-from ..models.timm_open_clip import Attention, Block, VisionTransformer
+from ..models.vision_transformer import VisionTransformer
+
+if TYPE_CHECKING:
+    from ..models.open_clip_model import TimmTrunk
 
 
 class VisionTower:
     """The two halves of a vision transformer.
 
     Args:
-        visual: the `visual` part of an open_clip model.
+        visual: the image tower of a text-image model.
 
     Attributes:
         depth: number of blocks.
@@ -27,24 +31,19 @@ class VisionTower:
         prefix: number of tokens before the patch tokens (1 with a class token).
 
     Raises:
-        ModelError: not a timm VisionTransformer with class-token or average pooling, or weights not in float32.
+        ModelError: not a VisionTransformer with class-token or average pooling, or weights not in float32.
     """
 
     def __init__(self, visual: nn.Module) -> None:
-        trunk = getattr(visual, "trunk", None)
-        if not isinstance(trunk, VisionTransformer) or trunk.global_pool not in ("token", "avg"):
-            raise ModelError(
-                "This model's vision tower is not a timm VisionTransformer with class-token or average pooling.",
-                "M2IB needs one, such as BiomedCLIP's.",
-            )
-        if any(parameter.dtype != torch.float32 for parameter in trunk.parameters()):
+        self.trunk = _find_trunk(visual)
+        if any(dtype != torch.float32 for dtype in self.trunk.dtypes()):
             raise ModelError(
                 "This model's weights are not in float32.",
                 "Load it in float32 and set the precision to bf16, which rounds matrix products only.",
             )
-        self.trunk = trunk
         self.head: Any = visual.head
-        self.depth, self.grid, self.prefix = len(trunk.blocks), trunk.patch_embed.grid_size, trunk.num_prefix_tokens
+        self.depth, self.grid = len(self.trunk.blocks), self.trunk.grid_size
+        self.prefix = self.trunk.num_prefix_tokens
 
     def check_layer(self, layer: int) -> None:
         """Refuse a block after which the patch tokens reach nothing: the last one, with a class token.
@@ -59,9 +58,8 @@ class VisionTower:
     @torch.no_grad()
     def tokens_at(self, pixels: torch.Tensor, layer: int) -> torch.Tensor:
         """Compute the output of block `layer` (0-based): pixels (N, 3, S, S) to tokens (N, T, C)."""
-        trunk = self.trunk
-        tokens = trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels))))
-        for block in trunk.blocks[: layer + 1]:
+        tokens = self.trunk.embed(pixels)
+        for block in self.trunk.blocks[: layer + 1]:
             tokens = block(tokens)
         return tokens
 
@@ -70,24 +68,29 @@ class VisionTower:
 
         With class-token pooling only the class token's row of the last block is computed, which is exact.
         """
-        trunk: Any = self.trunk
+        trunk = self.trunk
         rest: list[Any] = list(trunk.blocks[layer + 1 :])
-        class_only = trunk.global_pool == "token" and bool(rest) and _is_plain(rest[-1])
+        class_only = trunk.global_pool == "token" and bool(rest) and trunk.is_plain(rest[-1])
         for block in rest[:-1] if class_only else rest:
             tokens = block(tokens)
         if class_only:
             tokens = _class_token_of(rest[-1], tokens)
-        return F.normalize(self.head(trunk.forward_head(trunk.norm(tokens))).float(), dim=-1)
+        return F.normalize(self.head(trunk.pool(trunk.norm(tokens))).float(), dim=-1)
 
 
-def _is_plain(block: nn.Module) -> bool:
-    """Whether `_class_token_of` knows the block: pre-norm, heads as wide as the tokens, no norm or gate inside."""
-    if type(block) is not Block or type(block.attn) is not Attention:
-        return False
-    attention: Any = block.attn
-    inner = (attention.q_norm, attention.k_norm, getattr(attention, "norm", None), getattr(attention, "gate", None))
-    as_wide = attention.qkv.out_features == 3 * attention.qkv.in_features
-    return as_wide and all(part is None or isinstance(part, nn.Identity) for part in inner)
+def _find_trunk(visual: nn.Module) -> VisionTransformer | TimmTrunk:
+    trunk = getattr(visual, "trunk", None)
+    if isinstance(trunk, VisionTransformer):
+        return trunk
+    from ..models.open_clip_model import TimmTrunk
+
+    try:
+        return TimmTrunk(trunk)
+    except ValueError as error:
+        raise ModelError(
+            f"Expected a VisionTransformer as image tower, got a {type(trunk).__name__}: {error}.",
+            "M2IB needs one, such as BiomedCLIP's.",
+        ) from error
 
 
 def _class_token_of(block: Any, tokens: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from ..demo_models.train_memory import LENGTH, memory_loss
-from ..demo_models.train_sam import image_features, mask_loss
+from ..demo_models.train_sam import mask_loss
 from ..errors import InputError
-from ..models.sam import Sam2, build_sam, decode
+from ..models.sam import Sam2, build_sam, decode, embed
 from ..phantoms.phantom import Phantom
 from ..phantoms.volumes import VolumePhantom
 from ..resources import resource_path
@@ -161,7 +161,7 @@ class _Lesson:
         else:
             prompts = draw_box_prompts(truth, occupied, generator)
         with autocast(self._device):
-            embedding, fine = image_features(sam, _model_input(images, generator))
+            embedding, fine = embed(sam, _model_input(images, generator))
         repeat = lambda tensor: tensor.float().repeat_interleave(settings.prompts, 0)
         embedding, fine = repeat(embedding), [repeat(level) for level in fine]
         target = prompts.truth[:, None].float()

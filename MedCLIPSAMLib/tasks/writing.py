@@ -12,8 +12,6 @@ from ..export.dicom_seg import check_dicom_seg, source_slices, write_dicom_seg
 from ..segmentation.result import PromptedResult
 from ..volumes import Segment, Volume, write_saliency, write_segmentation
 from ..volumes.write import check_slices, fit
-from .drawing import draw_montage, draw_overlay
-from .rtstruct import write_rtstruct
 from .segmented import Segmented
 
 
@@ -46,8 +44,12 @@ def write(made: Segmented, form: MaskFormat) -> Segmented:
     if places.saliency is not None:
         write_saliency(places.saliency, saliency(made), made.volume)
     if places.overlay is not None:
+        from .drawing import draw_overlay
+
         draw_overlay(places.overlay, made)
     if places.montage is not None:
+        from .drawing import draw_montage
+
         draw_montage(places.montage, made)
     return made
 
@@ -58,6 +60,8 @@ def write_masks(path: Path, form: MaskFormat, segments: Sequence[Segment], volum
         write_dicom_seg(path, segments, volume)
         return
     if form == MaskFormat.RTSTRUCT:
+        from .rtstruct import write_rtstruct
+
         write_rtstruct(path, segments, volume)
         return
     fitting, notes = fit(path, segments)

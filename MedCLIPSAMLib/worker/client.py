@@ -13,80 +13,33 @@ Whoever owns the transport passes on what it gets: `feed`, `feed_log` and `ended
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM
-from ..errors import Cancelled, MedCLIPSAMError
-from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
-from .request import Request, WorkerError, error_from
+from .connection import Connection, Transport
+from .protocol import Message
+from .request import Request
 
-LOG_LINES = 200
 MAX_IMAGES = 4
 """Stacks of images that a fresh worker is given again; as many as the worker keeps."""
 
 
-class Transport(Protocol):
-    """A process and its three streams."""
-
-    def start(self, client: WorkerClient) -> None:
-        """Start a process, and from now on pass what it says to the client's `feed`, `feed_log` and `ended`.
-
-        Raises:
-            OSError: it cannot be started; where that is known later only, `ended` is called with the reason.
-        """
-
-    def write(self, data: bytes) -> None:
-        """Send to its standard input; OSError when it is gone, or nothing and `ended` soon."""
-
-    def stop(self) -> None:
-        """End the process, if there is one; nothing of it is passed on from now on, not even `ended`."""
-
-
-class WorkerClient:
-    """Requests to a worker that is started at the first one, and again at the first one after it died.
-
-    Args:
-        on_event: called with each message of the worker and the request that it belongs to, after the request took it
-            up: "progress" (stage, fraction, slice), "notice" (message), "part", "result", "error"; and with an "ended"
-            (problem, remedy) and no request when the worker died.
-    """
+class WorkerClient(Connection):
+    """The requests to a worker; a fresh one is given again the models and images that it needs. See `Connection`."""
 
     def __init__(
         self, transport: Transport, on_event: Callable[[Request | None, Message], None] = lambda request, message: None
     ) -> None:
-        self._transport, self._on_event = transport, on_event
-        self._running = self._load_given = False
-        self._parser = FrameParser()
-        self._last_id = 0
-        self._pending: dict[int, Request] = {}
+        super().__init__(transport, on_event)
         self._load: dict[str, Any] | None = None
+        self._load_given = False
         self._images: OrderedDict[str, np.ndarray] = OrderedDict()
         self._given: set[str] = set()
-        self._log: deque[str] = deque(maxlen=LOG_LINES)
-        self._log_rest = b""
-        self.about: Mapping[str, Any] = {}
-        """What the running worker said of itself: version, host, python, pid."""
-
-    @property
-    def running(self) -> bool:
-        """Whether the worker has been started and has not ended."""
-        return self._running
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request has no answer yet."""
-        return bool(self._pending)
-
-    @property
-    def log(self) -> str:
-        """The last lines that workers wrote to standard error."""
-        return "\n".join(self._log)
 
     def models(self, models_dir: Path | str | None = None) -> Request:
         """Ask for the models and devices of the worker's machine.
@@ -280,56 +233,11 @@ class WorkerClient:
         fields |= {"settings": dict(settings or {}), "negative": negative, "clip": clip, "sam": sam}
         return self._request("export", {**fields, "device": device, "models_dir": models_dir, "retry": retry})
 
-    def cancel(self, request: Request) -> None:
-        """Ask for the end of a request, which then fails with `errors.Cancelled`; nothing when it is done."""
-        if request.id in self._pending:
-            self._write(Message("cancel", 0, {"request": request.id}))
-
-    def shutdown(self) -> None:
-        """End the worker now; requests without an answer are cancelled."""
-        if self._running:
-            self._running = False
-            self._transport.stop()
-        self._fail_all(Cancelled())
-
-    def feed(self, data: bytes) -> None:
-        """Take what the worker wrote to standard output, in pieces of any size."""
-        try:
-            messages = self._parser.feed(data)
-        except ProtocolError as error:
-            self._give_up(WorkerError(f"The worker cannot be understood: {error.problem}", error.remedy, self.log))
-            return
-        for message in messages:
-            self._receive(message)
-
-    def feed_log(self, data: bytes) -> None:
-        """Take what the worker wrote to standard error, in any encoding."""
-        *lines, self._log_rest = (self._log_rest + data).split(b"\n")
-        self._log.extend(line.decode("utf-8", errors="replace").rstrip("\r") for line in lines)
-        self._log_rest = self._log_rest[-10_000:]
-
-    def ended(self, reason: str = "") -> None:
-        """Take note that the process is gone; `reason` such as "exit code 1"."""
-        if not self._running:
-            return
-        self.feed_log(b"\n" if self._log_rest else b"")
-        suffix = f" ({reason})" if reason else ""
-        last = next((f" It last wrote: {line.strip()}" for line in reversed(self._log) if line.strip()), "")
-        problem = f"The worker process has ended{suffix}.{last if reason != 'exit code 0' else ''}"
-        self._give_up(WorkerError(problem, "The next request starts it again.", self.log))
-
-    def _ensure_running(self) -> None:
-        if self._running:
-            return
-        self._parser, self._log_rest, self.about = FrameParser(), b"", {}
-        self._load_given, self._given = False, set()
-        self._running = True
-        try:
-            self._transport.start(self)
-        except OSError as error:
-            self._running = False
-            raise WorkerError(f"The worker cannot be started: {error}.", "Check the command of the worker.") from error
-        self._request("hello", {})
+    def _ensure_running(self) -> bool:
+        started = super()._ensure_running()
+        if started:
+            self._load_given, self._given = False, set()
+        return started
 
     def _ensure_given(self, key: str) -> None:
         """Start a worker that has the models and the images, which a fresh one is given again."""
@@ -348,60 +256,3 @@ class WorkerClient:
     def _send_image(self, key: str) -> Request:
         self._given.add(key)
         return self._request("image", {"key": key}, {"images": self._images[key]})
-
-    def _request(self, type: str, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Request:
-        self._last_id += 1
-        request = Request(self._last_id, type)
-        message = Message(type, request.id, fields, arrays or {})
-        self._pending[request.id] = request
-        try:
-            self._write(message)
-        except Exception:
-            self._pending.pop(request.id, None)
-            raise
-        return request
-
-    def _write(self, message: Message) -> None:
-        data = encode(message)
-        with suppress(OSError):  # it has ended; the transport says so after its last output, which tells why
-            self._transport.write(data)
-
-    def _receive(self, message: Message) -> None:
-        request = self._pending.get(message.id)
-        if message.id == 0 and message.type == "error":
-            self._give_up(error_from(message.fields, self.log))
-            return
-        if request is None:
-            return
-        if message.type == "part":
-            request.parts.append(message)
-        elif message.type in ("result", "error"):
-            del self._pending[message.id]
-            if message.type == "result":
-                request.result = message
-            else:
-                request.error = error_from(message.fields, self.log)
-            if request.type == "hello" and not self._accept(message):
-                return
-        self._on_event(request, message)
-
-    def _accept(self, hello: Message) -> bool:
-        self.about = hello.fields
-        if hello.fields.get("protocol") == VERSION:
-            return True
-        problem = f"The worker speaks protocol {hello.fields.get('protocol')} and this program {VERSION}."
-        self._give_up(WorkerError(problem, "Install the same version of MedCLIPSAM on both machines.", self.log))
-        return False
-
-    def _give_up(self, error: MedCLIPSAMError) -> None:
-        self._running = False
-        self._transport.stop()
-        self._fail_all(error)
-        self._on_event(None, Message("ended", 0, {"problem": error.problem, "remedy": error.remedy}))
-
-    def _fail_all(self, error: MedCLIPSAMError) -> None:
-        pending, self._pending = self._pending, {}
-        fields = {"problem": error.problem, "remedy": error.remedy, "kind": type(error).__name__}
-        for request in pending.values():
-            request.error = error
-            self._on_event(request, Message("error", request.id, fields))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
-from .client import WorkerClient
+from .connection import Connection
 from .request import Request
 
 
@@ -33,11 +33,11 @@ class SubprocessTransport:
         self.command = shlex.split(command, posix=os.name == "posix") if isinstance(command, str) else list(command)
         self.process: subprocess.Popen[bytes] | None = None
         self._environment = {**os.environ, **(environment or {})}
-        self._client: WorkerClient | None = None
+        self._client: Connection | None = None
         self._events: queue.SimpleQueue[tuple[subprocess.Popen[bytes], str, bytes]] = queue.SimpleQueue()
 
-    def start(self, client: WorkerClient) -> None:
-        """See `client.Transport.start`."""
+    def start(self, client: Connection) -> None:
+        """See `connection.Transport.start`."""
         pipe = subprocess.PIPE
         self._client = client
         self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, stderr=pipe, env=self._environment)
@@ -46,14 +46,14 @@ class SubprocessTransport:
         threading.Thread(target=self._read, args=(self.process, "data", logs), daemon=True).start()
 
     def write(self, data: bytes) -> None:
-        """See `client.Transport.write`."""
+        """See `connection.Transport.write`."""
         if self.process is None or self.process.stdin is None:
             raise BrokenPipeError("The worker is not running.")
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
     def stop(self) -> None:
-        """See `client.Transport.stop`."""
+        """See `connection.Transport.stop`."""
         process, self.process = self.process, None
         if process is not None:
             process.kill()

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from MedCLIPSAMLib.models.acceleration import bfloat16 as module
 from MedCLIPSAMLib.models.acceleration.bfloat16 import ROWS, attention, in_bfloat16
 from MedCLIPSAMLib.models.clip import load_clip
-from MedCLIPSAMLib.models.sam import image_predictor, load_sam
+from MedCLIPSAMLib.models.sam import load_sam
+from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
 
 CPU = torch.device("cpu")
@@ -57,13 +58,14 @@ def test_only_plain_attention_in_bfloat16_on_a_cpu_is_replaced(calls):
 def test_the_search_and_the_encoder_use_it_in_bfloat16_alone(calls):
     clip, sam = load_clip("demo"), load_sam("demo")
     image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
-    predictor = image_predictor(sam)
+    images = SamImageBatch(sam)
     for bfloat16 in (False, True):
         sam.bfloat16 = bfloat16
         settings = M2IBSettings(1, steps=3, samples=2)
         m2ib(clip, clip.preprocess(image), clip.encode_text(["lungs"]), settings, bfloat16=bfloat16)
         searched = len(calls)
-        predictor.set_image(image[0])
+        images.set(image)
+        images.embed([0])
         assert (searched > 0) == bfloat16 and (len(calls) > searched) == bfloat16
 
 

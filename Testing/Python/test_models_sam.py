@@ -13,13 +13,15 @@ from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from sam2.build_sam import build_sam2_video_predictor
 from sam2.modeling.sam2_base import SAM2Base
+from sam2.sam2_image_predictor import SAM2ImagePredictor
 
 from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.models import weights as module
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.catalogue import MODELS, find
 from MedCLIPSAMLib.models.clip import build_clip
-from MedCLIPSAMLib.models.sam import build_sam, image_predictor, load_sam
+from MedCLIPSAMLib.models.sam import SamInput, build_sam, load_sam
+from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.models.weights import read_weights
 from MedCLIPSAMLib.resources import resource_path
 
@@ -92,19 +94,33 @@ def test_another_programs_hydra_is_left_alone(small_folder):
         GlobalHydra.instance().initialize(before)
 
 
-def test_an_image_is_predicted_at_another_image_size(small_folder):
-    predictor = image_predictor(load_sam("demo", models_dir=small_folder.parent))
-    predictor.set_image(np.random.default_rng(0).integers(0, 256, (90, 140, 3), dtype=np.uint8))
-    masks, ious, logits = predictor.predict(box=np.array([10, 10, 60, 50]), multimask_output=True)
-    assert masks.shape == (3, 90, 140) and ious.shape == (3,) and logits.shape == (3, 64, 64)
-
-
-def test_the_predictor_of_1024_is_sam2s_own(meta_folder):
-    assert image_predictor(load_sam("sam2.1-tiny", models_dir=meta_folder))._bb_feat_sizes == [
-        (256, 256),
-        (128, 128),
-        (64, 64),
-    ]
+@pytest.mark.parametrize("name", ["demo", "sam2.1-tiny"], ids=["256 px", "1024 px"])
+def test_boxes_points_and_masks_are_answered_as_sam2s_own_predictor_does(small_folder, meta_folder, name):
+    """It is given our input, which differs from its own by rounding, and at 256 px the sizes that it knows for 1024."""
+    sam = load_sam(name, models_dir=small_folder.parent if name == "demo" else meta_folder)
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (90, 140, 3), dtype=np.uint8)
+    theirs = SAM2ImagePredictor(sam)
+    theirs._transforms.forward_batch = SamInput(sam)
+    theirs._bb_feat_sizes = [(sam.image_size // stride,) * 2 for stride in (4, 8, 16)]
+    theirs.set_image_batch([image])
+    ours = SamImageBatch(sam)
+    ours.set([image])
+    boxes = np.array([[10, 10, 60, 50], [70, 5, 139, 89]], np.float32)
+    points, labels = np.array([[[30, 20], [100, 80]]] * 2, np.float32), np.array([[1, 0]] * 2, np.int32)
+    side = sam.image_size // 4
+    logits = generator.normal(size=(2, side, side)).astype(np.float32)
+    for given in ((boxes, None, None, None), (None, points, labels, None), (boxes, points, labels, logits)):
+        masks, quality = ours.masks([0, 0], *given)
+        for row in range(2):
+            box, place, kind, start = (None if values is None else values[row] for values in given)
+            expected, iou, _ = theirs.predict_batch(
+                *([None if value is None else value] for value in (place, kind, box)),
+                [start[None]] if start is not None else None,
+                multimask_output=False,
+            )
+            assert np.array_equal(masks[row], expected[0][0] > 0) and quality[row] == pytest.approx(iou[0][0], abs=1e-5)
+        assert masks.shape == (2, 90, 140) and masks.any() and not masks.all()
 
 
 def test_an_absent_model_is_answered_with_the_command_that_gets_it(tmp_path, monkeypatch):

@@ -14,6 +14,9 @@ from timm.models.vision_transformer import ParallelScalingBlock, ResPostBlock, V
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
 from MedCLIPSAMLib.models.clip import ClipModel, build_clip
+from MedCLIPSAMLib.models.image_text import VisualTower
+from MedCLIPSAMLib.models.vision_transformer import PatchEmbed
+from MedCLIPSAMLib.models.vision_transformer import VisionTransformer as OwnTransformer
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import saliency
@@ -52,9 +55,24 @@ def _clip(pool):
     return SimpleNamespace(model=model)
 
 
-@pytest.fixture(scope="module", params=["", "avg"], ids=["class token", "average pooling"])
+def _own_clip(pool):
+    """The same of our own towers."""
+    torch.manual_seed(3)
+    trunk = OwnTransformer(32, lambda side, width: PatchEmbed(side, 8, width), 24, DEPTH, 3, pool)
+    visual = VisualTower(trunk, 16).eval().requires_grad_(False)
+    for parameter in visual.parameters():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    return SimpleNamespace(model=SimpleNamespace(visual=visual, encode_image=visual))
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(_clip, ""), (_clip, "avg"), (_own_clip, "token"), (_own_clip, "avg")],
+    ids=["class token", "average pooling", "our class token", "our average pooling"],
+)
 def clip(request):
-    return _clip(request.param)
+    make, pool = request.param
+    return make(pool)
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +271,13 @@ def test_other_kinds_of_blocks_give_the_features_of_the_whole_model(inputs, extr
     tower = VisionTower(SimpleNamespace(trunk=trunk, head=torch.nn.Identity()))
     whole = F.normalize(trunk(inputs[0]), dim=-1)
     assert torch.allclose(tower.features_from(tower.tokens_at(inputs[0], 1), 1), whole, atol=1e-6)
+
+
+def test_both_halves_together_are_the_whole_tower(clip, inputs):
+    tower = VisionTower(clip.model.visual)
+    whole = F.normalize(clip.model.visual(inputs[0]), dim=-1)
+    for layer in range(DEPTH):
+        assert torch.allclose(tower.features_from(tower.tokens_at(inputs[0], layer), layer), whole, atol=1e-6)
 
 
 def test_rounded_weights_are_refused(inputs):

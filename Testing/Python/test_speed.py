@@ -20,6 +20,7 @@ from MedCLIPSAMLib.experiments.speed.full_size import PROMPT, biomedclip
 from MedCLIPSAMLib.experiments.speed.interleaved import VariantTimes, interleaved
 from MedCLIPSAMLib.experiments.speed.outlines import OutlineCost
 from MedCLIPSAMLib.experiments.speed.saliency import AUTHORS, BF16, F32, PeakThroughput, SaliencyCost
+from MedCLIPSAMLib.experiments.speed.start import StartCost
 from MedCLIPSAMLib.experiments.speed.waiting import WaitingTimes
 from MedCLIPSAMLib.experiments.speed.whole import TINY, WholeCost
 from MedCLIPSAMLib.models.clip import load_clip
@@ -80,10 +81,12 @@ def test_the_tables_say_what_was_measured():
     figures = shown(speed.outline_table([both, old]))
     assert "2.0" in figures and "20.00" in figures
     ours = f"{TINY}, bf16"
-    figures = shown(speed.whole_table(WholeCost(VariantTimes({ours: [2.0]}), {ours: 2500.0})))
-    assert "pip install segment-anything" in figures and "2500" in figures
-    figures = shown(speed.waiting_table(WaitingTimes([2.0, 4.0], [1.0, 1.0], 9.0, 70.0, [4.5], [0.2])))
-    assert "0.38 of the first" in figures and "70.0" in figures and "4.50" in figures
+    output = shown(speed.whole_table(WholeCost(VariantTimes({ours: [2.0]}), {ours: 2500.0})))
+    assert "pip install segment-anything" in output and "2500" in output
+    output = shown(speed.waiting_table(WaitingTimes([2.0, 4.0], [1.0, 1.0], 9.0, 70.0)))
+    assert "0.38 of the first" in output and "70.0" in output
+    output = shown(speed.start_table([StartCost("a command", 3.25, 3.5), StartCost("in a worker", None, 0.25)]))
+    assert "3.25" in output and "3.50" in output and "0.25" in output
 
 
 def test_an_unknown_part_is_named():

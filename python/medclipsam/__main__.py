@@ -1,5 +1,5 @@
 """`python -m medclipsam` is the command `medclipsam`."""
 
-from MedCLIPSAMLib.cli import main
+from MedCLIPSAMLib.__main__ import main
 
 main()

@@ -48,8 +48,7 @@ def authors_saliency(
 
     with torch.no_grad():  # the shape of the activations, found by a pass of its own
         model.encode_image(pixels)
-    shape = (1, trunk.patch_embed.num_patches + trunk.num_prefix_tokens, trunk.embed_dim)
-    alpha = torch.full(shape, INITIAL, device=pixels.device, requires_grad=True)
+    alpha = torch.full(trunk.pos_embed.shape, INITIAL, device=pixels.device, requires_grad=True)
     optimizer = torch.optim.Adam([alpha], lr=1.0)
     hook = trunk.blocks[layer].register_forward_hook(bottleneck)
     try:
@@ -65,4 +64,4 @@ def authors_saliency(
         model.requires_grad_(False)
         model.zero_grad(set_to_none=True)
     found = torch.nansum(information.detach().mean(0), -1)[trunk.num_prefix_tokens :]
-    return found.reshape(trunk.patch_embed.grid_size)
+    return found.reshape(trunk.grid_size)

@@ -36,7 +36,7 @@ IMAGES, IMAGE_BATCH_SIZES = 16, (8, 16)
 WIDE, NARROW = 1024, 512
 
 PLACES: dict[str, list[Place]] = {
-    "pictures made inputs": [(ClipModel, "preprocess"), (sam_module._OnDevice, "forward_batch")],
+    "pictures made inputs": [(ClipModel, "preprocess"), (sam_module.SamInput, "__call__")],
     "texts": [(ClipModel, "encode_text")],
     "CLIP up to the block": [(VisionTower, "tokens_at")],
     "M2IB": [(segmenting, "m2ib")],
@@ -44,7 +44,6 @@ PLACES: dict[str, list[Place]] = {
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_image_batch, "decode")],
     "masks tidied": [(sam_image_batch, "_mend_logits")],
-    "masks enlarged": [(sam_module._OnDevice, "postprocess_masks")],
     "copies to the host": [(torch.Tensor, "cpu"), (sam_image_batch, "to_host")],
 }
 

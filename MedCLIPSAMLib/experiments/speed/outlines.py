@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...models.sam import image_predictor
+from ...models.sam_image_batch import SamImageBatch
 from ...run_context import RunContext
 from .full_size import sam21, sam_vit_h
 from .interleaved import VariantTimes, interleaved
@@ -43,15 +43,16 @@ def outline_costs(
     for size in sizes:
         for pixels in (1024, 512):
             sam = sam21(size, pixels, device)
-            predictor = image_predictor(sam)
+            images = SamImageBatch(sam)
 
-            def embed(bfloat16: bool, sam=sam, predictor=predictor) -> None:
+            def embed(bfloat16: bool, sam=sam, images=images) -> None:
                 sam.bfloat16 = bfloat16
-                predictor.set_image(image)
+                images.set([image])
+                images.embed([0])
                 _wait(device)
 
             times, _ = interleaved({"f32": lambda: embed(False), "bf16": lambda: embed(True)}, rounds)
-            box = lambda predictor=predictor: predictor.predict(box=BOX, multimask_output=False)
+            box = lambda images=images: images.masks([0], BOX[None])
             costs.append(OutlineCost(sam.name, pixels, times, _milliseconds(box)))
             context.notify(
                 f"{sam.name} at {pixels} px: {times.median('f32'):.2f} s f32, {times.median('bf16'):.2f} s bf16"

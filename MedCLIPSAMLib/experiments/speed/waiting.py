@@ -1,10 +1,8 @@
-"""What a user waits for: further prompts on an image, a stack of slices, the first result of a fresh worker."""
+"""What a user waits for: further prompts on a picture, and a stack of slices."""
 
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 
@@ -12,15 +10,11 @@ import numpy as np
 import torch
 
 from ...choices import ComponentRule
-from ...phantoms.dataset import make_phantom
 from ...run_context import RunContext
 from ...segmentation.components import ComponentSettings
 from ...segmentation.saliency import M2IBSettings
 from ...segmentation.segmenter import TextSegmenter
 from ...segmentation.settings import Settings
-from ...worker.client import WorkerClient
-from ...worker.subprocess_transport import SubprocessTransport
-from ..phantom_benchmark import to_rgb
 from .full_size import PROMPT, biomedclip, sam21
 
 SLICES, PROMPTS = 64, 8
@@ -31,25 +25,19 @@ class WaitingTimes:
     """Seconds.
 
     Args:
-        first, second: a prompt on a new image, and another one on the same; by round.
-        eight: eight prompts on one new image.
-        slices: 64 new images of 512 x 512, one prompt.
-        cold: from the start of a worker process to the first mask of the demo models, by round.
-        help: `medclipsam --help`, by round.
+        first, second: a prompt on a new picture, and another one on the same; by round.
+        eight: eight prompts on one new picture.
+        slices: 64 new pictures of 512 x 512, one prompt.
     """
 
     first: list[float]
     second: list[float]
     eight: float
     slices: float
-    cold: list[float]
-    help: list[float]
 
 
 def waiting(rounds: int, device: torch.device, context: RunContext) -> WaitingTimes:
-    """Measure all of it; the models are of full size (SAM 2.1 tiny, 1024 px, random) but for the worker's."""
-    cold = [cold_start() for _ in range(rounds)]
-    context.notify(f"a fresh worker {median(cold):.2f} s")
+    """Measure all of it; the models are of full size (SAM 2.1 tiny, 1024 px, random)."""
     settings = Settings(M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0)
     segmenter = TextSegmenter(biomedclip(device), sam21("tiny", 1024, device), settings)
     words = PROMPT.split()
@@ -74,29 +62,7 @@ def waiting(rounds: int, device: torch.device, context: RunContext) -> WaitingTi
     context.notify(f"{PROMPTS} prompts {eight:.1f} s")
     slices = sum(seconds(image, prompts[0]) for image in images)
     context.notify(f"{SLICES} slices {slices:.1f} s")
-    return WaitingTimes(first, second, eight, slices, cold, [help_seconds() for _ in range(rounds)])
-
-
-def cold_start(device: str = "cpu") -> float:
-    """Seconds from the start of a worker process to the first mask of the demo models in it."""
-    image = to_rgb(make_phantom("samples", 1, "MR", 1))
-    transport = SubprocessTransport([sys.executable, "-m", "MedCLIPSAMLib.worker"])
-    client = WorkerClient(transport)
-    started = time.perf_counter()
-    try:
-        client.load("demo", "demo", device)
-        client.set_image("brain", image)
-        transport.wait(client.segment("brain", ["brain tumor"]), 120)
-        return time.perf_counter() - started
-    finally:
-        client.shutdown()
-
-
-def help_seconds() -> float:
-    """Seconds of `medclipsam --help`."""
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "MedCLIPSAMLib", "--help"], check=True, capture_output=True)
-    return time.perf_counter() - started
+    return WaitingTimes(first, second, eight, slices)
 
 
 def median(values: list[float]) -> float:

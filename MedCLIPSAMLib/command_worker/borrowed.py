@@ -1,0 +1,54 @@
+"""Be the process of a client for the time of one command: its files, folder, environment and permissions."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+
+@contextmanager
+def as_client(request: Mapping[str, Any], files: Sequence[int]) -> Iterator[None]:
+    """Take over what a client sent; afterwards all is as before, and the files are closed here.
+
+    Args:
+        request: with directory, environment, umask and encoding (of three streams).
+        files: what its standard input, output and error are.
+
+    Raises:
+        OSError: its folder is not there.
+    """
+    folder, environment, mask = os.getcwd(), dict(os.environ), os.umask(0o077)
+    streams, kept = (sys.stdin, sys.stdout, sys.stderr), [os.dup(number) for number in range(3)]
+    try:
+        for number, file in enumerate(files):
+            os.dup2(file, number)
+        sys.stdin, sys.stdout, sys.stderr = (_stream(number, request["encoding"][number]) for number in range(3))
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.umask(request["umask"])
+        os.chdir(request["directory"])
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                stream.flush()
+        for number, file in enumerate(kept):
+            os.dup2(file, number)
+        for file in (*kept, *files):
+            os.close(file)
+        sys.stdin, sys.stdout, sys.stderr = streams
+        os.environ.clear()
+        os.environ.update(environment)
+        os.umask(mask)
+        os.chdir(folder)
+
+
+def _stream(number: int, encoding: str) -> io.TextIOWrapper:
+    """Open a standard stream as Python does."""
+    file = open(number, "rb" if number == 0 else "wb", closefd=False)  # noqa: SIM115
+    errors = "backslashreplace" if number == 2 else "strict"
+    return io.TextIOWrapper(file, encoding, errors, line_buffering=number == 2 or file.isatty())

@@ -1,0 +1,158 @@
+"""Hand a command line to the worker, where one runs: with it the open files, so that it writes where this one would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from ..errors import MedCLIPSAMError
+from .identity import SWITCH, difference, identity
+from .messages import pack, receive
+from .place import SOCKET, check, folder, supported
+
+COMMANDS = ("segment",)
+"""What the worker runs: the commands that need the models and nothing else that lasts."""
+INTERRUPT, TERMINATE = b"I", b"T"
+EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+PATIENCE = 30.0
+"""Seconds in which the worker must have said whether it takes a command."""
+
+
+def connect() -> socket.socket | None:
+    """Connect to the worker; None where there is none.
+
+    Raises:
+        ConnectionRefusedError: there was one, which ended without a word. PlaceError: its folder cannot be trusted.
+        OSError.
+    """
+    place = folder()
+    if not supported() or not os.path.lexists(place / SOCKET):
+        return None
+    check(place)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(PATIENCE)
+        connection.connect(str(place / SOCKET))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def ask(question: str) -> dict[str, Any] | None:
+    """Ask the worker for its "status", or to "stop"; None where none runs.
+
+    Raises:
+        OSError: it does not answer. PlaceError.
+    """
+    try:
+        connection = connect()
+    except ConnectionRefusedError:
+        return None
+    if connection is None:
+        return None
+    with connection:
+        connection.sendall(pack({"ask": question}))
+        try:
+            answer, _ = receive(connection)
+            if question == "stop":
+                while connection.recv(1):  # until it has ended
+                    pass
+        except ValueError as error:
+            raise OSError(f"the worker said something strange: {error}") from error
+    return answer
+
+
+def hand_over(arguments: Sequence[str]) -> int | None:
+    """Let the worker run a command line; its exit code, or None where this process has to run it."""
+    if not arguments or arguments[0] not in COMMANDS or {"-h", "--help", "--no-worker"} & set(arguments):
+        return None
+    if os.environ.get(SWITCH) == "off" or not all((sys.stdin, sys.stdout, sys.stderr)):
+        return None
+    if not supported() or not os.path.lexists(folder() / SOCKET):
+        return None
+    request = _request(arguments)
+    try:
+        connection = connect()
+        if connection is None:
+            return None
+        with connection:
+            refused = _send(connection, request)
+            if not refused:
+                return _wait(connection)
+    except ConnectionRefusedError:
+        refused = "has ended without a word (medclipsam worker start starts another)"
+    except MedCLIPSAMError as error:
+        refused = f"is not used: {error}"
+    except (OSError, ValueError) as error:
+        refused = f"does not answer: {error}"
+    print(f"note: The worker {refused}; the models are loaded anew for this command.", file=sys.stderr)
+    return None
+
+
+def _request(arguments: Sequence[str]) -> dict[str, Any]:
+    """Say all that a command depends on but its open files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return {
+        "ask": "run",
+        "identity": identity(),
+        "arguments": list(arguments),
+        "directory": os.getcwd(),
+        "environment": dict(os.environ),
+        "umask": mask,
+        "encoding": [sys.stdin.encoding, sys.stdout.encoding, sys.stderr.encoding],
+    }
+
+
+def _send(connection: socket.socket, request: dict[str, Any]) -> str:
+    """Send a command with the standard files of this process; says why the worker refuses it."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    data = pack(request)
+    sent = socket.send_fds(connection, [data], [0, 1, 2])
+    with suppress(BrokenPipeError):  # it may have answered before the end
+        connection.sendall(data[sent:])
+    answer, _ = receive(connection)
+    if answer is None:
+        raise ConnectionResetError("it ended")
+    if answer.get("answer") == "busy":
+        return "is busy"
+    if answer.get("answer") == "another":
+        return f"has another {difference(request['identity'], answer['identity'])}"
+    return ""
+
+
+def _wait(connection: socket.socket) -> int:
+    """Wait for the exit code, and pass on what interrupts this process; the third time it waits no longer."""
+    connection.settimeout(None)
+    told = 0
+
+    def tell(number: int, *_: object) -> None:
+        nonlocal told
+        told += 1
+        if told > 2:
+            raise KeyboardInterrupt
+        with suppress(OSError):
+            connection.sendall(TERMINATE if number == signal.SIGTERM else INTERRUPT)
+
+    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        answer, _ = receive(connection)
+    except KeyboardInterrupt:  # that the connection closes ends the command
+        return EXIT_INTERRUPTED
+    except (OSError, ValueError):
+        answer = None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if answer is None or type(answer.get("code")) is not int:
+        print("error: The worker ended while it ran this command.", file=sys.stderr)
+        print("  Start it again, or add --no-worker.", file=sys.stderr)
+        return EXIT_ERROR
+    return answer["code"]

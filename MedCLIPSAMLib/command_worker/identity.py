@@ -1,0 +1,47 @@
+"""What a command and the worker must have in common, so that it does not matter which of them runs the command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from .. import __version__
+
+_PREFIXES = (
+    "MEDCLIPSAM_",
+    "CUDA_",
+    "CUBLAS_",
+    "NVIDIA_",
+    "OMP_",
+    "MKL_",
+    "KMP_",
+    "TORCH",
+    "PYTORCH_",
+    "ITK_",
+    "PYTHON",
+)
+_NAMES = ("LD_LIBRARY_PATH", "LD_PRELOAD", "TZ")
+SWITCH = "MEDCLIPSAM_WORKER"
+
+
+def identity() -> dict[str, str]:
+    """Describe the program and the environment variables that libraries read once, by names for people."""
+    package = Path(__file__).resolve().parents[1]
+    changed = max(entry.stat().st_mtime_ns for entry in package.rglob("*.py"))
+    found = {
+        "version": f"{__version__}, changed {changed}",
+        "installation": str(package),
+        "Python": f"{sys.version} {sys.prefix} {sys.getfilesystemencoding()}",
+    }
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if name != SWITCH and (name in _NAMES or name.startswith(_PREFIXES))
+    }
+    return found | variables
+
+
+def difference(mine: dict[str, str], theirs: dict[str, str]) -> str:
+    """Name the first thing that differs; empty where all is the same."""
+    return next((name for name in (*mine, *theirs) if mine.get(name) != theirs.get(name)), "")

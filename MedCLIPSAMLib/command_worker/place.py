@@ -1,0 +1,81 @@
+"""Localization the worker of the command line listens: a socket in a folder that nobody but the user can enter."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import sys
+from pathlib import Path
+
+from ..errors import MedCLIPSAMError
+
+SOCKET, LOG, LOCK = "worker.sock", "worker.log", "worker.lock"
+LONGEST = 100
+"""Bytes of a socket's path that every system takes."""
+
+
+class PlaceError(MedCLIPSAMError):
+    """The folder or the socket cannot be trusted, or this system has no such sockets."""
+
+
+def supported() -> bool:
+    """Whether this system has Unix-domain sockets that open files can be sent through; Windows has not."""
+    return hasattr(socket, "AF_UNIX") and hasattr(socket, "send_fds")
+
+
+def folder() -> Path:
+    """Name the folder: in the user's runtime directory, which ends with the session, else in the cache."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and os.path.isabs(runtime):
+        return Path(runtime) / "medclipsam"
+    home = Path.home()
+    cache = (
+        home / "Library" / "Caches"
+        if sys.platform == "darwin"
+        else Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    )
+    return cache / "medclipsam" / "worker"
+
+
+def make_folder() -> Path:
+    """Make the folder where it is absent, for the user alone.
+
+    Raises:
+        PlaceError: see `check`, or it cannot be made, or its path is too long for a socket.
+    """
+    place = folder()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise PlaceError(
+            f"'{place}' cannot be made: {error.strerror}.", "Set XDG_RUNTIME_DIR to a folder of yours."
+        ) from error
+    check(place)
+    if len(os.fsencode(place / SOCKET)) > LONGEST:
+        raise PlaceError(
+            f"The path of the socket, '{place / SOCKET}', is longer than {LONGEST} bytes.",
+            "Set XDG_RUNTIME_DIR to a folder of yours with a shorter path.",
+        )
+    return place
+
+
+def check(place: Path) -> None:
+    """Refuse a folder that somebody else has, or that others can enter or write to.
+
+    Raises:
+        PlaceError: naming it.
+    """
+    try:
+        found = place.lstat()
+    except OSError as error:
+        raise PlaceError(f"'{place}' cannot be looked at: {error.strerror}.", "Check its permissions.") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise PlaceError(f"'{place}' is no folder.", "Remove it; the worker makes its own.")
+    if found.st_uid != os.geteuid():
+        raise PlaceError(
+            f"'{place}' belongs to another user.", "Remove it, or set XDG_RUNTIME_DIR to a folder of yours."
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise PlaceError(f"Others can enter '{place}'.", f"Run: chmod 700 '{place}'")

@@ -1,0 +1,126 @@
+"""`medclipsam worker`: a process that keeps the models loaded for `medclipsam segment`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import Annotated, Any
+
+import typer
+
+from .engine import import_engine
+from .options import AsJson
+
+app = typer.Typer(no_args_is_help=True, help="Keep the models loaded, so that 'segment' starts at once.")
+
+IdleMinutes = Annotated[
+    float, typer.Option("--idle-minutes", min=0, help="End after this time without a command; 0: never.")
+]
+START_SECONDS = 60.0
+
+
+@app.command("start")
+def start(idle_minutes: IdleMinutes = 30.0) -> None:
+    """Start the worker, which runs 'medclipsam segment' with the models loaded, for this user alone.
+
+    Example: medclipsam worker start --idle-minutes 60
+    """
+    from ..command_worker.client import ask
+    from ..command_worker.place import LOG
+    from ..errors import MedCLIPSAMError
+
+    folder = _folder()
+    if ask("status") is not None:
+        raise MedCLIPSAMError("A worker runs already.", "medclipsam worker status tells more; stop ends it.")
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "worker", "run", "--idle-minutes", str(idle_minutes)]
+    with (folder / LOG).open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    end = time.monotonic() + START_SECONDS
+    while (said := ask("status")) is None or said["pid"] != process.pid:
+        if process.poll() is not None or time.monotonic() > end:
+            lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise MedCLIPSAMError(
+                f"The worker did not start: {lines[-1] if lines else 'it said nothing'}", f"See '{folder / LOG}'."
+            )
+        time.sleep(0.05)
+    ends = f"ends after {idle_minutes:g} minutes without a command" if idle_minutes else "runs until it is stopped"
+    typer.echo(f"The worker runs (process {process.pid}) and {ends}. 'medclipsam segment' uses it.")
+
+
+@app.command("stop")
+def stop() -> None:
+    """End the worker, and the command that it runs.
+
+    Example: medclipsam worker stop
+    """
+    from ..command_worker.client import ask
+
+    said = ask("stop")
+    typer.echo("No worker runs." if said is None else "The worker has ended.")
+
+
+@app.command("status")
+def status(as_json: AsJson = False) -> None:
+    """Say whether the worker runs, and what it has loaded; the exit code is 1 where none runs.
+
+    Example: medclipsam worker status --json
+    """
+    from ..command_worker.client import ask
+
+    said = ask("status")
+    if as_json:
+        print(json.dumps({"running": said is not None, **(said or {})}))
+    else:
+        typer.echo("No worker runs." if said is None else _described(said))
+    if said is None:
+        raise typer.Exit(1)
+
+
+@app.command("run", hidden=True)
+def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
+    """Be the worker, in the foreground: for a service manager.
+
+    Example: medclipsam worker run --idle-minutes 0
+    """
+    from ..command_worker.place import LOCK
+    from ..command_worker.server import CommandServer
+    from ..errors import MedCLIPSAMError
+    from ..files.claim import lock_file
+    from .session import Session
+
+    folder = _folder()
+    try:
+        lock = lock_file(folder / LOCK)
+    except BlockingIOError as error:
+        raise MedCLIPSAMError("A worker runs already.", "medclipsam worker stop ends it.") from error
+    import_engine()  # before the first command
+    from ..segmentation.kept_models import KeptModels
+
+    kept = KeptModels()
+    session = Session(context.obj.run, kept)
+    with lock:
+        CommandServer(
+            folder, lambda arguments: context.obj.run(arguments, session), idle_minutes * 60, kept.describe
+        ).serve()
+
+
+def _folder() -> Any:
+    from ..command_worker.place import make_folder, supported
+    from ..errors import MedCLIPSAMError
+
+    if not supported():
+        raise MedCLIPSAMError(
+            "This system has no Unix-domain sockets that open files can be sent through.",
+            "On Windows, use WSL for the worker of the command line; all else works without it.",
+        )
+    return make_folder()
+
+
+def _described(said: dict[str, Any]) -> str:
+    minutes = said["seconds"] / 60
+    state = "busy" if said["busy"] else "waiting"
+    models = f"{said['model']} and {said['sam']} on {said['device']}" if "model" in said else "no models yet"
+    process = f"process {said['pid']}, version {said['version']}"
+    return f"The worker runs ({process}) since {minutes:.0f} min: {state}, {models} loaded."

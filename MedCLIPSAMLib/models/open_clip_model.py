@@ -1,0 +1,83 @@
+"""Models whose towers are open_clip's and timm's: BiomedCLIP, and all others but our own small ones.
+
+Imported when such a model is loaded, and not before: both import torch's compiler, seconds before the first image. timm
+before 1.0.23, at which nnunetv2 holds it, names at its import what torch 2.14 has deprecated, which is no user's
+business.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "`torch.jit.interface` is deprecated", FutureWarning)
+    from open_clip.model import CustomTextCLIP
+    from timm.models.vision_transformer import Attention, Block, VisionTransformer
+
+
+def build_open_clip(config: Mapping[str, Any], folder: Path) -> CustomTextCLIP:
+    """Build a model with random weights from the part `model_cfg` of open_clip_config.json, without the network.
+
+    Args:
+        folder: where config.json of the text tower is.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError, RuntimeError: what open_clip and timm make of a configuration
+            that is not of this kind.
+    """
+    vision = config["vision_cfg"] | {"timm_model_pretrained": False}
+    if ":" in str(vision.get("timm_model_name")):  # timm would look for "hf-hub:NAME" on the network
+        raise ValueError(f"the image tower '{vision['timm_model_name']}' is of another place")
+    text = config["text_cfg"] | {"hf_model_name": str(folder), "hf_model_pretrained": False}
+    return CustomTextCLIP(config["embed_dim"], vision, text)
+
+
+class TimmTrunk:
+    """A timm VisionTransformer with the parts of `vision_transformer.VisionTransformer` that saliency needs.
+
+    Raises:
+        ValueError: another kind of trunk, or another pooling than by class token or average.
+    """
+
+    def __init__(self, trunk: nn.Module | None) -> None:
+        if not isinstance(trunk, VisionTransformer) or trunk.global_pool not in ("token", "avg"):
+            raise ValueError("it is no timm VisionTransformer with class-token or average pooling")
+        module: Any = trunk
+        self._trunk = module
+        self.blocks: list[Any] = list(module.blocks)
+        self.norm: nn.Module = module.norm
+        self.global_pool: str = module.global_pool
+        self.grid_size: tuple[int, int] = module.patch_embed.grid_size
+        self.num_prefix_tokens: int = module.num_prefix_tokens
+
+    def dtypes(self) -> set[torch.dtype]:
+        """The data types of the weights."""
+        return {parameter.dtype for parameter in self._trunk.parameters()}
+
+    def embed(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Give the tokens before the first block: (N, 3, S, S) to (N, T, C)."""
+        trunk = self._trunk
+        return trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels))))
+
+    def pool(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Make features (N, C) of the normed tokens behind the last block."""
+        return self._trunk.forward_head(tokens)
+
+    def norm_patches(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Norm patch tokens (N, T, C) behind the last block as the pooled ones are."""
+        return self._trunk.fc_norm(self.norm(tokens))
+
+    def is_plain(self, block: Any) -> bool:
+        """Whether a block is pre-norm, with heads as wide as the tokens, and no norm or gate inside."""
+        if type(block) is not Block or type(block.attn) is not Attention:
+            return False
+        attention: Any = block.attn
+        inner = (attention.q_norm, attention.k_norm, getattr(attention, "norm", None), getattr(attention, "gate", None))
+        as_wide = attention.qkv.out_features == 3 * attention.qkv.in_features
+        return as_wide and all(part is None or isinstance(part, nn.Identity) for part in inner)

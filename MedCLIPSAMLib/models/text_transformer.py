@@ -1,0 +1,193 @@
+"""The text tower of BiomedCLIP and its like: BERT with the parameter names of transformers.
+
+Written on torch alone, since transformers imports torch's compiler and torch.distributed: seconds before the first
+image. The architecture is that of Devlin et al., BERT, NAACL 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+LARGEST = 1 << 20
+"""No number of a BERT comes near it."""
+
+_ONLY = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
+"""Entries of a configuration that can have one value."""
+
+
+@dataclass(frozen=True)
+class BertConfig:
+    """The entries of config.json that shape a BERT, with the values that transformers takes where they lack.
+
+    Raises:
+        ValueError: a number that no BERT can have.
+    """
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    pad_token_id: int = 0
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    layer_norm_eps: float = 1e-12
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, whole = getattr(self, field.name), isinstance(field.default, int)
+            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+                raise ValueError(f"{field.name} is {str(value)[:50]}")
+            least, most = (int(field.name != "pad_token_id"), LARGEST) if whole else (0, 0.99)
+            if not least <= value <= most:
+                raise ValueError(f"{field.name} is {str(value)[:50]}")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(f"{self.num_attention_heads} heads do not divide a width of {self.hidden_size}")
+        if self.pad_token_id >= self.vocab_size:
+            raise ValueError(f"pad_token_id is {self.pad_token_id} in a vocabulary of {self.vocab_size}")
+
+    @classmethod
+    def read(cls, config: Mapping[str, Any]) -> BertConfig:
+        """Take the entries out of a config.json.
+
+        Raises:
+            ValueError: of another model than BERT, or a number that no BERT can have.
+        """
+        for name, value in _ONLY.items():
+            found = config.get(name, None if name == "model_type" else value)
+            if found != value:
+                raise ValueError(f"Expected {name} '{value}', got {str(found)[:50]!r}")
+        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
+
+
+class _Embeddings(nn.Module):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        width = config.hidden_size
+        self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=config.pad_token_id)
+        self.position_embeddings = nn.Embedding(config.max_position_embeddings, width)
+        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
+        self.LayerNorm = nn.LayerNorm(width, config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        positions = self.position_embeddings(torch.arange(ids.shape[1], device=ids.device))
+        tokens = self.word_embeddings(ids) + self.token_type_embeddings(torch.zeros_like(ids)) + positions
+        return self.dropout(self.LayerNorm(tokens))
+
+
+class _SelfAttention(nn.Module):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.heads, self.dropout = config.num_attention_heads, config.attention_probs_dropout_prob
+        self.query, self.key, self.value = (nn.Linear(config.hidden_size, config.hidden_size) for _ in range(3))
+
+    def forward(self, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        query, key, value = (
+            made(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2) for made in (self.query, self.key, self.value)
+        )
+        dropout = self.dropout if self.training else 0.0
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=dropout)
+        return found.transpose(1, 2).flatten(2)
+
+
+class _Output(nn.Module):
+    """Brings what a part made back to the tokens' width, adds it to them, and norms the sum."""
+
+    def __init__(self, given: int, config: BertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(given, config.hidden_size)
+        self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, made: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        return self.LayerNorm(self.dropout(self.dense(made)) + tokens)
+
+
+class _Layer(nn.Module):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        parts = {"self": _SelfAttention(config), "output": _Output(config.hidden_size, config)}
+        self.attention = nn.ModuleDict(parts)
+        self.intermediate = nn.ModuleDict({"dense": nn.Linear(config.hidden_size, config.intermediate_size)})
+        self.output = _Output(config.intermediate_size, config)
+
+    def forward(self, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        tokens = self.attention["output"](self.attention["self"](tokens, seen), tokens)
+        return self.output(F.gelu(self.intermediate["dense"](tokens)), tokens)
+
+
+class _Encoder(nn.Module):
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(self, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        for layer in self.layer:
+            tokens = layer(tokens, seen)
+        return tokens
+
+
+class Bert(nn.Module):
+    """BERT without a head."""
+
+    def __init__(self, config: BertConfig) -> None:
+        super().__init__()
+        self.embeddings = _Embeddings(config)
+        self.encoder = _Encoder(config)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding) and module.padding_idx is not None:
+                nn.init.zeros_(module.weight[module.padding_idx].detach())
+
+    def forward(self, ids: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        """Token ids (N, L) int64, and which of them are no padding, (N, L) bool, to tokens (N, L, C)."""
+        return self.encoder(self.embeddings(ids), seen[:, None, None, :])
+
+
+class TextTower(nn.Module):
+    """Token ids (N, L) to features (N, D): BERT, a pooling of its tokens and a projection, as open_clip has them.
+
+    Args:
+        pooler: "cls_last_hidden_state_pooler" takes the first token, "mean_pooler" the mean of those that are no
+            padding.
+        projection: "linear", or "mlp" with a GELU and a layer of the mean width.
+
+    Raises:
+        ValueError: another pooler or projection.
+    """
+
+    def __init__(self, config: BertConfig, embed_dim: int, pooler: str, projection: str) -> None:
+        super().__init__()
+        self.config, self.transformer = config, Bert(config)
+        width, between = config.hidden_size, (config.hidden_size + embed_dim) // 2
+        if pooler not in ("cls_last_hidden_state_pooler", "mean_pooler"):
+            raise ValueError(f"hf_pooler_type is {pooler[:50]!r}")
+        self._mean = pooler == "mean_pooler"
+        self.proj: nn.Module
+        if projection == "linear":
+            self.proj = nn.Linear(width, embed_dim, bias=False)
+        elif projection == "mlp":
+            first, last = nn.Linear(width, between, bias=False), nn.Linear(between, embed_dim, bias=False)
+            self.proj = nn.Sequential(first, nn.GELU(), last)
+        else:
+            raise ValueError(f"hf_proj_type is {projection[:50]!r}")
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """(N, L) int64 to (N, D)."""
+        seen = ids != self.config.pad_token_id
+        tokens = self.transformer(ids, seen)
+        if not self._mean:
+            return self.proj(tokens[:, 0])
+        return self.proj((tokens * seen[..., None]).sum(1) / seen.sum(1, keepdim=True))
