@@ -98,9 +98,9 @@ class PointButtons:
                 points,
                 labels,
                 marks,
-                panel.prompts.firstName(),
                 finished=ended,
                 progressed=progressed,
+                name=panel.prompts.firstName(),
             )
 
         def show(result) -> None:

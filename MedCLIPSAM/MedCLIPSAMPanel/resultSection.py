@@ -133,9 +133,9 @@ class ResultSection:
                 segment,
                 slices,
                 shown,
-                panel.prompts.firstName(),
                 finished=finished,
                 progressed=progressed,
+                name=panel.prompts.firstName(),
             )
 
         def show(result: SceneResult) -> None:

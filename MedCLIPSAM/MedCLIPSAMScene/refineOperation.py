@@ -76,9 +76,9 @@ class RefineOperation:
         points: np.ndarray,
         labels: np.ndarray,
         marks: Sequence[str] = (),
-        name: str = "",
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
+        name: str = "",
     ) -> Job:
         """Start to refine a segment on one slice; see `run`.
 
@@ -124,9 +124,9 @@ class RefineOperation:
         segmentId: str | None,
         geometry: SceneSlices,
         boxes: Mapping[int, np.ndarray],
-        name: str = "",
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
+        name: str = "",
     ) -> Job:
         """Start to outline what is in boxes, which replaces the segment on their slices.
 
