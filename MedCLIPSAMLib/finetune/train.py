@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
 
 from ..choices import TrainingPrecision
 from ..errors import Cancelled, DeviceError, InputError
 from ..files.atomic import atomic_path
 from ..models.clip import ClipModel, load_clip
 from ..models.device import resolve_device
+from ..models.weights import write_weights
 from ..run_context import RunContext
 from .batches import Source
 from .checkpoint import read_checkpoint, write_checkpoint
@@ -233,8 +233,7 @@ class _Run:
             return
         weights = merged(self._plain)
         weights["logit_scale"] = torch.tensor(math.log(self._best["figures"]["scale"]))
-        with atomic_path(self._out / BEST) as temporary:
-            save_file(weights, str(temporary))
+        write_weights(self._out / BEST, weights)
 
     def _stale(self, epoch_steps: int) -> bool:
         patience = self._settings.patience

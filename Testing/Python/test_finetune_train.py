@@ -255,6 +255,8 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
     try:
         with pytest.raises(OutputError, match="cannot be written"):
             write_checkpoint(path, {"step": 2, "model": torch.zeros(1_000_000)})
+        with pytest.raises(OutputError, match="cannot be written"):
+            export_model("demo", "open-clip", tmp_path / "exported")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
