@@ -257,6 +257,8 @@ class _Run:
         """Take up the checkpoint of an earlier run, if there is one."""
         path = self._out / CHECKPOINT
         if not path.is_file():
+            if self._fabric.is_global_zero:
+                _forget_after(self._out / LOG, 0)
             return
         shapes = {name: tensor.shape for name, tensor in trained_state(self._plain).items()}
         state = read_checkpoint(path, self._fingerprint, shapes)

@@ -136,7 +136,7 @@ def fill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], N
     """Run a command where the disk is too small for its outputs.
 
     Args:
-        mount: a small file system in memory, as root; else a limit on the size of a file.
+        mount: for every second try a small file system in memory, as root; else a limit on the size of files.
     """
     row = Row(f"full disk, {stage.scene.name}")
     sizes = [path.stat().st_size for path in files(stage.reference).values()]
@@ -144,7 +144,7 @@ def fill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], N
     new = sum(map(_blocks, files(stage.reference).values())) - old
     while row.tried < count:
         folder = stage.new_folder()
-        if mount:
+        if mount and row.tried % 2 == 0:
             room = old + int(chance.uniform(4096, max(1.2 * new, 5 * BLOCK)))
             ended = _on_small_disk(stage, folder, room)
         else:
