@@ -322,10 +322,11 @@ def test_damaged_headers_of_a_folder_are_left_out_and_cannot_command_a_terminal(
     sample = resource_path("samples") / "brain_mri.dcm"
     shutil.copy(sample, tmp_path / "a.dcm")
     made = pydicom.dcmread(sample)
+    made.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     made.SeriesInstanceUID = "1.2.3"
     made.save_as(tmp_path / "b.dcm")
     content = bytearray((tmp_path / "b.dcm").read_bytes())
-    content[content.find(b"\x20\0\x32\0DS") + 8] = ord("x")  # a position that is no number
+    content[content.find(b"\x20\0\x32\0DS") + 5] = ord("j")  # a position of a type that there is not
     (tmp_path / "b.dcm").write_bytes(content)
     made.SeriesInstanceUID, made.SeriesDescription = "1.2.4", "head\x1b[2J"
     del made.Rows
