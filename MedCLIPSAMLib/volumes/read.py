@@ -49,7 +49,7 @@ def read_volume(path: str | Path, series: str | None = None, phase: str | None =
         volume = _read(path, series, phase)
     notes = list(volume.notes)
     array = _finite(volume.array, path, notes)
-    return replace(volume, array=array, notes=list(map(without_controls, notes)))
+    return replace(volume, array=array, notes=[without_controls(note).replace("\n", " ") for note in notes])
 
 
 def read_image(path: str | Path) -> sitk.Image:
