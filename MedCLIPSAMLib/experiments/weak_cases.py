@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from PIL import Image
@@ -23,12 +23,15 @@ class WeakCases(Protocol):
     """What is segmented, by which shipped models, and on what.
 
     Attributes:
-        prompt: of the text pipeline.
         models: name of both the text-image model and of SAM 2 in the catalogue.
     """
 
-    prompt: str
-    models: str
+    models: ClassVar[str]
+
+    @property
+    def prompt(self) -> str:
+        """What the text pipeline is asked for."""
+        ...
 
     def load(self, split: str, count: int) -> list[TruthPicture]:
         """Return up to `count` images of "train", "validation" or "test" with their truth, the same at every call."""
@@ -38,11 +41,15 @@ class WeakCases(Protocol):
 class PhantomCases:
     """Phantoms of a task of the benchmark, for the demo models."""
 
-    models = "demo"
+    models: ClassVar[str] = "demo"
 
     def __init__(self, task: str) -> None:
-        self.prompt = TASKS[task].prompt
         self._task = TASKS[task]
+
+    @property
+    def prompt(self) -> str:
+        """The task's prompt."""
+        return self._task.prompt
 
     def load(self, split: str, count: int) -> list[TruthPicture]:
         """See `WeakCases`."""
@@ -59,16 +66,24 @@ class RealCases:
     """
 
     folder: Path
-    models = "starter"
+    models: ClassVar[str] = "starter"
 
     def __post_init__(self) -> None:
         if self.folder.name not in REAL_SETS:
             raise InputError(f"Expected a folder named {', '.join(REAL_SETS)}, got '{self.folder}'.", "Name a set.")
 
     @property
-    def prompt(self) -> str:  # type: ignore[override]
+    def prompt(self) -> str:
         """What the set is segmented by."""
         return REAL_SETS[self.folder.name].prompt
+
+    def check(self, split: str, count: int) -> None:
+        """Refuse a split that `load` would refuse, without decoding its images.
+
+        Raises:
+            InputError: the set is not as it should be.
+        """
+        choose_cases(self.folder.parent, self.folder.name, split, count)
 
     def load(self, split: str, count: int) -> list[TruthPicture]:
         """See `WeakCases`; what cannot be used is left out.
