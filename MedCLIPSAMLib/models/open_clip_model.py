@@ -57,7 +57,7 @@ class TimmTrunk:
         self.num_prefix_tokens: int = module.num_prefix_tokens
 
     def dtypes(self) -> set[torch.dtype]:
-        """The data types of the weights."""
+        """Return the data types of the weights."""
         return {parameter.dtype for parameter in self._trunk.parameters()}
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:

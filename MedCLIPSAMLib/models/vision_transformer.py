@@ -114,7 +114,7 @@ class VisionTransformer(nn.Module):
         self._initialize()
 
     def dtypes(self) -> set[torch.dtype]:
-        """The data types of the weights."""
+        """Return the data types of the weights."""
         return {parameter.dtype for parameter in self.parameters()}
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
