@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
+"""Exit codes: refused with a message, ended by Ctrl+C, ended by SIGTERM."""
+
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 """Signs that a terminal obeys; a file of unknown origin may have them in what is quoted of it."""
 

@@ -29,14 +29,14 @@ NASTY: tuple[Any, ...] = (
 )
 SLOW = 2.0
 """Seconds for a frame in the parser, after which it counts as hanging."""
-MOST_MEMORY = 300 << 20
+MAX_MEMORY = 300 << 20
 """Bytes that the parser may need beyond what the process had."""
 ANSWER_SECONDS = 20.0
 
 
 def requests() -> list[Message]:
     """One of each request."""
-    pictures = np.zeros((2, 32, 32, 3), np.uint8)
+    images = np.zeros((2, 32, 32, 3), np.uint8)
     mask, boxes = np.ones((1, 32, 32), np.uint8), np.array([[4, 4, 20, 20]], np.float32)
     common = {"image": "head", "prompts": ["brain tumor"], "negative": None, "settings": {"saliency": {"steps": 2}}}
     nowhere = {"inputs": "nowhere", "prompts": {"tumor": "brain tumor"}, "out": "Dataset001_Head", "export": {}}
@@ -48,8 +48,8 @@ def requests() -> list[Message]:
         Message("hello", 1),
         Message("models", 2, {"models_dir": None}),
         Message("load", 3, {"clip": "demo", "sam": "demo", "device": "cpu", "models_dir": None}),
-        Message("image", 4, {"key": "head"}, {"images": pictures}),
-        Message("image", 5, {"key": "stack", "slice": 0, "of": 2}, {"images": pictures[0]}),
+        Message("image", 4, {"key": "head"}, {"images": images}),
+        Message("image", 5, {"key": "stack", "slice": 0, "of": 2}, {"images": images[0]}),
         Message("segment", 6, {**common, "slices": [0], "saliency": True}),
         Message("outline", 7, {"image": "head", "slice": 0}, {**outlined, "masks": mask}),
         Message("carry", 8, {"image": "head", "slices": [0], "reach": 1, "method": "boxes"}, {"masks": mask}),
@@ -75,7 +75,7 @@ def feed_parser(count: int, chance: random.Random, say: Callable[[str], None]) -
         if fault:
             say(row.faults[-1])
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
-    if grown > MOST_MEMORY:
+    if grown > MAX_MEMORY:
         row.add("", f"{row.kind}: {grown >> 20} MiB of memory")
     return row
 
@@ -184,7 +184,7 @@ def feed_worker(count: int, chance: random.Random, folder: Path, say: Callable[[
 
 
 def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str | None]]:
-    """Send requests to a fresh worker that has models and pictures until it ends; how each was answered."""
+    """Send requests to a fresh worker that has models and images until it ends; how each was answered."""
     worker, parser = ForkedProcess(), FrameParser()
     whole = [message for message in requests() if message.type not in ("hello", "cancel")]
     try:
@@ -216,9 +216,10 @@ def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str 
             answers = _answer(worker, parser, wanted)
             if broken:
                 code = worker.wait()
-                said = [message for message in answers if message.type == "error"]
-                if code != 2 or not said or not _is_whole(said[-1]):
-                    yield "", f"exit code {code} after {frame[:200]!r}, said {[dict(each.fields) for each in said]}"
+                errors = [message for message in answers if message.type == "error"]
+                if code != 2 or not errors or not _is_whole(errors[-1]):
+                    fields = [dict(message.fields) for message in errors]
+                    yield "", f"exit code {code} after {frame[:200]!r}, answered {fields}"
                 else:
                     yield "ended, saying why", None
                 return
