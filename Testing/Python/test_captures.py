@@ -23,6 +23,7 @@ from MedCLIPSAMLib.errors import Cancelled
 from MedCLIPSAMLib.models.acceleration.captures import MAX_GRAPHS, Captures
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation import locate as locating
 from MedCLIPSAMLib.segmentation import segmenter as segmenting
 from MedCLIPSAMLib.segmentation.presence import Presence
 from MedCLIPSAMLib.segmentation.saliency import MAX_NOISES, M2IBSettings, _adam, m2ib, normalise
@@ -217,7 +218,7 @@ def test_nothing_between_image_and_masks_waits_for_a_value_or_mixes_devices(monk
     meta.clip.device = torch.device("meta")
     meta = segmenting.TextSegmenter(meta.clip, meta.sam, segmenter.settings)
     monkeypatch.setattr(meta, "text_features", texts.__getitem__)
-    monkeypatch.setattr(segmenting, "presence", lambda *_: [Presence(0.9, 0.05, 0.05, "no")] * 3)
+    monkeypatch.setattr(locating, "presence", lambda *_: [Presence(0.9, 0.05, 0.05, "no")] * 3)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(torch.Tensor, "cpu", copied)
     assert meta.batch_size > 1

@@ -79,7 +79,7 @@ def test_crf_names_its_extra_when_it_is_not_there():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
-def test_crf_follows_the_edges_of_the_picture():
+def test_crf_follows_the_edges_of_the_image():
     image = np.zeros((64, 64, 3), np.uint8)
     image[12:28, 36:54] = 200
     object_, hill = image[..., 0] > 0, _hills((20, 45))

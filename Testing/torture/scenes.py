@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.volumes.write import write_picture
+from MedCLIPSAMLib.volumes.write import write_png
 
 from .forks import forked, run_main
 from .server import patched_catalogue, serve
@@ -51,13 +51,13 @@ class Scene:
 
 
 def make_inputs(folder: Path) -> None:
-    """Write pictures, a volume, a DICOM file, and captions."""
-    pictures = folder / "heads"
-    pictures.mkdir(parents=True)
+    """Write images, a volume, a DICOM file, and captions."""
+    images = folder / "heads"
+    images.mkdir(parents=True)
     for number in range(4):
         phantom = make_phantom("validation", number, "MR", int(number != 3))
-        write_picture(pictures / f"head{number}.png", np.repeat(phantom.picture[..., None], 3, 2))
-    volume = np.stack([make_phantom("validation", 1, "MR", 1).picture] * 3)
+        write_png(images / f"head{number}.png", np.repeat(phantom.image[..., None], 3, 2))
+    volume = np.stack([make_phantom("validation", 1, "MR", 1).image] * 3)
     image = sitk.GetImageFromArray(volume)
     image.SetSpacing((0.9, 1.1, 4.0))
     image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
@@ -67,7 +67,7 @@ def make_inputs(folder: Path) -> None:
     rows = []
     for number in range(16):
         phantom = make_phantom("train", number)
-        write_picture(folder / f"{number}.png", np.repeat(phantom.picture[..., None], 3, 2))
+        write_png(folder / f"{number}.png", np.repeat(phantom.image[..., None], 3, 2))
         seen = "two masses" if len(phantom.lesions) > 1 else "one mass" if phantom.lesions else "no mass"
         caption = f"{NAMES[phantom.modality]} number {number} showing {seen}"
         rows.append(json.dumps({"image": f"{number}.png", "caption": caption, "patient": f"p{number}"}))

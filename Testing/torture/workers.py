@@ -103,17 +103,17 @@ def kill_workers(count: int, chance: random.Random, say: Callable[[str], None]) 
 
 
 def _session(kill_after: float | None) -> None:
-    """Load, give pictures, segment; killed on the way, ask again. Print how the client said it."""
+    """Load, give images, segment; killed on the way, ask again. Print how the client said it."""
     transport = ForkedTransport(2)
     told: list[str] = []
     client = WorkerClient(transport, lambda request, message: told.append(message.type))
-    pictures = np.stack([np.repeat(make_phantom("validation", k, "MR", 1).picture[..., None], 3, 2) for k in (0, 1)])
+    images = np.stack([np.repeat(make_phantom("validation", k, "MR", 1).image[..., None], 3, 2) for k in (0, 1)])
     started, first = time.monotonic(), transport.waiting[0]
     watch = threading.Timer(kill_after or 0, first.kill)
     if kill_after is not None:
         watch.start()
     try:
-        requests = [client.load("demo", "demo", "cpu"), client.set_image("head", pictures)]
+        requests = [client.load("demo", "demo", "cpu"), client.set_image("head", images)]
         requests.append(client.segment("head", [PROMPT]))
         transport.run_until(lambda: all(request.done for request in requests), WAIT)
         if kill_after is None:
@@ -127,7 +127,7 @@ def _session(kill_after: float | None) -> None:
             _check_said(request)
         again = transport.wait(client.segment("head", [PROMPT]), WAIT)
         masks = [part.arrays["mask"] for part in again.parts]
-        expected = _expected(pictures)
+        expected = _expected(images)
         if len(masks) != len(expected) or not all(map(np.array_equal, masks, expected)):
             raise AssertionError("other masks than without the kill")
         print(answer)
@@ -143,12 +143,12 @@ def _check_said(request: Request) -> None:
             raise AssertionError(f"it was not said that the worker was killed: {error!r}") from error
 
 
-def _expected(pictures: np.ndarray) -> list[np.ndarray]:
+def _expected(images: np.ndarray) -> list[np.ndarray]:
     from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
     segmenter = load_segmenter("demo", "demo", "cpu")
     found = []
-    for picture in pictures:
+    for picture in images:
         segmenter.set_image(picture)
         found.append(segmenter.segment(PROMPT).mask.astype(np.uint8))
     return found
