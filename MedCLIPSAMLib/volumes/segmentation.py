@@ -34,7 +34,10 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     path = Path(path)
     image = read_image(path)
     if path.name.lower().endswith(".seg.nrrd") or image.HasMetaDataKey("Segment0_ID"):
-        return _slicer_segments(image, volume)
+        try:
+            return _slicer_segments(image, volume)
+        except (ValueError, IndexError) as error:
+            raise InputError(f"'{path}' has damaged segments: {error}.", "Save it again in 3D Slicer.") from error
     image = _one_channel(image, path)
     is_raster = path.suffix.lower() in RASTER_SUFFIXES
     if is_raster and volume is not None:
@@ -75,6 +78,8 @@ def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
             key: _field(image, f"Segment{number}_{key}") for key in ("Name", "Color", "Layer", "LabelValue", "Tags")
         }
         layer = int(fields["Layer"] or min(number, layer_count - 1))
+        if not 0 <= layer < layer_count:
+            raise ValueError(f"expected a layer from 0 to {layer_count - 1}, got {layer}")
         tags = dict(tag.split(":", 1) for tag in fields["Tags"].split("|") if ":" in tag)
         name, channels = fields["Name"] or f"Segment {number + 1}", [float(value) for value in fields["Color"].split()]
         segments.append(

@@ -246,3 +246,16 @@ def test_numbers_of_64_bits_are_written(tmp_path: Path) -> None:
     array = np.arange(24, dtype=np.int64).reshape(2, 3, 4)
     write_array(tmp_path / "x.nii.gz", array, Volume(array))
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "x.nii.gz"))), array)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("Layer", "5"), ("Layer", "-1"), ("Layer", "x"), ("LabelValue", "x"), ("Color", "red 0 0")]
+)
+def test_damaged_fields_of_a_segment_are_a_message(tmp_path: Path, volume: Volume, key: str, value: str) -> None:
+    path = tmp_path / "bad.seg.nrrd"
+    write_segmentation(path, [Segment("lungs", np.ones(volume.shape, bool))], volume)
+    image = sitk.ReadImage(str(path))
+    image.SetMetaData(f"Segment0_{key}", value)
+    sitk.WriteImage(image, str(path))
+    with pytest.raises(InputError, match="has damaged segments"):
+        read_segmentation(path)
