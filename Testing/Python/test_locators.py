@@ -122,6 +122,22 @@ def test_clipseg_of_random_weights_gives_the_maps_of_its_own_class(tmp_path):
     assert found.shape == (64, 64) and np.allclose(found, logits.reshape(64, 64).sigmoid().numpy(), atol=1e-5)
     assert np.ptp(found) > 0
 
+    entry = own / "config.json"
+    plain = json.loads(entry.read_text(encoding="utf-8"))
+    entry.write_text(json.dumps(plain | {"quantization_config": {"quant_method": "x"}}), encoding="utf-8")
+    with pytest.raises(ModelError, match="code of its own by 'quantization_config'"):
+        load_segmenter("mine", "demo", "cpu", tmp_path)
+    entry.write_text(json.dumps(plain), encoding="utf-8")
+    (own / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}', encoding="utf-8")
+    with pytest.raises(ModelError, match="adapter_config.json would take weights"):
+        load_segmenter("mine", "demo", "cpu", tmp_path)
+    (own / "adapter_config.json").unlink()
+    weights = load_file(own / "model.safetensors")
+    del weights["decoder.film_mul.weight"]
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="the weights lack 'decoder.film_mul.weight'"):
+        load_segmenter("mine", "demo", "cpu", tmp_path)
+
 
 def test_a_way_that_is_not_known_is_refused(tmp_path):
     own_clip(tmp_path, "magic")
