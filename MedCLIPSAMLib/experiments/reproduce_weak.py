@@ -138,7 +138,7 @@ def summary(figures: dict) -> dict:
     }
     intervals = {
         row: {
-            metric: {name: mean_interval(np.array(each["test"][row][metric])) for name, each in tasks.items()}
+            metric: {name: mean_interval(np.array(task["test"][row][metric])) for name, task in tasks.items()}
             for metric in ("dsc", "nsd")
         }
         for row in ROWS

@@ -33,7 +33,7 @@ def prepare(model: TextImageModel, freeze: Freeze = Freeze.NOTHING, lora_rank: i
     """
     freeze = parse_choice(Freeze, freeze, "part to freeze")
     if lora_rank < 0:
-        raise InputError(f"A LoRA rank of {lora_rank} came.", "It must not be negative; 0 trains all weights.")
+        raise InputError(f"Expected a LoRA rank of 0 or more, got {lora_rank}.", "0 trains all weights.")
     frozen = _is_frozen(model, freeze)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not frozen(name) and name != "logit_scale")

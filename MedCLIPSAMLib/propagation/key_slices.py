@@ -46,7 +46,7 @@ def presence_profile(
             pixels = segmenter.clip.preprocess(np.stack([image(k) for k in some]))
             features = segmenter.clip.encode_image(pixels)
             by_prompt = [
-                presence(segmenter.clip, features, text, prompt, negative)
+                presence(segmenter.clip, features, text, prompt, negative, segmenter.encode_text)
                 for text, prompt in zip(text_features, prompts)
             ]
             known.update(

@@ -51,7 +51,7 @@ class SaliencyMap:
 
     @cached_property
     def _scaled(self) -> np.ndarray:
-        """The values, such that the least and the most of all pixels become 0 and 1."""
+        """The values, such that the minimum and the maximum of all pixels become 0 and 1."""
         extremes = self.values
         if not self._by_pixel:
             down, across = (_weights_near_centers(*sides) for sides in zip(self.values.shape, self.shape))

@@ -78,11 +78,11 @@ def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak
     """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
 
     def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
-        layer, given = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
+        layer, matrix = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
         seconds = []
         for _ in range(tries + 1):
             started = time.perf_counter()
-            wait_for_device(layer(given))
+            wait_for_device(layer(matrix))
             seconds.append(time.perf_counter() - started)
         return 2 * size**3 / min(seconds[1:]) / 1e9
 
