@@ -76,7 +76,8 @@ class ClipSeg:
         own = folder / "clipseg"
         try:
             local = {"local_files_only": True}
-            refuse_code(own / "config.json")
+            if (own / "config.json").is_file():
+                refuse_code(own / "config.json")
             if (own / ADAPTER).exists():
                 raise ValueError(f"{ADAPTER} would take weights from another place")
             self._model, loading = CLIPSegForImageSegmentation.from_pretrained(

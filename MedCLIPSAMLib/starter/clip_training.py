@@ -18,9 +18,10 @@ from ..demo_models.clip_layout import ClipLayout, tokenize, write_layout
 from ..demo_models.train_clip import ALWAYS, contrastive_loss, dense_loss, place_loss
 from ..models.clip import build_clip
 from ..phantoms.captions import Text
+from .augmentation import change_gradation, draw_affine, make_generator, warp
 from .examples import SIZE, Example, mirror
 from .texts import MAX_REGIONS, TextMatches, match_texts, training_texts
-from .training import Stage, Trainee, TrainingRun, autocast, change_gradation, draw_affine, make_generator, warp
+from .training import Stage, Trainee, TrainingRun, autocast
 
 IMAGE_SIZE, PATCH = 224, 8
 LAYOUT = ClipLayout("medclipsam_starter_vit", IMAGE_SIZE, width=192, layers=3, heads=6)

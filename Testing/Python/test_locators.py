@@ -15,6 +15,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.models.store import find, status
+from MedCLIPSAMLib.models.trained import Training, write_trained
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.segmentation.locators import CosineMap, locator_of
 from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter, load_segmenter
@@ -137,6 +138,13 @@ def test_clipseg_of_random_weights_gives_the_maps_of_its_own_class(tmp_path):
     save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match="the weights lack 'decoder.film_mul.weight'"):
         load_segmenter("mine", "demo", "cpu", tmp_path)
+
+
+def test_a_model_trained_from_one_keeps_how_its_maps_are_made(tmp_path):
+    own_clip(tmp_path, "cosine")
+    training = Training("mine", "10 pairs", {}, {})
+    write_trained(tmp_path, find("mine", "clip", tmp_path), "tuned", training, lambda folder: None)
+    assert find("tuned", "clip", tmp_path).map_by == "cosine"
 
 
 def test_a_way_that_is_not_known_is_refused(tmp_path):
