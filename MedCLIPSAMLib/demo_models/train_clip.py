@@ -45,7 +45,7 @@ class ClipTraining:
 
     Args:
         phantoms, volumes: images, and volumes whose slices are further images.
-        steps, batch, texts: optimiser steps, images a step, and texts drawn for it beside those of every step.
+        steps, batch, texts: optimizer steps, images a step, and texts drawn for it beside those of every step.
         impossible: texts of these that describe no phantom.
         dense_texts: texts an image whose region is aligned patch by patch.
     """
@@ -115,16 +115,16 @@ def _shares(mask: np.ndarray) -> np.ndarray:
     return mask.reshape(GRID, SIZE // GRID, GRID, SIZE // GRID).mean((1, 3)).astype(np.float32)
 
 
-def augment(grey: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augment(gray: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Random display window, gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32 in [0, 1].
 
     Half of the windows cut off the darkest and the brightest values, as a window of percentiles does.
     """
-    count = len(grey)
+    count = len(gray)
     draw = lambda low, high: low + (high - low) * torch.rand(count, 1, 1, generator=generator)
     narrow = (draw(0, 1) < 0.5).float()
     low, high = narrow * draw(0, 0.1), 1 - narrow * draw(0, 0.35)
-    images = ((grey.float() / 255 - low) / (high - low)).clamp(0, 1).pow(draw(0.75, 1.33))
+    images = ((gray.float() / 255 - low) / (high - low)).clamp(0, 1).pow(draw(0.75, 1.33))
     images = (images - 0.5) * draw(0.8, 1.2) + 0.5 + draw(-0.08, 0.08)
     images = images + draw(0.0, 0.04) * torch.randn(images.shape, generator=generator)
     return images.clamp(0, 1)[:, None].expand(-1, 3, -1, -1)

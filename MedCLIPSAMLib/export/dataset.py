@@ -100,7 +100,7 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
         if form == "nnunet":
-            write_array(folder / files[0], grey(volume), volume)
+            write_array(folder / files[0], gray(volume), volume)
         if form == "dcm":
             write_dicom_seg(folder / files[-1], segments, volume)
         else:
@@ -159,6 +159,6 @@ def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Ma
     return [Segment(label, masks.get(label, nothing), tags=tags.get(label, {})) for label in labels]
 
 
-def grey(volume: Volume) -> np.ndarray:
-    """One channel (K, J, I): nnU-Net wants every image of a dataset to have the same; of colours the mean."""
+def gray(volume: Volume) -> np.ndarray:
+    """One channel (K, J, I): nnU-Net wants every image of a dataset to have the same; of colors the mean."""
     return volume.array.mean(-1).astype(np.float32) if volume.is_rgb else volume.array

@@ -28,7 +28,7 @@ def dhn_nce_loss(
     -z_ii + logsumexp((1 + beta) z) - logsumexp(beta z) + log(B - 1) over the negatives, in float32 at least.
 
     Args:
-        image_features: (B, D), row i belongs to row i of the texts; need not be normalised.
+        image_features: (B, D), row i belongs to row i of the texts; need not be normalized.
         text_features: (B, D).
         temperature: tau of the paper.
         beta_image: hardness of the negatives of image to text; `beta_text` of text to image.
@@ -50,7 +50,7 @@ def dhn_nce_loss(
 def unit_features(
     name: str, image_features: torch.Tensor, text_features: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both features normalised, in float32 at least, after the checks that every loss of pairs makes.
+    """Both features normalized, in float32 at least, after the checks that every loss of pairs makes.
 
     Args:
         name: of the loss, for the message.

@@ -44,7 +44,7 @@ def prepare(model: TextImageModel, freeze: Freeze = Freeze.NOTHING, lora_rank: i
 
 
 def merge_lora(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the weights under open_clip's names, with what LoRA learnt added to them; copies on the CPU, float32."""
+    """Return the weights under open_clip's names, with what LoRA learned added to them; copies on the CPU, float32."""
     if hasattr(model, "peft_config"):
         state = {}
         base: torch.nn.Module = cast(Any, model).get_base_model()

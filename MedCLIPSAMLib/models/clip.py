@@ -25,7 +25,7 @@ WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.
 
 
 class ClipModel:
-    """A text-image model with the tokenizer and the image normalisation that belong to it.
+    """A text-image model with the tokenizer and the image normalization that belong to it.
 
     Args:
         name: in the catalogue.

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 
 from ..errors import InputError, ModelError
-from ..export.dataset import grey
+from ..export.dataset import gray
 from ..files.json_text import read_json
 from ..models.device import resolve_device
 from ..models.weights import read_weights
@@ -136,7 +136,7 @@ class Ensemble:
 
         predictor = self._predictor
         manager, configuration = predictor.plans_manager, predictor.configuration_manager
-        image = grey(volume).astype(np.float32)[None]
+        image = gray(volume).astype(np.float32)[None]
         if not np.isfinite(image).all():
             raise InputError(f"'{volume.name}' has voxels that are no numbers.", "Replace them first.")
         about = {"spacing": list(volume.geometry.spacing[::-1])}

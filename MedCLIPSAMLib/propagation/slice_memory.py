@@ -43,7 +43,7 @@ _propagate_in_video = _without_progress_bar(SAM2VideoPredictor.propagate_in_vide
 
 
 class _Images:
-    """A stack of slices as the predictor takes a video: (3, S, S) float32, normalised, made when it is asked for."""
+    """A stack of slices as the predictor takes a video: (3, S, S) float32, normalized, made when it is asked for."""
 
     def __init__(self, count: int, image: Callable[[int], np.ndarray], transform: SamInput) -> None:
         self._count, self._image, self._transform = count, image, transform

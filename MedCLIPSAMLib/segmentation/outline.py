@@ -12,7 +12,7 @@ import torch
 
 from ..models.sam_image_batch import SamImageBatch
 from .result import PromptedResult
-from .saliency import normalise, upsample
+from .saliency import normalize, upsample
 from .sam_prompts import SamPrompts, follows_points
 from .settings import Settings
 from .tidy import tidy
@@ -72,7 +72,7 @@ def voted_outline(images: SamImageBatch, number: int, draft: PromptedResult, set
     found = [images.candidates(numbers, boxes, points, labels, vote.several) for boxes, points, labels in ways]
     masks, quality = (np.concatenate(parts, 1) for parts in zip(*found))
     values = torch.from_numpy(draft.where.map.values)[None, None]
-    saliency = normalise(upsample(values, masks.shape[-2:]))[0, 0].numpy()
+    saliency = normalize(upsample(values, masks.shape[-2:]))[0, 0].numpy()
     votes = np.stack([count_votes(of_object, vote.method, saliency) for of_object in masks])
     tidied = np.stack([tidy(probability > 0.5, settings.min_part) for probability in votes])
     signed = np.where(tidied, 1, -1) * np.maximum(np.abs(votes - 0.5), 1e-6)

@@ -85,8 +85,8 @@ def presence(
     """Compute the presence of one prompt in each of N images.
 
     Args:
-        image_features: (N, D) float, L2-normalised.
-        text_features: (D,) float, L2-normalised: of the prompt or of its ensemble.
+        image_features: (N, D) float, L2-normalized.
+        text_features: (D,) float, L2-normalized: of the prompt or of its ensemble.
         prompt: the prompt in words, from which the negations are made.
         negative: the user's own negative prompt.
         encode_text: in place of `clip.encode_text`, such as one that remembers.

@@ -343,7 +343,7 @@ class TextSegmenter:
         return found
 
     def text_features(self, prompt: str) -> torch.Tensor:
-        """(D,) float32, L2-normalised, of a prompt or of the ensemble that stands for it.
+        """(D,) float32, L2-normalized, of a prompt or of the ensemble that stands for it.
 
         Raises:
             PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.

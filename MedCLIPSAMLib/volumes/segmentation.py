@@ -12,7 +12,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.read import RASTER_SUFFIXES, read_image
 from MedCLIPSAMLib.volumes.segment import Segment
-from MedCLIPSAMLib.volumes.terminology import Terminology, colour_for
+from MedCLIPSAMLib.volumes.terminology import Terminology, color_for
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 MAX_LABELS = 1000
@@ -60,7 +60,7 @@ def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
         return image
     array = sitk.GetArrayViewFromImage(image)
     if count not in (3, 4) or (array[..., :1] != array[..., :3]).any():
-        raise InputError(f"'{path}' is a colour image, not a mask.", "Save it with one label value per pixel.")
+        raise InputError(f"'{path}' is a color image, not a mask.", "Save it with one label value per pixel.")
     return sitk.VectorIndexSelectionCast(image, 0)
 
 
@@ -86,7 +86,7 @@ def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
             Segment(
                 name=name,
                 mask=grids[layer] == int(fields["LabelValue"] or 1),
-                colour=(channels[0], channels[1], channels[2]) if len(channels) == 3 else colour_for(name),
+                color=(channels[0], channels[1], channels[2]) if len(channels) == 3 else color_for(name),
                 terminology=Terminology.from_entry(tags.pop("TerminologyEntry", "")),
                 tags=tags,
             )

@@ -26,7 +26,7 @@ from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import locate as locating
 from MedCLIPSAMLib.segmentation import segmenter as segmenting
 from MedCLIPSAMLib.segmentation.presence import Presence
-from MedCLIPSAMLib.segmentation.saliency import MAX_NOISES, M2IBSettings, _adam, m2ib, normalise
+from MedCLIPSAMLib.segmentation.saliency import MAX_NOISES, M2IBSettings, _adam, m2ib, normalize
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 pytestmark = pytest.mark.gpu
@@ -240,6 +240,6 @@ def test_a_cuda_graph_gives_the_map_of_the_plain_search(monkeypatch):
         found = m2ib(clip, pixels_of(clip, seed), text, SETTINGS, captures=captures)
         plain = m2ib(clip, pixels_of(clip, seed), text, SETTINGS)
         slow = m2ib(on_cpu, pixels_of(on_cpu, seed), text.cpu(), SETTINGS)
-        assert (normalise(plain.maps.cpu()) - normalise(slow.maps)).abs().mean() < 0.02
+        assert (normalize(plain.maps.cpu()) - normalize(slow.maps)).abs().mean() < 0.02
         assert torch.allclose(found.maps, plain.maps, rtol=1e-4, atol=1e-3)
     assert replays, "the graph was used, not the plain search"

@@ -154,7 +154,7 @@ def test_broken_small_files_of_a_clip_model_are_named(clip_folder, file, content
     ],
     ids=str,
 )
-def test_sizes_and_colours_that_cannot_be_are_named(clip_folder, changes):
+def test_sizes_and_colors_that_cannot_be_are_named(clip_folder, changes):
     path = clip_folder / "open_clip_config.json"
     config = json.loads(path.read_text())
     for name, value in changes.items():

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...models.acceleration.linear import OneDnnLinear
 from ...run_context import RunContext
-from ...segmentation.saliency import M2IBSettings, m2ib, normalise
+from ...segmentation.saliency import M2IBSettings, m2ib, normalize
 from .authors import COPIES, STEPS, authors_saliency
 from .full_size import PROMPT, biomedclip
 from .interleaved import VariantTimes, interleaved
@@ -99,5 +99,5 @@ def wait_for_device(tensor: torch.Tensor) -> torch.Tensor:
 
 def difference(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
     """Largest and mean difference of two maps scaled to 0..1."""
-    apart = (normalise(first) - normalise(second)).abs()
+    apart = (normalize(first) - normalize(second)).abs()
     return apart.max().item(), apart.mean().item()
