@@ -48,7 +48,7 @@ class Ensemble:
 
     Args:
         path: a run's or a model's folder.
-        device: see `models.resolve_device`.
+        device: see `models.device.resolve_device`.
         mirroring: predict mirrored images too, as nnU-Net does, at four times the cost in 2-D.
         last: take only so many of the checkpoints, from the end.
         best: take the checkpoint that nnU-Net's progress curve thinks best, too, as the authors' code does.
