@@ -23,7 +23,7 @@ SEGMENT = "MedCLIPSAM.Segment"
 MAX_THICKNESS = 1.5
 """Slices. A box that is thicker along a plane was made for another one."""
 BOX, POSITIVE, NEGATIVE = "box", "positive", "negative"
-COLOURS = {BOX: (1.0, 0.85, 0.2), POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (0.95, 0.25, 0.2)}
+COLORS = {BOX: (1.0, 0.85, 0.2), POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (0.95, 0.25, 0.2)}
 
 
 def showBoxes(slices: SceneSlices, k: int, boxes: np.ndarray, segmentId: str = "") -> list:
@@ -43,12 +43,12 @@ def showBoxes(slices: SceneSlices, k: int, boxes: np.ndarray, segmentId: str = "
 def addBox(slices: SceneSlices, k: int, box: Sequence[float], number: int = 1):
     """A region of interest around a box (x0, y0, x1, y1) of a slice, with handles to drag."""
     x0, y0, x1, y1 = (float(value) for value in box)
-    centre = slices.toWorld(k, (x0 + x1) / 2, (y0 + y1) / 2)
+    center = slices.toWorld(k, (x0 + x1) / 2, (y0 + y1) / 2)
     ends = (slices.toWorld(k, x1, (y0 + y1) / 2), slices.toWorld(k, (x0 + x1) / 2, y1), slices.toWorld(k + 0.5, 0, 0))
-    starts = (centre, centre, slices.toWorld(k, 0, 0))
+    starts = (center, center, slices.toWorld(k, 0, 0))
     halves = [end - start for end, start in zip(ends, starts)]
     matrix = np.eye(4)
-    matrix[:3, 3] = centre
+    matrix[:3, 3] = center
     for axis, half in enumerate(halves):
         matrix[:3, axis] = half / np.linalg.norm(half)
     if np.linalg.det(matrix[:3, :3]) < 0:
@@ -170,8 +170,8 @@ def _newMarkup(className: str, name: str, kind: str, volumeNode):
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
     if display is not None:
-        display.SetColor(*COLOURS[kind])
-        display.SetSelectedColor(*COLOURS[kind])
+        display.SetColor(*COLORS[kind])
+        display.SetSelectedColor(*COLORS[kind])
         if kind == BOX:
             display.SetFillOpacity(0.0)
             display.SetHandlesInteractive(True)

@@ -23,7 +23,7 @@ SALIENCY_FROM = 0.3
 """Of 0 to 1: what is less salient is not shown at first."""
 MIN_UNCERTAINTY = 0.1
 """Of 0 to 1: what is surer is not shown."""
-COLOURS = "vtkMRMLColorTableNodeFileInferno.txt"
+COLORS = "vtkMRMLColorTableNodeFileInferno.txt"
 
 
 def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray], threshold: float = SALIENCY_FROM):
@@ -70,7 +70,7 @@ def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.nd
     if node.GetDisplayNode() is None:
         node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
-    display.SetAndObserveColorNodeID(_colourNode())
+    display.SetAndObserveColorNodeID(_colorNode())
     display.SetAutoWindowLevel(False)
     display.SetWindowLevelMinMax(0, 100)
     setThreshold(node, threshold)
@@ -154,6 +154,6 @@ def _bringForegroundBack(composite) -> None:
         composite.SetForegroundOpacity(float(opacity))
 
 
-def _colourNode() -> str | None:
-    node = slicer.mrmlScene.GetNodeByID(COLOURS) or slicer.mrmlScene.GetNodeByID("vtkMRMLColorTableNodeRainbow")
+def _colorNode() -> str | None:
+    node = slicer.mrmlScene.GetNodeByID(COLORS) or slicer.mrmlScene.GetNodeByID("vtkMRMLColorTableNodeRainbow")
     return node.GetID() if node else None

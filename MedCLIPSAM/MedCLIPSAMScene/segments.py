@@ -11,7 +11,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.terminology import colour_for, terminology_for
+from MedCLIPSAMLib.volumes.terminology import color_for, terminology_for
 
 from .sliceGeometry import SceneSlices
 from .sliceMasks import Extent, SliceMasks, cut
@@ -95,7 +95,7 @@ def addSegment(segmentationNode, name: str) -> str:
     """Add an empty segment, its color and terminology from the words of its name, and return its id."""
     segment = slicer.vtkSegment()
     segment.SetName(name)
-    segment.SetColor(*colour_for(name))
+    segment.SetColor(*color_for(name))
     segment.SetTerminology(terminology_for(name).entry())
     segment.AddRepresentation(BINARY, slicer.vtkOrientedImageData())
     segmentation = segmentationNode.GetSegmentation()

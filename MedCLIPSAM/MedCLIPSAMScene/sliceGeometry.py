@@ -160,8 +160,8 @@ def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
     axis = int(np.argmax(np.abs(normal @ axes)))
     slices = SceneSlices(volumeNode, PLANE_OF_AXIS[nearest_axes(volume.geometry.cosines).index(axis)])
     middle = (np.array(volume.shape[::-1]) - 1) / 2
-    centre = (affine @ (*middle, 1))[:3]
-    steps = normal @ (origin - centre) / (normal @ affine[:3, axis])
+    center = (affine @ (*middle, 1))[:3]
+    steps = normal @ (origin - center) / (normal @ affine[:3, axis])
     index = middle.copy()
     index[axis] += steps
     number = round(slices.stack.image_at(index.tolist())[0])

@@ -51,7 +51,7 @@ def _segment_sample(sample: Sample, segmenter: TextSegmenter, out: Path) -> tupl
     from ..pipeline.segment_volume import segment_volume
     from ..segmentation.result import PromptedResult
     from ..volumes import read_segmentation, read_volume, write_segmentation
-    from ..volumes.terminology import colour_for
+    from ..volumes.terminology import color_for
     from ..volumes.write import write_png
 
     volume = read_volume(sample.image)
@@ -62,7 +62,7 @@ def _segment_sample(sample: Sample, segmenter: TextSegmenter, out: Path) -> tupl
     ((number, result),) = found.results[sample.prompt].items()
     assert isinstance(result, PromptedResult)
     image = found.stack.image(number)
-    drawn = overlay(image, {sample.prompt: result.mask}, {sample.prompt: colour_for(sample.prompt)})
+    drawn = overlay(image, {sample.prompt: result.mask}, {sample.prompt: color_for(sample.prompt)})
     write_png(out / f"{sample.name}_overlay.png", drawn, marked=True)
     score = {
         "image": sample.name,

@@ -86,12 +86,12 @@ def figures(runs: list[StyleRun]) -> list[dict]:
     """The means of each run, in per cent, with the interval of the DSC."""
     import numpy as np
 
-    from ..evaluation.folders import summarise
+    from ..evaluation.folders import summarize
 
     rows = []
     for run in runs:
         values = {name: 100 * np.array([getattr(score, name) for score in run.scores]) for name in ("dsc", "nsd")}
-        about = summarise(values["dsc"])
+        about = summarize(values["dsc"])
         rows.append(
             {
                 "task": run.task.title,

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,8 +27,9 @@ from ..phantoms.dataset import make_many
 from ..phantoms.phantom import SIZE, Phantom
 from ..phantoms.volumes import many_sections
 from ..run_context import RunContext
+from .clip_layout import ClipLayout, tokenize, write_layout
 
-CONTEXT_LENGTH = 64
+LAYOUT = ClipLayout("medclipsam_demo_vit", image_size=SIZE, width=128, layers=2, heads=4)
 GRID = 16
 """Edge of the patch grid: SIZE / patch size of `medclipsam_demo_vit`."""
 
@@ -44,7 +44,7 @@ class ClipTraining:
 
     Args:
         phantoms, volumes: images, and volumes whose slices are further images.
-        steps, batch, texts: optimiser steps, images a step, and texts drawn for it beside those of every step.
+        steps, batch, texts: optimizer steps, images a step, and texts drawn for it beside those of every step.
         impossible: texts of these that describe no phantom.
         dense_texts: texts an image whose region is aligned patch by patch.
     """
@@ -60,65 +60,6 @@ class ClipTraining:
     weight_decay: float = 0.05
     warm_up: int = 60
     seed: int = 12
-
-
-def write_clip_layout(folder: Path, texts: list[Text]) -> None:
-    """Write the model's folder without its weights: its two configurations and its vocabulary."""
-    folder.mkdir(parents=True, exist_ok=True)
-    words = sorted({word for text in texts for word in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.text.lower())})
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    bert = {
-        "model_type": "bert",
-        "vocab_size": len(vocabulary),
-        "hidden_size": 128,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 256,
-        "max_position_embeddings": CONTEXT_LENGTH,
-        "pad_token_id": 0,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-    }
-    clip = {
-        "model_cfg": {
-            "embed_dim": 128,
-            "vision_cfg": {
-                "timm_model_name": "medclipsam_demo_vit",
-                "timm_model_pretrained": False,
-                "timm_pool": "avg",
-                "timm_proj": "linear",
-                "image_size": SIZE,
-            },
-            "text_cfg": {
-                "hf_model_name": ".",
-                "hf_tokenizer_name": ".",
-                "hf_proj_type": "linear",
-                "hf_pooler_type": "mean_pooler",
-                "hf_model_pretrained": False,
-                "context_length": CONTEXT_LENGTH,
-            },
-        },
-        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
-    }
-    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": CONTEXT_LENGTH}
-    for name, content in (("config.json", bert), ("open_clip_config.json", clip), ("tokenizer_config.json", tokenizer)):
-        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def _token_table(folder: Path, texts: list[Text]) -> torch.Tensor:
-    """Token ids of every text, (N, L) int64, padded to the longest."""
-    vocabulary = {
-        word: index for index, word in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
-    }
-    rows = [
-        [2, *(vocabulary[word] for word in re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.text.lower())), 3]
-        for text in texts
-    ]
-    table = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
-    for index, row in enumerate(rows):
-        table[index, : len(row)] = torch.tensor(row)
-    return table
 
 
 class _Batches:
@@ -173,16 +114,16 @@ def _shares(mask: np.ndarray) -> np.ndarray:
     return mask.reshape(GRID, SIZE // GRID, GRID, SIZE // GRID).mean((1, 3)).astype(np.float32)
 
 
-def augment(grey: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def augment(gray: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Random display window, gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32 in [0, 1].
 
     Half of the windows cut off the darkest and the brightest values, as a window of percentiles does.
     """
-    count = len(grey)
+    count = len(gray)
     draw = lambda low, high: low + (high - low) * torch.rand(count, 1, 1, generator=generator)
     narrow = (draw(0, 1) < 0.5).float()
     low, high = narrow * draw(0, 0.1), 1 - narrow * draw(0, 0.35)
-    images = ((grey.float() / 255 - low) / (high - low)).clamp(0, 1).pow(draw(0.75, 1.33))
+    images = ((gray.float() / 255 - low) / (high - low)).clamp(0, 1).pow(draw(0.75, 1.33))
     images = (images - 0.5) * draw(0.8, 1.2) + 0.5 + draw(-0.08, 0.08)
     images = images + draw(0.0, 0.04) * torch.randn(images.shape, generator=generator)
     return images.clamp(0, 1)[:, None].expand(-1, 3, -1, -1)
@@ -244,12 +185,12 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: R
     """
     torch.manual_seed(settings.seed)
     texts, impossible = all_texts(), impossible_texts()
-    write_clip_layout(folder, texts + impossible)
+    write_layout(folder, texts + impossible, LAYOUT)
     model = build_clip(folder).train().requires_grad_(True)
     started = time.time()
     phantoms = make_many("train", settings.phantoms) + many_sections("train", settings.volumes)
     batches = _Batches(phantoms, texts, impossible, settings)
-    tokens = _token_table(folder, batches.texts)
+    tokens = tokenize(folder, batches.texts)
     context.notify(f"{len(phantoms)} phantoms and {len(batches.texts)} texts made in {time.time() - started:.0f} s")
 
     dense_scale = torch.nn.Parameter(torch.tensor([10.0, -3.0]))

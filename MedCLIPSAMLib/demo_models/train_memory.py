@@ -73,7 +73,7 @@ def memory_loss(
     """Compute the mean loss over the slices of clips whose object is outlined from a prompt or from memory.
 
     Args:
-        images: (N, LENGTH, 3, S, S), normalised for `sam`, S its image size.
+        images: (N, LENGTH, 3, S, S), normalized for `sam`, S its image size.
         truth: (N, LENGTH, H, W) bool.
     """
     count, length = truth.shape[:2]

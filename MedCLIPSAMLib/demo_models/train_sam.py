@@ -40,7 +40,7 @@ class SamTraining:
     """Settings of the demo SAM 2's training; the defaults made the shipped weights.
 
     Args:
-        steps, batch, prompts: optimiser steps, images a step, and prompts an image.
+        steps, batch, prompts: optimizer steps, images a step, and prompts an image.
         balanced_steps: the first steps weigh the foreground up, to leave the empty mask behind; without it outlines are
             sharper.
         click_every, correct_every: a step in so many asks with single clicks, or corrects its masks with another click.
@@ -167,7 +167,7 @@ def _stage(
     context: RunContext,
     name: str,
 ) -> None:
-    """Optimise what may be trained; the learning rate is warmed up and brought to 0 along a cosine."""
+    """Optimize what may be trained; the learning rate is warmed up and brought to 0 along a cosine."""
     started = time.time()
     parameters = [parameter for parameter in sam.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98))
@@ -226,8 +226,8 @@ class _Lesson:
         boxes, loss = partial(jitter_boxes, self.rng), partial(mask_loss, balanced=False)
         return memory_loss(self.sam, shown, torch.from_numpy(followed), self.rng, boxes, loss)
 
-    def _augment(self, grey: np.ndarray) -> torch.Tensor:
-        images = augment(torch.from_numpy(grey), self.generator)
+    def _augment(self, gray: np.ndarray) -> torch.Tensor:
+        images = augment(torch.from_numpy(gray), self.generator)
         images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
         return (images - self._mean) / self._deviation
 

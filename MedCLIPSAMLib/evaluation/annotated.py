@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .overlays import Colour
+from .overlays import Color
 
-Entry = tuple[str, Colour]
+Entry = tuple[str, Color]
 """A text, and its color: red, green, blue, 0 to 1."""
 
-WHITE: Colour = (1.0, 1.0, 1.0)
+WHITE: Color = (1.0, 1.0, 1.0)
 TEXT_SIZE = 16
 CELL_TEXT_SIZE = 12
 GAP = 6
@@ -38,21 +38,21 @@ def annotate(image: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndar
     font = _font(TEXT_SIZE)
     lines: list[list[Entry]] = [[(_cut(title, font, width - 2 * GAP), WHITE)], []]
     used = 0.0
-    for text, colour in entries:
+    for text, color in entries:
         text = _cut(text, font, width - 2 * GAP)
         needed = font.getlength(text) + 3 * GAP
         if used and used + needed > width - GAP:
             lines.append([])
             used = 0.0
-        lines[-1].append((text, colour))
+        lines[-1].append((text, color))
         used += needed
     height = TEXT_SIZE + GAP
     strip = Image.new("RGB", (width, height * len(lines) + GAP))
     draw = ImageDraw.Draw(strip)
     for row, line in enumerate(lines):
         x = float(GAP)
-        for text, colour in line:
-            draw.text((x, GAP / 2 + row * height), text, font=font, fill=_bytes(colour))
+        for text, color in line:
+            draw.text((x, GAP / 2 + row * height), text, font=font, fill=_bytes(color))
             x += font.getlength(text) + 3 * GAP
     return np.concatenate([np.asarray(strip), image])
 
@@ -102,6 +102,6 @@ def _cut(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return f"{text}…"
 
 
-def _bytes(colour: Colour) -> tuple[int, int, int]:
-    red, green, blue = (round(255 * channel) for channel in colour)
+def _bytes(color: Color) -> tuple[int, int, int]:
+    red, green, blue = (round(255 * channel) for channel in color)
     return red, green, blue

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..errors import InputError
-from .folders import summarise
+from .folders import summarize
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def compare_paired(first: ArrayLike, second: ArrayLike, seed: int = 0) -> Paired
     both = np.isfinite(first_values) & np.isfinite(second_values)
     first_values, second_values = first_values[both], second_values[both]
     change = second_values - first_values
-    about = summarise(change, seed)
+    about = summarize(change, seed)
     p = float("nan")
     if change.size > 1:
         p = float(wilcoxon(change, zero_method="zsplit").pvalue) if change.any() else 1.0

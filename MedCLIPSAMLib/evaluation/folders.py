@@ -78,7 +78,7 @@ class Evaluation:
     def summary(self, metric: str, segment: str | None = None) -> Summary:
         """Summarize "dsc", "nsd", "hd95" or "difference_ml", of one segment or of all."""
         scores = [score for score in self.scores if segment in (None, score.segment)]
-        return summarise(np.array([getattr(score, metric) for score in scores]))
+        return summarize(np.array([getattr(score, metric) for score in scores]))
 
 
 def evaluate_folders(
@@ -150,7 +150,7 @@ def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[str, str]]:
     return names, failed
 
 
-def summarise(values: np.ndarray, seed: int = 0) -> Summary:
+def summarize(values: np.ndarray, seed: int = 0) -> Summary:
     """Summarize the finite `values` (N,); the interval by a bootstrap of 10,000 draws, NaN for less than two."""
     from scipy.stats import bootstrap
 

@@ -62,8 +62,8 @@ def read_masks(path: Path) -> Masks:
     """
     grid = read_image(path)
     if path.suffix.lower() in JPEG:
-        grey = sitk.GetArrayViewFromImage(grid)
-        return Masks(path, {"1": (grey if grey.ndim == 3 else grey.max(-1)) > 127}, grid)
+        gray = sitk.GetArrayViewFromImage(grid)
+        return Masks(path, {"1": (gray if gray.ndim == 3 else gray.max(-1)) > 127}, grid)
     segments = read_segmentation(path)
     if grid.HasMetaDataKey("Segment0_ID"):
         return Masks(path, {segment.name.lower(): segment.mask for segment in segments}, grid)

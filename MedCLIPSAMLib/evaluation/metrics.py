@@ -26,7 +26,7 @@ def dsc(pred: np.ndarray, truth: np.ndarray) -> float:
 
 
 def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance: float) -> float:
-    """Normalised surface distance: the share of both surfaces that lies within `tolerance` of the other, 0 to 1.
+    """Compute the normalized surface distance: the share of both surfaces within `tolerance` of the other, 0 to 1.
 
     Axes of length one are left out, so that an image stored as a volume of one slice is measured by its contour.
 

@@ -12,22 +12,22 @@ from skimage.segmentation import find_boundaries
 
 from MedCLIPSAMLib.files.atomic import atomic_path
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
 
 TINT = 0.28
 MIN_SIDE = 512
 SALIENCY_STRENGTH = 0.75
-COARSE_COLOUR: Colour = (1.0, 0.76, 0.03)
-MASK_COLOUR: Colour = (0.0, 0.85, 0.80)
-TRUTH_COLOUR: Colour = (0.38, 0.90, 0.25)
-BOX_COLOUR: Colour = (1.0, 1.0, 1.0)
+COARSE_COLOR: Color = (1.0, 0.76, 0.03)
+MASK_COLOR: Color = (0.0, 0.85, 0.80)
+TRUTH_COLOR: Color = (0.38, 0.90, 0.25)
+BOX_COLOR: Color = (1.0, 1.0, 1.0)
 COLUMNS = ("Image", "Saliency", "Coarse mask and boxes", "Mask", "Truth")
 
 
 def overlay(
     image: np.ndarray,
     masks: Mapping[str, np.ndarray],
-    colours: Mapping[str, Colour],
+    colors: Mapping[str, Color],
     boxes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw an image with masks as tinted areas with contours, and boxes.
@@ -38,7 +38,7 @@ def overlay(
     Args:
         image: (H, W, 3) uint8.
         masks: (H, W) bool by name.
-        colours: (red, green, blue), 0 to 1, by the same names.
+        colors: (red, green, blue), 0 to 1, by the same names.
         boxes: (B, 4) x0, y0, x1, y1 in pixels of `image`, drawn white.
 
     Returns:
@@ -50,16 +50,16 @@ def overlay(
     canvas = np.asarray(enlarged).astype(np.float32)
     for name, mask in masks.items():
         area = mask.astype(bool).repeat(factor, 0).repeat(factor, 1)
-        colour = np.asarray(colours[name], np.float32) * 255
-        canvas[area] += TINT * (colour - canvas[area])
-        canvas[find_boundaries(area, mode="thick")] = colour
+        color = np.asarray(colors[name], np.float32) * 255
+        canvas[area] += TINT * (color - canvas[area])
+        canvas[find_boundaries(area, mode="thick")] = color
     for box in () if boxes is None else boxes:
-        canvas[_frame(canvas.shape[:2], np.asarray(box) * factor)] = np.asarray(BOX_COLOUR) * 255
+        canvas[_frame(canvas.shape[:2], np.asarray(box) * factor)] = np.asarray(BOX_COLOR) * 255
     return canvas.round().astype(np.uint8)
 
 
 def heat_map(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """Draw the saliency in the colours of "inferno" over an image, more opaque where it is higher.
+    """Draw the saliency in the colors of "inferno" over an image, more opaque where it is higher.
 
     Args:
         image: (H, W, 3) uint8.
@@ -117,9 +117,9 @@ def _cells(row: Mapping[str, Any]) -> list[np.ndarray]:
     return [
         overlay(image, {}, {}),
         overlay(heat_map(image, row["saliency"]), {}, {}),
-        overlay(image, {"coarse": row["coarse"]}, {"coarse": COARSE_COLOUR}, row["boxes"]),
-        overlay(image, {"mask": row["mask"]}, {"mask": MASK_COLOUR}),
-        np.full_like(image, 255) if truth is None else overlay(image, {"truth": truth}, {"truth": TRUTH_COLOUR}),
+        overlay(image, {"coarse": row["coarse"]}, {"coarse": COARSE_COLOR}, row["boxes"]),
+        overlay(image, {"mask": row["mask"]}, {"mask": MASK_COLOR}),
+        np.full_like(image, 255) if truth is None else overlay(image, {"truth": truth}, {"truth": TRUTH_COLOR}),
     ]
 
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from ..segmentation.result import Localization
-from ..segmentation.saliency import normalise
+from ..segmentation.saliency import normalize
 from ..segmentation.saliency_map import SaliencyMap
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.vision_tower import VisionTower
@@ -69,7 +69,7 @@ def g_score_cam(
     count = max(1, round(channels * activations.shape[1]))
     chosen = gradient.mean(0).topk(count).indices
     maps = activations[:, chosen].T.reshape(1, count, *tower.grid)
-    masks = normalise(F.interpolate(maps, pixels.shape[-2:], mode="bilinear", align_corners=True))[0]
+    masks = normalize(F.interpolate(maps, pixels.shape[-2:], mode="bilinear", align_corners=True))[0]
     scores = torch.cat([_similarity(tower, some[:, None] * pixels, text, layer) for some in masks.split(TOGETHER)])
     weights = (scale * scores).softmax(0)
     return torch.einsum("k,khw->hw", weights, maps[0]).clamp(min=0)

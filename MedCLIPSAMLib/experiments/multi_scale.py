@@ -28,7 +28,8 @@ def multi_scale(segmenter: TextSegmenter, prompt: str, where: Localization) -> L
     maps = m2ib(clip, pixels, text, segmenter.settings.saliency_for(prompt)).maps[:, 0]
     side = 4 * maps.shape[-1] // 2
     enlarge = lambda values, size: F.interpolate(values[None, None], (size, size), mode="bilinear")[0, 0]
-    total, count = enlarge(maps[0], side), torch.ones(side, side)
+    total = enlarge(maps[0], side)
+    count = torch.ones_like(total)
     part = side * QUARTERS // 4
     for values, (rows, columns) in zip(
         maps[1:],

@@ -113,7 +113,10 @@ def phantom_sets(split: str, cases: int) -> dict[str, ImageSet]:
     return {
         name: ImageSet(
             TASKS[name].prompt,
-            [TruthImage(f"{at:05d}", to_rgb(one), TASKS[name].truth(one)) for at, one in enumerate(phantoms)],
+            [
+                TruthImage(f"{at:05d}", to_rgb(phantom), TASKS[name].truth(phantom))
+                for at, phantom in enumerate(phantoms)
+            ],
         )
         for name, phantoms in made.items()
     }

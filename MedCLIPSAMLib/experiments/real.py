@@ -55,7 +55,7 @@ def benchmark_real(
 
     Args:
         data: holds a folder for each set; see `real_sets`.
-        cases: most images a set.
+        cases: maximum number of images of each set.
 
     Raises:
         InputError: an unknown set or split, or data that is not as it should be.
@@ -72,8 +72,10 @@ def benchmark_real(
         images, skipped = load_images(some)
         if not images:
             raise InputError(f"Expected images of '{name}' that can be used, got none of {len(some)}.")
-        for each in skipped:
-            context.notify(f"Left out: '{each}' of {name} cannot be decoded, or its mask is black or of another size.")
+        for skipped_name in skipped:
+            context.notify(
+                f"Left out: '{skipped_name}' of {name} cannot be decoded, or its mask is black or of another size."
+            )
         measured[name] = measure_prompt(segmenter, real.prompt, images, context.titled(name))
         by_set[name] = set_figures(measured[name]) | {"skipped": skipped}
         for kind, without in without_target(name, data, split, cases).items():

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -95,10 +94,6 @@ def reproduce(
             rows.setdefault(loss, {"temperature": best.get(loss), "seeds": []})["seeds"].append(measured.result())
             context.report(number + 1, len(names), "measuring")
     return {"plan": asdict(plan) | {"losses": LOSSES}, "search": search, "rows": rows}
-
-
-def _best(by_temperature: Mapping[float, float]) -> float:
-    return max(by_temperature, key=lambda temperature: by_temperature[temperature])
 
 
 def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:

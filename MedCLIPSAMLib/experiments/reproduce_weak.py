@@ -121,8 +121,8 @@ def summary(figures: dict) -> dict:
 
     Returns:
         {"rows": {row: {metric: {task: mean, "all": mean}}}, "intervals": {row: {metric: {task: [low, high]}}},
-        "differences": {"weak - zero_shot": Paired as dict, ...}, "validation_review", "review": {order: {share: mean
-        error}}}, the orders, "random" and "worst first" among them.
+        "differences": {"weak - zero_shot": PairedDifference as dict, ...}, "validation_review", "review": {order:
+        {share: mean error}}}, the orders, "random" and "worst first" among them.
     """
     tasks = figures["tasks"]
     rows: dict[str, dict[str, dict[str, float]]] = {}
@@ -138,7 +138,7 @@ def summary(figures: dict) -> dict:
     }
     intervals = {
         row: {
-            metric: {name: mean_interval(np.array(each["test"][row][metric])) for name, each in tasks.items()}
+            metric: {name: mean_interval(np.array(task["test"][row][metric])) for name, task in tasks.items()}
             for metric in ("dsc", "nsd")
         }
         for row in ROWS

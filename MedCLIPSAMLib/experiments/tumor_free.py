@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 MIN_SHARE = 0.35
-"""Least share of the image's width and of its height that a part has."""
+"""Minimum share of the image's width and of its height that a part has."""
 GAP = 3
 """Pixels between the part and the tumor's box."""
 

@@ -101,7 +101,7 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
         for file in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)
         if form == "nnunet":
-            write_array(folder / files[0], grey(volume), volume)
+            write_array(folder / files[0], gray(volume), volume)
         if form == "dcm":
             write_dicom_seg(folder / files[-1], segments, volume)
         else:
@@ -160,6 +160,6 @@ def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Ma
     return [Segment(label, masks.get(label, nothing), tags=tags.get(label, {})) for label in labels]
 
 
-def grey(volume: Volume) -> np.ndarray:
+def gray(volume: Volume) -> np.ndarray:
     """Return one channel (K, J, I), of colors the mean: nnU-Net wants the same channels in every image of a dataset."""
     return volume.array.mean(-1).astype(np.float32) if volume.is_rgb else volume.array

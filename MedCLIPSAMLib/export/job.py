@@ -24,7 +24,7 @@ from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
 from ..validated import Choice, Share, settings_class
 from ..volumes import Volume, read_volume
-from ..volumes.terminology import colour_for
+from ..volumes.terminology import color_for
 from ..volumes.window import Window, check_window
 from ..volumes.write import write_png
 from .cases import Case
@@ -221,6 +221,6 @@ def _write_overlay(out: Path, case: Case, result: VolumeResult, masks: Mapping[s
     best = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2
     (out / IMAGE_FOLDER).mkdir(exist_ok=True)
     drawn = {label: stack.from_grid(mask, best) for label, mask in masks.items()}
-    image = overlay(stack.image(best), drawn, {label: colour_for(label) for label in drawn})
+    image = overlay(stack.image(best), drawn, {label: color_for(label) for label in drawn})
     write_png(out / IMAGE_FOLDER / f"{case.name}.png", image, marked=True)
     return best

@@ -125,7 +125,7 @@ class PairSource:
         pairs: at least two.
         size: edge of the image that the model sees.
         batch: pairs a batch over all processes; what is left at an epoch's end is left out.
-        crop: least share of an image's area that a random crop keeps; 1 takes it whole.
+        crop: minimum share of an image's area that a random crop keeps; 1 takes it whole.
         rank, world: which process this is, of how many; each takes every `world`-th pair of a batch.
         workers: processes that read images.
         read: path of an image file -> uint8 (H, W, 3).

@@ -137,7 +137,7 @@ def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tu
         InputError: a share outside 0 to 1, or a side that would be empty.
     """
     if not 0 < validation < 1:
-        raise InputError(f"A validation share of {validation} came.", "It must lie between 0 and 1, such as 0.15.")
+        raise InputError(f"Expected a validation share between 0 and 1, got {validation}.", "Take 0.15, for example.")
     side: dict[str, bool] = {}
     for pair in pairs:
         if pair.patient not in side:

@@ -43,10 +43,19 @@ def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size])
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         parameters, written = state["model"], state["fingerprint"]
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        found = {name: tensor.shape for name, tensor in parameters.items()}
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        pickle.UnpicklingError,
+    ) as error:
         reason = str(error).partition("\n")[0][:200]
         raise ModelError(f"The checkpoint '{path}' is damaged: {reason}.", begin_anew) from error
-    found = {name: tensor.shape for name, tensor in parameters.items()}
     if found != shapes:
         differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
         raise ModelError(f"The checkpoint '{path}' is of another architecture: {some(differing)} differ.", begin_anew)

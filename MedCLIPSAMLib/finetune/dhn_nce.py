@@ -28,7 +28,7 @@ def dhn_nce_loss(
     -z_ii + logsumexp((1 + beta) z) - logsumexp(beta z) + log(B - 1) over the negatives, in float32 at least.
 
     Args:
-        image_features: (B, D), row i belongs to row i of the texts; need not be normalised.
+        image_features: (B, D), row i belongs to row i of the texts; need not be normalized.
         text_features: (B, D).
         temperature: tau of the paper.
         beta_image: hardness of the negatives of image to text; `beta_text` of text to image.
@@ -41,7 +41,7 @@ def dhn_nce_loss(
     """
     images, texts = unit_features("DHN-NCE", image_features, text_features, temperature)
     if beta_image < 0 or beta_text < 0:
-        raise InputError(f"DHN-NCE: beta {beta_image} and {beta_text} came.", "They must not be negative.")
+        raise InputError(f"DHN-NCE: expected betas of 0 or more, got {beta_image} and {beta_text}.")
     with torch.autocast(image_features.device.type, enabled=False):
         logits = images @ texts.T / temperature
         return (_one_direction(logits, beta_image) + _one_direction(logits.T, beta_text)).mean()
@@ -50,7 +50,7 @@ def dhn_nce_loss(
 def unit_features(
     name: str, image_features: torch.Tensor, text_features: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both features normalised, in float32 at least, after the checks that every loss of pairs makes.
+    """Both features normalized, in float32 at least, after the checks that every loss of pairs makes.
 
     Args:
         name: of the loss, for the message.
@@ -60,13 +60,14 @@ def unit_features(
     """
     if image_features.shape != text_features.shape or image_features.ndim != 2:
         raise InputError(
-            f"{name}: features of shape {tuple(image_features.shape)} and {tuple(text_features.shape)} came.",
-            "Both must be (B, D), a row a pair.",
+            f"{name}: expected features of one shape (B, D), got {tuple(image_features.shape)} and "
+            f"{tuple(text_features.shape)}.",
+            "Give one row for each pair.",
         )
     if len(image_features) < 2:
         raise InputError(f"{name}: a batch of {len(image_features)} pair has no negatives.", "Use two pairs or more.")
     if temperature <= 0:
-        raise InputError(f"{name}: temperature {temperature} came.", "It must be positive.")
+        raise InputError(f"{name}: expected a temperature above 0, got {temperature}.")
     wide = torch.promote_types(image_features.dtype, torch.float32)
     return F.normalize(image_features.to(wide), dim=-1), F.normalize(text_features.to(wide), dim=-1)
 

@@ -1,6 +1,6 @@
 """The losses that a text-image model can be fine-tuned with: DHN-NCE, and what it is compared with.
 
-Each takes features (B, D) of B matching pairs, not yet normalised, and a temperature, and gives the mean over the batch
+Each takes features (B, D) of B matching pairs, not yet normalized, and a temperature, and gives the mean over the batch
 of the sum of both directions, so that their values can be compared. With z_ij = cos(image_i, text_j) / temperature:
 
     info-nce   -z_ii + log sum_j exp(z_ij)                                       (van den Oord et al. 2018; CLIP)
@@ -54,7 +54,7 @@ def hn_nce_loss(
 def siglip_loss(
     image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.1, bias: float = -10.0
 ) -> torch.Tensor:
-    """Compute the pairwise sigmoid loss, with a bias that is not learnt; see the head of this file."""
+    """Compute the pairwise sigmoid loss, with a bias that is not learned; see the head of this file."""
     images, texts = unit_features("SigLIP", image_features, text_features, temperature)
     with torch.autocast(image_features.device.type, enabled=False):
         logits = images @ texts.T / temperature + bias

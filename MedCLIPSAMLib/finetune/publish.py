@@ -11,6 +11,7 @@ from ..errors import InputError, OutputError
 from ..files.folder import atomic_folder
 from ..models.catalogue import CLIP_FILES
 from ..models.clip import build_clip, load_weights
+from ..models.clip_config import read_preprocessing
 from ..models.layouts import to_hugging_face
 from ..models.store import find, locate
 from ..models.trained import ENTRY, WEIGHTS_FILE, Training, trained_folder, write_trained
@@ -85,16 +86,15 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
 
 
 def _write_hugging_face_config(folder: Path) -> None:
-    """preprocessor_config.json, as Hugging Face's image processors read it; config.json stays that of the BERT."""
-    preprocess = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8")).get("preprocess_cfg", {})
-    size = json.loads((folder / "open_clip_config.json").read_text(encoding="utf-8"))["model_cfg"]["vision_cfg"]
+    """Write preprocessor_config.json for Hugging Face's image processors; config.json stays that of the BERT."""
+    preprocess = read_preprocessing(folder)
     config = {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,
-        "size": {"height": size["image_size"], "width": size["image_size"]},
+        "size": {"height": preprocess.image_size, "width": preprocess.image_size},
         "do_center_crop": False,
         "do_normalize": True,
-        "image_mean": preprocess.get("mean"),
-        "image_std": preprocess.get("std"),
+        "image_mean": preprocess.mean,
+        "image_std": preprocess.std,
     }
     (folder / "preprocessor_config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")

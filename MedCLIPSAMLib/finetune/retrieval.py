@@ -43,7 +43,7 @@ def retrieval(
     """
     count = len(image_features)
     if count < 2:
-        raise InputError(f"Retrieval needs two pairs or more; {count} came.")
+        raise InputError(f"Expected two pairs or more for retrieval, got {count}.")
     batch = min(batch, count)
     names = {caption: number for number, caption in enumerate(dict.fromkeys(captions or ()))}
     caption_ids = np.array([names[caption] for caption in captions]) if captions else np.arange(count)

@@ -125,7 +125,7 @@ class ShardSource:
         named = [f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths]
         try:
             known = json.loads(record.read_text(encoding="utf-8")) if record else {}
-            if known.get("shards") == named and known["least"] == self._min_characters:
+            if known.get("shards") == named and known["min_characters"] == self._min_characters:
                 return known["count"], [(reason, what) for reason, what in known["dropped"]]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             pass
@@ -137,7 +137,7 @@ class ShardSource:
             count += not reason
             context.report(count + len(dropped), None, "reading shards")
         if record is not None:
-            content = {"shards": named, "least": self._min_characters, "count": count, "dropped": dropped}
+            content = {"shards": named, "min_characters": self._min_characters, "count": count, "dropped": dropped}
             with atomic_path(record) as temporary:
                 temporary.write_text(json.dumps(content), encoding="utf-8")
         return count, dropped

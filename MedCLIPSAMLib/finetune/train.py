@@ -14,19 +14,18 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
-from ..choices import TrainingPrecision
 from ..errors import Cancelled, DeviceError, InputError
 from ..files.atomic import atomic_path
 from ..models.clip import ClipModel, load_clip
-from ..models.device import resolve_device
 from ..models.weights import write_weights
 from ..run_context import RunContext
 from .batches import Source
 from .checkpoint import read_checkpoint, write_checkpoint
+from .fabric import launch_fabric
 from .gradients import contrastive_backward
 from .losses import make_loss
 from .retrieval import best_scale, retrieval, top1
@@ -101,7 +100,7 @@ def fine_tune(
         InputError: settings or data that cannot work. ModelError: the base is absent, or the checkpoint in `out` does
             not belong to this training. OutputError: the disk is full. Cancelled.
     """
-    fabric = _fabric(settings, device, out)
+    fabric = launch_fabric(settings, device, out)
     clip = load_clip(settings.base, fabric.device, models_dir=models_dir)
     torch.manual_seed(settings.seed)
     model = prepare(clip.model, settings.freeze, settings.lora_rank)
@@ -293,45 +292,6 @@ class _Run:
                 temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
         self._fabric.barrier()
         return result
-
-
-def _fabric(settings: FineTuneSettings, device: str, out: Path):
-    """Fabric on the device that was asked for, or on that of this process of those that torchrun started."""
-    try:
-        from lightning_fabric import Fabric
-        from lightning_fabric.loggers import TensorBoardLogger
-
-        logger = TensorBoardLogger(str(out), name="tensorboard", version="")
-    except ImportError as error:
-        raise InputError(
-            f"Fine-tuning needs packages that are not installed: {error.name or error}.",
-            "pip install 'medclipsam[finetune]'",
-        ) from error
-    import os
-
-    from lightning_fabric.plugins.environments import TorchElasticEnvironment
-
-    chosen = resolve_device(device)
-    precision: Any = settings.precision
-    if precision == TrainingPrecision.AUTO:
-        bf16 = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
-        mixed = TrainingPrecision.BF16 if bf16 else TrainingPrecision.HALF
-        precision = mixed if chosen.type == "cuda" else TrainingPrecision.FULL
-    many = TorchElasticEnvironment.detect()
-    nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1)) if many else 1
-    devices: int | list[int] = int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1
-    if chosen.type == "cuda" and chosen.index is not None and not many:
-        devices = [chosen.index]
-    fabric = Fabric(
-        accelerator=chosen.type,
-        devices=devices,
-        num_nodes=nodes,
-        strategy="ddp" if many else "auto",
-        precision=cast(Any, precision.value),  # one of the literals that Fabric takes
-        loggers=[logger],
-    )
-    fabric.launch()
-    return fabric
 
 
 def _forget_after(log: Path, step: int) -> None:

@@ -33,7 +33,7 @@ def prepare(model: TextImageModel, freeze: Freeze = Freeze.NOTHING, lora_rank: i
     """
     freeze = parse_choice(Freeze, freeze, "part to freeze")
     if lora_rank < 0:
-        raise InputError(f"A LoRA rank of {lora_rank} came.", "It must not be negative; 0 trains all weights.")
+        raise InputError(f"Expected a LoRA rank of 0 or more, got {lora_rank}.", "0 trains all weights.")
     frozen = _is_frozen(model, freeze)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(not frozen(name) and name != "logit_scale")
@@ -44,7 +44,7 @@ def prepare(model: TextImageModel, freeze: Freeze = Freeze.NOTHING, lora_rank: i
 
 
 def merge_lora(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return the weights under open_clip's names, with what LoRA learnt added to them; copies on the CPU, float32."""
+    """Return the weights under open_clip's names, with what LoRA learned added to them; copies on the CPU, float32."""
     if hasattr(model, "peft_config"):
         state = {}
         base: torch.nn.Module = cast(Any, model).get_base_model()

@@ -25,7 +25,7 @@ WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.
 
 
 class ClipModel:
-    """A text-image model with the tokenizer and the image normalisation that belong to it.
+    """A text-image model with the tokenizer and the image normalization that belong to it.
 
     Args:
         name: in the catalogue.
@@ -94,8 +94,7 @@ class ClipModel:
         """
         if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
             raise InputError(
-                f"Images of shape {images.shape} and type {images.dtype} came.",
-                "They must be (N, H, W, 3) of uint8.",
+                f"Expected images of uint8 (N, H, W, 3), got {images.dtype} {images.shape}.", "Give RGB images."
             )
         pixels = images_to(self.device, images)
         size = (self.image_size, self.image_size)
@@ -159,6 +158,7 @@ def load_clip(
     folder = locate(find(name, "clip", models_dir), models_dir)
     model = build_clip(folder)
     load_weights(model, folder)
+    _check_fits(model, folder)
     model = with_fast_linear(model).to(device, dtype).eval().requires_grad_(False)
     width = read_config(folder / "open_clip_config.json")["model_cfg"]["embed_dim"]
     return ClipModel(name, model, folder, read_familiarity(folder, width))
@@ -182,6 +182,25 @@ def load_weights(model: TextImageModel, folder: Path) -> None:
         state = to_open_clip(state)
         set_layer_norm_epsilon(model.visual)
     load_strictly(model, state, path)
+
+
+def _check_fits(model: TextImageModel, folder: Path) -> None:
+    """Refuse a vocabulary or a context length that the text tower has no embeddings for.
+
+    Raises:
+        ModelError: saying which.
+    """
+    shape, words = model.text.config, load_tokenizer(folder).get_vocab_size()
+    length = read_preprocessing(folder).context_length
+    for what, value, limit in (
+        ("a vocabulary", words, shape.vocab_size),
+        ("a context length", length, shape.max_position_embeddings),
+    ):
+        if value > limit:
+            raise ModelError(
+                f"'{folder}' does not fit together: expected {what} of {limit} at most, got {value}.",
+                "Get the weights, the configurations and the vocabulary from the same source.",
+            )
 
 
 def build_clip(folder: Path) -> TextImageModel:

@@ -29,7 +29,7 @@ class Preprocessing:
 
     Args:
         image_size: edge of the square, in pixels.
-        context_length: most tokens of a text.
+        context_length: maximum number of tokens of a text.
         mean, std: of the three channels, on the scale 0 to 1.
         lower_case: texts are read without their case.
     """

@@ -3,7 +3,7 @@
 The features of the training images of each kind ("brain MR") are taken for a normal distribution with a mean of its
 own and one covariance for all; they lie in a file beside the weights. An image's distance to a kind is Mahalanobis'
 (Lee et al., A simple unified framework for detecting out-of-distribution samples, NeurIPS 2018); it is divided by a
-limit that was chosen on validation images, and the least over all kinds counts: above 1 an image is unlike anything
+limit that was chosen on validation images, and the minimum over all kinds counts: above 1 an image is unlike anything
 that the model has seen.
 """
 

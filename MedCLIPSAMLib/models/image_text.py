@@ -76,7 +76,7 @@ def build(config: Mapping[str, Any], bert: Mapping[str, Any]) -> ImageTextModel:
     """Build a model with random weights from the part `model_cfg` of open_clip_config.json and a BERT's config.json.
 
     Raises:
-        KeyError, TypeError, ValueError: an entry lacks, or asks for a model that is not of this kind.
+        KeyError, TypeError, ValueError: an entry is missing, or describes a model that is not of this kind.
     """
     vision, text = config["vision_cfg"], config["text_cfg"]
     width = config["embed_dim"]

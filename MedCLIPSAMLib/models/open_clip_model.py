@@ -1,8 +1,8 @@
 """Models whose towers are open_clip's and timm's: BiomedCLIP, and all others but our own small ones.
 
 Imported when such a model is loaded, and not before: both import torch's compiler, seconds before the first image. timm
-before 1.0.23, at which nnunetv2 holds it, names at its import what torch 2.14 has deprecated, which is no user's
-business.
+before 1.0.23, which nnunetv2 requires, warns at its import of what torch 2.14 has deprecated, about which users can do
+nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Images before a SAM 2: embedded when they are first asked about, and asked about many objects at once."""
+"""Images for SAM 2: embedded when they are first needed, and prompted with many objects at once."""
 
 from __future__ import annotations
 
@@ -35,11 +35,16 @@ class SamImageBatch:
         self.at_once = sam.device.type != "cpu"
         self._sam, self._input = sam, SamInput(sam)
         self._images: Sequence[np.ndarray] = ()
-        self._features: dict[int, list[torch.Tensor]] = {}
+        self._by_precision: dict[bool, dict[int, list[torch.Tensor]]] = {}
 
     def set(self, images: Sequence[np.ndarray]) -> None:
         """Take images, uint8 (H, W, 3) each, in place of those before."""
-        self._images, self._features = images, {}
+        self._images, self._by_precision = images, {}
+
+    @property
+    def _features(self) -> dict[int, list[torch.Tensor]]:
+        """Features by image, of the precision that SAM 2 has now."""
+        return self._by_precision.setdefault(self._sam.bfloat16, {})
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -114,7 +119,7 @@ class SamImageBatch:
         found = []
         for row in range(len(numbers)):
             some = np.s_[row : row + 1]
-            box, near, kinds = (None if each is None else each[some] for each in (boxes, points, labels))
+            box, near, kinds = (None if array is None else array[some] for array in (boxes, points, labels))
             logits, predicted = self._logits(numbers[some], box, near, kinds, None, several)
             found.append(to_host(logits[0] > 0, predicted[0].float()))
         masks, quality = map(np.stack, zip(*found))

@@ -1,7 +1,8 @@
-"""The text tower of BiomedCLIP and its like: BERT with the parameter names of transformers.
+"""The text tower of our own small models: BERT with the parameter names of transformers.
 
 Written on torch alone, since transformers imports torch's compiler and torch.distributed: seconds before the first
-image. The architecture is that of Devlin et al., BERT, NAACL 2019.
+image. The architecture is that of Devlin et al., BERT, NAACL 2019. BiomedCLIP's is transformers' own, see
+`open_clip_model`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _ONLY = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": 
 
 @dataclass(frozen=True)
 class BertConfig:
-    """The entries of config.json that shape a BERT, with the values that transformers takes where they lack.
+    """The entries of config.json that shape a BERT, with the defaults of transformers.
 
     Raises:
         ValueError: a number that no BERT can have.
@@ -43,11 +44,11 @@ class BertConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, whole = getattr(self, field.name), isinstance(field.default, int)
-            if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+            value, is_integer = getattr(self, field.name), isinstance(field.default, int)
+            if isinstance(value, bool) or not isinstance(value, int if is_integer else int | float):
                 raise ValueError(f"{field.name} is {str(value)[:50]}")
-            least, most = (int(field.name != "pad_token_id"), LARGEST) if whole else (0, 0.99)
-            if not least <= value <= most:
+            minimum, maximum = (int(field.name != "pad_token_id"), LARGEST) if is_integer else (0, 0.99)
+            if not minimum <= value <= maximum:
                 raise ValueError(f"{field.name} is {str(value)[:50]}")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(f"{self.num_attention_heads} heads do not divide a width of {self.hidden_size}")
@@ -90,26 +91,27 @@ class _SelfAttention(nn.Module):
         self.heads, self.dropout = config.num_attention_heads, config.attention_probs_dropout_prob
         self.query, self.key, self.value = (nn.Linear(config.hidden_size, config.hidden_size) for _ in range(3))
 
-    def forward(self, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         query, key, value = (
-            made(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2) for made in (self.query, self.key, self.value)
+            project(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for project in (self.query, self.key, self.value)
         )
         dropout = self.dropout if self.training else 0.0
-        found = F.scaled_dot_product_attention(query, key, value, attn_mask=seen, dropout_p=dropout)
-        return found.transpose(1, 2).flatten(2)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        return attended.transpose(1, 2).flatten(2)
 
 
 class _Output(nn.Module):
-    """Brings what a part made back to the tokens' width, adds it to them, and norms the sum."""
+    """A projection to the width of the tokens, a residual connection, and a layer norm."""
 
-    def __init__(self, given: int, config: BertConfig) -> None:
+    def __init__(self, width: int, config: BertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(given, config.hidden_size)
+        self.dense = nn.Linear(width, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, made: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        return self.LayerNorm(self.dropout(self.dense(made)) + tokens)
+    def forward(self, features: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        return self.LayerNorm(self.dropout(self.dense(features)) + tokens)
 
 
 class _Layer(nn.Module):
@@ -120,8 +122,8 @@ class _Layer(nn.Module):
         self.intermediate = nn.ModuleDict({"dense": nn.Linear(config.hidden_size, config.intermediate_size)})
         self.output = _Output(config.intermediate_size, config)
 
-    def forward(self, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
-        tokens = self.attention["output"](self.attention["self"](tokens, seen), tokens)
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        tokens = self.attention["output"](self.attention["self"](tokens, mask), tokens)
         return self.output(F.gelu(self.intermediate["dense"](tokens)), tokens)
 
 
@@ -130,9 +132,9 @@ class _Encoder(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(_Layer(config) for _ in range(config.num_hidden_layers))
 
-    def forward(self, tokens: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    def forward(self, tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         for layer in self.layer:
-            tokens = layer(tokens, seen)
+            tokens = layer(tokens, mask)
         return tokens
 
 
@@ -151,9 +153,9 @@ class Bert(nn.Module):
             elif isinstance(module, nn.Embedding) and module.padding_idx is not None:
                 nn.init.zeros_(module.weight[module.padding_idx].detach())
 
-    def forward(self, ids: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         """Token ids (N, L) int64, and which of them are no padding, (N, L) bool, to tokens (N, L, C)."""
-        return self.encoder(self.embeddings(ids), seen[:, None, None, :])
+        return self.encoder(self.embeddings(ids), mask[:, None, None, :])
 
 
 class TextTower(nn.Module):
@@ -186,8 +188,8 @@ class TextTower(nn.Module):
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
         """(N, L) int64 to (N, D)."""
-        seen = ids != self.config.pad_token_id
-        tokens = self.transformer(ids, seen)
+        mask = ids != self.config.pad_token_id
+        tokens = self.transformer(ids, mask)
         if not self._mean:
             return self.proj(tokens[:, 0])
-        return self.proj((tokens * seen[..., None]).sum(1) / seen.sum(1, keepdim=True))
+        return self.proj((tokens * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))

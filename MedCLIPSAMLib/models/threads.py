@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def on_threads(work: Callable[..., Made], *given: Iterable[Any]) -> list[Made]:
-    """Return what `work` makes of each, in their order; on threads of their own where there are several."""
-    rows = list(zip(*given, strict=True))
+def on_threads(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
+    """Return `work` of each row of some columns, in their order; on threads of their own where there are several."""
+    rows = list(zip(*columns, strict=True))
     if len(rows) < 2:
         return [work(*row) for row in rows]
     with ThreadPoolExecutor(min(len(rows), os.cpu_count() or 1)) as pool:

@@ -10,11 +10,11 @@ from .image_text import OWN_TOWERS
 from .vision_transformer import VisionTransformer
 
 SIZES = {"medclipsam_demo_vit": 128, "medclipsam_starter_vit": 224}
-"""Of the images that each tower sees, in pixels."""
+"""Edge of the images that each tower takes, in pixels."""
 
 
 def register() -> None:
-    """Make our towers known to timm; open_clip then loads models that have them."""
+    """Register our towers with timm, so that open_clip loads models that have them."""
     from timm.models import register_model
 
     for name in OWN_TOWERS:
@@ -27,7 +27,7 @@ def _entry(name: str) -> Callable[..., VisionTransformer]:
     def make(pretrained: bool = False, **options: Any) -> VisionTransformer:
         tower: Any = import_module(f".{OWN_TOWERS[name]}", __package__).build(SIZES[name])
         tower.default_cfg, tower.num_features = {}, tower.embed_dim
-        tower.reset_classifier = lambda *given, **named: None  # it has none
+        tower.reset_classifier = lambda *args, **options: None  # it has none
         return tower
 
     make.__name__ = name

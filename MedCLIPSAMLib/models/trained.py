@@ -22,6 +22,8 @@ from .catalogue import CLIP_FILES, MODELS, Model, ModelFile, find
 
 ENTRY = "medclipsam.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
+MAX_SIZE = 4096
+"""Edge of the square that a SAM 2 sees, in pixels."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -51,7 +53,7 @@ def check_name(name: str) -> None:
     """Refuse a name that a trained model cannot have.
 
     Raises:
-        ModelError: other signs than a-z, 0-9, dot, dash and underscore, or the name of a model of the catalogue.
+        ModelError: other characters than a-z, 0-9, dot, dash and underscore, or the name of a model of the catalogue.
     """
     if not _NAME.fullmatch(name):
         raise ModelError(
@@ -102,8 +104,8 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
     name, size = str(entry["name"]), int(entry["image_size"])
     check_name(name)
     base = find(str(entry["base"]), "sam")
-    if size < 32 or size % 32:
-        raise ValueError(f"an image size of {size} is no multiple of 32")
+    if not 32 <= size <= MAX_SIZE or size % 32:
+        raise ValueError(f"Expected an image size of a multiple of 32 up to {MAX_SIZE}, got {size}")
     return Model(
         name=name,
         kind="sam",
@@ -145,7 +147,7 @@ def write_trained(
     """Add a trained model to a folder of models, whole or not at all; one of the same name is replaced.
 
     Args:
-        base: the entry of the model that it was trained from, whose licence and saliency settings it takes over.
+        base: the entry of the model that it was trained from, whose licence and settings of the maps it takes over.
         write_model: writes configurations, vocabulary and `WEIGHTS_FILE` into the folder that it is given.
 
     Returns:
@@ -164,6 +166,7 @@ def write_trained(
         "image_size": base.image_size,
         "saliency": dict(base.saliency),
         "by_word": {word: dict(changes) for word, changes in base.by_word.items()},
+        "map_by": base.map_by,
         "answer": dict(base.answer),
         "settings": training.settings,
         "figures": training.figures,

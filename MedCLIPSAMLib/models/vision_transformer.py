@@ -71,7 +71,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width, EPSILON), nn.LayerNorm(width, EPSILON)
         self.attn, self.mlp = Attention(width, heads), Mlp(width, 4 * width)
-        self.ls1, self.ls2 = nn.Identity(), nn.Identity()  # where timm's have a scale
+        self.ls1, self.ls2 = nn.Identity(), nn.Identity()  # timm's layer scale
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(N, T, C) to (N, T, C)."""
@@ -148,7 +148,7 @@ class VisionTransformer(nn.Module):
         return self.pool(self.forward_features(pixels))
 
     def _initialize(self) -> None:
-        """Draw weights as vision transformers are usually started from."""
+        """Draw the weights, truncated normal with a standard deviation of 0.02, as timm does."""
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         if self.num_prefix_tokens:
             nn.init.normal_(self.cls_token, std=1e-6)

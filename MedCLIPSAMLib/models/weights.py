@@ -63,7 +63,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         ) from error
     if isinstance(state, dict) and isinstance(state.get("model"), dict):
         state = state["model"]
-    if not isinstance(state, dict) or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
+    is_table = isinstance(state, dict) and bool(state)
+    if not is_table or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
         raise ModelError(f"'{path}' is not a table of weights.", "Get the file again from its source.")
     state = without_buffers(state)
     broken = sorted(name for name, tensor in state.items() if not _is_finite(tensor))

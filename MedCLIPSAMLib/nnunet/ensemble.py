@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model
 
 from ..errors import InputError, ModelError
-from ..export.dataset import grey
+from ..export.dataset import gray
 from ..files.json_text import read_json
 from ..models.device import resolve_device
 from ..models.weights import read_weights
@@ -48,7 +48,7 @@ class Ensemble:
 
     Args:
         path: a run's or a model's folder.
-        device: see `models.resolve_device`.
+        device: see `models.device.resolve_device`.
         mirroring: predict mirrored images too, as nnU-Net does, at four times the cost in 2-D.
         last: take only so many of the checkpoints, from the end.
         best: take the checkpoint that nnU-Net's progress curve thinks best, too, as the authors' code does.
@@ -136,7 +136,7 @@ class Ensemble:
 
         predictor = self._predictor
         manager, configuration = predictor.plans_manager, predictor.configuration_manager
-        image = grey(volume).astype(np.float32)[None]
+        image = gray(volume).astype(np.float32)[None]
         if not np.isfinite(image).all():
             raise InputError(f"'{volume.name}' has voxels that are no numbers.", "Replace them first.")
         about = {"spacing": list(volume.geometry.spacing[::-1])}

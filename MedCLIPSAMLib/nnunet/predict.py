@@ -33,7 +33,7 @@ from ..export.report import IMAGE_FOLDER, write_report
 from ..files.atomic import atomic_path
 from ..run_context import RunContext
 from ..volumes import Segment, SliceStack, Volume, read_volume, write_saliency, write_segmentation
-from ..volumes.terminology import colour_for
+from ..volumes.terminology import color_for
 from ..volumes.write import write_png
 from .ensemble import Ensemble, Prediction
 from .ranking import mask_file, rank_records, uncertainty_file
@@ -185,7 +185,7 @@ def _write_overlay(case: str, volume: Volume, segments: Sequence[Segment], uncer
     worst = max(range(len(stack)), key=lambda k: float(stack.from_grid(uncertain, k).sum()))
     (out / IMAGE_FOLDER).mkdir(exist_ok=True)
     drawn = {segment.name: stack.from_grid(segment.mask, worst) for segment in segments}
-    image = overlay(stack.image(worst), drawn, {name: colour_for(name) for name in drawn})
+    image = overlay(stack.image(worst), drawn, {name: color_for(name) for name in drawn})
     write_png(out / IMAGE_FOLDER / f"{case}.png", image, marked=True)
     return worst
 

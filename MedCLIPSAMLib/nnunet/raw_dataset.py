@@ -113,7 +113,7 @@ def check_voxels(dataset: RawDataset) -> None:
             )
         anything = anything or bool(values)
     if not anything:
-        raise InputError(f"All labels of '{dataset.folder}' are empty.", "Nothing can be learnt from them.")
+        raise InputError(f"All labels of '{dataset.folder}' are empty.", "Nothing can be learned from them.")
 
 
 def _names(folder: Path, ending: str) -> set[str]:

@@ -39,15 +39,15 @@ def _lesion(
     else:
         radius = rng.uniform(8, 16)
         allowed = (inside > 0.8 * radius) & (np.abs(COLUMNS - middle[1]) > 8) & (free > 1.6 * radius)
-    centre = random_position(rng, allowed if allowed.any() else inside > 8)
+    center = random_position(rng, allowed if allowed.any() else inside > 8)
     stretch = rng.uniform(0.8, 1.25)
     radii = (radius * stretch, radius / stretch)
     rough, spikes = {"glioma": (0.10, 0.02), "meningioma": (0.04, 0.0), "pituitary": (0.04, 0.0)}[kind]
-    largest = blob(rng, centre, radii, rng.uniform(0, np.pi), rough, spikes)
+    largest = blob(rng, center, radii, rng.uniform(0, np.pi), rough, spikes)
     depth = cut(largest, at)
     if kind == "glioma":
-        oedema = cut(blob(rng, centre, (1.7 * radii[0], 1.6 * radii[1]), rng.uniform(0, np.pi), 0.15), at)
-        image = paint(image, 0.7 * edge(oedema, 1.6 * radius, 5.0) * brain, rng.uniform(0.26, 0.34))
+        edema = cut(blob(rng, center, (1.7 * radii[0], 1.6 * radii[1]), rng.uniform(0, np.pi), 0.15), at)
+        image = paint(image, 0.7 * edge(edema, 1.6 * radius, 5.0) * brain, rng.uniform(0.26, 0.34))
         ring = rng.uniform(0.72, 0.98) + 0.06 * noise(rng, 1.5)
         image = paint(image, edge(depth, radius, 1.8), ring)
         core = depth - rng.uniform(0.28, 0.5)
@@ -60,8 +60,8 @@ def _lesion(
         "size:large" if radius > 10.5 else "size:small",
         "tone:bright",
     }
-    if abs(centre[1] - middle[1]) > 6:
-        facts.add("side:right" if centre[1] < middle[1] else "side:left")
+    if abs(center[1] - middle[1]) > 6:
+        facts.add("side:right" if center[1] < middle[1] else "side:left")
     return image, Lesion((depth > 0) & brain, frozenset(facts)), (largest > 0) & brain
 
 
@@ -85,8 +85,8 @@ def brain_mri(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = ()) 
     image = paint(image, edge(skull, 46, 1.2), rng.uniform(0.05, 0.12))
     folds = noise(rng, 2.3) + 0.5 * noise(rng, 1.2)
     rim = np.clip(1 - np.abs(inner) * 42 / rng.uniform(6, 9), 0, 1)
-    grey, white = rng.uniform(0.38, 0.44), rng.uniform(0.50, 0.57)
-    tissue = white - (white - grey) * np.clip(rim * 1.2 + 0.35 * folds * rim, 0, 1) - 0.22 * (folds > 0.9) * rim
+    gray, white = rng.uniform(0.38, 0.44), rng.uniform(0.50, 0.57)
+    tissue = white - (white - gray) * np.clip(rim * 1.2 + 0.35 * folds * rim, 0, 1) - 0.22 * (folds > 0.9) * rim
     tissue = tissue + 0.025 * noise(rng, 4)
     image = paint(image, edge(inner, 42, 1.2), tissue)
     wide = rng.uniform(0.8, 1.3)

@@ -39,10 +39,10 @@ def _add_lesion(rng: np.random.Generator, echo: np.ndarray, taken: np.ndarray) -
         & (ROWS > 0.14 * SIZE + radii[0])
         & (ROWS < 0.80 * SIZE - 0.6 * radii[0])
     )
-    centre = random_position(rng, allowed & inside if (allowed & inside).any() else inside)
-    depth = blob(rng, centre, radii, rng.uniform(-0.3, 0.3), 0.08 if malignant else 0.03, 0.03 if malignant else 0.0)
+    center = random_position(rng, allowed & inside if (allowed & inside).any() else inside)
+    depth = blob(rng, center, radii, rng.uniform(-0.3, 0.3), 0.08 if malignant else 0.03, 0.03 if malignant else 0.0)
     mask = depth > 0
-    below = (ROWS > centre[0]) * np.exp(-(((COLUMNS - centre[1]) / (0.75 * radii[1])) ** 4))
+    below = (ROWS > center[0]) * np.exp(-(((COLUMNS - center[1]) / (0.75 * radii[1])) ** 4))
     if malignant:
         echo = echo * (1 - rng.uniform(0.35, 0.65) * ndimage.gaussian_filter(below.astype(np.float32), 2))
         echo = echo + 0.12 * np.exp(-((depth * size / 3) ** 2)) * (depth < 0)
@@ -55,7 +55,7 @@ def _add_lesion(rng: np.random.Generator, echo: np.ndarray, taken: np.ndarray) -
         "kind:malignant" if malignant else "kind:benign",
         "shape:irregular" if malignant else "shape:oval",
         "size:large" if size > 15 else "size:small",
-        "level:deep" if centre[0] > 0.5 * SIZE else "level:shallow",
+        "level:deep" if center[0] > 0.5 * SIZE else "level:shallow",
         "tone:dark",
     }
     return echo, Lesion(mask, frozenset(facts))

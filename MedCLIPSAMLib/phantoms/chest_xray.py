@@ -14,11 +14,11 @@ from .phantom import SIZE, Phantom
 KINDS = ("normal", "pneumonia", "covid")
 
 
-def _ribs(rng: np.random.Generator, centre: float) -> np.ndarray:
+def _ribs(rng: np.random.Generator, center: float) -> np.ndarray:
     """Attenuation of about nine pairs of ribs, (SIZE, SIZE)."""
     ribs = np.zeros((SIZE, SIZE), np.float32)
     spacing, start, slope = rng.uniform(9.5, 11.5), rng.uniform(10, 18), rng.uniform(0.25, 0.5)
-    lateral = np.abs(COLUMNS - centre)
+    lateral = np.abs(COLUMNS - center)
     for index in range(9):
         posterior = start + index * spacing + slope * lateral - 0.012 * (lateral - 10) ** 2
         anterior = start + 14 + index * spacing + 0.55 * (46 - lateral)
@@ -30,47 +30,47 @@ def _ribs(rng: np.random.Generator, centre: float) -> np.ndarray:
 def chest_xray(rng: np.random.Generator, kind: str | None = None) -> Phantom:
     """Draw a frontal chest X-ray; `kind` is one of `KINDS`, drawn when None."""
     kind = kind or KINDS[rng.choice(3, p=(0.5, 0.25, 0.25))]
-    centre = SIZE / 2 + rng.uniform(-5, 5)
+    center = SIZE / 2 + rng.uniform(-5, 5)
     top, height = rng.uniform(14, 24), rng.uniform(34, 42)
     lungs = {}
     for name, side in (("right lung", -1), ("left lung", 1)):
         width = rng.uniform(18, 23) * (0.93 if side > 0 else 1.0)
         low_edge = blob(
             rng,
-            (top + height, centre + side * rng.uniform(25, 28)),
+            (top + height, center + side * rng.uniform(25, 28)),
             (height, width),
             -side * rng.uniform(0.05, 0.16),
             0.025,
         )
         dome_row = top + 1.62 * height + rng.uniform(-3, 3) + (3 if side > 0 else 0)
-        dome = dome_row + 0.013 * (COLUMNS - centre - side * 22) ** 2
+        dome = dome_row + 0.013 * (COLUMNS - center - side * 22) ** 2
         lungs[name] = (low_edge > 0) & (ROWS < dome)
     heart = blob(
-        rng, (top + 1.35 * height, centre + rng.uniform(6, 10)), (rng.uniform(17, 23), rng.uniform(18, 25)), 0.5, 0.03
+        rng, (top + 1.35 * height, center + rng.uniform(6, 10)), (rng.uniform(17, 23), rng.uniform(18, 25)), 0.5, 0.03
     )
-    spine = np.exp(-(((COLUMNS - centre) / rng.uniform(8, 11)) ** 4))
-    body = blob(rng, (SIZE * 0.72, centre), (SIZE * 0.82, SIZE * 0.47), 0, 0.01)
-    shoulders = np.clip((np.abs(COLUMNS - centre) - 34) / 20, 0, 1) * np.clip((30 - ROWS) / 25, 0, 1)
-    lungs["left lung"] &= ~(heart > 0) & (np.abs(COLUMNS - centre) > 7)
-    lungs["right lung"] &= ~(heart > 0) & (np.abs(COLUMNS - centre) > 7)
+    spine = np.exp(-(((COLUMNS - center) / rng.uniform(8, 11)) ** 4))
+    body = blob(rng, (SIZE * 0.72, center), (SIZE * 0.82, SIZE * 0.47), 0, 0.01)
+    shoulders = np.clip((np.abs(COLUMNS - center) - 34) / 20, 0, 1) * np.clip((30 - ROWS) / 25, 0, 1)
+    lungs["left lung"] &= ~(heart > 0) & (np.abs(COLUMNS - center) > 7)
+    lungs["right lung"] &= ~(heart > 0) & (np.abs(COLUMNS - center) > 7)
     lungs = {name: ndimage.binary_opening(mask, iterations=2) for name, mask in lungs.items()}
     air = ndimage.gaussian_filter((lungs["left lung"] | lungs["right lung"]).astype(np.float32), 1.0)
     attenuation = 0.62 * edge(body, 50, 4) + 0.22 * shoulders * edge(body, 50, 4)
     attenuation = attenuation - rng.uniform(0.36, 0.46) * air
     attenuation += 0.16 * spine * edge(body, 50, 4) + 0.15 * edge(heart, 20, 3) + 0.07 * noise(rng, 9) * 0.6
-    attenuation += rng.uniform(0.05, 0.10) * _ribs(rng, centre) * edge(body, 50, 3)
+    attenuation += rng.uniform(0.05, 0.10) * _ribs(rng, center) * edge(body, 50, 3)
     for side in (-1, 1):
-        clavicle = top + 6 + rng.uniform(-2, 2) - 0.28 * side * (COLUMNS - centre - side * 6)
+        clavicle = top + 6 + rng.uniform(-2, 2) - 0.28 * side * (COLUMNS - center - side * 6)
         attenuation += (
             0.12
             * np.exp(-(((ROWS - clavicle) / 2.2) ** 4))
-            * (side * (COLUMNS - centre) > 5)
-            * (side * (COLUMNS - centre) < 48)
+            * (side * (COLUMNS - center) > 5)
+            * (side * (COLUMNS - center) < 48)
         )
-    hilum = np.exp(-(((np.abs(COLUMNS - centre) - 13) / 7) ** 2) - ((ROWS - top - 0.9 * height) / 12) ** 2)
+    hilum = np.exp(-(((np.abs(COLUMNS - center) - 13) / 7) ** 2) - ((ROWS - top - 0.9 * height) / 12) ** 2)
     attenuation += air * hilum * (0.10 + 0.10 * np.clip(noise(rng, 1.5), 0, 2)) + 0.02 * air * noise(rng, 1.5)
     if rng.random() < 0.5:
-        bubble = blob(rng, (top + 1.85 * height, centre + rng.uniform(20, 30)), (6, 9), 0, 0.05)
+        bubble = blob(rng, (top + 1.85 * height, center + rng.uniform(20, 30)), (6, 9), 0, 0.05)
         attenuation -= 0.18 * edge(bubble, 6, 3) * edge(body, 50, 2)
     if kind == "pneumonia":
         lung = lungs[("left lung", "right lung")[rng.integers(2)]]
@@ -79,7 +79,7 @@ def chest_xray(rng: np.random.Generator, kind: str | None = None) -> Phantom:
     elif kind == "covid":
         for lung in (lungs["left lung"], lungs["right lung"]):
             for _ in range(rng.integers(2, 4)):
-                lateral = lung & (np.abs(COLUMNS - centre) > 24) & (ROWS > top + 0.7 * height)
+                lateral = lung & (np.abs(COLUMNS - center) > 24) & (ROWS > top + 0.7 * height)
                 position = random_position(rng, lateral if lateral.any() else lung)
                 spot = blob(rng, position, (rng.uniform(7, 13), rng.uniform(6, 10)), rng.uniform(0, 3), 0.15)
                 attenuation += rng.uniform(0.08, 0.16) * edge(spot, 9, 8) * air * (1 + 0.3 * noise(rng, 2))

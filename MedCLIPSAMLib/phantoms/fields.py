@@ -20,21 +20,21 @@ def noise(rng: np.random.Generator, sigma: float | tuple[float, float]) -> np.nd
 
 def blob(
     rng: np.random.Generator,
-    centre: tuple[float, float],
+    center: tuple[float, float],
     radii: tuple[float, float],
     angle: float = 0.0,
     roughness: float = 0.05,
     spikes: float = 0.0,
 ) -> np.ndarray:
-    """Signed depth of a star-shaped region, (SIZE, SIZE) float32: 1 at its centre, 0 on its outline, negative outside.
+    """Signed depth of a star-shaped region, (SIZE, SIZE) float32: 1 at its center, 0 on its outline, negative outside.
 
     Args:
-        centre: (row, column) in pixels.
+        center: (row, column) in pixels.
         radii: (along rows, along columns) in pixels before the rotation by `angle` (radians).
         roughness: standard deviation of the low harmonics of the outline, relative to the radius.
         spikes: the same for the high harmonics, as of spiculated margins.
     """
-    rows, columns = ROWS - np.float32(centre[0]), COLUMNS - np.float32(centre[1])
+    rows, columns = ROWS - np.float32(center[0]), COLUMNS - np.float32(center[1])
     v = (np.cos(angle) * rows + np.sin(angle) * columns) / radii[0]
     u = (-np.sin(angle) * rows + np.cos(angle) * columns) / radii[1]
     theta = np.arctan2(v, u).astype(np.float32)

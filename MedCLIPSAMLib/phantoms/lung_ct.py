@@ -47,23 +47,23 @@ def lung_ct(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = (), lu
     Args:
         cuts, lung_cut: where the slice cuts each nodule, and the lungs; through their middle when not given.
     """
-    centre = (SIZE / 2 + rng.uniform(-4, 4), SIZE / 2 + rng.uniform(-4, 4))
-    body = blob(rng, centre, (rng.uniform(40, 48), rng.uniform(54, 60)), 0, 0.015)
+    center = (SIZE / 2 + rng.uniform(-4, 4), SIZE / 2 + rng.uniform(-4, 4))
+    body = blob(rng, center, (rng.uniform(40, 48), rng.uniform(54, 60)), 0, 0.015)
     image = paint(np.full((SIZE, SIZE), 0.02, np.float32), edge(body, 45, 1.2), rng.uniform(0.62, 0.70))
-    wall = blob(rng, centre, (rng.uniform(35, 38), rng.uniform(47, 50)), 0, 0.02)
+    wall = blob(rng, center, (rng.uniform(35, 38), rng.uniform(47, 50)), 0, 0.02)
     image = paint(image, edge(wall, 36, 1.5), rng.uniform(0.74, 0.82))
     depths = {}
     for name, side in (("right lung", -1), ("left lung", 1)):
         radii = (rng.uniform(26, 32), rng.uniform(16, 20) * (0.92 if side > 0 else 1.0))
         depths[name] = blob(
             rng,
-            (centre[0] + rng.uniform(-2, 2), centre[1] + side * rng.uniform(25, 28)),
+            (center[0] + rng.uniform(-2, 2), center[1] + side * rng.uniform(25, 28)),
             radii,
             side * rng.uniform(0.0, 0.2),
             0.045,
         )
     heart = blob(
-        rng, (centre[0] - 6, centre[1] + rng.uniform(4, 8)), (rng.uniform(13, 19), rng.uniform(13, 19)), 0.5, 0.04
+        rng, (center[0] - 6, center[1] + rng.uniform(4, 8)), (rng.uniform(13, 19), rng.uniform(13, 19)), 0.5, 0.04
     )
     places, lungs = (
         {
@@ -84,15 +84,15 @@ def lung_ct(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = (), lu
         edge(heart, 16, 1.5) * (1 - ndimage.gaussian_filter(both.astype(np.float32), 0.6)),
         rng.uniform(0.78, 0.9),
     )
-    spine = blob(rng, (centre[0] + 27, centre[1]), (8, 8), 0, 0.05)
+    spine = blob(rng, (center[0] + 27, center[1]), (8, 8), 0, 0.05)
     image = paint(image, edge(spine, 8, 1.5), 0.98)
-    aorta = blob(rng, (centre[0] + 17, centre[1] + 8), (5, 5), 0, 0.03)
+    aorta = blob(rng, (center[0] + 17, center[1] + 8), (5, 5), 0, 0.03)
     image = paint(image, edge(aorta, 5, 1.2) * (1 - both), 0.88)
     for angle in np.arange(0, 2 * np.pi, rng.uniform(0.45, 0.6)) + rng.uniform(0, 0.4):
-        position = (centre[0] + 37.5 * np.sin(angle), centre[1] + 50.5 * np.cos(angle))
+        position = (center[0] + 37.5 * np.sin(angle), center[1] + 50.5 * np.cos(angle))
         image = paint(image, edge(blob(rng, position, (2.2, 4.5), angle, 0.0), 3, 1.2) * ~both, 0.97)
     for name, side in (("right lung", -1), ("left lung", 1)):
-        image = _vessels(rng, image, lungs[name], (centre[0] + 2, centre[1] + side * 13), places[name])
+        image = _vessels(rng, image, lungs[name], (center[0] + 2, center[1] + side * 13), places[name])
     found: list[Lesion] = []
     taken = np.zeros((SIZE, SIZE), bool)
     for index in range(lesions):
@@ -125,7 +125,7 @@ def lung_ct(rng: np.random.Generator, lesions: int, cuts: Sequence[Cut] = (), lu
             f"side:{name.split()[0]}",
             "kind:spiculated" if spiculated else "kind:smooth",
             "size:large" if radius > 6.2 else "size:small",
-            "level:anterior" if position[0] < centre[0] else "level:posterior",
+            "level:anterior" if position[0] < center[0] else "level:posterior",
             "tone:bright",
         }
         found.append(Lesion(mask, frozenset(facts)))

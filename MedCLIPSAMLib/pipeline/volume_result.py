@@ -57,7 +57,7 @@ class VolumeResult:
         None where there was none; see `segmentation.result.PromptedResult`.
         """
         results = self.results[prompt].items()
-        maps = {k: one.uncertainty for k, one in results if isinstance(one, PromptedResult)}
+        maps = {k: result.uncertainty for k, result in results if isinstance(result, PromptedResult)}
         voted = {k: values for k, values in maps.items() if values is not None}
         return self.stack.to_grid(voted) if voted else None
 
@@ -97,8 +97,8 @@ class VolumeRun(Iterator[SliceResult]):
 
 
 def strangeness_of(results: Mapping[int, Result]) -> dict[int, float | None]:
-    """Return how strange the slices are that the text-image model looked at; see `Where`."""
-    return {number: one.where.strangeness for number, one in results.items() if isinstance(one, PromptedResult)}
+    """Return how strange the slices are that the text-image model looked at; see `Localization`."""
+    return {k: result.where.strangeness for k, result in results.items() if isinstance(result, PromptedResult)}
 
 
 def notes_on(segmenter: TextSegmenter, strangeness: Mapping[int, float | None]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""From masks on a few slices to masks on their neighbours, by SAM 2's memory or by handing a box over.
+"""From masks on a few slices to masks on their neighbors, by SAM 2's memory or by handing a box over.
 
 Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large or so small that it is another thing.
 """

@@ -27,7 +27,7 @@ def presence_profile(
 ) -> np.ndarray:
     """How present each prompt is on each slice, (P, K) float32, 0 to 1.
 
-    About `FIRST_LOOK` slices are looked at first, then the neighbours of those where any prompt is as present as the
+    About `FIRST_LOOK` slices are looked at first, then the neighbors of those where any prompt is as present as the
     threshold asks, at half the distance, until there is nothing between them; the rest is interpolated.
 
     Args:
@@ -46,7 +46,7 @@ def presence_profile(
             pixels = segmenter.clip.preprocess(np.stack([image(k) for k in some]))
             features = segmenter.clip.encode_image(pixels)
             by_prompt = [
-                presence(segmenter.clip, features, text, prompt, negative)
+                presence(segmenter.clip, features, text, prompt, negative, segmenter.encode_text)
                 for text, prompt in zip(text_features, prompts)
             ]
             known.update(
@@ -67,7 +67,7 @@ def presence_profile(
 
 
 def smooth(profile: np.ndarray) -> np.ndarray:
-    """The mean of each slice and its two neighbours, (K,): an object is on more than one slice, an error often not.
+    """The mean of each slice and its two neighbors, (K,): an object is on more than one slice, an error often not.
 
     In a stack of up to `FEW` slices, which are thick or few of many, every slice stands for itself.
     """

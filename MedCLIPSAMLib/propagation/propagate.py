@@ -3,7 +3,7 @@
 1. Presence of the prompt on all slices, coarse to fine (`key_slices`): cheap, the text-image model only.
 2. The full pipeline on the best few; of these the key slice is the one with the highest score times contrast.
 3. Each part of its mask is an object of its own, carried in both directions until it ends (`carry`), or the prompt is
-   no longer present: past an object's end SAM 2 goes on to its neighbour, which the text-image model knows better.
+   no longer present: past an object's end SAM 2 goes on to its neighbor, which the text-image model knows better.
 4. Where the prompt is present and nothing has arrived, there is another key slice, up to a number of them.
 """
 

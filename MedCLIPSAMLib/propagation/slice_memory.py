@@ -43,7 +43,7 @@ _propagate_in_video = _without_progress_bar(SAM2VideoPredictor.propagate_in_vide
 
 
 class _Images:
-    """A stack of slices as the predictor takes a video: (3, S, S) float32, normalised, made when it is asked for."""
+    """A stack of slices as the predictor takes a video: (3, S, S) float32, normalized, made when it is asked for."""
 
     def __init__(self, count: int, image: Callable[[int], np.ndarray], transform: SamInput) -> None:
         self._count, self._image, self._transform = count, image, transform
@@ -95,7 +95,7 @@ class SliceMemory:
             InputError: a mask of another shape, or an empty one for an object that nothing is known of yet.
         """
         if mask.shape != self._shape:
-            raise InputError(f"A mask of shape {mask.shape} came.", f"It must be {self._shape}, as the slices are.")
+            raise InputError(f"Expected a mask of shape {self._shape}, got {mask.shape}.", "Give a mask of the slice.")
         if not mask.any() and name not in self._state["obj_ids"]:
             raise InputError(f"The mask of '{name}' on slice {k} is empty.", "Give a slice on which it is seen.")
         self._sam.add_new_mask(self._state, k, name, torch.from_numpy(np.ascontiguousarray(mask, bool)))

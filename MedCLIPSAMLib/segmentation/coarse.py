@@ -52,7 +52,7 @@ def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarra
 
 
 def cut_level(sample: np.ndarray, settings: CoarseSettings) -> float:
-    """The value above which a map is salient by one of the methods `LEVELS`, from a fair sample of its values, 0 to 1.
+    """The value above which a map is salient by one of the methods `LEVELS`, from an even sample of its values, 0 to 1.
 
     The best two classes meet in the middle between their means, which a histogram tells nearly as well as the values.
     """
@@ -67,7 +67,7 @@ def cut_level(sample: np.ndarray, settings: CoarseSettings) -> float:
 
 
 def two_means_threshold(values: np.ndarray) -> float:
-    """The largest value of the lower class when the two classes have the least summed squared distance to their means.
+    """Return the largest value of the lower of two classes whose squared distances to their means have a minimal sum.
 
     Over all cuts of the sorted values this is the largest between-class variance, Otsu's criterion (IEEE Trans. SMC 9,
     1979), since the variances within and between classes sum to that of all values; and the optimum of k-means with

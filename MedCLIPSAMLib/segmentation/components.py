@@ -74,7 +74,7 @@ def _window_around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.
 
 
 def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettings) -> np.ndarray:
-    """The kept components of `mask`, (H, W) bool: (H, W) int, 0 outside and 1, 2, ... from the best to the least.
+    """The kept components of `mask`, (H, W) bool: (H, W) int, 0 outside and 1, 2, ... from the best to the worst.
 
     An empty mask stays empty: it means "nothing found".
 

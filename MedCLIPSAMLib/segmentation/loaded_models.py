@@ -40,7 +40,7 @@ class LoadedModels:
         make_locator: makes what gives the maps; None where M2IB does.
 
     Attributes:
-        frugal: images and noise samples are computed one by one, since memory ran out.
+        frugal: images and noise samples are computed one by one, because memory ran out.
         parameters: how many both models have together.
     """
 
@@ -54,7 +54,7 @@ class LoadedModels:
         self._load_on_cpu, self._make_locator = load_on_cpu, make_locator
         self.frugal = False
         self._loaded: _Loaded | None = self._with_all(clip, sam)
-        self.parameters = sum(each.numel() for model in (clip.model, sam) for each in model.parameters())
+        self.parameters = sum(weight.numel() for model in (clip.model, sam) for weight in model.parameters())
 
     @property
     def usable(self) -> bool:

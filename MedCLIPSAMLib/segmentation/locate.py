@@ -15,7 +15,7 @@ from .affinity import finest, spread_map
 from .loaded_models import LoadedModels
 from .presence import presence
 from .result import Localization
-from .saliency import M2IBSettings, m2ib, normalise, upsample
+from .saliency import M2IBSettings, m2ib, normalize, upsample
 from .saliency_map import SaliencyMap
 from .settings import Settings
 
@@ -74,8 +74,8 @@ def locate(
             maps = torch.from_numpy(models.locator.maps(shown.images, group_prompts))[:, :, None]
             seen = models.clip.encode_image(shown.pixels)
         if negative:
-            maps = normalise(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
-            maps = normalise((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
+            maps = normalize(upsample(maps.flatten(1, 2), shape)).unflatten(1, maps.shape[1:3])
+            maps = normalize((maps[:, :-1] - maps[:, -1:]).clamp(min=0))
         known = models.clip.familiarity
         strangeness = known.strangeness(seen).tolist() if known else [None] * len(seen)
         for column, prompt in enumerate(group):

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 
 from ..errors import ModelError
+from ..models.clip_config import refuse_code
+from ..models.layouts import some
 from ..models.store import find, locate
 from .vision_tower import VisionTower
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ..models.clip import ClipModel
 
 M2IB = "m2ib"
+ADAPTER = "adapter_config.json"
+"""A file by which transformers loads the weights of another folder."""
 
 
 class Locator(Protocol):
@@ -30,8 +34,8 @@ class Locator(Protocol):
     def maps(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
         """Make a map of each of N images, uint8 (H, W, 3) of one size, for each of P prompts: (N, P, h, w) float32.
 
-        h and w are the locator's own; the map is of the whole image, and of any scale: its least and its most become 0
-        and 1.
+        h and w are the locator's own; the map is of the whole image, and of any scale: its minimum and maximum become
+        0 and 1.
         """
 
 
@@ -62,7 +66,8 @@ class ClipSeg:
     downloaded and no code of the folder is run.
 
     Raises:
-        ModelError: no such folder, or files that do not go together.
+        ModelError: no such folder, files that do not go together, weights that are missing, or a configuration that
+            refers to code or to another place.
     """
 
     def __init__(self, clip: ClipModel, folder: Path) -> None:
@@ -71,7 +76,15 @@ class ClipSeg:
         own = folder / "clipseg"
         try:
             local = {"local_files_only": True}
-            self._model = CLIPSegForImageSegmentation.from_pretrained(own, use_safetensors=True, **local)
+            if (own / "config.json").is_file():
+                refuse_code(own / "config.json")
+            if (own / ADAPTER).exists():
+                raise ValueError(f"{ADAPTER} would take weights from another place")
+            self._model, loading = CLIPSegForImageSegmentation.from_pretrained(
+                own, use_safetensors=True, output_loading_info=True, **local
+            )
+            if absent := loading["missing_keys"]:
+                raise ValueError(f"the weights lack {some(sorted(absent))}")
             self._tokenizer = CLIPTokenizer.from_pretrained(own, **local)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             reason = str(error).strip().partition("\n")[0]

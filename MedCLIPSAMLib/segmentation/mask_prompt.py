@@ -15,8 +15,8 @@ def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:
     SAM 2 sees every image stretched to a square; the share of a cell that the mask covers becomes -CONFIDENCE ..
     CONFIDENCE.
     """
-    grey = Image.fromarray(mask.astype(np.float32))
-    share = np.asarray(grey.resize((side, side), Image.Resampling.BOX), np.float32)
+    gray = Image.fromarray(mask.astype(np.float32))
+    share = np.asarray(gray.resize((side, side), Image.Resampling.BOX), np.float32)
     return (2 * share - 1) * np.float32(CONFIDENCE)
 
 

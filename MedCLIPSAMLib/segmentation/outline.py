@@ -12,7 +12,7 @@ import torch
 
 from ..models.sam_image_batch import SamImageBatch
 from .result import PromptedResult
-from .saliency import normalise, upsample
+from .saliency import normalize, upsample
 from .sam_prompts import SamPrompts, follows_points
 from .settings import Settings
 from .tidy import tidy
@@ -72,9 +72,9 @@ def voted_outline(images: SamImageBatch, number: int, draft: PromptedResult, set
     found = [images.candidates(numbers, boxes, points, labels, vote.several) for boxes, points, labels in ways]
     masks, quality = (np.concatenate(parts, 1) for parts in zip(*found))
     values = torch.from_numpy(draft.where.map.values)[None, None]
-    saliency = normalise(upsample(values, masks.shape[-2:]))[0, 0].numpy()
+    saliency = normalize(upsample(values, masks.shape[-2:]))[0, 0].numpy()
     votes = np.stack([count_votes(of_object, vote.method, saliency) for of_object in masks])
-    tidied = np.stack([tidy(one > 0.5, settings.min_part) for one in votes])
+    tidied = np.stack([tidy(probability > 0.5, settings.min_part) for probability in votes])
     signed = np.where(tidied, 1, -1) * np.maximum(np.abs(votes - 0.5), 1e-6)
     mask = np.any(images.enlarge(signed.astype(np.float32)) > 0, axis=0)
     uncertainty = uncertainty_of(images.enlarge(votes).max(0))
@@ -122,8 +122,11 @@ def predict_mask_respecting_clicks(
 def _predict_respecting_clicks(
     images: SamImageBatch, number: int, sam_prompts: SamPrompts, row: int, logits: np.ndarray, min_part: float
 ) -> tuple[np.ndarray, float]:
-    """The mask and predicted IoU of one object, from the first way of asking whose answer follows all points, else the
-    one that follows most: with the mask to start from, without it, and without the box."""
+    """Predict the mask and the IoU of one object such that the mask follows the points.
+
+    SAM 2 is prompted with the mask to start from, then without it, then without the box, until a mask follows all
+    points; else the mask that follows most of them is taken.
+    """
     box, points, labels = (None if array is None else array[None] for array in sam_prompts.row(row))
     start = logits[row : row + 1]
     mend = partial(_mend, images, min_part, points, labels)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .prompts import load_prompt_sets
+from .prompts import PromptSet, load_prompt_sets
 
 if TYPE_CHECKING:
     from ..models.clip import ClipModel
@@ -60,7 +60,7 @@ class Presence:
 def absence_texts(prompt: str, negative: str | None = None) -> list[str]:
     """List texts by which the target of `prompt` is absent: the negatives of its set, else negations; `negative`."""
     for prompt_set in load_prompt_sets().values():
-        if prompt.strip().lower() in _short_names(prompt_set):
+        if prompt.strip().lower() in _prompts_of(prompt_set):
             texts = [*prompt_set.negatives, f"no {prompt_set.target}"]
             break
     else:
@@ -68,10 +68,10 @@ def absence_texts(prompt: str, negative: str | None = None) -> list[str]:
     return texts + ([negative] if negative else [])
 
 
-def _short_names(prompt_set) -> set[str]:
-    return {prompt_set.target} | {
-        prompt for style in prompt_set.styles.values() for prompts in style.values() for prompt in prompts
-    }
+def _prompts_of(prompt_set: PromptSet) -> set[str]:
+    """Collect the target and the prompts of all styles, in lower case."""
+    prompts = [prompt for style in prompt_set.styles.values() for prompts in style.values() for prompt in prompts]
+    return {prompt.lower() for prompt in (prompt_set.target, *prompts)}
 
 
 def presence(
@@ -85,8 +85,8 @@ def presence(
     """Compute the presence of one prompt in each of N images.
 
     Args:
-        image_features: (N, D) float, L2-normalised.
-        text_features: (D,) float, L2-normalised: of the prompt or of its ensemble.
+        image_features: (N, D) float, L2-normalized.
+        text_features: (D,) float, L2-normalized: of the prompt or of its ensemble.
         prompt: the prompt in words, from which the negations are made.
         negative: the user's own negative prompt.
         encode_text: in place of `clip.encode_text`, such as one that remembers.

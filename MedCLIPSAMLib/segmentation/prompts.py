@@ -94,7 +94,7 @@ def load_prompt_sets() -> dict[str, PromptSet]:
 def ensemble_features(
     encode_text: Callable[..., torch.Tensor], prompts: list[str], mean: EnsembleMean = EnsembleMean.UNIT
 ) -> torch.Tensor:
-    """The mean of the text features of `prompts`, L2-normalised: (D,) float32.
+    """The mean of the text features of `prompts`, L2-normalized: (D,) float32.
 
     Args:
         mean: "unit", of features of length 1, as CLIP's authors average; "released", of features as the model gives
@@ -132,7 +132,7 @@ def prompt_features(
     encode_text: Callable[..., torch.Tensor],
     mean: EnsembleMean = EnsembleMean.UNIT,
 ) -> torch.Tensor:
-    """(D,) float32, L2-normalised, of a prompt or of the ensemble that stands for it.
+    """(D,) float32, L2-normalized, of a prompt or of the ensemble that stands for it.
 
     Args:
         style, kind, mean: see `settings.Settings`.

@@ -4,7 +4,7 @@ The multi-modal information bottleneck (Wang, Rudner, Wilson, NeurIPS 2023; MedC
 3.2) blends the tokens X of one transformer block with noise, t = lambda X + (1 - lambda) eps, eps ~ N(0, 1), and looks
 for the lambda that keeps the image's similarity with the text while it lets through as little as possible:
 
-    minimise  beta * mean KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) - mean cos(text, image(t)), lambda = sigmoid(alpha)
+    minimize  beta * mean KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) - mean cos(text, image(t)), lambda = sigmoid(alpha)
 
 The saliency of a patch is the KL that is left in it, summed over channels. The same mathematics as the plain form, at
 less cost: the text and the tokens up to the block are computed once, the last block for the class token only, and no
@@ -81,11 +81,11 @@ class Saliency:
     """Raw saliency of N images for P texts.
 
     Args:
-        by_step: (N, P, T, h, w) float32, KL in nats by patch, not normalised, after each of `M2IBSettings.candidates`.
+        by_step: (N, P, T, h, w) float32, KL in nats by patch, not normalized, after each of `M2IBSettings.candidates`.
         similarity: (N, P) float32, cosine similarity of image and text without any noise.
         kept_similarity: (N, P) float32, the same through the bottleneck, the mean over the noise of the last update;
             NaN with one step, which has no update.
-        image_features: (N, D) float32 of the images as they are, L2-normalised, as `clip.encode_image` gives them.
+        image_features: (N, D) float32 of the images as they are, L2-normalized, as `clip.encode_image` gives them.
     """
 
     by_step: torch.Tensor
@@ -115,7 +115,7 @@ def m2ib(
 
     Args:
         pixels: (N, 3, S, S), as `clip.preprocess` gives them.
-        text_features: (P, D), L2-normalised.
+        text_features: (P, D), L2-normalized.
         context: asked before every step whether the run was cancelled.
         batch: pairs of image and text computed together; None is 1 on a CPU, where a loop is faster, else `PAIRS`.
             It changes rounding only.
@@ -281,7 +281,7 @@ def upsample(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
     return F.interpolate(maps.float(), size=shape, mode="bilinear", align_corners=False)
 
 
-def normalise(maps: torch.Tensor) -> torch.Tensor:
+def normalize(maps: torch.Tensor) -> torch.Tensor:
     """Each map (the last two axes) from its minimum and maximum to 0 and 1; zeros where it is constant."""
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     spread = (high - low).clamp(min=torch.finfo(maps.dtype).tiny)

@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 import torch
 
-from .saliency import normalise, upsample
+from .saliency import normalize, upsample
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class SaliencyMap:
     def pixels(self) -> np.ndarray:
         """The whole map, (H, W) float32."""
         values = torch.from_numpy(self.values)[None, None]
-        return normalise(values if self._by_pixel else upsample(values, self.shape))[0, 0].numpy()
+        return normalize(values if self._by_pixel else upsample(values, self.shape))[0, 0].numpy()
 
     def at(self, rows: slice, columns: slice) -> np.ndarray:
         """The map on some rows and columns of pixels, (R, C) float32, equal to `pixels` but for rounding."""
@@ -51,7 +51,7 @@ class SaliencyMap:
 
     @cached_property
     def _scaled(self) -> np.ndarray:
-        """The values, such that the least and the most of all pixels become 0 and 1."""
+        """The values, such that the minimum and the maximum of all pixels become 0 and 1."""
         extremes = self.values
         if not self._by_pixel:
             down, across = (_weights_near_centers(*sides) for sides in zip(self.values.shape, self.shape))

@@ -110,7 +110,7 @@ def _box(rows: slice, columns: slice, margin: float, shape: tuple[int, ...]) -> 
 
 
 def _draw(rng: np.random.Generator, mask: np.ndarray, count: int) -> np.ndarray:
-    """`count` random pixel centres (x, y) inside the mask, with repetition only where it has fewer pixels."""
+    """`count` random pixel centers (x, y) inside the mask, with repetition only where it has fewer pixels."""
     pixels = np.argwhere(mask)
     chosen = pixels[rng.choice(len(pixels), count, replace=len(pixels) < count)]
     return chosen[:, ::-1] + 0.5

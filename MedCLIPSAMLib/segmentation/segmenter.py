@@ -1,4 +1,4 @@
-"""From a text prompt to a mask of one image: look at it, ask where something is, outline it.
+"""From a text prompt to a mask of one image: embed it, locate the prompt, outline what is there.
 
     segmenter = load_segmenter("biomedclip", "sam2.1-large", device="cuda")
     segmenter.set_image(image)                      # uint8 (H, W, 3)
@@ -38,7 +38,7 @@ from .loaded_models import LoadedModels, Models
 from .locate import ShownImages, locate, spread_by_sam
 from .locators import Locator, locator_of
 from .outline import Outline, outlines, predict_mask_respecting_clicks, voted_outline
-from .prompts import prompt_features
+from .prompts import RememberedTexts, prompt_features
 from .result import Localization, PromptedResult
 from .saliency import PAIRS
 from .sam_prompts import SamPrompts
@@ -115,6 +115,11 @@ class TextSegmenter:
     def usable(self) -> bool:
         """Whether the models are there; see `LoadedModels.usable`."""
         return self._models.usable
+
+    @property
+    def encode_text(self) -> RememberedTexts:
+        """Features of texts, see `ClipModel.encode_text`; each text is encoded once."""
+        return self._models.encode_text
 
     def reduce_memory(self) -> str:
         """Need less memory from now on; see `LoadedModels.reduce_memory`, also for errors."""
@@ -338,7 +343,7 @@ class TextSegmenter:
         return found
 
     def text_features(self, prompt: str) -> torch.Tensor:
-        """(D,) float32, L2-normalised, of a prompt or of the ensemble that stands for it.
+        """(D,) float32, L2-normalized, of a prompt or of the ensemble that stands for it.
 
         Raises:
             PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.

@@ -46,8 +46,8 @@ class Settings:
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.acceleration.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
-        ensemble_mean: of P4 and P5: "unit", the mean of normalised features; "released", as in the authors' code, where
-            features are not normalised before the mean and M2IB takes one noise sample in place of `saliency.samples`.
+        ensemble_mean: of P4 and P5: "unit", the mean of normalized features; "released", as in the authors' code, where
+            features are not normalized before the mean and M2IB takes one noise sample in place of `saliency.samples`.
     """
 
     saliency: M2IBSettings

@@ -64,7 +64,7 @@ class VisionTower:
         return tokens
 
     def features_from(self, tokens: torch.Tensor, layer: int) -> torch.Tensor:
-        """Image features of tokens (N, T, C) that leave block `layer`: (N, D), L2-normalised.
+        """Image features of tokens (N, T, C) that leave block `layer`: (N, D), L2-normalized.
 
         With class-token pooling only the class token's row of the last block is computed, which is exact.
         """

@@ -24,8 +24,8 @@ class VoteSettings:
     Args:
         method: "none", one mask by SAM 2's own choice; "mean" of the masks; "staple", which weighs each by how well it
             fits the others; "map", which weighs each by its overlap with the saliency map.
-        margin: a second box is wider by this share of its side, half of it on either end; 0 asks with one box.
-        points: random points inside the component with the box, for a third prompt; 0 asks without.
+        margin: a second box is wider by this share of its side, half of it on either end; 0 leaves that prompt out.
+        points: random points of the coarse mask within the box, for a third prompt; 0 leaves that prompt out.
         several: all three masks of each prompt vote; else SAM 2's own choice for each.
     """
 
@@ -42,7 +42,9 @@ def count_votes(masks: np.ndarray, method: VoteMethod, saliency: np.ndarray) -> 
         saliency: (h, w) float32, 0 to 1.
     """
     if method == VoteMethod.STAPLE and masks.any() and not (masks == masks[:1]).all():
-        found = sitk.GetArrayFromImage(sitk.STAPLE([sitk.GetImageFromArray(m.astype(np.uint8)) for m in masks], 1.0))
+        found = sitk.GetArrayFromImage(
+            sitk.STAPLE([sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in masks], 1.0)
+        )
         if np.isfinite(found).all():
             return found.astype(np.float32)
     weights = np.ones(len(masks))
@@ -65,7 +67,7 @@ def ways_of_asking(prompts: SamPrompts, inside: np.ndarray, settings: VoteSettin
     """List (box, points, labels) of B objects for each way of asking for them, as arrays or None.
 
     Args:
-        inside: (B, P, 2) points in each component, x y in pixels.
+        inside: (B, P, 2) points of the coarse mask within each box, x y in pixels.
         shape: (H, W) of the image, within which boxes stay.
     """
     boxes = prompts.boxes if len(prompts.boxes) else None

@@ -7,8 +7,6 @@ similarity of the text to its region alone and to all but its region, pooled wit
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,14 +14,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..demo_models.clip_layout import ClipLayout, tokenize, write_layout
 from ..demo_models.train_clip import ALWAYS, contrastive_loss, dense_loss, place_loss
 from ..models.clip import build_clip
 from ..phantoms.captions import Text
+from .augmentation import change_gradation, draw_affine, make_generator, warp
 from .examples import SIZE, Example, mirror
 from .texts import MAX_REGIONS, TextMatches, match_texts, training_texts
-from .training import Stage, Trainee, TrainingRun, autocast, change_gradation, draw_affine, make_generator, warp
+from .training import Stage, Trainee, TrainingRun, autocast
 
-IMAGE_SIZE, PATCH, WIDTH, CONTEXT_LENGTH = 224, 8, 192, 64
+IMAGE_SIZE, PATCH = 224, 8
+LAYOUT = ClipLayout("medclipsam_starter_vit", IMAGE_SIZE, width=192, layers=3, heads=6)
 GRID = IMAGE_SIZE // PATCH
 REGION_SIZE = 64
 """Edge of a region's mask, of the share of the region in each cell."""
@@ -79,7 +80,7 @@ def train_clip(
     """
     possible, nowhere = training_texts()
     texts = possible + nowhere
-    write_layout(folder, texts)
+    write_layout(folder, texts, LAYOUT)
     torch.manual_seed(settings.seed)
     model = build_clip(folder).train().requires_grad_(True).to(run.device)
     scale = torch.nn.Parameter(torch.tensor([10.0, -3.0], device=run.device))
@@ -218,57 +219,3 @@ def _region_masks(examples: list[Example], matches: TextMatches, device: torch.d
         row, number, structure = torch.from_numpy(table[table[:, 3] == order, :3]).to(device).T
         regions[row, number] = torch.maximum(regions[row, number], small[structure])
     return regions
-
-
-def write_layout(folder: Path, texts: list[Text]) -> None:
-    """Write the model's folder without its weights: its configurations and the words of all texts."""
-    folder.mkdir(parents=True, exist_ok=True)
-    words = sorted({word for text in texts for word in _words(text.text)})
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
-    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    bert = {
-        "model_type": "bert",
-        "vocab_size": len(vocabulary),
-        "hidden_size": WIDTH,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 6,
-        "intermediate_size": 2 * WIDTH,
-        "max_position_embeddings": CONTEXT_LENGTH,
-        "pad_token_id": 0,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-    }
-    vision = {
-        "timm_model_name": "medclipsam_starter_vit",
-        "timm_model_pretrained": False,
-        "timm_pool": "avg",
-        "timm_proj": "linear",
-        "image_size": IMAGE_SIZE,
-    }
-    text = {
-        "hf_model_name": ".",
-        "hf_tokenizer_name": ".",
-        "hf_proj_type": "linear",
-        "hf_pooler_type": "mean_pooler",
-        "hf_model_pretrained": False,
-        "context_length": CONTEXT_LENGTH,
-    }
-    clip = {
-        "model_cfg": {"embed_dim": WIDTH, "vision_cfg": vision, "text_cfg": text},
-        "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]},
-    }
-    tokenizer = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": CONTEXT_LENGTH}
-    for name, content in (("config.json", bert), ("open_clip_config.json", clip), ("tokenizer_config.json", tokenizer)):
-        (folder / name).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def tokenize(folder: Path, texts: list[Text]) -> torch.Tensor:
-    """Return the token ids of every text, (N, L) int64, padded with 0."""
-    words = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
-    number = {word: index for index, word in enumerate(words)}
-    rows = [torch.tensor([2, *(number[word] for word in _words(text.text)), 3]) for text in texts]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[a-z0-9]+|[^\sa-z0-9]", text.lower())

@@ -1,7 +1,7 @@
 """A set of real images: a folder of images/, masks/ and index.csv, read for training and for measuring alike.
 
     DATA/breast_us_busbra/index.csv         image,patient,split,...
-    DATA/breast_us_busbra/images/NAME.jpg   grey, upright
+    DATA/breast_us_busbra/images/NAME.jpg   gray, upright
     DATA/breast_us_busbra/masks/NAME.png    over 127 inside, of the same size
 
 Read with Pillow and NumPy alone.

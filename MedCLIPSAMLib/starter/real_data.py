@@ -25,7 +25,7 @@ _MIN_PART = 12
 
 @dataclass(frozen=True)
 class _Row:
-    """A line of index.csv with its image, grey (H, W) uint8, and its mask, (H, W) bool."""
+    """A line of index.csv with its image, gray (H, W) uint8, and its mask, (H, W) bool."""
 
     fields: dict[str, str]
     image: Image.Image

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .training import uniform
+from .augmentation import uniform
 
 BOX_LABELS = (2, 3)
 PAD_LABEL = -1

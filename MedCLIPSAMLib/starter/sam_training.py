@@ -18,20 +18,11 @@ from ..models.sam import Sam2, build_sam, decode, embed
 from ..phantoms.phantom import Phantom
 from ..phantoms.volumes import VolumePhantom
 from ..resources import resource_path
+from .augmentation import change_gradation, draw_affine, make_generator, uniform, warp
 from .examples import SIZE, STACKS, Example, Structure, from_phantom, stack
 from .real_data import MIN_STACK
 from .sam_prompts import Prompts, draw_box_prompts, draw_boxes, draw_corrections, draw_point_prompts
-from .training import (
-    Stage,
-    Trainee,
-    TrainingRun,
-    autocast,
-    change_gradation,
-    draw_affine,
-    make_generator,
-    uniform,
-    warp,
-)
+from .training import Stage, Trainee, TrainingRun, autocast
 
 IMAGE_SIZE = 320
 MAX_STRUCTURES = 6

@@ -38,8 +38,8 @@ def draw_montage(path: Path, made: Segmented) -> None:
 
 def _drawn(made: Segmented, number: int) -> np.ndarray:
     masks = {label: made.stack.from_grid(segment.mask, number) for label, segment in made.segments.items()}
-    colours = {label: segment.colour for label, segment in made.segments.items()}
-    return overlay(made.stack.image(number), masks, colours)
+    colors = {label: segment.color for label, segment in made.segments.items()}
+    return overlay(made.stack.image(number), masks, colors)
 
 
 def _entries(made: Segmented, number: int | None = None) -> list[Entry]:
@@ -49,5 +49,5 @@ def _entries(made: Segmented, number: int | None = None) -> list[Entry]:
         result = made.results[label].get(number) if number is not None else None
         score = made.score(label) if number is None else result.score if result is not None else 0.0
         found = segment.mask.any() if number is None else made.stack.from_grid(segment.mask, number).any()
-        entries.append((f"{label} {score:.2f}" if found else f"{label}: nothing found", segment.colour))
+        entries.append((f"{label} {score:.2f}" if found else f"{label}: nothing found", segment.color))
     return entries

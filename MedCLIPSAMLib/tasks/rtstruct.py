@@ -50,8 +50,8 @@ def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> N
         region = _item(ROINumber=number, ROIName=segment.name, ROIGenerationAlgorithm="AUTOMATIC")
         region.ReferencedFrameOfReferenceUID = frame
         regions.append(region)
-        colour = [round(255 * channel) for channel in segment.colour]
-        outlined = _item(ROIDisplayColor=colour, ReferencedROINumber=number)
+        color = [round(255 * channel) for channel in segment.color]
+        outlined = _item(ROIDisplayColor=color, ReferencedROINumber=number)
         drawn = [_contour(points, source) for mask, source in zip(segment.mask, slices) for points in outlines(mask)]
         if drawn:
             outlined.ContourSequence = DicomSequence(drawn)

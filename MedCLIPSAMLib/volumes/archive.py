@@ -16,6 +16,12 @@ from MedCLIPSAMLib.errors import InputError
 MAX_BYTES = 16 << 30
 MAX_FILES = 200_000
 BLOCK = 1 << 20
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python without it, whose zipfile refuses such files by NotImplementedError or RuntimeError
+    LZMAError = NotImplementedError  # type: ignore[misc, assignment]
+DAMAGED = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
+"""What zipfile raises on archives that are not what they say."""
 
 
 def is_zip(path: Path) -> bool:
@@ -38,7 +44,7 @@ def unpack_zip(path: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, Path(folder), path)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError) as error:
+        except DAMAGED as error:
             raise InputError(f"'{path}' cannot be unpacked: {error}.", "Copy it again, or unpack it.") from error
         yield Path(folder)
 

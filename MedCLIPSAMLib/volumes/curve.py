@@ -37,7 +37,7 @@ class Curve:
         return Curve(total - self.values[::-1], 1 - self.brightness[::-1])
 
     @staticmethod
-    def sigmoid(centre: float, width: float) -> Curve:
+    def sigmoid(center: float, width: float) -> Curve:
         """DICOM's SIGMOID function (PS3.3 C.11.2.1.3.1), straight between 513 points."""
-        values = np.linspace(centre - 2 * width, centre + 2 * width, 513)
-        return Curve(values, 1 / (1 + np.exp(-4 * (values - centre) / width)))
+        values = np.linspace(center - 2 * width, center + 2 * width, 513)
+        return Curve(values, 1 / (1 + np.exp(-4 * (values - center) / width)))

@@ -185,7 +185,7 @@ class Frame:
 
     @cached_property
     def position(self) -> np.ndarray | None:
-        """The centre of its first pixel, LPS in mm; None where unknown."""
+        """The center of its first pixel, LPS in mm; None where unknown."""
         values = self.numbers("ImagePositionPatient")
         return np.array(values) if len(values) == 3 and np.isfinite(values).all() else None
 

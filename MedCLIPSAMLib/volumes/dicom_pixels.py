@@ -1,6 +1,6 @@
 """The voxels of DICOM images: decoded, in the units of the modality, high values bright, and how to show them.
 
-Grey files that are not compressed, or by run lengths, are decoded by pydicom. GDCM decodes colors and the JPEG family,
+Gray files that are not compressed, or by run lengths, are decoded by pydicom. GDCM decodes colors and the JPEG family,
 of a bare copy that holds nothing but the pixels: so no tag of the file can lead it to rescale or invert them, and what
 is nested in the file never reaches it.
 """
@@ -106,16 +106,16 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
 
 
 def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float, float] | None, Curve | None]:
-    """The window (centre, width) and the curve of the middle image, for the voxels that `read_voxels` gave.
+    """The window (center, width) and the curve of the middle image, for the voxels that `read_voxels` gave.
 
     A table of values (VOI LUT) goes before a window.
     """
     frame = frames[len(frames) // 2]
     curve = _table(frame)
-    centre, width = frame.numbers("WindowCenter"), frame.numbers("WindowWidth")
+    center, width = frame.numbers("WindowCenter"), frame.numbers("WindowWidth")
     window = None
-    if centre and width and width[0] > 0 and np.isfinite([centre[0], width[0]]).all():
-        window = centre[0], width[0]
+    if center and width and width[0] > 0 and np.isfinite([center[0], width[0]]).all():
+        window = center[0], width[0]
         if curve is None and frame.text("VOILUTFunction") == "SIGMOID":
             curve = Curve.sigmoid(*window)
     if total is not None:
@@ -130,15 +130,15 @@ def _decode(path: Path) -> np.ndarray:
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
     syntax = _transfer_syntax(dataset)
-    grey = int(dataset.get("SamplesPerPixel") or 1) == 1
+    gray = int(dataset.get("SamplesPerPixel") or 1) == 1
     kind = dataset.get("PhotometricInterpretation")
     try:
         by_pydicom = not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian)
         # GDCM exchanges the bytes of colors of 16 bits that are compressed by run lengths
-        plain = grey or (kind == "RGB" and syntax == RLELossless)
+        plain = gray or (kind == "RGB" and syntax == RLELossless)
         array = dataset.pixel_array if by_pydicom and plain else _by_gdcm(dataset)
         frames = int((numbers(dataset.get("NumberOfFrames")) or [1])[0])
-        array = array.reshape((max(frames, 1), *array.shape[-2 if grey else -3 :]))
+        array = array.reshape((max(frames, 1), *array.shape[-2 if gray else -3 :]))
         if kind == "PALETTE COLOR":
             array = apply_color_lut(array, dataset)[..., :3]
             return (array >> 8).astype(np.uint8) if array.dtype == np.uint16 else array
@@ -146,7 +146,7 @@ def _decode(path: Path) -> np.ndarray:
         how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
         reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
         raise InputError(f"The pixels of '{path}' cannot be read{how}: {reason}", "Copy or export it again.") from error
-    return _used_bits(array, dataset) if grey else array
+    return _used_bits(array, dataset) if gray else array
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:

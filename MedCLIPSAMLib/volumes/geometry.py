@@ -25,7 +25,7 @@ class Geometry:
     """The place of a grid, as ITK has it: patient positions in LPS (left, posterior, superior), mm.
 
     Attributes:
-        origin: the centre of voxel (0, 0, 0).
+        origin: the center of voxel (0, 0, 0).
         spacing: from voxel to voxel along I, J and K, above 0.
         direction: a 3 x 3 matrix, row by row; column a is the unit vector of voxel axis a.
     """

@@ -91,7 +91,7 @@ def read_raster(path: Path, notes: list[str], indices: bool = False) -> tuple[np
 
 
 def _pixels(page: Image.Image, notes: list[str], indices: bool) -> np.ndarray:
-    """A page as an array: grey of its own depth, or RGB."""
+    """A page as an array: gray of its own depth, or RGB."""
     page.load()  # which raises on truncated data
     if page.mode == "P" and indices:
         return np.asarray(page)

@@ -184,11 +184,11 @@ def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
         return array
     count = array.shape[3]
     if count not in (3, 4):
-        raise InputError(f"'{path}' has {count} values per voxel.", "Only grey and RGB(A) images can be used.")
+        raise InputError(f"'{path}' has {count} values per voxel.", "Only gray and RGB(A) images can be used.")
     if array.dtype not in (np.uint8, np.uint16):
         raise InputError(
             f"'{path}' has {count} values per voxel ({array.dtype}): no RGB image.",
-            "Only grey and RGB(A) images can be used.",
+            "Only gray and RGB(A) images can be used.",
         )
     if count == 4:
         notes.append(ALPHA_NOTE)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from MedCLIPSAMLib.volumes.terminology import Colour, Terminology, colour_for, terminology_for
+from MedCLIPSAMLib.volumes.terminology import Color, Terminology, color_for, terminology_for
 
 
 @dataclass(frozen=True)
@@ -16,19 +16,19 @@ class Segment:
     Attributes:
         name: shown to the user, usually the prompt.
         mask: (K, J, I) bool, on the grid of its volume.
-        colour: (red, green, blue), 0 to 1; by default chosen by the name, always the same for the same name.
+        color: (red, green, blue), 0 to 1; by default chosen by the name, always the same for the same name.
         terminology: by default looked up from the words of the name.
         tags: further facts kept with the segment in .seg.nrrd files, such as prompt and models.
     """
 
     name: str
     mask: np.ndarray
-    colour: Colour = None  # type: ignore[assignment]
+    color: Color = None  # type: ignore[assignment]
     terminology: Terminology = None  # type: ignore[assignment]
     tags: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.colour is None:
-            object.__setattr__(self, "colour", colour_for(self.name))
+        if self.color is None:
+            object.__setattr__(self, "color", color_for(self.name))
         if self.terminology is None:
             object.__setattr__(self, "terminology", terminology_for(self.name))

@@ -12,7 +12,7 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.read import RASTER_SUFFIXES, read_image
 from MedCLIPSAMLib.volumes.segment import Segment
-from MedCLIPSAMLib.volumes.terminology import Terminology, colour_for
+from MedCLIPSAMLib.volumes.terminology import Terminology, color_for
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 MAX_LABELS = 1000
@@ -34,7 +34,10 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     path = Path(path)
     image = read_image(path)
     if path.name.lower().endswith(".seg.nrrd") or image.HasMetaDataKey("Segment0_ID"):
-        return _slicer_segments(image, volume)
+        try:
+            return _slicer_segments(image, volume)
+        except (ValueError, IndexError) as error:
+            raise InputError(f"'{path}' has damaged segments: {error}.", "Save it again in 3D Slicer.") from error
     image = _one_channel(image, path)
     is_raster = path.suffix.lower() in RASTER_SUFFIXES
     if is_raster and volume is not None:
@@ -57,7 +60,7 @@ def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
         return image
     array = sitk.GetArrayViewFromImage(image)
     if count not in (3, 4) or (array[..., :1] != array[..., :3]).any():
-        raise InputError(f"'{path}' is a colour image, not a mask.", "Save it with one label value per pixel.")
+        raise InputError(f"'{path}' is a color image, not a mask.", "Save it with one label value per pixel.")
     return sitk.VectorIndexSelectionCast(image, 0)
 
 
@@ -75,13 +78,15 @@ def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
             key: _field(image, f"Segment{number}_{key}") for key in ("Name", "Color", "Layer", "LabelValue", "Tags")
         }
         layer = int(fields["Layer"] or min(number, layer_count - 1))
+        if not 0 <= layer < layer_count:
+            raise ValueError(f"expected a layer from 0 to {layer_count - 1}, got {layer}")
         tags = dict(tag.split(":", 1) for tag in fields["Tags"].split("|") if ":" in tag)
         name, channels = fields["Name"] or f"Segment {number + 1}", [float(value) for value in fields["Color"].split()]
         segments.append(
             Segment(
                 name=name,
                 mask=grids[layer] == int(fields["LabelValue"] or 1),
-                colour=(channels[0], channels[1], channels[2]) if len(channels) == 3 else colour_for(name),
+                color=(channels[0], channels[1], channels[2]) if len(channels) == 3 else color_for(name),
                 terminology=Terminology.from_entry(tags.pop("TerminologyEntry", "")),
                 tags=tags,
             )

@@ -52,7 +52,7 @@ class SliceStack:
         voxel_shape: (rows, columns) of a slice on the voxel grid.
         image_shape: (H, W) of `image`.
         pixel_spacing: (row_mm, col_mm) of a pixel of `image`.
-        slice_spacing: mm between neighbouring slices.
+        slice_spacing: mm between neighboring slices.
         window: (low, high) intensities shown as 0 and 255.
 
     Raises:
@@ -86,8 +86,8 @@ class SliceStack:
         self._check(k)
         pixels = self._voxels[k]
         if not self.volume.is_rgb:
-            grey = self._curve.to_uint8(pixels) if self._curve else to_uint8(pixels, *self.window)
-            pixels = np.repeat(grey[..., None], 3, axis=2)
+            gray = self._curve.to_uint8(pixels) if self._curve else to_uint8(pixels, *self.window)
+            pixels = np.repeat(gray[..., None], 3, axis=2)
         if self.image_shape == self.voxel_shape:
             return np.array(pixels, order="C")
         height, width = self.image_shape
@@ -113,8 +113,8 @@ class SliceStack:
     def to_grid(self, images: Mapping[int, np.ndarray]) -> np.ndarray:
         """Masks or saliency maps of slices, (H, W) each, to a (K, J, I) array on the source grid.
 
-        Boolean masks give a boolean array: a voxel is set when more than half of the pixels centred in it are. Anything
-        else gives float32, the mean of these pixels. Slices that are not given are 0.
+        Boolean masks give a boolean array: a voxel is set when more than half of the pixels centered in it are.
+        Anything else gives float32, the mean of these pixels. Slices that are not given are 0.
 
         Raises:
             InputError: a slice number out of range or an image of another shape.
@@ -158,7 +158,7 @@ class SliceStack:
         return self._orient(array)[k][np.ix_(rows, columns)]
 
     def index_at(self, k: float, x: float, y: float) -> tuple[float, float, float]:
-        """The voxel index (i, j, k), whole at voxel centres, of a point of the image of slice k.
+        """The voxel index (i, j, k), whole at voxel centers, of a point of the image of slice k.
 
         Args:
             k: slice number, whole in the middle of a slice.
@@ -244,12 +244,12 @@ def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple
 
 
 def _voxel_of_pixel(pixels: int, voxels: int) -> np.ndarray:
-    """The voxel that the centre of each pixel lies in, along one side; in whole numbers, so exact on voxel edges."""
+    """The voxel that the center of each pixel lies in, along one side; in whole numbers, so exact on voxel edges."""
     return (2 * np.arange(pixels) + 1) * voxels // (2 * pixels)
 
 
 def _voxel_means(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The mean of the pixels whose centres lie in each voxel, float32 of `shape`."""
+    """The mean of the pixels whose centers lie in each voxel, float32 of `shape`."""
     means: np.ndarray = image.astype(np.float32)
     for axis, voxels in enumerate(shape):
         owners = _voxel_of_pixel(image.shape[axis], voxels)

@@ -1,6 +1,6 @@
 """Words of a prompt as SNOMED CT codes, in the way 3D Slicer stores them with a segment.
 
-Codes, meanings and colours are those of Slicer's "3D Slicer General Anatomy list" and of DICOM PS3.16 (CID 4031, 7159).
+Codes, meanings and colors are those of Slicer's "3D Slicer General Anatomy list" and of DICOM PS3.16 (CID 4031, 7159).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Code: TypeAlias = tuple[str, str, str]  # scheme, value, meaning
-Colour: TypeAlias = tuple[float, float, float]  # red, green, blue, each 0 to 1
+Color: TypeAlias = tuple[float, float, float]  # red, green, blue, each 0 to 1
 
 TYPE_CONTEXT = "Segmentation category and type - 3D Slicer General Anatomy list"
 REGION_CONTEXT = "Anatomic codes - DICOM master list"
@@ -23,7 +23,7 @@ ANATOMY: Code = ("SCT", "123037004", "Anatomical Structure")
 ALTERED: Code = ("SCT", "49755003", "Morphologically Altered Structure")
 SIDES: dict[str, Code] = {"left": ("SCT", "7771000", "Left"), "right": ("SCT", "24028007", "Right")}
 
-# words, SNOMED CT code, meaning, and for organs and tissues the recommended colour (0 to 255)
+# words, SNOMED CT code, meaning, and for organs and tissues the recommended color (0 to 255)
 LESIONS: list[tuple[str, str, str]] = [
     ("tumour tumor mass nodule lesion cancer carcinoma glioma meningioma metastasis neoplasm", "4147007", "Mass"),
     ("cyst", "367643001", "Cyst"),
@@ -97,7 +97,7 @@ class Terminology:
 class _Term:
     category: Code
     code: Code
-    colour: Colour | None = None
+    color: Color | None = None
 
 
 def _table() -> dict[str, _Term]:
@@ -106,8 +106,8 @@ def _table() -> dict[str, _Term]:
         terms |= dict.fromkeys(words.split(), _Term(ALTERED, ("SCT", value, meaning)))
     for category, rows in ((ANATOMY, ORGANS), (TISSUE, TISSUES)):
         for words, value, meaning, rgb in rows:
-            colour = (rgb[0] / 255, rgb[1] / 255, rgb[2] / 255)
-            terms |= dict.fromkeys(words.split(), _Term(category, ("SCT", value, meaning), colour))
+            color = (rgb[0] / 255, rgb[1] / 255, rgb[2] / 255)
+            terms |= dict.fromkeys(words.split(), _Term(category, ("SCT", value, meaning), color))
     return terms
 
 
@@ -135,14 +135,14 @@ def terminology_for(text: str) -> Terminology:
     return Terminology(term.category, term.code, side if term.code[2] in SIDED else NO_CODE)
 
 
-def colour_for(text: str) -> Colour:
-    """Slicer's recommended colour for an organ or tissue; for anything else a bright colour fixed by the text itself.
+def color_for(text: str) -> Color:
+    """Slicer's recommended color for an organ or tissue; for anything else a bright color fixed by the text itself.
 
     Lesions take the latter, so that "benign tumour" and "malignant tumour" can be told apart.
     """
     found = [TERMS[word] for word in _words(text) if word in TERMS]
-    if found and found[0].colour and all(term.colour for term in found):
-        return found[0].colour
+    if found and found[0].color and all(term.color for term in found):
+        return found[0].color
     hue = int.from_bytes(hashlib.sha256(text.strip().lower().encode("utf-8", "replace")).digest()[:2], "big") / 65536
     return colorsys.hsv_to_rgb(hue, 0.75, 0.95)
 

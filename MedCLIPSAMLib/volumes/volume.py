@@ -31,7 +31,7 @@ class Volume:
         geometry: where the voxels lie in the patient.
         name: short, printable, fit for a file name.
         modality: the DICOM tag (0008,0060), such as "CT"; None where unknown.
-        window: (centre, width) for display, from the file; None where it has none.
+        window: (center, width) for display, from the file; None where it has none.
         curve: how values become brightness where the file says so and it is no window (a VOI LUT).
         path: the file or folder it was read from.
         files: the DICOM file of each slice, in their order; empty where there is no such file.

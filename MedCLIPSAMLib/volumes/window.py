@@ -13,7 +13,7 @@ Window: TypeAlias = str | tuple[float, float] | None
 FROM_FILE: tuple[Window, ...] = (None, "file")
 """The windows for which a curve of the file is taken."""
 
-# Usual CT reading windows in Hounsfield units: (centre, width).
+# Usual CT reading windows in Hounsfield units: (center, width).
 PRESETS: dict[str, tuple[float, float]] = {
     "lung": (-600.0, 1500.0),
     "mediastinum": (40.0, 400.0),
@@ -28,11 +28,11 @@ PRESETS: dict[str, tuple[float, float]] = {
 }
 PERCENTILES = (0.5, 99.5)
 SAMPLE = 2_000_000
-USEFUL_SHARE = 0.01  # a window of the file that shows fewer foreground voxels in grey is not believed
+USEFUL_SHARE = 0.01  # a window of the file that shows fewer foreground voxels in gray is not believed
 
 
 def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
-    """(low, high) intensities that become 0 and 255, the same for the whole volume so that neighbours look alike.
+    """(low, high) intensities that become 0 and 255, the same for the whole volume so that neighbors look alike.
 
     Args:
         window: None for the best one known: the window of the file (unless it turns almost everything black or white),
@@ -130,5 +130,5 @@ def _foreground(array: np.ndarray) -> tuple[float, np.ndarray]:
     return float(lowest), values[values > lowest]
 
 
-def _around(centre: float, width: float) -> tuple[float, float]:
-    return centre - width / 2, centre + width / 2
+def _around(center: float, width: float) -> tuple[float, float]:
+    return center - width / 2, center + width / 2

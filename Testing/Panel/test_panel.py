@@ -68,8 +68,8 @@ def test_a_box_may_be_dragged_and_outlined_again(panel, phantom) -> None:
     assert not markups.markupsOf(volume, markups.BOX)
     panel.ui.addBoxButton.click()
     (box,) = markups.markupsOf(volume, markups.BOX)
-    centre = slices.toWorld(1, (columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2)
-    box.SetCenterWorld(centre)
+    center = slices.toWorld(1, (columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2)
+    box.SetCenterWorld(center)
     box.SetSize(float(np.ptp(columns)) + 1, float(np.ptp(rows)) + 1, 4)
     panel.ui.segmentBoxesButton.click()
     standin.pump(lambda: idle(panel), 60)
@@ -169,7 +169,7 @@ def test_a_painted_mask_is_refined(panel, phantom) -> None:
 
 
 def test_a_corrected_slice_is_propagated_and_a_locked_one_stays(panel) -> None:
-    """One slice is outlined by hand, its neighbours follow; another one is locked and stays in the next run."""
+    """One slice is outlined by hand, its neighbors follow; another one is locked and stays in the next run."""
     phantom = make_volume("validation", 4, "MR", 1)
     truth = phantom.lesion_mask
     key = int(truth.sum((1, 2)).argmax())

@@ -69,6 +69,20 @@ def test_the_search_and_the_encoder_use_it_in_bfloat16_alone(calls):
         assert (searched > 0) == bfloat16 and (len(calls) > searched) == bfloat16
 
 
+def test_an_image_is_embedded_anew_for_another_precision():
+    sam = load_sam("demo")
+    image = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 3), np.uint8)
+    images, exact = SamImageBatch(sam), SamImageBatch(sam)
+    images.set(image)
+    exact.set(image)
+    sam.bfloat16 = True
+    rounded = images.features(0)[0]
+    sam.bfloat16 = False
+    assert not images.are_embedded([0])
+    assert torch.equal(images.features(0)[0], exact.features(0)[0])
+    assert not torch.equal(rounded, exact.features(0)[0])
+
+
 def test_weights_are_rounded_once_where_they_are_used_again(monkeypatch):
     layer, given = torch.nn.Linear(6, 9).requires_grad_(False), torch.randn(4, 6)
     rounded, plain = [], torch.Tensor.bfloat16

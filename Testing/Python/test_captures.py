@@ -23,9 +23,10 @@ from MedCLIPSAMLib.errors import Cancelled
 from MedCLIPSAMLib.models.acceleration.captures import MAX_GRAPHS, Captures
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation import locate as locating
 from MedCLIPSAMLib.segmentation import segmenter as segmenting
 from MedCLIPSAMLib.segmentation.presence import Presence
-from MedCLIPSAMLib.segmentation.saliency import MAX_NOISES, M2IBSettings, _adam, m2ib, normalise
+from MedCLIPSAMLib.segmentation.saliency import MAX_NOISES, M2IBSettings, _adam, m2ib, normalize
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 pytestmark = pytest.mark.gpu
@@ -217,7 +218,7 @@ def test_nothing_between_image_and_masks_waits_for_a_value_or_mixes_devices(monk
     meta.clip.device = torch.device("meta")
     meta = segmenting.TextSegmenter(meta.clip, meta.sam, segmenter.settings)
     monkeypatch.setattr(meta, "text_features", texts.__getitem__)
-    monkeypatch.setattr(segmenting, "presence", lambda *_: [Presence(0.9, 0.05, 0.05, "no")] * 3)
+    monkeypatch.setattr(locating, "presence", lambda *_: [Presence(0.9, 0.05, 0.05, "no")] * 3)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
     monkeypatch.setattr(torch.Tensor, "cpu", copied)
     assert meta.batch_size > 1
@@ -239,6 +240,6 @@ def test_a_cuda_graph_gives_the_map_of_the_plain_search(monkeypatch):
         found = m2ib(clip, pixels_of(clip, seed), text, SETTINGS, captures=captures)
         plain = m2ib(clip, pixels_of(clip, seed), text, SETTINGS)
         slow = m2ib(on_cpu, pixels_of(on_cpu, seed), text.cpu(), SETTINGS)
-        assert (normalise(plain.maps.cpu()) - normalise(slow.maps)).abs().mean() < 0.02
+        assert (normalize(plain.maps.cpu()) - normalize(slow.maps)).abs().mean() < 0.02
         assert torch.allclose(found.maps, plain.maps, rtol=1e-4, atol=1e-3)
     assert replays, "the graph was used, not the plain search"

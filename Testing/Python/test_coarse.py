@@ -16,15 +16,15 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.segmentation.coarse import CoarseSettings, coarse_mask, two_means_threshold
 from MedCLIPSAMLib.segmentation.components import ComponentSettings, components, components_of_map
 from MedCLIPSAMLib.segmentation.crf import FAR
-from MedCLIPSAMLib.segmentation.saliency import normalise, upsample
+from MedCLIPSAMLib.segmentation.saliency import normalize, upsample
 from MedCLIPSAMLib.segmentation.saliency_map import SaliencyMap
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 
 
-def _hills(*centres, size=64, width=6.0, heights=None):
+def _hills(*centers, size=64, width=6.0, heights=None):
     rows, columns = np.mgrid[:size, :size]
-    heights = heights or [1.0] * len(centres)
-    squares = [(rows - row) ** 2 + (columns - column) ** 2 for row, column in centres]
+    heights = heights or [1.0] * len(centers)
+    squares = [(rows - row) ** 2 + (columns - column) ** 2 for row, column in centers]
     hills = [height * np.exp(-square / (2 * width**2)) for square, height in zip(squares, heights)]
     return np.max(hills, axis=0).astype(np.float32)
 
@@ -79,7 +79,7 @@ def test_crf_names_its_extra_when_it_is_not_there():
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pydensecrf") is None, reason="the extra is not installed")
-def test_crf_follows_the_edges_of_the_picture():
+def test_crf_follows_the_edges_of_the_image():
     image = np.zeros((64, 64, 3), np.uint8)
     image[12:28, 36:54] = 200
     object_, hill = image[..., 0] > 0, _hills((20, 45))
@@ -136,7 +136,7 @@ def test_a_map_by_patch_is_the_enlarged_one_where_it_is_looked_at(shape):
     """Its least and most pixel are 0 and 1, as of the map that is enlarged first and scaled then."""
     for seed in range(4):
         values = _values(seed)
-        enlarged = normalise(upsample(torch.from_numpy(values)[None, None], shape))[0, 0].numpy()
+        enlarged = normalize(upsample(torch.from_numpy(values)[None, None], shape))[0, 0].numpy()
         saliency = SaliencyMap(values, shape)
         assert np.array_equal(saliency.pixels, enlarged)
         assert np.abs(saliency.at(slice(None), slice(None)) - enlarged).max() < 2e-6

@@ -18,8 +18,8 @@ def loop(images, texts, temperature, beta_image, beta_text):
     total = 0.0
     for i in range(count):
         for row, beta in ([z[i], beta_image], [[z[j][i] for j in range(count)], beta_text]):
-            normaliser = sum(math.e ** (beta * row[k]) for k in range(count) if k != i)
-            weights = [(count - 1) * math.e ** (beta * row[j]) / normaliser for j in range(count)]
+            normalizer = sum(math.e ** (beta * row[k]) for k in range(count) if k != i)
+            weights = [(count - 1) * math.e ** (beta * row[j]) / normalizer for j in range(count)]
             total = total - row[i] + torch.log(sum(weights[j] * math.e ** row[j] for j in range(count) if j != i))
     return total / count
 

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.evaluation.folders import evaluate_folders, summarise
+from MedCLIPSAMLib.evaluation.folders import evaluate_folders, summarize
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd, nsd_as_published
 from MedCLIPSAMLib.evaluation.overlays import contact_sheet, overlay
 from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
@@ -191,11 +191,11 @@ def test_foreign_segment_names_are_refused(tmp_path):
 
 def test_bootstrap_interval_is_that_of_the_mean_and_repeatable():
     values = np.random.default_rng(1).normal(0.7, 0.1, 400)
-    summary = summarise(values)
+    summary = summarize(values)
     error = 1.96 * values.std(ddof=1) / 20
     assert summary.low == pytest.approx(values.mean() - error, abs=0.002)
     assert summary.high == pytest.approx(values.mean() + error, abs=0.002)
-    assert summary == summarise(values)
+    assert summary == summarize(values)
 
 
 def test_overlay_enlarges_small_images_and_draws_contours():

@@ -27,8 +27,8 @@ def scan(path, slices: int = 1):
     if path.suffix == ".png":
         Image.fromarray(image).save(path)
     else:
-        grey = image if image.ndim == 2 else image[..., 0]
-        sitk.WriteImage(sitk.GetImageFromArray(np.stack([grey] * slices)), str(path))
+        gray = image if image.ndim == 2 else image[..., 0]
+        sitk.WriteImage(sitk.GetImageFromArray(np.stack([gray] * slices)), str(path))
     return path
 
 

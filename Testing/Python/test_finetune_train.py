@@ -23,7 +23,7 @@ from safetensors.torch import load_file
 from MedCLIPSAMLib.errors import Cancelled, InputError, MedCLIPSAMError, ModelError, OutputError
 from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
-from MedCLIPSAMLib.finetune.checkpoint import write_checkpoint
+from MedCLIPSAMLib.finetune.checkpoint import read_checkpoint, write_checkpoint
 from MedCLIPSAMLib.finetune.job import CaptionData, run
 from MedCLIPSAMLib.finetune.owner import claim_run
 from MedCLIPSAMLib.finetune.publish import export_model
@@ -399,3 +399,10 @@ def test_a_model_is_trained_on_shards(tmp_path):
     )
     assert result.steps == 3 and result.after["pairs"] == 4 and (folder / "medclipsam.json").is_file()
     assert any("12 pairs" in line for line in progress)
+
+
+@pytest.mark.parametrize("content", [[1], torch.zeros(2), {"model": 3, "fingerprint": ""}, {"model": {"a": 1}}])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(ModelError, match="last.ckpt' is damaged"):
+        read_checkpoint(tmp_path / "last.ckpt", "", {})

@@ -154,7 +154,7 @@ def test_broken_small_files_of_a_clip_model_are_named(clip_folder, file, content
     ],
     ids=str,
 )
-def test_sizes_and_colours_that_cannot_be_are_named(clip_folder, changes):
+def test_sizes_and_colors_that_cannot_be_are_named(clip_folder, changes):
     path = clip_folder / "open_clip_config.json"
     config = json.loads(path.read_text())
     for name, value in changes.items():
@@ -221,3 +221,31 @@ def test_a_kind_of_model_that_there_is_not_is_a_message():
 
     with pytest.raises(ModelError, match="There is no model 'demo'"):
         find("demo", "nonsense")
+
+
+def test_weights_without_names_are_refused(clip_folder):
+    (clip_folder / "open_clip_model.safetensors").unlink()
+    torch.save({0: torch.zeros(2)}, clip_folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="not a table of weights"):
+        load_clip("demo", models_dir=clip_folder.parent)
+
+
+def test_more_words_or_places_than_embeddings_are_refused_before_a_prompt_meets_them(clip_folder):
+    vocabulary, config = clip_folder / "vocab.txt", clip_folder / "open_clip_config.json"
+    words, plain = vocabulary.read_text(encoding="utf-8"), json.loads(config.read_text(encoding="utf-8"))
+    vocabulary.write_text(words.rstrip("\n") + "\nzyzzyva\n", encoding="utf-8")
+    with pytest.raises(ModelError, match="expected a vocabulary of"):
+        load_clip("demo", models_dir=clip_folder.parent)
+    vocabulary.write_text(words, encoding="utf-8")
+    plain["model_cfg"]["text_cfg"]["context_length"] = 4096
+    config.write_text(json.dumps(plain), encoding="utf-8")
+    with pytest.raises(ModelError, match="expected a context length of"):
+        load_clip("demo", models_dir=clip_folder.parent)
+
+
+@pytest.mark.parametrize("size", [0, 500, 1 << 30])
+def test_a_sam_of_a_size_that_cannot_be_is_no_entry(tmp_path, size):
+    entry = {"kind": "sam", "name": "mine", "title": "", "purpose": "", "licence": "", "base": "sam2.1-tiny"}
+    for image_size, known in ((size, False), (512, True)):
+        (tmp_path / "medclipsam.json").write_text(json.dumps(entry | {"image_size": image_size}), encoding="utf-8")
+        assert (read_entry(tmp_path) is not None) is known

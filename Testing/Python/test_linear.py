@@ -15,7 +15,7 @@ from MedCLIPSAMLib.models.sam import load_sam
 @pytest.fixture()
 def convolutions(monkeypatch):
     monkeypatch.setattr(linear, "mkl_is_slow", lambda: True)
-    monkeypatch.setattr(linear, "LEAST", 1)
+    monkeypatch.setattr(linear, "MIN_PRODUCTS", 1)
     calls, plain = [], linear.F.conv2d
     monkeypatch.setattr(linear.F, "conv2d", lambda *given: calls.append(given[0].shape) or plain(*given))
     return calls
@@ -49,7 +49,7 @@ def test_trained_weights_bfloat16_and_small_products_stay_with_torch(convolution
     layer.requires_grad_(False)
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(torch.randn(3, 6)).dtype == torch.bfloat16
-    monkeypatch.setattr(linear, "LEAST", 1000)
+    monkeypatch.setattr(linear, "MIN_PRODUCTS", 1000)
     layer(torch.randn(3, 6))
     assert not convolutions
     layer(torch.randn(30, 6))

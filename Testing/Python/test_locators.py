@@ -15,6 +15,7 @@ from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.models.store import find, status
+from MedCLIPSAMLib.models.trained import Training, write_trained
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.segmentation.locators import CosineMap, locator_of
 from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter, load_segmenter
@@ -121,6 +122,29 @@ def test_clipseg_of_random_weights_gives_the_maps_of_its_own_class(tmp_path):
         logits = model(pixel_values=pixels, **tokenizer(["lungs"], return_tensors="pt")).logits
     assert found.shape == (64, 64) and np.allclose(found, logits.reshape(64, 64).sigmoid().numpy(), atol=1e-5)
     assert np.ptp(found) > 0
+
+    entry = own / "config.json"
+    plain = json.loads(entry.read_text(encoding="utf-8"))
+    entry.write_text(json.dumps(plain | {"quantization_config": {"quant_method": "x"}}), encoding="utf-8")
+    with pytest.raises(ModelError, match="code of its own by 'quantization_config'"):
+        load_segmenter("mine", "demo", "cpu", tmp_path)
+    entry.write_text(json.dumps(plain), encoding="utf-8")
+    (own / "adapter_config.json").write_text('{"base_model_name_or_path": "/elsewhere"}', encoding="utf-8")
+    with pytest.raises(ModelError, match="adapter_config.json would take weights"):
+        load_segmenter("mine", "demo", "cpu", tmp_path)
+    (own / "adapter_config.json").unlink()
+    weights = load_file(own / "model.safetensors")
+    del weights["decoder.film_mul.weight"]
+    save_file(weights, own / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="the weights lack 'decoder.film_mul.weight'"):
+        load_segmenter("mine", "demo", "cpu", tmp_path)
+
+
+def test_a_model_trained_from_one_keeps_how_its_maps_are_made(tmp_path):
+    own_clip(tmp_path, "cosine")
+    training = Training("mine", "10 pairs", {}, {})
+    write_trained(tmp_path, find("mine", "clip", tmp_path), "tuned", training, lambda folder: None)
+    assert find("tuned", "clip", tmp_path).map_by == "cosine"
 
 
 def test_a_way_that_is_not_known_is_refused(tmp_path):

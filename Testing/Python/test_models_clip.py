@@ -116,8 +116,8 @@ def test_the_whole_image_is_resized_without_a_crop(clip):
     assert pixels[0, :, :20].min() > 1 and pixels[0, :, 30:].max() < -1
 
 
-def test_images_are_resized_as_open_clip_resizes_and_normalised_with_its_numbers(clip):
-    """open_clip resizes with Pillow, which rounds to 8 bits after each direction; ours does not: a grey level apart."""
+def test_images_are_resized_as_open_clip_resizes_and_normalized_with_its_numbers(clip):
+    """open_clip resizes with Pillow, which rounds to 8 bits after each direction; ours does not: a gray level apart."""
     image = 80 + images()[:1] // 3
     pillow = transforms.to_dtype(
         transforms.to_image(Image.fromarray(image[0]).resize((224, 224), Image.Resampling.BICUBIC)),

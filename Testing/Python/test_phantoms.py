@@ -91,11 +91,11 @@ def test_a_volume_changes_from_slice_to_slice_and_its_lesions_appear_and_vanish(
 
 
 def test_the_lesions_of_a_volume_stay_where_they_are():
-    """The centre of a lesion that does not split moves but little from slice to slice."""
+    """The center of a lesion that does not split moves but little from slice to slice."""
     for index in range(6):
         for lesion in make_volume("validation", index, "MR", 1).lesions:
-            centres = [np.argwhere(mask).mean(0) for mask in lesion if mask.sum() > 20]
-            assert np.abs(np.diff(centres, axis=0)).max() < 3
+            centers = [np.argwhere(mask).mean(0) for mask in lesion if mask.sum() > 20]
+            assert np.abs(np.diff(centers, axis=0)).max() < 3
 
 
 def test_sections_say_what_they_show():

@@ -8,6 +8,7 @@ import torch
 from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.models.clip import ClipModel, build_clip
 from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.segmentation.presence import absence_texts
 from MedCLIPSAMLib.segmentation.prompts import (
     ANY_CLASS,
     STYLES,
@@ -96,6 +97,17 @@ def test_an_ensemble_is_the_mean_of_directions(clip):
     assert found.shape == mean.shape and found.norm().item() == pytest.approx(1, abs=1e-6)
     assert torch.allclose(found, mean / mean.norm(), atol=1e-5)
     assert torch.allclose(found, ensemble_features(clip.encode_text, texts[::-1]), atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_prompt_of_a_set_competes_with_the_negatives_of_the_set(task):
+    prompt_set = load_prompt_sets()[task]
+    prompts = [text for style in prompt_set.styles.values() for texts in style.values() for text in texts]
+    for prompt in (prompt_set.target, *prompts):
+        assert absence_texts(prompt) == absence_texts(f" {prompt.upper()} ")
+        found = set(absence_texts(prompt))
+        assert any(set(other.negatives) <= found for other in load_prompt_sets().values()), prompt
+    assert absence_texts("kidney")[0] == "no kidney"
 
 
 def test_remembered_texts_are_those_of_the_model_and_encoded_once(clip, monkeypatch):

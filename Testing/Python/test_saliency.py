@@ -21,7 +21,7 @@ from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation import saliency
 from MedCLIPSAMLib.segmentation.prompts import ensemble_features
-from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib, normalise, upsample
+from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib, normalize, upsample
 from MedCLIPSAMLib.segmentation.vision_tower import VisionTower
 
 DEPTH = 4
@@ -101,7 +101,7 @@ def test_matches_the_plain_implementation(clip, inputs, layer):
         for text in range(3):
             one = pixels[image : image + 1]
             plain, similarities = reference_m2ib(clip.model, one, texts[text], layer, 0.3, 6, 3, 1.0, noises)
-            assert torch.allclose(normalise(fast.maps[image, text]), normalise(plain), atol=1e-5)
+            assert torch.allclose(normalize(fast.maps[image, text]), normalize(plain), atol=1e-5)
             assert torch.allclose(fast.maps[image, text], plain, rtol=1e-4, atol=1e-3)
             assert fast.kept_similarity[image, text].item() == pytest.approx(similarities[-2], abs=1e-5)
 
@@ -212,7 +212,7 @@ def test_bf16_stays_near_f32(clip, inputs):
     exact = m2ib(clip, *inputs, M2IBSettings(1, samples=4)).maps
     rounded = m2ib(clip, *inputs, M2IBSettings(1, samples=4), bfloat16=True).maps
     assert rounded.dtype == torch.float32
-    assert (normalise(exact) - normalise(rounded)).abs().mean() < 0.03
+    assert (normalize(exact) - normalize(rounded)).abs().mean() < 0.03
 
 
 def test_many_steps_stay_finite(clip, inputs):
@@ -221,8 +221,8 @@ def test_many_steps_stay_finite(clip, inputs):
 
 
 def test_a_constant_map_becomes_zeros():
-    assert torch.equal(normalise(torch.full((1, 2, 4, 4), 3.0)), torch.zeros(1, 2, 4, 4))
-    scaled = normalise(torch.tensor([[[[1.0, 2.0], [3.0, 5.0]]]]))
+    assert torch.equal(normalize(torch.full((1, 2, 4, 4), 3.0)), torch.zeros(1, 2, 4, 4))
+    scaled = normalize(torch.tensor([[[[1.0, 2.0], [3.0, 5.0]]]]))
     assert torch.allclose(scaled, torch.tensor([[[[0.0, 0.25], [0.5, 1.0]]]]))
 
 
@@ -293,6 +293,6 @@ def test_other_towers_are_refused():
 
 
 def test_a_map_is_enlarged_with_the_centre_of_a_patch_over_the_middle_of_its_pixels():
-    """A patch of 4 pixels has its centre between the second and the third: worked out by hand for 0, 1."""
+    """A patch of 4 pixels has its center between the second and the third: worked out by hand for 0, 1."""
     large = upsample(torch.tensor([[[[0.0, 1.0]]]]), (1, 8))[0, 0, 0]
     np.testing.assert_allclose(large, [0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1])

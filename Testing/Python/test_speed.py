@@ -27,7 +27,7 @@ from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib, normalise
+from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib, normalize
 
 pytestmark = pytest.mark.gpu
 
@@ -48,7 +48,7 @@ def test_the_authors_loop_gives_our_map_and_leaves_the_model_as_it_was():
     noises = [torch.randn(shape, generator=generator) for _ in range(STEPS)]
     plain = authors_saliency(clip, pixels, clip.tokenize(["brain tumor"]), 2, 1.0, noises)
     ours = m2ib(clip, pixels, clip.encode_text(["brain tumor"]), settings).maps[0, 0]
-    assert torch.allclose(normalise(plain), normalise(ours), atol=1e-5)
+    assert torch.allclose(normalize(plain), normalize(ours), atol=1e-5)
     assert not any(parameter.requires_grad or parameter.grad is not None for parameter in clip.model.parameters())
     assert not any(module._forward_hooks for module in clip.model.modules())
 
@@ -90,8 +90,8 @@ def test_the_tables_say_what_was_measured():
 
 
 def test_an_unknown_part_is_named():
-    found = CliRunner().invoke(app, ["benchmark", "speed", "--parts", "saliency,colour"])
-    assert isinstance(found.exception, InputError) and "saliency,colour" in str(found.exception)
+    found = CliRunner().invoke(app, ["benchmark", "speed", "--parts", "saliency,color"])
+    assert isinstance(found.exception, InputError) and "saliency,color" in str(found.exception)
 
 
 def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):

@@ -18,6 +18,7 @@ from MedCLIPSAMLib.phantoms.captions import Text
 from MedCLIPSAMLib.phantoms.dataset import make_many
 from MedCLIPSAMLib.phantoms.volumes import many_volumes
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.starter.augmentation import make_generator
 from MedCLIPSAMLib.starter.clip_training import ClipTraining, train_clip
 from MedCLIPSAMLib.starter.examples import LESION, SIZE, Example, Structure, describe, from_phantom, mirror
 from MedCLIPSAMLib.starter.pack import read_pack, write_pack
@@ -26,7 +27,7 @@ from MedCLIPSAMLib.starter.sam_prompts import draw_box_prompts, draw_boxes, draw
 from MedCLIPSAMLib.starter.sam_training import SamTraining, train_sam
 from MedCLIPSAMLib.starter.texts import match_texts
 from MedCLIPSAMLib.starter.train import StarterTraining, train_starter
-from MedCLIPSAMLib.starter.training import Budget, TrainingRun, make_generator
+from MedCLIPSAMLib.starter.training import Budget, TrainingRun
 
 CPU = torch.device("cpu")
 

@@ -16,7 +16,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.export.dataset import grey
+from MedCLIPSAMLib.export.dataset import gray
 from MedCLIPSAMLib.volumes import SliceStack, read_volume
 from MedCLIPSAMLib.volumes.window import window_range
 
@@ -34,7 +34,7 @@ def test_monochrome1_is_inverted_for_images_models_and_exports(tmp_path: Path, w
     plain = read_volume(written(tmp_path, **bits, **window))
     inverted = read_volume(written(tmp_path, PhotometricInterpretation="MONOCHROME1", **bits, **window))
     assert np.array_equal(inverted.array[0], 4095 - RAMP.astype(int)) and "MONOCHROME1" in inverted.notes[0]
-    assert np.array_equal(grey(inverted), inverted.array)
+    assert np.array_equal(gray(inverted), inverted.array)
     shown, other = (SliceStack(volume).image(0).astype(int) for volume in (plain, inverted))
     if window:
         np.testing.assert_allclose(other, 255 - shown, atol=1)

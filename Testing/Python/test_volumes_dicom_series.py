@@ -254,7 +254,7 @@ def test_zip_files_with_links_or_too_much_are_refused(tmp_path: Path, monkeypatc
         read_volume(tmp_path / "link.zip")
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("zeros", bytes(3 << 20))
-    monkeypatch.setattr("MedCLIPSAMLib.volumes.archive.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("MedCLIPSAMLib.volumes.archive.MAX_BYTES", 1 << 20)
     with pytest.raises(InputError, match="would unpack to"):
         read_volume(tmp_path / "bomb.zip")
     data = bytearray((tmp_path / "bomb.zip").read_bytes())
@@ -266,6 +266,18 @@ def test_zip_files_with_links_or_too_much_are_refused(tmp_path: Path, monkeypatc
     (tmp_path / "cut.zip").write_bytes(data[:100])
     with pytest.raises(InputError, match="cannot be unpacked"):
         read_volume(tmp_path / "cut.zip")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_zip_files_are_a_message(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("scan.nii", np.random.default_rng(0).bytes(5000))
+    data = bytearray(path.read_bytes())
+    data[60:2000] = bytes(1940)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        read_volume(path)
 
 
 def test_one_image_in_a_zip_file_is_read(tmp_path: Path) -> None:

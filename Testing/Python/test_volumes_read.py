@@ -144,17 +144,17 @@ def test_monochrome1_is_shown_inverted(tmp_path: Path) -> None:
 
 
 def test_grey_images_are_one_slice_shown_as_stored(tmp_path: Path) -> None:
-    grey = np.random.default_rng(0).integers(20, 200, (8, 9), dtype=np.uint8)
+    gray = np.random.default_rng(0).integers(20, 200, (8, 9), dtype=np.uint8)
     for suffix in (".png", ".bmp", ".tif"):
-        Image.fromarray(grey).save(tmp_path / f"x{suffix}")
+        Image.fromarray(gray).save(tmp_path / f"x{suffix}")
         volume = read_volume(tmp_path / f"x{suffix}")
         assert volume.natural and volume.shape == (1, 8, 9)
-        np.testing.assert_array_equal(SliceStack(volume).image(0)[..., 0], grey)
+        np.testing.assert_array_equal(SliceStack(volume).image(0)[..., 0], gray)
     Image.fromarray(np.full((8, 9), 77, np.uint8)).save(tmp_path / "x.jpg")
     assert abs(int(SliceStack(read_volume(tmp_path / "x.jpg")).image(0)[0, 0, 0]) - 77) <= 1
 
 
-def test_colour_images_are_rgb_without_alpha(tmp_path: Path) -> None:
+def test_color_images_are_rgb_without_alpha(tmp_path: Path) -> None:
     rgba = np.random.default_rng(0).integers(0, 256, (8, 9, 4), dtype=np.uint8)
     Image.fromarray(rgba).save(tmp_path / "rgba.png")
     volume = read_volume(tmp_path / "rgba.png")

@@ -173,7 +173,7 @@ def test_images_without_orientation_are_shown_as_stored_in_every_plane() -> None
         np.testing.assert_array_equal(stack.image(0), np.repeat(array[0, :, :, None], 3, axis=2))
 
 
-def test_rgb_images_keep_their_colours() -> None:
+def test_rgb_images_keep_their_colors() -> None:
     array = np.random.default_rng(0).integers(0, 256, (1, 5, 6, 3), dtype=np.uint8)
     image = sitk.GetImageFromArray(array, isVector=True)
     stack = SliceStack(Volume.from_sitk(image, natural=True))
@@ -243,7 +243,7 @@ def test_a_point_of_an_image_has_a_hand_computed_voxel_index() -> None:
     axial = SliceStack(Volume.from_sitk(image), "axial", window=(0, 1))
     # Slices go up with I, rows back with K, columns left against J. 6 x 5 voxels of 3 x 2 mm: 9 x 5 pixels of 2 mm.
     assert axial.image_shape == (9, 5)
-    # x 1.5 is the centre of column 1, so J = 4 - 1; y 3.75 is 7.5 mm from the top: K = 7.5 / 3 - 0.5.
+    # x 1.5 is the center of column 1, so J = 4 - 1; y 3.75 is 7.5 mm from the top: K = 7.5 / 3 - 0.5.
     assert axial.index_at(2, 1.5, 3.75) == pytest.approx((2, 3, 2))
     assert axial.image_at((2, 3, 2)) == pytest.approx((2, 1.5, 3.75))
 

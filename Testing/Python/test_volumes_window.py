@@ -1,4 +1,4 @@
-"""Windows turn intensities into grey as stated, the same for every slice of a volume."""
+"""Windows turn intensities into gray as stated, the same for every slice of a volume."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def volume_of(array: np.ndarray, **known: object) -> Volume:
 
 
 def test_grey_is_linear_between_low_and_high() -> None:
-    grey = to_uint8(np.array([-2000, -160, -159, 40, 239, 240, 3000]), -160, 240)
-    assert grey.dtype == np.uint8
-    assert grey.tolist() == [0, 0, 1, 128, 254, 255, 255]
+    gray = to_uint8(np.array([-2000, -160, -159, 40, 239, 240, 3000]), -160, 240)
+    assert gray.dtype == np.uint8
+    assert gray.tolist() == [0, 0, 1, 128, 254, 255, 255]
     assert to_uint8(np.array([-160, 240]), -160, 240).tolist() == [0, 255]
     assert to_uint8(np.array([0, 65535], np.uint16), 0, 65535).tolist() == [0, 255]
 
@@ -68,10 +68,10 @@ def test_values_that_are_no_numbers_are_black_and_change_nothing_else() -> None:
     broken[3, 3, 3:6] = np.nan, np.inf, -np.inf
     low, high = percentile_range(broken)
     assert abs(low - percentile_range(values)[0]) < 2 and abs(high - percentile_range(values)[1]) < 2
-    grey = to_uint8(broken, low, high)
-    assert grey[3, 3, 3:6].tolist() == [0, 255, 0]
-    grey[3, 3, 3:6] = to_uint8(values, low, high)[3, 3, 3:6]
-    assert np.array_equal(grey, to_uint8(values, low, high))
+    gray = to_uint8(broken, low, high)
+    assert gray[3, 3, 3:6].tolist() == [0, 255, 0]
+    gray[3, 3, 3:6] = to_uint8(values, low, high)[3, 3, 3:6]
+    assert np.array_equal(gray, to_uint8(values, low, high))
     assert percentile_range(np.full((2, 2, 2), np.nan, np.float32)) == (0.0, 0.0)
 
 

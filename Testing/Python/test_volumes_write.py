@@ -15,7 +15,7 @@ from PIL import Image
 from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.volumes import Segment, Volume, read_segmentation, write_saliency, write_segmentation
-from MedCLIPSAMLib.volumes.terminology import TERMS, Terminology, colour_for, terminology_for
+from MedCLIPSAMLib.volumes.terminology import TERMS, Terminology, color_for, terminology_for
 from MedCLIPSAMLib.volumes.write import assign_layers, write_array
 
 
@@ -74,7 +74,7 @@ def test_overlaps_need_seg_nrrd(tmp_path: Path, volume: Volume) -> None:
         np.testing.assert_array_equal(segment.mask, mask)
     assert back[0].tags == {"Prompt": "a: b"}
     assert back[0].terminology == terminology_for("tumour")
-    assert back[1].colour == pytest.approx((0.1, 0.2, 0.3), abs=1e-6)
+    assert back[1].color == pytest.approx((0.1, 0.2, 0.3), abs=1e-6)
 
 
 def test_layers_are_shared_by_segments_that_do_not_overlap() -> None:
@@ -159,9 +159,9 @@ def test_masks_of_another_shape_are_a_programming_error(tmp_path: Path, volume: 
 
 def test_what_is_no_mask_is_refused(tmp_path: Path, image: Volume) -> None:
     rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 255, (6, 7, 3), dtype=np.uint8)).save(tmp_path / "colour.png")
-    with pytest.raises(InputError, match="colour image"):
-        read_segmentation(tmp_path / "colour.png")
+    Image.fromarray(rng.integers(0, 255, (6, 7, 3), dtype=np.uint8)).save(tmp_path / "color.png")
+    with pytest.raises(InputError, match="color image"):
+        read_segmentation(tmp_path / "color.png")
     sitk.WriteImage(sitk.GetImageFromArray(rng.random((3, 4, 5))), str(tmp_path / "map.nrrd"))
     with pytest.raises(InputError, match="no mask"):
         read_segmentation(tmp_path / "map.nrrd")
@@ -210,12 +210,12 @@ def test_codes_and_meanings_are_those_of_dicom() -> None:
     assert ours - known == {("248300009", "Body fat")}
 
 
-def test_colours_are_slicers_for_organs_and_differ_for_other_names() -> None:
-    assert colour_for("liver") == pytest.approx((221 / 255, 130 / 255, 101 / 255))
+def test_colors_are_slicers_for_organs_and_differ_for_other_names() -> None:
+    assert color_for("liver") == pytest.approx((221 / 255, 130 / 255, 101 / 255))
     names = ["benign tumour", "malignant tumour", "liver tumour", "chair"]
-    assert len({colour_for(name) for name in names}) == 4
-    assert colour_for("Benign tumour ") == colour_for("benign tumour")
-    assert all(0 <= channel <= 1 and max(colour_for(name)) > 0.9 for name in names for channel in colour_for(name))
+    assert len({color_for(name) for name in names}) == 4
+    assert color_for("Benign tumour ") == color_for("benign tumour")
+    assert all(0 <= channel <= 1 and max(color_for(name)) > 0.9 for name in names for channel in color_for(name))
 
 
 @pytest.mark.parametrize("name", ["x.nii.gz", "x.nii", "x.nrrd", "x.mha", "x.seg.nrrd", "x.png"])
@@ -246,3 +246,16 @@ def test_numbers_of_64_bits_are_written(tmp_path: Path) -> None:
     array = np.arange(24, dtype=np.int64).reshape(2, 3, 4)
     write_array(tmp_path / "x.nii.gz", array, Volume(array))
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "x.nii.gz"))), array)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("Layer", "5"), ("Layer", "-1"), ("Layer", "x"), ("LabelValue", "x"), ("Color", "red 0 0")]
+)
+def test_damaged_fields_of_a_segment_are_a_message(tmp_path: Path, volume: Volume, key: str, value: str) -> None:
+    path = tmp_path / "bad.seg.nrrd"
+    write_segmentation(path, [Segment("lungs", np.ones(volume.shape, bool))], volume)
+    image = sitk.ReadImage(str(path))
+    image.SetMetaData(f"Segment0_{key}", value)
+    sitk.WriteImage(image, str(path))
+    with pytest.raises(InputError, match="has damaged segments"):
+        read_segmentation(path)

@@ -142,7 +142,7 @@ def test_a_stopped_training_goes_on_from_its_checkpoint(run, monkeypatch, capsys
     ]
     (fold,) = out.glob(f"results/*/*/{FOLD}")
     assert sorted(path.name for path in fold.glob("cycle*")) == SETTINGS.schedule.files()
-    assert second[-1].details["dsc"] > 0.8  # it has learnt lungs
+    assert second[-1].details["dsc"] > 0.8  # it has learned lungs
     before = (fold / PROGRESS).read_bytes()
     output = command(monkeypatch, capsys, "weak", "train", dataset, "-o", out, *OPTIONS.split())
     assert output == {"model": str(fold.parent), "checkpoints": SETTINGS.schedule.files()}
@@ -232,7 +232,7 @@ def test_the_ensemble_is_the_mean_of_what_each_checkpoint_gives(run, ensemble, t
     plain = Ensemble(run[1], "cpu", mirroring=False)
     made = plain.predict(volume)
     pixels = torch.from_numpy(image.astype(np.float32))
-    # CT is clipped and normalised by the figures of the training set.
+    # CT is clipped and normalized by the figures of the training set.
     plans = json.loads(next(run[1].glob("results/*/*/plans.json")).read_text())
     about = plans["foreground_intensity_properties_per_channel"]["0"]
     pixels = (pixels.clip(about["percentile_00_5"], about["percentile_99_5"]) - about["mean"]) / about["std"]

@@ -186,7 +186,7 @@ def test_a_segmentation_on_another_grid_is_read_in_the_right_place(operations, p
     """A segment painted on a volume of half the resolution, seen from the fine one."""
     fine = add_volume(phantom.image, axial(spacing=(1, 1, 4)))
     coarse_matrix = axial(spacing=(2, 2, 4))
-    coarse_matrix[:2, 3] -= 0.5  # voxel corners meet: the first coarse centre lies between the first two fine ones
+    coarse_matrix[:2, 3] -= 0.5  # voxel corners meet: the first coarse center lies between the first two fine ones
     coarse = add_volume(phantom.image[::2, ::2], coarse_matrix)
     node = segments.newSegmentation(coarse)
     identifier = segments.addSegment(node, "block")

@@ -1,4 +1,4 @@
-"""What the engine writes opens in 3D Slicer with its names, colours and terminology, and at the right place."""
+"""What the engine writes opens in 3D Slicer with its names, colors and terminology, and at the right place."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_mask_drawn_on_images_covers_the_same_voxels_in_slicer(
     np.testing.assert_array_equal(mask_on_volume(logics, load_segmentation(path), node), grid)
 
 
-def test_overlapping_segments_keep_names_colours_terminology_and_tags(scene: object, tmp_path: Path) -> None:
+def test_overlapping_segments_keep_names_colors_terminology_and_tags(scene: object, tmp_path: Path) -> None:
     volume = Volume.from_sitk(sitk.Image(20, 16, 12, sitk.sitkInt16))
     masks = np.zeros((3, *volume.shape), bool)
     masks[0, 2:8, 2:8, 2:8] = True
@@ -98,7 +98,7 @@ def test_overlapping_segments_keep_names_colours_terminology_and_tags(scene: obj
     masks[2, 10:12, 10:12, 12:14] = True
     segments = [
         Segment("left lung", masks[0], tags={"MedCLIPSAM.Prompt": "left lung: the|whole\nof it"}),
-        Segment("Größe ≥ 3 mm", masks[1], colour=(0.25, 0.5, 0.75)),
+        Segment("Größe ≥ 3 mm", masks[1], color=(0.25, 0.5, 0.75)),
         Segment("brain tumour", masks[2]),
     ]
     path = tmp_path / "überlappend.seg.nrrd"
@@ -110,7 +110,7 @@ def test_overlapping_segments_keep_names_colours_terminology_and_tags(scene: obj
     for number, segment in enumerate(segments):
         loaded = segmentation.GetNthSegment(number)
         assert loaded.GetName() == segment.name
-        np.testing.assert_allclose(loaded.GetColor(), segment.colour, atol=1e-5)
+        np.testing.assert_allclose(loaded.GetColor(), segment.color, atol=1e-5)
         identifier = segmentation.GetNthSegmentID(number)
         expected = {tuple(point) for point in np.argwhere(segment.mask)[:, ::-1] * (-1, -1, 1)}
         assert {tuple(point) for point in segment_ras(node, identifier).round().astype(int)} == expected

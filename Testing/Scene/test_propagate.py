@@ -1,4 +1,4 @@
-"""One prompt for a whole volume, and corrections that its neighbours follow, on a real scene with a real worker."""
+"""One prompt for a whole volume, and corrections that its neighbors follow, on a real scene with a real worker."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_one_prompt_segments_a_volume_and_one_undo_takes_it_back(operations, pha
 
 
 @pytest.mark.parametrize("matrix", [axial((1, 1, 3)), oblique()], ids=["axial", "oblique"])
-def test_the_neighbours_follow_a_corrected_slice_in_one_step_of_undo(operations, phantom, matrix) -> None:
+def test_the_neighbors_follow_a_corrected_slice_in_one_step_of_undo(operations, phantom, matrix) -> None:
     truth, key = phantom.lesion_mask, widest(phantom)
     volume = add_volume(phantom, matrix)
     node, identifier, _slices = painted(volume, {key: truth[key]})

@@ -76,7 +76,7 @@ def test_a_case_is_opened_corrected_and_trusted(scene, predictions) -> None:
     assert [case.case for case in listed] == ["doubtful", "calm"] and not any(case.trusted for case in listed)
     opened = logic.open(str(out), "doubtful")
 
-    # The volume lies where the file says: a voxel's centre by hand, LPS to RAS.
+    # The volume lies where the file says: a voxel's center by hand, LPS to RAS.
     image = oblique(1)
     i, j, k = 7, 8, 4
     left, posterior, superior = image.TransformIndexToPhysicalPoint((i, j, k))

@@ -16,8 +16,8 @@ def test_boxes_go_to_the_scene_and_back(operations, phantom) -> None:
     slices = SceneSlices(volume)
     # Box x 10..30, y 20..60 of slice 1: its middle (20, 40) is voxel (19.5, 39.5, 1).
     (node,) = markups.showBoxes(slices, 1, np.array([[10, 20, 30, 60]]))
-    centre = (oblique() @ (19.5, 39.5, 1, 1))[:3]
-    np.testing.assert_allclose(node.GetCenterWorld(), centre, atol=1e-6)
+    center = (oblique() @ (19.5, 39.5, 1, 1))[:3]
+    np.testing.assert_allclose(node.GetCenterWorld(), center, atol=1e-6)
     np.testing.assert_allclose(node.GetSize(), (20 * 0.9, 40 * 0.9, 5.0), atol=1e-6)
     np.testing.assert_allclose(markups.boxes(slices)[1], [[10, 20, 30, 60]], atol=1e-4)
     node.SetCenterWorld((oblique() @ (29.5, 39.5, 2, 1))[:3])

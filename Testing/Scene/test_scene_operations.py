@@ -187,7 +187,7 @@ def test_the_slice_shown_in_a_view_is_found(scene, phantom, matrix) -> None:
         shownSlice(volume, view)
 
 
-def test_an_rgb_image_is_segmented_in_colour(operations) -> None:
+def test_an_rgb_image_is_segmented_in_color(operations) -> None:
     phantom = next(made for made in (make_phantom("validation", index, "US", 1) for index in range(9)))
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "ultrasound")
     slicer.util.updateVolumeFromArray(node, np.repeat(phantom.image[None, ..., None], 3, axis=3))

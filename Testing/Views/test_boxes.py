@@ -16,7 +16,7 @@ from MedCLIPSAMLib.phantoms.dataset import make_phantom
 
 def yellow(image: np.ndarray) -> np.ndarray:
     """Where the color of boxes is."""
-    return (np.abs(image / 255 - markups.COLOURS[markups.BOX]) < 0.1).all(-1)
+    return (np.abs(image / 255 - markups.COLORS[markups.BOX]) < 0.1).all(-1)
 
 
 def around(mask: np.ndarray) -> tuple[int, int, int, int]:

@@ -9,7 +9,7 @@ from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from MedCLIPSAMScene.sliceMasks import SliceMasks
 from volumes import BRIGHT, DARK, GEOMETRIES, Geometry, add_volume, bright, every_geometry
 
-from MedCLIPSAMLib.volumes.terminology import colour_for
+from MedCLIPSAMLib.volumes.terminology import color_for
 
 NAME = "brain tumor"
 
@@ -79,7 +79,7 @@ def test_a_mask_has_the_color_of_its_segment(view) -> None:
     geometry = GEOMETRIES["turned"]
     volume = add_volume(geometry)
     node, identifier = write(volume, *bright(SceneSlices(volume)))
-    color = np.array(colour_for(NAME))
+    color = np.array(color_for(NAME))
     share = node.GetDisplayNode().GetOpacity2DFill()
     view.look(geometry.middle)
     column, row = view.pixel(geometry.middle)

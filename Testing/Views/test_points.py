@@ -69,7 +69,7 @@ def test_points_have_the_color_of_their_kind_and_stay_on_their_slice(view) -> No
     view.move((5, 5))
     image = view.image()
     for kind, (column, row) in places.items():
-        assert np.allclose(image[row, column] / 255, markups.COLOURS[kind], atol=0.1), kind
+        assert np.allclose(image[row, column] / 255, markups.COLORS[kind], atol=0.1), kind
     view.look((r, a, s + 4))
     image = view.image()
     assert (image == image[..., :1]).all()

@@ -39,7 +39,7 @@ def add_inferno() -> None:
         color = [np.interp(number / 255, levels, channel) / 255 for channel in np.transpose(INFERNO)]
         node.SetColor(number, str(number), *color, 1.0)
     slicer.mrmlScene.AddNode(node)
-    assert node.GetID() == overlay.COLOURS
+    assert node.GetID() == overlay.COLORS
 
 
 def test_a_prompt_and_a_correction_in_the_views(view, panel) -> None:

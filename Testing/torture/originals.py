@@ -36,11 +36,11 @@ def make_originals(folder: Path, more: Sequence[Path] = ()) -> dict[str, list[Or
         for ending in (".nii", ".nii.gz", ".nrrd", ".mha", ".nhdr", ".mhd"):
             sitk.WriteImage(image, str(folder / f"v{number}{ending}"), useCompression=ending in (".nrrd", ".mha"))
     sitk.WriteImage(image, str(folder / "plain.nrrd"))
-    grey = (chance.random((24, 30)) * 255).astype(np.uint8)
+    gray = (chance.random((24, 30)) * 255).astype(np.uint8)
     for ending in ("png", "jpg", "bmp", "tif"):
-        Image.fromarray(grey).save(folder / f"grey.{ending}")
-        Image.fromarray(np.stack([grey] * 3, -1)).save(folder / f"color.{ending}")
-    Image.fromarray(grey.astype(np.uint16) * 200).save(folder / "deep.png")
+        Image.fromarray(gray).save(folder / f"gray.{ending}")
+        Image.fromarray(np.stack([gray] * 3, -1)).save(folder / f"color.{ending}")
+    Image.fromarray(gray.astype(np.uint16) * 200).save(folder / "deep.png")
     shutil.copyfile(ROOT / "Resources" / "samples" / "brain_mri.dcm", folder / "brain.dcm")
     _write_series(folder)
     found: dict[str, list[Original]] = {kind: [] for kind in ENDINGS}

@@ -22,7 +22,7 @@ SHOWN, PLAIN = "map by pixel, when asked for", "all of it on all pixels"
 
 @dataclass(frozen=True)
 class BetweenCost:
-    """Milliseconds of each step for a square image, the least of many.
+    """Milliseconds of each step for a square image, the minimum of many rounds.
 
     Args:
         pixels: its side.

@@ -18,7 +18,7 @@ from ...models.acceleration.captures import Captures
 from ...models.acceleration.memory import release
 from ...models.clip import ClipModel
 from ...run_context import RunContext
-from ...segmentation import segmenter as segmenting
+from ...segmentation import locate as locating
 from ...segmentation.components import ComponentSettings
 from ...segmentation.saliency import M2IBSettings, m2ib
 from ...segmentation.segmenter import TextSegmenter
@@ -39,7 +39,7 @@ PLACES: dict[str, list[Place]] = {
     "pictures made inputs": [(ClipModel, "preprocess"), (sam_module.SamInput, "__call__")],
     "texts": [(ClipModel, "encode_text")],
     "CLIP up to the block": [(VisionTower, "tokens_at")],
-    "M2IB": [(segmenting, "m2ib")],
+    "M2IB": [(locating, "m2ib")],
     "between the networks": [(TextSegmenter, "_drafts")],
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_image_batch, "decode")],

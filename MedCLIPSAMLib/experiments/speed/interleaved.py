@@ -20,11 +20,11 @@ class VariantTimes:
     seconds: dict[str, list[float]]
 
     def median(self, name: str) -> float:
-        """Return the median of the seconds that were taken for a name."""
+        """Return the median of the seconds of a variant."""
         return statistics.median(self.seconds[name])
 
     def times_faster(self, name: str, than: str) -> tuple[float, float, float]:
-        """Median, least and most of the ratios of `than` to `name` within rounds."""
+        """Return the median, the minimum and the maximum of the ratios of `than` to `name` within rounds."""
         ratios = [slow / fast for slow, fast in zip(self.seconds[than], self.seconds[name])]
         return statistics.median(ratios), min(ratios), max(ratios)
 

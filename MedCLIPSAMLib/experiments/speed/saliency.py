@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...models.acceleration.linear import OneDnnLinear
 from ...run_context import RunContext
-from ...segmentation.saliency import M2IBSettings, m2ib, normalise
+from ...segmentation.saliency import M2IBSettings, m2ib, normalize
 from .authors import COPIES, STEPS, authors_saliency
 from .full_size import PROMPT, biomedclip
 from .interleaved import VariantTimes, interleaved
@@ -78,11 +78,11 @@ def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak
     """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
 
     def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
-        layer, given = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
+        layer, matrix = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
         seconds = []
         for _ in range(tries + 1):
             started = time.perf_counter()
-            wait_for_device(layer(given))
+            wait_for_device(layer(matrix))
             seconds.append(time.perf_counter() - started)
         return 2 * size**3 / min(seconds[1:]) / 1e9
 
@@ -99,5 +99,5 @@ def wait_for_device(tensor: torch.Tensor) -> torch.Tensor:
 
 def difference(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
     """Largest and mean difference of two maps scaled to 0..1."""
-    apart = (normalise(first) - normalise(second)).abs()
+    apart = (normalize(first) - normalize(second)).abs()
     return apart.max().item(), apart.mean().item()

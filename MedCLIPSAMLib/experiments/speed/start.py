@@ -23,7 +23,7 @@ from ..phantom_benchmark import to_rgb
 
 @dataclass(frozen=True)
 class StartCost:
-    """The least of some rounds, since whatever else the machine does only adds to it.
+    """The minimum of some rounds, because other load on the machine only adds to it.
 
     Args:
         name: what was started.

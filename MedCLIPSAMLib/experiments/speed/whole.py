@@ -18,7 +18,7 @@ from ...choices import CoarseMethod, ComponentRule, Precision, SamPromptKind
 from ...run_context import RunContext
 from ...segmentation.coarse import CoarseSettings, coarse_mask
 from ...segmentation.components import ComponentSettings, components
-from ...segmentation.saliency import M2IBSettings, normalise, upsample
+from ...segmentation.saliency import M2IBSettings, normalize, upsample
 from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from ...segmentation.segmenter import TextSegmenter
 from ...segmentation.settings import Settings
@@ -82,7 +82,7 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
 def _authors(clip, predictor, image: np.ndarray) -> np.ndarray:
     """Their way: ten whole passes for the map, k-means, the largest component, its box, ViT-H."""
     found = authors_saliency(clip, clip.preprocess(image[None]), clip.tokenize([PROMPT]), 9, 1.0)
-    saliency = normalise(upsample(found[None, None], image.shape[:2]))[0, 0].cpu().numpy()
+    saliency = normalize(upsample(found[None, None], image.shape[:2]))[0, 0].cpu().numpy()
     labels = components(
         coarse_mask(saliency, CoarseSettings(CoarseMethod.KMEANS)), saliency, ComponentSettings(ComponentRule.AREA)
     )
@@ -92,10 +92,10 @@ def _authors(clip, predictor, image: np.ndarray) -> np.ndarray:
 
 
 def _make_image() -> np.ndarray:
-    grey = np.random.default_rng(0).normal(90, 20, (1024, 1024))
+    gray = np.random.default_rng(0).normal(90, 20, (1024, 1024))
     rows, columns = np.ogrid[:1024, :1024]
-    grey[(rows - 600) ** 2 + (columns - 400) ** 2 < 120**2] += 80
-    return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    gray[(rows - 600) ** 2 + (columns - 400) ** 2 < 120**2] += 80
+    return np.repeat(np.clip(gray, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
 def _memory(name: str, device: torch.device) -> float | None:

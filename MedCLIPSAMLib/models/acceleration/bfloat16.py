@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
 ROWS = 512
-"""Queries whose shares are held at once, so that they stay near the processor."""
+"""Queries whose attention weights are computed at once, so that they fit into the cache of the processor."""
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def in_bfloat16(device: torch.device, enabled: bool, again: bool = False) -> Ite
     """Open a context in which a model of frozen float32 weights multiplies in bfloat16, or, not `enabled`, float32.
 
     Args:
-        again: the same layers are used many times in it: their rounded weights are kept until it ends.
+        again: the same layers are used many times in it; their rounded weights are kept until it ends.
     """
     on_cpu = _OnCpu(again) if enabled and device.type == "cpu" else nullcontext()
     with torch.autocast(device.type, torch.bfloat16, enabled=enabled), on_cpu:
@@ -37,27 +37,22 @@ class _OnCpu(TorchFunctionMode):
         self._rounded: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def __torch_function__(
-        self, function: Callable, types: Any, given: tuple = (), named: dict[str, Any] | None = None
+        self, function: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        named = named or {}
-        plain = not any(isinstance(value, torch.Tensor) or value for value in named.values())  # no mask, no dropout
-        if (
-            function is F.scaled_dot_product_attention
-            and plain
-            and len(given) == 3
-            and given[0].dtype == torch.bfloat16
-        ):
-            return attention(*given)
-        if self._again and function is F.linear and len(given) == 3 and not given[1].requires_grad:
-            weight = given[1]
+        kwargs = kwargs or {}
+        plain = not any(isinstance(value, torch.Tensor) or value for value in kwargs.values())  # no mask, no dropout
+        if function is F.scaled_dot_product_attention and plain and len(args) == 3 and args[0].dtype == torch.bfloat16:
+            return attention(*args)
+        if self._again and function is F.linear and len(args) == 3 and not args[1].requires_grad:
+            weight = args[1]
             if id(weight) not in self._rounded:  # kept with its weight, whose number is not another one's meanwhile
                 self._rounded[id(weight)] = weight, weight.bfloat16()
-            given = given[0], self._rounded[id(weight)][1], given[2]
-        return function(*given, **named)
+            args = args[0], self._rounded[id(weight)][1], args[2]
+        return function(*args, **kwargs)
 
 
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
     """softmax(q k^T / sqrt(C)) v, (..., L, C) of queries (..., L, C), keys and values (..., S, C)."""
     query, key = query * query.shape[-1] ** -0.5, key.transpose(-2, -1)
-    parts = [(some @ key).softmax(-1) @ value for some in query.split(ROWS, -2)]
+    parts = [(rows @ key).softmax(-1) @ value for rows in query.split(ROWS, -2)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, -2)

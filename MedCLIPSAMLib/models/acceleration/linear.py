@@ -21,16 +21,16 @@ MIN_PRODUCTS = 2**24
 
 
 class OneDnnLinear(nn.Linear):
-    """The same layer for weights that are not trained; rounding differs."""
+    """The same layer for frozen weights; rounding differs."""
 
-    def forward(self, given: torch.Tensor) -> torch.Tensor:
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """(..., in_features) to (..., out_features)."""
-        plain = given.device.type != "cpu" or given.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
-        if plain or self.weight.requires_grad or given.numel() * self.out_features < MIN_PRODUCTS:
-            return super().forward(given)
-        pixels = given.reshape(1, -1, 1, self.in_features).permute(0, 3, 1, 2)
-        made = F.conv2d(pixels, self.weight[:, :, None, None], self.bias)
-        return made.permute(0, 2, 3, 1).reshape(*given.shape[:-1], self.out_features)
+        plain = inputs.device.type != "cpu" or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+        if plain or self.weight.requires_grad or inputs.numel() * self.out_features < MIN_PRODUCTS:
+            return super().forward(inputs)
+        pixels = inputs.reshape(1, -1, 1, self.in_features).permute(0, 3, 1, 2)
+        outputs = F.conv2d(pixels, self.weight[:, :, None, None], self.bias)
+        return outputs.permute(0, 2, 3, 1).reshape(*inputs.shape[:-1], self.out_features)
 
 
 def with_fast_linear(model: AnyModule) -> AnyModule:

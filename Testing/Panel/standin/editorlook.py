@@ -52,10 +52,10 @@ class Segments(QtWidgets.QListView):
                 item = QtGui.QStandardItem()
                 item.setData(identifier, ID)
                 self._model.insertRow(row, item)
-            segment, colour = segmentation.GetSegment(identifier), QtGui.QPixmap(12, 12)
-            colour.fill(QtGui.QColor.fromRgbF(*segment.GetColor()))
+            segment, color = segmentation.GetSegment(identifier), QtGui.QPixmap(12, 12)
+            color.fill(QtGui.QColor.fromRgbF(*segment.GetColor()))
             self._model.item(row).setText(segment.GetName() or "")
-            self._model.item(row).setIcon(QtGui.QIcon(colour))
+            self._model.item(row).setIcon(QtGui.QIcon(color))
 
     def selected(self) -> str:
         """The id of the selected segment, or nothing."""

@@ -1,0 +1,58 @@
+"""Lightning Fabric for a fine-tuning: device, precision, processes and TensorBoard."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from ..choices import TrainingPrecision
+from ..errors import InputError
+from ..models.device import resolve_device
+from .settings import FineTuneSettings
+
+
+def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
+    """Launch Fabric on a device, or on that of this process of those that torchrun started.
+
+    Args:
+        out: folder of the run, in which TensorBoard's files lie.
+
+    Raises:
+        InputError: the packages are not installed. DeviceError: there is no such device.
+    """
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.loggers import TensorBoardLogger
+
+        logger = TensorBoardLogger(str(out), name="tensorboard", version="")
+    except ImportError as error:
+        raise InputError(
+            f"Fine-tuning needs packages that are not installed: {error.name or error}.",
+            "pip install 'medclipsam[finetune]'",
+        ) from error
+    from lightning_fabric.plugins.environments import TorchElasticEnvironment
+
+    chosen = resolve_device(device)
+    precision: Any = settings.precision
+    if precision == TrainingPrecision.AUTO:
+        bf16 = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
+        mixed = TrainingPrecision.BF16 if bf16 else TrainingPrecision.HALF
+        precision = mixed if chosen.type == "cuda" else TrainingPrecision.FULL
+    many = TorchElasticEnvironment.detect()
+    nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1)) if many else 1
+    devices: int | list[int] = int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1
+    if chosen.type == "cuda" and chosen.index is not None and not many:
+        devices = [chosen.index]
+    fabric = Fabric(
+        accelerator=chosen.type,
+        devices=devices,
+        num_nodes=nodes,
+        strategy="ddp" if many else "auto",
+        precision=cast(Any, precision.value),  # one of the literals that Fabric takes
+        loggers=[logger],
+    )
+    fabric.launch()
+    return fabric
