@@ -20,7 +20,7 @@ from skimage.measure import find_contours, points_in_poly
 
 from .. import __version__
 from ..errors import InputError
-from ..export.dicom_seg import IDENTITY, MAKER, PROGRAM, source_slices
+from ..export.dicom_seg import IDENTITY, MAKER, PROGRAM, dicom_text, source_slices
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
 
@@ -47,7 +47,7 @@ def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> N
     made.ReferencedFrameOfReferenceSequence = DicomSequence([_reference(slices, frame)])
     regions, contours, observations = [], [], []
     for number, segment in enumerate(segments, 1):
-        region = _item(ROINumber=number, ROIName=segment.name, ROIGenerationAlgorithm="AUTOMATIC")
+        region = _item(ROINumber=number, ROIName=dicom_text(segment.name), ROIGenerationAlgorithm="AUTOMATIC")
         region.ReferencedFrameOfReferenceUID = frame
         regions.append(region)
         colour = [round(255 * channel) for channel in segment.colour]

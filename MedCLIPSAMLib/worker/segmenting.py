@@ -30,7 +30,7 @@ def segment(segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, mes
     slices = message.fields.get("slices")
     slices = list(range(len(stack))) if slices is None else slices
     if not isinstance(slices, list) or not slices:
-        raise InputError(f"As slices {slices!r} came.", "Give a list of numbers.")
+        raise InputError(f"Expected a list of slice numbers, got {slices!r}.", "Send numbers, or null for all.")
     for number in slices:
         require_slice(number, len(stack))
     request = ResolvedRequest(*prompts_of(message), tuple(slices), Strategy.SLICES)
@@ -115,7 +115,7 @@ def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, r
         )
     reach = message.fields.get("reach")
     if reach is not None and (type(reach) is not int or reach < 1):
-        raise InputError(f"As reach {reach!r} came.", "Give a number of slices, or nothing.")
+        raise InputError(f"Expected a number of slices as reach, got {reach!r}.", "Send 1 or more, or null.")
     given = {k: mask > 0 for k, mask in zip(numbers, masks)}
     settings, context = CarrySettings(_method_of(message)), run_context(reply)
 
