@@ -57,7 +57,7 @@ def phantoms(
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_phantoms(segmenter, cases, split, context)
-    print_table(table(figures, split))
+    print_table(phantom_table(figures, split))
     free = figures["lesion_free"]
     typer.echo(f"Lesion-free images that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
     typer.echo(f"{figures['seconds_per_image']:.2f} s an image.")
@@ -92,19 +92,19 @@ def volumes(
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_volumes(segmenter, cases, split, chosen, context)
-    made = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {cases} cases")
+    table = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {cases} cases")
     for column in ("strategy", *figures["tasks"], "lesion-free empty", "s a volume"):
-        made.add_column(column, justify="left" if column == "strategy" else "right")
+        table.add_column(column, justify="left" if column == "strategy" else "right")
     for strategy, free in figures["lesion_free"].items():
         rows = [task["strategies"][strategy] for task in figures["tasks"].values()]
         seconds = sum(row["seconds"] for row in rows) / len(rows)
-        made.add_row(
+        table.add_row(
             strategy,
             *(f"{row['dsc']:.3f}" for row in rows),
             f"{free['empty_fraction']:.2f} of {free['cases']}",
             f"{seconds:.1f}",
         )
-    print_table(made)
+    print_table(table)
     corrected = figures["correction"]
     if corrected["cases"]:
         typer.echo(
@@ -114,11 +114,11 @@ def volumes(
     write_figures(out, figures)
 
 
-def table(figures: dict, split: str = "test"):
+def phantom_table(figures: dict, split: str = "test"):
     """Show the figures."""
     from rich.table import Table
 
-    made = Table(title=f"Phantoms of the {split} split, mean over cases")
+    table = Table(title=f"Phantoms of the {split} split, mean over cases")
     for column in (
         "task",
         "cases",
@@ -130,14 +130,14 @@ def table(figures: dict, split: str = "test"):
         "full box",
         "other saliency",
     ):
-        made.add_column(column, justify="left" if column == "task" else "right")
+        table.add_column(column, justify="left" if column == "task" else "right")
     for name, row in figures["tasks"].items():
         values = (row["coarse_dsc"], row["dsc"], row["nsd"])
-        made.add_row(
+        table.add_row(
             name,
             str(row["cases"]),
             *(f"{value:.3f}" for value in values),
             str(row["empty"]),
             *(f"{value:.3f}" for value in row["controls"].values()),
         )
-    return made
+    return table

@@ -121,13 +121,13 @@ def _table(title: str, columns: tuple[str, ...], rows: dict[str, tuple[str, ...]
     from rich.box import SIMPLE
     from rich.table import Table
 
-    made = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    made.add_column("set", no_wrap=True)
+    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("set", no_wrap=True)
     for column in columns:
-        made.add_column(column, justify="right")
+        table.add_column(column, justify="right")
     for name, values in rows.items():
-        made.add_row(name, *values)
-    return made
+        table.add_row(name, *values)
+    return table
 
 
 def _with_interval(mean: float, interval: list[float]) -> str:

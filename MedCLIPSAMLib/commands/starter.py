@@ -134,6 +134,6 @@ def statistics(
     check_outputs((data,), (out,), overwrite)
     clip = load_clip("starter", resolve_device(device), models_dir=models_dir)
     with progress_bar("looking", unit="count") as context:
-        made = make_statistics(clip, data, images, context)
-    made.write(out)
+        found = make_statistics(clip, data, images, context)
+    found.write(out)
     typer.echo(f"Written: {out}, {out.stat().st_size / 2**10:.0f} KiB.")

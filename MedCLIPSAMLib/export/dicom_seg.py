@@ -59,7 +59,7 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     try:
         # Names of patients as they stand in the series are no business of whoever runs an export.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
-            made = highdicom.seg.Segmentation(
+            segmentation = highdicom.seg.Segmentation(
                 source_images=slices,
                 pixel_array=pixels,
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
@@ -77,7 +77,7 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"No DICOM SEG can be made for '{volume.path}': {error}.", "Use another format.") from error
     with atomic_path(path) as temporary:
-        made.save_as(str(temporary))
+        segmentation.save_as(str(temporary))
 
 
 def _describe_segments(segments: Sequence[Segment]) -> list:
@@ -165,7 +165,7 @@ def check_dicom_seg(volume: Volume) -> None:
 def source_slices(volume: Volume) -> list:
     """Read the DICOM datasets of a volume's slices, without their pixels, slice 0 along K first as in its arrays.
 
-    What they do not say of patient and study is there and empty; a thickness that is not said is that of the grid.
+    Absent elements on patient and study are added, empty; an absent thickness is that of the grid.
 
     Raises:
         InputError: it was not read from DICOM, or the files do not make its slices.

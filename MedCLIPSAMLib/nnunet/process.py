@@ -92,7 +92,7 @@ class Process:
         log: file that all they say is added to.
         variables: their environment.
         lock: open file that they hold too, so that what it locks stays locked should this process be killed.
-        context: asked while they work.
+        context: cancels them.
     """
 
     def __init__(self, log: Path, variables: Mapping[str, str], lock: IO[str], context: RunContext) -> None:
@@ -135,7 +135,7 @@ class Process:
                 _end(process)
         if process.returncode:
             log_lines = self._log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
-            last = next((line for line in reversed(log_lines) if line.strip()), "it said nothing")
+            last = next((line for line in reversed(log_lines) if line.strip()), "it wrote nothing")
             full = "out of memory" in last.lower()
             remedy = ("Use a smaller --batch, or --device cpu. " if full else "") + f"See '{self._log}'."
             raise ModelError(f"nnU-Net ended with code {process.returncode}: {last}", remedy)

@@ -48,8 +48,9 @@ def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
     fits = boxes.shape in ((0, 4), (count, 4)) and points.ndim == 3 and points.shape[::2] == (count, 2)
     if not count or not fits or labels.shape != points.shape[:2] or not (len(boxes) or points.shape[1]):
         raise InputError(
-            f"Boxes {boxes.shape}, points {points.shape} and labels {labels.shape} came.",
-            "Give boxes (B, 4), or points (B, P, 2) with labels (B, P), or all three, of one object at least.",
+            "Expected boxes (B, 4), or points (B, P, 2) with labels (B, P), or all three, "
+            f"got boxes {boxes.shape}, points {points.shape} and labels {labels.shape}.",
+            "Send those of at least one object.",
         )
     return SamPrompts(boxes.astype(np.float32), points.astype(np.float32), labels.astype(np.int32))
 
