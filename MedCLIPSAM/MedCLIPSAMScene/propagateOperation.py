@@ -208,15 +208,10 @@ class PropagateOperation:
 
                 self._session.change(segmentationNode, change)
             found = sum(bool(mask.any()) for mask in masks.values())
-            message = _("'{name}' was propagated from {own} corrected slices to {found} others.").format(
-                name=name, own=len(own), found=found
-            )
-            promptResult = PromptResult(
-                name, segmentId, 0.0, 1.0, message, (found, len(numbers)), np.zeros((0, 4)), first
-            )
+            result = _describeCorrection(name, segmentId, own, found, len(numbers))
             device = str(job.about["device"])
             return SceneResult(
-                geometry.volumeNode, segmentationNode, [promptResult], geometry.plane, device, job.seconds, notes
+                geometry.volumeNode, segmentationNode, [result], geometry.plane, device, job.seconds, notes
             )
 
         ownMasks = {k - low: mask for k, mask in own.items()}
@@ -230,6 +225,19 @@ class PropagateOperation:
             finished,
             progressed,
         )
+
+
+def _describeCorrection(name: str, segmentId: str, own: Mapping[int, Any], found: int, count: int) -> PromptResult:
+    """Return what the user is told of a propagated correction.
+
+    Args:
+        own: the corrected slices.
+        found, count: slices that the object was propagated to, and slices that were looked at.
+    """
+    message = _("'{name}' was propagated from {own} corrected slices to {found} others.").format(
+        name=name, own=len(own), found=found
+    )
+    return PromptResult(name, segmentId, 0.0, 1.0, message, (found, count), np.zeros((0, 4)), min(own))
 
 
 def _staleSlices(numbers: range, masks, own, read: Callable[[int], np.ndarray]) -> list[int]:

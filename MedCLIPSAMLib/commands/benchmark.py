@@ -1,10 +1,8 @@
-"""`medclipsam benchmark phantoms`: the table of the README from the shipped weights, on the test split."""
+"""`medclipsam benchmark`: figures on phantoms and phantom volumes; the others are files of their own."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +12,7 @@ from .benchmark_options import options
 from .benchmark_real import real
 from .benchmark_strangeness import strangeness
 from .benchmark_without_masks import without_masks
+from .figures import FiguresFile, write_figures
 from .options import DeviceName, ModelName, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
 from .speed import speed
@@ -37,7 +36,7 @@ app.command()(strangeness)
 @app.command()
 def phantoms(
     cases: Annotated[int, typer.Option(min=1, help="Phantoms a task.")] = 50,
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    out: FiguresFile = None,
     overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     model: ModelName = "demo",
@@ -50,7 +49,6 @@ def phantoms(
     Example: medclipsam benchmark phantoms --cases 10 --json figures.json
     """
     from ..experiments.phantom_benchmark import benchmark_phantoms
-    from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs
     from ..segmentation.segmenter import load_segmenter
     from ..segmentation.settings import default_settings
@@ -59,19 +57,17 @@ def phantoms(
     segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_phantoms(segmenter, cases, split, context)
-    print_table(table(figures, split))
+    print_table(phantom_table(figures, split))
     free = figures["lesion_free"]
     typer.echo(f"Lesion-free images that come out empty: {free['empty_fraction']:.3f} of {free['cases']}.")
     typer.echo(f"{figures['seconds_per_image']:.2f} s an image.")
-    if out is not None:
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(out, figures)
 
 
 @app.command()
 def volumes(
     cases: Annotated[int, typer.Option(min=1, help="Phantom volumes a task.")] = 20,
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    out: FiguresFile = None,
     overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     strategies: Annotated[str, typer.Option(help="Strategies, separated by commas.")] = "slices,boxes,memory",
@@ -87,45 +83,42 @@ def volumes(
     from rich.table import Table
 
     from ..experiments.volume_benchmark import benchmark_volumes
-    from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs
     from ..segmentation.segmenter import load_segmenter
     from ..segmentation.settings import default_settings
 
     check_outputs((), (out,), overwrite)
-    segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     chosen = [parse_choice(Strategy, strategy, "strategy") for strategy in strategies.split(",")]
+    segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_volumes(segmenter, cases, split, chosen, context)
-    made = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {cases} cases")
+    table = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {cases} cases")
     for column in ("strategy", *figures["tasks"], "lesion-free empty", "s a volume"):
-        made.add_column(column, justify="left" if column == "strategy" else "right")
+        table.add_column(column, justify="left" if column == "strategy" else "right")
     for strategy, free in figures["lesion_free"].items():
         rows = [task["strategies"][strategy] for task in figures["tasks"].values()]
         seconds = sum(row["seconds"] for row in rows) / len(rows)
-        made.add_row(
+        table.add_row(
             strategy,
             *(f"{row['dsc']:.3f}" for row in rows),
             f"{free['empty_fraction']:.2f} of {free['cases']}",
             f"{seconds:.1f}",
         )
-    print_table(made)
+    print_table(table)
     corrected = figures["correction"]
     if corrected["cases"]:
         typer.echo(
             f"One corrected slice, carried: {corrected['cases']} cases below 0.6, "
             f"median DSC {corrected['before']:.2f} before, {corrected['after']:.2f} after."
         )
-    if out is not None:
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(out, figures)
 
 
-def table(figures: dict, split: str = "test"):
-    """The figures as a rich table."""
+def phantom_table(figures: dict, split: str = "test"):
+    """Show the figures."""
     from rich.table import Table
 
-    made = Table(title=f"Phantoms of the {split} split, mean over cases")
+    table = Table(title=f"Phantoms of the {split} split, mean over cases")
     for column in (
         "task",
         "cases",
@@ -137,14 +130,14 @@ def table(figures: dict, split: str = "test"):
         "full box",
         "other saliency",
     ):
-        made.add_column(column, justify="left" if column == "task" else "right")
+        table.add_column(column, justify="left" if column == "task" else "right")
     for name, row in figures["tasks"].items():
         values = (row["coarse_dsc"], row["dsc"], row["nsd"])
-        made.add_row(
+        table.add_row(
             name,
             str(row["cases"]),
             *(f"{value:.3f}" for value in values),
             str(row["empty"]),
             *(f"{value:.3f}" for value in row["controls"].values()),
         )
-    return made
+    return table

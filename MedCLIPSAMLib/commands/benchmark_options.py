@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
+from .figures import FiguresFile, write_figures
 from .options import DeviceName, ModelName, ModelsDir, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
 
@@ -22,7 +22,7 @@ def options(
     split: Annotated[str, typer.Option(help="'validation' while something is chosen; 'test' once, at the end.")] = (
         "validation"
     ),
-    cases: Annotated[int, typer.Option(min=1, help="Most images a set.")] = 24,
+    cases: Annotated[int, typer.Option(min=1, help="Max images of a set.")] = 24,
     sets: Annotated[str, typer.Option(help="Sets of DATA, separated by commas; all four when empty.")] = "",
     only: Annotated[
         str, typer.Option(help="Options, by how their names begin, separated by commas; all when empty.")
@@ -32,7 +32,7 @@ def options(
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
     precision: PrecisionName = Precision.AUTO,
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Segment images with and without each option: how votes are counted, how the map is made and cut.
@@ -40,7 +40,6 @@ def options(
     Example: medclipsam benchmark options ~/real --cases 36 --only affinity,"3 prompts"
     """
     from ..experiments.options import choose_options, measure_options, phantom_sets, real_sets
-    from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs
     from ..segmentation.segmenter import load_segmenter
     from ..segmentation.settings import default_settings
@@ -56,13 +55,11 @@ def options(
     with progress_bar("measuring", unit="count") as context:
         figures = measure_options(segmenter, images, chosen, context)
     typer.echo(report(figures))
-    if out is not None:
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(out, figures)
 
 
 def report(figures: dict) -> str:
-    """The figures as two tables in Markdown: of the coarse and of the final mask."""
+    """Write the figures as two tables in Markdown: of the final and of the coarse mask."""
     names = list(next(iter(figures.values()))["options"])
     heads = [f"{name} ({row['cases']})" for name, row in figures.items()]
     lines = []

@@ -1,8 +1,7 @@
-"""`medclipsam benchmark real`: the text pipeline on real images with masks, such as the sets of ../shared/real."""
+"""`medclipsam benchmark real`: the text pipeline on real images with masks."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
+from .figures import FiguresFile, write_figures
 from .options import DeviceName, ModelName, ModelsDir, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
 
@@ -23,14 +23,14 @@ def real(
         typer.Argument(help="Folder of the sets: SET/index.csv, SET/images, SET/masks."),
     ],
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
-    cases: Annotated[int, typer.Option(min=1, help="Most images a set.")] = 60,
+    cases: Annotated[int, typer.Option(min=1, help="Max images of a set.")] = 60,
     sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
     model: ModelName = DEFAULT_MODEL,
     sam: SamName = DEFAULT_SAM,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
     precision: PrecisionName = Precision.AUTO,
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    out: FiguresFile = None,
     sheet: Annotated[
         Path | None,
         typer.Option(
@@ -50,7 +50,6 @@ def real(
     from ..evaluation.overlays import contact_sheet
     from ..experiments.real import benchmark_real, sheet_rows
     from ..experiments.real_sets import REAL_SETS
-    from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs
     from ..segmentation.segmenter import load_segmenter
     from ..segmentation.settings import default_settings
@@ -74,9 +73,7 @@ def real(
         typer.echo(f"{kind}: {shares['empty_fraction']:.3f} of {shares['cases']} come out empty.")
     contact_sheet(sheet_rows(found.measured), sheet)
     typer.echo(f"Worst, median and best cases: {sheet}")
-    if out is not None:
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(found.figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(out, found.figures)
 
 
 def refuse_inside(folder: Path, path: Path | None, what: str) -> None:
@@ -92,7 +89,7 @@ def refuse_inside(folder: Path, path: Path | None, what: str) -> None:
 
 
 def masks_table(figures: dict, split: str) -> Table:
-    """How well the masks agree with the truth, as a rich table."""
+    """Show how well the masks agree with the truth."""
     columns = {"coarse_dsc": "coarse DSC", "dsc": "DSC", "nsd": "NSD (2 px)"}
     rows = {
         name: (str(row["cases"]), *(_with_interval(row[key], row["intervals"][key]) for key in columns))
@@ -104,7 +101,7 @@ def masks_table(figures: dict, split: str) -> Table:
 
 
 def beside_table(figures: dict) -> Table:
-    """What SAM 2 does with other boxes, whether the target is thought to be there, and the time, as a rich table."""
+    """Show what SAM 2 does with other boxes, presence, and the time."""
     truth = ("sam_true_box_dsc", "sam_loose_box_dsc")
     columns = "true boxes", "loose boxes", "random box", "full box", "other saliency", "presence", "empty", "s"
     rows = {
@@ -124,13 +121,13 @@ def _table(title: str, columns: tuple[str, ...], rows: dict[str, tuple[str, ...]
     from rich.box import SIMPLE
     from rich.table import Table
 
-    made = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    made.add_column("set", no_wrap=True)
+    table = Table(title=title, box=SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("set", no_wrap=True)
     for column in columns:
-        made.add_column(column, justify="right")
+        table.add_column(column, justify="right")
     for name, values in rows.items():
-        made.add_row(name, *values)
-    return made
+        table.add_row(name, *values)
+    return table
 
 
 def _with_interval(mean: float, interval: list[float]) -> str:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..choices import DEFAULT_MODEL
+from .figures import FiguresFile, write_figures
 from .options import DeviceName, ModelName, ModelsDir, Overwrite
 from .progress import progress_bar
 
 
 def strangeness(
     data: Annotated[Path, typer.Argument(help="Folder of the sets, as for 'benchmark real'.")],
-    images: Annotated[int, typer.Option(min=2, help="Most images of a set.")] = 60,
+    images: Annotated[int, typer.Option(min=2, help="Max images of a set.")] = 60,
     model: ModelName = DEFAULT_MODEL,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Count warnings of strange images, on test images like those a model has seen, and on others.
@@ -27,7 +27,6 @@ def strangeness(
     Example: medclipsam benchmark strangeness ~/real
     """
     from ..experiments.strangeness import measure_strangeness
-    from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs
     from ..models.clip import load_clip
     from ..models.device import resolve_device
@@ -43,6 +42,4 @@ def strangeness(
         for kind, row in by_kind.items():
             typer.echo(f"| {kind} | {row['images']} | {row['warned']:.2f} | {row['median']:.2f} |")
         typer.echo()
-    if out is not None:
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_figures(out, found)

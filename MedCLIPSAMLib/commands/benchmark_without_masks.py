@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
+from .figures import FiguresFile, write_figures
 from .options import DeviceName, ModelName, ModelsDir, Overwrite, PrecisionName, SamName
 from .progress import progress_bar
 
@@ -19,14 +19,14 @@ def without_masks(
     split: Annotated[str, typer.Option(help="'validation' while something is chosen; 'test' once, at the end.")] = (
         "validation"
     ),
-    cases: Annotated[int, typer.Option(min=1, help="Most images a set.")] = 24,
+    cases: Annotated[int, typer.Option(min=1, help="Max images of a set.")] = 24,
     sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
     model: ModelName = DEFAULT_MODEL,
     sam: SamName = DEFAULT_SAM,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
     precision: PrecisionName = Precision.AUTO,
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Segment real images with and without each choice that needs no masks, such as steps by agreement.
@@ -35,7 +35,6 @@ def without_masks(
     """
     from ..experiments.real_sets import REAL_SETS
     from ..experiments.without_masks import compare_variants
-    from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs
     from ..segmentation.segmenter import load_segmenter
     from ..segmentation.settings import default_settings
@@ -49,13 +48,11 @@ def without_masks(
     with progress_bar("measuring", unit="count") as context:
         found = compare_variants(segmenter, data, split, cases, names, context)
     typer.echo(report(found))
-    if out is not None:
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_figures(out, found)
 
 
 def report(found: dict) -> str:
-    """The figures as tables in Markdown."""
+    """Write the figures as tables in Markdown."""
     sets, free = found["sets"], found["tumor_free"]
     heads = [f"{name} ({row['cases']})" for name, row in sets.items()]
     variants = list(next(iter(sets.values()))["dsc"])

@@ -20,7 +20,7 @@ def compare(
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Is the second run better than the first, and how sure is that: differences case by case.
+    """Compare two runs case by case: is the second better than the first, and how sure is that?
 
     Example: medclipsam compare first.csv second.csv --plot pairs.png
     """

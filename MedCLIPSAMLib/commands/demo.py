@@ -32,11 +32,10 @@ def demo(
     from ..phantoms.samples import SAMPLES
     from ..segmentation.segmenter import load_segmenter
 
-    lock = claim_outputs(out, "demo")
-    segmenter = load_segmenter("demo", "demo", "cpu")
-    scores, rows = zip(*(_segment_sample(sample, segmenter, out) for sample in SAMPLES))
-    contact_sheet(rows, out / "contact_sheet.png")
-    lock.close()
+    with claim_outputs(out, "demo"):
+        segmenter = load_segmenter("demo", "demo", "cpu")
+        scores, rows = zip(*(_segment_sample(sample, segmenter, out) for sample in SAMPLES))
+        contact_sheet(rows, out / "contact_sheet.png")
     if as_json:
         print(json.dumps({"folder": str(out), "scores": scores}, indent=1))
     else:

@@ -84,8 +84,8 @@ class FineTuneOptions:
         """Return the settings of the training."""
         from ..finetune.settings import FineTuneSettings
 
-        given = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("beta", "lora")}
-        return FineTuneSettings(**given, beta_image=self.beta, beta_text=self.beta, lora_rank=self.lora)
+        options = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in ("beta", "lora")}
+        return FineTuneSettings(**options, beta_image=self.beta, beta_text=self.beta, lora_rank=self.lora)
 
 
 @option_groups

@@ -8,13 +8,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from .options import AsJson
+from .options import AsJson, ModelsDir
 from .progress import progress_bar
 from .table import print_table
 
 app = typer.Typer(help="Models: what there is, where it is, download.", no_args_is_help=True)
 
-ModelsDir = Annotated[Path | None, typer.Option(help="Folder of models, looked in first.")]
 Checksums = Annotated[bool, typer.Option("--checksums", help="Read every file and compare its SHA-256.")]
 KindOption = Annotated[Literal["clip", "sam"] | None, typer.Option(help="Where both kinds have the name.")]
 

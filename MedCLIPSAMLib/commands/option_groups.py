@@ -123,7 +123,7 @@ class MaskOptions:
     samples: Annotated[int | None, typer.Option(help="M2IB: noise samples a step.")] = None
     seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None
     coarse: Annotated[CoarseMethod, typer.Option(help="How the saliency map is cut in two.")] = CoarseMethod.OTSU
-    prompts: Annotated[SamPromptKind, typer.Option(help="What SAM 2 is given.")] = SamPromptKind.BOXES
+    prompts: Annotated[SamPromptKind, typer.Option(help="Prompts of SAM 2.")] = SamPromptKind.BOXES
     presence: Presence = None
     min_part: Annotated[
         float, typer.Option(help="Remove parts and fill holes below this share of a mask; 0 leaves them.")
@@ -134,12 +134,12 @@ class MaskOptions:
     kind: Annotated[str, typer.Option("--class", help="Class for the styles P1, P3 and P5, such as 'malignant'.")] = "*"
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings of a model with what was given in their place."""
+        """Return the settings of a model with these options in their place."""
         from ..segmentation.coarse import CoarseSettings
 
-        given = {name: getattr(self, name) for name in ("layer", "beta", "steps", "samples", "seed")}
+        options = {name: getattr(self, name) for name in ("layer", "beta", "steps", "samples", "seed")}
         return replace(
-            settings.with_saliency(**{name: value for name, value in given.items() if value is not None}),
+            settings.with_saliency(**{name: value for name, value in options.items() if value is not None}),
             coarse=CoarseSettings(method=self.coarse),
             prompts=replace(settings.prompts, kind=self.prompts),
             presence_threshold=settings.presence_threshold if self.presence is None else self.presence,

@@ -55,7 +55,7 @@ Presence = Annotated[
     float | None,
     typer.Option(
         "--presence",
-        help="Least presence for a find; 0 outlines something always. 0.5 unless the model has its own.",
+        help="Min presence for a find; 0 outlines something always. 0.5 unless the model has its own.",
         show_default=False,
     ),
 ]
@@ -64,7 +64,7 @@ Vote = Annotated[
     typer.Option("--vote", help="Masks of SAM 2 for several prompts vote: mean, staple, or map (by the saliency)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as JSON.")]
-AtOnce = Annotated[int, typer.Option(min=0, help="Slices taken together; 0 is one on a CPU and several on a GPU.")]
+AtOnce = Annotated[int, typer.Option(min=0, help="Batch size of slices; 0 is one on a CPU and several on a GPU.")]
 Capture = Annotated[
     bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
 ]

@@ -1,17 +1,19 @@
-"""Options whose text means something: slices, windows."""
+"""Options whose text means something: slices, windows, lists of numbers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..volumes.window import Window
 
+Number = TypeVar("Number", int, float)
+
 
 def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int, ...] | Literal["all"] | None:
-    """The slices of --slice, --slices and --all, of which one at most is given."""
+    """Read --slice, --slices and --all, of which one at most is given."""
     if sum((number is not None, span is not None, every)) > 1:
         raise InputError("More than one of --slice, --slices and --all was given.", "Give one.")
     if every:
@@ -32,7 +34,7 @@ def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int
 
 
 def parse_window(text: str | None) -> Window:
-    """None, the name of a preset, or (low, high)."""
+    """Read --window: None, the name of a preset, or (low, high)."""
     if text is None or ":" not in text:
         return text
     try:
@@ -42,3 +44,13 @@ def parse_window(text: str | None) -> Window:
             f"--window {text} is not a window.", "Write LOW:HIGH, such as -1000:400, or the name of a preset."
         ) from None
     return low, high
+
+
+def parse_numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
+    """Read numbers with commas between them."""
+    try:
+        return [kind(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise InputError(
+            f"{option} {text} is not a list of numbers.", "Write them with commas, such as 7,8,9."
+        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -11,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from .figures import FiguresFile, write_figures
 from .options import Overwrite
 from .progress import progress_bar
 from .reproduce_paper import paper
@@ -29,7 +29,7 @@ app.command()(paper)
 
 @app.command()
 def finetune(
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    out: FiguresFile = None,
     overwrite: Overwrite = False,
     seeds: Annotated[int, typer.Option(min=2, help="Trainings of each loss.")] = 3,
     processes: Annotated[int, typer.Option(min=1, help="Trainings side by side, a core each.")] = 2,
@@ -40,7 +40,6 @@ def finetune(
     Example: medclipsam reproduce finetune --quick --json figures.json
     """
     from ..experiments import reproduce_finetune as trial
-    from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs
 
     check_outputs((), (out,), overwrite)
@@ -49,9 +48,7 @@ def finetune(
         figures = trial.reproduce(trial.quick(plan) if quick else plan, processes, context)
     for table in (search_table(figures), result_table(figures)):
         print_table(table)
-    if out is not None:
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(out, figures)
 
 
 @app.command()
@@ -60,7 +57,7 @@ def weak(
         Path | None,
         typer.Option(help="Folder of a set of real images, such as breast_us_busbra, in place of phantoms."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+    out: FiguresFile = None,
     overwrite: Overwrite = False,
     work: Annotated[Path | None, typer.Option(help="Folder to work and go on in; else a temporary one.")] = None,
     processes: Annotated[int, typer.Option(min=1, help="Tasks side by side, a core each.")] = 2,
@@ -74,7 +71,6 @@ def weak(
     """
     from ..experiments import reproduce_weak as trial
     from ..experiments.weak_cases import RealCases
-    from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs, claim_outputs
     from .benchmark_real import refuse_inside
 
@@ -92,13 +88,11 @@ def weak(
     figures["summary"] = trial.summary(figures)
     for table in weak_tables(figures):
         print_table(table)
-    if out is not None:
-        with atomic_path(out) as temporary:
-            temporary.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(out, figures)
 
 
 def weak_tables(figures: dict):
-    """DSC and NSD of each row, differences case by case, and the error left after review."""
+    """Show DSC and NSD of each row, differences case by case, and the error left after review."""
     from rich.table import Table
 
     from ..experiments.reproduce_weak import COLUMNS, ROWS, SHARES
@@ -141,7 +135,7 @@ def _ranged(mean: float, interval: Sequence[float]) -> str:
 
 
 def search_table(figures: dict):
-    """Measure validation retrieval at every temperature."""
+    """Show validation retrieval at every temperature."""
     from rich.table import Table
 
     table = Table(title="Top-1 retrieval on validation pairs, first seed; the best temperature is taken")
@@ -154,7 +148,7 @@ def search_table(figures: dict):
 
 
 def result_table(figures: dict):
-    """Test figures, mean and standard deviation over seeds, and the difference to InfoNCE seed by seed."""
+    """Show test figures, mean and standard deviation over seeds, and the difference to InfoNCE seed by seed."""
     import numpy as np
     from rich.table import Table
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .figures import write_figures
 from .options import DeviceName, ModelName, ModelsDir, SamName
 from .progress import progress_bar
 from .table import print_table
@@ -48,7 +48,6 @@ def paper(
     from ..evaluation.folders import Evaluation, write_csv
     from ..experiments import reproduce_paper as trial
     from ..experiments.paper import find_test_sets
-    from ..files.atomic import atomic_path
     from ..files.outputs import claim_outputs
     from ..segmentation.segmenter import load_segmenter
 
@@ -65,25 +64,23 @@ def paper(
                 )
             else:
                 plan.append((tests, style, texts))
-    lock = claim_outputs(out, "reproduce paper")
-    segmenter = load_segmenter(model, sam, device, models_dir)
-    runs = []
-    with progress_bar("working", unit="count") as context:
-        for tests, style, texts in plan:
-            runs.append(trial.run(segmenter, tests, style, texts, out, searched, limit, context))
-            scores = Evaluation(runs[-1].scores, tolerance=trial.TOLERANCE)
-            write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
+    with claim_outputs(out, "reproduce paper"):
+        segmenter = load_segmenter(model, sam, device, models_dir)
+        runs = []
+        with progress_bar("working", unit="count") as context:
+            for tests, style, texts in plan:
+                runs.append(trial.run(segmenter, tests, style, texts, out, searched, limit, context))
+                scores = Evaluation(runs[-1].scores, tolerance=trial.TOLERANCE)
+                write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
+        write_figures(out / "paper.json", figures(runs))
     for table in tables(runs, f"{model} + {sam}"):
         print_table(table)
     for run in runs:
         typer.echo(f"M2IB, {run.task.title} {run.style}: {run.settings}.")
-    with atomic_path(out / "paper.json") as temporary:
-        temporary.write_text(json.dumps(figures(runs), indent=1) + "\n", encoding="utf-8")
-    lock.close()
 
 
 def figures(runs: list[StyleRun]) -> list[dict]:
-    """The means of each run, in per cent, with the interval of the DSC."""
+    """Compute the means of each run, in per cent, with the interval of the DSC."""
     import numpy as np
 
     from ..evaluation.folders import summarize
@@ -110,7 +107,7 @@ def figures(runs: list[StyleRun]) -> list[dict]:
 
 
 def tables(runs: list[StyleRun], models: str):
-    """Ours beside the published one in the published terms, and ours measured well."""
+    """Show ours beside the published one in the published terms, and ours measured well."""
     from rich.table import Table
 
     from ..experiments.paper import PUBLISHED, TASKS
@@ -144,7 +141,7 @@ def tables(runs: list[StyleRun], models: str):
 
 
 def _mean(rows: list) -> dict | None:
-    """The mean over all four tasks, as published; None where one is missing."""
+    """Compute the mean over all four tasks, as published; None where one is missing."""
     if not all(rows):
         return None
     return {name: sum(row[name] for row in rows) / len(rows) for name in ("dsc", "nsd_as_published")}

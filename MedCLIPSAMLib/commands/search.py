@@ -10,6 +10,7 @@ import typer
 
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from .options import AsJson, DeviceName, ModelName, ModelsDir, SamName, Suffix
+from .parsing import parse_numbers
 from .progress import progress_bar
 from .table import print_table
 
@@ -41,11 +42,11 @@ def search(
     from ..experiments.search import search as run
     from ..segmentation.segmenter import load_segmenter
 
+    tried_layers = parse_numbers("--layers", layers, int)
+    tried_betas, tried_steps = parse_numbers("--betas", betas, float), parse_numbers("--steps", steps, int)
     segmenter = load_segmenter(model, sam, device, models_dir)
     cases = _cases(images, truth, prompt, suffix)
-    depth = len(segmenter.clip.model.visual.trunk.blocks)
-    tried_layers = _numbers("--layers", layers, int) or list(range(depth))
-    tried_betas, tried_steps = _numbers("--betas", betas, float), _numbers("--steps", steps, int)
+    tried_layers = tried_layers or list(range(len(segmenter.clip.model.visual.trunk.blocks)))
     with progress_bar("searching", unit="count") as context:
         trials = run(segmenter, cases, tried_layers, tried_betas, tried_steps, context)
     if as_json:
@@ -63,19 +64,8 @@ def search(
     print_table(table)
 
 
-def _numbers(option: str, text: str, kind: type) -> list:
-    from ..errors import InputError
-
-    try:
-        return [kind(part) for part in text.split(",") if part.strip()]
-    except ValueError:
-        raise InputError(
-            f"{option} {text} is not a list of numbers.", "Write them with commas, such as 7,8,9."
-        ) from None
-
-
 def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list:
-    """The slice with the largest mask of each image that has a mask of the same name."""
+    """Take the slice with the largest mask of each image that has a mask of the same name."""
     import numpy as np
 
     from ..errors import InputError

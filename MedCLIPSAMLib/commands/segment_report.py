@@ -25,7 +25,7 @@ class SegmentReport:
 
     Args:
         outputs: one file, or a folder.
-        models: that were asked for.
+        models: of the command.
         statistics: tell the sizes of the segments too.
         as_json: print nothing but one JSON object at the end.
 

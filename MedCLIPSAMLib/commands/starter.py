@@ -117,7 +117,7 @@ def statistics(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="File to write, such as starter-clip/statistics.safetensors.")
     ],
-    images: Annotated[int, typer.Option(min=40, help="Most images of a set and split.")] = 200,
+    images: Annotated[int, typer.Option(min=40, help="Max images of a set and split.")] = 200,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
     overwrite: Overwrite = False,
@@ -134,6 +134,6 @@ def statistics(
     check_outputs((data,), (out,), overwrite)
     clip = load_clip("starter", resolve_device(device), models_dir=models_dir)
     with progress_bar("looking", unit="count") as context:
-        made = make_statistics(clip, data, images, context)
-    made.write(out)
+        found = make_statistics(clip, data, images, context)
+    found.write(out)
     typer.echo(f"Written: {out}, {out.stat().st_size / 2**10:.0f} KiB.")

@@ -53,12 +53,12 @@ class TrainOptions:
         from ..validated import with_changes
 
         defaults = SHORT if self.short else TrainSettings()
-        given = {name: getattr(self, name) for name in ("cycles", "epochs", "keep", "iterations")}
-        given |= {"learning_rate": self.lr, "decay": self.decay}
-        given["falling"] = RELEASED.falling if self.decay == RateDecay.TRAINING else None
+        options = {name: getattr(self, name) for name in ("cycles", "epochs", "keep", "iterations")}
+        options |= {"learning_rate": self.lr, "decay": self.decay}
+        options["falling"] = RELEASED.falling if self.decay == RateDecay.TRAINING else None
         return replace(
             defaults,
-            schedule=with_changes(defaults.schedule, given),
+            schedule=with_changes(defaults.schedule, options),
             configuration=self.configuration,
             batch=self.batch or defaults.batch,
             width=self.width or defaults.width,

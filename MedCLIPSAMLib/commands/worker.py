@@ -97,11 +97,11 @@ def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
     import_engine()  # before the first command
     from ..segmentation.kept_models import KeptModels
 
-    kept = KeptModels()
-    session = Session(context.obj.run, kept)
+    models = KeptModels()
+    session = Session(context.obj.run, models)
     with lock:
         CommandServer(
-            folder, lambda arguments: context.obj.run(arguments, session), idle_minutes * 60, kept.describe
+            folder, lambda arguments: context.obj.run(arguments, session), idle_minutes * 60, models.describe
         ).serve()
 
 

@@ -48,7 +48,6 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     """
     try:
         import highdicom
-        from pydicom.sr.coding import Code
     except ImportError as error:
         raise InputError(
             f"DICOM SEG needs packages that are not installed: {error.name}.", "pip install 'medclipsam[dicom]'"
@@ -56,32 +55,15 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     shown = [segment for segment in segments if segment.mask.any()] or list(segments)
     slices = source_slices(volume)
     logging.getLogger("highdicom").setLevel(logging.ERROR)  # it warns of masks that are empty
-    coded = lambda code: Code(code[1], code[0], code[2])
-    made_by = highdicom.AlgorithmIdentificationSequence(
-        name=PROGRAM, version=__version__, family=Code("123109", "DCM", "Artificial Intelligence"), source=MAKER
-    )
-    described = []
-    for number, segment in enumerate(shown, 1):
-        known = segment.terminology
-        described.append(
-            highdicom.seg.SegmentDescription(
-                segment_number=number,
-                segment_label=segment.name[:64],
-                segmented_property_category=coded(known.category if known.category != NO_CODE else TISSUE),
-                segmented_property_type=coded(known.type if known.type != NO_CODE else TISSUE),
-                algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-                algorithm_identification=made_by,
-            )
-        )
     pixels = np.stack([segment.mask for segment in shown], -1)
     try:
         # Names of patients as they stand in the series are no business of whoever runs an export.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
-            made = highdicom.seg.Segmentation(
+            segmentation = highdicom.seg.Segmentation(
                 source_images=slices,
                 pixel_array=pixels,
                 segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
-                segment_descriptions=described,
+                segment_descriptions=_describe_segments(shown),
                 series_instance_uid=highdicom.UID(),
                 series_number=1000,
                 sop_instance_uid=highdicom.UID(),
@@ -95,7 +77,38 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"No DICOM SEG can be made for '{volume.path}': {error}.", "Use another format.") from error
     with atomic_path(path) as temporary:
-        made.save_as(str(temporary))
+        segmentation.save_as(str(temporary))
+
+
+def _describe_segments(segments: Sequence[Segment]) -> list:
+    """Make highdicom's descriptions of segments, numbered from 1."""
+    import highdicom
+    from pydicom.sr.coding import Code
+
+    coded = lambda code: Code(code[1], code[0], code[2])
+    made_by = highdicom.AlgorithmIdentificationSequence(
+        name=PROGRAM, version=__version__, family=Code("123109", "DCM", "Artificial Intelligence"), source=MAKER
+    )
+    return [
+        highdicom.seg.SegmentDescription(
+            segment_number=number,
+            segment_label=dicom_text(segment.name),
+            segmented_property_category=coded(_code_or_tissue(segment.terminology.category)),
+            segmented_property_type=coded(_code_or_tissue(segment.terminology.type)),
+            algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+            algorithm_identification=made_by,
+        )
+        for number, segment in enumerate(segments, 1)
+    ]
+
+
+def _code_or_tissue(code: tuple[str, str, str]) -> tuple[str, str, str]:
+    return TISSUE if code == NO_CODE else code
+
+
+def dicom_text(name: str) -> str:
+    """Return a name as a DICOM value of type LO can hold it: 64 characters, without the backslash between values."""
+    return name.replace("\\", "/")[:64]
 
 
 def check_dicom_cases(form: str, cases: Sequence[Case]) -> None:
@@ -150,9 +163,9 @@ def check_dicom_seg(volume: Volume) -> None:
 
 
 def source_slices(volume: Volume) -> list:
-    """The DICOM datasets of a volume's slices, without their pixels, slice K first as in its arrays.
+    """Read the DICOM datasets of a volume's slices, without their pixels, slice 0 along K first as in its arrays.
 
-    What they do not say of patient and study is there and empty; a thickness that is not said is that of the grid.
+    Absent elements on patient and study are added, empty; an absent thickness is that of the grid.
 
     Raises:
         InputError: it was not read from DICOM, or the files do not make its slices.

@@ -143,15 +143,14 @@ class Ensemble:
         preprocessor = configuration.preprocessor_class(verbose=False)
         data, _, about = preprocessor.run_case_npy(image, None, about, manager, configuration, predictor.dataset_json)
         data = torch.from_numpy(np.ascontiguousarray(data))
-        sums: list[torch.Tensor] = []
+        total = torch.zeros(())
         for state in self._states:
             context.raise_if_cancelled()
             predictor.network.load_state_dict(state, strict=False)  # what is shared has one name in it
             with redirect_stdout(StringIO()):
                 logits = predictor.predict_sliding_window_return_logits(data)
-            probabilities = torch.softmax(logits.float().cpu(), dim=0)
-            sums = [sums[0] + probabilities] if sums else [probabilities]
-        mean = (sums[0] / len(self._states)).clamp_min(torch.finfo(torch.float32).tiny)
+            total = total + torch.softmax(logits.float().cpu(), dim=0)
+        mean = (total / len(self._states)).clamp_min(torch.finfo(torch.float32).tiny)
         labels, by_class = back_to_image(
             mean.log(), manager, configuration, predictor.label_manager, about, True, torch.get_num_threads()
         )
@@ -161,10 +160,10 @@ class Ensemble:
         return Prediction(labels.astype(np.uint8), by_class)
 
 
-def foreground_labels(probabilities: np.ndarray, least: float) -> np.ndarray:
-    """Label voxels whose foreground is more probable than `least`: (C, K, J, I) float to (K, J, I) uint8."""
+def foreground_labels(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """Label voxels whose foreground is more probable than `threshold`: (C, K, J, I) float to (K, J, I) uint8."""
     labels = probabilities[1:].argmax(0) + 1
-    return np.where(1 - probabilities[0] > least, labels, 0).astype(np.uint8)
+    return np.where(1 - probabilities[0] > threshold, labels, 0).astype(np.uint8)
 
 
 def digest_of(path: Path) -> str:
@@ -173,7 +172,7 @@ def digest_of(path: Path) -> str:
 
 
 def _check_network(architecture: dict, folder: Path) -> None:
-    """Plans name Python objects that nnU-Net calls: only the parts of its networks may be."""
+    """Refuse plans that name other Python objects for nnU-Net to call than parts of its networks."""
     kwargs = architecture["arch_kwargs"]
     imported = [kwargs[name] for name in architecture["_kw_requires_import"] if kwargs.get(name) is not None]
     for name, allowed in ((architecture["network_class_name"], NETWORK), *((module, LAYER) for module in imported)):
@@ -184,7 +183,7 @@ def _check_network(architecture: dict, folder: Path) -> None:
 
 
 def _weights(network: torch.nn.Module, path: Path) -> dict[str, torch.Tensor]:
-    """The weights in a file, of which the network must want exactly these."""
+    """Read the weights in a file, which must be exactly those of the network."""
     try:
         load_model(network, path)
     except (OSError, RuntimeError, SafetensorError) as error:

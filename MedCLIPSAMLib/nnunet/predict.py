@@ -66,7 +66,7 @@ class Image:
 
 
 def find_images(inputs: Path) -> tuple[list[Image], Path | None]:
-    """The images of a folder tree, an image, or those of a dataset of nnU-Net, which is given too.
+    """Find the images of a folder tree, an image, or those of a dataset of nnU-Net, which is returned too.
 
     Raises:
         InputError: nothing readable there.
@@ -180,7 +180,7 @@ def _write_case(case: str, volume: Volume, made: Prediction, labels: dict[int, s
 
 
 def _write_overlay(case: str, volume: Volume, segments: Sequence[Segment], uncertain: np.ndarray, out: Path) -> int:
-    """Write the slice with the most uncertainty in it, with the masks, for the report; its number."""
+    """Write the slice with the most uncertainty, with the masks, for the report, and return its number."""
     stack = SliceStack(volume)
     worst = max(range(len(stack)), key=lambda k: float(stack.from_grid(uncertain, k).sum()))
     (out / IMAGE_FOLDER).mkdir(exist_ok=True)

@@ -25,8 +25,8 @@ _PREPROCESS = (
     "plan_and_preprocess_entry()"
 )
 _TRAIN = (
-    "import json, sys, torch; from nnunetv2.run.run_training import run_training; given = json.loads(sys.argv[1]); "
-    "run_training(device=torch.device(given.pop('device')), **given)"
+    "import json, sys, torch; from nnunetv2.run.run_training import run_training; options = json.loads(sys.argv[1]); "
+    "run_training(device=torch.device(options.pop('device')), **options)"
 )
 
 
@@ -57,7 +57,7 @@ def environment(raw: Path, out: Path) -> dict[str, str]:
 
 
 def preprocess_command(number: int, configuration: str) -> list[str]:
-    """nnUNetv2_plan_and_preprocess of dataset `number`."""
+    """Return the command of nnUNetv2_plan_and_preprocess for dataset `number`."""
     workers = str(max(1, min(8, os.cpu_count() or 1)))
     chosen = ["-d", str(number), "-c", configuration, "-np", workers, "-npfp", workers, "--clean"]
     return [sys.executable, "-c", _PREPROCESS, *chosen]
@@ -72,7 +72,7 @@ def few_processes() -> dict[str, str]:
 
 
 def one_gpu(device: str) -> tuple[str, dict[str, str]]:
-    """nnU-Net's name of a device, and the variables that show it GPU N of "cuda:N" alone: it takes the first."""
+    """Return nnU-Net's name of a device, and the variables that show it GPU N of "cuda:N" alone: it takes the first."""
     kind, _, index = device.partition(":")
     if not index:
         return kind, {}
@@ -80,9 +80,9 @@ def one_gpu(device: str) -> tuple[str, dict[str, str]]:
     return kind, {"CUDA_VISIBLE_DEVICES": seen[int(index)] if seen else index}
 
 
-def train_command(**given: Any) -> list[str]:
-    """nnU-Net's `run_training` with these arguments; `device` is a name."""
-    return [sys.executable, "-c", _TRAIN, json.dumps(given)]
+def train_command(**options: Any) -> list[str]:
+    """Return the command of nnU-Net's `run_training` with these arguments; `device` is a name."""
+    return [sys.executable, "-c", _TRAIN, json.dumps(options)]
 
 
 class Process:
@@ -92,7 +92,7 @@ class Process:
         log: file that all they say is added to.
         variables: their environment.
         lock: open file that they hold too, so that what it locks stays locked should this process be killed.
-        context: asked while they work.
+        context: cancels them.
     """
 
     def __init__(self, log: Path, variables: Mapping[str, str], lock: IO[str], context: RunContext) -> None:
@@ -135,7 +135,7 @@ class Process:
                 _end(process)
         if process.returncode:
             log_lines = self._log.read_bytes()[start:].decode(errors="replace").strip().splitlines()
-            last = next((line for line in reversed(log_lines) if line.strip()), "it said nothing")
+            last = next((line for line in reversed(log_lines) if line.strip()), "it wrote nothing")
             full = "out of memory" in last.lower()
             remedy = ("Use a smaller --batch, or --device cpu. " if full else "") + f"See '{self._log}'."
             raise ModelError(f"nnU-Net ended with code {process.returncode}: {last}", remedy)

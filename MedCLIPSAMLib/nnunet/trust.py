@@ -81,6 +81,7 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
         )
         record |= {"status": "found", "files": files, "modality": before.get("modality", volume.modality)}
         record |= {"trusted": datetime.now(UTC).isoformat(timespec="seconds")}
+        record = {name: value for name, value in record.items() if name not in ("problem", "remedy")}  # it failed once
         manifest.write(record)
         struck = read_struck(found.folder)
         if case in struck:
@@ -92,7 +93,7 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
 
 
 def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) -> int:
-    """`trust` with a mask from a file; a single unnamed segment is the dataset's only label.
+    """Trust a mask from a file, see `trust`; a single unnamed segment is the dataset's only label.
 
     Raises:
         InputError: see `trust`; or the dataset lacks the case and no image was given.
@@ -113,12 +114,12 @@ def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, An
 
 
 def trusted_cases(dataset: Path) -> set[str]:
-    """The cases whose label a person set."""
+    """Read which cases have a label that a person set."""
     return {name for name, record in read_records(dataset).items() if "trusted" in record}
 
 
 def _masks_by_label(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
-    """Masks by label: by the segments' names, by label values, or the only one that there is."""
+    """Tell masks by label: by the segments' names, by label values, or the only one that there is."""
     names = set(dataset.labels.values())
     if all(segment.name in names for segment in segments):
         return {segment.name: segment.mask for segment in segments}

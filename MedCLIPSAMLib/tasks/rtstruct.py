@@ -20,7 +20,7 @@ from skimage.measure import find_contours, points_in_poly
 
 from .. import __version__
 from ..errors import InputError
-from ..export.dicom_seg import IDENTITY, MAKER, PROGRAM, source_slices
+from ..export.dicom_seg import IDENTITY, MAKER, PROGRAM, dicom_text, source_slices
 from ..files.atomic import atomic_path
 from ..volumes import Segment, Volume
 
@@ -43,11 +43,11 @@ def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> N
     if not all(header.get(name) for header in slices for name in ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID")):
         raise InputError(f"'{volume.path}' has slices without UIDs, which a structure set needs.", "Export it again.")
     frame = str(first.FrameOfReferenceUID)
-    made = _head(first, frame)
-    made.ReferencedFrameOfReferenceSequence = DicomSequence([_reference(slices, frame)])
+    dataset = _head(first, frame)
+    dataset.ReferencedFrameOfReferenceSequence = DicomSequence([_reference(slices, frame)])
     regions, contours, observations = [], [], []
     for number, segment in enumerate(segments, 1):
-        region = _item(ROINumber=number, ROIName=segment.name, ROIGenerationAlgorithm="AUTOMATIC")
+        region = _item(ROINumber=number, ROIName=dicom_text(segment.name), ROIGenerationAlgorithm="AUTOMATIC")
         region.ReferencedFrameOfReferenceUID = frame
         regions.append(region)
         color = [round(255 * channel) for channel in segment.color]
@@ -59,11 +59,11 @@ def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> N
         observations.append(
             _item(ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="", ROIInterpreter="")
         )
-    made.StructureSetROISequence = DicomSequence(regions)
-    made.ROIContourSequence = DicomSequence(contours)
-    made.RTROIObservationsSequence = DicomSequence(observations)
+    dataset.StructureSetROISequence = DicomSequence(regions)
+    dataset.ROIContourSequence = DicomSequence(contours)
+    dataset.RTROIObservationsSequence = DicomSequence(observations)
     with atomic_path(path) as temporary:
-        made.save_as(str(temporary), enforce_file_format=True)
+        dataset.save_as(str(temporary), enforce_file_format=True)
 
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
@@ -115,7 +115,7 @@ def _contour(points: np.ndarray, source: Dataset) -> Dataset:
 
 def _head(first: Dataset, frame: str) -> Dataset:
     now = datetime.now()
-    made = _item(
+    dataset = _item(
         SpecificCharacterSet="ISO_IR 192",
         SOPClassUID=RTSTRUCT,
         SOPInstanceUID=generate_uid(),
@@ -136,11 +136,11 @@ def _head(first: Dataset, frame: str) -> Dataset:
         StructureSetTime=now.strftime("%H%M%S"),
         ApprovalStatus="UNAPPROVED",
     )
-    made.file_meta = FileMetaDataset()
-    made.file_meta.MediaStorageSOPClassUID = UID(RTSTRUCT)
-    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    return made
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.MediaStorageSOPClassUID = UID(RTSTRUCT)
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
 
 
 def _reference(slices: Sequence[Dataset], frame: str) -> Dataset:
@@ -160,7 +160,7 @@ def _reference(slices: Sequence[Dataset], frame: str) -> Dataset:
 
 def _item(**elements: object) -> Dataset:
     """Make a data set of elements by keyword."""
-    made = Dataset()
+    item = Dataset()
     for keyword, value in elements.items():
-        setattr(made, keyword, value)
-    return made
+        setattr(item, keyword, value)
+    return item

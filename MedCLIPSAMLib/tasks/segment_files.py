@@ -151,11 +151,11 @@ def segment_file(
     stack = SliceStack(volume, task.request.plane, task.request.window)
     request, marks, looked_at, region = task.request, task.marks, volume, None
     if task.roi is not None:
-        given = Region.of(task.roi, stack)
-        region, marks = given.in_plane(stack), marks.within(given, stack)
+        roi = Region.of(task.roi, stack)
+        region, marks = roi.in_plane(stack), marks.within(roi, stack)
         looked_at = region.cut(volume)
         if len(task.roi) == 6 and not marks:
-            request = replace(request, slices=given.slices(stack))
+            request = replace(request, slices=roi.slices(stack))
     if marks:
         found = _outlined(segmenter, SliceStack(looked_at, request.plane, request.window), marks, task, context)
         return write(Segmented.of(name, volume, stack, found, task.labels, places, region, task.tags), task.form)
@@ -164,9 +164,9 @@ def segment_file(
         checkpoints = CheckpointFolder(places.unfinished)
         context = replace(context, checkpoints=checkpoints)
         found = segment_volume(segmenter, looked_at, request, context).collect()
-        made = write(Segmented.of(name, volume, stack, found, task.labels, places, region, task.tags), task.form)
+        segmented = write(Segmented.of(name, volume, stack, found, task.labels, places, region, task.tags), task.form)
         checkpoints.remove()
-    return made
+    return segmented
 
 
 def _read(image: Input, places: Places, task: Task) -> Volume:
@@ -194,8 +194,8 @@ def _outlined(
     segmenter: TextSegmenter, stack: SliceStack, marks: Marks, task: Task, context: RunContext
 ) -> VolumeResult:
     """Outline boxes and points by SAM 2; the prompt is the name of that only."""
-    given = task.request.slices
-    number, sam_prompts = marks.place(stack, None if given is None or given == "all" else given[0])
+    slices = task.request.slices
+    number, sam_prompts = marks.place(stack, None if slices is None or slices == "all" else slices[0])
     image = stack.image(number)
 
     def work() -> tuple[np.ndarray, np.ndarray]:

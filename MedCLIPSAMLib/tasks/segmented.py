@@ -61,15 +61,15 @@ class Segmented:
             labels: label -> prompt.
             tags: more of what made them.
         """
-        made = dict(zip(found.results, found.segments()))
+        by_prompt = dict(zip(found.results, found.segments()))
         segments = {}
         for label, prompt in labels.items():
-            mask = made[prompt].mask if region is None else region.paste(made[prompt].mask, volume)
-            segments[label] = replace(made[prompt], name=label, mask=mask, tags={**made[prompt].tags, **tags})
+            mask = by_prompt[prompt].mask if region is None else region.paste(by_prompt[prompt].mask, volume)
+            segments[label] = replace(by_prompt[prompt], name=label, mask=mask, tags={**by_prompt[prompt].tags, **tags})
         results = {label: found.results[prompt] for label, prompt in labels.items()}
         notes = (*volume.notes, *found.notes)
-        asked = len(found.request.slices)
-        return cls(name, volume, stack, segments, results, asked, {**found.tags, **tags}, places, region, notes)
+        slice_count = len(found.request.slices)
+        return cls(name, volume, stack, segments, results, slice_count, {**found.tags, **tags}, places, region, notes)
 
     @property
     def best_slice(self) -> int:

@@ -1,8 +1,9 @@
-"""Write what an image gave in the formats that were asked for."""
+"""Write the segments of an image in the formats of the request."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,52 +29,53 @@ def check_form(form: MaskFormat, path: Path, volume: Volume) -> None:
         check_dicom_seg(volume)
 
 
-def write(made: Segmented, form: MaskFormat) -> Segmented:
-    """Write the files of `made.places`; returns it with what the masks lost in that format as notes of the volume.
+def write(segmented: Segmented, form: MaskFormat) -> Segmented:
+    """Write the files of an image, and return it with notes on what the masks lost in their format.
 
     Raises:
         OutputError: a file cannot be written.
     """
-    places = made.places
-    segments = list(made.segments.values())
+    places = segmented.places
+    segments = list(segmented.segments.values())
+    notes: list[str] = []
     if "" in places.masks:
-        write_masks(places.masks[""], form, segments, made.volume)
+        notes += write_masks(places.masks[""], form, segments, segmented.volume)
     else:
         for segment in segments:
-            write_masks(places.masks[segment.name], form, [segment], made.volume)
+            notes += write_masks(places.masks[segment.name], form, [segment], segmented.volume)
     if places.saliency is not None:
-        write_saliency(places.saliency, saliency(made), made.volume)
+        write_saliency(places.saliency, saliency(segmented), segmented.volume)
     if places.overlay is not None:
         from .drawing import draw_overlay
 
-        draw_overlay(places.overlay, made)
+        draw_overlay(places.overlay, segmented)
     if places.montage is not None:
         from .drawing import draw_montage
 
-        draw_montage(places.montage, made)
-    return made
+        draw_montage(places.montage, segmented)
+    return replace(segmented, notes=(*segmented.notes, *notes))
 
 
-def write_masks(path: Path, form: MaskFormat, segments: Sequence[Segment], volume: Volume) -> None:
-    """Write segments into one file; where they overlap and the format cannot hold it, a note of the volume says so."""
+def write_masks(path: Path, form: MaskFormat, segments: Sequence[Segment], volume: Volume) -> list[str]:
+    """Write segments into one file, and return notes on overlaps that the format cannot hold."""
     if form == MaskFormat.DICOM_SEG:
         write_dicom_seg(path, segments, volume)
-        return
+        return []
     if form == MaskFormat.RTSTRUCT:
         from .rtstruct import write_rtstruct
 
         write_rtstruct(path, segments, volume)
-        return
+        return []
     fitting, notes = fit(path, segments)
-    volume.notes.extend(notes)
     write_segmentation(path, fitting, volume)
+    return notes
 
 
-def saliency(made: Segmented) -> np.ndarray:
+def saliency(segmented: Segmented) -> np.ndarray:
     """Return the saliency of the first label on the image's grid, (K, J, I) float32, 0 where it was not looked at."""
-    first = next(iter(made.results.values()))
+    first = next(iter(segmented.results.values()))
     maps = {number: result.where.saliency for number, result in first.items() if isinstance(result, PromptedResult)}
-    if made.region is None:
-        return made.stack.to_grid(maps)
-    part = type(made.stack)(made.region.cut(made.volume), made.stack.plane)
-    return made.region.paste(part.to_grid(maps), made.volume)
+    if segmented.region is None:
+        return segmented.stack.to_grid(maps)
+    part = type(segmented.stack)(segmented.region.cut(segmented.volume), segmented.stack.plane)
+    return segmented.region.paste(part.to_grid(maps), segmented.volume)

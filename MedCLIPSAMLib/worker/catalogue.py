@@ -15,7 +15,7 @@ from ..run_context import Progress, RunContext
 
 
 def models_and_devices(models_dir: Path | None) -> dict[str, Any]:
-    """Every model of the catalogue with its state, and the devices that torch can use here."""
+    """List every model of the catalogue with its state, and the devices that torch can use here."""
     devices = [{"name": "cpu", "title": "CPU"}]
     if torch.backends.mps.is_available():
         devices.insert(0, {"name": "mps", "title": "Apple GPU (MPS)"})

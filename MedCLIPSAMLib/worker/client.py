@@ -130,13 +130,13 @@ class WorkerClient(Connection):
             points, labels: (B, P, 2), x y in pixels, and (B, P), 1 inside and 0 outside.
             masks: (B, H, W) uint8 or bool, a mask to start from for each object, not 0 inside; H, W as the image.
         """
-        given = (
+        named = (
             ("boxes", boxes, np.float32),
             ("points", points, np.float32),
             ("labels", labels, np.int32),
             ("masks", masks, np.uint8),
         )
-        arrays = {name: np.asarray(array, dtype) for name, array, dtype in given if array is not None}
+        arrays = {name: np.asarray(array, dtype) for name, array, dtype in named if array is not None}
         self._ensure_given(key)
         return self._request("outline", {"image": key, "slice": int(number)}, arrays)
 

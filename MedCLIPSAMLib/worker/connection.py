@@ -107,13 +107,13 @@ class Connection:
         if not self._running:
             return
         self.feed_log(b"\n" if self._log_rest else b"")
-        told = f" ({reason})" if reason else ""
+        cause = f" ({reason})" if reason else ""
         last = next((f" It last wrote: {line.strip()}" for line in reversed(self._log) if line.strip()), "")
-        problem = f"The worker process has ended{told}.{last if reason != 'exit code 0' else ''}"
+        problem = f"The worker process has ended{cause}.{last if reason != 'exit code 0' else ''}"
         self._give_up(WorkerError(problem, "The next request starts it again.", self.log))
 
     def _ensure_running(self) -> bool:
-        """Start a worker where none runs; whether one was started."""
+        """Start a worker where none runs, and return whether one was started."""
         if self._running:
             return False
         self._parser, self._log_rest, self.about = FrameParser(), b"", {}

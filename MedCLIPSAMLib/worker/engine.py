@@ -43,7 +43,7 @@ class ModelChoice:
         return cls(clip, sam, device, models_folder(message))
 
     def load(self, reply: Reply) -> TextSegmenter:
-        """The models on their device, or on the CPU where that has too little memory, which the user is told."""
+        """Load the models on their device, or on the CPU where that has too little memory, which the user is told."""
         try:
             return load_segmenter(self.clip, self.sam, self.device, self.models_dir)
         except Exception as error:
@@ -93,7 +93,7 @@ class Engine:
         return self._segmenter
 
     def handle(self, message: Message, reply: Reply) -> Answer:
-        """Fields and arrays of the result of a request.
+        """Answer a request: fields and arrays of its result.
 
         Raises:
             MedCLIPSAMError: with a cause and a remedy.

@@ -19,14 +19,16 @@ from .reply import Answer
 
 
 def text_of(message: Message, name: str, default: str | None = None) -> str:
+    """Read a field as text; InputError where it is none."""
     value = message.fields.get(name)
     value = default if value is None else value
     if not isinstance(value, str):
-        raise InputError(f"'{message.type}' came with {name} = {value!r}.", f"Give '{name}' as text.")
+        raise InputError(f"Expected text as '{name}' of '{message.type}', got {value!r}.", f"Send '{name}' as text.")
     return value
 
 
 def models_folder(message: Message) -> Path | None:
+    """Read the folder of models; None where no other than the user's is named."""
     return Path(text_of(message, "models_dir")) if message.fields.get("models_dir") else None
 
 
@@ -37,7 +39,7 @@ def require_slice(number: Any, count: int) -> None:
 
 
 def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
-    """Prompts from boxes (B, 4), points (B, P, 2) and labels (B, P) of a message, of which some may be absent."""
+    """Read SAM prompts: boxes (B, 4), points (B, P, 2) and labels (B, P) of a message, of which some may be absent."""
     boxes, points, labels = (arrays.get(name) for name in ("boxes", "points", "labels"))
     count = len(boxes) if boxes is not None and boxes.ndim else len(points) if points is not None and points.ndim else 0
     boxes = np.zeros((0, 4), np.float32) if boxes is None else boxes
@@ -46,14 +48,15 @@ def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:
     fits = boxes.shape in ((0, 4), (count, 4)) and points.ndim == 3 and points.shape[::2] == (count, 2)
     if not count or not fits or labels.shape != points.shape[:2] or not (len(boxes) or points.shape[1]):
         raise InputError(
-            f"Boxes {boxes.shape}, points {points.shape} and labels {labels.shape} came.",
-            "Give boxes (B, 4), or points (B, P, 2) with labels (B, P), or all three, of one object at least.",
+            "Expected boxes (B, 4), or points (B, P, 2) with labels (B, P), or all three, "
+            f"got boxes {boxes.shape}, points {points.shape} and labels {labels.shape}.",
+            "Send those of at least one object.",
         )
     return SamPrompts(boxes.astype(np.float32), points.astype(np.float32), labels.astype(np.int32))
 
 
 def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
-    """The prompts and the negative prompt of a message."""
+    """Read the prompts and the negative prompt of a message."""
     prompts = message.fields.get("prompts")
     if not isinstance(prompts, list) or not prompts or not all(isinstance(prompt, str) for prompt in prompts):
         raise PromptError("No prompt was given.", "Say what to segment, such as 'brain tumor'.")
@@ -61,7 +64,7 @@ def prompts_of(message: Message) -> tuple[tuple[str, ...], str | None]:
 
 
 def settings_of(message: Message, defaults: Settings) -> Settings:
-    """The settings of a message, which are changes to the defaults of the model."""
+    """Read the settings of a message, which are changes to the defaults of the model."""
     changes = message.fields.get("settings") or {}
     settings = with_changes(defaults, changes)
     by_hand = changes.get("saliency") or {}
@@ -69,7 +72,7 @@ def settings_of(message: Message, defaults: Settings) -> Settings:
 
 
 def part_of(found: SliceResult, with_saliency: bool, with_uncertainty: bool = False) -> Answer:
-    """A result of the full pipeline on a slice as a "part"; uncertainty where there was a vote."""
+    """Write a result of the full pipeline on a slice as a "part"; uncertainty where there was a vote."""
     result = found.result
     if not isinstance(result, PromptedResult):
         raise TypeError(f"Expected a PromptedResult, got {type(result).__name__}.")
@@ -87,7 +90,7 @@ def part_of(found: SliceResult, with_saliency: bool, with_uncertainty: bool = Fa
 
 
 def propagated_part_of(found: SliceResult) -> Answer:
-    """A result of a propagation on a slice as a "part"; boxes where it is a key slice."""
+    """Write a result of a propagation on a slice as a "part"; boxes where it is a key slice."""
     result = found.result
     prompts = result.sam_prompts if isinstance(result, PromptedResult) else SamPrompts.none()
     fields = _describe(found) | {"presence": {"probability": found.presence}}

@@ -68,7 +68,7 @@ class ReceivedImages:
         return len(stack)
 
     def find(self, message: Message) -> ImageStack:
-        """The stack that a message is about.
+        """Find the stack that a message is about.
 
         Raises:
             InputError: it was never sent, or is kept no more.
@@ -82,7 +82,7 @@ class ReceivedImages:
         return ImageStack(self._stacks[key])
 
     def _with_slice(self, key: str, image: np.ndarray, number: object, count: object) -> np.ndarray:
-        """The stack of that name with one of its slices put in: large stacks come slice by slice."""
+        """Put a slice into the stack of that name, which comes slice by slice, and return the stack."""
         if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= MAX_SLICES or len(image) != 1:
             raise InputError(f"A slice of {count!r} came.", f"Send one image at a time, of {MAX_SLICES} at most.")
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < count:

@@ -121,7 +121,7 @@ class FrameParser:
             if not MAGIC.startswith(start):
                 text = bytes(self._buffer[:80]).decode("utf-8", errors="replace")
                 raise ProtocolError(
-                    f"A message was expected and {text!r} came.",
+                    f"Expected a message, got {text!r}.",
                     "Nothing else may write on this stream: silence what the shell prints at login.",
                 )
             if len(self._buffer) < _PREAMBLE.size:
@@ -180,7 +180,7 @@ def _no_constant(name: str) -> None:
 
 
 def _layout(arrays: list[Any], payload: int) -> list[tuple[str, str, list[int], int, int]]:
-    """(name, dtype, shape, number of elements, first byte) of each array, when they fill the payload exactly."""
+    """Locate the arrays: name, dtype, shape, number of elements and first byte, if they fill the payload exactly."""
     found, offset, names = [], 0, set()
     for array in arrays:
         if not isinstance(array, dict) or array.keys() != {"name", "dtype", "shape", "bytes"}:

@@ -21,7 +21,7 @@ class Reply(Protocol):
 
 
 def run_context(reply: Reply, stage: str = "") -> RunContext:
-    """The context of a run whose progress and notices go to the client.
+    """Make the context of a run whose progress and notices go to the client.
 
     "progress" has stage, fraction and slice, and the details that the run gives.
 

@@ -30,7 +30,7 @@ def segment(segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, mes
     slices = message.fields.get("slices")
     slices = list(range(len(stack))) if slices is None else slices
     if not isinstance(slices, list) or not slices:
-        raise InputError(f"As slices {slices!r} came.", "Give a list of numbers.")
+        raise InputError(f"Expected a list of slice numbers, got {slices!r}.", "Send numbers, or null for all.")
     for number in slices:
         require_slice(number, len(stack))
     request = ResolvedRequest(*prompts_of(message), tuple(slices), Strategy.SLICES)
@@ -110,17 +110,17 @@ def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, r
     if not fits or not numbers or masks is None or masks.shape != (len(numbers), *stack.shape):
         got = "nothing" if masks is None else f"{masks.shape}"
         raise InputError(
-            f"Slices {numbers!r} and masks {got} came.",
-            f"Give numbers from 0 to {len(stack) - 1} and a mask of {stack.shape} for each.",
+            f"Expected slice numbers and a mask {stack.shape} for each, got {numbers!r} and masks {got}.",
+            f"Slices are numbered 0 to {len(stack) - 1}.",
         )
     reach = message.fields.get("reach")
     if reach is not None and (type(reach) is not int or reach < 1):
-        raise InputError(f"As reach {reach!r} came.", "Give a number of slices, or nothing.")
-    given = {k: mask > 0 for k, mask in zip(numbers, masks)}
+        raise InputError(f"Expected a number of slices as reach, got {reach!r}.", "Send 1 or more, or null.")
+    known = {k: mask > 0 for k, mask in zip(numbers, masks)}
     settings, context = CarrySettings(_method_of(message)), run_context(reply)
 
     def work() -> None:
-        carried = carry(segmenter, len(stack), stack.image, {"": given}, settings, reach, context=context)
+        carried = carry(segmenter, len(stack), stack.image, {"": known}, settings, reach, context=context)
         for done, (k, found) in enumerate(carried, 1):
             reply.send("part", {"slice": k}, {"mask": found[""].astype(np.uint8)})
             context.report(done / len(stack), stage="carry", slice=k)

@@ -23,10 +23,9 @@ from .. import __version__
 from ..errors import Cancelled, MedCLIPSAMError, from_system
 from ..logs import LogLevel, configure_logging
 from .protocol import VERSION, FrameParser, Message, ProtocolError, encode
+from .reply import Answer
 
 log = logging.getLogger(__name__)
-
-Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 REQUESTS = (
     "hello",
@@ -179,7 +178,7 @@ def _hello() -> dict[str, Any]:
 
 
 def _without_arrays(message: Message) -> str:
-    """The fields of a message and the shapes of its arrays, for the log."""
+    """Describe the fields of a message and the shapes of its arrays, for the log."""
     shapes = ", ".join(f"{name} {array.shape}" for name, array in message.arrays.items())
     return f"{dict(message.fields)} {shapes}".strip()
 
@@ -195,7 +194,7 @@ def _describe(error: Exception) -> dict[str, str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """`python -m MedCLIPSAMLib.worker`."""
+    """Serve as `python -m MedCLIPSAMLib.worker`."""
     parser = argparse.ArgumentParser(
         "MedCLIPSAMLib.worker", description="Serve the models on standard input and output."
     )
@@ -217,7 +216,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _take_streams() -> tuple[int, int]:
-    """Standard input and output for messages alone; whoever prints writes to standard error from here on."""
+    """Take standard input and output for messages alone; whoever prints writes to standard error from here on."""
     if sys.platform == "win32":
         import msvcrt
 

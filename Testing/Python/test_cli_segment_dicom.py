@@ -90,6 +90,18 @@ def test_nothing_found_is_written_as_dicom_too(tmp_path):
     assert rt.StructureSetROISequence[0].ROIName == "tumor" and "ContourSequence" not in rt.ROIContourSequence[0]
 
 
+def test_a_label_that_dicom_cannot_hold_is_written_as_far_as_it_can(tmp_path):
+    pydicom = pytest.importorskip("pydicom")
+    pytest.importorskip("highdicom")
+    volume = read_volume(series(tmp_path / "scan"))
+    segment = Segment("left\\right " + "x" * 70, np.ones(volume.shape, bool))
+    for form in (MaskFormat.DICOM_SEG, MaskFormat.RTSTRUCT):
+        write_masks(tmp_path / f"{form}.dcm", form, [segment], volume)
+    name = "left/right " + "x" * 53
+    assert pydicom.dcmread(tmp_path / "dcm.dcm").SegmentSequence[0].SegmentLabel == name
+    assert pydicom.dcmread(tmp_path / "rtstruct.dcm").StructureSetROISequence[0].ROIName == name
+
+
 @given(arrays(bool, (9, 11)))
 def test_contours_enclose_the_centers_of_the_mask_and_no_others(mask):
     """Holes and corners too: the centers inside of an odd number of turns are the mask."""

@@ -138,6 +138,18 @@ def test_a_file_for_each_label(run, tmp_path):
     assert run(*ask, "one-file-per-label", "-o", tmp_path / "m.png")[0] == 2  # they are there
 
 
+def test_what_a_label_map_cannot_hold_of_overlaps_is_a_note(run, tmp_path, monkeypatch):
+    def outline_all(self, *_, **__):
+        return np.ones(self._shown[0].images[0].shape[:2], bool), np.array([0.9], np.float32)
+
+    monkeypatch.setattr(segmenters.TextSegmenter, "outline", outline_all)
+    ask = ("segment", phantom_png(tmp_path / "head.png"), "-p", "a: brain tumor", "-p", "b: tumor", "--presence", 0)
+    for name, lost in (("masks.png", True), ("masks.seg.nrrd", False)):
+        code, text, err = run(*ask, "-o", tmp_path / name, "--json")
+        assert code == 0, err
+        assert any("overlaps" in note for note in json.loads(text)["notes"]) == lost
+
+
 def test_overlays_and_montages_say_what_they_show(run, tmp_path, monkeypatch):
     """Names, slice and score are drawn; a montage has a cell for each slice with a find."""
     written = []

@@ -63,6 +63,13 @@ def test_a_correction_becomes_a_trusted_label_and_the_guess_is_kept(exported, mo
     assert strike(out, []) == (0, 0)  # and no strike brings the old label back
     assert np.array_equal(read_segmentation(out / "labelsTr" / "1.nii.gz")[0].mask, mask)
 
+    # A case that the export could not do is whole now, and nothing says any more that it failed.
+    failed = {"case": "2", "image": "2.png", "status": "failed", "labels": {}, "files": []}
+    with (out / "manifest.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(failed | {"problem": "It is broken.", "remedy": "Mend it."}) + "\n")
+    assert trust(out, "2", {"tumor": mask}, volume) == 3
+    assert not {"problem", "remedy"} & read_records(out)["2"].keys()
+
 
 def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
     out, *_ = exported
