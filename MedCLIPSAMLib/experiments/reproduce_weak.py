@@ -121,8 +121,8 @@ def summary(figures: dict) -> dict:
 
     Returns:
         {"rows": {row: {metric: {task: mean, "all": mean}}}, "intervals": {row: {metric: {task: [low, high]}}},
-        "differences": {"weak - zero_shot": PairedDifference as dict, ...}, "validation_review", "review": {order: {share:
-        mean error}}}, the orders, "random" and "worst first" among them.
+        "differences": {"weak - zero_shot": PairedDifference as dict, ...}, "validation_review", "review": {order:
+        {share: mean error}}}, the orders, "random" and "worst first" among them.
     """
     tasks = figures["tasks"]
     rows: dict[str, dict[str, dict[str, float]]] = {}
