@@ -36,7 +36,7 @@ ANSWER_SECONDS = 20.0
 
 def requests() -> list[Message]:
     """One of each request."""
-    pictures = np.zeros((2, 32, 32, 3), np.uint8)
+    images = np.zeros((2, 32, 32, 3), np.uint8)
     mask, boxes = np.ones((1, 32, 32), np.uint8), np.array([[4, 4, 20, 20]], np.float32)
     common = {"image": "head", "prompts": ["brain tumor"], "negative": None, "settings": {"saliency": {"steps": 2}}}
     nowhere = {"inputs": "nowhere", "prompts": {"tumor": "brain tumor"}, "out": "Dataset001_Head", "export": {}}
@@ -48,8 +48,8 @@ def requests() -> list[Message]:
         Message("hello", 1),
         Message("models", 2, {"models_dir": None}),
         Message("load", 3, {"clip": "demo", "sam": "demo", "device": "cpu", "models_dir": None}),
-        Message("image", 4, {"key": "head"}, {"images": pictures}),
-        Message("image", 5, {"key": "stack", "slice": 0, "of": 2}, {"images": pictures[0]}),
+        Message("image", 4, {"key": "head"}, {"images": images}),
+        Message("image", 5, {"key": "stack", "slice": 0, "of": 2}, {"images": images[0]}),
         Message("segment", 6, {**common, "slices": [0], "saliency": True}),
         Message("outline", 7, {"image": "head", "slice": 0}, {**outlined, "masks": mask}),
         Message("carry", 8, {"image": "head", "slices": [0], "reach": 1, "method": "boxes"}, {"masks": mask}),
@@ -184,7 +184,7 @@ def feed_worker(count: int, chance: random.Random, folder: Path, say: Callable[[
 
 
 def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str | None]]:
-    """Send requests to a fresh worker that has models and pictures until it ends; how each was answered."""
+    """Send requests to a fresh worker that has models and images until it ends; how each was answered."""
     worker, parser = ForkedProcess(), FrameParser()
     whole = [message for message in requests() if message.type not in ("hello", "cancel")]
     try:

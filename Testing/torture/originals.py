@@ -14,7 +14,7 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 MOST_BYTES = 150_000
 ENDINGS = {"NIfTI": (".nii", ".nii.gz"), "NRRD": (".nrrd", ".nhdr"), "MetaImage": (".mha", ".mhd"), "DICOM": (".dcm",)}
-ENDINGS |= {"picture": (".png", ".jpg", ".bmp", ".tif")}
+ENDINGS |= {"image": (".png", ".jpg", ".bmp", ".tif")}
 
 
 @dataclass(frozen=True)

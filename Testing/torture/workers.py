@@ -148,7 +148,7 @@ def _expected(images: np.ndarray) -> list[np.ndarray]:
 
     segmenter = load_segmenter("demo", "demo", "cpu")
     found = []
-    for picture in images:
-        segmenter.set_image(picture)
+    for image in images:
+        segmenter.set_image(image)
         found.append(segmenter.segment(PROMPT).mask.astype(np.uint8))
     return found
