@@ -36,7 +36,7 @@ from .commands import (
 )
 from .commands.deprecated import replace_deprecated_flags
 from .commands.session import Session
-from .errors import Cancelled, MedCLIPSAMError, from_system
+from .errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED, Cancelled, MedCLIPSAMError, from_system
 from .logs import LogLevel, configure_logging
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,6 @@ app.add_typer(phantoms.phantoms_app, name="phantoms")
 app.add_typer(phantoms.models_app, name="demo-models")
 app.add_typer(starter.app, name="starter")
 
-EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
-
 
 def _print_version(wanted: bool) -> None:
     if wanted:
@@ -80,7 +78,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    log_level: Annotated[LogLevel, typer.Option(help="Least level of the log.")] = LogLevel.WARNING,
+    log_level: Annotated[LogLevel, typer.Option(help="Minimum level of the log.")] = LogLevel.WARNING,
     log_file: Annotated[Path | None, typer.Option(help="Write the log there too.", show_default=False)] = None,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
 ) -> None:
@@ -119,7 +117,9 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
         print("Interrupted.", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # `medclipsam ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
         sys.exit(EXIT_INTERRUPTED)
     except MedCLIPSAMError as error:
         log.debug("refused", exc_info=True)
@@ -158,8 +158,19 @@ def _interrupt_on_sigterm() -> Iterator[None]:
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    """Whether the output is to be JSON; two groups of commands have a file of that name instead."""
-    return "--json" in arguments and not {"benchmark", "reproduce"} & set(arguments[:1])
+    """Whether the output is to be JSON; for two groups of commands the option names a file instead."""
+    return "--json" in arguments and _command_of(arguments) not in ("benchmark", "reproduce")
+
+
+def _command_of(arguments: list[str]) -> str:
+    """Find the command behind the options that all commands have."""
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("-"):
+            return word
+        if word in ("--log-level", "--log-file"):
+            next(words, "")
+    return ""
 
 
 def _refuse(problem: str, remedy: str, as_json: bool) -> NoReturn:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
+"""Exit codes: refused with a message, ended by Ctrl+C, ended by SIGTERM."""
+
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 """Signs that a terminal obeys; a file of unknown origin may have them in what is quoted of it."""
 
@@ -19,14 +22,15 @@ class MedCLIPSAMError(Exception):
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
-        problem, remedy = (_CONTROL.sub(_escape, text) for text in (problem, remedy))
+        problem, remedy = without_controls(problem), without_controls(remedy)
         super().__init__(f"{problem} {remedy}".strip())
         self.problem = problem
         self.remedy = remedy
 
 
-def _escape(found: re.Match[str]) -> str:
-    return repr(found[0])[1:-1]
+def without_controls(text: str) -> str:
+    """Escape what a terminal would obey, but for ends of lines."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 class InputError(MedCLIPSAMError):

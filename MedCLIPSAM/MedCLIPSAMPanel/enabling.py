@@ -16,18 +16,18 @@ def enable(widget, reason: str = "") -> None:
     widget.toolTip = reason or own
 
 
-def sayWhyNot(label, said: str, reason: str) -> str:
+def sayWhyNot(label, shownReason: str, reason: str) -> str:
     """Say in a label why something cannot be done now, unless the label says something else.
 
     Args:
-        said: what this function has said there before.
+        shownReason: what this function has said there before.
 
     Returns:
         What it says there now, for the next call.
     """
-    if label.text in ("", said):
-        label.text = said = reason
-    return said
+    if label.text in ("", shownReason):
+        label.text = shownReason = reason
+    return shownReason
 
 
 def explain(widget, more: str) -> None:

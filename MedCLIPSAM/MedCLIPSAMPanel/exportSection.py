@@ -17,7 +17,7 @@ class ExportSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         self._report = ""
-        self._saidWhyNot = ""
+        self._shownReason = ""
         self._operation = panel.operations.export
         self._operation.task.onProgress = self._progress
         ui.exportFolderButton.connect("clicked(bool)", lambda *_arguments: self._browseFolder())
@@ -33,7 +33,7 @@ class ExportSection:
         ui, running = self._panel.ui, self._operation.task.running
         reason = _("An export is running.") if running else self._lacking()
         enable(ui.exportButton, reason)
-        self._saidWhyNot = sayWhyNot(ui.exportLabel, self._saidWhyNot, reason)
+        self._shownReason = sayWhyNot(ui.exportLabel, self._shownReason, reason)
         enable(ui.stopExportButton, "" if running else _("No export is running."))
         enable(ui.openReportButton, "" if self._report else _("Export first."))
         ui.exportBar.setVisible(running)

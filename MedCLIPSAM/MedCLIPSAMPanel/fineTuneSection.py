@@ -20,7 +20,7 @@ class FineTuneSection:
         self._panel, ui = panel, panel.ui
         self._losses: list[float] = []
         self._validation: list[tuple[int, float, float]] = []
-        self._saidWhyNot = ""
+        self._shownReason = ""
         self._operation = panel.operations.fineTune
         task = self._operation.task
         task.onProgress, task.onNotice = self._progress, self._notice
@@ -40,7 +40,7 @@ class FineTuneSection:
             else ""
         )
         enable(ui.fineTuneButton, lacking)
-        self._saidWhyNot = sayWhyNot(ui.fineTuneLabel, self._saidWhyNot, lacking)
+        self._shownReason = sayWhyNot(ui.fineTuneLabel, self._shownReason, lacking)
         enable(ui.stopFineTuneButton, "" if running else _("No fine-tuning is running."))
         ui.fineTuneBar.setVisible(running)
         ui.fineTuneBaseLabel.text = _("Begins from '{base}', which is chosen under Models and device.").format(

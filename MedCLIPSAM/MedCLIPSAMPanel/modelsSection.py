@@ -38,7 +38,7 @@ class ModelsSection:
         for model in MODELS:
             self._boxes[model.kind].addItem(model.name, model.name)
         ui.deviceBox.addItems([_("automatic"), "CUDA", "MPS", "CPU"])
-        ui.deviceBox.setCurrentIndex(DEVICES.index(panel.machine.get("Device", "auto")))
+        ui.deviceBox.setCurrentIndex(DEVICES.index(self._device()))
         ui.deviceBox.connect("currentIndexChanged(int)", lambda index: panel.machine.set("Device", DEVICES[index]))
         ui.modelsFolderEdit.currentPath = panel.machine.get("ModelsFolder")
         ui.modelsFolderEdit.connect("currentPathChanged(QString)", self._folderChanged)
@@ -65,7 +65,7 @@ class ModelsSection:
     def models(self) -> tuple[str, str, str, str | None]:
         """Return (clip, sam, device, folder of models) for the next run."""
         machine, parameters = self._panel.machine, self._panel.parameters
-        return parameters.clip, parameters.sam, machine.get("Device", "auto"), machine.get("ModelsFolder") or None
+        return parameters.clip, parameters.sam, self._device(), machine.get("ModelsFolder") or None
 
     def warning(self, volumeNode) -> str:
         """Return why the chosen models should not be used on a volume; empty when nothing speaks against them.
@@ -125,6 +125,11 @@ class ModelsSection:
         """End the section's worker, and wait for its end."""
         self._client.shutdown()
         self._transport.close()
+
+    def _device(self) -> str:
+        """Return the device that the settings name; the automatic one where they name none that there is."""
+        device = self._panel.machine.get("Device", "auto")
+        return device if device in DEVICES else "auto"
 
     def _opened(self, collapsed: bool) -> None:
         if not collapsed and not self._asked:

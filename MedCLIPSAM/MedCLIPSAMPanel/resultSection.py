@@ -21,7 +21,7 @@ class ResultSection:
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
         self._shownState: tuple | None = None
-        self._said = False  # whether the last run is what is said; else what is known of the chosen segment
+        self._showsRun = False  # the last run, or else what is known of the chosen segment
         ui.addBoxButton.connect("clicked(bool)", lambda *_arguments: self._addBox())
         ui.removeBoxesButton.connect("clicked(bool)", lambda *_arguments: self._removeBoxes())
         ui.segmentBoxesButton.connect("clicked(bool)", lambda *_arguments: self._segmentFromBoxes())
@@ -29,7 +29,7 @@ class ResultSection:
     def update(self) -> None:
         """Show or hide the saliency map as chosen, and enable what can be done."""
         ui, parameters = self._panel.ui, self._panel.parameters
-        if not self._said:
+        if not self._showsRun:
             self._showKept()
         volume = parameters.inputVolume
         reason = _("Choose an input volume first.") if volume is None else self._panel.whyBusy()
@@ -75,11 +75,11 @@ class ResultSection:
 
     def clear(self) -> None:
         """Forget the last run: another has begun, it was undone, or the scene is another one."""
-        self._said = False
+        self._showsRun = False
         self._showKept()
 
     def _say(self, answer: str, notes: Sequence[str]) -> None:
-        self._said = True
+        self._showsRun = True
         self._write(answer, notes)
 
     def _showKept(self) -> None:

@@ -20,7 +20,7 @@ class ReviewSection:
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
-        self._saidWhyNot = ""
+        self._shownReason = ""
         self._review = panel.operations.review
         self._cases: list[ReviewCase] = []
         self._opened: OpenCase | None = None
@@ -47,7 +47,7 @@ class ReviewSection:
         ui, parameters = self._panel.ui, self._panel.parameters
         reason = "" if parameters.review.folder else _("Choose the folder of predictions first.")
         enable(ui.listReviewButton, reason)
-        self._saidWhyNot = sayWhyNot(ui.reviewLabel, self._saidWhyNot, reason)
+        self._shownReason = sayWhyNot(ui.reviewLabel, self._shownReason, reason)
         enable(ui.openReviewButton, "" if self._chosen() is not None else _("Choose a case in the table."))
         enable(ui.trustButton, "" if self._opened is not None else _("Open a case first."))
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
@@ -59,7 +59,7 @@ class ReviewSection:
                 overlay.showUncertainty(self._opened.volume, parameters.review.showUncertainty)
 
     def forget(self) -> None:
-        """The scene is closed: the opened case goes with it."""
+        """Forget the opened case, which goes with a scene that is closed."""
         self._opened = None
 
     def _attempt(self, action) -> None:

@@ -16,7 +16,7 @@ class SettingsSection:
         panel.ui.defaultSettingsButton.connect("clicked(bool)", lambda *_arguments: self._reset())
 
     def update(self) -> None:
-        """The threshold matters for one kind of coarse mask only."""
+        """Enable the threshold for the one kind of coarse mask that it matters for."""
         byThreshold = self._panel.parameters.method.coarse == CoarseMethod.THRESHOLD
         enable(
             self._panel.ui.coarseThresholdBox,

@@ -1,1 +1,1 @@
-"""What the module does in the scene; the panel is in MedCLIPSAM.py."""
+"""What the module does in the scene; the panel is in MedCLIPSAMPanel."""

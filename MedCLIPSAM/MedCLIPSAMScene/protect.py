@@ -6,6 +6,7 @@ tag holds a check sum a slice; a slice with another content has been edited.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,6 +22,10 @@ from .strings import _
 WRITTEN_TAG = "MedCLIPSAM.Written"
 LOCKED_TAG = "MedCLIPSAM.Locked"
 ALL = "all"
+PLANES = ("axial", "coronal", "sagittal")
+_NUMBER = re.compile("[0-9]{1,6}")
+_CHECKED = re.compile("([0-9]{1,6})=([0-9a-f]{1,8})")
+"""What tags hold; a scene or a .seg.nrrd file from elsewhere may hold something else, which is left out."""
 
 
 class Everything:
@@ -37,9 +42,10 @@ EVERYTHING = Everything()
 
 
 def written(segmentationNode, segmentId: str, plane: str) -> dict[int, str]:
-    """Check sums of the slices of a plane as the models left them, by slice number."""
+    """Read the check sums of the slices of a plane as the models left them, by slice number."""
     own, *pairs = segments.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
-    return {int(k): value for k, value in (pair.split("=") for pair in pairs)} if own == plane else {}
+    found = (_CHECKED.fullmatch(pair) for pair in pairs if own == plane)
+    return {int(pair[1]): pair[2] for pair in found if pair}
 
 
 def recordWritten(segmentationNode, segmentId: str, plane: str, checks: Mapping[int, str]) -> None:
@@ -50,7 +56,7 @@ def recordWritten(segmentationNode, segmentId: str, plane: str, checks: Mapping[
 
 
 def forgetWritten(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:
-    """From now on these slices count as the user's."""
+    """Count these slices as the user's from now on."""
     notes = written(segmentationNode, segmentId, plane)
     for k in numbers:
         notes.pop(k, None)
@@ -59,7 +65,7 @@ def forgetWritten(segmentationNode, segmentId: str, plane: str, numbers: Iterabl
 
 
 def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.ndarray]:
-    """The slices of a segment that are the user's, bool (H, W) by slice number: edited, painted, or locked.
+    """Read the slices of a segment that are the user's, bool (H, W) by slice number: edited, painted, or locked.
 
     An empty one among them says that the user erased what the models had put there, or locked an empty slice.
     """
@@ -67,7 +73,7 @@ def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.n
     keep = locked(segmentationNode, segmentId, slices.plane)
     found = {}
     used = segments.usedSlices(segmentationNode, segmentId, slices)
-    for k in sorted({*used, *notes, *keep}):
+    for k in sorted({k for k in (*used, *notes, *keep) if k < len(slices)}):
         mask = segments.readSlice(segmentationNode, segmentId, slices, k)
         if k in keep or (notes[k] != check(slices, k, mask) if k in notes else mask.any()):
             found[k] = mask
@@ -118,7 +124,9 @@ def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> It
         if plane != slices.plane and numbers:
             other = SceneSlices(slices.volumeNode, plane)
             read = lambda k, other=other: segments.readSlice(segmentationNode, segmentId, other, k)
-            before.append(SliceMasks.of(other, {k: read(k) for k in numbers if k < len(other)}))
+            present = {k: read(k) for k in numbers if k < len(other)}
+            if present:
+                before.append(SliceMasks.of(other, present))
     yield
     for masks in before:
         segments.writeSlices(segmentationNode, segmentId, masks)
@@ -126,8 +134,8 @@ def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> It
 
 def planeOf(segmentationNode, segmentId: str) -> str | None:
     """Return the plane of the slices that the models wrote last, or None."""
-    text = segments.tag(segmentationNode, segmentId, WRITTEN_TAG)
-    return text.split()[0] if text.split() else None
+    plane, *_pairs = segments.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
+    return plane if plane in PLANES else None
 
 
 def _lockedByPlane(segmentationNode, segmentId: str) -> dict[str, set[int]] | Everything:
@@ -135,7 +143,7 @@ def _lockedByPlane(segmentationNode, segmentId: str) -> dict[str, set[int]] | Ev
     if value == ALL:
         return EVERYTHING
     parts = [part.split() for part in value.split(";") if part.strip()]
-    return {plane: {int(k) for k in numbers} for plane, *numbers in parts}
+    return {plane: {int(k) for k in numbers if _NUMBER.fullmatch(k)} for plane, *numbers in parts if plane in PLANES}
 
 
 def requireUnlocked(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:

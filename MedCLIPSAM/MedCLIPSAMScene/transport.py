@@ -17,6 +17,9 @@ import slicer
 import slicer.util
 
 import MedCLIPSAMLib
+from MedCLIPSAMLib.errors import InputError
+
+from .strings import _
 
 STOPPING_MS = 2000
 
@@ -30,14 +33,24 @@ class WorkerCommand:
 
 
 def workerCommand(ownCommand: str = "") -> WorkerCommand:
-    """The worker on this machine with Slicer's Python, or the user's own command.
+    """Return the command of the worker on this machine with Slicer's Python, or the user's own.
 
     An own command, such as `ssh gpuhost python -m MedCLIPSAMLib.worker`, is run without a shell in the environment that
     Slicer was started in: PYTHONHOME and the library paths of Slicer would break another Python, and ssh.
+
+    Raises:
+        InputError: a quotation mark of the own command is not closed.
     """
     own = ownCommand.strip()
     if own:
-        return WorkerCommand(shlex.split(own, posix=os.name == "posix"), slicer.util.startupEnvironment())
+        try:
+            words = shlex.split(own, posix=os.name == "posix")
+        except ValueError as error:
+            raise InputError(
+                _("The command of the worker cannot be read: {error}.").format(error=error),
+                _("Correct it under Models and device."),
+            ) from error
+        return WorkerCommand(words, slicer.util.startupEnvironment())
     python = shutil.which("PythonSlicer") or sys.executable
     return WorkerCommand([python, "-m", "MedCLIPSAMLib.worker"], dict(os.environ))
 

@@ -30,7 +30,11 @@ def as_client(request: Mapping[str, Any], files: Sequence[int]) -> Iterator[None
         os.environ.clear()
         os.environ.update(request["environment"])
         os.umask(request["umask"])
-        os.chdir(request["directory"])
+        try:
+            os.chdir(request["directory"])
+        except OSError as error:
+            print(f"error: The worker cannot enter '{request['directory']}': {error.strerror}.", file=sys.stderr)
+            raise
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..errors import MedCLIPSAMError
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, MedCLIPSAMError
 from .identity import SWITCH, difference, identity
 from .messages import pack, receive
 from .place import SOCKET, check, folder, supported
@@ -18,9 +18,8 @@ from .place import SOCKET, check, folder, supported
 COMMANDS = ("segment",)
 """What the worker runs: the commands that need the models and nothing else that lasts."""
 INTERRUPT, TERMINATE = b"I", b"T"
-EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 PATIENCE = 30.0
-"""Seconds in which the worker must have said whether it takes a command."""
+"""Seconds in which the worker must have answered whether it takes a command."""
 
 
 def connect() -> socket.socket | None:
@@ -64,7 +63,7 @@ def ask(question: str) -> dict[str, Any] | None:
                 while connection.recv(1):  # until it has ended
                     pass
         except ValueError as error:
-            raise OSError(f"the worker said something strange: {error}") from error
+            raise OSError(f"the worker sent no answer: {error}") from error
     return answer
 
 
@@ -76,8 +75,8 @@ def hand_over(arguments: Sequence[str]) -> int | None:
         return None
     if not supported() or not os.path.lexists(folder() / SOCKET):
         return None
-    request = _request(arguments)
     try:
+        request = _request(arguments)
         connection = connect()
         if connection is None:
             return None
@@ -96,7 +95,7 @@ def hand_over(arguments: Sequence[str]) -> int | None:
 
 
 def _request(arguments: Sequence[str]) -> dict[str, Any]:
-    """Say all that a command depends on but its open files."""
+    """Describe all that a command depends on but its open files."""
     mask = os.umask(0)
     os.umask(mask)
     return {
@@ -111,7 +110,7 @@ def _request(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def _send(connection: socket.socket, request: dict[str, Any]) -> str:
-    """Send a command with the standard files of this process; says why the worker refuses it."""
+    """Send a command with the standard files of this process; return why the worker refuses it, or nothing."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     data = pack(request)
@@ -131,17 +130,17 @@ def _send(connection: socket.socket, request: dict[str, Any]) -> str:
 def _wait(connection: socket.socket) -> int:
     """Wait for the exit code, and pass on what interrupts this process; the third time it waits no longer."""
     connection.settimeout(None)
-    told = 0
+    signals = 0
 
-    def tell(number: int, *_: object) -> None:
-        nonlocal told
-        told += 1
-        if told > 2:
+    def forward(number: int, *_: object) -> None:
+        nonlocal signals
+        signals += 1
+        if signals > 2:
             raise KeyboardInterrupt
         with suppress(OSError):
             connection.sendall(TERMINATE if number == signal.SIGTERM else INTERRUPT)
 
-    before = {number: signal.signal(number, tell) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         answer, _ = receive(connection)
     except KeyboardInterrupt:  # that the connection closes ends the command

@@ -1,4 +1,4 @@
-"""Localization the worker of the command line listens: a socket in a folder that nobody but the user can enter."""
+"""Where the worker of the command line listens: a socket in a folder that nobody but the user can enter."""
 
 from __future__ import annotations
 

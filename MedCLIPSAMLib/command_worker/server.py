@@ -21,27 +21,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED
 from .borrowed import as_client
-from .client import EXIT_INTERRUPTED, TERMINATE
+from .client import TERMINATE
 from .identity import difference, identity
 from .messages import pack, receive
 from .place import SOCKET
 
 log = logging.getLogger(__name__)
 
-EXIT_TERMINATED = 143
 PATIENCE = 20.0
 """Seconds in which a client must have sent its request."""
 
 
 @dataclass
 class _Command:
-    """A command of a client that waits for its end."""
+    """A command of a client that waits for its end.
+
+    Attributes:
+        interrupted: its client has asked for its end, or has gone.
+    """
 
     connection: socket.socket
     request: dict[str, Any]
     files: list[int]
-    left: bool = False
+    interrupted: bool = False
 
 
 class CommandServer:
@@ -51,7 +55,7 @@ class CommandServer:
         place: folder of the socket, for the user alone.
         run: runs a command line in this process and returns its exit code.
         idle_seconds: end after this time without a command; 0 waits for ever.
-        about: what "status" tells besides.
+        about: what "status" reports besides.
     """
 
     def __init__(
@@ -108,7 +112,7 @@ class CommandServer:
             with as_client(command.request, command.files):
                 try:
                     self._interruptible = True
-                    if command.left:
+                    if command.interrupted:
                         raise KeyboardInterrupt
                     code = self._run(command.request["arguments"])
                 except KeyboardInterrupt:
@@ -118,9 +122,12 @@ class CommandServer:
                     code = 1
                 finally:
                     self._interruptible = False
-        except (OSError, KeyboardInterrupt):
+        except KeyboardInterrupt:
+            log.info("a command was interrupted before it began")
+        except Exception:  # its folder is gone, say: the next command must find a worker
             log.exception("a command could not be run")
-        if code == EXIT_TERMINATED and not command.left:  # somebody ended this process, not the command
+            code = EXIT_ERROR
+        if code == EXIT_TERMINATED and not command.interrupted:  # somebody ended this process, not the command
             self._stopping = True
         log.info("command ended with %d after %.2f s", code, time.perf_counter() - started)
         with self._lock:
@@ -139,24 +146,25 @@ class CommandServer:
         """End after the command that runs, which is interrupted."""
         self._stopping = True
         self._commands.put(None)
-        if self._current is not None:
-            self._current.left = True
+        current = self._current
+        if current is not None:
+            current.interrupted = True
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _watch(self, command: _Command) -> None:
         """Interrupt a command when its client asks for it or has gone."""
         while True:
             try:
-                asked = command.connection.recv(1)
+                message = command.connection.recv(1)
             except OSError:
-                asked = b""
+                message = b""
             with self._lock:
                 if self._current is not command:
                     return
-                command.left = True
-                kind = signal.SIGTERM if asked == TERMINATE and self._interruptible else signal.SIGINT
+                command.interrupted = True
+                kind = signal.SIGTERM if message == TERMINATE and self._interruptible else signal.SIGINT
                 signal.pthread_kill(threading.main_thread().ident or 0, kind)
-            if not asked:
+            if not message:
                 return
 
     def _accept(self, listener: socket.socket) -> None:
@@ -173,7 +181,7 @@ class CommandServer:
             request, files = receive(connection, files=3)
             connection.settimeout(None)
             if request is None:
-                raise ValueError("a client said nothing")
+                raise ValueError("a client sent nothing")
             if request.get("ask") == "run":
                 if self._take(connection, request, files):
                     return
@@ -207,14 +215,19 @@ class CommandServer:
                 connection.sendall(pack({"answer": "busy"}))
                 return False
             self._current = command
-        connection.sendall(pack({"answer": "running"}))
+        try:
+            connection.sendall(pack({"answer": "running"}))
+        except OSError:  # the client has gone: the worker is free again
+            with self._lock:
+                self._current = None
+            raise
         self._commands.put(command)
         return True
 
     def _status(self) -> dict[str, Any]:
         version, busy = self._identity["version"].partition(",")[0], self._current is not None
-        said = {"pid": os.getpid(), "version": version, "seconds": time.time() - self._started, "busy": busy}
-        return said | {"idle_seconds": self._idle, **self._about()}
+        status = {"pid": os.getpid(), "version": version, "seconds": time.time() - self._started, "busy": busy}
+        return status | {"idle_seconds": self._idle, **self._about()}
 
 
 def _is_ours(connection: socket.socket) -> bool:

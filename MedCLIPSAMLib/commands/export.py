@@ -53,7 +53,8 @@ class CaseOptions:
             InputError: prompts in two ways; or see `find_cases`.
         """
         from ..errors import InputError
-        from ..export.cases import find_cases, read_prompts
+        from ..export.cases import find_cases
+        from ..export.prompt_file import read_prompts
         from ..tasks.prompts import parse_prompts
 
         if text.prompt and self.prompts:
@@ -151,22 +152,16 @@ def export(
     Example: medclipsam export scans -p "tumor: brain tumor" -o Dataset101_BrainTumor
     """
     from ..export.case_key import CaseKey
-    from ..export.dataset import check_folder, check_slices
-    from ..export.dicom_seg import check_dicom_cases
-    from ..export.export import check_anonymous
+    from ..export.export import check_request
     from ..export.export import export as run
 
     cases = which.find(inputs, text, series)
     settings = dataset.settings()
-    check_folder(out, settings.form)
-    check_slices(settings.form, cases)
-    check_dicom_cases(settings.form, cases)
+    key = None if anonymous is None or dry_run else CaseKey(anonymous)
+    check_request(cases, out, settings, key)
     if dry_run:
         _list_cases(cases, as_json)
         return
-    key = None if anonymous is None else CaseKey(anonymous)
-    if key is not None:
-        check_anonymous(key, out, settings)
     defaults = models.default_settings()
     threshold = defaults.presence_threshold if presence is None else presence
     chosen = replace(defaults, presence_threshold=threshold, vote=replace(defaults.vote, method=vote))

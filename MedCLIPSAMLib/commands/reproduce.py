@@ -73,18 +73,19 @@ def weak(
     Example: medclipsam reproduce weak --quick --json figures.json
     """
     from ..experiments import reproduce_weak as trial
+    from ..experiments.weak_cases import RealCases
     from ..files.atomic import atomic_path
     from ..files.outputs import check_outputs, claim_outputs
     from .benchmark_real import refuse_inside
 
-    plan = trial.WeakPlan()
+    check_outputs((data,), (out,), overwrite)
+    plan = trial.WeakPlan() if data is None else trial.real_plan(data.resolve())
+    plan = trial.quick(plan) if quick else plan
     if data is not None:
         for path in (out, work):
             refuse_inside(data.resolve(), path, "the data, which is never written to")
-        plan = trial.real_plan(data.resolve())
-        plan.cases(plan.tasks[0]).load("test", 1)
-    check_outputs((data,) if data else (), (out,), overwrite)
-    plan = trial.quick(plan) if quick else plan
+        for split, count in (("test", plan.test), ("validation", plan.validation), ("train", plan.train)):
+            RealCases(data.resolve()).check(split, count)
     lock = claim_outputs(work, "reproduce weak", plan=asdict(plan)) if work else nullcontext()
     with lock, progress_bar("working") as context:
         figures = trial.reproduce(plan, processes, work, context)
@@ -104,8 +105,8 @@ def weak_tables(figures: dict):
 
     tasks, summary = figures["tasks"], figures["summary"]
     several = len(tasks) > 1
-    counts = ", ".join(f"{task['cases']['test']}" for task in tasks.values())
-    main = Table(title=f"DSC / NSD (2 pixels) on {counts} test images")
+    measured = ", ".join(f"{task['cases']['test']}" for task in tasks.values())
+    main = Table(title=f"DSC / NSD (2 pixels) on {measured} test images")
     for column in ("", *(COLUMNS.get(name, name) for name in tasks), *(["all"] if several else [])):
         main.add_column(column, justify="right" if column else "left")
     for row, label in ROWS.items():

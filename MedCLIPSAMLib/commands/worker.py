@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -38,12 +39,11 @@ def start(idle_minutes: IdleMinutes = 30.0) -> None:
     with (folder / LOG).open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     end = time.monotonic() + START_SECONDS
-    while (said := ask("status")) is None or said["pid"] != process.pid:
+    while (answer := ask("status")) is None or answer["pid"] != process.pid:
         if process.poll() is not None or time.monotonic() > end:
             lines = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise MedCLIPSAMError(
-                f"The worker did not start: {lines[-1] if lines else 'it said nothing'}", f"See '{folder / LOG}'."
-            )
+            last = lines[-1] if lines else "it wrote nothing"
+            raise MedCLIPSAMError(f"The worker did not start: {last}", f"See '{folder / LOG}'.")
         time.sleep(0.05)
     ends = f"ends after {idle_minutes:g} minutes without a command" if idle_minutes else "runs until it is stopped"
     typer.echo(f"The worker runs (process {process.pid}) and {ends}. 'medclipsam segment' uses it.")
@@ -57,8 +57,7 @@ def stop() -> None:
     """
     from ..command_worker.client import ask
 
-    said = ask("stop")
-    typer.echo("No worker runs." if said is None else "The worker has ended.")
+    typer.echo("No worker runs." if ask("stop") is None else "The worker has ended.")
 
 
 @app.command("status")
@@ -69,12 +68,12 @@ def status(as_json: AsJson = False) -> None:
     """
     from ..command_worker.client import ask
 
-    said = ask("status")
+    found = ask("status")
     if as_json:
-        print(json.dumps({"running": said is not None, **(said or {})}))
+        print(json.dumps({"running": found is not None, **(found or {})}))
     else:
-        typer.echo("No worker runs." if said is None else _described(said))
-    if said is None:
+        typer.echo("No worker runs." if found is None else _describe(found))
+    if found is None:
         raise typer.Exit(1)
 
 
@@ -106,7 +105,8 @@ def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
         ).serve()
 
 
-def _folder() -> Any:
+def _folder() -> Path:
+    """Make the folder of the socket; errors as `make_folder`, and where the system has no such sockets."""
     from ..command_worker.place import make_folder, supported
     from ..errors import MedCLIPSAMError
 
@@ -118,9 +118,9 @@ def _folder() -> Any:
     return make_folder()
 
 
-def _described(said: dict[str, Any]) -> str:
-    minutes = said["seconds"] / 60
-    state = "busy" if said["busy"] else "waiting"
-    models = f"{said['model']} and {said['sam']} on {said['device']}" if "model" in said else "no models yet"
-    process = f"process {said['pid']}, version {said['version']}"
+def _describe(status: dict[str, Any]) -> str:
+    minutes = status["seconds"] / 60
+    state = "busy" if status["busy"] else "waiting"
+    models = f"{status['model']} and {status['sam']} on {status['device']}" if "model" in status else "no models yet"
+    process = f"process {status['pid']}, version {status['version']}"
     return f"The worker runs ({process}) since {minutes:.0f} min: {state}, {models} loaded."

@@ -19,10 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
-from ..files.atomic import atomic_path
 from ..models.clip import build_clip
+from ..models.weights import write_weights
 from ..phantoms.captions import Text, all_texts, impossible_texts
 from ..phantoms.dataset import make_many
 from ..phantoms.phantom import SIZE, Phantom
@@ -241,5 +240,4 @@ def train_clip(folder: Path, settings: ClipTraining = ClipTraining(), context: R
         for name, tensor in model.state_dict().items()
         if not name.endswith("position_ids")
     }
-    with atomic_path(folder / "open_clip_model.safetensors") as temporary:
-        save_file(weights, str(temporary), metadata={"training": json.dumps(asdict(settings))})
+    write_weights(folder / "open_clip_model.safetensors", weights, {"training": json.dumps(asdict(settings))})

@@ -19,10 +19,9 @@ from shutil import copyfile
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
 
-from ..files.atomic import atomic_path
 from ..models.sam import Sam2, build_sam, decode, embed
+from ..models.weights import write_weights
 from ..phantoms.dataset import make_many
 from ..phantoms.phantom import SIZE, Phantom
 from ..phantoms.volumes import many_volumes
@@ -135,8 +134,7 @@ def train_sam(folder: Path, settings: SamTraining = SamTraining(), context: RunC
         name: tensor.detach().half().contiguous() if tensor.is_floating_point() else tensor
         for name, tensor in sam.state_dict().items()
     }
-    with atomic_path(folder / "model.safetensors") as temporary:
-        save_file(weights, str(temporary), metadata={"training": json.dumps(asdict(settings))})
+    write_weights(folder / "model.safetensors", weights, {"training": json.dumps(asdict(settings))})
 
 
 def train(

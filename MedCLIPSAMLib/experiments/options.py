@@ -66,6 +66,7 @@ OPTIONS: Mapping[str, Option] = {
     "affinity of SAM 2, published": _affinity(steps=1),
     "affinity, twice": _affinity(steps=2),
     "affinity, sharper (10), half of it": _affinity(steps=1, sharpness=10.0, share=0.5),
+    "affinity, sharper (30)": _affinity(steps=1, sharpness=30.0, by_channel=True),
     "affinity, sharper (30), half of it": _affinity(steps=1, sharpness=30.0, share=0.5, by_channel=True),
     "affinity, sharper (10), nearby (.1)": _affinity(steps=1, sharpness=10.0, reach=0.1, by_channel=True),
     "mirror image": Option(lambda settings: settings.with_saliency(mirror=True)),

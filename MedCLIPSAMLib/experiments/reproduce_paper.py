@@ -15,6 +15,7 @@ from ..evaluation.metrics import dsc, hd95, nsd, nsd_as_published
 from ..files.atomic import atomic_path
 from ..files.claim import claim
 from ..run_context import RunContext
+from ..segmentation.affinity import AffinitySettings
 from ..segmentation.agreement import AgreementSettings
 from ..segmentation.coarse import CoarseSettings
 from ..segmentation.components import ComponentSettings
@@ -23,6 +24,7 @@ from ..segmentation.sam_prompts import SamPromptSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from ..segmentation.tidy import largest_parts
+from ..segmentation.vote import VoteSettings
 from ..volumes import SliceStack, read_volume
 from .paper import (
     PER_IMAGE,
@@ -43,7 +45,7 @@ from .search import SearchCase, search
 TOLERANCE = 2.0
 PAPER_DEPTH = 12
 """Blocks of the vision tower that the authors' layers are numbered in."""
-PAPER_SALIENCY = {"steps": 10, "samples": 10, "seed": SEED, "mirror": False}
+PAPER_SALIENCY = {"steps": 10, "samples": 10, "seed": SEED, "mirror": False, "finer": False}
 """The authors' M2IB for all tasks."""
 
 
@@ -100,6 +102,8 @@ def settings_of(
         prompts=SamPromptSettings(SamPromptKind(task.sam_prompts), seed=SEED),
         presence_threshold=0.0,
         agreement=AgreementSettings(),
+        affinity=AffinitySettings(),
+        vote=VoteSettings(),
         min_part=0.0,
         precision=Precision.F32,
     )

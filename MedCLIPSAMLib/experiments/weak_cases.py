@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from PIL import Image
@@ -20,16 +20,17 @@ OFFSET = 300_000
 
 
 class WeakCases(Protocol):
-    """What is segmented, by which shipped models, and on what."""
+    """What is segmented, by which shipped models, and on what.
+
+    Attributes:
+        models: name of both the text-image model and of SAM 2 in the catalogue.
+    """
+
+    models: ClassVar[str]
 
     @property
     def prompt(self) -> str:
-        """The prompt of the text pipeline."""
-        ...
-
-    @property
-    def models(self) -> str:
-        """The name of both the text-image model and of SAM 2 in the catalogue."""
+        """What the text pipeline is asked for."""
         ...
 
     def load(self, split: str, count: int) -> list[TruthImage]:
@@ -40,11 +41,15 @@ class WeakCases(Protocol):
 class PhantomCases:
     """Phantoms of a task of the benchmark, for the demo models."""
 
-    models = "demo"
+    models: ClassVar[str] = "demo"
 
     def __init__(self, task: str) -> None:
-        self.prompt = TASKS[task].prompt
         self._task = TASKS[task]
+
+    @property
+    def prompt(self) -> str:
+        """The task's prompt."""
+        return self._task.prompt
 
     def load(self, split: str, count: int) -> list[TruthImage]:
         """See `WeakCases`."""
@@ -61,7 +66,7 @@ class RealCases:
     """
 
     folder: Path
-    models = "starter"
+    models: ClassVar[str] = "starter"
 
     def __post_init__(self) -> None:
         if self.folder.name not in REAL_SETS:
@@ -71,6 +76,14 @@ class RealCases:
     def prompt(self) -> str:
         """What the set is segmented by."""
         return REAL_SETS[self.folder.name].prompt
+
+    def check(self, split: str, count: int) -> None:
+        """Refuse a split that `load` would refuse, without decoding its images.
+
+        Raises:
+            InputError: the set is not as it should be.
+        """
+        choose_cases(self.folder.parent, self.folder.name, split, count)
 
     def load(self, split: str, count: int) -> list[TruthImage]:
         """See `WeakCases`; what cannot be used is left out.

@@ -14,9 +14,11 @@ import numpy as np
 
 from ..evaluation.metrics import dsc
 from ..run_context import RunContext
+from ..segmentation.affinity import AffinitySettings
 from ..segmentation.agreement import AgreementSettings
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
+from ..segmentation.vote import VoteSettings
 from .real import load_images, mean_interval, without_target
 from .real_sets import REAL_SETS, choose_cases
 
@@ -32,7 +34,8 @@ def plain(settings: Settings) -> Settings:
     """Ten steps for every prompt, tight boxes, SAM 2's word as the last: the paper's way with the model's own layer."""
     tight = replace(settings.prompts, margin=0.0)
     settings = replace(settings, by_word={}, prompts=tight, agreement=AgreementSettings(), presence_threshold=0.5)
-    return settings.with_saliency(steps=10, mirror=False)
+    settings = replace(settings, affinity=AffinitySettings(), vote=VoteSettings())
+    return settings.with_saliency(steps=10, mirror=False, finer=False)
 
 
 def _by_agreement(settings: Settings) -> Settings:

@@ -14,7 +14,7 @@ from ..errors import InputError, OutputError
 from ..files.atomic import atomic_path, check_writable
 
 COLUMNS = ("case", "image", "series")
-_CASE = re.compile(r"case_\d{4,}")
+_CASE = re.compile("case_[0-9]{4,9}")
 
 
 class CaseKey:

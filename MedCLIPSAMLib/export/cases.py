@@ -1,4 +1,4 @@
-"""Which images are exported, under which names, and what is asked of each.
+"""Which images are exported, under which names, and by which prompts.
 
 Inputs are a folder tree of image files and DICOM series, or a table with an image and its prompt on each line. Prompts
 are the same for all images, or come with the table; a label is what the mask is called in the dataset.
@@ -18,7 +18,6 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files.claim import LOCK
-from ..files.json_text import parse_json
 from ..files.outputs import MARKER
 from ..files.unfinished import DESCRIPTION
 from ..volumes.dicom_geometry import are_separate_images
@@ -83,33 +82,6 @@ def check_case(name: str) -> None:
         raise InputError(
             f"'{name}' is no name for a case.", "Use letters, digits, dots, dashes and underscores, no dot first."
         )
-
-
-def read_prompts(path: Path) -> dict[str, str]:
-    """Prompts by label: a JSON object {label: prompt}, or a text file with a prompt a line ("label: prompt" or both).
-
-    Raises:
-        InputError: unreadable, empty, of another shape, or a label twice.
-    """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix.lower() == ".json":
-            found = parse_json(text)
-            if not isinstance(found, dict) or not all(isinstance(prompt, str) for prompt in found.values()):
-                raise InputError(f"'{path}' is no object of prompts by label.", 'Write {"tumor": "brain tumor"}.')
-            pairs = list(found.items())
-        else:
-            lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
-            cut = [line.partition(":") for line in lines]
-            pairs = [(label.strip(), prompt.strip() if colon else label) for label, colon, prompt in cut]
-        "".join(label + prompt for label, prompt in pairs).encode()  # half characters, as JSON can have them
-    except (OSError, ValueError) as error:
-        raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
-    if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):
-        raise InputError(f"'{path}' holds no prompts, or an empty one.", "Write a prompt a line.")
-    if len({label for label, _ in pairs}) < len(pairs):
-        raise InputError(f"'{path}' has the same label twice.", "Give each structure once.")
-    return dict(pairs)
 
 
 @dataclass(frozen=True)
@@ -219,7 +191,7 @@ def _without_masks(
 
 
 def _walk(folder: Path) -> list[Path]:
-    """A folder and what lies in it, sorted, files and folders before links to them."""
+    """List a folder and what lies in it, sorted, files and folders before links to them."""
     paths = [folder]
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and not _is_own(Path(place, name))]
@@ -236,7 +208,7 @@ def _is_own(folder: Path) -> bool:
 
 
 def _series(folder: Path, which: str | None) -> list[tuple[str, Path, str | None]]:
-    """The DICOM series of images that lie in a folder, not below it: a name, the folder or file, and the UID."""
+    """Find the DICOM series of images that lie in a folder, not below it: a name, the folder or file, and the UID."""
     try:
         every = [item for item in find_series(folder, deep=False)[0] if not item.what]
     except InputError:  # none
@@ -268,7 +240,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
         raise InputError(f"'{table}' has {what}.", f"Columns are {', '.join(COLUMNS)}; only image is needed.")
     requested: dict[str, tuple[Path, dict[str, str], str | None]] = {}
     for line, row in enumerate(rows, 2):
-        row = {name.strip().lower(): (value or "").strip() for name, value in row.items() if name and value is not None}
+        row = {name.strip().lower(): (value or "").strip() for name, value in row.items() if name}
         image = table.parent / row["image"]
         if not row["image"] or not image.exists():
             raise InputError(f"Line {line} of '{table}': there is no image '{row['image']}'.", "Correct the path.")
@@ -290,7 +262,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
 
 
 def case_names(paths: list[Path]) -> list[str]:
-    """Names fit for files, from relative paths; where two would be the same, with a check sum of the path."""
+    """Make names fit for files from relative paths; where two would be the same, with a check sum of the path."""
     plain = []
     for path in paths:
         text = path.as_posix()

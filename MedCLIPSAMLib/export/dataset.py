@@ -41,9 +41,10 @@ def check_folder(folder: Path, form: str) -> None:
     Raises:
         InputError: naming what is wrong.
     """
-    if form == "nnunet" and not DATASET.fullmatch(folder.name):
+    name = folder.absolute().name
+    if form == "nnunet" and not DATASET.fullmatch(name):
         raise InputError(
-            f"nnU-Net would not read a dataset in '{folder.name}'.", "Name the folder such as Dataset101_BrainTumor."
+            f"nnU-Net would not read a dataset in '{name}'.", "Name the folder such as Dataset101_BrainTumor."
         )
 
 
@@ -76,7 +77,7 @@ def check_slices(form: str, cases: Sequence[Case]) -> None:
 
 
 def case_files(name: str, form: str) -> list[str]:
-    """The files of a case, relative to the dataset's folder."""
+    """Name the files of a case, relative to the dataset's folder."""
     if form == "nnunet":
         return [f"imagesTr/{name}_0000.nii.gz", f"labelsTr/{name}.nii.gz"]
     return [f"{name}.{form}"]
@@ -154,11 +155,11 @@ def write_description(folder: Path, form: str, labels: Sequence[str], cases: Seq
 
 
 def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Mapping[str, dict]) -> list[Segment]:
-    """A segment a label of the dataset, in its order, so that label n is number n in every case; empty where absent."""
+    """Make a segment for each label, in their order, so that label n is number n in every case; empty where absent."""
     nothing = np.zeros_like(next(iter(masks.values())))
     return [Segment(label, masks.get(label, nothing), tags=tags.get(label, {})) for label in labels]
 
 
 def gray(volume: Volume) -> np.ndarray:
-    """One channel (K, J, I): nnU-Net wants every image of a dataset to have the same; of colors the mean."""
+    """Return one channel (K, J, I), of colors the mean: nnU-Net wants the same channels in every image of a dataset."""
     return volume.array.mean(-1).astype(np.float32) if volume.is_rgb else volume.array

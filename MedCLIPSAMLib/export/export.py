@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from .. import __version__
 from ..choices import ExportFormat
@@ -53,21 +54,15 @@ def export(
             OutputError: see `Manifest`; other prompts than before; or the disk is full: what was done is kept.
             Cancelled: the same.
     """
-    check_folder(out, settings.form)
-    check_slices(settings.form, cases)
-    check_dicom_cases(settings.form, cases)
+    check_request(cases, out, settings, key)
     if key is not None:
-        check_anonymous(key, out, settings)
         names = key.number([(case.image, case.series) for case in cases])
         cases = [replace(case, name=name) for case, name in zip(cases, names)]
     if len({case.name for case in cases}) < len(cases):
         raise InputError("Two cases have the same name.", "Give each a name of its own.")
     labels = list(dict.fromkeys(label for case in cases for label in case.prompts))
     check_labels(labels)
-    request = _request(engine, settings, labels)
-    phases = sorted({case.phase for case in cases if case.phase})
-    request |= {"phase": phases} if phases else {}
-    manifest = Manifest(out, request | ({"anonymous": True} if key else {}))
+    manifest = Manifest(out, _describe_request(cases, engine, settings, labels) | ({"anonymous": True} if key else {}))
     started, sources = time.monotonic(), Sources()
     try:
         records, images = manifest.records, ImageNames(out, key is not None)
@@ -94,12 +89,18 @@ def export(
     return counts
 
 
-def check_anonymous(key: CaseKey, out: Path, settings: ExportSettings) -> None:
-    """Refuse a dataset that would name the patients of anonymous cases.
+def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, key: CaseKey | None = None) -> None:
+    """Refuse an export that cannot be, before models are loaded for it; see `export` for the arguments.
 
     Raises:
-        OutputError: the key lies in the dataset, or its format holds the patient's identity.
+        InputError: the folder's name, or an image by its header, does not fit the format. OutputError: the key lies in
+            the dataset, or its format holds the patient's identity.
     """
+    check_folder(out, settings.form)
+    check_slices(settings.form, cases)
+    check_dicom_cases(settings.form, cases)
+    if key is None:
+        return
     if settings.form == ExportFormat.DICOM_SEG:
         raise OutputError(
             "DICOM segmentations carry the identity of the patient and the study.", "Choose another --format."
@@ -107,12 +108,15 @@ def check_anonymous(key: CaseKey, out: Path, settings: ExportSettings) -> None:
     key.check_outside(out)
 
 
-def _request(engine: Engine, settings: ExportSettings, labels: Sequence[str]) -> dict:
-    made_by = {"clip": engine.clip, "sam": engine.sam, "version": __version__}
-    settings_values = {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)}
-    return {
-        "models": made_by,
-        "export": settings_values,
+def _describe_request(
+    cases: Sequence[Case], engine: Engine, settings: ExportSettings, labels: Sequence[str]
+) -> dict[str, Any]:
+    """Return what the masks depend on beside images and prompts, as JSON values."""
+    phases = sorted({case.phase for case in cases if case.phase})
+    request: dict[str, Any] = {
+        "models": {"clip": engine.clip, "sam": engine.sam, "version": __version__},
+        "export": {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)},
         "segmenter": engine.settings.deciding(),
         "labels": list(labels),
     }
+    return request | ({"phase": phases} if phases else {})

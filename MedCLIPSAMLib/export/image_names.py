@@ -17,6 +17,10 @@ FOLDERS = "image_folders.json"
 """In a dataset, readable by its owner only: the folders that the paths of its manifest are relative to."""
 
 
+WORD = 4
+"""Characters from which a name is hidden inside of longer words too."""
+
+
 class ImageNames:
     """Names the images of a dataset relative to the folders they were found in.
 
@@ -72,16 +76,25 @@ class ImageNames:
 def hide_names(text: str, image: Path, root: Path) -> str:
     """Return a sentence without the path of an image, the names in it, and whatever else stands in quotes."""
     text = _hide_folder(text, root)
+    for path in sorted({*_spellings(image), *_spellings(root)}, key=len, reverse=True):
+        text = text.replace(path, "...") if os.sep in path else text
     parts = Path(os.path.relpath(image.absolute(), root.absolute())).parts
     for part in sorted({image.stem, *parts} - {".", "..", ""}, key=len, reverse=True):
-        text = text.replace(part, "...")
+        # A short name is hidden where it is a word: "1" must not be taken out of every number.
+        pattern = re.escape(part) if len(part) >= WORD else rf"(?<![^\W_]){re.escape(part)}(?![^\W_])"
+        text = re.sub(pattern, "...", text)
     return re.sub(r"'[^']*'", "'...'", text)
 
 
 def _hide_folder(text: str, folder: Path) -> str:
-    for path in sorted({str(folder), str(folder.absolute()), str(folder.resolve())} - {".", os.sep}, key=len)[::-1]:
+    for path in sorted(_spellings(folder), key=len, reverse=True):
         text = text.replace(f"{path}{os.sep}", "")
     return text
+
+
+def _spellings(path: Path) -> set[str]:
+    """Return a path as messages may spell it."""
+    return {str(path), str(path.absolute()), str(path.resolve())} - {".", os.sep}
 
 
 def find_image(dataset: Path, record: Mapping[str, Any]) -> Path:

@@ -1,4 +1,4 @@
-"""What is done with one case of an export: read, segment, write. It is the same on this machine and on a cluster."""
+"""One case of an export: read, segment, write. It is the same on this machine and on a cluster."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ExportSettings:
         plane: of the slices.
         window: display window; see `volumes.SliceStack`.
         min_score: a label with a lower score counts as not found; 0 to 1.
-        least_ml, max_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
+        min_ml, max_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
             pixels).
         keep_empty: cases in which nothing was found are in the dataset too, with an empty mask.
     """
@@ -156,13 +156,13 @@ def write_result(case: Case, outcome: Segmented | FailedCase, job: ExportJob) ->
 
 
 def new_record(case: Case) -> dict[str, Any]:
-    """The line of the manifest of a case that failed, to which its cause is added."""
+    """Make the line of the manifest of a case that failed, to which its cause is added."""
     record = {"case": case.name, "image": str(case.image), "status": "failed", "labels": {}, "files": []}
     return record | {"seconds": {}, "time": datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def _write_files(case: Case, outcome: Segmented, job: ExportJob) -> dict[str, Any]:
-    """Write masks and image of a case; what the line of the manifest says of them."""
+    """Write masks and image of a case, and return what the line of the manifest says of them."""
     volume, result, settings = outcome.volume, outcome.result, job.settings
     record: dict[str, Any] = {}
     by_prompt = {segment.name: segment for segment in result.segments()}
@@ -215,7 +215,7 @@ def _status(about: Mapping, settings: ExportSettings) -> str:
 
 
 def _write_overlay(out: Path, case: Case, result: VolumeResult, masks: Mapping[str, np.ndarray]) -> int:
-    """Write the slice on which most is seen, with the masks, for the report; its number."""
+    """Write the slice on which most is seen, with the masks, for the report, and return its number."""
     stack = result.stack
     shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}
     best = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2

@@ -27,7 +27,6 @@ from .job import ExportJob, FailedCase, LoadedCase, new_record, read_case, segme
 ATTEMPTS = 3
 """A case whose worker died so many times is recorded as failed: it would kill the next one too."""
 
-
 UNITS = "CPU", "GPU"
 START = 600.0
 """Seconds after which an export goes on without the workers that the cluster has found no place for."""
@@ -54,7 +53,7 @@ class _Worker:
         self._next: dict[str, Future[LoadedCase | FailedCase]] = {}
 
     def ready(self) -> int:
-        """The process; answered once the models are loaded."""
+        """Return the process, once the models are loaded."""
         self._load()
         return os.getpid()
 
@@ -67,7 +66,7 @@ class _Worker:
         return write_result(case, segment_case(segmenter, case, loaded, job.settings, RunContext()), job)
 
     def _load(self) -> TextSegmenter:
-        """The models, loaded by the first call: what is wrong with them reaches the driver as this call's error."""
+        """Return the models, loaded by the first call, so that what is wrong with them is an error of this call."""
         if self._segmenter is None:
             models = self._models
             self._segmenter = load_segmenter(models.clip, models.sam, models.device, models.models_dir, models.settings)
@@ -137,7 +136,7 @@ class RayEngine:
         waiting = deque((case, 1) for case in cases)
         running: dict = {}
 
-        def give(worker) -> None:
+        def assign(worker) -> None:
             if waiting:
                 case, attempt = waiting.popleft()
                 # What follows is a guess for reading ahead: with all workers busy, the case after the others' next.
@@ -148,7 +147,7 @@ class RayEngine:
         try:
             workers, self.pids = self._start_workers(workers)
             for worker in workers:
-                give(worker)
+                assign(worker)
             while running:
                 context.raise_if_cancelled()
                 (done,), _ = ray.wait(list(running), num_returns=1)
@@ -162,11 +161,11 @@ class RayEngine:
                     workers.append(worker := self._new_worker())
                     if attempt < ATTEMPTS:
                         waiting.appendleft((case, attempt + 1))
-                        give(worker)
+                        assign(worker)
                         continue
-                    record = _is_dead(case)
+                    record = _dead_record(case)
                 write(record)
-                give(worker)
+                assign(worker)
                 yield record
         finally:
             for worker in workers:
@@ -184,11 +183,11 @@ class RayEngine:
         return worker.do.remote(case, following, job)
 
     def _start_workers(self, workers: list) -> tuple[list, list[int]]:
-        """The workers that are ready in time, and their processes; the others are taken away."""
+        """Return the workers that are ready in time, and their processes; the others are ended."""
         refs = {worker.ready.remote(): worker for worker in workers}
         ready, late = self._ray.wait(list(refs), num_returns=len(refs), timeout=START) if refs else ([], [])
-        for index in late:
-            self._ray.kill(refs[index])
+        for ref in late:
+            self._ray.kill(refs[ref])
         if late and not ready:
             there = ", ".join(
                 f"{count:g} {name}" for name, count in self._ray.cluster_resources().items() if name in UNITS
@@ -198,7 +197,7 @@ class RayEngine:
                 "Use less --workers, --device cpu, or a larger cluster.",
             )
         try:
-            return [refs[index] for index in ready], self._ray.get(ready)
+            return [refs[ref] for ref in ready], self._ray.get(ready)
         except self._ray.exceptions.RayError as error:
             raise self._cause(error) from error
 
@@ -210,7 +209,8 @@ class RayEngine:
         return DeviceError(f"A worker of the cluster cannot work: {reason}", "See the logs of Ray on that machine.")
 
 
-def _is_dead(case: Case) -> dict:
+def _dead_record(case: Case) -> dict:
+    """Make the line of the manifest of a case that its workers died of."""
     problem = f"The worker died {ATTEMPTS} times at this case, perhaps for lack of memory."
     return new_record(case) | {
         "source": {},

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from MedCLIPSAMLib.errors import OutputError
+from ..errors import OutputError
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.partial(\.[A-Za-z0-9.]+)?")
 """Names of temporary folders, and of the files that stood for them in earlier versions."""

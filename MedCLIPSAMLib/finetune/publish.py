@@ -7,8 +7,6 @@ import shutil
 from dataclasses import asdict
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from ..errors import InputError, OutputError
 from ..files.folder import atomic_folder
 from ..models.catalogue import CLIP_FILES
@@ -17,7 +15,7 @@ from ..models.clip_config import read_preprocessing
 from ..models.layouts import to_hugging_face
 from ..models.store import find, locate
 from ..models.trained import ENTRY, WEIGHTS_FILE, Training, trained_folder, write_trained
-from ..models.weights import load_strictly, read_weights
+from ..models.weights import load_strictly, read_weights, write_weights
 from .owner import sign
 from .retrieval import top1
 from .settings import FineTuneSettings
@@ -81,7 +79,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
         if (folder / ENTRY).is_file():
             shutil.copyfile(folder / ENTRY, temporary / ENTRY)
         file = "model.safetensors" if layout == "hugging-face" else WEIGHTS_FILE
-        save_file(weights, str(temporary / file), metadata={"format": "pt"})
+        write_weights(temporary / file, weights, {"format": "pt"})
         if layout == "hugging-face":
             _write_hugging_face_config(temporary)
     return out

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 from ..errors import Cancelled, DeviceError, InputError
 from ..files.atomic import atomic_path
 from ..models.clip import ClipModel, load_clip
+from ..models.weights import write_weights
 from ..run_context import RunContext
 from .batches import Source
 from .checkpoint import read_checkpoint, write_checkpoint
@@ -234,8 +234,7 @@ class _Run:
             return
         weights = merge_lora(self._plain)
         weights["logit_scale"] = torch.tensor(math.log(self._best["figures"]["scale"]))
-        with atomic_path(self._out / BEST) as temporary:
-            save_file(weights, str(temporary))
+        write_weights(self._out / BEST, weights)
 
     def _stale(self, epoch_steps: int) -> bool:
         patience = self._settings.patience
@@ -259,6 +258,8 @@ class _Run:
         """Take up the checkpoint of an earlier run, if there is one."""
         path = self._out / CHECKPOINT
         if not path.is_file():
+            if self._fabric.is_global_zero:
+                _forget_after(self._out / LOG, 0)
             return
         shapes = {name: tensor.shape for name, tensor in trained_state(self._plain).items()}
         state = read_checkpoint(path, self._fingerprint, shapes)

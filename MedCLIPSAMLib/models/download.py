@@ -12,6 +12,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import ModelError, OutputError
+from ..files.atomic import sweep
 from ..files.checksums import read_recorded, record, sha256_of
 from ..files.claim import lock_file
 from ..run_context import RunContext
@@ -63,6 +64,7 @@ def download(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with lock_file(folder.with_name(f".{folder.name}.lock")):
+            sweep(folder)
             for file in model.files:
                 expected = file.sha256 or read_recorded(folder).get(file.name)
                 if not _is_whole(folder / file.name, file, expected):

@@ -1,4 +1,4 @@
-"""Read weights without running anything that is in the file, and put all of them into a model."""
+"""Write weights, read them without running anything that is in the file, and put all of them into a model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,25 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from ..errors import ModelError
+from ..errors import ModelError, OutputError
+from ..files.atomic import atomic_path
 from .acceleration.memory import is_out_of_memory
 from .layouts import some, without_buffers
+
+
+def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write tensors as a .safetensors file, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or read-only.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            save_file(dict(weights), str(temporary), metadata=None if metadata is None else dict(metadata))
+    except SafetensorError as error:  # what it makes of the system's errors
+        raise OutputError(f"The weights '{path}' cannot be written: {error}.", "Make room on the disk.") from error
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

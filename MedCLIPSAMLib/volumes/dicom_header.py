@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, without_controls
 
 DIRECTORY = "1.2.840.10008.1.3.10"
 """A DICOMDIR: an index, no object of its own."""
@@ -117,7 +117,7 @@ def _read(path: Path, **options: Any) -> Dataset:
 def text(dataset: Dataset, keyword: str) -> str:
     """A tag as text; empty where it is absent."""
     value = dataset.get(keyword)
-    return "" if value is None else str(value).strip(" \0")
+    return "" if value is None else without_controls(str(value).strip(" \0"))
 
 
 def numbers(value: Any) -> list[float]:

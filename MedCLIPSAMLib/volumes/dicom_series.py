@@ -130,6 +130,7 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
                 found.setdefault(key, Series(uid, what)).add(path, header)
             except (InputError, *DAMAGED):
                 damaged.append(name)
+    found = {key: series for key, series in found.items() if series.files}  # of some every file is damaged
     if not found:
         files_word = f"{others} file{'s' if others != 1 else ''}"
         holds = f"holds {files_word} but no DICOM object" if others else "holds only folders" if folders else "is empty"

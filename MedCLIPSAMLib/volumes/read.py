@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
+from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
@@ -48,7 +48,8 @@ def read_volume(path: str | Path, series: str | None = None, phase: str | None =
     with _reading(path):
         volume = _read(path, series, phase)
     notes = list(volume.notes)
-    return replace(volume, array=_finite(volume.array, path, notes), notes=notes)
+    array = _finite(volume.array, path, notes)
+    return replace(volume, array=array, notes=[without_controls(note).replace("\n", " ") for note in notes])
 
 
 def read_image(path: str | Path) -> sitk.Image:

@@ -120,8 +120,10 @@ class Connection:
         self._running = True
         try:
             self._transport.start(self)
-        except OSError as error:
+        except Exception as error:
             self._running = False
+            if not isinstance(error, OSError):
+                raise
             raise WorkerError(f"The worker cannot be started: {error}.", "Check the command of the worker.") from error
         self._request("hello", {})
         return True

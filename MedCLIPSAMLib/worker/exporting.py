@@ -19,9 +19,8 @@ from .reply import Answer, Reply, run_context
 def export_dataset(message: Message, reply: Reply) -> Answer:
     """Answer "export"; see `client.WorkerClient.export`."""
     from ..export.cases import find_cases
-    from ..export.dataset import check_folder
     from ..export.engines import LocalEngine
-    from ..export.export import export
+    from ..export.export import check_request, export
     from ..export.job import ExportSettings
 
     text = lambda name: str(message.fields.get(name) or "")
@@ -29,14 +28,14 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
         raise InputError("No inputs or no place for the dataset was given.", "Choose both.")
     prompts = message.fields.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
-        raise InputError(f"As prompts {prompts!r} came.", "Give an object of prompts by label.")
+        raise InputError(f"Expected an object of prompts by label, got {prompts!r}.", 'Send {"tumor": "brain tumor"}.')
     export_settings = with_changes(ExportSettings(), message.fields.get("export") or {})
     cases = find_cases(Path(text("inputs")), prompts)
     cases = [replace(case, negative=case.negative or text("negative") or None) for case in cases]
     models_dir = models_folder(message)
     clip, sam, device = text("clip") or DEFAULT_MODEL, text("sam") or DEFAULT_SAM, text("device") or "auto"
     settings, out = settings_of(message, default_settings(clip, models_dir)), Path(text("out"))
-    check_folder(out, export_settings.form)
+    check_request(cases, out, export_settings)
     context = run_context(reply, "export")
     context.report(0.0, stage="loading")
     segmenter = load_segmenter(clip, sam, device, models_dir, settings)

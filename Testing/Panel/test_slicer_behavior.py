@@ -300,6 +300,27 @@ def test_a_command_of_the_users_own_starts_as_outside_slicer(panel, tmp_path, mo
         panel.ui.remoteEdit.editingFinished()
 
 
+def test_a_command_that_cannot_be_read_is_told_and_can_be_corrected(panel) -> None:
+    try:
+        for _ in range(2):
+            panel.ui.remoteEdit.text = 'ssh "gpuhost'
+            panel.ui.remoteEdit.editingFinished()
+            panel.ui.refreshModelsButton.click()
+            assert "The command of the worker cannot be read" in panel.ui.modelsLabel.text
+            panel.ui.remoteEdit.text = ""
+            panel.ui.remoteEdit.editingFinished()
+            panel.ui.refreshModelsButton.click()
+            standin.pump(lambda: "PyTorch" in panel.ui.modelsLabel.text, 120)
+    finally:
+        panel.ui.remoteEdit.text = ""
+        panel.ui.remoteEdit.editingFinished()
+
+
+def test_a_device_of_other_settings_is_the_automatic_one(panel) -> None:
+    panel.machine.set("Device", "cuda:7")
+    assert panel.models.models()[2] == "auto"
+
+
 def test_a_saliency_map_is_not_offered_as_an_input(panel) -> None:
     from MedCLIPSAMLib.phantoms.dataset import make_phantom
 

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.files.atomic import atomic_path, sweep
 from MedCLIPSAMLib.files.claim import claim
+from MedCLIPSAMLib.files.folder import atomic_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
@@ -81,3 +82,27 @@ def test_a_run_killed_at_its_very_start_goes_on(tmp_path):
     (tmp_path / ".0123abcd.partial" / "export.json").write_text("{")
     claim(tmp_path, "export.json", {}).close()
     assert sorted(os.listdir(tmp_path)) == [".lock", "export.json"]
+
+
+def test_a_folder_appears_whole_and_what_a_kill_left_goes_with_the_next(tmp_path):
+    script = KILLED.replace("files.atomic import atomic_path", "files.folder import atomic_folder as atomic_path")
+    script = script.replace("temporary.write_bytes", "(temporary / 'weights').write_bytes")
+    path, command = tmp_path / "mine", [sys.executable, "-c", script, str(tmp_path / "mine")]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
+    assert done.returncode == -signal.SIGKILL and os.listdir(tmp_path) == [".mine.partial"]
+    with atomic_folder(path) as temporary:
+        assert not (temporary / "weights").exists()
+        (temporary / "a.txt").write_text("first")
+        with pytest.raises(OutputError, match="Another run"), atomic_folder(path):
+            pass
+    assert os.listdir(tmp_path) == ["mine"] and os.listdir(path) == ["a.txt"]
+    with pytest.raises(RuntimeError), atomic_folder(path) as temporary:
+        raise RuntimeError
+    assert (path / "a.txt").read_text() == "first"
+    with atomic_folder(path) as temporary:
+        (temporary / "b.txt").write_text("second")
+    assert os.listdir(tmp_path) == ["mine"] and os.listdir(path) == ["b.txt"]
+    (tmp_path / ".link.partial").symlink_to(path)
+    with pytest.raises(OutputError, match="link"), atomic_folder(tmp_path / "link"):
+        pass
+    assert os.listdir(path) == ["b.txt"]

@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -250,6 +250,70 @@ def test_a_client_needs_no_package():
         [sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8", check=True
     )
     assert shown.stdout.strip() == ""
+
+
+def test_a_client_that_leaves_before_the_answer_leaves_the_worker_free(tmp_path_factory):
+    with serving(short_folder(tmp_path_factory)) as folder:
+        request = run_request(folder)
+        for _ in range(5):
+            with socket.socket(socket.AF_UNIX) as connection, open(os.devnull, "w+b") as nothing:
+                connection.connect(str(folder / place.SOCKET))
+                socket.send_fds(connection, [pack(request)], [nothing.fileno()] * 3)
+        wait_until(lambda: not ask(folder, {"ask": "status"})["busy"])
+        assert answers(folder, request) == [{"answer": "running"}, {"code": 7}]
+
+
+@pytest.mark.parametrize(
+    "change", [{"directory": "/gone"}, {"encoding": ["no such encoding"] * 3}, {"environment": {"A": 1}}]
+)
+def test_a_command_that_cannot_be_set_up_is_an_error_and_the_next_one_runs(tmp_path_factory, change):
+    with serving(short_folder(tmp_path_factory)) as folder:
+        request = run_request(folder)
+        assert answers(folder, request | change) == [{"answer": "running"}, {"code": 2}]
+        assert answers(folder, request) == [{"answer": "running"}, {"code": 7}]
+
+
+@contextmanager
+def serving(folder: Path):
+    """Run a worker whose commands return 7."""
+    script = (
+        "import sys; from pathlib import Path; from MedCLIPSAMLib.command_worker.server import CommandServer;"
+        "CommandServer(Path(sys.argv[1]), lambda arguments: 7, 60).serve()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", script, str(folder)], env=environment)
+    try:
+        wait_until((folder / place.SOCKET).exists)
+        yield folder
+    finally:
+        process.kill()
+        process.wait()
+
+
+def run_request(folder: Path) -> dict:
+    """A command of a client with the environment of `serving`."""
+    script = "import json; from MedCLIPSAMLib.command_worker.identity import identity; print(json.dumps(identity()))"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    shown = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
+    described = {"arguments": [], "directory": str(folder), "environment": environment, "umask": 0o22}
+    return {"ask": "run", "identity": json.loads(shown.stdout), "encoding": ["utf-8"] * 3, **described}
+
+
+def answers(folder: Path, request: dict) -> list[dict]:
+    """Send a command, and return both answers."""
+    with socket.socket(socket.AF_UNIX) as connection, open(os.devnull, "w+b") as nothing:
+        connection.settimeout(30)
+        connection.connect(str(folder / place.SOCKET))
+        socket.send_fds(connection, [pack(request)], [nothing.fileno()] * 3)
+        return [receive(connection)[0], receive(connection)[0]]
+
+
+def ask(folder: Path, question: dict) -> dict:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(str(folder / place.SOCKET))
+        connection.sendall(pack(question))
+        return receive(connection)[0]
 
 
 def test_a_message_comes_whole_or_is_refused():

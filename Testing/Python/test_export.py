@@ -18,12 +18,13 @@ import SimpleITK as sitk
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import Cancelled, InputError, OutputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.export.cases import Case, find_cases, read_prompts
+from MedCLIPSAMLib.export.cases import Case, find_cases
 from MedCLIPSAMLib.export.dicom_seg import write_dicom_seg
 from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.job import ExportSettings
 from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
+from MedCLIPSAMLib.export.prompt_file import read_prompts
 from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
@@ -238,6 +239,7 @@ def test_names_are_unique_and_fit_for_files(tmp_path):
         ("prompt\nx\n", "no column 'image'"),
         ("image,prompt\ngone.png,x\n", "Line 2.*no image 'gone.png'"),
         ("image,prompt\na.png,\n", "Line 2.*no prompt"),
+        ("prompt,image\nx\n", "Line 2.*no image ''"),
         ("image,prompt\na.png,x\na.png,x\n", "Line 3.*was there before"),
         ("image,prompt\n", "holds no images"),
     ],

@@ -14,11 +14,12 @@ from PIL import Image
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError, OutputError
-from MedCLIPSAMLib.export.cases import find_cases, read_prompts
+from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.dataset import segments_of, write_case
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.job import ExportSettings
 from MedCLIPSAMLib.export.manifest import MANIFEST, read_records
+from MedCLIPSAMLib.export.prompt_file import read_prompts
 from MedCLIPSAMLib.volumes import read_volume
 
 PROMPTS = {"tumor": "brain tumor"}

@@ -206,3 +206,15 @@ def test_statistics_of_sets_know_their_like_and_warn_of_noise(tmp_path):
     (tmp_path / "chest_xray_covid" / "index.csv").unlink()
     with pytest.raises(InputError, match="Expected a table"):
         make_statistics(clip, tmp_path, 4)
+
+
+def test_the_shipped_statistics_warn_of_noise_and_not_of_phantoms():
+    clip = load_clip("starter")
+    assert (locate(find("starter", "clip")) / STATISTICS).stat().st_size < 300_000
+    noise = np.random.default_rng(3).integers(0, 256, (1, 200, 200, 3), dtype=np.uint8)
+    phantoms = np.stack([make_phantom("test", number, "US").image for number in range(3)])
+    strangeness = clip.familiarity.strangeness(
+        clip.encode_image(clip.preprocess(np.concatenate([noise[:, :128, :128], np.repeat(phantoms[..., None], 3, 3)])))
+    )
+    assert strangeness[0] > 1
+    assert strangeness[1:].median() < 1

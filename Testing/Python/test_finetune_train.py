@@ -192,6 +192,12 @@ def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
     assert steps == sorted(set(steps)) and steps[0] == 1
 
 
+def test_a_run_killed_before_its_first_checkpoint_logs_each_step_once(pairs, tmp_path):
+    (tmp_path / LOG).write_text('{"step": 1, "loss": 1.0}\n{"step": 2, "lo')
+    train(pairs, tmp_path, replace(QUICK, epochs=1))
+    assert [json.loads(line)["step"] for line in (tmp_path / LOG).read_text().splitlines()] == [1, 2, 3, 4, 5]
+
+
 def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
     requested = iter([False] * 3 + [True] * 9)
     with pytest.raises(Cancelled):
@@ -260,6 +266,8 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
     try:
         with pytest.raises(OutputError, match="cannot be written"):
             write_checkpoint(path, {"step": 2, "model": torch.zeros(1_000_000)})
+        with pytest.raises(OutputError, match="cannot be written"):
+            export_model("demo", "open-clip", tmp_path / "exported")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)

@@ -259,6 +259,13 @@ def test_a_part_is_continued_only_where_the_file_is_still_the_same(server, tmp_p
     assert (other / "w.bin").read_bytes() == WEIGHTS[::-1]
 
 
+def test_what_a_kill_left_of_the_record_goes_with_the_next_download(server, tmp_path):
+    (tmp_path / ".0123abcd.partial").mkdir()
+    (tmp_path / ".0123abcd.partial" / "data.json").write_text("{")
+    download(entry(server), tmp_path)
+    assert names(tmp_path) == ["c.json", "manifest.json", "w.bin"]
+
+
 def test_a_part_that_nobody_can_vouch_for_is_not_continued(server, tmp_path):
     model = entry(server, size=None, sha256=None)
     (tmp_path / "w.bin.partial").write_bytes(b"x" * 1_200_000)

@@ -46,7 +46,8 @@ def test_every_entry_says_where_it_is_from_and_under_which_licence():
         assert model.licence and model.source and model.purpose and model.files
         for file in model.files:
             assert not model.downloadable or urlsplit(file.url).scheme == "https"
-            assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256) and file.size
+            assert file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256)
+            assert file.size or not file.sha256 or file.name.endswith(".json"), "weights have their size too"
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
@@ -115,6 +116,9 @@ def test_an_unfinished_download_is_incomplete():
 def test_a_changed_file_is_found_by_its_checksum(tmp_path):
     model = find("medclip-samv2")
     folder = put(tmp_path / model.folder, *CLIP)
+    known = status(model, tmp_path, checksums=True)
+    assert known.state == "damaged" and known.detail == "the checksum of 'open_clip_config.json' is wrong"
+    model = replace(model, files=tuple(replace(file, sha256=None) for file in model.files))
     for name in CLIP:
         record(folder, name, hashlib.sha256(b"weights").hexdigest(), 7, "https://example.org")
     assert status(model, tmp_path, checksums=True).state == "offline"

@@ -143,6 +143,10 @@ def test_a_key_is_not_taken_from_elsewhere_nor_put_into_the_dataset(tmp_path):
     twice.write_text("case,image,series\ncase_0001,/a,\ncase_0001,/b,\n", encoding="utf-8")
     with pytest.raises(InputError, match="each case once"):
         CaseKey(twice)
+    huge = tmp_path / "huge.csv"
+    huge.write_text(f"case,image,series\ncase_{'9' * 5000},/a,\n", encoding="utf-8")
+    with pytest.raises(InputError, match="no key of cases"):
+        CaseKey(huge)
     (tmp_path / "out").mkdir()
     with pytest.raises(OutputError, match="is what others get"):
         CaseKey(tmp_path / "out" / "key.csv").check_outside(tmp_path / "out")
@@ -153,3 +157,11 @@ def test_sentences_lose_what_names_an_image(tmp_path):
     said = f"'{image_path}' cannot be read; scan 7.nii.gz has the series 'HEAD Mary'."
     hidden = hide_names(said, image_path, tmp_path)
     assert "Mary" not in hidden and "scan 7" not in hidden and "cannot be read" in hidden
+    # Libraries name a path without quotes, and folders without what lies in them.
+    said = f"ITK could not open {image_path} (in {image_path.parent})."
+    hidden = hide_names(said, image_path, image_path.parent)
+    assert PATIENT not in hidden and str(tmp_path) not in hidden and hidden.startswith("ITK could not open ...")
+    # A name of a letter or a digit is no part of other words.
+    said = "a.png: a mask of 21 voxels at 0.1 mm, slice 1."
+    assert hide_names(said, tmp_path / "a.png", tmp_path) == "...: ... mask of 21 voxels at 0.1 mm, slice 1."
+    assert hide_names("case a_1 is absent", tmp_path / "a.png", tmp_path) == "case ..._1 is absent"

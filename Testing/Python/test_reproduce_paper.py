@@ -23,9 +23,11 @@ from MedCLIPSAMLib.evaluation.metrics import dsc, nsd, nsd_as_published
 from MedCLIPSAMLib.experiments import reproduce_paper as trial
 from MedCLIPSAMLib.experiments.paper import PUBLISHED, TASKS, find_test_sets, read_mask, read_prompts
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.segmentation.affinity import AffinitySettings
 from MedCLIPSAMLib.segmentation.agreement import AgreementSettings
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+from MedCLIPSAMLib.segmentation.vote import VoteSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 US, MRI, XRAY, CT = TASKS
@@ -116,11 +118,14 @@ def test_settings_are_the_published_ones_for_a_model_of_the_papers_depth(data, s
     assert settings.components.number == 2 and settings.prompts.kind == "points" and settings.prompts.positive == 10
     assert settings.presence_threshold == 0 and settings.coarse.method == "kmeans" and settings.precision == "f32"
     chooses = replace(segmenter.settings, prompts=SamPromptSettings(margin=0.2), agreement=AgreementSettings(0.3, 0.4))
-    chooses = segmenter.with_settings(chooses.with_saliency(steps=12, earliest=8, mirror=True))
+    chooses = replace(chooses, affinity=AffinitySettings(1), vote=VoteSettings("mean"))
+    chooses = segmenter.with_settings(chooses.with_saliency(steps=12, earliest=8, mirror=True, finer=True))
     for title, prompt in (("MRI", "brain tumor"), ("X-ray", "lungs")):
         settings, _ = trial.settings_of(chooses, by_title[title], prompt, False)
         assert settings.saliency.candidates == range(10, 11) and not settings.saliency.mirror
         assert settings.agreement == AgreementSettings() and settings.prompts.margin == 0
+        assert settings.affinity.steps == 0 and settings.vote.method == "none" and not settings.saliency.finer
+        assert settings.least_part == 0 and settings.components.least_area == 0
 
 
 def test_lungs_are_searched_for_on_validation_masks(data, segmenter, monkeypatch):

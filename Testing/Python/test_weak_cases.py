@@ -11,9 +11,10 @@ from helpers.datasets import write_breast_set
 
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS
 from MedCLIPSAMLib.experiments.prompted import TruthImage
 from MedCLIPSAMLib.experiments.reproduce_weak import real_plan, summary
-from MedCLIPSAMLib.experiments.weak_cases import RealCases, shrink
+from MedCLIPSAMLib.experiments.weak_cases import OFFSET, PhantomCases, RealCases, shrink
 
 
 def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_path):
@@ -24,6 +25,14 @@ def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_
     assert cases[0].image.shape == (80, 100, 3)
     assert np.argwhere(cases[0].truth).min(0).tolist() == [10, 60]
     assert [case.name for case in RealCases(folder).load("test", 10)] == ["a3"]
+
+
+def test_phantoms_of_a_task_are_others_than_those_of_the_benchmark():
+    (case,) = PhantomCases("ct_lungs").load("test", 1)
+    phantom = TASKS["ct_lungs"].phantom("test", OFFSET)
+    assert np.array_equal(case.image[..., 0], phantom.image)
+    assert np.array_equal(case.truth, phantom.lungs_mask)
+    assert not np.array_equal(case.image[..., 0], TASKS["ct_lungs"].phantom("test", 0).image)
 
 
 def test_a_case_is_shrunk_with_its_truth_and_never_enlarged():

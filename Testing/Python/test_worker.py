@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from helpers.worker import Worker
 
-from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, PromptError
+from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError, OutputError, PromptError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.models.catalogue import find
 from MedCLIPSAMLib.models.store import status
@@ -114,6 +114,7 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, images, segm
             "saliency.steps",
         ),
         (lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": 0}}), InputError, "got 0"),
+        (lambda client: client.models("x" * 5000), OutputError, "too long"),
         (lambda client: client.outline("brain"), InputError, "boxes"),
         (lambda client: client.outline("brain", boxes=np.zeros(4)), InputError, "(4,)"),
         (

@@ -84,7 +84,7 @@ def test_random_bytes_raise_nothing_but_protocol_errors(data):
     try:
         FrameParser().feed(data)
     except ProtocolError as error:
-        assert error.problem
+        assert error.problem and error.remedy
 
 
 @given(values)

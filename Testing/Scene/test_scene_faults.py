@@ -6,7 +6,8 @@ import pytest
 import slicer
 import slicer.util
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial
-from MedCLIPSAMScene import segments
+from MedCLIPSAMScene import protect, segments
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, PromptError
 
@@ -86,3 +87,21 @@ def test_a_worker_killed_in_the_middle_of_a_run_is_started_again(operations, pha
     assert "worker process has ended" in str(ended[0][1])
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
     assert operations.segment.run(volume, [PROMPT], slices=[1], timeout=TIMEOUT).found
+
+
+def test_tags_of_this_program_that_make_no_sense_are_left_out(operations, phantom) -> None:
+    """A scene, or a .seg.nrrd file, may come from elsewhere."""
+    volume = add_volume(phantom.image, axial())
+    segmentation = segments.newSegmentation(volume)
+    segment = segments.addSegment(segmentation, "tumor")
+    tags = {
+        protect.WRITTEN_TAG: "axial 1=0 x 2 3= =4 -1=0 999999=0 99999999999=0 \u0663=0",
+        protect.LOCKED_TAG: "axial 1 x -1 999999; nowhere 2; ;",
+    }
+    segments.setTags(segmentation, segment, tags)
+    assert set(protect.own(segmentation, segment, SceneSlices(volume))) == {1}
+    assert protect.locked(segmentation, segment, "axial") == {1, 999999}
+    with pytest.raises(InputError, match="Slice 1"):
+        protect.requireUnlocked(segmentation, segment, "axial", [0, 1, 2])
+    segments.setTags(segmentation, segment, {protect.WRITTEN_TAG: "nowhere 1=0"})
+    assert protect.planeOf(segmentation, segment) is None

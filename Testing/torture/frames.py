@@ -29,7 +29,7 @@ NASTY: tuple[Any, ...] = (
 )
 SLOW = 2.0
 """Seconds for a frame in the parser, after which it counts as hanging."""
-MOST_MEMORY = 300 << 20
+MAX_MEMORY = 300 << 20
 """Bytes that the parser may need beyond what the process had."""
 ANSWER_SECONDS = 20.0
 
@@ -75,7 +75,7 @@ def feed_parser(count: int, chance: random.Random, say: Callable[[str], None]) -
         if fault:
             say(row.faults[-1])
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
-    if grown > MOST_MEMORY:
+    if grown > MAX_MEMORY:
         row.add("", f"{row.kind}: {grown >> 20} MiB of memory")
     return row
 
@@ -216,9 +216,10 @@ def _conversation(chance: random.Random, count: int) -> Iterator[tuple[str, str 
             answers = _answer(worker, parser, wanted)
             if broken:
                 code = worker.wait()
-                said = [message for message in answers if message.type == "error"]
-                if code != 2 or not said or not _is_whole(said[-1]):
-                    yield "", f"exit code {code} after {frame[:200]!r}, said {[dict(each.fields) for each in said]}"
+                errors = [message for message in answers if message.type == "error"]
+                if code != 2 or not errors or not _is_whole(errors[-1]):
+                    fields = [dict(message.fields) for message in errors]
+                    yield "", f"exit code {code} after {frame[:200]!r}, answered {fields}"
                 else:
                     yield "ended, saying why", None
                 return

@@ -21,7 +21,7 @@ from .originals import make_originals
 from .table import Row
 
 SECONDS = 90.0
-MOST_MEMORY = 3 << 30
+MAX_MEMORY = 3 << 30
 
 
 def damage(
@@ -50,9 +50,9 @@ def damage(
                 shutil.copyfile(beside, place / beside.name)
             path = place / original.path.name
             path.write_bytes(damaged(original.path.read_bytes(), kind, chance))
-            before = sorted(each.name for each in (*work.iterdir(), *place.iterdir()))
+            before = sorted(entry.name for entry in (*work.iterdir(), *place.iterdir()))
             answer, fault = reader.read(place if original.beside and kind == "DICOM" else path)
-            if before != sorted(each.name for each in (*work.iterdir(), *place.iterdir())):
+            if before != sorted(entry.name for entry in (*work.iterdir(), *place.iterdir())):
                 fault = "files outside its folder"
             if fault:
                 kept = work.parent / "faults" / f"{kind}-{tried}"
@@ -91,9 +91,9 @@ class Reader:
             elif time.monotonic() - started > SECONDS:
                 self.stop()
                 return "", f"no answer in {SECONDS:.0f} s"
-            elif self._memory() > MOST_MEMORY:
+            elif self._memory() > MAX_MEMORY:
                 self.stop()
-                return "", f"more than {MOST_MEMORY >> 30} GiB of memory"
+                return "", f"more than {MAX_MEMORY >> 30} GiB of memory"
         answer, fault = json.loads(said)
         return answer, fault
 
@@ -141,7 +141,7 @@ def answered(path: Path) -> tuple[str, str | None]:
         answers.append(_attempt(lambda: read_volume(path)))
     except Exception as error:
         return "", f"{type(error).__name__}: {error}"
-    return next((each for each in answers if each[1]), answers[-1])
+    return next((answer for answer in answers if answer[1]), answers[-1])
 
 
 def _attempt(work: Callable[[], object]) -> tuple[str, str | None]:

@@ -15,6 +15,8 @@ from .table import Row
 from .trees import check_done, check_left, files, snapshot
 
 THERE = "is there already"
+BLOCK = 4096
+"""Bytes that a file system gives at once."""
 
 
 @dataclass
@@ -134,15 +136,16 @@ def fill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], N
     """Run a command where the disk is too small for its outputs.
 
     Args:
-        mount: a small file system in memory, as root; else a limit on the size of a file.
+        mount: for every second try a small file system in memory, as root; else a limit on the size of files.
     """
     row = Row(f"full disk, {stage.scene.name}")
     sizes = [path.stat().st_size for path in files(stage.reference).values()]
-    old = sum(path.stat().st_size for path in files(stage.scene.before).values()) if stage.scene.before else 0
+    old = sum(map(_blocks, files(stage.scene.before).values())) if stage.scene.before else 0
+    new = sum(map(_blocks, files(stage.reference).values())) - old
     while row.tried < count:
         folder = stage.new_folder()
-        if mount:
-            room = old + 40 * 4096 * bool(old) + int(chance.uniform(4096, max(1.2 * (sum(sizes) - old), 40_000)))
+        if mount and row.tried % 2 == 0:
+            room = old + int(chance.uniform(4096, max(1.2 * new, 5 * BLOCK)))
             ended = _on_small_disk(stage, folder, room)
         else:
             room = int(chance.uniform(0, max(sizes)))
@@ -162,11 +165,15 @@ def fill(stage: Stage, count: int, chance: random.Random, say: Callable[[str], N
     return row
 
 
+def _blocks(path: Path) -> int:
+    return -(-path.stat().st_size // BLOCK) * BLOCK
+
+
 def _on_small_disk(stage: Stage, folder: Path, room: int) -> Ended:
     """Run with `out` on a file system of that many bytes; what it left is in `out` afterwards."""
     out, small = folder / "out", folder / "small"
     small.mkdir()
-    options = f"size={max(room, 4096) // 4096 * 4}k"
+    options = f"size={room // BLOCK * BLOCK}"
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "torture", str(small)], check=True)
     try:
         subprocess.run(["cp", "-a", f"{out}/.", str(small)], check=False, stderr=subprocess.DEVNULL)

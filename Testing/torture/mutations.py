@@ -45,7 +45,7 @@ def damaged(data: bytes, kind: str, chance: random.Random) -> bytes:
             header = bytearray(_changed_line(bytes(header), chance))
         elif kind == "DICOM" and chance.random() < 0.75:
             _change_tag(header, chance)
-        elif kind == "image" and data[:4] == b"\x89PNG" and chance.random() < 0.5:
+        elif kind == "raster image" and data[:4] == b"\x89PNG" and chance.random() < 0.5:
             _change_chunk(header, chance)
         else:
             _change_bytes(header, chance)

@@ -12,9 +12,9 @@ import SimpleITK as sitk
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
-MOST_BYTES = 150_000
+MAX_BYTES = 150_000
 ENDINGS = {"NIfTI": (".nii", ".nii.gz"), "NRRD": (".nrrd", ".nhdr"), "MetaImage": (".mha", ".mhd"), "DICOM": (".dcm",)}
-ENDINGS |= {"image": (".png", ".jpg", ".bmp", ".tif")}
+ENDINGS |= {"raster image": (".png", ".jpg", ".bmp", ".tif")}
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def make_originals(folder: Path, more: Sequence[Path] = ()) -> dict[str, list[Or
     for place in (folder, *more):
         for path in sorted(place.rglob("*")):
             kind = _kind(path)
-            if kind and path.stat().st_size <= MOST_BYTES:
+            if kind and path.stat().st_size <= MAX_BYTES:
                 found[kind].append(Original(path, _beside(path)))
     return found
 

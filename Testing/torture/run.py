@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--headers", type=int, default=2000, help="mutated headers of images")
     parser.add_argument("--only", choices=KINDS, action="append")
     parser.add_argument("--work", type=Path, help="a new folder for the tries, of which those that failed stay")
-    parser.add_argument("--scene", help="only commands whose name contains this")
+    parser.add_argument("--scene", action="append", help="only commands whose name contains this")
     parser.add_argument("--more", type=Path, action="append", default=[], help="folders of more images to damage")
     options = parser.parse_args()
     started = time.monotonic()
@@ -92,7 +92,7 @@ def _disturb(
             yield fill(stage, options.disks, chance, say, mount=os.geteuid() == 0)
 
 
-def _scenes(inputs: Path, work: Path, part: str | None) -> Iterator[Scene]:
+def _scenes(inputs: Path, work: Path, parts: Sequence[str] | None) -> Iterator[Scene]:
     makers: tuple[tuple[str, Callable[[], list[Scene]]], ...] = (
         ("models export, models download", lambda: model_scenes(work)),
         ("strike, weak trust", lambda: review_scenes(inputs, work)),
@@ -102,10 +102,10 @@ def _scenes(inputs: Path, work: Path, part: str | None) -> Iterator[Scene]:
         ("weak predict", lambda: [weak_scene(inputs, work)]),
     )
     for names, make in makers:
-        if part is None or part in names or names in part:
+        if parts is None or any(part in names or names in part for part in parts):
             scenes = make()
             _warm(scenes[0], work)
-            yield from (scene for scene in scenes if part is None or part in scene.name)
+            yield from (scene for scene in scenes if parts is None or any(part in scene.name for part in parts))
 
 
 def _warm(scene: Scene, work: Path) -> None:

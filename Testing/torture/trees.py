@@ -75,6 +75,8 @@ def content(path: Path) -> Any:
     """What a file says that is the same in every run."""
     if path.name.endswith(".jsonl"):
         return _lines(path)
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))
     if path.name == "run-id.txt":
         return len(path.read_bytes())
     if path.name == "report.html":
@@ -123,6 +125,8 @@ def _lines(path: Path, cut: bool = False) -> list[dict[str, Any]]:
                 raise
             continue
         found.append({key: value for key, value in record.items() if key not in UNTOLD})
+    if path.name == "manifest.jsonl":  # of which the last line of a case counts
+        found = list({record["case"]: record for record in found}.values())
     return sorted(found, key=lambda record: json.dumps(record, sort_keys=True))
 
 
