@@ -190,7 +190,7 @@ def _check_fits(model: TextImageModel, folder: Path) -> None:
     length = read_preprocessing(folder).context_length
     for what, value, limit in (
         ("a vocabulary", words, shape.vocab_size),
-        ("a context length", length, shape.max_position_embeddings),
+        ("a context length", length, getattr(shape, "max_position_embeddings", length)),
     ):
         if value > limit:
             raise ModelError(
