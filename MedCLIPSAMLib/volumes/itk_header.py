@@ -1,21 +1,28 @@
-"""Headers of NRRD and MetaImage files, checked before ITK reads them: they may name any file as their voxels."""
+"""Headers of NRRD and MetaImage files, checked before ITK reads them.
+
+They may name any file as their voxels, and directions over which ITK computes without end.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 
 MAX_HEADER = 1 << 22
+META_NUMBERS = "TransformMatrix|Rotation|Orientation|Offset|Position|Origin|ElementSpacing"
 MAX_DIMENSIONS = 5
+MAX_NUMBER = 1e9
+"""Of a direction, a position or a spacing, in millimeters."""
 
 
 def check_header(path: Path) -> None:
-    """Refuse a header that leads to other files than those beside it, or to more than five dimensions.
+    """Refuse a header that leads to other files than those beside it, more than five dimensions, or absurd directions.
 
     Raises:
-        InputError: naming the file that it leads to.
+        InputError: naming what is wrong.
     """
     with path.open("rb") as file:
         head = file.read(MAX_HEADER)
@@ -34,6 +41,8 @@ def _check_nrrd(header: str, path: Path) -> None:
         key, value = key.strip().lower(), value.strip()
         if key == "dimension":
             _check_dimension(value, path)
+        elif key in ("space directions", "space origin", "spacings"):
+            _check_numbers(key, value, path)
         elif key in ("data file", "datafile"):
             if value.upper().startswith("LIST"):
                 names = [line.strip() for line in lines[number + 1 :] if line.strip()]
@@ -44,8 +53,11 @@ def _check_nrrd(header: str, path: Path) -> None:
 
 def _check_meta(head: bytes, path: Path) -> None:
     text = head.decode("latin-1")
-    for match in re.finditer(r"^\s*(NDims|ElementDataFile)\s*[=:]\s*([^\r\n]*)", text, re.MULTILINE):
+    for match in re.finditer(rf"^\s*(NDims|ElementDataFile|{META_NUMBERS})\s*[=:]\s*([^\r\n]*)", text, re.MULTILINE):
         key, value = match[1], match[2].strip()
+        if re.fullmatch(META_NUMBERS, key):
+            _check_numbers(key, value, path)
+            continue
         if key == "NDims":
             _check_dimension(value, path)
             continue
@@ -54,6 +66,22 @@ def _check_meta(head: bytes, path: Path) -> None:
         elif value.upper() != "LOCAL":
             _check_names([value], path)
         return  # voxels follow
+
+
+def _check_numbers(key: str, value: str, path: Path) -> None:
+    """Refuse numbers that are not finite or beyond all images; ITK's search for singular values may not end on them."""
+    for text in re.split(r"[\s,()]+", value):
+        try:
+            number = float(text)
+        except ValueError:  # "none" of NRRD, or what ITK refuses itself
+            continue
+        if key == "spacings" and math.isnan(number):  # an axis that is none of space
+            continue
+        if not math.isfinite(number) or abs(number) > MAX_NUMBER:
+            raise InputError(
+                f"'{path}': expected finite numbers up to {MAX_NUMBER:g} as {key}, got {text[:40]}.",
+                "Correct the header, or leave the image out.",
+            )
 
 
 def _check_dimension(value: str, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,17 @@ def test_rounded_axes_are_straightened_with_a_note(tmp_path: Path, ending: str) 
     volume = read_volume(sheared(tmp_path / f"x{ending}", 0.01))
     assert "0.57 degrees from right angles" in volume.notes[0]
     np.testing.assert_allclose(volume.geometry.cosines.T @ volume.geometry.cosines, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize("number", ["1e308", "inf", "nan"])
+def test_directions_over_which_itk_computes_without_end_are_refused_at_once(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "a.mha"
+    header = f"ObjectType = Image\nNDims = 3\nTransformMatrix = 0 1 0 0 0 1 1 {number} 0\nDimSize = 2 2 2\n"
+    path.write_bytes(f"{header}ElementType = MET_UCHAR\nElementDataFile = LOCAL\n".encode() + bytes(8))
+    started = time.monotonic()
+    with pytest.raises(InputError, match="finite numbers up to 1e.09 as TransformMatrix"):
+        read_volume(path)
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize("spacing", ["1 1 0", "1 1 -1", "1 1 1e30", "1 1 1e-9"])
