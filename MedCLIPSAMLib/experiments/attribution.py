@@ -70,7 +70,7 @@ def g_score_cam(
     chosen = gradient.mean(0).topk(count).indices
     maps = activations[:, chosen].T.reshape(1, count, *tower.grid)
     masks = normalize(F.interpolate(maps, pixels.shape[-2:], mode="bilinear", align_corners=True))[0]
-    scores = torch.cat([_similarity(tower, some[:, None] * pixels, text, layer) for some in masks.split(TOGETHER)])
+    scores = torch.cat([_similarity(tower, part[:, None] * pixels, text, layer) for part in masks.split(TOGETHER)])
     weights = (scale * scores).softmax(0)
     return torch.einsum("k,khw->hw", weights, maps[0]).clamp(min=0)
 

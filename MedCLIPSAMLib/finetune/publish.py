@@ -58,6 +58,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
     """Write a text-image model into a folder of its own, to be used by other programs.
 
     "open-clip": open_clip.create_model("local-dir:OUT", pretrained_text=False, pretrained_image=False) loads it.
+        Where its image tower is ours: inside of OUT, and after `models.timm_towers.register()`.
     "hugging-face": the layout of `chuhac/BiomedCLIP-vit-bert-hf`, for models of BiomedCLIP's architecture.
 
     Raises:

@@ -38,8 +38,7 @@ class ClipModel:
         self.name, self.model, self.familiarity = name, model, familiarity
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
-        parameter = next(model.parameters())
-        self.device, self.dtype = parameter.device, parameter.dtype
+        self.device = next(model.parameters()).device
         self._mean = torch.tensor(preprocess.mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(preprocess.std, device=self.device).view(3, 1, 1)
         self._tokenizer = load_tokenizer(folder)
@@ -105,7 +104,7 @@ class ClipModel:
     @torch.inference_mode()
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
         """Features of what `preprocess` gave, float32 (N, D) on the model's device, each of length 1."""
-        return F.normalize(self.model.encode_image(pixels.to(self.device, self.dtype)).float(), dim=-1)
+        return F.normalize(self.model.encode_image(pixels.to(self.device)).float(), dim=-1)
 
 
 def load_tokenizer(folder: Path) -> BertWordPieceTokenizer:
@@ -143,13 +142,10 @@ def _require_text(text: str) -> None:
         raise PromptError(f"The prompt {text[:40]!r} is no text.", "Write it in UTF-8.") from error
 
 
-def load_clip(
-    name: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32, models_dir: Path | None = None
-) -> ClipModel:
-    """Load a text-image model of the catalogue, from open_clip's layout or the Hugging Face one, without the network.
+def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> ClipModel:
+    """Load a text-image model of the catalogue, in float32, from open_clip's layout or the Hugging Face one, offline.
 
     Args:
-        dtype: of the weights: float32, or bfloat16 for speed.
         models_dir: a folder of models that is looked into first.
 
     Raises:
@@ -159,7 +155,7 @@ def load_clip(
     model = build_clip(folder)
     load_weights(model, folder)
     _check_fits(model, folder)
-    model = with_fast_linear(model).to(device, dtype).eval().requires_grad_(False)
+    model = with_fast_linear(model).to(device, torch.float32).eval().requires_grad_(False)
     width = read_config(folder / "open_clip_config.json")["model_cfg"]["embed_dim"]
     return ClipModel(name, model, folder, read_familiarity(folder, width))
 
@@ -194,7 +190,7 @@ def _check_fits(model: TextImageModel, folder: Path) -> None:
     length = read_preprocessing(folder).context_length
     for what, value, limit in (
         ("a vocabulary", words, shape.vocab_size),
-        ("a context length", length, shape.max_position_embeddings),
+        ("a context length", length, getattr(shape, "max_position_embeddings", length)),
     ):
         if value > limit:
             raise ModelError(

@@ -70,7 +70,7 @@ def to_host(*tensors: torch.Tensor) -> list[np.ndarray]:
 
 
 class OnCpu(TorchFunctionMode):
-    """Within it, what this thread asks CUDA for it gets on the CPU; for code that takes a GPU wherever there is one."""
+    """A context in which this thread's tensors for CUDA are made on the CPU; for code that takes any GPU there is."""
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Call a function of torch with the CPU in place of every CUDA device among its arguments."""
@@ -79,9 +79,9 @@ class OnCpu(TorchFunctionMode):
 
 
 def _cpu_for_cuda(value: Any) -> Any:
-    """Return any value but a CUDA device as it is."""
-    checks = isinstance(value, str | torch.device) and str(value).partition(":")[0] == "cuda"
-    return torch.device("cpu") if checks else value
+    """Return the CPU for a CUDA device, and any other value as it is."""
+    is_cuda = isinstance(value, str | torch.device) and str(value).partition(":")[0] == "cuda"
+    return torch.device("cpu") if is_cuda else value
 
 
 def _require_cuda(index: int) -> None:

@@ -77,14 +77,14 @@ def read_entry(folder: Path) -> Model | None:
         return Model(
             name=name,
             kind="clip",
-            title=str(entry["title"])[:200],
-            purpose=str(entry["purpose"])[:400],
-            licence=str(entry["licence"])[:200],
-            source=str(entry["base"])[:200],
+            title=_line(entry["title"], 200),
+            purpose=_line(entry["purpose"], 400),
+            licence=_line(entry["licence"], 200),
+            source=_line(entry["base"], 200),
             folder=folder.name,
             image_size=int(entry["image_size"]),
             files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE))),
-            seen=str(entry["purpose"])[:400],
+            seen=_line(entry["purpose"], 400),
             saliency=saliency,
             by_word=by_word,
             map_by=str(entry.get("map_by", "m2ib")),
@@ -109,18 +109,23 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
     return Model(
         name=name,
         kind="sam",
-        title=str(entry["title"])[:200],
-        purpose=str(entry["purpose"])[:400],
-        licence=str(entry["licence"])[:200],
-        source=str(entry.get("source", base.source))[:200],
+        title=_line(entry["title"], 200),
+        purpose=_line(entry["purpose"], 400),
+        licence=_line(entry["licence"], 200),
+        source=_line(entry.get("source", base.source), 200),
         folder=folder.name,
         image_size=size,
         files=(),
-        seen=str(entry["purpose"])[:400],
+        seen=_line(entry["purpose"], 400),
         config=base.config,
         options=dict(base.options) | {"image_size": size},
         trained=True,
     )
+
+
+def _line(value: object, limit: int) -> str:
+    """Make one printable line of a value, of at most `limit` characters: it is shown in a terminal and in the panel."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(value))[:limit]
 
 
 def _numbers(settings: dict) -> dict[str, float]:

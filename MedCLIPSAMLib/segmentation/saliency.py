@@ -211,10 +211,10 @@ def _bottleneck(
         fit = torch.zeros(count, device=tokens.device)
         loss = settings.beta * _information(alpha, tokens).mean((1, 2)).sum()
         (gradient,) = torch.autograd.grad(loss, alpha)
-        for some in noise.split(noise_batch or settings.samples):
+        for samples in noise.split(noise_batch or settings.samples):
             gate = alpha.sigmoid()[:, None]
-            blended = (gate * tokens[:, None] + (1 - gate) * some).flatten(0, 1)
-            features = tower.features_from(blended, settings.layer).unflatten(0, (count, len(some)))
+            blended = (gate * tokens[:, None] + (1 - gate) * samples).flatten(0, 1)
+            features = tower.features_from(blended, settings.layer).unflatten(0, (count, len(samples)))
             share = torch.einsum("msd,md->m", features, texts) / settings.samples
             gradient = gradient - torch.autograd.grad(share.sum(), alpha)[0]
             fit = fit + share.detach()

@@ -299,7 +299,7 @@ class TextSegmenter:
     ) -> list[dict[str, list[PromptedResult]]]:
         """All before SAM 2 for each image by prompt and step; several images on threads of their own."""
         draft = lambda image, seen: {
-            prompt: [draft_result(image, prompt, location, settings) for location in maps]
+            prompt: [draft_result(image, prompt, localization, settings) for localization in maps]
             for prompt, maps in seen.items()
         }
         return on_threads(draft, images, where)
@@ -310,7 +310,7 @@ class TextSegmenter:
         """The outline for each draft on the image of its number, by one mask or by the vote of several."""
         settings = self._settings
         if settings.vote.method != VoteMethod.NONE:
-            return [voted_outline(images, *location, settings) for location in zip(numbers, drafts)]
+            return [voted_outline(images, number, draft, settings) for number, draft in zip(numbers, drafts)]
         prompts = [draft.sam_prompts for draft in drafts]
         return outlines(images, numbers, prompts, settings.min_part, self._enlarged)
 

@@ -164,7 +164,7 @@ def test_a_split_or_a_set_that_is_not_there_is_refused(tmp_path):
         benchmark_real(None, tmp_path, sets=[BRAIN])
 
 
-def test_pictures_that_cannot_be_used_are_left_out_and_listed(tmp_path, segmenter):
+def test_images_that_cannot_be_used_are_left_out_and_listed(tmp_path, segmenter):
     made = [make_phantom("test", at, "US", 1) for at in range(4)]
     images = [(each.image, 255 * each.lesion_mask.astype(np.uint8)) for each in made]
     folder = write_set(tmp_path, BREAST, rows_of("abcd"), images)

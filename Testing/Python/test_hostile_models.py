@@ -249,3 +249,14 @@ def test_a_sam_of_a_size_that_cannot_be_is_no_entry(tmp_path, size):
     for image_size, known in ((size, False), (512, True)):
         (tmp_path / "medclipsam.json").write_text(json.dumps(entry | {"image_size": image_size}), encoding="utf-8")
         assert (read_entry(tmp_path) is not None) is known
+
+
+@pytest.mark.parametrize("kind", ["clip", "sam"])
+def test_what_an_entry_says_is_one_printable_line(tmp_path, kind):
+    """A terminal would obey an escape sequence in the list of models."""
+    said = "Mine\x1b[2J\nand more\x07"
+    entry = {"kind": kind, "name": "mine", "base": "demo", "image_size": 128, "saliency": {}, "by_word": {}}
+    entry |= dict.fromkeys(("title", "purpose", "licence"), said)
+    (tmp_path / "medclipsam.json").write_text(json.dumps(entry), encoding="utf-8")
+    model = read_entry(tmp_path)
+    assert {model.title, model.purpose, model.licence, model.seen} == {"Mine [2J and more "}

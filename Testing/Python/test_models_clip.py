@@ -131,20 +131,14 @@ def test_images_are_resized_as_open_clip_resizes_and_normalized_with_its_numbers
 
 def test_images_of_another_form_are_refused(clip):
     for wrong in (np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 3), np.float32), np.zeros((1, 4, 4), np.uint8)):
-        with pytest.raises(InputError, match="must be"):
+        with pytest.raises(InputError, match="Expected images of uint8"):
             clip.preprocess(wrong)
 
 
-def test_features_have_length_one_and_bfloat16_comes_close(clip, models_dir):
-    half = load_clip("biomedclip", dtype=torch.bfloat16, models_dir=models_dir)
-    assert half.dtype == torch.bfloat16
-    for exact, rough in (
-        (clip.encode_text(TEXTS), half.encode_text(TEXTS)),
-        (clip.encode_image(clip.preprocess(images())), half.encode_image(half.preprocess(images()))),
-    ):
-        assert exact.dtype == rough.dtype == torch.float32 and exact.shape == (2, 64)
-        assert torch.allclose(exact.norm(dim=1), torch.ones(2)) and torch.allclose(rough.norm(dim=1), torch.ones(2))
-        assert (exact * rough).sum(1).min() > 0.99
+def test_features_have_length_one(clip):
+    for features in (clip.encode_text(TEXTS), clip.encode_image(clip.preprocess(images()))):
+        assert features.dtype == torch.float32 and features.shape == (2, 64)
+        assert torch.allclose(features.norm(dim=1), torch.ones(2))
 
 
 def test_open_clips_own_bin_file_loads_too(models_dir, clip, tmp_path):

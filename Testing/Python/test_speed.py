@@ -113,20 +113,20 @@ def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
     figures = {figure.name: figure for figure in cost.figures}
     for name in (
         "a saliency map, bf16, recorded",
-        "a picture of 160 px to its mask, tiny",
+        "an image of 160 px to its mask, tiny",
         "another prompt on it, tiny",
     ):
         assert figures[name].value > 0 and figures[name].unit == "ms"
-    assert figures["pictures of 96 px, 2 at once"].value > 0 and figures["pictures of 160 px, 2 at once"].value > 0
+    assert figures["images of 96 px, 2 at once"].value > 0 and figures["images of 160 px, 2 at once"].value > 0
     failed = [figure for figure in cost.figures if figure.value is None]
-    assert [figure.name for figure in failed] == ["a picture, SAM 2.1 large"], [figure.note for figure in failed]
-    assert [profile.name for profile in cost.profiles] == ["1 picture of 160 px", "2 pictures of 96 px"]
+    assert [figure.name for figure in failed] == ["an image, SAM 2.1 large"], [figure.note for figure in failed]
+    assert [profile.name for profile in cost.profiles] == ["1 image of 160 px", "2 images of 96 px"]
     for profile in cost.profiles:
         assert set(profile.parts) >= {"M2IB", "CLIP up to the block", "SAM's encoder", "between the networks", "else"}
         assert sum(profile.parts.values()) > 0.5 * profile.ms and profile.kernels is None
     table = shown(speed.gpu_table(cost))
     assert "0e+00, 0e+00" in table and "failed: OutOfMemoryError" in table and "2 at once" in table
-    profile = gpu.Profile("1 picture of 1024 px", 50.0, {"M2IB": 30.0, "masks tidied": 12.0}, 20.0)
+    profile = gpu.Profile("1 image of 1024 px", 50.0, {"M2IB": 30.0, "masks tidied": 12.0}, 20.0)
     assert "20.0 (40%)" in shown(speed.profile_table(profile))
 
 

@@ -36,7 +36,7 @@ IMAGES, IMAGE_BATCH_SIZES = 16, (8, 16)
 WIDE, NARROW = 1024, 512
 
 PLACES: dict[str, list[Place]] = {
-    "pictures made inputs": [(ClipModel, "preprocess"), (sam_module.SamInput, "__call__")],
+    "images made inputs": [(ClipModel, "preprocess"), (sam_module.SamInput, "__call__")],
     "texts": [(ClipModel, "encode_text")],
     "CLIP up to the block": [(VisionTower, "tokens_at")],
     "M2IB": [(locating, "m2ib")],
@@ -87,13 +87,13 @@ def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
     """Measure all of it; what fails is told in a line of its own, and the rest goes on."""
     made, clip = GpuCost(), biomedclip(device)
     parts: dict[str, Callable[[], Iterator[Figure | Profile]]] = {
-        "a picture, SAM 2.1 tiny": lambda: _time_image(clip, "tiny", rounds),
-        "where the time of a picture goes": lambda: _profile(clip, WIDE, 1, rounds),
+        "an image, SAM 2.1 tiny": lambda: _time_image(clip, "tiny", rounds),
+        "where the time of an image goes": lambda: _profile(clip, WIDE, 1, rounds),
         "slices": lambda: _stack(clip, NARROW, SLICES, TOGETHER, rounds, context),
         "images": lambda: _stack(clip, WIDE, IMAGES, IMAGE_BATCH_SIZES, rounds, context),
         "where the time of slices goes": lambda: _profile(clip, NARROW, max(TOGETHER), rounds),
         "a saliency map": lambda: _saliency(clip, rounds, context),
-        "a picture, SAM 2.1 large": lambda: _time_image(clip, "large", rounds),
+        "an image, SAM 2.1 large": lambda: _time_image(clip, "large", rounds),
     }
     for name, part in parts.items():
         started = time.perf_counter()
@@ -146,7 +146,7 @@ def _time_image(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
         started = time.perf_counter()
         segmenter.segment(prompt)
         second.append(time.perf_counter() - started)
-    yield Figure(f"a picture of {WIDE} px to its mask, {size}", 1e3 * statistics.median(first[2:]), "ms")
+    yield Figure(f"an image of {WIDE} px to its mask, {size}", 1e3 * statistics.median(first[2:]), "ms")
     yield Figure(f"another prompt on it, {size}", 1e3 * statistics.median(second[2:]), "ms")
     yield from _peak(f"memory for it, {size}", clip.device)
 
@@ -172,7 +172,7 @@ def _stack(
         _forget_peak(clip.device)
         times, _ = interleaved({f"{pixels} px, {size} at once": in_parts(size)}, rounds, context=context)
         (name,) = times.seconds
-        yield Figure(f"pictures of {name}", count / times.median(name), "a second")
+        yield Figure(f"images of {name}", count / times.median(name), "a second")
         yield from _peak(f"memory for {size} at once", clip.device)
 
 
@@ -196,7 +196,7 @@ def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[
         work()
     kernels = 1e3 * kernel_seconds(work) if clip.device.type == "cuda" else None
     parts = {name: 1e3 * seconds for name, seconds in times.seconds.items()}
-    name = f"{count} picture{'s' if count > 1 else ''} of {pixels} px"
+    name = f"{count} image{'s' if count > 1 else ''} of {pixels} px"
     yield Profile(name, 1e3 * statistics.median(seconds), parts, kernels)
 
 

@@ -1,4 +1,4 @@
-"""What a user waits for: further prompts on a picture, and a stack of slices."""
+"""What a user waits for: further prompts on an image, and a stack of slices."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class WaitingTimes:
     """Seconds.
 
     Args:
-        first, second: a prompt on a new picture, and another one on the same; by round.
-        eight: eight prompts on one new picture.
-        slices: 64 new pictures of 512 x 512, one prompt.
+        first, second: a prompt on a new image, and another one on the same; by round.
+        eight: eight prompts on one new image.
+        slices: 64 new images of 512 x 512, one prompt.
     """
 
     first: list[float]
