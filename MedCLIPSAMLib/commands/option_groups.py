@@ -123,9 +123,7 @@ class MaskOptions:
     samples: Annotated[int | None, typer.Option(help="M2IB: noise samples a step.")] = None
     seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None
     coarse: Annotated[CoarseMethod, typer.Option(help="How the saliency map is cut in two.")] = CoarseMethod.OTSU
-    prompts: Annotated[SamPromptKind, typer.Option(help="Prompts of SAM 2.")] = (
-        SamPromptKind.BOXES
-    )
+    prompts: Annotated[SamPromptKind, typer.Option(help="Prompts of SAM 2.")] = SamPromptKind.BOXES
     presence: Presence = None
     min_part: Annotated[
         float, typer.Option(help="Remove parts and fill holes below this share of a mask; 0 leaves them.")

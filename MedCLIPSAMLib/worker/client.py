@@ -194,7 +194,7 @@ class WorkerClient(Connection):
     ) -> Request:
         """Fine-tune a text-image model; other requests wait for it. All paths are on the worker's machine.
 
-        "progress" has the fields of `finetune.train.Progress`, "notice" what is told of the data. The result has model
+        "progress" has the fields of `finetune.train.StepFigures`, "notice" what is told of the data. The result has model
         and run (folders), before and after (retrieval), step and steps.
 
         Args:
