@@ -176,13 +176,8 @@ class PropagateOperation:
         """
         segments.requireFit(segmentationNode, geometry.volumeNode)
         protect.requireUnlocked(segmentationNode, segmentId, geometry.plane, ())
-        own = protect.own(segmentationNode, segmentId, geometry)
         name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
-        if not any(mask.any() for mask in own.values()):
-            raise InputError(
-                _("No slice of '{name}' was corrected by hand.").format(name=name),
-                _("Correct one slice first, with points or with the Segment Editor, or lock a slice that is right."),
-            )
+        own = _requireOwn(segmentationNode, segmentId, geometry, name)
         first, last = min(own), max(own)
         low = 0 if reach is None else max(0, first - reach)
         high = len(geometry) - 1 if reach is None else min(len(geometry) - 1, last + reach)
@@ -225,6 +220,17 @@ class PropagateOperation:
             finished,
             progressed,
         )
+
+
+def _requireOwn(segmentationNode, segmentId: str, geometry: SceneSlices, name: str) -> dict[int, np.ndarray]:
+    """Return the slices of a segment that are the user's; InputError where none of them shows anything."""
+    own = protect.own(segmentationNode, segmentId, geometry)
+    if not any(mask.any() for mask in own.values()):
+        raise InputError(
+            _("No slice of '{name}' was corrected by hand.").format(name=name),
+            _("Correct one slice first, with points or with the Segment Editor, or lock a slice that is right."),
+        )
+    return own
 
 
 def _describeCorrection(name: str, segmentId: str, own: Mapping[int, Any], found: int, count: int) -> PromptResult:

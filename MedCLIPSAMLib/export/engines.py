@@ -14,7 +14,8 @@ from .cases import Case
 from .job import ExportJob, FailedCase, Segmented, read_case, segment_case, write_result
 
 Write = Callable[[dict], None]
-"""Takes the line of a case whose files are whole; called once a case, one call at a time."""
+"""Takes the line of a case whose files are whole, with the source that it was made of; called once a case, one call at
+a time."""
 
 
 class Engine(Protocol):

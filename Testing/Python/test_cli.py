@@ -101,6 +101,12 @@ def test_a_value_that_reads_like_the_debug_option_is_a_value(tmp_path):
     assert "Traceback" not in shown.stderr
 
 
+def test_the_file_of_a_benchmark_is_no_wish_for_json(tmp_path):
+    for before in ([], ["--log-level", "info"], ["--debug"]):
+        refused = run(*before, "benchmark", "speed", "--parts", "none", "--json", tmp_path / "figures.json")
+        assert refused.returncode == 2 and refused.stdout == "" and "Expected --parts" in refused.stderr
+
+
 def test_csv_into_a_missing_folder_is_refused(folders, tmp_path):
     shown = run("evaluate", *folders, "--csv", tmp_path / "absent" / "scores.csv")
     assert shown.returncode == 2 and "does not exist" in shown.stderr

@@ -18,6 +18,7 @@ from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.dataset import segments_of, write_case
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.job import ExportSettings
+from MedCLIPSAMLib.export.known import Sources
 from MedCLIPSAMLib.export.manifest import MANIFEST, read_records
 from MedCLIPSAMLib.export.prompt_file import read_prompts
 from MedCLIPSAMLib.volumes import read_volume
@@ -38,6 +39,7 @@ class Engine:
         for case in cases:
             self.done.append(case.name)
             record = {"case": case.name, "image": str(case.image), "status": "found", "labels": {}, "files": []}
+            record["source"] = Sources().of(case.image)
             try:
                 volume = read_volume(case.image, **case.choice())
                 masks = {label: volume.array[..., 0] > 100 for label in case.prompts}
