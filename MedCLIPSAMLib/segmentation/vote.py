@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import numpy as np
-import SimpleITK as sitk
 from pydantic import Field
 
 from ..choices import VoteMethod
@@ -42,6 +41,8 @@ def count_votes(masks: np.ndarray, method: VoteMethod, saliency: np.ndarray) -> 
         saliency: (h, w) float32, 0 to 1.
     """
     if method == VoteMethod.STAPLE and masks.any() and not (masks == masks[:1]).all():
+        import SimpleITK as sitk  # here only: a machine without it segments by everything else
+
         found = sitk.GetArrayFromImage(
             sitk.STAPLE([sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in masks], 1.0)
         )

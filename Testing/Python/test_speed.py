@@ -43,7 +43,7 @@ def test_the_authors_loop_gives_our_map_and_leaves_the_model_as_it_was():
     pixels = clip.preprocess(to_rgb(make_phantom("validation", 1, "MR", 1))[None])
     settings = M2IBSettings(2, beta=1.0, steps=STEPS, samples=COPIES)
     trunk = clip.model.visual.trunk
-    shape = (COPIES, trunk.patch_embed.num_patches + trunk.num_prefix_tokens, trunk.embed_dim)
+    shape = (COPIES, trunk.grid_size[0] * trunk.grid_size[1] + trunk.num_prefix_tokens, trunk.embed_dim)
     generator = torch.Generator().manual_seed(settings.seed)
     noises = [torch.randn(shape, generator=generator) for _ in range(STEPS)]
     plain = authors_saliency(clip, pixels, clip.tokenize(["brain tumor"]), 2, 1.0, noises)
