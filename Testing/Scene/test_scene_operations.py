@@ -52,7 +52,7 @@ def test_images_unlike_what_the_model_has_seen_are_told_once_for_all_slices(oper
     result = operations.segment.run(
         add_volume(phantom.image, axial()), [PROMPT, "ventricles"], slices=[0, 1, 2], timeout=TIMEOUT
     )
-    assert [notice for notice in result.notices if "unlike" in notice] == [
+    assert [notice for notice in result.allNotes if "unlike" in notice] == [
         "This image looks unlike what 'demo' has seen (another world): check the mask with care."
     ]
 
