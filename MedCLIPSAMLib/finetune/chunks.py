@@ -29,6 +29,16 @@ class Chunks:
         self._fixed, self._size = size > 0, size
         self._memory, self._context = memory, context
 
+    @property
+    def size(self) -> int:
+        """Pairs at once; 0 before it is found."""
+        return self._size
+
+    def go_on(self, size: int) -> None:
+        """Take the size of the run that this one goes on from, unless it was set by hand."""
+        if not self._fixed:
+            self._size = size
+
     def choose(self, batch: int, trial: Callable[[int], None], needed_later: int) -> None:
         """Find the size for a batch, once.
 

@@ -263,6 +263,7 @@ class _Run:
             state = {
                 "fingerprint": self._fingerprint,
                 "step": self._step,
+                "chunk": self._chunks.size,
                 "best": json.dumps(self._best),
                 "before": json.dumps(self._before),
                 "model": trained_state(self._plain),
@@ -284,6 +285,7 @@ class _Run:
         self._plain.load_state_dict(state["model"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
         self._fabric.strategy.precision.load_state_dict(state["precision"])
+        self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are those of a run without a break
         self._step, self._best, self._before = state["step"], json.loads(state["best"]), json.loads(state["before"])
         if self._fabric.is_global_zero:
             _forget_after(self._out / LOG, self._step)

@@ -204,10 +204,16 @@ def test_a_run_is_the_same_with_what_fits_and_what_does_not(pairs, tmp_path, mon
     assert losses(tmp_path / "few") == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 
 
-def test_a_run_that_was_stopped_goes_on_with_another_chunk(pairs, tmp_path):
-    with pytest.raises(Cancelled):
-        train(pairs, tmp_path, 3, 2, context=RunContext(is_cancelled=iter([False, True]).__next__))
-    assert train(pairs, tmp_path, 0, 2).steps == 2 and len(losses(tmp_path)) == 2
+def test_a_run_that_was_stopped_goes_on_with_its_chunk_or_with_another(pairs, tmp_path, monkeypatch):
+    """Its own unless one is set: other numbers of dropout and other rounding come with another."""
+    sizes, backward = [], training.contrastive_backward
+    note = lambda encode, chunks, *given: sizes.append(len(chunks[0][0])) or backward(encode, chunks, *given)
+    monkeypatch.setattr(training, "contrastive_backward", note)
+    for chunk in (3, 0, 4):
+        with pytest.raises(Cancelled):
+            stop = RunContext(is_cancelled=iter([False, True]).__next__)
+            train(pairs, tmp_path, chunk, 4, context=stop)
+    assert sizes == [3, 3, 4] and len(losses(tmp_path)) == 3
 
 
 def test_a_full_memory_in_training_repeats_the_step_with_half(pairs, tmp_path, monkeypatch):
@@ -224,5 +230,5 @@ def test_a_full_memory_in_training_repeats_the_step_with_half(pairs, tmp_path, m
 
     monkeypatch.setattr(training, "contrastive_backward", fill)
     train(pairs, tmp_path / "full", context=RunContext(on_notice=said.append))
-    assert sizes == [12, 6, 6] and said[-1] == "Memory ran out with 12 pairs at once: on with 6."
+    assert sizes == [12, 6] and said[-1] == "Memory ran out with 12 pairs at once: on with 6."
     assert losses(tmp_path / "full") == losses(tmp_path / "plain")
