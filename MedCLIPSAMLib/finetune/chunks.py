@@ -23,10 +23,11 @@ class Chunks:
         size: pairs at once; 0 finds it.
         memory: of the device.
         context: told what was found.
+        alone: no other process takes part, which would wait for what a repeated step has sent already.
     """
 
-    def __init__(self, size: int, memory: MemoryReader, context: RunContext) -> None:
-        self._fixed, self._size = size > 0, size
+    def __init__(self, size: int, memory: MemoryReader, context: RunContext, alone: bool = True) -> None:
+        self._fixed, self._size, self._alone = size > 0, size, alone
         self._memory, self._context = memory, context
 
     @property
@@ -39,12 +40,12 @@ class Chunks:
         if not self._fixed:
             self._size = size
 
-    def choose(self, batch: int, trial: Callable[[int], None], needed_later: int) -> None:
+    def choose(self, batch: int, trial: Callable[[int], None], needed_later: Callable[[], int]) -> None:
         """Find the size for a batch, once.
 
         Args:
             trial: takes a number of pairs through the model and back; the gradients stay allocated.
-            needed_later: bytes that a step needs beside the model, its gradients and activations.
+            needed_later: gives the bytes that a step needs beside the model, its gradients and activations.
         """
         if self._size:
             return
@@ -52,7 +53,7 @@ class Chunks:
         if batch <= SOME:
             return
         try:
-            found = self._fitting(batch, trial, needed_later)
+            found = self._fitting(batch, trial, needed_later())
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -61,7 +62,9 @@ class Chunks:
         self._size = _even(found, batch)
 
     def run(self, batch: int, work: Callable[[int], float]) -> float:
-        """Return `work` of the size of a chunk; again with half of it when memory runs out and it was not set by hand.
+        """Return `work` of the size of a chunk; again with half of it when memory runs out.
+
+        Not where it was set by hand, nor with several processes.
 
         Raises:
             DeviceError: memory is full and cannot be spared this way.
@@ -73,7 +76,7 @@ class Chunks:
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self._fixed or size == 1:
+                if self._fixed or not self._alone or size == 1:
                     raise full_memory(size) from error
             self._size = _even(size // 2, batch)
             self._memory.restart()

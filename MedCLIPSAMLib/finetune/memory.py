@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Protocol
@@ -77,8 +78,8 @@ class SharedMemory:
         self._device = device
 
     def free(self) -> int:
-        """Return a share of what the system calls available."""
-        return int(self.SHARE * psutil.virtual_memory().available)
+        """Return a share of what the system calls available, of which each process that torchrun started has a part."""
+        return int(self.SHARE * psutil.virtual_memory().available) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
     def measure(self, work: Callable[[], None]) -> int:
         """Add up the storages that are kept for the backward pass."""

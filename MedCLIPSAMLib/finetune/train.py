@@ -25,7 +25,7 @@ from ..models.weights import write_weights
 from ..run_context import RunContext
 from .batches import Source
 from .checkpoint import read_checkpoint, write_checkpoint
-from .chunks import Chunks
+from .chunks import Chunks, full_memory
 from .fabric import launch_fabric
 from .gradients import contrastive_backward
 from .losses import make_loss
@@ -129,8 +129,7 @@ class _Run:
         )
         self._model, self._optimizer = fabric.setup(model, optimizer)
         self._memory = memory_of(fabric.device)
-        self._chunks = Chunks(settings.chunk, self._memory, context)
-        self._state_bytes = 2 * sum(parameter.nbytes for parameter in trained)  # AdamW's two means
+        self._chunks = Chunks(settings.chunk, self._memory, context, fabric.world_size == 1)
         self._step = 0
         self._best: dict[str, Any] = {}
         self._before: dict[str, Any] = {}
@@ -154,7 +153,10 @@ class _Run:
                     self._save()
                     raise Cancelled
                 rate = self._rate(self._step, steps)
-                loss = self._one_step(rgb, captions, rate)
+                try:
+                    loss = self._one_step(rgb, captions, rate)
+                except torch.OutOfMemoryError as error:  # in AdamW's step, which cannot be repeated
+                    raise full_memory(self._chunks.size) from error
                 self._step += 1
                 left = (steps - self._step) * (time.monotonic() - started) / (self._step - begun)
                 figures = None
@@ -170,10 +172,9 @@ class _Run:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._model.train()
-        pixels = self._clip.image_size**2 * 3 * torch.float32.itemsize * len(captions)
-        state = 0 if self._optimizer.state_dict()["state"] else self._state_bytes
-        self._chunks.choose(len(captions), lambda pairs: self._try_pairs(rgb, captions, pairs), pixels + state)
-        loss = self._chunks.run(len(captions), lambda size: self._backward(rgb, captions, size))
+        batch = len(captions)
+        self._chunks.choose(batch, lambda pairs: self._try_pairs(rgb, captions, pairs), lambda: self._beside(batch))
+        loss = self._chunks.run(batch, lambda size: self._backward(rgb, captions, size))
         if not math.isfinite(loss):
             raise InputError(
                 f"The loss is {loss} at step {self._step}.",
@@ -182,6 +183,12 @@ class _Run:
         fabric.clip_gradients(self._model, self._optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
         self._optimizer.step()
         return loss
+
+    def _beside(self, batch: int) -> int:
+        """Return the bytes of the pixels of a batch, and of AdamW's two means where they are not there yet."""
+        pixels = self._clip.image_size**2 * 3 * torch.float32.itemsize * batch
+        means = 2 * sum(parameter.nbytes for parameter in self._plain.parameters() if parameter.requires_grad)
+        return pixels if self._optimizer.state_dict()["state"] else pixels + means
 
     def _try_pairs(self, rgb: torch.Tensor, captions: list[str], pairs: int) -> None:
         """Take the pairs with the longest captions through the model and back, as a chunk is; for what it costs."""

@@ -87,7 +87,7 @@ def gpu(monkeypatch):
 def chosen(device: Gpu, batch: int, size: int = 0, later: int = 1600 * MIB) -> tuple[int, list[str]]:
     notices: list[str] = []
     chunks = Chunks(size, CudaMemory(torch.device("cuda")), RunContext(on_notice=notices.append))
-    chunks.choose(batch, device.step, later)
+    chunks.choose(batch, device.step, lambda: later)
     device.take(later)
     return int(chunks.run(batch, device.step)), notices
 
@@ -120,12 +120,20 @@ def test_where_memory_runs_out_all_the_same_chunks_are_halved(gpu):
     device = gpu(total=16 << 30, pair=73 * MIB)
     notices: list[str] = []
     chunks = Chunks(0, CudaMemory(torch.device("cuda")), RunContext(on_notice=notices.append))
-    chunks.choose(64, device.step, 0)
+    chunks.choose(64, device.step, lambda: 0)
     device.pair *= 5
     assert chunks.run(64, device.step) == 32 and notices[-1] == "Memory ran out with 64 pairs at once: on with 32."
     assert chunks.run(64, device.step) == 32 and len(notices) == 2
     device.pair = device.total
     with pytest.raises(DeviceError, match="1 pairs at once"):
+        chunks.run(64, device.step)
+
+
+def test_of_several_processes_none_repeats_a_step(gpu):
+    device = gpu(total=4 << 30, pair=73 * MIB)
+    chunks = Chunks(0, CudaMemory(torch.device("cuda")), RunContext(), alone=False)
+    chunks.go_on(64)
+    with pytest.raises(DeviceError, match="64 pairs at once"):
         chunks.run(64, device.step)
 
 
@@ -140,7 +148,7 @@ def test_another_failure_is_no_lack_of_memory(gpu):
         raise RuntimeError("shapes differ")
 
     chunks = Chunks(0, CudaMemory(torch.device("cuda")), RunContext())
-    for call in (lambda: chunks.choose(64, fail, 0), lambda: chunks.run(64, fail)):
+    for call in (lambda: chunks.choose(64, fail, lambda: 0), lambda: chunks.run(64, fail)):
         with pytest.raises(RuntimeError, match="shapes differ"):
             call()
     assert device.allocated == device.peak
@@ -180,7 +188,7 @@ def few_fit(monkeypatch, pairs_that_fit=4):
     taken, later = [], []
     measure, choose = SharedMemory.measure, Chunks.choose
     monkeypatch.setattr(SharedMemory, "measure", lambda *given: taken.append(measure(*given)) or taken[-1])
-    monkeypatch.setattr(Chunks, "choose", lambda *given: later.append(given[-1]) or choose(*given))
+    monkeypatch.setattr(Chunks, "choose", lambda *given: later.append(given[-1]()) or choose(*given))
 
     def memory():
         pair = (taken[1] - taken[0]) / 6
