@@ -82,7 +82,7 @@ class ReviewSettings:
 
 @parameterPack
 class FineTuneSettings:
-    """Settings of a fine-tuning. A chunk of 0 takes the whole batch, a LoRA rank of 0 trains all weights."""
+    """Settings of a fine-tuning. A chunk of 0 takes what fits, a LoRA rank of 0 trains all weights."""
 
     captions: str = ""
     images: str = ""

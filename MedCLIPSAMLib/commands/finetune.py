@@ -63,7 +63,10 @@ class FineTuneOptions:
     beta: Annotated[float, typer.Option(help="Hardness of the negatives, both ways, for DHN-NCE and HN-NCE.")] = 0.15
     batch: Annotated[int, typer.Option(help="Pairs a step.")] = 64
     chunk: Annotated[
-        int, typer.Option(help="Pairs in memory at once, at the same result; 0 takes the whole batch.")
+        int,
+        typer.Option(
+            min=0, help="Pairs in memory at once, at the same result; 0: what fits.", show_default="what fits"
+        ),
     ] = 0
     epochs: Annotated[int, typer.Option(help="At most.")] = 32
     patience: Annotated[int, typer.Option(help="End after so many epochs without a gain; 0 never.")] = 5
@@ -131,7 +134,8 @@ def finetune(
             typer.echo(f"Stopped; the same command goes on from the last checkpoint in '{folder}'.", err=True)
         raise
     if first and as_json:
-        print(json.dumps({"model": str(model), "before": result.before, "after": result.after, "step": result.step}))
+        figures = {"before": result.before, "after": result.after, "step": result.step}
+        print(json.dumps({"model": str(model), **figures, "peak_memory": result.peak_memory}))
     elif first:
         _say_result(result, name, model)
 
@@ -183,6 +187,7 @@ def _say_result(result: FineTuned, name: str, model: Path) -> None:
         typer.echo(f"{when}: {_sentence(figures)}")
     if result.step == 0:
         typer.echo("No epoch retrieved better than the base model: the base's weights were kept.")
+    typer.echo(f"Memory at most: {result.peak_memory / 2**30:.1f} GiB.")
     typer.echo(f"Best at step {result.step} of {result.steps}. Use it by --model {name} ({model}).")
 
 

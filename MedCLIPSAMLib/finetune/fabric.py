@@ -10,7 +10,7 @@ import torch
 
 from ..choices import TrainingPrecision
 from ..errors import InputError
-from ..models.device import resolve_device
+from ..models.device import resolve_device, warn_of_slow_bfloat16
 from .settings import FineTuneSettings
 
 
@@ -41,6 +41,8 @@ def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
         bf16 = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
         mixed = TrainingPrecision.BF16 if bf16 else TrainingPrecision.HALF
         precision = mixed if chosen.type == "cuda" else TrainingPrecision.FULL
+    if precision == TrainingPrecision.BF16:
+        warn_of_slow_bfloat16(chosen)
     many = TorchElasticEnvironment.detect()
     nodes = int(os.environ.get("GROUP_WORLD_SIZE", 1)) if many else 1
     devices: int | list[int] = int(os.environ["LOCAL_WORLD_SIZE"]) if many else 1

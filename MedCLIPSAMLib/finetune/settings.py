@@ -22,7 +22,7 @@ class FineTuneSettings:
         base: the model that is trained on, by its name in the catalogue.
         loss: see `losses.make_loss`; its temperature (its own default when None) and hardness.
         batch: pairs a step over all processes: as many negatives, less one, has each.
-        chunk: pairs that go through the model at once, for less memory at the same result; 0 takes the whole batch.
+        chunk: pairs that go through the model at once, at the same result; 0 takes what fits, see `chunks`.
         epochs: at most; see `patience`.
         learning_rate: at its highest; None takes 1e-6, or 1e-4 with LoRA.
         warm_up: share of the steps in which it rises from 0; then it falls to 0 along a cosine.

@@ -18,16 +18,18 @@ from typing import Any
 
 import torch
 
-from ..errors import Cancelled, DeviceError, InputError
+from ..errors import Cancelled, InputError
 from ..files.atomic import atomic_path
 from ..models.clip import ClipModel, load_clip
 from ..models.weights import write_weights
 from ..run_context import RunContext
 from .batches import Source
 from .checkpoint import read_checkpoint, write_checkpoint
+from .chunks import Chunks, full_memory
 from .fabric import launch_fabric
 from .gradients import contrastive_backward
 from .losses import make_loss
+from .memory import memory_of
 from .retrieval import best_scale, retrieval, top1
 from .settings import FineTuneSettings
 from .trainable import merge_lora, prepare, trained_state
@@ -67,6 +69,7 @@ class FineTuned:
         weights: file of the best weights, in open_clip's layout, with LoRA merged.
         before, after: retrieval on the validation pairs of the base and of the best weights; see `retrieval`.
         step: the step of the best weights, and `steps` how many were done.
+        peak_memory: bytes that were taken at most, of a GPU's memory or by this process; of the last of several starts.
     """
 
     weights: Path
@@ -74,6 +77,7 @@ class FineTuned:
     after: dict
     step: int
     steps: int
+    peak_memory: int
 
 
 def fine_tune(
@@ -124,6 +128,8 @@ class _Run:
             lr=settings.rate,
         )
         self._model, self._optimizer = fabric.setup(model, optimizer)
+        self._memory = memory_of(fabric.device)
+        self._chunks = Chunks(settings.chunk, self._memory, context, fabric.world_size == 1)
         self._step = 0
         self._best: dict[str, Any] = {}
         self._before: dict[str, Any] = {}
@@ -149,11 +155,8 @@ class _Run:
                 rate = self._rate(self._step, steps)
                 try:
                     loss = self._one_step(rgb, captions, rate)
-                except torch.OutOfMemoryError as error:
-                    raise DeviceError(
-                        f"The memory of {fabric.device} is full with {settings.chunk or len(captions)} pairs at once.",
-                        "Take fewer at once by a chunk size such as 16, which changes nothing else, or LoRA of rank 8.",
-                    ) from error
+                except torch.OutOfMemoryError as error:  # in AdamW's step, which cannot be repeated
+                    raise full_memory(self._chunks.size) from error
                 self._step += 1
                 left = (steps - self._step) * (time.monotonic() - started) / (self._step - begun)
                 figures = None
@@ -166,10 +169,41 @@ class _Run:
 
     def _one_step(self, rgb: torch.Tensor, captions: list[str], rate: float) -> float:
         settings, fabric = self._settings, self._fabric
-        torch.manual_seed((settings.seed * 1_000_003 + self._step) * 1009 + fabric.global_rank)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        size = settings.chunk or len(captions)
+        self._model.train()
+        batch = len(captions)
+        self._chunks.choose(batch, lambda pairs: self._try_pairs(rgb, captions, pairs), lambda: self._beside(batch))
+        loss = self._chunks.run(batch, lambda size: self._backward(rgb, captions, size))
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The loss is {loss} at step {self._step}.",
+                "Take a higher temperature or a lower learning rate.",
+            )
+        fabric.clip_gradients(self._model, self._optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
+        self._optimizer.step()
+        return loss
+
+    def _beside(self, batch: int) -> int:
+        """Return the bytes of the pixels of a batch, and of AdamW's two means where they are not there yet."""
+        pixels = self._clip.image_size**2 * 3 * torch.float32.itemsize * batch
+        means = 2 * sum(parameter.nbytes for parameter in self._plain.parameters() if parameter.requires_grad)
+        return pixels if self._optimizer.state_dict()["state"] else pixels + means
+
+    def _try_pairs(self, rgb: torch.Tensor, captions: list[str], pairs: int) -> None:
+        """Take the pairs with the longest captions through the model and back, as a chunk is; for what it costs."""
+        longest = sorted(range(len(captions)), key=lambda index: len(captions[index]))[-pairs:]
+        pixels = self._clip.preprocess(rgb[longest].numpy())
+        tokens = self._clip.tokenize([captions[index] for index in longest], True)
+        with self._fabric.no_backward_sync(self._model):
+            image, text = self._model(pixels, tokens)[:2]
+            self._fabric.backward(image.sum() + text.sum())
+
+    def _backward(self, rgb: torch.Tensor, captions: list[str], size: int) -> float:
+        """Compute the gradients of a batch in chunks of a size, from a fresh start; return the loss."""
+        settings, fabric = self._settings, self._fabric
+        torch.manual_seed((settings.seed * 1_000_003 + self._step) * 1009 + fabric.global_rank)
+        self._optimizer.zero_grad(set_to_none=True)
         chunks = [
             (
                 self._clip.preprocess(rgb[at : at + size].numpy()),
@@ -177,8 +211,6 @@ class _Run:
             )
             for at in range(0, len(captions), size)
         ]
-        self._model.train()
-        self._optimizer.zero_grad(set_to_none=True)
         loss = contrastive_backward(
             self._model,
             chunks,
@@ -188,13 +220,6 @@ class _Run:
             fabric.world_size,
             lambda: fabric.no_backward_sync(self._model),
         )
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"The loss is {loss.item()} at step {self._step}.",
-                "Take a higher temperature or a lower learning rate.",
-            )
-        fabric.clip_gradients(self._model, self._optimizer, max_norm=settings.clip_norm, error_if_nonfinite=False)
-        self._optimizer.step()
         return loss.item()
 
     def _rate(self, step: int, steps: int) -> float:
@@ -245,6 +270,7 @@ class _Run:
             state = {
                 "fingerprint": self._fingerprint,
                 "step": self._step,
+                "chunk": self._chunks.size,
                 "best": json.dumps(self._best),
                 "before": json.dumps(self._before),
                 "model": trained_state(self._plain),
@@ -266,6 +292,7 @@ class _Run:
         self._plain.load_state_dict(state["model"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
         self._fabric.strategy.precision.load_state_dict(state["precision"])
+        self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are those of a run without a break
         self._step, self._best, self._before = state["step"], json.loads(state["best"]), json.loads(state["before"])
         if self._fabric.is_global_zero:
             _forget_after(self._out / LOG, self._step)
@@ -285,7 +312,8 @@ class _Run:
 
     def _finish(self) -> FineTuned:
         best = self._best
-        result = FineTuned(self._out / BEST, self._before, best["figures"], best["step"], self._step)
+        peak = self._memory.peak()
+        result = FineTuned(self._out / BEST, self._before, best["figures"], best["step"], self._step, peak)
         if self._fabric.is_global_zero:
             written = {**asdict(result), "weights": BEST, "settings": asdict(self._settings)}
             with atomic_path(self._out / DONE) as temporary:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from ..errors import DeviceError
+
+log = logging.getLogger(__name__)
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -48,6 +52,16 @@ def fast_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return device.type == "cpu" and any(supported() for supported in checks if supported)
+
+
+@cache
+def warn_of_slow_bfloat16(device: torch.device) -> None:
+    """Log, once for a device, that bfloat16 is slow on it, if it is a CPU without instructions for it."""
+    if device.type == "cpu" and not fast_bfloat16(device):
+        log.warning(
+            "This CPU is not known to have bfloat16 of its own (AMX or AVX-512 BF16). On a CPU without it "
+            "the precision bf16 took 19 times as long as f32 (docs/results/speed.md): take 'auto' or 'f32'."
+        )
 
 
 def images_to(device: torch.device, images: np.ndarray) -> torch.Tensor:

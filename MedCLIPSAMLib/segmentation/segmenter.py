@@ -27,7 +27,7 @@ import torch
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM, CoarseMethod, Precision, VoteMethod
 from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
-from ..models.device import fast_bfloat16, resolve_device
+from ..models.device import fast_bfloat16, resolve_device, warn_of_slow_bfloat16
 from ..models.sam import Sam2, load_sam
 from ..models.sam_image_batch import SamImageBatch
 from ..models.threads import on_threads
@@ -76,11 +76,13 @@ class TextSegmenter:
         self._models = LoadedModels(clip, sam, load_on_cpu, make_locator)
         self._settings = settings
         self._shown: list[ShownImages] = []  # one at most; shared with the segmenters of `with_settings`
+        self._warn_of_precision()
 
     def with_settings(self, settings: Settings) -> TextSegmenter:
         """A segmenter of other settings that shares the models, the images and all that was computed of them."""
         other = copy(self)
         other._settings = settings
+        other._warn_of_precision()
         return other
 
     @property
@@ -125,11 +127,17 @@ class TextSegmenter:
         """Need less memory from now on; see `LoadedModels.reduce_memory`, also for errors."""
         if self.frugal:  # what comes next is another device
             self._shown.clear()
-        return self._models.reduce_memory()
+        done = self._models.reduce_memory()
+        self._warn_of_precision()
+        return done
 
     def apply_precision(self) -> None:
         """Set SAM 2 to the precision of these settings; for whoever calls it directly."""
         self.sam.bfloat16 = self.settings.precision == Precision.BF16
+
+    def _warn_of_precision(self) -> None:
+        if self.settings.precision == Precision.BF16:
+            warn_of_slow_bfloat16(self.clip.device)
 
     def set_image(self, image: np.ndarray) -> None:
         """Take an image, uint8 (H, W, 3), upright and windowed.

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from MedCLIPSAMLib.finetune.fabric import launch_fabric
+from MedCLIPSAMLib.finetune.settings import FineTuneSettings
+from MedCLIPSAMLib.models import device
 from MedCLIPSAMLib.models.acceleration import bfloat16 as module
 from MedCLIPSAMLib.models.acceleration.bfloat16 import ROWS, attention, in_bfloat16
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
+from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter
+from MedCLIPSAMLib.segmentation.settings import default_settings
 
 CPU = torch.device("cpu")
 
@@ -99,3 +106,27 @@ def test_weights_are_rounded_once_where_they_are_used_again(monkeypatch):
         layer.weight.mul_(2)
     with in_bfloat16(CPU, True, again=True):
         assert not torch.equal(layer(given), expected), "the next time anew"
+
+
+@pytest.mark.parametrize("fast, warnings_told", [(False, 1), (True, 0)])
+def test_where_it_is_slow_it_is_told_once_and_by_how_much(fast, warnings_told, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(device, "fast_bfloat16", lambda device: fast)
+    device.warn_of_slow_bfloat16.cache_clear()
+    settings = default_settings("demo")
+    with caplog.at_level(logging.WARNING):
+        segmenter = TextSegmenter(load_clip("demo"), load_sam("demo"), settings)
+        segmenter.with_settings(replace(settings, precision="f32"))
+        launch_fabric(FineTuneSettings(base="demo", precision="32-true"), "cpu", tmp_path)
+        assert not caplog.records
+        for _ in range(2):
+            segmenter.with_settings(replace(settings, precision="bf16"))
+        launch_fabric(FineTuneSettings(base="demo", precision="bf16-mixed"), "cpu", tmp_path)
+    assert caplog.text.count("19 times as long") == warnings_told == len(caplog.records)
+
+
+def test_training_in_bfloat16_on_a_cpu_without_it_is_told_too(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(device, "fast_bfloat16", lambda device: False)
+    device.warn_of_slow_bfloat16.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        launch_fabric(FineTuneSettings(base="demo", precision="bf16-mixed"), "cpu", tmp_path)
+    assert "19 times as long" in caplog.text

@@ -45,8 +45,9 @@ def write_architecture(folder: Path) -> None:
         }
     }
     bert = {"model_type": "bert", "vocab_size": WORDS, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}
-    for name, content in (("open_clip_config.json", clip), ("config.json", bert)):
+    for name, content in (("open_clip_config.json", clip), ("config.json", bert), ("tokenizer_config.json", {})):
         (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ntumor\n", encoding="utf-8")
 
 
 def measure(lora: int, chunk: int, batch: int, tokens: int) -> dict:
