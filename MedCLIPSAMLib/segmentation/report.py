@@ -16,7 +16,6 @@ from ..errors import PromptError
 from .report_cues import Cue, FoundCue, find_cues
 from .report_words import (
     ANAPHORA,
-    BE_SEEN,
     FINDINGS,
     IN,
     NOT_ITSELF,
@@ -49,13 +48,16 @@ _ASKING = re.compile(
 _TURN = re.compile(
     r"\b(?:but|however|although|though|whereas|while|except(?: for)?|other than|apart from|aside from)\b", re.IGNORECASE
 )
+_LETTER = re.compile(r"[^\W\d_]")
 _VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|shows?|demonstrates?|reveals?|contains?|measures?|appears?|lies|remains?|"
-    r"seen|noted|present|identified|cannot)\b",
+    r"seen|noted|present|identified|found|cannot)\b",
     re.IGNORECASE,
 )
 _JOINT = re.compile(r",\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
 _NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several)\b", re.IGNORECASE)
+_WHERE = re.compile(r"(?:in|within|at|on)\b", re.IGNORECASE)
+_TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
 _GOES_ON = re.compile(r"(?:or|nor|which|that|measuring)\b", re.IGNORECASE)
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -135,7 +137,7 @@ def parse_report(text: str) -> Report:
         if _ASKING.match(sentence):
             left_out.append(LeftOut(sentence, BEFORE))
             continue
-        for clause in _clauses(_HEADING.sub("", sentence)):
+        for clause in filter(_LETTER.search, _clauses(_HEADING.sub("", sentence))):
             _read_clause(clause, findings, heads, left_out)
     return Report(tuple(findings.values()), tuple(dict.fromkeys(left_out)))
 
@@ -147,13 +149,13 @@ def _clean(text: str) -> str:
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
     kept = re.sub(r"\bcan(?:'t|\s+not)\b", "cannot", kept, flags=re.IGNORECASE)
-    return re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE)
+    return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
 
 
 def _sentences(text: str) -> Iterator[str]:
     for part in _END.split(text):
         sentence = " ".join(part.split()).strip(" .!-*•")
-        if re.search(r"\w", re.sub(r"^\d+$", "", sentence)):
+        if _LETTER.search(sentence):
             yield sentence
 
 
@@ -166,13 +168,12 @@ def _clauses(sentence: str) -> Iterator[str]:
             if _begins_anew(part[start : joint.start()], piece):
                 yield part[start : joint.start()].strip(" ,")
                 start = joint.end()
-        if rest := part[start:].strip(" ,."):
-            yield rest
+        yield part[start:].strip(" ,.")
 
 
 def _begins_anew(before: str, piece: str) -> bool:
     verb = _VERB.search(piece)
-    if not verb or not verb.start() or _GOES_ON.match(piece):
+    if not verb or not verb.start() or _GOES_ON.match(piece) or (_WHERE.match(before) and not _VERB.search(before)):
         return False
     return bool(_VERB.search(before) or _NEW_SUBJECT.match(piece))
 
@@ -246,17 +247,17 @@ def _adjoin(words: list[tuple[str, int, int]], at: int) -> bool:
 
 def _place_behind(read: list[Word], at: int, inside: Callable[[int], bool]) -> tuple[list[str], int]:
     """The words of the place behind a finding, "in the left breast", and where they end."""
-    start = at + 1
-    while start < len(read) and read[start].word in BE_SEEN and not inside(start):
-        start += 1
-    if start == len(read) or read[start].word not in IN:
-        return [], at + 1
-    for end in range(start + 1, min(start + 7, len(read))):
-        word = read[end].word
-        if inside(end) or word in FINDINGS or word in IN - {"of"}:
+    for start in range(at + 1, min(at + 8, len(read))):
+        if inside(start) or read[start].word in FINDINGS:
             break
-        if is_place(word) and not (end + 1 < len(read) and is_place(read[end + 1].word)):
-            return [word.word for word in read[start : end + 1]], end + 1
+        if read[start].word not in IN:
+            continue
+        for end in range(start + 1, min(start + 7, len(read))):
+            word = read[end].word
+            if inside(end) or word in FINDINGS or word in IN - {"of"}:
+                break
+            if is_place(word) and not (end + 1 < len(read) and is_place(read[end + 1].word)):
+                return [word.word for word in read[start : end + 1]], end + 1
     return [], at + 1
 
 
@@ -266,7 +267,7 @@ def _place_before(read: Sequence[Word], taken: Sequence[bool]) -> list[str]:
     if end is None:
         return []
     start = end
-    while start and read[start - 1].word in ("left", "right", "upper", "lower", "middle"):
+    while start and is_modifier(read[start - 1].word) and not taken[start - 1]:
         start -= 1
     return [word.word for word in read[start : end + 1]]
 
@@ -287,7 +288,7 @@ def _organ_subject(words: list[str]) -> list[_Mention]:
 
 def _cue_of(start: int, end: int, cues: list[FoundCue]) -> Cue:
     """What the cues of a clause say of a finding at these signs: the nearest before, else the first behind."""
-    before = [cue.kind for cue in cues if cue.end <= start and cue.side == "before"]
-    behind = [cue.kind for cue in cues if cue.start >= end and cue.side == "behind"]
+    before = [cue.kind for cue in cues if cue.end <= start and cue.side in ("before", "both")]
+    behind = [cue.kind for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
     first = before[-1] if before else Cue.PRESENT
     return first if first in (Cue.ABSENT, Cue.BEFORE) or not behind else behind[0]

@@ -19,7 +19,7 @@ class Cue(Enum):
 
 @dataclass(frozen=True)
 class FoundCue:
-    """A cue in a clause, and on which side of a finding it stands to say that: "before", "behind" or "none"."""
+    """A cue in a clause, and on which side of a finding it stands to say that: "before", "behind", "both" or "none"."""
 
     kind: Cue
     side: str
@@ -39,7 +39,8 @@ _CUES = (  # of those that begin at one place the first counts
         Cue.PRESENT,
         "before",
         r"no (?:significant |interval |relevant )?(?:change|growth|increase|decrease|progression)s?(?: (?:in|of))?"
-        r"|no doubt|not only|not necessarily|not changed|previously (?:seen|noted|described|known)"
+        r"|without (?:any |significant |interval )?change|no doubt|not only|not necessarily|not changed"
+        r"|previously (?:seen|noted|described|known)"
         r"|(?:compared (?:to|with)|since|than on) (?:the )?(?:prior|previous)(?: \w+)?",
     ),
     (
@@ -60,7 +61,7 @@ _CUES = (  # of those that begin at one place the first counts
         Cue.ABSENT,
         "behind",
         rf"(?:{_BE}|has been|have been) (?:resected|removed|excised|ruled out|excluded)"
-        rf"|(?:(?:has|have|had|{_BE}) )?resolved"
+        rf"|(?:(?:has|have|had|{_BE}) )?(?:resolved|gone|disappeared|vanished)"
         rf"|(?:{_BE} )?(?:absent|unlikely)|(?:{_BE} )?no longer {_SEE}|cannot be {_SURE}{_SEE}"
         rf"|(?:(?:{_BE}|do|does|did|could) )?not {_SURE}(?:be )?{_SEE}",
     ),
@@ -74,8 +75,9 @@ _CUES = (  # of those that begin at one place the first counts
         Cue.UNCERTAIN,
         "before",
         r"possibl[ey]|probabl[ey]|likely|perhaps|suspected|suspicion of|suspicious for|may|might|could|questionable"
-        r"|equivocal|suggest(?:s|ive|ing)?|concern(?:ing)? for|presumed|presumably|versus",
+        r"|equivocal|suggest(?:s|ive|ing)?|concern(?:ing)? for|presumed|presumably",
     ),
+    (Cue.UNCERTAIN, "both", r"versus|vs"),
     (Cue.NORMAL, "none", r"normal|clear|unremarkable|intact|healthy|within normal limits|negative"),
 )
 _PATTERN = re.compile(

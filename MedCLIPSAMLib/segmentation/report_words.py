@@ -36,15 +36,16 @@ PLACES = frozenset(
     {word for word, term in TERMS.items() if term.category == ANATOMY} | {"lungs", "kidneys", "ventricles"}
 )
 """Organs that can be segmented as such."""
-_MORE_PLACES = _listed(
-    "breast breasts lobe lobes hemisphere hemispheres cerebellum chest abdomen pelvis neck head axilla hilum apex base "
+_PLACES = PLACES | _listed(
+    "breast lobe hemisphere cerebellum chest abdomen pelvis neck head axilla hilum apex base "
     "pleura pleural midline cortex quadrant"
 )
 _NO_MODIFIERS = _listed(
     "a an the this that these those same there is are was were be been has have and or nor with in within of at on "
     "near to from by for as it its which new old seen shows show showing demonstrates reveals contains known measuring "
     "measures cm mm x about approximately up than due one two three four multiple several few many other another any "
-    "some further also now again mri ct scan image examination study ultrasound radiograph biopsy"
+    "some further also now again mri ct scan image examination study ultrasound radiograph biopsy represent represents "
+    "indicate indicates mean means"
 )
 _SHORT = 5
 """Letters from which a slip of one is read over: "mask" is no "mass"."""
@@ -56,7 +57,6 @@ NOT_ITSELF = _listed("effect effects marker markers risk risks screening like pr
 """Words behind a finding that make it another thing: a mass effect is no mass."""
 ANAPHORA = _listed("the this that these those same")
 IN = _listed("in within of at on near involving along inside over")
-BE_SEEN = _listed("is are was were has have been seen noted present visible identified there again")
 
 
 class Spelling(Enum):
@@ -94,7 +94,7 @@ def read_word(written: str) -> Word:
 
 def is_place(word: str) -> bool:
     """Whether a word names a part of the body."""
-    return word in PLACES or word in _MORE_PLACES
+    return not _PLACES.isdisjoint((word, word.removesuffix("s")))
 
 
 def is_size(word: str) -> bool:
@@ -114,7 +114,7 @@ def _singular(word: str) -> str:
 @cache
 def _vocabulary() -> dict[str, tuple[str, ...]]:
     """Words of which slips are mended, by first letter: findings, their plurals, and places."""
-    known = FINDINGS | {word + "s" for word in FINDINGS} | _PLURALS.keys() | PLACES | _MORE_PLACES
+    known = FINDINGS | {word + "s" for word in FINDINGS} | _PLURALS.keys() | _PLACES
     words = sorted(word for word in known if len(word) >= _SHORT)
     return {letter: tuple(word for word in words if word[0] == letter) for letter in {word[0] for word in words}}
 
