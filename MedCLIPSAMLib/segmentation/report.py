@@ -36,7 +36,12 @@ BEFORE = "it says what was before, or what is looked for"
 UNKNOWN = "it names no finding that is known"
 UNCERTAIN = "the report is not certain of it"
 
-_END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z0-9]))")
+_END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z]|\d+[.)]\s))")
+_UNFINISHED = re.compile(
+    r"(\b(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
+    re.IGNORECASE,
+)
+"""The end of a line that is no end of a sentence."""
 _HEADING = re.compile(
     r"^[\s\-*•]*(?:\d+[.)]\s*)?(findings?|impression|conclusion|opinion|result)s?\s*:\s*", re.IGNORECASE
 )
@@ -153,7 +158,7 @@ def _clean(text: str) -> str:
 
 
 def _sentences(text: str) -> Iterator[str]:
-    for part in _END.split(text):
+    for part in _END.split(_UNFINISHED.sub(r"\1 ", text)):
         sentence = " ".join(part.split()).strip(" .!-*•")
         if _LETTER.search(sentence):
             yield sentence
