@@ -70,7 +70,7 @@ clean:
 	touch $@
 
 .venv/.installed-test: .venv/.installed
-	$(PIP) install -q --no-build-isolation -e ".[test,docs,scene,panel,dicom,finetune,weak,cluster]"
+	$(PIP) install -q --no-build-isolation -e ".[test,docs,scene,panel,dicom,finetune,weak,cluster,search]"
 	@QT_QPA_PLATFORM=offscreen .venv/bin/python -c "from PySide6 import QtWidgets; QtWidgets.QApplication([])" 2>/dev/null \
 	    || { $(call install,$(QT_LIBRARIES),Qt lacks libraries; the tests of the panel and of the views are skipped); }
 	@.venv/bin/python Testing/Views/offscreen.py 2>/dev/null \

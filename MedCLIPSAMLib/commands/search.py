@@ -1,10 +1,10 @@
-"""`medclipsam search`: M2IB settings tuned on a few images with masks."""
+"""`medclipsam search`: M2IB settings tuned on a few images, with masks or without."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,57 +14,149 @@ from .parsing import parse_numbers
 from .progress import progress_bar
 from .table import print_table
 
+if TYPE_CHECKING:
+    from ..experiments.label_free import LabelFreeTrial
+    from ..experiments.search import SearchCase
+    from ..segmentation.segmenter import TextSegmenter
+
 
 def search(
     images: Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)],
-    truth: Annotated[Path, typer.Argument(help="Folder of masks with the same names.", show_default=False)],
-    prompt: Annotated[str, typer.Option("-p", "--prompt", help="What the masks show.", show_default=False)],
+    prompt: Annotated[str, typer.Option("-p", "--prompt", help="What to find.", show_default=False)],
+    truth: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of masks with the same names; without it the models judge.", show_default=False),
+    ] = None,
     suffix: Suffix = "",
     model: ModelName = DEFAULT_MODEL,
     sam: SamName = DEFAULT_SAM,
     models_dir: ModelsDir = None,
     layers: Annotated[str, typer.Option(help="Blocks to try, such as 7,8,9; all of the model by default.")] = "",
-    betas: Annotated[str, typer.Option(help="Weights of compression to try.")] = "0.1,1,2",
-    steps: Annotated[str, typer.Option(help="Numbers of steps to try.")] = "10",
+    betas: Annotated[
+        str, typer.Option(help="Weights of compression to try; without masks all between the least and the most.")
+    ] = "0.1,1,2",
+    steps: Annotated[
+        str,
+        typer.Option(help="Numbers of steps to try, likewise. [default: 10, or 5 to 20 without masks]"),
+    ] = "",
+    without_masks: Annotated[
+        bool,
+        typer.Option(
+            "--without-masks", help="Search without the masks that are there, and say what these think of the result."
+        ),
+    ] = False,
+    trials: Annotated[int, typer.Option(min=1, help="Without masks: how many settings are tried.")] = 20,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Try M2IB settings on a few images with masks and print what each gave.
+    """Try M2IB settings on a few images and print what each gave.
 
-    The result is tuned on them: measure it on others.
+    With masks the settings are a grid, ordered by DSC: tuned on these images, so measure them on others. Without masks
+    the models judge their own answers, and a Bayesian search proposes the settings.
 
     Example: medclipsam search images masks -p "brain tumor" --layers 7,8,9
     """
-    from dataclasses import asdict
-
-    from rich.table import Table
-
-    from ..experiments.search import search as run
     from ..segmentation.segmenter import load_segmenter
 
     tried_layers = parse_numbers("--layers", layers, int)
-    tried_betas, tried_steps = parse_numbers("--betas", betas, float), parse_numbers("--steps", steps, int)
+    tried_betas = parse_numbers("--betas", betas, float)
+    label_free = truth is None or without_masks
+    tried_steps = parse_numbers("--steps", steps or ("5,20" if label_free else "10"), int)
     segmenter = load_segmenter(model, sam, device, models_dir)
-    cases = _cases(images, truth, prompt, suffix)
-    tried_layers = tried_layers or list(range(len(segmenter.clip.model.visual.trunk.blocks)))
+    depth = len(segmenter.clip.model.visual.trunk.blocks)
+    tried_layers = tried_layers or list(range(depth))
+    cases = _cases(images, truth, prompt, suffix) if truth else _cases_without_masks(images, prompt, segmenter)
+    if label_free:
+        _search_without_masks(segmenter, cases, tried_layers, tried_betas, tried_steps, trials, as_json)
+    else:
+        _search_with_masks(segmenter, cases, tried_layers, tried_betas, tried_steps, as_json)
+
+
+def _search_with_masks(
+    segmenter: TextSegmenter,
+    cases: list[SearchCase],
+    layers: list[int],
+    betas: list[float],
+    steps: list[int],
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from ..experiments.search import search as run
+
     with progress_bar("searching", unit="count") as context:
-        trials = run(segmenter, cases, tried_layers, tried_betas, tried_steps, context)
+        trials = run(segmenter, cases, layers, betas, steps, context)
+    prompt = cases[0].prompt
     if as_json:
         print(
             json.dumps({"cases": len(cases), "prompt": prompt, "trials": [asdict(trial) for trial in trials]}, indent=1)
         )
         return
-    table = Table(title=f"'{prompt}' on {len(cases)} images (tuned on them: not zero-shot)")
-    for column in ("layer", "beta", "steps", "coarse DSC", "DSC"):
+    _print(
+        f"'{prompt}' on {len(cases)} images (tuned on them: not zero-shot)",
+        ("layer", "beta", "steps", "coarse DSC", "DSC"),
+        [
+            (str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}")
+            for trial in trials
+        ],
+    )
+
+
+def _search_without_masks(
+    segmenter: TextSegmenter,
+    cases: list[SearchCase],
+    layers: list[int],
+    betas: list[float],
+    steps: list[int],
+    trials: int,
+    as_json: bool,
+) -> None:
+    from dataclasses import asdict
+
+    from ..errors import InputError
+    from ..experiments.label_free import Space, search_without_masks, share_of_gap_closed
+
+    if not betas or not steps:
+        raise InputError("Expected numbers for --betas and --steps, got none.")
+    space = Space(tuple(layers), (min(betas), max(betas)), (min(steps), max(steps)))
+    with progress_bar("searching", unit="count") as context:
+        found = search_without_masks(segmenter, cases, space, trials, context=context)
+    prompt, closed = cases[0].prompt, share_of_gap_closed(found)
+    if as_json:
+        values = {"cases": len(cases), "prompt": prompt, "gap_closed": closed}
+        print(json.dumps(values | {"trials": [asdict(trial) for trial in found]}, indent=1))
+        return
+    with_truth = cases[0].truth is not None
+    columns = ("", "layer", "beta", "steps", "score", "agreement", "stability", "quality")
+    _print(
+        f"'{prompt}' on {len(cases)} images, judged by the models themselves",
+        columns + (("DSC",) if with_truth else ()),
+        [_row(trial, with_truth) for trial in found],
+    )
+    if closed is not None:
+        typer.echo(f"Of the DSC between the default and the best by masks the first one has {closed:.0%}.")
+    elif with_truth:
+        typer.echo("By masks no trial is better than the default by .005 DSC.")
+
+
+def _row(trial: LabelFreeTrial, with_truth: bool) -> tuple[str, ...]:
+    scores = (trial.score, trial.agreement, trial.stability, trial.quality)
+    cells = ["default" if trial.default else "", str(trial.layer), f"{trial.beta:.3g}", str(trial.steps)]
+    return (*cells, *(f"{score:.3f}" for score in scores), *((f"{trial.dsc:.3f}",) if with_truth else ()))
+
+
+def _print(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.table import Table
+
+    table = Table(title=title)
+    for column in columns:
         table.add_column(column, justify="right")
-    for trial in trials:
-        table.add_row(
-            str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}"
-        )
+    for row in rows:
+        table.add_row(*row)
     print_table(table)
 
 
-def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list:
+def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCase]:
     """Take the slice with the largest mask of each image that has a mask of the same name."""
     import numpy as np
 
@@ -92,4 +184,22 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list:
         mask = np.any([segment.mask for segment in read_segmentation(path, volume)], axis=0)
         number = max(range(len(stack)), key=lambda number: stack.from_grid(mask, number).sum())
         cases.append(SearchCase(stack.image(number), prompt, stack.from_grid(mask, number)))
+    return cases
+
+
+def _cases_without_masks(images: Path, prompt: str, segmenter: TextSegmenter) -> list[SearchCase]:
+    """The slice of each image of a folder on which the prompt is most present."""
+    from ..errors import InputError
+    from ..experiments.search import SearchCase
+    from ..propagation.key_slices import presence_profile
+    from ..tasks.inputs import find_inputs
+    from ..volumes import SliceStack
+
+    if not images.is_dir():
+        raise InputError(f"Expected a folder of images, got '{images}'.")
+    cases = []
+    for found in find_inputs([images]):
+        stack = SliceStack(found.read())
+        profile = presence_profile(segmenter, stack.image, len(stack), [prompt])
+        cases.append(SearchCase(stack.image(int(profile[0].argmax())), prompt, None))
     return cases

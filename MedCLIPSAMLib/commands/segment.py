@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +26,7 @@ from .segment_report import SegmentReport
 from .session import segmenter_loader
 
 if TYPE_CHECKING:
+    from ..segmentation.report import Report
     from ..segmentation.segmenter import TextSegmenter
     from ..tasks.places import Outputs
     from ..tasks.segment_files import Task
@@ -95,6 +96,37 @@ class MarkOptions:
 
 
 @dataclass(frozen=True)
+class ReportOptions:
+    """A report whose findings are looked for, in place of prompts."""
+
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Text file with the paragraph of a report, in English: each finding that it says is there is looked "
+            "for; what is left out is said, and why.",
+            show_default=False,
+        ),
+    ] = None
+
+    def read(self, text: TextOptions, marks: MarkOptions) -> Report | None:
+        """Read the report that was given.
+
+        Raises:
+            InputError: prompts or marks beside it; or see `read_report`, also for PromptError.
+        """
+        from ..errors import InputError
+        from ..tasks.report_file import read_report
+
+        if self.report is None:
+            return None
+        if text.prompt:
+            raise InputError("Both -p and --report were given.", "Give one of them.")
+        if marks.box or marks.point:
+            raise InputError("Both a report and boxes or points were given.", "Give one of them.")
+        return read_report(self.report)
+
+
+@dataclass(frozen=True)
 class OutputOptions:
     """What is written beside the masks, and how."""
 
@@ -129,6 +161,7 @@ def segment(
     images: Images,
     out: Out,
     text: TextOptions,
+    written: ReportOptions,
     marks: MarkOptions,
     series: SeriesOptions,
     models: ModelOptions,
@@ -153,11 +186,16 @@ def segment(
     from ..tasks.segment_files import FileSegmenter
 
     outputs = output.outputs(out)
+    read = written.read(text, marks)
+    if read:
+        text = replace(text, prompt=read.prompts)
     task = marks.task(text, slices, outputs.check())
     key = None if anonymous is None else CaseKey(anonymous)
     batch = prepare(images, outputs, list(task.labels), overwrite, series.series, series.phase, key)
     settings = compute.apply(mask.apply(models.default_settings()))
     report = SegmentReport(outputs, models, statistics, as_json)
+    if read:
+        report.say_read(read)
 
     def load() -> TextSegmenter:
         segmenter = models.load(settings, segmenter_loader(context))

@@ -12,6 +12,7 @@ from .option_groups import ModelOptions
 from .table import print_table
 
 if TYPE_CHECKING:
+    from ..segmentation.report import Report
     from ..segmentation.segmenter import TextSegmenter
     from ..tasks.inputs import Input
     from ..tasks.places import Outputs, Places
@@ -38,7 +39,17 @@ class SegmentReport:
         self._reports: list[dict[str, Any]] = []
         self._measured: list[tuple[str, SegmentStatistics]] = []
         self._failed: list[Failed] = []
+        self._read: dict[str, Any] = {}
         self.finished: list[tuple[Input, Places]] = []
+
+    def say_read(self, report: Report) -> None:
+        """Tell what a report of a radiologist gave."""
+        from dataclasses import asdict
+
+        self._read = {"report": asdict(report)}
+        if not self._as_json:
+            for note in report.notes:
+                typer.echo(f"note: {note}", err=True)
 
     def add(self, image: Input, outcome: Segmented | Failed) -> None:
         """Tell one image.
@@ -107,13 +118,14 @@ class SegmentReport:
 
     def _print_json(self) -> None:
         if not self._outputs.is_folder:
-            print(json.dumps(self._reports[0], indent=1))
+            print(json.dumps(self._reports[0] | self._read, indent=1))
             return
         before = [
             {"input": image.shown, "outputs": [str(path) for path in places.files]} for image, places in self.finished
         ]
         failures = [failed.report() for failed in self._failed]
         summary = {"folder": str(self._outputs.out), "images": self._reports, "kept": before, "failed": failures}
+        summary |= self._read
         print(json.dumps(summary, indent=1))
 
     def _print_summary(self) -> None:

@@ -5,6 +5,7 @@ Figures belong on the split "validation" while something is chosen, and once on 
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -43,10 +44,12 @@ class Option:
     Args:
         settings: changes the settings.
         locate: makes another map, from the segmenter, the prompt and what M2IB gave; None leaves M2IB's.
+        wording: changes the words of the prompt.
     """
 
     settings: Callable[[Settings], Settings] = lambda settings: settings
     locate: Locate | None = None
+    wording: Callable[[str], str] = lambda prompt: prompt
 
 
 def _affinity(**values: Any) -> Option:
@@ -59,6 +62,11 @@ def _vote(method: VoteMethod, several: bool) -> Option:
 
 def _coarse(cut: CoarseSettings) -> Option:
     return Option(lambda settings: replace(settings, coarse=cut))
+
+
+def _wording(template: str) -> Option:
+    """Say a tumor of an organ in other words; other prompts stay."""
+    return Option(wording=lambda prompt: re.sub(r"^(\w+) tumor$", template, prompt))
 
 
 OPTIONS: Mapping[str, Option] = {
@@ -83,6 +91,13 @@ OPTIONS: Mapping[str, Option] = {
     "CRF of far reach": _coarse(CoarseSettings(CoarseMethod.CRF, crf=FAR)),
     "GradCAM in place of M2IB": Option(locate=located_by(grad_cam)),
     "gScoreCAM in place of M2IB": Option(locate=located_by(g_score_cam)),
+    "wording: tumour": _wording(r"\1 tumour"),
+    "wording: lesion": _wording(r"\1 lesion"),
+    "wording: mass": _wording(r"\1 mass"),
+    "wording: nodule": _wording(r"\1 nodule"),
+    "wording: cancer": _wording(r"\1 cancer"),
+    "wording: tumor alone": _wording(r"tumor"),
+    "wording: of a report": _wording(r"irregular mass in the \1"),
 }
 
 
@@ -179,12 +194,13 @@ def _segment(
 ) -> tuple[PromptedResult, float]:
     """Segment with an option, from the map of the base where it has the same; also the CPU seconds."""
     changed = segmenter.with_settings(option.settings(segmenter.settings))
-    same = changed.settings.saliency_for(prompt) == segmenter.settings.saliency_for(prompt)
+    asked = option.wording(prompt)
+    same = asked == prompt and changed.settings.saliency_for(prompt) == segmenter.settings.saliency_for(prompt)
     started = time.process_time()
     if option.locate:
         located = [option.locate(changed, prompt, located[-1])]
     given = [{prompt: list(located)}] if same else None
-    result = changed.segment_each([prompt], located=given)[0][prompt]
+    result = changed.segment_each([asked], located=given)[0][asked]
     seconds = time.process_time() - started
     return result, seconds + (map_seconds if same and not option.locate else 0.0)
 

@@ -30,11 +30,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchCase:
-    """An image, uint8 (H, W, 3), the prompt, and the truth, (H, W) bool."""
+    """An image, uint8 (H, W, 3), the prompt, and the truth, (H, W) bool; None for `label_free.search_without_masks`."""
 
     image: np.ndarray
     prompt: str
-    truth: np.ndarray
+    truth: np.ndarray | None
 
 
 def search(
@@ -59,6 +59,7 @@ def search(
         for case in cases:
             trial.set_image(case.image)
             result = trial.segment(case.prompt, context=context.without_progress())
+            assert case.truth is not None
             scores.append((dsc(result.coarse, case.truth), dsc(result.mask, case.truth)))
         coarse, final = np.mean(scores, axis=0)
         trials.append(Trial(layer, beta, count, float(coarse), float(final)))

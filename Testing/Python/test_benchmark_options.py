@@ -12,7 +12,9 @@ from test_benchmark_real import BREAST, rows_of, write_set
 from MedCLIPSAMLib.commands.benchmark_options import report
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.options import BASE, OPTIONS, choose_options
+from MedCLIPSAMLib.experiments.options import BASE, OPTIONS, ImageSet, choose_options, measure_options
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
+from MedCLIPSAMLib.experiments.prompted import TruthImage
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
@@ -57,3 +59,19 @@ def test_the_command_measures_gains_image_by_image(tmp_path, run):
     votes = rows["3 prompts x 3 masks, mean"]
     assert votes["coarse_dsc"] == rows[BASE]["coarse_dsc"] and votes["dsc"] != rows[BASE]["dsc"]
     assert all(row["seconds"] >= figures[BREAST]["map_seconds"] for name, row in rows.items() if "masks" in name)
+
+
+def test_a_wording_is_measured_as_its_prompt_alone_and_leaves_other_prompts():
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    phantom = make_phantom("validation", 0, "US", 1)
+    image = TruthImage("0", to_rgb(phantom), phantom.lesion_mask)
+    options = choose_options(["wording: tumor alone", "wording: of a report"])
+    sets = {"breast": ImageSet("breast tumor", [image]), "other": ImageSet("lung nodule", [image])}
+    figures = measure_options(segmenter, sets, options)
+    segmenter.set_image(image.image)
+    for name, prompt in (("tumor alone", "tumor"), ("of a report", "irregular mass in the breast")):
+        alone = segmenter.segment(prompt)
+        measured = figures["breast"]["options"][f"wording: {name}"]
+        assert measured["dsc"] == pytest.approx(dsc(alone.mask, phantom.lesion_mask), abs=1e-6)
+        assert measured["coarse_dsc"] == pytest.approx(dsc(alone.coarse, phantom.lesion_mask), abs=1e-6)
+        assert figures["other"]["options"][f"wording: {name}"]["coarse_gain"] == 0

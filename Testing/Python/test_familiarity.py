@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from progress import RecordingReply
+from recording_reply import RecordingReply
 from safetensors.torch import save_file
 
 from MedCLIPSAMLib.choices import Strategy

@@ -60,7 +60,7 @@ def weak(monkeypatch, capsys, *arguments) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "output"),
     [
         (lambda folder: (folder / "index.csv").unlink(), "Expected a table"),
         (lambda folder: (folder / "masks" / "a2.png").unlink(), "Expected the file"),

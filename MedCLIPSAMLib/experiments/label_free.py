@@ -1,0 +1,202 @@
+"""Search for M2IB settings without masks: a Bayesian search by what the models say of their own answer.
+
+Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011) proposes the settings; the settings of the
+model are its first trial. A trial is scored on each image by the geometric mean of
+
+- agreement: IoU of SAM 2's mask with the coarse mask (`segmentation.agreement`),
+- stability: DSC of the mask with the one from the mirror image and another seed of the noise,
+- quality: the IoU that SAM 2 predicts for its masks,
+
+and the mean over the images is weighted by their presence, which no setting changes. None of it knows the truth: a mask
+of something else that is outlined well scores high too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import InputError, MedCLIPSAMError
+from ..evaluation.metrics import dsc
+from ..run_context import RunContext
+from ..segmentation.result import PromptedResult
+from ..segmentation.segmenter import TextSegmenter
+from ..segmentation.settings import Settings
+from .search import SearchCase
+
+if TYPE_CHECKING:
+    import optuna
+
+SEED = 12
+"""Of the proposals."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is tried: layers, and betas (on a logarithmic scale) and steps between their bounds, both included.
+
+    Raises:
+        InputError: no layer, or bounds that are none.
+    """
+
+    layers: tuple[int, ...]
+    betas: tuple[float, float] = (0.1, 2.0)
+    steps: tuple[int, int] = (5, 20)
+
+    def __post_init__(self) -> None:
+        if not self.layers or not 0 < self.betas[0] <= self.betas[1] or not 1 <= self.steps[0] <= self.steps[1]:
+            raise InputError(
+                f"Expected layers, betas above 0, steps from 1 on; got {self.layers}, {self.betas} and {self.steps}.",
+                "Give the least and the most of betas and of steps.",
+            )
+
+
+@dataclass(frozen=True)
+class LabelFreeTrial:
+    """Settings and what the models say of their answers, means over the images, 0 to 1.
+
+    Args:
+        score: what the search maximizes.
+        dsc: the mean Dice of the final mask, where truth masks are there; they have no part in the search.
+        default: whether these are the settings of the model, which may differ by prompt and image.
+    """
+
+    layer: int
+    beta: float
+    steps: int
+    score: float
+    agreement: float
+    stability: float
+    quality: float
+    dsc: float | None
+    default: bool = False
+
+
+def search_without_masks(
+    segmenter: TextSegmenter,
+    cases: Sequence[SearchCase],
+    space: Space,
+    trials: int = 20,
+    seed: int = SEED,
+    context: RunContext = RunContext(),
+) -> list[LabelFreeTrial]:
+    """Try the settings of the model and what follows from it; the best by `score` comes first, of equals the earlier.
+
+    Args:
+        trials: how many, the model's own settings among them.
+        seed: of the proposals.
+
+    Raises:
+        InputError: no case. MedCLIPSAMError: optuna is not installed.
+    """
+    if not cases:
+        raise InputError("Expected at least one image to search on, got none.")
+    views = [_Views(segmenter, case) for case in cases]
+    settings = replace(segmenter.settings, presence_threshold=0.0)
+    done = [_measure(settings, views, default=True)]
+    context.report(1, trials, "the model's own settings")
+    study = _study(seed)
+    distributions = _distributions(space)
+    _tell_default(study, done[0], distributions)
+    for number in range(2, trials + 1):
+        proposal = study.ask(distributions)
+        chosen = proposal.params
+        tried = replace(settings.saliency, layer=chosen["layer"], beta=chosen["beta"], steps=chosen["steps"])
+        trial = _measure(replace(settings, saliency=tried, by_word={}), views)
+        study.tell(proposal, trial.score)
+        done.append(trial)
+        context.report(number, trials, f"layer {trial.layer}, beta {trial.beta:.3g}, {trial.steps} steps")
+    return sorted(done, key=lambda trial: trial.score, reverse=True)
+
+
+def share_of_gap_closed(trials: Sequence[LabelFreeTrial]) -> float | None:
+    """Return what the best trial by score has of the Dice between the default and the best by masks.
+
+    None without masks, or where no trial is better than the default by .005.
+    """
+    default = next(trial.dsc for trial in trials if trial.default)
+    scores = [trial.dsc for trial in trials if trial.dsc is not None]
+    if default is None or max(scores) - default < 0.005:
+        return None
+    assert trials[0].dsc is not None
+    return (trials[0].dsc - default) / (max(scores) - default)
+
+
+class _Views:
+    """An image of a case and its mirror image, each embedded once for all trials."""
+
+    def __init__(self, segmenter: TextSegmenter, case: SearchCase) -> None:
+        self.case = case
+        saliency = replace(segmenter.settings.saliency, mirror=True)
+        self._mirrored = replace(segmenter.settings, saliency=saliency).saliency_for(case.prompt).mirror
+        images = (case.image, np.ascontiguousarray(case.image[:, ::-1]) if self._mirrored else case.image)
+        self._segmenters = [TextSegmenter(segmenter.clip, segmenter.sam, segmenter.settings) for _ in images]
+        for one, image in zip(self._segmenters, images):
+            one.set_image(image)
+
+    def segment(self, settings: Settings) -> tuple[PromptedResult, float]:
+        """Return the answer, and its Dice with that to the other view under another noise."""
+        other = settings.with_saliency(seed=settings.saliency.seed + 1)
+        pairs = zip(self._segmenters, (settings, other))
+        first, second = (one.with_settings(wanted).segment(self.case.prompt) for one, wanted in pairs)
+        turned = second.mask[:, ::-1] if self._mirrored else second.mask
+        return first, dsc(first.mask, turned)
+
+
+def _measure(settings: Settings, views: Sequence[_Views], default: bool = False) -> LabelFreeTrial:
+    rows, weights, scores = [], [], []
+    for view in views:
+        result, stability = view.segment(settings)
+        quality = float(np.clip(result.predicted_iou.mean(), 0, 1)) if result.predicted_iou.size else 0.0
+        rows.append((result.agreement, stability, quality))
+        weights.append(result.where.presence.probability + 1e-9)
+        if view.case.truth is not None:
+            scores.append(dsc(result.mask, view.case.truth))
+    score = float(np.average(np.prod(rows, axis=1) ** (1 / 3), weights=weights))
+    agreement, stability, quality = (float(value) for value in np.average(rows, axis=0, weights=weights))
+    used = settings.saliency_for(views[0].case.prompt)
+    truth = float(np.mean(scores)) if scores else None
+    return LabelFreeTrial(used.layer, used.beta, used.steps, score, agreement, stability, quality, truth, default)
+
+
+def _study(seed: int) -> optuna.Study:
+    """Make a search of optuna's, without its log."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise MedCLIPSAMError("A search without masks needs optuna.", "pip install 'medclipsam[search]'") from error
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(
+            direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=6)
+        )
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribution]:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    return {
+        "layer": CategoricalDistribution(space.layers),
+        "beta": FloatDistribution(*space.betas, log=True),
+        "steps": IntDistribution(*space.steps),
+    }
+
+
+def _tell_default(
+    study: optuna.Study, trial: LabelFreeTrial, distributions: dict[str, optuna.distributions.BaseDistribution]
+) -> None:
+    """Let the search know the model's own settings, where they lie in the space."""
+    from optuna.trial import create_trial
+
+    values = {"layer": trial.layer, "beta": trial.beta, "steps": trial.steps}
+    try:
+        known = create_trial(params=values, distributions=distributions, value=trial.score)
+    except ValueError:  # outside
+        return
+    study.add_trial(known)

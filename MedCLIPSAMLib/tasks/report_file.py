@@ -1,0 +1,34 @@
+"""A report in a text file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import InputError, PromptError
+from ..segmentation.report import MAX_CHARACTERS, Report, parse_report
+
+_LIMIT = 4 * MAX_CHARACTERS
+"""Bytes of a file: UTF-8 has at most four for a character."""
+
+
+def read_report(path: Path) -> Report:
+    """Read a report with at least one finding; see `parse_report`.
+
+    Raises:
+        InputError: it cannot be read, or is no text in UTF-8.
+        PromptError: it is empty or too long, or names nothing that is there.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LIMIT + 1)
+        text = content[:_LIMIT].decode("utf-8-sig", "strict" if len(content) <= _LIMIT else "ignore")
+    except OSError as error:
+        raise InputError(f"The report '{path}' cannot be read: {error.strerror}.", "Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"Expected a text in UTF-8, got '{path}'.", "Save the report as plain text.") from error
+    if len(content) > _LIMIT:
+        raise PromptError(f"Expected a report of at most {_LIMIT} bytes, got more in '{path}'.", "Give one report.")
+    report = parse_report(text)
+    if not report.findings:
+        raise PromptError(f"The report '{path}' names nothing that is there. {' '.join(report.notes)}", "Give -p.")
+    return report

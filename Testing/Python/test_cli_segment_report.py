@@ -1,0 +1,58 @@
+"""`medclipsam segment --report`: the findings of a report as segments of one image."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from segmenting import models_stay_loaded, phantom_png
+
+from MedCLIPSAMLib.volumes import read_segmentation, read_volume
+
+FIXTURES = (models_stay_loaded,)
+PARAGRAPH = "FINDINGS: There is a 2 cm brain tumor. No calcifications.\nCannot exclude a lession of the skull."
+
+
+@pytest.fixture()
+def head(tmp_path):
+    return phantom_png(tmp_path / "head.png")
+
+
+def test_each_finding_is_a_segment_and_the_rest_is_said(run, head, tmp_path):
+    (tmp_path / "report.txt").write_text(PARAGRAPH, encoding="utf-8")
+    out = tmp_path / "out.seg.nrrd"
+    code, text, err = run("segment", head, "--report", tmp_path / "report.txt", "-o", out, "--json")
+    assert code == 0, err
+    said = json.loads(text)
+    assert [row["label"] for row in said["results"]] == ["brain tumor", "lesion of the skull"]
+    assert said["report"]["left_out"] == [{"text": "No calcifications", "reason": "it says what is not there"}]
+    assert said["report"]["findings"][0]["sentence"] == "There is a 2 cm brain tumor"
+    assert [segment.name for segment in read_segmentation(out, read_volume(head))] == [
+        "brain tumor",
+        "lesion of the skull",
+    ]
+    code, text, err = run("segment", head, "-p", "brain tumor", "-o", tmp_path / "one.seg.nrrd", "--json")
+    assert json.loads(text)["results"][0]["pixels"] == said["results"][0]["pixels"]
+    code, text, err = run("segment", head, "--report", tmp_path / "report.txt", "-o", out, "--overwrite")
+    assert code == 0 and "Found 'brain tumor'" in text
+    assert "note: Of the report, 'No calcifications' was left out: it says what is not there." in err
+    assert "note: 'lesion of the skull' is looked for, but the report is not certain of it." in err
+
+
+@pytest.mark.parametrize(
+    "content, more, told",
+    [
+        (b"No mass. Lungs are clear.", (), "names nothing that is there"),
+        (b"", (), "empty"),
+        (b"\xff\xfe\x00mass", (), "UTF-8"),
+        (b"a mass. " * 20_000, (), "at most"),
+        (None, (), "cannot be read"),
+        (b"A mass.", ("-p", "mass"), "Both -p and --report"),
+        (b"A mass.", ("--box", "1,1,9,9"), "Both a report and boxes"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_before_the_work(run, head, tmp_path, content, more, told):
+    if content is not None:
+        (tmp_path / "report.txt").write_bytes(content)
+    code, _, err = run("segment", head, "--report", tmp_path / "report.txt", *more, "-o", tmp_path / "out.nii.gz")
+    assert code == 2 and told in err and not (tmp_path / "out.nii.gz").exists()

@@ -1,0 +1,94 @@
+"""The search for settings without masks: what it proposes, what it orders by, and what masks say of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.evaluation.metrics import dsc
+from MedCLIPSAMLib.experiments.label_free import Space, search_without_masks, share_of_gap_closed
+from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
+from MedCLIPSAMLib.experiments.search import SearchCase
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter, load_segmenter
+
+pytest.importorskip("optuna")
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> TextSegmenter:
+    return load_segmenter("demo", "demo", "cpu")
+
+
+@pytest.fixture(scope="module")
+def cases() -> list[SearchCase]:
+    made = [make_phantom("validation", at, "MR", 1) for at in range(2)]
+    return [SearchCase(to_rgb(phantom), "brain tumor", phantom.lesion_mask) for phantom in made]
+
+
+def test_the_best_by_the_models_own_word_is_no_worse_than_the_default_and_masks_have_no_part(segmenter, cases):
+    space = Space((0, 3), (0.1, 1.0), (2, 6))
+    before = segmenter.settings
+    found = search_without_masks(segmenter, cases, space, trials=3)
+    blind = search_without_masks(segmenter, [replace(case, truth=None) for case in cases], space, trials=3)
+    assert segmenter.settings == before and len(found) == 3
+    assert [replace(trial, dsc=None) for trial in found] == blind
+    assert [trial.score for trial in found] == sorted((trial.score for trial in found), reverse=True)
+    (default,) = (trial for trial in found if trial.default)
+    assert (default.layer, default.beta, default.steps) == (3, 0.3, 10)
+    tried = [trial for trial in found if not trial.default]
+    assert all(trial.layer in (0, 3) and 0.1 <= trial.beta <= 1 and 2 <= trial.steps <= 6 for trial in tried)
+    segmenter.set_image(cases[0].image)
+    first = dsc(segmenter.segment("brain tumor").mask, cases[0].truth)
+    segmenter.set_image(cases[1].image)
+    assert default.dsc == pytest.approx((first + dsc(segmenter.segment("brain tumor").mask, cases[1].truth)) / 2)
+    assert share_of_gap_closed(blind) is None
+
+
+def test_noise_scores_below_a_find(segmenter, cases):
+    """At the first block and after one step the map is nothing yet: the models disagree, or answer otherwise again."""
+    nothing = search_without_masks(segmenter, cases, Space((0,), (0.1, 0.1), (1, 1)), trials=2)
+    assert nothing[0].default and nothing[0].score > nothing[1].score + 0.1
+
+
+def test_the_share_of_the_gap(segmenter, cases):
+    default = search_without_masks(segmenter, cases[:1], Space((3,)), trials=1)[0]
+    trial = replace(default, default=False)
+    worse, better, best = (replace(trial, dsc=default.dsc + more) for more in (-0.1, 0.05, 0.1))
+    assert share_of_gap_closed([better, default, best]) == pytest.approx(0.5)
+    assert share_of_gap_closed([worse, best, default]) == pytest.approx(-1)
+    assert share_of_gap_closed([default, worse]) is None
+
+
+@pytest.mark.parametrize("arguments", [((),), ((3,), (0, 1)), ((3,), (1, 0.1)), ((3,), (0.1, 1), (0, 5))])
+def test_a_space_without_settings_is_refused(arguments):
+    with pytest.raises(InputError):
+        Space(*arguments)
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_the_command_searches_a_folder_of_images(run, cases, tmp_path, masks):
+    (tmp_path / "images").mkdir(), (tmp_path / "masks").mkdir()
+    for at, case in enumerate(cases):
+        Image.fromarray(case.image).save(tmp_path / "images" / f"{at}.png")
+        Image.fromarray(case.truth.astype(np.uint8) * 255).save(tmp_path / "masks" / f"{at}.png")
+    truth = (tmp_path / "masks", "--without-masks") if masks else ()
+    ask = ("search", tmp_path / "images", *truth, "-p", "brain tumor", "--trials", 2, "--layers", "3")
+    code, out, err = run(*ask, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["cases"] == 2 and len(found["trials"]) == 2
+    assert all((trial["dsc"] is not None) == masks for trial in found["trials"])
+    code, out, err = run(*ask)
+    assert code == 0 and "judged by the models" in out and ("DSC" in out) == masks
+
+
+def test_without_masks_a_folder_is_needed(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for place in (tmp_path / "gone", tmp_path / "empty"):
+        assert run("search", place, "-p", "lungs")[0] == 2

@@ -1,0 +1,205 @@
+"""The paragraph of a report as prompts: what is there, what is not, and what is said of it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from MedCLIPSAMLib.errors import PromptError
+from MedCLIPSAMLib.segmentation.report import ABSENT, BEFORE, MAX_CHARACTERS, NORMAL, UNKNOWN, parse_report
+
+
+def test_a_paragraph_becomes_its_findings_and_what_is_left_out_is_said():
+    report = parse_report(
+        "There is a 2 cm irregular mass in the left breast. No calcifications. Lungs are clear. Possible rib fracture."
+    )
+    assert report.prompts == ["irregular mass in the left breast", "rib fracture"]
+    assert [(part.text, part.reason) for part in report.left_out] == [
+        ("No calcifications", ABSENT),
+        ("Lungs are clear", NORMAL),
+    ]
+    assert report.findings[0].note == ""
+    assert "'rib fracture' is looked for, but the report is not certain of it." in report.notes
+    assert "Of the report, 'No calcifications' was left out: it says what is not there." in report.notes
+
+
+PRESENT = [
+    ("A brain tumour is seen.", ["brain tumor"]),
+    ("Multiple masses in the right breast.", ["mass in the right breast"]),
+    ("Round hypoechoic lesions within the breast, 12 x 8 mm.", ["round hypoechoic lesion within the breast"]),
+    ("Left breast shows a 1.5 cm spiculated mass.", ["spiculated mass in the left breast"]),
+    ("A nodule in the right upper lobe and a nodule in the left lower lobe.",
+     ["nodule in the right upper lobe", "nodule in the left lower lobe"]),
+    ("FINDINGS: ring enhancing lesion in the right hemisphere.", ["ring enhancing lesion in the right hemisphere"]),
+    ("1. Lung nodule.\n2. Pleural effusion.", ["lung nodule", "pleural effusion"]),
+    ("There is a mass in the\nleft breast.", ["mass in the left breast"]),
+    ("- brain tumor\n- edema", ["brain tumor", "edema"]),
+    ("No mass\nCyst in the left breast", ["cyst in the left breast"]),
+    ("The mass measures 2.3 cm. It is round.", ["mass"]),
+    ("Mass lesion of the brain.", ["mass lesion of the brain"]),
+    ("Enlarged heart.", ["enlarged heart"]),
+    ("Both lungs are seen.", ["lungs"]),
+    ("In the left frontal lobe, there is a 3.2 x 2.1 cm enhancing mass.", ["enhancing mass in the left frontal lobe"]),
+    ("Two masses at 3 o'clock in the left breast.", ["mass in the left breast"]),
+    ("IMPRESSION: 1. Suspicious mass, BI-RADS 5. 2. Cyst.", ["suspicious mass", "cyst"]),
+    ("Dr. Miller sees a cyst found in the liver.", ["cyst in the liver"]),
+    # negations that are none
+    ("Without change: known meningioma of the falx.", ["meningioma"]),
+    ("No change in the left breast mass.", ["left breast mass"]),
+    ("There is no doubt that a brain tumor is present.", ["brain tumor"]),
+    ("A mass without calcification.", ["mass"]),
+    ("The mass does not enhance.", ["mass"]),
+    ("A node in the notch is noted, with a nodule.", ["nodule"]),
+    ("The previously seen nodule is unchanged.", ["nodule"]),
+    ("Compared to prior study, the mass has grown.", ["mass"]),
+    ("Oval mass with clear margins.", ["oval mass"]),
+    ("Brain tumor with mass effect.", ["brain tumor"]),
+    # and what turns them
+    ("no evidence of mass, but a cyst", ["cyst"]),
+    ("No nodule is seen; a cyst in the left kidney is present.", ["cyst in the left kidney"]),
+    ("No mass, and a cyst is seen in the liver.", ["cyst in the liver"]),
+    ("No abnormality except for a lung nodule.", ["lung nodule"]),
+    ("A mass is seen and calcifications are absent.", ["mass"]),
+    ("A mass is seen in the breast, calcifications are not seen.", ["mass in the breast"]),
+    ("The lungs are clear with the exception of a nodule in the left lung.", ["nodule in the left lung"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text, prompts", PRESENT)
+def test_what_is_there_is_a_prompt(text, prompts):
+    report = parse_report(text)
+    assert report.prompts == prompts
+    assert not [finding for finding in report.findings if finding.note]
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("No mass.", ABSENT),
+        ("There is no mass, nodule, or calcification.", ABSENT),
+        ("No mass and no nodule.", ABSENT),
+        ("Without a mass, a nodule or a cyst.", ABSENT),
+        ("Neither mass nor cyst.", ABSENT),
+        ("There is no\n2 cm mass.", ABSENT),
+        ("No evidence of\nMass.", ABSENT),
+        ("No mass,\n\ncyst or nodule.", ABSENT),
+        ("mass is not seen", ABSENT),
+        ("Mass and calcification are not seen.", ABSENT),
+        ("A mass isn't seen.", ABSENT),
+        ("A mass can't be identified.", ABSENT),
+        ("Brain tumor is absent.", ABSENT),
+        ("Negative for pneumonia.", ABSENT),
+        ("The brain is free of metastases.", ABSENT),
+        ("No mass is suspected.", ABSENT),
+        ("Probably no mass.", ABSENT),
+        ("The nodule has resolved.", ABSENT),
+        ("The breast mass is gone.", ABSENT),
+        ("A mass could not be identified.", ABSENT),
+        ("The lungs are clear without focal consolidation, effusion or pneumothorax.", ABSENT),
+        ("Fracture has been excluded.", ABSENT),
+        ("A mass is no longer seen.", ABSENT),
+        ("Pneumonia is unlikely.", ABSENT),
+        ("No suspicious masses in either breast.", ABSENT),
+        ("No acute abnormality.", ABSENT),
+        ("No mass effect.", ABSENT),
+        ("CT has ruled out a fracture.", ABSENT),
+        ("Lungs are clear.", NORMAL),
+        ("The heart is normal.", NORMAL),
+        ("Normal brain.", NORMAL),
+        ("Liver and spleen are unremarkable.", NORMAL),
+        ("History of brain tumor.", BEFORE),
+        ("Family history of breast cancer.", BEFORE),
+        ("INDICATION: breast mass.", BEFORE),
+        ("Rule out lung nodule.", BEFORE),
+        ("Evaluate for fracture.", BEFORE),
+        ("Status post resection of a meningioma.", BEFORE),
+        ("MRI of the brain was performed.", UNKNOWN),
+        ("The patient is comfortable.", UNKNOWN),
+        ("qwerty asdf", UNKNOWN),
+    ],
+)
+def test_what_is_not_there_is_no_prompt_and_is_said(text, reason):
+    report = parse_report(text)
+    assert report.prompts == []
+    assert {part.reason for part in report.left_out} == {reason}
+
+
+@pytest.mark.parametrize(
+    "text, prompt",
+    [
+        ("Cannot exclude mass.", "mass"),
+        ("A mass cannot be excluded.", "mass"),
+        ("A lung nodule can not be ruled out.", "lung nodule"),
+        ("Nodule is not excluded.", "nodule"),
+        ("Possible mass in the left breast.", "mass in the left breast"),
+        ("Findings suspicious for pneumonia.", "pneumonia"),
+        ("There may be a brain tumor.", "brain tumor"),
+        ("Probable cyst, no mass.", "cyst"),
+        ("A mass is suspected.", "mass"),
+        ("Possible mass with clear margins.", "mass"),
+    ],
+)
+def test_what_is_uncertain_is_looked_for_with_a_note(text, prompt):
+    report = parse_report(text)
+    assert report.prompts == [prompt]
+    assert report.findings[0].note == f"'{prompt}' is looked for, but the report is not certain of it."
+
+
+@pytest.mark.parametrize(
+    "written, read",
+    [("lession", "lesion"), ("noduel", "nodule"), ("tumuor", "tumor"), ("calcifcations", "calcification")],
+)
+def test_a_slip_in_a_known_word_is_mended_and_said(written, read):
+    report = parse_report(f"There is a small {written}.")
+    assert report.prompts == [f"small {read}"]
+    assert report.notes == [f"'{read}' is read where the report has '{written}'."]
+
+
+@pytest.mark.parametrize("word", ["mask", "mess", "lesson", "cost", "nodes", "river", "fat"])
+def test_other_words_are_not_taken_for_slips(word):
+    assert parse_report(f"There is a {word} here.").prompts == []
+
+
+def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
+    report = parse_report("A mass in the left breast. The mass is irregular. A mass in the left breast is seen again.")
+    assert report.prompts == ["mass in the left breast"]
+    assert [part.reason for part in report.left_out] == ["it speaks of 'mass in the left breast' again"] * 2
+
+
+def test_what_a_mass_may_be_is_less_certain_than_the_mass():
+    report = parse_report("A breast mass is seen, likely a cyst.")
+    assert report.prompts == ["breast mass", "cyst"]
+    assert [bool(finding.note) for finding in report.findings] == [False, True]
+
+
+def test_a_mass_with_and_without_says_both():
+    report = parse_report("A brain tumor with edema, without hemorrhage.")
+    assert report.prompts == ["brain tumor", "edema"]
+    assert [(part.text, part.reason) for part in report.left_out] == [("hemorrhage", ABSENT)]
+
+
+def test_what_a_terminal_obeys_is_no_part_of_a_prompt():
+    report = parse_report("A \x1b[31mbrain\x00 tumor\u202e is seen.\r\n\x07No mass.")
+    assert [prompt.isprintable() for prompt in report.prompts] == [True]
+    assert report.prompts[0].endswith("brain tumor") and report.left_out[0].text == "No mass"
+
+
+@pytest.mark.parametrize("text", ["", " \n\t ", "\x00\x07", "a" * (MAX_CHARACTERS + 1)])
+def test_no_text_and_too_much_are_refused(text):
+    with pytest.raises(PromptError):
+        parse_report(text)
+
+
+@pytest.mark.parametrize("text", ["...!!!", "---", "12. 13.", "?", ":", ",,,, and , and"])
+def test_signs_without_words_give_nothing(text):
+    assert parse_report(text).prompts == []
+
+
+@pytest.mark.parametrize(
+    "word", ["no ", "a mass, ", "mass and ", "not ", "x", "possible mass is not seen and ", "\n", "in the "]
+)
+def test_the_longest_report_is_read_at_once(word):
+    started = time.process_time()
+    parse_report("mass " + word * ((MAX_CHARACTERS - 5) // len(word)))
+    assert time.process_time() - started < 5
