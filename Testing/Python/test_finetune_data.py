@@ -129,7 +129,7 @@ def test_no_patient_is_on_both_sides_and_the_split_stays():
     assert split_by_patient(pairs, 0.2, seed=1)[1] != validation
     with pytest.raises(InputError, match="1 patients cannot be split"):
         split_by_patient(pairs[:3], 0.2)
-    with pytest.raises(InputError, match="share of 1.5"):
+    with pytest.raises(InputError, match="between 0 and 1, got 1.5"):
         split_by_patient(pairs, 1.5)
 
 

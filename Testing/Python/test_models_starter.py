@@ -91,7 +91,7 @@ def test_an_image_is_segmented_from_the_command_line(tmp_path):
 
 def test_the_shipped_models_are_the_default_and_small_and_say_what_they_saw():
     shipped = resource_path("models")
-    weights = [*shipped.glob("starter-*/*.safetensors")]
+    weights = [*shipped.glob("starter-*/*model.safetensors")]
     assert len(weights) == 2
     assert sum(path.stat().st_size for path in weights) < 40e6
     for name in ("starter-clip", "starter-sam"):

@@ -125,7 +125,7 @@ def test_settings_are_the_published_ones_for_a_model_of_the_papers_depth(data, s
         assert settings.saliency.candidates == range(10, 11) and not settings.saliency.mirror
         assert settings.agreement == AgreementSettings() and settings.prompts.margin == 0
         assert settings.affinity.steps == 0 and settings.vote.method == "none" and not settings.saliency.finer
-        assert settings.least_part == 0 and settings.components.least_area == 0
+        assert settings.min_part == 0 and settings.components.min_area == 0
 
 
 def test_lungs_are_searched_for_on_validation_masks(data, segmenter, monkeypatch):

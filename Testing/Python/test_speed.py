@@ -10,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from MedCLIPSAMLib.cli import app
-from MedCLIPSAMLib.commands import speed
+from MedCLIPSAMLib.commands import speed_tables
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.speed import gpu, parts
@@ -72,20 +72,20 @@ def test_the_tables_say_what_was_measured():
     times = VariantTimes({AUTHORS: [40.0], F32: [2.0], BF16: [1.0]})
     gflop = {AUTHORS: 8000.0, F32: 400.0, BF16: 400.0}
     cost = SaliencyCost(9, times, gflop, {F32: (1e-6, 1e-7), BF16: (4e-3, 1e-3)}, (0.3, 0.07))
-    figures = shown(speed.saliency_table([cost], PeakThroughput(400.0, 2000.0)))
+    figures = shown(speed_tables.saliency_table([cost], PeakThroughput(400.0, 2000.0)))
     assert (
         "20.0" in figures and "40.0" in figures and "50%" in figures and "20%" in figures and "3e-01, 7e-02" in figures
     )
     both = OutlineCost("sam2.1-tiny", 512, VariantTimes({"f32": [0.4], "bf16": [0.2]}), 15.0)
     old = OutlineCost("SAM ViT-H (the authors')", 1024, VariantTimes({"f32": [20.0]}), 60.0)
-    figures = shown(speed.outline_table([both, old]))
+    figures = shown(speed_tables.outline_table([both, old]))
     assert "2.0" in figures and "20.00" in figures
     ours = f"{TINY}, bf16"
-    output = shown(speed.whole_table(WholeCost(VariantTimes({ours: [2.0]}), {ours: 2500.0})))
+    output = shown(speed_tables.whole_table(WholeCost(VariantTimes({ours: [2.0]}), {ours: 2500.0})))
     assert "pip install segment-anything" in output and "2500" in output
-    output = shown(speed.waiting_table(WaitingTimes([2.0, 4.0], [1.0, 1.0], 9.0, 70.0)))
+    output = shown(speed_tables.waiting_table(WaitingTimes([2.0, 4.0], [1.0, 1.0], 9.0, 70.0)))
     assert "0.38 of the first" in output and "70.0" in output
-    output = shown(speed.start_table([StartCost("a command", 3.25, 3.5), StartCost("in a worker", None, 0.25)]))
+    output = shown(speed_tables.start_table([StartCost("a command", 3.25, 3.5), StartCost("in a worker", None, 0.25)]))
     assert "3.25" in output and "3.50" in output and "0.25" in output
 
 
@@ -124,10 +124,10 @@ def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
     for profile in cost.profiles:
         assert set(profile.parts) >= {"M2IB", "CLIP up to the block", "SAM's encoder", "between the networks", "else"}
         assert sum(profile.parts.values()) > 0.5 * profile.ms and profile.kernels is None
-    table = shown(speed.gpu_table(cost))
+    table = shown(speed_tables.gpu_table(cost))
     assert "0e+00, 0e+00" in table and "failed: OutOfMemoryError" in table and "2 at once" in table
     profile = gpu.Profile("1 image of 1024 px", 50.0, {"M2IB": 30.0, "masks tidied": 12.0}, 20.0)
-    assert "20.0 (40%)" in shown(speed.profile_table(profile))
+    assert "20.0 (40%)" in shown(speed_tables.profile_table(profile))
 
 
 def test_parts_are_timed_each_without_those_inside(monkeypatch):
@@ -159,7 +159,7 @@ def test_what_an_image_costs_between_the_networks():
     assert len(cost.ms) == 5 and cost.total < sum(cost.ms.values())
     assert all(ms > 0 for ms in cost.ms.values()) and torch.get_num_threads() == threads
     figures = shown(
-        speed.between_table(
+        speed_tables.between_table(
             [BetweenCost(512, {"cut": 1.5, "tidied": 0.5}), BetweenCost(1024, {"cut": 6.0, "tidied": 2.0})]
         )
     )
