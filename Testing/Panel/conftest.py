@@ -88,6 +88,7 @@ def panel(scene: object, widget: object) -> Iterator[object]:
     for name in widget.parameters.allParameters:
         setattr(widget.parameters, name, widget.parameters.default(name).value)
     widget.machine.set("Device", "cpu")
+    widget.machine.set("WorkerCommand", "")
     standin.messages.clear()
     yield widget
     widget.ui.cancelButton.click()
