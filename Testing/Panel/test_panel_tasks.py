@@ -79,7 +79,7 @@ def test_what_a_task_lacks_is_said_beside_its_button(panel, tmp_path) -> None:
 
 def test_missing_packages_are_said_where_the_user_looks(panel, monkeypatch) -> None:
     """A Slicer without PyTorch: the packages are there, so what looks for them says that they are not."""
-    from MedCLIPSAMScene import dependencies
+    dependencies = type(panel.installation).check.__globals__["dependencies"]  # the panel's, also after a reload
 
     ui = panel.ui
     assert not ui.warningLabel.isVisibleTo(panel.content)
