@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
 from .figures import FiguresFile, write_figures
-from .options import DeviceName, ModelName, ModelsDir, Overwrite, PrecisionName, SamName
+from .option_groups import MeasuredModels, option_groups
+from .options import Overwrite
 from .progress import progress_bar
 
 
+@option_groups
 def options(
+    models: MeasuredModels,
     data: Annotated[
         Path | None,
         typer.Argument(help="Folder of the sets, as for 'benchmark real'; phantoms without it.", show_default=False),
@@ -27,11 +28,6 @@ def options(
     only: Annotated[
         str, typer.Option(help="Options, by how their names begin, separated by commas; all when empty.")
     ] = "",
-    model: ModelName = DEFAULT_MODEL,
-    sam: SamName = DEFAULT_SAM,
-    models_dir: ModelsDir = None,
-    device: DeviceName = "auto",
-    precision: PrecisionName = Precision.AUTO,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -41,8 +37,6 @@ def options(
     """
     from ..experiments.options import choose_options, measure_options, phantom_sets, real_sets
     from ..files.outputs import check_outputs
-    from ..segmentation.segmenter import load_segmenter
-    from ..segmentation.settings import default_settings
     from .benchmark_real import refuse_inside
 
     if data is not None:
@@ -50,8 +44,7 @@ def options(
     check_outputs((data,) if data else (), (out,), overwrite)
     chosen = choose_options(_listed(only))
     images = real_sets(data, split, cases, _listed(sets)) if data else phantom_sets(split, cases)
-    settings = replace(default_settings(model, models_dir), precision=precision)
-    segmenter = load_segmenter(model, sam, device, models_dir, settings)
+    segmenter = models.load_measured()
     with progress_bar("measuring", unit="count") as context:
         figures = measure_options(segmenter, images, chosen, context)
     typer.echo(report(figures))

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
 from .figures import FiguresFile, write_figures
-from .options import DeviceName, ModelName, ModelsDir, Overwrite, PrecisionName, SamName
+from .option_groups import MeasuredModels, option_groups
+from .options import Overwrite
 from .progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 
+@option_groups
 def real(
     data: Annotated[
         Path,
         typer.Argument(help="Folder of the sets: SET/index.csv, SET/images, SET/masks."),
     ],
+    models: MeasuredModels,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     cases: Annotated[int, typer.Option(min=1, help="Max images of a set.")] = 60,
     sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
-    model: ModelName = DEFAULT_MODEL,
-    sam: SamName = DEFAULT_SAM,
-    models_dir: ModelsDir = None,
-    device: DeviceName = "auto",
-    precision: PrecisionName = Precision.AUTO,
     out: FiguresFile = None,
     sheet: Annotated[
         Path | None,
@@ -51,8 +47,6 @@ def real(
     from ..experiments.real import benchmark_real, sheet_rows
     from ..experiments.real_sets import REAL_SETS
     from ..files.outputs import check_outputs
-    from ..segmentation.segmenter import load_segmenter
-    from ..segmentation.settings import default_settings
 
     data = data.resolve()
     sheet = data.parent.parent / f"{data.name}-{split}.png" if sheet is None else sheet
@@ -60,8 +54,7 @@ def real(
     refuse_inside(data, out, "the data, which is never written to")
     refuse_inside(Path(__file__).resolve().parents[2], sheet, "the program's folder, where no patient's image belongs")
     check_outputs((data,), (out, sheet), overwrite)
-    settings = replace(default_settings(model, models_dir), precision=precision)
-    segmenter = load_segmenter(model, sam, device, models_dir, settings)
+    segmenter = models.load_measured()
     names = [name.strip() for name in sets.split(",")] if sets else list(REAL_SETS)
     with progress_bar("measuring", unit="count") as context:
         found = benchmark_real(segmenter, data, split, cases, names, context)

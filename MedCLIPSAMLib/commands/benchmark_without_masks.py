@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
 from .figures import FiguresFile, write_figures
-from .options import DeviceName, ModelName, ModelsDir, Overwrite, PrecisionName, SamName
+from .option_groups import MeasuredModels, option_groups
+from .options import Overwrite
 from .progress import progress_bar
 
 
+@option_groups
 def without_masks(
     data: Annotated[Path, typer.Argument(help="Folder of the sets, as for 'benchmark real'.")],
+    models: MeasuredModels,
     split: Annotated[str, typer.Option(help="'validation' while something is chosen; 'test' once, at the end.")] = (
         "validation"
     ),
     cases: Annotated[int, typer.Option(min=1, help="Max images of a set.")] = 24,
     sets: Annotated[str, typer.Option(help="Sets, separated by commas; all four when empty.")] = "",
-    model: ModelName = DEFAULT_MODEL,
-    sam: SamName = DEFAULT_SAM,
-    models_dir: ModelsDir = None,
-    device: DeviceName = "auto",
-    precision: PrecisionName = Precision.AUTO,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -36,14 +32,11 @@ def without_masks(
     from ..experiments.real_sets import REAL_SETS
     from ..experiments.without_masks import compare_variants
     from ..files.outputs import check_outputs
-    from ..segmentation.segmenter import load_segmenter
-    from ..segmentation.settings import default_settings
     from .benchmark_real import refuse_inside
 
     refuse_inside(data.resolve(), out, "the data, which is never written to")
     check_outputs((data,), (out,), overwrite)
-    settings = replace(default_settings(model, models_dir), precision=precision)
-    segmenter = load_segmenter(model, sam, device, models_dir, settings)
+    segmenter = models.load_measured()
     names = [name.strip() for name in sets.split(",")] if sets else list(REAL_SETS)
     with progress_bar("measuring", unit="count") as context:
         found = compare_variants(segmenter, data, split, cases, names, context)

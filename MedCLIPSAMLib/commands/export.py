@@ -157,7 +157,7 @@ def export(
 
     cases = which.find(inputs, text, series)
     settings = dataset.settings()
-    key = None if anonymous is None or dry_run else CaseKey(anonymous)
+    key = None if anonymous is None else CaseKey(anonymous)
     check_request(cases, out, settings, key)
     if dry_run:
         _list_cases(cases, as_json)

@@ -101,6 +101,17 @@ class ModelOptions:
 
 
 @dataclass(frozen=True)
+class MeasuredModels(ModelOptions):
+    """The models that a benchmark measures, and how exactly they compute."""
+
+    precision: PrecisionName = Precision.AUTO
+
+    def load_measured(self) -> TextSegmenter:
+        """Load the models with the settings of the catalogue; errors as `load_segmenter`."""
+        return self.load(replace(self.default_settings(), precision=self.precision))
+
+
+@dataclass(frozen=True)
 class ComputeOptions:
     """How the models compute: the masks are the same but for rounding."""
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM
-from .options import AsJson, DeviceName, ModelName, ModelsDir, SamName, Suffix
+from .option_groups import ModelOptions, option_groups
+from .options import AsJson, Suffix
 from .parsing import parse_numbers
 from .progress import progress_bar
 from .table import print_table
@@ -20,20 +20,19 @@ if TYPE_CHECKING:
     from ..segmentation.segmenter import TextSegmenter
 
 
+@option_groups
 def search(
     images: Annotated[Path, typer.Argument(help="Folder of images.", show_default=False)],
     prompt: Annotated[str, typer.Option("-p", "--prompt", help="What to find.", show_default=False)],
+    models: ModelOptions,
     truth: Annotated[
         Path | None,
         typer.Argument(help="Folder of masks with the same names; without it the models judge.", show_default=False),
     ] = None,
     suffix: Suffix = "",
-    model: ModelName = DEFAULT_MODEL,
-    sam: SamName = DEFAULT_SAM,
-    models_dir: ModelsDir = None,
     layers: Annotated[str, typer.Option(help="Blocks to try, such as 7,8,9; all of the model by default.")] = "",
     betas: Annotated[
-        str, typer.Option(help="Weights of compression to try; without masks all between the least and the most.")
+        str, typer.Option(help="Weights of compression to try; without masks all between the smallest and the largest.")
     ] = "0.1,1,2",
     steps: Annotated[
         str,
@@ -46,7 +45,6 @@ def search(
         ),
     ] = False,
     trials: Annotated[int, typer.Option(min=1, help="Without masks: how many settings are tried.")] = 20,
-    device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Try M2IB settings on a few images and print what each gave.
@@ -56,13 +54,11 @@ def search(
 
     Example: medclipsam search images masks -p "brain tumor" --layers 7,8,9
     """
-    from ..segmentation.segmenter import load_segmenter
-
     tried_layers = parse_numbers("--layers", layers, int)
     tried_betas = parse_numbers("--betas", betas, float)
     label_free = truth is None or without_masks
     tried_steps = parse_numbers("--steps", steps or ("5,20" if label_free else "10"), int)
-    segmenter = load_segmenter(model, sam, device, models_dir)
+    segmenter = models.load()
     depth = len(segmenter.clip.model.visual.trunk.blocks)
     tried_layers = tried_layers or list(range(depth))
     cases = _cases(images, truth, prompt, suffix) if truth else _cases_without_masks(images, prompt, segmenter)

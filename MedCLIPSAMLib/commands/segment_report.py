@@ -111,7 +111,7 @@ class SegmentReport:
             self._failed.append(failed)
             typer.echo(failed.line, err=True)
             return
-        if image.path.is_dir():
+        if image.holds_several:
             remedy = f"{failed.error.remedy} For all images of a folder, give -o a folder too."
             raise MedCLIPSAMError(failed.error.problem, remedy.strip())
         raise failed.error

@@ -26,24 +26,24 @@ class CaseKey:
         path: made when absent.
 
     Raises:
-        InputError: the file holds something else. OutputError: its folder cannot be written to.
+        InputError: the file holds something else.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        check_writable(self.path)
         self._read()
 
     def check_outside(self, folder: Path) -> None:
-        """Refuse a key that would be passed on together with the cases.
+        """Refuse a key that would be passed on together with the cases, or that cannot be written.
 
         Raises:
-            OutputError: it lies in the folder.
+            OutputError: it lies in the folder, or its own folder cannot be written to.
         """
         if self.path.resolve().is_relative_to(folder.resolve()):
             raise OutputError(
                 f"The key '{self.path}' lies in '{folder}', which is what others get.", "Keep it in another folder."
             )
+        check_writable(self.path)
 
     def number(self, images: Sequence[tuple[Path, str | None]]) -> list[str]:
         """Return a name such as case_0001 for each image and series; new ones are added to the file.

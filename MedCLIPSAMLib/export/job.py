@@ -110,7 +110,7 @@ def read_case(case: Case) -> LoadedCase | FailedCase:
         problem = error
     except Exception as error:  # one image of thousands must not end the run
         problem = InputError(f"'{case.image}' cannot be read: {type(error).__name__}: {error}.", "Leave it out.")
-    log.warning("%s: %s", case.name, problem)
+    log.info("%s: %s", case.name, problem)
     return FailedCase(problem, {"load": time.perf_counter() - started, "segment": 0.0})
 
 
@@ -134,7 +134,7 @@ def segment_case(
     except Cancelled:
         raise
     except MedCLIPSAMError as error:
-        log.warning("%s: %s", case.name, error)
+        log.info("%s: %s", case.name, error)
         return FailedCase(error, {"load": loaded.seconds, "segment": 0.0})
     seconds = {"load": loaded.seconds, "segment": time.perf_counter() - started}
     return Segmented(loaded.volume, result, seconds)

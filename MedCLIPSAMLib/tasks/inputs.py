@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import InputError
 from ..export.cases import Choice, case_names, images_below
 from ..export.image_names import hide_names
 from ..volumes import Volume, read_volume
@@ -38,6 +39,14 @@ class Input:
     def hide_names(self, text: str) -> str:
         """Return a sentence as reports have it: without what names the image, where it is anonymous."""
         return hide_names(text, self.path, self.path.parent) if self.anonymous else text
+
+    @property
+    def holds_several(self) -> bool:
+        """Whether the path is a folder of several images, none of which was named."""
+        try:
+            return self.path.is_dir() and self.series is None and len(images_below(self.path)) > 1
+        except InputError:
+            return False
 
     def read(self) -> Volume:
         """Read the image; errors as `read_volume`."""

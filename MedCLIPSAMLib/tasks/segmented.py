@@ -11,6 +11,7 @@ from ..pipeline.volume_result import VolumeResult
 from ..segmentation.result import CarriedResult, PromptedResult, Result
 from ..volumes import Segment, SliceStack, Volume
 from ..volumes.statistics import SegmentStatistics, measure
+from ..volumes.terminology import distinct_colors
 from .marks import Region
 from .places import Places
 
@@ -63,9 +64,10 @@ class Segmented:
         """
         by_prompt = dict(zip(found.results, found.segments()))
         segments = {}
-        for label, prompt in labels.items():
-            mask = by_prompt[prompt].mask if region is None else region.paste(by_prompt[prompt].mask, volume)
-            segments[label] = replace(by_prompt[prompt], name=label, mask=mask, tags={**by_prompt[prompt].tags, **tags})
+        for (label, prompt), color in zip(labels.items(), distinct_colors(list(labels.values()))):
+            segment = by_prompt[prompt]
+            mask = segment.mask if region is None else region.paste(segment.mask, volume)
+            segments[label] = replace(segment, name=label, mask=mask, color=color, tags={**segment.tags, **tags})
         results = {label: found.results[prompt] for label, prompt in labels.items()}
         notes = (*volume.notes, *found.notes)
         slice_count = len(found.request.slices)
@@ -84,7 +86,7 @@ class Segmented:
     @property
     def statistics(self) -> list[SegmentStatistics]:
         """The sizes of the segments."""
-        return [measure(segment, self.volume) for segment in self.segments.values()]
+        return [measure(segment, self.volume, self.stack.source_axis) for segment in self.segments.values()]
 
     def score(self, label: str) -> float:
         """Return the best score of a label over the slices."""

@@ -16,7 +16,7 @@ class SegmentStatistics:
     Attributes:
         segment: its name.
         voxels: how many; pixels of an image.
-        slices: how many planes along K hold some of them.
+        slices: how many slices of the plane that was looked at hold some of them.
         ml: None for an image, which has no depth.
         mm2: the area in an image; None for a volume, and where the size of a pixel is unknown.
     """
@@ -39,9 +39,14 @@ class SegmentStatistics:
         return {**asdict(self), "spacing": "unknown" if self.ml is None and self.mm2 is None else "known"}
 
 
-def measure(segment: Segment, volume: Volume) -> SegmentStatistics:
-    """Measure a segment on the grid of `volume`."""
-    voxels, slices = int(segment.mask.sum()), int(segment.mask.any((1, 2)).sum())
+def measure(segment: Segment, volume: Volume, axis: str = "K") -> SegmentStatistics:
+    """Measure a segment on the grid of `volume`.
+
+    Args:
+        axis: of the grid, "I", "J" or "K", along which the slices follow one another.
+    """
+    in_slice = tuple(number for number, name in enumerate("KJI") if name != axis)
+    voxels, slices = int(segment.mask.sum()), int(segment.mask.any(in_slice).sum())
     if not volume.known_spacing:
         return SegmentStatistics(segment.name, voxels, slices, None, None)
     if volume.natural:

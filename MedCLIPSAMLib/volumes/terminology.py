@@ -8,6 +8,7 @@ from __future__ import annotations
 import colorsys
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -135,6 +136,13 @@ def terminology_for(text: str) -> Terminology:
     return Terminology(term.category, term.code, side if term.code[2] in SIDED else NO_CODE)
 
 
+MIN_DIFFERENCE = 0.2
+"""Of two colors that can be told apart: of the channel that differs most, 0 to 1."""
+MAX_TURNS = 20
+GOLDEN_RATIO = 0.618
+"""Part of the circle of hues by which a color is turned: multiples of it spread evenly."""
+
+
 def color_for(text: str) -> Color:
     """Slicer's recommended color for an organ or tissue; for anything else a bright color fixed by the text itself.
 
@@ -145,6 +153,20 @@ def color_for(text: str) -> Color:
         return found[0].color
     hue = int.from_bytes(hashlib.sha256(text.strip().lower().encode("utf-8", "replace")).digest()[:2], "big") / 65536
     return colorsys.hsv_to_rgb(hue, 0.75, 0.95)
+
+
+def distinct_colors(texts: Sequence[str]) -> list[Color]:
+    """Return `color_for` of each text, with another hue where an earlier one has nearly the same color."""
+    colors: list[Color] = []
+    for text in texts:
+        color = color_for(text)
+        for _ in range(MAX_TURNS):
+            if all(max(abs(a - b) for a, b in zip(color, other)) > MIN_DIFFERENCE for other in colors):
+                break
+            hue, saturation, value = colorsys.rgb_to_hsv(*color)
+            color = colorsys.hsv_to_rgb((hue + GOLDEN_RATIO) % 1, max(saturation, 0.75), max(value, 0.95))
+        colors.append(color)
+    return colors
 
 
 def _words(text: str) -> list[str]:

@@ -121,6 +121,15 @@ def test_segment_numbers_the_files_of_a_folder(run, scans, tmp_path):
     assert {entry["input"] for entry in said["images"] + said["failed"]} == {f"case_000{n}" for n in (1, 2, 3, 4)}
 
 
+def test_a_dry_run_refuses_a_key_in_the_dataset_and_writes_none(run, scans, tmp_path):
+    out, key = tmp_path / "out", tmp_path / "key.csv"
+    ask = ("export", scans, "-p", "tumor", "--format", "nii.gz", "-o", out, "--dry-run", "--anonymous")
+    code, _, err = run(*ask, out / "key.csv")
+    assert code == 2 and "is what others get" in err
+    code, _, err = run(*ask, key)
+    assert code == 0 and not key.exists() and not out.exists(), err
+
+
 @pytest.mark.parametrize("form", ["dcm", "rtstruct"])
 def test_dicom_objects_cannot_be_anonymous(run, scans, tmp_path, form):
     key = tmp_path / "key.csv"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,9 @@ from PIL import Image
 from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.files.atomic import atomic_path
 from MedCLIPSAMLib.volumes import Segment, Volume, read_segmentation, write_saliency, write_segmentation
-from MedCLIPSAMLib.volumes.terminology import TERMS, Terminology, color_for, terminology_for
+from MedCLIPSAMLib.volumes.geometry import Geometry
+from MedCLIPSAMLib.volumes.statistics import measure
+from MedCLIPSAMLib.volumes.terminology import TERMS, Terminology, color_for, distinct_colors, terminology_for
 from MedCLIPSAMLib.volumes.write import assign_layers, write_array
 
 
@@ -259,3 +262,20 @@ def test_damaged_fields_of_a_segment_are_a_message(tmp_path: Path, volume: Volum
     sitk.WriteImage(image, str(path))
     with pytest.raises(InputError, match="has damaged segments"):
         read_segmentation(path)
+
+
+def test_structures_of_one_image_have_colors_that_can_be_told_apart():
+    names = ["lung nodule", "brain tumor", "breast tumor", "lungs", "left lung", *(f"lesion {n}" for n in range(6))]
+    assert distinct_colors(["brain tumor"]) == [color_for("brain tumor")]
+    colors = distinct_colors(names)
+    assert colors[0] == color_for(names[0]) and colors == distinct_colors(names)
+    for first, second in itertools.combinations(colors, 2):
+        assert max(abs(a - b) for a, b in zip(first, second)) > 0.2
+
+
+def test_slices_are_counted_along_the_plane_that_was_looked_at():
+    mask = np.zeros((4, 5, 6), bool)
+    mask[1:3, 2, 1:5] = True
+    volume = Volume(np.zeros(mask.shape, np.int16), Geometry())
+    counts = {axis: measure(Segment("a", mask), volume, axis).slices for axis in "KJI"}
+    assert counts == {"K": 2, "J": 1, "I": 4}
