@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..choices import Precision, Strategy, parse_choice
+from .benchmark_cluster import cluster
 from .benchmark_options import options
 from .benchmark_real import real
 from .benchmark_strangeness import strangeness
@@ -31,6 +32,7 @@ app.command()(real)
 app.command()(without_masks)
 app.command()(options)
 app.command()(strangeness)
+app.command()(cluster)
 
 
 @app.command()

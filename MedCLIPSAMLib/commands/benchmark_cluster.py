@@ -1,0 +1,36 @@
+"""`medclipsam benchmark cluster`: what the export's engine for clusters costs by itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from .figures import FiguresFile, write_figures
+from .options import Overwrite
+from .progress import progress_bar
+
+
+def cluster(
+    workers: Annotated[int, typer.Option(min=1, help="Processes of Ray on this machine; they sleep.")] = 64,
+    cases: Annotated[int, typer.Option(min=1, help="Cases of the export.")] = 1500,
+    seconds: Annotated[float, typer.Option(min=0, help="A case takes at the median.")] = 2.0,
+    deaths: Annotated[float, typer.Option(min=0, max=1, help="Share of cases at which a worker dies.")] = 0.002,
+    seed: Annotated[int, typer.Option(help="Of times and deaths.")] = 0,
+    out: FiguresFile = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Export cases that are not there on a Ray of this machine, by workers that sleep in place of computing.
+
+    Example: medclipsam benchmark cluster --workers 8 --cases 100 --seconds 0.5
+    """
+    from ..experiments.cluster import simulate_cluster
+    from ..files.outputs import check_outputs
+
+    check_outputs((), (out,), overwrite)
+    with progress_bar("exporting", unit="count") as context:
+        run = simulate_cluster(workers, cases, seconds, deaths=deaths, seed=seed, context=context)
+    typer.echo(f"{run.done} of {cases} cases recorded, {run.failed} of them failed, in {run.wall:.1f} s.")
+    typer.echo(f"{run.cases_a_second:.1f} cases a second; {run.busy:.0%} of the time the {workers} workers worked.")
+    write_figures(out, asdict(run) | {"busy": run.busy, "cases_a_second": run.cases_a_second})
