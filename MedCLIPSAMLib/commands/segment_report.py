@@ -78,9 +78,9 @@ class SegmentReport:
 
     def say_choices(self, segmenter: TextSegmenter) -> None:
         """Tell what was chosen for the device."""
-        from ..segmentation.segmenter import choices
+        from ..segmentation.device_choice import describe_device
 
-        typer.echo(choices(segmenter), err=True)
+        typer.echo(describe_device(segmenter), err=True)
 
     def say_stopped(self, steps: int) -> None:
         """Tell how to go on after Ctrl+C.

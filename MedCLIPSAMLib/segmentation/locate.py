@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from ..choices import Precision
 from ..models.sam_image_batch import SamImageBatch
 from ..run_context import RunContext
 from .affinity import finest, spread_map
+from .image_batch import ImageBatch
 from .loaded_models import LoadedModels
 from .presence import presence
 from .result import Localization
@@ -22,26 +23,9 @@ from .settings import Settings
 STAGE = "saliency"
 
 
-@dataclass
-class ShownImages:
-    """The images that prompts are about, and what was computed of them.
-
-    Args:
-        images: uint8 (H, W, 3) each.
-        pixels: (N, 3, S, S) for the text-image model.
-        early: its activations before the bottleneck, see `saliency.m2ib`.
-        sam: the images before SAM 2, with their embeddings.
-    """
-
-    images: list[np.ndarray]
-    pixels: torch.Tensor
-    early: dict[tuple[int, bool, bool], torch.Tensor]
-    sam: SamImageBatch
-
-
 def locate(
     models: LoadedModels,
-    shown: ShownImages,
+    shown: ImageBatch,
     settings: Settings,
     prompts: Sequence[str],
     negative: str | None,
@@ -90,7 +74,7 @@ def locate(
 
 def _by_m2ib(
     models: LoadedModels,
-    shown: ShownImages,
+    shown: ImageBatch,
     settings: Settings,
     m2ib_settings: M2IBSettings,
     texts: torch.Tensor,

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from ..choices import CoarseMethod, VoteMethod
 from ..models.sam_image_batch import SamImageBatch
+from ..run_context import RunContext
 from .result import PromptedResult
 from .saliency import normalize, upsample
 from .sam_prompts import SamPrompts, follows_points
 from .settings import Settings
 from .tidy import tidy
 from .vote import count_votes, uncertainty_of, ways_of_asking
+
+STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
+"""The stages of the work on a prompt, and roughly the share of it that is done when each begins."""
 
 
 class Outline(NamedTuple):
@@ -31,6 +37,10 @@ class Outline(NamedTuple):
     mask: np.ndarray
     quality: np.ndarray
     uncertainty: np.ndarray | None = None
+
+
+AskSam = Callable[[SamImageBatch], list[Outline]]
+"""Asks SAM 2 for outlines on images that are embedded."""
 
 
 def outlines(
@@ -61,6 +71,55 @@ def outlines(
         for index, of in enumerate(rows):
             found[of] = mend(index, masks[index]) if enlarged else masks[index], float(quality[index])
     return [_union([found[at, row] for row in range(len(sam_prompt))]) for at, sam_prompt in enumerate(sam_prompts)]
+
+
+def outline_drafts(
+    images: SamImageBatch, numbers: Sequence[int], drafts: Sequence[PromptedResult], settings: Settings
+) -> list[Outline]:
+    """Outline each draft on the image of its number, by one mask or by the vote of several."""
+    if settings.vote.method != VoteMethod.NONE:
+        return [voted_outline(images, number, draft, settings) for number, draft in zip(numbers, drafts)]
+    prompts = [draft.sam_prompts for draft in drafts]
+    return outlines(images, numbers, prompts, settings.min_part, _tidies_enlarged(settings))
+
+
+def outline_prompts(
+    images: SamImageBatch, sam_prompts: SamPrompts, logits: np.ndarray | None, settings: Settings
+) -> Outline:
+    """Outline prompts on the first image, starting from masks where `logits` are given; see `TextSegmenter.outline`."""
+    if logits is None:
+        return outlines(images, [0], [sam_prompts], settings.min_part, _tidies_enlarged(settings))[0]
+    return predict_mask_respecting_clicks(images, 0, sam_prompts, logits, settings.min_part)
+
+
+def _tidies_enlarged(settings: Settings) -> bool:
+    """Tell whether masks are tidied at the size of the image, as they were for the paper's figures."""
+    return settings.coarse.method == CoarseMethod.KMEANS
+
+
+def embed_and_outline(
+    images: SamImageBatch,
+    numbers: Sequence[int],
+    ask: AskSam,
+    seconds: dict[str, float],
+    context: RunContext,
+) -> list[Outline]:
+    """Embed the images of `numbers` where they are not yet, and return what `ask` gives for them.
+
+    Args:
+        seconds: filled with the seconds of each stage, per number.
+        context: reports each stage, and is checked for cancellation within it.
+    """
+    started = time.perf_counter()
+    if not images.are_embedded(numbers):
+        context.report(STAGE_STARTS["embedding"], stage="embedding")
+        images.embed(numbers, context)
+    embedded = time.perf_counter()
+    context.report(STAGE_STARTS["mask"], stage="mask")
+    found = ask(images)
+    seconds["embedding"] = (embedded - started) / len(numbers)
+    seconds["mask"] = (time.perf_counter() - embedded) / len(numbers)
+    return found
 
 
 def voted_outline(images: SamImageBatch, number: int, draft: PromptedResult, settings: Settings) -> Outline:

@@ -15,7 +15,6 @@ and serve every further prompt on it, with other settings too. Whole volumes: `p
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -24,34 +23,29 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, CoarseMethod, Precision, VoteMethod
+from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
 from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
 from ..models.device import fast_bfloat16, resolve_device, warn_of_slow_bfloat16
 from ..models.sam import Sam2, load_sam
-from ..models.sam_image_batch import SamImageBatch
-from ..models.threads import on_threads
 from ..run_context import RunContext
-from .agreement import choose_result
-from .answer import draft_result, finish_result
+from .drafts import Drafts
+from .image_batch import ImageBatch, check_images, make_image_batch
 from .loaded_models import LoadedModels, Models
-from .locate import ShownImages, locate, spread_by_sam
+from .locate import locate, spread_by_sam
 from .locators import Locator, locator_of
-from .outline import Outline, outlines, predict_mask_respecting_clicks, voted_outline
+from .outline import AskSam, Outline, embed_and_outline, outline_drafts, outline_prompts
 from .prompts import RememberedTexts, prompt_features
 from .result import Localization, PromptedResult
 from .saliency import PAIRS
 from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
-from .wording import absence_message, notes, says_absent
+from .wording import notes
 
 LARGE = 50_000_000
 """Parameters of both models together."""
 TOGETHER = 8
 """Images taken together on a GPU, unless the settings say otherwise."""
-
-STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
-"""The stages of the work on a prompt, and the share of it that is done when they begin, roughly."""
 
 
 class TextSegmenter:
@@ -75,7 +69,7 @@ class TextSegmenter:
     ) -> None:
         self._models = LoadedModels(clip, sam, load_on_cpu, make_locator)
         self._settings = settings
-        self._shown: list[ShownImages] = []  # one at most; shared with the segmenters of `with_settings`
+        self._shown: list[ImageBatch] = []  # one at most; shared with the segmenters of `with_settings`
         self._warn_of_precision()
 
     def with_settings(self, settings: Settings) -> TextSegmenter:
@@ -153,22 +147,9 @@ class TextSegmenter:
         Raises:
             InputError: none, another shape or type than `set_image` takes, or another size than the first one's.
         """
-        for image in images:
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-                raise InputError(
-                    f"Expected an image of uint8 (H, W, 3), got {image.dtype} {image.shape}.", "Give an RGB image."
-                )
-        sizes = sorted({image.shape[:2] for image in images})
-        if len(sizes) != 1:
-            raise InputError(
-                f"Expected at least one image, and all of one size, got the sizes {sizes}.", "Give them one by one."
-            )
-        self._shown.clear()
-        copies = [image.copy() for image in images]
-        pixels = self.clip.preprocess(np.stack(copies))
-        sam = SamImageBatch(self.sam)
-        sam.set(copies)
-        self._shown.append(ShownImages(copies, pixels, {}, sam))
+        check_images(images)
+        self._shown.clear()  # before memory is taken for the new ones
+        self._shown.append(make_image_batch(self.clip, self.sam, images))
 
     @property
     def images(self) -> Sequence[np.ndarray]:
@@ -211,7 +192,7 @@ class TextSegmenter:
         shared out evenly. See `saliency` for the arguments and errors.
 
         Args:
-            context: told of each of the stages `STAGE_STARTS`, and asked within them.
+            context: reports each of the stages `outline.STAGE_STARTS`, and is checked for cancellation within them.
             located: what `locate` gave for the same prompts; None, and it is asked for first.
         """
         context.raise_if_cancelled()
@@ -225,38 +206,13 @@ class TextSegmenter:
         if settings.by_sam:
             self.apply_precision()
             where = spread_by_sam(where, self._require_images().sam, settings, context)
-        results = self._drafts(images, where, settings)
-        for drafts in results:
-            for prompt in filter(says_absent, prompts):
-                drafts[prompt] = [replace(draft, message=absence_message(prompt)) for draft in drafts[prompt]]
+        drafts = Drafts(images, where, settings)
         notes_of = {prompt: notes(self.clip, prompt, negative) for prompt in prompts}
-        with_notes = lambda result: replace(result, notes=(*result.notes, *notes_of[result.prompt]))
-        saliency_seconds = (time.perf_counter() - started) / (len(results) * len(prompts))
-        present = [
-            (at, prompt, step)
-            for at, drafts in enumerate(results)
-            for prompt, maps in drafts.items()
-            for step, result in enumerate(maps)
-            if not result.message
-        ]
-        drafts_to_ask = [results[at][prompt][step] for at, prompt, step in present]
-        numbers = [at for at, _, _ in present]
+        saliency_seconds = (time.perf_counter() - started) / (len(images) * len(prompts))
         seconds: dict[str, float] = {}
-        ask = lambda images: self._answers(images, numbers, drafts_to_ask)
-        for (at, prompt, step), found in zip(present, self._outlines(numbers, ask, seconds, context)):
-            draft = results[at][prompt][step]
-            results[at][prompt][step] = finish_result(draft, found.mask, found.quality, settings, found.uncertainty)
-        counts = Counter((at, prompt) for at, prompt, _ in present)
-        spent = lambda *of: {stage: elapsed * counts[of] for stage, elapsed in seconds.items() if of in counts}
-        return [
-            {
-                prompt: replace(
-                    with_notes(choose_result(maps)), seconds={"saliency": saliency_seconds} | spent(at, prompt)
-                )
-                for prompt, maps in drafts.items()
-            }
-            for at, drafts in enumerate(results)
-        ]
+        ask = lambda images: outline_drafts(images, drafts.numbers, drafts.waiting, settings)
+        drafts.finish(self._outlines(drafts.numbers, ask, seconds, context))
+        return drafts.choose(notes_of, saliency_seconds, seconds)
 
     def outline(
         self,
@@ -282,11 +238,7 @@ class TextSegmenter:
                 f"Expected mask logits of shape {(len(sam_prompts), side, side)}, got {logits.shape}.",
                 "Give one array for each object.",
             )
-        min_part = self._settings.min_part
-        if logits is None:
-            ask = lambda images: outlines(images, [0], [sam_prompts], min_part, self._enlarged)
-        else:
-            ask = lambda images: [predict_mask_respecting_clicks(images, 0, sam_prompts, logits, min_part)]
+        ask = lambda images: [outline_prompts(images, sam_prompts, logits, self._settings)]
         found = self._outlines([0], ask, {} if seconds is None else seconds, context)[0]
         return found.mask, found.quality
 
@@ -302,53 +254,16 @@ class TextSegmenter:
             self._models, self._require_images(), self.settings, prompts, negative, self.text_features, batch, context
         )
 
-    def _drafts(
-        self, images: list[np.ndarray], where: list[dict[str, list[Localization]]], settings: Settings
-    ) -> list[dict[str, list[PromptedResult]]]:
-        """All before SAM 2 for each image by prompt and step; several images on threads of their own."""
-        draft = lambda image, seen: {
-            prompt: [draft_result(image, prompt, localization, settings) for localization in maps]
-            for prompt, maps in seen.items()
-        }
-        return on_threads(draft, images, where)
-
-    def _answers(
-        self, images: SamImageBatch, numbers: list[int], drafts: Sequence[PromptedResult]
-    ) -> Sequence[Outline]:
-        """The outline for each draft on the image of its number, by one mask or by the vote of several."""
-        settings = self._settings
-        if settings.vote.method != VoteMethod.NONE:
-            return [voted_outline(images, number, draft, settings) for number, draft in zip(numbers, drafts)]
-        prompts = [draft.sam_prompts for draft in drafts]
-        return outlines(images, numbers, prompts, settings.min_part, self._enlarged)
-
-    @property
-    def _enlarged(self) -> bool:
-        return self._settings.coarse.method == CoarseMethod.KMEANS  # as it was for the paper's figures
-
     def _outlines(
-        self,
-        numbers: list[int],
-        ask: Callable[[SamImageBatch], Sequence[Outline]],
-        seconds: dict[str, float],
-        context: RunContext,
-    ) -> Sequence[Outline]:
-        """What is answered about images of some numbers once they are embedded; `seconds` gets those of each."""
+        self, numbers: list[int], ask: AskSam, seconds: dict[str, float], context: RunContext
+    ) -> list[Outline]:
+        """Outline objects on the images of `numbers` with these settings; see `embed_and_outline`."""
         if not numbers:
             return []
         images = self._require_images().sam
         images.at_once = self.batch_size > 1
         self.apply_precision()
-        started = time.perf_counter()
-        if not images.are_embedded(numbers):
-            context.report(STAGE_STARTS["embedding"], stage="embedding")
-            images.embed(numbers, context)
-        embedded = time.perf_counter()
-        context.report(STAGE_STARTS["mask"], stage="mask")
-        found = ask(images)
-        seconds["embedding"] = (embedded - started) / len(numbers)
-        seconds["mask"] = (time.perf_counter() - embedded) / len(numbers)
-        return found
+        return embed_and_outline(images, numbers, ask, seconds, context)
 
     def text_features(self, prompt: str) -> torch.Tensor:
         """(D,) float32, L2-normalized, of a prompt or of the ensemble that stands for it.
@@ -361,23 +276,10 @@ class TextSegmenter:
             prompt, settings.style, settings.kind, models.clip, models.encode_text, settings.ensemble_mean
         )
 
-    def _require_images(self) -> ShownImages:
+    def _require_images(self) -> ImageBatch:
         if not self._shown:
             raise InputError("No image was given yet.", "Call set_image first.")
         return self._shown[0]
-
-
-def choices(segmenter: TextSegmenter) -> str:
-    """What was chosen for the device, in a sentence for the user."""
-    clip, device = segmenter.clip, segmenter.clip.device
-    own = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
-    fast = "with" if fast_bfloat16(device) else "without"
-    together = "one by one" if segmenter.batch_size == 1 else f"{segmenter.batch_size} at once"
-    recorded = ", saliency recorded as a CUDA graph" if device.type == "cuda" and segmenter.settings.capture else ""
-    return (
-        f"{device} ({own}, {fast} bfloat16 of its own): {segmenter.settings.precision} for '{clip.name}' and "
-        f"'{segmenter.sam.name}', images {together}{recorded}."
-    )
 
 
 def load_segmenter(

@@ -18,6 +18,7 @@ from ...models.acceleration.captures import Captures
 from ...models.acceleration.memory import release
 from ...models.clip import ClipModel
 from ...run_context import RunContext
+from ...segmentation import drafts as drafting
 from ...segmentation import locate as locating
 from ...segmentation.components import ComponentSettings
 from ...segmentation.saliency import M2IBSettings, m2ib
@@ -40,7 +41,7 @@ PLACES: dict[str, list[Place]] = {
     "texts": [(ClipModel, "encode_text")],
     "CLIP up to the block": [(VisionTower, "tokens_at")],
     "M2IB": [(locating, "m2ib")],
-    "between the networks": [(TextSegmenter, "_drafts")],
+    "between the networks": [(drafting, "draft_each")],
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_image_batch, "decode")],
     "masks tidied": [(sam_image_batch, "_mend_logits")],
