@@ -39,7 +39,7 @@ class FineTuneOperation:
         transport: see `LongRun`.
 
     Attributes:
-        task: the run; its `onProgress` is given the fields of `finetune.train.StepFigures` after every step.
+        task: the run; its `onProgress` is given the fields of `finetune.step_log.StepFigures` after every step.
     """
 
     def __init__(self, transport) -> None:

@@ -32,33 +32,12 @@ from .losses import make_loss
 from .memory import memory_of
 from .retrieval import best_scale, retrieval, top1
 from .settings import FineTuneSettings
+from .step_log import StepFigures, StepLog
 from .trainable import merge_lora, prepare, trained_state
 
 CHECKPOINT, BEST, LOG, DONE = "last.ckpt", "best.safetensors", "log.jsonl", "result.json"
 SAVE_EVERY = 250
 """Steps between checkpoints within an epoch."""
-
-
-@dataclass(frozen=True)
-class StepFigures:
-    """The figures of a training step: a line of the log, and the details of the progress.
-
-    Args:
-        step, steps: done, and of how many if it does not end earlier.
-        epoch: counted from 0.
-        loss: of the last batch.
-        learning_rate: of the last step.
-        seconds_left: as far as it can be told; at most.
-        validation: after an epoch {"loss", "top1", "best"}: loss, mean of both top-1 retrievals, and the best so far.
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    learning_rate: float
-    seconds_left: float
-    validation: dict[str, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,6 +95,7 @@ class _Run:
     def __init__(self, fabric, clip: ClipModel, model, settings, out, fingerprint, context: RunContext) -> None:
         self._fabric, self._clip, self._settings, self._out = fabric, clip, settings, out
         self._context = context
+        self._log = StepLog(fabric, out / LOG, context)
         self._fingerprint = hashlib.sha256(fingerprint.encode()).hexdigest()
         self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
         self._plain = model
@@ -164,7 +144,7 @@ class _Run:
                     figures = self._compare(self._validate(validation))
                 if figures or self._step % SAVE_EVERY == 0:
                     self._save()
-                self._report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
+                self._log.report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
         return self._finish()
 
     def _one_step(self, rgb: torch.Tensor, captions: list[str], rate: float) -> float:
@@ -284,8 +264,7 @@ class _Run:
         """Take up the checkpoint of an earlier run, if there is one."""
         path = self._out / CHECKPOINT
         if not path.is_file():
-            if self._fabric.is_global_zero:
-                _forget_after(self._out / LOG, 0)
+            self._log.drop_after(0)
             return
         shapes = {name: tensor.shape for name, tensor in trained_state(self._plain).items()}
         state = read_checkpoint(path, self._fingerprint, shapes)
@@ -294,21 +273,7 @@ class _Run:
         self._fabric.strategy.precision.load_state_dict(state["precision"])
         self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are those of a run without a break
         self._step, self._best, self._before = state["step"], json.loads(state["best"]), json.loads(state["before"])
-        if self._fabric.is_global_zero:
-            _forget_after(self._out / LOG, self._step)
-
-    def _report(self, figures: StepFigures) -> None:
-        if not self._fabric.is_global_zero:
-            return
-        line = asdict(figures)
-        with open(self._out / LOG, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        curves = {"training/loss": figures.loss, "training/learning_rate": figures.learning_rate}
-        curves |= {f"validation/{name}": value for name, value in (figures.validation or {}).items()}
-        self._fabric.log_dict(curves, step=figures.step)
-        message = f"epoch {figures.epoch + 1}, loss {figures.loss:.3f}"
-        left = line.pop("seconds_left")
-        self._context.report(figures.step, figures.steps, message, seconds_left=left, **line)
+        self._log.drop_after(self._step)
 
     def _finish(self) -> FineTuned:
         best = self._best
@@ -320,14 +285,3 @@ class _Run:
                 temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
         self._fabric.barrier()
         return result
-
-
-def _forget_after(log: Path, step: int) -> None:
-    """Leave out the lines of a log that tell of steps after a checkpoint: they come again."""
-    try:
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-        previous = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    except (OSError, ValueError, KeyError):
-        return
-    with atomic_path(log) as temporary:
-        temporary.write_text("".join(previous), encoding="utf-8")

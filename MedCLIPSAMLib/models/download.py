@@ -16,7 +16,7 @@ from ..files.atomic import sweep
 from ..files.checksums import read_recorded, record, sha256_of
 from ..files.claim import lock_file
 from ..run_context import RunContext
-from .catalogue import Model, ModelFile
+from .catalogue_entry import Model, ModelFile
 from .store import cache_folder
 
 CHUNK = 1 << 20

@@ -14,7 +14,8 @@ from ..errors import ModelError
 from ..files.checksums import read_recorded, sha256_of
 from ..resources import resource_path
 from . import catalogue
-from .catalogue import MODELS, Kind, Model
+from .catalogue import MODELS
+from .catalogue_entry import Kind, Model
 from .trained import trained_folder, trained_models
 
 ENVIRONMENT = "MEDCLIPSAM_MODELS"

@@ -18,7 +18,8 @@ from ..errors import ModelError
 from ..files.folder import atomic_folder
 from ..files.json_text import read_json
 from ..renamed_settings import with_current_names
-from .catalogue import CLIP_FILES, MODELS, Model, ModelFile, find
+from .catalogue import CLIP_FILES, MODELS, find
+from .catalogue_entry import Model, ModelFile
 
 ENTRY = "medclipsam.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..models.catalogue import Kind
+from ..models.catalogue_entry import Kind
 from ..models.download import download
 from ..models.store import find, status, statuses
 from ..run_context import Progress, RunContext

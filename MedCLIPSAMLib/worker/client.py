@@ -194,8 +194,8 @@ class WorkerClient(Connection):
     ) -> Request:
         """Fine-tune a text-image model; other requests wait for it. All paths are on the worker's machine.
 
-        "progress" has the fields of `finetune.train.StepFigures`, "notice" what the user should know of the data. The
-        result has model and run (folders), before and after (retrieval), step and steps.
+        "progress" has the fields of `finetune.step_log.StepFigures`, "notice" is a sentence for the user on the data.
+        The result has model and run (folders), before and after (retrieval), step and steps.
 
         Args:
             settings: changes to `finetune.settings.FineTuneSettings`.

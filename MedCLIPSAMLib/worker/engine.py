@@ -14,7 +14,7 @@ import torch
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from ..errors import DeviceError, InputError, MedCLIPSAMError
 from ..models.acceleration.memory import is_out_of_memory, release
-from ..models.catalogue import Kind
+from ..models.catalogue_entry import Kind
 from ..models.device import resolve_device
 from ..segmentation.segmenter import TextSegmenter, load_segmenter
 from ..segmentation.settings import Settings, default_settings

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from MedCLIPSAMLib.errors import Cancelled, ModelError, OutputError
-from MedCLIPSAMLib.models.catalogue import Model, ModelFile, find
+from MedCLIPSAMLib.models.catalogue import find
+from MedCLIPSAMLib.models.catalogue_entry import Model, ModelFile
 from MedCLIPSAMLib.models.download import download
 from MedCLIPSAMLib.models.store import status
 from MedCLIPSAMLib.models.trained import Training, trained_models, write_trained
