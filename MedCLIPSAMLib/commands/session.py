@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import typer
 
-    from ..segmentation.kept_models import KeptModels
+    from ..segmentation.model_cache import ModelCache
     from ..segmentation.segmenter import TextSegmenter
 
 
@@ -19,16 +19,16 @@ class Session:
 
     Args:
         run: runs another command line in this process and returns its exit code.
-        kept: models that stay loaded; None loads them for each command.
+        cache: of the models in use; None loads them for each command.
     """
 
     run: Callable[[Sequence[str], Session], int]
-    kept: KeptModels | None = None
+    cache: ModelCache | None = None
 
 
 def segmenter_loader(context: typer.Context) -> Callable[..., TextSegmenter]:
-    """Return what a command loads a segmenter with: `load_segmenter`, or the models that are there already."""
+    """Return the function that loads a segmenter: `load_segmenter`, or that of the session's cache of models."""
     from ..segmentation.segmenter import load_segmenter
 
     session = context.obj
-    return session.kept.load if isinstance(session, Session) and session.kept is not None else load_segmenter
+    return session.cache.load if isinstance(session, Session) and session.cache is not None else load_segmenter

@@ -95,9 +95,9 @@ def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
     except BlockingIOError as error:
         raise MedCLIPSAMError("A worker runs already.", "medclipsam worker stop ends it.") from error
     import_engine()  # before the first command
-    from ..segmentation.kept_models import KeptModels
+    from ..segmentation.model_cache import ModelCache
 
-    models = KeptModels()
+    models = ModelCache()
     session = Session(context.obj.run, models)
     with lock:
         CommandServer(
