@@ -1,4 +1,4 @@
-"""Where prompts are in images: maps by M2IB or by a locator of the model's own, and whether they are there at all."""
+"""Where prompts are in images: maps by M2IB or by the model's locator, and whether they are there at all."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _by_m2ib(
     batch: int,
     context: RunContext,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Maps on the CPU, (N, P, T, h, w), and the features of the images, (N, D)."""
+    """Compute M2IB maps on the CPU, (N, P, T, h, w), and the features of the images, (N, D)."""
     found = m2ib(
         models.clip,
         shown.pixels,
@@ -100,7 +100,7 @@ def _by_m2ib(
 def spread_by_sam(
     where: list[dict[str, list[Localization]]], images: SamImageBatch, settings: Settings, context: RunContext
 ) -> list[dict[str, list[Localization]]]:
-    """Spread maps among places that look alike to SAM 2, on those images that show a prompt; see `affinity`."""
+    """Spread maps among places that look alike to SAM 2, on the images that show a prompt; see `affinity`."""
     is_there = lambda localization: localization.presence.probability >= settings.presence_threshold
     wanted = [at for at, seen in enumerate(where) if any(is_there(maps[0]) for maps in seen.values())]
     images.embed(wanted, context)

@@ -50,7 +50,7 @@ def outlines(
     min_part: float,
     enlarged: bool = False,
 ) -> list[Outline]:
-    """An outline for each of some prompts, whose objects are asked for together where they are of one kind.
+    """Outline the objects of each prompt; SAM 2 takes those with the same kinds of prompts together.
 
     Args:
         numbers: the image of each of `sam_prompts`.
@@ -123,7 +123,7 @@ def embed_and_outline(
 
 
 def voted_outline(images: SamImageBatch, number: int, draft: PromptedResult, settings: Settings) -> Outline:
-    """The outline for the prompts of a draft by the vote of several masks; see `vote.VoteSettings`."""
+    """Outline a draft's prompts by the vote of several masks; see `vote.VoteSettings`."""
     prompts, vote = draft.sam_prompts, settings.vote
     numbers = [number] * len(prompts)
     inside = _points_in_boxes(draft.coarse, prompts.boxes, vote.points, settings.prompts.seed)
@@ -159,7 +159,7 @@ def _mend(
     index: int,
     mask: np.ndarray,
 ) -> np.ndarray:
-    """The mask of an object, (h, w) bool of any size, tidied; points (B, P, 2) are in pixels of the image."""
+    """Tidy the mask of an object, (h, w) bool of any size; points (B, P, 2) are in pixels of the image."""
     if points is None or labels is None:
         return tidy(mask, min_part)
     (height, width), (rows, columns) = images.shape, mask.shape
@@ -169,7 +169,7 @@ def _mend(
 def predict_mask_respecting_clicks(
     images: SamImageBatch, number: int, sam_prompts: SamPrompts, logits: np.ndarray, min_part: float
 ) -> Outline:
-    """The outline of prompts on one image that starts from masks; see `TextSegmenter.outline`."""
+    """Outline prompts on one image, starting from masks; see `TextSegmenter.outline`."""
     return _union(
         [
             _predict_respecting_clicks(images, number, sam_prompts, row, logits, min_part)
@@ -200,7 +200,7 @@ def _predict_respecting_clicks(
         tried.append((followed, mask, float(quality[0])))
         if followed == points.shape[1]:
             break
-    _, mask, iou = max(tried, key=lambda item: item[0])  # the first of several that follow as many
+    _, mask, iou = max(tried, key=lambda item: item[0])  # the first one of equals
     return mask, iou
 
 

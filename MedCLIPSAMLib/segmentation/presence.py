@@ -1,4 +1,4 @@
-"""Whether what a prompt names is in the image at all: the prompt against its negation and against everyday texts.
+"""Whether the target of a prompt is in the image at all: the prompt against its negation and against everyday texts.
 
 A saliency map always has a maximum; it cannot say "absent". So the prompt competes, zero-shot, with statements that the
 target is not there and with texts that describe no medical image: softmax over exp(logit_scale) * cosine similarity, as
@@ -37,7 +37,7 @@ EVERYDAY = (
 
 @dataclass(frozen=True)
 class Presence:
-    """How sure the text-image model is that the target is there. The three probabilities sum to 1.
+    """How sure the text-image model is that the target is present. The three probabilities sum to 1.
 
     Args:
         probability: of the prompt among all its rivals.
@@ -89,7 +89,7 @@ def presence(
         text_features: (D,) float, L2-normalized: of the prompt or of its ensemble.
         prompt: the prompt in words, from which the negations are made.
         negative: the user's own negative prompt.
-        encode_text: in place of `clip.encode_text`, such as one that remembers.
+        encode_text: in place of `clip.encode_text`, such as `prompts.RememberedTexts`.
     """
     absent = absence_texts(prompt, negative)
     rivals = absent + list(EVERYDAY)

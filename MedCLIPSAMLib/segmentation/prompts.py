@@ -63,7 +63,7 @@ class PromptSet:
                 raise InputError(f"{where} holds {texts!r} where prompts belong.", "Give a list of one or more texts.")
 
     def prompts(self, style: str, kind: str = ANY_CLASS) -> list[str]:
-        """The prompts of a style; `kind` is the class for P1, P3 and P5.
+        """Return the prompts of a style; `kind` is the class for P1, P3 and P5.
 
         Raises:
             PromptError: no such style, or no such class in it.
@@ -80,7 +80,7 @@ class PromptSet:
 
 @cache
 def load_prompt_sets() -> dict[str, PromptSet]:
-    """The shipped prompt sets by task."""
+    """Load the shipped prompt sets by task."""
     sets = {}
     for path in sorted(resource_path("prompts").glob("*.json")):
         try:
@@ -94,7 +94,7 @@ def load_prompt_sets() -> dict[str, PromptSet]:
 def ensemble_features(
     encode_text: Callable[..., torch.Tensor], prompts: list[str], mean: EnsembleMean = EnsembleMean.UNIT
 ) -> torch.Tensor:
-    """The mean of the text features of `prompts`, L2-normalized: (D,) float32.
+    """Average the text features of `prompts` and L2-normalize the mean: (D,) float32.
 
     Args:
         mean: "unit", of features of length 1, as CLIP's authors average; "released", of features as the model gives
@@ -106,15 +106,17 @@ def ensemble_features(
 
 
 class RememberedTexts:
-    """`ClipModel.encode_text` that encodes each text once, for a model whose weights do not change: the texts that a
-    prompt is compared with are the same on every slice of a volume."""
+    """`ClipModel.encode_text` that encodes each text once, for a model whose weights do not change.
+
+    The texts that a prompt is compared with are the same on every slice of a volume.
+    """
 
     def __init__(self, clip: ClipModel) -> None:
         self._clip = clip
         self._features: dict[tuple[str, bool], torch.Tensor] = {}
 
     def __call__(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
-        """Features of N texts, float32 (N, D), see `ClipModel.encode_text`, also for errors."""
+        """Return features of N texts, float32 (N, D), see `ClipModel.encode_text`, also for errors."""
         import torch
 
         new = [text for text in dict.fromkeys(texts) if (text, normalized) not in self._features]
@@ -132,11 +134,11 @@ def prompt_features(
     encode_text: Callable[..., torch.Tensor],
     mean: EnsembleMean = EnsembleMean.UNIT,
 ) -> torch.Tensor:
-    """(D,) float32, L2-normalized, of a prompt or of the ensemble that stands for it.
+    """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
 
     Args:
         style, kind, mean: see `settings.Settings`.
-        encode_text: `clip.encode_text`, or one that remembers.
+        encode_text: `clip.encode_text`, or `RememberedTexts`.
 
     Raises:
         PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.

@@ -21,7 +21,7 @@ _NONE = np.zeros((0, 0), np.float32)
 
 
 def load_results(checkpoints: CheckpointFolder | None, name: str) -> dict[str, PromptedResult] | None:
-    """Results by prompt, as `store_results` stored them; None when there are none, or they are damaged."""
+    """Load results by prompt from where `store_results` stored them; None when there are none or they are damaged."""
     arrays = checkpoints.load(name) if checkpoints else None
     if arrays is None:
         return None

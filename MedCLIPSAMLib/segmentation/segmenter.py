@@ -1,4 +1,4 @@
-"""From a text prompt to a mask of one image: embed it, locate the prompt, outline what is there.
+"""From a text prompt to a mask of one image: encode the image, locate the prompt, outline it.
 
     segmenter = load_segmenter("biomedclip", "sam2.1-large", device="cuda")
     segmenter.set_image(image)                      # uint8 (H, W, 3)
@@ -43,7 +43,7 @@ from .settings import Settings, default_settings
 from .wording import notes
 
 LARGE = 50_000_000
-"""Parameters of both models together."""
+"""Parameters of both models together from which "auto" takes bfloat16."""
 TOGETHER = 8
 """Images taken together on a GPU, unless the settings say otherwise."""
 
@@ -56,7 +56,7 @@ class TextSegmenter:
         sam: a SAM 2 model.
         settings: see `Settings`.
         load_on_cpu: loads the same models on the CPU, for `reduce_memory`.
-        make_locator: makes what gives the maps in place of M2IB, of the text-image model where it is now.
+        make_locator: makes the locator that computes the maps in place of M2IB, from the loaded text-image model.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class TextSegmenter:
         self._warn_of_precision()
 
     def with_settings(self, settings: Settings) -> TextSegmenter:
-        """A segmenter of other settings that shares the models, the images and all that was computed of them."""
+        """Return a segmenter with other settings that shares the models, the images and all that was computed."""
         other = copy(self)
         other._settings = settings
         other._warn_of_precision()
@@ -81,15 +81,17 @@ class TextSegmenter:
 
     @property
     def clip(self) -> ClipModel:
+        """Text-image model."""
         return self._models.clip
 
     @property
     def sam(self) -> Sam2:
+        """SAM 2 model."""
         return self._models.sam
 
     @property
     def settings(self) -> Settings:
-        """With the precision that is in use in place of "auto"."""
+        """Settings, with the precision in use in place of "auto"."""
         if self._settings.precision != Precision.AUTO:
             return self._settings
         fast = self._models.parameters >= LARGE and fast_bfloat16(self.clip.device)
@@ -97,7 +99,7 @@ class TextSegmenter:
 
     @property
     def batch_size(self) -> int:
-        """How many images to give to `set_images` where there are many; 1 where memory is short."""
+        """Number of images to give to `set_images` at once; 1 where memory is short."""
         if self._models.frugal:
             return 1
         return self._settings.at_once or (1 if self.clip.device.type == "cpu" else TOGETHER)
@@ -118,15 +120,15 @@ class TextSegmenter:
         return self._models.encode_text
 
     def reduce_memory(self) -> str:
-        """Need less memory from now on; see `LoadedModels.reduce_memory`, also for errors."""
-        if self.frugal:  # what comes next is another device
+        """Use less memory from now on; see `LoadedModels.reduce_memory`, also for errors."""
+        if self.frugal:  # the next step is another device
             self._shown.clear()
         done = self._models.reduce_memory()
         self._warn_of_precision()
         return done
 
     def apply_precision(self) -> None:
-        """Set SAM 2 to the precision of these settings; for whoever calls it directly."""
+        """Set SAM 2 to the precision of these settings, for callers that use it directly."""
         self.sam.bfloat16 = self.settings.precision == Precision.BF16
 
     def _warn_of_precision(self) -> None:
@@ -134,7 +136,7 @@ class TextSegmenter:
             warn_of_slow_bfloat16(self.clip.device)
 
     def set_image(self, image: np.ndarray) -> None:
-        """Take an image, uint8 (H, W, 3), upright and windowed.
+        """Set the image, uint8 (H, W, 3), upright and windowed.
 
         Raises:
             InputError: another shape or type.
@@ -142,7 +144,7 @@ class TextSegmenter:
         self.set_images([image])
 
     def set_images(self, images: Sequence[np.ndarray]) -> None:
-        """Take several images of one size, for `segment_each`.
+        """Set several images of one size, for `segment_each`.
 
         Raises:
             InputError: none, another shape or type than `set_image` takes, or another size than the first one's.
@@ -153,25 +155,25 @@ class TextSegmenter:
 
     @property
     def images(self) -> Sequence[np.ndarray]:
-        """The images that were taken last, uint8 (H, W, 3) each; not to be written to."""
+        """Images that were set last, uint8 (H, W, 3) each; not to be written to."""
         return self._require_images().images
 
     def has_images(self, images: Sequence[np.ndarray]) -> bool:
-        """Whether these very images were taken last, so that they need not be given again."""
+        """Tell whether these very images were set last, so that they need not be set again."""
         shown = self._shown[0].images if self._shown else []
         return len(shown) == len(images) and all(map(np.array_equal, shown, images))
 
     def saliency(self, prompt: str, negative: str | None = None) -> Localization:
-        """Where the image, the first one of several, answers to `prompt`, and whether it does.
+        """Locate `prompt` in the image, the first one of several: its saliency map, and whether it is present.
 
         Args:
-            negative: what not to take: its saliency is subtracted, and it competes with the prompt for presence.
+            negative: a prompt for what to exclude: its saliency is subtracted, and it competes for presence.
 
         Raises:
             PromptError: empty, too long, or no word of it known to the model.
         """
         settings = self.settings
-        if settings.by_sam or len(settings.saliency_for(prompt).candidates) > 1:  # SAM 2 has a say in which map it is
+        if settings.by_sam or len(settings.saliency_for(prompt).candidates) > 1:  # SAM 2 decides between maps
             return self.segment(prompt, negative).where
         return self.locate([prompt], negative)[0][prompt][0]
 
@@ -188,12 +190,12 @@ class TextSegmenter:
     ) -> list[dict[str, PromptedResult]]:
         """Outline what each prompt names in each image: for every image the results by prompt.
 
-        They are those that `segment` gives for each alone, but for rounding. The seconds of what was done together are
+        They equal those of `segment` for each alone, but for rounding. The seconds of steps done together are
         shared out evenly. See `saliency` for the arguments and errors.
 
         Args:
             context: reports each of the stages `outline.STAGE_STARTS`, and is checked for cancellation within them.
-            located: what `locate` gave for the same prompts; None, and it is asked for first.
+            located: what `locate` returned for the same prompts; it is called first when None.
         """
         context.raise_if_cancelled()
         started = time.perf_counter()
@@ -221,12 +223,12 @@ class TextSegmenter:
         logits: np.ndarray | None = None,
         context: RunContext = RunContext(),
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The union of SAM 2's masks for prompts in pixels, (H, W) bool, and the predicted IoU of each, (B,).
+        """Predict SAM 2's masks for prompts in pixels: their union, (H, W) bool, and the predicted IoU of each, (B,).
 
         Args:
             logits: a mask to start from, (B, h, w) float32, positive inside, h and w a quarter of SAM 2's image size.
-                Where the answer leaves out a point inside or takes in one outside, the points outweigh the mask: SAM 2
-                is asked again without it, and then without the box, and the answer that follows most points is taken.
+                Where the mask leaves out a point inside or takes in one outside, the points outweigh the logits: SAM 2
+                is prompted again without them, then without the box, and the mask that follows most points is taken.
 
         Raises:
             InputError: no image yet, or logits of another shape.
@@ -247,7 +249,7 @@ class TextSegmenter:
     ) -> list[dict[str, list[Localization]]]:
         """Find what the text-image model sees in each image, by prompt, with the map of each of the candidate steps.
 
-        `segment_each` goes on from there, with other settings of what follows too. See `saliency` for the arguments.
+        Give them to `segment_each`, also with other settings of the later stages. See `saliency` for the arguments.
         """
         batch = 1 if self.batch_size == 1 else PAIRS
         return locate(
@@ -266,7 +268,7 @@ class TextSegmenter:
         return embed_and_outline(images, numbers, ask, seconds, context)
 
     def text_features(self, prompt: str) -> torch.Tensor:
-        """(D,) float32, L2-normalized, of a prompt or of the ensemble that stands for it.
+        """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
 
         Raises:
             PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
@@ -289,7 +291,7 @@ def load_segmenter(
     models_dir: Path | None = None,
     settings: Settings | None = None,
 ) -> TextSegmenter:
-    """A `TextSegmenter` of catalogue models.
+    """Load a `TextSegmenter` of catalogue models.
 
     Args:
         model, sam: names in the catalogue.

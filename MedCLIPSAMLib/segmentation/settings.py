@@ -34,7 +34,7 @@ class Settings:
         by_word: what differs for prompts that hold a word: {"nodule": {"steps": 10}}. The authors too set M2IB by task.
         coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
         presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
-            whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
+            the most salient object is outlined, by the coarse mask where SAM 2 sees no object.
         agreement: what the overlap of SAM 2's mask and the coarse mask decides.
         affinity: whether and how the map is spread among places that look alike to SAM 2.
         vote: whether several masks of SAM 2 vote on the answer.
@@ -72,9 +72,9 @@ class Settings:
             with_changes(self.saliency, changes, f"by_word.{word}")
 
     def saliency_for(self, prompt: str) -> M2IBSettings:
-        """The settings of M2IB for a prompt: those of the first of `by_word` that it holds, in singular or plural.
+        """Return the settings of M2IB for a prompt: those of the first of `by_word` that it holds, singular or plural.
 
-        A mirror image has left at its right: a prompt that names a side does without.
+        A mirror image swaps left and right: a prompt that names a side does without.
         """
         lowered = prompt.lower()
         changes = (
@@ -91,9 +91,9 @@ class Settings:
         return self.affinity.steps > 0
 
     def with_saliency(self, **changes: Any) -> Settings:
-        """The same with settings of M2IB that hold for every prompt.
+        """Return a copy with other settings of M2IB, which hold for every prompt.
 
-        A number of steps that is given is the one whose map is taken, unless `earliest` is given too.
+        With `steps` the map of that step is taken, unless `earliest` is given too.
         """
         if "steps" in changes:
             changes = {"earliest": 0} | changes
@@ -104,13 +104,13 @@ class Settings:
         return replace(self, saliency=replace(self.saliency, **changes), by_word=by_word)
 
     def deciding(self) -> dict[str, Any]:
-        """As JSON values, without what changes the time and the rounding only: runs that agree in it can be joined."""
+        """Return JSON values without what changes only time and rounding: runs that agree in them can be joined."""
         values = {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
         return json.loads(json.dumps(values))
 
 
 def default_settings(model: str, models_dir: Path | None = None) -> Settings:
-    """The settings of the catalogue for a text-image model."""
+    """Return the settings of the catalogue for a text-image model."""
     entry = find(model, "clip", models_dir)
     by_word = {word: dict(changes) for word, changes in entry.by_word.items()}
     return with_changes(Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word), entry.answer)

@@ -21,7 +21,7 @@ def test_a_paragraph_becomes_its_findings_and_what_is_left_out_is_said():
     ]
     assert report.findings[0].note == ""
     assert "'rib fracture' is looked for, but the report is not certain of it." in report.notes
-    assert "Of the report, 'No calcifications' was left out: it says what is not there." in report.notes
+    assert "'No calcifications' in the report was left out: it says what is not there." in report.notes
 
 
 PRESENT = [
