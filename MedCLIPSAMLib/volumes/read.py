@@ -33,9 +33,9 @@ SHEAR_REMEDY = (
 def read_volume(path: str | Path, series: str | None = None, phase: str | None = None) -> Volume:
     """Read a DICOM folder or file, a zip file, NIfTI, NRRD, MetaImage, PNG, JPEG, BMP or TIFF.
 
-    A file is known by its content, not by its name. A 2-D image becomes a volume of one slice. RGBA loses its alpha;
-    16-bit RGB becomes 8-bit. NaN and infinite voxels become the lowest finite value. What was changed, left out or is
-    in doubt is said in `Volume.notes`.
+    The format is detected from the content, not the name. A 2-D image becomes a volume of one slice. RGBA loses alpha;
+    16-bit RGB becomes 8-bit. NaN and infinite voxels become the lowest finite value. `Volume.notes` says what was
+    changed, left out or is in doubt.
 
     Args:
         series: of a DICOM folder that holds several: its UID, its number, or part of its description.
@@ -53,7 +53,7 @@ def read_volume(path: str | Path, series: str | None = None, phase: str | None =
 
 
 def read_image(path: str | Path) -> sitk.Image:
-    """The voxels of one image file as they are, of any type and number of channels, 3-D; for masks and label maps.
+    """Read the voxels of one image file, of any type and number of channels, 3-D; for masks and label maps.
 
     Raises:
         InputError: as `read_volume` does, but for the checks of the voxels.
@@ -87,7 +87,7 @@ def _existing(path: str | Path) -> Path:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what the readers raise into an InputError."""
+    """Turn errors of the readers into an InputError."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         with quiet():
@@ -125,7 +125,7 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
 
 
 def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
-    """The DICOM series in a zip file, or its only image."""
+    """Read the DICOM series in a zip file, or its only image."""
     with unpack_zip(path) as folder:
         files = [path for path in folder.rglob("*") if path.is_file()]
         images = [path for path in files if path.name.lower().endswith((*VOLUME_SUFFIXES, *RASTER_SUFFIXES))]
@@ -149,7 +149,7 @@ FLAT = "MedCLIPSAM.Flat"
 
 
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
-    """A 3-D image whose axes are at right angles."""
+    """Read a 3-D image whose axes are at right angles."""
     check_header(path)
     header = itk_header(path)
     if header is None:
@@ -177,7 +177,7 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
 
 
 def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
-    """The voxels as numbers or RGB of uint8; what was changed goes to `notes`."""
+    """Convert voxels to numbers or RGB of uint8; changes are noted in `notes`."""
     if array.dtype.kind == "c":
         raise InputError(f"'{path}' holds complex numbers.", "Save the magnitude first.")
     if array.ndim == 3:
@@ -199,7 +199,7 @@ def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
 
 
 def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
-    """The voxels with the lowest finite value where they were no number; what was changed goes to `notes`."""
+    """Replace voxels that are not finite by the lowest finite value, with a note in `notes`."""
     if array.dtype.kind == "f":
         finite = np.isfinite(array)
         if not finite.any():
@@ -213,7 +213,7 @@ def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of an ITK message, without its class and address."""
+    """Return the last line of an ITK message, without its class and address."""
     line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     line = line.split("): ")[-1].strip().rstrip(".")
     return "it is damaged or incomplete." if "No such file" in line else f"{line}."
