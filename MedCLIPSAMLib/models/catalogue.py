@@ -1,6 +1,6 @@
-"""The models that can be used: what each is for, its licence, where its files come from and what their checksums are.
+"""The models that can be used: purpose, licence, and the addresses and checksums of their files.
 
-Code that needs a model asks `find` for its entry and reads there what it needs; no code branches on a model's name.
+Code that needs a model gets its entry from `find` and reads it; no code branches on a model's name.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ def find(name: str, kind: Kind | None = None, models: Sequence[Model] = MODELS) 
     `store.find` looks among the user's own models too.
 
     Raises:
-        ModelError: no such entry; the message lists those that there are.
+        ModelError: no such entry; the message lists the existing ones.
     """
     entries = [model for model in models if kind in (None, model.kind)]
     for model in entries:

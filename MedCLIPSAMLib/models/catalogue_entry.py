@@ -36,8 +36,8 @@ class Model:
         kind: "clip" (text and image in one space) or "sam" (outlines what a box or point marks).
         title, purpose: for people, one line each.
         seen: the data that it was trained on, one line for people.
-        tested: what it was tested on and how well, one line for people; empty where nobody of this project did.
-        synthetic: it has seen synthetic images only, so what it says of a patient's scan means nothing.
+        tested: what it was tested on and how well, one line for people; empty where it was not tested in this project.
+        synthetic: it was trained on synthetic images only, so its results on a patient's scan mean nothing.
         licence: SPDX identifier, or a sentence where there is none.
         source: a page about the model.
         folder: name of its folder in any folder of models.
@@ -48,10 +48,10 @@ class Model:
         by_hand: how to get the weights when the download is refused.
         config: for SAM, the configuration inside the package `sam2`; empty when the folder holds its own .yaml.
         options: for SAM, settings merged into that configuration.
-        saliency: for CLIP, what of `segmentation.saliency.M2IBSettings` differs from its defaults.
-        by_word: and what of it differs again for prompts that hold a word; see `segmentation.settings.Settings`.
-        map_by: for CLIP, what makes the maps: "m2ib", or the name of another way in `segmentation.locators`.
-        answer: for CLIP, what else of `segmentation.settings.Settings` differs from its defaults, as JSON values.
+        saliency: for CLIP, what differs from the defaults of `segmentation.saliency.M2IBSettings`.
+        by_word: and what differs for prompts that hold a word; see `segmentation.settings.Settings`.
+        map_by: for CLIP, what makes the maps: "m2ib", or the name of a locator in `segmentation.locators`.
+        answer: for CLIP, what else differs from the defaults of `segmentation.settings.Settings`, as JSON values.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A SAM 2 configuration file, read so that nothing but known parts of SAM 2 with known settings can come of it."""
+"""A SAM 2 configuration file, read such that it can only build known parts of SAM 2 with known settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 1 << 16
 """Bytes of a file."""
 
 LARGEST = 1 << 20
-"""No number of a SAM 2 comes near it."""
+"""Maximum number in a configuration; those of SAM 2 are far smaller."""
 
 WHOLE = ("sam2.modeling.sam2_base.SAM2Base", "sam2.sam2_video_predictor.SAM2VideoPredictor")
 PARTS = tuple(
@@ -39,10 +39,10 @@ PARTS = tuple(
 )
 DECODER = "sam2.modeling.sam.mask_decoder.MaskDecoder"
 PLAIN = {"sam_mask_decoder_extra_args": DECODER}
-"""Settings that are tables of settings, of these parts."""
+"""Settings that are tables of settings for these parts."""
 
 NEVER = ("self", "weights_path", "args", "kwargs")
-"""Parameters that no file gives: sam2 would unpickle the file that `weights_path` names."""
+"""Parameters that are refused: sam2 would unpickle the file that `weights_path` names."""
 
 
 def read_sam_config(path: Path) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         names = [key.value for key, _ in node.value]
         if len(set(map(str, names))) < len(names):
-            raise ValueError("a key stands there twice")
+            raise ValueError("a key is there twice")
         return super().construct_mapping(node, deep)
 
 

@@ -48,7 +48,7 @@ def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("config.json", lambda config: config | {"auto_map": {"AutoConfig": "x--y"}}, "code of its own"),
+        ("config.json", lambda config: config | {"auto_map": {"AutoConfig": "x--y"}}, "custom code"),
         (
             "open_clip_config.json",
             lambda config: config | {"model_cfg": with_tower(config["model_cfg"], "hf-hub:x/y")},
