@@ -75,7 +75,7 @@ def read_masks(path: Path) -> Masks:
 
 
 def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
-    """Both masks on one grid, and its spacing in the order (K, J, I): mm, or ones where both are images.
+    """Bring both masks to one grid; return its spacing too, (K, J, I) in mm, or ones where both are images.
 
     Files must share their grid, in whatever order their axes run. Slicer segmentations may be cropped: they are padded
     where the voxels coincide. Of images, which know no position, only the size is compared.
@@ -105,7 +105,7 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
 
 
 def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
-    """Masks with their axes in the order and direction of another grid, where they are parallel to its axes; exact."""
+    """Reorder the axes of masks to those of another grid, where they are parallel; exact."""
     own, other = Geometry.of(masks.grid), Geometry.of(reference)
     steps = np.linalg.inv(other.affine) @ own.affine
     turn = np.rint(steps[:3, :3])
@@ -129,7 +129,7 @@ def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
 
 
 def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
-    """Whole voxels (i, j, k) from the origin of `reference` to that of `grid`; None where voxels do not coincide."""
+    """Count the voxels (i, j, k) from the origin of `reference` to that of `grid`; None where voxels do not match."""
     if not np.allclose(grid.GetSpacing(), reference.GetSpacing(), rtol=1e-3):
         return None
     if not np.allclose(grid.GetDirection(), reference.GetDirection(), atol=1e-3):
@@ -139,7 +139,7 @@ def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
 
 
 def _union(grid: sitk.Image, reference: sitk.Image, offset: np.ndarray) -> sitk.Image:
-    """The smallest grid on the voxels of `reference` that covers both."""
+    """Make the smallest grid on the voxels of `reference` that covers both."""
     low = np.minimum(offset, 0)
     high = np.maximum(offset + grid.GetSize(), reference.GetSize())
     image = sitk.Image([int(size) for size in high - low], sitk.sitkUInt8)

@@ -15,7 +15,7 @@ import numpy as np
 
 
 def dsc(pred: np.ndarray, truth: np.ndarray) -> float:
-    """Dice similarity coefficient, 2 |A and B| / (|A| + |B|), 0 to 1; 1.0 when both are empty, 0.0 when one is.
+    """Compute the Dice coefficient, 2 |A and B| / (|A| + |B|), 0 to 1; 1.0 when both are empty, 0.0 when one is.
 
     Raises:
         ValueError: the shapes differ.
@@ -80,7 +80,7 @@ def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MONAI 1.6 warns of a call within itself."""
+    """Silence MONAI 1.6's warning about one of its own calls."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield

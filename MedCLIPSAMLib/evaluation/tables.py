@@ -10,7 +10,7 @@ from .folders import METRICS
 
 
 def read_scores(path: Path) -> dict[tuple[str, str], dict[str, float]]:
-    """{(case, segment): {metric: value}} of a table of scores.
+    """Read a table of scores as {(case, segment): {metric: value}}.
 
     Raises:
         InputError: unreadable, other columns, a value that is no number, or a case twice.

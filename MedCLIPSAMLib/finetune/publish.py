@@ -27,7 +27,7 @@ LAYOUTS = ("open-clip", "hugging-face")
 def publish(
     result: FineTuned, settings: FineTuneSettings, name: str, data: str, models_dir: Path | None = None
 ) -> Path:
-    """Add the best weights of a training to the catalogue, where the pipeline and the panel find them at once.
+    """Add the best weights of a training to the catalogue, where the pipeline and the panel find them.
 
     Args:
         data: one line about the captions.
@@ -37,7 +37,7 @@ def publish(
         The model's folder.
 
     Raises:
-        ModelError: a name that cannot be, or weights that are no model. OutputError: it cannot be written.
+        ModelError: an invalid name, or weights that do not fit the model. OutputError: it cannot be written.
     """
     base = find(settings.base, "clip", models_dir)
     source = locate(base, models_dir)
@@ -55,10 +55,10 @@ def publish(
 
 
 def export_model(name: str, layout: str, out: Path, models_dir: Path | None = None) -> Path:
-    """Write a text-image model into a folder of its own, to be used by other programs.
+    """Write a text-image model into a new folder, to be used by other programs.
 
     "open-clip": open_clip.create_model("local-dir:OUT", pretrained_text=False, pretrained_image=False) loads it.
-        Where its image tower is ours: inside of OUT, and after `models.timm_towers.register()`.
+        A shipped model's image tower needs `models.timm_towers.register()` first, and OUT as the working directory.
     "hugging-face": the layout of `chuhac/BiomedCLIP-vit-bert-hf`, for models of BiomedCLIP's architecture.
 
     Raises:

@@ -15,11 +15,11 @@ class StepFigures:
     """The figures of a training step: a line of the log, and the details of the progress.
 
     Args:
-        step, steps: done, and of how many if it does not end earlier.
+        step, steps: steps done, and their number unless training ends earlier.
         epoch: counted from 0.
         loss: of the last batch.
         learning_rate: of the last step.
-        seconds_left: as far as it can be told; at most.
+        seconds_left: an estimate, at most.
         validation: after an epoch {"loss", "top1", "best"}: loss, mean of both top-1 retrievals, and the best so far.
     """
 
@@ -33,12 +33,12 @@ class StepFigures:
 
 
 class StepLog:
-    """Where the first process writes the figures of each step; the others write nothing.
+    """Writes the figures of each step in the first process; the others write nothing.
 
     Args:
         fabric: of Lightning, with a logger for TensorBoard.
         path: a file of JSON lines, one a step.
-        context: is told of every step, with `StepFigures` as details.
+        context: reports every step, with `StepFigures` as details.
     """
 
     def __init__(self, fabric, path: Path, context: RunContext) -> None:

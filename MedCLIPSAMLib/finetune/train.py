@@ -1,8 +1,8 @@
 """Fine-tuning a text-image model on image-caption pairs, on Lightning Fabric.
 
 Fabric moves the model to the device, runs mixed precision with its loss scaling, joins processes under torchrun and
-writes TensorBoard's files. The loop is ours, since cached contrastive gradients need the model twice a step. Every step
-depends on the seed and its number alone, so that a run that was stopped goes on to the same result.
+writes TensorBoard's files. The loop is custom, since cached contrastive gradients need the model twice a step. Every
+step depends only on the seed and its number, so that a stopped run resumes to the same result.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ SAVE_EVERY = 250
 
 @dataclass(frozen=True)
 class FineTuned:
-    """What came of a training.
+    """The result of a training.
 
     Args:
         weights: file of the best weights, in open_clip's layout, with LoRA merged.
         before, after: retrieval on the validation pairs of the base and of the best weights; see `retrieval`.
         step: the step of the best weights, and `steps` how many were done.
-        peak_memory: bytes that were taken at most, of a GPU's memory or by this process; of the last of several starts.
+        peak_memory: maximum bytes of a GPU's memory or of this process; of the last of several starts.
     """
 
     weights: Path
@@ -69,14 +69,14 @@ def fine_tune(
     data: str = "",
     context: RunContext = RunContext(),
 ) -> FineTuned:
-    """Train, or go on with a training that was stopped, and keep the weights that retrieve best on validation pairs.
+    """Train, or resume a stopped training, and keep the weights that retrieve best on validation pairs.
 
     Args:
         training: (edge of the image, rank, processes) -> source of training batches.
         validation: edge of the image -> source of validation batches, whole images.
         out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/.
-        data: says which data these are; a checkpoint of other data is not gone on from.
-        context: told of every step in the first process, with `StepFigures` as details; asked at every step, and a
+        data: identifies the data; a checkpoint of other data is not resumed.
+        context: reports every step in the first process, with `StepFigures` as details; checked at every step, and a
             checkpoint is written before a cancelled training ends.
 
     Raises:
@@ -171,7 +171,7 @@ class _Run:
         return pixels if self._optimizer.state_dict()["state"] else pixels + means
 
     def _try_pairs(self, rgb: torch.Tensor, captions: list[str], pairs: int) -> None:
-        """Take the pairs with the longest captions through the model and back, as a chunk is; for what it costs."""
+        """Run the pairs with the longest captions forward and backward as a chunk, to measure its memory."""
         longest = sorted(range(len(captions)), key=lambda index: len(captions[index]))[-pairs:]
         pixels = self._clip.preprocess(rgb[longest].numpy())
         tokens = self._clip.tokenize([captions[index] for index in longest], True)
@@ -180,7 +180,7 @@ class _Run:
             self._fabric.backward(image.sum() + text.sum())
 
     def _backward(self, rgb: torch.Tensor, captions: list[str], size: int) -> float:
-        """Compute the gradients of a batch in chunks of a size, from a fresh start; return the loss."""
+        """Compute the gradients of a batch in chunks of a size, from zero; return the loss."""
         settings, fabric = self._settings, self._fabric
         torch.manual_seed((settings.seed * 1_000_003 + self._step) * 1009 + fabric.global_rank)
         self._optimizer.zero_grad(set_to_none=True)
@@ -210,7 +210,7 @@ class _Run:
 
     @torch.no_grad()
     def _validate(self, source: Source) -> dict:
-        """Loss and retrieval on the validation pairs, in every process the same."""
+        """Compute loss and retrieval on the validation pairs, in every process the same."""
         self._plain.eval()
         losses: list[float] = []
         images: list[torch.Tensor] = []
@@ -261,7 +261,7 @@ class _Run:
         self._fabric.barrier()
 
     def _go_on(self) -> None:
-        """Take up the checkpoint of an earlier run, if there is one."""
+        """Resume from the checkpoint of an earlier run, if there is one."""
         path = self._out / CHECKPOINT
         if not path.is_file():
             self._log.drop_after(0)
@@ -271,7 +271,7 @@ class _Run:
         self._plain.load_state_dict(state["model"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
         self._fabric.strategy.precision.load_state_dict(state["precision"])
-        self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are those of a run without a break
+        self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are as in an uninterrupted run
         self._step, self._best, self._before = state["step"], json.loads(state["best"]), json.loads(state["before"])
         self._log.drop_after(self._step)
 

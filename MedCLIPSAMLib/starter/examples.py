@@ -105,7 +105,7 @@ def describe(example: Example) -> Example:
 
 
 def fits(name: str, organ: str) -> bool:
-    """Whether a structure of this name belongs to the organ of a text: "left lung" and "lungs" to "lung"."""
+    """Tell whether a structure of this name belongs to the organ of a text: "left lung" and "lungs" to "lung"."""
     return name.endswith(organ) or (organ == "lung" and name == "lungs")
 
 

@@ -65,7 +65,7 @@ def training_texts() -> tuple[list[Text], list[Text]]:
 
 
 def _real_texts() -> list[Text]:
-    """Ways in which people ask for what the real images show."""
+    """List texts in which people ask for what the real images show."""
     made = []
     for modality, names in _LESION_NAMES.items():
         here = frozenset({f"modality:{modality}"})
@@ -151,7 +151,7 @@ class _FactTable:
         return row
 
     def compare(self, text: Text) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Whether a text describes each example, whether that is unknown, and a bit for each structure it speaks of."""
+        """Compare a text with each example: whether it is true, whether that is unknown, and its structures' bits."""
         nothing = np.zeros(self._count, bool)
         if text.impossible:
             return nothing, nothing, np.zeros(self._count, np.int64)
@@ -162,7 +162,7 @@ class _FactTable:
         return match, unknown, np.where(match, members, 0)
 
     def _missing(self, facts: frozenset[str], table: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whether one of the facts does not hold, and whether none is known not to but one may or may not hold."""
+        """Return whether one of the facts is false, and whether none is false but one is unknown."""
         absent, unsure = np.zeros(len(table), bool), np.zeros(len(table), bool)
         for fact in facts:
             number = self._number[fact]
@@ -171,7 +171,7 @@ class _FactTable:
         return absent, unsure & ~absent
 
     def _target(self, text: Text) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Whether what the text names is in each example, whether it may be, and a bit for each structure it is."""
+        """Return whether a text's target is in each example, whether it may be, and bits for its structures."""
         members = np.zeros(self._count, np.int64)
         if text.lesion is not None:
             unknown = self._unknown[self._lesion_owner]

@@ -25,7 +25,7 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
 
     text = lambda name: str(message.fields.get(name) or "")
     if not text("inputs") or not text("out"):
-        raise InputError("No inputs or no place for the dataset was given.", "Choose both.")
+        raise InputError("No inputs or no folder for the dataset was given.", "Choose both.")
     prompts = message.fields.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
         raise InputError(f"Expected an object of prompts by label, got {prompts!r}.", 'Send {"tumor": "brain tumor"}.')

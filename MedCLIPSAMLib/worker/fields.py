@@ -1,4 +1,4 @@
-"""What the fields and arrays of a message mean, checked; and a result as fields and arrays."""
+"""Read and check the fields and arrays of a message, and write a result as fields and arrays."""
 
 from __future__ import annotations
 

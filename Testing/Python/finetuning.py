@@ -20,7 +20,7 @@ QUICK = FineTuneSettings(base="demo", batch=4, epochs=2, learning_rate=3e-5, cro
 
 @pytest.fixture(scope="module")
 def captions(tmp_path_factory):
-    """32 phantoms with captions, each of a patient of its own."""
+    """32 phantoms with captions, each of another patient."""
     folder = tmp_path_factory.mktemp("captions")
     rows = []
     for number in range(32):

@@ -120,7 +120,7 @@ def test_a_model_is_trained_on_shards(tmp_path):
                     tar.addfile(member, BytesIO(content))
     pattern, progress = str(tmp_path / "part-{0..1}.tar"), []
     settings = replace(QUICK, batch=4, epochs=1)
-    with pytest.raises(InputError, match="validation pairs of their own"):
+    with pytest.raises(InputError, match="separate validation pairs"):
         run(CaptionData(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
     data = CaptionData(pattern, validation=str(tmp_path / "part-2.tar"))
     result, folder = run(
