@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import qt
 
@@ -39,7 +40,7 @@ def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, 
     )
     for color, points, marked in lines:
         painter.setPen(qt.QColor(color))
-        for (x0, y0), (x1, y1) in zip(points, points[1:]):
+        for (x0, y0), (x1, y1) in pairwise(points):
             painter.drawLine(x0, y0, x1, y1)
         for x0, y0 in points if marked else ():
             painter.drawRect(x0 - 2, y0 - 2, 4, 4)

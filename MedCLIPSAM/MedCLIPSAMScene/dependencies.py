@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def torchBuild() -> str:
 def hasNvidia() -> bool:
     """Whether an NVIDIA driver is loaded."""
     if os.name == "nt":
-        return (Path(os.environ.get("SystemRoot", r"C:\Windows")) / "System32" / "nvcuda.dll").is_file()
+        return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll").is_file()
     return Path("/proc/driver/nvidia/version").is_file()
 
 
@@ -173,16 +174,16 @@ def install(progress: Callable[[str], None] = lambda text: None) -> None:
         plain = [dependency for dependency in wanted if dependency.name != "sam2"]
         if ensure is not None and plain:
             progress(_("Packages are being installed..."))
-            # The panel has asked, sam2 is still to come, and the worker is a new process: no question, no restart.
+            # The panel has asked, sam2 follows, and the worker is a new process: no question, no restart.
             quiet = {"prompt_install": False, "prompt_restart": False}
             _attempt(lambda: ensure(plain, constraints=constraints, requester="MedCLIPSAM", **quiet), _("the packages"))
             wanted = [dependency for dependency in wanted if dependency.name == "sam2"]
         for number, requirement in enumerate(wanted, 1):
             progress(_("{name} ({number} of {all})...").format(name=requirement.name, number=number, all=len(wanted)))
-            # The build of sam2 asks for torch; without isolation it takes the one that is there.
+            # The build of sam2 needs torch; without isolation it uses the installed one.
             options = ["--no-build-isolation"] if requirement.name == "sam2" else []
             arguments = [*options, "--constraint", str(constraints), str(requirement)]
-            _attempt(lambda: slicer.util.pip_install(arguments), requirement.name)
+            _attempt(partial(slicer.util.pip_install, arguments), requirement.name)
     progress("")
 
 

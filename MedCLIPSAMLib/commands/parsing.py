@@ -1,4 +1,4 @@
-"""Options whose text means something: slices, windows, lists of numbers."""
+"""Parse the text of options: slices, windows, lists of numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Number = TypeVar("Number", int, float)
 
 
 def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int, ...] | Literal["all"] | None:
-    """Read --slice, --slices and --all, of which one at most is given."""
+    """Read --slice, --slices and --all, of which at most one may be given."""
     if sum((number is not None, span is not None, every)) > 1:
         raise InputError("More than one of --slice, --slices and --all was given.", "Give one.")
     if every:

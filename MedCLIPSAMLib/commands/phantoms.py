@@ -1,4 +1,4 @@
-"""`medclipsam phantoms make` and `medclipsam demo-models train`: the demo models from nothing."""
+"""`medclipsam phantoms make` and `medclipsam demo-models train`: the demo models from scratch."""
 
 from __future__ import annotations
 

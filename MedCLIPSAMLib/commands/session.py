@@ -1,4 +1,4 @@
-"""What the commands of a process share, besides their arguments."""
+"""The state that the commands of a process share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Session:
-    """What `medclipsam` tells its commands.
+    """The state that `medclipsam` passes to its commands.
 
     Args:
         run: runs another command line in this process and returns its exit code.

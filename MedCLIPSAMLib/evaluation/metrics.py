@@ -47,7 +47,7 @@ def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance
 def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0) -> float:
     """Compute the NSD column of the MedCLIP-SAMv2 paper, only to compare with it; use `nsd` to measure.
 
-    The authors' code takes a 2-D mask for a volume of one slice, 1 mm thick. Every pixel of the mask then has surface
+    The authors' code treats a 2-D mask as a volume of one slice, 1 mm thick. Every pixel of the mask then has surface
     above and below it, and the score says more about overlap than about the contour: discs of radius 40 shifted by 6
     pixels score 0.951, where the contours agree by 0.278.
 
@@ -115,7 +115,7 @@ def _without_single_axes(
 
 
 def _batch(mask: np.ndarray) -> Any:
-    """Return a (1, 1, ...) float tensor, as MONAI wants it."""
+    """Return a (1, 1, ...) float tensor, as MONAI expects it."""
     import torch
 
     return torch.from_numpy(mask)[None, None].float()

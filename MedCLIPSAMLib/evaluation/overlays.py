@@ -32,7 +32,7 @@ def overlay(
 ) -> np.ndarray:
     """Draw an image with masks as tinted areas with contours, and boxes.
 
-    Small images are enlarged by a whole factor until their shorter side has at least 512 pixels, for contours are two
+    Small images are enlarged by a whole factor until their shorter side has at least 512 pixels, as contours are two
     pixels wide. Where masks overlap, the later one lies on top.
 
     Args:

@@ -9,7 +9,7 @@ from ..files.atomic import atomic_path
 
 
 def plot_pairs(path: Path, first: Sequence[float], second: Sequence[float], names: tuple[str, str]) -> None:
-    """Draw two runs case by case: values against each other, and both as boxes. Values are 0 to 1.
+    """Draw two runs by case: a scatter plot of their values, and box plots. Values are 0 to 1.
 
     Raises:
         OutputError: the file cannot be written.

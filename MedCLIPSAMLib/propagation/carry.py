@@ -1,11 +1,12 @@
 """Carry masks from a few slices to their neighbors, by SAM 2's memory or by boxes.
 
-Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large or so small that it is another thing.
+Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large or small that it is something else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -78,7 +79,7 @@ def carry(
     reach = count if reach is None else reach
     low, high = limits or (0, count - 1)
     spans = [(places[0], max(low - 1, places[0] - reach - 1))] if places[0] >= low else []
-    spans += list(zip(places, places[1:]))
+    spans += pairwise(places)
     spans += [(places[-1], min(high + 1, places[-1] + reach + 1))] if places[-1] <= high else []
     for start, beyond in spans:
         unseen = dict.fromkeys(objects, 0)

@@ -1,7 +1,7 @@
 """The texts of the starter CLIP's training, and which of them describe an example.
 
 A text describes an example, or does not, or it is not known: whether an image shows a benign tumor is unknown where
-nobody has recorded it. Unknown pairs are no negatives.
+it was not recorded. Unknown pairs are no negatives.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..phantoms.captions import Text, all_texts, impossible_texts
 from .examples import LESION, Example, fits
 
 MAX_REGIONS = 12
-"""Regions of an example that texts may speak of; more are not aligned patch by patch."""
+"""Maximum regions of an example for texts; further ones are not aligned patch by patch."""
 
 _LESION_NAMES = {
     "US": ("breast tumor", "breast lesion", "breast mass", "breast cancer", "breast nodule", "tumor"),
@@ -94,7 +94,7 @@ class TextMatches:
 
     Args:
         match, unknown: (N, T) bool; where neither holds the text does not describe the example.
-        region: (N, T) int8, number of the region that the text speaks of; -1 where it speaks of none.
+        region: (N, T) int8, number of the text's region; -1 where it has none.
         regions: of each example, the numbers of the structures that make up its regions, in order.
     """
 

@@ -194,7 +194,7 @@ def test_statistics_of_sets_know_their_like_and_warn_of_noise(tmp_path):
         (tmp_path / name / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (tmp_path / "breast_us_busbra" / "images" / "train0.png").write_bytes(b"no image")
     clip = load_clip("demo")
-    with pytest.raises(InputError, match="does not know what it has seen"):
+    with pytest.raises(InputError, match="has no statistics of its images"):
         measure_strangeness(clip, tmp_path, 4)
     made = make_statistics(clip, tmp_path, 4)
     assert list(dict.fromkeys(made.kinds))[-1] == "phantoms"
