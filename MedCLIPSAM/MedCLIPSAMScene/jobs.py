@@ -1,4 +1,4 @@
-"""Work for the worker: what is asked, what has come back, and how it ended; slice by slice, or on a whole stack."""
+"""Jobs of the worker: their requests, answers and end; slice by slice, or on a whole stack."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SliceAnswer:
         boxes: (B, 4) float32, x0 y0 x1 y1 in pixels.
         score, presence: 0 to 1; see `segmentation.result.PromptedResult`.
         message: one sentence for the user.
-        notes: what else the user should know of it.
+        notes: further sentences for the user.
     """
 
     found: bool
@@ -197,7 +197,7 @@ class SliceJob(Job):
         self._take(number, request)
         if self._done == self._count:
             for note, slices in self._notes.items():
-                if 2 * slices > self._count:  # it says something of the volume
+                if 2 * slices > self._count:  # it applies to the volume
                     self._listeners.noticed(note)
             self._end(None)
         else:
