@@ -59,7 +59,7 @@ class DeviceError(MedCLIPSAMError):
     """A device that is not available, or ran out of memory."""
 
 
-class Cancelled(MedCLIPSAMError):  # noqa: N818  # no error, but what the user asked for
+class Cancelled(MedCLIPSAMError):  # noqa: N818  # no error, but the user's request
     """The user cancelled; nothing was written."""
 
     def __init__(self) -> None:

@@ -51,7 +51,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         return _(
             "<html>Type what the selected segment is, such as <b>brain tumor</b>, and press <b>Apply</b> or Enter: "
             "BiomedCLIP finds where the image answers to the words, and SAM 2 outlines it.<p>"
-            "On the slices that are looked at the segment becomes what was found; its other slices stay. "
+            "On the chosen slices the segment becomes the mask that was found; its other slices stay. "
             "Where nothing is found it stays as it is. The editor's masking and its undo apply.<p>"
             "Example: add a segment, show the slice in the Red view, type <i>brain tumor</i>, Apply; then choose "
             "<i>whole volume, axial slices</i> and apply again.<p>"

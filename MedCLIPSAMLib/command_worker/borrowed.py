@@ -38,7 +38,7 @@ def as_client(request: Mapping[str, Any], files: Sequence[int]) -> Iterator[None
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # nobody reads it any more
+            with suppress(OSError, ValueError):  # the client is gone
                 stream.flush()
         for number, file in enumerate(kept):
             os.dup2(file, number)

@@ -70,7 +70,7 @@ def check(place: Path) -> None:
     try:
         found = place.lstat()
     except OSError as error:
-        raise PlaceError(f"'{place}' cannot be looked at: {error.strerror}.", "Check its permissions.") from error
+        raise PlaceError(f"'{place}' cannot be checked: {error.strerror}.", "Check its permissions.") from error
     if not stat.S_ISDIR(found.st_mode):
         raise PlaceError(f"'{place}' is no folder.", "Remove it; the worker makes its own.")
     if found.st_uid != os.geteuid():

@@ -141,7 +141,7 @@ def speed(
     plan = Plan(rounds, tuple(parse_numbers("--layers", layers, int)), where, context)
     named = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{torch.get_num_threads()} threads"
     own = "with" if fast_bfloat16(where) else "without"
-    typer.echo(f"{where} ({named}, {own} bfloat16 of its own), {platform.machine()}, torch {torch.__version__}")
+    typer.echo(f"{where} ({named}, {own} bfloat16), {platform.machine()}, torch {torch.__version__}")
     figures: Figures = {"device": str(where), "name": named, "torch": torch.__version__}
     for name, time_part in PARTS.items():
         if name in names:

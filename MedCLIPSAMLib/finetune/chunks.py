@@ -1,4 +1,4 @@
-"""How many pairs of a batch go through the model at once; the gradients are the same for any number.
+"""The number of pairs of a batch that go through the model at once; the gradients do not depend on it.
 
 As many as fit into memory: on a GPU a few pairs take the time of many, since it waits for the launch of kernels.
 """

@@ -126,7 +126,7 @@ def _sources(
         _tell_unknown_words([pair.caption for pair in sides[0]], settings.base, tokenizer, context)
     if sides[1] is not None and len({pair.caption for pair in sides[1]}) < 2:
         raise InputError(
-            f"{len(sides[1])} validation pairs cannot tell how well captions are told apart.",
+            f"{len(sides[1])} validation pairs are too few to measure retrieval.",
             "Give more pairs, a larger validation share, or validation pairs in a separate table.",
         )
 

@@ -28,7 +28,7 @@ State = Literal["shipped", "offline", "downloaded", "trained", "incomplete", "da
 
 @dataclass(frozen=True)
 class Status:
-    """Where a model is and whether it can be used.
+    """The folder and the state of a model.
 
     Args:
         state: "shipped", "offline" (in a folder that the user named), "downloaded" and "trained" (the user's own) can

@@ -110,7 +110,7 @@ def notes_on(segmenter: TextSegmenter, strangeness: Mapping[int, float | None]) 
     strange = sum(1 for value in strangeness.values() if value is not None and value > 1)
     if known is None or 2 * strange <= len(strangeness):
         return ()
-    what = "This image looks" if len(strangeness) == 1 else f"{strange} of {len(strangeness)} slices looked at are"
+    what = "This image looks" if len(strangeness) == 1 else f"{strange} of {len(strangeness)} segmented slices are"
     kinds = ", ".join(dict.fromkeys(known.kinds))
     return (f"{what} unlike what '{segmenter.clip.name}' has seen ({kinds}): check the mask with care.",)
 

@@ -1,4 +1,4 @@
-"""What stands before and after SAM 2: from a saliency map to its prompts, and from its masks to the answer."""
+"""The steps before and after SAM 2: from a saliency map to its prompts, and from its masks to the answer."""
 
 from __future__ import annotations
 

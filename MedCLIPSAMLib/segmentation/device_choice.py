@@ -16,6 +16,6 @@ def describe_device(segmenter: TextSegmenter) -> str:
     together = "one by one" if segmenter.batch_size == 1 else f"{segmenter.batch_size} at once"
     recorded = ", saliency recorded as a CUDA graph" if device.type == "cuda" and segmenter.settings.capture else ""
     return (
-        f"{device} ({own}, {fast} bfloat16 of its own): {segmenter.settings.precision} for '{clip.name}' and "
+        f"{device} ({own}, {fast} bfloat16): {segmenter.settings.precision} for '{clip.name}' and "
         f"'{segmenter.sam.name}', images {together}{recorded}."
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..models.clip import ClipModel
 
 ABSENCE = ("no {}", "an image without a {}", "no {} is seen", "normal image, {} is absent")
-"""Negations of a prompt that has no prompt set of its own."""
+"""Negations of a prompt without a prompt set."""
 
 EVERYDAY = (
     "a dog in the park",

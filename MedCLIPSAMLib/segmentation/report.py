@@ -32,7 +32,7 @@ MAX_CHARACTERS = 20_000
 
 ABSENT = "it says what is not there"
 NORMAL = "it says that what it names is normal"
-BEFORE = "it says what was before, or what is looked for"
+BEFORE = "it is about the past, or a question"
 UNKNOWN = "it names no finding that is known"
 UNCERTAIN = "the report is not certain of it"
 
@@ -92,7 +92,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Report:
-    """What a report says, in its order."""
+    """The findings of a report and the parts left out, in its order."""
 
     findings: tuple[Finding, ...]
     left_out: tuple[LeftOut, ...]
@@ -199,7 +199,7 @@ def _read_clause(clause: str, findings: dict[str, Finding], heads: dict[str, str
         else:
             notes = [f"'{read}' is read where the report has '{written}'." for written, read in mention.corrected]
             if mention.cue == Cue.UNCERTAIN:
-                notes.insert(0, f"'{mention.phrase}' is looked for, but {UNCERTAIN}.")
+                notes.insert(0, f"'{mention.phrase}' is segmented, but {UNCERTAIN}.")
             findings[mention.phrase] = Finding(mention.phrase, clause, " ".join(notes))
             heads.setdefault(mention.head, mention.phrase)
 

@@ -1,4 +1,4 @@
-"""How values become brightness where a window cannot say it: a table, or the sigmoid of DICOM."""
+"""The brightness of values where a window cannot express it: a table, or the sigmoid of DICOM."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from MedCLIPSAMLib.volumes.dicom_header import Frame, numbers
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05
-"""How far images of one position may lie apart, as a share of the distance to the next position."""
+"""Maximum distance of images at one position, as a share of the distance to the next position."""
 
 
 @dataclass(frozen=True, eq=False)

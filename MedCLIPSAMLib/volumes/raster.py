@@ -91,7 +91,7 @@ def read_raster(path: Path, notes: list[str], indices: bool = False) -> tuple[np
 
 
 def _pixels(page: Image.Image, notes: list[str], indices: bool) -> np.ndarray:
-    """Convert a page to an array: gray of its own depth, or RGB."""
+    """Convert a page to an array: gray at its bit depth, or RGB."""
     page.load()  # which raises on truncated data
     if page.mode == "P" and indices:
         return np.asarray(page)

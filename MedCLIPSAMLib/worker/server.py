@@ -123,7 +123,7 @@ class Server:
         try:
             while view:
                 view = view[os.write(self._sink, view[: 1 << 20]) :]
-        except OSError:  # nobody reads any more
+        except OSError:  # the client is gone
             os._exit(0)
 
     def _read(self) -> None:

@@ -143,7 +143,7 @@ def test_a_volume_is_strange_where_more_than_half_of_its_slices_are(strange, bra
     monkeypatch.setattr(Familiarity, "strangeness", lambda self, features: torch.tensor([next(values)]))
     request = SegmentationRequest(("brain tumor",), slices="all", strategy=Strategy.SLICES)
     assert segment_volume(segmenter, volume, request).collect().notes == ()
-    assert segment_volume(segmenter, volume, request).collect().notes == (f"3 of 4 slices looked at are {SAID}",)
+    assert segment_volume(segmenter, volume, request).collect().notes == (f"3 of 4 segmented slices are {SAID}",)
 
 
 def test_a_model_without_statistics_says_nothing(segmenter, brain):

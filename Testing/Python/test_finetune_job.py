@@ -95,7 +95,7 @@ def test_captions_that_all_say_the_same_and_too_few_pairs_are_refused(captions, 
     (tmp_path / "same.jsonl").write_text("\n".join(rows))
     with pytest.raises(InputError, match="all say the same"):
         run(CaptionData(str(tmp_path / "same.jsonl"), captions.parent), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
-    with pytest.raises(InputError, match="validation pairs cannot tell"):
+    with pytest.raises(InputError, match="too few to measure retrieval"):
         run(CaptionData(str(captions), share=0.03), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
     with pytest.raises(InputError, match="do not fill a batch of 64"):
         run(CaptionData(str(captions), share=0.3), replace(QUICK, batch=64), "m", tmp_path / "r", "cpu", tmp_path)

@@ -46,7 +46,7 @@ def authors_saliency(
         noise = torch.randn_like(output) if noises is None else noises[step]
         return mean + variance.sqrt() * noise
 
-    with torch.no_grad():  # the shape of the activations, found by a pass of its own
+    with torch.no_grad():  # the shape of the activations, by a separate pass
         model.encode_image(pixels)
     alpha = torch.full(trunk.pos_embed.shape, INITIAL, device=pixels.device, requires_grad=True)
     optimizer = torch.optim.Adam([alpha], lr=1.0)

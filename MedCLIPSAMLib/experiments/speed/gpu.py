@@ -61,7 +61,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the time of a call goes.
+    """The profile of a call.
 
     Args:
         name: of the call.
