@@ -69,7 +69,7 @@ class SegmentationRequest:
             numbers = tuple(range(count)) if self.slices is None or self.slices == "all" else self.slices
         outside = [number for number in numbers if not 0 <= number < count]
         if outside or not numbers:
-            requested = f"{outside[0]}" if outside else "none"
+            requested = f"slice {outside[0]}" if outside else "none"
             raise InputError(
                 f"Expected {plane} slices of '{volume}' from 0 to {count - 1}, got {requested}.",
                 "Give numbers in this range.",
