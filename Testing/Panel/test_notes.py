@@ -79,7 +79,7 @@ def test_an_empty_slice_is_said(panel, phantom) -> None:
     volume = add_volume(phantom.image)
     show(volume, 0)
     segment(panel, volume)
-    assert "all of its voxels have the same value" in notes(panel)
+    assert "all of their voxels have the same value" in notes(panel)
 
 
 def test_a_tilted_gantry_is_said(panel, phantom) -> None:
