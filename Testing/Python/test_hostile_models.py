@@ -113,7 +113,7 @@ def test_a_clip_configuration_asks_for_no_code(clip_folder, entry):
     path = clip_folder / "config.json"
     (clip_folder / "evil.py").write_text(f"open({str(clip_folder / 'ran')!r}, 'w')")
     path.write_text(json.dumps(json.loads(path.read_text()) | entry))
-    with pytest.raises(ModelError, match="asks for code"):
+    with pytest.raises(ModelError, match="asks for custom code"):
         load_clip("demo", models_dir=clip_folder.parent)
     assert not (clip_folder / "ran").exists()
 
