@@ -57,6 +57,11 @@ class Sam2(SAM2VideoPredictor):
             "vision_pos_enc": [self.image_encoder.neck.position_encoding(level) for level in features],
         }
 
+    def _prepare_memory_conditioned_features(self, *args: Any, **options: Any) -> torch.Tensor:
+        """Condition the features of a slice, (1, C, h, w), on the memory of the slices before."""
+        with in_bfloat16(self.device, self.bfloat16):
+            return super()._prepare_memory_conditioned_features(*args, **options).float()
+
 
 def _cache_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
     """Encode positions, which depend on the size of an image alone, once, without a copy for every image.
