@@ -34,7 +34,8 @@ class Sam2(SAM2VideoPredictor):
 
     Attributes:
         name: in the catalogue, once it is loaded.
-        bfloat16: the image encoder multiplies matrices in bfloat16; what it gives, and all that follows, is float32.
+        bfloat16: the image encoder and the memory attention multiply matrices in bfloat16; what they return, and all
+            else, is float32.
     """
 
     name: str
