@@ -32,7 +32,7 @@ CaptionsArgument = Annotated[
     ),
 ]
 ImagesOption = Annotated[Path | None, typer.Option(help="Folder of the images; the table's own by default.")]
-MinCharacters = Annotated[int, typer.Option(min=1, help="Drop captions with less characters.")]
+MinCharacters = Annotated[int, typer.Option(min=1, help="Drop captions with fewer characters.")]
 
 
 @dataclass(frozen=True)

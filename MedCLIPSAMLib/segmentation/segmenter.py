@@ -32,8 +32,8 @@ from ..models.sam import Sam2, load_sam
 from ..models.sam_image_batch import SamImageBatch
 from ..models.threads import on_threads
 from ..run_context import RunContext
-from .agreement import choose_result
 from .answer import draft_result, finish_result
+from .expected import with_expected_dsc
 from .loaded_models import LoadedModels, Models
 from .locate import ShownImages, locate, spread_by_sam
 from .locators import Locator, locator_of
@@ -248,11 +248,10 @@ class TextSegmenter:
             results[at][prompt][step] = finish_result(draft, found.mask, found.quality, settings, found.uncertainty)
         counts = Counter((at, prompt) for at, prompt, _ in present)
         spent = lambda *of: {stage: elapsed * counts[of] for stage, elapsed in seconds.items() if of in counts}
+        choose = lambda maps: with_notes(with_expected_dsc(maps, self.clip.dsc_predictor, self.sam.name, settings))
         return [
             {
-                prompt: replace(
-                    with_notes(choose_result(maps)), seconds={"saliency": saliency_seconds} | spent(at, prompt)
-                )
+                prompt: replace(choose(maps), seconds={"saliency": saliency_seconds} | spent(at, prompt))
                 for prompt, maps in drafts.items()
             }
             for at, drafts in enumerate(results)

@@ -82,7 +82,8 @@ def main() -> None:
     stack = SliceStack(Volume.from_sitk(sitk.GetImageFromArray(voxels)), "axial", (-1000.0, 400.0))
     del voxels
     print(
-        f"{options.sam} at {sam.image_size} px, {options.precision}, {options.size} x {options.size} x {options.stack} voxels, "
+        f"{options.sam} at {sam.image_size} px, {options.precision}, "
+        f"{options.size} x {options.size} x {options.stack} voxels, "
         f"{os.cpu_count()} cores, {torch.get_num_threads()} threads, {platform.processor() or platform.machine()}"
     )
     print(f"memory with the model and the volume: {memory('VmRSS'):.2f} GiB")
