@@ -113,8 +113,8 @@ def test_consistency_is_the_mean_dice_with_the_other_maps_masks(segmenter, brain
 
 
 def test_an_export_writes_it_down_and_leaves_out_what_is_below(segmenter, brain, tmp_path):
-    write_png(tmp_path / "in" / "a.png", brain)
-    cases = find_cases(tmp_path / "in" / "a.png", {"tumor": "brain tumor"})
+    write_png(tmp_path / "a.png", brain)
+    cases = find_cases(tmp_path / "a.png", {"tumor": "brain tumor"})
     assert export(cases, LocalEngine(segmenter), tmp_path / "all", ExportSettings("png")) == {"found": 1}
     expected = read_records(tmp_path / "all")["a"]["labels"]["tumor"]["expected_dsc"]
     assert 0.5 < expected < 0.75
@@ -123,10 +123,10 @@ def test_an_export_writes_it_down_and_leaves_out_what_is_below(segmenter, brain,
 
 
 def test_a_filter_that_the_models_cannot_serve_is_refused_before_the_work(brain, tmp_path, run):
-    write_png(tmp_path / "in" / "a.png", brain)
-    arguments = ["export", str(tmp_path / "in"), "-p", "brain tumor", "-o", str(tmp_path / "Dataset101_A")]
+    write_png(tmp_path / "a.png", brain)
+    arguments = ["export", str(tmp_path / "a.png"), "-p", "brain tumor", "-o", str(tmp_path / "Dataset101_A")]
     code, _, error = run(*arguments, "--sam", "demo", "--min-expected-dsc", ".5")
-    assert code == 1 and "Expected models whose DSC is predicted, got 'starter' with 'demo'" in error
+    assert code == 2 and "Expected models whose DSC is predicted, got 'starter' with 'demo'" in error
     assert not (tmp_path / "Dataset101_A").exists()
 
 
