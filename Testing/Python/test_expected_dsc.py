@@ -125,8 +125,8 @@ def test_an_export_writes_it_down_and_leaves_out_what_is_below(segmenter, brain,
 def test_a_filter_that_the_models_cannot_serve_is_refused_before_the_work(brain, tmp_path, run):
     write_png(tmp_path / "a.png", brain)
     arguments = ["export", str(tmp_path / "a.png"), "-p", "brain tumor", "-o", str(tmp_path / "Dataset101_A")]
-    code, _, error = run(*arguments, "--sam", "demo", "--min-expected-dsc", ".5")
-    assert code == 2 and "Expected models whose DSC is predicted, got 'starter' with 'demo'" in error
+    code, _, error = run(*arguments, "--model", "demo", "--sam", "starter", "--min-expected-dsc", ".5")
+    assert code == 2 and "Expected models whose DSC is predicted, got 'demo' with 'starter'" in error
     assert not (tmp_path / "Dataset101_A").exists()
 
 
