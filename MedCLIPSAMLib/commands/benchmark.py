@@ -9,6 +9,7 @@ import typer
 
 from ..choices import Precision, Strategy, parse_choice
 from .benchmark_cluster import cluster
+from .benchmark_expected_dsc import expected_dsc
 from .benchmark_options import options
 from .benchmark_real import real
 from .benchmark_strangeness import strangeness
@@ -33,6 +34,7 @@ app.command()(without_masks)
 app.command()(options)
 app.command()(strangeness)
 app.command()(cluster)
+app.command()(expected_dsc)
 
 
 @app.command()

@@ -75,6 +75,9 @@ class DatasetOptions:
     plane: SlicePlane = Plane.AXIAL
     window: WindowRange = None
     min_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0
+    min_expected_dsc: Annotated[
+        float, typer.Option(min=0, max=1, help="Leave out finds whose expected DSC is lower; for the shipped models.")
+    ] = 0.0
     min_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (2-D images: 1000 pixels).")] = 0.0
     max_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None
     keep_empty: Annotated[
@@ -90,10 +93,11 @@ class DatasetOptions:
             self.propagate,
             self.plane,
             parse_window(self.window),
-            self.min_score,
-            self.min_ml,
-            float("inf") if self.max_ml is None else self.max_ml,
-            self.keep_empty,
+            min_score=self.min_score,
+            min_expected_dsc=self.min_expected_dsc,
+            min_ml=self.min_ml,
+            max_ml=float("inf") if self.max_ml is None else self.max_ml,
+            keep_empty=self.keep_empty,
         )
 
 
@@ -154,11 +158,14 @@ def export(
     from ..export.case_key import CaseKey
     from ..export.export import check_request
     from ..export.export import export as run
+    from ..segmentation.expected import require_predictor
 
     cases = which.find(inputs, text, series)
     settings = dataset.settings()
     key = None if anonymous is None else CaseKey(anonymous)
     check_request(cases, out, settings, key)
+    if settings.min_expected_dsc:
+        require_predictor(models.model, models.sam, models.models_dir)
     if dry_run:
         _list_cases(cases, as_json)
         return

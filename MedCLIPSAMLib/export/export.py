@@ -113,9 +113,12 @@ def _describe_request(
 ) -> dict[str, Any]:
     """Return what the masks depend on beside images and prompts, as JSON values."""
     phases = sorted({case.phase for case in cases if case.phase})
+    chosen = {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)}
+    if not settings.min_expected_dsc:  # datasets of earlier versions have no such setting
+        del chosen["min_expected_dsc"]
     request: dict[str, Any] = {
         "models": {"clip": engine.clip, "sam": engine.sam, "version": __version__},
-        "export": {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)},
+        "export": chosen,
         "segmenter": engine.settings.deciding(),
         "labels": list(labels),
     }

@@ -45,6 +45,7 @@ class ExportSettings:
         plane: of the slices.
         window: display window; see `volumes.SliceStack`.
         min_score: a label with a lower score counts as not found; 0 to 1.
+        min_expected_dsc: and one of a lower expected DSC, for models that predict it; 0 to 1.
         min_ml, max_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
             pixels).
         keep_empty: cases in which nothing was found are in the dataset too, with an empty mask.
@@ -55,6 +56,7 @@ class ExportSettings:
     plane: Choice[Plane] = Plane.AXIAL
     window: Window = None
     min_score: Share = 0.0
+    min_expected_dsc: Share = 0.0
     min_ml: Annotated[float, Field(ge=0)] = 0.0
     max_ml: Annotated[float, Field(ge=0, allow_inf_nan=True)] = float("inf")
     keep_empty: bool = False
@@ -195,11 +197,13 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
     by_slice = result.results[prompt]
     best = max(by_slice.values(), key=lambda result: (result.score, isinstance(result, PromptedResult)))
     looked = [result.where.presence.probability for result in by_slice.values() if isinstance(result, PromptedResult)]
+    expected = best.expected_dsc if isinstance(best, PromptedResult) else None
     size = float(mask.sum()) * (volume.geometry.voxel_ml if not volume.natural else 1e-3)
     return {
         "prompt": prompt,
         "score": round(best.score, 4),
         "presence": round(max(looked), 4) if looked else None,
+        "expected_dsc": None if expected is None else round(expected, 4),
         "voxels": int(mask.sum()),
         "size": round(size, 4),
         "unit": "thousand pixels" if volume.natural else "ml",
@@ -210,7 +214,8 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
 def _status(about: Mapping, settings: ExportSettings) -> str:
     if not about["voxels"]:
         return "empty"
-    fits = about["score"] >= settings.min_score and settings.min_ml <= about["size"] <= settings.max_ml
+    fits = about["score"] >= settings.min_score and (about["expected_dsc"] or 0) >= settings.min_expected_dsc
+    fits = fits and settings.min_ml <= about["size"] <= settings.max_ml
     return "found" if fits else "filtered"
 
 

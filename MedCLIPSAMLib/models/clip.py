@@ -14,6 +14,7 @@ from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import images_to
+from .expected_dsc import DscPredictor, read_predictor
 from .familiarity import Familiarity, read_familiarity
 from .image_text import TextImageModel, build, is_own
 from .layouts import is_hugging_face, set_layer_norm_epsilon, to_open_clip
@@ -32,10 +33,19 @@ class ClipModel:
         model: in evaluation mode, its parameters frozen.
         folder: where vocab.txt, tokenizer_config.json and open_clip_config.json are.
         familiarity: statistics of its training images; None where there are none.
+        dsc_predictor: predicts the DSC of masks; None where none was fitted.
     """
 
-    def __init__(self, name: str, model: TextImageModel, folder: Path, familiarity: Familiarity | None = None) -> None:
-        self.name, self.model, self.familiarity = name, model, familiarity
+    def __init__(
+        self,
+        name: str,
+        model: TextImageModel,
+        folder: Path,
+        familiarity: Familiarity | None = None,
+        dsc_predictor: DscPredictor | None = None,
+    ) -> None:
+        self.name, self.model = name, model
+        self.familiarity, self.dsc_predictor = familiarity, dsc_predictor
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
         self.device = next(model.parameters()).device
@@ -157,7 +167,7 @@ def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | 
     _check_fits(model, folder)
     model = with_fast_linear(model).to(device, torch.float32).eval().requires_grad_(False)
     width = read_config(folder / "open_clip_config.json")["model_cfg"]["embed_dim"]
-    return ClipModel(name, model, folder, read_familiarity(folder, width))
+    return ClipModel(name, model, folder, read_familiarity(folder, width), read_predictor(folder))
 
 
 def load_weights(model: TextImageModel, folder: Path) -> None:

@@ -34,7 +34,8 @@ class Sam2(SAM2VideoPredictor):
 
     Attributes:
         name: in the catalogue, once it is loaded.
-        bfloat16: the image encoder multiplies matrices in bfloat16; its output and all that follows are float32.
+        bfloat16: the image encoder and the memory attention multiply matrices in bfloat16; their outputs, and all else,
+            are float32.
     """
 
     name: str
@@ -56,6 +57,11 @@ class Sam2(SAM2VideoPredictor):
             "backbone_fpn": features,
             "vision_pos_enc": [self.image_encoder.neck.position_encoding(level) for level in features],
         }
+
+    def _prepare_memory_conditioned_features(self, *args: Any, **options: Any) -> torch.Tensor:
+        """Condition the features of a slice, (1, C, h, w), on the memory of the slices before."""
+        with in_bfloat16(self.device, self.bfloat16):
+            return super()._prepare_memory_conditioned_features(*args, **options).float()
 
 
 def _cache_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:

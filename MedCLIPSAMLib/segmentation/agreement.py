@@ -8,6 +8,7 @@ object. So their overlap says something about both without a truth mask.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,9 +41,17 @@ def agreement_of(mask: np.ndarray, coarse: np.ndarray) -> float:
 
 
 def choose_result(results: Sequence[PromptedResult]) -> PromptedResult:
-    """Choose, among results from several saliency maps of one image and prompt, the one with the best agreement.
+    """Choose the result with the best agreement from those of several saliency maps of one image and prompt.
 
     A map of too few steps shows what stands out in the image whatever the text says, one of too many little but
-    noise. The first of equals.
+    noise. The first of equals. Its consistency with the others is computed.
     """
-    return max(results, key=lambda result: result.agreement)
+    best = max(results, key=lambda result: result.agreement)
+    others = [result.mask for result in results if result is not best]
+    return replace(best, consistency=float(np.mean([_dice(best.mask, mask) for mask in others]))) if others else best
+
+
+def _dice(mask: np.ndarray, other: np.ndarray) -> float:
+    """Compute the Dice coefficient of two masks, (H, W) bool; 0 when both are empty."""
+    size = int(mask.sum()) + int(other.sum())
+    return 2 * int((mask & other).sum()) / size if size else 0.0

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ..models.threads import on_threads
-from .agreement import choose_result
 from .answer import draft_result, finish_result
 from .outline import Outline
 from .result import Localization, PromptedResult
@@ -66,11 +65,16 @@ class Drafts:
             )
 
     def choose(
-        self, notes: Mapping[str, Sequence[str]], saliency_seconds: float, seconds: Mapping[str, float]
+        self,
+        choose: Callable[[list[PromptedResult]], PromptedResult],
+        notes: Mapping[str, Sequence[str]],
+        saliency_seconds: float,
+        seconds: Mapping[str, float],
     ) -> list[dict[str, PromptedResult]]:
         """Choose the result of each prompt on each image among its candidate steps.
 
         Args:
+            choose: takes the results of all steps of a prompt on an image.
             notes: by prompt, added to those of the result.
             saliency_seconds: for each result.
             seconds: by stage, for each draft that was outlined.
@@ -78,7 +82,7 @@ class Drafts:
         counts = Counter((at, prompt) for at, prompt, _ in self._places)
 
         def complete(at: int, prompt: str, steps: list[PromptedResult]) -> PromptedResult:
-            result, outlined = choose_result(steps), counts[at, prompt]
+            result, outlined = choose(steps), counts[at, prompt]
             spent = {stage: elapsed * outlined for stage, elapsed in seconds.items() if outlined}
             return replace(
                 result, notes=(*result.notes, *notes[prompt]), seconds={"saliency": saliency_seconds} | spent

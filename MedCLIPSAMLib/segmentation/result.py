@@ -75,6 +75,10 @@ class PromptedResult(Result):
         predicted_iou: (B,) float32, the quality that SAM 2 predicts for the mask of each component.
         seconds: by stage: "saliency", "embedding", "mask".
         agreement: IoU of the mask that SAM 2 gave and the coarse mask; 0 where it gave none.
+        consistency: mean Dice of the mask with those of the other saliency maps that it was chosen among; 1 where
+            there was one map alone.
+        expected_dsc: the DSC that masks with such signs reached, see `models.expected_dsc`; None where nothing was
+            found or nothing was fitted for these models and settings.
         uncertainty: (H, W) float32, the entropy of a vote of several masks in bits, 0 where all agree and 1 where half
             of them do; None where there was no vote.
     """
@@ -85,6 +89,8 @@ class PromptedResult(Result):
     predicted_iou: np.ndarray
     seconds: dict[str, float] = field(default_factory=dict)
     agreement: float = 0.0
+    consistency: float = 1.0
+    expected_dsc: float | None = None
     uncertainty: np.ndarray | None = None
 
 

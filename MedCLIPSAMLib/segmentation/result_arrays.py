@@ -16,6 +16,7 @@ from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 
 _ARRAYS = ("mask", "saliency", "coarse", "boxes", "points", "labels", "predicted_iou", "uncertainty")
+_DESCRIBED = ("prompt", "score", "message", "notes", "seconds", "agreement", "consistency", "expected_dsc")
 _NONE = np.zeros((0, 0), np.float32)
 """In place of an array that a result does not have."""
 
@@ -55,7 +56,7 @@ def _to_arrays(result: PromptedResult) -> Arrays:
 
 
 def _describe(result: PromptedResult) -> dict[str, Any]:
-    named = {name: getattr(result, name) for name in ("prompt", "score", "message", "notes", "seconds", "agreement")}
+    named = {name: getattr(result, name) for name in _DESCRIBED}
     return named | {"presence": asdict(result.where.presence), "strangeness": result.where.strangeness}
 
 
@@ -76,5 +77,7 @@ def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         predicted_iou=arrays["predicted_iou"],
         seconds=described["seconds"],
         agreement=described["agreement"],
+        consistency=described["consistency"],
+        expected_dsc=described["expected_dsc"],
         uncertainty=arrays["uncertainty"] if arrays["uncertainty"].size else None,
     )

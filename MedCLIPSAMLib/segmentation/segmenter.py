@@ -30,6 +30,7 @@ from ..models.device import fast_bfloat16, resolve_device, warn_of_slow_bfloat16
 from ..models.sam import Sam2, load_sam
 from ..run_context import RunContext
 from .drafts import Drafts
+from .expected import with_expected_dsc
 from .image_batch import ImageBatch, check_images, make_image_batch
 from .loaded_models import LoadedModels, Models
 from .locate import locate, spread_by_sam
@@ -214,7 +215,8 @@ class TextSegmenter:
         seconds: dict[str, float] = {}
         ask = lambda images: outline_drafts(images, drafts.numbers, drafts.waiting, settings)
         drafts.finish(self._outlines(drafts.numbers, ask, seconds, context))
-        return drafts.choose(notes_of, saliency_seconds, seconds)
+        choose = lambda maps: with_expected_dsc(maps, self.clip.dsc_predictor, self.sam.name, settings)
+        return drafts.choose(choose, notes_of, saliency_seconds, seconds)
 
     def outline(
         self,

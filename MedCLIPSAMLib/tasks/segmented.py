@@ -116,6 +116,7 @@ class Segmented:
                     "boxes": [],
                     "predicted_iou": [],
                     "agreement": None,
+                    "expected_dsc": None,
                     "seconds": {},
                 }
                 if isinstance(result, PromptedResult):
@@ -123,6 +124,8 @@ class Segmented:
                     row["boxes"] = [self._in_whole(box) for box in result.sam_prompts.boxes.tolist()]
                     row["predicted_iou"] = [round(float(quality), 4) for quality in result.predicted_iou]
                     row["agreement"] = round(result.agreement, 4)
+                    if result.expected_dsc is not None:
+                        row["expected_dsc"] = round(result.expected_dsc, 4)
                     row["seconds"] = {stage: round(value, 4) for stage, value in result.seconds.items()}
                 rows.append(row)
         files = [str(path) for path in self.places.masks.values()]

@@ -1,0 +1,130 @@
+"""Predict the DSC of a mask where no truth mask is, from what a pair of models says of its own answer.
+
+Four signs, each 0 to 1, cost nothing beyond the mask itself: the presence of the prompt, the IoU that SAM 2 predicts,
+the agreement (IoU) of the mask with the coarse mask, and its consistency (mean Dice) with the masks of the other
+saliency maps among which it was chosen. A logistic model, fitted to validation images with truth masks, turns them into
+an expected DSC. It lies in a file beside the weights of the text-image model, and holds for the SAM 2 that it was
+fitted with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ModelError
+from ..files.atomic import atomic_path
+from ..files.json_text import read_json
+
+EXPECTED_DSC = "expected_dsc.json"
+"""Name of the file in a model's folder."""
+MAX_BYTES = 1 << 16
+RIDGE = 0.02
+"""Penalty on the squares of the weights of standardized signs."""
+_REMEDY = "Get the model again from its source, or remove that file: then no DSC is predicted."
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What two models say of a mask, 0 to 1 each.
+
+    Args:
+        presence: of the prompt in the image.
+        quality: the mean IoU that SAM 2 predicts for its masks.
+        agreement: IoU of the mask and the coarse mask.
+        consistency: mean Dice of the mask with those of the other saliency maps; 1 where there was one map alone.
+    """
+
+    presence: float
+    quality: float
+    agreement: float
+    consistency: float
+
+
+NAMES = tuple(field.name for field in fields(Signs))
+
+
+@dataclass(frozen=True)
+class DscPredictor:
+    """A logistic model of the DSC: 1 / (1 + exp(-(bias + weights . signs))).
+
+    Args:
+        sam: name of the SAM 2 in the catalogue that it was fitted with.
+        maps: number of saliency maps a mask is chosen from; for another number it does not hold.
+        bias, weights: of the logistic model, weights by sign.
+        cases: how many masks it was fitted to.
+    """
+
+    sam: str
+    maps: int
+    bias: float
+    weights: Mapping[str, float]
+    cases: int
+
+    def predict(self, signs: Signs) -> float:
+        """Return the expected DSC of a mask, 0 to 1."""
+        value = self.bias + sum(weight * getattr(signs, name) for name, weight in self.weights.items())
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, value))))
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        content = {"sam": self.sam, "maps": self.maps, "cases": self.cases, "bias": self.bias}
+        with atomic_path(path) as temporary:
+            text = json.dumps({**content, "weights": dict(self.weights)}, indent=1) + "\n"
+            temporary.write_text(text, encoding="utf-8")
+
+
+def fit_predictor(signs: Sequence[Signs], scores: Sequence[float], sam: str, maps: int) -> DscPredictor:
+    """Fit the logistic model to the DSC of masks by their cross entropy, with a ridge penalty on the weights.
+
+    Args:
+        signs, scores: of each mask; the DSC is 0 to 1.
+    """
+    from scipy.optimize import minimize
+
+    values = np.array([[getattr(one, name) for name in NAMES] for one in signs], float)
+    truth = np.clip(np.asarray(scores, float), 0, 1)
+    mean, spread = values.mean(0), values.std(0)
+    spread[spread < 1e-6] = np.inf  # a sign that never changes says nothing
+    standard = np.column_stack([np.ones(len(values)), (values - mean) / spread])
+
+    def loss(weights: np.ndarray) -> float:
+        logits = standard @ weights
+        return float(np.mean(np.logaddexp(0, logits) - truth * logits) + RIDGE * np.sum(weights[1:] ** 2))
+
+    found = minimize(loss, np.zeros(standard.shape[1])).x
+    weights = found[1:] / spread
+    bias = float(found[0] - weights @ mean)
+    return DscPredictor(sam, maps, bias, dict(zip(NAMES, map(float, weights))), len(values))
+
+
+def read_predictor(folder: Path) -> DscPredictor | None:
+    """Read the predictor of a model's folder; None where it has none.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    path = folder / EXPECTED_DSC
+    if not path.exists():
+        return None
+    try:
+        content = read_json(path, MAX_BYTES)
+        weights = {name: float(content["weights"][name]) for name in NAMES}
+        sam, maps, cases = str(content["sam"])[:100], int(content["maps"]), int(content["cases"])
+        found = DscPredictor(sam, maps, float(content["bias"]), weights, cases)
+        if not all(map(math.isfinite, (found.bias, *weights.values()))):
+            raise ValueError("a weight is no finite number")
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ModelError(
+            f"Expected a predictor of the DSC in '{path}', got a damaged file: {error}.", _REMEDY
+        ) from error
+    return found
