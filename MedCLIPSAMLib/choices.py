@@ -183,4 +183,4 @@ def parse_choice(kind: type[Choice], value: str, name: str) -> Choice:
     try:
         return kind(value)
     except ValueError:
-        raise InputError(f"There is no {name} '{value}'.", f"Choose one of: {', '.join(kind)}.") from None
+        raise InputError(f"Expected a {name} of {', '.join(kind)}, got '{value}'.", "Choose one of them.") from None

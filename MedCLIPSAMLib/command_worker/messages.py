@@ -39,7 +39,7 @@ def receive(connection: socket.socket, files: int = 0) -> tuple[dict[str, Any] |
             content += connection.recv(min(size - len(content), 1 << 16)) or _gone()
         read = json.loads(content.decode("ascii"))
         if not isinstance(read, dict):
-            raise ValueError("a message is no object")
+            raise ValueError("expected a JSON object as message")
     except BaseException:
         for file in found:
             os.close(file)

@@ -72,7 +72,7 @@ def check(place: Path) -> None:
     except OSError as error:
         raise PlaceError(f"'{place}' cannot be checked: {error.strerror}.", "Check its permissions.") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise PlaceError(f"'{place}' is no folder.", "Remove it; the worker makes its own.")
+        raise PlaceError(f"Expected a folder at '{place}', got something else.", "Remove it; the worker makes one.")
     if found.st_uid != os.geteuid():
         raise PlaceError(
             f"'{place}' belongs to another user.", "Remove it, or set XDG_RUNTIME_DIR to a folder of yours."

@@ -53,7 +53,7 @@ def evaluate(
     elif predictions.is_file():
         pairs = pairs_of_table(predictions)
     else:
-        raise InputError(f"'{predictions}' is no table.", "Give a CSV with prediction,truth, or a second folder.")
+        raise InputError(f"Expected a table or two folders, got '{predictions}'.", "Give a CSV with prediction,truth.")
     with progress_bar("scoring", quiet=as_json, unit="count") as context:
         evaluation = score(pairs, tolerance, context)
     if csv is not None:

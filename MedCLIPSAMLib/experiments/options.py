@@ -145,7 +145,7 @@ def choose_options(names: Sequence[str]) -> dict[str, Option]:
     """
     for wanted in names:
         if not any(name.startswith(wanted) for name in OPTIONS):
-            raise InputError(f"There is no option '{wanted}'.", f"Choose of: {'; '.join(OPTIONS)}.")
+            raise InputError(f"Expected options of {'; '.join(OPTIONS)}, got '{wanted}'.", "Choose some of them.")
     return {
         name: option
         for name, option in OPTIONS.items()

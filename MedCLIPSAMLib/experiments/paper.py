@@ -113,7 +113,8 @@ def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
     wanted = {title.strip().lower() for title in titles}
     unknown = wanted - {task.title.lower() for task in TASKS}
     if unknown:
-        raise InputError(f"There is no task '{min(unknown)}'.", f"Choose of: {', '.join(t.title for t in TASKS)}.")
+        titles_known = ", ".join(task.title for task in TASKS)
+        raise InputError(f"Expected tasks of {titles_known}, got '{min(unknown)}'.", "Choose some of them.")
     found = []
     for task in TASKS:
         if wanted and task.title.lower() not in wanted:

@@ -164,7 +164,7 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
             raise InputError(f"'{table}' holds {repr(records)[:60]}, no list of records.", "See docs/finetune.md.")
         for record in records:
             if not isinstance(record, dict):
-                raise InputError(f"'{table}' holds {str(record)[:60]!r}, which is no record.", "See docs/finetune.md.")
+                raise InputError(f"Expected records in '{table}', got {str(record)[:60]!r}.", "See docs/finetune.md.")
             inner = {
                 f"{outer}.{name}": value
                 for outer, nested in record.items()

@@ -123,7 +123,7 @@ def make_loss(
         InputError: no loss of that name; the message lists them.
     """
     if name not in LOSSES:
-        raise InputError(f"There is no loss '{name}'.", f"Choose one of: {', '.join(LOSSES)}.")
+        raise InputError(f"Expected a loss of {', '.join(LOSSES)}, got '{name}'.", "Choose one of them.")
     entry = LOSSES[name]
     settings = {"temperature": entry.temperature if temperature is None else temperature}
     if entry.betas:

@@ -66,7 +66,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
         there already, or cannot be written.
     """
     if layout not in LAYOUTS:
-        raise InputError(f"There is no layout '{layout}'.", f"Choose one of: {', '.join(LAYOUTS)}.")
+        raise InputError(f"Expected a layout of {', '.join(LAYOUTS)}, got '{layout}'.", "Choose one of them.")
     if out.exists():
         raise OutputError(f"'{out}' is there already.", "Give the name of a new folder.")
     folder = locate(find(name, "clip", models_dir), models_dir)

@@ -52,7 +52,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"'{path}' cannot be read: {error}.", "Get the file again.") from error
     if not isinstance(content, dict):
-        raise ModelError(f"'{path}' is not a configuration.", "Get the file again.")
+        raise ModelError(f"Expected a JSON object as configuration in '{path}'.", "Get the file again.")
     return content
 
 

@@ -28,8 +28,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     kind, _, index = name.partition(":")
     if kind not in DEVICES or (index and (kind != "cuda" or not index.isdecimal())):
         raise DeviceError(
-            f"There is no device '{name}'.",
-            f"Use one of {', '.join(DEVICES)}, or a GPU by its number such as 'cuda:1'.",
+            f"Expected a device of {', '.join(DEVICES)}, got '{name}'.",
+            "Use one of them, or a GPU by its number such as 'cuda:1'.",
         )
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -47,7 +47,7 @@ class TimmTrunk:
 
     def __init__(self, trunk: nn.Module | None) -> None:
         if not isinstance(trunk, VisionTransformer) or trunk.global_pool not in ("token", "avg"):
-            raise ValueError("it is no timm VisionTransformer with class-token or average pooling")
+            raise ValueError("expected a timm VisionTransformer with class-token or average pooling")
         module: Any = trunk
         self._trunk = module
         self.blocks: list[Any] = list(module.blocks)

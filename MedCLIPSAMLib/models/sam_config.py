@@ -59,7 +59,7 @@ def read_sam_config(path: Path) -> dict[str, Any]:
             raise ValueError(f"it has more than {LIMIT} bytes")
         found = yaml.load(content.decode("utf-8"), _Loader)
         if not isinstance(found, dict) or list(found) != ["model"] or not isinstance(found["model"], dict):
-            raise ValueError("it is no table with the one entry 'model'")
+            raise ValueError("expected a table with the one entry 'model'")
         _check(found["model"], found["model"].get("_target_"), WHOLE)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ModelError(f"No SAM 2 can be built from '{path}': {error}.", "Get the configuration again.") from error
@@ -93,13 +93,13 @@ _Loader.add_implicit_resolver(
 def _check(part: Mapping[Any, Any], target: Any, allowed: tuple[str, ...]) -> None:
     """Check a table that makes an object: what it calls, and each of its settings."""
     if target not in allowed:
-        raise ValueError(f"it would run '{target}', which is no part of SAM 2")
+        raise ValueError(f"it would run '{target}', which is not a part of SAM 2")
     known = _settings(target)
     for name, value in part.items():
         if name == "_target_":
             continue
         if name not in known:
-            raise ValueError(f"'{name}' is no setting of '{target.rpartition('.')[2]}'")
+            raise ValueError(f"'{name}' is not a setting of '{target.rpartition('.')[2]}'")
         if name in PLAIN and isinstance(value, dict):
             _check(value, PLAIN[name], (DECODER,))
         else:

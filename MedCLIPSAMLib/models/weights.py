@@ -65,7 +65,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         state = state["model"]
     is_table = isinstance(state, dict) and bool(state)
     if not is_table or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
-        raise ModelError(f"'{path}' is not a table of weights.", "Get the file again from its source.")
+        raise ModelError(f"Expected a table of weights in '{path}'.", "Get the file again from its source.")
     state = without_buffers(state)
     broken = sorted(name for name, tensor in state.items() if not _is_finite(tensor))
     if broken:

@@ -69,7 +69,7 @@ class PromptSet:
             PromptError: no such style, or no such class in it.
         """
         if style not in self.styles:
-            raise PromptError(f"There is no prompt style '{style}'.", f"Choose one of: {', '.join(self.styles)}.")
+            raise PromptError(f"Expected a style of {', '.join(self.styles)}, got '{style}'.", "Choose one of them.")
         by_class = self.styles[style]
         if kind not in by_class:
             raise PromptError(

@@ -144,7 +144,7 @@ class Trainee:
             settings = state["settings"]
         except Exception as error:  # torch.load tells damage in many ways
             raise InputError(
-                f"'{self._path}' is no checkpoint: {error}.", "Remove it to start from the beginning."
+                f"Expected a checkpoint at '{self._path}': {error}.", "Remove it to start from the beginning."
             ) from error
         if settings != self._settings:
             raise InputError(

@@ -154,7 +154,9 @@ def parse_box(text: str, option: str = "--box") -> Numbers:
     """
     numbers = _numbers(text)
     if numbers is None or len(numbers) not in (4, 6):
-        raise InputError(f"{option} {text} is no box.", "Write x0,y0,x1,y1, or i0,j0,k0,i1,j1,k1 in a volume.")
+        raise InputError(
+            f"Expected a box for {option}, got '{text}'.", "Write x0,y0,x1,y1, or i0,j0,k0,i1,j1,k1 in a volume."
+        )
     half = len(numbers) // 2
     if any(last < first for first, last in zip(numbers[:half], numbers[half:])):
         raise InputError(f"{option} {text} ends before it begins.", "Write the smaller indices first.")
@@ -171,7 +173,9 @@ def parse_point(text: str) -> tuple[Numbers, bool]:
     inside = sign.strip() != "-"
     numbers = _numbers(place if comma and sign.strip() in ("+", "-") else text)
     if numbers is None or len(numbers) not in (2, 3):
-        raise InputError(f"--point {text} is no point.", "Write x,y or, in a volume, i,j,k; ,- behind it is outside.")
+        raise InputError(
+            f"Expected a --point, got '{text}'.", "Write x,y or, in a volume, i,j,k; ,- behind it is outside."
+        )
     return numbers, inside
 
 

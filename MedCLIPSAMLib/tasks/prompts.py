@@ -18,7 +18,7 @@ def parse_prompts(texts: Iterable[str]) -> dict[str, str]:
         before, colon, after = text.partition(":")
         label, prompt = (before.strip(), after.strip()) if colon else (text, text)
         if colon and not (label and prompt):
-            raise PromptError(f"'{text}' is no prompt with a label.", 'Write "label: prompt", or the prompt alone.')
+            raise PromptError(f"Expected \"label: prompt\", got '{text}'.", "Write both, or the prompt alone.")
         if label in found:
             raise PromptError(f"The label '{label}' was given twice.", "Give each structure a different label.")
         found[label] = prompt

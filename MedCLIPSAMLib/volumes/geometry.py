@@ -94,7 +94,7 @@ def straight(affine: np.ndarray, what: str, notes: list[str], remedy: str) -> Ge
         InputError: values that are no numbers, axes that coincide, or shear; with `remedy`.
     """
     if not np.isfinite(affine).all():
-        raise InputError(f"{what} has a position that is no number.", "Correct its header, or export it again.")
+        raise InputError(f"Expected a finite position of {what}.", "Correct its header, or export it again.")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     check_spacing(tuple(spacing.tolist()), what)
     axes = affine[:3, :3] / spacing

@@ -201,7 +201,7 @@ def _voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...
     try:
         slope, intercept = header.get_slope_inter()
     except HeaderDataError as error:
-        raise InputError(f"'{path}' has a scale that is no number: {error}.", "Export it again.") from error
+        raise InputError(f"Expected a finite scale in '{path}': {error}.", "Export it again.") from error
     if slope is None or array.dtype.kind == "c" or (slope == 1 and not intercept):
         return array
     return (array * np.float64(slope) + (intercept or 0.0)).astype(np.float32)

@@ -77,7 +77,7 @@ def _existing(path: str | Path) -> Path:
     try:
         there = path.exists()
     except OSError as error:  # a name that is too long
-        raise InputError(f"'{path}' is no path: {error.strerror}.", "Check the path.") from error
+        raise InputError(f"'{path}' is not a valid path: {error.strerror}.", "Check the path.") from error
     if not there:
         raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
     if path.is_file() and path.stat().st_size == 0:
@@ -110,7 +110,7 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     if is_dicom(path):
         return dicom.read_file(path, phase)
     if phase is not None:
-        raise InputError(f"'{path}' is no DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
+        raise InputError(f"'{path}' is not a DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
     notes: list[str] = []
     if raster_format(path):
         array, geometry, known = read_raster(path, notes)

@@ -47,7 +47,7 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     labels = _on_grid(image, volume)
     values = np.unique(labels)
     if values.size > MAX_LABELS or not np.array_equal(values, np.floor(values)):
-        raise InputError(f"'{path}' is no mask: it holds {values.size} different values.", "Give a label map.")
+        raise InputError(f"Expected a mask in '{path}', got {values.size} different values.", "Give a label map.")
     values = values[values != 0]
     name = stem(path)
     return [Segment(name if values.size == 1 else f"{name} {int(value)}", labels == value) for value in values]

@@ -199,7 +199,7 @@ def check_plane(plane: str) -> None:
         InputError: neither one of `PLANES` nor "natural", which images without orientation have.
     """
     if plane not in PLANES and plane != "natural":
-        raise InputError(f"There is no plane '{plane}'.", f"Choose one of: {', '.join(PLANES)}.")
+        raise InputError(f"Expected a plane of {', '.join(PLANES)}, got '{plane}'.", "Choose one of them.")
 
 
 def nearest_axes(direction: np.ndarray) -> tuple[int, int, int]:

@@ -69,7 +69,9 @@ def check_window(window: Window) -> None:
         names = ("file", "percentiles", *PRESETS)
         if window not in names:
             known = ", ".join(names)
-            raise InputError(f"There is no window '{window}'.", f"Choose one of: {known}; or give low and high.")
+            raise InputError(
+                f"Expected a window of {known}, got '{window}'.", "Choose one of them, or give low and high."
+            )
     elif window is not None:
         low, high = (float(value) for value in window)
         if not low < high:

@@ -100,7 +100,9 @@ class Engine:
             MedCLIPSAMError: with a cause and a remedy.
         """
         if message.type not in self._handlers:
-            raise InputError(f"There is no request '{message.type}'.", f"Use one of: {', '.join(self._handlers)}.")
+            raise InputError(
+                f"Expected a request of {', '.join(self._handlers)}, got '{message.type}'.", "Use one of them."
+            )
         return self._handlers[message.type](message, reply)
 
     def _ready(self, message: Message) -> tuple[TextSegmenter, Settings, ImageStack]:

@@ -87,7 +87,7 @@ class ReceivedImages:
         if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= MAX_SLICES or len(image) != 1:
             raise InputError(f"Expected 1 to {MAX_SLICES} slices of a stack, got {count!r}.", "Send each slice alone.")
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < count:
-            raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {count - 1}.")
+            raise InputError(f"Expected a slice from 0 to {count - 1}, got {number!r}.", "Give a number in this range.")
         size = count * image[0].nbytes
         if size > MAX_BYTES:
             raise InputError(

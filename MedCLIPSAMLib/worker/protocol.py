@@ -165,10 +165,10 @@ def _read_header(data: bytearray, payload: int) -> dict[str, Any]:
         raise ProtocolError(f"The header of a message cannot be read: {str(error)[:200]}.") from None
     kinds = {"type": str, "id": int, "fields": dict, "arrays": list}
     if not isinstance(content, dict) or content.keys() != kinds.keys():
-        raise ProtocolError(f"The header of a message is no object of {', '.join(kinds)}.")
+        raise ProtocolError(f"Expected an object of {', '.join(kinds)} as the header of a message.")
     for name, kind in kinds.items():
         if type(content[name]) is not kind:
-            raise ProtocolError(f"'{name}' in the header of a message is no {kind.__name__}.")
+            raise ProtocolError(f"Expected {kind.__name__} as '{name}' in the header of a message.")
     if not 0 <= content["id"] < 1 << 53:
         raise ProtocolError("The number of a message is out of range.")
     _layout(content["arrays"], payload)

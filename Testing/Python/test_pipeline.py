@@ -170,7 +170,7 @@ def test_models_that_do_not_fit_a_gpu_are_loaded_on_the_cpu(segmenter, path, mon
     [
         ({"prompts": ()}, PromptError, "No prompt"),
         ({"prompts": ("a", "a")}, PromptError, "twice"),
-        ({"plane": "axail"}, InputError, "no plane 'axail'"),
+        ({"plane": "axail"}, InputError, "got 'axail'"),
         ({"strategy": "magic"}, InputError, "no strategy 'magic'"),
     ],
 )
