@@ -133,12 +133,17 @@ def write_nifti(
         image.to_stream(packed)
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a file begins as gzip does."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
     """The content of a file, which is unpacked where it is gzip."""
+    packed = is_packed(path)
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
         if not packed:
             yield file
             return
