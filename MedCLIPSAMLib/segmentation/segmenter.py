@@ -85,6 +85,12 @@ class TextSegmenter:
         other._warn_of_precision()
         return other
 
+    def with_modality(self, modality: str | None) -> TextSegmenter:
+        """The same for images of a modality; where it is not known, or the settings name one, that stays."""
+        if modality is None or self._settings.modality is not None:
+            return self
+        return self.with_settings(replace(self._settings, modality=modality))
+
     @property
     def clip(self) -> ClipModel:
         return self._models.clip
