@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import slicer
 import slicer.util
 import standin
@@ -22,6 +24,13 @@ from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.write import write_png
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_said(panel) -> Iterator[None]:
+    """The panel is that of the whole session: what it says at the end is not for the next test."""
+    yield
+    panel.ui.reviewLabel.text = ""
 
 
 def predicted(folder: Path, count: int) -> tuple[Path, Path, dict[str, np.ndarray]]:
