@@ -69,6 +69,8 @@ class ExportSettings:
     format: ExportFormat = ExportFormat.NNUNET
     minScore: Annotated[float, WithinRange(0, 1)] = 0.0
     keepEmpty: bool = False
+    anonymous: bool = False
+    key: str = ""
 
 
 @parameterPack

@@ -17,6 +17,7 @@ from MedCLIPSAMLib.worker.protocol import Message
 from . import overlay, protect, segments
 from .answers import Answers, Found, Write, writeFound
 from .jobs import Job, StackJob, answerOf
+from .modality import withModality
 from .requestedSlices import checkPrompts, checkSlices
 from .results import PromptResult, SceneResult
 from .session import Progressed, Session
@@ -102,7 +103,7 @@ class PropagateOperation:
             write: see `SegmentOperation.startMasks`.
         """
         geometry = SceneSlices(volumeNode, plane)
-        prompts = checkPrompts(prompts)
+        prompts, settings = checkPrompts(prompts), withModality(settings, volumeNode)
         numbers = checkSlices(geometry, range(len(geometry)) if slices is None else slices)
         if numbers[-1] - numbers[0] != len(numbers) - 1:
             raise InputError(_("The slices do not follow one another."), _("Give a range of slices."))

@@ -13,6 +13,7 @@ from MedCLIPSAMLib.worker.request import Request
 from . import overlay, segments
 from .answers import Answers, Found, Write, writeFound
 from .jobs import Job, SliceJob, answerOf
+from .modality import withModality
 from .requestedSlices import checkPrompts, checkSlices
 from .results import SceneResult
 from .session import Progressed, Session
@@ -120,7 +121,7 @@ class SegmentOperation:
                 and the errors, too.
         """
         geometry = SceneSlices(volumeNode, plane)
-        prompts = checkPrompts(prompts)
+        prompts, settings = checkPrompts(prompts), withModality(settings, volumeNode)
         numbers = checkSlices(geometry, [len(geometry) // 2] if slices is None else slices)
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, volumeNode)

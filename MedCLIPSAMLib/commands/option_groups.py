@@ -32,6 +32,7 @@ from .options import (
 from .parsing import parse_slices, parse_window
 
 if TYPE_CHECKING:
+    from ..models.clip import ClipModel
     from ..pipeline.request import SegmentationRequest
     from ..segmentation.segmenter import TextSegmenter
     from ..segmentation.settings import Settings
@@ -109,6 +110,36 @@ class MeasuredModels(ModelOptions):
     def load_measured(self) -> TextSegmenter:
         """Load the models with the settings of the catalogue; errors as `load_segmenter`."""
         return self.load(replace(self.default_settings(), precision=self.precision))
+
+
+@dataclass(frozen=True)
+class DemoModels:
+    """The models that a benchmark on phantoms measures: those trained on phantoms, unless others are named."""
+
+    model: ModelName = "demo"
+    sam: SamName = "demo"
+    device: DeviceName = "auto"
+    precision: PrecisionName = Precision.AUTO
+
+    def load_measured(self) -> TextSegmenter:
+        """Load the models; see `MeasuredModels.load_measured`."""
+        return MeasuredModels(self.model, self.sam, None, self.device, self.precision).load_measured()
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """Which text-image model, where no outline is needed, and where it computes."""
+
+    model: ModelName = DEFAULT_MODEL
+    models_dir: ModelsDir = None
+    device: DeviceName = "auto"
+
+    def load(self) -> ClipModel:
+        """Load the model; errors as `load_clip`."""
+        from ..models.clip import load_clip
+        from ..models.device import resolve_device
+
+        return load_clip(self.model, resolve_device(self.device), models_dir=self.models_dir)
 
 
 @dataclass(frozen=True)

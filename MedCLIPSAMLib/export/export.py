@@ -103,7 +103,7 @@ def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, ke
         return
     if settings.form == ExportFormat.DICOM_SEG:
         raise OutputError(
-            "DICOM segmentations carry the identity of the patient and the study.", "Choose another --format."
+            "DICOM segmentations carry the identity of the patient and the study.", "Choose another format."
         )
     key.check_outside(out)
 

@@ -67,6 +67,7 @@ def segment_volume(
     """
     if request.settings is not None:
         segmenter = segmenter.with_settings(request.settings)
+    segmenter = segmenter.with_modality(volume.modality)
     stack = SliceStack(volume, request.plane, request.window)
     resolved = request.resolve(len(stack), volume.name, stack.plane)
     if len(resolved.slices) == 1:

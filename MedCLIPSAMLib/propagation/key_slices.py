@@ -37,6 +37,7 @@ def presence_profile(
         Cancelled. PromptError: see `TextSegmenter.saliency`.
     """
     text_features = [segmenter.text_features(prompt) for prompt in prompts]
+    modality = segmenter.settings.modality
     known: dict[int, np.ndarray] = {}
 
     def look(numbers: list[int]) -> None:
@@ -46,7 +47,7 @@ def presence_profile(
             pixels = segmenter.clip.preprocess(np.stack([image(k) for k in some]))
             features = segmenter.clip.encode_image(pixels)
             by_prompt = [
-                presence(segmenter.clip, features, text, prompt, negative, segmenter.encode_text)
+                presence(segmenter.clip, features, text, prompt, negative, segmenter.encode_text, modality)
                 for text, prompt in zip(text_features, prompts)
             ]
             known.update(

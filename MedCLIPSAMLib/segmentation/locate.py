@@ -63,7 +63,9 @@ def locate(
         known = models.clip.familiarity
         strangeness = known.strangeness(seen).tolist() if known else [None] * len(seen)
         for column, prompt in enumerate(group):
-            present = presence(models.clip, seen, texts[prompt], prompt, negative, models.encode_text)
+            present = presence(
+                models.clip, seen, texts[prompt], prompt, negative, models.encode_text, settings.modality
+            )
             for at, image_presence in enumerate(present):
                 steps = maps[at, column].numpy()
                 where[at][prompt] = [

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
 ENSEMBLES = ("P4", "P5")
 MODALITIES = ("US", "MR", "XR", "CT")
+X_RAYS = ("CR", "DX", "RG", "RF", "XA")
+"""What DICOM (0008,0060) calls the kinds of images that prompt sets call "XR"."""
 ANY_CLASS = "*"
 
 
@@ -62,6 +64,12 @@ class PromptSet:
             if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
                 raise InputError(f"{where} holds {texts!r} where prompts belong.", "Give a list of one or more texts.")
 
+    @property
+    def texts(self) -> set[str]:
+        """The target and the prompts of all styles, in lower case."""
+        prompts = [prompt for style in self.styles.values() for prompts in style.values() for prompt in prompts]
+        return {prompt.lower() for prompt in (self.target, *prompts)}
+
     def prompts(self, style: str, kind: str = ANY_CLASS) -> list[str]:
         """Return the prompts of a style; `kind` is the class for P1, P3 and P5.
 
@@ -89,6 +97,18 @@ def load_prompt_sets() -> dict[str, PromptSet]:
             raise InputError(f"The prompt set {path} cannot be read: {error}.") from error
         sets[prompt_set.task] = prompt_set
     return sets
+
+
+def prompt_set_of(prompt: str, modality: str | None = None) -> PromptSet | None:
+    """Find the set whose target or one of whose prompts is `prompt`; None where there is none.
+
+    Args:
+        modality: of the image, as DICOM (0008,0060) names it, where it is known: it chooses among several such sets.
+            Where it does not, the first one is taken.
+    """
+    wanted, shown = prompt.strip().lower(), "XR" if modality in X_RAYS else modality
+    fitting = [prompt_set for prompt_set in load_prompt_sets().values() if wanted in prompt_set.texts]
+    return next((prompt_set for prompt_set in fitting if prompt_set.modality == shown), next(iter(fitting), None))
 
 
 def ensemble_features(

@@ -80,6 +80,12 @@ class TextSegmenter:
         other._warn_of_precision()
         return other
 
+    def with_modality(self, modality: str | None) -> TextSegmenter:
+        """Return a segmenter for images of a modality; itself where that is unknown or the settings name one."""
+        if modality is None or self._settings.modality is not None:
+            return self
+        return self.with_settings(replace(self._settings, modality=modality))
+
     @property
     def clip(self) -> ClipModel:
         """Text-image model."""

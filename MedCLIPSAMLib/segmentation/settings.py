@@ -46,6 +46,8 @@ class Settings:
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.acceleration.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
+        modality: of the images as DICOM (0008,0060) names it, which chooses among prompt sets of one target what the
+            prompt is compared with; None where it is not known.
         ensemble_mean: of P4 and P5: "unit", the mean of normalized features; "released", as in the authors' code, where
             features are not normalized before the mean and M2IB takes one noise sample in place of `saliency.samples`.
     """
@@ -64,6 +66,7 @@ class Settings:
     capture: bool = True
     style: str | None = None
     kind: str = "*"
+    modality: str | None = None
     ensemble_mean: Choice[EnsembleMean] = EnsembleMean.UNIT
     by_word: dict[str, Any] = field(default_factory=dict)
 
@@ -106,6 +109,8 @@ class Settings:
     def deciding(self) -> dict[str, Any]:
         """Return JSON values without what changes only time and rounding: runs that agree in them can be joined."""
         values = {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
+        if self.modality is None:  # so that runs can be joined that were begun before it was known
+            del values["modality"]
         return json.loads(json.dumps(values))
 
 

@@ -133,12 +133,17 @@ def write_nifti(
         image.to_stream(packed)
 
 
+def is_packed(path: Path) -> bool:
+    """Tell whether a file begins like gzip."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
     """Open the content of a file, unpacking gzip."""
+    packed = is_packed(path)
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
         if not packed:
             yield file
             return

@@ -18,11 +18,11 @@ from MedCLIPSAMLib.volumes.volume import clean_name, stem
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 BEGINNINGS = (
-    (b"\x89PNG\r\n\x1a\n", "PNG", (".png",)),
-    (b"\xff\xd8\xff", "JPEG", (".jpg", ".jpeg")),
-    (b"BM", "BMP", (".bmp",)),
-    (b"II*\0", "TIFF", (".tif", ".tiff")),
-    (b"MM\0*", "TIFF", (".tif", ".tiff")),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
 )
 ALPHA_NOTE = "The alpha channel was left out."
 DEEP_NOTE = "16-bit RGB was reduced to 8-bit."
@@ -35,7 +35,7 @@ def raster_format(path: Path) -> str | None:
     """Return the format of an image by its first bytes; None for other files."""
     with path.open("rb") as file:
         head = file.read(8)
-    return next((name for beginning, name, _ in BEGINNINGS if head.startswith(beginning)), None)
+    return next((name for beginning, name in BEGINNINGS if head.startswith(beginning)), None)
 
 
 def read_raster(path: Path, notes: list[str], indices: bool = False) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
@@ -51,9 +51,6 @@ def read_raster(path: Path, notes: list[str], indices: bool = False) -> tuple[np
         InputError: damaged, truncated, or larger than Pillow's limit.
     """
     kind = raster_format(path)
-    endings = next(suffixes for _, name, suffixes in BEGINNINGS if name == kind)
-    if path.suffix.lower() in RASTER_SUFFIXES and path.suffix.lower() not in endings:
-        notes.append(f"The file is a {kind} image, in spite of its suffix {path.suffix}.")
     try:
         # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
         with (

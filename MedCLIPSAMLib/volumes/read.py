@@ -17,7 +17,8 @@ from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
-from MedCLIPSAMLib.volumes.nifti import is_nifti, read_nifti
+from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
+from MedCLIPSAMLib.volumes.nifti import is_nifti, is_packed, read_nifti
 from MedCLIPSAMLib.volumes.raster import ALPHA_NOTE, DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
@@ -108,13 +109,16 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     if series is not None:
         raise InputError(f"'{path}' is a single file: it has no series '{series}'.", "Leave --series out.")
     if is_dicom(path):
-        return dicom.read_file(path, phase)
+        volume = dicom.read_file(path, phase)
+        return replace(volume, notes=[*misnamed_notes(path, "DICOM"), *volume.notes])
     if phase is not None:
         raise InputError(f"'{path}' is not a DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
     notes: list[str] = []
-    if raster_format(path):
+    if raster := raster_format(path):
+        notes += misnamed_notes(path, f"a {raster} image")
         array, geometry, known = read_raster(path, notes)
     elif is_nifti(path):
+        notes += misnamed_notes(path, "NIfTI compressed by gzip" if is_packed(path) else "uncompressed NIfTI")
         array, geometry, known = read_nifti(path, notes)
     else:
         image = _by_itk(path, notes)
@@ -141,7 +145,9 @@ def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
                     error.remedy.replace(inside, str(path)),
                 ) from error
         unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(path)) for path in images))
-        return replace(volume, path=path, name=clean_name(stem(path)) if unnamed else volume.name, files=())
+        notes = [*misnamed_notes(path, "a zip file"), *volume.notes]
+        name = clean_name(stem(path)) if unnamed else volume.name
+        return replace(volume, path=path, name=name, files=(), notes=notes)
 
 
 FLAT = "MedCLIPSAM.Flat"
@@ -153,6 +159,7 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     check_header(path)
     header = itk_header(path)
     if header is None:
+        check_name(path)
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
     size, spacing = header
     if any(extent > 1 for extent in size[3:]):

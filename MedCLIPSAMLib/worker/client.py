@@ -219,6 +219,7 @@ class WorkerClient(Connection):
         device: str = "auto",
         models_dir: str | None = None,
         retry: bool = False,
+        anonymous: str | None = None,
     ) -> Request:
         """Write pseudo-labels of a collection; other requests wait for it. All paths are on the worker's machine.
 
@@ -227,11 +228,13 @@ class WorkerClient(Connection):
         Args:
             prompts: by label.
             export: changes to `export.job.ExportSettings`; `settings` to `segmentation.settings.Settings`.
+            anonymous: the file of the key where cases are named by numbers; see `export.case_key.CaseKey`.
         """
         self._ensure_running()
         fields: dict[str, Any] = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}
         fields |= {"settings": dict(settings or {}), "negative": negative, "clip": clip, "sam": sam}
-        return self._request("export", {**fields, "device": device, "models_dir": models_dir, "retry": retry})
+        fields |= {"device": device, "models_dir": models_dir, "retry": retry, "anonymous": anonymous}
+        return self._request("export", fields)
 
     def _ensure_running(self) -> bool:
         started = super()._ensure_running()

@@ -18,6 +18,7 @@ from .reply import Answer, Reply, run_context
 
 def export_dataset(message: Message, reply: Reply) -> Answer:
     """Answer "export"; see `client.WorkerClient.export`."""
+    from ..export.case_key import CaseKey
     from ..export.cases import find_cases
     from ..export.engines import LocalEngine
     from ..export.export import check_request, export
@@ -35,7 +36,8 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     models_dir = models_folder(message)
     clip, sam, device = text("clip") or DEFAULT_MODEL, text("sam") or DEFAULT_SAM, text("device") or "auto"
     settings, out = settings_of(message, default_settings(clip, models_dir)), Path(text("out"))
-    check_request(cases, out, export_settings)
+    key = CaseKey(Path(text("anonymous"))) if text("anonymous") else None
+    check_request(cases, out, export_settings, key)
     context = run_context(reply, "export")
     context.report(0.0, stage="loading")
     segmenter = load_segmenter(clip, sam, device, models_dir, settings)
@@ -45,5 +47,5 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
         context.on_progress(replace(progress, details={**about, **progress.details}))
 
     engine, retry = LocalEngine(segmenter), bool(message.fields.get("retry"))
-    counts = export(cases, engine, out, export_settings, replace(context, on_progress=report), retry)
+    counts = export(cases, engine, out, export_settings, replace(context, on_progress=report), retry, key)
     return {"counts": counts, "cases": len(cases), "report": str(out / "report.html")}, {}
