@@ -92,6 +92,7 @@ class ExportSection:
             "strategy": str(parameters.strategy),
             "plane": str(parameters.plane),
             "min_score": export.minScore,
+            "min_expected_dsc": export.minExpectedDsc,
             "keep_empty": export.keepEmpty,
         }
         ui.exportLabel.text, ui.exportBar.value = _("Loading the models..."), 0

@@ -68,6 +68,7 @@ class ExportSettings:
     out: str = ""
     format: ExportFormat = ExportFormat.NNUNET
     minScore: Annotated[float, WithinRange(0, 1)] = 0.0
+    minExpectedDsc: Annotated[float, WithinRange(0, 1)] = 0.0
     keepEmpty: bool = False
     anonymous: bool = False
     key: str = ""
