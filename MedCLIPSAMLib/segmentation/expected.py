@@ -40,7 +40,7 @@ def with_expected_dsc(
 ) -> PromptedResult:
     """Choose the result of one of several saliency maps, and add its expected DSC.
 
-    Nothing is added where nothing was found, or where the predictor was fitted with another SAM 2, for another number of
+    None is added where nothing was found, or where the predictor was fitted with another SAM 2, for another number of
     maps, or without a vote.
 
     Args:
