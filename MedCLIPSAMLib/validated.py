@@ -96,7 +96,7 @@ def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError
         inner = _fields_of(known[name].annotation) if name in known else {}
     name, where = path[-1] if path else "", ".".join([within, *path] if within else path) or kind.__name__
     if first["type"] == "unexpected_keyword_argument":
-        return InputError(f"Expected a setting of {', '.join(known)}, got '{where}'.", "Use one of them.")
+        return InputError(f"Expected a known setting, got '{where}'.", f"Use one of: {', '.join(known)}.")
     expected = first["msg"].removeprefix("Input should be ")
     expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected
     description = known[name].description if name in known else None

@@ -74,7 +74,7 @@ class FineTuneOptions:
     warm_up: Annotated[float, typer.Option(help="Share of the steps in which the learning rate rises.")] = 0.1
     weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1
     crop: Annotated[float, typer.Option(help="Min share of an image that random crops keep; 1: no crops.")] = 0.9
-    freeze: Annotated[Freeze, typer.Option(help="What stays as it is.")] = Freeze.NOTHING
+    freeze: Annotated[Freeze, typer.Option(help="Part of the model to freeze.")] = Freeze.NOTHING
     lora: Annotated[int, typer.Option(help="Rank of LoRA, such as 8; 0 trains the weights themselves.")] = 0
     precision: Annotated[TrainingPrecision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")] = (
         TrainingPrecision.AUTO

@@ -1,7 +1,7 @@
 """How well the DSC of masks is predicted without truth masks, and the predictor that is fitted for it.
 
-The predictor is fitted on the split "validation" and measured once on "test". What it is worth for images of a kind
-that it was not fitted on, leaving one set out tells.
+The predictor is fitted on the split "validation" and measured once on "test". Leaving one set out tells how well it
+works for images of a kind that it was not fitted on.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from .options import ImageSet
 from .real import mean_interval
 
 SHARES = (1.0, 0.9, 0.8, 0.7, 0.5)
-"""Of the masks that are kept, the surest first."""
+"""Shares of the masks that are kept, the surest first."""
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Bounds of the expected DSC between which masks are counted together."""
+"""Bounds of the bins of the expected DSC."""
 MIN_FITTED = 20
-"""Masks below which nothing is fitted."""
+"""Minimum number of masks for a fit."""
 
 
 @dataclass(frozen=True)
 class MeasuredMask:
-    """A mask that was found, what the models say of it, and its DSC.
+    """A mask that was found, its scores by the models, and its DSC.
 
     Args:
         set: of the image.
@@ -68,7 +68,7 @@ def measure_masks(
 
 
 def map_count(segmenter: TextSegmenter, prompts: Sequence[str]) -> int:
-    """Return among how many saliency maps the masks of prompts are chosen.
+    """Return the number of saliency maps that the mask of a prompt is chosen from.
 
     Raises:
         InputError: the settings have different numbers for them.
@@ -163,9 +163,9 @@ def leave_one_set_out(masks: Sequence[MeasuredMask], sam: str, maps: int) -> dic
 
 
 def order_gain(order: np.ndarray, truth: np.ndarray) -> float:
-    """Return how far an order brings the masks from a random order (0) to that by their DSC (1).
+    """Return how good an order of masks is, from random (0) to that by their DSC (1).
 
-    What is averaged is the mean DSC of the first n masks, over all n.
+    It averages the mean DSC of the first n masks over all n.
     """
     running = lambda values: float((np.cumsum(values) / np.arange(1, len(values) + 1)).mean())
     best = running(np.sort(truth)[::-1])

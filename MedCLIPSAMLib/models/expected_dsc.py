@@ -1,9 +1,9 @@
-"""Predict the DSC of a mask where no truth mask is, from what a pair of models says of its own answer.
+"""Predict the DSC of a mask without a truth mask, from the scores that a pair of models gives its own answer.
 
 Four signs, each 0 to 1, cost nothing beyond the mask itself: the presence of the prompt, the IoU that SAM 2 predicts,
 the agreement (IoU) of the mask with the coarse mask, and its consistency (mean Dice) with the masks of the other
 saliency maps among which it was chosen. A logistic model, fitted to validation images with truth masks, turns them into
-an expected DSC. It lies in a file beside the weights of the text-image model, and holds for the SAM 2 that it was
+an expected DSC. It is a file beside the weights of the text-image model, and is valid for the SAM 2 that it was
 fitted with.
 """
 
@@ -31,7 +31,7 @@ _REMEDY = "Get the model again from its source, or remove that file: then no DSC
 
 @dataclass(frozen=True)
 class Signs:
-    """What two models say of a mask, 0 to 1 each.
+    """The scores of two models for a mask, 0 to 1 each.
 
     Args:
         presence: of the prompt in the image.
@@ -55,9 +55,9 @@ class DscPredictor:
 
     Args:
         sam: name of the SAM 2 in the catalogue that it was fitted with.
-        maps: number of saliency maps a mask is chosen from; for another number it does not hold.
+        maps: number of saliency maps a mask is chosen from; it is not valid for another number.
         bias, weights: of the logistic model, weights by sign.
-        cases: how many masks it was fitted to.
+        cases: number of masks it was fitted to.
     """
 
     sam: str
@@ -72,7 +72,7 @@ class DscPredictor:
         return 1 / (1 + math.exp(-max(-30.0, min(30.0, value))))
 
     def write(self, path: Path) -> None:
-        """Write it as JSON.
+        """Write the predictor as JSON.
 
         Raises:
             OutputError: the disk is full.
@@ -94,7 +94,7 @@ def fit_predictor(signs: Sequence[Signs], scores: Sequence[float], sam: str, map
     values = np.array([[getattr(one, name) for name in NAMES] for one in signs], float)
     truth = np.clip(np.asarray(scores, float), 0, 1)
     mean, spread = values.mean(0), values.std(0)
-    spread[spread < 1e-6] = np.inf  # a sign that never changes says nothing
+    spread[spread < 1e-6] = np.inf  # a constant sign carries no information
     standard = np.column_stack([np.ones(len(values)), (values - mean) / spread])
 
     def loss(weights: np.ndarray) -> float:
@@ -122,7 +122,7 @@ def read_predictor(folder: Path) -> DscPredictor | None:
         sam, maps, cases = str(content["sam"])[:100], int(content["maps"]), int(content["cases"])
         found = DscPredictor(sam, maps, float(content["bias"]), weights, cases)
         if not all(map(math.isfinite, (found.bias, *weights.values()))):
-            raise ValueError("a weight is no finite number")
+            raise ValueError("expected finite weights")
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise ModelError(
             f"Expected a predictor of the DSC in '{path}', got a damaged file: {error}.", _REMEDY

@@ -67,7 +67,7 @@ class Sam2(SAM2VideoPredictor):
 def _cache_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
     """Encode positions, which depend on the size of an image alone, once, without a copy for every image.
 
-    (N, C, H, W) features to the like, in their type.
+    (N, C, H, W) features to an encoding of the same shape and type.
     """
     cache: dict[tuple, torch.Tensor] = {}
 

@@ -1,4 +1,4 @@
-"""What DSC to expect of a mask, from what the two models say of it."""
+"""The expected DSC of a mask, from the scores of the two models."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .settings import Settings
 
 
 def signs_of(result: PromptedResult) -> Signs:
-    """Collect what the models say of a mask that SAM 2 gave."""
+    """Collect the models' scores of a mask of SAM 2."""
     quality = float(result.predicted_iou.mean())
     return Signs(result.where.presence.probability, quality, result.agreement, result.consistency)
 
 
 def require_predictor(model: str, sam: str, models_dir: Path | None = None) -> None:
-    """Refuse models of whose masks no DSC is expected.
+    """Refuse models without a fitted predictor of the DSC.
 
     Raises:
         InputError: naming them. ModelError: an unknown, absent or damaged text-image model.
@@ -38,14 +38,14 @@ def require_predictor(model: str, sam: str, models_dir: Path | None = None) -> N
 def with_expected_dsc(
     maps: Sequence[PromptedResult], predictor: DscPredictor | None, sam: str, settings: Settings
 ) -> PromptedResult:
-    """Choose the result of one of several saliency maps, and say what DSC to expect of it.
+    """Choose the result of one of several saliency maps, and add its expected DSC.
 
-    Nothing is said where nothing was found, or where the predictor was fitted with another SAM 2, for another number of
+    None is added where nothing was found, or where the predictor was fitted with another SAM 2, for another number of
     maps, or without a vote.
 
     Args:
         predictor: of the text-image model.
-        sam: name of the SAM 2 that gave the masks.
+        sam: name of the SAM 2 of the masks.
     """
     result = choose_result(maps)
     if predictor is None or not result.found or not result.predicted_iou.size:

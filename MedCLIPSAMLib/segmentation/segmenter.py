@@ -17,7 +17,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ import torch
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
 from ..errors import InputError, PromptError
 from ..models.clip import ClipModel, load_clip
-from ..models.device import fast_bfloat16, resolve_device, warn_of_slow_bfloat16
+from ..models.device import resolve_device, warn_of_slow_bfloat16
 from ..models.sam import Sam2, load_sam
 from ..run_context import RunContext
 from .drafts import Drafts
@@ -36,6 +35,7 @@ from .loaded_models import LoadedModels, Models
 from .locate import locate, spread_by_sam
 from .locators import Locator, locator_of
 from .outline import AskSam, Outline, embed_and_outline, outline_drafts, outline_prompts
+from .precision import resolve_precision
 from .prompts import RememberedTexts, prompt_features
 from .result import Localization, PromptedResult
 from .saliency import PAIRS
@@ -43,8 +43,6 @@ from .sam_prompts import SamPrompts
 from .settings import Settings, default_settings
 from .wording import notes
 
-LARGE = 50_000_000
-"""Parameters of both models together from which "auto" takes bfloat16."""
 TOGETHER = 8
 """Images taken together on a GPU, unless the settings say otherwise."""
 
@@ -99,10 +97,7 @@ class TextSegmenter:
     @property
     def settings(self) -> Settings:
         """Settings, with the precision in use in place of "auto"."""
-        if self._settings.precision != Precision.AUTO:
-            return self._settings
-        fast = self._models.parameters >= LARGE and fast_bfloat16(self.clip.device)
-        return replace(self._settings, precision=Precision.BF16 if fast else Precision.F32)
+        return resolve_precision(self._settings, self._models)
 
     @property
     def batch_size(self) -> int:

@@ -212,7 +212,7 @@ def test_a_link_is_no_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     (tmp_path / "medclipsam").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(place.PlaceError, match="no folder"):
+    with pytest.raises(place.PlaceError, match="Expected a folder"):
         place.make_folder()
 
 

@@ -68,7 +68,7 @@ def test_the_demo_model_knows_every_word(clip, task):
 
 def test_a_style_or_class_that_is_not_there_is_named():
     prompts = load_prompt_sets()["us_tumour"]
-    with pytest.raises(PromptError, match="P9.*P0, P1"):
+    with pytest.raises(PromptError, match="P0, P1.*got .P9"):
         prompts.prompts("P9")
     with pytest.raises(PromptError, match="glioma.*benign, malignant"):
         prompts.prompts("P3", "glioma")
