@@ -81,7 +81,7 @@ class ReviewSection:
         return _("Corrections go into '{dataset}'.").format(dataset=target)
 
     def _target(self) -> Path | None:
-        """The dataset that the user chose, else that of the opened case, else the one that the predictions name."""
+        """Return the dataset of the field, else that of the opened case, else the one that the predictions name."""
         if chosen := self._panel.parameters.review.dataset:
             return Path(chosen)
         return self._opened.dataset if self._opened else self._named
@@ -173,29 +173,31 @@ class ReviewSection:
         opened = self._opened
         if opened is None:
             return
-        review, target = self._panel.parameters.review, self._target() or opened.dataset
-        if not review.dataset and not self._mayWriteInto(target, opened.predictions):
-            self._panel.ui.reviewLabel.text = _("Nothing was written. Choose the dataset above, then press Trust.")
+        folder = self._panel.parameters.review.folder
+        target = self._target() or opened.dataset  # which it is with a case open
+        if not self._mayWriteInto(target, opened.predictions):
+            self._panel.ui.reviewLabel.text = _("Nothing was written. Choose another dataset above, then press Trust.")
             return
         count = self._review.save(replace(opened, dataset=target))
         self._before = self._review.masks(opened)
-        self._cases = self._review.cases(review.folder, str(target))
+        self._cases = self._review.cases(folder, str(target))
         self._fill()
         self._panel.ui.reviewLabel.text = _(
             "'{case}' is a trusted label now, one of {count}. Train the next round on the dataset into a new folder."
         ).format(case=opened.case, count=count)
 
     def _mayWriteInto(self, dataset: Path, predictions: Path) -> bool:
-        """Ask, once, whether to write into a dataset that only the predictions name, and that is not beside them.
+        """Ask, once, whether to write into a dataset that is not beside the predictions.
 
-        They may be somebody else's, and name any dataset of this machine.
+        The predictions, or the scene that holds the field's text, may be somebody else's and name any dataset of this
+        machine.
         """
         if is_beside(dataset, predictions) or (predictions, dataset) in self._agreed:
             return True
         agreed = slicer.util.confirmOkCancelDisplay(
             _(
-                "The predictions in '{folder}' name a dataset that is not beside them: '{dataset}'. Write corrections "
-                "into it?"
+                "Corrections of the predictions in '{folder}' go into a dataset that is not beside them: '{dataset}'. "
+                "Write into it?"
             ).format(folder=predictions, dataset=dataset)
         )
         if agreed:

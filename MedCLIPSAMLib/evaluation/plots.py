@@ -51,9 +51,9 @@ def plot_expected_dsc(
     left.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xlabel="expected DSC", ylabel="true DSC")
     left.legend(loc="upper left")
     names = {"truth": "by truth", "expected_dsc": "by expected DSC", "score": "by score", "random": "at random"}
-    shares = [float(share.rstrip("%")) for share in figures["kept"]]
+    shares = [float(share.rstrip("%")) for share in figures["coverage"]]
     for style, (name, label) in zip((":", "-", "--", "-."), names.items()):
-        right.plot(shares, [row[name] for row in figures["kept"].values()], style, marker=".", label=label)
+        right.plot(shares, [row[name] for row in figures["coverage"].values()], style, marker=".", label=label)
     right.set(xlabel="masks kept, %", ylabel="their mean DSC", xlim=(102, 48))
     right.legend()
     with atomic_path(path) as temporary:

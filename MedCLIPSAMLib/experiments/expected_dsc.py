@@ -1,7 +1,7 @@
 """How well the DSC of masks is predicted without truth masks, and the predictor that is fitted for it.
 
-The predictor is fitted on the split "validation" and measured once on "test". Leaving one set out tells how well it
-works for images of a kind that it was not fitted on.
+A predictor is fitted on the split "validation", where it is judged on folds that it was not fitted to and on sets that
+were left out, and measured on "test".
 """
 
 from __future__ import annotations
@@ -12,28 +12,30 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
+from scipy.stats import bootstrap, spearmanr
 
 from ..errors import InputError
 from ..evaluation.metrics import dsc
-from ..models.expected_dsc import DscPredictor, Signs, fit_predictor
+from ..models.expected_dsc import DscPredictor, Indicators, fit_predictor
 from ..run_context import RunContext
-from ..segmentation.expected import signs_of
+from ..segmentation.expected_dsc import fitted_settings, indicators_of
 from ..segmentation.segmenter import TextSegmenter
 from .options import ImageSet
-from .real import mean_interval
+from .real import RESAMPLES, mean_interval
 
-SHARES = (1.0, 0.9, 0.8, 0.7, 0.5)
+COVERAGE = (1.0, 0.9, 0.8, 0.7, 0.5)
 """Shares of the masks that are kept, the surest first."""
 BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Bounds of the bins of the expected DSC."""
-MIN_FITTED = 20
-"""Minimum number of masks for a fit."""
+"""Bounds of the expected DSC between which masks are averaged."""
+MIN_FITTED = 15
+"""Masks below which nothing is fitted."""
+FOLDS = 5
+SEED = 12
 
 
 @dataclass(frozen=True)
 class MeasuredMask:
-    """A mask that was found, its scores by the models, and its DSC.
+    """A mask that was found, the models' scores for it, and its DSC.
 
     Args:
         set: of the image.
@@ -42,7 +44,7 @@ class MeasuredMask:
 
     set: str
     case: str
-    signs: Signs
+    indicators: Indicators
     score: float
     dsc: float
 
@@ -59,46 +61,88 @@ def measure_masks(
             segmenter.set_image(case.image)
             result = segmenter.segment(images.prompt)
             if result.found and result.predicted_iou.size:
-                measured.append(
-                    MeasuredMask(name, case.name, signs_of(result), result.score, dsc(result.mask, case.truth))
-                )
+                score = dsc(result.mask, case.truth)
+                measured.append(MeasuredMask(name, case.name, indicators_of(result), result.score, score))
             done += 1
             context.report(done, total, name)
     return measured
 
 
-def map_count(segmenter: TextSegmenter, prompts: Sequence[str]) -> int:
-    """Return the number of saliency maps that the mask of a prompt is chosen from.
+def expected_without_target(
+    segmenter: TextSegmenter, prompt: str, images: Sequence[np.ndarray], context: RunContext = RunContext()
+) -> list[float]:
+    """Segment images, (H, W, 3) uint8, that do not show what a prompt names: the expected DSC of each false find."""
+    found = []
+    for done, image in enumerate(images, 1):
+        context.raise_if_cancelled()
+        segmenter.set_image(image)
+        expected = segmenter.segment(prompt).expected_dsc
+        found += [] if expected is None else [expected]
+        context.report(done, len(images), f"{prompt}, none there")
+    return found
 
-    Raises:
-        InputError: the settings have different numbers for them.
-    """
-    counts = {len(segmenter.settings.saliency_for(prompt).candidates) for prompt in prompts}
-    if len(counts) != 1:
-        raise InputError(f"Expected one number of saliency maps for all prompts, got {sorted(counts)}.")
-    return counts.pop()
 
-
-def fit(masks: Sequence[MeasuredMask], sam: str, maps: int) -> DscPredictor:
-    """Fit a predictor to measured masks.
+def fit(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> DscPredictor:
+    """Fit a predictor to measured masks, for the SAM 2 and the settings of the segmenter.
 
     Raises:
         InputError: too few masks.
     """
     if len(masks) < MIN_FITTED:
         raise InputError(f"Expected at least {MIN_FITTED} masks to fit to, got {len(masks)}.", "Raise --cases.")
-    return fit_predictor([mask.signs for mask in masks], [mask.dsc for mask in masks], sam, maps)
+    indicators, scores = [mask.indicators for mask in masks], [mask.dsc for mask in masks]
+    return fit_predictor(indicators, scores, segmenter.sam.name, fitted_settings(segmenter.settings))
 
 
-def judge(masks: Sequence[MeasuredMask], predictor: DscPredictor) -> dict[str, Any]:
-    """Compare predicted and measured DSC.
+def predict(masks: Sequence[MeasuredMask], predictor: DscPredictor) -> np.ndarray:
+    """Predict the DSC of masks, (N,) float64."""
+    return np.array([predictor.predict(mask.indicators) for mask in masks])
+
+
+def predict_out_of_fold(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> np.ndarray:
+    """Predict the DSC of each mask by a predictor that was fitted to the other folds, (N,) float64.
+
+    The folds are of cases, at random; images of one patient are one case each in the sets of `benchmark real`.
+
+    Raises:
+        InputError: too few masks.
+    """
+    fold = np.random.default_rng(SEED).permutation(len(masks)) % FOLDS
+    expected = np.zeros(len(masks))
+    for number in range(FOLDS):
+        fitted = fit([mask for mask, of in zip(masks, fold) if of != number], segmenter)
+        expected[fold == number] = predict([mask for mask, of in zip(masks, fold) if of == number], fitted)
+    return expected
+
+
+def leave_one_set_out(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> dict[str, dict[str, float]]:
+    """Judge each set by a predictor that was fitted to the other sets alone; {} where they are too few.
 
     Returns:
-        As JSON values: {"cases", "sets": {set: {"cases", "dsc", "expected", "error", "correlation", "order"}}, "error",
-        "error_interval", "error_of_mean", "correlation", "order", "order_of_score", "kept": {share: {"expected_dsc",
-        "score", "random", "truth"}}, "calibration": [{"from", "to", "cases", "expected", "dsc"}]}. "error" is the mean
-        absolute difference, "error_of_mean" that of the mean DSC as the prediction for all, "correlation" Spearman's,
-        "order" see `order_gain`, "kept" the mean DSC of the share that is kept by each order.
+        {set: the figures of `judge`'s "sets"}.
+    """
+    found = {}
+    for name in dict.fromkeys(mask.set for mask in masks):
+        own = [mask for mask in masks if mask.set == name]
+        others = [mask for mask in masks if mask.set != name]
+        if len(others) >= MIN_FITTED:
+            found[name] = judge(own, predict(own, fit(others, segmenter)))["sets"][name]
+    return found
+
+
+def judge(masks: Sequence[MeasuredMask], expected: np.ndarray) -> dict[str, Any]:
+    """Compare predicted and measured DSC.
+
+    Args:
+        expected: (N,) float, the predicted DSC of each mask.
+
+    Returns:
+        JSON values: {"cases", "sets": {set: {"cases", "dsc", "expected", "mae", "spearman", "ranking"}}, "mae",
+        "mae_interval", "mae_of_mean", "spearman", "ranking", "ranking_of_score", "ranking_gain", "coverage": {share:
+        {"expected_dsc", "score", "random", "truth"}}, "calibration": [{"from", "to", "cases", "expected", "dsc"}]}.
+        "mae" is the mean absolute error, "mae_of_mean" that of the mean DSC as the prediction for all, "ranking" see
+        `ranking_quality`, "ranking_gain" its 95 % bootstrap interval above that of the score (images resampled),
+        "coverage" the mean DSC of the share that is kept by each order.
 
     Raises:
         InputError: no mask.
@@ -106,7 +150,6 @@ def judge(masks: Sequence[MeasuredMask], predictor: DscPredictor) -> dict[str, A
     if not masks:
         raise InputError("Expected masks to judge, got none: nothing was found in any image.")
     truth = np.array([mask.dsc for mask in masks])
-    expected = np.array([predictor.predict(mask.signs) for mask in masks])
     score = np.array([mask.score for mask in masks])
     names = np.array([mask.set for mask in masks])
     errors = np.abs(expected - truth)
@@ -117,68 +160,75 @@ def judge(masks: Sequence[MeasuredMask], predictor: DscPredictor) -> dict[str, A
             "cases": int(own.sum()),
             "dsc": float(truth[own].mean()),
             "expected": float(expected[own].mean()),
-            "error": float(errors[own].mean()),
-            "correlation": _correlation(expected[own], truth[own]),
-            "order": order_gain(expected[own], truth[own]),
+            "mae": float(errors[own].mean()),
+            "spearman": _spearman(expected[own], truth[own]),
+            "ranking": ranking_quality(expected[own], truth[own]),
         }
     orders = {"expected_dsc": expected, "score": score, "truth": truth}
-    kept = {
+    coverage = {
         f"{share:.0%}": {name: _mean_of_kept(order, truth, share) for name, order in orders.items()}
         | {"random": float(truth.mean())}
-        for share in SHARES
+        for share in COVERAGE
     }
-    bins = []
-    for low, high in pairwise(BINS):
-        within = (expected >= low) & (expected < high)
-        if within.any():
-            means = {"expected": float(expected[within].mean()), "dsc": float(truth[within].mean())}
-            bins.append({"from": low, "to": high, "cases": int(within.sum()), **means})
     return {
         "cases": len(masks),
         "sets": sets,
-        "error": float(errors.mean()),
-        "error_interval": mean_interval(errors),
-        "error_of_mean": float(np.abs(truth - truth.mean()).mean()),
-        "correlation": _correlation(expected, truth),
-        "order": order_gain(expected, truth),
-        "order_of_score": order_gain(score, truth),
-        "kept": kept,
-        "calibration": bins,
+        "mae": float(errors.mean()),
+        "mae_interval": mean_interval(errors),
+        "mae_of_mean": float(np.abs(truth - truth.mean()).mean()),
+        "spearman": _spearman(expected, truth),
+        "ranking": ranking_quality(expected, truth),
+        "ranking_of_score": ranking_quality(score, truth),
+        "ranking_gain": _ranking_gain(expected, score, truth),
+        "coverage": coverage,
+        "calibration": _calibration(expected, truth),
     }
 
 
-def leave_one_set_out(masks: Sequence[MeasuredMask], sam: str, maps: int) -> dict[str, dict[str, float]]:
-    """Judge each set by a predictor that was fitted to the other sets alone; {} where there is one set.
+def ranking_quality(order: np.ndarray, truth: np.ndarray) -> float:
+    """Return how far a ranking brings masks from a random order (0) to that by their true DSC (1).
 
-    Returns:
-        {set: the figures of `judge`'s "sets"}.
+    Compared are areas under the curve of the mean DSC of the first n masks by n (the risk-coverage curve of selective
+    prediction, with 1 - DSC as the risk).
     """
-    found = {}
-    for name in dict.fromkeys(mask.set for mask in masks):
-        own = [mask for mask in masks if mask.set == name]
-        others = [mask for mask in masks if mask.set != name]
-        if len(others) >= MIN_FITTED:
-            found[name] = judge(own, fit(others, sam, maps))["sets"][name]
-    return found
-
-
-def order_gain(order: np.ndarray, truth: np.ndarray) -> float:
-    """Return how good an order of masks is, from random (0) to that by their DSC (1).
-
-    It averages the mean DSC of the first n masks over all n.
-    """
-    running = lambda values: float((np.cumsum(values) / np.arange(1, len(values) + 1)).mean())
-    best = running(np.sort(truth)[::-1])
-    if best - truth.mean() < 1e-9:
+    area = lambda values: float((np.cumsum(values) / np.arange(1, len(values) + 1)).mean())
+    random, best = float(truth.mean()), area(np.sort(truth)[::-1])
+    if best - random < 1e-9:
         return 0.0
-    return (running(truth[np.argsort(-order, kind="stable")]) - float(truth.mean())) / (best - float(truth.mean()))
+    return (area(truth[np.argsort(-order, kind="stable")]) - random) / (best - random)
+
+
+def _ranking_gain(expected: np.ndarray, score: np.ndarray, truth: np.ndarray) -> list[float]:
+    gain = lambda *of: ranking_quality(of[0], of[2]) - ranking_quality(of[1], of[2])
+    if len(truth) < 3:
+        return [0.0, 0.0]
+    found = bootstrap(
+        (expected, score, truth),
+        gain,
+        paired=True,
+        vectorized=False,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        random_state=np.random.default_rng(SEED),
+    )
+    return [float(found.confidence_interval.low), float(found.confidence_interval.high)]
+
+
+def _calibration(expected: np.ndarray, truth: np.ndarray) -> list[dict[str, float]]:
+    bins = []
+    for low, high in pairwise(BINS):
+        within = (expected >= low) & ((expected < high) | (high == BINS[-1]))
+        if within.any():
+            means = {"expected": float(expected[within].mean()), "dsc": float(truth[within].mean())}
+            bins.append({"from": low, "to": high, "cases": int(within.sum()), **means})
+    return bins
 
 
 def _mean_of_kept(order: np.ndarray, truth: np.ndarray, share: float) -> float:
     return float(truth[np.argsort(-order, kind="stable")][: max(1, round(share * len(truth)))].mean())
 
 
-def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
     return float(spearmanr(first, second).statistic)

@@ -41,8 +41,8 @@ def dataset_of(folder: Path) -> Path | None:
     """
     try:
         request = read_json(folder / REQUEST)
-        if "model" not in request:
-            raise KeyError("model")
+        if not isinstance(request, dict) or "model" not in request:
+            raise ValueError("it is no request of weak predict")
         dataset = request.get("dataset")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
@@ -52,18 +52,13 @@ def dataset_of(folder: Path) -> Path | None:
         return None
     try:
         return (folder / dataset).resolve()
-    except (
-        TypeError,
-        ValueError,
-        OSError,
-        RuntimeError,
-    ) as error:  # no text, a zero in it, links in a circle
+    except (TypeError, ValueError, OSError, RuntimeError) as error:  # no text, a zero in it, links in a circle
         raise InputError(
             f"'{folder / REQUEST}': expected the path of a dataset, got {str(dataset)[:200]!r}.", "Choose the dataset."
         ) from error
 
 
 def is_beside(dataset: Path, folder: Path) -> bool:
-    """Whether a dataset lies beside a folder of predictions or holds it, links followed."""
+    """Tell whether a dataset lies beside a folder of predictions or is its parent, links followed."""
     dataset, folder = dataset.resolve(), folder.resolve()
     return folder.parent in (dataset.parent, dataset)

@@ -97,19 +97,24 @@ def propagate(
         for k, masks in carry(segmenter, count, image, objects, settings.carry, limits=limits, context=part):
             context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="carry")
             mask = np.any(list(masks.values()), axis=0)
-            if k in results:
-                mask = mask | results[k].mask
+            taken[k] = True
+            before = results.get(k)
+            if before is not None:
+                mask = mask | before.mask
+            if isinstance(before, PromptedResult):  # another key slice
+                results[k] = replace(before, mask=mask, expected_dsc=None)
+                continue
             where = f"carried from slice {settings.first + key} (score {found[key].score:.2f} there)"
             message, notes = f"Found '{prompt}': {where}.", found[key].notes
             results[k] = CarriedResult(prompt, mask, found[key].score, message, settings.first + key, notes=notes)
-            taken[k] = True
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
         alone = look([k])[k]
         if alone.found:
             where = f"it is present on slice {settings.first + k} alone and not on the neighboring slices"
             message = f"Nothing found for '{prompt}': {where}."
-            alone = replace(alone, mask=np.zeros_like(alone.mask), score=0.0, message=message, seconds={})
+            nothing = np.zeros_like(alone.mask)
+            alone = replace(alone, mask=nothing, score=0.0, expected_dsc=None, message=message, seconds={})
             alone = replace(alone, sam_prompts=SamPrompts.none(), predicted_iou=np.zeros(0, np.float32))
         results[k] = alone
     return results

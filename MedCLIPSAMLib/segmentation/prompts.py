@@ -70,6 +70,10 @@ class PromptSet:
         prompts = [prompt for style in self.styles.values() for prompts in style.values() for prompt in prompts]
         return {prompt.lower() for prompt in (self.target, *prompts)}
 
+    def shows(self, modality: str | None) -> bool:
+        """Tell whether the set is for images of a modality, as DICOM (0008,0060) names it."""
+        return self.modality == ("XR" if modality in X_RAYS else modality)
+
     def prompts(self, style: str, kind: str = ANY_CLASS) -> list[str]:
         """Return the prompts of a style; `kind` is the class for P1, P3 and P5.
 
@@ -106,9 +110,9 @@ def prompt_set_of(prompt: str, modality: str | None = None) -> PromptSet | None:
         modality: of the image, as DICOM (0008,0060) names it, where it is known: it chooses among several such sets.
             Where it does not, the first one is taken.
     """
-    wanted, shown = prompt.strip().lower(), "XR" if modality in X_RAYS else modality
+    wanted = prompt.strip().lower()
     fitting = [prompt_set for prompt_set in load_prompt_sets().values() if wanted in prompt_set.texts]
-    return next((prompt_set for prompt_set in fitting if prompt_set.modality == shown), next(iter(fitting), None))
+    return next((prompt_set for prompt_set in fitting if prompt_set.shows(modality)), next(iter(fitting), None))
 
 
 def ensemble_features(
@@ -153,11 +157,12 @@ def prompt_features(
     clip: ClipModel,
     encode_text: Callable[..., torch.Tensor],
     mean: EnsembleMean = EnsembleMean.UNIT,
+    modality: str | None = None,
 ) -> torch.Tensor:
     """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
 
     Args:
-        style, kind, mean: see `settings.Settings`.
+        style, kind, mean, modality: see `settings.Settings`.
         encode_text: `clip.encode_text`, or `RememberedTexts`.
 
     Raises:
@@ -175,6 +180,7 @@ def prompt_features(
                 + ", ".join(sorted({prompt_set.target for prompt_set in load_prompt_sets().values()}))
                 + ".",
             )
+        sets = [prompt_set for prompt_set in sets if prompt_set.shows(modality)] or sets
         fitting = [prompt_set for prompt_set in sets if kind in prompt_set.styles.get(style, {})] or sets
         prompts = [text for prompt_set in fitting for text in prompt_set.prompts(style, kind)]
     unknown = clip.unknown_words(prompt)

@@ -40,7 +40,7 @@ class Result:
         prompt: as the user typed it.
         mask: (H, W) bool; empty when nothing was found.
         score: 0 to 1; 0 when nothing was found.
-        message: one sentence for the user: what was found, or why nothing was.
+        message: a sentence or two for the user: what was found, or why nothing was.
         notes: further sentences for the user.
     """
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from ..models.device import resolve_device, warn_of_slow_bfloat16
 from ..models.sam import Sam2, load_sam
 from ..run_context import RunContext
 from .drafts import Drafts
-from .expected import with_expected_dsc
+from .expected_dsc import choose_with_expected_dsc
 from .image_batch import ImageBatch, check_images, make_image_batch
 from .loaded_models import LoadedModels, Models
 from .locate import locate, spread_by_sam
@@ -216,7 +217,8 @@ class TextSegmenter:
         seconds: dict[str, float] = {}
         ask = lambda images: outline_drafts(images, drafts.numbers, drafts.waiting, settings)
         drafts.finish(self._outlines(drafts.numbers, ask, seconds, context))
-        choose = lambda maps: with_expected_dsc(maps, self.clip.dsc_predictor, self.sam.name, settings)
+        predictor = None if negative else self.clip.dsc_predictor
+        choose = lambda maps: choose_with_expected_dsc(maps, predictor, self.sam.name, settings)
         return drafts.choose(choose, notes_of, saliency_seconds, seconds)
 
     def outline(
@@ -278,7 +280,13 @@ class TextSegmenter:
         """
         settings, models = self._settings, self._models
         return prompt_features(
-            prompt, settings.style, settings.kind, models.clip, models.encode_text, settings.ensemble_mean
+            prompt,
+            settings.style,
+            settings.kind,
+            models.clip,
+            models.encode_text,
+            settings.ensemble_mean,
+            settings.modality,
         )
 
     def _require_images(self) -> ImageBatch:

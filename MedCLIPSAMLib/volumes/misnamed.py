@@ -45,6 +45,8 @@ def check_name(path: Path) -> None:
         head = file.read(80)
     for kind, beginning in BY_NAME.items():
         if re.match(beginning, head):
+            if path.name.endswith(ENDINGS[kind]):  # the name is right, and the file is damaged
+                return
             ending = ENDINGS[kind][0]
             raise InputError(
                 f"Expected a name that ends in {ending}, as the file is {kind}, got '{path}'.",

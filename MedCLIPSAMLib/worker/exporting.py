@@ -8,7 +8,7 @@ from pathlib import Path
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from ..errors import InputError
 from ..run_context import Progress
-from ..segmentation.expected import require_predictor
+from ..segmentation.expected_dsc import require_predictor
 from ..segmentation.segmenter import load_segmenter
 from ..segmentation.settings import default_settings
 from ..validated import with_changes
@@ -40,7 +40,7 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     key = CaseKey(Path(text("anonymous"))) if text("anonymous") else None
     check_request(cases, out, export_settings, key)
     if export_settings.min_expected_dsc:
-        require_predictor(clip, sam, models_dir)
+        require_predictor(clip, sam, settings, models_dir)
     context = run_context(reply, "export")
     context.report(0.0, stage="loading")
     segmenter = load_segmenter(clip, sam, device, models_dir, settings)

@@ -62,6 +62,9 @@ HOSTILE = {
     "no files": {"files": None},
     "no labels": {"labels": None},
     "no label": {"labels": {"tumor": 1}},
+    "an expected DSC in words": {
+        "labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1, "expected_dsc": "high"}}
+    },
     "no score": {"labels": {"tumor": {"status": "found", "unit": "ml", "score": "high", "size": 1}}},
     "no name": {"case": 7},
     "no status": {"status": None},
@@ -135,6 +138,13 @@ def test_predictions_cannot_name_anything_but_a_dataset_to_write_into(dataset, n
     with pytest.raises(InputError):
         trust(dataset_of(predictions), "a", {"tumor": np.ones(volume.shape, bool)}, volume)
     assert contents(dataset.parent) == before
+
+
+@pytest.mark.parametrize("request_file", [["model"], "model", 7, None])
+def test_a_request_that_is_no_object_holds_no_predictions(tmp_path, request_file):
+    (tmp_path / "export.json").write_text(json.dumps(request_file), encoding="utf-8")
+    with pytest.raises(InputError, match="holds no predictions"):
+        dataset_of(tmp_path)
 
 
 def test_a_dataset_is_beside_predictions_where_it_lies_and_not_where_a_link_to_it_lies(dataset):

@@ -68,7 +68,9 @@ def main() -> None:
     parser.add_argument("--slices", default="8,16,32")
     parser.add_argument("--size", type=int, default=512, help="rows and columns of a slice")
     parser.add_argument("--image-size", type=int, help="pixels to which SAM 2 scales a slice; by default its own")
-    parser.add_argument("--precision", choices=("f32", "bf16"), default="f32", help="of SAM 2's image encoder")
+    parser.add_argument(
+        "--precision", choices=("f32", "bf16"), default="f32", help="of SAM 2's image encoder and memory attention"
+    )
     parser.add_argument("--stack", type=int, default=400, help="slices of the volume that lies in memory")
     options = parser.parse_args()
     entry = find(options.sam, "sam")
