@@ -100,6 +100,7 @@ def test_it_is_told_with_a_mask(segmenter, brain, tmp_path):
     absent = segmenter.segment("no brain tumor")
     assert not absent.found and absent.expected_dsc is None
     checkpoints = CheckpointFolder(tmp_path / "kept")
+    checkpoints.open({})
     store_results(checkpoints, "slice", {"brain tumor": result})
     assert load_results(checkpoints, "slice")["brain tumor"].expected_dsc == result.expected_dsc
 
