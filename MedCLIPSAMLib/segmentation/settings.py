@@ -40,7 +40,7 @@ class Settings:
         vote: whether several masks of SAM 2 vote on the answer.
         min_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
-        precision: "f32"; "bf16", matrix products of M2IB and of SAM 2's image encoder and memory attention in bfloat16; or
+        precision: "f32"; "bf16" for matrix products in bfloat16 of M2IB and of SAM 2's encoder and memory attention; or
             "auto", which a segmenter replaces by one of them, see `TextSegmenter.settings`.
         at_once: images taken together where there are many; 0 is one on a CPU and `segmenter.TOGETHER` on a GPU.
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.acceleration.captures`.
