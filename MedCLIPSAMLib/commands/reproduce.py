@@ -10,6 +10,7 @@ import typer
 from .figures import FiguresFile, write_figures
 from .options import Overwrite
 from .progress import progress_bar
+from .reproduce_filters import filters
 from .reproduce_paper import paper
 from .reproduce_weak import weak
 from .table import print_table
@@ -24,6 +25,7 @@ def _reproduce() -> None:
 
 app.command()(paper)
 app.command()(weak)
+app.command()(filters)
 
 
 @app.command()
