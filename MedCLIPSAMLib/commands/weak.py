@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..choices import Configuration, RateDecay
+from .benchmark_real import refuse_inside
 from .option_groups import option_groups
 from .options import Anonymous, AsJson, DeviceName, Overwrite
 from .progress import duration, progress_bar, telling
@@ -192,6 +194,8 @@ def disagree(
 
     choose_struck([], below, share)  # refuse numbers out of their range before the masks are read
     check_outputs((predictions, dataset), (out, table), overwrite)
+    for path, (folder, what) in product((out, table), ((dataset, "the dataset"), (predictions, "the predictions"))):
+        refuse_inside(folder.resolve(), path, what)
     with progress_bar("comparing", quiet=as_json, unit="count") as context:
         agreements = measure_agreement(predictions, dataset, context)
     chosen = choose_struck(agreements, below, share)

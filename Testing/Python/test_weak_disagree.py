@@ -185,7 +185,8 @@ def test_what_cannot_be_listed_is_refused_and_nothing_is_written(made, tmp_path,
     ):
         status, _, error = run(*words, tmp_path / "struck.txt", *options)
         assert status == 2 and output in error
-    assert run(*words, made / "Dataset003_Heads" / "struck.txt")[0] == 2
+    status, _, error = run(*words, made / "Dataset003_Heads" / "struck.txt")
+    assert status == 2 and "outside of the dataset" in error
     assert not list(tmp_path.iterdir()) and not (made / "Dataset003_Heads" / "struck.txt").exists()
     with pytest.raises(Cancelled):
         measure_agreement(made / "predictions", made / "Dataset003_Heads", RunContext(is_cancelled=lambda: True))
