@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..choices import Configuration, RateDecay
+from .benchmark_real import refuse_inside
 from .option_groups import option_groups
-from .options import Anonymous, AsJson, DeviceName
+from .options import Anonymous, AsJson, DeviceName, Overwrite
 from .progress import duration, progress_bar, telling
 
 if TYPE_CHECKING:
@@ -156,6 +158,60 @@ def predict(
         if record not in failed:
             typer.echo(f"  {record['case']}: {record['uncertainty']:.3f}")
     typer.echo(f"All are in {out / 'review.csv'}. For research, not for diagnosis.")
+
+
+@app.command()
+def disagree(
+    predictions: Annotated[
+        Path, typer.Argument(help="Folder that weak predict wrote of the dataset.", show_default=False)
+    ],
+    dataset: Annotated[Path, typer.Argument(help="The dataset that is trained on.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="List for medclipsam strike, a case a line.", show_default=False)
+    ],
+    share: Annotated[
+        float | None,
+        typer.Option(help="List this share of the cases, those of the lowest DSC; 0.2 by default.", show_default=False),
+    ] = None,
+    below: Annotated[
+        float | None, typer.Option(help="List the cases with a DSC below this instead.", show_default=False)
+    ] = None,
+    table: Annotated[
+        Path | None, typer.Option("--csv", help="Write the DSC of each case to this file.", show_default=False)
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the pseudo-labels that the trained network disagrees with most, to train again without them.
+
+    Compared are the masks of weak predict with the labels of the dataset. Labels that a person set are never listed.
+
+    Example: medclipsam weak disagree predictions Dataset101_BrainTumor -o struck.txt --csv agreement.csv
+    """
+    from ..files.outputs import check_outputs
+    from ..nnunet.disagreement import choose_struck, measure_agreement, write_struck_list, write_table
+    from ..nnunet.raw_dataset import read_dataset
+
+    choose_struck([], below, share)  # refuse numbers out of their range before the masks are read
+    check_outputs((predictions, dataset), (out, table), overwrite)
+    for path, (folder, what) in product((out, table), ((dataset, "the dataset"), (predictions, "the predictions"))):
+        refuse_inside(folder.resolve(), path, what)
+    with progress_bar("comparing", quiet=as_json, unit="count") as context:
+        agreements = measure_agreement(predictions, dataset, context)
+    chosen = choose_struck(agreements, below, share)
+    before = write_struck_list(out, chosen, dataset)
+    if table is not None:
+        write_table(table, agreements, chosen, list(read_dataset(dataset).labels.values()))
+    if as_json:
+        cases = [asdict(about) | {"struck": about.case in chosen} for about in agreements]
+        print(json.dumps({"cases": cases, "struck": chosen, "struck_before": sorted(before)}))
+        return
+    mean = sum(about.dsc for about in agreements) / len(agreements)
+    typer.echo(f"{len(agreements)} cases, mean DSC {mean:.3f}; {len(chosen)} are listed, {len(before)} were before.")
+    by_case = {about.case: about.dsc for about in agreements}
+    for case in chosen[:5]:
+        typer.echo(f"  {case}: {by_case[case]:.3f}")
+    typer.echo(f"Take them out by: medclipsam strike {dataset} {out}. Then train in a new folder.")
 
 
 @app.command()

@@ -23,6 +23,9 @@ from ..validated import Choice, settings_class
 IN_PLANS = "medclipsam"
 """Key of nnU-Net's plans under which a schedule lies, so that nnU-Net's own commands train by it too."""
 
+SEED_IN_PLANS = "medclipsam_seed"
+"""And the seed of all random draws, where there is one."""
+
 EXPONENT = 0.9
 """Of nnU-Net's polynomial decay."""
 

@@ -25,7 +25,7 @@ from ..run_context import RunContext
 from ..validated import Choice, settings_class
 from .process import Process, environment, few_processes, one_gpu, preprocess_command, require_nnunet, train_command
 from .raw_dataset import RawDataset, check_voxels, read_dataset
-from .schedule import IN_PLANS, Schedule
+from .schedule import IN_PLANS, SEED_IN_PLANS, Schedule
 
 TRAINER, PLANS, FOLD = "nnUNetTrainerMedCLIPSAM", "nnUNetPlans", "fold_all"
 RUN, LOG, PROGRESS = "run.json", "training.log", "progress.jsonl"
@@ -42,12 +42,15 @@ class TrainSettings:
         configuration: of nnU-Net: "2d" or "3d_fullres".
         batch: images a step; None leaves it to nnU-Net's planner.
         width: channels of the first stage of the network; None leaves it to nnU-Net (32 for a new plan).
+        seed: of weights, batches and augmentation; None draws anew. A machine of more than four cores augments in
+            processes that draw on their own, and a run that was stopped draws again what it drew at its start.
     """
 
     schedule: Schedule = field(default_factory=Schedule)
     configuration: Choice[Configuration] = Configuration.FLAT
     batch: Annotated[int | None, Field(ge=2)] = None
     width: Annotated[int | None, Field(ge=2)] = None
+    seed: Annotated[int | None, Field(ge=0, lt=2**32)] = None
 
 
 SHORT = TrainSettings(Schedule(epochs=10, keep=3, iterations=30, validations=4), batch=8, width=8)
@@ -83,7 +86,10 @@ def train(
             f"'{found.folder.name}' and '{twins[0]}' have the same number, by which nnU-Net takes them.",
             "Give one of them another number.",
         )
-    request = {"dataset": str(found.folder), "labels of the dataset": _state(found), "settings": asdict(settings)}
+    chosen = asdict(settings)
+    if settings.seed is None:
+        del chosen["seed"]  # so that runs of before there were seeds go on
+    request = {"dataset": str(found.folder), "labels of the dataset": _state(found), "settings": chosen}
     with claim(out, RUN, request) as lock:
         process = Process(out / LOG, environment(found.folder.parent, out), lock, context)
         done = out / "preprocessed" / ".done"
@@ -181,13 +187,15 @@ def _model(out: Path, dataset: RawDataset, settings: TrainSettings) -> Path:
 
 
 def _change_plans(path: Path, settings: TrainSettings) -> None:
-    """Put the schedule, the batch and the width into nnU-Net's plans, from which its trainer takes them."""
+    """Put the schedule, the seed, the batch and the width into nnU-Net's plans, from which its trainer takes them."""
     plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if settings.configuration not in plans["configurations"]:
         raise InputError(
             f"nnU-Net planned no '{settings.configuration}' for these images.", "Flat images are trained in 2d."
         )
     plans[IN_PLANS] = asdict(settings.schedule)
+    if settings.seed is not None:
+        plans[SEED_IN_PLANS] = settings.seed
     chosen = plans["configurations"][settings.configuration]
     if settings.batch:
         chosen["batch_size"] = settings.batch

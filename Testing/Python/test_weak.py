@@ -25,8 +25,8 @@ from MedCLIPSAMLib.nnunet.predict import Image, find_images, predict
 from MedCLIPSAMLib.nnunet.process import Process, one_gpu
 from MedCLIPSAMLib.nnunet.ranking import rank_records
 from MedCLIPSAMLib.nnunet.raw_dataset import check_voxels, read_dataset
-from MedCLIPSAMLib.nnunet.schedule import Schedule
-from MedCLIPSAMLib.nnunet.train import FOLD, PROGRESS, SHORT, train
+from MedCLIPSAMLib.nnunet.schedule import SEED_IN_PLANS, Schedule
+from MedCLIPSAMLib.nnunet.train import FOLD, PROGRESS, SHORT, TrainSettings, _change_plans, train
 from MedCLIPSAMLib.nnunet.uncertainty import entropy, entropy_share, expected_loss
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.volumes import read_volume
@@ -49,6 +49,14 @@ def test_the_rate_begins_each_cycle_anew_and_the_last_checkpoints_are_kept():
     assert paper.files()[0] == "cycle1_epoch0191.safetensors" and paper.files()[-1] == "cycle3_epoch0200.safetensors"
     with pytest.raises(InputError, match="at most 5 checkpoints"):
         Schedule(epochs=5, keep=6)
+
+
+def test_a_seed_goes_to_the_trainer_by_the_plans_and_without_one_they_hold_none(tmp_path):
+    path = tmp_path / "plans.json"
+    for seed, expected in ((7, 7), (None, None)):
+        path.write_text(json.dumps({"configurations": {"2d": {}}}))
+        _change_plans(path, TrainSettings(SETTINGS.schedule, seed=seed))
+        assert json.loads(path.read_text()).get(SEED_IN_PLANS) == expected
 
 
 def test_entropy_and_case_scores_by_hand():

@@ -13,8 +13,9 @@ from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS
 from MedCLIPSAMLib.experiments.prompted import TruthImage
-from MedCLIPSAMLib.experiments.reproduce_weak import real_plan, summary
 from MedCLIPSAMLib.experiments.weak_cases import OFFSET, PhantomCases, RealCases, shrink
+from MedCLIPSAMLib.experiments.weak_plan import real_plan
+from MedCLIPSAMLib.experiments.weak_summary import summary
 
 
 def test_cases_of_a_split_come_with_their_truth_without_what_cannot_be_used(tmp_path):

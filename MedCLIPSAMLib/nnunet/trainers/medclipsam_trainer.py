@@ -6,16 +6,18 @@ nnUNet_extTrainer=.../MedCLIPSAMLib/nnunet/trainers nnUNetv2_train 101 2d all -t
 from __future__ import annotations
 
 import json
+import random
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from safetensors.torch import save_model
 from torch._dynamo import OptimizedModule
 
 from MedCLIPSAMLib.files.atomic import atomic_path
-from MedCLIPSAMLib.nnunet.schedule import BEST, schedule_of
+from MedCLIPSAMLib.nnunet.schedule import BEST, SEED_IN_PLANS, schedule_of
 
 PROGRESS = "progress.jsonl"
 
@@ -47,6 +49,10 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
         self.num_val_iterations_per_epoch = self.schedule.validations
         self.save_every = min(self.save_every, max(1, self.schedule.epochs // 4))
         self._started = time.time()
+        seed = self.plans_manager.plans.get(SEED_IN_PLANS)
+        if seed is not None:
+            for set_seed in (random.seed, np.random.seed, torch.manual_seed):
+                set_seed(seed)
 
     def configure_optimizers(self):
         """nnU-Net's optimizer with the cyclical rate."""

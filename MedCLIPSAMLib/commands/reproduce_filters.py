@@ -1,0 +1,81 @@
+"""`medclipsam reproduce filters`: which pseudo-labels a nnU-Net is better trained without."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .figures import FiguresFile, write_figures
+from .options import Overwrite
+from .progress import progress_bar
+from .reproduce_weak import RealData, WorkFolder, check_real
+from .table import print_table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def filters(
+    data: RealData = None,
+    out: FiguresFile = None,
+    overwrite: Overwrite = False,
+    work: WorkFolder = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each kind; more can be added in --work.")] = 2,
+    quick: Annotated[bool, typer.Option("--quick", help="A trial of minutes whose figures mean nothing.")] = False,
+) -> None:
+    """Train nnU-Net on all pseudo-labels and without the worst fifth, chosen in four ways (an hour or two on a core).
+
+    Left out are those of the lowest scores, those that the first network disagrees with most (medclipsam weak
+    disagree), as many at random, and the truly worst. Phantoms of breast ultrasound, or a real set with --data.
+
+    Example: medclipsam reproduce filters --quick --json figures.json
+    """
+    from ..experiments.filters_summary import summary
+    from ..experiments.reproduce_filters import filter_plan, reproduce
+    from ..experiments.weak_plan import quick as quick_plan
+    from ..files.outputs import check_outputs, claim_outputs
+
+    check_outputs((data,), (out,), overwrite)
+    plan = filter_plan(data and data.resolve())
+    plan = replace(plan, weak=quick_plan(plan.weak)) if quick else plan
+    if data is not None:
+        check_real(data.resolve(), plan.weak, (out, work))
+    lock = claim_outputs(work, "reproduce filters", plan=asdict(plan)) if work else nullcontext()
+    with lock, progress_bar("working") as context:
+        figures = reproduce(plan, range(1, seeds + 1), work, context)
+    figures["summary"] = summary(figures)
+    for table in filter_tables(figures):
+        print_table(table)
+    write_figures(out, figures)
+
+
+def filter_tables(figures: dict) -> tuple[Table, Table]:
+    """Show DSC on test images by filter, and the differences to training on all pseudo-labels."""
+    from rich.table import Table
+
+    from ..experiments.reproduce_filters import FILTERS
+
+    rows, cases = figures["summary"], figures["cases"]
+    seeds = len(rows["all"]["ensemble"]["by_seed"])
+    main = Table(title=f"{figures['set']}: DSC on {cases['test']} test images, mean of {seeds} trainings (95 %)")
+    for column in ("trained on", "labels", "their DSC", "order: rank correlation", "ensemble", "last checkpoint"):
+        main.add_column(column, justify="left" if column == "trained on" else "right")
+    change = Table(title="Less training on all, image by image")
+    for column in ("", "", "mean", "95 % interval", "p (Wilcoxon)", "better", "worse", "by training"):
+        change.add_column(column, justify="right" if column else "left")
+    for name, row in rows.items():
+        ranked = "" if row["rank_correlation"] is None else f"{row['rank_correlation']:+.2f}"
+        cells = ("{dsc:.3f} ({interval[0]:.3f}-{interval[1]:.3f})".format(**row[of]) for of in ("ensemble", "last"))
+        main.add_row(FILTERS[name], str(row["kept"]), f"{row['labels_dsc']:.3f}", ranked, *cells)
+        for of in ("ensemble", "last") if name != "all" else ():
+            found = row[of]["difference"]
+            interval = f"{found['low']:+.3f} to {found['high']:+.3f}"
+            by_seed = ", ".join(f"{value:+.3f}" for value in row[of]["difference_by_seed"])
+            counts = str(found["better"]), str(found["worse"])
+            change.add_row(
+                FILTERS[name], of, f"{found['difference']:+.3f}", interval, f"{found['p']:.2g}", *counts, by_seed
+            )
+    return main, change

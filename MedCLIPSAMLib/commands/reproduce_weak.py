@@ -1,0 +1,119 @@
+"""`medclipsam reproduce weak`: the weakly supervised stage on phantoms, or on a set of real images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .benchmark_real import refuse_inside
+from .figures import FiguresFile, write_figures
+from .options import Overwrite
+from .progress import progress_bar
+from .table import print_table
+
+if TYPE_CHECKING:
+    from ..experiments.weak_plan import WeakPlan
+
+RealData = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a set of real images, such as breast_us_busbra, in place of phantoms."),
+]
+WorkFolder = Annotated[Path | None, typer.Option(help="Folder to work and go on in; else a temporary one.")]
+
+
+def weak(
+    data: RealData = None,
+    out: FiguresFile = None,
+    overwrite: Overwrite = False,
+    work: WorkFolder = None,
+    processes: Annotated[int, typer.Option(min=1, help="Tasks side by side, a core each.")] = 2,
+    quick: Annotated[bool, typer.Option("--quick", help="A trial of minutes whose figures mean nothing.")] = False,
+) -> None:
+    """Pseudo-labels of phantoms by text, a nnU-Net on them, and its review (under 90 minutes on two cores).
+
+    With --data those of a real set's training patients by the starter models, measured on its test patients.
+
+    Example: medclipsam reproduce weak --quick --json figures.json
+    """
+    from ..experiments.reproduce_weak import reproduce
+    from ..experiments.weak_plan import WeakPlan, real_plan
+    from ..experiments.weak_plan import quick as quick_plan
+    from ..experiments.weak_summary import summary
+    from ..files.outputs import check_outputs, claim_outputs
+
+    check_outputs((data,), (out,), overwrite)
+    plan = WeakPlan() if data is None else real_plan(data.resolve())
+    plan = quick_plan(plan) if quick else plan
+    if data is not None:
+        check_real(data.resolve(), plan, (out, work))
+    lock = claim_outputs(work, "reproduce weak", plan=asdict(plan)) if work else nullcontext()
+    with lock, progress_bar("working") as context:
+        figures = reproduce(plan, processes, work, context)
+    figures["summary"] = summary(figures)
+    for table in weak_tables(figures):
+        print_table(table)
+    write_figures(out, figures)
+
+
+def check_real(data: Path, plan: WeakPlan, outputs: Sequence[Path | None]) -> None:
+    """Refuse outputs in the data, and data that a trial could not use, before anything is made.
+
+    Raises:
+        OutputError: naming the output. InputError: what is wrong with the data.
+    """
+    from ..experiments.weak_cases import RealCases
+
+    for path in outputs:
+        refuse_inside(data, path, "the data, which is never written to")
+    for split, count in (("test", plan.test), ("validation", plan.validation), ("train", plan.train)):
+        if count:
+            RealCases(data).check(split, count)
+
+
+def weak_tables(figures: dict):
+    """Show DSC and NSD of each row, differences case by case, and the error left after review."""
+    from rich.table import Table
+
+    from ..experiments.weak_plan import COLUMNS
+    from ..experiments.weak_summary import ROWS, SHARES
+
+    tasks, summary = figures["tasks"], figures["summary"]
+    several = len(tasks) > 1
+    measured = ", ".join(f"{task['cases']['test']}" for task in tasks.values())
+    main = Table(title=f"DSC / NSD (2 pixels) on {measured} test images")
+    for column in ("", *(COLUMNS.get(name, name) for name in tasks), *(["all"] if several else [])):
+        main.add_column(column, justify="right" if column else "left")
+    for row, label in ROWS.items():
+        means, intervals = summary["rows"][row], summary["intervals"][row]
+        cells = [" / ".join(_ranged(means[of][name], intervals[of][name]) for of in ("dsc", "nsd")) for name in tasks]
+        all_tasks = [f"{means['dsc']['all']:.3f} / {means['nsd']['all']:.3f}"] if several else []
+        main.add_row(label, *cells, *all_tasks)
+    main.add_section()
+    labels = [task["pseudo_labels"] for task in tasks.values()]
+    main.add_row("pseudo-labels: DSC", *(f"{label['dsc']:.3f}" for label in labels))
+    trained = zip(labels, tasks.values())
+    main.add_row("pseudo-labels: found", *(f"{label.get('found', 0)} of {t['cases']['train']}" for label, t in trained))
+    change = Table(title="DSC, differences case by case over all tasks")
+    for column in ("", "mean", "95 % interval", "p (Wilcoxon)", "better", "worse", "cases"):
+        change.add_column(column, justify="right" if column else "left")
+    for name, difference in summary["differences"].items():
+        interval = f"{difference['low']:+.3f} to {difference['high']:+.3f}"
+        compared = (str(difference[column]) for column in ("better", "worse", "n"))
+        change.add_row(name, f"{difference['difference']:+.3f}", interval, f"{difference['p']:.2g}", *compared)
+    review = Table(title="Mean error (1 - DSC) of the weak ensemble after a perfect review of a share of the cases")
+    for column in ("first are", *(f"{share:.0%}" for share in (0.0, *SHARES)), "validation, 10%"):
+        review.add_column(column, justify="left" if column == "first are" else "right")
+    at = lambda by_share, share: next(value for key, value in by_share.items() if float(key) == share)
+    for order, left in summary["review"].items():
+        cells = [f"{at(left, share):.4f}" for share in (0.0, *SHARES)]
+        review.add_row(order, *cells, f"{at(summary['validation_review'][order], 0.1):.4f}")
+    return main, change, review
+
+
+def _ranged(mean: float, interval: Sequence[float]) -> str:
+    return f"{mean:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"

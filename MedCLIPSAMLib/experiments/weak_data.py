@@ -1,0 +1,89 @@
+"""Images, their pseudo-labels and what a network makes of them, between the cases of a trial and nnU-Net's files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from PIL import Image
+
+from ..nnunet.ensemble import Prediction
+from ..segmentation.segmenter import TextSegmenter
+from ..volumes import Segment, Volume, read_volume
+from .prompted import TruthImage
+from .weak_cases import shrink
+
+
+def export_labels(
+    prompt: str, cases: Sequence[TruthImage], segmenter: TextSegmenter, images: Path, dataset: Path
+) -> tuple[dict[str, int], dict[str, np.ndarray]]:
+    """Label images by text, by the same export that users have.
+
+    Args:
+        images: folder for the files that the export reads.
+        dataset: the one that it writes.
+
+    Returns:
+        How many cases have which status; the masks, (H, W) bool by name, without those in which nothing was found.
+    """
+    from ..export.cases import find_cases
+    from ..export.engines import LocalEngine
+    from ..export.export import export
+
+    _write_images(images, cases)
+    counts = export(find_cases(images, {"target": prompt}), LocalEngine(segmenter), dataset)
+    files = {case.name: dataset / "labelsTr" / f"{case.name}.nii.gz" for case in cases}
+    labels = {
+        name: sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0] > 0 for name, path in files.items() if path.is_file()
+    }
+    return counts, labels
+
+
+def with_labels(cases: Sequence[TruthImage], labels: dict[str, np.ndarray]) -> list[TruthImage]:
+    """Return the cases that have a pseudo-label, with it in place of the truth."""
+    return [replace(case, truth=labels[case.name]) for case in cases if case.name in labels]
+
+
+def write_dataset(out: Path, cases: Sequence[TruthImage], images: Path, longest: int | None) -> None:
+    """Write images with their masks as nnU-Net reads them, unless that was done before.
+
+    Args:
+        images: folder for the files that the images go by.
+        longest: pixels, see `shrink`.
+    """
+    from ..export.dataset import write_case, write_description
+
+    if (out / "dataset.json").is_file():
+        return
+    small = [shrink(case, longest) for case in cases]
+    for case, volume in zip(small, read_images(images, small, longest)):
+        write_case(out, case.name, "nnunet", volume, [Segment("target", case.truth[None])])
+    write_description(out, "nnunet", ["target"], [case.name for case in small], "image")
+
+
+def read_images(folder: Path, cases: Sequence[TruthImage], longest: int | None) -> list[Volume]:
+    """Return images as nnU-Net gets them, by way of gray files in a folder."""
+    _write_images(folder, [shrink(case, longest) for case in cases])
+    return [read_volume(_file(folder, case)) for case in cases]
+
+
+def mask_of(made: Prediction, case: TruthImage) -> np.ndarray:
+    """Bring the probability of the target back to the size of a case, and take what is more probable than not."""
+    height, width = case.truth.shape
+    probability = Image.fromarray(made.probabilities[1, 0])
+    return np.asarray(probability.resize((width, height), Image.Resampling.BILINEAR)) > 0.5
+
+
+def _write_images(folder: Path, cases: Sequence[TruthImage]) -> None:
+    """Write images as gray files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        if not _file(folder, case).is_file():
+            sitk.WriteImage(sitk.GetImageFromArray(case.image[..., 0]), str(_file(folder, case)))
+
+
+def _file(folder: Path, case: TruthImage) -> Path:
+    return folder / f"{case.name}.png"

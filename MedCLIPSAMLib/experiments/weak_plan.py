@@ -1,0 +1,52 @@
+"""How large a trial of the weakly supervised stage is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..nnunet.schedule import Schedule
+from ..nnunet.train import SHORT, TrainSettings
+from .weak_cases import PhantomCases, RealCases, WeakCases
+
+COLUMNS = {"us_tumour": "US", "mri_tumour": "MRI", "xray_lungs": "X-ray", "ct_lungs": "CT"}
+"""Our tasks of phantoms that stand for the paper's four data sets, and what those are called."""
+
+
+@dataclass(frozen=True)
+class WeakPlan:
+    """How large the trial is.
+
+    Args:
+        train, validation, test: images a task, at most; the order of review is chosen on validation.
+        training: of every network.
+        tasks: of `COLUMNS`, or the folder of a set of real images.
+        longest: pixels of the longer side to which images are shrunk for nnU-Net. All else, and what is measured, is
+            of their own size.
+    """
+
+    train: int = 120
+    validation: int = 40
+    test: int = 100
+    training: TrainSettings = field(
+        default_factory=lambda: replace(SHORT, schedule=replace(SHORT.schedule, iterations=50))
+    )
+    tasks: tuple[str, ...] = tuple(COLUMNS)
+    longest: int | None = None
+
+    def cases(self, task: str) -> WeakCases:
+        """Find the images of a task."""
+        return PhantomCases(task) if task in COLUMNS else RealCases(Path(task))
+
+
+def real_plan(folder: Path) -> WeakPlan:
+    """Plan a trial on a set of real images, of under an hour on two cores."""
+    training = replace(SHORT, schedule=replace(SHORT.schedule, iterations=25))
+    return WeakPlan(training=training, tasks=(str(folder),), longest=128)
+
+
+def quick(plan: WeakPlan = WeakPlan()) -> WeakPlan:
+    """Return settings for a trial of the trial: a minute or two, figures without meaning."""
+    schedule = Schedule(cycles=2, epochs=2, keep=1, iterations=4, validations=1)
+    training = replace(plan.training, schedule=schedule, batch=4, width=4)
+    return replace(plan, train=8, validation=2, test=3, training=training, tasks=plan.tasks[-1:])

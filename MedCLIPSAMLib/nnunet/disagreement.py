@@ -1,0 +1,172 @@
+"""Pseudo-labels that a network trained on them disagrees with: what to strike out before it is trained again.
+
+A short training learns what most labels have in common before it learns what is wrong with single ones, so that a label
+unlike the network's own mask of that image is more often a wrong one. To leave such labels out and to train again is
+the filter of CLISC (Ma et al., ISBI 2025, arXiv 2501.16246), there between SAM's mask and the network's.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..evaluation.masks import common_grid, read_masks
+from ..evaluation.metrics import dsc
+from ..export.manifest import REQUEST, read_records
+from ..export.upkeep import read_struck
+from ..files.atomic import atomic_path
+from ..files.json_text import read_json
+from ..run_context import RunContext
+from .ranking import dataset_of, mask_file
+from .raw_dataset import RawDataset, read_dataset
+from .trust import trusted_cases
+
+SHARE = 0.2
+"""Of the cases, that is struck out where nothing else is chosen."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well a network's mask and the label of a case agree.
+
+    Args:
+        dsc: mean over `labels`; 1 where there are none.
+        labels: DSC by the name of each label that either of them has.
+        trusted: whether a person set the label.
+    """
+
+    case: str
+    dsc: float
+    labels: dict[str, float]
+    trusted: bool
+
+
+def measure_agreement(predictions: Path, dataset: Path, context: RunContext = RunContext()) -> list[Agreement]:
+    """Compare the labels of a dataset with a network's masks of its images, by case.
+
+    Args:
+        predictions: folder that `weak predict` wrote of the dataset; cases that were struck out since are left out.
+        dataset: that the network was trained on.
+
+    Raises:
+        InputError: no dataset, no predictions or those of another dataset or other labels, a case without a prediction,
+            a file that cannot be read, or masks on different grids. Cancelled.
+    """
+    found = read_dataset(dataset)
+    _check_belongs(predictions, found)
+    names = {f"{number}": name.lower() for number, name in found.labels.items()}
+    trusted, agreements = trusted_cases(found.folder), []
+    for done, case in enumerate(found.cases, 1):
+        context.raise_if_cancelled()
+        made, label = read_masks(predictions / mask_file(case)), read_masks(found.label(case)).with_names(names)
+        made, label, _ = common_grid(case, made, label)
+        nothing = np.zeros(label.grid.GetSize()[::-1], bool)
+        scores = {
+            name: dsc(made.masks.get(name.lower(), nothing), label.masks.get(name.lower(), nothing))
+            for name in found.labels.values()
+            if any(masks.masks.get(name.lower(), nothing).any() for masks in (made, label))
+        }
+        mean = float(np.mean(list(scores.values()))) if scores else 1.0
+        agreements.append(Agreement(case, mean, scores, case in trusted))
+        context.report(done, len(found.cases), case)
+    return agreements
+
+
+def choose_struck(agreements: Sequence[Agreement], below: float | None = None, share: float | None = None) -> list[str]:
+    """Choose the cases to strike out, those of the lowest DSC first; never one whose label is trusted.
+
+    Args:
+        below: those with a DSC below it, 0 to 1.
+        share: of the cases that are not trusted, 0 to 1; `SHARE` where neither is given.
+
+    Raises:
+        InputError: both are given, a number out of its range, or no case would be left.
+    """
+    if below is not None and share is not None:
+        raise InputError("Expected a DSC or a share, got both.", "Give one of --below and --share.")
+    for name, value in (("DSC", below), ("share", share)):
+        if value is not None and not 0 <= value <= 1:
+            raise InputError(f"Expected a {name} from 0 to 1, got {value:g}.", "Give it as a fraction, such as 0.2.")
+    scores = {about.case: about.dsc for about in agreements if not about.trusted}
+    if below is None:
+        chosen = lowest(scores, SHARE if share is None else share)
+    else:
+        chosen = [case for case in lowest(scores, 1.0) if scores[case] < below]
+    if chosen and len(chosen) == len(agreements):
+        raise InputError(
+            f"All {len(chosen)} cases would be struck out, and nothing would be left to train on.",
+            "Give a lower --below or --share.",
+        )
+    return chosen
+
+
+def lowest(scores: Mapping[str, float], share: float) -> list[str]:
+    """Return the share of the cases with the lowest scores, the lowest first; of equal ones the first by name."""
+    return sorted(scores, key=lambda case: (scores[case], case))[: round(share * len(scores))]
+
+
+def write_struck_list(path: Path, chosen: Sequence[str], dataset: Path) -> set[str]:
+    """Write a list for `medclipsam strike`, with what is struck out of the dataset already, which else would come back.
+
+    Returns:
+        What was struck out before.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    before = read_struck(dataset)
+    with atomic_path(path) as temporary:
+        temporary.write_text("".join(f"{case}\n" for case in (*chosen, *sorted(before))), encoding="utf-8")
+    return before
+
+
+def write_table(path: Path, agreements: Sequence[Agreement], chosen: Collection[str], labels: Sequence[str]) -> None:
+    """Write a row for each case, the lowest DSC first: whether it is struck out, and its DSC by label.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case", "dsc", "struck", "trusted", *labels])
+    for about in sorted(agreements, key=lambda about: (about.dsc, about.case)):
+        by_label = [f"{about.labels[name]:.4f}" if name in about.labels else "" for name in labels]
+        writer.writerow([about.case, f"{about.dsc:.4f}", int(about.case in chosen), int(about.trusted), *by_label])
+    with atomic_path(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _check_belongs(predictions: Path, dataset: RawDataset) -> None:
+    """Check that a folder holds a prediction of each case of a dataset, by the same labels, and nothing of another."""
+    named = dataset_of(predictions)
+    if named is not None and named != dataset.folder:
+        raise InputError(
+            f"'{predictions}' holds predictions of '{named}', not of '{dataset.folder}'.",
+            "Predict the dataset that the network was trained on: medclipsam weak predict RUN DATASET.",
+        )
+    labels = read_json(predictions / REQUEST).get("labels")
+    if labels != list(dataset.labels.values()):
+        raise InputError(
+            f"'{predictions}' has the labels {labels}, '{dataset.folder.name}' has {list(dataset.labels.values())}.",
+            "Give the predictions of a network that was trained on this dataset.",
+        )
+    done = {case for case, record in read_records(predictions).items() if record["status"] != "failed"}
+    lacking = [case for case in dataset.cases if case not in done]
+    if lacking:
+        raise InputError(
+            f"{len(lacking)} of {len(dataset.cases)} cases of '{dataset.folder.name}' have no prediction in "
+            f"'{predictions}', such as '{lacking[0]}'.",
+            "Give the same medclipsam weak predict command again; it goes on.",
+        )
+    foreign = sorted(read_records(predictions).keys() - set(dataset.cases) - read_struck(dataset.folder))
+    if foreign:
+        raise InputError(
+            f"'{predictions}' has {len(foreign)} cases that '{dataset.folder.name}' has not, such as '{foreign[0]}'.",
+            "Give the predictions of this dataset alone.",
+        )
