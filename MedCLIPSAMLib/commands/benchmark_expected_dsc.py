@@ -55,6 +55,8 @@ def expected_dsc(
     if data is not None:
         for path in (out, predictor_file, plot):
             refuse_inside(data.resolve(), path, "the data, which is never written to")
+    if split not in ("validation", "test"):
+        raise InputError(f"Expected the split 'validation' or 'test', got '{split}'.")
     check_outputs((data,) if data else (), (out, predictor_file, plot), overwrite)
     if predictor_file is not None and split != "validation":
         raise InputError(f"Expected the split 'validation' to fit to, got '{split}'.", "Give --split validation.")
@@ -69,7 +71,7 @@ def expected_dsc(
         figures = judge(masks, expected)
         figures["without_target"] = _without_target(segmenter, data, split, cases)
     else:
-        fit(masks, segmenter).write(predictor_file)
+        fit(masks, segmenter, list(dict.fromkeys(one.prompt for one in sets.values()))).write(predictor_file)
         expected = predict_out_of_fold(masks, segmenter)
         figures = judge(masks, expected) | {"set_left_out": leave_one_set_out(masks, segmenter)}
     title = f"Masks of the {split} split that were found" + (", each left out of its fit" if predictor_file else "")

@@ -171,7 +171,8 @@ def export(
     threshold = defaults.presence_threshold if presence is None else presence
     chosen = replace(defaults, presence_threshold=threshold, vote=replace(defaults.vote, method=vote))
     if settings.min_expected_dsc:
-        require_predictor(models.model, models.sam, chosen, models.models_dir)
+        prompts = {prompt for case in cases for prompt in case.prompts.values()}
+        require_predictor(models.model, models.sam, chosen, sorted(prompts), models.models_dir)
     if dry_run:
         _list_cases(cases, as_json)
         return

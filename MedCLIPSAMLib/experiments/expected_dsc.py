@@ -82,8 +82,11 @@ def expected_without_target(
     return found
 
 
-def fit(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> DscPredictor:
+def fit(masks: Sequence[MeasuredMask], segmenter: TextSegmenter, prompts: Sequence[str] = ()) -> DscPredictor:
     """Fit a predictor to measured masks, for the SAM 2 and the settings of the segmenter.
+
+    Args:
+        prompts: of the masks.
 
     Raises:
         InputError: too few masks.
@@ -91,7 +94,7 @@ def fit(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> DscPredictor
     if len(masks) < MIN_FITTED:
         raise InputError(f"Expected at least {MIN_FITTED} masks to fit to, got {len(masks)}.", "Raise --cases.")
     indicators, scores = [mask.indicators for mask in masks], [mask.dsc for mask in masks]
-    return fit_predictor(indicators, scores, segmenter.sam.name, fitted_settings(segmenter.settings))
+    return fit_predictor(indicators, scores, segmenter.sam.name, fitted_settings(segmenter.settings), prompts)
 
 
 def predict(masks: Sequence[MeasuredMask], predictor: DscPredictor) -> np.ndarray:

@@ -20,7 +20,7 @@ from ..pipeline.request import SegmentationRequest
 from ..pipeline.segment_volume import segment_volume
 from ..pipeline.volume_result import VolumeResult
 from ..run_context import RunContext
-from ..segmentation.expected_dsc import holds_for
+from ..segmentation.expected_dsc import holds_for, knows_target
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
 from ..validated import Choice, Share, settings_class
@@ -34,6 +34,8 @@ from .known import Sources
 from .report import IMAGE_FOLDER
 
 log = logging.getLogger(__name__)
+
+_NO_MINIMUM = "Leave the minimum of the expected DSC out; the minimum of the score is for every image."
 
 
 @settings_class
@@ -149,16 +151,18 @@ def _require_expected_dsc(segmenter: TextSegmenter, case: Case, volume: Volume, 
     """Refuse an image for which no DSC is predicted, before work is done for it.
 
     Raises:
-        InputError: several slices, a negative prompt, or models or settings without a predictor.
+        InputError: several slices, a negative prompt, or models, settings or prompts without a predictor.
     """
-    count = len(SliceStack(volume, settings.plane))
-    holds = holds_for(segmenter.clip.dsc_predictor, segmenter.sam.name, segmenter.settings)
-    wrong = f"{count} slices" if count > 1 else "a negative prompt" if case.negative else None if holds else "others"
-    if wrong is not None:
-        raise InputError(
-            f"Expected one slice, no negative prompt, and models and settings whose DSC is predicted, got {wrong}.",
-            "Leave the minimum of the expected DSC out; the minimum of the score is for every image.",
-        )
+    count, predictor = len(SliceStack(volume, settings.plane)), segmenter.clip.dsc_predictor
+    if count > 1 or case.negative:
+        got = f"{count} slices" if count > 1 else "one"
+        raise InputError(f"Expected one slice and no negative prompt for an expected DSC, got {got}.", _NO_MINIMUM)
+    if predictor is None or not holds_for(predictor, segmenter.sam.name, segmenter.settings):
+        raise InputError("Expected models and settings whose DSC is predicted, got others.", _NO_MINIMUM)
+    for prompt in case.prompts.values():
+        if not knows_target(predictor, prompt):
+            known = ", ".join(predictor.prompts)
+            raise InputError(f"Expected prompts for {known}, whose DSC is predicted, got '{prompt}'.", _NO_MINIMUM)
 
 
 def write_result(case: Case, outcome: Segmented | FailedCase, job: ExportJob) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 Four indicators, each 0 to 1, cost nothing beyond the mask: the presence of the prompt, the IoU that SAM 2 predicts, the
 agreement (IoU) of the mask with the coarse mask, and its consistency (mean Dice) with the masks of the other saliency
 maps among which it was chosen. A logistic model, fitted to validation images with truth masks, turns them into the
-expected DSC. It is a file beside the weights of the text-image model, and holds for the SAM 2 and the settings that it
-was fitted with.
+expected DSC. It is a file beside the weights of the text-image model, and holds for the SAM 2, the settings and the
+targets that it was fitted with.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +57,14 @@ class DscPredictor:
     Args:
         sam: name of the SAM 2 in the catalogue that it was fitted with.
         settings: JSON values of the settings that it was fitted with.
+        prompts: what the masks show that it was fitted to.
         bias, weights: of the logistic model, weights by indicator.
         cases: number of masks it was fitted to.
     """
 
     sam: str
     settings: Mapping[str, Any]
+    prompts: tuple[str, ...]
     bias: float
     weights: Mapping[str, float]
     cases: int
@@ -78,20 +80,22 @@ class DscPredictor:
         Raises:
             OutputError: the disk is full.
         """
-        content = {"sam": self.sam, "cases": self.cases, "bias": self.bias, "weights": dict(self.weights)}
         with atomic_path(path) as temporary:
-            text = json.dumps(content | {"settings": self.settings}, indent=1) + "\n"
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def fit_predictor(
-    indicators: Sequence[Indicators], scores: Sequence[float], sam: str, settings: Mapping[str, Any]
+    indicators: Sequence[Indicators],
+    scores: Sequence[float],
+    sam: str,
+    settings: Mapping[str, Any],
+    prompts: Sequence[str],
 ) -> DscPredictor:
     """Fit the logistic model to the DSC of masks by cross entropy, with a ridge penalty on the weights.
 
     Args:
         indicators, scores: of each mask; the DSC is 0 to 1.
-        sam, settings: see `DscPredictor`.
+        sam, settings, prompts: see `DscPredictor`.
     """
     from scipy.optimize import minimize
 
@@ -108,7 +112,8 @@ def fit_predictor(
     found = minimize(loss, np.zeros(standardized.shape[1])).x
     weights = found[1:] / spread
     bias = float(found[0] - weights @ mean)
-    return DscPredictor(sam, settings, bias, {name: float(weight) for name, weight in zip(NAMES, weights)}, len(values))
+    by_name = {name: float(weight) for name, weight in zip(NAMES, weights)}
+    return DscPredictor(sam, settings, tuple(prompts), bias, by_name, len(values))
 
 
 def read_predictor(folder: Path) -> DscPredictor | None:
@@ -123,10 +128,11 @@ def read_predictor(folder: Path) -> DscPredictor | None:
     try:
         content = read_json(path, MAX_BYTES)
         weights = {name: float(content["weights"][name]) for name in NAMES}
-        sam, settings = content["sam"], content["settings"]
-        if not isinstance(sam, str) or not isinstance(settings, dict):
-            raise TypeError("the name of SAM 2 or the settings are of another type")
-        found = DscPredictor(sam, settings, float(content["bias"]), weights, int(content["cases"]))
+        sam, settings, prompts = content["sam"], content["settings"], content["prompts"]
+        if not isinstance(sam, str) or not isinstance(settings, dict) or not isinstance(prompts, list):
+            raise TypeError("the name of SAM 2, the settings or the prompts are of another type")
+        named = tuple(map(str, prompts))
+        found = DscPredictor(sam, settings, named, float(content["bias"]), weights, int(content["cases"]))
         if not all(map(math.isfinite, (found.bias, *weights.values()))):
             raise ValueError("a weight is no finite number")
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:

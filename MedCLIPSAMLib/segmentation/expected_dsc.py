@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from ..models.store import find, locate
 from .agreement import choose_result
 from .result import PromptedResult
 from .settings import Settings
+
+TUMORS = {"tumor", "tumour", "lesion", "mass", "masses", "nodule", "cancer", "neoplasm"}
+FILLERS = {"a", "an", "the", "in", "of", "left", "right"}
 
 
 def indicators_of(result: PromptedResult) -> Indicators:
@@ -32,8 +36,15 @@ def holds_for(predictor: DscPredictor | None, sam: str, settings: Settings) -> b
     return predictor is not None and predictor.sam == sam and predictor.settings == fitted_settings(settings)
 
 
-def require_predictor(model: str, sam: str, settings: Settings, models_dir: Path | None = None) -> None:
-    """Refuse models and settings without a fitted predictor of the DSC.
+def knows_target(predictor: DscPredictor, prompt: str) -> bool:
+    """Tell whether a prompt names a target that the predictor was fitted to, in other words or on one side too."""
+    return _target(prompt) in map(_target, predictor.prompts)
+
+
+def require_predictor(
+    model: str, sam: str, settings: Settings, prompts: Iterable[str], models_dir: Path | None = None
+) -> None:
+    """Refuse models, settings and prompts without a fitted predictor of the DSC.
 
     Raises:
         InputError: naming them. ModelError: an unknown, absent or damaged text-image model.
@@ -49,6 +60,11 @@ def require_predictor(model: str, sam: str, settings: Settings, models_dir: Path
             f"Expected the settings that the DSC of '{model}' is predicted for, got another {', '.join(changed)}.",
             remedy,
         )
+    for prompt in prompts:
+        if not knows_target(predictor, prompt):
+            raise InputError(
+                f"Expected prompts for {', '.join(predictor.prompts)}, whose DSC is predicted, got '{prompt}'.", remedy
+            )
 
 
 def choose_with_expected_dsc(
@@ -56,7 +72,7 @@ def choose_with_expected_dsc(
 ) -> PromptedResult:
     """Choose the result of one of several saliency maps, and add its expected DSC.
 
-    None is added where nothing was found, or where the predictor does not hold for the SAM 2 or the settings.
+    None is added where nothing was found, or where the predictor does not hold for SAM 2, the settings or the target.
 
     Args:
         predictor: of the text-image model; None where it has none.
@@ -65,7 +81,14 @@ def choose_with_expected_dsc(
     result = choose_result(results)
     if predictor is None or not result.found or not result.predicted_iou.size:
         return result
-    if not holds_for(predictor, sam, settings):
+    if not holds_for(predictor, sam, settings) or not knows_target(predictor, result.prompt):
         return result
     expected = predictor.predict(indicators_of(result))
     return replace(result, expected_dsc=expected, message=f"{result.message} Expected DSC {expected:.2f}.")
+
+
+def _target(prompt: str) -> frozenset[str]:
+    """Return the words that name a target: without articles and sides, singular, one word for any kind of tumor."""
+    words = set(re.findall(r"[\w-]+", prompt.lower())) - FILLERS
+    singular = {word.removesuffix("s") if word not in TUMORS else word for word in words}
+    return frozenset("tumor" if word in TUMORS else word for word in singular)

@@ -40,7 +40,8 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     key = CaseKey(Path(text("anonymous"))) if text("anonymous") else None
     check_request(cases, out, export_settings, key)
     if export_settings.min_expected_dsc:
-        require_predictor(clip, sam, settings, models_dir)
+        wanted = {prompt for case in cases for prompt in case.prompts.values()}
+        require_predictor(clip, sam, settings, sorted(wanted), models_dir)
     context = run_context(reply, "export")
     context.report(0.0, stage="loading")
     segmenter = load_segmenter(clip, sam, device, models_dir, settings)

@@ -21,7 +21,7 @@ from MedCLIPSAMLib.models.expected_dsc import EXPECTED_DSC, DscPredictor, Indica
 from MedCLIPSAMLib.models.store import find, locate
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
-from MedCLIPSAMLib.segmentation.expected_dsc import fitted_settings, holds_for
+from MedCLIPSAMLib.segmentation.expected_dsc import fitted_settings, holds_for, knows_target
 from MedCLIPSAMLib.segmentation.result_arrays import load_results, store_results
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
@@ -32,7 +32,7 @@ from MedCLIPSAMLib.volumes.write import write_array, write_png
 SETTINGS = fitted_settings(default_settings("demo"))
 STACK = make_volume("validation", 1, "MR", 1)
 WEIGHTS = {"presence": 0.0, "quality": 1.0, "agreement": 0.0, "consistency": 0.0}
-BY_QUALITY = DscPredictor("demo", SETTINGS, 0.0, WEIGHTS, 50)
+BY_QUALITY = DscPredictor("demo", SETTINGS, ("brain tumor",), 0.0, WEIGHTS, 50)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def random_indicators(count: int) -> list[Indicators]:
 def test_what_the_scores_depend_on_is_found():
     indicators = random_indicators(300)
     scores = [1 / (1 + np.exp(-(4 * one.quality - 2))) for one in indicators]
-    predictor = fit_predictor(indicators, scores, "demo", SETTINGS)
+    predictor = fit_predictor(indicators, scores, "demo", SETTINGS, ())
     assert max(abs(predictor.predict(one) - score) for one, score in zip(indicators, scores)) < 0.1
     weights = predictor.weights
     assert abs(weights["presence"]) < 0.3 and abs(weights["agreement"]) < 0.3 and weights["consistency"] == 0
@@ -63,7 +63,9 @@ def test_what_the_scores_depend_on_is_found():
 
 def test_by_hand():
     # bias -1, 2 x .5 + 4 x .25: logit 1
-    predictor = DscPredictor("demo", SETTINGS, -1.0, {"presence": 0, "quality": 2, "agreement": 4, "consistency": 0}, 9)
+    predictor = DscPredictor(
+        "demo", SETTINGS, (), -1.0, {"presence": 0, "quality": 2, "agreement": 4, "consistency": 0}, 9
+    )
     assert predictor.predict(Indicators(0.9, 0.5, 0.25, 1.0)) == pytest.approx(1 / (1 + np.exp(-1)))
 
 
@@ -124,10 +126,23 @@ def test_it_is_not_told_for_settings_that_it_was_not_fitted_with(segmenter, brai
 def test_it_is_not_told_with_another_sam_a_negative_prompt_or_no_predictor(segmenter, brain):
     segmenter.set_image(brain)
     assert segmenter.segment("brain tumor", negative="skull").expected_dsc is None
+    assert segmenter.segment("tumor").found and segmenter.segment("tumor").expected_dsc is None
     for other in (replace(BY_QUALITY, sam="another"), None):
         segmenter.clip.dsc_predictor = other
         result = segmenter.segment("brain tumor")
         assert result.found and result.expected_dsc is None and "Expected" not in result.message
+
+
+@pytest.mark.parametrize(
+    "prompt", ["tumour of the brain", "Brain lesions", "a mass in the right brain", "brain cancer"]
+)
+def test_other_words_name_the_same_target(prompt):
+    assert knows_target(BY_QUALITY, prompt)
+
+
+@pytest.mark.parametrize("prompt", ["brain", "tumor", "breast tumor", "brain edema", "large brain tumor"])
+def test_other_targets_are_not_known(prompt):
+    assert not knows_target(BY_QUALITY, prompt)
 
 
 def test_precision_and_modality_do_not_matter(segmenter):
@@ -171,7 +186,7 @@ def test_what_has_no_expected_dsc_is_a_failure_with_a_reason_and_not_filtered(se
         (
             (stack, segmenter, "24 slices"),
             (flat, voting, "others"),
-            ([replace(flat[0], negative="skull")], segmenter, "negative"),
+            ([replace(flat[0], negative="skull")], segmenter, "no negative prompt"),
         )
     ):
         out = tmp_path / str(number)
@@ -180,7 +195,12 @@ def test_what_has_no_expected_dsc_is_a_failure_with_a_reason_and_not_filtered(se
 
 
 @pytest.mark.parametrize(
-    "options, got", [(["--sam", "starter"], "'demo' with 'starter'"), (["--vote", "mean"], "another vote")]
+    "options, got",
+    [
+        (["--sam", "starter"], "'demo' with 'starter'"),
+        (["--vote", "mean"], "another vote"),
+        (["-p", "skull"], "got 'skull'"),
+    ],
 )
 def test_a_filter_that_the_models_cannot_serve_is_refused_before_the_work(brain, tmp_path, run, options, got):
     write_png(tmp_path / "a.png", brain)
@@ -216,7 +236,7 @@ def test_a_predictor_is_fitted_on_validation_alone_and_judged_on_what_it_was_not
     fit = ["benchmark", "expected-dsc", "--model", "demo", "--sam", "demo", "--cases", "5", "--fit", file]
     for split in ("test", "train"):
         code, _, error = run(*fit, "--split", split)
-        assert code == 2 and "Give --split validation" in error and not file.exists()
+        assert code == 2 and "Expected the split 'validation'" in error and not file.exists()
     code, output, error = run(*fit, "--split", "validation", "--plot", tmp_path / "plot.png")
     assert code == 0, error
     assert "each left out of its fit" in output and "fitted without the set" in output
