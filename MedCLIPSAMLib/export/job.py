@@ -155,7 +155,7 @@ def _require_expected_dsc(segmenter: TextSegmenter, case: Case, volume: Volume, 
     """
     count, predictor = len(SliceStack(volume, settings.plane)), segmenter.clip.dsc_predictor
     if count > 1 or case.negative:
-        got = f"{count} slices" if count > 1 else "one"
+        got = f"{count} slices" if count > 1 else "a negative prompt"
         raise InputError(f"Expected one slice and no negative prompt for an expected DSC, got {got}.", _NO_MINIMUM)
     if predictor is None or not holds_for(predictor, segmenter.sam.name, segmenter.settings):
         raise InputError("Expected models and settings whose DSC is predicted, got others.", _NO_MINIMUM)
