@@ -104,8 +104,7 @@ def search_without_masks(
     for number in range(2, trials + 1):
         proposal = study.ask(distributions)
         chosen = proposal.params
-        tried = replace(settings.saliency, layer=chosen["layer"], beta=chosen["beta"], steps=chosen["steps"])
-        trial = _measure(replace(settings, saliency=tried, by_word={}), views)
+        trial = _measure(settings.with_saliency(**chosen), views)  # one step, as `--steps` gives it
         study.tell(proposal, trial.score)
         done.append(trial)
         context.report(number, trials, f"layer {trial.layer}, beta {trial.beta:.3g}, {trial.steps} steps")
