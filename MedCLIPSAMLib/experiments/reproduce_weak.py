@@ -40,7 +40,7 @@ def reproduce(
     work: Path | None = None,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Run the trial, a task on a core, `processes` of them side by side; one task trains its networks side by side.
+    """Run the experiment, a core for each task, `processes` at a time; a single task trains its networks side by side.
 
     Args:
         work: folder of the datasets and trainings, to go on from; a temporary one by default.

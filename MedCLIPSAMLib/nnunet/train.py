@@ -187,7 +187,7 @@ def _model(out: Path, dataset: RawDataset, settings: TrainSettings) -> Path:
 
 
 def _change_plans(path: Path, settings: TrainSettings) -> None:
-    """Put the schedule, the seed, the batch and the width into nnU-Net's plans, from which its trainer takes them."""
+    """Write the schedule, seed, batch and width into nnU-Net's plans, from which its trainer reads them."""
     plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if settings.configuration not in plans["configurations"]:
         raise InputError(
