@@ -30,7 +30,7 @@ class ExportSection:
         )
 
     def update(self) -> None:
-        """Enable what can be done, and say what is lacking."""
+        """Enable the possible actions, and show what is missing."""
         ui, running = self._panel.ui, self._operation.task.running
         named = "" if self._panel.parameters.export.anonymous else _("Cases are named after their images.")
         for widget in (ui.exportKeyEdit, ui.exportKeyButton):

@@ -1,4 +1,4 @@
-"""Active review: what a trained network is least sure of, corrected and made a trusted label."""
+"""Active review: correct the least sure cases of a trained network, and save them as trusted labels."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ReviewSection:
             button.connect("clicked(bool)", lambda *_arguments, action=action: self._attempt(action))
 
     def update(self) -> None:
-        """Enable what can be done, and show or hide the map of the uncertainty."""
+        """Enable the possible actions, and show or hide the map of the uncertainty."""
         ui, parameters = self._panel.ui, self._panel.parameters
         reason = "" if parameters.review.folder else _("Choose the folder of predictions first.")
         enable(ui.listReviewButton, reason)
@@ -68,7 +68,7 @@ class ReviewSection:
                 overlay.showUncertainty(self._opened.volume, parameters.review.showUncertainty)
 
     def forget(self) -> None:
-        """Forget the opened case, which goes with a scene that is closed."""
+        """Clear the opened case, which is removed with a closed scene."""
         self._opened = None
 
     def _describeTarget(self) -> str:
@@ -118,7 +118,7 @@ class ReviewSection:
         return self._cases[row].case if 0 <= row < len(self._cases) else None
 
     def _next(self) -> str | None:
-        """The least sure case that nobody has looked at yet and that is not open."""
+        """Return the least sure case that nobody has reviewed yet and that is not open."""
         opened = self._opened.case if self._opened else None
         return next((case.case for case in self._cases if not case.trusted and case.case != opened), None)
 
@@ -154,7 +154,7 @@ class ReviewSection:
         ).format(case=case)
 
     def _leave(self) -> str:
-        """Take the case that was open out of the scene; changes that were not saved stay in it, which is said."""
+        """Remove the opened case from the scene; unsaved changes stay in it, and a message says so."""
         opened, self._opened = self._opened, None
         if opened is None:
             return ""

@@ -14,12 +14,12 @@ from .waiting import Finished
 
 @dataclass(frozen=True)
 class ExportResult:
-    """What came of an export.
+    """The result of an export.
 
     Args:
         counts: cases by status: found, filtered, empty, failed.
-        cases: how many there are.
-        report: the page to look through them, on the machine where the models run.
+        cases: their number.
+        report: the page to review them, on the machine where the models run.
     """
 
     counts: dict[str, int]
@@ -65,9 +65,9 @@ class ExportOperation:
             out: folder of the dataset.
             export: changes to `export.job.ExportSettings`, by their names.
             settings: changes to the model's defaults, by the names in `segmentation.settings.Settings`.
-            negative: what not to take.
+            negative: a prompt for what to exclude.
             models: (clip, sam, device, folder of models or None).
-            retry: do the cases again that failed.
+            retry: process failed cases again.
             anonymous: the file that says which image is which number, on that machine; None names cases by their files.
             finished: called once: the result, or why there is none.
 

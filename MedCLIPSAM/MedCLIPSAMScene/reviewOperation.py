@@ -1,4 +1,4 @@
-"""Review of what an ensemble is least sure of: a case opened in the scene, and its correction made a trusted label."""
+"""Review the least sure cases of an ensemble: open one in the scene, and save its correction as a trusted label."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ class ReviewOperation:
     """Reads a folder that `medclipsam weak predict` wrote; the files must be reachable from this machine."""
 
     def cases(self, folder: str, dataset: str = "") -> list[ReviewCase]:
-        """The predicted cases, the least sure first.
+        """List the predicted cases, the least sure first.
 
         Args:
-            dataset: that corrections go into; by default the one that was named when predicting.
+            dataset: for corrections; by default the one that was named when predicting.
 
         Raises:
             InputError: the folder holds no predictions.
@@ -85,7 +85,7 @@ class ReviewOperation:
         ]
 
     def open(self, folder: str, case: str, dataset: str = "") -> OpenCase:
-        """Put a case into the scene: its image, its masks to correct, and where the ensemble is unsure.
+        """Add a case to the scene: its image, its masks to correct, and a map of the uncertainty.
 
         The masks are the predicted ones; of a case that is trusted already, those of its label.
 
@@ -125,10 +125,10 @@ class ReviewOperation:
         return OpenCase(case, root, target, image, volume, segmentation, series)
 
     def save(self, opened: OpenCase) -> int:
-        """Write the segments of an opened case into its dataset as a trusted label; they are known by their names.
+        """Write the segments of an opened case into its dataset as a trusted label, by their names.
 
         Returns:
-            How many cases of the dataset are trusted now.
+            The number of trusted cases in the dataset.
 
         Raises:
             InputError, OutputError: see `nnunet.trust.trust`; nothing was changed.
@@ -136,7 +136,7 @@ class ReviewOperation:
         return trust(opened.dataset, opened.case, self.masks(opened), read_volume(opened.image, opened.series))
 
     def masks(self, opened: OpenCase) -> dict[str, np.ndarray]:
-        """The masks of an opened case as they are now, (K, J, I) bool by the names of the segments.
+        """Read the current masks of an opened case, (K, J, I) bool by the names of the segments.
 
         Raises:
             InputError: it is no longer in the scene, or two segments have one name.
@@ -156,14 +156,14 @@ class ReviewOperation:
         return masks
 
     def close(self, opened: OpenCase) -> None:
-        """Take a case out of the scene."""
+        """Remove a case from the scene."""
         uncertain = overlay.uncertaintyOf(opened.volume)
         for node in (uncertain, opened.segmentation, opened.volume):
             if node is not None and slicer.mrmlScene.IsNodePresent(node):
                 removeNode(node)
 
     def mostUncertain(self, volumeNode) -> np.ndarray | None:
-        """The place, world RAS in mm, in the middle of what is uncertain on the slice (along K) with most of it."""
+        """Find the place, world RAS in mm, in the middle of the most uncertain slice (along K)."""
         node = overlay.uncertaintyOf(volumeNode)
         if node is None:
             return None
@@ -177,7 +177,7 @@ class ReviewOperation:
 
 
 def _onGrid(path: Path, volume: Volume) -> np.ndarray:
-    """The voxels of a file that lies on the grid of a volume, (K, J, I)."""
+    """Read the voxels of a file on the grid of a volume, (K, J, I)."""
     import SimpleITK as sitk
 
     image = read_image(path)
@@ -189,7 +189,7 @@ def _onGrid(path: Path, volume: Volume) -> np.ndarray:
 
 
 def _addVolume(source: Volume, name: str):
-    """A volume node with the voxels, the place and the display window of a volume."""
+    """Add a volume node with the voxels, the geometry and the display window of a volume."""
     kind = "vtkMRMLVectorVolumeNode" if source.is_rgb else "vtkMRMLScalarVolumeNode"
     node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
     slicer.util.updateVolumeFromArray(node, source.array)

@@ -1,4 +1,4 @@
-"""`medclipsam benchmark`: figures on phantoms and phantom volumes; the others are files of their own."""
+"""`medclipsam benchmark`: figures on phantoms and phantom volumes; the other benchmarks are separate files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def phantoms(
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     models: DemoModels,
 ) -> None:
-    """Segment synthetic images of every task by text, beside controls that could prove the figures wrong.
+    """Segment synthetic images of every task by text, with controls that could prove the figures wrong.
 
     Example: medclipsam benchmark phantoms --cases 10 --json figures.json
     """

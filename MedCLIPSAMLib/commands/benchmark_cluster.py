@@ -1,4 +1,4 @@
-"""`medclipsam benchmark cluster`: what the export's engine for clusters costs by itself."""
+"""`medclipsam benchmark cluster`: the overhead of the export's engine for clusters."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .progress import progress_bar
 def cluster(
     workers: Annotated[int, typer.Option(min=1, help="Processes of Ray on this machine; they sleep.")] = 64,
     cases: Annotated[int, typer.Option(min=1, help="Cases of the export.")] = 1500,
-    seconds: Annotated[float, typer.Option(min=0, help="A case takes at the median.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0, help="Median time of a case.")] = 2.0,
     deaths: Annotated[float, typer.Option(min=0, max=1, help="Share of cases at which a worker dies.")] = 0.002,
     seed: Annotated[int, typer.Option(help="Of times and deaths.")] = 0,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Export cases that are not there on a Ray of this machine, by workers that sleep in place of computing.
+    """Export imaginary cases by Ray on this machine, by workers that sleep in place of computing.
 
     Example: medclipsam benchmark cluster --workers 8 --cases 100 --seconds 0.5
     """

@@ -1,4 +1,4 @@
-"""`medclipsam benchmark options`: what each option of the method gains and costs, by set of images."""
+"""`medclipsam benchmark options`: the gain and cost of each option of the method, by set of images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def options(
     out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment images with and without each option: how votes are counted, how the map is made and cut.
+    """Segment images with and without each option: of votes, of the map, and of its threshold.
 
     Example: medclipsam benchmark options ~/real --cases 36 --only affinity,"3 prompts"
     """
@@ -58,7 +58,7 @@ def report(figures: dict) -> str:
     lines = []
     for title, gain, interval, mean in (
         ("Final DSC, and the gain with its 95 % interval.", "gain", "interval", "dsc"),
-        ("DSC of the coarse mask, likewise.", "coarse_gain", "coarse_interval", "coarse_dsc"),
+        ("DSC of the coarse mask, and its gain.", "coarse_gain", "coarse_interval", "coarse_dsc"),
     ):
         lines += [title, "", _line("", *heads, "CPU seconds"), _line(*(["---"] * (len(heads) + 2)))]
         for name in names:

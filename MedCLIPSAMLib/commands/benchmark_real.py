@@ -37,7 +37,7 @@ def real(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Segment the images of real sets by text, beside controls that could prove the figures wrong.
+    """Segment the images of real sets by text, with controls that could prove the figures wrong.
 
     Example: medclipsam benchmark real ~/real --split validation --cases 30 --json figures.json
     """

@@ -1,4 +1,4 @@
-"""`medclipsam benchmark without-masks`: what each choice is worth that needs no masks, on real images."""
+"""`medclipsam benchmark without-masks`: the gain of each choice that needs no masks, on real images."""
 
 from __future__ import annotations
 

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 
 class EngineName(StrEnum):
+    """Engine of an export."""
+
     local, ray = "local", "ray"
 
 
 @dataclass(frozen=True)
 class CaseOptions:
-    """Which images become cases, and what is looked for in each."""
+    """The images that become cases, and their prompts."""
 
     prompts: Annotated[
         Path | None, typer.Option(help='Prompts by label: JSON {"tumor": "brain tumor"}, or "label: prompt" a line.')
@@ -66,7 +68,7 @@ class CaseOptions:
 
 @dataclass(frozen=True)
 class DatasetOptions:
-    """What is written for each case, and what is left out."""
+    """The output for each case, and filters."""
 
     form: Annotated[ExportFormat, typer.Option("--format", help="nnU-Net's raw dataset, or masks.")] = (
         ExportFormat.NNUNET
@@ -106,12 +108,13 @@ class DatasetOptions:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """Where the cases are worked on."""
+    """The engine that processes the cases."""
 
     engine: Annotated[EngineName, typer.Option(help="This machine, or a Ray cluster.")] = EngineName.local
-    workers: Annotated[int | None, typer.Option(min=1, help="Of Ray; by default one for each GPU.")] = None
+    workers: Annotated[int | None, typer.Option(min=1, help="Ray workers; by default one for each GPU.")] = None
     address: Annotated[
-        str | None, typer.Option("--ray-address", help="Of the cluster; RAY_ADDRESS, or Ray on this machine.")
+        str | None,
+        typer.Option("--ray-address", help="Address of the cluster; by default RAY_ADDRESS, or Ray on this machine."),
     ] = None
 
     def start(self, models: ModelOptions, settings: Settings) -> Engine:
@@ -138,7 +141,7 @@ def export(
     ],
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="The dataset: a new folder, or one to go on with.", show_default=False),
+        typer.Option("-o", "--out", help="The dataset: a new folder, or one to resume.", show_default=False),
     ],
     text: TextOptions,
     which: CaseOptions,
@@ -150,8 +153,8 @@ def export(
     presence: Presence = None,
     vote: Vote = VoteMethod.NONE,
     anonymous: Anonymous = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, and do nothing.")] = False,
-    retry: Annotated[bool, typer.Option("--retry", help="Do cases again that failed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, and do nothing else.")] = False,
+    retry: Annotated[bool, typer.Option("--retry", help="Process failed cases again.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Segment a whole collection and write the masks as a dataset; the same command goes on with a stopped run.
@@ -198,7 +201,7 @@ def _list_cases(cases: Sequence[Case], as_json: bool) -> None:
 
 
 def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -> None:
-    """Tell how many cases have each status, and which failed.
+    """Print how many cases have each status, and which failed.
 
     Args:
         count: of the cases of this command.
@@ -232,7 +235,7 @@ def strike(
     dataset: Annotated[Path, typer.Argument(help="Folder that medclipsam export wrote.", show_default=False)],
     names: Annotated[Path, typer.Argument(help="The list that the report saved, a case a line.", show_default=False)],
 ) -> None:
-    """Take the cases of a list out of a dataset, and put back those that are no longer on it.
+    """Strike the cases of a list out of a dataset, and restore those that are no longer on it.
 
     Example: medclipsam strike Dataset101_BrainTumor struck.txt
     """

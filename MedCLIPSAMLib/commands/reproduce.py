@@ -1,4 +1,4 @@
-"""`medclipsam reproduce`: the paper's claims, tried."""
+"""`medclipsam reproduce`: test the paper's claims."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .reproduce_paper import paper
 from .reproduce_weak import weak
 from .table import print_table
 
-app = typer.Typer(help="The paper's claims, tried.", no_args_is_help=True)
+app = typer.Typer(help="Test the paper's claims.", no_args_is_help=True)
 
 
 @app.callback()
 def _reproduce() -> None:
-    """Try the paper's claims."""
+    """Test the paper's claims."""
 
 
 app.command()(paper)
@@ -36,7 +36,7 @@ def finetune(
     processes: Annotated[int, typer.Option(min=1, help="Trainings side by side, a core each.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="A minute's trial whose figures mean nothing.")] = False,
 ) -> None:
-    """Fine-tune the demo CLIP on phantoms by DHN-NCE and by what it is compared with (under an hour on two cores).
+    """Fine-tune the demo CLIP on phantoms by DHN-NCE and by other losses (under an hour on two cores).
 
     Example: medclipsam reproduce finetune --quick --json figures.json
     """

@@ -1,4 +1,4 @@
-"""`medclipsam reproduce paper`: the paper's test sets, and our table beside the published one."""
+"""`medclipsam reproduce paper`: the paper's test sets, with this engine's table beside the published one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def paper(
     prompts: Annotated[
         Path | None, typer.Option(help="Folder with breast_tumors_testing.json and the like: a sentence an image.")
     ] = None,
-    tasks: Annotated[str, typer.Option(help="Only these, such as US,MRI; all that are there by default.")] = "",
+    tasks: Annotated[str, typer.Option(help="Only these, such as US,MRI; all existing ones by default.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first images of each, to try it.")] = None,
     searched: Annotated[
         bool, typer.Option("--search/--no-search", help="Search M2IB's settings where none are published (lungs).")
@@ -49,7 +49,7 @@ def paper(
 ) -> None:
     """Segment the paper's four test sets by the authors' prompts and settings, and compare with what they published.
 
-    The folders are the authors'; see docs/weak.md. The same command goes on with a stopped run.
+    The folders are the authors'; see docs/weak.md. The same command resumes a stopped run.
 
     Example: medclipsam reproduce paper data -o paper --tasks US --limit 10
     """
@@ -115,7 +115,7 @@ def figures(runs: list[StyleRun]) -> list[dict]:
 
 
 def tables(runs: list[StyleRun], models: str):
-    """Show ours beside the published one in the published terms, and ours measured well."""
+    """Show this engine's figures in the published terms beside the published ones, and by sound metrics."""
     from rich.table import Table
 
     from ..experiments.paper import PUBLISHED, TASKS

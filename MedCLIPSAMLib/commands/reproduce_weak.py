@@ -34,7 +34,7 @@ def weak(
     processes: Annotated[int, typer.Option(min=1, help="Tasks side by side, a core each.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="A trial of minutes whose figures mean nothing.")] = False,
 ) -> None:
-    """Pseudo-labels of phantoms by text, a nnU-Net on them, and its review (under 90 minutes on two cores).
+    """Train a nnU-Net on pseudo-labels of phantoms by text, and review it (under 90 minutes on two cores).
 
     With --data those of a real set's training patients by the starter models, measured on its test patients.
 
@@ -61,7 +61,7 @@ def weak(
 
 
 def check_real(data: Path, plan: WeakPlan, outputs: Sequence[Path | None]) -> None:
-    """Refuse outputs in the data, and data that a trial could not use, before anything is made.
+    """Refuse outputs inside the data, and data that cannot be used, before any work starts.
 
     Raises:
         OutputError: naming the output. InputError: what is wrong with the data.

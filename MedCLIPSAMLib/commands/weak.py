@@ -1,4 +1,4 @@
-"""`medclipsam weak`: a nnU-Net trained on pseudo-labels, its masks with their uncertainty, and their review."""
+"""`medclipsam weak`: train a nnU-Net on pseudo-labels, predict masks with their uncertainty, and review them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _weak() -> None:
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How long and how large nnU-Net is trained."""
+    """Length and size of nnU-Net's training."""
 
     configuration: Annotated[Configuration, typer.Option(help="nnU-Net's.")] = Configuration.FLAT
     short: Annotated[bool, typer.Option("--short", help="A small network for minutes on two cores, to try things.")] = (
@@ -71,7 +71,7 @@ class TrainOptions:
 @option_groups
 def train(
     dataset: Annotated[Path, typer.Argument(help="DatasetNNN_Name, by medclipsam export.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run, to go on from.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run, to resume.", show_default=False)],
     options: TrainOptions,
     gpus: Annotated[int, typer.Option(min=1, help="GPUs of this machine.")] = 1,
     device: DeviceName = "auto",
@@ -100,7 +100,7 @@ def train(
 
 
 def _epoch(progress: Progress) -> str | None:
-    """Say how an epoch ended and how long the rest takes, thirty times in a run."""
+    """Describe how an epoch ended and how long the rest takes, thirty times in a run."""
     done, total = round(progress.done), round(progress.total or 0)
     if done < total and done % max(1, total // 30):
         return None
@@ -115,13 +115,13 @@ def predict(
         Path,
         typer.Argument(help="Folder tree of images, an image, or a dataset of nnU-Net.", show_default=False),
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results, to go on in.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the results, to resume.", show_default=False)],
     dataset: Annotated[
         Path | None, typer.Option(help="Dataset that corrections go into; IMAGES where that is one.")
     ] = None,
     mirroring: Annotated[bool, typer.Option(help="Predict mirrored images too, as nnU-Net does.")] = True,
     anonymous: Anonymous = None,
-    best: Annotated[bool, typer.Option("--best", help="Also the checkpoint that nnU-Net's curve thinks best.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="Also the best checkpoint by nnU-Net's curve.")] = False,
     foreground: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Min probability of the foreground, such as 0.2, the authors'."),
@@ -129,7 +129,7 @@ def predict(
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Masks by the mean of all checkpoints, with a map of the uncertainty, ranked for review.
+    """Predict masks by the mean of all checkpoints, with a map of the uncertainty, ranked for review.
 
     Example: medclipsam weak predict run scans -o predictions
     """

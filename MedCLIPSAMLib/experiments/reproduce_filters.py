@@ -39,7 +39,7 @@ FILTERS = {
 
 @dataclass(frozen=True)
 class FilterPlan:
-    """How large the trial is.
+    """Size of the experiment.
 
     Args:
         weak: images, their number and the training of every network; its validation images are not used.
@@ -51,7 +51,7 @@ class FilterPlan:
 
 
 def filter_plan(data: Path | None = None) -> FilterPlan:
-    """Plan a trial on phantoms of breast ultrasound, or on a set of real images, with as long a training."""
+    """Plan an experiment on phantoms of breast ultrasound, or on a set of real images, with as long a training."""
     plan = real_plan(data or Path())
     if data is None:
         plan = replace(plan, tasks=("us_tumour",), longest=None)
@@ -71,7 +71,7 @@ class _Labeled:
     """The training images with their pseudo-labels, and what is known of these.
 
     Args:
-        folder: of all files of the trial.
+        folder: of all files of the experiment.
         cases: those in which something was found, with the pseudo-label as the truth.
         score: expected quality by case; `dsc`: with the truth.
         test: images of test patients, and `volumes` as nnU-Net gets them.
@@ -91,7 +91,7 @@ def reproduce(
     work: Path | None = None,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Run the trial: a training for each filter and seed, all of one seed before the next.
+    """Run the experiment: a training for each filter and seed, all of one seed before the next.
 
     Args:
         seeds: of the trainings; more of them can be added later in the same folder.

@@ -1,10 +1,10 @@
-"""The paper's weakly supervised stage, tried: pseudo-labels by text, a nnU-Net trained on them, its review.
+"""The paper's weakly supervised stage: pseudo-labels by text, a nnU-Net trained on them, its review.
 
 For each task of phantoms, or for a set of real images (`weak_cases`): the zero-shot masks of the training images become
 a dataset, by the same export that users have. nnU-Net is trained on it, and on the true masks of the same images (full
 supervision). Compared on test images: zero-shot, the last checkpoint of the training on pseudo-labels (a plain
-nnU-Net), the ensemble of its checkpoints (weak), and the ensemble of full supervision. Then a person who corrects the
-least sure cases is imagined, beside one who takes them at random and one who knows the worst.
+nnU-Net), the ensemble of its checkpoints (weak), and the ensemble of full supervision. Then a review is simulated:
+of the least sure cases, of random ones, and of the worst ones.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def reproduce(
     work: Path | None = None,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Run the trial, a task on a core, `processes` of them side by side; one task trains its networks side by side.
+    """Run the experiment, a core for each task, `processes` at a time; a single task trains its networks side by side.
 
     Args:
         work: folder of the datasets and trainings, to go on from; a temporary one by default.
@@ -70,7 +70,7 @@ def _name(task: str) -> str:
 
 
 def _one_thread() -> None:
-    """One thread for this process and those that it starts: trainings run side by side, a core each."""
+    """Limit this process and its children to one thread: trainings run side by side, a core each."""
     os.environ["OMP_NUM_THREADS"] = "1"
     import torch
 
@@ -78,7 +78,7 @@ def _one_thread() -> None:
 
 
 def _task(task: str, plan: WeakPlan, folder: Path, trainings: int) -> dict:
-    """Do a task from the images to the figures, with so many trainings at once; read its file if it was done before."""
+    """Run a task from the images to the figures, `trainings` at once; read its file if it was done before."""
     name = _name(task)
     result = folder / f"{name}.json"
     if result.is_file():

@@ -1,4 +1,4 @@
-"""Images, their pseudo-labels and what a network makes of them, between the cases of a trial and nnU-Net's files."""
+"""Images, pseudo-labels and predictions, converted between the cases of the experiment and nnU-Net's files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def export_labels(
         dataset: the one that it writes.
 
     Returns:
-        How many cases have which status; the masks, (H, W) bool by name, without those in which nothing was found.
+        Number of cases by status; the masks, (H, W) bool by name, without those in which nothing was found.
     """
     from ..export.cases import find_cases
     from ..export.engines import LocalEngine
@@ -65,13 +65,13 @@ def write_dataset(out: Path, cases: Sequence[TruthImage], images: Path, longest:
 
 
 def read_images(folder: Path, cases: Sequence[TruthImage], longest: int | None) -> list[Volume]:
-    """Return images as nnU-Net gets them, by way of gray files in a folder."""
+    """Return images as nnU-Net reads them, written as gray files and read back."""
     _write_images(folder, [shrink(case, longest) for case in cases])
     return [read_volume(_file(folder, case)) for case in cases]
 
 
 def mask_of(made: Prediction, case: TruthImage) -> np.ndarray:
-    """Bring the probability of the target back to the size of a case, and take what is more probable than not."""
+    """Resize the probability of the target to the size of a case, and threshold it at one half."""
     height, width = case.truth.shape
     probability = Image.fromarray(made.probabilities[1, 0])
     return np.asarray(probability.resize((width, height), Image.Resampling.BILINEAR)) > 0.5

@@ -1,4 +1,4 @@
-"""How large a trial of the weakly supervised stage is."""
+"""Size of the experiment on the weakly supervised stage."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from ..nnunet.train import SHORT, TrainSettings
 from .weak_cases import PhantomCases, RealCases, WeakCases
 
 COLUMNS = {"us_tumour": "US", "mri_tumour": "MRI", "xray_lungs": "X-ray", "ct_lungs": "CT"}
-"""Our tasks of phantoms that stand for the paper's four data sets, and what those are called."""
+"""Phantom tasks that stand in for the paper's four data sets, with the names of those."""
 
 
 @dataclass(frozen=True)
 class WeakPlan:
-    """How large the trial is.
+    """Size of the experiment.
 
     Args:
         train, validation, test: images a task, at most; the order of review is chosen on validation.
         training: of every network.
         tasks: of `COLUMNS`, or the folder of a set of real images.
-        longest: pixels of the longer side to which images are shrunk for nnU-Net. All else, and what is measured, is
-            of their own size.
+        longest: pixels of the longer side to which images are shrunk for nnU-Net. Everything else, including the
+            measures, uses their original size.
     """
 
     train: int = 120
@@ -40,13 +40,13 @@ class WeakPlan:
 
 
 def real_plan(folder: Path) -> WeakPlan:
-    """Plan a trial on a set of real images, of under an hour on two cores."""
+    """Plan an experiment on a set of real images: under an hour on two cores."""
     training = replace(SHORT, schedule=replace(SHORT.schedule, iterations=25))
     return WeakPlan(training=training, tasks=(str(folder),), longest=128)
 
 
 def quick(plan: WeakPlan = WeakPlan()) -> WeakPlan:
-    """Return settings for a trial of the trial: a minute or two, figures without meaning."""
+    """Return settings for a trial run: a minute or two, with meaningless figures."""
     schedule = Schedule(cycles=2, epochs=2, keep=1, iterations=4, validations=1)
     training = replace(plan.training, schedule=schedule, batch=4, width=4)
     return replace(plan, train=8, validation=2, test=3, training=training, tasks=plan.tasks[-1:])

@@ -1,4 +1,4 @@
-"""What the trial of the weak stage comes to: means, differences case by case, and the error left after review."""
+"""Summary of the experiment on the weak stage: means, differences case by case, and the error left after review."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = {
     "full": "full supervision: ensemble",
 }
 SHARES = (0.05, 0.10, 0.20)
-"""Of the cases, that a person reviews."""
+"""Share of the cases that a person reviews."""
 
 
 def summary(figures: dict) -> dict:
@@ -56,7 +56,7 @@ def summary(figures: dict) -> dict:
 
 
 def _review(tasks: dict, split: str) -> dict:
-    """Mean 1 - DSC over all tasks' cases that is left after review of a share of them, by order."""
+    """Compute the mean 1 - DSC over all tasks' cases after review of a share of them, by order."""
     errors = 1 - np.concatenate([task[split]["weak"]["dsc"] for task in tasks.values()])
     orders = {
         name: np.concatenate([task[split]["orders"][name] for task in tasks.values()])

@@ -1,4 +1,4 @@
-"""Numbers in place of the names of cases, and the key that says which is which."""
+"""Numbers in place of the names of cases, and the key from numbers to images."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class CaseKey:
         """Refuse a key that would be passed on together with the cases, or that cannot be written.
 
         Raises:
-            OutputError: it lies in the folder, or its own folder cannot be written to.
+            OutputError: it is in the folder, or its own folder cannot be written to.
         """
         if self.path.resolve().is_relative_to(folder.resolve()):
             raise OutputError(
-                f"The key '{self.path}' lies in '{folder}', which is what others get.", "Keep it in another folder."
+                f"The key '{self.path}' is in '{folder}', which is passed on to others.", "Keep it in another folder."
             )
         check_writable(self.path)
 

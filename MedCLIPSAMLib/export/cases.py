@@ -32,7 +32,7 @@ DICOM_SUFFIXES = (".dcm", ".ima")
 IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *RASTER_SUFFIXES)
 SEGMENTATION = ".seg.nrrd"
 REQUEST = "export.json"
-"""In a dataset that an export wrote: what it was made by."""
+"""File in the dataset of an export with its request."""
 
 UNFINISHED = ".unfinished"
 
@@ -47,7 +47,7 @@ class Case:
         name: in the dataset: letters, digits, dots, dashes and underscores; unique.
         image: a file, or the folder of a DICOM series.
         prompts: label -> prompt.
-        negative: what not to take.
+        negative: a prompt for what to exclude.
         series: of a folder with several, its UID or what else `read_volume` takes.
         phase: of a series with several images at one position.
         root: the folder that the user named, which paths in the manifest are relative to; None is the image's own.
@@ -63,11 +63,11 @@ class Case:
 
     @property
     def folder(self) -> Path:
-        """The folder that the image's path is told relative to."""
+        """Folder that the image's path is relative to."""
         return self.image.parent if self.root is None else self.root
 
     def choice(self) -> dict[str, str]:
-        """What `read_volume` is told beside the path."""
+        """Return the arguments of `read_volume` besides the path."""
         requested = {"series": self.series, "phase": self.phase}
         return {name: value for name, value in requested.items() if value is not None}
 
@@ -86,12 +86,12 @@ def check_case(name: str) -> None:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which of the images of a folder tree are taken.
+    """The choice of images in a folder tree.
 
     Args:
         series: only the DICOM series that it fits, by UID, number or part of the description.
         include: patterns such as "*.dcm" or "patient1/*", of which one fits the path or the name; all where there are
-            none. They take masks too, which are left out else.
+            none. They take masks too, which are else left out.
         exclude: patterns of which none does.
     """
 
@@ -100,7 +100,7 @@ class Choice:
     exclude: tuple[str, ...] = ()
 
     def takes(self, inside: Path) -> bool:
-        """Whether a path, relative to the folder, is taken."""
+        """Tell whether a path, relative to the folder, is taken."""
         fits = lambda pattern: fnmatchcase(inside.as_posix(), pattern) or fnmatchcase(inside.name, pattern)
         return (not self.include or any(map(fits, self.include))) and not any(map(fits, self.exclude))
 
@@ -113,10 +113,10 @@ def find_cases(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> list[Case]:
-    """Find the images of a folder tree, or of a table (.csv) that names them and, with a column `prompt`, what to ask.
+    """Find the images of a folder tree, or of a table (.csv) with their paths and, in a column `prompt`, the prompts.
 
     Args:
-        prompts: by label, for images that have none of their own.
+        prompts: by label, for images without one in the table.
         series, include, exclude: see `Choice`; patterns choose among the images of a table too.
         phase: of series with several images at one position.
 
@@ -142,10 +142,10 @@ def find_cases(
 
 
 def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Path, str | None]]:
-    """Find images: a relative path to name each by, the file or folder, and its UID where other series lie beside it.
+    """Find images: a relative path for the name, the file or folder, and the UID where other series are beside it.
 
-    Left out are hidden files and folders, what this program wrote, segmentations, masks beside images, and second ways
-    by links.
+    Hidden files and folders, results of this program, segmentations, masks beside images, and duplicates
+    by links are left out.
 
     Raises:
         InputError: there is none, or this program wrote the folder.
@@ -191,7 +191,7 @@ def _without_masks(
 
 
 def _walk(folder: Path) -> list[Path]:
-    """List a folder and what lies in it, sorted, files and folders before links to them."""
+    """List a folder and its entries, sorted, files and folders before links to them."""
     paths = [folder]
     for place, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".") and not _is_own(Path(place, name))]
@@ -200,7 +200,7 @@ def _walk(folder: Path) -> list[Path]:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether a folder is one that this program writes: a dataset, predictions, results, the steps of a run."""
+    """Tell whether this program wrote a folder: a dataset, predictions, results, the steps of a run."""
     locked = (folder / LOCK).is_file()
     return (locked and any((folder / name).is_file() for name in (REQUEST, MARKER))) or (
         folder.name.endswith(UNFINISHED) and (folder / DESCRIPTION).is_file()
@@ -208,7 +208,7 @@ def _is_own(folder: Path) -> bool:
 
 
 def _series(folder: Path, which: str | None) -> list[tuple[str, Path, str | None]]:
-    """Find the DICOM series of images that lie in a folder, not below it: a name, the folder or file, and the UID."""
+    """Find the DICOM series of images in a folder, not below it: a name, the folder or file, and the UID."""
     try:
         every = [item for item in find_series(folder, deep=False)[0] if not item.what]
     except InputError:  # none
@@ -262,7 +262,7 @@ def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:
 
 
 def case_names(paths: list[Path]) -> list[str]:
-    """Make names fit for files from relative paths; where two would be the same, with a check sum of the path."""
+    """Make file names from relative paths; where two would be equal, with a checksum of the path."""
     plain = []
     for path in paths:
         text = path.as_posix()

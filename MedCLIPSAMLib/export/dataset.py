@@ -28,9 +28,9 @@ from .cases import Case
 from .dicom_seg import write_dicom_seg
 
 UNCERTAINTY = "uncertainty"
-"""Folder of the maps of where the masks that voted disagree."""
+"""Folder of the uncertainty maps of votes."""
 RESERVED = ("background", "ignore")
-"""Labels that nnU-Net gives a meaning of its own."""
+"""Labels with a special meaning in nnU-Net."""
 
 DATASET = re.compile(r"Dataset\d{3}_[A-Za-z0-9_]+")
 
@@ -49,7 +49,7 @@ def check_folder(folder: Path, form: str) -> None:
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Refuse labels that mean something else to nnU-Net, or that no file can hold.
+    """Refuse labels with a special meaning in nnU-Net, or that no file can hold.
 
     Raises:
         InputError: naming the label.
@@ -84,12 +84,12 @@ def case_files(name: str, form: str) -> list[str]:
 
 
 def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Sequence[Segment]) -> list[str]:
-    """Write a case, its image with it for nnU-Net, and give the files' names, relative to `folder`.
+    """Write a case, with its image for nnU-Net, and return the files' names, relative to `folder`.
 
     Where segments overlap, a label map keeps the one with the higher score (tag MedCLIPSAM.Score).
 
     Raises:
-        InputError: this image does not go into that format. OutputError: it cannot be written; files of the case that
+        InputError: this image does not fit that format. OutputError: it cannot be written; files of the case that
             were written are removed.
     """
     files = case_files(name, form)
@@ -115,7 +115,7 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
 
 
 def write_uncertainty(folder: Path, name: str, volume: Volume, maps: Sequence[np.ndarray | None]) -> list[str]:
-    """Write where the masks that voted on a case disagree, and give the file's name in `folder`; none without a vote.
+    """Write the uncertainty of a vote, and return the file's name in `folder`; none without a vote.
 
     Args:
         maps: (K, J, I) float32 of each label, of which the largest value counts; None where there was no vote.
@@ -130,11 +130,11 @@ def write_uncertainty(folder: Path, name: str, volume: Volume, maps: Sequence[np
 
 
 def write_description(folder: Path, form: str, labels: Sequence[str], cases: Sequence[str], channel: str) -> None:
-    """Write what tells a reader the labels: dataset.json for nnU-Net, labels.json beside label maps.
+    """Write the names of the labels: dataset.json for nnU-Net, labels.json beside label maps.
 
     Args:
         cases: that are in the dataset now.
-        channel: what the images are, such as "CT": nnU-Net treats Hounsfield units in a way of their own.
+        channel: kind of the images, such as "CT": nnU-Net treats Hounsfield units differently.
     """
     numbers = {"background": 0} | {label: number for number, label in enumerate(labels, 1)}
     if form == "nnunet":
@@ -161,5 +161,5 @@ def segments_of(labels: Sequence[str], masks: Mapping[str, np.ndarray], tags: Ma
 
 
 def gray(volume: Volume) -> np.ndarray:
-    """Return one channel (K, J, I), of colors the mean: nnU-Net wants the same channels in every image of a dataset."""
+    """Return one channel (K, J, I), the mean of colors: nnU-Net needs the same channels in every image of a dataset."""
     return volume.array.mean(-1).astype(np.float32) if volume.is_rgb else volume.array

@@ -19,7 +19,7 @@ from ..volumes.terminology import NO_CODE, TISSUE
 from .cases import Case
 
 SHOWN = 3
-"""Names in a message, of many."""
+"""Maximum number of names in a message."""
 MAKER, PROGRAM = "MedCLIPSAM contributors", "MedCLIPSAM"
 IDENTITY = (
     "PatientName",
@@ -32,7 +32,7 @@ IDENTITY = (
     "AccessionNumber",
     "ReferringPhysicianName",
 )
-"""What DICOM objects say of patient and study, if only that it is unknown."""
+"""Elements on patient and study that DICOM objects need, also where they are empty."""
 
 
 def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> None:
@@ -57,7 +57,7 @@ def write_dicom_seg(path: Path, segments: Sequence[Segment], volume: Volume) -> 
     logging.getLogger("highdicom").setLevel(logging.ERROR)  # it warns of masks that are empty
     pixels = np.stack([segment.mask for segment in shown], -1)
     try:
-        # Names of patients as they stand in the series are no business of whoever runs an export.
+        # The user of an export need not see warnings on patients' names in the series.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             segmentation = highdicom.seg.Segmentation(
                 source_images=slices,
@@ -107,7 +107,7 @@ def _code_or_tissue(code: tuple[str, str, str]) -> tuple[str, str, str]:
 
 
 def dicom_text(name: str) -> str:
-    """Return a name as a DICOM value of type LO can hold it: 64 characters, without the backslash between values."""
+    """Return a name as a DICOM value of type LO: 64 characters, without the backslash between values."""
     return name.replace("\\", "/")[:64]
 
 
@@ -153,7 +153,7 @@ def check_installed() -> None:
 
 
 def check_dicom_seg(volume: Volume) -> None:
-    """Refuse a volume that no DICOM SEG can refer to, before long work is done for it.
+    """Refuse a volume that no DICOM SEG can refer to, before long work.
 
     Raises:
         InputError: it is no DICOM series with a file a slice and positions, or highdicom is not installed.

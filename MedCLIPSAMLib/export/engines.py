@@ -1,4 +1,4 @@
-"""Where the cases of an export are worked on: in this process, or by many workers with the models (`ray_engine`)."""
+"""Engines that process the cases of an export: this process, or many workers with the models (`ray_engine`)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ a time."""
 
 
 class Engine(Protocol):
-    """Models with their settings, somewhere.
+    """Models with their settings, on this machine or others.
 
     Attributes:
         clip, sam: names of the models in the catalogue.
@@ -35,7 +35,7 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """The models in this process. The next image is read while they work on this one, and the last is written."""
+    """The models in this process. The next image is read, and the last one written, while they segment this one."""
 
     def __init__(self, segmenter: TextSegmenter) -> None:
         self._segmenter = segmenter.with_settings(segmenter.settings)  # the precision stays, whatever becomes of memory

@@ -1,6 +1,6 @@
 """Pseudo-labels by the thousand: every case segmented by its prompts and written into a dataset.
 
-A case is in the manifest once its files are whole, so that a killed run goes on with the next; a broken file is
+A case is in the manifest once its files are complete, so that a killed run resumes with the next; a broken file is
 recorded and the run goes on.
 """
 
@@ -37,17 +37,17 @@ def export(
     retry: bool = False,
     key: CaseKey | None = None,
 ) -> dict[str, int]:
-    """Segment and write every case that the manifest in `out` does not have yet, or whose image was exchanged.
+    """Segment and write every case that is not in the manifest in `out` yet, or whose image has changed.
 
     Args:
-        engine: what segments, here or on a cluster; the masks are the same.
+        engine: segments on this machine or on a cluster; the masks are the same.
         out: the dataset's folder; new, empty, or of the same export.
-        context: told of each finished case, with its name as the message, and its status.
-        retry: do the cases again that failed.
+        context: reports each finished case, with its name as the message, and its status.
+        retry: process failed cases again.
         key: name the cases by its numbers, and let nothing else in the dataset name their images.
 
     Returns:
-        How many cases of the manifest have each status: "found", "empty", "filtered", "failed".
+        The number of cases in the manifest by status: "found", "empty", "filtered", "failed".
 
     Raises:
         InputError: two cases of one name, a label that cannot be, a folder or volumes that do not fit the format.
@@ -59,7 +59,7 @@ def export(
         names = key.number([(case.image, case.series) for case in cases])
         cases = [replace(case, name=name) for case, name in zip(cases, names)]
     if len({case.name for case in cases}) < len(cases):
-        raise InputError("Two cases have the same name.", "Give each a name of its own.")
+        raise InputError("Two cases have the same name.", "Give each a different name.")
     labels = list(dict.fromkeys(label for case in cases for label in case.prompts))
     check_labels(labels)
     manifest = Manifest(out, _describe_request(cases, engine, settings, labels) | ({"anonymous": True} if key else {}))
@@ -90,7 +90,7 @@ def export(
 
 
 def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, key: CaseKey | None = None) -> None:
-    """Refuse an export that cannot be, before models are loaded for it; see `export` for the arguments.
+    """Refuse an invalid export before models are loaded for it; see `export` for the arguments.
 
     Raises:
         InputError: the folder's name, or an image by its header, does not fit the format. OutputError: the key lies in
@@ -111,7 +111,7 @@ def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, ke
 def _describe_request(
     cases: Sequence[Case], engine: Engine, settings: ExportSettings, labels: Sequence[str]
 ) -> dict[str, Any]:
-    """Return what the masks depend on beside images and prompts, as JSON values."""
+    """Return what the masks depend on besides images and prompts, as JSON values."""
     phases = sorted({case.phase for case in cases if case.phase})
     chosen = {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)}
     if not settings.min_expected_dsc:  # datasets of earlier versions have no such setting

@@ -1,4 +1,4 @@
-"""What a manifest says of the image of a case: a path that names no place of this machine, or nothing but a number."""
+"""How a manifest names the image of a case: by a path that does not identify this machine, or by a number only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLDERS = "image_folders.json"
 
 
 WORD = 4
-"""Characters from which a name is hidden inside of longer words too."""
+"""Minimum length of a name that is hidden inside longer words too."""
 
 
 class ImageNames:
@@ -37,10 +37,10 @@ class ImageNames:
         self._folders = _read_folders(self._path)
 
     def describe(self, case: str, image: Path, root: Path, series: str | None = None) -> dict[str, Any]:
-        """Return what the record of a case says of its image.
+        """Return the fields of a case's record that name its image.
 
         Args:
-            root: the folder that the user named, which the image lies in.
+            root: the folder that the user named, which holds the image.
         """
         if self.anonymous:
             return {"image": case}
@@ -53,7 +53,7 @@ class ImageNames:
         return described | ({"series": series} if series is not None else {})
 
     def is_of(self, record: Mapping[str, Any], described: Mapping[str, Any], image: Path) -> bool:
-        """Whether a record is of an image, by what `describe` returned; records of before have its absolute path."""
+        """Tell whether a record is of an image, by the result of `describe`; older records have its absolute path."""
         if record.get("series") != described.get("series"):
             return False
         same = all(record.get(name) == described.get(name) for name in ("image", "folder"))
@@ -98,7 +98,7 @@ def _spellings(path: Path) -> set[str]:
 
 
 def find_image(dataset: Path, record: Mapping[str, Any]) -> Path:
-    """Return where the image of a record lies on this machine.
+    """Return the path of a record's image on this machine.
 
     Raises:
         InputError: the folder is not known here, or the cases are anonymous.

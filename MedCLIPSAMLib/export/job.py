@@ -40,10 +40,10 @@ _NO_MINIMUM = "Leave the minimum of the expected DSC out; the minimum of the sco
 
 @settings_class
 class ExportSettings:
-    """What becomes of a result.
+    """Settings of an export.
 
     Args:
-        form: what is written for each image.
+        form: the format that is written for each image.
         strategy: for volumes of several slices, see `choices.Strategy`.
         plane: of the slices.
         window: display window; see `volumes.SliceStack`.
@@ -74,7 +74,7 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What all cases of an export have in common: the dataset's folder, the settings, and the labels in their order."""
+    """The state that all cases of an export share: the dataset's folder, the settings, and the labels in order."""
 
     out: Path
     settings: ExportSettings
@@ -83,7 +83,7 @@ class ExportJob:
 
 @dataclass(frozen=True)
 class LoadedCase:
-    """An image that was read, and the seconds that took."""
+    """An image that was read, and the seconds it took."""
 
     volume: Volume
     seconds: float
@@ -122,7 +122,7 @@ def read_case(case: Case) -> LoadedCase | FailedCase:
 def segment_case(
     segmenter: TextSegmenter, case: Case, loaded: LoadedCase | FailedCase, settings: ExportSettings, context: RunContext
 ) -> Segmented | FailedCase:
-    """Segment what `read_case` read.
+    """Segment the image of `read_case`.
 
     Raises:
         Cancelled: by the context.
@@ -166,7 +166,7 @@ def _require_expected_dsc(segmenter: TextSegmenter, case: Case, volume: Volume, 
 
 
 def write_result(case: Case, outcome: Segmented | FailedCase, job: ExportJob) -> dict[str, Any]:
-    """Write the files of a case, and give the line of the manifest that it becomes."""
+    """Write the files of a case, and return its line of the manifest."""
     record = new_record(case)
     record["seconds"] = outcome.seconds
     started = time.perf_counter()
@@ -187,7 +187,7 @@ def new_record(case: Case) -> dict[str, Any]:
 
 
 def _write_files(case: Case, outcome: Segmented, job: ExportJob) -> dict[str, Any]:
-    """Write masks and image of a case, and return what the line of the manifest says of them."""
+    """Write masks and image of a case, and return their fields of the manifest."""
     volume, result, settings = outcome.volume, outcome.result, job.settings
     record: dict[str, Any] = {}
     by_prompt = {segment.name: segment for segment in result.segments()}
@@ -243,7 +243,7 @@ def _status(about: Mapping, settings: ExportSettings) -> str:
 
 
 def _write_overlay(out: Path, case: Case, result: VolumeResult, masks: Mapping[str, np.ndarray]) -> int:
-    """Write the slice on which most is seen, with the masks, for the report, and return its number."""
+    """Write the slice with the largest masks, for the report, and return its number."""
     stack = result.stack
     shown = {k: sum(int(stack.from_grid(mask, k).sum()) for mask in masks.values()) for k in range(len(stack))}
     best = max(shown, key=lambda k: shown[k]) if any(shown.values()) else len(stack) // 2

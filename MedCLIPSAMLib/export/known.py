@@ -1,4 +1,4 @@
-"""What a dataset knows of its cases: of which image each was made, by which prompts, and whether that still holds."""
+"""The cases of a dataset: the image and the prompts that each was made from, and whether they have changed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .manifest import read_records
 
 Records = Mapping[str, Mapping[str, Any]]
 DETACHED = (".nhdr", ".mhd")
-"""Headers whose voxels lie in a file of the same stem beside them."""
+"""Suffixes of headers whose voxels are in a file of the same stem beside them."""
 
 _SUM = re.compile(r"-[0-9a-f]{8}$")
 
 
 class Sources:
-    """What images are made of, each looked at once: {"size", "time", "sha256"} as JSON values."""
+    """The files of images, each read once: {"size", "time", "sha256"} as JSON values."""
 
     def __init__(self) -> None:
         self._known: dict[Path, dict[str, Any]] = {}
@@ -41,7 +41,7 @@ class Sources:
         return self._known[image]
 
     def is_same(self, image: Path, before: Mapping[str, Any]) -> bool:
-        """Whether an image is what it was; by its content where its time or size is another."""
+        """Tell whether an image is unchanged; by its content where its time or size differs."""
         try:
             if _stat(image).items() <= before.items():
                 return True
@@ -51,9 +51,9 @@ class Sources:
 
 
 def with_known_names(cases: Sequence[Case], records: Records, images: ImageNames) -> list[Case]:
-    """Give images that the dataset has the names that they have there, with or without a check sum.
+    """Give images the names that they have in the dataset, with or without a checksum.
 
-    Whether a name needs one depends on what lies beside the image, which may have changed.
+    Whether a name needs one depends on the files beside the image, which may have changed.
 
     Raises:
         InputError: another image would get the name of one of these.
@@ -93,7 +93,7 @@ def check_prompts(cases: Sequence[Case], records: Records) -> None:
 
 
 def exchanged(cases: Sequence[Case], records: Records, sources: Sources, images: ImageNames) -> set[str]:
-    """Find the cases whose image is another than the one that they were made of; labels by a person's hand stay.
+    """Find the cases whose image has changed; labels set by a person stay.
 
     Raises:
         InputError: an image of another place would replace the one that the dataset has under that name.
@@ -120,7 +120,7 @@ def describing(
     images: ImageNames,
     write: Callable[[Mapping[str, Any]], None],
 ) -> Callable[[Mapping[str, Any]], None]:
-    """Let `write` write too what a case was made of, and remove files of it from before that it has no more."""
+    """Let `write` also record the source of a case, and remove earlier files of it that it no longer has."""
     by_name = {case.name: case for case in cases}
 
     def complete(record: Mapping[str, Any]) -> None:
@@ -137,7 +137,7 @@ def describing(
 
 
 def failures(out: Path) -> list[str]:
-    """Say of each case that failed which it is and why, a line each."""
+    """Describe each failed case and its reason, a line each."""
     failed = (record for record in read_records(out).values() if record["status"] == "failed")
     return [f"{record['case']}: {record.get('problem', '')}".replace("\n", " ") for record in failed]
 
@@ -147,7 +147,7 @@ def _describe(case: Case, images: ImageNames) -> dict[str, Any]:
 
 
 def _prompts_of(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """Prompts by label, and what not to take under "", of a record; of earlier versions, the prompts of its labels."""
+    """Return a record's prompts by label, the negative one under "" (older versions: those of its labels)."""
     if "prompts" in record:
         return {**record["prompts"], "": record.get("negative")}
     return {name: label.get("prompt") for name, label in record["labels"].items()}

@@ -1,4 +1,4 @@
-"""What an export has done: a line for each case, written when its files are whole, and a lock against a second run.
+"""The record of an export: a line for each case, written when its files are complete, and a lock against a second run.
 
 manifest.jsonl grows by one line a case, so that a run that is killed at any moment goes on with the cases that have
 none. export.json holds what the results depend on; another request on the same folder is refused.
@@ -42,7 +42,7 @@ class Manifest:
         self._lock = claim(folder, REQUEST, request)
         try:
             self.records = read_records(folder)
-            # A line that a killed run left half written is ended, so that the next one begins anew.
+            # A line that a killed run left unfinished is ended, so that the next one begins on a new line.
             path = folder / MANIFEST
             if path.is_file() and not path.read_bytes().endswith(b"\n") and path.stat().st_size:
                 with open(path, "ab") as file:
@@ -62,17 +62,17 @@ class Manifest:
         except OSError as error:
             raise OutputError(
                 f"'{self._folder / MANIFEST}' cannot be written: {error.strerror}.",
-                "Make room on the disk and give the same command; it goes on.",
+                "Make room on the disk and give the same command; it resumes.",
             ) from error
         self.records[record["case"]] = dict(record)
 
     def close(self) -> None:
-        """Let another run have the folder."""
+        """Unlock the folder."""
         self._lock.close()
 
 
 def read_records(folder: Path) -> dict[str, dict[str, Any]]:
-    """Read the lines of a manifest by case, the last of each; a half line, of a run that was killed, is left out.
+    """Read the lines of a manifest by case, the last of each; an unfinished line of a killed run is left out.
 
     Raises:
         InputError: a whole line that is no record of a case of this folder; see `record.check_record`.

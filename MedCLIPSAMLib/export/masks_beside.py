@@ -1,4 +1,4 @@
-"""Which image files of a folder tree are no images to segment: masks, overlays and maps beside them.
+"""Find the image files of a folder tree that are no images to segment: masks, overlays and maps beside them.
 
 A file is one where this program wrote it as a result; where its name is that of another image and a word such as
 "_mask"; where it lies in a folder such as "masks" and bears the name of an image elsewhere; or where it is an image of
@@ -67,7 +67,7 @@ class _Names:
         self._images = sorted({name for name in names if _without_word(name) is None})
 
     def know(self, base: str) -> bool:
-        """Whether an image of that name, or one that goes on after a separator, is there."""
+        """Tell whether an image of that name, or of one that continues after a separator, exists."""
         if self.count[base] or self.count[f"{base}_0000"]:
             return True
         beginnings = (self._images[at : at + 1] for at in (bisect_left(self._images, base + sign) for sign in SIGNS))
@@ -75,7 +75,7 @@ class _Names:
 
 
 def _without_word(name: str) -> str | None:
-    """The name of the image that a name such as "case1_mask" tells; None for other names."""
+    """Return the name of the image in a name such as "case1_mask"; None for other names."""
     match = _AFTER.fullmatch(name)
     if match:
         return match[1]
@@ -88,12 +88,12 @@ def _in_mask_folder(path: Path) -> bool:
 
 
 def _image_name(name: str) -> str:
-    """A name without nnU-Net's number of the channel."""
+    """Return a name without nnU-Net's number of the channel."""
     return name.removesuffix("_0000")
 
 
 def _has_few_values(path: Path) -> bool:
-    """Whether an image file holds a mask."""
+    """Tell whether an image file holds a mask."""
     if path.suffix.lower() not in RASTER_SUFFIXES:
         return False
     try:

@@ -25,7 +25,7 @@ def read_prompts(path: Path) -> dict[str, str]:
             lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
             cut = [line.partition(":") for line in lines]
             pairs = [(label.strip(), prompt.strip() if colon else label) for label, colon, prompt in cut]
-        "".join(label + prompt for label, prompt in pairs).encode()  # half characters, as JSON can have them
+        "".join(label + prompt for label, prompt in pairs).encode()  # unpaired surrogates, which JSON can hold
     except (OSError, ValueError) as error:
         raise InputError(f"The prompts '{path}' cannot be read: {error}.", "Give a text file or JSON.") from error
     if not pairs or not all(label.strip() and prompt.strip() for label, prompt in pairs):

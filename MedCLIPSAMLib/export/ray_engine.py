@@ -2,7 +2,7 @@
 
 A worker reads an image, segments it and writes its files, so that all of them need the images, the dataset and the
 models' folder under the same paths (a shared file system); only names and lines of the manifest cross the network. A
-worker that dies is replaced, and its case is done again.
+worker that dies is replaced, and its case is processed again.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .engines import Write
 from .job import ExportJob, FailedCase, LoadedCase, new_record, read_case, segment_case, write_result
 
 ATTEMPTS = 3
-"""A case whose worker died so many times is recorded as failed: it would kill the next one too."""
+"""Maximum number of workers that die of a case before it is recorded as failed: it would kill the next one too."""
 
 UNITS = "CPU", "GPU"
 START = 600.0
-"""Seconds after which an export goes on without the workers that the cluster has found no place for."""
+"""Seconds after which an export goes on without the workers that the cluster has no room for."""
 
 
 @dataclass(frozen=True)
 class Models:
-    """What a worker loads: see `segmentation.segmenter.load_segmenter`."""
+    """The models of a worker: see `segmentation.segmenter.load_segmenter`."""
 
     clip: str = DEFAULT_MODEL
     sam: str = DEFAULT_SAM
@@ -44,7 +44,7 @@ class Models:
 
 
 class _Worker:
-    """Lives in a process of Ray's, with the models."""
+    """A Ray actor with the models."""
 
     def __init__(self, models: Models) -> None:
         self._models = models
@@ -58,7 +58,7 @@ class _Worker:
         return os.getpid()
 
     def do(self, case: Case, following: Case | None, job: ExportJob) -> dict:
-        """Do a case, while the image of the one that will probably follow is read."""
+        """Process a case, while the image of the one that will probably follow is read."""
         segmenter = self._load()
         reading = self._next.get(case.name)
         loaded = reading.result() if reading else read_case(case)
@@ -66,7 +66,7 @@ class _Worker:
         return write_result(case, segment_case(segmenter, case, loaded, job.settings, RunContext()), job)
 
     def _load(self) -> TextSegmenter:
-        """Return the models, loaded by the first call, so that what is wrong with them is an error of this call."""
+        """Return the models, loaded by the first call, so that errors in them are raised by this call."""
         if self._segmenter is None:
             models = self._models
             self._segmenter = load_segmenter(models.clip, models.sam, models.device, models.models_dir, models.settings)
@@ -78,7 +78,7 @@ class RayEngine:
 
     Args:
         models: that every worker loads.
-        workers: how many; None takes one for each GPU of the cluster, or one for every two of its CPUs without GPUs.
+        workers: their number; None takes one for each GPU of the cluster, or without GPUs one for every two CPUs.
         address: of the cluster, such as "auto" or "ray://head:10001"; None takes RAY_ADDRESS, or starts Ray here.
 
     Attributes:
@@ -139,7 +139,7 @@ class RayEngine:
         def assign(worker) -> None:
             if waiting:
                 case, attempt = waiting.popleft()
-                # What follows is a guess for reading ahead: with all workers busy, the case after the others' next.
+                # A guess for reading ahead: with all workers busy, the case after the others' next.
                 ahead = min(len(workers), len(waiting)) - 1
                 following = waiting[ahead][0] if ahead >= 0 else None
                 running[self._send(worker, case, following, job)] = (worker, case, attempt)
@@ -172,7 +172,7 @@ class RayEngine:
                 ray.kill(worker)
 
     def close(self) -> None:
-        """Let go of the cluster, where this engine joined or started it."""
+        """Disconnect from the cluster, where this engine joined or started it."""
         if self._own:
             self._ray.shutdown()
 
@@ -194,7 +194,7 @@ class RayEngine:
             )
             raise DeviceError(
                 f"No worker could start in {START / 60:.0f} minutes; the cluster has {there}.",
-                "Use less --workers, --device cpu, or a larger cluster.",
+                "Use fewer --workers, --device cpu, or a larger cluster.",
             )
         try:
             return [refs[ref] for ref in ready], self._ray.get(ready)
@@ -210,10 +210,10 @@ class RayEngine:
 
 
 def _dead_record(case: Case) -> dict:
-    """Make the line of the manifest of a case that its workers died of."""
+    """Make the line of the manifest of a case at which workers died."""
     problem = f"The worker died {ATTEMPTS} times at this case, perhaps for lack of memory."
     return new_record(case) | {
         "source": {},
         "problem": problem,
-        "remedy": "Do it alone, on a machine with more memory, by --retry.",
+        "remedy": "Run it alone, on a machine with more memory, by --retry.",
     }

@@ -18,7 +18,7 @@ _OWN = (".lock", "export.json", "manifest.jsonl", "image_folders.json", *_PARTS)
 
 
 def check_record(record: Any) -> dict[str, Any]:
-    """Check the fields that every command relies on, and give the record back.
+    """Check the fields that every command relies on, and return the record.
 
     Raises:
         ValueError: a field is absent or of another type, the case's name leads out of the folder, or one of its files
@@ -49,7 +49,7 @@ def check_record(record: Any) -> dict[str, Any]:
 
 
 def check_own(folder: Path) -> None:
-    """Refuse a dataset's folder of which a part is a link to another place: what is written there would leave it.
+    """Refuse a dataset's folder with a link to another place in it: files written there would leave it.
 
     Raises:
         InputError: naming the link.
@@ -57,10 +57,10 @@ def check_own(folder: Path) -> None:
     for name in _OWN:
         if (folder / name).is_symlink():
             raise InputError(
-                f"'{folder / name}' is a link to another place.", "Copy what it stands for into the dataset's folder."
+                f"'{folder / name}' is a link to another place.", "Copy its target into the dataset's folder."
             )
 
 
 def _names(found: re.Match[str]) -> tuple[str, ...]:
-    """The cases that a file may belong to: "a_0000" may be a case of its own."""
+    """Return the cases that a file may belong to: "a_0000" may be a case itself."""
     return found["name"], found["name"] + (found[3] or "")

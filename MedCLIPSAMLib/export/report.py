@@ -1,4 +1,4 @@
-"""A page to look through an export: an overlay a case, and a click strikes a bad one out."""
+"""A page to review an export: an overlay of each case, and a click strikes a bad one out."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TEMPLATE = "pages/export_report.html"
 def write_report(folder: Path, records: Sequence[Mapping[str, Any]], struck: Collection[str]) -> None:
     """Write report.html into an export's folder, beside the images in report/.
 
-    The page needs no network and no server. What is struck out in it is kept by the browser, and saved as a list of
-    names, struck.txt, by a button; `medclipsam strike` takes it up.
+    The page needs no network and no server. The browser stores the cases struck out, and a button saves them as a
+    list of names, struck.txt, for `medclipsam strike`.
     """
     page = resource_path(TEMPLATE).read_text(encoding="utf-8")
     data = json.dumps({"cases": list(records), "struck": sorted(struck)}, ensure_ascii=True).replace("<", "\\u003c")

@@ -1,4 +1,4 @@
-"""Bad cases taken out of a dataset, and put back: their files move to struck/ in it, nothing is deleted."""
+"""Strike bad cases out of a dataset, and restore them: their files move to struck/ in it, nothing is deleted."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FOLDER = "struck"
 
 
 def strike(dataset: Path, names: Iterable[str]) -> tuple[int, int]:
-    """Let the dataset hold all cases but those of `names`; what was struck out before and is not named comes back.
+    """Strike the cases of `names` out of the dataset, and restore earlier ones that are not named.
 
     Returns:
-        How many were struck out by this, and how many came back.
+        The number of cases struck out, and of those restored.
 
     Raises:
         InputError: the folder holds no export, or a name is none of its cases. OutputError: an export is writing to it.

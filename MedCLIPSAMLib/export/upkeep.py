@@ -1,4 +1,4 @@
-"""What is made of an export's manifest anew whenever it changes, and the list of what was struck out."""
+"""The files made from an export's manifest whenever it changes, and the list of cases struck out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .manifest import read_records
 from .report import write_report
 
 STRUCK = "struck.txt"
-"""In a dataset: the cases that a person struck out, a name a line."""
+"""File in a dataset with the cases that a person struck out, a name a line."""
 
 
 def refresh(out: Path, form: str, labels: Sequence[str]) -> None:
-    """Write anew what is made of the manifest: the description of the dataset and the report."""
+    """Rewrite the files made from the manifest: the description of the dataset and the report."""
     records = list(read_records(out).values())
     struck = read_struck(out)
     inside = [record["case"] for record in records if record["files"] and record["case"] not in struck]
@@ -32,6 +32,6 @@ def read_struck(out: Path) -> set[str]:
 
 
 def write_struck(out: Path, names: Collection[str]) -> None:
-    """Write down the cases that a person struck out."""
+    """Write the list of cases that a person struck out."""
     with atomic_path(out / STRUCK) as temporary:
         temporary.write_text("".join(f"{name}\n" for name in sorted(names)), encoding="utf-8")

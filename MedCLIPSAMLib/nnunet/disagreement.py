@@ -28,12 +28,12 @@ from .raw_dataset import RawDataset, read_dataset
 from .trust import trusted_cases
 
 SHARE = 0.2
-"""Of the cases, that is struck out where nothing else is chosen."""
+"""Default share of the cases to strike out."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well a network's mask and the label of a case agree.
+    """Agreement of a network's mask with the label of a case.
 
     Args:
         dsc: mean over `labels`; 1 where there are none.
@@ -112,7 +112,7 @@ def lowest(scores: Mapping[str, float], share: float) -> list[str]:
 
 
 def write_struck_list(path: Path, chosen: Sequence[str], dataset: Path) -> set[str]:
-    """Write a list for `medclipsam strike`, with what is struck out of the dataset already, which else would come back.
+    """Write a list for `medclipsam strike`, including what is struck out already, which would come back otherwise.
 
     Returns:
         What was struck out before.
@@ -162,7 +162,7 @@ def _check_belongs(predictions: Path, dataset: RawDataset) -> None:
         raise InputError(
             f"{len(lacking)} of {len(dataset.cases)} cases of '{dataset.folder.name}' have no prediction in "
             f"'{predictions}', such as '{lacking[0]}'.",
-            "Give the same medclipsam weak predict command again; it goes on.",
+            "Give the same medclipsam weak predict command again; it resumes.",
         )
     foreign = sorted(read_records(predictions).keys() - set(dataset.cases) - read_struck(dataset.folder))
     if foreign:

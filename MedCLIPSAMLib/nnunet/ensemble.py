@@ -1,4 +1,4 @@
-"""The mean of what the checkpoints of a training predict, on the voxels of the image."""
+"""The mean of the predictions of a training's checkpoints, on the voxels of the image."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from .train import FOLD, model_folder
 
 NETWORK = re.compile(r"dynamic_network_architectures\.architectures\.\w+\.\w+")
 LAYER = re.compile(r"torch\.nn\.(modules\.\w+\.)?[A-Z]\w*")
-"""What plans may name as the network, and as its layers."""
+"""Names that plans may use for the network and its layers."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an ensemble says of one image.
+    """The prediction of an ensemble for one image.
 
     Args:
         labels: (K, J, I) uint8, the most probable label of each voxel on the grid of the image; 0 is background.
@@ -44,20 +44,20 @@ class Prediction:
 
 
 class Ensemble:
-    """All checkpoints that a training kept, in memory.
+    """All stored checkpoints of a training, in memory.
 
     Args:
         path: a run's or a model's folder.
         device: see `models.device.resolve_device`.
         mirroring: predict mirrored images too, as nnU-Net does, at four times the cost in 2-D.
-        last: take only so many of the checkpoints, from the end.
-        best: take the checkpoint that nnU-Net's progress curve thinks best, too, as the authors' code does.
+        last: number of checkpoints to take, from the end.
+        best: also take the best checkpoint by nnU-Net's progress curve, as the authors' code does.
         foreground: probability of the foreground, all labels together, above which a voxel belongs to the most probable
             of them; None where the most probable of all classes is taken. The authors' code has 0.2.
 
     Attributes:
         labels: names by number, without the background.
-        name: the model's: its dataset, a check sum of its last weights, and how it is used.
+        name: the model's: its dataset, a checksum of its last weights, and its options.
 
     Raises:
         InputError: nnunetv2 is not installed. ModelError: no model, an unfinished one, or a damaged checkpoint.
@@ -102,7 +102,7 @@ class Ensemble:
         if lacking:
             raise ModelError(
                 f"The training in '{folder}' is not finished: {len(lacking)} of {len(files)} checkpoints are lacking.",
-                "Give the same medclipsam weak train command again; it goes on.",
+                "Give the same medclipsam weak train command again; it resumes.",
             )
         if best and not (folder / FOLD / BEST).is_file():
             raise ModelError(f"The training in '{folder}' kept no '{BEST}'.", "Leave out --best, or train again.")
@@ -128,7 +128,7 @@ class Ensemble:
         nnU-Net brings back logits.
 
         Raises:
-            InputError: the image does not suit the model. Cancelled.
+            InputError: the image does not fit the model. Cancelled.
         """
         from nnunetv2.inference.export_prediction import (
             convert_predicted_logits_to_segmentation_with_correct_shape as back_to_image,

@@ -51,7 +51,7 @@ class Image:
         case: its name in the results.
         path: a file, or the folder of a DICOM series.
         series: of a folder with several.
-        root: the folder that its path is told relative to; None is its own.
+        root: the folder that its path is relative to; None is its own.
     """
 
     case: str
@@ -61,7 +61,7 @@ class Image:
 
     @property
     def folder(self) -> Path:
-        """The folder that the image's path is told relative to."""
+        """Folder that the image's path is relative to."""
         return self.path.parent if self.root is None else self.root
 
 
@@ -86,7 +86,7 @@ def predict(
     context: RunContext = RunContext(),
     key: CaseKey | None = None,
 ) -> list[dict]:
-    """Predict every image that the folder does not have yet, or that failed before.
+    """Predict every image that is not in the folder yet, or that failed before.
 
     Args:
         out: new, empty, or of the same model.
@@ -105,7 +105,7 @@ def predict(
         numbers = key.number([(image.path, image.series) for image in images])
         images = [replace(image, case=number) for image, number in zip(images, numbers)]
     if len({image.case for image in images}) < len(images):
-        raise InputError("Two images have the same name.", "Give each a name of its own.")
+        raise InputError("Two images have the same name.", "Give each a different name.")
     request = {"model": ensemble.name, "labels": list(ensemble.labels.values()), "version": __version__}
     target = os.path.relpath(dataset.resolve(), out.resolve()) if dataset else None
     manifest = Manifest(out, request | {"dataset": target} | ({"anonymous": True} if key else {}))
@@ -130,7 +130,7 @@ def predict(
 
 
 def _predict_case(image: Image, ensemble: Ensemble, out: Path, context: RunContext) -> dict[str, Any]:
-    """Predict an image and write its files; return the line of the manifest, but for what names the image."""
+    """Predict an image and write its files; return the line of the manifest without the fields that name the image."""
     record: dict[str, Any] = {"case": image.case, "status": "failed", "labels": {}, "files": []}
     record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.perf_counter()
@@ -146,7 +146,10 @@ def _predict_case(image: Image, ensemble: Ensemble, out: Path, context: RunConte
     except MedCLIPSAMError as error:
         record |= {"problem": error.problem, "remedy": error.remedy}
     except (RuntimeError, ValueError, AssertionError) as error:  # nnU-Net's own, of an image that it cannot take
-        record |= {"problem": f"{type(error).__name__}: {error}", "remedy": "Leave it out, or see whether it is whole."}
+        record |= {
+            "problem": f"{type(error).__name__}: {error}",
+            "remedy": "Leave it out, or check whether it is complete.",
+        }
     record["seconds"] = round(time.perf_counter() - started, 3)
     return record
 

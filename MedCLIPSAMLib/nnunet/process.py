@@ -18,7 +18,7 @@ from ..errors import InputError, ModelError
 from ..run_context import RunContext
 
 POLL = 0.3
-"""Seconds between looks at a process."""
+"""Seconds between polls of a process."""
 
 _PREPROCESS = (
     "from nnunetv2.experiment_planning.plan_and_preprocess_entrypoints import plan_and_preprocess_entry; "
@@ -42,7 +42,7 @@ def environment(raw: Path, out: Path) -> dict[str, str]:
     """Return the variables of this process with nnU-Net's for a run.
 
     Args:
-        raw: the folder in which datasets lie.
+        raw: the folder of datasets.
         out: the run's folder, for all that nnU-Net writes.
     """
     out = out.resolve()
@@ -64,7 +64,7 @@ def preprocess_command(number: int, configuration: str) -> list[str]:
 
 
 def few_processes() -> dict[str, str]:
-    """Return what keeps nnU-Net's processes for augmentation from taking more cores than a small machine has.
+    """Return variables that limit nnU-Net's augmentation processes to the cores of a small machine.
 
     Only for training: with it, nnU-Net 2.8's planner fails.
     """
@@ -89,9 +89,9 @@ class Process:
     """Runs nnU-Net's commands one after the other, each in a process group that ends with the call.
 
     Args:
-        log: file that all they say is added to.
+        log: file that their output is appended to.
         variables: their environment.
-        lock: open file that they hold too, so that what it locks stays locked should this process be killed.
+        lock: open file that they inherit, so that its lock persists if this process is killed.
         context: cancels them.
     """
 
@@ -107,8 +107,8 @@ class Process:
         """Run a command to its end.
 
         Args:
-            look: called while it works, and once after.
-            more: variables of this command.
+            look: called while it runs, and once after.
+            more: further variables of this command.
 
         Raises:
             ModelError: it failed; with its last line. Cancelled.
@@ -142,7 +142,7 @@ class Process:
 
 
 def _end(process: subprocess.Popen) -> None:
-    """End a process and all that it started."""
+    """End a process and its children."""
     running = process.poll() is None
     if os.name == "nt":
         if running:

@@ -1,4 +1,4 @@
-"""A folder of predictions as it is read for review: the least sure case first."""
+"""Read a folder of predictions for review: the least sure case first."""
 
 from __future__ import annotations
 

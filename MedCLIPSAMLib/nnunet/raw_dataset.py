@@ -1,4 +1,4 @@
-"""Whether a folder is a raw dataset of nnU-Net v2 that can be trained on, before hours go into it."""
+"""Check that a folder is a raw dataset of nnU-Net v2 that can be trained on, before hours of training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..volumes.itk_path import itk_path
 
 @dataclass(frozen=True)
 class RawDataset:
-    """A dataset as nnU-Net has it.
+    """A dataset of nnU-Net.
 
     Args:
         folder: DatasetNNN_Name.
@@ -43,7 +43,7 @@ class RawDataset:
 
 
 def read_dataset(folder: Path) -> RawDataset:
-    """Read what a dataset says of itself, and check its names.
+    """Read the description of a dataset, and check its names.
 
     Raises:
         InputError: no dataset of nnU-Net, more than one channel, images and labels of different names, or no cases.

@@ -21,23 +21,23 @@ from ..errors import InputError
 from ..validated import Choice, settings_class
 
 IN_PLANS = "medclipsam"
-"""Key of nnU-Net's plans under which a schedule lies, so that nnU-Net's own commands train by it too."""
+"""Key of a schedule in nnU-Net's plans, so that nnU-Net's own commands train by it too."""
 
 SEED_IN_PLANS = "medclipsam_seed"
 """And the seed of all random draws, where there is one."""
 
 EXPONENT = 0.9
-"""Of nnU-Net's polynomial decay."""
+"""Exponent of nnU-Net's polynomial decay."""
 
 BEST = "best.safetensors"
-"""The weights that nnU-Net's progress curve thinks best; no part of the ensemble unless it is asked for."""
+"""The best weights by nnU-Net's progress curve; not in the ensemble unless requested."""
 
 Count = Annotated[int, Field(ge=1)]
 
 
 @settings_class
 class Schedule:
-    """When the network learns how fast.
+    """The learning rate by epoch, and the checkpoints to keep.
 
     Args:
         cycles, epochs: cycles, and epochs of each.
@@ -65,7 +65,7 @@ class Schedule:
 
     @property
     def total(self) -> int:
-        """Epochs in all."""
+        """Number of all epochs."""
         return self.cycles * self.epochs
 
     def rate(self, epoch: int) -> float:
@@ -75,7 +75,7 @@ class Schedule:
         return self.learning_rate * (1 - within / length) ** EXPONENT
 
     def keeps(self, epoch: int) -> bool:
-        """Whether the weights after this epoch belong to the ensemble."""
+        """Tell whether the weights after this epoch belong to the ensemble."""
         return epoch % self.epochs >= self.epochs - self.keep
 
     def file(self, epoch: int) -> str:
@@ -95,7 +95,7 @@ def schedule_of(plans: Mapping[str, Any]) -> Schedule:
     """Read the schedule in nnU-Net's plans; the paper's where they hold none.
 
     Raises:
-        InputError: what is there is no schedule.
+        InputError: an invalid schedule.
     """
     try:
         return Schedule(**plans.get(IN_PLANS, {}))

@@ -1,9 +1,9 @@
-"""A nnU-Net trained on a dataset of pseudo-labels: stock nnunetv2 in a process of its own, with our trainer.
+"""Train a nnU-Net on a dataset of pseudo-labels: stock nnunetv2 in a separate process, with this package's trainer.
 
-OUT/run.json       what is trained on and how; another request on the same folder is refused
+OUT/run.json       the dataset and the settings; another request on the same folder is refused
 OUT/preprocessed   nnU-Net's, with its plans
 OUT/results        nnU-Net's; the model is in DatasetNNN_NAME/nnUNetTrainerMedCLIPSAM__nnUNetPlans__CONFIGURATION
-OUT/training.log   all that nnU-Net says
+OUT/training.log   the output of nnU-Net
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from .schedule import IN_PLANS, SEED_IN_PLANS, Schedule
 TRAINER, PLANS, FOLD = "nnUNetTrainerMedCLIPSAM", "nnUNetPlans", "fold_all"
 RUN, LOG, PROGRESS = "run.json", "training.log", "progress.jsonl"
 FIGURES = ("epoch", "epochs", "rate", "loss", "validation_loss", "dsc")
-"""Of a finished epoch: its number and how many there are, rate, losses, DSC on the batches of the curve."""
+"""Figures of a finished epoch: its number and the total, rate, losses, DSC on the batches of the curve."""
 
 
 @settings_class
 class TrainSettings:
-    """What is trained; the defaults are the paper's.
+    """Settings of the training; the defaults are the paper's.
 
     Args:
         schedule: cycles, epochs and rate.
@@ -65,14 +65,14 @@ def train(
     gpus: int = 1,
     context: RunContext = RunContext(),
 ) -> Path:
-    """Train, or go on with a run that was stopped, and give the folder of the model.
+    """Train, or resume a stopped run, and return the folder of the model.
 
     Args:
         dataset: DatasetNNN_Name, as `medclipsam export` writes it.
         out: folder of the run; new, empty, or of the same run.
         device: "cpu", "cuda", "cuda:N" or "mps".
         gpus: of this machine, for nnU-Net's distributed training.
-        context: notified at each stage, told of finished epochs with the figures of `FIGURES`.
+        context: notified at each stage; reports finished epochs with the figures of `FIGURES`.
 
     Raises:
         InputError: the dataset cannot be trained on, or nnunetv2 is not installed. OutputError: the folder holds
@@ -83,7 +83,7 @@ def train(
     twins = [path.name for path in found.folder.parent.glob(f"Dataset{found.number:03d}_*") if path != found.folder]
     if twins:
         raise InputError(
-            f"'{found.folder.name}' and '{twins[0]}' have the same number, by which nnU-Net takes them.",
+            f"'{found.folder.name}' and '{twins[0]}' have the same number, by which nnU-Net finds them.",
             "Give one of them another number.",
         )
     chosen = asdict(settings)
@@ -115,7 +115,7 @@ def train(
             )
             process.run(command, _Watch(model / FOLD / PROGRESS, context), few_processes() | gpu)
         if not is_finished(model, settings.schedule):
-            raise ModelError(f"nnU-Net left no whole ensemble in '{model}'.", f"See '{out / LOG}'.")
+            raise ModelError(f"nnU-Net left no complete ensemble in '{model}'.", f"See '{out / LOG}'.")
         return model
 
 
@@ -134,7 +134,7 @@ def model_folder(path: Path) -> Path:
 
 
 def is_finished(model: Path, schedule: Schedule) -> bool:
-    """Whether every checkpoint of the ensemble is there."""
+    """Tell whether every checkpoint of the ensemble exists."""
     return all((model / FOLD / name).is_file() for name in schedule.files())
 
 
@@ -162,7 +162,7 @@ class _Watch:
 
 
 def _continues(fold: Path) -> bool:
-    """Whether nnU-Net finds a checkpoint to go on from; each process starts a new progress file."""
+    """Tell whether nnU-Net finds a checkpoint to resume from; each process starts a new progress file."""
     progress = fold / PROGRESS
     if progress.is_file():
         progress.rename(progress.with_name(f"progress-{time.strftime('%Y%m%d-%H%M%S')}.jsonl"))
@@ -170,7 +170,7 @@ def _continues(fold: Path) -> bool:
 
 
 def _state(dataset: RawDataset) -> str:
-    """Compute a check sum over the names, sizes and times of a dataset's labels and what describes them."""
+    """Compute a checksum over the names, sizes and times of a dataset's labels and their description."""
     digest = hashlib.sha256()
     for path in (dataset.folder / "dataset.json", *(dataset.label(case) for case in dataset.cases)):
         about = path.stat()
@@ -187,7 +187,7 @@ def _model(out: Path, dataset: RawDataset, settings: TrainSettings) -> Path:
 
 
 def _change_plans(path: Path, settings: TrainSettings) -> None:
-    """Put the schedule, the seed, the batch and the width into nnU-Net's plans, from which its trainer takes them."""
+    """Write the schedule, seed, batch and width into nnU-Net's plans, from which its trainer reads them."""
     plans: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if settings.configuration not in plans["configurations"]:
         raise InputError(

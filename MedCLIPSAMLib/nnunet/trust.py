@@ -1,7 +1,7 @@
-"""A corrected mask written back into a dataset as a trusted label for the next round of training.
+"""Write a corrected mask back into a dataset as a trusted label for the next round of training.
 
-The label before, a guess of models, is kept in replaced/; the manifest says that a person set the new one. A case that
-was struck out comes back by it.
+The previous label, predicted by models, is kept in replaced/; the manifest says that a person set the new one. A case
+that was struck out is restored.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
     Args:
         dataset: DatasetNNN_Name that medclipsam export wrote.
         case: in it, or a new one.
-        masks: by the dataset's labels, (K, J, I) bool on the grid of `volume`; a label that is lacking is absent.
+        masks: by the dataset's labels, (K, J, I) bool on the grid of `volume`; a missing label is absent.
         volume: the image; the dataset's own where the case is in it.
 
     Returns:
-        How many cases of the dataset are trusted now.
+        The number of trusted cases in the dataset.
 
     Raises:
         InputError: no dataset of an export, an unknown label, masks that overlap, or another grid than the image has in
-            the dataset. OutputError: an export is writing to it, or it cannot be written; the label before is kept.
+            the dataset. OutputError: an export is writing to it, or it cannot be written; the previous label is kept.
     """
     check_case(case)
     found = read_dataset(dataset)
@@ -107,7 +107,7 @@ def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) 
 
 
 def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the manifest says of the image of a new case."""
+    """Return the fields of the manifest that name the image of a new case."""
     if volume.path is None:
         return {"image": ""}
     return ImageNames(dataset, "anonymous" in request).describe(case, volume.path, volume.path.parent)
@@ -119,7 +119,7 @@ def trusted_cases(dataset: Path) -> set[str]:
 
 
 def _masks_by_label(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
-    """Tell masks by label: by the segments' names, by label values, or the only one that there is."""
+    """Return masks by label: by the segments' names, by label values, or the only one."""
     names = set(dataset.labels.values())
     if all(segment.name in names for segment in segments):
         return {segment.name: segment.mask for segment in segments}
@@ -143,7 +143,9 @@ def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:
         return
     own = read_volume(image)
     if own.shape != volume.shape or not own.geometry.is_close(volume.geometry, 1e-3):
-        raise InputError(f"The mask of '{case}' lies on another grid than its image.", "Correct it on that image.")
+        raise InputError(
+            f"Expected the mask of '{case}' on the grid of its image, got another grid.", "Correct it on that image."
+        )
 
 
 def _take_back(dataset: RawDataset, case: str) -> None:
@@ -155,7 +157,7 @@ def _take_back(dataset: RawDataset, case: str) -> None:
 
 
 def _outside(dataset: RawDataset, path: Path) -> Path:
-    """Where a file of the dataset lies when its case is struck out."""
+    """Return the path of a file of the dataset when its case is struck out."""
     return dataset.folder / STRUCK_FOLDER / path.relative_to(dataset.folder)
 
 

@@ -1,11 +1,11 @@
-"""How sure an ensemble is: of each voxel, and of each case.
+"""The uncertainty of an ensemble for each voxel, and for each case.
 
     H(v) = - sum_c p_c(v) log p_c(v) / log C,   p the mean over the checkpoints of the probability of each of C classes
 
-is 0 where the mean is sure and 1 where all classes are as likely. A case is scored by the Dice loss that the mean
-probabilities themselves let one expect of the mask M,
+is 0 where the mean is sure and 1 where all classes are equally likely. A case is scored by the Dice loss that the mean
+probabilities themselves predict for the mask M,
 
-    u = 1 - 2 sum_M q / (sum_M 1 + sum q),   q the probability of what is not background,
+    u = 1 - 2 sum_M q / (sum_M 1 + sum q),   q the probability of the foreground,
 
 or by its entropy for each voxel that is taken or expected, sum H / (sum q). Both are 0 for a sure case, and both take a
 small lesion with a blurred edge to be less sure than a large one.
@@ -16,11 +16,11 @@ from __future__ import annotations
 import numpy as np
 
 MIN_FOREGROUND = 1.0
-"""Voxels: what an empty case is measured against."""
+"""Number of voxels that an empty case is measured against."""
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
-    """H of (C, K, J, I) probabilities that sum to 1 over the classes: (K, J, I) float32, 0 to 1; 0 log 0 is 0."""
+    """Compute H of (C, K, J, I) probabilities over C classes: (K, J, I) float32, 0 to 1; 0 log 0 is 0."""
     terms = np.where(probabilities > 0, probabilities * np.log(np.maximum(probabilities, 1e-38)), 0)
     return np.clip(-terms.sum(0) / np.log(len(probabilities)), 0, 1).astype(np.float32)
 

@@ -190,7 +190,7 @@ def test_an_export_names_cases_by_numbers_and_refuses_a_key_in_the_dataset(panel
     assert ui.exportButton.enabled and not ui.exportKeyEdit.enabled and not ui.exportKeyButton.enabled
     ui.exportAnonymousBox.checked = True
     assert ui.exportKeyEdit.enabled and "file for the key" in ui.exportButton.toolTip
-    for key, said in ((out / "key.csv", "is what others get"), (tmp_path / "key.csv", "1 cases: ")):
+    for key, said in ((out / "key.csv", "is passed on to others"), (tmp_path / "key.csv", "1 cases: ")):
         standin.answers["QFileDialog.getSaveFileName"] = str(key)
         ui.exportKeyButton.click()
         assert panel.parameters.export.key == str(key)

@@ -128,7 +128,7 @@ def test_a_dry_run_refuses_a_key_in_the_dataset_and_writes_none(run, scans, tmp_
     out, key = tmp_path / "out", tmp_path / "key.csv"
     ask = ("export", scans, "-p", "tumor", "--format", "nii.gz", "-o", out, "--dry-run", "--anonymous")
     code, _, err = run(*ask, out / "key.csv")
-    assert code == 2 and "is what others get" in err
+    assert code == 2 and "is passed on to others" in err
     code, _, err = run(*ask, key)
     assert code == 0 and not key.exists() and not out.exists(), err
 
@@ -141,7 +141,7 @@ def test_the_worker_numbers_cases_and_refuses_what_the_command_does_before_any_w
     )
     reply = RecordingReply()
     for refused, form, said in (
-        (out / "key.csv", "nii.gz", "is what others get"),
+        (out / "key.csv", "nii.gz", "is passed on to others"),
         (tmp_path / "absent" / "key.csv", "nii.gz", "does not exist"),
         (scans / f"{PATIENT} broken.png", "nii.gz", "no key of cases"),
     ):
@@ -182,7 +182,7 @@ def test_a_key_is_not_taken_from_elsewhere_nor_put_into_the_dataset(tmp_path):
     with pytest.raises(InputError, match="no key of cases"):
         CaseKey(huge)
     (tmp_path / "out").mkdir()
-    with pytest.raises(OutputError, match="is what others get"):
+    with pytest.raises(OutputError, match="is passed on to others"):
         CaseKey(tmp_path / "out" / "key.csv").check_outside(tmp_path / "out")
 
 

@@ -159,7 +159,7 @@ def other_grid(folder):
     ("change", "output"),
     [
         (unread, "2.seg.nrrd"),
-        (lacking, "1 of 4 cases .* no prediction .* such as '3'.*it goes on"),
+        (lacking, "1 of 4 cases .* no prediction .* such as '3'.*it resumes"),
         (failed, "1 of 4 cases .* no prediction .* such as '2'"),
         (of_another, "Dataset003_Heads', not of .*Dataset004_Others"),
         (other_labels, "labels .*liver.*tumor"),

@@ -37,7 +37,7 @@ class CyclicalRate:
 class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names its trainers
     """nnU-Net's trainer with the cyclical rate of `nnunet.schedule.Schedule`, which keeps the weights of each cycle.
 
-    Kept are the weights alone, as safetensors beside nnU-Net's own checkpoints. A line an epoch goes to progress.jsonl.
+    Only the weights are kept, as safetensors beside nnU-Net's own checkpoints. progress.jsonl gets a line an epoch.
     """
 
     def __init__(self, plans, configuration, fold, dataset_json, device=torch.device("cuda")):
@@ -55,12 +55,12 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
                 set_seed(seed)
 
     def configure_optimizers(self):
-        """nnU-Net's optimizer with the cyclical rate."""
+        """Return nnU-Net's optimizer with the cyclical rate."""
         optimizer, _ = super().configure_optimizers()
         return optimizer, CyclicalRate(optimizer, self.schedule.rate)
 
     def on_epoch_end(self):
-        """Keep the weights of an epoch that belongs to the ensemble before nnU-Net goes on to the next."""
+        """Store the weights of an epoch that belongs to the ensemble before the next epoch."""
         epoch = self.current_epoch
         if self.local_rank == 0 and self.schedule.keeps(epoch):
             self._keep(Path(self.output_folder) / self.schedule.file(epoch))
@@ -69,7 +69,7 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
             self._tell(epoch)
 
     def save_checkpoint(self, filename: str) -> None:
-        """Write nnU-Net's checkpoint whole or not at all, so that a killed run goes on from the last whole one."""
+        """Write nnU-Net's checkpoint atomically, so that a killed run resumes from the last complete one."""
         if self.local_rank == 0 and not self.disable_checkpointing:
             with atomic_path(filename) as temporary:
                 super().save_checkpoint(str(temporary))
@@ -77,7 +77,7 @@ class nnUNetTrainerMedCLIPSAM(nnUNetTrainer):  # noqa: N801  # as nnU-Net names 
                 self._keep(Path(filename).with_name(BEST))
 
     def perform_actual_validation(self, save_probabilities: bool = False):
-        """Nothing: nnU-Net would validate the last weights alone, where the prediction is the whole ensemble's."""
+        """Skip the validation: nnU-Net would validate the last weights alone, not the ensemble."""
         self.print_to_log_file("The ensemble is validated by what it predicts: medclipsam weak predict.")
 
     def _keep(self, path: Path) -> None:
