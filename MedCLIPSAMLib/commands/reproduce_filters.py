@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from itertools import product
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -53,29 +54,28 @@ def filters(
 
 
 def filter_tables(figures: dict) -> tuple[Table, Table]:
-    """Show DSC on test images by filter, and the differences to training on all pseudo-labels."""
+    """Show DSC on test images by filter, and the differences to all pseudo-labels and to as many at random."""
     from rich.table import Table
 
+    from ..experiments.filters_summary import BASES, MEASURED
     from ..experiments.reproduce_filters import FILTERS
 
     rows, cases = figures["summary"], figures["cases"]
     seeds = len(rows["all"]["ensemble"]["by_seed"])
-    main = Table(title=f"{figures['set']}: DSC on {cases['test']} test images, mean of {seeds} trainings (95 %)")
+    main = Table(title=f"{figures['set']}: DSC on {cases['test']} test images, mean over {seeds} seeds (95 %)")
     for column in ("trained on", "labels", "their DSC", "order: rank correlation", "ensemble", "last checkpoint"):
         main.add_column(column, justify="left" if column == "trained on" else "right")
-    change = Table(title="Less training on all, image by image")
-    for column in ("", "", "mean", "95 % interval", "p (Wilcoxon)", "better", "worse", "by training"):
-        change.add_column(column, justify="right" if column else "left")
     for name, row in rows.items():
         ranked = "" if row["rank_correlation"] is None else f"{row['rank_correlation']:+.2f}"
-        cells = ("{dsc:.3f} ({interval[0]:.3f}-{interval[1]:.3f})".format(**row[of]) for of in ("ensemble", "last"))
+        cells = ("{dsc:.3f} ({interval[0]:.3f}-{interval[1]:.3f})".format(**row[of]) for of in MEASURED)
         main.add_row(FILTERS[name], str(row["kept"]), f"{row['labels_dsc']:.3f}", ranked, *cells)
-        for of in ("ensemble", "last") if name != "all" else ():
-            found = row[of]["difference"]
-            interval = f"{found['low']:+.3f} to {found['high']:+.3f}"
-            by_seed = ", ".join(f"{value:+.3f}" for value in row[of]["difference_by_seed"])
-            counts = str(found["better"]), str(found["worse"])
-            change.add_row(
-                FILTERS[name], of, f"{found['difference']:+.3f}", interval, f"{found['p']:.2g}", *counts, by_seed
-            )
+    change = Table(title="Differences of DSC, image by image")
+    for column in ("trained on", "less", "of", "mean", "95 % interval", "p (Wilcoxon)", "better", "worse", "by seed"):
+        change.add_column(column, justify="left" if column in ("trained on", "less", "of") else "right")
+    pairs = product(BASES, rows, MEASURED)
+    for base, name, of in (pair for pair in pairs if pair[0] in rows[pair[1]][pair[2]]["less"]):
+        found = rows[name][of]["less"][base]
+        numbers = f"{found['difference']:+.3f}", f"{found['low']:+.3f} to {found['high']:+.3f}", f"{found['p']:.2g}"
+        counts = str(found["better"]), str(found["worse"]), ", ".join(f"{value:+.3f}" for value in found["by_seed"])
+        change.add_row(FILTERS[name], base, of, *numbers, *counts)
     return main, change

@@ -11,6 +11,8 @@ from ..evaluation.compare import compare_paired
 from .real import mean_interval
 
 MEASURED = ("ensemble", "last")
+BASES = ("all", "random")
+"""What filters are compared with: all labels, and as many of them as a filter leaves."""
 
 
 def summary(figures: dict) -> dict[str, Any]:
@@ -19,10 +21,9 @@ def summary(figures: dict) -> dict[str, Any]:
     Returns:
         {filter: {"kept": number, "labels_dsc": mean of the kept pseudo-labels, "rank_correlation": Spearman's, of what
         the filter orders by with the true DSC, or None, "ensemble" and "last": {"dsc", "interval", "by_seed": means,
-        "difference": PairedDifference to "all" as dict, "difference_by_seed"}}}.
+        "less": {of `BASES`: PairedDifference as dict and its means "by_seed"}}}}.
     """
     runs, quality = figures["runs"], figures["dsc"]
-    by_image = lambda name, row: np.mean([run[row] for run in runs[name]], axis=0)
     rows: dict[str, Any] = {}
     for name, some in runs.items():
         rows[name] = {
@@ -31,17 +32,24 @@ def summary(figures: dict) -> dict[str, Any]:
             "rank_correlation": _rank_correlation([run["order"] for run in some], quality),
         }
         for row in MEASURED:
-            values, base = by_image(name, row), by_image("all", row)
-            by_seed = [float(np.mean(run[row])) for run in some]
-            base_by_seed = [float(np.mean(run[row])) for run in runs["all"]]
+            own = np.array([run[row] for run in some])
             rows[name][row] = {
-                "dsc": float(values.mean()),
-                "interval": mean_interval(values),
-                "by_seed": by_seed,
-                "difference": asdict(compare_paired(base, values)),
-                "difference_by_seed": [own - other for own, other in zip(by_seed, base_by_seed)],
+                "dsc": float(own.mean()),
+                "interval": mean_interval(own.mean(axis=0)),
+                "by_seed": own.mean(axis=1).tolist(),
+                "less": {
+                    base: _difference(np.array([run[row] for run in runs[base]]), own)
+                    for base in BASES
+                    if base in runs and name not in (base, "all")
+                },
             }
     return rows
+
+
+def _difference(base: np.ndarray, own: np.ndarray) -> dict[str, Any]:
+    """Compare values, (seeds, images), image by image."""
+    by_seed = (own.mean(axis=1) - base.mean(axis=1)).tolist()
+    return asdict(compare_paired(base.mean(axis=0), own.mean(axis=0))) | {"by_seed": by_seed}
 
 
 def _rank_correlation(orders: list[dict[str, float]], quality: dict[str, float]) -> float | None:
