@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     from .pipeline.volume_result import VolumeRun as VolumeRun
     from .run_context import Progress as Progress
     from .run_context import RunContext as RunContext
+    from .segmentation.affinity import AffinitySettings as AffinitySettings
     from .segmentation.result import CarriedResult as CarriedResult
     from .segmentation.result import PromptedResult as PromptedResult
     from .segmentation.result import Result as Result
     from .segmentation.result import SliceResult as SliceResult
+    from .segmentation.saliency import M2IBSettings as M2IBSettings
     from .segmentation.segmenter import TextSegmenter as TextSegmenter
     from .segmentation.segmenter import load_segmenter as load_segmenter
     from .segmentation.settings import Settings as Settings
     from .segmentation.settings import default_settings as default_settings
+    from .segmentation.vote import VoteSettings as VoteSettings
     from .volumes import Segment as Segment
     from .volumes import Volume as Volume
     from .volumes import read_segmentation as read_segmentation
@@ -65,7 +68,10 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ".pipeline.request": ("SegmentationRequest",),
     ".segmentation.result": ("CarriedResult", "PromptedResult", "Result", "SliceResult"),
     ".segmentation.segmenter": ("TextSegmenter", "load_segmenter"),
+    ".segmentation.affinity": ("AffinitySettings",),
+    ".segmentation.saliency": ("M2IBSettings",),
     ".segmentation.settings": ("Settings", "default_settings"),
+    ".segmentation.vote": ("VoteSettings",),
     ".pipeline.volume_result": ("VolumeResult", "VolumeRun"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

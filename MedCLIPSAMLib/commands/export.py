@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import ExportFormat, Plane, Strategy, VoteMethod
-from .option_groups import ComputeOptions, ModelOptions, SeriesOptions, TextOptions, option_groups
-from .options import Anonymous, AsJson, Presence, SlicePlane, Vote, WindowRange
+from ..choices import ExportFormat, Plane, Strategy
+from .option_groups import ComputeOptions, ModelOptions, OptionalStages, SeriesOptions, TextOptions, option_groups
+from .options import Anonymous, AsJson, Presence, SlicePlane, WindowRange
 from .parsing import parse_window
 from .progress import progress_bar
 
@@ -150,8 +150,8 @@ def export(
     models: ModelOptions,
     compute: ComputeOptions,
     engine: EngineOptions,
+    stages: OptionalStages,
     presence: Presence = None,
-    vote: Vote = VoteMethod.NONE,
     anonymous: Anonymous = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cases, and do nothing else.")] = False,
     retry: Annotated[bool, typer.Option("--retry", help="Process failed cases again.")] = False,
@@ -172,7 +172,7 @@ def export(
     check_request(cases, out, settings, key)
     defaults = models.default_settings()
     threshold = defaults.presence_threshold if presence is None else presence
-    chosen = replace(defaults, presence_threshold=threshold, vote=replace(defaults.vote, method=vote))
+    chosen = stages.apply(replace(defaults, presence_threshold=threshold))
     if settings.min_expected_dsc:
         prompts = {prompt for case in cases for prompt in case.prompts.values()}
         require_predictor(models.model, models.sam, chosen, sorted(prompts), models.models_dir)

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, CoarseMethod, Plane, Precision, SamPromptKind, Strategy
+from ..choices import (
+    DEFAULT_MODEL,
+    DEFAULT_SAM,
+    CoarseMethod,
+    Plane,
+    Precision,
+    SamPromptKind,
+    Strategy,
+    VoteMethod,
+)
 from .options import (
     AtOnce,
     Capture,
@@ -189,6 +198,65 @@ class MaskOptions:
             style=self.style,
             kind=self.kind,
         )
+
+
+@dataclass(frozen=True)
+class OptionalStages:
+    """Parts of the method that are off by default; docs/results/method.md has what each gains and costs."""
+
+    vote: Annotated[
+        VoteMethod,
+        typer.Option(
+            help="Ask SAM 2 for each object in three ways and count the masks: mean, staple, or map (weighed by the "
+            "saliency). Gives the uncertainty; the mask is hardly better or worse."
+        ),
+    ] = VoteMethod.NONE
+    vote_masks: Annotated[
+        bool,
+        typer.Option(
+            "--vote-masks",
+            help="In a vote, count all three masks of each prompt. For SAM 2.1 of Meta; harms with the shipped SAM 2.",
+        ),
+    ] = False
+    affinity: Annotated[
+        bool,
+        typer.Option(
+            "--affinity",
+            help="Spread the saliency map among places that look alike to SAM 2. A better coarse mask on most images, "
+            "no better final one.",
+        ),
+    ] = False
+    mirror: Annotated[
+        bool,
+        typer.Option(
+            "--mirror", help="Average the saliency map with the mirror image's: twice the work, hardly a better mask."
+        ),
+    ] = False
+    finer: Annotated[
+        bool,
+        typer.Option(
+            "--finer", help="A saliency map of twice as many rows and columns: four times the work, no gain shown."
+        ),
+    ] = False
+
+    def apply(self, settings: Settings) -> Settings:
+        """Return the settings with the parts turned on that were asked for.
+
+        Raises:
+            InputError: three masks of each prompt without a vote.
+        """
+        from ..errors import InputError
+        from ..segmentation.affinity import SHARP
+
+        if self.vote_masks and self.vote == VoteMethod.NONE:
+            raise InputError("--vote-masks was given without a vote.", "Add --vote mean, or leave it out.")
+        if self.vote != VoteMethod.NONE:
+            vote = replace(settings.vote, method=self.vote, several=self.vote_masks)
+            settings = replace(settings, vote=vote)
+        if self.affinity:
+            settings = replace(settings, affinity=SHARP)
+        views = {name: True for name in ("mirror", "finer") if getattr(self, name)}
+        return settings.with_saliency(**views)
 
 
 @dataclass(frozen=True)

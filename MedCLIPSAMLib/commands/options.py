@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..choices import Plane, Precision, VoteMethod
+from ..choices import Plane, Precision
 
 SeriesName = Annotated[
     str | None,
@@ -58,10 +58,6 @@ Presence = Annotated[
         help="Min presence for a find; 0 always outlines something. 0.5 unless the model has its own.",
         show_default=False,
     ),
-]
-Vote = Annotated[
-    VoteMethod,
-    typer.Option("--vote", help="Masks of SAM 2 for several prompts vote: mean, staple, or map (by the saliency)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as JSON.")]
 AtOnce = Annotated[int, typer.Option(min=0, help="Batch size of slices; 0 is one on a CPU and several on a GPU.")]

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import MaskFormat, OutputLayout
+from ..choices import MaskFormat, OutputLayout, Strategy, VoteMethod
 from .engine import import_engine
 from .option_groups import (
     ComputeOptions,
     MaskOptions,
     ModelOptions,
+    OptionalStages,
     SeriesOptions,
     SliceOptions,
     TextOptions,
@@ -28,6 +29,7 @@ from .session import segmenter_loader
 if TYPE_CHECKING:
     from ..segmentation.report import Report
     from ..segmentation.segmenter import TextSegmenter
+    from ..segmentation.settings import Settings
     from ..tasks.places import Outputs
     from ..tasks.segment_files import Task
 
@@ -141,6 +143,13 @@ class OutputOptions:
         Path | None,
         typer.Option(help="Also the saliency map of the first prompt, .nii.gz or .nrrd; a folder beside one."),
     ] = None
+    uncertainty: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also, with --vote, where the masks disagree, the largest of all labels, .nii.gz or .nrrd; a folder "
+            "beside one."
+        ),
+    ] = None
     overlay: Annotated[
         Path | None, typer.Option(help="Also an image of the best slice with the masks, .png; a folder beside one.")
     ] = None
@@ -152,7 +161,24 @@ class OutputOptions:
         """Return the paths of the outputs."""
         from ..tasks.places import Outputs
 
-        return Outputs(out, self.form, self.layout, self.saliency, self.overlay, self.montage)
+        return Outputs(out, self.form, self.layout, self.saliency, self.uncertainty, self.overlay, self.montage)
+
+
+def check_vote(settings: Settings, output: OutputOptions, task: Task) -> None:
+    """Refuse a vote, or its uncertainty, where there would be none.
+
+    Raises:
+        InputError: saying why.
+    """
+    from ..errors import InputError
+
+    votes = settings.vote.method != VoteMethod.NONE
+    if output.uncertainty is not None and not votes:
+        raise InputError("--uncertainty is that of a vote, and there is none.", "Add --vote mean.")
+    if votes and task.marks:
+        raise InputError("Boxes and points are outlined by one mask, without a vote.", "Leave --vote out.")
+    if output.uncertainty is not None and task.request.strategy == Strategy.PLANES:
+        raise InputError("--propagate planes gives no uncertainty.", "Choose another --propagate.")
 
 
 @option_groups
@@ -168,6 +194,7 @@ def segment(
     slices: SliceOptions,
     output: OutputOptions,
     mask: MaskOptions,
+    stages: OptionalStages,
     compute: ComputeOptions,
     statistics: Annotated[bool, typer.Option("--statistics", help="Print the size of each segment.")] = False,
     anonymous: Anonymous = None,
@@ -192,7 +219,8 @@ def segment(
     task = marks.task(text, slices, outputs.check())
     key = None if anonymous is None else CaseKey(anonymous)
     batch = prepare(images, outputs, list(task.labels), overwrite, series.series, series.phase, key)
-    settings = compute.apply(mask.apply(models.default_settings()))
+    settings = compute.apply(stages.apply(mask.apply(models.default_settings())))
+    check_vote(settings, output, task)
     report = SegmentReport(outputs, models, statistics, as_json)
     if read:
         report.say_read(read)

@@ -18,7 +18,7 @@ from ..choices import CoarseMethod, VoteMethod
 from ..errors import InputError
 from ..evaluation.metrics import dsc
 from ..run_context import RunContext
-from ..segmentation.affinity import AffinitySettings
+from ..segmentation.affinity import SHARP, AffinitySettings
 from ..segmentation.coarse import CoarseSettings
 from ..segmentation.crf import FAR
 from ..segmentation.result import Localization, PromptedResult
@@ -74,7 +74,7 @@ OPTIONS: Mapping[str, Option] = {
     "affinity of SAM 2, published": _affinity(steps=1),
     "affinity, twice": _affinity(steps=2),
     "affinity, sharper (10), half of it": _affinity(steps=1, sharpness=10.0, share=0.5),
-    "affinity, sharper (30)": _affinity(steps=1, sharpness=30.0, by_channel=True),
+    "affinity, sharper (30)": Option(lambda settings: replace(settings, affinity=SHARP)),
     "affinity, sharper (30), half of it": _affinity(steps=1, sharpness=30.0, share=0.5, by_channel=True),
     "affinity, sharper (10), nearby (.1)": _affinity(steps=1, sharpness=10.0, reach=0.1, by_channel=True),
     "mirror image": Option(lambda settings: settings.with_saliency(mirror=True)),

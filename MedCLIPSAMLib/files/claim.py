@@ -15,6 +15,8 @@ from .atomic import atomic_path, is_temporary, sweep
 from .json_text import read_json
 
 LOCK = ".lock"
+SHOWN = 4
+"""Maximum number of differing settings in a message."""
 
 
 def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper:
@@ -60,13 +62,30 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
             return
         before = before if isinstance(before, dict) else {}
         other = [name for name in request if before.get(name) != request[name]]
+        differing = [line for name in other for line in _differences(before.get(name), request[name])]
+        more = f", and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         raise OutputError(
-            f"'{folder}' holds results of other {', '.join(other) or 'settings'}.",
+            f"'{folder}' holds results of other {', '.join(other) or 'settings'}"
+            + (f": {', '.join(differing[:SHOWN])}{more}." if differing else "."),
             "Choose another folder, or give the same command as before to go on.",
         )
     refuse_foreign(folder, stamp)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
+
+
+def _differences(before: Any, now: Any, path: str = "") -> list[str]:
+    """List which values within two JSON objects differ, and how; nothing for what is no object."""
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        shown, wanted = (repr(value) if len(repr(value)) <= 40 else "another" for value in (before, now))
+        return [f"{path} was {shown}, is {wanted}"] if path else []
+    missing = object()
+    names = [name for name in {**before, **now} if before.get(name, missing) != now.get(name, missing)]
+    return [
+        line
+        for name in names
+        for line in _differences(before.get(name), now.get(name), f"{path}.{name}" if path else str(name))
+    ]
 
 
 def refuse_foreign(folder: Path, stamp: str) -> None:

@@ -52,8 +52,8 @@ def download(
         raise ModelError(f"The model '{model.name}' comes with the program; there is nothing to download.")
     if model.trained:
         raise ModelError(
-            f"The model '{model.name}' was trained by you; it cannot be downloaded.",
-            "Train it again, or copy the missing files from a complete folder.",
+            f"The model '{model.name}' is your own; it cannot be downloaded.",
+            "Copy the missing files from the source of the model, or train it again.",
         )
     if not model.downloadable:
         raise ModelError(

@@ -89,26 +89,55 @@ def status(model: Model, models_dir: Path | str | None = None, checksums: bool =
             return _inspect(model, origin, folder, checksums)
     if folder.is_dir() and any(folder.iterdir()):
         return Status(
-            model, "incomplete", folder, "it holds no weights" if model.shipped else "its download did not finish"
+            model,
+            "incomplete",
+            folder,
+            "its download did not finish" if model.downloadable else "it holds no weights",
         )
     return Status(model, "missing", folder)
 
 
 def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> list[Status]:
-    """Return the status of every model of the catalogue, in its order, and of the user's own."""
-    return [status(model, models_dir, checksums) for model in models(models_dir)]
+    """Return the status of every model of the catalogue, in its order, and of the user's own.
+
+    A folder whose medclipsam.json cannot be used is "damaged", under the folder's name.
+    """
+    found = [status(model, models_dir, checksums) for model in models(models_dir)]
+    taken = {(known.model.name, known.model.kind) for known in found}
+    _, unusable = trained_models(_own_folders(models_dir))
+    for entry in unusable:
+        if (entry.name, entry.kind) not in taken:
+            model = Model(entry.name, entry.kind, "", "", "", "", entry.folder.name, 0, (), trained=True)
+            found.append(Status(model, "damaged", entry.folder, entry.error.problem.rstrip(".")))
+    return found
 
 
 def models(models_dir: Path | str | None = None) -> list[Model]:
     """List every entry of the catalogue, then the user's own models."""
+    return [*MODELS, *trained_models(_own_folders(models_dir))[0]]
+
+
+def _own_folders(models_dir: Path | str | None) -> list[Path]:
+    """List the folders in which the user's own models may be."""
     named = (models_dir, os.environ.get(ENVIRONMENT))
     folders = [Path(folder).expanduser() for folder in named if folder and Path(folder).expanduser().is_dir()]
-    return [*MODELS, *trained_models([*folders, trained_folder()])]
+    return [*folders, trained_folder()]
 
 
 def find(name: str, kind: Kind | None = None, models_dir: Path | str | None = None) -> Model:
-    """Find the entry of that name, of the catalogue or of the user's own models; see `catalogue.find`."""
-    return catalogue.find(name, kind, models(models_dir))
+    """Find the entry of that name, of the catalogue or of the user's own models; see `catalogue.find`.
+
+    Raises:
+        ModelError: no such model, or one whose medclipsam.json cannot be used, and why.
+    """
+    own, unusable = trained_models(_own_folders(models_dir))
+    try:
+        return catalogue.find(name, kind, [*MODELS, *own])
+    except ModelError:
+        for entry in unusable:
+            if entry.name == name:
+                raise entry.error from None
+        raise
 
 
 def locate(model: Model, models_dir: Path | str | None = None) -> Path:
@@ -125,7 +154,7 @@ def locate(model: Model, models_dir: Path | str | None = None) -> Path:
     if model.shipped:
         remedy = "Reinstall the program."
     elif model.trained:
-        remedy = "Train it again."
+        remedy = f"Copy what it lacks from the source of the model ({model.source}), or train it again."
     elif not model.downloadable:
         remedy = f"It is not offered for download: {put}"
     elif found.folder == cache_folder() / model.folder:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 
@@ -19,12 +21,17 @@ from ..files.folder import atomic_folder
 from ..files.json_text import read_json
 from ..renamed_settings import with_current_names
 from .catalogue import CLIP_FILES, MODELS, find
-from .catalogue_entry import Model, ModelFile
+from .catalogue_entry import Kind, Model, ModelFile
 
 ENTRY = "medclipsam.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
+CLIPSEG_FILES = ("clipseg/config.json", "clipseg/model.safetensors")
+MAPS_BY = ("m2ib", "cosine", "clipseg")
+"""What can make the maps of a text: M2IB, or a locator of `segmentation.locators`."""
 MAX_SIZE = 4096
 """Maximum image size of a SAM 2, in pixels."""
+_OF_ALL = ("name", "title", "purpose", "licence", "base", "image_size")
+_OF_CLIP = ("saliency", "by_word")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -65,35 +72,59 @@ def check_name(name: str) -> None:
         raise ModelError(f"The catalogue has a model '{name}' already.", "Choose another name.")
 
 
-def read_entry(folder: Path) -> Model | None:
-    """Read the catalogue entry of a trained model's folder; None where there is none, or none that can be read."""
+def read_entry(folder: Path) -> Model:
+    """Read the catalogue entry of a folder of the user's.
+
+    Raises:
+        ModelError: it cannot be used, and why.
+    """
     try:
         entry = read_json(folder / ENTRY, 1 << 20)
-        if entry.get("kind") == "sam":
-            return _sam_entry(entry, folder)
-        saliency = _numbers(entry["saliency"])
-        by_word = {str(word): _numbers(changes) for word, changes in entry["by_word"].items()}
-        name = str(entry["name"])
-        check_name(name)
-        return Model(
-            name=name,
-            kind="clip",
-            title=_line(entry["title"], 200),
-            purpose=_line(entry["purpose"], 400),
-            licence=_line(entry["licence"], 200),
-            source=_line(entry["base"], 200),
-            folder=folder.name,
-            image_size=int(entry["image_size"]),
-            files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE))),
-            seen=_line(entry["purpose"], 400),
-            saliency=saliency,
-            by_word=by_word,
-            map_by=str(entry.get("map_by", "m2ib")),
-            answer=dict(with_current_names(entry.get("answer", {}))),
-            trained=True,
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, ModelError):
-        return None
+        if not isinstance(entry, dict):
+            raise ValueError(f"expected an object, got {_line(entry, 40)}")
+        is_sam = entry.get("kind") == "sam"
+        if lacking := [name for name in (*_OF_ALL, *(() if is_sam else _OF_CLIP)) if name not in entry]:
+            raise ValueError(f"it lacks {', '.join(lacking)}")
+        return _sam_entry(entry, folder) if is_sam else _clip_entry(entry, folder)
+    except ModelError as error:
+        raise _unusable(folder, error.problem.rstrip(".")) from error
+    except (OSError, ValueError, TypeError, OverflowError) as error:
+        raise _unusable(folder, _line(error, 200)) from error
+
+
+def _unusable(folder: Path, reason: str) -> ModelError:
+    return ModelError(
+        f"The entry '{folder / ENTRY}' cannot be used: {reason}.", "docs/models.md has an example with all that it needs."
+    )
+
+
+def _clip_entry(entry: dict, folder: Path) -> Model:
+    """Make the entry of a text-image model that the user has; docs/models.md has an example.
+
+    Its maps are by one of `MAPS_BY`; those of CLIPSeg need its files in the folder `clipseg` too.
+    """
+    name, map_by = str(entry["name"]), str(entry.get("map_by", "m2ib"))
+    by_word = {str(word): _numbers(changes) for word, changes in _object(entry["by_word"]).items()}
+    check_name(name)
+    if map_by not in MAPS_BY:
+        raise ValueError(f"expected a map_by of {', '.join(MAPS_BY)}, got '{_line(map_by, 40)}'")
+    return Model(
+        name=name,
+        kind="clip",
+        title=_line(entry["title"], 200),
+        purpose=_line(entry["purpose"], 400),
+        licence=_line(entry["licence"], 200),
+        source=_line(entry["base"], 200),
+        folder=folder.name,
+        image_size=int(entry["image_size"]),
+        files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE, *(CLIPSEG_FILES if map_by == "clipseg" else ())))),
+        seen=_line(entry["purpose"], 400),
+        saliency=_numbers(entry["saliency"]),
+        by_word=by_word,
+        map_by=map_by,
+        answer=with_current_names(_object(entry.get("answer", {}))),
+        trained=True,
+    )
 
 
 def _sam_entry(entry: dict, folder: Path) -> Model:
@@ -106,7 +137,7 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
     check_name(name)
     base = find(str(entry["base"]), "sam")
     if not 32 <= size <= MAX_SIZE or size % 32:
-        raise ValueError(f"Expected an image size of a multiple of 32 up to {MAX_SIZE}, got {size}")
+        raise ValueError(f"expected an image_size of a multiple of 32 up to {MAX_SIZE}, got {size}")
     return Model(
         name=name,
         kind="sam",
@@ -129,22 +160,56 @@ def _line(value: object, limit: int) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in str(value))[:limit]
 
 
-def _numbers(settings: dict) -> dict[str, float]:
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object of settings, got {_line(value, 40)}")
+    return value
+
+
+def _numbers(settings: Any) -> dict[str, float]:
     """Read settings of M2IB, which are numbers, or yes and no."""
     kinds = {"layer": int, "beta": float, "steps": int, "samples": int, "earliest": int}
     kinds |= {"mirror": bool, "finer": bool}
+    if unknown := [name for name in _object(settings) if name not in kinds]:
+        raise ValueError(f"expected settings of M2IB ({', '.join(kinds)}), got '{_line(unknown[0], 40)}'")
     return {name: kinds[name](value) for name, value in settings.items()}
 
 
-def trained_models(folders: list[Path]) -> list[Model]:
+@dataclass(frozen=True)
+class UnusableEntry:
+    """A folder whose entry cannot be used, by the name of its folder.
+
+    Args:
+        kind: that it claims; "clip" where it claims none.
+    """
+
+    folder: Path
+    name: str
+    kind: Kind
+    error: ModelError
+
+
+def trained_models(folders: list[Path]) -> tuple[list[Model], list[UnusableEntry]]:
     """Find the entries of the trained models in some folders of models; the first of a name counts."""
     found: dict[str, Model] = {}
-    for parent in folders:
-        for path in sorted(parent.glob(f"*/{ENTRY}")):
-            entry = read_entry(path.parent)
-            if entry is not None and entry.folder == entry.name:
-                found.setdefault(entry.name, entry)
-    return list(found.values())
+    unusable: list[UnusableEntry] = []
+    for path in (path.parent for parent in folders for path in sorted(parent.glob(f"*/{ENTRY}"))):
+        try:
+            entry = read_entry(path)
+            if entry.folder != entry.name:
+                raise _unusable(path, f"it names the model '{entry.name}', but its folder is '{_line(path.name, 64)}'")
+            found.setdefault(entry.name, entry)
+        except ModelError as error:
+            unusable.append(UnusableEntry(path, _line(path.name, 64), _claimed_kind(path), error))
+    return list(found.values()), unusable
+
+
+def _claimed_kind(folder: Path) -> Kind:
+    with suppress(OSError, ValueError):
+        entry = read_json(folder / ENTRY, 1 << 20)
+        if isinstance(entry, dict) and entry.get("kind") == "sam":
+            return "sam"
+    return "clip"
 
 
 def write_trained(

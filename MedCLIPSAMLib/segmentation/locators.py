@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..models.clip import ClipModel
 
 M2IB = "m2ib"
+FILES = (("config.json",), ("model.safetensors",), ("tokenizer.json", "vocab.json"))
+"""Files of CLIPSeg, without which transformers would look for a model of that name on Hugging Face."""
 ADAPTER = "adapter_config.json"
 """A file that makes transformers load the weights of another folder."""
 
@@ -76,8 +78,9 @@ class ClipSeg:
         own = folder / "clipseg"
         try:
             local = {"local_files_only": True}
-            if (own / "config.json").is_file():
-                refuse_code(own / "config.json")
+            if lacking := [names for names in FILES if not any((own / name).is_file() for name in names)]:
+                raise ValueError(f"it lacks {', '.join(' or '.join(names) for names in lacking)}")
+            refuse_code(own / "config.json")
             if (own / ADAPTER).exists():
                 raise ValueError(f"{ADAPTER} would take weights from another place")
             self._model, loading = CLIPSegForImageSegmentation.from_pretrained(
@@ -87,8 +90,8 @@ class ClipSeg:
                 raise ValueError(f"the weights lack {some(sorted(absent))}")
             self._tokenizer = CLIPTokenizer.from_pretrained(own, **local)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise ModelError(f"No CLIPSeg can be loaded from '{own}': {reason}", "Put its files there.") from error
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            raise ModelError(f"No CLIPSeg can be loaded from '{own}': {reason}.", "Put its files there.") from error
         self._device = clip.device
         self._model = self._model.to(self._device).eval().requires_grad_(False)
 
@@ -121,15 +124,10 @@ def locator_of(model: str, models_dir: Path | None = None) -> Callable[[ClipMode
         model: name of a text-image model in the catalogue.
 
     Raises:
-        ModelError: no such model, or no such locator.
+        ModelError: no such model, or files of it that are missing.
     """
     entry = find(model, "clip", models_dir)
     if entry.map_by == M2IB:
         return None
-    if entry.map_by not in LOCATORS:
-        raise ModelError(
-            f"Expected maps of the model '{model}' by {', '.join((M2IB, *LOCATORS))}, got '{entry.map_by}'.",
-            "Correct the model's entry.",
-        )
     folder = locate(entry, models_dir)
     return lambda clip: LOCATORS[entry.map_by](clip, folder)

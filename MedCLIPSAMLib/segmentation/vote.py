@@ -25,13 +25,14 @@ class VoteSettings:
             fits the others; "map", which weighs each by its overlap with the saliency map.
         margin: a second box is wider by this share of its side, half of it on either end; 0 leaves that prompt out.
         points: random points of the coarse mask within the box, for a third prompt; 0 leaves that prompt out.
-        several: all three masks of each prompt vote; else SAM 2's own choice for each.
+        several: all three masks of each prompt vote, where SAM 2 was trained to give alternatives: the shipped ones were
+            not; else its own choice for each prompt.
     """
 
     method: Choice[VoteMethod] = VoteMethod.NONE
     margin: Annotated[float, Field(ge=0)] = 0.2
     points: Annotated[int, Field(ge=0)] = 3
-    several: bool = True
+    several: bool = False
 
 
 def count_votes(masks: np.ndarray, method: VoteMethod, saliency: np.ndarray) -> np.ndarray:

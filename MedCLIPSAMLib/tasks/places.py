@@ -20,18 +20,19 @@ class Places:
 
     Attributes:
         masks: label -> file; one file under "" where all labels go into it.
-        saliency, overlay, montage: None where not requested.
+        saliency, uncertainty, overlay, montage: None where not requested.
     """
 
     masks: dict[str, Path]
     saliency: Path | None = None
+    uncertainty: Path | None = None
     overlay: Path | None = None
     montage: Path | None = None
 
     @property
     def files(self) -> list[Path]:
         """All files."""
-        more = (self.saliency, self.overlay, self.montage)
+        more = (self.saliency, self.uncertainty, self.overlay, self.montage)
         return [*self.masks.values(), *(path for path in more if path is not None)]
 
     @property
@@ -49,13 +50,14 @@ class Outputs:
         out: a file, or a folder for the masks of many images.
         form: of the masks; None goes by the suffix of `out`, and is .seg.nrrd in a folder.
         layout: one file for all labels, or one for each.
-        saliency, overlay, montage: files beside a file, folders beside a folder.
+        saliency, uncertainty, overlay, montage: files beside a file, folders beside a folder.
     """
 
     out: Path
     form: MaskFormat | None = None
     layout: OutputLayout = OutputLayout.ONE_FILE
     saliency: Path | None = None
+    uncertainty: Path | None = None
     overlay: Path | None = None
     montage: Path | None = None
 
@@ -82,6 +84,7 @@ class Outputs:
             )
         for path, suffixes in (
             (self.saliency, LABELMAP_SUFFIXES),
+            (self.uncertainty, LABELMAP_SUFFIXES),
             (self.overlay, (".png",)),
             (self.montage, (".png",)),
         ):
@@ -97,12 +100,13 @@ class Outputs:
             cut = len(self.out.name) - len(form.ending)
             stem, ending = self.out.name[:cut], self.out.name[cut:]
             masks = {label: self.out.with_name(f"{stem}{part}{ending}") for label, part in parts.items()}
-            return [Places(masks, self.saliency, self.overlay, self.montage)]
+            return [Places(masks, self.saliency, self.uncertainty, self.overlay, self.montage)]
         inside = lambda folder, name: None if folder is None else folder / name
         return [
             Places(
                 {label: self.out / f"{name}{part}{form.ending}" for label, part in parts.items()},
                 inside(self.saliency, f"{name}_saliency.nii.gz"),
+                inside(self.uncertainty, f"{name}_uncertainty.nii.gz"),
                 inside(self.overlay, f"{name}_overlay.png"),
                 inside(self.montage, f"{name}_montage.png"),
             )
@@ -111,7 +115,7 @@ class Outputs:
 
     def folders(self) -> list[Path]:
         """Return the folders of outputs, each once; none where files were named."""
-        wanted = (self.out, self.saliency, self.overlay, self.montage) if self.is_folder else ()
+        wanted = (self.out, self.saliency, self.uncertainty, self.overlay, self.montage) if self.is_folder else ()
         return list(dict.fromkeys(folder for folder in wanted if folder is not None))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +45,8 @@ def write(segmented: Segmented, form: MaskFormat) -> Segmented:
             notes += write_masks(places.masks[segment.name], form, [segment], segmented.volume)
     if places.saliency is not None:
         write_saliency(places.saliency, saliency(segmented), segmented.volume)
+    if places.uncertainty is not None:
+        write_saliency(places.uncertainty, uncertainty(segmented), segmented.volume)
     if places.overlay is not None:
         from .drawing import draw_overlay
 
@@ -75,6 +77,21 @@ def saliency(segmented: Segmented) -> np.ndarray:
     """Return the saliency of the first label on the image's grid, (K, J, I) float32, 0 where there is none."""
     first = next(iter(segmented.results.values()))
     maps = {number: result.where.saliency for number, result in first.items() if isinstance(result, PromptedResult)}
+    return _to_grid(segmented, maps)
+
+
+def uncertainty(segmented: Segmented) -> np.ndarray:
+    """Return the largest uncertainty of all labels on the image's grid, (K, J, I) float32, 0 where no masks voted."""
+    maps: dict[int, np.ndarray] = {}
+    for by_slice in segmented.results.values():
+        for number, result in by_slice.items():
+            if isinstance(result, PromptedResult) and result.uncertainty is not None:
+                maps[number] = np.maximum(maps.get(number, np.float32(0)), result.uncertainty)
+    return _to_grid(segmented, maps)
+
+
+def _to_grid(segmented: Segmented, maps: Mapping[int, np.ndarray]) -> np.ndarray:
+    """Place maps of slices of the segmented region on the image's grid."""
     if segmented.region is None:
         return segmented.stack.to_grid(maps)
     part = type(segmented.stack)(segmented.region.cut(segmented.volume), segmented.stack.plane)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import medclipsam
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from MedCLIPSAMLib.commands.option_groups import OptionalStages
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.segmentation.affinity import AffinitySettings, affinity, finest, nearness, spread_map
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+from MedCLIPSAMLib.segmentation.settings import default_settings
 
+ROOT = Path(__file__).resolve().parents[2]
 FEATURES = torch.tensor([[[1.0, 2.0, 0.0]], [[0.0, 0.0, 3.0]]])
 """Of three places in a row, (2, 1, 3): the first two look alike, the third does not."""
 VALUES = torch.tensor([[[4.0, 0.0, 3.0]]])
@@ -79,3 +87,39 @@ def test_a_segmenter_spreads_the_map_and_only_where_asked_for():
     assert np.array_equal(again.mask, found.mask)
     absent = spread.with_settings(replace(settings, presence_threshold=1.0)).segment(task.prompt)
     assert not absent.found and absent.where.map.values.shape == (16, 16), "nothing is embedded for what is not there"
+
+
+def test_the_page_on_python_names_what_the_options_of_the_commands_turn_on():
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    example = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "# --affinity" in block)
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    segmenter.set_image(to_rgb(TASKS["mri_tumour"].phantom("validation", 3)))
+    said = {"segmenter": segmenter, "replace": replace, "medclipsam": medclipsam}
+    exec(example, said)
+    for name, options in (
+        ("spread", {"affinity": True}),
+        ("mirrored", {"mirror": True}),
+        ("finer", {"finer": True}),
+        ("three", {"vote": "mean", "vote_masks": True}),
+    ):
+        assert OptionalStages(**options).apply(segmenter.settings) == said[name] != segmenter.settings
+
+
+def test_segment_and_export_take_the_same_options(tmp_path, run):
+    (tmp_path / "scans").mkdir()
+    Image.fromarray(TASKS["us_tumour"].phantom("validation", 3).image).save(tmp_path / "scans" / "a.png")
+    models = ("--model", "demo", "--sam", "demo", "--device", "cpu", "-p", "breast tumor")
+    options = (*models, "--affinity", "--mirror", "--finer", "--vote", "map")
+    wanted = OptionalStages("map", affinity=True, mirror=True, finer=True).apply(default_settings("demo"))
+    code, output, error = run("segment", tmp_path / "scans" / "a.png", "-o", tmp_path / "a.nii.gz", *options, "--json")
+    assert code == 0, error
+    used = json.loads(json.loads(output)["tags"]["MedCLIPSAM.Settings"])
+    code, _, error = run("export", tmp_path / "scans", "-o", tmp_path / "out", "--format", "png", *options)
+    assert code == 0, error
+    exported = json.loads((tmp_path / "out" / "export.json").read_text(encoding="utf-8"))["segmenter"]
+    for name, value in wanted.deciding().items():
+        assert name == "precision" or used[name] == exported[name] == value
+
+    more = ("--format", "png", "--vote-masks", "--min-ml", 5)
+    code, _, error = run("export", tmp_path / "scans", "-o", tmp_path / "out", *options, *more)
+    assert code == 2 and "min_ml was 0.0, is 5.0" in error and "vote.several was False, is True" in error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from contextlib import nullcontext
 import time
 
 import pytest
@@ -204,8 +205,9 @@ ENTRY = {"name": "mine", "title": "t", "purpose": "p", "licence": "l", "base": "
 def test_an_entry_that_cannot_be_read_ends_no_list_of_models(tmp_path, content, listed):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "medclipsam.json").write_text(content)
-    assert read_entry(tmp_path / "mine") is None
-    assert "mine" not in listed(tmp_path)
+    with pytest.raises(ModelError, match=r"medclipsam\.json' cannot be used"):
+        read_entry(tmp_path / "mine")
+    assert "damaged" in listed(tmp_path)
 
 
 def test_what_an_entry_says_is_no_markup(tmp_path, listed):
@@ -248,7 +250,8 @@ def test_a_sam_of_a_size_that_cannot_be_is_no_entry(tmp_path, size):
     entry = {"kind": "sam", "name": "mine", "title": "", "purpose": "", "licence": "", "base": "sam2.1-tiny"}
     for image_size, known in ((size, False), (512, True)):
         (tmp_path / "medclipsam.json").write_text(json.dumps(entry | {"image_size": image_size}), encoding="utf-8")
-        assert (read_entry(tmp_path) is not None) is known
+        with nullcontext() if known else pytest.raises(ModelError, match="cannot be used"):
+            read_entry(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["clip", "sam"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +15,15 @@ from safetensors.torch import load_file, save_file
 from MedCLIPSAMLib.errors import ModelError
 from MedCLIPSAMLib.evaluation.metrics import dsc
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
+from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.models.store import find, status
-from MedCLIPSAMLib.models.trained import Training, write_trained
+from MedCLIPSAMLib.models.trained import MAPS_BY, Training, write_trained
 from MedCLIPSAMLib.resources import resource_path
-from MedCLIPSAMLib.segmentation.locators import CosineMap, locator_of
+from MedCLIPSAMLib.segmentation.locators import LOCATORS, ClipSeg, CosineMap, locator_of
 from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter, load_segmenter
 
+ROOT = Path(__file__).resolve().parents[2]
 ENTRY = {
     "title": "A model of one's own",
     "purpose": "Tests",
@@ -88,8 +92,10 @@ def test_clipseg_of_random_weights_gives_the_maps_of_its_own_class(tmp_path):
     from transformers import CLIPSegConfig, CLIPSegForImageSegmentation, CLIPTokenizer
 
     own = own_clip(tmp_path, "clipseg") / "clipseg"
-    with pytest.raises(ModelError, match="No CLIPSeg can be loaded"):
+    with pytest.raises(ModelError, match="lacks clipseg/config.json"):
         load_segmenter("mine", "demo", "cpu", tmp_path)
+    with pytest.raises(ModelError, match="it lacks config.json, model.safetensors, tokenizer.json or vocab.json. Put"):
+        ClipSeg(load_clip("demo", "cpu"), own.parent)
     words = ["<|startoftext|>", "<|endoftext|>", *"abcdefghijklmnopqrstuvwxyz", *(f"{c}</w>" for c in "rstl")]
     own.mkdir()
     (own / "vocab.json").write_text(json.dumps({word: at for at, word in enumerate(words)}), encoding="utf-8")
@@ -147,11 +153,55 @@ def test_a_model_trained_from_one_keeps_how_its_maps_are_made(tmp_path):
     assert find("tuned", "clip", tmp_path).map_by == "cosine"
 
 
-def test_a_way_that_is_not_known_is_refused(tmp_path):
-    own_clip(tmp_path, "magic")
-    with pytest.raises(ModelError, match="cosine, clipseg, got 'magic'"):
-        locator_of("mine", tmp_path)
-    assert locator_of("demo") is None
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"map_by": "magic"}, "expected a map_by of m2ib, cosine, clipseg, got 'magic'"),
+        ({"image_size": None, "by_word": None}, "it lacks image_size, by_word"),
+        ({"saliency": [3]}, "expected an object of settings, got [3]"),
+        ({"saliency": {"layr": 3}}, "(layer, beta, steps, samples, earliest, mirror, finer), got 'layr'"),
+        ({"name": "other"}, "it names the model 'other', but its folder is 'mine'"),
+        ({"kind": "sam", "base": "sam3"}, "There is no SAM model 'sam3'"),
+    ],
+    ids=["map_by", "lacking", "no object", "setting", "name", "base"],
+)
+def test_an_entry_that_cannot_be_used_is_told_with_the_reason_on_use_and_in_the_list(tmp_path, run, change, reason):
+    folder = own_clip(tmp_path, "m2ib")
+    entry = json.loads((folder / "medclipsam.json").read_text(encoding="utf-8")) | change
+    entry = {name: value for name, value in entry.items() if value is not None}
+    (folder / "medclipsam.json").write_text(json.dumps(entry), encoding="utf-8")
+    kind = entry.get("kind", "clip")
+    with pytest.raises(ModelError, match=re.escape(reason)) as refused:
+        find("mine", kind, tmp_path)
+    assert str(folder / "medclipsam.json") in refused.value.problem and "docs/models.md" in refused.value.remedy
+    code, output, _ = run("models", "list", "--models-dir", tmp_path, "--json")
+    (listed,) = (model for model in json.loads(output) if model["name"] == "mine")
+    assert code == 0 and listed["kind"] == kind and not listed["usable"] and reason in listed["detail"]
+    assert find("demo", "clip", tmp_path).shipped, "the other models are there"
+
+
+def test_the_entry_on_the_page_about_models_works(tmp_path):
+    page = (ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    name = json.loads(example)["name"]
+    own_clip(tmp_path, "m2ib").rename(tmp_path / name)
+    (tmp_path / name / "medclipsam.json").write_text(example, encoding="utf-8")
+    segmenter = load_segmenter(name, "demo", "cpu", tmp_path)
+    assert segmenter.settings.prompts.margin == 0.2
+    assert segmenter.settings.saliency_for("breast tumor").steps == 10 and segmenter.settings.saliency.steps == 15
+    segmenter.set_image(to_rgb(TASKS["us_tumour"].phantom("validation", 0)))
+    assert segmenter.segment("breast tumor").found
+
+
+def test_every_locator_can_be_named_in_an_entry():
+    assert set(MAPS_BY) == {"m2ib", *LOCATORS} and locator_of("demo") is None
+
+
+def test_a_file_that_a_model_of_ones_own_lacks_is_copied_from_where_it_comes_from(tmp_path):
+    (own_clip(tmp_path, "m2ib") / "vocab.txt").unlink()
+    with pytest.raises(ModelError, match="lacks vocab.txt") as refused:
+        load_segmenter("mine", "demo", "cpu", tmp_path)
+    assert refused.value.remedy.startswith("Copy what it lacks from the source of the model (demo)")
 
 
 def test_a_sam_checkpoint_of_ones_own_is_an_entry_of_the_architecture_it_names(tmp_path):
@@ -171,7 +221,7 @@ def test_a_sam_checkpoint_of_ones_own_is_an_entry_of_the_architecture_it_names(t
     assert sam.name == "medsam2" and sam.image_size == 256
     assert torch.equal(sam.state_dict()["no_mem_embed"], weights["no_mem_embed"])
     (own / "medclipsam.json").write_text(json.dumps(entry | {"image_size": 250}), encoding="utf-8")
-    with pytest.raises(ModelError, match="no SAM model 'medsam2'"):
+    with pytest.raises(ModelError, match="expected an image_size of a multiple of 32 up to 4096, got 250"):
         find("medsam2", "sam", tmp_path)
 
 

@@ -232,11 +232,11 @@ def test_an_incomplete_model_of_the_user_is_not_downloaded(tmp_path):
     """Nobody but the user has it; that its folder lacks a file is said with what can be done."""
     training = Training("demo", "10 pairs", {}, {})
     write_trained(tmp_path, find("demo", "clip"), "mine", training, lambda folder: (folder / "vocab.txt").touch())
-    (model,) = trained_models([tmp_path])
+    ((model,), _) = trained_models([tmp_path])
     about = status(model, tmp_path).as_dict()
     assert not about["usable"]
     assert not about["downloadable"]
-    with pytest.raises(ModelError, match="'mine' was trained by you.*Train it again"):
+    with pytest.raises(ModelError, match="'mine' is your own.*Copy the missing files"):
         download(model)
 
 

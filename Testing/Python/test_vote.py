@@ -98,10 +98,64 @@ def test_the_uncertainty_is_in_a_workers_answer_and_in_checkpoints(tmp_path):
         assert again is None if result.uncertainty is None else np.array_equal(again, result.uncertainty)
 
 
-def test_an_export_writes_where_the_masks_disagree(tmp_path, run):
+@pytest.fixture
+def scan(tmp_path):
     phantom = TASKS["us_tumour"].phantom("validation", 3)
     (tmp_path / "scans").mkdir()
     Image.fromarray(phantom.image).save(tmp_path / "scans" / "breast.png")
+    return tmp_path / "scans" / "breast.png"
+
+
+def read_map(path):
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    assert found.shape == (1, 128, 128) and found.dtype == np.float32
+    return found
+
+
+def test_segment_writes_the_uncertainty_of_a_vote_beside_the_masks(tmp_path, run, scan):
+    """A vote has one mask of each prompt: the shipped SAM 2s were trained on one for each object."""
+    ask = ("segment", scan, "-p", "breast tumor", "--device", "cpu", "--model", "demo", "--sam", "demo")
+    voted = ("--vote", "mean", "--uncertainty")
+    code, _, error = run(*ask, "-o", tmp_path / "mask.nii.gz", *voted, tmp_path / "unsure.nii.gz")
+    assert code == 0, error
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    one_each = VoteSettings("mean", several=False)
+    assert VoteSettings("mean") == one_each
+    voting = segmenter.with_settings(replace(segmenter.settings, vote=one_each))
+    voting.set_image(np.array(Image.open(scan).convert("RGB")))
+    expected = voting.segment("breast tumor").uncertainty
+    assert np.allclose(read_map(tmp_path / "unsure.nii.gz")[0], expected, atol=1e-5) and expected.max() > 0.5
+
+    many = (*voted, tmp_path / "maps", "--vote-masks", "-p", "brain: no such thing")
+    code, _, error = run(*ask, "-o", tmp_path / "masks", *many)
+    assert code == 0, error
+    three = read_map(tmp_path / "maps" / "breast_uncertainty.nii.gz")[0]
+    assert three.max() > 0.5 and not np.allclose(three, expected, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options, got",
+    [
+        (("--uncertainty", "u.nii.gz"), "Add --vote mean"),
+        (("--vote-masks",), "Add --vote mean"),
+        (("--vote", "mean", "--box", "1,1,9,9"), "Boxes and points are outlined by one mask"),
+        (("--vote", "mean", "--uncertainty", "u.nii.gz", "--propagate", "planes"), "planes gives no uncertainty"),
+        (("--vote", "mean", "--uncertainty", "u.png"), "u.png"),
+    ],
+)
+def test_what_gives_no_uncertainty_is_refused_before_the_work(tmp_path, run, scan, options, got):
+    code, _, error = run("segment", scan, "-p", "breast tumor", "-o", tmp_path / "mask.nii.gz", *options)
+    assert code == 2 and got in error and not (tmp_path / "mask.nii.gz").exists()
+
+
+def test_nothing_found_is_a_map_of_zeros(tmp_path, run, scan):
+    ask = ("segment", scan, "-p", "no tumor", "--device", "cpu", "--model", "demo", "--sam", "demo", "--vote", "map")
+    code, _, error = run(*ask, "-o", tmp_path / "mask.nii.gz", "--uncertainty", tmp_path / "unsure.nrrd")
+    assert code == 0, error
+    assert not read_map(tmp_path / "unsure.nrrd").any()
+
+
+def test_an_export_writes_where_the_masks_disagree(tmp_path, run, scan):
     out = tmp_path / "labels"
     ask = ("-p", "tumor: breast tumor", "--format", "nii.gz", "--device", "cpu", "--vote", "mean")
     code, _, error = run("export", tmp_path / "scans", "-o", out, *ask)
