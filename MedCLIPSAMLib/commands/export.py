@@ -170,15 +170,15 @@ def export(
     settings = dataset.settings()
     key = None if anonymous is None else CaseKey(anonymous)
     check_request(cases, out, settings, key)
+    if dry_run:
+        _list_cases(cases, as_json)
+        return
     defaults = models.default_settings()
     threshold = defaults.presence_threshold if presence is None else presence
     chosen = stages.apply(replace(defaults, presence_threshold=threshold))
     if settings.min_expected_dsc:
         prompts = {prompt for case in cases for prompt in case.prompts.values()}
         require_predictor(models.model, models.sam, chosen, sorted(prompts), models.models_dir)
-    if dry_run:
-        _list_cases(cases, as_json)
-        return
     running = engine.start(models, compute.apply(chosen))
     try:
         with progress_bar("exporting", quiet=as_json, unit="count") as context:

@@ -113,7 +113,7 @@ def test_patterns_choose_and_a_dry_run_lists_without_models(run, tmp_path):
     assert names(tmp_path / "in", include=["p1/*"]) == ["p1_a", "p1_b"]
     assert names(tmp_path / "in", include=["*.png"], exclude=["p2/*", "nothing*"]) == ["p1_a"]
     out = tmp_path / "out"
-    options = ("--format", "png", "--model", "biomedclip", "--dry-run")
+    options = ("--format", "png", "--model", "none", "--dry-run")
     ask = ("export", tmp_path / "in", "-p", "t: tumor", "-o", out, *options)
     code, text, err = run(*ask, "--exclude", "*.nii.gz", "--json")
     assert code == 0 and [case["case"] for case in json.loads(text)["cases"]] == ["p1_a", "p2_a", "p2_deep_c"]
