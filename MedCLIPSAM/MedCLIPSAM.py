@@ -2,8 +2,8 @@
 
 Slicer makes the module, its panel, its logic and its self-test from the classes that it finds here. The module itself
 must be written in this file: Slicer looks for the self-test where the module's class is. The others are in
-MedCLIPSAMModule, the sections of the panel in MedCLIPSAMPanel, what is done to the scene in MedCLIPSAMScene, and the
-method in MedCLIPSAMLib, which knows nothing of Slicer.
+MedCLIPSAMModule, the sections of the panel in MedCLIPSAMPanel, changes of the scene in MedCLIPSAMScene, and the
+method in MedCLIPSAMLib, which does not depend on Slicer.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if str(_HERE) not in sys.path:
 
 
 def _loadEngine() -> None:
-    """Make MedCLIPSAMLib importable in a source checkout, where it lies beside the module's folder.
+    """Make MedCLIPSAMLib importable in a source checkout, where it is beside the module's folder.
 
-    The package is loaded from its place. The checkout's folder is not put on sys.path, where other folders of it would
+    The package is loaded by its path. The checkout's folder is not put on sys.path, where its other folders would
     become modules, too.
     """
     package = _HERE.parent / "MedCLIPSAMLib"

@@ -1,7 +1,7 @@
 """MedCLIPSAM engine: text-prompted segmentation of medical images (BiomedCLIP, M2IB saliency, SAM 2).
 
 The names in `__all__` are the public API, also under the name `medclipsam`; all else may change without notice. Each
-is imported when it is first asked for, so that `import MedCLIPSAMLib` takes no time and needs no torch.
+is imported on first access, so that `import MedCLIPSAMLib` takes no time and needs no torch.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ __all__ = ["__version__", *sorted(_MODULE_OF)]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
+    """Import a public name on first access."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_MODULE_OF[name], __name__), name)

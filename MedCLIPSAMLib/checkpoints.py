@@ -35,13 +35,13 @@ class CheckpointFolder:
         self._request: str | None = None
 
     def open(self, request: Mapping[str, Any]) -> None:
-        """Take up the steps of this very request; those of another one are removed.
+        """Open the steps of this request; those of another one are removed.
 
         Args:
             request: all that the results depend on, as JSON values; see `fingerprint`.
 
         Raises:
-            OutputError: the folder holds something that is not a run's.
+            OutputError: the folder holds something that does not belong to a run.
         """
         check_unfinished(self._folder)
         self._request = json.dumps(request, sort_keys=True)
@@ -51,7 +51,7 @@ class CheckpointFolder:
 
     @property
     def count(self) -> int:
-        """How many steps are stored; 0 before `open`."""
+        """Number of stored steps; 0 before `open`."""
         return 0 if self._request is None else len(list(self._folder.glob(f"{self._prefix}*.npz")))
 
     def part(self, name: str) -> CheckpointFolder:
@@ -90,7 +90,7 @@ class CheckpointFolder:
             ) from error
 
     def discard(self, name: str) -> None:
-        """Remove a step that is needed no more."""
+        """Remove a step that is no longer needed."""
         self._path(name).unlink(missing_ok=True)
 
     def remove(self) -> None:
@@ -111,5 +111,5 @@ def _read_request(path: Path) -> str | None:
 
 
 def fingerprint(voxels: np.ndarray, **request: Any) -> dict[str, Any]:
-    """Collect what a run depends on: a check sum of the voxels, and JSON values."""
+    """Collect what a run depends on: a checksum of the voxels, and JSON values."""
     return {"voxels": hashlib.sha256(np.ascontiguousarray(voxels).tobytes()).hexdigest(), **request}

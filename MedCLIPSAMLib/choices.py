@@ -11,7 +11,7 @@ from .errors import InputError
 DEFAULT_MODEL = os.environ.get("MEDCLIPSAM_MODEL", "starter")
 """Text-image model where none is named; a site that has better ones sets the environment variable."""
 DEFAULT_SAM = os.environ.get("MEDCLIPSAM_SAM", "starter")
-"""SAM 2 where none is named, likewise."""
+"""SAM 2 where none is named; set by an environment variable in the same way."""
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -61,7 +61,7 @@ class ComponentRule(StrEnum):
 
 
 class SamPromptKind(StrEnum):
-    """What SAM 2 is prompted with."""
+    """Kind of SAM prompts."""
 
     BOXES = "boxes"
     POINTS = "points"
@@ -109,7 +109,7 @@ class MaskFormat(StrEnum):
 
     @property
     def ending(self) -> str:
-        """The ending of a file of that format."""
+        """Suffix of a file of this format."""
         return ".dcm" if self == MaskFormat.RTSTRUCT else f".{self.value}"
 
 
@@ -183,4 +183,4 @@ def parse_choice(kind: type[Choice], value: str, name: str) -> Choice:
     try:
         return kind(value)
     except ValueError:
-        raise InputError(f"There is no {name} '{value}'.", f"Choose one of: {', '.join(kind)}.") from None
+        raise InputError(f"Expected a {name} of {', '.join(kind)}, got '{value}'.", "Choose one of them.") from None

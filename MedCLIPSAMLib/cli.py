@@ -1,4 +1,4 @@
-"""The command `medclipsam`: its commands put together, and the one place where errors become messages."""
+"""The command `medclipsam`: all commands, and the one place where errors become messages."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def _run(arguments: list[str], session: Session) -> NoReturn:
 
 @contextmanager
 def _interrupt_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl+C does, so that processes that it started and files of its own go with it."""
+    """Let SIGTERM end the block as Ctrl+C does, so that its child processes and temporary files are removed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -158,7 +158,7 @@ def _interrupt_on_sigterm() -> Iterator[None]:
 
 
 def _wants_json(arguments: list[str]) -> bool:
-    """Whether the output is to be JSON; for two groups of commands the option names a file instead."""
+    """Tell whether the output is to be JSON; for two groups of commands the option names a file instead."""
     return "--json" in arguments and _command_of(arguments) not in ("benchmark", "reproduce")
 
 

@@ -8,17 +8,17 @@ EXIT_ERROR, EXIT_INTERRUPTED, EXIT_TERMINATED = 2, 130, 143
 """Exit codes: refused with a message, ended by Ctrl+C, ended by SIGTERM."""
 
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
-"""Signs that a terminal obeys; a file of unknown origin may have them in what is quoted of it."""
+"""Characters that control a terminal; a quotation from a file of unknown origin may hold them."""
 
 
 class MedCLIPSAMError(Exception):
-    """An error with a cause and a remedy, fit to be shown to a user as it is.
+    """An error with a cause and a remedy, ready to be shown to the user.
 
-    Control characters are escaped; only a list in a message has lines of its own.
+    Control characters are escaped; only a list in a message has several lines.
 
     Args:
-        problem: what came and what is wrong with it, naming the file, prompt or setting.
-        remedy: what the user can do; empty when there is nothing to say.
+        problem: what was expected and what was given, naming the file, prompt or setting.
+        remedy: what the user can do; empty when there is nothing to do.
     """
 
     def __init__(self, problem: str, remedy: str = "") -> None:
@@ -29,7 +29,7 @@ class MedCLIPSAMError(Exception):
 
 
 def without_controls(text: str) -> str:
-    """Escape what a terminal would obey, but for ends of lines."""
+    """Escape control characters, but for ends of lines."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
@@ -38,7 +38,7 @@ class InputError(MedCLIPSAMError):
 
 
 class PromptError(MedCLIPSAMError):
-    """A text prompt that the text encoder cannot make sense of."""
+    """A text prompt that the text encoder cannot use."""
 
 
 class ModelError(MedCLIPSAMError):
@@ -46,20 +46,20 @@ class ModelError(MedCLIPSAMError):
 
 
 class OutputError(MedCLIPSAMError):
-    """A result that cannot be written where it was asked for."""
+    """A result that cannot be written to its path."""
 
 
 def from_system(error: OSError) -> OutputError:
-    """Say what the system refused, of which file, as an error with a remedy."""
+    """Convert an error of the system to one with a remedy, naming the file."""
     named = f"'{error.filename}': " if error.filename is not None else ""
     return OutputError(f"{named}{error.strerror or error}.", "Check the path, the permissions and the free space.")
 
 
 class DeviceError(MedCLIPSAMError):
-    """A device that was asked for and is not there, or ran out of memory."""
+    """A device that is not available, or ran out of memory."""
 
 
-class Cancelled(MedCLIPSAMError):  # noqa: N818  # no error, but what the user asked for
+class Cancelled(MedCLIPSAMError):  # noqa: N818  # no error, but the user's request
     """The user cancelled; nothing was written."""
 
     def __init__(self) -> None:

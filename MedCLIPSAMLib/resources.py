@@ -1,4 +1,4 @@
-"""Where the shipped files are: demo models, templates of pages, prompt sets, sample images."""
+"""Paths of the shipped files: demo models, templates of pages, prompt sets, sample images."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ _HERE = Path(__file__).resolve().parent
 
 
 def resource_path(name: str) -> Path:
-    """Return the path of a shipped file or folder: of the installed package, or beside it in a source checkout."""
+    """Return the path of a shipped file or folder: in the installed package, or beside it in a source checkout."""
     installed = _HERE / "Resources"
     return (installed if installed.is_dir() else _HERE.parent / "Resources") / name

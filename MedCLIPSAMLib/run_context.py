@@ -1,4 +1,4 @@
-"""What a long computation is given beside its inputs: where to report, whether to stop, and where to resume from.
+"""The context of a long computation: where to report, whether to stop, and where to resume from.
 
     context = RunContext(on_progress=print, is_cancelled=lambda: stop_button.pressed)
     for result in segment_volume(segmenter, volume, request, context):
@@ -42,7 +42,7 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """The share that is done, 0 to 1; 0 where the total is not known."""
+        """Share that is done, 0 to 1; 0 where the total is not known."""
         return self.done / self.total if self.total else 0.0
 
 
@@ -53,7 +53,7 @@ class RunContext:
     Args:
         on_progress: called with every `Progress`.
         on_notice: called with sentences that the user should read, such as that memory ran out.
-        is_cancelled: asked between steps; the run ends with `errors.Cancelled` once it returns True.
+        is_cancelled: called between steps; the run ends with `errors.Cancelled` once it returns True.
         checkpoints: where finished steps are stored and read again; None stores nothing.
     """
 
@@ -75,12 +75,12 @@ class RunContext:
         self.on_progress(Progress(done, total, message, stage, seconds_left, details))
 
     def notify(self, sentence: str) -> None:
-        """Tell the user something and log it."""
+        """Notify the user, and log it."""
         log.info(sentence)
         self.on_notice(sentence)
 
     def raise_if_cancelled(self) -> None:
-        """Raise `Cancelled` when the run was told to stop."""
+        """Raise `Cancelled` when the run was cancelled."""
         if self.is_cancelled():
             log.info("cancelled")
             raise Cancelled
@@ -89,7 +89,7 @@ class RunContext:
         """Derive the context of a part of the run, which covers the fractions from `start` to `end`.
 
         Args:
-            message, details: of all its reports that have none of their own.
+            message, details: defaults for its reports.
         """
 
         def report(progress: Progress) -> None:

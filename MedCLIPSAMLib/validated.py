@@ -1,4 +1,4 @@
-"""Dataclasses of settings whose values are checked when they are made, by pydantic, with our own errors."""
+"""Dataclasses of settings whose values pydantic checks at construction, with this package's errors."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Choice = Annotated[E, Strict(False)]
 def settings_class(cls: type[T]) -> type[T]:
     """Make a frozen dataclass that refuses values of another type or out of range with `InputError`.
 
-    Ranges stand in the annotations (`Annotated[int, Field(ge=1)]`); the description of a field is what an error says
-    to do. Numbers are finite, unless the annotation allows others. What concerns several fields is checked by
+    Ranges are in the annotations (`Annotated[int, Field(ge=1)]`); the description of a field is the remedy of
+    its error. Numbers are finite, unless the annotation allows others. Conditions on several fields are checked by
     `__post_init__`.
     """
     made = dataclass(cls, frozen=True, config=ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
@@ -49,8 +49,8 @@ def with_changes(defaults: T, changes: Mapping[str, Any], path: str = "") -> T:
 
     Args:
         defaults: of a `settings_class`.
-        changes: JSON values by name, {"saliency": {"steps": 5}, "presence_threshold": 0}; what is not named, or null,
-            stays.
+        changes: JSON values by name, {"saliency": {"steps": 5}, "presence_threshold": 0}; other fields, and null ones,
+            stay.
         path: of these settings within larger ones, for messages.
 
     Raises:
@@ -83,7 +83,7 @@ def _fields_of(kind: Any) -> dict[str, FieldInfo]:
 
 
 def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError:
-    """Say the first thing that is wrong in our words."""
+    """Convert the first validation error to an `InputError`."""
     first = error.errors(include_url=False)[0]
     known = inner = _fields_of(kind)
     path: list[str] = []
@@ -96,7 +96,7 @@ def _refusal(error: ValidationError, kind: type, within: str = "") -> InputError
         inner = _fields_of(known[name].annotation) if name in known else {}
     name, where = path[-1] if path else "", ".".join([within, *path] if within else path) or kind.__name__
     if first["type"] == "unexpected_keyword_argument":
-        return InputError(f"There is no setting '{where}'.", f"Use one of: {', '.join(known)}.")
+        return InputError(f"Expected a known setting, got '{where}'.", f"Use one of: {', '.join(known)}.")
     expected = first["msg"].removeprefix("Input should be ")
     expected = f"a value {expected}" if expected.startswith(("greater", "less")) else expected
     description = known[name].description if name in known else None

@@ -25,7 +25,7 @@ ICON = Path(__file__).resolve().parents[1] / "Resources" / "Icons" / "TextPrompt
 
 
 class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
-    """A prompt becomes the mask of the selected segment. The worker, the models and the settings are the panel's."""
+    """Makes a prompt the mask of the selected segment. The worker, the models and the settings are the panel's."""
 
     def __init__(self, scriptedEffect) -> None:
         scriptedEffect.name = "Text prompt (MedCLIPSAM)"  # effects are found by it: not translated
@@ -51,7 +51,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         return _(
             "<html>Type what the selected segment is, such as <b>brain tumor</b>, and press <b>Apply</b> or Enter: "
             "BiomedCLIP finds where the image answers to the words, and SAM 2 outlines it.<p>"
-            "On the slices that are looked at the segment becomes what was found; its other slices stay. "
+            "On the chosen slices the segment becomes the mask that was found; its other slices stay. "
             "Where nothing is found it stays as it is. The editor's masking and its undo apply.<p>"
             "Example: add a segment, show the slice in the Red view, type <i>brain tumor</i>, Apply; then choose "
             "<i>whole volume, axial slices</i> and apply again.<p>"
@@ -105,11 +105,11 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
             widget.disconnect(signal, slot)
 
     def activate(self) -> None:
-        """Take up what was chosen since in the panel."""
+        """Follow the panel's choices."""
         self._update()
 
     def deactivate(self) -> None:
-        """End the run: the editor goes on with something else."""
+        """Cancel the run: another effect was chosen."""
         self.onCancel()
 
     def layoutChanged(self) -> None:
@@ -136,7 +136,7 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
     def updateGUIFromMRML(self) -> None:
         """Show the parameters."""
         effect = self.scriptedEffect
-        # Slicer takes a parameter without a value for one that is not there.
+        # Slicer treats a parameter without a value as absent.
         prompt = effect.parameter("Prompt") if effect.parameterDefined("Prompt") else ""
         where = max(self.whereBox.findData(effect.parameter("Where")), 0)
         for widget, show in (
@@ -150,22 +150,22 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
             self._update()
 
     def updateMRMLFromGUI(self, *_arguments) -> None:
-        """Keep the parameters."""
+        """Store the parameters."""
         self.scriptedEffect.setParameter("Prompt", self.promptEdit.text)
         self.scriptedEffect.setParameter("Where", self._where())
 
     def onApply(self) -> None:
-        """Start to look for what the prompt names."""
+        """Start to segment the prompt."""
         if self._whyNot() or not self.scriptedEffect.confirmCurrentSegmentVisible():
             return
         self._panel().run(self._start, lambda result: self._status.end(result.text()), self)
 
     def onCancel(self) -> None:
-        """End the run; the segment stays as it was."""
+        """Cancel the run; the segment stays as it was."""
         if self._running:
             self._panel().session.cancel()
 
-    # What `panel.run` tells
+    # Called by `panel.run`
 
     def begin(self) -> None:
         """Show that the run has begun."""
@@ -212,11 +212,11 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
         return ""
 
     def _update(self) -> None:
-        """Enable what can be done, and warn of models that have never seen such an image."""
+        """Enable the possible actions, and warn of models that were not trained on such images."""
         enable(self.applyButton, self._whyNot())
         enable(self.cancelButton, "" if self._running else _("Nothing is running."))
         self.progressBar.setVisible(self._running)
-        # Only of a panel that is there: an effect that begins while the panel is built must not build another.
+        # Only with an existing panel: an effect that is activated while the panel is built must not build another.
         panel = getattr(slicer.modules, "MedCLIPSAMWidget", None)
         volume = self.scriptedEffect.parameterSetNode().GetSourceVolumeNode()
         ready = panel is not None and panel.parameters is not None
@@ -226,5 +226,5 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
 
     @staticmethod
     def _panel():
-        """Return the module's panel, which is made when it was never opened."""
+        """Return the module's panel, made if it was never opened."""
         return slicer.util.getModuleWidget("MedCLIPSAM")

@@ -1,4 +1,4 @@
-"""What scripts use of the module, without its panel."""
+"""The module's logic for scripts, without its panel."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleLogic
 
 
 class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
-    """What scripts use. Each method waits for its result while Slicer's events run.
+    """The logic for scripts. Each method waits for its result while Slicer's events run.
 
     Args:
-        command: gives the worker's command; that of this machine when None.
+        command: returns the worker's command; this machine's when None.
 
     Attributes:
         operations: the same without waiting, by their `start` methods; see `MedCLIPSAMScene.operations`.
@@ -29,7 +29,7 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
 
     @property
     def models(self) -> tuple[str, str, str, str | None]:
-        """(text and image, outline, device, folder of models or None) for the next run."""
+        """Models for the next run: (text and image, outline, device, folder of models or None)."""
         return self.operations.session.models
 
     @models.setter
@@ -62,7 +62,7 @@ class MedCLIPSAMLogic(ScriptedLoadableModuleLogic):
         return self.operations.addSegment(segmentationNode, name)
 
     def undo(self, segmentationNode) -> bool:
-        """Take back the last change of a segmentation; return False when there is none."""
+        """Undo the last change of a segmentation; return False when there is none."""
         return self.operations.session.undo(segmentationNode)
 
     def exportPseudoLabels(self, inputs: str, prompts, out: str, **options) -> ExportResult:

@@ -37,7 +37,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
             self.delayDisplay(f"{name}: passed", 50)
 
     def test_everySampleIsSegmented(self) -> None:
-        """Each sample with its prompt: the segment agrees with the shipped truth."""
+        """Segment each sample with its prompt, and compare the segment with the shipped truth."""
         from MedCLIPSAMScene.samples import SAMPLES, loadSample
 
         for sample, (file, _name, prompt) in SAMPLES.items():
@@ -52,7 +52,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
             self.assertEqual(result.segmentation.GetSegmentation().GetNumberOfSegments(), 0)
 
     def test_nothingIsFoundWhereNothingIs(self) -> None:
-        """A prompt that has nothing to do with the image is answered with nothing."""
+        """Segment a prompt that has nothing to do with the image, which finds nothing."""
         from MedCLIPSAMScene.samples import loadSample
 
         result = self.logic.segment(loadSample("MedCLIPSAMChestXray"), ["brain tumor"], timeout=self.TIMEOUT)
@@ -60,7 +60,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
         self.assertIsNone(result.segmentation)
 
     def test_aMaskIsRefinedFromAPoint(self) -> None:
-        """A point inside the lesion outlines it; undo takes it back."""
+        """Outline the lesion from a point inside, and undo it."""
         import numpy as np
         from MedCLIPSAMScene import segments
         from MedCLIPSAMScene.samples import loadSample
@@ -81,7 +81,7 @@ class MedCLIPSAMTest(ScriptedLoadableModuleTest):
 
 
 def _truth(file: str):
-    """The shipped truth of a sample, bool; its slices are as those of the sample."""
+    """Read the shipped truth of a sample, bool; its slices are as those of the sample."""
     import SimpleITK as sitk
 
     from MedCLIPSAMLib.resources import resource_path

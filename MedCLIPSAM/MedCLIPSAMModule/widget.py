@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
 PACKAGES = ("MedCLIPSAMModule", "MedCLIPSAMPanel", "MedCLIPSAMScene", "MedCLIPSAMEffects")
-"""The packages beside MedCLIPSAM.py, which Slicer's Reload leaves as they are."""
+"""The packages beside MedCLIPSAM.py, which Slicer's Reload does not reload."""
 
 
 class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -33,7 +33,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """
 
     def __init__(self, parent=None) -> None:
-        # What Slicer's base class may use already: it calls setup() itself where no parent is given.
+        # Slicer's base class may use these already: it calls setup() itself where no parent is given.
         self.parameters: MedCLIPSAMParameters | None = None
         self._wrapper: MedCLIPSAMParameters | None = None
         self._storedChoices: dict[str, str] = {}
@@ -83,7 +83,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.enter()
 
     def cleanup(self) -> None:
-        """Leave nothing behind before the module is reloaded, removed, or Slicer ends."""
+        """Clean up before the module is reloaded or removed, or Slicer ends."""
         self.session.onStateChanged = lambda: None
         self.corrections.close()
         self._setParameters(None)
@@ -96,20 +96,20 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.content.deleteLater()
 
     def onReload(self) -> None:
-        """Reload the module with the packages of its panel and its logic, which Slicer would take as they were."""
+        """Reload the module with the packages of its panel and its logic, which Slicer would not reload."""
         for name in list(sys.modules):
             if name.split(".")[0] in PACKAGES:
                 del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
 
     def enter(self) -> None:
-        """Take up the scene when the module is shown."""
+        """Connect to the scene when the module is shown."""
         self.initializeParameterNode()
         self.corrections.enter()
         self.ui.promptEdit.setFocus()
 
     def exit(self) -> None:
-        """Leave keyboard, mouse and views to the module that is shown next."""
+        """Release keyboard, mouse and views when another module is shown."""
         self.corrections.exit()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
@@ -142,11 +142,11 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._beginScene()
 
     def onSceneEndImport(self, _caller, _event) -> None:
-        """Take up a scene that was loaded."""
+        """Connect to a scene that was loaded."""
         self._beginScene()
 
     def onSceneEndBatchProcess(self, _caller, _event) -> None:
-        """Let the editor show the segmentation again that it may have let go of while a scene was loaded."""
+        """Let the editor show its segmentation again, which it may have released while a scene was loaded."""
         if self.parameters is not None and not slicer.mrmlScene.IsClosing():
             self.update()
 
@@ -163,7 +163,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.results.clear()
 
     def initializeParameterNode(self) -> None:
-        """Take up the scene's parameter node, or make one; choose a first volume of the scene."""
+        """Connect to the scene's parameter node, or make one; choose a first volume of the scene."""
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
         node = self.logic.getParameterNode()
@@ -204,7 +204,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Show the parameters and the state of the work in every section."""
         if self.parameters is None:
             return
-        # First the corrections: they give the editor its segmentation, and the others ask for the segment chosen in it.
+        # First the corrections: they set the editor's segmentation, and the others use the segment chosen in it.
         sections = (self.corrections, self.inputs, self.prompts, self.results, self.settings, self.models)
         for section in (*sections, self.export, self.fineTune, self.review):
             section.update()
@@ -215,7 +215,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return self.session.job is not None
 
     def whyBusy(self) -> str:
-        """Return that a run is not finished; empty when none is running."""
+        """Return a sentence that a run is not finished; empty when none is running."""
         return _("A run is not finished.") if self.busy else ""
 
     def run(self, start: Callable, show: Callable, status=None) -> bool:
@@ -224,7 +224,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         Args:
             start: takes `finished(result, error)` and `progressed(fraction, stage)` and starts the run.
             show: called with its result.
-            status: a `RunStatus`, where it is shown how the run goes; the panel's own when None.
+            status: a `RunStatus` that shows the progress; the panel's own when None.
 
         Returns:
             Whether it was started; else the reason is shown.
@@ -261,5 +261,5 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.say(str(error))
 
     def say(self, text: str) -> None:
-        """Tell the user something, beside the buttons of both the prompt and the corrections."""
+        """Show a message beside the buttons of both the prompt and the corrections."""
         self.ui.statusLabel.text = self.ui.correctStatusLabel.text = text

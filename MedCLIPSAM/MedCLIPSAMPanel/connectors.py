@@ -1,4 +1,4 @@
-"""Connectors of parameters to widgets that Slicer's parameterNodeWrapper has none for."""
+"""Connectors of parameters to widgets that Slicer's parameterNodeWrapper does not support."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from slicer.parameterNodeWrapper import GuiConnector, parameterNodeGuiConnector,
 
 @parameterNodeGuiConnector
 class PlainTextConnector(GuiConnector):
-    """A QPlainTextEdit and a text. The cursor stays where it is while the user types."""
+    """Connects a QPlainTextEdit to a text. The cursor stays where it is while the user types."""
 
     @staticmethod
     def canRepresent(widget, datatype) -> bool:
@@ -42,9 +42,9 @@ class PlainTextConnector(GuiConnector):
 
 @parameterNodeGuiConnector
 class PathTextConnector(GuiConnector):
-    """A ctkPathLineEdit and a text. An empty path stays empty, which a pathlib.Path cannot be.
+    """Connects a ctkPathLineEdit to a text. An empty path stays empty, which a pathlib.Path cannot be.
 
-    The widget tells of paths that it takes for valid only, so what the user is typing is not overwritten by the last
+    The widget signals valid paths only, so what the user is typing is not overwritten by the last
     one of these.
     """
 
@@ -83,7 +83,7 @@ class PathTextConnector(GuiConnector):
 
 
 class ItemConnector(GuiConnector):
-    """A QComboBox and a text that is the data of one of its items, which may be added at any time."""
+    """Connects a QComboBox to a text that is the data of one of its items, which may be added at any time."""
 
     @staticmethod
     def canRepresent(widget, datatype) -> bool:

@@ -42,7 +42,7 @@ class CorrectSection:
         self._factory.connect("effectRegistered(QString)", self._effectRegistered)
 
     def sceneOpened(self) -> None:
-        """Give the editor its node in a new scene, and follow the slices that are shown."""
+        """Set the editor's node in a new scene, and follow the shown slices."""
         editor = self._panel.ui.segmentEditor
         node = slicer.mrmlScene.GetSingletonNode(EDITOR_NODE, "vtkMRMLSegmentEditorNode")
         if node is None:
@@ -69,7 +69,7 @@ class CorrectSection:
         self._shown = True
 
     def exit(self) -> None:
-        """Leave keyboard, mouse and views to others."""
+        """Release keyboard, mouse and views."""
         self._shown = False
         editor = self._panel.ui.segmentEditor
         if editor.mrmlSegmentEditorNode() is not None:
@@ -79,7 +79,7 @@ class CorrectSection:
         self.points.stop()
 
     def update(self) -> None:
-        """Show the chosen segmentation in the editor and enable what can be done."""
+        """Show the chosen segmentation in the editor and enable the possible actions."""
         ui, parameters = self._panel.ui, self._panel.parameters
         editor, node, volume = ui.segmentEditor, parameters.segmentation, parameters.inputVolume
         self._following = True
@@ -100,7 +100,7 @@ class CorrectSection:
         ui.correctLabel.text = self._whatToDo()
 
     def close(self) -> None:
-        """Let go of the editor before the panel is removed: Slicer only hides a panel that is reloaded."""
+        """Release the editor before the panel is removed: Slicer only hides a panel that is reloaded."""
         self.exit()
         self.forget()
         self._factory.disconnect("effectRegistered(QString)", self._effectRegistered)
@@ -161,14 +161,14 @@ class CorrectSection:
         self._panel.update()
 
     def undo(self) -> None:
-        """Take back the last result, correction, lock or brush stroke; the point that made it goes, too."""
+        """Undo the last result, correction, lock or brush stroke; the point that made it is removed, too."""
         if self._panel.session.undo(self._panel.parameters.segmentation):
             self._panel.results.clear()
         else:
             self._panel.say(_("There is nothing to undo."))
 
     def forget(self) -> None:
-        """Let go of the nodes of a scene before it is closed."""
+        """Release the nodes of a scene before it is closed."""
         self.points.forget()
         self._observe(None)
         self._shownSegment = None
@@ -178,7 +178,7 @@ class CorrectSection:
             self._following = False
 
     def _observe(self, segmentationNode) -> None:
-        """Listen to the segments of a node, in place of those of the one before."""
+        """Observe the segments of a node, in place of the previous one's."""
         if self._observedSegmentation is segmentationNode:
             return
         events = (
@@ -198,7 +198,7 @@ class CorrectSection:
         self._panel.update()
 
     def _editorChanged(self, _caller=None, _event=None) -> None:
-        """Follow the segment chosen in the editor, by mouse or by key: no signal of the widget tells of both."""
+        """Follow the segment chosen in the editor, by mouse or by key: no signal of the widget covers both."""
         parameters = self._panel.parameters
         if self._following or parameters is None:
             return

@@ -11,12 +11,12 @@ from MedCLIPSAMScene.history import SceneHistory
 class EditorHistory:
     """A `MedCLIPSAMScene.history.History` on the Segment Editor.
 
-    The editor keeps the states of the segmentation that it shows. A result that is written into another one, because
-    the user has chosen something else meanwhile, is kept aside: the editor is not moved.
+    The editor stores the states of the segmentation that it shows. A result that is written into another one, because
+    the user has chosen something else meanwhile, is stored separately: the editor keeps its segmentation.
 
     Args:
         editor: the qMRMLSegmentEditorWidget.
-        volumeShown: gives the volume that the user works on. While no segmentation is shown, a new one of this volume
+        volumeShown: returns the volume that the user works on. While no segmentation is shown, a new one of this volume
             is: the first result must be undone by the editor, too.
     """
 
@@ -36,13 +36,13 @@ class EditorHistory:
             self._aside.save(segmentationNode)
 
     def undo(self, segmentationNode) -> bool:
-        """See `history.History`. The editor does not tell whether it had a state, so what it changes is observed."""
+        """See `history.History`. The editor does not tell whether it had a state, so its changes are observed."""
         if self._editor.segmentationNode() is segmentationNode and self._changes(segmentationNode):
             return True
         return self._aside.undo(segmentationNode)
 
     def _changes(self, segmentationNode) -> bool:
-        """Let the editor undo, and return whether segments have changed."""
+        """Undo in the editor, and return whether segments have changed."""
         changed: list[object] = []
         segmentation, events = segmentationNode.GetSegmentation(), slicer.vtkSegmentation
         tags = [

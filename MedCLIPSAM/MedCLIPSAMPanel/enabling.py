@@ -17,13 +17,13 @@ def enable(widget, reason: str = "") -> None:
 
 
 def sayWhyNot(label, shownReason: str, reason: str) -> str:
-    """Say in a label why something cannot be done now, unless the label says something else.
+    """Show in a label why something cannot be done now, unless the label shows something else.
 
     Args:
-        shownReason: what this function has said there before.
+        shownReason: what this function has shown there before.
 
     Returns:
-        What it says there now, for the next call.
+        What it shows there now, for the next call.
     """
     if label.text in ("", shownReason):
         label.text = shownReason = reason
@@ -31,7 +31,7 @@ def sayWhyNot(label, shownReason: str, reason: str) -> str:
 
 
 def explain(widget, more: str) -> None:
-    """Say more in the tool tip of a widget, below its own."""
+    """Append to the tool tip of a widget."""
     widget.toolTip = f"{_ownToolTip(widget)}\n{more}"
 
 

@@ -22,6 +22,7 @@ class ExportSection:
         self._operation.task.onProgress = self._progress
         ui.exportFolderButton.connect("clicked(bool)", lambda *_arguments: self._browseFolder())
         ui.exportTableButton.connect("clicked(bool)", lambda *_arguments: self._browseTable())
+        ui.exportKeyButton.connect("clicked(bool)", lambda *_arguments: self._browseKey())
         ui.exportButton.connect("clicked(bool)", lambda *_arguments: self._start())
         ui.stopExportButton.connect("clicked(bool)", lambda *_arguments: self._operation.task.cancel())
         ui.openReportButton.connect(
@@ -31,6 +32,9 @@ class ExportSection:
     def update(self) -> None:
         """Enable what can be done, and say what is lacking."""
         ui, running = self._panel.ui, self._operation.task.running
+        named = "" if self._panel.parameters.export.anonymous else _("Cases are named after their images.")
+        for widget in (ui.exportKeyEdit, ui.exportKeyButton):
+            enable(widget, named)
         reason = _("An export is running.") if running else self._lacking()
         enable(ui.exportButton, reason)
         self._shownReason = sayWhyNot(ui.exportLabel, self._shownReason, reason)
@@ -48,6 +52,8 @@ class ExportSection:
             return _("Choose a folder of images, or a table.")
         if not export.out:
             return _("Choose a folder for the dataset.")
+        if export.anonymous and not export.key:
+            return _("Choose a file for the key, outside of the dataset.")
         return ""
 
     def _browseFolder(self) -> None:
@@ -64,6 +70,20 @@ class ExportSection:
         if table:
             export.inputs = table
 
+    def _browseKey(self) -> None:
+        export = self._panel.parameters.export
+        # A key that is there is gone on with: a question whether to replace it would mislead.
+        key = qt.QFileDialog.getSaveFileName(
+            self._panel.parent,
+            _("Key of cases, new or of an earlier export"),
+            export.key,
+            _("Tables (*.csv)"),
+            None,
+            qt.QFileDialog.DontConfirmOverwrite,
+        )
+        if key:
+            export.key = key
+
     def _start(self) -> None:
         parameters, ui = self._panel.parameters, self._panel.ui
         export = parameters.export
@@ -72,6 +92,7 @@ class ExportSection:
             "strategy": str(parameters.strategy),
             "plane": str(parameters.plane),
             "min_score": export.minScore,
+            "min_expected_dsc": export.minExpectedDsc,
             "keep_empty": export.keepEmpty,
         }
         ui.exportLabel.text, ui.exportBar.value = _("Loading the models..."), 0
@@ -84,6 +105,7 @@ class ExportSection:
                 engineSettings(parameters.method),
                 parameters.negative or None,
                 self._panel.models.models(),
+                anonymous=export.key if export.anonymous else None,
                 finished=self._finished,
             )
         except MedCLIPSAMError as error:

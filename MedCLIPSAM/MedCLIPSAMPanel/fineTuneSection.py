@@ -1,4 +1,4 @@
-"""Fine-tuning: the user's captions make a model of their own, which can be chosen at once."""
+"""Fine-tuning: a new model from the user's captions, which can be chosen at once."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FineTuneSection:
         ui.stopFineTuneButton.connect("clicked(bool)", lambda *_arguments: task.cancel())
 
     def update(self) -> None:
-        """Enable what can be done, and say what is lacking."""
+        """Enable the possible actions, and show what is missing."""
         ui, parameters, running = self._panel.ui, self._panel.parameters, self._operation.task.running
         lacking = (
             _("A fine-tuning is running.")

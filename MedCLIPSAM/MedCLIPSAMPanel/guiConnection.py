@@ -58,13 +58,13 @@ LABELS: dict[str, Mapping[Any, str]] = {
         Loss.SIGLIP: "SigLIP",
     },
 }
-"""Combo box of an enum -> what is shown for each of its members."""
+"""Combo box of an enum -> text of each of its members."""
 ITEM_BOXES = {"view": "viewBox", "clip": "clipBox", "sam": "samBox"}
 """Parameter -> combo box whose items are known only at run time."""
 
 
 class GuiConnection:
-    """Keep the widgets and one parameter node equal, in both directions.
+    """Synchronizes the widgets and one parameter node, in both directions.
 
     Args:
         ui: the named widgets of the panel.
@@ -76,7 +76,7 @@ class GuiConnection:
         self._tag: int | None = None
 
     def connect(self, parameters: MedCLIPSAMParameters | None) -> None:
-        """Connect a parameter node in place of the one before; None only disconnects."""
+        """Connect a parameter node in place of the previous one; None only disconnects."""
         if self._parameters is not None:
             self._parameters.disconnectGui(self._tag)
         self._parameters, self._tag = parameters, None

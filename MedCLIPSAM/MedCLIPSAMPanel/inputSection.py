@@ -27,12 +27,12 @@ class InputSection:
         self._offerViews()
 
     def close(self) -> None:
-        """Let go of the layout before the panel is removed."""
+        """Stop observing the layout before the panel is removed."""
         if self._layoutManager is not None:
             self._layoutManager.disconnect("layoutChanged(int)", self._offerViews)
 
     def update(self) -> None:
-        """Show what belongs to the chosen extent, and follow another volume that is chosen."""
+        """Show the widgets of the chosen extent, and follow another volume that is chosen."""
         ui, parameters = self._panel.ui, self._panel.parameters
         if parameters.inputVolume is not self._volume:
             self._volume = parameters.inputVolume
@@ -99,7 +99,7 @@ class InputSection:
         first, last = parameters.firstSlice, parameters.lastSlice
         if first > last or last >= count:
             raise InputError(
-                _("Slices {first} to {last} were asked for.").format(first=first, last=last),
+                _("Slices {first} to {last} were requested.").format(first=first, last=last),
                 _("The volume has slices 0 to {last}, the first one first.").format(last=count - 1),
             )
         return parameters.plane, list(range(first, last + 1))

@@ -1,4 +1,4 @@
-"""Installation: what the worker needs, what is missing, and the worker's log."""
+"""Installation: the packages that the worker needs, and the worker's log."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class InstallationSection:
             ui.installationCollapsibleButton.collapsed = False
 
     def warning(self) -> str:
-        """Return that packages are missing which the next run needs; empty when all is there."""
+        """Return a sentence on packages that the next run needs and lacks; empty when all are installed."""
         if not self._missing or self._panel.machine.get("WorkerCommand"):
             return ""
         names = ", ".join(dependency.name for dependency in self._missing)
@@ -35,7 +35,7 @@ class InstallationSection:
         )
 
     def check(self) -> None:
-        """Show what is installed."""
+        """Show the installed packages."""
         missing = self._missing = dependencies.missing()
         self._panel.ui.reportEdit.setPlainText(dependencies.report())
         enable(self._panel.ui.installButton, "" if missing else _("All is there."))

@@ -1,4 +1,4 @@
-"""Locks: the chosen segment, or its slice that is shown, is kept from prompts and SAM."""
+"""Locks: protect the chosen segment, or its shown slice, from prompts and SAM."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LockButtons:
         ui.lockSegmentButton.connect("clicked(bool)", lambda *_arguments: self._toggle(self._toggleSegment))
 
     def update(self, reason: str) -> None:
-        """Show the locks as they are in the scene.
+        """Show the locks of the scene.
 
         Args:
             reason: why nothing can be locked; empty when a segment is chosen.
@@ -67,5 +67,5 @@ class LockButtons:
         self._set(node, segment, "", set() if locked is protect.EVERYTHING else protect.EVERYTHING)
 
     def _set(self, node, segment: str, plane: str, value) -> None:
-        """Change locks as an undo step of its own, so that undo of what was before does not take them back."""
+        """Change locks as a separate undo step, so that undoing an earlier change does not undo them."""
         self._panel.session.change(node, lambda: protect.setLocked(node, segment, plane, value))

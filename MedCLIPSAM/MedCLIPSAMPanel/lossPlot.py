@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import qt
 
@@ -16,7 +17,7 @@ def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, 
 
     Args:
         losses: by step.
-        validation: (step, loss, top-1 retrieval) by epoch; retrieval on an axis of its own at the right, 0 to 1.
+        validation: (step, loss, top-1 retrieval) by epoch; retrieval on a separate axis at the right, 0 to 1.
     """
     pixmap = qt.QPixmap(WIDTH, HEIGHT)
     pixmap.fill(qt.QColor("#ffffff"))
@@ -39,7 +40,7 @@ def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, 
     )
     for color, points, marked in lines:
         painter.setPen(qt.QColor(color))
-        for (x0, y0), (x1, y1) in zip(points, points[1:]):
+        for (x0, y0), (x1, y1) in pairwise(points):
             painter.drawLine(x0, y0, x1, y1)
         for x0, y0 in points if marked else ():
             painter.drawRect(x0 - 2, y0 - 2, 4, 4)
@@ -48,7 +49,7 @@ def draw(label, losses: Sequence[float], validation: Sequence[tuple[int, float, 
 
 
 def smooth(losses: Sequence[float]) -> list[float]:
-    """A running mean that forgets, without the pull of its beginning."""
+    """Smooth losses by an exponential moving average, corrected for its start."""
     values, mean, weight = [], 0.0, 0.0
     for loss in losses:
         mean, weight = SMOOTHING * mean + (1 - SMOOTHING) * loss, SMOOTHING * weight + 1 - SMOOTHING

@@ -1,4 +1,4 @@
-"""Models and device: what there is on the machine where the models run, downloads, another machine."""
+"""Models and device: those on the machine where the models run, downloads, and the choice of another machine."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .enabling import enable, explain
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 _KNOWN = ("name", "kind", "seen", "tested", "synthetic")
-"""What is known of a model without asking the machine where it runs."""
+"""Facts about a model that are known without the machine where it runs."""
 
 
 class ModelsSection:
-    """The section of models. It asks a worker of its own, so that a download does not hold up a segmentation."""
+    """The section of models. It has a separate worker, so that a download does not block a segmentation."""
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
@@ -59,7 +59,7 @@ class ModelsSection:
         self.update()
 
     def command(self) -> WorkerCommand:
-        """Return the command of the worker as it is set now."""
+        """Return the current command of the worker."""
         return workerCommand(self._panel.machine.get("WorkerCommand"))
 
     def models(self) -> tuple[str, str, str, str | None]:
@@ -68,9 +68,9 @@ class ModelsSection:
         return parameters.clip, parameters.sam, self._device(), machine.get("ModelsFolder") or None
 
     def warning(self, volumeNode) -> str:
-        """Return why the chosen models should not be used on a volume; empty when nothing speaks against them.
+        """Return why the chosen models should not be used on a volume; empty when there is no reason.
 
-        Models that have seen phantoms only are warned of on every volume but the module's own samples.
+        There is a warning of models that were trained on phantoms only, on every volume but the module's samples.
         """
         if volumeNode is None or isSample(volumeNode):
             return ""
@@ -83,14 +83,14 @@ class ModelsSection:
         ).format(volume=volumeNode.GetName())
 
     def explain(self, error: MedCLIPSAMError) -> str:
-        """Return what the user is told of an error; a model that is not there is got by a button, not by a command."""
+        """Return the text of an error for the user; a missing model is downloaded by a button, not by a command."""
         if isinstance(error, ModelError) and "models download" in error.remedy:
             remedy = _("Choose it in the table under Models and device and press Download, or name a folder of models.")
             return f"{error.problem} {remedy}"
         return str(error)
 
     def update(self) -> None:
-        """Enable what can be done, and say what the chosen models have seen."""
+        """Enable the possible actions, and show what the chosen models were trained on."""
         ui, chosen = self._panel.ui, self._selected()
         loading = self._download is not None
         offered = chosen is not None and not chosen["usable"] and chosen.get("downloadable", True)
@@ -114,7 +114,7 @@ class ModelsSection:
                 explain(self._boxes[state["kind"]], _experience(state))
 
     def refresh(self) -> None:
-        """Ask the worker's machine what it has."""
+        """Request the models and devices of the worker's machine."""
         self._panel.ui.modelsLabel.text = _("Looking for models...")
         try:
             self._listing = self._client.models(self._panel.machine.get("ModelsFolder") or None)
@@ -127,7 +127,7 @@ class ModelsSection:
         self._transport.close()
 
     def _device(self) -> str:
-        """Return the device that the settings name; the automatic one where they name none that there is."""
+        """Return the device in the settings; the automatic one where they name none that exists."""
         device = self._panel.machine.get("Device", "auto")
         return device if device in DEVICES else "auto"
 
@@ -213,7 +213,7 @@ class ModelsSection:
                     box.setCurrentIndex(box.findData(name))
 
     def _chosenStates(self) -> list[dict]:
-        """Return what is known of the chosen models: from the machine where they run, else from the catalogue."""
+        """Return the facts about the chosen models: from the machine where they run, else from the catalogue."""
         parameters = self._panel.parameters
         known = {("clip", parameters.clip), ("sam", parameters.sam)}
         states: dict[tuple[str, str], dict] = {
@@ -243,7 +243,7 @@ class ModelsSection:
 
 
 def _experience(state: Mapping[str, Any]) -> str:
-    """Return what a model has seen and was tested on, in two lines."""
+    """Return what a model was trained and tested on, in two lines."""
     return f"{_trained(state)}\n{_tested(state)}"
 
 

@@ -1,4 +1,4 @@
-"""What the user chose, kept in the scene as typed parameters of the module's parameter node."""
+"""The user's choices, stored in the scene as typed parameters of the module's parameter node."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Loss(enum.StrEnum):
 
 @parameterPack
 class MethodSettings:
-    """Settings of the method. 0 as layer, beta or steps is the model's own default."""
+    """Settings of the method. 0 as layer, beta or steps is the model's default."""
 
     presence: Annotated[float, WithinRange(0, 1)] = 0.5
     coarse: CoarseMethod = CoarseMethod.OTSU
@@ -68,7 +68,10 @@ class ExportSettings:
     out: str = ""
     format: ExportFormat = ExportFormat.NNUNET
     minScore: Annotated[float, WithinRange(0, 1)] = 0.0
+    minExpectedDsc: Annotated[float, WithinRange(0, 1)] = 0.0
     keepEmpty: bool = False
+    anonymous: bool = False
+    key: str = ""
 
 
 @parameterPack
@@ -97,7 +100,7 @@ class FineTuneSettings:
 if TYPE_CHECKING:
 
     class _Wrapper:
-        """What `parameterNodeWrapper` adds to the class that it decorates."""
+        """Members that `parameterNodeWrapper` adds to the class that it decorates."""
 
         parameterNode: Any
 
@@ -134,7 +137,7 @@ class MedCLIPSAMParameters(_Wrapper):
 
 
 OF_ONE_SCENE = ("inputVolume", "segmentation", "firstSlice", "lastSlice")
-"""Parameters that do not outlive a scene."""
+"""Parameters that are dropped with a scene."""
 
 
 def promptLines(text: str) -> list[str]:

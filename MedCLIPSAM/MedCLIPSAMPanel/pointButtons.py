@@ -1,4 +1,4 @@
-"""Points: a click inside or outside refines the chosen segment on the slice that was clicked."""
+"""Points: a click inside or outside refines the chosen segment on the clicked slice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .enabling import enable
 from .inputSection import shownInView, sliceNodeOf, sliceViewNames
 
 ON_SLICE_MM = 0.1
-"""A point this near to the plane of a view was placed in that view."""
+"""Maximum distance, in mm, of a point to the plane of the view that it was placed in."""
 
 
 class PointButtons:
@@ -46,18 +46,18 @@ class PointButtons:
             self._placing.stop()
 
     def stop(self) -> None:
-        """Give the mouse back to the views."""
+        """Release the mouse."""
         self._placing.stop()
 
     def forget(self) -> None:
-        """Let go of the point lists of a scene before it is closed."""
+        """Release the point lists of a scene before it is closed."""
         self._placing.stop()
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed, self._used, self._next = [], set(), None
 
     def dropUndone(self) -> None:
-        """Remove points whose correction was taken back; a segment knows those that made it."""
+        """Remove points whose correction was undone; a segment stores the points that corrected it."""
         volume, segment = self._panel.parameters.inputVolume, self._corrections.segment()
         if volume is None or segment is None or not self._used:
             return
@@ -68,7 +68,7 @@ class PointButtons:
     def refine(self, plane: str, number: int) -> None:
         """Refine the chosen segment on a slice from its mask and the points on it.
 
-        A click that comes while SAM works is taken up after it, for the segment that was chosen at the click.
+        A click while SAM works is handled after it, for the segment that was chosen at the click.
         """
         parameters = self._panel.parameters
         target = _Target(parameters.inputVolume, parameters.segmentation, self._corrections.segment(), plane, number)
@@ -87,7 +87,7 @@ class PointButtons:
         def start(finished, progressed):
             def ended(result, error) -> None:
                 if error is not None:
-                    self._next = None  # what failed or was cancelled is not gone on with
+                    self._next = None  # after a failure or a cancellation
                 finished(result, error)
 
             return panel.operations.refine.start(
@@ -120,7 +120,7 @@ class PointButtons:
             qt.QTimer.singleShot(0, lambda: markups.removePoints(slices.volumeNode, refused))
 
     def _takeUp(self, target: _Target) -> None:
-        """Go on with a click that came while SAM worked, unless its nodes are gone."""
+        """Handle a click that was made while SAM worked, unless its nodes are gone."""
         if self._next is not target or self._panel.busy:
             return
         # The first click where there was no segment made the one that the next ones are for.
@@ -147,7 +147,7 @@ class PointButtons:
         (ui.outsideButton if kind == markups.POSITIVE else ui.insideButton).checked = False
 
     def _release(self) -> None:
-        """Release the buttons when placing has ended, by whatever means."""
+        """Release the buttons when placing has ended, by any means."""
         self._panel.ui.insideButton.checked = self._panel.ui.outsideButton.checked = False
 
     def _placed(self, node) -> None:
@@ -182,7 +182,7 @@ class PointButtons:
 
 @dataclass(frozen=True)
 class _Target:
-    """What a click corrects: a slice of a segment, or of a new one where none is chosen."""
+    """The target of a click: a slice of a segment, or of a new one where none is chosen."""
 
     volume: object
     segmentation: object

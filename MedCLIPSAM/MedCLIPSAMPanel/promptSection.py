@@ -37,7 +37,7 @@ class PromptSection:
         return promptLines(self._panel.parameters.prompts)
 
     def firstName(self) -> str:
-        """Return the first structure, for the name of what is marked by hand; empty when none is typed."""
+        """Return the first structure, as the name of a segment marked by hand; empty when none is typed."""
         return next(iter(self.prompts()), "")
 
     def whyNot(self) -> str:
@@ -51,7 +51,7 @@ class PromptSection:
         return ""
 
     def update(self) -> None:
-        """Enable what can be done, and warn of models that have never seen such an image."""
+        """Enable the possible actions, and warn of models that were not trained on such images."""
         ui, reason, busy = self._panel.ui, self.whyNot(), self._panel.busy
         enable(ui.segmentButton, reason)
         enable(ui.cancelButton, "" if busy else _("Nothing is running."))
@@ -63,7 +63,7 @@ class PromptSection:
             ui.statusLabel.text = self._shownReason = reason
 
     def segment(self) -> None:
-        """Start to segment what the panel says."""
+        """Start to segment the prompts of the panel."""
         if self.whyNot():
             return
         panel, parameters = self._panel, self._panel.parameters
@@ -85,7 +85,7 @@ class PromptSection:
             self._fillHistory()
 
     def beginScene(self) -> None:
-        """Forget what was said of the scene before."""
+        """Clear the messages on the previous scene."""
         self._panel.ui.statusLabel.text = self._shownReason = ""
 
     def _hideHint(self) -> None:

@@ -1,4 +1,4 @@
-"""Result: what was found and how sure that is, the saliency map, and the boxes that SAM was given."""
+"""Result: the segments and their scores, the saliency map, and SAM's boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from MedCLIPSAMScene.strings import _
 from MedCLIPSAMLib.errors import InputError
 
 from .enabling import enable
-from .resultWords import describe, describeKept, listNotes
+from .resultWords import describe, describeStored, listNotes
 
 
 class ResultSection:
@@ -27,7 +27,7 @@ class ResultSection:
         ui.segmentBoxesButton.connect("clicked(bool)", lambda *_arguments: self._segmentFromBoxes())
 
     def update(self) -> None:
-        """Show or hide the saliency map as chosen, and enable what can be done."""
+        """Show or hide the saliency map as chosen, and enable the possible actions."""
         ui, parameters = self._panel.ui, self._panel.parameters
         if not self._showsRun:
             self._showKept()
@@ -70,11 +70,11 @@ class ResultSection:
                 panel.corrections.choose(found.segmentId)
 
     def showText(self, result: SceneResult) -> None:
-        """Show what is said of a correction."""
+        """Show the message of a correction."""
         self._say(result.answer, result.allNotes)
 
     def clear(self) -> None:
-        """Forget the last run: another has begun, it was undone, or the scene is another one."""
+        """Clear the last run: another has begun, it was undone, or the scene has changed."""
         self._showsRun = False
         self._showKept()
 
@@ -83,12 +83,12 @@ class ResultSection:
         self._write(answer, notes)
 
     def _showKept(self) -> None:
-        """Show what was kept with the chosen segment when it was made, perhaps in another session."""
+        """Show what is stored with the chosen segment, perhaps from another session."""
         panel = self._panel
         node, segment = panel.parameters and panel.parameters.segmentation, panel.corrections.segment()
-        kept = segments.tags(node.GetSegmentation().GetSegment(segment)) if node is not None and segment else {}
-        if segments.PROMPT_TAG in kept:
-            self._write(describeKept(kept), segments.notesOf(node, segment))
+        stored = segments.tags(node.GetSegmentation().GetSegment(segment)) if node is not None and segment else {}
+        if segments.PROMPT_TAG in stored:
+            self._write(describeStored(stored), segments.notesOf(node, segment))
         else:
             self._write(_("A run has not ended yet.") if panel.busy else _("No result yet."), ())
 

@@ -1,4 +1,4 @@
-"""What a result means, in plain words, and what to try where nothing was found."""
+"""Explain a result in plain words, and what to try where nothing was found."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from MedCLIPSAMScene.results import PromptResult, SceneResult
 from MedCLIPSAMScene.strings import _
 
 SURE, FAIR = 0.9, 0.7
-"""From these a presence counts as clear, and as likely."""
+"""Minimum presence that counts as clear, and as likely."""
 GOOD, FAIR_OUTLINE = 0.85, 0.7
-"""From these a predicted mask quality counts as good, and as fair."""
+"""Minimum predicted mask quality that counts as good, and as fair."""
 
 
 def describe(result: SceneResult, models: tuple[str, ...], presenceThreshold: float) -> str:
@@ -35,8 +35,8 @@ def describe(result: SceneResult, models: tuple[str, ...], presenceThreshold: fl
     return "\n".join(lines)
 
 
-def describeKept(tags: Mapping[str, str]) -> str:
-    """Return what is known of a segment that an earlier run has made, from its tags."""
+def describeStored(tags: Mapping[str, str]) -> str:
+    """Describe a segment that an earlier run has made, from its tags."""
     known = {name.removeprefix("MedCLIPSAM."): value for name, value in tags.items()}
     parts = [_("The chosen segment was made by the prompt '{prompt}'").format(prompt=known["Prompt"])]
     models = ", ".join(dict.fromkeys(known[name] for name in ("Model", "Sam") if name in known))

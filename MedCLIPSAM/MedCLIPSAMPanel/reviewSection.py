@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import qt
 import slicer
@@ -11,6 +14,7 @@ from MedCLIPSAMScene.reviewOperation import OpenCase, ReviewCase
 from MedCLIPSAMScene.strings import _
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
+from MedCLIPSAMLib.nnunet.ranking import dataset_of, is_beside
 
 from .enabling import enable, sayWhyNot
 
@@ -23,6 +27,9 @@ class ReviewSection:
         self._shownReason = ""
         self._review = panel.operations.review
         self._cases: list[ReviewCase] = []
+        self._listed = ""
+        self._named: Path | None = None
+        self._agreed: set[tuple[Path, Path]] = set()
         self._opened: OpenCase | None = None
         self._shownState: tuple | None = None
         self._before: dict[str, np.ndarray] = {}
@@ -48,6 +55,8 @@ class ReviewSection:
         reason = "" if parameters.review.folder else _("Choose the folder of predictions first.")
         enable(ui.listReviewButton, reason)
         self._shownReason = sayWhyNot(ui.reviewLabel, self._shownReason, reason)
+        ui.reviewTargetLabel.text = self._describeTarget()
+        ui.reviewTargetLabel.setVisible(bool(ui.reviewTargetLabel.text))
         enable(ui.openReviewButton, "" if self._chosen() is not None else _("Choose a case in the table."))
         enable(ui.trustButton, "" if self._opened is not None else _("Open a case first."))
         enable(ui.nextReviewButton, "" if self._next() is not None else _("No case is left; list the predictions."))
@@ -62,6 +71,21 @@ class ReviewSection:
         """Forget the opened case, which goes with a scene that is closed."""
         self._opened = None
 
+    def _describeTarget(self) -> str:
+        """Say which dataset corrections go into; empty before predictions are listed."""
+        folder, target = self._panel.parameters.review.folder, self._target()
+        if self._opened is None and (not folder or folder != self._listed):
+            return ""
+        if target is None:
+            return _("The predictions name no dataset: choose the one that corrections go into.")
+        return _("Corrections go into '{dataset}'.").format(dataset=target)
+
+    def _target(self) -> Path | None:
+        """Return the dataset of the field, else that of the opened case, else the one that the predictions name."""
+        if chosen := self._panel.parameters.review.dataset:
+            return Path(chosen)
+        return self._opened.dataset if self._opened else self._named
+
     def _attempt(self, action) -> None:
         try:
             action()
@@ -71,7 +95,9 @@ class ReviewSection:
 
     def _list(self) -> None:
         parameters, ui = self._panel.parameters, self._panel.ui
+        self._named = dataset_of(Path(parameters.review.folder))
         self._cases = self._review.cases(parameters.review.folder, parameters.review.dataset)
+        self._listed = parameters.review.folder
         self._fill()
         ui.reviewLabel.text = _("{count} cases, {trusted} of them trusted. The least sure come first.").format(
             count=len(self._cases), trusted=sum(case.trusted for case in self._cases)
@@ -147,10 +173,33 @@ class ReviewSection:
         opened = self._opened
         if opened is None:
             return
-        count = self._review.save(opened)
+        folder = self._panel.parameters.review.folder
+        target = self._target() or opened.dataset  # which it is with a case open
+        if not self._mayWriteInto(target, opened.predictions):
+            self._panel.ui.reviewLabel.text = _("Nothing was written. Choose another dataset above, then press Trust.")
+            return
+        count = self._review.save(replace(opened, dataset=target))
         self._before = self._review.masks(opened)
-        self._cases = self._review.cases(self._panel.parameters.review.folder, str(opened.dataset))
+        self._cases = self._review.cases(folder, str(target))
         self._fill()
         self._panel.ui.reviewLabel.text = _(
             "'{case}' is a trusted label now, one of {count}. Train the next round on the dataset into a new folder."
         ).format(case=opened.case, count=count)
+
+    def _mayWriteInto(self, dataset: Path, predictions: Path) -> bool:
+        """Ask, once, whether to write into a dataset that is not beside the predictions.
+
+        The predictions, or the scene that holds the field's text, may be somebody else's and name any dataset of this
+        machine.
+        """
+        if is_beside(dataset, predictions) or (predictions, dataset) in self._agreed:
+            return True
+        agreed = slicer.util.confirmOkCancelDisplay(
+            _(
+                "Corrections of the predictions in '{folder}' go into a dataset that is not beside them: '{dataset}'. "
+                "Write into it?"
+            ).format(folder=predictions, dataset=dataset)
+        )
+        if agreed:
+            self._agreed.add((predictions, dataset))
+        return agreed

@@ -9,7 +9,7 @@ from MedCLIPSAMScene.strings import _
 
 
 class RunStatus:
-    """What the user sees of one run after another.
+    """The status of one run after another.
 
     Args:
         label: shows the stage and the time, and how the run ended.

@@ -1,4 +1,4 @@
-"""Settings of the method, for those who know it; the defaults are those of the paper and of the model."""
+"""Settings of the method, for experts; the defaults are those of the paper and of the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SettingsSection:
         panel.ui.defaultSettingsButton.connect("clicked(bool)", lambda *_arguments: self._reset())
 
     def update(self) -> None:
-        """Enable the threshold for the one kind of coarse mask that it matters for."""
+        """Enable the threshold for the one kind of coarse mask that uses it."""
         byThreshold = self._panel.parameters.method.coarse == CoarseMethod.THRESHOLD
         enable(
             self._panel.ui.coarseThresholdBox,

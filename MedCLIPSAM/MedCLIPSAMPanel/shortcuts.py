@@ -25,7 +25,7 @@ class Shortcuts:
     Args:
         ui: the named widgets of the panel.
         parent: the panel, which takes the place of the main window where there is none.
-        onEscape: called when Esc is pressed, beside what the Segment Editor does with it.
+        onEscape: called when Esc is pressed, besides the Segment Editor's action.
     """
 
     def __init__(self, ui, parent, onEscape: Callable[[], None]) -> None:
@@ -36,7 +36,7 @@ class Shortcuts:
             button.toolTip = f"{button.toolTip} ({keys})".strip()
 
     def install(self) -> None:
-        """Listen to the keyboard."""
+        """Install the shortcuts."""
         self.uninstall()
         window = slicer.util.mainWindow() or self._parent
         self._ui.segmentEditor.installKeyboardShortcuts(window)  # among them Ctrl+Z and Ctrl+Y
@@ -50,7 +50,7 @@ class Shortcuts:
             self._shortcuts.append(shortcut)
 
     def uninstall(self) -> None:
-        """Leave the keyboard to others."""
+        """Remove the shortcuts."""
         self._ui.segmentEditor.uninstallKeyboardShortcuts()
         for shortcut in self._shortcuts:
             shortcut.setParent(None)

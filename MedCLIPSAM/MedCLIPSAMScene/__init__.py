@@ -1,1 +1,1 @@
-"""What the module does in the scene; the panel is in MedCLIPSAMPanel."""
+"""The module's operations on the scene; the panel is in MedCLIPSAMPanel."""

@@ -1,4 +1,4 @@
-"""What came back for prompts, and how it is written into segments of the scene."""
+"""The worker's answers to prompts, and how they are written into segments of the scene."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Found:
     """A finished run that is not written yet.
 
     Args:
-        geometry: of the volume that was worked on.
+        geometry: of the segmented volume.
         answers: in the order of the prompts.
         masks: by prompt.
-        sliceCount: how many slices were looked at.
-        about: what the worker says of the run: device, tags.
+        sliceCount: number of segmented slices.
+        about: the worker's fields of the run: device, tags.
         seconds: from the request to the result.
-        notes: on the volume, and what the worker told meanwhile.
+        notes: on the volume, and the worker's messages.
     """
 
     geometry: SceneSlices
@@ -42,15 +42,15 @@ class Found:
 
     @classmethod
     def of(cls, job: Job, answers: Answers, masks: Mapping[str, SliceMasks], sliceCount: int, notes) -> Found:
-        """Return what a job has found."""
+        """Collect the answers of a job."""
         return cls(job.slices, answers, masks, sliceCount, job.about, job.seconds, notes)
 
     def __bool__(self) -> bool:
-        """Whether a prompt was found on any slice."""
+        """Tell whether a prompt was found on any slice."""
         return any(self.masks.values())
 
     def promptResult(self, prompt: str, segmentId: str | None) -> PromptResult:
-        """Return what the user is told of a prompt whose masks are in a segment."""
+        """Return the result of a prompt whose masks are in a segment."""
         answersBySlice = self.answers[prompt]
         shown = sum(answer.found for answer in answersBySlice.values())
         best = self._best(prompt)
@@ -73,14 +73,14 @@ class Found:
         )
 
     def sceneResult(self, segmentationNode, prompts: list[PromptResult]) -> SceneResult:
-        """Return the run as it stands in the scene."""
+        """Return the result of the run in the scene."""
         geometry, device = self.geometry, str(self.about["device"])
         return SceneResult(
             geometry.volumeNode, segmentationNode, prompts, geometry.plane, device, self.seconds, self.notes
         )
 
     def keepProvenance(self, prompt: str, segmentationNode, segmentId: str) -> None:
-        """Keep with a segment what its masks come from, and which slices the models wrote."""
+        """Store with a segment the provenance of its masks, and which slices the models wrote."""
         plane, answersBySlice = self.geometry.plane, self.answers[prompt]
         protect.recordWritten(segmentationNode, segmentId, plane, self.masks[prompt].checks)
         tags = {
@@ -95,7 +95,7 @@ class Found:
         segments.setNotes(segmentationNode, segmentId, [*self.notes, *self._notesOn(prompt)])
 
     def _notesOn(self, prompt: str) -> tuple[str, ...]:
-        """Return the notes on the answers of a prompt, each once, that on the best slice first."""
+        """Return the notes on the answers of a prompt, each once, the one on the best slice first."""
         answersBySlice = self.answers[prompt]
         ordered = [answersBySlice[self._best(prompt)], *answersBySlice.values()]
         return tuple(dict.fromkeys(note for answer in ordered for note in answer.notes))
@@ -106,11 +106,11 @@ class Found:
 
 
 Write = Callable[[Found], SceneResult]
-"""Takes what was found, writes MRML, and returns the result."""
+"""Takes the answers, writes MRML, and returns the result."""
 
 
 def writeFound(session: Session, segmentationNode, found: Found) -> SceneResult:
-    """Write each prompt's masks into a segment of its own, as one undo step.
+    """Write each prompt's masks into a separate segment, as one undo step.
 
     A prompt that has a segment from an earlier run changes it on these slices only. Locked slices stay.
 

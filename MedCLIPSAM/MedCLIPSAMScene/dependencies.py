@@ -1,4 +1,4 @@
-"""What the worker needs in Slicer's Python: what is there, what is missing, and its installation.
+"""The packages that the worker needs in Slicer's Python: their state, and their installation.
 
 PyTorch comes from the PyTorch extension, which knows the graphics driver; numpy, vtk and SimpleITK are Slicer's own.
 None of them is ever replaced: pip is given their present versions as constraints.
@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -27,7 +28,7 @@ TORCH = (Requirement("torch>=2.6,<3"), Requirement("torchvision>=0.21,<1"))
 SLICERS = (Requirement("numpy>=1.26"), Requirement("SimpleITK>=2.2"), Requirement("vtk>=9.2"))
 PROTECTED = ("torch", "torchvision", "numpy", "vtk", "SimpleITK")
 LONG_PATH = 100
-"""Characters of a Python folder on Windows from which some packages go over the limit of 260 for a path."""
+"""Maximum length of a Python folder on Windows with which all packages stay within 260 characters for a path."""
 
 
 class InstallationError(MedCLIPSAMError):
@@ -51,17 +52,18 @@ class Dependency:
 
     @property
     def name(self) -> str:
+        """Name of the package."""
         return self.requirement.name
 
 
 def requirements() -> list[Requirement]:
-    """The lines of Resources/requirements.txt."""
+    """Read the lines of Resources/requirements.txt."""
     lines = resource_path("requirements.txt").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
 
 
 def check(version: Callable[[str], str] = metadata.version) -> list[Dependency]:
-    """Every package that is needed, and its state; nothing is imported.
+    """List every package that is needed, with its state; nothing is imported.
 
     Args:
         version: the installed version of a package, or PackageNotFoundError.
@@ -82,12 +84,12 @@ def check(version: Callable[[str], str] = metadata.version) -> list[Dependency]:
 
 
 def missing() -> list[Dependency]:
-    """What has to be installed before the models can run."""
+    """List the packages to install before the models can run."""
     return [dependency for dependency in check() if dependency.state != "ok"]
 
 
 def report() -> str:
-    """A page for the user: versions, what is missing, and what to do about it."""
+    """Write a page for the user: versions, what is missing, and what to do about it."""
     checked = check()
     width = max(len(dependency.name) for dependency in checked)
     lines = [
@@ -124,7 +126,7 @@ def report() -> str:
 
 
 def torchBuild() -> str:
-    """What the installed PyTorch was built for: "cpu", "cu126", ...; empty when that is unknown.
+    """Return what the installed PyTorch was built for: "cpu", "cu126", ...; empty when that is unknown.
 
     The version may lack it (PyPI's build for Windows is for the CPU), so torch/version.py is read, not imported.
     """
@@ -143,9 +145,9 @@ def torchBuild() -> str:
 
 
 def hasNvidia() -> bool:
-    """Whether an NVIDIA driver is loaded."""
+    """Tell whether an NVIDIA driver is loaded."""
     if os.name == "nt":
-        return (Path(os.environ.get("SystemRoot", r"C:\Windows")) / "System32" / "nvcuda.dll").is_file()
+        return (Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll").is_file()
     return Path("/proc/driver/nvidia/version").is_file()
 
 
@@ -153,7 +155,7 @@ def install(progress: Callable[[str], None] = lambda text: None) -> None:
     """Install what is missing, one package after another.
 
     Args:
-        progress: told what is being installed, before each.
+        progress: called with a message before each installation.
 
     Raises:
         InstallationError: PyTorch without its extension, or a package that pip could not install.
@@ -173,21 +175,21 @@ def install(progress: Callable[[str], None] = lambda text: None) -> None:
         plain = [dependency for dependency in wanted if dependency.name != "sam2"]
         if ensure is not None and plain:
             progress(_("Packages are being installed..."))
-            # The panel has asked, sam2 is still to come, and the worker is a new process: no question, no restart.
+            # The panel has asked, sam2 follows, and the worker is a new process: no question, no restart.
             quiet = {"prompt_install": False, "prompt_restart": False}
             _attempt(lambda: ensure(plain, constraints=constraints, requester="MedCLIPSAM", **quiet), _("the packages"))
             wanted = [dependency for dependency in wanted if dependency.name == "sam2"]
         for number, requirement in enumerate(wanted, 1):
             progress(_("{name} ({number} of {all})...").format(name=requirement.name, number=number, all=len(wanted)))
-            # The build of sam2 asks for torch; without isolation it takes the one that is there.
+            # The build of sam2 needs torch; without isolation it uses the installed one.
             options = ["--no-build-isolation"] if requirement.name == "sam2" else []
             arguments = [*options, "--constraint", str(constraints), str(requirement)]
-            _attempt(lambda: slicer.util.pip_install(arguments), requirement.name)
+            _attempt(partial(slicer.util.pip_install, arguments), requirement.name)
     progress("")
 
 
 def pins(version: Callable[[str], str] = metadata.version) -> list[str]:
-    """Lines for pip that keep what must not be replaced at its present version."""
+    """List constraints for pip that keep protected packages at their present version."""
     lines = []
     for name in PROTECTED:
         try:
@@ -217,7 +219,7 @@ def _installTorch() -> None:
 
 
 def _pipEnsure() -> Callable | None:
-    """Slicer's own installer with a progress window (5.12 and later); it is there only once it is imported."""
+    """Return Slicer's own installer with a progress window (5.12 and later); it exists only once it is imported."""
     try:
         from slicer.packaging import pip_ensure
     except ImportError:

@@ -1,7 +1,7 @@
-"""Put what was found into a segment by means of the Segment Editor, so that its settings are obeyed.
+"""Write masks into a segment by the Segment Editor, so that its settings apply.
 
-The editor's masking (editable area, editable intensity range) and overwriting are those of any of its effects. Only the
-slices that were looked at are changed, on the grid that the editor edits the segmentation on.
+The editor's masking (editable area, editable intensity range) and overwriting apply as for all its effects. Only the
+segmented slices are changed, on the grid of the editor.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .strings import _
 
 
 def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> SceneResult:
-    """Let a segment be what one prompt has found, where the editor may change it, and leave it when that is nothing.
+    """Replace a segment by the masks of one prompt, where the editor may change it; it stays when nothing was found.
 
     Args:
         effect: the active qSlicerSegmentEditorScriptedEffect.
@@ -46,8 +46,8 @@ def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> Sce
             edits = [edit for run in masks.runs() if (edit := grid.edit(*run)) is not None]
             if not any(edit.added.any() for edit in edits):
                 raise InputError(
-                    _("Nothing of what was found may be written; the segment is as it was."),
-                    _("Look at the masking settings, and whether the segmentation has voxels on these slices."),
+                    _("The masking settings allow no voxel to be written; the segment is as it was."),
+                    _("Check the masking settings, and whether the segmentation has voxels on these slices."),
                 )
             effect.saveStateForUndo()
             modified = segmentationNode.StartModify()
@@ -63,7 +63,7 @@ def writeByEditor(effect, segmentationNode, segmentId: str, found: Found) -> Sce
 
 @dataclass(frozen=True)
 class _Edit:
-    """What becomes of a block of voxels: (K, J, I) bool arrays whose first voxel is at the corner of the extent."""
+    """The edit of a block of voxels: (K, J, I) bool arrays whose first voxel is at the corner of the extent."""
 
     added: np.ndarray
     removed: np.ndarray
@@ -83,7 +83,7 @@ class _Edit:
 
 
 class _Grid:
-    """The voxels that the editor edits the selected segment on.
+    """The voxel grid of the editor for the selected segment.
 
     Args:
         ijkToRAS: of the volume that masks are on.
@@ -98,7 +98,7 @@ class _Grid:
         self._matrix, self._extent = slicer.util.arrayFromVTKMatrix(matrix), tuple(image.GetExtent())
 
     def edit(self, covered: Extent, block: np.ndarray, corner: Sequence[int]) -> _Edit | None:
-        """Return what becomes of the voxels on some slices; None when there is none.
+        """Compute the edit of the voxels on some slices; None when there is none.
 
         Args: see `SliceMasks.runs`.
         """
@@ -113,7 +113,7 @@ class _Grid:
         return _Edit(found & editable, looked & present & ~found & editable, extent, self._matrix)
 
     def _extentOf(self, covered: Extent) -> Extent | None:
-        """The voxels around those of the volume that are covered."""
+        """Compute the extent of the editor's voxels around covered voxels of the volume."""
         low, high = np.array(covered[::2]) - 0.5, np.array(covered[1::2]) + 0.5
         corners = np.array(np.meshgrid(*zip(low, high))).reshape(3, -1)
         toGrid = np.linalg.inv(self._matrix) @ self._ijkToRAS
@@ -130,7 +130,7 @@ class _Grid:
         return _block(resampled, extent) > 0
 
     def _editable(self, extent: Extent) -> np.ndarray:
-        """Where the editor's masking lets the segment be changed."""
+        """Compute where the editor's masking lets the segment be changed."""
         node, frame = self._effect.parameterSetNode(), self._frame(extent)
         if node.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere:
             resample = slicer.vtkOrientedImageDataResample
@@ -148,7 +148,7 @@ class _Grid:
 
 @contextmanager
 def _selected(node, segmentId: str) -> Iterator[None]:
-    """Select a segment meanwhile, which is what the editor masks and changes; the user's choice comes back."""
+    """Select a segment, which the editor then masks and changes; the user's choice is restored."""
     chosen, modified = node.GetSelectedSegmentID(), node.StartModify()
     node.SetSelectedSegmentID(segmentId)
     try:
@@ -159,12 +159,12 @@ def _selected(node, segmentId: str) -> Iterator[None]:
 
 
 def _shape(extent: Extent) -> tuple[int, ...]:
-    """(K, J, I)."""
+    """Return the shape (K, J, I) of an extent."""
     return tuple(last - first + 1 for first, last in zip(extent[4::-2], extent[5::-2]))
 
 
 def _block(image, extent: Extent) -> np.ndarray:
-    """The voxels of an image in an extent that it covers, (K, J, I)."""
+    """Return the voxels of an image in an extent that it covers, (K, J, I)."""
     full = image.GetExtent()
     voxels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(_shape(full))
     bounds = (slice(a - first, b + 1 - first) for a, b, first in zip(extent[4::-2], extent[5::-2], full[4::-2]))

@@ -54,6 +54,7 @@ class ExportOperation:
         negative: str | None = None,
         models: tuple[str, str, str, str | None] = (DEFAULT_MODEL, DEFAULT_SAM, "auto", None),
         retry: bool = False,
+        anonymous: str | None = None,
         finished: Finished = lambda result, error: None,
     ) -> None:
         """Start to segment every image of a collection and write a dataset; a run that was stopped resumes.
@@ -67,6 +68,7 @@ class ExportOperation:
             negative: what not to take.
             models: (clip, sam, device, folder of models or None).
             retry: do the cases again that failed.
+            anonymous: the file that says which image is which number, on that machine; None names cases by their files.
             finished: called once: the result, or why there is none.
 
         Raises:
@@ -75,7 +77,7 @@ class ExportOperation:
         named = dict(prompts) if isinstance(prompts, Mapping) else {prompt: prompt for prompt in prompts}
         clip, sam, device, folder = models
         ask = lambda: self.task.client.export(
-            inputs, named, out, export, settings, negative, clip, sam, device, folder, retry
+            inputs, named, out, export, settings, negative, clip, sam, device, folder, retry, anonymous
         )
         self.task.start(ask, finished)
 

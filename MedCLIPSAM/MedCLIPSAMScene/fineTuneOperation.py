@@ -12,13 +12,13 @@ from .waiting import Finished
 
 @dataclass(frozen=True)
 class FineTuneResult:
-    """What came of a fine-tuning.
+    """The result of a fine-tuning.
 
     Args:
-        name: of the model, which can be chosen from now on.
+        name: of the model, which can be chosen now.
         folder, run: the model's folder and that of the run, on the machine where the models run.
         before, after: top-1 retrieval on validation pairs, mean of both directions, of the base and of the model.
-        chance: what guessing would retrieve.
+        chance: top-1 retrieval of guessing.
         step, steps: of the best weights, and how many were done.
     """
 
@@ -39,7 +39,7 @@ class FineTuneOperation:
         transport: see `LongRun`.
 
     Attributes:
-        task: the run; its `onProgress` is given the fields of `finetune.train.StepFigures` after every step.
+        task: the run; its `onProgress` gets the fields of `finetune.step_log.StepFigures` after every step.
     """
 
     def __init__(self, transport) -> None:
@@ -72,7 +72,7 @@ class FineTuneOperation:
             images: folder of the images; the table's own when None.
             settings: changes to `finetune.settings.FineTuneSettings`, by their names.
             out: folder of the run; one for the name in the user's data when None.
-            replace: a model of that name of another run.
+            replace: replace a model of that name from another run.
             finished: called once: the result, or why there is none.
 
         Raises:

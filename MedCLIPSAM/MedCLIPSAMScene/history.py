@@ -1,4 +1,4 @@
-"""Undo of whole results. One history for each segmentation, as the Segment Editor has it."""
+"""Undo of whole results. Each segmentation has its own history, as in the Segment Editor."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from typing import Any, Protocol
 import slicer
 
 STATES = 10
-"""Results that can be taken back."""
+"""Maximum number of results that can be undone."""
 
 
 class History(Protocol):
-    """Where states of segmentations are kept before they are changed."""
+    """Stores states of segmentations before they are changed."""
 
     def save(self, segmentationNode) -> None:
-        """Keep the present state."""
+        """Store the current state."""
 
     def undo(self, segmentationNode) -> bool:
-        """Go back to the state kept last; False when there is none."""
+        """Restore the state stored last; return False when there is none."""
 
 
 class SceneHistory:
-    """A history of its own, for scripts; the panel uses that of its Segment Editor, so that both undo one sequence."""
+    """A history for scripts; the panel uses its Segment Editor's, so that both undo one sequence."""
 
     def __init__(self) -> None:
         self._histories: dict[str, Any] = {}
 
     def save(self, segmentationNode) -> None:
+        """See `History`."""
         segmentation = segmentationNode.GetSegmentation()
         history = self._histories.get(segmentationNode.GetID())
         if history is None or history.GetSegmentation() is not segmentation:
@@ -37,5 +38,6 @@ class SceneHistory:
         history.SaveState()
 
     def undo(self, segmentationNode) -> bool:
+        """See `History`."""
         history = self._histories.get(segmentationNode.GetID())
         return bool(history and history.IsRestorePreviousStateAvailable() and history.RestorePreviousState())

@@ -1,4 +1,4 @@
-"""Work for the worker: what is asked, what has come back, and how it ended; slice by slice, or on a whole stack."""
+"""Jobs of the worker: their requests, answers and end; slice by slice, or on a whole stack."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from .sliceGeometry import SceneSlices
 from .strings import _
 
 AHEAD = 2
-"""Slices asked for at once, so that the worker need not wait for the next image."""
-GIVING = 0.15
-"""Share of the work on a stack that giving its slices to the worker counts for."""
+"""Slices requested ahead, so that the worker need not wait for the next image."""
+SENDING = 0.15
+"""Share of the progress of a stack that sending its slices to the worker counts for."""
 
 
 @dataclass
 class SliceAnswer:
-    """What came back for one prompt on one slice, its mask aside.
+    """The worker's answer for one prompt on one slice, without its mask.
 
     Args:
         found: whether the mask has anything in it.
@@ -36,7 +36,7 @@ class SliceAnswer:
         boxes: (B, 4) float32, x0 y0 x1 y1 in pixels.
         score, presence: 0 to 1; see `segmentation.result.PromptedResult`.
         message: one sentence for the user.
-        notes: what else the user should know of it.
+        notes: further sentences for the user.
     """
 
     found: bool
@@ -50,12 +50,12 @@ class SliceAnswer:
 
 @dataclass(frozen=True)
 class Listeners:
-    """Who is told of a job.
+    """Callbacks of a job.
 
     Args:
-        finished: called once at the end, with the job; `error` says how it went.
-        progressed: called with the fraction done, 0 to 1, and what is being done.
-        noticed: called with what the worker tells the user meanwhile.
+        finished: called once at the end, with the job and its `error`.
+        progressed: called with the fraction done, 0 to 1, and the name of the stage.
+        noticed: called with the worker's messages for the user.
     """
 
     finished: Callable[[Job], None]
@@ -64,11 +64,11 @@ class Listeners:
 
 
 class Job:
-    """Work that is not finished. It ends once: with what came back, an error, or cancelled.
+    """Requests to the worker that are under way. A job ends once: with its results, an error, or cancelled.
 
     Attributes:
         error: why there is no result; None while it runs and when it went well.
-        about: what the worker says of its last answer: device, tags.
+        about: the fields of the worker's last answer: device, tags.
         seconds: from the beginning to the end.
     """
 
@@ -83,7 +83,7 @@ class Job:
         self._started = time.monotonic()
 
     def begin(self) -> None:
-        """Ask for the first slices.
+        """Send the first requests.
 
         Raises:
             WorkerError: the worker cannot be started.
@@ -92,11 +92,11 @@ class Job:
         self._send()
 
     def cancel(self) -> None:
-        """End the job; nothing of it is written."""
+        """Cancel the job; nothing of it is written."""
         self._end(Cancelled())
 
     def receive(self, request: Request | None, message: Message) -> None:
-        """Take a message of the worker that may belong to this job."""
+        """Handle a message of the worker that may belong to this job."""
         if self.ended:
             return
         if message.type == "notice":
@@ -112,28 +112,28 @@ class Job:
         elif request.id in self._running:
             number, request = self._running[request.id]
             if message.type == "progress":
-                self._advanced(number, message)
+                self._onProgress(number, message)
             elif message.type == "part":
-                self._came(message)
+                self._onPart(message)
             elif message.type == "error":
                 self._end(request.error)
             elif message.type == "result":
                 del self._running[request.id]
-                self._answered(number, request, message)
+                self._onResult(number, request, message)
 
     def _send(self) -> None:
-        """Send what the worker is to do next."""
+        """Send the next requests."""
         raise NotImplementedError
 
-    def _advanced(self, number: int, message: Message) -> None:
-        """A request tells how far it is."""
+    def _onProgress(self, number: int, message: Message) -> None:
+        """Report the progress of a request."""
         raise NotImplementedError
 
-    def _came(self, part: Message) -> None:
-        """A part of an answer has come; the request keeps it, too."""
+    def _onPart(self, part: Message) -> None:
+        """Take a part of an answer; the request keeps it, too."""
 
-    def _answered(self, number: int, request: Request, message: Message) -> None:
-        """A request is done."""
+    def _onResult(self, number: int, request: Request, message: Message) -> None:
+        """Take the result of a request."""
         raise NotImplementedError
 
     def _progress(self, fraction: float, text: str) -> None:
@@ -156,7 +156,7 @@ class SliceJob(Job):
         slices: the volume's slices.
         numbers: which of them.
         ask: sends the request for a slice whose image the worker has: (image's key, slice number) -> request.
-        take: reads the finished request of a slice: (slice number, request).
+        take: called with the finished request of a slice: (slice number, request).
     """
 
     def __init__(
@@ -178,11 +178,11 @@ class SliceJob(Job):
     def _send(self) -> None:
         while self._waiting and len(self._running) < AHEAD:
             number = self._waiting.pop()
-            key = giveSlice(self._client, self.slices, number)
+            key = sendSlice(self._client, self.slices, number)
             request = self._ask(key, number)
             self._running[request.id] = number, request
 
-    def _advanced(self, number: int, message: Message) -> None:
+    def _onProgress(self, number: int, message: Message) -> None:
         fraction = (self._done + float(message.fields.get("fraction") or 0)) / self._count
         stage = str(message.fields.get("stage"))
         named = {"saliency": _("saliency"), "embedding": _("image embedding"), "mask": _("outline")}.get(stage, stage)
@@ -190,14 +190,14 @@ class SliceJob(Job):
             named = _("slice {done} of {all}: {stage}").format(done=self._done + 1, all=self._count, stage=named)
         self._progress(fraction, named)
 
-    def _answered(self, number: int, request: Request, message: Message) -> None:
+    def _onResult(self, number: int, request: Request, message: Message) -> None:
         self._done += 1
         self.about = dict(message.fields)
         self._notes.update(message.fields.get("notes") or [])
         self._take(number, request)
         if self._done == self._count:
             for note, slices in self._notes.items():
-                if 2 * slices > self._count:  # it says something of the volume
+                if 2 * slices > self._count:  # it applies to the volume
                     self._listeners.noticed(note)
             self._end(None)
         else:
@@ -205,12 +205,12 @@ class SliceJob(Job):
 
 
 class StackJob(Job):
-    """One request on a stack of slices, which are given to the worker one by one, so that the window never waits.
+    """One request on a stack of slices, which are sent to the worker one by one, so that the window never waits.
 
     Args:
         numbers: slices that follow one another; the first of them is slice 0 of the stack.
         ask: sends the request when the worker has all slices: stack's key -> request.
-        take: reads a part of the answer as it comes, so that little is left to be done at the end.
+        take: called with each part of the answer as it arrives, so that little is left to do at the end.
     """
 
     def __init__(
@@ -225,7 +225,7 @@ class StackJob(Job):
         super().__init__(client, slices, listeners)
         self._numbers, self._ask, self._take = list(numbers), ask, take
         self._key = f"stack {uuid.uuid4()}"
-        self._sent = self._given = 0
+        self._sent = self._received = 0
 
     def _send(self) -> None:
         count = len(self._numbers)
@@ -234,20 +234,20 @@ class StackJob(Job):
             request = self._client.set_slice(self._key, image, self._sent, count)
             self._running[request.id] = self._sent, request
             self._sent += 1
-        if self._given == count:
+        if self._received == count:
             request = self._ask(self._key)
             self._running[request.id] = -1, request
 
-    def _advanced(self, number: int, message: Message) -> None:
-        fraction = GIVING + (1 - GIVING) * float(message.fields.get("fraction") or 0)
+    def _onProgress(self, number: int, message: Message) -> None:
+        fraction = SENDING + (1 - SENDING) * float(message.fields.get("fraction") or 0)
         stage = str(message.fields.get("stage"))
         named = {"presence": _("looking for the slices that show it"), "carry": _("from slice to slice")}
         self._progress(fraction, named.get(stage, stage))
 
-    def _answered(self, number: int, request: Request, message: Message) -> None:
+    def _onResult(self, number: int, request: Request, message: Message) -> None:
         if request.type == "image":
-            self._given += 1
-            self._progress(GIVING * self._given / len(self._numbers), _("giving the slices to the models"))
+            self._received += 1
+            self._progress(SENDING * self._received / len(self._numbers), _("sending the slices to the models"))
             self._send()
         else:
             self.about = dict(message.fields)
@@ -255,12 +255,12 @@ class StackJob(Job):
                 self._listeners.noticed(note)
             self._end(None)
 
-    def _came(self, part: Message) -> None:
+    def _onPart(self, part: Message) -> None:
         self._take(part)
 
 
-def giveSlice(client: WorkerClient, slices: SceneSlices, number: int) -> str:
-    """Give the worker the image of a slice unless it has it, and return the image's name, made from its content."""
+def sendSlice(client: WorkerClient, slices: SceneSlices, number: int) -> str:
+    """Send the image of a slice to the worker unless it has it; return the image's key, a hash of its content."""
     image = slices.image(number)
     key = hashlib.sha1(image.tobytes() + repr(image.shape).encode()).hexdigest()
     if not client.has_image(key):
@@ -269,7 +269,7 @@ def giveSlice(client: WorkerClient, slices: SceneSlices, number: int) -> str:
 
 
 def answerOf(part: Message) -> SliceAnswer:
-    """The answer in a "part" message."""
+    """Return the answer in a "part" message."""
     fields: Mapping[str, Any] = part.fields
     return SliceAnswer(
         found=bool(part.arrays["mask"].any()),

@@ -1,4 +1,4 @@
-"""Work of minutes to days that a worker of its own does, so that prompts are answered meanwhile."""
+"""Runs of minutes to days on a separate worker, so that prompts are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class LongRun:
 
     Args:
         transport: a `worker.client.Transport` with `run_until(done, timeout)`.
-        readResult: makes a result of the fields of the last message.
+        readResult: makes a result from the fields of the last message.
 
     Attributes:
         onProgress: called with the fields of each "progress" message.
@@ -59,7 +59,7 @@ class LongRun:
         return waitFor(self._transport, start, self.cancel, timeout)
 
     def cancel(self) -> None:
-        """Stop; what was done is kept, and the same run resumes from there."""
+        """Stop; finished work is kept, and the same run resumes from there."""
         if self._request is not None:
             self.client.cancel(self._request)
 

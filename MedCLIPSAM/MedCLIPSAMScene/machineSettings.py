@@ -1,4 +1,4 @@
-"""What belongs to this machine and user, kept in Slicer's settings: device, folders, worker, history of prompts."""
+"""Settings of this machine and user, stored in Slicer's settings: device, folders, worker, history of prompts."""
 
 from __future__ import annotations
 

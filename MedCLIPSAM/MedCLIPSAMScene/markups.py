@@ -1,4 +1,4 @@
-"""Boxes and points of SAM as markups in the slice views, and back to pixels of a slice."""
+"""SAM's boxes and points as markups in the slice views, and their pixels on a slice."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ COLORS = {BOX: (1.0, 0.85, 0.2), POSITIVE: (0.2, 0.9, 0.3), NEGATIVE: (0.95, 0.2
 
 
 def showBoxes(slices: SceneSlices, k: int, boxes: np.ndarray, segmentId: str = "") -> list:
-    """Show boxes of a slice as regions of interest one slice thick, in place of those shown before.
+    """Show boxes of a slice as regions of interest one slice thick, in place of the previous ones.
 
     Args:
         boxes: (B, 4), x0 y0 x1 y1 in pixels of the slice's image.
@@ -41,7 +41,7 @@ def showBoxes(slices: SceneSlices, k: int, boxes: np.ndarray, segmentId: str = "
 
 
 def addBox(slices: SceneSlices, k: int, box: Sequence[float], number: int = 1):
-    """A region of interest around a box (x0, y0, x1, y1) of a slice, with handles to drag."""
+    """Add a region of interest around a box (x0, y0, x1, y1) of a slice, with handles to drag."""
     x0, y0, x1, y1 = (float(value) for value in box)
     center = slices.toWorld(k, (x0 + x1) / 2, (y0 + y1) / 2)
     ends = (slices.toWorld(k, x1, (y0 + y1) / 2), slices.toWorld(k, (x0 + x1) / 2, y1), slices.toWorld(k + 0.5, 0, 0))
@@ -89,13 +89,13 @@ def segmentsOfBoxes(volumeNode) -> set[str]:
 
 
 def removeBoxes(volumeNode) -> None:
-    """Take the boxes of a volume out of the scene."""
+    """Remove the boxes of a volume from the scene."""
     for node in markupsOf(volumeNode, BOX):
         removeNode(node)
 
 
 def pointList(volumeNode, kind: str):
-    """The list of the positive or negative points of a volume, made when there is none."""
+    """Return the list of the positive or negative points of a volume; made when there is none."""
     found = markupsOf(volumeNode, kind)
     if found:
         return found[0]
@@ -112,7 +112,7 @@ def lastPlaced(pointList) -> np.ndarray:
 
 
 def points(slices: SceneSlices, k: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """The points on a slice: (P, 2) x y in pixels float32, (P,) 1 inside or 0 outside, int32, and their marks."""
+    """Return the points on a slice: (P, 2) float32 x y in pixels, (P,) int32 1 inside or 0 outside, and their marks."""
     coords, labels, marks = [], [], []
     for node, index, label in _placedPoints(slices.volumeNode):
         world = node.GetNthControlPointPositionWorld(index)
@@ -125,26 +125,26 @@ def points(slices: SceneSlices, k: int) -> tuple[np.ndarray, np.ndarray, list[st
 
 
 def mark(label: int, world: Sequence[float]) -> str:
-    """A point as it is kept with the segment that it corrected: + inside or - outside, and world RAS in mm."""
+    """Format a point for the segment that it corrected: + inside or - outside, and world RAS in mm."""
     return ("+" if label else "-") + ",".join(f"{value:.2f}" for value in world)
 
 
 def removePoints(volumeNode, marks: set[str]) -> None:
-    """Take the points with these marks away."""
+    """Remove the points with these marks."""
     for node, index, label in reversed(list(_placedPoints(volumeNode))):
         if mark(label, node.GetNthControlPointPositionWorld(index)) in marks:
             node.RemoveNthControlPoint(index)
 
 
 def clearPoints(volumeNode) -> None:
-    """Take all points of a volume away; the lists stay."""
+    """Remove all points of a volume; the lists stay."""
     for kind in (POSITIVE, NEGATIVE):
         for node in markupsOf(volumeNode, kind):
             node.RemoveAllControlPoints()
 
 
 def markupsOf(volumeNode, kind: str) -> list:
-    """The markups of a kind that were made for a volume."""
+    """List the markups of a kind that were made for a volume."""
     className = "vtkMRMLMarkupsROINode" if kind == BOX else "vtkMRMLMarkupsFiducialNode"
     return [
         node
@@ -154,7 +154,7 @@ def markupsOf(volumeNode, kind: str) -> list:
 
 
 def _placedPoints(volumeNode) -> Iterator[tuple[Any, int, int]]:
-    """Point list, index in it, and label of every point of a volume that has a position."""
+    """Yield point list, index in it, and label of every point of a volume that has a position."""
     for kind, label in ((POSITIVE, 1), (NEGATIVE, 0)):
         for node in markupsOf(volumeNode, kind):
             for index in range(node.GetNumberOfControlPoints()):

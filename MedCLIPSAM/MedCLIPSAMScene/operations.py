@@ -1,4 +1,4 @@
-"""All that is done to the scene, in one place: a session and the operations on it."""
+"""All operations on the scene in one place: a session and its operations."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .session import Session
 
 
 class Operations:
-    """The operations of the module. Prompts, export and fine-tuning each have a worker of their own.
+    """The operations of the module. Prompts, export and fine-tuning each have a separate worker.
 
     Args:
-        makeTransport: gives a `worker.client.Transport` with `run_until(done, timeout)`; its worker is started by the
+        makeTransport: makes a `worker.client.Transport` with `run_until(done, timeout)`; its worker is started by the
             first request.
     """
 

@@ -1,4 +1,4 @@
-"""Maps over the image, each a volume of its own: the saliency of a prompt, and how unsure an ensemble is."""
+"""Maps over the image, each a separate volume: the saliency of a prompt, and the uncertainty of an ensemble."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SALIENCY_OF = "MedCLIPSAM.SaliencyOf"
 UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
 """Node reference from a map of the uncertainty to its volume."""
 FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.ForegroundOpacity"
-"""Attributes of a slice composite node: the ID and the opacity of what a map has taken the place of."""
+"""Attributes of a slice composite node: the ID and the opacity of the foreground that a map has replaced."""
 MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
-"""Of 0 to 1: what is less salient is not shown at first."""
+"""Initial minimum of the saliency that is shown, 0 to 1."""
 MIN_UNCERTAINTY = 0.1
-"""Of 0 to 1: what is surer is not shown."""
+"""Minimum of the uncertainty that is shown, 0 to 1."""
 COLORS = "vtkMRMLColorTableNodeFileInferno.txt"
 
 
 def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray], threshold: float = SALIENCY_FROM):
-    """Put saliency maps into the scene, in per cent of the most salient point of each slice.
+    """Add saliency maps to the scene, in percent of the most salient point of each slice.
 
     The volume covers the given slices only, at their place; that of an earlier prompt on the same volume is replaced.
 
@@ -46,20 +46,20 @@ def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarra
 
 
 def writeUncertainty(volumeNode, uncertainty: np.ndarray):
-    """Put a map of the uncertainty of every voxel of a volume into the scene, in per cent.
+    """Add a map of the uncertainty of every voxel of a volume to the scene, in percent.
 
     Args:
         uncertainty: (K, J, I) float32, 0 to 1, on the volume's grid.
 
     Returns:
-        The scalar volume node, 8 bits; that of before is replaced.
+        The scalar volume node, 8 bits; a previous one is replaced.
     """
     name = _("Uncertainty in '{volume}'").format(volume=volumeNode.GetName())
     return _writeMap(volumeNode, UNCERTAINTY_OF, name, uncertainty, ijkToRAS(volumeNode), MIN_UNCERTAINTY)
 
 
 def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.ndarray, threshold: float):
-    """The map of a role for a volume, made or replaced: `block` is 0 to 1, `matrix` its IJK to the volume's RAS."""
+    """Make or replace the map of a role for a volume: `block` is 0 to 1, `matrix` its IJK to the volume's RAS."""
     node = _mapOf(volumeNode, role) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     node.SetName(name)
     node.SetNodeReferenceID(role, volumeNode.GetID())
@@ -78,7 +78,7 @@ def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.nd
 
 
 def removeSaliency(volumeNode) -> None:
-    """Take the saliency map of a volume away: it is of an earlier prompt."""
+    """Remove the saliency map of a volume, which belongs to an earlier prompt."""
     node = saliencyOf(volumeNode)
     if node is not None:
         showSaliency(volumeNode, False)
@@ -86,12 +86,12 @@ def removeSaliency(volumeNode) -> None:
 
 
 def saliencyOf(volumeNode):
-    """The saliency map of a volume, or None."""
+    """Return the saliency map of a volume, or None."""
     return _mapOf(volumeNode, SALIENCY_OF)
 
 
 def uncertaintyOf(volumeNode):
-    """The map of the uncertainty of a volume, or None."""
+    """Return the map of the uncertainty of a volume, or None."""
     return _mapOf(volumeNode, UNCERTAINTY_OF)
 
 
@@ -103,14 +103,14 @@ def _mapOf(volumeNode, role: str):
 
 
 def setThreshold(mapNode, threshold: float) -> None:
-    """Show only what is at least so high, 0 to 1."""
+    """Show only values from a threshold on, 0 to 1."""
     display = mapNode.GetDisplayNode()
     display.SetThreshold(max(1.0, 100 * threshold), 100)
     display.SetApplyThreshold(True)
 
 
 def showSaliency(volumeNode, shown: bool, opacity: float | None = None) -> None:
-    """Show the saliency map of a volume as the foreground of the slice views that show the volume, or take it away.
+    """Show the saliency map of a volume as the foreground of the slice views that show the volume, or hide it.
 
     Args:
         opacity: 0 to 1. None fades a map that was not shown to MAP_OPACITY, and leaves one that is shown as it is.
@@ -119,7 +119,7 @@ def showSaliency(volumeNode, shown: bool, opacity: float | None = None) -> None:
 
 
 def showUncertainty(volumeNode, shown: bool, opacity: float | None = None) -> None:
-    """Show the uncertainty of a volume in the same way, or take it away."""
+    """Show the uncertainty of a volume in the same way, or hide it."""
     _showMap(uncertaintyOf(volumeNode), volumeNode, shown, opacity)
 
 
@@ -140,7 +140,7 @@ def _showMap(node, volumeNode, shown: bool, opacity: float | None) -> None:
 
 
 def _keepForeground(composite) -> None:
-    """Remember what the user had in the foreground, such as a PET, unless it is a map itself."""
+    """Store the user's foreground, such as a PET, unless it is a map itself."""
     foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
     if foreground is None or not any(foreground.GetNodeReferenceID(role) for role in (SALIENCY_OF, UNCERTAINTY_OF)):
         composite.SetAttribute(FOREGROUND, composite.GetForegroundVolumeID() or "")

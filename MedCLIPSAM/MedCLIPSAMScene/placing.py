@@ -11,10 +11,10 @@ class Placing:
     """Persistent placement of the points of one markups list.
 
     A right click, Esc, another mouse mode, or another markup that is placed ends it. The mouse mode and the persistence
-    that the user had before come back, and a mode that the user has chosen meanwhile stays.
+    of before are restored, and a mode that the user has chosen meanwhile stays.
 
     Args:
-        onEnded: called once when placing ends, whoever ended it.
+        onEnded: called once when placing ends, by any means.
     """
 
     def __init__(self, onEnded: Callable[[], None]) -> None:
@@ -29,7 +29,7 @@ class Placing:
         return self._nodeId is not None
 
     def start(self, markupsNode) -> None:
-        """Let clicks place control points of a list, one after another."""
+        """Start placing control points of a list by clicks, one after another."""
         if self._nodeId == markupsNode.GetID():
             return
         self._forget()
@@ -47,7 +47,7 @@ class Placing:
             self._observed.append((node, node.AddObserver(event, self._changed)))
 
     def stop(self) -> None:
-        """End placing, if it is on, and give the mouse back to the views."""
+        """End placing, if it is on, and release the mouse."""
         if not self.active:
             return
         interaction = _interactionNode()

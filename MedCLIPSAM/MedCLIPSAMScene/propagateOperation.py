@@ -17,6 +17,7 @@ from MedCLIPSAMLib.worker.protocol import Message
 from . import overlay, protect, segments
 from .answers import Answers, Found, Write, writeFound
 from .jobs import Job, StackJob, answerOf
+from .modality import withModality
 from .requestedSlices import checkPrompts, checkSlices
 from .results import PromptResult, SceneResult
 from .session import Progressed, Session
@@ -96,13 +97,13 @@ class PropagateOperation:
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
     ) -> Job:
-        """Start to make masks as `start` does, and leave it to `write` what becomes of them.
+        """Start to make masks as `start` does, and pass them to `write`.
 
         Args:
             write: see `SegmentOperation.startMasks`.
         """
         geometry = SceneSlices(volumeNode, plane)
-        prompts = checkPrompts(prompts)
+        prompts, settings = checkPrompts(prompts), withModality(settings, volumeNode)
         numbers = checkSlices(geometry, range(len(geometry)) if slices is None else slices)
         if numbers[-1] - numbers[0] != len(numbers) - 1:
             raise InputError(_("The slices do not follow one another."), _("Give a range of slices."))
@@ -167,7 +168,7 @@ class PropagateOperation:
     ) -> Job:
         """Start to propagate the user's slices of a segment; see `runCorrection`.
 
-        What the user painted, erased or locked stays as it is and is what SAM 2 is given. What the models wrote before
+        What the user painted, erased or locked stays as it is and is given to SAM 2. What the models wrote before
         is replaced on the slices that the object is propagated to; beyond its end it is cleared as far as it was joined
         to the object.
 
@@ -234,11 +235,11 @@ def _requireOwn(segmentationNode, segmentId: str, geometry: SceneSlices, name: s
 
 
 def _describeCorrection(name: str, segmentId: str, own: Mapping[int, Any], found: int, count: int) -> PromptResult:
-    """Return what the user is told of a propagated correction.
+    """Return the message of a propagated correction.
 
     Args:
         own: the corrected slices.
-        found, count: slices that the object was propagated to, and slices that were looked at.
+        found, count: number of slices that the object was propagated to, and of those tried.
     """
     message = _("'{name}' was propagated from {own} corrected slices to {found} others.").format(
         name=name, own=len(own), found=found

@@ -1,7 +1,7 @@
-"""Which slices of a segment are the user's: what was edited by hand since the models wrote it, and what is locked.
+"""Which slices of a segment are the user's: those edited by hand since the models wrote them, and locked ones.
 
-Both are kept as tags of the segment, so that they are undone, saved and loaded with it. For what the models wrote the
-tag holds a check sum a slice; a slice with another content has been edited.
+Both are stored as tags of the segment, so that they are undone, saved and loaded with it. For the models' slices the
+tag holds a checksum a slice; a slice with another content has been edited.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ ALL = "all"
 PLANES = ("axial", "coronal", "sagittal")
 _NUMBER = re.compile("[0-9]{1,6}")
 _CHECKED = re.compile("([0-9]{1,6})=([0-9a-f]{1,8})")
-"""What tags hold; a scene or a .seg.nrrd file from elsewhere may hold something else, which is left out."""
+"""Format of the tags; a scene or a .seg.nrrd file from elsewhere may hold something else, which is ignored."""
 
 
 class Everything:
-    """The slices of a locked segment: whatever is asked for is among them."""
+    """The slices of a locked segment: every number is among them."""
 
     def __contains__(self, _number: object) -> bool:
         return True
@@ -42,21 +42,21 @@ EVERYTHING = Everything()
 
 
 def written(segmentationNode, segmentId: str, plane: str) -> dict[int, str]:
-    """Read the check sums of the slices of a plane as the models left them, by slice number."""
+    """Read the checksums of the slices of a plane as the models wrote them, by slice number."""
     own, *pairs = segments.tag(segmentationNode, segmentId, WRITTEN_TAG).split() or [""]
     found = (_CHECKED.fullmatch(pair) for pair in pairs if own == plane)
     return {int(pair[1]): pair[2] for pair in found if pair}
 
 
 def recordWritten(segmentationNode, segmentId: str, plane: str, checks: Mapping[int, str]) -> None:
-    """Note what the models have just written; earlier notes of other slices of the plane stay."""
+    """Store checksums of what the models have just written; those of other slices of the plane stay."""
     notes = written(segmentationNode, segmentId, plane) | dict(checks)
     text = " ".join([plane, *(f"{k}={notes[k]}" for k in sorted(notes))])
     segments.setTags(segmentationNode, segmentId, {WRITTEN_TAG: text})
 
 
 def forgetWritten(segmentationNode, segmentId: str, plane: str, numbers: Iterable[int]) -> None:
-    """Count these slices as the user's from now on."""
+    """Mark these slices as the user's."""
     notes = written(segmentationNode, segmentId, plane)
     for k in numbers:
         notes.pop(k, None)
@@ -65,9 +65,9 @@ def forgetWritten(segmentationNode, segmentId: str, plane: str, numbers: Iterabl
 
 
 def own(segmentationNode, segmentId: str, slices: SceneSlices) -> dict[int, np.ndarray]:
-    """Read the slices of a segment that are the user's, bool (H, W) by slice number: edited, painted, or locked.
+    """Read the user's slices of a segment, bool (H, W) by slice number: edited, painted, or locked.
 
-    An empty one among them says that the user erased what the models had put there, or locked an empty slice.
+    An empty one among them means that the user erased what the models wrote there, or locked an empty slice.
     """
     notes = written(segmentationNode, segmentId, slices.plane)
     keep = locked(segmentationNode, segmentId, slices.plane)
@@ -102,10 +102,10 @@ def setLocked(segmentationNode, segmentId: str, plane: str, value: set[int] | Ev
 
 
 def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
-    """Put masks in place of what a segment has on their slices; what is locked stays, in this plane and in others.
+    """Replace a segment on the slices of masks; locked slices stay, in this plane and in others.
 
     Returns:
-        How many of the slices were locked.
+        The number of locked slices among them.
     """
     keep = locked(segmentationNode, segmentId, masks.slices.plane)
     count = sum(k in keep for k in masks.checks)
@@ -117,7 +117,7 @@ def writeUnlocked(segmentationNode, segmentId: str, masks: SliceMasks) -> int:
 
 @contextmanager
 def lockedElsewhere(segmentationNode, segmentId: str, slices: SceneSlices) -> Iterator[None]:
-    """Bring back, after a change of slices of one plane, the locked slices of the other planes that it crossed."""
+    """Restore, after a change of slices of one plane, the locked slices of the other planes that it crossed."""
     byPlane = _lockedByPlane(segmentationNode, segmentId)
     before: list[SliceMasks] = []
     for plane, numbers in ({} if isinstance(byPlane, Everything) else byPlane).items():

@@ -44,7 +44,7 @@ class RefineOperation:
 
         Args:
             number: the slice.
-            points: (P, 3) in world RAS, mm; those off the slice are taken at their nearest pixel of it.
+            points: (P, 3) in world RAS, mm; those off the slice are moved to its nearest pixel.
             labels: 1 inside, 0 outside, for each point.
 
         Raises:
@@ -86,7 +86,7 @@ class RefineOperation:
             segmentationNode: None makes a new one beside the volume, with a new segment.
             segmentId: None adds a segment, in the same undo step.
             points, labels: (P, 2) x y in pixels of the slice's image, and (P,) 1 inside or 0 outside.
-            marks: of the points, kept with the segment; see `markups.mark`.
+            marks: of the points, stored with the segment; see `markups.mark`.
             name: of the segment where one is added.
 
         Raises:

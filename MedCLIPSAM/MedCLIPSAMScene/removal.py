@@ -1,4 +1,4 @@
-"""Remove nodes from the scene together with what shows them."""
+"""Remove nodes from the scene together with their display nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import slicer
 def removeNode(node) -> None:
     """Remove a displayable node and its display nodes.
 
-    A display node that stays behind goes on being drawn in the views.
+    A display node that stays behind is still drawn in the views.
     """
     displays = [node.GetNthDisplayNode(index) for index in range(node.GetNumberOfDisplayNodes())]
     for item in (*displays, node):

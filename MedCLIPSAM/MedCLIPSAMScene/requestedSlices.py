@@ -1,4 +1,4 @@
-"""Check what a user asks for: prompts and slices of a volume."""
+"""Check the requested prompts and slices of a volume."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def checkSlices(geometry: SceneSlices, slices: Sequence[int]) -> list[int]:
     numbers = sorted(set(slices))
     if not numbers or numbers[0] < 0 or numbers[-1] >= len(geometry):
         raise InputError(
-            _("Slices {first} to {last} were asked for.").format(
+            _("Slices {first} to {last} were requested.").format(
                 first=numbers[0] if numbers else "-", last=numbers[-1] if numbers else "-"
             ),
             _("'{name}' has {plane} slices 0 to {last}.").format(

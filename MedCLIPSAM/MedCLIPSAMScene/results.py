@@ -1,4 +1,4 @@
-"""What the user is told of a finished run."""
+"""The result of a finished run, for the user."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class PromptResult:
         segmentId: the segment that it is in; None when nothing was found and none was there before.
         score, presence: the best over the slices, 0 to 1; the score is presence times the predicted mask quality.
         message: one or two sentences.
-        notes: what else the user should know of the answer.
-        slices: how many of the slices looked at show it, and how many were looked at.
+        notes: further sentences for the user.
+        slices: number of slices that show it, and of segmented slices.
         boxes: (B, 4) of the best slice, x0 y0 x1 y1 in pixels.
         bestSlice: the slice with the best score.
     """
@@ -37,21 +37,22 @@ class PromptResult:
 
     @property
     def found(self) -> bool:
+        """Whether the prompt was found on any slice."""
         return self.slices[0] > 0
 
 
 @dataclass(frozen=True)
 class SceneResult:
-    """A finished run as it stands in the scene.
+    """A finished run in the scene.
 
     Args:
-        volume: the volume node that was worked on.
+        volume: the segmented volume node.
         segmentation: the vtkMRMLSegmentationNode written to; None when nothing was found and none was given.
         prompts: in the order that they were given.
         plane: of the slices.
         device: where the models ran.
         seconds: from the request to the result.
-        notes: on the volume, and what the worker told meanwhile, such as a change to the CPU.
+        notes: on the volume, and the worker's messages, such as a change to the CPU.
     """
 
     volume: Any
@@ -64,16 +65,17 @@ class SceneResult:
 
     @property
     def found(self) -> bool:
+        """Whether any prompt was found."""
         return any(result.found for result in self.prompts)
 
     @property
     def allNotes(self) -> list[str]:
-        """The notes on the run and on its answers, each once."""
+        """Notes on the run and on its answers, each once."""
         return list(dict.fromkeys([*self.notes, *(note for prompt in self.prompts for note in prompt.notes)]))
 
     @property
     def answer(self) -> str:
-        """A line for each prompt, and one for time and device."""
+        """Lines for each prompt, and for time and device."""
         lines = [prompt.message for prompt in self.prompts]
         lines.append(_("{seconds:.1f} s on {device}.").format(seconds=self.seconds, device=self.device.upper()))
         return "\n".join(lines)

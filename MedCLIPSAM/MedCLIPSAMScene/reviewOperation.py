@@ -45,9 +45,19 @@ class ReviewCase:
 
 @dataclass(frozen=True)
 class OpenCase:
-    """A case in the scene: its nodes, its dataset, and the file of its image, or the folder and the series."""
+    """A case in the scene.
+
+    Args:
+        case: its name.
+        predictions: the folder that it was opened from.
+        dataset: that the correction goes into.
+        image: the file of its image, or the folder of the series.
+        volume, segmentation: its nodes.
+        series: UID.
+    """
 
     case: str
+    predictions: Path
     dataset: Path
     image: Path
     volume: Any
@@ -112,7 +122,7 @@ class ReviewOperation:
                 segments.writeMask(segmentation, identifier, masks[label], ijkToRAS(volume))
         if (root / uncertainty_file(case)).is_file():
             overlay.writeUncertainty(volume, _onGrid(root / uncertainty_file(case), source))
-        return OpenCase(case, target, image, volume, segmentation, series)
+        return OpenCase(case, root, target, image, volume, segmentation, series)
 
     def save(self, opened: OpenCase) -> int:
         """Write the segments of an opened case into its dataset as a trusted label; they are known by their names.

@@ -49,5 +49,5 @@ def loadSample(sample: str):
 
 
 def isSample(volumeNode) -> bool:
-    """Return whether a volume is one of the shipped images, which the demo models know the like of."""
+    """Return whether a volume is one of the shipped images, whose kind the demo models were trained on."""
     return volumeNode.GetAttribute(SAMPLE) in SAMPLES

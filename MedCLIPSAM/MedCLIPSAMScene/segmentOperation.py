@@ -13,6 +13,7 @@ from MedCLIPSAMLib.worker.request import Request
 from . import overlay, segments
 from .answers import Answers, Found, Write, writeFound
 from .jobs import Job, SliceJob, answerOf
+from .modality import withModality
 from .requestedSlices import checkPrompts, checkSlices
 from .results import SceneResult
 from .session import Progressed, Session
@@ -56,7 +57,7 @@ class SegmentOperation:
     ) -> Job:
         """Start to segment what each prompt names.
 
-        A prompt gets a segment of its own. One that has a segment in the segmentation from an earlier run changes it on
+        Each prompt gets a separate segment. One with a segment from an earlier run in the segmentation changes it on
         these slices only.
 
         Args:
@@ -70,7 +71,7 @@ class SegmentOperation:
                 and are at most MAX_SALIENCY_SLICES.
 
         Raises:
-            InputError, PromptError: what was given cannot be used. WorkerError: the worker cannot be started.
+            InputError, PromptError: invalid arguments. WorkerError: the worker cannot be started.
         """
 
         def write(found: Found) -> SceneResult:
@@ -111,16 +112,16 @@ class SegmentOperation:
         finished: Finished = lambda result, error: None,
         progressed: Progressed = lambda fraction, stage: None,
     ) -> Job:
-        """Start to make masks of what each prompt names, and leave it to `write` what becomes of them.
+        """Start to make masks of what each prompt names, and pass them to `write`.
 
         Args:
-            write: called when everything has come back and the volume and the segmentation are still there.
-            segmentationNode: what the masks are to go into; None when there is none yet.
-            keepSaliency: keep the saliency maps of the first prompt, as in `start`, where the other arguments and the
-                errors are, too.
+            write: called when everything has been received and the volume and the segmentation still exist.
+            segmentationNode: for the masks; None when there is none yet.
+            keepSaliency: keep the saliency maps of the first prompt, as in `start`, which documents the other arguments
+                and the errors, too.
         """
         geometry = SceneSlices(volumeNode, plane)
-        prompts = checkPrompts(prompts)
+        prompts, settings = checkPrompts(prompts), withModality(settings, volumeNode)
         numbers = checkSlices(geometry, [len(geometry) // 2] if slices is None else slices)
         if segmentationNode is not None:
             segments.requireFit(segmentationNode, volumeNode)

@@ -1,4 +1,4 @@
-"""Segments of the scene: masks of slices written into them and read from them, on the grid of a volume."""
+"""Write masks of slices into segments of the scene and read them, on the grid of a volume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROMPT_TAG = "MedCLIPSAM.Prompt"
 POINTS_TAG = "MedCLIPSAM.Points"
 """The points that corrected a segment, as `markups.mark` writes them, separated by blanks."""
 NOTES_TAG = "MedCLIPSAM.Notes"
-"""What the user was told of the runs that made a segment, separated by `BETWEEN_NOTES`."""
+"""Notes on the runs that made a segment, separated by `BETWEEN_NOTES`."""
 BETWEEN_NOTES = " // "
 BINARY = "Binary labelmap"
 CLEAR = slicer.vtkSlicerSegmentationsModuleLogic.MODE_MERGE_MIN
@@ -30,7 +30,7 @@ REPLACE = slicer.vtkSlicerSegmentationsModuleLogic.MODE_REPLACE
 
 
 def newSegmentation(volumeNode, name: str | None = None):
-    """A segmentation with the geometry of a volume, under its transform and beside it in the subject hierarchy."""
+    """Add a segmentation with a volume's geometry, under its transform and beside it in the subject hierarchy."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name or _segmentationName(volumeNode))
     node.CreateDefaultDisplayNodes()
     _takeGeometry(node, volumeNode)
@@ -43,7 +43,7 @@ def newSegmentation(volumeNode, name: str | None = None):
 
 
 def requireFit(segmentationNode, volumeNode) -> None:
-    """Check that masks of a volume can go into a segmentation, which is made ready for them.
+    """Check that masks of a volume can be written into a segmentation, and prepare it for them.
 
     An empty segmentation takes over the geometry and the transform of the volume. One with surfaces only gets binary
     label maps.
@@ -70,7 +70,7 @@ def requireFit(segmentationNode, volumeNode) -> None:
 
 
 def segmentOfPrompt(segmentationNode, prompt: str) -> str | None:
-    """Return the id of the segment that an earlier result of the prompt is in; case and blanks do not matter."""
+    """Return the id of the segment with an earlier result of the prompt, ignoring case and blanks."""
     words = prompt.lower().split()
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
@@ -106,9 +106,9 @@ def addSegment(segmentationNode, name: str) -> str:
 
 
 def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
-    """Put masks in place of what a segment has on their slices; its other slices and the other segments stay."""
+    """Replace a segment on the slices of masks; its other slices and the other segments stay."""
     segmentation = segmentationNode.GetSegmentation()
-    # What is merged into a label map shared with other segments may be given to one of these.
+    # A mask merged into a shared label map may end up in another of its segments.
     sharing: list[str] = []
     segmentation.GetSegmentIDsSharingBinaryLabelmapRepresentation(segmentId, sharing, False)
     if sharing:
@@ -129,12 +129,12 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
 
 
 def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.ndarray) -> None:
-    """Put a (K, J, I) bool mask in place of all that a segment has; `matrix` takes its voxels to the node's RAS."""
+    """Replace a whole segment by a (K, J, I) bool mask; `matrix` is from its voxels to the node's RAS."""
     _merge(segmentationNode, segmentId, orientedImage(mask, (0, 0, 0), matrix), REPLACE)
 
 
 def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> np.ndarray:
-    """What a segment has on a slice of a volume, (H, W) bool, whatever grid the segment is kept on."""
+    """Read a segment's mask on a slice of a volume, (H, W) bool, on any grid of the segment."""
     empty, corner = slices.slabs({k: np.zeros(slices.stack.image_shape, bool)})
     block = readMask(segmentationNode, segmentId, empty.shape, slices.ijkToRAS, corner)
     # A slab of one slice: seen from the stack it is what `from_grid` reads.
@@ -145,11 +145,11 @@ def readSlice(segmentationNode, segmentId: str, slices: SceneSlices, k: int) -> 
 def readMask(
     segmentationNode, segmentId: str, shape: Sequence[int], matrix: np.ndarray, corner=(0, 0, 0)
 ) -> np.ndarray:
-    """What a segment has in a (K, J, I) block of a voxel grid, bool.
+    """Read a segment's mask in a (K, J, I) block of a voxel grid, bool.
 
     Args:
         shape: of the block.
-        matrix: takes the grid's voxels to the node's RAS.
+        matrix: from the grid's voxels to the node's RAS.
         corner: the block's first voxel, (i, j, k).
     """
     frame = orientedImage(np.zeros(shape, bool), corner, matrix)
@@ -168,7 +168,7 @@ def readMask(
 
 
 def orientedImage(block: np.ndarray, corner: Sequence[int], matrix: np.ndarray):
-    """A (K, J, I) bool or uint8 block of the voxel grid, first voxel at `corner` (i, j, k), as vtkOrientedImageData."""
+    """Make a vtkOrientedImageData of a (K, J, I) bool or uint8 block of the voxel grid, first voxel at `corner`."""
     k, j, i = block.shape
     image = slicer.vtkOrientedImageData()
     image.SetExtent(corner[0], corner[0] + i - 1, corner[1], corner[1] + j - 1, corner[2], corner[2] + k - 1)
@@ -179,7 +179,7 @@ def orientedImage(block: np.ndarray, corner: Sequence[int], matrix: np.ndarray):
 
 
 def tags(segment) -> dict[str, str]:
-    """The tags of this project on a segment."""
+    """Return the tags of this project on a segment."""
     found = {}
     for name in (PROMPT_TAG, *(f"MedCLIPSAM.{part}" for part in TAGS)):
         value = vtk.mutable("")
@@ -204,18 +204,18 @@ TAGS = (
     "Points",
     "Notes",
 )
-"""What is kept with a segment beside its prompt, each as MedCLIPSAM.NAME."""
+"""Tags of a segment besides its prompt, each as MedCLIPSAM.NAME."""
 
 
 def tag(segmentationNode, segmentId: str, name: str) -> str:
-    """The value of a tag of a segment; empty where it has none, or there is no such segment."""
+    """Return the value of a tag of a segment; empty where it has none, or there is no such segment."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     value = vtk.mutable("")
     return str(value) if segment is not None and segment.GetTag(name, value) else ""
 
 
 def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
-    """The slices of a volume between the first and the last that a segment may have something on."""
+    """Return the slices of a volume between the first and the last on which a segment may not be empty."""
     shape = slices.stack.volume.shape
     full = tuple(np.ravel([(0, size - 1) for size in reversed(shape)]).tolist())
     extent = _usedExtent(segmentationNode, segmentId, slices.ijkToRAS, full)
@@ -229,24 +229,24 @@ def usedSlices(segmentationNode, segmentId: str, slices: SceneSlices) -> range:
 
 
 def pointsOf(segmentationNode, segmentId: str) -> list[str]:
-    """The marks of the points that corrected a segment; undo brings back those of the state before."""
+    """Return the marks of the points that corrected a segment; undo brings back those of the state before."""
     return tag(segmentationNode, segmentId, POINTS_TAG).split()
 
 
 def setTags(segmentationNode, segmentId: str, values: Mapping[str, str]) -> None:
-    """Keep provenance with a segment; the values are written on one line without the characters that .seg.nrrd uses."""
+    """Store provenance with a segment; values become one line without the characters that .seg.nrrd reserves."""
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     for name, value in values.items():
         segment.SetTag(name, " ".join(str(value).replace("|", " ").split()))
 
 
 def notesOf(segmentationNode, segmentId: str) -> list[str]:
-    """Return what the user was told of the runs that made a segment."""
+    """Return the notes on the runs that made a segment."""
     return [note for note in tag(segmentationNode, segmentId, NOTES_TAG).split(BETWEEN_NOTES) if note]
 
 
 def setNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
-    """Keep notes with a segment in place of those of before; undo brings these back."""
+    """Store notes with a segment in place of the previous ones; undo restores these."""
     if notes:
         setTags(segmentationNode, segmentId, {NOTES_TAG: BETWEEN_NOTES.join(dict.fromkeys(notes))})
     else:
@@ -254,7 +254,7 @@ def setNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
 
 
 def addNotes(segmentationNode, segmentId: str, notes: Sequence[str]) -> None:
-    """Keep notes on a correction with a segment beside those on what is corrected."""
+    """Store notes on a correction with a segment, besides the earlier ones."""
     setNotes(segmentationNode, segmentId, [*notesOf(segmentationNode, segmentId), *notes])
 
 
@@ -266,8 +266,10 @@ def _merge(segmentationNode, segmentId: str, image, mode: int) -> None:
 
 
 def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: Extent) -> Extent | None:
-    """The voxels of a grid that a segment may have something in: None where it is empty, and all that are `covered`
-    where it is kept on another grid."""
+    """Return the extent in which a segment may not be empty on a grid; None where it is empty.
+
+    Where the segment is kept on another grid, that is all of the voxels that are `covered`.
+    """
     image = segmentationNode.GetSegmentation().GetSegment(segmentId).GetRepresentation(BINARY)
     if image is None or image.IsEmpty():
         return None
@@ -283,7 +285,7 @@ def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: E
 
 
 def _takeGeometry(segmentationNode, volumeNode) -> None:
-    """Give a segmentation the transform of a volume, and its voxel grid, which Slicer looks at across transforms."""
+    """Set a segmentation's transform and voxel grid to a volume's; Slicer compares grids across transforms."""
     segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
 

@@ -1,7 +1,7 @@
-"""Hold the state of the work on a scene: the worker, the models, the running job, and what can be undone.
+"""The state of the work on a scene: the worker, the models, the running job, and the undo history.
 
 A session is given to the operations (segment, refine, propagate). One job runs at a time. MRML is written when
-everything has come back: one change and one undo step for each result, or nothing at all.
+everything has been received: one change and one undo step for each result, or nothing at all.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ Progressed = Callable[[float, str], None]
 
 
 class Session:
-    """The worker and what is done with it.
+    """The worker and its jobs.
 
     Args:
         transport: a `worker.client.Transport` with `run_until(done, timeout)`.
 
     Attributes:
         models: (clip, sam, device, folder of models or None) for the next job.
-        history: where states for undo are kept; see `history.History`.
+        history: stores states for undo; see `history.History`.
         job: the running job, or None.
         onStateChanged: called when a job has begun or ended.
     """
@@ -64,7 +64,7 @@ class Session:
         """Start a job and write its result into the scene when it has ended well.
 
         Args:
-            geometry: of the volume that is worked on.
+            geometry: of the volume to segment.
             makeJob: takes the listeners of the job and returns it.
             writeResult: takes the job and the notes on it, of the volume and of the worker, writes MRML, and returns
                 the result.
@@ -106,7 +106,7 @@ class Session:
         return job
 
     def change(self, segmentationNode, write: Callable[[], None]) -> None:
-        """Make one change of a segmentation: one undo step, told to the scene once, and nothing when it fails."""
+        """Make one change of a segmentation: one undo step, one event, and nothing when it fails."""
         self.history.save(segmentationNode)
         modified = segmentationNode.StartModify()
         try:
@@ -118,7 +118,7 @@ class Session:
             segmentationNode.EndModify(modified)
 
     def undo(self, segmentationNode) -> bool:
-        """Take back the last change of a segmentation; return False when there is none."""
+        """Undo the last change of a segmentation; return False when there is none."""
         return self.history.undo(segmentationNode)
 
     def cancel(self) -> None:
@@ -127,7 +127,7 @@ class Session:
             self.job.cancel()
 
     def forgetScene(self) -> None:
-        """End the running job and forget the undo states before the scene is closed. The worker stays warm."""
+        """Cancel the running job and drop the undo states before the scene is closed. The worker keeps running."""
         self.cancel()
         self.history = SceneHistory()
 
@@ -146,7 +146,7 @@ class Session:
         self.transport.close()
 
     def _loadModels(self) -> None:
-        """Ask the worker for the chosen models unless it has them."""
+        """Let the worker load the chosen models unless it has them."""
         if self.models != self._loadedModels or not self.client.running:
             self._loadRequest = self.client.load(*self.models)
             self._loadedModels = self.models
@@ -161,4 +161,4 @@ class Session:
 def _requirePresent(*nodes) -> None:
     for node in nodes:
         if node is not None and (node.GetScene() is None or not slicer.mrmlScene.IsNodePresent(node)):
-            raise InputError(_("'{name}' was removed while it was worked on.").format(name=node.GetName()))
+            raise InputError(_("'{name}' was removed during the run.").format(name=node.GetName()))

@@ -19,13 +19,13 @@ from .volumeNotes import VolumeNotes
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLANE_OF_AXIS = ("sagittal", "coronal", "axial")
-"""The plane whose slices follow one another along R, A, S."""
+"""The plane whose slices follow one another along R, A and S."""
 FLAT = 1e-3
-"""The volume of three voxel axes of length 1 that lie in one plane, or nearly so."""
+"""Maximum volume of three unit voxel axes that lie in one plane, or nearly so."""
 
 
 def transformToWorld(node) -> np.ndarray:
-    """The 4 x 4 matrix from a node's coordinates to world RAS.
+    """Return the 4 x 4 matrix from a node's coordinates to world RAS.
 
     Raises:
         InputError: the node is under a transform that is not linear.
@@ -46,17 +46,17 @@ def transformToWorld(node) -> np.ndarray:
 
 
 def ijkToRAS(volumeNode) -> np.ndarray:
-    """The 4 x 4 matrix from voxel indices to the volume node's own RAS, its transform left out."""
+    """Return the 4 x 4 matrix from voxel indices to the volume node's own RAS, without its transform."""
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
     return slicer.util.arrayFromVTKMatrix(matrix)
 
 
 def sceneVolume(volumeNode) -> Volume:
-    """The engine's view of a scalar or RGB volume node, placed in world coordinates; its voxels are not copied.
+    """Make the engine's volume of a scalar or RGB volume node, in world coordinates; its voxels are not copied.
 
     Raises:
-        InputError: no voxels, several components that are not RGB, a non-linear transform, or a place that cannot be.
+        InputError: no voxels, several components that are not RGB, a non-linear transform, or an invalid geometry.
     """
     if volumeNode is None:
         raise InputError(_("No volume was chosen."), _("Choose one, or load one from Sample Data."))
@@ -79,7 +79,7 @@ def sceneVolume(volumeNode) -> Volume:
     axes = matrix[:3, :3] / spacing
     if not np.isfinite(matrix).all() or abs(np.linalg.det(axes)) < FLAT:
         raise InputError(
-            _("The voxel axes of '{name}' lie in one plane, or its place is no number.").format(name=name),
+            _("The voxel axes of '{name}' lie in one plane, or its position is not finite.").format(name=name),
             _("Correct its directions or its transform (Volumes and Transforms modules), or load it again."),
         )
     direction = _nearestRotation(axes)
@@ -88,7 +88,7 @@ def sceneVolume(volumeNode) -> Volume:
 
 
 class SceneSlices:
-    """The slices of a volume node along one plane: images for the models, and the way between pixels and RAS.
+    """The slices of a volume node along one plane: images for the models, and conversion between pixels and RAS.
 
     Args:
         volumeNode: scalar or RGB volume; a linear transform on it is followed.
@@ -110,26 +110,26 @@ class SceneSlices:
         return len(self.stack)
 
     def image(self, k: int) -> np.ndarray:
-        """Return slice k as the models see it, uint8 (H, W, 3), and look at it for `notes`."""
+        """Return slice k as the models see it, uint8 (H, W, 3), and check it for `notes`."""
         image = self.stack.image(k)
         self._notes.look(self.stack.voxels(k), image)
         return image
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of the volume and of those slices whose images were asked for."""
+        """Sentences for the user on the volume and on the slices whose images were returned."""
         return self._notes.sentences()
 
     def toWorld(self, k: float, x: float, y: float) -> np.ndarray:
-        """World RAS (3,), mm, of a point of the image of slice k; see `SliceStack.index_at`."""
+        """Compute world RAS (3,), mm, of a point of the image of slice k; see `SliceStack.index_at`."""
         return (self.ijkToWorld @ (*self.stack.index_at(k, x, y), 1))[:3]
 
     def toImage(self, world) -> tuple[float, float, float]:
-        """(k, x, y) of a point in world RAS, mm."""
+        """Compute (k, x, y) of a point in world RAS, mm."""
         return self.stack.image_at((np.linalg.inv(self.ijkToWorld) @ (*world, 1))[:3])
 
     def slabs(self, masks: Mapping[int, np.ndarray]) -> tuple[np.ndarray, tuple[int, int, int]]:
-        """Masks of slices as one block of the voxel grid: (K', J', I') and its first voxel (i, j, k)."""
+        """Join masks of slices to one block of the voxel grid: (K', J', I') and its first voxel (i, j, k)."""
         along = "KJI".index(self.stack.source_axis)
         places = [self.stack.source_index(k) for k in masks]
         first, shape = min(places), list(self.stack.volume.shape)
@@ -144,8 +144,9 @@ class SceneSlices:
 
 
 def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
-    """The plane and the number of the volume's slice that a slice view shows, or the nearest to it where the view is
-    oblique to the volume.
+    """Return the plane and the number of the volume's slice that a slice view shows.
+
+    Where the view is oblique to the volume, it is the nearest slice.
 
     Raises:
         InputError: the view shows no slice of the volume. See also `sceneVolume`.
@@ -176,7 +177,7 @@ def shownSlice(volumeNode, sliceNode) -> tuple[str, int]:
 
 
 def _displayWindow(volumeNode) -> tuple[float, float] | None:
-    """(low, high) that the slice views show as black and white: what the user sees is what the models see."""
+    """Return (low, high) that the slice views show as black and white: the models see what the user sees."""
     display = volumeNode.GetDisplayNode()
     if display is None or not display.IsA("vtkMRMLScalarVolumeDisplayNode"):
         return None
@@ -185,6 +186,6 @@ def _displayWindow(volumeNode) -> tuple[float, float] | None:
 
 
 def _nearestRotation(matrix: np.ndarray) -> np.ndarray:
-    """The orthonormal matrix nearest to one that may be sheared by a transform; reflections are kept."""
+    """Compute the orthonormal matrix nearest to one that may be sheared by a transform; reflections are kept."""
     left, _singular, right = np.linalg.svd(matrix)
     return left @ right

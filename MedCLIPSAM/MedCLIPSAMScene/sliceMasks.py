@@ -1,4 +1,4 @@
-"""Masks of slices, gathered on the voxel grid of their volume as they come in."""
+"""Masks of slices, gathered on the voxel grid of their volume as they are received."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from .sliceGeometry import SceneSlices
 
 Extent = tuple[int, int, int, int, int, int]
-"""First and last voxel along I, J and K, as VTK has it."""
+"""First and last voxel along I, J and K, as in VTK."""
 
 EMPTY = "0"
-"""Check sum of a slice without anything on it."""
+"""Checksum of an empty slice."""
 
 
 def cut(one: Extent | None, other: Extent) -> Extent | None:
-    """The voxels in both; None when there is none."""
+    """Return the intersection of two extents; None when it is empty."""
     if one is None:
         return None
     i0, j0, k0 = (max(pair) for pair in zip(one[::2], other[::2]))
@@ -26,7 +26,7 @@ def cut(one: Extent | None, other: Extent) -> Extent | None:
 
 
 def check(slices: SceneSlices, k: int, mask: np.ndarray) -> str:
-    """The check sum of a mask (H, W) bool as it lies on the voxels of slice k; "0" where it is empty."""
+    """Compute the checksum of a mask (H, W) bool on the voxels of slice k; "0" where it is empty."""
     return _sum(slices.stack.to_slab(k, mask)) if mask.any() else EMPTY
 
 
@@ -35,11 +35,11 @@ def _sum(slab: np.ndarray) -> str:
 
 
 class SliceMasks:
-    """Masks of some slices of a volume in one block of its grid, so that little is left to be done at the end of a run.
+    """Masks of some slices of a volume in one block of its grid, so that little is left to do at the end of a run.
 
     Args:
         slices: of the volume.
-        numbers: the slices that masks may come for.
+        numbers: the slices that may get masks.
     """
 
     def __init__(self, slices: SceneSlices, numbers: Sequence[int]) -> None:
@@ -58,14 +58,14 @@ class SliceMasks:
 
     @classmethod
     def of(cls, slices: SceneSlices, masks: Mapping[int, np.ndarray]) -> SliceMasks:
-        """Masks by slice number, (H, W) bool."""
+        """Gather masks by slice number, (H, W) bool."""
         made = cls(slices, list(masks))
         for k, mask in masks.items():
             made.put(k, mask)
         return made
 
     def put(self, k: int, mask: np.ndarray) -> None:
-        """Take the mask of slice k, (H, W) bool, in place of an earlier one."""
+        """Set the mask of slice k, (H, W) bool, in place of an earlier one."""
         place = self.slices.stack.source_index(k) - self._first
         at = [slice(None)] * 3
         at[2 - self.axis] = slice(place, place + 1)
@@ -85,7 +85,7 @@ class SliceMasks:
             self._block[tuple(at)] = slab
 
     def drop(self, numbers: Container[int]) -> None:
-        """Leave slices out: what the segment has on them stays."""
+        """Leave slices out, on which the segment then stays."""
         for k in list(self.checks):
             if k in numbers:
                 place = self.slices.stack.source_index(k) - self._first
@@ -94,12 +94,14 @@ class SliceMasks:
                 self._set.discard(place)
 
     def __bool__(self) -> bool:
-        """Whether anything is set."""
+        """Tell whether any mask is not empty."""
         return bool(self._set)
 
     def runs(self) -> Iterator[tuple[Extent, np.ndarray, tuple[int, int, int]]]:
-        """Slices given without a gap: the voxels they cover, and what is set there, as a (K, J, I) uint8 block and its
-        first voxel (i, j, k). The block is cut down to what is set, and has no voxels where that is nothing."""
+        """Yield each run of consecutive slices: their extent, and a (K, J, I) uint8 block with its first voxel.
+
+        The block is cropped to the voxels that are set, and has no voxels where none are.
+        """
         full = [(0, size - 1) for size in reversed(self.slices.stack.volume.shape)]
         for first, last in _runs(self._given):
             covered = list(full)
@@ -114,7 +116,7 @@ class SliceMasks:
 
 
 def _runs(places: set[int]) -> list[tuple[int, int]]:
-    """First and last of each run of numbers without a gap."""
+    """Return first and last of each run of consecutive numbers."""
     runs: list[tuple[int, int]] = []
     for place in sorted(places):
         if runs and place == runs[-1][1] + 1:

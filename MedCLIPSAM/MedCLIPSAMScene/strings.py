@@ -1,4 +1,4 @@
-"""Translation of what the user reads; the text itself where Slicer's translator is not there."""
+"""Translation of texts for the user; the text itself without Slicer's translator."""
 
 try:
     from slicer.i18n import tr as _

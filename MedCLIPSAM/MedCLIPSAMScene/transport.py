@@ -26,7 +26,7 @@ STOPPING_MS = 2000
 
 @dataclass(frozen=True)
 class WorkerCommand:
-    """How a worker is started: program and arguments, and the environment that it is given."""
+    """The command that starts a worker: program and arguments, and its environment."""
 
     arguments: list[str]
     environment: dict[str, str]
@@ -35,11 +35,11 @@ class WorkerCommand:
 def workerCommand(ownCommand: str = "") -> WorkerCommand:
     """Return the command of the worker on this machine with Slicer's Python, or the user's own.
 
-    An own command, such as `ssh gpuhost python -m MedCLIPSAMLib.worker`, is run without a shell in the environment that
-    Slicer was started in: PYTHONHOME and the library paths of Slicer would break another Python, and ssh.
+    The user's command, such as `ssh gpuhost python -m MedCLIPSAMLib.worker`, is run without a shell in the environment
+    that Slicer was started in: PYTHONHOME and the library paths of Slicer would break another Python, and ssh.
 
     Raises:
-        InputError: a quotation mark of the own command is not closed.
+        InputError: a quotation mark of the user's command is not closed.
     """
     own = ownCommand.strip()
     if own:
@@ -56,10 +56,10 @@ def workerCommand(ownCommand: str = "") -> WorkerCommand:
 
 
 class QProcessTransport:
-    """A `MedCLIPSAMLib.worker.client.Transport` on the streams of a QProcess.
+    """A `MedCLIPSAMLib.worker.connection.Transport` on the streams of a QProcess.
 
     Args:
-        command: gives the command whenever a worker is started.
+        command: returns the command whenever a worker is started.
     """
 
     def __init__(self, command: Callable[[], WorkerCommand] = workerCommand) -> None:
@@ -68,6 +68,7 @@ class QProcessTransport:
         self._dying: list = []
 
     def start(self, client) -> None:
+        """See `MedCLIPSAMLib.worker.connection.Transport.start`."""
         command = self._command()
         program, *arguments = command.arguments
         process = qt.QProcess()
@@ -81,7 +82,7 @@ class QProcessTransport:
         environment.insert("PYTHONIOENCODING", "utf-8")
         process.setProcessEnvironment(environment)
 
-        # A worker that was stopped may still have output on its way; only the present one is listened to.
+        # A stopped worker may still have pending output; only the current one's is read.
         def fromPresent(act: Callable) -> Callable:
             return lambda *arguments: act() if self._process is process else None
 
@@ -105,10 +106,12 @@ class QProcessTransport:
         process.start(program, arguments)
 
     def write(self, data: bytes) -> None:
+        """See `MedCLIPSAMLib.worker.connection.Transport.write`."""
         if self._process is not None:
             self._process.write(data)
 
     def stop(self) -> None:
+        """See `MedCLIPSAMLib.worker.connection.Transport.stop`."""
         process, self._process = self._process, None
         if process is None:
             return

@@ -1,4 +1,4 @@
-"""What the user should know of a volume of the scene, gathered while its slices are given to the models."""
+"""Notes for the user on a volume of the scene, gathered while its slices are sent to the models."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import slicer.util
 from .strings import _
 
 SQUARE_DEGREES = 0.1
-"""How far voxel axes may be from right angles without a word."""
+"""Maximum deviation of voxel axes from right angles without a note."""
 FEW_VOXELS = 16
-"""A slice with a side of fewer voxels shows too little."""
+"""Minimum voxels along a side of a slice; a smaller one shows too little."""
 
 
 class VolumeNotes:
-    """Notes on a volume and on those slices of it that were looked at.
+    """Notes on a volume and on its slices that were sent to the models.
 
     Args:
         volumeNode: scalar or RGB volume.
@@ -29,7 +29,7 @@ class VolumeNotes:
         self._count = self._notFinite = self._constant = self._blank = 0
 
     def look(self, voxels: np.ndarray, image: np.ndarray) -> None:
-        """Take up a slice that is given to the models.
+        """Add a slice that is sent to the models.
 
         Args:
             voxels: (rows, columns), or (rows, columns, 3) of RGB.
@@ -46,7 +46,7 @@ class VolumeNotes:
             self._constant, self._blank = self._constant + same, self._blank + (not same)
 
     def sentences(self) -> list[str]:
-        """Return what there is to say, a sentence or two each."""
+        """Return the notes, a sentence or two each."""
         notes = [self._of] if self._of else []
         cosines = np.abs(self._axes.T @ self._axes - np.eye(3)).max()
         degrees = float(np.degrees(np.arcsin(min(cosines, 1.0))))
@@ -65,12 +65,12 @@ class VolumeNotes:
             )
         if self._notFinite:
             notes.append(
-                _(
-                    "{count} voxels that were looked at are NaN or infinite: the models saw black or white there."
-                ).format(count=self._notFinite)
+                _("{count} voxels of these slices are NaN or infinite: the models saw black or white there.").format(
+                    count=self._notFinite
+                )
             )
         if self._count and self._constant == self._count:
-            notes.append(_("What was looked at is empty: all of its voxels have the same value."))
+            notes.append(_("These slices are empty: all of their voxels have the same value."))
         elif self._count and self._constant + self._blank == self._count:
             notes.append(
                 _(
@@ -84,7 +84,7 @@ class VolumeNotes:
 
 
 def _itemOfSequence(volumeNode) -> str:
-    """Say which item of a sequence a volume is; empty where it is of none."""
+    """Return a sentence on which item of a sequence a volume is; empty where it is not in one."""
     for browser in slicer.util.getNodesByClass("vtkMRMLSequenceBrowserNode"):
         sequence = browser.GetSequenceNode(volumeNode)
         if sequence is not None:

@@ -1,1 +1,1 @@
-"""A process that runs command lines of the same user with the models loaded; its clients need the standard library."""
+"""A process that runs command lines of one user with the models loaded; its clients need only the standard library."""

@@ -1,4 +1,4 @@
-"""Be the process of a client for the time of one command: its files, folder, environment and permissions."""
+"""Act as the process of a client during one command: with its files, folder, environment and permissions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 @contextmanager
 def as_client(request: Mapping[str, Any], files: Sequence[int]) -> Iterator[None]:
-    """Take over what a client sent; afterwards all is as before, and the files are closed here.
+    """Switch to a client's files, folder and environment; afterwards all is restored, and the files are closed here.
 
     Args:
         request: with directory, environment, umask and encoding (of three streams).
-        files: what its standard input, output and error are.
+        files: its standard input, output and error.
 
     Raises:
         OSError: its folder is not there.
@@ -38,7 +38,7 @@ def as_client(request: Mapping[str, Any], files: Sequence[int]) -> Iterator[None
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError):  # nobody reads it any more
+            with suppress(OSError, ValueError):  # the client is gone
                 stream.flush()
         for number, file in enumerate(kept):
             os.dup2(file, number)

@@ -1,4 +1,4 @@
-"""Hand a command line to the worker, where one runs: with it the open files, so that it writes where this one would."""
+"""Send a command line to the worker, where one runs, with the open files, so that its output is this process's."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .messages import pack, receive
 from .place import SOCKET, check, folder, supported
 
 COMMANDS = ("segment",)
-"""What the worker runs: the commands that need the models and nothing else that lasts."""
+"""The commands that the worker runs: those that need the models and have no other lasting state."""
 INTERRUPT, TERMINATE = b"I", b"T"
 PATIENCE = 30.0
-"""Seconds in which the worker must have answered whether it takes a command."""
+"""Seconds within which the worker must answer whether it takes a command."""
 
 
 def connect() -> socket.socket | None:
     """Connect to the worker; None where there is none.
 
     Raises:
-        ConnectionRefusedError: there was one, which ended without a word. PlaceError: its folder cannot be trusted.
+        ConnectionRefusedError: there was one, which crashed. PlaceError: its folder cannot be trusted.
         OSError.
     """
     place = folder()
@@ -68,7 +68,7 @@ def ask(question: str) -> dict[str, Any] | None:
 
 
 def hand_over(arguments: Sequence[str]) -> int | None:
-    """Let the worker run a command line; its exit code, or None where this process has to run it."""
+    """Let the worker run a command line; return its exit code, or None where this process has to run it."""
     if not arguments or arguments[0] not in COMMANDS or {"-h", "--help", "--no-worker"} & set(arguments):
         return None
     if os.environ.get(SWITCH) == "off" or not all((sys.stdin, sys.stdout, sys.stderr)):
@@ -85,17 +85,17 @@ def hand_over(arguments: Sequence[str]) -> int | None:
             if not refused:
                 return _wait(connection)
     except ConnectionRefusedError:
-        refused = "has ended without a word (medclipsam worker start starts another)"
+        refused = "has crashed (medclipsam worker start starts another)"
     except MedCLIPSAMError as error:
         refused = f"is not used: {error}"
     except (OSError, ValueError) as error:
         refused = f"does not answer: {error}"
-    print(f"note: The worker {refused}; the models are loaded anew for this command.", file=sys.stderr)
+    print(f"note: The worker {refused}; the models are loaded for this command.", file=sys.stderr)
     return None
 
 
 def _request(arguments: Sequence[str]) -> dict[str, Any]:
-    """Describe all that a command depends on but its open files."""
+    """Describe what a command depends on besides its open files."""
     mask = os.umask(0)
     os.umask(mask)
     return {
@@ -128,7 +128,7 @@ def _send(connection: socket.socket, request: dict[str, Any]) -> str:
 
 
 def _wait(connection: socket.socket) -> int:
-    """Wait for the exit code, and pass on what interrupts this process; the third time it waits no longer."""
+    """Wait for the exit code, and pass on interrupts; after the third it waits no longer."""
     connection.settimeout(None)
     signals = 0
 

@@ -1,4 +1,4 @@
-"""What a command and the worker must have in common, so that it does not matter which of them runs the command."""
+"""What a command and the worker must have in common for the same result from either."""
 
 from __future__ import annotations
 

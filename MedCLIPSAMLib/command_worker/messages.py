@@ -1,4 +1,4 @@
-"""What goes over the socket: JSON objects, each behind its length, the first one with open files."""
+"""Messages over the socket: JSON objects, each preceded by its length, the first one with open files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import struct
 from typing import Any
 
 LIMIT = 4 << 20
-"""Bytes of an object; a request holds the arguments and the environment of a command."""
+"""Maximum bytes of an object; a request holds the arguments and the environment of a command."""
 _LENGTH = struct.Struct(">I")
 
 
 def pack(content: dict[str, Any]) -> bytes:
-    """Write an object as bytes; half characters, which names of files can have, stay."""
+    """Write an object as bytes; unpaired surrogates, which file names can have, stay."""
     data = json.dumps(content).encode("ascii")
     return _LENGTH.pack(len(data)) + data
 
@@ -23,7 +23,7 @@ def receive(connection: socket.socket, files: int = 0) -> tuple[dict[str, Any] |
     """Wait for an object, and for open files sent with it: None where the other side has gone.
 
     Raises:
-        ValueError: something else came, or too much; the files that came with it are closed.
+        ValueError: no object, or one that is too large; the files sent with it are closed.
     """
     data, found = socket.recv_fds(connection, _LENGTH.size, files)[:2] if files else (connection.recv(_LENGTH.size), [])
     try:
@@ -33,13 +33,13 @@ def receive(connection: socket.socket, files: int = 0) -> tuple[dict[str, Any] |
             return None, found
         (size,) = _LENGTH.unpack(data)
         if size > LIMIT:
-            raise ValueError(f"a message of {size} bytes came")
+            raise ValueError(f"expected a message of at most {LIMIT} bytes, got {size}")
         content = bytearray()
         while len(content) < size:
             content += connection.recv(min(size - len(content), 1 << 16)) or _gone()
         read = json.loads(content.decode("ascii"))
         if not isinstance(read, dict):
-            raise ValueError("a message is no object")
+            raise ValueError("expected a JSON object as message")
     except BaseException:
         for file in found:
             os.close(file)

@@ -1,4 +1,4 @@
-"""Where the worker of the command line listens: a socket in a folder that nobody but the user can enter."""
+"""The socket of the command line's worker: in a folder that only the user can enter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import MedCLIPSAMError
 
 SOCKET, LOG, LOCK = "worker.sock", "worker.log", "worker.lock"
 LONGEST = 100
-"""Bytes of a socket's path that every system takes."""
+"""Maximum bytes of a socket's path on every system."""
 
 
 class PlaceError(MedCLIPSAMError):
@@ -20,12 +20,12 @@ class PlaceError(MedCLIPSAMError):
 
 
 def supported() -> bool:
-    """Whether this system has Unix-domain sockets that open files can be sent through; Windows has not."""
+    """Tell whether this system can pass open files through Unix-domain sockets; Windows cannot."""
     return hasattr(socket, "AF_UNIX") and hasattr(socket, "send_fds")
 
 
 def folder() -> Path:
-    """Name the folder: in the user's runtime directory, which ends with the session, else in the cache."""
+    """Return the folder: in the user's runtime directory, which ends with the session, else in the cache."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isabs(runtime):
         return Path(runtime) / "medclipsam"
@@ -62,7 +62,7 @@ def make_folder() -> Path:
 
 
 def check(place: Path) -> None:
-    """Refuse a folder that somebody else has, or that others can enter or write to.
+    """Refuse a folder that belongs to another user, or that others can enter or write to.
 
     Raises:
         PlaceError: naming it.
@@ -70,9 +70,9 @@ def check(place: Path) -> None:
     try:
         found = place.lstat()
     except OSError as error:
-        raise PlaceError(f"'{place}' cannot be looked at: {error.strerror}.", "Check its permissions.") from error
+        raise PlaceError(f"'{place}' cannot be checked: {error.strerror}.", "Check its permissions.") from error
     if not stat.S_ISDIR(found.st_mode):
-        raise PlaceError(f"'{place}' is no folder.", "Remove it; the worker makes its own.")
+        raise PlaceError(f"Expected a folder at '{place}', got something else.", "Remove it; the worker makes one.")
     if found.st_uid != os.geteuid():
         raise PlaceError(
             f"'{place}' belongs to another user.", "Remove it, or set XDG_RUNTIME_DIR to a folder of yours."

@@ -31,7 +31,7 @@ from .place import SOCKET
 log = logging.getLogger(__name__)
 
 PATIENCE = 20.0
-"""Seconds in which a client must have sent its request."""
+"""Seconds within which a client must send its request."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class _Command:
     """A command of a client that waits for its end.
 
     Attributes:
-        interrupted: its client has asked for its end, or has gone.
+        interrupted: its client cancelled it, or is gone.
     """
 
     connection: socket.socket
@@ -54,8 +54,8 @@ class CommandServer:
     Args:
         place: folder of the socket, for the user alone.
         run: runs a command line in this process and returns its exit code.
-        idle_seconds: end after this time without a command; 0 waits for ever.
-        about: what "status" reports besides.
+        idle_seconds: end after this time without a command; 0 waits forever.
+        about: further fields of "status".
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class CommandServer:
             raise KeyboardInterrupt
 
     def _stop(self) -> None:
-        """End after the command that runs, which is interrupted."""
+        """Interrupt the running command, and end."""
         self._stopping = True
         self._commands.put(None)
         current = self._current
@@ -152,7 +152,7 @@ class CommandServer:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def _watch(self, command: _Command) -> None:
-        """Interrupt a command when its client asks for it or has gone."""
+        """Interrupt a command when its client asks for it or is gone."""
         while True:
             try:
                 message = command.connection.recv(1)
@@ -177,7 +177,7 @@ class CommandServer:
         try:
             connection.settimeout(PATIENCE)
             if not _is_ours(connection):
-                raise ValueError("a client of another user came")
+                raise ValueError("a client of another user connected")
             request, files = receive(connection, files=3)
             connection.settimeout(None)
             if request is None:
@@ -199,13 +199,13 @@ class CommandServer:
         connection.close()
 
     def _take(self, connection: socket.socket, request: dict[str, Any], files: list[int]) -> bool:
-        """Put a command into the queue, or say why not."""
+        """Put a command into the queue, or answer why not."""
         theirs = request.get("identity")
         expected = {"arguments": list, "directory": str, "environment": dict, "umask": int, "encoding": list}
         if not isinstance(theirs, dict) or any(type(request.get(name)) is not kind for name, kind in expected.items()):
             raise ValueError("a command lacks something")
         if len(files) != 3:
-            raise ValueError(f"{len(files)} files came with a command")
+            raise ValueError(f"expected 3 files with a command, got {len(files)}")
         if difference(self._identity, theirs):
             connection.sendall(pack({"answer": "another", "identity": self._identity}))
             return False
@@ -231,7 +231,7 @@ class CommandServer:
 
 
 def _is_ours(connection: socket.socket) -> bool:
-    """Whether a client is of the same user, where the system says so; the folder lets nobody else in anyway."""
+    """Tell whether a client is of the same user, where the system says so; the folder admits nobody else anyway."""
     if sys.platform != "linux":
         return True
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

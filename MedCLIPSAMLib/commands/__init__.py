@@ -1,1 +1,1 @@
-"""The commands of `medclipsam`, a file each; heavy imports stay inside the functions."""
+"""The commands of `medclipsam`, one file each; heavy imports stay inside the functions."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from ..choices import Precision, Strategy, parse_choice
+from ..choices import Strategy, parse_choice
 from .benchmark_cluster import cluster
+from .benchmark_expected_dsc import expected_dsc
 from .benchmark_options import options
 from .benchmark_real import real
 from .benchmark_strangeness import strangeness
 from .benchmark_without_masks import without_masks
 from .figures import FiguresFile, write_figures
-from .options import DeviceName, ModelName, Overwrite, PrecisionName, SamName
+from .option_groups import DemoModels, option_groups
+from .options import Overwrite
 from .progress import progress_bar
 from .speed import speed
 from .table import print_table
@@ -33,18 +34,18 @@ app.command()(without_masks)
 app.command()(options)
 app.command()(strangeness)
 app.command()(cluster)
+app.command()(expected_dsc)
 
 
 @app.command()
+@option_groups
 def phantoms(
+    *,
     cases: Annotated[int, typer.Option(min=1, help="Phantoms a task.")] = 50,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
-    model: ModelName = "demo",
-    sam: SamName = "demo",
-    device: DeviceName = "auto",
-    precision: PrecisionName = Precision.AUTO,
+    models: DemoModels,
 ) -> None:
     """Segment synthetic images of every task by text, beside controls that could prove the figures wrong.
 
@@ -52,11 +53,9 @@ def phantoms(
     """
     from ..experiments.phantom_benchmark import benchmark_phantoms
     from ..files.outputs import check_outputs
-    from ..segmentation.segmenter import load_segmenter
-    from ..segmentation.settings import default_settings
 
     check_outputs((), (out,), overwrite)
-    segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
+    segmenter = models.load_measured()
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_phantoms(segmenter, cases, split, context)
     print_table(phantom_table(figures, split))
@@ -67,16 +66,15 @@ def phantoms(
 
 
 @app.command()
+@option_groups
 def volumes(
+    *,
     cases: Annotated[int, typer.Option(min=1, help="Phantom volumes a task.")] = 20,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
     split: Annotated[str, typer.Option(help="'test', or 'validation' while choosing settings.")] = "test",
     strategies: Annotated[str, typer.Option(help="Strategies, separated by commas.")] = "slices,boxes,memory",
-    model: ModelName = "demo",
-    sam: SamName = "demo",
-    device: DeviceName = "auto",
-    precision: PrecisionName = Precision.AUTO,
+    models: DemoModels,
 ) -> None:
     """Segment phantom volumes by one prompt with every strategy, and correct one slice of the bad cases.
 
@@ -86,12 +84,10 @@ def volumes(
 
     from ..experiments.volume_benchmark import benchmark_volumes
     from ..files.outputs import check_outputs
-    from ..segmentation.segmenter import load_segmenter
-    from ..segmentation.settings import default_settings
 
     check_outputs((), (out,), overwrite)
     chosen = [parse_choice(Strategy, strategy, "strategy") for strategy in strategies.split(",")]
-    segmenter = load_segmenter(model, sam, device, settings=replace(default_settings(model), precision=precision))
+    segmenter = models.load_measured()
     with progress_bar("measuring", unit="count") as context:
         figures = benchmark_volumes(segmenter, cases, split, chosen, context)
     table = Table(title=f"Phantom volumes of the {split} split, 3-D DSC, mean over {cases} cases")

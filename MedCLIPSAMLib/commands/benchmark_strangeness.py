@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ..choices import DEFAULT_MODEL
 from .figures import FiguresFile, write_figures
-from .options import DeviceName, ModelName, ModelsDir, Overwrite
+from .option_groups import ClipOptions, option_groups
+from .options import Overwrite
 from .progress import progress_bar
 
 
+@option_groups
 def strangeness(
     data: Annotated[Path, typer.Argument(help="Folder of the sets, as for 'benchmark real'.")],
+    *,
     images: Annotated[int, typer.Option(min=2, help="Max images of a set.")] = 60,
-    model: ModelName = DEFAULT_MODEL,
-    models_dir: ModelsDir = None,
-    device: DeviceName = "auto",
+    clip: ClipOptions,
     out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -28,15 +28,13 @@ def strangeness(
     """
     from ..experiments.strangeness import measure_strangeness
     from ..files.outputs import check_outputs
-    from ..models.clip import load_clip
-    from ..models.device import resolve_device
     from .benchmark_real import refuse_inside
 
     refuse_inside(data.resolve(), out, "the data, which is never written to")
     check_outputs((data,), (out,), overwrite)
-    clip = load_clip(model, resolve_device(device), models_dir=models_dir)
+    loaded = clip.load()
     with progress_bar("looking", unit="count") as context:
-        found = measure_strangeness(clip, data, images, context)
+        found = measure_strangeness(loaded, data, images, context)
     for group, by_kind in found.items():
         typer.echo(f"| {group} | images | warned | median |\n|---|---|---|---|")
         for kind, row in by_kind.items():

@@ -45,7 +45,7 @@ def compare(
     if as_json:
         print(json.dumps({metric: asdict(result) for metric, result in results.items()}))
         return
-    table = Table(title=f"{second.stem} less {first.stem}, case by case")
+    table = Table(title=f"{second.stem} minus {first.stem}, case by case")
     for column in ("", "first", "second", "difference", "95 % interval", "p (Wilcoxon)", "higher", "lower", "cases"):
         table.add_column(column, justify="right" if column else "left")
     for metric, comparison in results.items():

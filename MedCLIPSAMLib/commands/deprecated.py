@@ -1,4 +1,4 @@
-"""Options by the names that they had before: accepted for one release, absent from the help, with a warning."""
+"""Options by their former names: accepted for one release, absent from the help, with a warning."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def replace_deprecated_flags(app: typer.Typer, arguments: Sequence[str]) -> list
 
 
 def _list_flags(command: Any, arguments: Sequence[str]) -> set[str]:
-    """List the flags of the command that `arguments` name, inside whatever group."""
+    """List the flags of the command that `arguments` name, inside any group."""
     for argument in arguments:
         command = getattr(command, "commands", {}).get(argument, command)
     return {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}

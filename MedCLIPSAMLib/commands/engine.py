@@ -10,9 +10,9 @@ MODULES = ("tasks.batch", "tasks.segment_files", "segmentation.segmenter")
 
 
 def import_engine() -> None:
-    """Import what segments images, without the search for garbage that takes a seventh of the time of it.
+    """Import the modules that segment images, without garbage collection, which takes a seventh of the time.
 
-    What was imported is not searched later either.
+    The imported objects are not scanned later either.
     """
     names = [f"{__package__.rpartition('.')[0]}.{name}" for name in MODULES]
     if all(name in sys.modules for name in names):

@@ -53,7 +53,7 @@ def evaluate(
     elif predictions.is_file():
         pairs = pairs_of_table(predictions)
     else:
-        raise InputError(f"'{predictions}' is no table.", "Give a CSV with prediction,truth, or a second folder.")
+        raise InputError(f"Expected a table or two folders, got '{predictions}'.", "Give a CSV with prediction,truth.")
     with progress_bar("scoring", quiet=as_json, unit="count") as context:
         evaluation = score(pairs, tolerance, context)
     if csv is not None:
@@ -69,7 +69,7 @@ def evaluate(
 
 
 def _groups(evaluation: Evaluation) -> list[tuple[str, str | None]]:
-    """(title, segment) of the rows: each segment, and all of them where there are several."""
+    """List (title, segment) of the rows: each segment, and all of them where there are several."""
     several = len(evaluation.segments) > 1
     return [(name, name) for name in evaluation.segments] + ([("all", None)] if several else [])
 
@@ -119,5 +119,5 @@ def _as_dict(evaluation: Evaluation) -> dict:
 
 
 def _finite(values: dict) -> dict:
-    """NaN and infinity, which JSON does not know, as null."""
+    """Replace NaN and infinity, which JSON does not have, by null."""
     return {key: None if isinstance(x, float) and not math.isfinite(x) else x for key, x in values.items()}

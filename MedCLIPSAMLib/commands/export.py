@@ -75,6 +75,12 @@ class DatasetOptions:
     plane: SlicePlane = Plane.AXIAL
     window: WindowRange = None
     min_score: Annotated[float, typer.Option(help="Leave out finds with a lower score.")] = 0.0
+    min_expected_dsc: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Leave out finds whose expected DSC is lower; for flat images, by shipped models."
+        ),
+    ] = 0.0
     min_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (2-D images: 1000 pixels).")] = 0.0
     max_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None
     keep_empty: Annotated[
@@ -90,10 +96,11 @@ class DatasetOptions:
             self.propagate,
             self.plane,
             parse_window(self.window),
-            self.min_score,
-            self.min_ml,
-            float("inf") if self.max_ml is None else self.max_ml,
-            self.keep_empty,
+            min_score=self.min_score,
+            min_expected_dsc=self.min_expected_dsc,
+            min_ml=self.min_ml,
+            max_ml=float("inf") if self.max_ml is None else self.max_ml,
+            keep_empty=self.keep_empty,
         )
 
 
@@ -154,17 +161,20 @@ def export(
     from ..export.case_key import CaseKey
     from ..export.export import check_request
     from ..export.export import export as run
+    from ..segmentation.expected_dsc import require_predictor
 
     cases = which.find(inputs, text, series)
     settings = dataset.settings()
     key = None if anonymous is None else CaseKey(anonymous)
     check_request(cases, out, settings, key)
-    if dry_run:
-        _list_cases(cases, as_json)
-        return
     defaults = models.default_settings()
     threshold = defaults.presence_threshold if presence is None else presence
     chosen = replace(defaults, presence_threshold=threshold, vote=replace(defaults.vote, method=vote))
+    if settings.min_expected_dsc:
+        require_predictor(models.model, models.sam, chosen, models.models_dir)
+    if dry_run:
+        _list_cases(cases, as_json)
+        return
     running = engine.start(models, compute.apply(chosen))
     try:
         with progress_bar("exporting", quiet=as_json, unit="count") as context:

@@ -1,4 +1,4 @@
-"""`medclipsam finetune` and `medclipsam retrieval`: a text-image model on captions of one's own, and what it gained."""
+"""`medclipsam finetune` and `medclipsam retrieval`: fine-tune a text-image model on captions, and measure the gain."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ CaptionsArgument = Annotated[
     ),
 ]
 ImagesOption = Annotated[Path | None, typer.Option(help="Folder of the images; the table's own by default.")]
-MinCharacters = Annotated[int, typer.Option(min=1, help="Drop captions with less characters.")]
+MinCharacters = Annotated[int, typer.Option(min=1, help="Drop captions with fewer characters.")]
 
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Which pairs are trained on, and which are held out."""
+    """Training pairs, and the pairs held out for validation."""
 
     images: ImagesOption = None
     validation: Annotated[str | None, typer.Option(help="Table or shards of validation pairs.")] = None
@@ -53,35 +53,33 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class FineTuneOptions:
-    """How the model is trained."""
+    """Settings of the training."""
 
     base: Annotated[str, typer.Option(help="Model to begin from.")] = "biomedclip"
     loss: Annotated[Loss, typer.Option(help="What is learned by.")] = Loss.DHN_NCE
     temperature: Annotated[
-        float | None, typer.Option(help="Of the loss: 0.6 for DHN-NCE, 0.07 for InfoNCE by default.")
+        float | None, typer.Option(help="Temperature of the loss: 0.6 for DHN-NCE, 0.07 for InfoNCE by default.")
     ] = None
     beta: Annotated[float, typer.Option(help="Hardness of the negatives, both ways, for DHN-NCE and HN-NCE.")] = 0.15
     batch: Annotated[int, typer.Option(help="Pairs a step.")] = 64
     chunk: Annotated[
         int,
         typer.Option(
-            min=0, help="Pairs in memory at once, at the same result; 0: what fits.", show_default="what fits"
+            min=0, help="Pairs in memory at once, with the same result; 0: all that fit.", show_default="what fits"
         ),
     ] = 0
     epochs: Annotated[int, typer.Option(help="At most.")] = 32
-    patience: Annotated[int, typer.Option(help="End after so many epochs without a gain; 0 never.")] = 5
-    learning_rate: Annotated[
-        float | None, typer.Option("--lr", help="At its highest: 1e-6, with LoRA 1e-4, by default.")
-    ] = None
-    warm_up: Annotated[float, typer.Option(help="Share of the steps in which it rises.")] = 0.1
+    patience: Annotated[int, typer.Option(help="End after this many epochs without a gain; 0: never.")] = 5
+    learning_rate: Annotated[float | None, typer.Option("--lr", help="Max: 1e-6, with LoRA 1e-4, by default.")] = None
+    warm_up: Annotated[float, typer.Option(help="Share of the steps in which the learning rate rises.")] = 0.1
     weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1
     crop: Annotated[float, typer.Option(help="Min share of an image that random crops keep; 1: no crops.")] = 0.9
-    freeze: Annotated[Freeze, typer.Option(help="What stays as it is.")] = Freeze.NOTHING
+    freeze: Annotated[Freeze, typer.Option(help="Part of the model to freeze.")] = Freeze.NOTHING
     lora: Annotated[int, typer.Option(help="Rank of LoRA, such as 8; 0 trains the weights themselves.")] = 0
     precision: Annotated[TrainingPrecision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")] = (
         TrainingPrecision.AUTO
     )
-    seed: Annotated[int, typer.Option(help="Of order, crops, dropout and split.")] = 12
+    seed: Annotated[int, typer.Option(help="Seed of order, crops, dropout and split.")] = 12
 
     def settings(self) -> FineTuneSettings:
         """Return the settings of the training."""
@@ -99,11 +97,11 @@ def finetune(
     training: FineTuneOptions,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", help="Folder of the run, to go on from; NAME-run by default.", show_default=False),
+        typer.Option("-o", "--out", help="Folder of the run, to resume; NAME-run by default.", show_default=False),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read images; up to 4 by default.")] = None,
     replace_model: Annotated[
-        bool, typer.Option("--replace", help="Replace a model of that name of another run.")
+        bool, typer.Option("--replace", help="Replace a model of that name from another run.")
     ] = False,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
@@ -145,7 +143,7 @@ def retrieval(
     model: Annotated[list[str], typer.Option("-m", "--model", help="Text-image model; repeat it to compare.")],
     images: ImagesOption = None,
     min_characters: MinCharacters = 20,
-    batch: Annotated[int, typer.Option(min=2, help="Pairs among which the right one is looked for.")] = 50,
+    batch: Annotated[int, typer.Option(min=2, help="Pairs in a batch, among which the right one is retrieved.")] = 50,
     seeds: Annotated[int, typer.Option(min=1, help="Shuffles.")] = 5,
     models_dir: ModelsDir = None,
     device: DeviceName = "auto",
@@ -200,7 +198,7 @@ def _sentence(figures: dict) -> str:
 
 
 def _epoch(progress: Progress) -> str | None:
-    """Say how an epoch ended; nothing within one."""
+    """Describe how an epoch ended; nothing within one."""
     figures = progress.details["validation"]
     if not figures:
         return None

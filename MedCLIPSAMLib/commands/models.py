@@ -1,4 +1,4 @@
-"""`medclipsam models`: what models there are, where they are, and their download."""
+"""`medclipsam models`: list models, show where they are, and download them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .options import AsJson, ModelsDir
 from .progress import progress_bar
 from .table import print_table
 
-app = typer.Typer(help="Models: what there is, where it is, download.", no_args_is_help=True)
+app = typer.Typer(help="List, find and download models.", no_args_is_help=True)
 
 Checksums = Annotated[bool, typer.Option("--checksums", help="Read every file and compare its SHA-256.")]
 KindOption = Annotated[Literal["clip", "sam"] | None, typer.Option(help="Where both kinds have the name.")]

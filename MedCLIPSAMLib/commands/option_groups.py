@@ -1,4 +1,4 @@
-"""Options that belong together, as one parameter of a command."""
+"""Groups of options, each as one parameter of a command."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from .options import (
 from .parsing import parse_slices, parse_window
 
 if TYPE_CHECKING:
+    from ..models.clip import ClipModel
     from ..pipeline.request import SegmentationRequest
     from ..segmentation.segmenter import TextSegmenter
     from ..segmentation.settings import Settings
@@ -41,9 +42,9 @@ Loader = Callable[..., "TextSegmenter"]
 
 
 def option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the fields of its parameters that are dataclasses as options of its own.
+    """Turn the fields of a command's dataclass parameters into its options.
 
-    Typer reads the signature that this makes; the command gets the dataclasses.
+    Typer reads the resulting signature; the command gets the dataclasses.
     """
     hints = typing.get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {name: kind for name, kind in hints.items() if dataclasses.is_dataclass(kind)}
@@ -76,7 +77,7 @@ def option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which models, and where they compute."""
+    """The models and their device."""
 
     model: ModelName = DEFAULT_MODEL
     sam: SamName = DEFAULT_SAM
@@ -102,7 +103,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class MeasuredModels(ModelOptions):
-    """The models that a benchmark measures, and how exactly they compute."""
+    """The models of a benchmark, and their precision."""
 
     precision: PrecisionName = Precision.AUTO
 
@@ -112,15 +113,45 @@ class MeasuredModels(ModelOptions):
 
 
 @dataclass(frozen=True)
+class DemoModels:
+    """The models that a benchmark on phantoms measures: those trained on phantoms, unless others are named."""
+
+    model: ModelName = "demo"
+    sam: SamName = "demo"
+    device: DeviceName = "auto"
+    precision: PrecisionName = Precision.AUTO
+
+    def load_measured(self) -> TextSegmenter:
+        """Load the models; see `MeasuredModels.load_measured`."""
+        return MeasuredModels(self.model, self.sam, None, self.device, self.precision).load_measured()
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """Which text-image model, where no outline is needed, and where it computes."""
+
+    model: ModelName = DEFAULT_MODEL
+    models_dir: ModelsDir = None
+    device: DeviceName = "auto"
+
+    def load(self) -> ClipModel:
+        """Load the model; errors as `load_clip`."""
+        from ..models.clip import load_clip
+        from ..models.device import resolve_device
+
+        return load_clip(self.model, resolve_device(self.device), models_dir=self.models_dir)
+
+
+@dataclass(frozen=True)
 class ComputeOptions:
-    """How the models compute: the masks are the same but for rounding."""
+    """How the models compute; the masks are the same but for rounding."""
 
     precision: PrecisionName = Precision.AUTO
     at_once: AtOnce = 0
     capture: Capture = True
 
     def apply(self, settings: Settings) -> Settings:
-        """Return the settings with these."""
+        """Return the settings with these options."""
         return replace(settings, precision=self.precision, at_once=self.at_once, capture=self.capture)
 
 
@@ -133,7 +164,7 @@ class MaskOptions:
     steps: Annotated[int | None, typer.Option(help="M2IB: optimization steps.")] = None
     samples: Annotated[int | None, typer.Option(help="M2IB: noise samples a step.")] = None
     seed: Annotated[int | None, typer.Option(help="M2IB: seed of the noise.")] = None
-    coarse: Annotated[CoarseMethod, typer.Option(help="How the saliency map is cut in two.")] = CoarseMethod.OTSU
+    coarse: Annotated[CoarseMethod, typer.Option(help="How the saliency map is thresholded.")] = CoarseMethod.OTSU
     prompts: Annotated[SamPromptKind, typer.Option(help="Prompts of SAM 2.")] = SamPromptKind.BOXES
     presence: Presence = None
     min_part: Annotated[
@@ -162,7 +193,7 @@ class MaskOptions:
 
 @dataclass(frozen=True)
 class TextOptions:
-    """What is looked for."""
+    """The prompts."""
 
     prompt: Prompts = dataclasses.field(default_factory=list)
     negative: Negative = None
@@ -170,7 +201,7 @@ class TextOptions:
 
 @dataclass(frozen=True)
 class SeriesOptions:
-    """Which images of DICOM folders."""
+    """The choice of images in DICOM folders."""
 
     series: SeriesName = None
     phase: Phase = None
@@ -178,7 +209,7 @@ class SeriesOptions:
 
 @dataclass(frozen=True)
 class SliceOptions:
-    """Which slices of volumes, how they are shown to the models, and how masks go from one to the next."""
+    """The slices of volumes, their display window, and how masks are propagated."""
 
     plane: SlicePlane = Plane.AXIAL
     number: Annotated[int | None, typer.Option("--slice", help="One slice; the middle one by default.")] = None
@@ -188,7 +219,7 @@ class SliceOptions:
         Strategy | None,
         typer.Option(
             help="Over many slices: 'memory' segments key slices and carries their masks by SAM 2's memory, 'boxes' by "
-            "handing a box over, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper). "
+            "boxes, 'planes' lets three planes vote, 'slices' segments each slice on its own (the paper). "
             "'memory' where --all or --slices is given; alone it takes all slices.",
             show_default=False,
         ),

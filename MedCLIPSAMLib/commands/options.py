@@ -13,7 +13,7 @@ SeriesName = Annotated[
     str | None,
     typer.Option(
         "--series",
-        help="Of a DICOM folder with several: the UID, number or part of the description (medclipsam series FOLDER).",
+        help="Series of a DICOM folder with several: UID, number or part of its description (medclipsam series DIR).",
         show_default=False,
     ),
 ]
@@ -21,8 +21,8 @@ Phase = Annotated[
     str | None,
     typer.Option(
         "--phase",
-        help="Of a DICOM series with several images at one position: the number in the list that is shown without it, "
-        "or part of what is said there, such as 'echo time 4.9'.",
+        help="Phase of a DICOM series with several images at one position: its number in the list shown without it, "
+        "or part of its label there, such as 'echo time 4.9'.",
         show_default=False,
     ),
 ]
@@ -40,13 +40,13 @@ ModelName = Annotated[str, typer.Option("--model", help="Text-image model (medcl
 SamName = Annotated[str, typer.Option("--sam", help="SAM 2 model.")]
 ModelsDir = Annotated[
     Path | None,
-    typer.Option("--models-dir", help="Folder with the models, for work without a network.", show_default=False),
+    typer.Option("--models-dir", help="Folder with the models, for offline use.", show_default=False),
 ]
-DeviceName = Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu, cuda, cuda:N or mps.")]
+DeviceName = Annotated[str, typer.Option("--device", help="Device: auto, cpu, cuda, cuda:N or mps.")]
 PrecisionName = Annotated[
-    Precision, typer.Option("--precision", help="Of matrix products; 'auto' is bf16 for large models where it is fast.")
+    Precision, typer.Option("--precision", help="Precision of matrix products; 'auto' is bf16 where it is fast.")
 ]
-SlicePlane = Annotated[Plane, typer.Option("--plane", help="Direction of the slices.")]
+SlicePlane = Annotated[Plane, typer.Option("--plane", help="Plane of the slices.")]
 WindowRange = Annotated[
     str | None,
     typer.Option("--window", help="Display window: a preset such as 'lung', or LOW:HIGH.", show_default=False),
@@ -55,7 +55,7 @@ Presence = Annotated[
     float | None,
     typer.Option(
         "--presence",
-        help="Min presence for a find; 0 outlines something always. 0.5 unless the model has its own.",
+        help="Min presence for a find; 0 always outlines something. 0.5 unless the model has its own.",
         show_default=False,
     ),
 ]
@@ -68,13 +68,13 @@ AtOnce = Annotated[int, typer.Option(min=0, help="Batch size of slices; 0 is one
 Capture = Annotated[
     bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that are there already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 Anonymous = Annotated[
     Path | None,
     typer.Option(
         "--anonymous",
         metavar="KEY.csv",
-        help="Name the cases by numbers; which image is which is written to this file, to be kept apart.",
+        help="Name the cases by numbers; this file, to be kept apart, says which image is which.",
         show_default=False,
     ),
 ]
@@ -84,6 +84,6 @@ UseWorker = Annotated[
 Suffix = Annotated[
     str,
     typer.Option(
-        "--suffix", help="What the names of true masks end with, such as '_lesion', where there are several an image."
+        "--suffix", help="End of the names of true masks, such as '_lesion', where there are several an image."
     ),
 ]

@@ -1,4 +1,4 @@
-"""Options whose text means something: slices, windows, lists of numbers."""
+"""Parse the text of options: slices, windows, lists of numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Number = TypeVar("Number", int, float)
 
 
 def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int, ...] | Literal["all"] | None:
-    """Read --slice, --slices and --all, of which one at most is given."""
+    """Read --slice, --slices and --all, of which at most one may be given."""
     if sum((number is not None, span is not None, every)) > 1:
         raise InputError("More than one of --slice, --slices and --all was given.", "Give one.")
     if every:
@@ -26,9 +26,7 @@ def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int
             or not last.strip().lstrip("-").isdigit()
             or int(first) > int(last)
         ):
-            raise InputError(
-                f"--slices {span} is not a range of slices.", "Write A:B with A not above B, such as 40:60."
-            )
+            raise InputError(f"Expected a range A:B for --slices, got '{span}'.", "Write A not above B, such as 40:60.")
         return tuple(range(int(first), int(last) + 1))
     return None if number is None else (number,)
 
@@ -41,7 +39,7 @@ def parse_window(text: str | None) -> Window:
         low, high = (float(value) for value in text.split(":"))
     except ValueError:
         raise InputError(
-            f"--window {text} is not a window.", "Write LOW:HIGH, such as -1000:400, or the name of a preset."
+            f"Expected LOW:HIGH or a preset for --window, got '{text}'.", "Write -1000:400, or 'lung', for example."
         ) from None
     return low, high
 
@@ -52,5 +50,5 @@ def parse_numbers(option: str, text: str, kind: type[Number]) -> list[Number]:
         return [kind(part) for part in text.split(",") if part.strip()]
     except ValueError:
         raise InputError(
-            f"{option} {text} is not a list of numbers.", "Write them with commas, such as 7,8,9."
+            f"Expected numbers for {option}, got '{text}'.", "Write them with commas, such as 7,8,9."
         ) from None

@@ -1,4 +1,4 @@
-"""`medclipsam phantoms make` and `medclipsam demo-models train`: the demo models from nothing."""
+"""`medclipsam phantoms make` and `medclipsam demo-models train`: the demo models from scratch."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def make(
     from ..phantoms.dataset import SPLITS, write_phantoms
 
     if split not in SPLITS:
-        raise InputError(f"There is no split '{split}'.", f"Choose one of: {', '.join(SPLITS)}.")
+        raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.", "Choose one of them.")
     with claim_outputs(out, "phantoms make"), progress_bar("phantoms", unit="count") as context:
         write_phantoms(out, split, count, context)
     typer.echo(f"Written: {count} phantoms in {out}.")

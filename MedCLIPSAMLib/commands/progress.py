@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def duration(seconds: float) -> str:
-    """Say a time in the unit that people would."""
+    """Format a time in a readable unit."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 1.5 * length:
             return f"{seconds / length:.1f} {unit}" if unit == "h" else f"{seconds / length:.0f} {unit}"
@@ -20,7 +20,7 @@ def duration(seconds: float) -> str:
 
 
 def telling(context: RunContext, say: Callable[[Progress], str | None]) -> RunContext:
-    """Give the same context, which also notifies of what `say` makes of a report, where it makes something."""
+    """Return the same context, which also notifies with the text of `say` for a report, unless it is empty."""
 
     def report(progress: Progress) -> None:
         context.on_progress(progress)
@@ -35,14 +35,14 @@ def telling(context: RunContext, say: Callable[[Progress], str | None]) -> RunCo
 def progress_bar(
     description: str, quiet: bool = False, unit: Literal["share", "count", "bytes"] = "share"
 ) -> Iterator[RunContext]:
-    """The context of a run that draws a bar and prints notices on the error stream.
+    """Yield the context of a run that draws a bar and prints notices on the error stream.
 
     The bar is drawn on a terminal only, and disappears at the end.
 
     Args:
-        description: shown until the run says what it does.
+        description: shown until the run reports a message.
         quiet: neither bar nor notices.
-        unit: how the bar tells what is done: in per cent, as a count, or as a size.
+        unit: how the bar shows progress: in percent, as a count, or as a size.
     """
     from rich.console import Console
     from rich.markup import escape

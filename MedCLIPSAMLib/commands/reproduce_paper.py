@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .figures import write_figures
-from .options import DeviceName, ModelName, ModelsDir, SamName
+from .option_groups import ModelOptions, option_groups
+from .options import ModelName, SamName
 from .progress import progress_bar
 from .table import print_table
 
@@ -22,8 +24,18 @@ LABELS = {
 }
 
 
+@dataclass(frozen=True)
+class PaperModels(ModelOptions):
+    """The paper's own models, unless others are named."""
+
+    model: ModelName = "medclip-samv2"
+    sam: SamName = "sam2.1-large"
+
+
+@option_groups
 def paper(
     data_dir: Annotated[Path, typer.Argument(help="Folder with breast_tumors, brain_tumors, lung_xray, lung_ct.")],
+    *,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for masks and scores.", show_default=False)],
     prompts: Annotated[
         Path | None, typer.Option(help="Folder with breast_tumors_testing.json and the like: a sentence an image.")
@@ -33,10 +45,7 @@ def paper(
     searched: Annotated[
         bool, typer.Option("--search/--no-search", help="Search M2IB's settings where none are published (lungs).")
     ] = True,
-    model: ModelName = "medclip-samv2",
-    sam: SamName = "sam2.1-large",
-    models_dir: ModelsDir = None,
-    device: DeviceName = "auto",
+    models: PaperModels,
 ) -> None:
     """Segment the paper's four test sets by the authors' prompts and settings, and compare with what they published.
 
@@ -49,7 +58,6 @@ def paper(
     from ..experiments import reproduce_paper as trial
     from ..experiments.paper import find_test_sets
     from ..files.outputs import claim_outputs
-    from ..segmentation.segmenter import load_segmenter
 
     if prompts is not None and not prompts.is_dir():
         raise InputError(f"There is no folder '{prompts}'.", "Give the folder that holds the JSON files of prompts.")
@@ -65,7 +73,7 @@ def paper(
             else:
                 plan.append((tests, style, texts))
     with claim_outputs(out, "reproduce paper"):
-        segmenter = load_segmenter(model, sam, device, models_dir)
+        segmenter = models.load()
         runs = []
         with progress_bar("working", unit="count") as context:
             for tests, style, texts in plan:
@@ -73,7 +81,7 @@ def paper(
                 scores = Evaluation(runs[-1].scores, tolerance=trial.TOLERANCE)
                 write_csv(scores, out / f"{tests.task.folder}_{style}.csv")
         write_figures(out / "paper.json", figures(runs))
-    for table in tables(runs, f"{model} + {sam}"):
+    for table in tables(runs, f"{models.model} + {models.sam}"):
         print_table(table)
     for run in runs:
         typer.echo(f"M2IB, {run.task.title} {run.style}: {run.settings}.")

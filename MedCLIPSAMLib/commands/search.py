@@ -36,18 +36,16 @@ def search(
     ] = "0.1,1,2",
     steps: Annotated[
         str,
-        typer.Option(help="Numbers of steps to try, likewise. [default: 10, or 5 to 20 without masks]"),
+        typer.Option(help="Numbers of steps to try, in the same way. [default: 10, or 5 to 20 without masks]"),
     ] = "",
     without_masks: Annotated[
         bool,
-        typer.Option(
-            "--without-masks", help="Search without the masks that are there, and say what these think of the result."
-        ),
+        typer.Option("--without-masks", help="Search without the given masks, and score the result by them."),
     ] = False,
-    trials: Annotated[int, typer.Option(min=1, help="Without masks: how many settings are tried.")] = 20,
+    trials: Annotated[int, typer.Option(min=1, help="Number of settings to try without masks.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Try M2IB settings on a few images and print what each gave.
+    """Try M2IB settings on a few images and print the score of each.
 
     With masks the settings are a grid, ordered by DSC: tuned on these images, so measure them on others. Without masks
     the models judge their own answers, and a Bayesian search proposes the settings.
@@ -130,7 +128,7 @@ def _search_without_masks(
         [_row(trial, with_truth) for trial in found],
     )
     if closed is not None:
-        typer.echo(f"Of the DSC between the default and the best by masks the first one has {closed:.0%}.")
+        typer.echo(f"The first one has {closed:.0%} of the DSC between the default and the best by masks.")
     elif with_truth:
         typer.echo("By masks no trial is better than the default by .005 DSC.")
 
@@ -171,7 +169,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
     if not pairs:
         raise InputError(
             f"No image in '{images}' has a mask of the same name in '{truth}'.",
-            "Names are compared without their endings; --suffix names what those of masks end with.",
+            "Names are compared without suffixes; --suffix gives the end of the masks' names.",
         )
     cases = []
     for image, path in pairs:
@@ -184,7 +182,7 @@ def _cases(images: Path, truth: Path, prompt: str, suffix: str) -> list[SearchCa
 
 
 def _cases_without_masks(images: Path, prompt: str, segmenter: TextSegmenter) -> list[SearchCase]:
-    """The slice of each image of a folder on which the prompt is most present."""
+    """Choose the slice of each image of a folder on which the prompt is most present."""
     from ..errors import InputError
     from ..experiments.search import SearchCase
     from ..propagation.key_slices import presence_profile

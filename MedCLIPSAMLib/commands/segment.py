@@ -52,13 +52,13 @@ Out = Annotated[
 
 @dataclass(frozen=True)
 class MarkOptions:
-    """What is outlined where the user says, in place of what a text finds."""
+    """Boxes and points to outline, in place of a text prompt."""
 
     box: Annotated[
         list[str],
         typer.Option(
             "--box",
-            help="x0,y0,x1,y1: outline what is in this box, and take the prompt as its label only; repeat it for "
+            help="x0,y0,x1,y1: outline what is in this box, with the prompt as its label only; repeat it for "
             "several objects. Indices of the file from 0, the last included; in volumes i0,j0,k0,i1,j1,k1, or four "
             "with --slice.",
             show_default=False,
@@ -82,7 +82,7 @@ class MarkOptions:
     ] = None
 
     def task(self, text: TextOptions, slices: SliceOptions, form: MaskFormat) -> Task:
-        """Return what is done with every image."""
+        """Return the task for every image."""
         from ..tasks.marks import Marks, parse_box, parse_point
         from ..tasks.prompts import parse_prompts
         from ..tasks.segment_files import Task
@@ -97,22 +97,22 @@ class MarkOptions:
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """A report whose findings are looked for, in place of prompts."""
+    """A report whose findings are segmented, in place of prompts."""
 
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Text file with the paragraph of a report, in English: each finding that it says is there is looked "
-            "for; what is left out is said, and why.",
+            help="Text file with the paragraph of a report, in English: each finding that is present in it is "
+            "segmented; a note says what was left out, and why.",
             show_default=False,
         ),
     ] = None
 
     def read(self, text: TextOptions, marks: MarkOptions) -> Report | None:
-        """Read the report that was given.
+        """Read the given report.
 
         Raises:
-            InputError: prompts or marks beside it; or see `read_report`, also for PromptError.
+            InputError: prompts or marks besides it; or see `read_report`, also for PromptError.
         """
         from ..errors import InputError
         from ..tasks.report_file import read_report
@@ -128,11 +128,11 @@ class ReportOptions:
 
 @dataclass(frozen=True)
 class OutputOptions:
-    """What is written beside the masks, and how."""
+    """The outputs besides the masks, and the formats."""
 
     form: Annotated[
         MaskFormat | None,
-        typer.Option("--format", help="Of the masks: in a folder, or 'rtstruct' for .dcm. [default: seg.nrrd]"),
+        typer.Option("--format", help="Format of the masks in a folder, or 'rtstruct' for .dcm. [default: seg.nrrd]"),
     ] = None
     layout: Annotated[
         OutputLayout, typer.Option("--output-layout", help="One file for all labels, or one for each.")
@@ -149,7 +149,7 @@ class OutputOptions:
     ] = None
 
     def outputs(self, out: Path) -> Outputs:
-        """Return the places of the outputs."""
+        """Return the paths of the outputs."""
         from ..tasks.places import Outputs
 
         return Outputs(out, self.form, self.layout, self.saliency, self.overlay, self.montage)
@@ -169,9 +169,9 @@ def segment(
     output: OutputOptions,
     mask: MaskOptions,
     compute: ComputeOptions,
-    statistics: Annotated[bool, typer.Option("--statistics", help="Say how large each segment is.")] = False,
+    statistics: Annotated[bool, typer.Option("--statistics", help="Print the size of each segment.")] = False,
     anonymous: Anonymous = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Say what was chosen for the device.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Print the device, precision and batch size.")] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     worker: UseWorker = True,

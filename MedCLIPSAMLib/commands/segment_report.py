@@ -1,4 +1,4 @@
-"""What `medclipsam segment` says: a line for each image, at the end a summary, or one JSON object."""
+"""The output of `medclipsam segment`: a line for each image and a summary, or one JSON object."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class SegmentReport:
-    """Tells the outcome of each image as it comes, on the error stream what is no result.
+    """Prints the outcome of each image when it is done; on the error stream what is no result.
 
     Args:
         outputs: one file, or a folder.
         models: of the command.
-        statistics: tell the sizes of the segments too.
+        statistics: print the sizes of the segments too.
         as_json: print nothing but one JSON object at the end.
 
     Attributes:
@@ -43,7 +43,7 @@ class SegmentReport:
         self.finished: list[tuple[Input, Places]] = []
 
     def say_read(self, report: Report) -> None:
-        """Tell what a report of a radiologist gave."""
+        """Print the findings of a radiologist's report."""
         from dataclasses import asdict
 
         self._read = {"report": asdict(report)}
@@ -52,7 +52,7 @@ class SegmentReport:
                 typer.echo(f"note: {note}", err=True)
 
     def add(self, image: Input, outcome: Segmented | Failed) -> None:
-        """Tell one image.
+        """Print the outcome of one image.
 
         Raises:
             MedCLIPSAMError: it failed, and there is no other one.
@@ -77,16 +77,16 @@ class SegmentReport:
                 typer.echo(f"{title}{line}")
 
     def say_choices(self, segmenter: TextSegmenter) -> None:
-        """Tell what was chosen for the device."""
-        from ..segmentation.segmenter import choices
+        """Print the device, precision and batch size."""
+        from ..segmentation.device_choice import describe_device
 
-        typer.echo(choices(segmenter), err=True)
+        typer.echo(describe_device(segmenter), err=True)
 
     def say_stopped(self, steps: int) -> None:
-        """Tell how to go on after Ctrl+C.
+        """Print how to resume after Ctrl+C.
 
         Args:
-            steps: of an unfinished volume that lie on the disk.
+            steps: stored steps of an unfinished volume.
         """
         if steps:
             typer.echo(f"Stopped after {steps} steps; the same command goes on from there.", err=True)
@@ -94,7 +94,7 @@ class SegmentReport:
             typer.echo("Stopped; the same command goes on with the next image.", err=True)
 
     def finish(self) -> None:
-        """Tell the summary.
+        """Print the summary.
 
         Raises:
             typer.Exit: with 1 where images failed.

@@ -1,4 +1,4 @@
-"""What the commands of a process share, besides their arguments."""
+"""The state that the commands of a process share."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import typer
 
-    from ..segmentation.kept_models import KeptModels
+    from ..segmentation.model_cache import ModelCache
     from ..segmentation.segmenter import TextSegmenter
 
 
 @dataclass(frozen=True)
 class Session:
-    """What `medclipsam` tells its commands.
+    """The state that `medclipsam` passes to its commands.
 
     Args:
         run: runs another command line in this process and returns its exit code.
-        kept: models that stay loaded; None loads them for each command.
+        cache: of the models in use; None loads them for each command.
     """
 
     run: Callable[[Sequence[str], Session], int]
-    kept: KeptModels | None = None
+    cache: ModelCache | None = None
 
 
 def segmenter_loader(context: typer.Context) -> Callable[..., TextSegmenter]:
-    """Return what a command loads a segmenter with: `load_segmenter`, or the models that are there already."""
+    """Return the function that loads a segmenter: `load_segmenter`, or that of the session's cache of models."""
     from ..segmentation.segmenter import load_segmenter
 
     session = context.obj
-    return session.kept.load if isinstance(session, Session) and session.kept is not None else load_segmenter
+    return session.cache.load if isinstance(session, Session) and session.cache is not None else load_segmenter

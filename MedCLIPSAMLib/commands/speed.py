@@ -1,4 +1,4 @@
-"""`medclipsam benchmark speed`: times beside those of the authors' mathematics, and the machine's limit."""
+"""`medclipsam benchmark speed`: times compared with the authors' mathematics, and the machine's limit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """How each part is timed.
+    """Settings of the timing.
 
     Args:
         rounds: turns of each variant.
@@ -112,14 +112,14 @@ PARTS: dict[str, Callable[[Plan], Figures]] = {
 
 
 def speed(
-    parts: Annotated[str, typer.Option(help=f"Of {', '.join(PARTS)}.")] = ",".join(PARTS),
-    rounds: Annotated[int, typer.Option(min=1, help="Turns of each variant; the authors' take a minute each.")] = 3,
+    parts: Annotated[str, typer.Option(help=f"Some of {', '.join(PARTS)}.")] = ",".join(PARTS),
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each variant; the authors' take a minute each.")] = 3,
     layers: Annotated[str, typer.Option(help="Blocks of the saliency.")] = "9,7",
     device: DeviceName = "auto",
     out: FiguresFile = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Time the pipeline at full size, with random weights, beside the authors' mathematics, taking turns in one run.
+    """Time the pipeline at full size, with random weights, and the authors' mathematics, taking turns in one run.
 
     Example: medclipsam benchmark speed --parts saliency,whole --rounds 3
     """
@@ -141,7 +141,7 @@ def speed(
     plan = Plan(rounds, tuple(parse_numbers("--layers", layers, int)), where, context)
     named = torch.cuda.get_device_name(where) if where.type == "cuda" else f"{torch.get_num_threads()} threads"
     own = "with" if fast_bfloat16(where) else "without"
-    typer.echo(f"{where} ({named}, {own} bfloat16 of its own), {platform.machine()}, torch {torch.__version__}")
+    typer.echo(f"{where} ({named}, {own} bfloat16), {platform.machine()}, torch {torch.__version__}")
     figures: Figures = {"device": str(where), "name": named, "torch": torch.__version__}
     for name, time_part in PARTS.items():
         if name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def whole_table(cost: WholeCost) -> Table:
 
 def waiting_table(waits: WaitingTimes) -> Table:
     """Show the seconds that a user waits."""
-    from ..experiments.speed.waiting import PROMPTS, SLICES, median
+    from ..experiments.speed.waiting import PROMPTS, SLICES
 
     table = _table("What a user waits for (BiomedCLIP's size, SAM 2.1 tiny at 1024 px)", ("", "s"))
     ratio = median([second / first for first, second in zip(waits.first, waits.second)])
@@ -100,7 +101,7 @@ def start_table(costs: list[StartCost]) -> Table:
 
 
 def gpu_table(cost: GpuCost) -> Table:
-    """Show milliseconds, images a second and memory on a GPU; what failed says why."""
+    """Show milliseconds, images a second and memory on a GPU, with the reason of failures."""
     table = _table("On the GPU (BiomedCLIP's size, SAM 2.1 tiny, block 9)", ("", "figure", "note"))
     for figure in cost.figures:
         shown = "" if figure.value is None else f"{figure.value:.{0 if figure.unit == 'MiB' else 1}f} {figure.unit}"

@@ -1,4 +1,4 @@
-"""`medclipsam starter`: the starter models from real public images, and what belongs to them."""
+"""`medclipsam starter`: train the starter models on real public images, and make their captions and statistics."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def captions(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the tables.", show_default=False)],
     overwrite: Overwrite = False,
 ) -> None:
-    """Write what a set knows of its cases as captions: train.csv, validation.csv and test.csv, for 'finetune'.
+    """Write captions from the columns of a set: train.csv, validation.csv and test.csv, for 'finetune'.
 
     Example: medclipsam starter captions ~/real/breast_us_busbra -o captions
     """
@@ -66,10 +66,10 @@ def train(
         Path,
         typer.Option("-o", "--out", help="Folder for starter-clip/, starter-sam/ and checkpoints.", show_default=False),
     ],
-    seconds: Annotated[float | None, typer.Option(min=1, help="Train so long (the default is 500).")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Train so many steps instead.")] = None,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Train for this time (the default is 500).")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Train this many steps instead.")] = None,
     device: DeviceName = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in the output folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the checkpoints in the output folder.")] = False,
     only: Annotated[str | None, typer.Option(help="Train one of the models: clip or sam.", show_default=False)] = None,
     trial: Annotated[bool, typer.Option("--trial", help="With few images and small batches, to try it.")] = False,
     overwrite: Overwrite = False,
@@ -122,7 +122,7 @@ def statistics(
     device: DeviceName = "auto",
     overwrite: Overwrite = False,
 ) -> None:
-    """Write what tells images unlike those that the starter CLIP has seen, to lie beside its weights.
+    """Write statistics of the starter CLIP's training images, by which unlike images are detected, beside its weights.
 
     Example: medclipsam starter statistics ~/real -o runs/starter/starter-clip/statistics.safetensors
     """

@@ -1,4 +1,4 @@
-"""Tables on the screen, whole at any width."""
+"""Tables on the screen, complete at any width."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def print_table(table: Table) -> None:
-    """Print a table: on a terminal with folded cells where it is narrow, into a file or a pipe as wide as it is."""
+    """Print a table: on a narrow terminal with folded cells, into a file or a pipe at full width."""
     from rich.console import Console
 
     console = Console(markup=False)

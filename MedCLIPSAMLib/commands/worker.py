@@ -62,7 +62,7 @@ def stop() -> None:
 
 @app.command("status")
 def status(as_json: AsJson = False) -> None:
-    """Say whether the worker runs, and what it has loaded; the exit code is 1 where none runs.
+    """Print whether the worker runs, and its loaded models; the exit code is 1 where none runs.
 
     Example: medclipsam worker status --json
     """
@@ -79,7 +79,7 @@ def status(as_json: AsJson = False) -> None:
 
 @app.command("run", hidden=True)
 def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
-    """Be the worker, in the foreground: for a service manager.
+    """Run the worker in the foreground, for a service manager.
 
     Example: medclipsam worker run --idle-minutes 0
     """
@@ -95,9 +95,9 @@ def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
     except BlockingIOError as error:
         raise MedCLIPSAMError("A worker runs already.", "medclipsam worker stop ends it.") from error
     import_engine()  # before the first command
-    from ..segmentation.kept_models import KeptModels
+    from ..segmentation.model_cache import ModelCache
 
-    models = KeptModels()
+    models = ModelCache()
     session = Session(context.obj.run, models)
     with lock:
         CommandServer(
@@ -106,13 +106,13 @@ def run(context: typer.Context, idle_minutes: IdleMinutes = 30.0) -> None:
 
 
 def _folder() -> Path:
-    """Make the folder of the socket; errors as `make_folder`, and where the system has no such sockets."""
+    """Make the folder of the socket; errors as in `make_folder`, and where the system has no such sockets."""
     from ..command_worker.place import make_folder, supported
     from ..errors import MedCLIPSAMError
 
     if not supported():
         raise MedCLIPSAMError(
-            "This system has no Unix-domain sockets that open files can be sent through.",
+            "This system cannot send open files through Unix-domain sockets.",
             "On Windows, use WSL for the worker of the command line; all else works without it.",
         )
     return make_folder()

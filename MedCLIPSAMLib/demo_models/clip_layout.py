@@ -76,7 +76,7 @@ def write_layout(folder: Path, texts: list[Text], layout: ClipLayout) -> None:
 
 
 def tokenize(folder: Path, texts: list[Text]) -> torch.Tensor:
-    """Return the token ids of texts, (N, L) int64, padded with 0 to the longest."""
+    """Tokenize texts: ids (N, L) int64, padded with 0 to the longest."""
     words = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
     number = {word: index for index, word in enumerate(words)}
     begin, end = SPECIAL.index("[CLS]"), SPECIAL.index("[SEP]")

@@ -25,7 +25,7 @@ class SamPrompt:
 def draw_sam_prompt(rng: np.random.Generator, phantom: Phantom) -> SamPrompt:
     """Draw a random prompt for a random structure of `phantom`, lesions first.
 
-    One in six is a box around nothing, one in twelve a box around the whole image: no structure fills it, so that the
+    One in six is a box around nothing, one in twelve a box around the whole image: no structure fills it, so the
     right answer is none.
     """
     if rng.random() < 1 / 12:
@@ -64,7 +64,7 @@ def draw_sam_prompt(rng: np.random.Generator, phantom: Phantom) -> SamPrompt:
 
 
 def one_click(rng: np.random.Generator, prompt: SamPrompt) -> SamPrompt:
-    """Return the same request as a single click in the structure; a request for nothing stays the box that it was."""
+    """Replace a prompt by a single click in the structure; a prompt for nothing stays a box."""
     rows, columns = np.nonzero(prompt.truth)
     if not len(rows):
         return prompt

@@ -45,7 +45,7 @@ def train_demo_models(folder: Path, clip: ClipTraining | None, sam: SamTraining 
 
 
 def _time_training(name: str, train: Callable[[RunContext], None]) -> None:
-    """One training, and the time of the processor that it took: the wall clock of a core that does nothing else."""
+    """Run one training and print its processor time: the wall clock of a core that does nothing else."""
     train(RunContext(on_notice=_print))
     _print(f"{name}: {sum(os.times()[:4]) / 60:.1f} min of processor time, the making of phantoms included")
 

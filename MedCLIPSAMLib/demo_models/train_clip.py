@@ -1,10 +1,10 @@
 """Training of the demo CLIP on phantoms.
 
-Multi-positive InfoNCE over image and text, and patches aligned with what a text speaks of. The facts behind each text
+Multi-positive InfoNCE over image and text, and patches aligned with the target of a text. The facts behind each text
 tell exactly which texts of a batch describe which images, so that no true pair serves as a negative.
 
-A small transformer likes to keep what it knows of the whole image in patches of empty background, as large ones do
-(Darcet et al., ICLR 2024), and M2IB then finds the background. So what a text speaks of must be told by the tokens
+A small transformer tends to store information on the whole image in patches of empty background, as large ones do
+(Darcet et al., ICLR 2024), and M2IB then finds the background. So the target of a text must be encoded by the tokens
 inside its region alone, and not by those outside: each part is pooled with noise in place of the other, as M2IB does.
 """
 
@@ -44,8 +44,8 @@ class ClipTraining:
 
     Args:
         phantoms, volumes: images, and volumes whose slices are further images.
-        steps, batch, texts: optimizer steps, images a step, and texts drawn for it beside those of every step.
-        impossible: texts of these that describe no phantom.
+        steps, batch, texts: optimizer steps, images a step, and texts drawn for it besides those of every step.
+        impossible: number of these texts that describe no phantom.
         dense_texts: texts an image whose region is aligned patch by patch.
     """
 
@@ -95,7 +95,7 @@ class _Batches:
         return indices, texts, torch.from_numpy(self.match[np.ix_(indices, texts)]), dense, torch.from_numpy(regions)
 
     def _dense_texts(self, image: int) -> np.ndarray:
-        """Texts with a region in the image for all but one place; the last is one whose target is not there."""
+        """Draw texts with a region in the image for all but one place; the target of the last one is absent."""
         there = np.flatnonzero(self.match[image] & self.targets)
         lesions = there[self.lesions[there]]
         there = lesions if len(lesions) and self.rng.random() < 0.7 else there
@@ -115,7 +115,7 @@ def _shares(mask: np.ndarray) -> np.ndarray:
 
 
 def augment(gray: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Random display window, gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32 in [0, 1].
+    """Change display window, gamma, contrast, brightness and noise: (B, H, W) uint8 to (B, 3, H, W) float32, 0 to 1.
 
     Half of the windows cut off the darkest and the brightest values, as a window of percentiles does.
     """
@@ -130,7 +130,7 @@ def augment(gray: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def contrastive_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
-    """Multi-positive InfoNCE: minus the mean log-probability of the texts that match an image, and the reverse.
+    """Compute multi-positive InfoNCE: minus the mean log-probability of the texts that match an image, and the reverse.
 
     Args:
         logits: (B, T) scaled cosine similarities.
@@ -145,7 +145,7 @@ def contrastive_loss(logits: torch.Tensor, match: torch.Tensor) -> torch.Tensor:
 
 
 def dense_loss(logits: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
-    """Binary cross-entropy, and Dice where the region is not empty. Both arguments (B, K, patches)."""
+    """Compute binary cross-entropy, and Dice where the region is not empty. Both arguments (B, K, patches)."""
     entropy = F.binary_cross_entropy_with_logits(logits, regions, pos_weight=logits.new_tensor(3.0))
     there = regions.sum(-1) > 0
     probability, truth = logits.sigmoid()[there], regions[there]
@@ -154,7 +154,7 @@ def dense_loss(logits: torch.Tensor, regions: torch.Tensor) -> torch.Tensor:
 
 
 def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Generator) -> list[torch.Tensor]:
-    """Tokens (B, P, C) pooled inside of regions (B, K, P) bool and outside of them, with noise ~ N(0, 1) elsewhere.
+    """Pool tokens (B, P, C) inside of regions (B, K, P) bool and outside of them, with noise ~ N(0, 1) elsewhere.
 
     Returns:
         Two means over all P places, each (B, K, C).
@@ -166,7 +166,7 @@ def split_pool(patches: torch.Tensor, regions: torch.Tensor, generator: torch.Ge
 
 
 def place_loss(inside: torch.Tensor, outside: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-    """Squared shortfall of the similarity inside of a text's region below 0.6, and excess outside of it above 0.
+    """Compute the squared shortfall of the similarity inside a text's region below 0.6, and excess outside above 0.
 
     Args:
         inside, outside: (B, K) cosine similarities; there: (B, K) bool, whether the text has a region in the image.

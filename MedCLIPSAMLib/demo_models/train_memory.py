@@ -17,11 +17,11 @@ from ..phantoms.volumes import VolumePhantom
 from .sam_training_prompts import jitter
 
 LENGTH = 6
-"""Slices of a clip: the first, and as many as the demo SAM 2 remembers (num_maskmem of its configuration)."""
+"""Slices of a clip: the first, and those that the demo SAM 2 remembers (num_maskmem of its configuration)."""
 FRAMES = 64
-"""Slices of the volume, as the model is told; it scales distances by this only where it is less than it remembers."""
+"""Number of slices given to the model; it scales distances by this only where it is less than it remembers."""
 MIN_AREA = 12
-"""Pixels of an object on the slice on which it is shown first."""
+"""Minimum pixels of an object on its first slice."""
 
 Boxes = Callable[[torch.Tensor], torch.Tensor]
 """Boxes around masks (N, H, W) bool as a coarse mask would give them: (N, 2, 2) corners x y in pixels of the masks."""
@@ -43,7 +43,7 @@ class Clips:
         ]
 
     def draw(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Slices (count, LENGTH, SIZE, SIZE) uint8, and where the object is on them, bool; it is on the first one."""
+        """Draw slices (count, LENGTH, SIZE, SIZE) uint8 and the object on them, bool; it is on the first one."""
         clips = [self._clip() for _ in range(count)]
         return np.stack([slices for slices, _ in clips]), np.stack([truth for _, truth in clips])
 
@@ -108,14 +108,13 @@ def memory_loss(
 
 
 class _PresenceGiven:
-    """Tells `sam` whether the object is there while it learns.
+    """Tells `sam` whether the object is present during training.
 
-    It blanks the mask of an object that it thinks absent, and a mask that is blank from the start has nothing to learn
-    from.
+    It blanks the mask of an object that it predicts absent, and a mask that is blank from the start gives no gradient.
 
     Attributes:
         there: (N,) bool, the truth for the next slice.
-        score: (N, 1), what the decoder itself said of the last one.
+        score: (N, 1), the decoder's own prediction for the last one.
     """
 
     def __init__(self, sam: Sam2) -> None:

@@ -41,9 +41,9 @@ class SamTraining:
 
     Args:
         steps, batch, prompts: optimizer steps, images a step, and prompts an image.
-        balanced_steps: the first steps weigh the foreground up, to leave the empty mask behind; without it outlines are
+        balanced_steps: the first steps weigh the foreground up, to avoid the empty mask; without it outlines are
             sharper.
-        click_every, correct_every: a step in so many asks with single clicks, or corrects its masks with another click.
+        click_every, correct_every: steps between those with single clicks, and those with a correction click.
         volumes, clips, memory_steps, memory_rate: phantom volumes, clips of them a step, and the steps and the learning
             rate of the second stage; see `train_memory`.
     """
@@ -81,9 +81,9 @@ def pack(prompts: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, to
 def mask_loss(
     logits: torch.Tensor, ious: torch.Tensor, score: torch.Tensor, truth: torch.Tensor, balanced: bool
 ) -> torch.Tensor:
-    """Cross-entropy and Dice of the best of M masks, L1 of the predicted IoU, cross-entropy of the object score.
+    """Compute cross-entropy and Dice of the best of M masks, L1 of the predicted IoU, and loss of the object score.
 
-    The logits are brought to the image's size as SAM2ImagePredictor does, so that they learn to cross zero at the
+    The logits are resized to the image as in SAM2ImagePredictor, so that they learn to cross zero at the
     outline, between their own cells: a nodule covers but a few of these.
 
     Args:
@@ -167,7 +167,7 @@ def _stage(
     context: RunContext,
     name: str,
 ) -> None:
-    """Optimize what may be trained; the learning rate is warmed up and brought to 0 along a cosine."""
+    """Optimize the trainable parameters; the learning rate is warmed up and falls to 0 along a cosine."""
     started = time.time()
     parameters = [parameter for parameter in sam.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98))
@@ -199,7 +199,7 @@ class _Lesson:
         self._deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
     def image_loss(self, step: int) -> torch.Tensor:
-        """Compute the loss of several prompts an image, and now and then of a correction click."""
+        """Compute the loss of several prompts an image, and sometimes of a correction click."""
         settings, rng = self.settings, self.rng
         chosen = [self.phantoms[index] for index in rng.choice(len(self.phantoms), settings.batch, replace=False)]
         images = self._augment(np.stack([phantom.image for phantom in chosen]))
@@ -233,7 +233,7 @@ class _Lesson:
 
 
 def _correction_loss(rng, sam, embedding, high, prompts, logits, ious, truth, balanced) -> torch.Tensor:
-    """Compute the loss after a correction click on the best masks yet, every other time with them as mask prompts."""
+    """Compute the loss after a correction click on the best masks, every other time with them as mask prompts."""
     best = logits[torch.arange(len(prompts)), ious.argmax(1)].detach()
     second = []
     for prompt, guess in zip(prompts, best.numpy()):

@@ -1,1 +1,1 @@
-"""Scores of masks, tables and images of them, and the comparison with the published figures."""
+"""Scores of masks, their tables and images, and the comparison with published figures."""

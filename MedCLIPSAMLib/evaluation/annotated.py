@@ -1,4 +1,4 @@
-"""Images that say what they show: a strip of text above an image, and many slices side by side."""
+"""Images with labels: a strip of text above an image, and many slices side by side."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def annotate(image: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndar
     Args:
         image: (H, W, 3) uint8.
         title: one line; cut where it is too long.
-        entries: one after the other, in as many lines as they take.
+        entries: one after the other, over several lines where needed.
 
     Returns:
         (H + strip, W, 3) uint8.
@@ -58,7 +58,7 @@ def annotate(image: np.ndarray, title: str, entries: Sequence[Entry]) -> np.ndar
 
 
 def montage(cells: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Put images of one size side by side, in rows of about as many as there are rows, each with its title.
+    """Put images of one size side by side, in about as many rows as columns, each with its title.
 
     Args:
         cells: a title and an image (H, W, 3) uint8 each.
@@ -88,7 +88,7 @@ def montage(cells: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """Load the sans-serif font that comes with matplotlib, which has the letters of most languages."""
+    """Load the sans-serif font of matplotlib, which has the letters of most languages."""
     from matplotlib import get_data_path
 
     return ImageFont.truetype(str(Path(get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")), size)

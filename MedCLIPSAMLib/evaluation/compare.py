@@ -13,13 +13,13 @@ from .folders import summarize
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Differences case by case, second run less first.
+    """Differences by case, second run minus first.
 
     Args:
         n: cases that have both values finite.
         first, second, difference: means.
-        low, high: 95 % bootstrap interval of the mean difference; NaN for less than two cases.
-        p: two-sided Wilcoxon signed-rank test; 1 where no case differs, NaN for less than two cases.
+        low, high: 95 % bootstrap interval of the mean difference; NaN for fewer than two cases.
+        p: two-sided Wilcoxon signed-rank test; 1 where no case differs, NaN for fewer than two cases.
         better, worse: cases in which the second run has the higher, and the lower value.
     """
 
@@ -73,7 +73,7 @@ def error_after_review(errors: ArrayLike, order: ArrayLike, share: float) -> flo
 
     Args:
         errors: of each case, such as 1 - DSC.
-        order: the higher, the earlier a case is looked at; of equal ones the first.
+        order: the higher, the earlier a case is reviewed; among equal ones the first.
         share: 0 to 1; rounded to whole cases.
     """
     left = np.array(errors, float)

@@ -28,7 +28,7 @@ class Score:
 
     Attributes:
         hd95: in mm (pixels for images), infinite where one of the masks is empty.
-        difference_ml: the volume of the prediction less that of the truth; NaN for images.
+        difference_ml: the volume of the prediction minus that of the truth; NaN for images.
     """
 
     case: str
@@ -42,7 +42,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Summary:
-    """Of the finite values: number, mean, standard deviation (n - 1), median and 95 % interval of the mean."""
+    """Number, mean, standard deviation (n - 1), median and 95 % interval of the mean, of the finite values."""
 
     n: int
     mean: float
@@ -54,7 +54,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of two folders.
+    """The scores of two folders.
 
     Attributes:
         scores: by case and segment, missing predictions among them as 0.
@@ -72,7 +72,7 @@ class Evaluation:
 
     @property
     def segments(self) -> list[str]:
-        """The names of the segments, in alphabetical order."""
+        """Names of the segments, in alphabetical order."""
         return sorted({score.segment for score in self.scores})
 
     def summary(self, metric: str, segment: str | None = None) -> Summary:
@@ -95,8 +95,8 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
     """Score predictions against their truth.
 
     A missing prediction scores 0. Where no file has more than one segment and the truth knows only one, masks are
-    compared whatever they are called. Otherwise segments are matched by name (upper and lower case alike) or label
-    value, or by the names of values that lie beside the files; a predicted segment that the truth has in other cases
+    compared whatever their names. Otherwise segments are matched by name (ignoring case) or label
+    value, or by the names of values beside the files; a predicted segment that the truth has in other cases
     only is a false positive and scores 0. Cases that cannot be scored are in `Evaluation.failed`.
 
     Volumes of one slice are measured by their contour. Lengths are mm; pixels where both files are images.
@@ -193,7 +193,7 @@ def _score_case(
     """Score one case.
 
     Args:
-        known: the segments of the truth of all cases, None where there is but one.
+        known: the segments of the truth of all cases, None where there is only one.
         renamed: names for label values, by file.
     """
     true = read_masks(truth_path).with_names(renamed.get(truth_path, {}))

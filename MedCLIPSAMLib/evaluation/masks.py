@@ -1,4 +1,4 @@
-"""Masks by name with their grid, and two such files brought on one grid."""
+"""Masks by name with their grid, and two such files on a common grid."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ JPEG = (".jpg", ".jpeg")
 RASTER_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", *JPEG)
 MASK_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha", *RASTER_MASK_SUFFIXES)
 PARALLEL = 1e-3
-"""Voxels a voxel: how far axes that count as parallel may diverge."""
+"""Maximum divergence of axes that count as parallel, in voxels per voxel."""
 OFF_LATTICE = 0.01
-"""Voxels: how far the grids of a case may be shifted against each other."""
+"""Maximum shift between the grids of a case, in voxels."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,21 @@ class Masks:
 
     @property
     def is_raster(self) -> bool:
+        """Whether the file is an image without position, such as PNG."""
         return self.path.suffix.lower() in RASTER_MASK_SUFFIXES
 
     @property
     def voxel_ml(self) -> float:
-        """The volume of a voxel in ml; NaN for an image."""
+        """Volume of a voxel in ml; NaN for an image."""
         return float("nan") if self.is_raster else float(np.prod(self.grid.GetSpacing())) / 1000
 
     def with_names(self, names: Mapping[str, str]) -> Masks:
-        """Give the same masks with names for those that are in `names`."""
+        """Return the same masks, renamed by `names` where they are in it."""
         return replace(self, masks={names.get(name, name): mask for name, mask in self.masks.items()})
 
     @property
     def may_be_cropped(self) -> bool:
-        """Slicer crops a segmentation to its content."""
+        """Whether the file is a segmentation of Slicer, which crops them to their content."""
         return self.path.name.lower().endswith(".seg.nrrd")
 
 
@@ -75,10 +76,10 @@ def read_masks(path: Path) -> Masks:
 
 
 def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:
-    """Both masks on one grid, and its spacing in the order (K, J, I): mm, or ones where both are images.
+    """Bring both masks to one grid; return its spacing too, (K, J, I) in mm, or ones where both are images.
 
     Files must share their grid, in whatever order their axes run. Slicer segmentations may be cropped: they are padded
-    where the voxels coincide. Of images, which know no position, only the size is compared.
+    where the voxels coincide. For images, which have no position, only the size is compared.
 
     Raises:
         InputError: the grids differ; names the case.
@@ -105,7 +106,7 @@ def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tup
 
 
 def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
-    """Masks with their axes in the order and direction of another grid, where they are parallel to its axes; exact."""
+    """Reorder the axes of masks to those of another grid, where they are parallel; exact."""
     own, other = Geometry.of(masks.grid), Geometry.of(reference)
     steps = np.linalg.inv(other.affine) @ own.affine
     turn = np.rint(steps[:3, :3])
@@ -129,7 +130,7 @@ def _reorient(masks: Masks, reference: sitk.Image) -> Masks:
 
 
 def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
-    """Whole voxels (i, j, k) from the origin of `reference` to that of `grid`; None where voxels do not coincide."""
+    """Count the voxels (i, j, k) from the origin of `reference` to that of `grid`; None where voxels do not match."""
     if not np.allclose(grid.GetSpacing(), reference.GetSpacing(), rtol=1e-3):
         return None
     if not np.allclose(grid.GetDirection(), reference.GetDirection(), atol=1e-3):
@@ -139,7 +140,7 @@ def _offset(grid: sitk.Image, reference: sitk.Image) -> np.ndarray | None:
 
 
 def _union(grid: sitk.Image, reference: sitk.Image, offset: np.ndarray) -> sitk.Image:
-    """The smallest grid on the voxels of `reference` that covers both."""
+    """Make the smallest grid on the voxels of `reference` that covers both."""
     low = np.minimum(offset, 0)
     high = np.maximum(offset + grid.GetSize(), reference.GetSize())
     image = sitk.Image([int(size) for size in high - low], sitk.sitkUInt8)

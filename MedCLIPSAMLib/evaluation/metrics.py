@@ -15,7 +15,7 @@ import numpy as np
 
 
 def dsc(pred: np.ndarray, truth: np.ndarray) -> float:
-    """Dice similarity coefficient, 2 |A and B| / (|A| + |B|), 0 to 1; 1.0 when both are empty, 0.0 when one is.
+    """Compute the Dice coefficient, 2 |A and B| / (|A| + |B|), 0 to 1; 1.0 when both are empty, 0.0 when one is.
 
     Raises:
         ValueError: the shapes differ.
@@ -47,7 +47,7 @@ def nsd(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float], tolerance
 def nsd_as_published(pred: np.ndarray, truth: np.ndarray, tolerance: float = 2.0) -> float:
     """Compute the NSD column of the MedCLIP-SAMv2 paper, only to compare with it; use `nsd` to measure.
 
-    The authors' code takes a 2-D mask for a volume of one slice, 1 mm thick. Every pixel of the mask then has surface
+    The authors' code treats a 2-D mask as a volume of one slice, 1 mm thick. Every pixel of the mask then has surface
     above and below it, and the score says more about overlap than about the contour: discs of radius 40 shifted by 6
     pixels score 0.951, where the contours agree by 0.278.
 
@@ -80,7 +80,7 @@ def hd95(pred: np.ndarray, truth: np.ndarray, spacing: Sequence[float]) -> float
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MONAI 1.6 warns of a call within itself."""
+    """Silence MONAI 1.6's warning about one of its own calls."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
@@ -115,7 +115,7 @@ def _without_single_axes(
 
 
 def _batch(mask: np.ndarray) -> Any:
-    """Return a (1, 1, ...) float tensor, as MONAI wants it."""
+    """Return a (1, 1, ...) float tensor, as MONAI expects it."""
     import torch
 
     return torch.from_numpy(mask)[None, None].float()

@@ -32,7 +32,7 @@ def overlay(
 ) -> np.ndarray:
     """Draw an image with masks as tinted areas with contours, and boxes.
 
-    Small images are enlarged by a whole factor until their shorter side has at least 512 pixels, for contours are two
+    Small images are enlarged by a whole factor until their shorter side has at least 512 pixels, as contours are two
     pixels wide. Where masks overlap, the later one lies on top.
 
     Args:
@@ -133,7 +133,7 @@ def _head_columns(figure: Any, first_line: Sequence[Any], columns: Sequence[str]
 
 
 def _frame(shape: tuple[int, int], box: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the outline of a box, two pixels wide, cut at the border of the image."""
+    """Draw the outline of a box, (H, W) bool, two pixels wide, cut at the border of the image."""
     x0, y0, x1, y1 = np.rint(box).astype(int)
     x0, x1 = np.clip([x0, x1], 0, shape[1])
     y0, y1 = np.clip([y0, y1], 0, shape[0])

@@ -16,7 +16,7 @@ from MedCLIPSAMLib.volumes.volume import stem
 WORD = r"(mask|seg|segmentation|gt|groundtruth|ground[_-]truth|truth|label|labels|labelmap|annotation|pred|prediction)"
 AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
 BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
-"""What `medclipsam weak predict` and `segment` write beside a mask."""
+"""Names of files that `medclipsam weak predict` and `segment` write beside a mask."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
     Where no name is equal, words such as "_mask", "_gt" or "_seg" at the end do not count.
 
     Args:
-        suffix: what the names of the truth end with, such as "_lesion"; other files there are left out.
+        suffix: end of the names of the truth, such as "_lesion"; other files there are left out.
 
     Raises:
         InputError: a folder is missing, the truth holds no mask, or two files share a name.
@@ -91,13 +91,13 @@ def pairs_of_table(table: Path) -> MaskPairs:
 
 
 def plain_name(name: str) -> str:
-    """Leave out words that say what a file is: "case1_mask" is "case1"."""
+    """Remove words for the kind of file: "case1_mask" is "case1"."""
     match = AFTER.fullmatch(name)
     return (plain_name(match[1]) if match else name).lower()
 
 
 def label_names(path: Path) -> dict[str, str]:
-    """Give the names of label values that lie beside a mask, in labels.json or nnU-Net's dataset.json; {} without."""
+    """Read the names of label values beside a mask, in labels.json or nnU-Net's dataset.json; {} without."""
     for place in (path.parent / "labels.json", path.parent / "dataset.json", path.parent.parent / "dataset.json"):
         try:
             content = read_json(place)

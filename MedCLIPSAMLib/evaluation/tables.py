@@ -10,7 +10,7 @@ from .folders import METRICS
 
 
 def read_scores(path: Path) -> dict[tuple[str, str], dict[str, float]]:
-    """{(case, segment): {metric: value}} of a table of scores.
+    """Read a table of scores as {(case, segment): {metric: value}}.
 
     Raises:
         InputError: unreadable, other columns, a value that is no number, or a case twice.
@@ -25,7 +25,7 @@ def read_scores(path: Path) -> dict[tuple[str, str], dict[str, float]]:
                 scores[key] = {name: float(row[name]) for name in METRICS}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise InputError(
-            f"'{path}' is no table of scores: {type(error).__name__}: {error}.",
+            f"Expected a table of scores, got '{path}': {type(error).__name__}: {error}.",
             "Write it by medclipsam evaluate --csv.",
         ) from error
     if not scores:

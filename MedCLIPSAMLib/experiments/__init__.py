@@ -1,1 +1,1 @@
-"""What is measured and not shipped to users: reproductions of the paper, searches, benchmarks."""
+"""Measurements: reproductions of the paper, searches of settings, benchmarks."""

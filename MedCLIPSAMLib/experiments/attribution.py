@@ -1,4 +1,4 @@
-"""Other ways than M2IB from a text to a map, on the same model: what the paper's table of attributions compares.
+"""Alternatives to M2IB on the same model, which the paper's table of attributions compares.
 
 GradCAM (Selvaraju et al., ICCV 2017) weighs each channel of a block's patch tokens by the mean gradient of the
 similarity with the text. gScoreCAM (Chen et al., ACCV 2022) takes the channels with the largest mean gradient, shows
@@ -21,9 +21,9 @@ from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.vision_tower import VisionTower
 
 CHANNELS = 300 / 768
-"""Share of the channels that gScoreCAM takes: its authors' 300, of a ViT-B/16."""
+"""Share of the channels that gScoreCAM takes: its authors' 300 of a ViT-B/16."""
 TOGETHER = 16
-"""Masked images that the model sees at once."""
+"""Number of masked images that the model encodes at once."""
 
 
 class Tower(Protocol):
@@ -36,7 +36,7 @@ class Tower(Protocol):
         """Compute the output of a block: (N, 3, S, S) to (N, T, C)."""
 
     def features_from(self, tokens: torch.Tensor, layer: int) -> torch.Tensor:
-        """Compute image features of tokens that leave a block: (N, T, C) to (N, D)."""
+        """Compute image features from tokens that leave a block: (N, T, C) to (N, D)."""
 
 
 def grad_cam(tower: Tower, pixels: torch.Tensor, text: torch.Tensor, layer: int) -> torch.Tensor:
@@ -90,7 +90,7 @@ def _activations(
 
 
 def located_by(method: Callable[..., torch.Tensor]) -> Callable[[TextSegmenter, str, Localization], Localization]:
-    """Make a way to locate a prompt by `grad_cam` or `g_score_cam` at the block of M2IB; the presence stays."""
+    """Make a function that locates a prompt by `grad_cam` or `g_score_cam` at M2IB's block; the presence stays."""
 
     def locate(segmenter: TextSegmenter, prompt: str, where: Localization) -> Localization:
         clip, text = segmenter.clip, segmenter.text_features(prompt)

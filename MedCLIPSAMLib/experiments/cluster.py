@@ -1,4 +1,4 @@
-"""What the export's engine for clusters costs by itself: a run on workers that sleep in place of computing."""
+"""The overhead of the export's engine for clusters: a run on workers that sleep in place of computing."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class ClusterRun:
     """A simulated export.
 
     Attributes:
-        workers, cases, seconds, deaths: what was simulated; see `simulate_cluster`.
+        workers, cases, seconds, deaths: the simulation; see `simulate_cluster`.
         wall: seconds from the first case to the last, without the start of the workers.
         slept: seconds that all workers slept together.
         done: cases in the manifest at the end, each once.
-        failed: of these, cases recorded as failed, since their workers died.
+        failed: number of them recorded as failed, since their workers died.
     """
 
     workers: int
@@ -40,12 +40,12 @@ class ClusterRun:
 
     @property
     def busy(self) -> float:
-        """The share of time in which the workers work: 1 where the engine costs nothing."""
+        """Share of time in which the workers work: 1 where the engine costs nothing."""
         return self.slept / (self.wall * self.workers)
 
     @property
     def cases_a_second(self) -> float:
-        """Cases that the engine hands out and records in a second."""
+        """Cases that the engine schedules and records per second."""
         return self.done / self.wall
 
 
@@ -74,11 +74,11 @@ def simulate_cluster(
     seed: int = 0,
     context: RunContext = RunContext(),
 ) -> ClusterRun:
-    """Export cases that are not there by workers that sleep, through the real engine, manifest and report.
+    """Export imaginary cases by workers that sleep, through the real engine, manifest and report.
 
     Args:
         workers: processes of Ray on this machine, which need no core each, as they sleep.
-        seconds: a case takes at the median; see `SleepingWorker` for `spread` and `deaths`.
+        seconds: median time of a case; see `SleepingWorker` for `spread` and `deaths`.
     """
     import ray
 

@@ -1,4 +1,4 @@
-"""Boxes that the text has no part in, for SAM 2 to show what it does without it, and with the truth."""
+"""Boxes that do not depend on the text, to measure SAM 2 without it and with the truth."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..segmentation.sam_prompts import SamPrompts, SamPromptSettings, make_sam_p
 MIN_PART = 0.02
 """Parts of a truth below this share of it get no box."""
 LOOSE = 0.2
-"""Share of a box's side by which a loose box is wider at either end."""
+"""Share of its side by which a loose box is wider at either end."""
 
 
 def move_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator) -> SamPrompts:
-    """Boxes of the same size at random places inside an image of `shape` (rows, columns)."""
+    """Move boxes to random places inside an image of `shape` (rows, columns)."""
     extent = np.array([shape[1], shape[0]], np.float32)
     size = boxes[:, 2:] - boxes[:, :2]
     corner = (rng.random(size.shape) * (extent - size)).astype(np.float32)
@@ -25,12 +25,12 @@ def move_boxes(boxes: np.ndarray, shape: Sequence[int], rng: np.random.Generator
 
 
 def full_box(shape: Sequence[int]) -> SamPrompts:
-    """One box around the whole image."""
+    """Make one box around the whole image."""
     return SamPrompts.from_boxes(np.array([[0, 0, shape[1], shape[0]]], np.float32))
 
 
 def scale_boxes(boxes: np.ndarray, shape: Sequence[int], onto: Sequence[int]) -> SamPrompts:
-    """Boxes of an image of `shape` (rows, columns) at the like places of one of the shape `onto`."""
+    """Scale boxes from an image of `shape` (rows, columns) to one of the shape `onto`."""
     factor = np.array([onto[1] / shape[1], onto[0] / shape[0]] * 2, np.float32)
     return SamPrompts.from_boxes(boxes * factor)
 

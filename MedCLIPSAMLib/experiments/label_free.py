@@ -1,4 +1,4 @@
-"""Search for M2IB settings without masks: a Bayesian search by what the models say of their own answer.
+"""Search for M2IB settings without masks: a Bayesian search by the models' judgement of their own answer.
 
 Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011) proposes the settings; the settings of the
 model are its first trial. A trial is scored on each image by the geometric mean of
@@ -7,8 +7,8 @@ model are its first trial. A trial is scored on each image by the geometric mean
 - stability: DSC of the mask with the one from the mirror image and another seed of the noise,
 - quality: the IoU that SAM 2 predicts for its masks,
 
-and the mean over the images is weighted by their presence, which no setting changes. None of it knows the truth: a mask
-of something else that is outlined well scores high too.
+and the mean over the images is weighted by their presence, which no setting changes. None of it uses the truth: a mask
+of another object that is outlined well scores high too.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     import optuna
 
 SEED = 12
-"""Of the proposals."""
+"""Seed of the proposals."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is tried: layers, and betas (on a logarithmic scale) and steps between their bounds, both included.
+    """The search space: layers, and betas (on a logarithmic scale) and steps between their bounds, both included.
 
     Raises:
         InputError: no layer, or bounds that are none.
@@ -50,17 +50,17 @@ class Space:
         if not self.layers or not 0 < self.betas[0] <= self.betas[1] or not 1 <= self.steps[0] <= self.steps[1]:
             raise InputError(
                 f"Expected layers, betas above 0, steps from 1 on; got {self.layers}, {self.betas} and {self.steps}.",
-                "Give the least and the most of betas and of steps.",
+                "Give the min and max of betas and of steps.",
             )
 
 
 @dataclass(frozen=True)
 class LabelFreeTrial:
-    """Settings and what the models say of their answers, means over the images, 0 to 1.
+    """Settings and the scores of their answers, means over the images, 0 to 1.
 
     Args:
         score: what the search maximizes.
-        dsc: the mean Dice of the final mask, where truth masks are there; they have no part in the search.
+        dsc: the mean Dice of the final mask, where there are truth masks; the search does not use them.
         default: whether these are the settings of the model, which may differ by prompt and image.
     """
 
@@ -83,10 +83,10 @@ def search_without_masks(
     seed: int = SEED,
     context: RunContext = RunContext(),
 ) -> list[LabelFreeTrial]:
-    """Try the settings of the model and what follows from it; the best by `score` comes first, of equals the earlier.
+    """Try the model's settings and the search's proposals; sorted by `score`, the best first, among equals the earlier.
 
     Args:
-        trials: how many, the model's own settings among them.
+        trials: their number, including the model's own settings.
         seed: of the proposals.
 
     Raises:
@@ -113,7 +113,7 @@ def search_without_masks(
 
 
 def share_of_gap_closed(trials: Sequence[LabelFreeTrial]) -> float | None:
-    """Return what the best trial by score has of the Dice between the default and the best by masks.
+    """Return the share of the Dice gain from the default to the best by masks that the best trial by score has.
 
     None without masks, or where no trial is better than the default by .005.
     """
@@ -138,7 +138,7 @@ class _Views:
             one.set_image(image)
 
     def segment(self, settings: Settings) -> tuple[PromptedResult, float]:
-        """Return the answer, and its Dice with that to the other view under another noise."""
+        """Return the answer, and its Dice with the answer on the other view under other noise."""
         other = settings.with_saliency(seed=settings.saliency.seed + 1)
         pairs = zip(self._segmenters, (settings, other))
         first, second = (one.with_settings(wanted).segment(self.case.prompt) for one, wanted in pairs)
@@ -163,7 +163,7 @@ def _measure(settings: Settings, views: Sequence[_Views], default: bool = False)
 
 
 def _study(seed: int) -> optuna.Study:
-    """Make a search of optuna's, without its log."""
+    """Make an optuna study without its log."""
     try:
         import optuna
     except ImportError as error:
@@ -191,7 +191,7 @@ def _distributions(space: Space) -> dict[str, optuna.distributions.BaseDistribut
 def _tell_default(
     study: optuna.Study, trial: LabelFreeTrial, distributions: dict[str, optuna.distributions.BaseDistribution]
 ) -> None:
-    """Let the search know the model's own settings, where they lie in the space."""
+    """Enqueue the model's own settings, where they lie in the space."""
     from optuna.trial import create_trial
 
     values = {"layer": trial.layer, "beta": trial.beta, "steps": trial.steps}

@@ -1,4 +1,4 @@
-"""The mean of the maps of an image and of four crops of it, which the model sees larger."""
+"""The mean of the maps of an image and of four crops of it, which are larger at the model's input."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..segmentation.saliency_map import SaliencyMap
 from ..segmentation.segmenter import TextSegmenter
 
 QUARTERS = 3
-"""Of the sides of an image that a crop has."""
+"""Share of the sides of an image that a crop has."""
 
 
 def multi_scale(segmenter: TextSegmenter, prompt: str, where: Localization) -> Localization:
-    """Average M2IB's maps of the whole image and of the four crops in its corners, each place by those that show it.
+    """Average M2IB's maps of the whole image and of the four crops in its corners, where they overlap.
 
     The step is the last one that the settings allow.
     """

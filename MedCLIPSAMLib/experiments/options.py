@@ -1,4 +1,4 @@
-"""What each option of the method gains and costs: the pipeline with and without it, on the same images.
+"""The gain and cost of each option of the method: the pipeline with and without it, on the same images.
 
 Figures belong on the split "validation" while something is chosen, and once on "test" for what was chosen.
 """
@@ -43,7 +43,7 @@ class Option:
 
     Args:
         settings: changes the settings.
-        locate: makes another map, from the segmenter, the prompt and what M2IB gave; None leaves M2IB's.
+        locate: makes another map, from the segmenter, the prompt and M2IB's result; None leaves M2IB's.
         wording: changes the words of the prompt.
     """
 
@@ -65,7 +65,7 @@ def _coarse(cut: CoarseSettings) -> Option:
 
 
 def _wording(template: str) -> Option:
-    """Say a tumor of an organ in other words; other prompts stay."""
+    """Rephrase the tumor of an organ; other prompts stay."""
     return Option(wording=lambda prompt: re.sub(r"^(\w+) tumor$", template, prompt))
 
 
@@ -103,7 +103,7 @@ OPTIONS: Mapping[str, Option] = {
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images with truth that one prompt is for."""
+    """Images with truth for one prompt."""
 
     prompt: str
     images: Sequence[TruthImage]
@@ -113,7 +113,7 @@ def real_sets(data: Path, split: str, cases: int, names: Sequence[str]) -> dict[
     """Load sets of real images; see `real_sets` of `experiments.real_sets`.
 
     Raises:
-        InputError: an unknown set, or data that is not as it should be.
+        InputError: an unknown set, or invalid data.
     """
     unknown = [name for name in names if name not in REAL_SETS]
     if unknown:
@@ -138,14 +138,14 @@ def phantom_sets(split: str, cases: int) -> dict[str, ImageSet]:
 
 
 def choose_options(names: Sequence[str]) -> dict[str, Option]:
-    """Choose options whose names begin so, and the base; all where none is named.
+    """Choose options by the beginning of their names, and the base; all where none is named.
 
     Raises:
-        InputError: no option begins so.
+        InputError: no option with that beginning.
     """
     for wanted in names:
         if not any(name.startswith(wanted) for name in OPTIONS):
-            raise InputError(f"There is no option '{wanted}'.", f"Choose of: {'; '.join(OPTIONS)}.")
+            raise InputError(f"Expected options of {'; '.join(OPTIONS)}, got '{wanted}'.", "Choose some of them.")
     return {
         name: option
         for name, option in OPTIONS.items()
@@ -164,7 +164,7 @@ def measure_options(
     Returns:
         {set: {"cases", "map_seconds", "options": {option: {"dsc", "coarse_dsc", "found", "seconds", "gain", "interval",
         "coarse_gain", "coarse_interval"}}}}: means, 0 to 1; gains are differences to the base image by image, with the
-        95 % bootstrap interval of their mean; seconds are those of the CPU from the text to the mask, without SAM 2's
+        95 % bootstrap interval of their mean; seconds are CPU seconds from the text to the mask, without SAM 2's
         embedding of the image, which all share.
     """
     figures: dict[str, Any] = {}
@@ -192,7 +192,7 @@ def measure_options(
 def _segment(
     segmenter: TextSegmenter, option: Option, prompt: str, located: Sequence[Localization], map_seconds: float
 ) -> tuple[PromptedResult, float]:
-    """Segment with an option, from the map of the base where it has the same; also the CPU seconds."""
+    """Segment with an option, from the base's map where it is the same; also return the CPU seconds."""
     changed = segmenter.with_settings(option.settings(segmenter.settings))
     asked = option.wording(prompt)
     same = asked == prompt and changed.settings.saliency_for(prompt) == segmenter.settings.saliency_for(prompt)

@@ -30,15 +30,15 @@ class PaperTask:
     """One of the paper's test sets and how the authors ran it.
 
     Args:
-        folder: its folder's name in the authors' layout. The names of the lungs' are not published: ours.
+        folder: its folder's name in the authors' layout; not published for the lungs, so chosen here.
         title: for tables.
-        also: other spellings of the folder that are taken.
+        also: other accepted spellings of the folder.
         prompt_set: the shipped prompts, see `segmentation.prompts`.
-        styles: the prompts that are run; "P3" are the sentences for each image, which know the diagnosis.
+        styles: the prompts to run; "P3" are the sentences for each image, which know the diagnosis.
         best: the style of the published figure.
         published_cases: size of the published test set.
         layer, beta: of M2IB; None where they are not published.
-        objects: components that are kept, the largest first.
+        objects: number of components to keep, the largest first.
         sam_prompts: "boxes", or "points" (10 random ones).
     """
 
@@ -72,9 +72,9 @@ TASKS = (
     PaperTask("lung_ct", "CT", ("lungs_ct", "chest_ct"), "ct_lungs", ("P2",), "P2", 1800, objects=2),
 )
 SEARCHED_LAYERS, SEARCHED_BETAS, SEARCHED_IMAGES = (7, 8, 9), (0.1, 1.0, 2.0), 3
-"""The authors' grid where no setting is published, less `var`, which changes nothing; on three validation images."""
+"""The authors' grid where no setting is published, without `var`, which has no effect; on three validation images."""
 SCRIPT_LAYER, SCRIPT_BETA, SEED = 7, 0.1, 12
-"""What the authors' script takes when it is told nothing, and the seed of their published commands."""
+"""Defaults of the authors' script, and the seed of their published commands."""
 
 PUBLISHED: dict[str, tuple[tuple[float, float], ...]] = {
     "SaLIP": ((44.33, 48.62), (47.96, 50.24), (63.14, 66.44), (76.32, 78.46), (57.94, 60.94)),
@@ -89,7 +89,7 @@ PUBLISHED: dict[str, tuple[tuple[float, float], ...]] = {
 
 @dataclass(frozen=True)
 class TestSet:
-    """Images and masks of a task by case, that is by name without ending; the same cases in both, in order."""
+    """Images and masks of a task by case, which is the name without suffix; the same cases in both, in order."""
 
     __test__ = False
     task: PaperTask
@@ -102,10 +102,10 @@ def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
     """Find the test sets in a folder and check that each image has its mask, of the same size.
 
     Args:
-        titles: the tasks wanted, such as "US"; all that are there when empty.
+        titles: the requested tasks, such as "US"; all existing ones when empty.
 
     Raises:
-        InputError: no such folder, none of the tasks in it or not the wanted one, two folders for one task, an image
+        InputError: no such folder, no task in it or not the requested one, two folders for one task, an image
             without a mask or the other way round, or sizes that differ.
     """
     if not data_dir.is_dir():
@@ -113,7 +113,8 @@ def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
     wanted = {title.strip().lower() for title in titles}
     unknown = wanted - {task.title.lower() for task in TASKS}
     if unknown:
-        raise InputError(f"There is no task '{min(unknown)}'.", f"Choose of: {', '.join(t.title for t in TASKS)}.")
+        titles_known = ", ".join(task.title for task in TASKS)
+        raise InputError(f"Expected tasks of {titles_known}, got '{min(unknown)}'.", "Choose some of them.")
     found = []
     for task in TASKS:
         if wanted and task.title.lower() not in wanted:
@@ -135,10 +136,10 @@ def find_test_sets(data_dir: Path, titles: Iterable[str] = ()) -> list[TestSet]:
 
 
 def read_prompts(path: Path, tests: TestSet) -> dict[str, str]:
-    """Read the sentence for each case from a JSON file {file name: sentence} as the authors publish it.
+    """Read the sentence for each case from a JSON file {file name: sentence}, the authors' format.
 
     Raises:
-        InputError: unreadable, another form, or an image that it has no sentence for.
+        InputError: unreadable, another format, or an image without a sentence.
     """
     try:
         texts = read_json(path)
@@ -158,7 +159,7 @@ def read_prompts(path: Path, tests: TestSet) -> dict[str, str]:
 
 
 def read_mask(path: Path) -> np.ndarray:
-    """Read a mask as the authors take it, whatever is not black: (H, W) bool.
+    """Read a mask as the authors do, all that is not black: (H, W) bool.
 
     Raises:
         InputError: unreadable.
@@ -217,7 +218,7 @@ def _list_images(folder: Path) -> dict[str, Path]:
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """Width and height by the header; None where it cannot be read, which counts as a failure later."""
+    """Read width and height from the header; None where it cannot be read, which counts as a failure later."""
     try:
         with Image.open(path) as image:
             return image.size

@@ -1,4 +1,4 @@
-"""The text pipeline on phantoms that no choice was made on, beside the controls of `experiments.prompted`."""
+"""The text pipeline on phantoms that no choice was made on, with the controls of `experiments.prompted`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ from .prompted import CONTROLS, TruthImage, empty_share, measure_prompt
 
 @dataclass(frozen=True)
 class PhantomTask:
-    """A task of the benchmark: which phantoms, which prompt, what is true."""
+    """A task of the benchmark: its phantoms, prompt and truth."""
 
     modality: str
     prompt: str
     lesions: bool
 
     def truth(self, phantom: Phantom) -> np.ndarray:
+        """Return the true mask of the target."""
         return phantom.lesion_mask if self.lesions else phantom.lungs_mask
 
     def phantom(self, split: str, index: int) -> Phantom:
-        """Every third lesion phantom has two lesions, the others one."""
+        """Make a phantom of the task; every third one with lesions has two, the others one."""
         return make_phantom(split, index, self.modality, (2 if index % 3 == 2 else 1) if self.lesions else None)
 
 
@@ -38,11 +39,11 @@ TASKS = {
 }
 
 LESION_FREE_OFFSET = 100_000
-"""Index of the first lesion-free phantom: none of the tasks' phantoms comes near."""
+"""Index of the first lesion-free phantom, far above those of the tasks' phantoms."""
 
 
 def to_rgb(phantom: Phantom) -> np.ndarray:
-    """The phantom as the models take it, (SIZE, SIZE, 3) uint8."""
+    """Convert the phantom to the models' input, (SIZE, SIZE, 3) uint8."""
     return np.repeat(phantom.image[..., None], 3, axis=2)
 
 
@@ -52,7 +53,7 @@ def benchmark_phantoms(
     split: str = "test",
     context: RunContext = RunContext(),
 ) -> dict:
-    """Measure every task on `cases` phantoms and as many lesion-free ones a lesion task.
+    """Measure every task on `cases` phantoms, and every lesion task on the same number of lesion-free ones.
 
     Returns:
         {"tasks": {task: {"cases", "dsc", "nsd", "coarse_dsc", "empty", "dsc_sd", "controls": {...}}},
@@ -89,6 +90,6 @@ def _measure(
 
 
 def lesion_free_images(modality: str, split: str, cases: int) -> list[np.ndarray]:
-    """Phantoms of a modality without a lesion, as the models take them."""
+    """Make phantoms of a modality without a lesion, as the models' input."""
     numbers = range(LESION_FREE_OFFSET, LESION_FREE_OFFSET + cases)
     return [to_rgb(make_phantom(split, number, modality, 0)) for number in numbers]

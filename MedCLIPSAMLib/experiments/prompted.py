@@ -1,10 +1,10 @@
-"""One prompt on images with truth, through the whole pipeline and beside controls that could prove it wrong.
+"""One prompt on images with truth, through the whole pipeline and with controls that could prove it wrong.
 
 Controls, each with the same SAM 2 on the same images:
-    random_box       the boxes that the pipeline used, moved to random places;
+    random_box       the pipeline's boxes, moved to random places;
     full_box         one box around the whole image;
-    other_saliency   the boxes that the pipeline found on the next image.
-A control near the pipeline's figure says that the text did not earn it.
+    other_saliency   the pipeline's boxes on the next image.
+A control near the pipeline's figure shows that the text did not contribute to it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SEED = 12
 
 @dataclass(frozen=True)
 class TruthImage:
-    """An image, (H, W, 3) uint8, and what is true of it, (H, W) bool."""
+    """An image, (H, W, 3) uint8, and its truth, (H, W) bool."""
 
     name: str
     image: np.ndarray
@@ -38,7 +38,7 @@ class TruthImage:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of one image.
+    """The result on one image.
 
     Args:
         result: of the pipeline.
@@ -56,7 +56,7 @@ class Measured:
 def measure_prompt(
     segmenter: TextSegmenter, prompt: str, cases: Sequence[TruthImage], context: RunContext = RunContext()
 ) -> list[Measured]:
-    """Measure a prompt on images that all show what it names."""
+    """Measure a prompt on images that all show its target."""
     rng = np.random.default_rng(SEED)
     measured = []
     for done, case in enumerate(cases, 1):
@@ -90,7 +90,7 @@ def measure_prompt(
 def empty_share(
     segmenter: TextSegmenter, prompt: str, images: Sequence[np.ndarray], context: RunContext = RunContext()
 ) -> float:
-    """Compute the share of images, (H, W, 3) uint8, on which a prompt for what they do not show finds nothing."""
+    """Compute the share of images without the target, (H, W, 3) uint8, on which the prompt finds nothing."""
     empty = 0
     for done, image in enumerate(images, 1):
         context.raise_if_cancelled()

@@ -1,4 +1,4 @@
-"""The text pipeline on sets of real images, beside controls, with intervals; and on images without a target."""
+"""The text pipeline on sets of real images, with controls and intervals; and on images without a target."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from .tumor_free import tumor_free_part
 SPLITS = ("validation", "test")
 FIGURES = ("dsc", "nsd", "coarse_dsc", "presence", "sam_true_box_dsc", "sam_loose_box_dsc")
 RESAMPLES, SEED = 2000, 12
-"""Of the bootstrap."""
+"""Resamples of the bootstrap."""
 
 
 @dataclass(frozen=True)
 class RealBenchmark:
-    """What was measured.
+    """The measurements.
 
     Args:
         figures: as JSON values, see `benchmark_real`.
@@ -46,7 +46,7 @@ def benchmark_real(
     sets: Sequence[str] = tuple(REAL_SETS),
     context: RunContext = RunContext(),
 ) -> RealBenchmark:
-    """Measure the sets of a folder, and images without a target beside them.
+    """Measure the sets of a folder, and images without a target.
 
     Its figures are {"sets": {name: {"cases", `FIGURES`, "intervals": {...}, "empty", "seconds", "skipped", "controls":
     {...}}}, "tumor_free": {"cases", "empty_fraction", "by_kind": {...}}}: means over the cases, 0 to 1, where nothing
@@ -58,7 +58,7 @@ def benchmark_real(
         cases: maximum number of images of each set.
 
     Raises:
-        InputError: an unknown set or split, or data that is not as it should be.
+        InputError: an unknown set or split, or invalid data.
     """
     if split not in SPLITS:
         raise InputError(f"Expected a split of {', '.join(SPLITS)}, got '{split}'.")
@@ -85,7 +85,7 @@ def benchmark_real(
 
 
 def load_images(cases: Sequence[RealCase]) -> tuple[list[TruthImage], list[str]]:
-    """Load some cases; also return the names of those that cannot be used, see `RealCase.load`."""
+    """Load some cases; also return the names of the unusable ones, see `RealCase.load`."""
     images, skipped = [], []
     for case in cases:
         try:
@@ -96,7 +96,7 @@ def load_images(cases: Sequence[RealCase]) -> tuple[list[TruthImage], list[str]]
 
 
 def without_target(name: str, data: Path, split: str, cases: int) -> dict[str, list[np.ndarray]]:
-    """Images by kind that do not show what the prompt of a set names: parts of its own, and lesion-free phantoms."""
+    """Collect images by kind without the target of a set's prompt: parts of its images, and lesion-free phantoms."""
     real = REAL_SETS[name]
     found = {}
     if real.crops:
@@ -109,7 +109,7 @@ def without_target(name: str, data: Path, split: str, cases: int) -> dict[str, l
 
 
 def set_figures(measured: Sequence[Measured]) -> dict[str, Any]:
-    """Average the figures of a set, as JSON values, without what was skipped."""
+    """Average the figures of a set, as JSON values, without the skipped images."""
     values = {name: np.array([case.scores[name] for case in measured]) for name in (*FIGURES, *CONTROLS)}
     means = {name: float(scores.mean()) for name, scores in values.items()}
     return {

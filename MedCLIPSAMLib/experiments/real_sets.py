@@ -1,4 +1,4 @@
-"""The sets of real images that are measured, and which cases of them; their layout: `starter.data_set`."""
+"""The sets of real images to measure, and the choice of their cases; their layout: `starter.data_set`."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SEED = 12
 
 @dataclass(frozen=True)
 class RealSet:
-    """What is measured on a set.
+    """A set of real images and its prompt.
 
     Args:
-        prompt: what is segmented.
-        group: the column of the patient, or of what stands for one: no two splits share one.
-        unit: a column by whose value several images are slices of one thing: the middle one is taken, of those whose
-            mask marks something.
-        lesion_free: modality of the phantoms without a lesion that the prompt is tried on.
-        crops: whether parts of its images beside the truth show nothing that the prompt names.
+        prompt: what to segment.
+        group: the column of the patient, or a substitute: no two splits share one.
+        unit: a column by whose value several images are slices of one object: the middle one is taken among those whose
+            mask is not empty.
+        lesion_free: modality of the lesion-free phantoms for the prompt.
+        crops: whether parts of its images beside the truth do not show the target.
     """
 
     prompt: str
@@ -48,7 +48,7 @@ class RealCase:
 
     Args:
         name: of the image file.
-        group: its patient, or what stands for one.
+        group: its patient, or a substitute.
     """
 
     name: str
@@ -60,7 +60,7 @@ class RealCase:
         """Return the image, (H, W, 3) uint8, and the truth, (H, W) bool.
 
         Raises:
-            UnusableImageError: either cannot be decoded, they differ in size, or nothing is marked.
+            UnusableImageError: either cannot be decoded, they differ in size, or the mask is empty.
         """
         image, truth = read_pair(self.image, self.mask)
         if not truth.any():
@@ -74,7 +74,7 @@ def choose_cases(data: Path, name: str, split: str, count: int) -> list[RealCase
     One image of every patient first, the patients spread evenly over the set; then a second one, and so on.
 
     Raises:
-        InputError: an index that is missing or not as it should be, a patient in two splits, or a missing file.
+        InputError: a missing or invalid index, a patient in two splits, or a missing file.
     """
     real, folder = REAL_SETS[name], data / name
     more = [real.unit, "slice"] if real.unit else []
@@ -90,7 +90,7 @@ def choose_cases(data: Path, name: str, split: str, count: int) -> list[RealCase
 
 
 def _middle_rows(rows: list[dict[str, str]], unit: str) -> list[dict[str, str]]:
-    """Take the middle one of the slices of each thing, the upper of two."""
+    """Take the middle slice of each object, the upper one of two."""
     slices: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         slices.setdefault(row[unit], []).append(row)
@@ -98,7 +98,7 @@ def _middle_rows(rows: list[dict[str, str]], unit: str) -> list[dict[str, str]]:
 
 
 def _marks_something(mask: Path) -> bool:
-    """Tell whether a mask marks something; one that cannot be decoded may, and is met again when its case is loaded."""
+    """Tell whether a mask is not empty; one that cannot be decoded counts, and fails when its case is loaded."""
     _require_file(mask)
     try:
         return bool((decode(mask, "L") > 127).any())
@@ -112,7 +112,7 @@ def _require_file(path: Path) -> None:
 
 
 def _spread(rows: list[dict[str, str]], group: str, count: int) -> list[dict[str, str]]:
-    """Take `count` rows in rounds, in each one a row of every group that has one left, at random.
+    """Take `count` rows in rounds: in each, a random row of every group that has one left.
 
     In the last round the groups are taken at even distances.
     """

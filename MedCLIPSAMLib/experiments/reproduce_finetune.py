@@ -1,9 +1,9 @@
-"""The paper's claim for DHN-NCE, tried on phantoms: fine-tuned with it, does the demo CLIP retrieve and segment better?
+"""The paper's claim for DHN-NCE on phantoms: fine-tuned with it, does the demo CLIP retrieve and segment better?
 
-Each loss fine-tunes the shipped demo CLIP on the same new phantoms with captions of several statements, for as many
-steps in the same batches, at the temperature that retrieved best on validation pairs in a small search with the first
-seed. Measured on the test split, on which nothing was chosen: retrieval of pairs, and zero-shot DSC. A seed sets the
-order and the crops, for every loss alike, so that losses are compared seed by seed.
+Each loss fine-tunes the shipped demo CLIP on the same new phantoms with captions of several statements, for the same
+number of steps in the same batches, at the temperature that retrieved best on validation pairs in a small search with
+the first seed. Measured on the test split, on which nothing was chosen: retrieval of pairs, and zero-shot DSC. A seed
+sets the order and the crops, the same for every loss, so that losses are compared seed by seed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LOSSES = ("info-nce", "dcl", "hn-nce", "dhn-nce")
 TEMPERATURES = (0.03, 0.07, 0.2, 0.6)
 BASE = "base model"
 OFFSET = 200_000
-"""Index of the first phantom of each split: far from those that the demo models were trained and measured on."""
+"""Index of the first phantom of each split, far from those of the demo models' training and benchmarks."""
 
 
 @dataclass(frozen=True)
 class FineTunePlan:
-    """How large the trial is.
+    """The size of the experiment.
 
     Args:
         pairs, validation, test: of images and captions.
@@ -40,7 +40,7 @@ class FineTunePlan:
         learning_rate: of every loss.
         cases: phantoms a task for DSC.
         seeds: of the training.
-        temperatures: that are searched.
+        temperatures: those that are searched.
     """
 
     pairs: int = 1536
@@ -58,12 +58,12 @@ def reproduce(
     processes: int = 2,
     context: RunContext = RunContext(),
 ) -> dict:
-    """Run the trial; every training on one core, `processes` of them side by side.
+    """Run the experiment; every training on one core, `processes` of them side by side.
 
     Returns:
         {"plan", "search": {loss: {temperature: validation top-1}}, "rows": {loss or BASE: {"temperature", "seeds":
         [{"top1", "image_to_text", "text_to_image", "coarse_dsc", "dsc", "by_task", "step"}]}}}, shares from 0 to 1;
-        step is that of the weights, which are those of the epoch that retrieved best on validation pairs.
+        step is that of the weights with the best retrieval on validation pairs.
     """
     with (
         TemporaryDirectory() as folder,
@@ -97,7 +97,7 @@ def reproduce(
 
 
 def described_phantom(split: str, index: int) -> tuple[np.ndarray, str]:
-    """Draw a new phantom, (SIZE, SIZE, 3) uint8, and write a caption of three statements that are true of it."""
+    """Draw a new phantom, (SIZE, SIZE, 3) uint8, and write a caption of three true statements."""
     from ..phantoms.captions import all_texts
     from ..phantoms.dataset import make_phantom
     from .phantom_benchmark import to_rgb
@@ -191,6 +191,6 @@ def _measure(plan: FineTunePlan, weights: Path | None, folder: Path) -> dict:
 
 
 def quick(plan: FineTunePlan = FineTunePlan()) -> FineTunePlan:
-    """Return settings for a trial of the trial: seconds, figures without meaning."""
+    """Return settings for a trial run: seconds, with meaningless figures."""
     small = {"pairs": 64, "validation": 50, "test": 50, "epochs": 1, "cases": 1}
     return replace(plan, **small, seeds=plan.seeds[:2], temperatures=plan.temperatures[:2])

@@ -1,4 +1,4 @@
-"""The paper's zero-shot experiment on its test sets with our engine: masks in a folder, and their scores."""
+"""The paper's zero-shot experiment on its test sets with this engine: masks in a folder, and their scores."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from .search import SearchCase, search
 
 TOLERANCE = 2.0
 PAPER_DEPTH = 12
-"""Blocks of the vision tower that the authors' layers are numbered in."""
+"""Number of blocks of the vision tower that the authors' layers refer to."""
 PAPER_SALIENCY = {"steps": 10, "samples": 10, "seed": SEED, "mirror": False, "finer": False}
 """The authors' M2IB for all tasks."""
 
@@ -67,9 +67,9 @@ class StyleRun:
 
 
 def prompts_of(tests: TestSet, style: str, prompt_dir: Path | None) -> dict[str, str] | None:
-    """The prompt of each case; None for P3 where there is no file of prompts.
+    """Return the prompt of each case; None for P3 where there is no file of prompts.
 
-    A file FOLDER_testing.json in `prompt_dir` gives P3, and FOLDER_P2.json the like another style; else P0 and P2 are
+    A file FOLDER_testing.json in `prompt_dir` has P3, and FOLDER_P2.json and the like another style; else P0 and P2 are
     the shipped ones.
     """
     names = [tests.folder.name, tests.task.folder]
@@ -86,13 +86,13 @@ def prompts_of(tests: TestSet, style: str, prompt_dir: Path | None) -> dict[str,
 def settings_of(
     segmenter: TextSegmenter, tests: TestSet, prompt: str, searched: bool, context: RunContext = RunContext()
 ) -> tuple[Settings, str]:
-    """The authors' settings for a task, and where those of M2IB come from.
+    """Return the authors' settings for a task, and where those of M2IB come from.
 
-    Published ones where there are; else a search on three validation images with masks, as the authors do, or what
-    their script takes when told nothing. Models of another depth than BiomedCLIP keep their own.
+    Published ones where there are; else a search on three validation images with masks, as the authors do, or the
+    defaults of their script. Models of another depth than BiomedCLIP keep their own.
 
     Args:
-        prompt: that the search is made with.
+        prompt: for the search.
     """
     task, own = tests.task, segmenter.settings
     settings = replace(
@@ -135,7 +135,7 @@ def run(
     limit: int | None = None,
     context: RunContext = RunContext(),
 ) -> StyleRun:
-    """Segment a test set into `out`/TASK_STYLE and score it. Masks that are there are not made again.
+    """Segment a test set into `out`/TASK_STYLE and score it. Existing masks are not made again.
 
     Args:
         limit: only the first cases.
@@ -178,7 +178,7 @@ def run(
 
 
 def _read_image(path: Path) -> np.ndarray:
-    """Read an image file, uint8 (H, W, 3); raises InputError, whatever is wrong with it."""
+    """Read an image file, uint8 (H, W, 3); raises InputError on any failure."""
     try:
         return SliceStack(read_volume(path)).image(0)
     except MedCLIPSAMError as error:
@@ -186,7 +186,7 @@ def _read_image(path: Path) -> np.ndarray:
 
 
 def _score(case: str, prediction: Path, truth: Path, why: str) -> tuple[Score, float]:
-    """The scores of a case and its NSD as published; 0 without a prediction."""
+    """Score a case, also by the NSD as published; 0 without a prediction."""
     if not prediction.is_file():
         return Score(case, ONLY_SEGMENT, 0.0, 0.0, float("inf"), why), 0.0
     pair = read_mask(prediction), read_mask(truth)

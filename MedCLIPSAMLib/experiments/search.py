@@ -1,6 +1,6 @@
 """Search for M2IB settings on a few images with truth masks, as the paper does (a grid scored by Dice).
 
-The search needs truth masks, so what it finds is not zero-shot any more: it is tuned on those images, and figures
+The search needs truth masks, so its result is no longer zero-shot: it is tuned on those images, and figures
 belong on others.
 """
 
@@ -47,7 +47,7 @@ def search(
 ) -> list[Trial]:
     """Try every combination on every case; the best (by final Dice, then coarse Dice) comes first.
 
-    The presence check is off: what is searched is where, not whether.
+    The presence check is off: the search is for where, not whether.
     """
     settings = segmenter.settings
     grid = list(product(layers, betas, steps))

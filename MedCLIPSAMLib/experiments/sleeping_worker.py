@@ -6,13 +6,13 @@ import time
 
 
 class SleepingWorker:
-    """Takes the place of a worker with models: it sleeps for as long as one would compute, and may die.
+    """Stands in for a worker with models: it sleeps for the time of the computation, and may die.
 
     Args:
-        seconds: a case takes at the median; times are spread log-normally.
+        seconds: median time of a case; times are log-normal.
         spread: standard deviation of the logarithm of the times.
         deaths: share of cases at which the process ends, as when memory runs out.
-        seed: of times and deaths, with each case's name and the process.
+        seed: of times and deaths, together with each case's name and the process.
     """
 
     def __init__(self, seconds: float, spread: float, deaths: float, seed: int) -> None:

@@ -1,4 +1,4 @@
-"""How often a model warns of strange images: falsely, of images like those it has seen, and rightly, of others."""
+"""How often a model warns of strange images: falsely, of images like its training images, and rightly, of others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PHOTOGRAPHS = (
     "rocket.jpg",
     "text.png",
 )
-"""Of those that come with scikit-image; as gray images."""
+"""Photographs of scikit-image, as gray images."""
 SEED = 12
 
 
@@ -42,7 +42,7 @@ def measure_strangeness(
     """Measure the share of images that a model warns of.
 
     Args:
-        data: folder of the sets; fetal_head_us_hc18 is a set that the starter CLIP has not seen.
+        data: folder of the sets; the starter CLIP was not trained on fetal_head_us_hc18.
         count: images of each set, at most.
 
     Returns:
@@ -53,7 +53,7 @@ def measure_strangeness(
     """
     known = clip.familiarity
     if known is None:
-        raise InputError(f"The model '{clip.name}' does not know what it has seen.", "See 'starter statistics'.")
+        raise InputError(f"The model '{clip.name}' has no statistics of its images.", "See 'starter statistics'.")
     turned = {f"{kind}, upside down": _turned(images) for kind, images in seen_images(data, "test", count // 2).items()}
     kinds = {
         "seen": seen_images(data, "test", count),
@@ -78,7 +78,7 @@ def measure_strangeness(
 
 
 def photographs() -> Iterator[np.ndarray]:
-    """Read the photographs that come with scikit-image, (H, W, 3) uint8."""
+    """Read photographs of scikit-image, (H, W, 3) uint8."""
     folder = Path(skimage.__file__).parent / "data"
     for name in PHOTOGRAPHS:
         if (folder / name).is_file():

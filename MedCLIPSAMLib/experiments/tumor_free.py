@@ -7,15 +7,15 @@ import hashlib
 import numpy as np
 
 MIN_SHARE = 0.35
-"""Minimum share of the image's width and of its height that a part has."""
+"""Minimum share of the image's width and height of a part."""
 GAP = 3
 """Pixels between the part and the tumor's box."""
 
 
 def tumor_free_part(name: str, image: np.ndarray, truth: np.ndarray) -> np.ndarray | None:
-    """Cut a part out of an image, over its whole width or height, beside the box around all that the truth marks.
+    """Cut a part out of an image, over its whole width or height, outside the box around the truth.
 
-    Which one of several is drawn by the image's name.
+    Among several it is drawn by the image's name.
 
     Args:
         image: (H, W, 3) uint8.

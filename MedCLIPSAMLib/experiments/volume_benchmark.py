@@ -1,6 +1,6 @@
-"""Strategies for whole volumes on phantom volumes, and what one corrected slice is worth.
+"""Strategies for whole volumes on phantom volumes, and the gain of one corrected slice.
 
-Everything goes the way of a user's volume: a SimpleITK image, `segment_volume` with one prompt and no click, and masks
+Everything is as with a user's volume: a SimpleITK image, `segment_volume` with one prompt and no click, and masks
 on the voxel grid.
 """
 
@@ -23,24 +23,25 @@ from ..segmentation.segmenter import TextSegmenter
 from ..volumes import Geometry, SliceStack, Volume
 
 BAD = 0.6
-"""DSC below which a case is one for a correction."""
+"""DSC below which a case is corrected."""
 LESION_FREE_OFFSET = 10_000
 WINDOW = (0.0, 255.0)
 
 
 @dataclass(frozen=True)
 class VolumeTask:
-    """A modality, a prompt, and what is true of it."""
+    """A modality, a prompt, and its truth."""
 
     modality: str
     prompt: str
     lesions: bool
 
     def truth(self, phantom: VolumePhantom) -> np.ndarray:
+        """Return the true mask of the target."""
         return phantom.lesion_mask if self.lesions else phantom.lungs_mask
 
     def phantom(self, split: str, index: int) -> VolumePhantom:
-        """Every third volume has two lesions, the others one."""
+        """Make a phantom volume of the task; every third one has two lesions, the others one."""
         return make_volume(split, index, self.modality, (2 if index % 3 == 2 else 1) if self.lesions else None)
 
 
@@ -52,7 +53,7 @@ VOLUME_TASKS = {
 
 
 def volume_of(phantom: VolumePhantom) -> Volume:
-    """The phantom as a volume: slice 0 is the lowest, rows run to posterior, columns to the patient's left."""
+    """Convert the phantom to a volume: slice 0 is the lowest, rows run to posterior, columns to the patient's left."""
     k, j, i = phantom.spacing
     return Volume(phantom.slices, Geometry(spacing=(i, j, k)), "phantom", phantom.modality)
 
@@ -120,10 +121,10 @@ def _lesion_free(segmenter, cases: int, split: str, strategy: Strategy) -> dict:
 
 
 def _corrections(segmenter, bad: list[tuple[VolumePhantom, np.ndarray, np.ndarray]]) -> dict:
-    """The slice on which most is wrong is outlined by hand and carried from there, as "Propagate correction" does it.
+    """Correct the slice with the largest error by hand and carry it from there, as "Propagate correction" does.
 
-    On slices that the object is carried to its mask replaces what was found; beyond its end what was joined to it goes;
-    what was found elsewhere stays.
+    On slices that the object is carried to, its mask replaces the old one; beyond its end, what was joined to it is
+    removed; other masks stay.
     """
     before, after = [], []
     for phantom, mask, truth in bad:

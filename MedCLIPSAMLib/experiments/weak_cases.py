@@ -1,4 +1,4 @@
-"""Whose images the weakly supervised stage is tried on: phantoms, or the patients of a set of real images."""
+"""Images for the weakly supervised stage: phantoms, or the patients of a set of real images."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from .real import load_images
 from .real_sets import REAL_SETS, choose_cases
 
 OFFSET = 300_000
-"""Index of the first phantom of each split: far from those that anything was trained, chosen or measured on."""
+"""Index of the first phantom of each split, far from those of any training, choice or benchmark."""
 
 
 class WeakCases(Protocol):
-    """What is segmented, by which shipped models, and on what.
+    """Images with truth, a prompt, and shipped models.
 
     Attributes:
         models: name of both the text-image model and of SAM 2 in the catalogue.
@@ -30,7 +30,7 @@ class WeakCases(Protocol):
 
     @property
     def prompt(self) -> str:
-        """What the text pipeline is asked for."""
+        """Prompt of the text pipeline."""
         ...
 
     def load(self, split: str, count: int) -> list[TruthImage]:
@@ -48,7 +48,7 @@ class PhantomCases:
 
     @property
     def prompt(self) -> str:
-        """The task's prompt."""
+        """Prompt of the task."""
         return self._task.prompt
 
     def load(self, split: str, count: int) -> list[TruthImage]:
@@ -74,22 +74,22 @@ class RealCases:
 
     @property
     def prompt(self) -> str:
-        """What the set is segmented by."""
+        """Prompt of the set."""
         return REAL_SETS[self.folder.name].prompt
 
     def check(self, split: str, count: int) -> None:
         """Refuse a split that `load` would refuse, without decoding its images.
 
         Raises:
-            InputError: the set is not as it should be.
+            InputError: an invalid set.
         """
         choose_cases(self.folder.parent, self.folder.name, split, count)
 
     def load(self, split: str, count: int) -> list[TruthImage]:
-        """See `WeakCases`; what cannot be used is left out.
+        """See `WeakCases`; unusable images are left out.
 
         Raises:
-            InputError: the set is not as it should be, or nothing of it can be used.
+            InputError: an invalid set, or nothing of it can be used.
         """
         cases, skipped = load_images(choose_cases(self.folder.parent, self.folder.name, split, count))
         if not cases:

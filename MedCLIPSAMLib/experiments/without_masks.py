@@ -1,4 +1,4 @@
-"""What each choice is worth that needs no masks: the text pipeline with and without it, on the same real images.
+"""The gain of each choice that needs no masks: the text pipeline with and without it, on the same real images.
 
 The choices are added one after the other. Figures belong on the split "validation" while something is chosen.
 """
@@ -26,12 +26,12 @@ EARLIEST, LATEST = 8, 12
 MARGIN = 0.2
 AGREEMENT = AgreementSettings(min_iou=0.15, min_iou_in_doubt=0.4, certain=0.9)
 BY_WORD = {"brain": {"steps": 7}, "lungs": {"steps": 15}}
-"""Steps that were best with masks on the validation split, with the first starter models."""
+"""The best steps by masks on the validation split, with the first starter models."""
 THRESHOLDS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 
 
 def plain(settings: Settings) -> Settings:
-    """Ten steps for every prompt, tight boxes, SAM 2's word as the last: the paper's way with the model's own layer."""
+    """Return the paper's settings with the model's own layer: ten steps, tight boxes, SAM 2's mask as the answer."""
     tight = replace(settings.prompts, margin=0.0)
     settings = replace(settings, by_word={}, prompts=tight, agreement=AgreementSettings(), presence_threshold=0.5)
     settings = replace(settings, affinity=AffinitySettings(), vote=VoteSettings())
@@ -68,7 +68,7 @@ def compare_variants(
     sets: Sequence[str] = tuple(REAL_SETS),
     context: RunContext = RunContext(),
 ) -> dict[str, Any]:
-    """Measure every variant on the same images, with and without what the prompt names.
+    """Measure every variant on the same images, with and without the target.
 
     Returns:
         {"sets": {name: {"cases", "dsc": {variant: mean}, "coarse_dsc", "missed", "gain": {variant: interval of the mean

@@ -103,7 +103,7 @@ def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, ke
         return
     if settings.form == ExportFormat.DICOM_SEG:
         raise OutputError(
-            "DICOM segmentations carry the identity of the patient and the study.", "Choose another --format."
+            "DICOM segmentations carry the identity of the patient and the study.", "Choose another format."
         )
     key.check_outside(out)
 
@@ -113,9 +113,12 @@ def _describe_request(
 ) -> dict[str, Any]:
     """Return what the masks depend on beside images and prompts, as JSON values."""
     phases = sorted({case.phase for case in cases if case.phase})
+    chosen = {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)}
+    if not settings.min_expected_dsc:  # datasets of earlier versions have no such setting
+        del chosen["min_expected_dsc"]
     request: dict[str, Any] = {
         "models": {"clip": engine.clip, "sam": engine.sam, "version": __version__},
-        "export": {**asdict(settings), "max_ml": min(settings.max_ml, 1e12)},
+        "export": chosen,
         "segmenter": engine.settings.deciding(),
         "labels": list(labels),
     }

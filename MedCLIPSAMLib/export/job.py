@@ -20,10 +20,11 @@ from ..pipeline.request import SegmentationRequest
 from ..pipeline.segment_volume import segment_volume
 from ..pipeline.volume_result import VolumeResult
 from ..run_context import RunContext
+from ..segmentation.expected_dsc import holds_for
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
 from ..validated import Choice, Share, settings_class
-from ..volumes import Volume, read_volume
+from ..volumes import SliceStack, Volume, read_volume
 from ..volumes.terminology import color_for
 from ..volumes.window import Window, check_window
 from ..volumes.write import write_png
@@ -45,6 +46,7 @@ class ExportSettings:
         plane: of the slices.
         window: display window; see `volumes.SliceStack`.
         min_score: a label with a lower score counts as not found; 0 to 1.
+        min_expected_dsc: and one of a lower expected DSC, 0 to 1; for images of one slice and models that predict it.
         min_ml, max_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
             pixels).
         keep_empty: cases in which nothing was found are in the dataset too, with an empty mask.
@@ -55,6 +57,7 @@ class ExportSettings:
     plane: Choice[Plane] = Plane.AXIAL
     window: Window = None
     min_score: Share = 0.0
+    min_expected_dsc: Share = 0.0
     min_ml: Annotated[float, Field(ge=0)] = 0.0
     max_ml: Annotated[float, Field(ge=0, allow_inf_nan=True)] = float("inf")
     keep_empty: bool = False
@@ -127,6 +130,8 @@ def segment_case(
     started = time.perf_counter()
     prompts = tuple(dict.fromkeys(case.prompts.values()))
     try:
+        if settings.min_expected_dsc:
+            _require_expected_dsc(segmenter, case, loaded.volume, settings)
         request = SegmentationRequest(
             prompts, case.negative, settings.plane, "all", settings.strategy, window=settings.window
         )
@@ -138,6 +143,22 @@ def segment_case(
         return FailedCase(error, {"load": loaded.seconds, "segment": 0.0})
     seconds = {"load": loaded.seconds, "segment": time.perf_counter() - started}
     return Segmented(loaded.volume, result, seconds)
+
+
+def _require_expected_dsc(segmenter: TextSegmenter, case: Case, volume: Volume, settings: ExportSettings) -> None:
+    """Refuse an image for which no DSC is predicted, before work is done for it.
+
+    Raises:
+        InputError: several slices, a negative prompt, or models or settings without a predictor.
+    """
+    count = len(SliceStack(volume, settings.plane))
+    holds = holds_for(segmenter.clip.dsc_predictor, segmenter.sam.name, segmenter.settings)
+    wrong = f"{count} slices" if count > 1 else "a negative prompt" if case.negative else None if holds else "others"
+    if wrong is not None:
+        raise InputError(
+            f"Expected one slice, no negative prompt, and models and settings whose DSC is predicted, got {wrong}.",
+            "Leave the minimum of the expected DSC out; the minimum of the score is for every image.",
+        )
 
 
 def write_result(case: Case, outcome: Segmented | FailedCase, job: ExportJob) -> dict[str, Any]:
@@ -195,11 +216,13 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
     by_slice = result.results[prompt]
     best = max(by_slice.values(), key=lambda result: (result.score, isinstance(result, PromptedResult)))
     looked = [result.where.presence.probability for result in by_slice.values() if isinstance(result, PromptedResult)]
+    expected = best.expected_dsc if isinstance(best, PromptedResult) and len(result.stack) == 1 else None
     size = float(mask.sum()) * (volume.geometry.voxel_ml if not volume.natural else 1e-3)
     return {
         "prompt": prompt,
         "score": round(best.score, 4),
         "presence": round(max(looked), 4) if looked else None,
+        "expected_dsc": None if expected is None else round(expected, 4),
         "voxels": int(mask.sum()),
         "size": round(size, 4),
         "unit": "thousand pixels" if volume.natural else "ml",
@@ -210,7 +233,8 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
 def _status(about: Mapping, settings: ExportSettings) -> str:
     if not about["voxels"]:
         return "empty"
-    fits = about["score"] >= settings.min_score and settings.min_ml <= about["size"] <= settings.max_ml
+    fits = about["score"] >= settings.min_score and (about["expected_dsc"] or 0) >= settings.min_expected_dsc
+    fits = fits and settings.min_ml <= about["size"] <= settings.max_ml
     return "found" if fits else "filtered"
 
 

@@ -41,6 +41,8 @@ def check_record(record: Any) -> dict[str, Any]:
             raise ValueError(f"a label of '{case}' lacks its status or unit")
         if not all(isinstance(label.get(name), int | float) for name in ("score", "size")):
             raise ValueError(f"a label of '{case}' lacks its score or size")
+        if not isinstance(label.get("expected_dsc"), int | float | None):
+            raise ValueError(f"the expected DSC of a label of '{case}' is no number")
     if not isinstance(record.get("uncertainty", 0.0), int | float):
         raise ValueError(f"the uncertainty of '{case}' is no number")
     return dict(record)

@@ -1,1 +1,1 @@
-"""Files of any kind: written whole or not at all, held by one run, checked before they are believed."""
+"""Files of any kind: atomic writes, locks, checksums, and checked JSON."""

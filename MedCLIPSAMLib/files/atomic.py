@@ -13,14 +13,14 @@ from pathlib import Path
 from ..errors import OutputError
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{8}\.partial(\.[A-Za-z0-9.]+)?")
-"""Names of temporary folders, and of the files that stood for them in earlier versions."""
+"""Names of temporary folders, and of the temporary files of earlier versions."""
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Give a temporary path for `path`; when the block ends well it is renamed to `path`, else removed.
+    """Yield a temporary path for `path`; when the block succeeds it is renamed to `path`, else removed.
 
-    It lies in a hidden folder of its own beside `path`, so that nothing that lists files there takes it for data. Its
+    It is in a hidden folder beside `path`, so that nothing that lists files there takes it for data. Its
     name has the suffixes of `path` (".nii.gz"), because writers choose the format by them. A killed run leaves it to
     `sweep`.
 
@@ -47,14 +47,14 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a path has the name of what `atomic_path` makes for the time of writing."""
+    """Tell whether a path has the name of a temporary folder of `atomic_path`."""
     return _TEMPORARY.fullmatch(path.name) is not None
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed runs left half written in a folder and in those directly below it.
+    """Remove what killed runs left half written in a folder and its direct sub-folders.
 
-    Whoever calls it holds the folder, so that no other run is writing there.
+    The caller must hold the lock of the folder, so that no other run is writing there.
     """
     for path in [*folder.glob(".*.partial*"), *folder.glob("*/.*.partial*")]:
         if not is_temporary(path) or path.is_symlink():
@@ -66,7 +66,7 @@ def sweep(folder: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a path that cannot be written, before long work is done for it.
+    """Refuse a path that cannot be written, before long work.
 
     Raises:
         OutputError: the parent folder is missing or may not be written to, or `path` is a folder.

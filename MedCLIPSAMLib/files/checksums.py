@@ -1,4 +1,4 @@
-"""SHA-256 of model files, and the record of what was downloaded into a folder."""
+"""SHA-256 of model files, and the record of downloads into a folder."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MANIFEST = "manifest.json"
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in lower-case hexadecimal."""
+    """Compute the SHA-256 of a file in lower-case hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_recorded(folder: Path) -> dict[str, str]:
-    """SHA-256 by file name, as recorded when the files of `folder` were downloaded; empty without a readable record."""
+    """Read the SHA-256 by file name recorded at the download into `folder`; empty without a readable record."""
     try:
         entries = read_json(folder / MANIFEST)
         return {name: str(entry["sha256"]) for name, entry in entries.items()}

@@ -1,4 +1,4 @@
-"""A folder that belongs to one run: it says what its results depend on, and is locked while the run lives."""
+"""A folder that belongs to one run: it records what its results depend on, and is locked during the run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOCK = ".lock"
 
 
 def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper:
-    """Take a new or empty folder for a run, or go on with the one of the very same run, without what it left half.
+    """Lock a new or empty folder for a run, or that of the same request, without its unfinished files.
 
     Args:
         folder: made when absent.
@@ -26,7 +26,7 @@ def claim(folder: Path, stamp: str, request: Mapping[str, Any]) -> TextIOWrapper
         request: what the results depend on, as JSON values under names for people.
 
     Returns:
-        The open lock file, to be closed at the end; the system lets go of it when the process ends. The file stays,
+        The open lock file, to be closed at the end; the system unlocks it when the process ends. The file stays,
         since removing it could let two runs in.
 
     Raises:
@@ -70,7 +70,7 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
 
 
 def refuse_foreign(folder: Path, stamp: str) -> None:
-    """Refuse a folder of something else, before as much as a lock is put into it.
+    """Refuse a folder of something else, before even a lock is written to it.
 
     Raises:
         OutputError: naming it.
@@ -81,13 +81,13 @@ def refuse_foreign(folder: Path, stamp: str) -> None:
         and any(path.name != LOCK and not is_temporary(path) for path in folder.iterdir())
     ):
         raise OutputError(
-            f"'{folder}' is not empty and holds no {stamp} of a run before.",
+            f"'{folder}' is not empty and holds no {stamp} of an earlier run.",
             "Choose a new folder: nothing is overwritten.",
         )
 
 
 def lock_folder(folder: Path) -> TextIOWrapper:
-    """Open the lock file of a folder that is there; see `claim`, also for errors. Whoever holds it has the folder."""
+    """Open and lock the lock file of an existing folder; see `claim`, also for errors."""
     try:
         return lock_file(folder / LOCK)
     except BlockingIOError as error:
@@ -95,10 +95,10 @@ def lock_folder(folder: Path) -> TextIOWrapper:
 
 
 def lock_file(path: Path) -> TextIOWrapper:
-    """Open a file and lock it; closing it, or the end of the process, lets go of it.
+    """Open a file and lock it; closing it, or the end of the process, unlocks it.
 
     Raises:
-        BlockingIOError: somebody has it. OSError: it cannot be opened.
+        BlockingIOError: another process has it. OSError: it cannot be opened.
     """
     file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
     try:

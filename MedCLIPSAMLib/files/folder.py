@@ -13,9 +13,9 @@ from .claim import LOCK, lock_file
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder for `path`; when the block ends well it takes the place of `path`, else it is removed.
+    """Yield an empty folder for `path`; when the block succeeds it replaces `path`, else it is removed.
 
-    It lies beside `path` and is locked. What a killed run left of it is removed by the next run for the same path.
+    It is beside `path` and locked. The next run for the same path removes what a killed run left.
 
     Raises:
         OutputError: another run is writing it, or it cannot be written; what was at `path` is left as it was.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 LIMIT = 1 << 26
-"""Bytes of a file, 64 MiB."""
+"""Maximum bytes of a file, 64 MiB."""
 
 
 def read_json(path: Path, limit: int = LIMIT) -> Any:
@@ -28,7 +28,7 @@ def parse_json(text: str, constants: bool = False) -> Any:
     """Parse a JSON text.
 
     Args:
-        constants: NaN and Infinity are taken too, as tables of other programs have them.
+        constants: NaN and Infinity are accepted too, as in tables of other programs.
 
     Raises:
         ValueError: it is no JSON, is nested too deeply, has a key twice, or a number that is not finite.

@@ -1,7 +1,7 @@
-"""What a command may write to: never an input, another output, or a file that it did not make.
+"""Checks of a command's outputs: never an input, another output, or a file that it did not make.
 
-An output file that is there already was made by somebody: it is replaced with `--overwrite` only. A folder of outputs
-is known by a file in it that says which command made it; any other folder must be new or empty.
+An existing output file is replaced with `--overwrite` only. A folder of outputs
+has a file that says which command made it; any other folder must be new or empty.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from .atomic import check_writable
 from .claim import claim
 
 MARKER = ".medclipsam.json"
-"""In a folder of outputs: the command that made it."""
+"""File in a folder of outputs with the command that made it."""
 
 DETACHED = (".nhdr", ".mhd", ".mha", ".nrrd", ".hdr")
 """Inputs that may name other files beside them."""
 
 
 def check_outputs(inputs: Iterable[Path | None], outputs: Iterable[Path | None], overwrite: bool = False) -> None:
-    """Refuse output files before any work is done for them. None stands for what was not given.
+    """Refuse output files before any work. None stands for an output that was not given.
 
     Args:
-        inputs: files and folders; all that lies in a folder is an input.
+        inputs: files and folders; everything in a folder is an input.
         overwrite: replace files that are there.
 
     Raises:
@@ -47,14 +47,14 @@ def check_outputs(inputs: Iterable[Path | None], outputs: Iterable[Path | None],
                 )
         for other in written:
             if _same(other, path):
-                raise OutputError(f"Two outputs are the same file '{path}'.", "Give each a file of its own.")
+                raise OutputError(f"Two outputs are the same file '{path}'.", "Give each a different file.")
         if not overwrite and os.path.lexists(path):
             raise OutputError(f"'{path}' is there already.", "Choose another output, or replace it by --overwrite.")
         written.append(path)
 
 
 def check_folders(folders: Iterable[Path], overwrite: bool = False) -> None:
-    """Refuse folders that are to be written whole, where something is there and `overwrite` is not given.
+    """Refuse folders that are written as a whole, where they exist and `overwrite` is not given.
 
     Raises:
         OutputError: naming the folder.
@@ -65,10 +65,10 @@ def check_folders(folders: Iterable[Path], overwrite: bool = False) -> None:
 
 
 def claim_outputs(folder: Path, command: str, **request: Any) -> TextIOWrapper:
-    """Take a folder for outputs, new, empty, or made by the same command; see `claim` for the lock that is returned.
+    """Lock a folder for outputs, new, empty, or made by the same command; see `claim` for the returned lock.
 
     Args:
-        request: what the outputs depend on, as JSON values: of another one they are refused.
+        request: what the outputs depend on, as JSON values: a folder of another request is refused.
 
     Raises:
         OutputError: another run has it, it holds something else, or it cannot be written.
@@ -77,7 +77,7 @@ def claim_outputs(folder: Path, command: str, **request: Any) -> TextIOWrapper:
 
 
 def _reads(source: Path, path: Path) -> bool:
-    """Whether an output path is a file that is read for `source`."""
+    """Tell whether an output path is a file that is read for `source`."""
     if _same(source, path):
         return True
     if not os.path.lexists(path):

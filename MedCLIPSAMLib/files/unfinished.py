@@ -1,4 +1,4 @@
-"""The folder beside an output in which a long run keeps its finished steps: locked, and never taken from the user."""
+"""The folder beside an output in which a long run stores its finished steps: locked, and never one of the user's."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .atomic import is_temporary, sweep
 from .claim import LOCK, lock_folder
 
 DESCRIPTION = "run.json"
-"""In such a folder: what the steps depend on, and the sign that this program made it."""
+"""File in such a folder with what the steps depend on, which also shows that this program made it."""
 
 STEPS = "*.npz"
 
 
 @contextmanager
 def hold_unfinished(folder: Path) -> Iterator[None]:
-    """Keep other runs for the same output away while the block runs; an empty folder goes at its end.
+    """Lock out other runs for the same output while the block runs; an empty folder is removed at its end.
 
     Raises:
         OutputError: another run has it, it holds something else, or it cannot be made.
@@ -42,10 +42,10 @@ def hold_unfinished(folder: Path) -> Iterator[None]:
 
 
 def check_unfinished(folder: Path) -> None:
-    """Refuse a folder, or a file in its place, that is not a run's.
+    """Refuse a folder, or a file in its place, that does not belong to a run.
 
     Raises:
-        OutputError: it holds something, and nothing says that this program put it there; or it is a link.
+        OutputError: it holds something that this program did not write; or it is a link.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise OutputError(f"'{folder}' is in the way.", "Move it away, or choose another output.")

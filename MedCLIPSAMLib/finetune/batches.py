@@ -1,4 +1,4 @@
-"""Batches of pairs that depend on a seed and the number of the step alone, so that a run goes on where it was stopped.
+"""Batches of pairs that depend only on a seed and the number of the step, so that a stopped run can be resumed.
 
 A source is any object with these members; `PairSource` reads files, `shards.ShardSource` tar files:
 
@@ -52,7 +52,7 @@ def read_raster(path: Path) -> np.ndarray:
 
 
 def square(image: np.ndarray, size: int, crop: tuple[float, float, float] = (1.0, 0.0, 0.0)) -> torch.Tensor:
-    """Resize an image (H, W, 3) to the square that the model sees, uint8 (size, size, 3), bicubic with antialias.
+    """Resize an image (H, W, 3) to the model's square, uint8 (size, size, 3), bicubic with antialias.
 
     Args:
         crop: share of each side that is kept, and where it begins between the first (0) and the last (1) place.
@@ -68,7 +68,7 @@ def square(image: np.ndarray, size: int, crop: tuple[float, float, float] = (1.0
 
 
 def draw_crop(rng: np.random.Generator, min_share: float) -> tuple[float, float, float]:
-    """Draw a random crop for `square`, of an area from `min_share` to 1; never a flip, which would make left right."""
+    """Draw a random crop for `square`, of an area from `min_share` to 1; never a flip, which would swap sides."""
     return float(np.sqrt(rng.uniform(min_share, 1))), float(rng.random()), float(rng.random())
 
 
@@ -78,7 +78,7 @@ def readable(
     """Find the pairs whose image can be read, and (reason, file) of the others.
 
     Args:
-        record: a JSON file in which it is kept which files were read before, by size and time of change, so that each
+        record: a JSON file that records which files were read before, by size and modification time, so that each
             is read once only.
     """
     known = _read_recorded(record)
@@ -124,14 +124,14 @@ class PairSource:
     Args:
         pairs: at least two.
         size: edge of the image that the model sees.
-        batch: pairs a batch over all processes; what is left at an epoch's end is left out.
+        batch: pairs a batch over all processes; the rest at an epoch's end is dropped.
         crop: minimum share of an image's area that a random crop keeps; 1 takes it whole.
-        rank, world: which process this is, of how many; each takes every `world`-th pair of a batch.
+        rank, world: number of this process, and of all; each takes every `world`-th pair of a batch.
         workers: processes that read images.
         read: path of an image file -> uint8 (H, W, 3).
 
     Raises:
-        InputError: a batch of less than 2, or that is not a multiple of `world`, or less pairs than it takes.
+        InputError: a batch of less than 2, or not a multiple of `world`, or fewer pairs than a batch.
     """
 
     def __init__(
@@ -204,7 +204,7 @@ class _Images(Dataset):
 
 
 def check_batch(batch: int, world: int) -> None:
-    """Refuse a batch that has no negatives or cannot be shared out; see `PairSource`."""
+    """Refuse a batch that has no negatives or cannot be divided among the processes; see `PairSource`."""
     if batch < 2:
         raise InputError(f"A batch of {batch} has no negatives to learn from.", "Take 2 or more; the paper takes 64.")
     if batch % world:

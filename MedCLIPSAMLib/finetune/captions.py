@@ -1,6 +1,6 @@
-"""Image-caption pairs from a table: which columns hold what, cleaned captions, and what had to be left out.
+"""Image-caption pairs from a table: its columns, cleaned captions, and the rows that were dropped.
 
-Read as they come, by the names of their columns or fields:
+These are read by the names of their columns or fields:
 
     MedPix 2.0   JSON lines: image, U_id, Description.Caption
     ROCO         ID,Caption (v2), or a file .txt of NAME <tab> caption (v1)
@@ -29,20 +29,20 @@ IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filenam
 CAPTION_FIELDS = ("caption", "title", "text", "description.caption", "captions", "description")
 PATIENT_FIELDS = ("patient", "patient_id", "patientid", "u_id", "subject", "subject_id", "case", "case_id")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii.gz", ".nii", ".nrrd", ".mha", ".dcm")
-"""Tried for a name without one."""
+"""Suffixes tried for a name without one."""
 
 MIN_CHARACTERS = 20
-"""Of a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
+"""Minimum length of a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and what is said of it.
+    """An image and its caption.
 
     Args:
         image: its file.
         caption: cleaned.
-        patient: whose it is; images of one patient are never split. The image's own name where nothing is known.
+        patient: images of one patient are never split; the image's name where the patient is unknown.
     """
 
     image: Path
@@ -55,8 +55,8 @@ class Captions:
     """The pairs of a table, in its order.
 
     Args:
-        pairs: those that can be used.
-        dropped: (reason, what) of each row that cannot.
+        pairs: the usable ones.
+        dropped: (reason, name) of each row that cannot be used.
         patients: whether the table says whose each image is.
     """
 
@@ -65,16 +65,16 @@ class Captions:
     patients: bool = False
 
     def summary(self) -> str:
-        """How many pairs there are, and how many were dropped for which reason."""
+        """Return how many pairs there are, and how many were dropped for which reason."""
         counts = Counter(reason for reason, _ in self.dropped)
         dropped = "".join(f"; {count} {reason}" for reason, count in counts.most_common())
         same = len(self.pairs) - len({pair.caption for pair in self.pairs})
-        repeated = f"; {same} captions are said of another image too" if same else ""
+        repeated = f"; {same} captions belong to another image too" if same else ""
         return f"{len(self.pairs)} pairs{dropped}{repeated}"
 
 
 def clean_caption(text: str) -> str:
-    """Clean a caption of mark-up, links, control characters and signs that say nothing; "" when nothing is left."""
+    """Clean a caption of markup, links, control characters and meaningless signs; "" when nothing is left."""
     text = unicodedata.normalize("NFKC", html.unescape(text))
     text = re.sub(r"<[^<>]{1,200}>|https?://\S+|www\.\S+", " ", text)
     text = "".join(letter if letter.isalnum() or letter in " .,;:()/%+-'\"<>=" else " " for letter in text)
@@ -129,7 +129,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
 
 
 def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tuple[list[Pair], list[Pair]]:
-    """Training and validation pairs, no patient in both; about a share `validation` of the patients is for validation.
+    """Split pairs into training and validation, about a share `validation` of the patients, none in both.
 
     A patient's side depends on the name and the seed alone, so that it stays when pairs are added.
 
@@ -147,13 +147,13 @@ def split_by_patient(pairs: list[Pair], validation: float, seed: int = 12) -> tu
     if not all(sides):
         raise InputError(
             f"{len(side)} patients cannot be split: {len(sides[0])} training and {len(sides[1])} validation pairs.",
-            "Give more patients, another validation share, or validation pairs in a table of their own.",
+            "Give more patients, another validation share, or validation pairs in a separate table.",
         )
     return sides
 
 
 def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
-    """Rows as fields by lower-case name; nested fields as outer.inner."""
+    """Yield rows as fields by lower-case name; nested fields as outer.inner."""
     text = table.read_text(encoding="utf-8-sig")
     if table.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         parse = partial(parse_json, constants=True)
@@ -164,7 +164,7 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
             raise InputError(f"'{table}' holds {repr(records)[:60]}, no list of records.", "See docs/finetune.md.")
         for record in records:
             if not isinstance(record, dict):
-                raise InputError(f"'{table}' holds {str(record)[:60]!r}, which is no record.", "See docs/finetune.md.")
+                raise InputError(f"Expected records in '{table}', got {str(record)[:60]!r}.", "See docs/finetune.md.")
             inner = {
                 f"{outer}.{name}": value
                 for outer, nested in record.items()

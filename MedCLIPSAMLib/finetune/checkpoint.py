@@ -25,12 +25,12 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
     except (RuntimeError, OSError) as error:  # torch says "PytorchStreamWriter failed" where the disk is full
         raise OutputError(
             f"The checkpoint '{path}' cannot be written: {str(error).splitlines()[0]}",
-            "Make room on the disk and give the same command; it goes on from the checkpoint before.",
+            "Make room on the disk and give the same command; it resumes from the previous checkpoint.",
         ) from error
 
 
 def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size]) -> dict[str, Any]:
-    """Read a checkpoint that belongs to this training; nothing in the file is run.
+    """Read a checkpoint of this training, without running code from the file.
 
     Args:
         fingerprint: of the settings and data, see `FineTuneSettings.fingerprint`.
@@ -39,7 +39,7 @@ def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size])
     Raises:
         ModelError: damaged, of other settings, or of a model of another architecture; the message says which.
     """
-    begin_anew = "Choose another run folder, or remove this one to start from the beginning."
+    start_over = "Choose another run folder, or remove this one to start from the beginning."
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         parameters, written = state["model"], state["fingerprint"]
@@ -55,10 +55,10 @@ def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size])
         pickle.UnpicklingError,
     ) as error:
         reason = str(error).partition("\n")[0][:200]
-        raise ModelError(f"The checkpoint '{path}' is damaged: {reason}.", begin_anew) from error
+        raise ModelError(f"The checkpoint '{path}' is damaged: {reason}.", start_over) from error
     if found != shapes:
         differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
-        raise ModelError(f"The checkpoint '{path}' is of another architecture: {some(differing)} differ.", begin_anew)
+        raise ModelError(f"The checkpoint '{path}' is of another architecture: {some(differing)} differ.", start_over)
     if written != fingerprint:
-        raise ModelError(f"The checkpoint '{path}' is of a training with other settings or data.", begin_anew)
+        raise ModelError(f"The checkpoint '{path}' is of a training with other settings or data.", start_over)
     return state

@@ -1,6 +1,6 @@
-"""How many pairs of a batch go through the model at once; the gradients are the same for any number.
+"""The number of pairs of a batch that go through the model at once; the gradients do not depend on it.
 
-As many as memory takes: on a GPU a few pairs cost the time of many, since it waits for the launch of small operations.
+As many as fit into memory: on a GPU a few pairs take the time of many, since it waits for the launch of kernels.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..run_context import RunContext
 from .memory import MemoryReader
 
 FEW, SOME = 2, 8
-"""Pairs of the two trials; a batch of SOME or less is taken whole."""
+"""Pairs of the two trials; a batch of SOME or fewer is taken whole."""
 
 
 class Chunks:
@@ -22,7 +22,7 @@ class Chunks:
     Args:
         size: pairs at once; 0 finds it.
         memory: of the device.
-        context: told what was found.
+        context: notified of the size.
         alone: no other process takes part, which would wait for what a repeated step has sent already.
     """
 
@@ -36,7 +36,7 @@ class Chunks:
         return self._size
 
     def go_on(self, size: int) -> None:
-        """Take the size of the run that this one goes on from, unless it was set by hand."""
+        """Take the size of the run that this one resumes, unless it was set by hand."""
         if not self._fixed:
             self._size = size
 
@@ -45,7 +45,7 @@ class Chunks:
 
         Args:
             trial: takes a number of pairs through the model and back; the gradients stay allocated.
-            needed_later: gives the bytes that a step needs beside the model, its gradients and activations.
+            needed_later: returns the bytes that a step needs besides the model, its gradients and activations.
         """
         if self._size:
             return
@@ -67,7 +67,7 @@ class Chunks:
         Not where it was set by hand, nor with several processes.
 
         Raises:
-            DeviceError: memory is full and cannot be spared this way.
+            DeviceError: memory is full and cannot be saved this way.
         """
         while True:
             size = self._size
@@ -80,10 +80,10 @@ class Chunks:
                     raise full_memory(size) from error
             self._size = _even(size // 2, batch)
             self._memory.restart()
-            self._context.notify(f"Memory ran out with {size} pairs at once: on with {self._size}.")
+            self._context.notify(f"Memory ran out with {size} pairs at once: going on with {self._size}.")
 
     def _fitting(self, batch: int, trial: Callable[[int], None], needed_later: int) -> int:
-        """Return the number of pairs that fit by what two numbers of pairs take, between which the cost is a line."""
+        """Return the number of pairs that fit, by a linear fit to the memory of two numbers of pairs."""
         trial(FEW)  # from here on gradients, and what libraries allocate once, are there
         few, some = (self._memory.measure(lambda pairs=pairs: trial(pairs)) for pairs in (FEW, SOME))  # type: ignore[misc]
         pair = max(1, (some - few) // (SOME - FEW))
@@ -97,7 +97,7 @@ class Chunks:
 
 
 def full_memory(size: int) -> DeviceError:
-    """Return the error that memory is full with so many pairs at once."""
+    """Return the error that memory is full with `size` pairs at once."""
     return DeviceError(
         f"The memory of the device is full with {size} pairs at once.",
         "Take fewer at once by a smaller chunk size, which changes nothing else, or LoRA of rank 8.",

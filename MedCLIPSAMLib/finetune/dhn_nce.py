@@ -50,7 +50,7 @@ def dhn_nce_loss(
 def unit_features(
     name: str, image_features: torch.Tensor, text_features: torch.Tensor, temperature: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Both features normalized, in float32 at least, after the checks that every loss of pairs makes.
+    """Check the inputs of a loss and normalize both features, in float32 at least.
 
     Args:
         name: of the loss, for the message.
@@ -81,5 +81,5 @@ def weighted_negatives(logits: torch.Tensor, beta: float) -> torch.Tensor:
 
 
 def _one_direction(logits: torch.Tensor, beta: float) -> torch.Tensor:
-    """L_i of every row, (B,)."""
+    """Compute L_i of every row, (B,)."""
     return weighted_negatives(logits, beta) - logits.diagonal()

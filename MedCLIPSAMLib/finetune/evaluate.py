@@ -15,13 +15,13 @@ from .captions import Pair
 from .retrieval import retrieval
 
 TOGETHER = 32
-"""Pairs that are encoded at once."""
+"""Number of pairs that are encoded at once."""
 
 
 def features(
     clip: ClipModel, pairs: Sequence[Pair], context: RunContext = RunContext()
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features of images and captions, float32 (N, D) each on the CPU, of length 1."""
+    """Encode images and captions: float32 (N, D) each on the CPU, L2-normalized."""
     images, texts = [], []
     for at in range(0, len(pairs), TOGETHER):
         chunk = pairs[at : at + TOGETHER]

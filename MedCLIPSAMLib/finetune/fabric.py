@@ -15,10 +15,10 @@ from .settings import FineTuneSettings
 
 
 def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
-    """Launch Fabric on a device, or on that of this process of those that torchrun started.
+    """Launch Fabric on a device, or under torchrun on the device of this process.
 
     Args:
-        out: folder of the run, in which TensorBoard's files lie.
+        out: folder of the run, for TensorBoard's files.
 
     Raises:
         InputError: the packages are not installed. DeviceError: there is no such device.

@@ -31,10 +31,10 @@ def contrastive_backward(
     Args:
         encode: (pixels (b, 3, S, S), tokens (b, L)) -> features of images and texts, (b, D) each.
         chunks: this process's pairs, in parts that fit into memory.
-        loss_of: of the features of all pairs of all processes, in the order of the processes.
+        loss_of: takes the features of all pairs of all processes, in the order of the processes.
         backward: scales the loss and the like, as Fabric's.
-        rank, world: this process, and how many there are; all give equally many pairs.
-        without_sync: holds back the exchange of gradients, for all chunks but the last.
+        rank, world: number of this process, and of all; each has the same number of pairs.
+        without_sync: a context without the exchange of gradients, for all chunks but the last.
 
     Returns:
         The loss of the whole batch, detached; the same in every process. Each process's gradients are `world` times its

@@ -29,12 +29,12 @@ from .train import FineTuned, fine_tune
 
 DROPPED = "dropped.csv"
 MOST_WORDS = 8
-"""Unknown words that are named."""
+"""Maximum number of unknown words that are listed."""
 
 
 @dataclass(frozen=True)
 class CaptionData:
-    """Where the pairs are.
+    """The image-caption pairs of a fine-tuning.
 
     Args:
         captions: a table, see `captions`, or a pattern of shards such as "train-{00..09}.tar", see `shards`.
@@ -67,19 +67,19 @@ def run(
     context: RunContext = RunContext(),
     replace: bool = False,
 ) -> tuple[FineTuned, Path]:
-    """Fine-tune, or go on with a run in `out` that was stopped, and add the model to the catalogue.
+    """Fine-tune, or resume a stopped run in `out`, and add the model to the catalogue.
 
     Args:
         name: of the new model.
-        out: folder of the run; what was dropped of the data is listed in its dropped.csv.
-        context: notified of what the data are; see `train.fine_tune`.
-        replace: an earlier model of that name, of another run.
+        out: folder of the run; its dropped.csv lists the pairs that were dropped.
+        context: notified about the data; see `train.fine_tune`.
+        replace: replace a model of that name from another run.
 
     Returns:
-        What came of it, and the model's folder, which the first of several processes writes.
+        The result, and the model's folder, which the first of several processes writes.
 
     Raises:
-        MedCLIPSAMError: see `train.fine_tune` and `captions.read_captions`; a model or device that is not there comes
+        MedCLIPSAMError: see `train.fine_tune` and `captions.read_captions`; a missing model or device is reported
             before the images are read.
     """
     check_name(name)
@@ -108,9 +108,9 @@ def _sources(
     tokenizer: BertWordPieceTokenizer,
     context: RunContext,
 ) -> tuple[Callable[[int, int, int], Source], Callable[[int], Source], str]:
-    """Open the sources of batches, see `train.fine_tune`, and make a check sum of what they are made of."""
+    """Open the sources of batches, see `train.fine_tune`, and compute a checksum of their data."""
     if data.shards and data.validation is None:
-        raise InputError("Shards do not say whose an image is.", "Give validation pairs of their own.")
+        raise InputError("Shards have no patients to split by.", "Give separate validation pairs.")
     dropped: list[tuple[str, str]] = []
     sides: tuple[list[Pair] | None, list[Pair] | None]
     if data.validation is None:
@@ -126,8 +126,8 @@ def _sources(
         _tell_unknown_words([pair.caption for pair in sides[0]], settings.base, tokenizer, context)
     if sides[1] is not None and len({pair.caption for pair in sides[1]}) < 2:
         raise InputError(
-            f"{len(sides[1])} validation pairs cannot tell how well captions are told apart.",
-            "Give more pairs, a larger validation share, or validation pairs in a table of their own.",
+            f"{len(sides[1])} validation pairs are too few to measure retrieval.",
+            "Give more pairs, a larger validation share, or validation pairs in a separate table.",
         )
 
     def source(side: int, size: int, batch: int, crop: float, rank: int = 0, world: int = 1) -> Source:
@@ -169,7 +169,7 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
     found: Captions = read_captions(Path(table), data.images, data.min_characters)
     context.notify(f"{Path(table).name}: {found.summary()}.")
     if not found.patients:
-        context.notify("The table does not say whose an image is: every image counts as a patient of its own.")
+        context.notify("The table has no patients: every image counts as a separate patient.")
     pairs, unreadable = readable(found.pairs, out / "images.json", context.without_progress())
     if unreadable:
         context.notify(f"{len(unreadable)} images cannot be read and are left out; see {out / DROPPED}.")
@@ -183,7 +183,7 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
 
 
 def _tell_unknown_words(captions: list[str], base: str, tokenizer: BertWordPieceTokenizer, context: RunContext) -> None:
-    """Say which words of the captions the model cannot tell apart, the most frequent first."""
+    """Notify which words of the captions the model cannot tell apart, the most frequent first."""
     counts = Counter(word.strip(".,;:()").lower() for caption in captions for word in caption.split())
     unknown = [word for word, _ in counts.most_common() if word and unknown_words(tokenizer, word)]
     if unknown:

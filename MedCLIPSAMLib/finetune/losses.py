@@ -1,7 +1,8 @@
-"""The losses that a text-image model can be fine-tuned with: DHN-NCE, and what it is compared with.
+"""The losses that a text-image model can be fine-tuned with: DHN-NCE, and others to compare it with.
 
-Each takes features (B, D) of B matching pairs, not yet normalized, and a temperature, and gives the mean over the batch
-of the sum of both directions, so that their values can be compared. With z_ij = cos(image_i, text_j) / temperature:
+Each takes features (B, D) of B matching pairs, not normalized, and a temperature, and returns the mean over the
+batch of the sum of both directions, so that their values can be compared. With
+z_ij = cos(image_i, text_j) / temperature:
 
     info-nce   -z_ii + log sum_j exp(z_ij)                                       (van den Oord et al. 2018; CLIP)
     dcl        -z_ii + log sum_{j != i} exp(z_ij)                                (Yeh et al. 2022)
@@ -23,7 +24,7 @@ from .dhn_nce import dhn_nce_loss, unit_features, weighted_negatives
 
 
 def info_nce_loss(image_features: torch.Tensor, text_features: torch.Tensor, temperature: float = 0.07) -> torch.Tensor:
-    """InfoNCE, the loss of CLIP; see the head of this file."""
+    """Compute InfoNCE, the loss of CLIP; see the head of this file."""
     return hn_nce_loss(image_features, text_features, temperature, 0.0, 0.0)
 
 
@@ -39,7 +40,7 @@ def hn_nce_loss(
     beta_image: float = 0.15,
     beta_text: float = 0.15,
 ) -> torch.Tensor:
-    """HN-NCE: the weights of DHN-NCE, with the positive in the denominator; see the head of this file."""
+    """Compute HN-NCE: the weights of DHN-NCE, with the positive in the denominator; see the head of this file."""
     images, texts = unit_features("HN-NCE", image_features, text_features, temperature)
     with torch.autocast(image_features.device.type, enabled=False):
         logits = images @ texts.T / temperature
@@ -69,7 +70,7 @@ def dhn_nce_released_loss(
     beta_image: float = 0.15,
     beta_text: float = 0.15,
 ) -> torch.Tensor:
-    """Compute what the script released with MedCLIP-SAM computes under the name of DHN-NCE; for comparison only.
+    """Compute the loss that the script released with MedCLIP-SAM calls DHN-NCE; for comparison only.
 
     It differs from the paper's equations: the logits of the other pairs (of the pair, for the positives) are set to 0
     in place of being left out, so each counts as exp(0) = 1; nothing is summed over the negatives, and the mean goes
@@ -116,13 +117,13 @@ LOSSES = {
 def make_loss(
     name: str, temperature: float | None = None, beta_image: float = 0.15, beta_text: float = 0.15
 ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Return a loss of two features by its name, with its settings put in.
+    """Return a loss of two features by its name, with its settings bound.
 
     Raises:
         InputError: no loss of that name; the message lists them.
     """
     if name not in LOSSES:
-        raise InputError(f"There is no loss '{name}'.", f"Choose one of: {', '.join(LOSSES)}.")
+        raise InputError(f"Expected a loss of {', '.join(LOSSES)}, got '{name}'.", "Choose one of them.")
     entry = LOSSES[name]
     settings = {"temperature": entry.temperature if temperature is None else temperature}
     if entry.betas:

@@ -1,4 +1,4 @@
-"""How much memory a device has left, and how much some work takes of it."""
+"""Free memory of a device, and the memory that some work takes."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ..models.acceleration.memory import release
 
 
 class MemoryReader(Protocol):
-    """What is asked of a device's memory; bytes."""
+    """Measures a device's memory, in bytes."""
 
     def free(self) -> int:
-        """Return what may be taken, less a margin."""
+        """Return the available memory, less a margin."""
 
     def measure(self, work: Callable[[], None]) -> int:
-        """Do `work` and return what it takes at its most, beside what was taken before."""
+        """Run `work` and return its peak of memory, above what was taken before."""
 
     def peak(self) -> int:
-        """Return what this process has taken at its most: on a GPU since `restart`."""
+        """Return the peak memory of this process: on a GPU since `restart`."""
 
     def restart(self) -> None:
-        """Give back what is not used, and forget the peak so far."""
+        """Free unused memory, and reset the peak."""
 
 
 def memory_of(device: torch.device) -> MemoryReader:
@@ -35,7 +35,7 @@ def memory_of(device: torch.device) -> MemoryReader:
 
 
 class CudaMemory:
-    """A GPU's memory as torch's allocator counts it."""
+    """A GPU's memory as counted by torch's allocator."""
 
     SHARE = 0.85
     """The rest is left to fragments and to captions that are longer than those measured."""
@@ -44,7 +44,7 @@ class CudaMemory:
         self._device = device
 
     def free(self) -> int:
-        """Return what the driver has, and what torch holds and does not use."""
+        """Return the driver's free memory and torch's unused memory."""
         held = torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
         return int(self.SHARE * (torch.cuda.mem_get_info(self._device)[0] + held))
 
@@ -66,20 +66,20 @@ class CudaMemory:
 
 
 class SharedMemory:
-    """The computer's memory, of a CPU or an Apple GPU, which have no counter of their own.
+    """The computer's memory, of a CPU or an Apple GPU, for which torch has no counter.
 
-    What work takes is the activations that autograd keeps of it: most of what grows with the number of pairs, 161 of
+    Memory is measured by the activations that autograd keeps: most of what grows with the number of pairs, 161 of
     195 MiB a pair at BiomedCLIP's size in float32.
     """
 
     SHARE = 0.5
-    """Other programs need memory too, and a process that takes too much is killed without a word."""
+    """Other programs need memory too, and a process that takes too much is killed without a message."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
 
     def free(self) -> int:
-        """Return a share of what the system calls available, of which each process that torchrun started has a part."""
+        """Return a share of the system's available memory, divided among the processes that torchrun started."""
         return int(self.SHARE * psutil.virtual_memory().available) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
 
     def measure(self, work: Callable[[], None]) -> int:
@@ -96,7 +96,7 @@ class SharedMemory:
         return sum(kept.values())
 
     def peak(self) -> int:
-        """Return the most that this process has had in memory, with Python and its packages."""
+        """Return the peak memory of this process, with Python and its packages."""
         if sys.platform == "win32":
             return psutil.Process().memory_info().peak_wset
         import resource
@@ -105,5 +105,5 @@ class SharedMemory:
         return highest if sys.platform == "darwin" else highest << 10
 
     def restart(self) -> None:
-        """Give back what is not used; the system keeps its own peak."""
+        """Free unused memory; the system's peak cannot be reset."""
         release()

@@ -1,4 +1,4 @@
-"""Which run a trained model is of: a number that both carry, so that no run replaces the model of another."""
+"""Which run a trained model belongs to: a number in both, so that no run replaces the model of another."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ WAIT = 120.0
 
 @contextmanager
 def claim_run(out: Path) -> Iterator[None]:
-    """Hold the folder of a run, new, empty, or of a run before, while the block runs.
+    """Lock the folder of a run, new, empty, or of an earlier run, while the block runs.
 
-    Of several processes the first one does.
+    Among several processes the first one does.
 
     Raises:
         OutputError: another run has it, it holds something else, or it cannot be written.
@@ -44,12 +44,12 @@ def claim_run(out: Path) -> Iterator[None]:
 
 
 def owns(out: Path, model: Path) -> bool:
-    """Whether a model is that of the run in `out`."""
+    """Tell whether a model was made by the run in `out`."""
     return _read(out) is not None and _read(out) == _read(model)
 
 
 def sign(out: Path, model: Path) -> None:
-    """Write into a model's folder which run it is of, where the run has a number."""
+    """Write the number of the run, if it has one, into a model's folder."""
     if number := _read(out):
         (model / RUN_ID).write_text(number + "\n", encoding="utf-8")
 

@@ -27,7 +27,7 @@ LAYOUTS = ("open-clip", "hugging-face")
 def publish(
     result: FineTuned, settings: FineTuneSettings, name: str, data: str, models_dir: Path | None = None
 ) -> Path:
-    """Add the best weights of a training to the catalogue, where the pipeline and the panel find them at once.
+    """Add the best weights of a training to the catalogue, where the pipeline and the panel find them.
 
     Args:
         data: one line about the captions.
@@ -37,7 +37,7 @@ def publish(
         The model's folder.
 
     Raises:
-        ModelError: a name that cannot be, or weights that are no model. OutputError: it cannot be written.
+        ModelError: an invalid name, or weights that do not fit the model. OutputError: it cannot be written.
     """
     base = find(settings.base, "clip", models_dir)
     source = locate(base, models_dir)
@@ -55,10 +55,10 @@ def publish(
 
 
 def export_model(name: str, layout: str, out: Path, models_dir: Path | None = None) -> Path:
-    """Write a text-image model into a folder of its own, to be used by other programs.
+    """Write a text-image model into a new folder, to be used by other programs.
 
     "open-clip": open_clip.create_model("local-dir:OUT", pretrained_text=False, pretrained_image=False) loads it.
-        Where its image tower is ours: inside of OUT, and after `models.timm_towers.register()`.
+        A shipped model's image tower needs `models.timm_towers.register()` first, and OUT as the working directory.
     "hugging-face": the layout of `chuhac/BiomedCLIP-vit-bert-hf`, for models of BiomedCLIP's architecture.
 
     Raises:
@@ -66,7 +66,7 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
         there already, or cannot be written.
     """
     if layout not in LAYOUTS:
-        raise InputError(f"There is no layout '{layout}'.", f"Choose one of: {', '.join(LAYOUTS)}.")
+        raise InputError(f"Expected a layout of {', '.join(LAYOUTS)}, got '{layout}'.", "Choose one of them.")
     if out.exists():
         raise OutputError(f"'{out}' is there already.", "Give the name of a new folder.")
     folder = locate(find(name, "clip", models_dir), models_dir)

@@ -27,12 +27,12 @@ def retrieval(
     batch: int = BATCH,
     seeds: Sequence[int] = range(5),
 ) -> dict:
-    """Top-1 and top-2 retrieval of N pairs in both directions.
+    """Measure top-1 and top-2 retrieval of N pairs in both directions.
 
     Args:
-        image_features, text_features: (N, D), each of length 1; row i of both is a pair.
+        image_features, text_features: (N, D), L2-normalized; row i of both is a pair.
         captions: the texts; where two in a batch are the same, either counts as right.
-        batch: pairs a batch; all of them where there are less. What is left over of a shuffle is left out.
+        batch: pairs a batch; all of them where there are fewer. The rest of a shuffle is dropped.
 
     Returns:
         {"pairs", "batch", "seeds", "chance", "image_to_text": {"top1": {"mean", "interval", "by_seed"}, "top2": ...},
@@ -75,7 +75,7 @@ def top1(figures: dict) -> float:
 def best_scale(image_features: torch.Tensor, text_features: torch.Tensor, batch: int = BATCH) -> float:
     """Find the scale of the logits under which the right captions are most likely, 1 to 100.
 
-    Fine-tuning at a fixed temperature moves the cosines, and what makes probabilities of them (`segmentation.presence`)
+    Fine-tuning at a fixed temperature moves the cosines, and the scale of the presence (`segmentation.presence`)
     must follow: temperature scaling (Guo et al. 2017) of CLIP's own softmax, on validation pairs.
     """
     order = np.random.default_rng(0).permutation(len(image_features))

@@ -1,4 +1,4 @@
-"""How a text-image model is fine-tuned."""
+"""Settings of fine-tuning a text-image model."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class FineTuneSettings:
     Args:
         base: the model that is trained on, by its name in the catalogue.
         loss: see `losses.make_loss`; its temperature (its own default when None) and hardness.
-        batch: pairs a step over all processes: as many negatives, less one, has each.
-        chunk: pairs that go through the model at once, at the same result; 0 takes what fits, see `chunks`.
+        batch: pairs a step over all processes; each pair has `batch` - 1 negatives.
+        chunk: pairs that go through the model at once, with the same result; 0 takes what fits, see `chunks`.
         epochs: at most; see `patience`.
         learning_rate: at its highest; None takes 1e-6, or 1e-4 with LoRA.
         warm_up: share of the steps in which it rises from 0; then it falls to 0 along a cosine.
         weight_decay: AdamW's, of matrices only.
-        clip_norm: the gradient's length at most.
+        clip_norm: maximum norm of the gradient.
         crop: minimum share of an image's area that a random crop keeps; 1 takes images whole.
         freeze: see `trainable.prepare`; `lora_rank` too.
         patience: epochs without a better retrieval on validation pairs after which training ends; 0 never ends it.
@@ -56,10 +56,10 @@ class FineTuneSettings:
 
     @property
     def rate(self) -> float:
-        """The learning rate at its highest."""
+        """Maximum learning rate."""
         return self.learning_rate or (1e-4 if self.lora_rank else 1e-6)
 
     def fingerprint(self) -> str:
-        """Return what a checkpoint must agree with to be gone on from; patience, chunk and precision may change."""
+        """Return what a checkpoint must agree with to be resumed; patience, chunk and precision may change."""
         values = {name: value for name, value in asdict(self).items() if name not in ("patience", "chunk", "precision")}
         return json.dumps(values, sort_keys=True)

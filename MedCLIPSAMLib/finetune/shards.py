@@ -1,7 +1,7 @@
 """Pairs in tar files, for sets that are too large for single files: webdataset's layout (NAME.jpg, NAME.txt, ...).
 
 Shards are read one after the other, in another order every epoch, through a buffer that shuffles pairs. A first reading
-counts what can be used. Nothing in a shard is run: images and captions are taken as bytes and read by our own readers.
+counts usable pairs. Nothing in a shard is run: images and captions are taken as bytes and read by this package.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class ShardSource:
     Args:
         paths: the tar files.
         size, batch, crop, seed, rank, world: see `batches.PairSource`.
-        record: a JSON file in which it is kept which pairs can be used.
-        context: told of the number of pairs that were read in the first reading.
+        record: a JSON file that records which pairs can be used.
+        context: reports the number of pairs in the first reading.
 
     Attributes:
-        dropped: (reason, what) of each pair that cannot be used.
+        dropped: (reason, name) of each pair that cannot be used.
 
     Raises:
-        InputError: a batch that cannot be, less usable pairs than it takes, or a damaged shard.
+        InputError: an invalid batch, fewer usable pairs than it takes, or a damaged shard.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class ShardSource:
         return count, dropped
 
     def _problem(self, pair: dict) -> str:
-        """Why a pair cannot be used; "" when it can."""
+        """Return why a pair cannot be used; "" when it can."""
         if len(clean_caption(_caption(pair))) < self._min_characters:
             return f"captions have less than {self._min_characters} characters"
         try:

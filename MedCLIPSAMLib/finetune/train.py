@@ -1,8 +1,8 @@
 """Fine-tuning a text-image model on image-caption pairs, on Lightning Fabric.
 
 Fabric moves the model to the device, runs mixed precision with its loss scaling, joins processes under torchrun and
-writes TensorBoard's files. The loop is ours, since cached contrastive gradients need the model twice a step. Every step
-depends on the seed and its number alone, so that a run that was stopped goes on to the same result.
+writes TensorBoard's files. The loop is custom, since cached contrastive gradients need the model twice a step. Every
+step depends only on the seed and its number, so that a stopped run resumes to the same result.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from .losses import make_loss
 from .memory import memory_of
 from .retrieval import best_scale, retrieval, top1
 from .settings import FineTuneSettings
+from .step_log import StepFigures, StepLog
 from .trainable import merge_lora, prepare, trained_state
 
 CHECKPOINT, BEST, LOG, DONE = "last.ckpt", "best.safetensors", "log.jsonl", "result.json"
@@ -40,36 +41,14 @@ SAVE_EVERY = 250
 
 
 @dataclass(frozen=True)
-class StepFigures:
-    """The figures of a training step: a line of the log, and the details of the progress.
-
-    Args:
-        step, steps: done, and of how many if it does not end earlier.
-        epoch: counted from 0.
-        loss: of the last batch.
-        learning_rate: of the last step.
-        seconds_left: as far as it can be told; at most.
-        validation: after an epoch {"loss", "top1", "best"}: loss, mean of both top-1 retrievals, and the best so far.
-    """
-
-    step: int
-    steps: int
-    epoch: int
-    loss: float
-    learning_rate: float
-    seconds_left: float
-    validation: dict[str, float] | None = None
-
-
-@dataclass(frozen=True)
 class FineTuned:
-    """What came of a training.
+    """The result of a training.
 
     Args:
         weights: file of the best weights, in open_clip's layout, with LoRA merged.
         before, after: retrieval on the validation pairs of the base and of the best weights; see `retrieval`.
         step: the step of the best weights, and `steps` how many were done.
-        peak_memory: bytes that were taken at most, of a GPU's memory or by this process; of the last of several starts.
+        peak_memory: maximum bytes of a GPU's memory or of this process; of the last of several starts.
     """
 
     weights: Path
@@ -90,14 +69,14 @@ def fine_tune(
     data: str = "",
     context: RunContext = RunContext(),
 ) -> FineTuned:
-    """Train, or go on with a training that was stopped, and keep the weights that retrieve best on validation pairs.
+    """Train, or resume a stopped training, and keep the weights that retrieve best on validation pairs.
 
     Args:
         training: (edge of the image, rank, processes) -> source of training batches.
         validation: edge of the image -> source of validation batches, whole images.
         out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/.
-        data: says which data these are; a checkpoint of other data is not gone on from.
-        context: told of every step in the first process, with `StepFigures` as details; asked at every step, and a
+        data: identifies the data; a checkpoint of other data is not resumed.
+        context: reports every step in the first process, with `StepFigures` as details; checked at every step, and a
             checkpoint is written before a cancelled training ends.
 
     Raises:
@@ -116,6 +95,7 @@ class _Run:
     def __init__(self, fabric, clip: ClipModel, model, settings, out, fingerprint, context: RunContext) -> None:
         self._fabric, self._clip, self._settings, self._out = fabric, clip, settings, out
         self._context = context
+        self._log = StepLog(fabric, out / LOG, context)
         self._fingerprint = hashlib.sha256(fingerprint.encode()).hexdigest()
         self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
         self._plain = model
@@ -164,7 +144,7 @@ class _Run:
                     figures = self._compare(self._validate(validation))
                 if figures or self._step % SAVE_EVERY == 0:
                     self._save()
-                self._report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
+                self._log.report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
         return self._finish()
 
     def _one_step(self, rgb: torch.Tensor, captions: list[str], rate: float) -> float:
@@ -191,7 +171,7 @@ class _Run:
         return pixels if self._optimizer.state_dict()["state"] else pixels + means
 
     def _try_pairs(self, rgb: torch.Tensor, captions: list[str], pairs: int) -> None:
-        """Take the pairs with the longest captions through the model and back, as a chunk is; for what it costs."""
+        """Run the pairs with the longest captions forward and backward as a chunk, to measure its memory."""
         longest = sorted(range(len(captions)), key=lambda index: len(captions[index]))[-pairs:]
         pixels = self._clip.preprocess(rgb[longest].numpy())
         tokens = self._clip.tokenize([captions[index] for index in longest], True)
@@ -200,7 +180,7 @@ class _Run:
             self._fabric.backward(image.sum() + text.sum())
 
     def _backward(self, rgb: torch.Tensor, captions: list[str], size: int) -> float:
-        """Compute the gradients of a batch in chunks of a size, from a fresh start; return the loss."""
+        """Compute the gradients of a batch in chunks of a size, from zero; return the loss."""
         settings, fabric = self._settings, self._fabric
         torch.manual_seed((settings.seed * 1_000_003 + self._step) * 1009 + fabric.global_rank)
         self._optimizer.zero_grad(set_to_none=True)
@@ -230,7 +210,7 @@ class _Run:
 
     @torch.no_grad()
     def _validate(self, source: Source) -> dict:
-        """Loss and retrieval on the validation pairs, in every process the same."""
+        """Compute loss and retrieval on the validation pairs, in every process the same."""
         self._plain.eval()
         losses: list[float] = []
         images: list[torch.Tensor] = []
@@ -281,34 +261,19 @@ class _Run:
         self._fabric.barrier()
 
     def _go_on(self) -> None:
-        """Take up the checkpoint of an earlier run, if there is one."""
+        """Resume from the checkpoint of an earlier run, if there is one."""
         path = self._out / CHECKPOINT
         if not path.is_file():
-            if self._fabric.is_global_zero:
-                _forget_after(self._out / LOG, 0)
+            self._log.drop_after(0)
             return
         shapes = {name: tensor.shape for name, tensor in trained_state(self._plain).items()}
         state = read_checkpoint(path, self._fingerprint, shapes)
         self._plain.load_state_dict(state["model"], strict=False)
         self._optimizer.load_state_dict(state["optimizer"])
         self._fabric.strategy.precision.load_state_dict(state["precision"])
-        self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are those of a run without a break
+        self._chunks.go_on(state.get("chunk", 0))  # so that rounding and dropout are as in an uninterrupted run
         self._step, self._best, self._before = state["step"], json.loads(state["best"]), json.loads(state["before"])
-        if self._fabric.is_global_zero:
-            _forget_after(self._out / LOG, self._step)
-
-    def _report(self, figures: StepFigures) -> None:
-        if not self._fabric.is_global_zero:
-            return
-        line = asdict(figures)
-        with open(self._out / LOG, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-        curves = {"training/loss": figures.loss, "training/learning_rate": figures.learning_rate}
-        curves |= {f"validation/{name}": value for name, value in (figures.validation or {}).items()}
-        self._fabric.log_dict(curves, step=figures.step)
-        message = f"epoch {figures.epoch + 1}, loss {figures.loss:.3f}"
-        left = line.pop("seconds_left")
-        self._context.report(figures.step, figures.steps, message, seconds_left=left, **line)
+        self._log.drop_after(self._step)
 
     def _finish(self) -> FineTuned:
         best = self._best
@@ -320,14 +285,3 @@ class _Run:
                 temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
         self._fabric.barrier()
         return result
-
-
-def _forget_after(log: Path, step: int) -> None:
-    """Leave out the lines of a log that tell of steps after a checkpoint: they come again."""
-    try:
-        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-        previous = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-    except (OSError, ValueError, KeyError):
-        return
-    with atomic_path(log) as temporary:
-        temporary.write_text("".join(previous), encoding="utf-8")

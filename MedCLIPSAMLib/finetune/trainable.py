@@ -1,4 +1,4 @@
-"""Which parameters of a text-image model are trained: all, those of the last layers, or low-rank additions (LoRA)."""
+"""Which parameters of a text-image model are trained: all, the last layers, or low-rank additions (LoRA)."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _LORA_MODULES = (
 
 
 def prepare(model: TextImageModel, freeze: Freeze = Freeze.NOTHING, lora_rank: int = 0) -> torch.nn.Module:
-    """Set what is trained to require gradients; with LoRA, wrap the model by peft.
+    """Set the trained parameters to require gradients; with LoRA, wrap the model by peft.
 
-    The scale of the logits is never trained: the losses have a temperature of their own.
+    The scale of the logits is never trained: the losses have their own temperature.
 
     Args:
         freeze: what stays as it is: "nothing"; the "image" or "text" tower; the "lower-half" of the layers of both and
             their embeddings; "all-but-heads", the projections into the common space.
         lora_rank: rank of the matrices that LoRA adds to each linear layer that is not frozen (Hu et al. 2021), which
-            alone are trained, beside nothing else; 0 trains the weights themselves.
+            alone are trained; 0 trains the weights themselves.
 
     Raises:
         InputError: no such choice, nothing left to train, or the package peft is missing.
@@ -87,7 +87,7 @@ def _with_lora(model: TextImageModel, rank: int, frozen) -> torch.nn.Module:
 
 
 def _is_frozen(model: TextImageModel, freeze: Freeze):
-    """Whether the parameter of a name stays as it is."""
+    """Return a function that tells whether the parameter of a name is frozen."""
     layers = {
         "visual.trunk.blocks.": len(model.visual.trunk.blocks),
         "text.transformer.encoder.layer.": len(model.text.transformer.encoder.layer),

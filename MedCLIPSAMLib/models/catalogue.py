@@ -1,104 +1,15 @@
-"""The models that can be used: what each is for, its licence, where its files come from and what their checksums are.
+"""The models that can be used: purpose, licence, and the addresses and checksums of their files.
 
-Code that needs a model asks `find` for its entry and reads there what it needs; no code branches on a model's name.
+Code that needs a model gets its entry from `find` and reads it; no code branches on a model's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from difflib import get_close_matches
-from types import MappingProxyType
-from typing import Any, Literal
 
 from ..errors import ModelError
-
-Kind = Literal["clip", "sam"]
-
-
-@dataclass(frozen=True)
-class ModelFile:
-    """A file of a model's folder.
-
-    Args:
-        name: in the folder.
-        url: where it is downloaded from; empty for a shipped file.
-        size: in bytes, where known.
-        sha256: where known; else the checksum of the first download is recorded and later ones are compared with it.
-    """
-
-    name: str
-    url: str = ""
-    size: int | None = None
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class Model:
-    """A catalogue entry.
-
-    Args:
-        name: what the user types; unique within a kind.
-        kind: "clip" (text and image in one space) or "sam" (outlines what a box or point marks).
-        title, purpose: for people, one line each.
-        seen: the data that it was trained on, one line for people.
-        tested: what it was tested on and how well, one line for people; empty where nobody of this project did.
-        synthetic: it has seen synthetic images only, so what it says of a patient's scan means nothing.
-        licence: SPDX identifier, or a sentence where there is none.
-        source: a page about the model.
-        folder: name of its folder in any folder of models.
-        image_size: edge in pixels of the square that the model sees.
-        files: what the folder must hold.
-        shipped: comes with the package, in Resources/models.
-        trained: the user's own, see `models.trained`.
-        by_hand: how to get the weights when the download is refused.
-        config: for SAM, the configuration inside the package `sam2`; empty when the folder holds its own .yaml.
-        options: for SAM, settings merged into that configuration.
-        saliency: for CLIP, what of `segmentation.saliency.M2IBSettings` differs from its defaults.
-        by_word: and what of it differs again for prompts that hold a word; see `segmentation.settings.Settings`.
-        map_by: for CLIP, what makes the maps: "m2ib", or the name of another way in `segmentation.locators`.
-        answer: for CLIP, what else of `segmentation.settings.Settings` differs from its defaults, as JSON values.
-    """
-
-    name: str
-    kind: Kind
-    title: str
-    purpose: str
-    licence: str
-    source: str
-    folder: str
-    image_size: int
-    files: tuple[ModelFile, ...]
-    seen: str = ""
-    tested: str = ""
-    synthetic: bool = False
-    shipped: bool = False
-    trained: bool = False
-    by_hand: str = ""
-    config: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    saliency: Mapping[str, Any] = field(default_factory=dict)
-    by_word: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    map_by: str = "m2ib"
-    answer: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
-        object.__setattr__(self, "saliency", MappingProxyType(dict(self.saliency)))
-        object.__setattr__(self, "by_word", MappingProxyType(dict(self.by_word)))
-        object.__setattr__(self, "answer", MappingProxyType(dict(self.answer)))
-
-    @property
-    def downloadable(self) -> bool:
-        """Whether it is offered for download: neither shipped nor the user's own, and every file has an address."""
-        return not (self.shipped or self.trained) and all(file.url for file in self.files)
-
-    @property
-    def size(self) -> int | None:
-        """Bytes to download, as far as they are known; None when not even the weights' are."""
-        known = [file.size for file in self.files if file.size]
-        return sum(known) if known else None
-
+from .catalogue_entry import Kind, Model, ModelFile
 
 _HUB = "https://huggingface.co"
 _BIOMEDCLIP = (
@@ -315,7 +226,7 @@ def find(name: str, kind: Kind | None = None, models: Sequence[Model] = MODELS) 
     `store.find` looks among the user's own models too.
 
     Raises:
-        ModelError: no such entry; the message lists those that there are.
+        ModelError: no such entry; the message lists the existing ones.
     """
     entries = [model for model in models if kind in (None, model.kind)]
     for model in entries:

@@ -1,4 +1,4 @@
-"""BiomedCLIP and its like: a folder becomes a model that puts texts and images into one space."""
+"""BiomedCLIP and similar models, loaded from a folder: they encode texts and images in one space."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
 from .device import images_to
+from .expected_dsc import DscPredictor, read_predictor
 from .familiarity import Familiarity, read_familiarity
 from .image_text import TextImageModel, build, is_own
 from .layouts import is_hugging_face, set_layer_norm_epsilon, to_open_clip
@@ -21,21 +22,30 @@ from .store import find, locate
 from .weights import load_strictly, read_weights
 
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
-"""Names under which a folder's weights are looked for, in this order; the keys in the file tell the layout."""
+"""Names of a folder's weights, searched in this order; the keys in the file tell the layout."""
 
 
 class ClipModel:
-    """A text-image model with the tokenizer and the image normalization that belong to it.
+    """A text-image model with its tokenizer and image normalization.
 
     Args:
         name: in the catalogue.
         model: in evaluation mode, its parameters frozen.
         folder: where vocab.txt, tokenizer_config.json and open_clip_config.json are.
-        familiarity: what the model has seen; None where nothing is known of that.
+        familiarity: statistics of its training images; None where there are none.
+        dsc_predictor: predicts the DSC of masks; None where none was fitted.
     """
 
-    def __init__(self, name: str, model: TextImageModel, folder: Path, familiarity: Familiarity | None = None) -> None:
-        self.name, self.model, self.familiarity = name, model, familiarity
+    def __init__(
+        self,
+        name: str,
+        model: TextImageModel,
+        folder: Path,
+        familiarity: Familiarity | None = None,
+        dsc_predictor: DscPredictor | None = None,
+    ) -> None:
+        self.name, self.model = name, model
+        self.familiarity, self.dsc_predictor = familiarity, dsc_predictor
         preprocess = read_preprocessing(folder)
         self.image_size, self.context_length = preprocess.image_size, preprocess.context_length
         self.device = next(model.parameters()).device
@@ -44,7 +54,7 @@ class ClipModel:
         self._tokenizer = load_tokenizer(folder)
 
     def tokenize(self, texts: list[str], cut: bool = False) -> torch.Tensor:
-        """Token ids, int64 (N, L) on the model's device; L is the length of the longest text, not the model's limit.
+        """Tokenize N texts: int64 (N, L) on the model's device, with L the length of the longest one.
 
         Args:
             cut: leave out the end of a text that the model cannot take; its last token stays.
@@ -70,12 +80,12 @@ class ClipModel:
         return tokens.to(self.device)
 
     def unknown_words(self, text: str) -> list[str]:
-        """List the words of `text` of which the tokenizer knows no part; see `unknown_words`."""
+        """List the words of `text` that the tokenizer does not know at all; see `unknown_words`."""
         return unknown_words(self._tokenizer, text)
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
-        """Features of N texts, float32 (N, D) on the model's device, each of length 1 unless not `normalized`.
+        """Encode N texts: float32 (N, D) on the model's device, L2-normalized unless not `normalized`.
 
         Raises:
             PromptError: a text of more tokens than the model can take.
@@ -84,7 +94,7 @@ class ClipModel:
         return F.normalize(features, dim=-1) if normalized else features
 
     def preprocess(self, images: np.ndarray) -> torch.Tensor:
-        """Images uint8 (N, H, W, 3) as the model's input, float32 (N, 3, S, S) on its device.
+        """Convert images, uint8 (N, H, W, 3), to the model's input, float32 (N, 3, S, S) on its device.
 
         The whole image is resized to the square, bicubic with antialias, without a crop: every part gets a patch.
 
@@ -103,7 +113,7 @@ class ClipModel:
 
     @torch.inference_mode()
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Features of what `preprocess` gave, float32 (N, D) on the model's device, each of length 1."""
+        """Encode the output of `preprocess`: float32 (N, D) on the model's device, L2-normalized."""
         return F.normalize(self.model.encode_image(pixels.to(self.device)).float(), dim=-1)
 
 
@@ -118,7 +128,7 @@ def load_tokenizer(folder: Path) -> BertWordPieceTokenizer:
 
 
 def unknown_words(tokenizer: BertWordPieceTokenizer, text: str) -> list[str]:
-    """List the words of `text` of which a tokenizer knows no part: it makes [UNK] of all their letters.
+    """List the words of `text` that a tokenizer does not know at all: it makes [UNK] of all their letters.
 
     Raises:
         PromptError: half characters.
@@ -135,18 +145,18 @@ def unknown_words(tokenizer: BertWordPieceTokenizer, text: str) -> list[str]:
 
 
 def _require_text(text: str) -> None:
-    """Refuse half characters, as JSON and the command line can have them, before the tokenizer meets them."""
+    """Refuse unpaired surrogates, which JSON and the command line can hold, before the tokenizer reads them."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise PromptError(f"The prompt {text[:40]!r} is no text.", "Write it in UTF-8.") from error
+        raise PromptError(f"Expected a prompt of valid text, got {text[:40]!r}.", "Write it in UTF-8.") from error
 
 
 def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | None = None) -> ClipModel:
     """Load a text-image model of the catalogue, in float32, from open_clip's layout or the Hugging Face one, offline.
 
     Args:
-        models_dir: a folder of models that is looked into first.
+        models_dir: a folder of models that is searched first.
 
     Raises:
         ModelError: unknown, absent, damaged, or of another architecture than its configuration says.
@@ -157,13 +167,13 @@ def load_clip(name: str, device: torch.device | str = "cpu", models_dir: Path | 
     _check_fits(model, folder)
     model = with_fast_linear(model).to(device, torch.float32).eval().requires_grad_(False)
     width = read_config(folder / "open_clip_config.json")["model_cfg"]["embed_dim"]
-    return ClipModel(name, model, folder, read_familiarity(folder, width))
+    return ClipModel(name, model, folder, read_familiarity(folder, width), read_predictor(folder))
 
 
 def load_weights(model: TextImageModel, folder: Path) -> None:
-    """Load the weights of a folder, in either layout, strictly: all the model's and nothing else.
+    """Load the weights of a folder, in either layout, strictly.
 
-    Weights in the Hugging Face layout were used with another epsilon in the image tower's norms, which they get here.
+    Weights in the Hugging Face layout need another epsilon in the image tower's norms, which is set here.
 
     Raises:
         ModelError: no weights, an unreadable file, or names or shapes that do not fit; the message names a few.
@@ -184,7 +194,7 @@ def _check_fits(model: TextImageModel, folder: Path) -> None:
     """Refuse a vocabulary or a context length that the text tower has no embeddings for.
 
     Raises:
-        ModelError: saying which.
+        ModelError: naming which.
     """
     shape, words = model.text.config, load_tokenizer(folder).get_vocab_size()
     length = read_preprocessing(folder).context_length
@@ -204,7 +214,7 @@ def build_clip(folder: Path) -> TextImageModel:
 
     Raises:
         ModelError: a configuration is missing, unreadable, not of this kind of model, or refers to code, another folder
-            or the network. What torch raises when memory runs out.
+            or the network. Errors of torch when memory runs out.
     """
     config = read_config(folder / "open_clip_config.json").get("model_cfg", {})
     bert = read_config(folder / "config.json")

@@ -11,10 +11,10 @@ from ..errors import ModelError
 from ..files.json_text import read_json
 
 OPENAI_MEAN, OPENAI_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-"""Of the three channels, which OpenAI's CLIP was trained with, and open_clip takes where a configuration has none."""
+"""Mean and std of the three channels in OpenAI's CLIP, which open_clip takes where a configuration has none."""
 
 LIMIT = 1 << 20
-"""Bytes of a configuration."""
+"""Maximum bytes of a configuration."""
 
 VOCABULARY_LIMIT = 1 << 24
 CODE = ("auto_map", "custom_pipelines", "quantization_config", "attn_implementation", "use_kernels", "adapters")
@@ -25,13 +25,13 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How images and texts are brought to a model.
+    """How images and texts are preprocessed for a model.
 
     Args:
         image_size: edge of the square, in pixels.
         context_length: maximum number of tokens of a text.
         mean, std: of the three channels, on the scale 0 to 1.
-        lower_case: texts are read without their case.
+        lower_case: texts are lowercased.
     """
 
     image_size: int
@@ -52,7 +52,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelError(f"'{path}' cannot be read: {error}.", "Get the file again.") from error
     if not isinstance(content, dict):
-        raise ModelError(f"'{path}' is not a configuration.", "Get the file again.")
+        raise ModelError(f"Expected a JSON object as configuration in '{path}'.", "Get the file again.")
     return content
 
 
@@ -64,11 +64,11 @@ def refuse_code(path: Path) -> None:
     """
     code_names = [name for name in read_config(path) if name.strip("_") in CODE or name.endswith("_implementation")]
     if code_names:
-        raise ModelError(f"'{path}' asks for code of its own by '{code_names[0]}'.", "Get the file again.")
+        raise ModelError(f"'{path}' asks for custom code by '{code_names[0]}'.", "Get the file again.")
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
-    """Read open_clip_config.json and tokenizer_config.json, and look at vocab.txt.
+    """Read open_clip_config.json and tokenizer_config.json, and check vocab.txt.
 
     Raises:
         ModelError: naming the file and what is wrong with it.

@@ -1,4 +1,4 @@
-"""The device that the models run on: choosing it, and bringing images to it."""
+"""The device that the models run on: choosing it, and copying images to it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     kind, _, index = name.partition(":")
     if kind not in DEVICES or (index and (kind != "cuda" or not index.isdecimal())):
         raise DeviceError(
-            f"There is no device '{name}'.",
-            f"Use one of {', '.join(DEVICES)}, or a GPU by its number such as 'cuda:1'.",
+            f"Expected a device of {', '.join(DEVICES)}, got '{name}'.",
+            "Use one of them, or a GPU by its number such as 'cuda:1'.",
         )
     if kind == "auto":
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
@@ -38,15 +38,15 @@ def resolve_device(name: str = "auto") -> torch.device:
         _require_cuda(int(index or 0))
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError(
-            "MPS was asked for, but this machine has no Apple GPU that torch can use.", "Use 'cpu' or 'auto'."
+            "MPS was requested, but this machine has no Apple GPU that torch can use.", "Use 'cpu' or 'auto'."
         )
     return torch.device(name)
 
 
 def fast_bfloat16(device: torch.device) -> bool:
-    """Whether a device multiplies matrices in bfloat16 by instructions of its own, not by way of float32.
+    """Tell whether a device has native instructions for matrix products in bfloat16.
 
-    Arm processors and Apple's GPUs count as not: nothing was measured there.
+    For Arm processors and Apple's GPUs the answer is no: nothing was measured there.
     """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
@@ -59,13 +59,13 @@ def warn_of_slow_bfloat16(device: torch.device) -> None:
     """Log, once for a device, that bfloat16 is slow on it, if it is a CPU without instructions for it."""
     if device.type == "cpu" and not fast_bfloat16(device):
         log.warning(
-            "This CPU is not known to have bfloat16 of its own (AMX or AVX-512 BF16). On a CPU without it "
+            "This CPU is not known to support bfloat16 (AMX or AVX-512 BF16). On a CPU without it "
             "the precision bf16 took 19 times as long as f32 (docs/results/speed.md): take 'auto' or 'f32'."
         )
 
 
 def images_to(device: torch.device, images: np.ndarray) -> torch.Tensor:
-    """Images, uint8 (N, H, W, 3), on a device as float32 (N, 3, H, W), 0 to 1; they travel as bytes."""
+    """Copy images, uint8 (N, H, W, 3), to a device as bytes, and convert them there to float32 (N, 3, H, W), 0 to 1."""
     bytes_ = torch.from_numpy(np.ascontiguousarray(images))
     if device.type == "cuda":
         bytes_ = bytes_.pin_memory().to(device, non_blocking=True)
@@ -73,7 +73,7 @@ def images_to(device: torch.device, images: np.ndarray) -> torch.Tensor:
 
 
 def to_host(*tensors: torch.Tensor) -> list[np.ndarray]:
-    """Bring tensors of one device to the host; from CUDA together, into pinned memory, waited for once."""
+    """Copy tensors of one device to the host; from CUDA together, into pinned memory, with one synchronization."""
     if not tensors[0].is_cuda:
         return [tensor.cpu().numpy() for tensor in tensors]
     copies = [torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True) for tensor in tensors]
@@ -84,7 +84,7 @@ def to_host(*tensors: torch.Tensor) -> list[np.ndarray]:
 
 
 class OnCpu(TorchFunctionMode):
-    """A context in which this thread's tensors for CUDA are made on the CPU; for code that takes any GPU there is."""
+    """A context in which this thread's tensors for CUDA are created on the CPU; for code that takes any GPU."""
 
     def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         """Call a function of torch with the CPU in place of every CUDA device among its arguments."""
@@ -101,16 +101,16 @@ def _cpu_for_cuda(value: Any) -> Any:
 def _require_cuda(index: int) -> None:
     if torch.version.cuda is None and torch.version.hip is None:
         raise DeviceError(
-            f"CUDA was asked for, but the installed torch {torch.__version__} was built for the CPU only.",
+            f"CUDA was requested, but the installed torch {torch.__version__} was built for the CPU only.",
             "Install a torch built for CUDA (https://pytorch.org/get-started/locally), or use 'cpu'.",
         )
     if not torch.cuda.is_available():
         raise DeviceError(
-            "CUDA was asked for, but torch finds no NVIDIA GPU or no driver for it.",
+            "CUDA was requested, but torch finds no NVIDIA GPU or no driver for it.",
             "See whether 'nvidia-smi' lists a GPU, or use 'cpu'.",
         )
     if index >= torch.cuda.device_count():
         raise DeviceError(
-            f"GPU {index} was asked for, but there are {torch.cuda.device_count()}, counted from 0.",
+            f"GPU {index} was requested, but there are {torch.cuda.device_count()}, counted from 0.",
             "Use a smaller number.",
         )

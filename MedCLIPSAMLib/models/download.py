@@ -16,14 +16,14 @@ from ..files.atomic import sweep
 from ..files.checksums import read_recorded, record, sha256_of
 from ..files.claim import lock_file
 from ..run_context import RunContext
-from .catalogue import Model, ModelFile
+from .catalogue_entry import Model, ModelFile
 from .store import cache_folder
 
 CHUNK = 1 << 20
 MAX_BYTES = 20_000_000_000
-"""Of a file whose size nobody knows before; the largest model of the catalogue has a tenth of it."""
+"""Maximum size of a file whose size is not known before; the largest model of the catalogue has a tenth of it."""
 TIMEOUT = 30.0
-"""Seconds without an answer before a connection is given up."""
+"""Seconds without an answer before a connection is closed."""
 
 
 def download(
@@ -34,17 +34,17 @@ def download(
     """Download what a model's folder lacks and return the folder.
 
     A file arrives as NAME.partial, which a later call continues where the server's file is still the same: by its
-    SHA-256 where that is known, else by what the server calls this state of it (If-Range, kept in NAME.partial.state).
+    SHA-256 where that is known, else by the server's ETag or date (If-Range, kept in NAME.partial.state).
     It gets its name when its size and SHA-256 are right: those of the catalogue, else those recorded when it was first
     downloaded into the folder. Only one process downloads into a folder at a time.
 
     Args:
         folder: the model's folder; in the user's cache when None.
-        context: told of the bytes that are here, of those of the whole (None where the server does not say), and of
-            the file's name as the message; asked once a megabyte, and a cancelled download is continued another time.
+        context: reports the bytes received, the bytes of the whole file (None where the server does not say), and
+            the file's name as the message; checked once a megabyte, and a cancelled download is resumed later.
 
     Raises:
-        ModelError: a model that nobody offers (shipped, trained by the user, or without an address), no network, a
+        ModelError: a model that cannot be downloaded (shipped, trained, or without an address), no network, a
             refusal by the server, no space, or a wrong checksum (then the file is removed).
         OutputError: the folder cannot be written, or another process downloads into it. Cancelled.
     """
@@ -52,8 +52,8 @@ def download(
         raise ModelError(f"The model '{model.name}' comes with the program; there is nothing to download.")
     if model.trained:
         raise ModelError(
-            f"The model '{model.name}' was trained by you; nobody offers it for download.",
-            "Train it again, or copy what its folder lacks from where it is whole.",
+            f"The model '{model.name}' was trained by you; it cannot be downloaded.",
+            "Train it again, or copy the missing files from a complete folder.",
         )
     if not model.downloadable:
         raise ModelError(
@@ -104,7 +104,7 @@ def _fetch(model: Model, file: ModelFile, folder: Path, expected: str | None, co
         raise ModelError(
             f"The checksum of '{file.name}' of '{model.name}' is wrong; the file was removed "
             f"(SHA-256 {sha256[:12]}..., not {expected[:12]}...).",
-            "Run it again. If it fails again, the file at its source is another one than before.",
+            "Run it again. If it fails again, the file at its source has changed.",
         )
     record(folder, file.name, sha256, size, file.url)
     os.replace(partial, folder / file.name)
@@ -116,7 +116,7 @@ def _continue(
     """Add to `partial` what it lacks of the file, or all of it where the server cannot send a part of the same file.
 
     Args:
-        state: a file with what the server calls the state of the file that `partial` is of.
+        state: a file with the server's ETag or date of the file that `partial` is part of.
         expected: the SHA-256 of the whole file, None where it is not known.
     """
     done = partial.stat().st_size if partial.is_file() else 0
@@ -153,10 +153,10 @@ def _continue(
 def _total(
     model: Model, file: ModelFile, response: HTTPResponse, done: int, expected: str | None, folder: Path
 ) -> int | None:
-    """Say how many bytes the whole file has, None where only its end tells.
+    """Return how many bytes the whole file has, None where only its end tells.
 
     Raises:
-        ModelError: another size than that of the catalogue, more than is free, or a length that nobody says.
+        ModelError: another size than in the catalogue, more than is free, or no length where it is needed.
     """
     length = response.headers.get("Content-Length", "")
     total = done + int(length) if length.isdecimal() else file.size
@@ -169,14 +169,14 @@ def _total(
         raise _another_size(model, file, total, folder)
     if total is None and expected is None and not response.chunked:
         raise ModelError(
-            f"The server does not say how long '{file.name}' of '{model.name}' is, so that a part of it would pass.",
+            f"The server does not say how long '{file.name}' of '{model.name}' is, so a truncated file would pass.",
             _by_hand(model, folder),
         )
     return total
 
 
 def _remember(state: Path, response: HTTPResponse) -> None:
-    """Keep what the server calls this state of the file, where that can be asked for again."""
+    """Store the server's ETag or date of the file, where it can be used to resume."""
     tag = response.headers.get("ETag", "")
     name = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
     if name:
@@ -188,7 +188,7 @@ def _remember(state: Path, response: HTTPResponse) -> None:
 def _another_size(model: Model, file: ModelFile, size: int, folder: Path, expected: int | None = None) -> ModelError:
     right = file.size or f"at most {expected or MAX_BYTES}"
     return ModelError(
-        f"'{file.name}' of '{model.name}' came with {size} bytes, not {right}; it was removed.",
+        f"Expected {right} bytes for '{file.name}' of '{model.name}', got {size}; the file was removed.",
         _by_hand(model, folder),
     )
 
@@ -201,9 +201,9 @@ def _read(model: Model, file: ModelFile, response: HTTPResponse, done: int) -> b
 
 
 def _open(model: Model, file: ModelFile, done: int, state: str = "") -> HTTPResponse:
-    """Ask for the file from byte `done` on, where its state is still the same.
+    """Request the file from byte `done` on, where it has not changed.
 
-    The whole file comes (status 200) where it is not, or the server cannot do that.
+    The server sends the whole file (status 200) where it has changed, or where it cannot resume.
     """
     headers = {"User-Agent": f"medclipsam/{__version__}"} | ({"Range": f"bytes={done}-"} if done else {})
     if done and state:

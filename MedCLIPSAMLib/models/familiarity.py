@@ -1,10 +1,10 @@
-"""How unlike an image is to what a text-image model has seen, by the statistics of its features on training images.
+"""How unlike an image is to a text-image model's training images, by the statistics of their features.
 
-The features of the training images of each kind ("brain MR") are taken for a normal distribution with a mean of its
-own and one covariance for all; they lie in a file beside the weights. An image's distance to a kind is Mahalanobis'
+The features of the training images of each kind ("brain MR") are modeled by a normal distribution with its own mean
+and one covariance for all; they are in a file beside the weights. An image's distance to a kind is Mahalanobis'
 (Lee et al., A simple unified framework for detecting out-of-distribution samples, NeurIPS 2018); it is divided by a
-limit that was chosen on validation images, and the minimum over all kinds counts: above 1 an image is unlike anything
-that the model has seen.
+limit that was chosen on validation images, and the minimum over all kinds counts: above 1 an image is unlike any
+training image.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..files.atomic import atomic_path
 STATISTICS = "statistics.safetensors"
 """Name of the file in a model's folder."""
 MAX_BYTES, MAX_KINDS, MAX_NAME = 1 << 20, 64, 60
-_REMEDY = "Get the model again from its source, or remove that file: then nothing is said of strange images."
+_REMEDY = "Get the model again from its source, or remove that file: then there are no notes on strange images."
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Familiarity:
     limits: torch.Tensor
 
     def strangeness(self, features: torch.Tensor) -> torch.Tensor:
-        """Return how strange images are, (N,) float32 on the CPU, from their L2-normalized features, (N, D)."""
+        """Compute how strange images are, (N,) float32 on the CPU, from their L2-normalized features, (N, D)."""
         away = features.detach().float().cpu()[:, None] - self.means
         return ((away @ self.whitening).norm(dim=2) / self.limits).amin(1)
 
     def write(self, path: Path) -> None:
-        """Write it, the whitening in float16.
+        """Write the statistics, the whitening in float16.
 
         Raises:
             OutputError: the disk is full.

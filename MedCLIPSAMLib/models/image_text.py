@@ -1,6 +1,6 @@
 """Our own small text-image models: an image tower and a text tower, with the parameter names of open_clip.
 
-On torch alone, so that the shipped models answer soon. All others are open_clip's own, see `open_clip_model`.
+They need torch alone, so that the shipped models load quickly. All others are open_clip's, see `open_clip_model`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class VisualTower(nn.Module):
         self.head.add_module("proj", nn.Linear(trunk.embed_dim, embed_dim, bias=False))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) to (N, D)."""
+        """Encode pixels (N, 3, S, S) to features (N, D)."""
         return self.head(self.trunk(pixels))
 
 
@@ -51,15 +51,15 @@ class ImageTextModel(nn.Module):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def encode_image(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Features (N, D) of pixels, of any length."""
+        """Encode pixels to features (N, D), not normalized."""
         return self.visual(pixels)
 
     def encode_text(self, ids: torch.Tensor) -> torch.Tensor:
-        """Features (N, D) of token ids, of any length."""
+        """Encode token ids to features (N, D), not normalized."""
         return self.text(ids)
 
     def forward(self, pixels: torch.Tensor, ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Give the features of pixels and of token ids, each (N, D) of length 1."""
+        """Encode pixels and token ids, each to (N, D), L2-normalized."""
         return F.normalize(self.visual(pixels), dim=-1), F.normalize(self.text(ids), dim=-1)
 
 
@@ -68,7 +68,7 @@ TextImageModel: TypeAlias = "ImageTextModel | CustomTextCLIP"
 
 
 def is_own(config: Mapping[str, Any]) -> bool:
-    """Whether a part `model_cfg` of open_clip_config.json is of a model whose image tower is ours."""
+    """Tell whether `model_cfg` of an open_clip_config.json has one of our own image towers."""
     return str(config["vision_cfg"].get("timm_model_name")) in OWN_TOWERS
 
 

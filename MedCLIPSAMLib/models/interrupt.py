@@ -12,7 +12,7 @@ from ..run_context import RunContext
 
 @contextmanager
 def interruptible(blocks: Iterable[torch.nn.Module], context: RunContext) -> Iterator[None]:
-    """Ask before every one of some blocks of a network whether the run was cancelled.
+    """Check before every one of some blocks of a network whether the run was cancelled.
 
     Raises:
         Cancelled: out of the forward pass.

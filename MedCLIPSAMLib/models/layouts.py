@@ -53,13 +53,13 @@ _TENSORS = {
     "text_projection.fc2.weight": "text.proj.2.weight",
 }
 VISION_EPSILON = 1e-12
-"""Of the layer norms of the image tower in the Hugging Face layout; timm's has 1e-6."""
+"""Epsilon of the layer norms of the image tower in the Hugging Face layout; timm's has 1e-6."""
 _BUFFERS = (".position_ids", ".token_type_ids")
 """Constants that some versions of transformers saved with the weights."""
 
 
 def is_hugging_face(state: State) -> bool:
-    """Whether the weights are in the Hugging Face layout."""
+    """Tell whether the weights are in the Hugging Face layout."""
     return any(name.startswith(("vision_model.", "text_model.")) for name in state)
 
 
@@ -69,7 +69,7 @@ def without_buffers(state: State) -> dict[str, torch.Tensor]:
 
 
 def to_open_clip(state: State) -> dict[str, torch.Tensor]:
-    """Weights of the Hugging Face layout under open_clip's names and in its shapes.
+    """Convert weights of the Hugging Face layout to open_clip's names and shapes.
 
     Raises:
         ModelError: a query, key or value is missing, or a name belongs to neither layout; the message names a few.
@@ -94,7 +94,7 @@ def to_open_clip(state: State) -> dict[str, torch.Tensor]:
 
 
 def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
-    """Weights of open_clip's layout under the names and in the shapes of Hugging Face's: the reverse of `to_open_clip`.
+    """Convert weights of open_clip's layout to Hugging Face's names and shapes: the reverse of `to_open_clip`.
 
     Raises:
         ModelError: a model of another architecture than BiomedCLIP's, for which that layout has no names.
@@ -118,7 +118,7 @@ def to_hugging_face(state: State) -> dict[str, torch.Tensor]:
 
 
 def set_layer_norm_epsilon(tower: torch.nn.Module, epsilon: float = VISION_EPSILON) -> None:
-    """Give all layer norms of a tower another epsilon."""
+    """Set the epsilon of all layer norms of a tower."""
     for module in tower.modules():
         if isinstance(module, torch.nn.LayerNorm):
             module.eps = epsilon
@@ -132,7 +132,7 @@ def some(names: Iterable[str], count: int = 3) -> str:
 
 
 def _names(state: State, vision_prefix: str, text_prefix: str) -> dict[str, str]:
-    """Every name of the Hugging Face layout (query, key and value of the image tower fused) with open_clip's name."""
+    """Map every name of the Hugging Face layout (query, key and value of the image tower fused) to open_clip's name."""
     modules = dict(_MODULES)
     for layer in range(_depth(state, vision_prefix)):
         modules |= {

@@ -1,7 +1,7 @@
-"""Models whose towers are open_clip's and timm's: BiomedCLIP, and all others but our own small ones.
+"""Models whose towers are open_clip's and timm's: BiomedCLIP, and all others but the small shipped ones.
 
-Imported when such a model is loaded, and not before: both import torch's compiler, seconds before the first image. timm
-before 1.0.23, which nnunetv2 requires, warns at its import of what torch 2.14 has deprecated, about which users can do
+Imported only when such a model is loaded: both import torch's compiler, which takes seconds. timm
+before 1.0.23, which nnunetv2 requires, warns at its import of deprecations in torch 2.14, about which users can do
 nothing.
 """
 
@@ -28,7 +28,7 @@ def build_open_clip(config: Mapping[str, Any], folder: Path) -> CustomTextCLIP:
         folder: where config.json of the text tower is.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError, RuntimeError: what open_clip and timm make of a configuration
+        KeyError, TypeError, ValueError, AttributeError, RuntimeError: from open_clip and timm, on a configuration
             that is not of this kind.
     """
     vision = config["vision_cfg"] | {"timm_model_pretrained": False}
@@ -47,7 +47,7 @@ class TimmTrunk:
 
     def __init__(self, trunk: nn.Module | None) -> None:
         if not isinstance(trunk, VisionTransformer) or trunk.global_pool not in ("token", "avg"):
-            raise ValueError("it is no timm VisionTransformer with class-token or average pooling")
+            raise ValueError("expected a timm VisionTransformer with class-token or average pooling")
         module: Any = trunk
         self._trunk = module
         self.blocks: list[Any] = list(module.blocks)
@@ -61,20 +61,20 @@ class TimmTrunk:
         return {parameter.dtype for parameter in self._trunk.parameters()}
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Give the tokens before the first block: (N, 3, S, S) to (N, T, C)."""
+        """Compute the tokens before the first block: (N, 3, S, S) to (N, T, C)."""
         trunk = self._trunk
         return trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(pixels))))
 
     def pool(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Make features (N, C) of the normed tokens behind the last block."""
+        """Pool the normalized tokens behind the last block to features (N, C)."""
         return self._trunk.forward_head(tokens)
 
     def norm_patches(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Norm patch tokens (N, T, C) behind the last block as the pooled ones are."""
+        """Normalize patch tokens (N, T, C) behind the last block as the pooled ones are."""
         return self._trunk.fc_norm(self.norm(tokens))
 
     def is_plain(self, block: Any) -> bool:
-        """Whether a block is pre-norm, with heads as wide as the tokens, and no norm or gate inside."""
+        """Tell whether a block is pre-norm, with heads as wide as the tokens, and no norm or gate inside."""
         if type(block) is not Block or type(block.attn) is not Attention:
             return False
         attention: Any = block.attn

@@ -1,4 +1,4 @@
-"""SAM 2 from the package `sam2`, built from a configuration of ours or of the package."""
+"""SAM 2 from the package `sam2`, built from a shipped configuration or one of the package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .store import WEIGHTS, find, locate
 from .weights import load_strictly, read_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the three channels of SAM 2's input, on the scale 0 to 1."""
+"""Mean and std of the three channels of SAM 2's input, on the scale 0 to 1."""
 
 
 class Sam2(SAM2VideoPredictor):
@@ -34,7 +34,8 @@ class Sam2(SAM2VideoPredictor):
 
     Attributes:
         name: in the catalogue, once it is loaded.
-        bfloat16: the image encoder multiplies matrices in bfloat16; what it gives, and all that follows, is float32.
+        bfloat16: the image encoder and the memory attention multiply matrices in bfloat16; their outputs, and all else,
+            are float32.
     """
 
     name: str
@@ -47,7 +48,7 @@ class Sam2(SAM2VideoPredictor):
         positions.forward = _cache_positions(positions.forward)
 
     def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
-        """Features of images (N, 3, S, S), as sam2 wants them of every model."""
+        """Encode images (N, 3, S, S); overrides the method of sam2."""
         with in_bfloat16(img_batch.device, self.bfloat16):
             found = super().forward_image(img_batch)
         features = [level.float() for level in found["backbone_fpn"]]
@@ -57,11 +58,16 @@ class Sam2(SAM2VideoPredictor):
             "vision_pos_enc": [self.image_encoder.neck.position_encoding(level) for level in features],
         }
 
+    def _prepare_memory_conditioned_features(self, *args: Any, **options: Any) -> torch.Tensor:
+        """Condition the features of a slice, (1, C, h, w), on the memory of the slices before."""
+        with in_bfloat16(self.device, self.bfloat16):
+            return super()._prepare_memory_conditioned_features(*args, **options).float()
+
 
 def _cache_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[torch.Tensor], torch.Tensor]:
     """Encode positions, which depend on the size of an image alone, once, without a copy for every image.
 
-    (N, C, H, W) features to the like, in their type.
+    (N, C, H, W) features to an encoding of the same shape and type.
     """
     cache: dict[tuple, torch.Tensor] = {}
 
@@ -75,7 +81,7 @@ def _cache_positions(make: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[
 
 
 def _cache_embedding(trunk: torch.nn.Module, make: Callable[[Any], torch.Tensor]) -> Callable[[Any], torch.Tensor]:
-    """Bring the trunk's embedding of positions to a size; again when its weights change, or where it is trained."""
+    """Cache the position embedding that `make` returns for a size until the trunk's weights change; not in training."""
     cache: dict[str, Any] = {}
 
     def embedding(size: Any) -> torch.Tensor:
@@ -96,14 +102,14 @@ _PREDICTOR = f"{Sam2.__module__}.{Sam2.__name__}"
 def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
     """Build a model with random weights on the CPU, in evaluation mode, shaped by a sam2 configuration file.
 
-    The file is read by itself, not through hydra's global search path, which other programs in the process may hold.
+    The file is read directly, not through hydra's global search path, which other code in the process may use.
     Some parts of sam2 put tensors on a GPU as they are built, wherever torch finds one; here they stay on the CPU.
 
     Args:
         options: settings merged into the model's part of the configuration.
 
     Raises:
-        ModelError: see `read_sam_config`, or settings that do not go together. What torch raises when memory runs out.
+        ModelError: see `read_sam_config`, or settings that do not fit together. Errors of torch when memory runs out.
     """
     try:
         model: Any = OmegaConf.merge(read_sam_config(config), dict(options or {}))
@@ -121,7 +127,7 @@ def build_sam(config: Path, options: Mapping[str, Any] | None = None) -> Sam2:
         OmegaConfBaseException,
         HydraException,
     ) as error:
-        cause = error.__cause__ or error  # hydra tells of errors in one of its own
+        cause = error.__cause__ or error  # hydra wraps errors
         if is_out_of_memory(cause):
             raise cause from None
         raise ModelError(f"No SAM 2 can be built from '{config}': {error}.", "Get the configuration again.") from error
@@ -156,7 +162,7 @@ def decode(
     masks: torch.Tensor | None = None,
     multimask: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Mask logits (N, M, h, w), predicted IoU (N, M) and object score logits (N, 1) of N prompts, one an embedding.
+    """Decode N prompts, one an embedding: mask logits (N, M, h, w), predicted IoU (N, M), object score logits (N, 1).
 
     Args:
         embedding: (N, C, h / 4, w / 4); h and w are a quarter of the image size.
@@ -179,9 +185,9 @@ def decode(
 
 
 class SamInput:
-    """What a SAM 2 takes of images: made of all images at once, and where the model is.
+    """Preprocessing of SAM 2's images, all at once on the model's device.
 
-    sam2's own way, the same but for rounding, goes through torchvision on the CPU, image by image.
+    sam2 itself does the same, but for rounding, with torchvision on the CPU, image by image.
     """
 
     def __init__(self, sam: Sam2) -> None:
@@ -189,7 +195,7 @@ class SamInput:
         self._mean, self._std = (torch.tensor(values, device=sam.device).view(3, 1, 1) for values in (MEAN, STD))
 
     def __call__(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Images of one size, uint8 (H, W, 3) each, as float32 (N, 3, S, S)."""
+        """Convert images of one size, uint8 (H, W, 3) each, to float32 (N, 3, S, S)."""
         pixels = images_to(self._mean.device, np.stack(images)).contiguous()
         if pixels.shape[2:] != self._size:
             pixels = F.interpolate(pixels, self._size, mode="bilinear", antialias=True, align_corners=False)
@@ -197,7 +203,7 @@ class SamInput:
 
 
 def embed(sam: Sam2, pixels: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Compute what `decode` takes of images (N, 3, S, S): the embedding (N, C, h, w) and the features finer than it."""
+    """Encode images (N, 3, S, S) for `decode`: the embedding (N, C, h, w) and the features finer than it."""
     _, features, _, sizes = sam._prepare_backbone_features(sam.forward_image(pixels))
     if sam.directly_add_no_mem_embed:
         features[-1] = features[-1] + sam.no_mem_embed

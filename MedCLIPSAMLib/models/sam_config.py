@@ -1,4 +1,4 @@
-"""A SAM 2 configuration file, read so that nothing but known parts of SAM 2 with known settings can come of it."""
+"""A SAM 2 configuration file, read such that it can only build known parts of SAM 2 with known settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 1 << 16
 """Bytes of a file."""
 
 LARGEST = 1 << 20
-"""No number of a SAM 2 comes near it."""
+"""Maximum number in a configuration; those of SAM 2 are far smaller."""
 
 WHOLE = ("sam2.modeling.sam2_base.SAM2Base", "sam2.sam2_video_predictor.SAM2VideoPredictor")
 PARTS = tuple(
@@ -39,10 +39,10 @@ PARTS = tuple(
 )
 DECODER = "sam2.modeling.sam.mask_decoder.MaskDecoder"
 PLAIN = {"sam_mask_decoder_extra_args": DECODER}
-"""Settings that are tables of settings, of these parts."""
+"""Settings that are tables of settings for these parts."""
 
 NEVER = ("self", "weights_path", "args", "kwargs")
-"""Parameters that no file gives: sam2 would unpickle the file that `weights_path` names."""
+"""Parameters that are refused: sam2 would unpickle the file that `weights_path` names."""
 
 
 def read_sam_config(path: Path) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def read_sam_config(path: Path) -> dict[str, Any]:
             raise ValueError(f"it has more than {LIMIT} bytes")
         found = yaml.load(content.decode("utf-8"), _Loader)
         if not isinstance(found, dict) or list(found) != ["model"] or not isinstance(found["model"], dict):
-            raise ValueError("it is no table with the one entry 'model'")
+            raise ValueError("expected a table with the one entry 'model'")
         _check(found["model"], found["model"].get("_target_"), WHOLE)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ModelError(f"No SAM 2 can be built from '{path}': {error}.", "Get the configuration again.") from error
@@ -81,7 +81,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         names = [key.value for key, _ in node.value]
         if len(set(map(str, names))) < len(names):
-            raise ValueError("a key stands there twice")
+            raise ValueError("a key is there twice")
         return super().construct_mapping(node, deep)
 
 
@@ -93,13 +93,13 @@ _Loader.add_implicit_resolver(
 def _check(part: Mapping[Any, Any], target: Any, allowed: tuple[str, ...]) -> None:
     """Check a table that makes an object: what it calls, and each of its settings."""
     if target not in allowed:
-        raise ValueError(f"it would run '{target}', which is no part of SAM 2")
+        raise ValueError(f"it would run '{target}', which is not a part of SAM 2")
     known = _settings(target)
     for name, value in part.items():
         if name == "_target_":
             continue
         if name not in known:
-            raise ValueError(f"'{name}' is no setting of '{target.rpartition('.')[2]}'")
+            raise ValueError(f"'{name}' is not a setting of '{target.rpartition('.')[2]}'")
         if name in PLAIN and isinstance(value, dict):
             _check(value, PLAIN[name], (DECODER,))
         else:

@@ -1,4 +1,4 @@
-"""Images for SAM 2: embedded when they are first needed, and prompted with many objects at once."""
+"""Images for SAM 2: embedded at the first use, and prompted with many objects at once."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from .sam import Sam2, SamInput, decode, embed
 from .threads import on_threads
 
 PIXELS = 4 * 1024**2
-"""Pixels, as SAM 2 sees them, that a GPU embeds together."""
+"""Maximum pixels, at SAM 2's image size, that a GPU embeds together."""
 OBJECTS = 16
-"""Objects that a GPU outlines together."""
+"""Maximum objects that a GPU outlines together."""
 
 Mend = Callable[[int, np.ndarray], np.ndarray]
-"""Takes the number of an object and its mask, (h, w) bool as SAM 2 gives it, and returns what it is to be."""
+"""Takes the number of an object and its mask at SAM 2's size, (h, w) bool, and returns the corrected mask."""
 
 
 class SamImageBatch:
-    """Some images of one size, and SAM 2's answers about them.
+    """Images of one size, and SAM 2's masks on them.
 
     Attributes:
         at_once: several images and objects together, which is faster on a GPU and takes more memory.
@@ -38,26 +38,26 @@ class SamImageBatch:
         self._by_precision: dict[bool, dict[int, list[torch.Tensor]]] = {}
 
     def set(self, images: Sequence[np.ndarray]) -> None:
-        """Take images, uint8 (H, W, 3) each, in place of those before."""
+        """Set images, uint8 (H, W, 3) each, in place of the previous ones."""
         self._images, self._by_precision = images, {}
 
     @property
     def _features(self) -> dict[int, list[torch.Tensor]]:
-        """Features by image, of the precision that SAM 2 has now."""
+        """Features by image, in SAM 2's current precision."""
         return self._by_precision.setdefault(self._sam.bfloat16, {})
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H, W) of the images."""
+        """Size (H, W) of the images."""
         height, width = self._images[0].shape[:2]
         return height, width
 
     def are_embedded(self, numbers: Sequence[int]) -> bool:
-        """Whether all images of these numbers were embedded already."""
+        """Tell whether all images of these numbers are embedded."""
         return all(number in self._features for number in numbers)
 
     def embed(self, numbers: Sequence[int], context: RunContext = RunContext()) -> None:
-        """Embed those images that were not yet; a cancelled context ends it between two blocks of the encoder."""
+        """Embed the images that are not embedded yet; a cancelled context stops between two blocks of the encoder."""
         left = [number for number in dict.fromkeys(numbers) if number not in self._features]
         together = max(1, PIXELS // self._sam.image_size**2) if self.at_once else 1
         for start in range(0, len(left), together):
@@ -76,14 +76,14 @@ class SamImageBatch:
         logits: np.ndarray | None = None,
         mend: Mend | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """One mask an object: (B, H, W) bool, and the predicted IoU of each, (B,) float32.
+        """Predict one mask an object, (B, H, W) bool, and the IoU of each, (B,) float32.
 
         Args:
             numbers: the image of each object.
             boxes: (B, 4), x0 y0 x1 y1 in pixels.
             points, labels: (B, P, 2) x y in pixels and (B, P), 1 inside, 0 outside.
             logits: (B, h, w) to start from, see `TextSegmenter.outline`.
-            mend: changes each mask before it is enlarged to the size of the image, which is much the larger one.
+            mend: changes each mask before it is enlarged to the size of the image, which is much larger.
         """
         self.embed(numbers)
         together = OBJECTS if self.at_once else 1
@@ -97,7 +97,7 @@ class SamImageBatch:
         return masks, quality
 
     def features(self, number: int) -> list[torch.Tensor]:
-        """Embed an image if need be, and give its features: (1, C, h, w) at strides of 4, 8 and 16 pixels."""
+        """Return the features of an image, embedding it if necessary: (1, C, h, w) at strides of 4, 8 and 16 pixels."""
         self.embed([number])
         return self._features[number]
 
@@ -109,11 +109,11 @@ class SamImageBatch:
         labels: np.ndarray | None = None,
         several: bool = True,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Masks of each object at SAM 2's own size, (B, M, h, w) bool, and the predicted IoU of each, (B, M) float32.
+        """Predict masks of each object at SAM 2's own size, (B, M, h, w) bool, and their IoU, (B, M) float32.
 
         Args:
             numbers, boxes, points, labels: see `masks`.
-            several: three masks; else one, as of `masks`.
+            several: three masks; else one, as in `masks`.
         """
         self.embed(numbers)
         found = []
@@ -143,13 +143,13 @@ class SamImageBatch:
     def _logits(
         self, numbers, boxes, points, labels, logits, several: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mask logits (B, M, h, w) and predicted IoU (B, M)."""
+        """Predict mask logits (B, M, h, w) and IoU (B, M)."""
         device = self._sam.device
         places, kinds = None, None
         if points is not None:
             places = torch.from_numpy(self._scaled(points)).to(device)
             kinds = torch.as_tensor(labels, dtype=torch.int32, device=device)
-        if boxes is not None:  # a box is its two corners, points of kinds of their own
+        if boxes is not None:  # a box is its two corners, with labels 2 and 3
             corners = torch.from_numpy(self._scaled(boxes.reshape(-1, 2, 2))).to(device)
             both = torch.tensor([[2, 3]], dtype=torch.int32, device=device).expand(len(corners), 2)
             places = corners if places is None else torch.cat([corners, places], 1)
@@ -160,7 +160,7 @@ class SamImageBatch:
         return found, quality
 
     def _scaled(self, places: np.ndarray) -> np.ndarray:
-        """Bring x, y in pixels of the images to those that SAM 2 sees, float32."""
+        """Scale x, y from pixels of the images to SAM 2's image size, float32."""
         height, width = self.shape
         return places.astype(np.float32) / np.array([width, height], np.float32) * np.float32(self._sam.image_size)
 

@@ -17,7 +17,7 @@ STEM_CHANNELS = (48, 96, 192)
 """Output channels of the stem's convolutions, each of which halves height and width."""
 PATCH = 2 ** len(STEM_CHANNELS)
 GROUPS = 8
-"""Of the stem's group norms."""
+"""Groups of the stem's group norms."""
 
 
 class ConvolutionalStem(nn.Module):
@@ -39,7 +39,7 @@ class ConvolutionalStem(nn.Module):
         self.proj = nn.Sequential(*layers, nn.Conv2d(STEM_CHANNELS[-1], width, 1))
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) to (N, patches, width)."""
+        """Embed the patches of images: (N, 3, S, S) to (N, patches, width)."""
         return self.proj(pixels).flatten(2).transpose(1, 2)
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a model are: a folder that the user names, the shipped ones, or the user's cache of downloads."""
+"""Find the files of a model: in a folder that the user names, among the shipped ones, or in the download cache."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ..errors import ModelError
 from ..files.checksums import read_recorded, sha256_of
 from ..resources import resource_path
 from . import catalogue
-from .catalogue import MODELS, Kind, Model
+from .catalogue import MODELS
+from .catalogue_entry import Kind, Model
 from .trained import trained_folder, trained_models
 
 ENVIRONMENT = "MEDCLIPSAM_MODELS"
@@ -27,13 +28,13 @@ State = Literal["shipped", "offline", "downloaded", "trained", "incomplete", "da
 
 @dataclass(frozen=True)
 class Status:
-    """Where a model is and whether it can be used.
+    """The folder and the state of a model.
 
     Args:
         state: "shipped", "offline" (in a folder that the user named), "downloaded" and "trained" (the user's own) can
             be used; "incomplete", "damaged" and "missing" can not.
         folder: where the model is, or would be downloaded to.
-        detail: what is wrong; empty when nothing is.
+        detail: the problem; empty when there is none.
     """
 
     model: Model
@@ -47,7 +48,7 @@ class Status:
         return self.state in ("shipped", "offline", "downloaded", "trained")
 
     def as_dict(self) -> dict[str, str | bool | int | None]:
-        """Everything about the model that people and other programs ask for, as JSON values."""
+        """Return what the user and other programs need to know of the model, as JSON values."""
         model = self.model
         return {
             "name": model.name,
@@ -69,7 +70,7 @@ class Status:
 
 
 def cache_folder() -> Path:
-    """Return the user's folder of downloaded models; XDG_CACHE_HOME and its like move it."""
+    """Return the user's folder of downloaded models; XDG_CACHE_HOME or its equivalent moves it."""
     return Path(platformdirs.user_cache_dir("medclipsam", appauthor=False)) / "models"
 
 
@@ -77,7 +78,7 @@ def status(model: Model, models_dir: Path | str | None = None, checksums: bool =
     """Look a model up in `models_dir`, in $MEDCLIPSAM_MODELS, then among the shipped ones or in the user's cache.
 
     Args:
-        models_dir: a folder of models, each in a folder of the name in the catalogue.
+        models_dir: a folder of models, each in a folder named as in the catalogue.
         checksums: read every file and compare its SHA-256, not only its size; a second or so a gigabyte.
 
     Raises:
@@ -99,7 +100,7 @@ def statuses(models_dir: Path | str | None = None, checksums: bool = False) -> l
 
 
 def models(models_dir: Path | str | None = None) -> list[Model]:
-    """Every entry of the catalogue, and those of the user's own models."""
+    """List every entry of the catalogue, then the user's own models."""
     named = (models_dir, os.environ.get(ENVIRONMENT))
     folders = [Path(folder).expanduser() for folder in named if folder and Path(folder).expanduser().is_dir()]
     return [*MODELS, *trained_models([*folders, trained_folder()])]
@@ -114,7 +115,7 @@ def locate(model: Model, models_dir: Path | str | None = None) -> Path:
     """Find the folder of a model that can be used.
 
     Raises:
-        ModelError: the model is absent, incomplete or damaged; the message says where it was looked for and what to do.
+        ModelError: the model is absent, incomplete or damaged; the message says where it was searched and what to do.
     """
     found = status(model, models_dir)
     if found.usable:
@@ -175,7 +176,7 @@ def _inspect(model: Model, origin: State, folder: Path, checksums: bool) -> Stat
 
 
 def experience(names: Iterable[tuple[str, Kind]], models_dir: Path | None = None) -> list[dict[str, str]]:
-    """Return what some models, by name and kind, have seen and were tested on, as JSON values.
+    """Return what some models, by name and kind, were trained and tested on, as JSON values.
 
     Raises:
         ModelError: no such model.

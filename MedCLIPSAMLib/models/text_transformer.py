@@ -1,8 +1,7 @@
-"""The text tower of our own small models: BERT with the parameter names of transformers.
+"""The text tower of the small shipped models: BERT with the parameter names of transformers.
 
-Written on torch alone, since transformers imports torch's compiler and torch.distributed: seconds before the first
-image. The architecture is that of Devlin et al., BERT, NAACL 2019. BiomedCLIP's is transformers' own, see
-`open_clip_model`.
+Written in torch alone, since transformers imports torch's compiler and torch.distributed, which takes seconds. The
+architecture is that of Devlin et al., BERT, NAACL 2019. BiomedCLIP's is in transformers, see `open_clip_model`.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 LARGEST = 1 << 20
-"""No number of a BERT comes near it."""
+"""Maximum number in a configuration; those of a BERT are far smaller."""
 
 _ONLY = {"model_type": "bert", "hidden_act": "gelu", "position_embedding_type": "absolute"}
 """Entries of a configuration that can have one value."""
@@ -154,12 +153,12 @@ class Bert(nn.Module):
                 nn.init.zeros_(module.weight[module.padding_idx].detach())
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Token ids (N, L) int64, and which of them are no padding, (N, L) bool, to tokens (N, L, C)."""
+        """Encode token ids (N, L) int64, with a mask (N, L) bool that is False at padding, to tokens (N, L, C)."""
         return self.encoder(self.embeddings(ids), mask[:, None, None, :])
 
 
 class TextTower(nn.Module):
-    """Token ids (N, L) to features (N, D): BERT, a pooling of its tokens and a projection, as open_clip has them.
+    """Token ids (N, L) to features (N, D): BERT, a pooling of its tokens and a projection, as in open_clip.
 
     Args:
         pooler: "cls_last_hidden_state_pooler" takes the first token, "mean_pooler" the mean of those that are no
@@ -187,7 +186,7 @@ class TextTower(nn.Module):
             raise ValueError(f"hf_proj_type is {projection[:50]!r}")
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """(N, L) int64 to (N, D)."""
+        """Encode token ids (N, L) int64 to features (N, D)."""
         mask = ids != self.config.pad_token_id
         tokens = self.transformer(ids, mask)
         if not self._mean:

@@ -1,4 +1,4 @@
-"""The same small work for several images, on threads."""
+"""Run the same small work for several images on threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def on_threads(work: Callable[..., Result], *columns: Iterable[Any]) -> list[Result]:
-    """Return `work` of each row of some columns, in their order; on threads of their own where there are several."""
+    """Return `work` of each row of some columns, in order; on threads where there are several rows."""
     rows = list(zip(*columns, strict=True))
     if len(rows) < 2:
         return [work(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""Our image towers under the names that timm knows models by, for programs that load exported models by open_clip."""
+"""Image towers of the shipped models, registered with timm for programs that load exported models by open_clip."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZES = {"medclipsam_demo_vit": 128, "medclipsam_starter_vit": 224}
 
 
 def register() -> None:
-    """Register our towers with timm, so that open_clip loads models that have them."""
+    """Register the shipped models' towers with timm, so that open_clip can load them."""
     from timm.models import register_model
 
     for name in OWN_TOWERS:

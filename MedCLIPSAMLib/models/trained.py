@@ -1,7 +1,7 @@
-"""Models that the user trained: folders with an entry of their own, which join the catalogue.
+"""Models that the user trained: folders with an entry, which join the catalogue.
 
-A folder of a trained model holds what any text-image model's does, and medclipsam.json, which says what the catalogue
-says of the others. They are in the user's folder of trained models, or in any folder of models that is named.
+A folder of a trained model holds the files of any text-image model, and medclipsam.json with what the catalogue
+says about others. They are in the user's folder of trained models, or in any folder of models that is named.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from ..errors import ModelError
 from ..files.folder import atomic_folder
 from ..files.json_text import read_json
 from ..renamed_settings import with_current_names
-from .catalogue import CLIP_FILES, MODELS, Model, ModelFile, find
+from .catalogue import CLIP_FILES, MODELS, find
+from .catalogue_entry import Model, ModelFile
 
 ENTRY = "medclipsam.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
 MAX_SIZE = 4096
-"""Edge of the square that a SAM 2 sees, in pixels."""
+"""Maximum image size of a SAM 2, in pixels."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is told of a trained model, for people.
+    """Facts about a trained model, for people.
 
     Args:
         base: name of the model it was trained from.
         data: one line about its captions.
         settings: of the training, as JSON values.
-        figures: what was measured, as JSON values.
+        figures: measurements, as JSON values.
     """
 
     base: str
@@ -45,7 +46,7 @@ class Training:
 
 
 def trained_folder() -> Path:
-    """Return the user's folder of trained models; XDG_DATA_HOME and its like move it."""
+    """Return the user's folder of trained models; XDG_DATA_HOME or its equivalent moves it."""
     return Path(platformdirs.user_data_dir("medclipsam", appauthor=False)) / "models"
 
 
@@ -99,7 +100,7 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
     """Make the entry of a SAM 2 that the user has, such as MedSAM2: the architecture of a model of the catalogue.
 
     {"kind": "sam", "name", "title", "purpose", "licence", "base": name in the catalogue, "image_size"}; the folder may
-    hold a configuration of its own, see `sam.load_sam`.
+    hold its own configuration, see `sam.load_sam`.
     """
     name, size = str(entry["name"]), int(entry["image_size"])
     check_name(name)

@@ -1,7 +1,7 @@
-"""The image tower of our own small models: a vision transformer with the parameter names of timm.
+"""The image tower of the small shipped models: a vision transformer with the parameter names of timm.
 
-Written on torch alone, since timm imports torchvision and with it torch's compiler: seconds before the first image. The
-architecture is that of Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021. BiomedCLIP's is timm's own, see
+Written in torch alone, since timm imports torchvision and with it torch's compiler, which takes seconds. The
+architecture is that of Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021. BiomedCLIP's is in timm, see
 `open_clip_model`.
 """
 
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 EPSILON = 1e-6
-"""Of the layer norms."""
+"""Epsilon of the layer norms."""
 
 Pool = Literal["token", "avg"]
 
@@ -32,7 +32,7 @@ class PatchEmbed(nn.Module):
         self.proj = nn.Conv2d(3, width, patch_size, patch_size)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) to (N, patches, width)."""
+        """Embed the patches of images: (N, 3, S, S) to (N, patches, width)."""
         return self.proj(pixels).flatten(2).transpose(1, 2)
 
 
@@ -47,7 +47,7 @@ class Attention(nn.Module):
         self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(N, T, C) to (N, T, C)."""
+        """Apply self-attention: (N, T, C) to (N, T, C)."""
         query, key, value = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
         return self.proj(F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2))
 
@@ -60,7 +60,7 @@ class Mlp(nn.Module):
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(N, T, C) to (N, T, C)."""
+        """Apply the MLP: (N, T, C) to (N, T, C)."""
         return self.fc2(F.gelu(self.fc1(tokens)))
 
 
@@ -74,7 +74,7 @@ class Block(nn.Module):
         self.ls1, self.ls2 = nn.Identity(), nn.Identity()  # timm's layer scale
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        """(N, T, C) to (N, T, C)."""
+        """Apply the layer: (N, T, C) to (N, T, C)."""
         tokens = tokens + self.attn(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))
 
@@ -87,7 +87,7 @@ class VisionTransformer(nn.Module):
         embed: makes the tokens, given S and C; has `grid_size`, (h, w) of the patches.
         width: C.
         global_pool: "token" has a class token, whose features are the image's after a layer norm of all tokens; "avg"
-            takes the mean of the patches and norms that.
+            takes the mean of the patches and normalizes it.
     """
 
     def __init__(
@@ -118,37 +118,37 @@ class VisionTransformer(nn.Module):
         return {parameter.dtype for parameter in self.parameters()}
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Give the tokens before the first block: (N, 3, S, S) to (N, T, C), the class token first."""
+        """Compute the tokens before the first block: (N, 3, S, S) to (N, T, C), the class token first."""
         tokens = self.patch_embed(pixels)
         if self.num_prefix_tokens:
             tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1)
         return tokens + self.pos_embed
 
     def forward_features(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Give the tokens behind the last block, normed where there is a class token: (N, 3, S, S) to (N, T, C)."""
+        """Compute the tokens behind the last block, normalized with a class token: (N, 3, S, S) to (N, T, C)."""
         tokens = self.embed(pixels)
         for block in self.blocks:
             tokens = block(tokens)
         return self.norm(tokens)
 
     def pool(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Make features (N, C) of what `forward_features` gives."""
+        """Pool the output of `forward_features` to features (N, C)."""
         return self.fc_norm(tokens[:, 0] if self.global_pool == "token" else tokens.mean(1))
 
     def norm_patches(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Norm patch tokens (N, T, C) behind the last block as the pooled ones are."""
+        """Normalize patch tokens (N, T, C) behind the last block as the pooled ones are."""
         return self.fc_norm(self.norm(tokens))
 
     def is_plain(self, block: nn.Module) -> bool:
-        """Whether a block is pre-norm and has nothing inside but attention and an MLP; ours are."""
+        """Tell whether a block is pre-norm with nothing inside but attention and an MLP, as these blocks are."""
         return isinstance(block, Block)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """(N, 3, S, S) to (N, C)."""
+        """Encode pixels (N, 3, S, S) to features (N, C)."""
         return self.pool(self.forward_features(pixels))
 
     def _initialize(self) -> None:
-        """Draw the weights, truncated normal with a standard deviation of 0.02, as timm does."""
+        """Initialize the weights, truncated normal with a standard deviation of 0.02, as timm does."""
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         if self.num_prefix_tokens:
             nn.init.normal_(self.cls_token, std=1e-6)

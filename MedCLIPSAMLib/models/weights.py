@@ -1,4 +1,4 @@
-"""Write weights, read them without running anything that is in the file, and put all of them into a model."""
+"""Write weights, read them without running code from the file, and load all of them into a model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_weights(path: Path, weights: Mapping[str, torch.Tensor], metadata: Map
     try:
         with atomic_path(path) as temporary:
             save_file(dict(weights), str(temporary), metadata=None if metadata is None else dict(metadata))
-    except SafetensorError as error:  # what it makes of the system's errors
+    except SafetensorError as error:  # which wraps the system's errors
         raise OutputError(f"The weights '{path}' cannot be written: {error}.", "Make room on the disk.") from error
 
 
@@ -37,7 +37,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
     Raises:
         ModelError: a truncated or foreign file, one that holds more than tensors and could run code, or values that are
-            NaN or infinite. What torch raises when memory runs out.
+            NaN or infinite. Errors of torch when memory runs out.
     """
     try:
         state = (
@@ -65,26 +65,26 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         state = state["model"]
     is_table = isinstance(state, dict) and bool(state)
     if not is_table or not all(isinstance(k, str) and isinstance(v, torch.Tensor) for k, v in state.items()):
-        raise ModelError(f"'{path}' is not a table of weights.", "Get the file again from its source.")
+        raise ModelError(f"Expected a table of weights in '{path}'.", "Get the file again from its source.")
     state = without_buffers(state)
     broken = sorted(name for name, tensor in state.items() if not _is_finite(tensor))
     if broken:
         raise ModelError(
-            f"'{path}' has values that are no finite numbers (NaN or infinity) in {some(broken)}.",
+            f"Expected finite weights in '{path}', got NaN or infinity in {some(broken)}.",
             "Get the file again from its source, or train the model again.",
         )
     return state
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
-    """Whether all values are finite; the sum tells it in one pass, and only where it is not is each looked at."""
+    """Tell whether all values are finite: by their sum, in one pass, and one by one only where the sum is not."""
     if not tensor.is_floating_point():
         return True
     return bool(tensor.sum(dtype=torch.float64).isfinite()) or bool(tensor.isfinite().all())
 
 
 def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path) -> None:
-    """Put every tensor of `state` into `model`, which must want exactly these.
+    """Load every tensor of `state` into `model`, which must have exactly these.
 
     Raises:
         ModelError: names are missing or left over, or shapes differ; the message names a few.

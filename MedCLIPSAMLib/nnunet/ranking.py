@@ -30,15 +30,35 @@ def rank_records(folder: Path) -> list[dict]:
 def dataset_of(folder: Path) -> Path | None:
     """Find the dataset that the predicted images belong to, where one was named.
 
+    The folder may come from elsewhere, and so may the path of the dataset, absolute or from the folder: whoever writes
+    into it on that word alone asks first where it is not `is_beside`.
+
+    Returns:
+        Its absolute path without links.
+
     Raises:
-        InputError: the folder holds no predictions.
+        InputError: the folder holds no predictions, or what it names is no path.
     """
     try:
         request = read_json(folder / REQUEST)
-        if "model" not in request:
-            raise KeyError("model")
+        if not isinstance(request, dict) or "model" not in request:
+            raise ValueError("it is no request of weak predict")
+        dataset = request.get("dataset")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"'{folder}' holds no predictions.", "Give the folder that medclipsam weak predict wrote."
         ) from error
-    return (folder / str(request["dataset"])).resolve() if request.get("dataset") else None
+    if not dataset:
+        return None
+    try:
+        return (folder / dataset).resolve()
+    except (TypeError, ValueError, OSError, RuntimeError) as error:  # no text, a zero in it, links in a circle
+        raise InputError(
+            f"'{folder / REQUEST}': expected the path of a dataset, got {str(dataset)[:200]!r}.", "Choose the dataset."
+        ) from error
+
+
+def is_beside(dataset: Path, folder: Path) -> bool:
+    """Tell whether a dataset lies beside a folder of predictions or is its parent, links followed."""
+    dataset, folder = dataset.resolve(), folder.resolve()
+    return folder.parent in (dataset.parent, dataset)

@@ -24,7 +24,7 @@ def _lesion(
     taken: np.ndarray,
     at: Cut,
 ) -> tuple[np.ndarray, Lesion, np.ndarray]:
-    """Draw one tumour: returns the image, the `Lesion`, and the place that its largest slice takes up."""
+    """Draw one tumor; return the image, the `Lesion`, and the place of its largest slice."""
     kind = KINDS[rng.choice(3, p=(0.45, 0.35, 0.20))]
     inside = ndimage.distance_transform_edt(brain)
     free = ndimage.distance_transform_edt(~taken) if taken.any() else np.full(brain.shape, 99.0)

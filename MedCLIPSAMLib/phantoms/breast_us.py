@@ -13,7 +13,7 @@ from .phantom import SIZE, Lesion, Phantom
 
 
 def _layers(rng: np.random.Generator) -> np.ndarray:
-    """Echogenicity of the tissue layers, (SIZE, SIZE), before lesions and speckle."""
+    """Draw the echogenicity of the tissue layers, (SIZE, SIZE), before lesions and speckle."""
     depth = ROWS / SIZE
     wave = lambda amplitude: amplitude * ndimage.gaussian_filter1d(rng.standard_normal(SIZE), 14, mode="wrap") * 5
     echo = np.full((SIZE, SIZE), rng.uniform(0.10, 0.18), np.float32)

@@ -1,4 +1,4 @@
-"""Texts about phantoms, with what must be true of an image for each to describe it, and the region it speaks of."""
+"""Texts about phantoms, with the facts that an image must have for each to describe it, and its region."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ class Text:
     """A text and its meaning.
 
     Args:
-        text: what is read.
+        text: the words.
         facts: facts that an image must have.
-        lesion: facts that at least one lesion must have; None when the text speaks of no lesion.
-        organ: the end of the names of the organs spoken of, such as "lung" or "left lung"; None when of none.
+        lesion: facts that at least one lesion must have; None when the text names no lesion.
+        organ: the end of the names of its organs, such as "lung" or "left lung"; None without.
         impossible: describes no phantom at all.
     """
 
@@ -111,7 +111,7 @@ class Text:
     impossible: bool = False
 
     def region(self, phantom: Phantom) -> np.ndarray | None:
-        """Return the mask this text speaks of, (SIZE, SIZE) bool; None when the text does not describe `phantom`."""
+        """Return the mask of the text's target, (SIZE, SIZE) bool; None when the text does not describe `phantom`."""
         if self.impossible or not self.facts <= phantom.facts:
             return None
         masks: list[np.ndarray] = []
@@ -255,7 +255,7 @@ def _prompt_set_texts(prompts: PromptSet) -> list[Text]:
 
 
 def all_texts() -> list[Text]:
-    """Every text about what phantoms show, or that says that something is not there; the same list at every call."""
+    """List every text about what phantoms show, or about what is absent; the same list at every call."""
     made = [text for modality in LESIONS for text in _lesion_texts(modality)] + _organ_texts()
     for prompts in load_prompt_sets().values():
         made += _prompt_set_texts(prompts)
@@ -263,5 +263,5 @@ def all_texts() -> list[Text]:
 
 
 def impossible_texts() -> list[Text]:
-    """Texts that describe no phantom: everyday scenes, and structures of other parts of the body."""
+    """List texts that describe no phantom: everyday scenes, and structures of other parts of the body."""
     return [Text(text.strip(), impossible=True) for text in (*EVERYDAY, *PRESENCE_EVERYDAY, *ELSEWHERE)]

@@ -15,7 +15,7 @@ KINDS = ("normal", "pneumonia", "covid")
 
 
 def _ribs(rng: np.random.Generator, center: float) -> np.ndarray:
-    """Attenuation of about nine pairs of ribs, (SIZE, SIZE)."""
+    """Draw the attenuation of about nine pairs of ribs, (SIZE, SIZE)."""
     ribs = np.zeros((SIZE, SIZE), np.float32)
     spacing, start, slope = rng.uniform(9.5, 11.5), rng.uniform(10, 18), rng.uniform(0.25, 0.5)
     lateral = np.abs(COLUMNS - center)

@@ -28,7 +28,7 @@ _LESION_COUNTS = (0.35, 0.45, 0.20)
 
 
 def make_phantom(split: str, index: int, modality: str | None = None, lesions: int | None = None) -> Phantom:
-    """Phantom number `index` of a split.
+    """Make phantom number `index` of a split.
 
     Args:
         modality: one of `MODALITIES`; None takes them in turn.
@@ -44,7 +44,7 @@ def make_phantom(split: str, index: int, modality: str | None = None, lesions: i
 
 
 def make_many(split: str, count: int, workers: int = 2) -> list[Phantom]:
-    """Make the first `count` phantoms of a split, made in `workers` processes."""
+    """Make the first `count` phantoms of a split in `workers` processes."""
     with ProcessPoolExecutor(workers) as pool:
         return list(pool.map(partial(make_phantom, split), range(count), chunksize=16))
 

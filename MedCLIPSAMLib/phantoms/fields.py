@@ -13,7 +13,7 @@ ROWS, COLUMNS = np.mgrid[0:SIZE, 0:SIZE].astype(np.float32)
 
 
 def noise(rng: np.random.Generator, sigma: float | tuple[float, float]) -> np.ndarray:
-    """Gaussian noise smoothed by `sigma` pixels (one value or (rows, columns)), mean 0 and standard deviation 1."""
+    """Draw Gaussian noise smoothed by `sigma` pixels (one value or (rows, columns)), with mean 0 and std 1."""
     smooth = ndimage.gaussian_filter(rng.standard_normal((SIZE, SIZE)).astype(np.float32), sigma, mode="wrap")
     return (smooth - smooth.mean()) / (smooth.std() + 1e-6)
 
@@ -26,7 +26,7 @@ def blob(
     roughness: float = 0.05,
     spikes: float = 0.0,
 ) -> np.ndarray:
-    """Signed depth of a star-shaped region, (SIZE, SIZE) float32: 1 at its center, 0 on its outline, negative outside.
+    """Draw the signed depth of a star-shaped region, (SIZE, SIZE) float32: 1 at its center, 0 on its outline.
 
     Args:
         center: (row, column) in pixels.
@@ -77,12 +77,12 @@ def cut(depth: np.ndarray, at: Cut) -> np.ndarray:
 
 
 def edge(depth: np.ndarray, radius: float, width: float = 1.0) -> np.ndarray:
-    """Soft membership in [0, 1] of a region given by `depth` (see `blob`), its outline about `width` pixels wide."""
+    """Compute the soft membership, 0 to 1, of a region by `depth` (see `blob`), its edge about `width` pixels wide."""
     return 1.0 / (1.0 + np.exp(np.clip(-depth * radius / (0.5 * width), -30, 30)))
 
 
 def paint(image: np.ndarray, membership: np.ndarray, value: np.ndarray | float) -> np.ndarray:
-    """`image` with `value` laid over it where `membership` (0 to 1) says so."""
+    """Blend `value` into `image` by `membership`, 0 to 1."""
     return image * (1.0 - membership) + value * membership
 
 
@@ -94,5 +94,5 @@ def random_position(rng: np.random.Generator, allowed: np.ndarray) -> tuple[floa
 
 
 def to_uint8(image: np.ndarray, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-    """`image` mapped from [low, high] to 0..255, clipped, uint8."""
+    """Map `image` from [low, high] to 0..255, clipped, uint8."""
     return np.clip((image - low) / (high - low) * 255.0 + 0.5, 0, 255).astype(np.uint8)

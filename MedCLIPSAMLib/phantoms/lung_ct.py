@@ -17,7 +17,7 @@ from .phantom import SIZE, Lesion, Phantom
 def _vessels(
     rng: np.random.Generator, image: np.ndarray, lung: np.ndarray, hilum: tuple[float, float], place: np.ndarray
 ) -> np.ndarray:
-    """Vessels from the hilum outwards, thinner as they go, and their cross-sections as small dots.
+    """Draw vessels from the hilum outwards, thinner as they go, and their cross-sections as small dots.
 
     Args:
         lung: where they are seen; place: the lung at its largest, in which they run.

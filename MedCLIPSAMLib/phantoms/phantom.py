@@ -1,4 +1,4 @@
-"""What a phantom is: an image, what is true of it, and the masks of what it shows."""
+"""A phantom: an image, its facts, and the masks of its structures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SIZE = 128
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion: its mask and what is true of it.
+    """One lesion: its mask and its facts.
 
     Args:
         mask: (SIZE, SIZE) bool.
@@ -30,7 +30,7 @@ class Phantom:
     Args:
         image: (SIZE, SIZE) uint8.
         modality: "US", "MR", "XR" or "CT".
-        facts: what is true of the whole image, such as "modality:MR", "lesions:0" or "kind:pneumonia".
+        facts: of the whole image, such as "modality:MR", "lesions:0" or "kind:pneumonia".
         lesions: the lesions, empty for a lesion-free image.
         organs: masks by name, each (SIZE, SIZE) bool: "left lung", "right lung", "heart", "ventricles", ...
             They are the prompts' targets for lungs and the distractors for everything else.
@@ -44,7 +44,7 @@ class Phantom:
 
     @property
     def lesion_mask(self) -> np.ndarray:
-        """The union of the lesions, (SIZE, SIZE) bool."""
+        """Union of the lesions, (SIZE, SIZE) bool."""
         return union([lesion.mask for lesion in self.lesions])
 
     @property

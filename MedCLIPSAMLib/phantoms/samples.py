@@ -16,7 +16,7 @@ from .dataset import make_phantom
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample image: phantom `index` of the split `samples`, and the prompt that the demo asks."""
+    """A sample image: phantom `index` of the split `samples`, and the prompt of the demo."""
 
     name: str
     modality: str
@@ -28,12 +28,12 @@ class Sample:
 
     @property
     def image(self) -> Path:
-        """Its file."""
+        """Path of the image."""
         return resource_path("samples") / f"{self.name}{self.suffix}"
 
     @property
     def truth(self) -> Path:
-        """The file of its true masks."""
+        """Path of its true masks."""
         return resource_path("samples") / f"{self.name}_truth{'.nii.gz' if self.suffix == '.dcm' else self.suffix}"
 
 
@@ -45,7 +45,7 @@ SAMPLES = (
 )
 
 TILT = math.radians(12)
-"""The MR and CT samples are oblique: turned about the left-right axis."""
+"""The MR and CT samples are oblique: rotated about the left-right axis."""
 
 
 def write_samples() -> None:
@@ -72,7 +72,7 @@ def _write(path: Path, pixels: np.ndarray, sample: Sample) -> None:
 
 
 def _set_dicom_tags(image: sitk.Image, sample: Sample) -> None:
-    """Modality, place in the patient, and the whole range as display window."""
+    """Set the modality, the position in the patient, and the whole range as display window."""
     direction = image.GetDirection()
     axes = [direction[index] for index in (0, 3, 6, 1, 4, 7)]
     tags = {

@@ -1,7 +1,7 @@
 """Phantom volumes: stacks of axial slices whose anatomy, lesions and texture change from slice to slice, with truth.
 
 A volume is one patient of `brain_mri` or `lung_ct`, cut at many heights: every slice draws the same random numbers, and
-what depends on the height is given to it. Lesions appear, grow, shrink and vanish; some split into two.
+the height is a parameter. Lesions appear, grow, shrink and vanish; some split into two.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ THICKNESS = {"MR": 3.0, "CT": 2.5}
 """mm between slices; a pixel is 1 mm."""
 TRAINING_SLICES = 20
 TRACE = 14
-"""Pixels of a lesion below which a slice barely shows it."""
+"""Minimum pixels of a lesion on a slice that clearly shows it."""
 TURN = 0.22
-"""Radians by which texture changes from slice to slice: it has become another one after seven."""
+"""Radians by which texture changes from slice to slice: after seven slices it is a different one."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class VolumePhantom:
 
     @property
     def lesion_mask(self) -> np.ndarray:
-        """The union of the lesions, (K, SIZE, SIZE) bool."""
+        """Union of the lesions, (K, SIZE, SIZE) bool."""
         return np.any(self.lesions, axis=0) if self.lesions else np.zeros(self.slices.shape, bool)
 
     @property
@@ -59,7 +59,7 @@ class VolumePhantom:
 
 
 class _DriftingGenerator(np.random.Generator):
-    """The same random numbers for every slice of a volume, but for texture, which drifts as the slices go by."""
+    """The same random numbers for every slice of a volume, but for texture, which drifts from slice to slice."""
 
     def __init__(self, seed: int, angle: float) -> None:
         super().__init__(np.random.PCG64(seed))
@@ -73,7 +73,7 @@ class _DriftingGenerator(np.random.Generator):
 
 
 def make_volume(split: str, index: int, modality: str, lesions: int | None = None, count: int = 24) -> VolumePhantom:
-    """Phantom volume number `index` of a split.
+    """Make phantom volume number `index` of a split.
 
     Args:
         modality: "MR" or "CT".
@@ -92,9 +92,9 @@ def make_volume(split: str, index: int, modality: str, lesions: int | None = Non
 
 
 def make_sections(split: str, index: int, modality: str, count: int = 24) -> list[Phantom]:
-    """Draw the slices of volume number `index` as images of their own, each with what is true of it.
+    """Draw the slices of volume number `index` as separate images, each with its facts.
 
-    Slices on which a lesion is but a trace are left out: whether they show it is a matter of opinion.
+    Slices on which a lesion is only a trace are left out: whether they show it is a matter of opinion.
     """
     placed = []
     for section in _sections(split, index, modality, None, count)[0]:
@@ -110,7 +110,7 @@ def make_sections(split: str, index: int, modality: str, count: int = 24) -> lis
 
 
 def _sections(split: str, index: int, modality: str, lesions: int | None, count: int) -> tuple[list[Phantom], int]:
-    """All slices of a volume, each with all its lesions, empty where they are not; and the number of lesions."""
+    """Draw all slices of a volume, each with all lesions, empty where they are absent; also return their number."""
     rng = np.random.default_rng([SPLITS[split], len(MODALITIES) + MODALITIES.index(modality), index])
     drawn, seed = int(rng.choice(3, p=(0.2, 0.5, 0.3))), int(rng.integers(2**31))
     lesions = drawn if lesions is None else lesions
@@ -136,7 +136,7 @@ def _span(rng: np.random.Generator, count: int):
 
 
 def _section(seed, modality, k, count, cuts, top, drift, noise_seed) -> Phantom:
-    """Slice k: the head or chest becomes smaller towards the top, and lies a little askew."""
+    """Draw slice k: the head or chest becomes smaller towards the top, and is slightly tilted."""
     height = k / (count - 1)
     generator = _DriftingGenerator(seed, TURN * k)
     if modality == "MR":
@@ -165,7 +165,7 @@ def _move(array: np.ndarray, scale: float, offset: np.ndarray, order: int) -> np
 
 
 def many_volumes(split: str, count: int, workers: int = 2) -> list[VolumePhantom]:
-    """Make the first volumes of a split for training, half MR and half CT, made in `workers` processes."""
+    """Make the first volumes of a split for training, half MR and half CT, in `workers` processes."""
     return _many(make_volume, split, count, workers)
 
 

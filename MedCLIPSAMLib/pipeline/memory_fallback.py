@@ -16,12 +16,12 @@ T = TypeVar("T")
 
 
 def run_within_memory(segmenter: TextSegmenter, work: Callable[[], T], context: RunContext) -> T:
-    """What `work` returns, tried again in smaller steps and then on the CPU when memory runs out.
+    """Run `work`; when memory runs out, try again in smaller steps and then on the CPU.
 
-    The segmenter stays that way for later work, and the user is told through `context`.
+    The segmenter stays that way for later work, and `context` notifies the user.
 
     Raises:
-        DeviceError: there is too little memory on the CPU too. Whatever else `work` raises.
+        DeviceError: there is too little memory on the CPU too. Other errors of `work`.
     """
     while True:
         try:

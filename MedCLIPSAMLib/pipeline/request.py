@@ -1,4 +1,4 @@
-"""What is to be segmented in a volume."""
+"""What to segment in a volume."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SegmentationRequest:
 
     Args:
         prompts: one for each structure.
-        negative: what not to take.
+        negative: a prompt for what to exclude.
         plane: of the slices.
         slices: their numbers, or "all"; None is the middle one, or all of them where masks are propagated.
         strategy: None propagates by memory where several slices are given, and else segments the slices by themselves.
@@ -53,7 +53,7 @@ class SegmentationRequest:
         check_window(self.window)
 
     def resolve(self, count: int, volume: str, plane: str) -> ResolvedRequest:
-        """The request for a stack of so many slices, with numbers and a strategy in place of the defaults.
+        """Resolve the request for a stack of `count` slices: numbers and a strategy in place of the defaults.
 
         Args:
             volume, plane: their names, for messages.
@@ -71,8 +71,8 @@ class SegmentationRequest:
         if outside or not numbers:
             requested = f"slice {outside[0]}" if outside else "none"
             raise InputError(
-                f"'{volume}' has {count} {plane} slices and {requested} was asked for.",
-                f"Slices are numbered 0 to {count - 1}.",
+                f"Expected {plane} slices of '{volume}' from 0 to {count - 1}, got {requested}.",
+                "Give numbers in this range.",
             )
         if count == 1:
             strategy = Strategy.SLICES  # nothing to propagate to
@@ -83,9 +83,9 @@ class SegmentationRequest:
         return ResolvedRequest(self.prompts, self.negative, numbers, strategy, self.window)
 
     def describe(self, resolved: ResolvedRequest) -> dict[str, Any]:
-        """What the results depend on beside voxels, models and settings, as JSON values: a run resumes by it.
+        """Return what the results depend on besides voxels, models and settings, as JSON values, for resuming.
 
-        Slices that are segmented by themselves are not part of it: more of them may be asked for later.
+        Slices that are segmented by themselves are not part of it: more of them may be requested later.
         """
         described: dict[str, Any] = {"prompts": list(self.prompts), "plane": self.plane.value}
         described |= {"negative": self.negative, "window": self.window}
@@ -97,7 +97,7 @@ class SegmentationRequest:
 
 @dataclass(frozen=True)
 class ResolvedRequest:
-    """A request for a stack that is there: see `SegmentationRequest`."""
+    """A request for an existing stack: see `SegmentationRequest`."""
 
     prompts: tuple[str, ...]
     negative: str | None
@@ -106,5 +106,5 @@ class ResolvedRequest:
     window: Window = None
 
     def along(self, count: int) -> ResolvedRequest:
-        """The same by memory along all slices of another stack."""
+        """Return the same request by memory along all slices of another stack."""
         return replace(self, slices=tuple(range(count)), strategy=Strategy.MEMORY)

@@ -4,7 +4,7 @@
     result = segment_volume(load_segmenter(), read_volume("head.nii.gz"), request).collect()
     write_segmentation("tumor.seg.nrrd", result.segments(), result.stack.volume)
 
-Inside are the default strategy, batches of slices, checkpoints to resume from, and the way out when memory runs out.
+It handles the default strategy, batches of slices, checkpoints to resume from, and memory that runs out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from .volume_result import VolumeRun
 log = logging.getLogger(__name__)
 
 PRESENCE_SHARE = 0.3
-"""Of the time of a propagation, roughly, the share that the search for key slices takes."""
+"""Share of the time of a propagation that the search for key slices takes, roughly."""
 
 
 class Slices(Protocol):
@@ -45,7 +45,9 @@ class Slices(Protocol):
 
     def __len__(self) -> int: ...
 
-    def image(self, k: int) -> np.ndarray: ...
+    def image(self, k: int) -> np.ndarray:
+        """Return the image of slice k."""
+        ...
 
 
 def segment_volume(
@@ -54,7 +56,7 @@ def segment_volume(
     """Segment what each prompt names on slices of a volume, slice by slice as one iterates.
 
     Args:
-        context: where to report to; its checkpoints are opened for this request where there are several slices.
+        context: reports progress; its checkpoints are opened for this request where there are several slices.
 
     Returns:
         An iterator of `SliceResult`, whose `collect` gives all of them on the grid of the volume.
@@ -65,6 +67,7 @@ def segment_volume(
     """
     if request.settings is not None:
         segmenter = segmenter.with_settings(request.settings)
+    segmenter = segmenter.with_modality(volume.modality)
     stack = SliceStack(volume, request.plane, request.window)
     resolved = request.resolve(len(stack), volume.name, stack.plane)
     if len(resolved.slices) == 1:
@@ -99,7 +102,7 @@ def segment_slices(
 def _segment_each(
     segmenter: TextSegmenter, stack: Slices, request: ResolvedRequest, context: RunContext
 ) -> Iterator[SliceResult]:
-    """The full pipeline on every slice by itself, several slices at once where that is faster.
+    """Run the full pipeline on every slice by itself, on several slices at once where that is faster.
 
     The images of the next slices are read while a device other than the CPU is busy with these.
     """
@@ -133,7 +136,7 @@ def _segment_each(
 
 
 class _ReadAhead:
-    """The images of slices, those of the next ones read on a thread of their own."""
+    """The images of slices; the next ones are read on another thread."""
 
     def __init__(self, stack: Slices) -> None:
         self._stack = stack
@@ -141,7 +144,7 @@ class _ReadAhead:
         self._thread = ThreadPoolExecutor(1)
 
     def __call__(self, numbers: list[int], following: list[int]) -> list[np.ndarray]:
-        """The images of some slices; the following ones, if any, are begun."""
+        """Return the images of some slices, and begin to read the following ones, if any."""
         ahead, self._ahead = self._ahead, None
         images = ahead[1].result() if ahead and ahead[0] == numbers else self._read(numbers)
         if following:
@@ -155,7 +158,7 @@ class _ReadAhead:
 def _segment_batch(
     segmenter: TextSegmenter, images: list[np.ndarray], prompts: list[str], negative: str | None, context: RunContext
 ) -> list[dict[str, PromptedResult]]:
-    """The results by prompt for every image, which are not embedded again where they were the last ones."""
+    """Segment every image by prompt; the images that were segmented last are not embedded again."""
 
     def segment() -> list[dict[str, PromptedResult]]:
         context.raise_if_cancelled()
@@ -173,7 +176,7 @@ def _slice_result(number: int, result: PromptedResult) -> SliceResult:
 def _propagate_each(
     segmenter: TextSegmenter, stack: Slices, request: ResolvedRequest, context: RunContext
 ) -> Iterator[SliceResult]:
-    """Key slices of each prompt, and their masks propagated to the other slices."""
+    """Segment key slices for each prompt and propagate their masks to the other slices."""
     first, count, prompts = request.slices[0], len(request.slices), list(request.prompts)
     image = lambda k: stack.image(first + k)
     settings = PropagateSettings(CarrySettings(CarryMethod(request.strategy)), first=first)
@@ -199,7 +202,7 @@ def _propagate_each(
 def _vote_over_planes(
     segmenter: TextSegmenter, stack: Slices, request: ResolvedRequest, context: RunContext
 ) -> Iterator[SliceResult]:
-    """What at least two of three planes agree on, each of them propagated by memory."""
+    """Segment by memory along all three planes and keep what at least two of them agree on."""
     if not isinstance(stack, SliceStack) or stack.volume.natural or len(request.slices) < len(stack):
         raise InputError("Three planes need a whole volume.", "Use the strategy 'memory'.")
     votes = {prompt: np.zeros(stack.volume.shape, np.uint8) for prompt in request.prompts}

@@ -25,8 +25,8 @@ class VolumeResult:
         stack: the slices.
         request: slices and strategy that the results are of.
         results: prompt -> slice number -> result, slices in ascending order.
-        tags: what made them: models, settings, version, date.
-        notes: what the user should know of all of them, in sentences.
+        tags: their provenance: models, settings, version, date.
+        notes: sentences for the user on all of them.
     """
 
     stack: SliceStack
@@ -36,7 +36,7 @@ class VolumeResult:
     notes: tuple[str, ...] = ()
 
     def segments(self) -> list[Segment]:
-        """A segment for each prompt, (K, J, I) bool on the source grid, empty where nothing was found."""
+        """Return a segment for each prompt, (K, J, I) bool on the source grid, empty where nothing was found."""
         segments = []
         for prompt, by_slice in self.results.items():
             mask = self.stack.to_grid({number: result.mask for number, result in by_slice.items()})
@@ -45,14 +45,14 @@ class VolumeResult:
         return segments
 
     def saliency(self, prompt: str) -> np.ndarray:
-        """The saliency of a prompt on the source grid, (K, J, I) float32, 0 on slices that were not looked at."""
+        """Return the saliency of a prompt on the source grid, (K, J, I) float32, 0 on slices without a map."""
         results = self.results[prompt].items()
         return self.stack.to_grid(
             {k: result.where.saliency for k, result in results if isinstance(result, PromptedResult)}
         )
 
     def uncertainty(self, prompt: str) -> np.ndarray | None:
-        """The uncertainty of a prompt on the source grid, (K, J, I) float32, 0 on slices without a vote.
+        """Return the uncertainty of a prompt on the source grid, (K, J, I) float32, 0 on slices without a vote.
 
         None where there was none; see `segmentation.result.PromptedResult`.
         """
@@ -62,7 +62,7 @@ class VolumeResult:
         return self.stack.to_grid(voted) if voted else None
 
     def score(self, prompt: str) -> float:
-        """The best score over the slices."""
+        """Return the best score over the slices."""
         return max(result.score for result in self.results[prompt].values())
 
 
@@ -84,7 +84,7 @@ class VolumeRun(Iterator[SliceResult]):
         return next(self._results)
 
     def collect(self) -> VolumeResult:
-        """All results that have not been taken yet."""
+        """Collect all results that have not been taken yet."""
         results: dict[str, dict[int, Result]] = {prompt: {} for prompt in self.request.prompts}
         for found in self:
             results[found.result.prompt][found.number] = found.result
@@ -97,26 +97,26 @@ class VolumeRun(Iterator[SliceResult]):
 
 
 def strangeness_of(results: Mapping[int, Result]) -> dict[int, float | None]:
-    """Return how strange the slices are that the text-image model looked at; see `Localization`."""
+    """Return the strangeness of the slices that the text-image model encoded; see `Localization`."""
     return {k: result.where.strangeness for k, result in results.items() if isinstance(result, PromptedResult)}
 
 
 def notes_on(segmenter: TextSegmenter, strangeness: Mapping[int, float | None]) -> tuple[str, ...]:
-    """Return what the user should know of all results of a run, in sentences.
+    """Return sentences for the user on all results of a run.
 
-    Where more than half of the slices that were looked at are unlike what the text-image model has seen, that is said.
+    There is a note where more than half of the encoded slices are unlike the text-image model's training images.
     """
     known = segmenter.clip.familiarity
     strange = sum(1 for value in strangeness.values() if value is not None and value > 1)
     if known is None or 2 * strange <= len(strangeness):
         return ()
-    what = "This image looks" if len(strangeness) == 1 else f"{strange} of {len(strangeness)} slices looked at are"
+    what = "This image looks" if len(strangeness) == 1 else f"{strange} of {len(strangeness)} segmented slices are"
     kinds = ", ".join(dict.fromkeys(known.kinds))
     return (f"{what} unlike what '{segmenter.clip.name}' has seen ({kinds}): check the mask with care.",)
 
 
 def provenance(segmenter: TextSegmenter, request: ResolvedRequest, plane: str | None = None) -> dict[str, str]:
-    """What is needed to make a result again, as tags of a segment."""
+    """Return what is needed to reproduce a result, as tags of a segment."""
     values = {
         "Version": __version__,
         "Model": segmenter.clip.name,

@@ -1,11 +1,12 @@
-"""From masks on a few slices to masks on their neighbors, by SAM 2's memory or by handing a box over.
+"""Carry masks from a few slices to their neighbors, by SAM 2's memory or by boxes.
 
-Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large or so small that it is another thing.
+Both stop where the object ends: SAM 2 sees nothing, or the mask becomes so large or small that it is something else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Annotated
 
 import numpy as np
@@ -29,12 +30,12 @@ Objects = Mapping[str, Mapping[int, np.ndarray]]
 
 @settings_class
 class CarrySettings:
-    """How masks are carried.
+    """Settings of how masks are carried.
 
     Args:
         method: "memory" (SAM 2's, over the slices before) or "boxes" (the box of each mask is the prompt on the next).
-        patience: slices on which an object may be unseen before it counts as ended.
-        growth: a mask this many times larger than the largest that was given is a leak.
+        patience: slices on which an object may be missing before it counts as ended.
+        growth: a mask this many times larger than the largest given one is a leak.
     """
 
     method: Choice[CarryMethod] = CarryMethod.MEMORY
@@ -52,12 +53,12 @@ def carry(
     limits: tuple[int, int] | None = None,
     context: RunContext = RunContext(),
 ) -> Iterator[Carried]:
-    """Masks of objects on the slices between and around those that are given, slice by slice as they are made.
+    """Carry masks of objects to the slices between and around the given ones, slice by slice.
 
     Args:
         count: slices of the stack.
         image: slice number -> uint8 (H, W, 3).
-        given: object -> slice number -> bool (H, W), not all of them empty; the given slices are not given back.
+        given: object -> slice number -> bool (H, W), not all of them empty; the given slices are not yielded.
         reach: how many slices to go beyond the outermost given ones; None to the ends of the stack.
         limits: the lowest and the highest slice to go to; None to the ends of the stack.
         context: whose checkpoints hold each finished slice, for the same `given` and settings only.
@@ -78,7 +79,7 @@ def carry(
     reach = count if reach is None else reach
     low, high = limits or (0, count - 1)
     spans = [(places[0], max(low - 1, places[0] - reach - 1))] if places[0] >= low else []
-    spans += list(zip(places, places[1:]))
+    spans += pairwise(places)
     spans += [(places[-1], min(high + 1, places[-1] + reach + 1))] if places[-1] <= high else []
     for start, beyond in spans:
         unseen = dict.fromkeys(objects, 0)
@@ -101,13 +102,13 @@ def carry(
 
 
 def _slices_between(start: int, beyond: int) -> range:
-    """The slices after `start` and before `beyond`, in that direction."""
+    """Return the slices after `start` and before `beyond`, in that direction."""
     step = 1 if beyond > start else -1
     return range(start + step, beyond, step)
 
 
 class _Memory:
-    """Carries by SAM 2's memory, from all that is given on either side."""
+    """Carries by SAM 2's memory, from all given masks on either side."""
 
     def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
         segmenter.apply_precision()
@@ -115,7 +116,7 @@ class _Memory:
         first = next(iter(next(iter(objects.values())).values()))
         self._memory = SliceMemory(segmenter.sam, count, image, first.shape)
         for name, masks in objects.items():
-            # The object is made known by a slice on which it is seen.
+            # SAM 2 needs a slice with the object first.
             for k, mask in sorted(masks.items(), key=lambda item: not item[1].any()):
                 self._memory.give(name, k, mask)
 
@@ -147,7 +148,7 @@ class _Boxes:
             yield k, masks
 
     def _next(self, k: int, before: Mapping[str, np.ndarray], context: RunContext) -> dict[str, np.ndarray]:
-        """The masks on slice k, from those on the slice before it; empty where SAM 2 finds something else."""
+        """Predict the masks on slice k from those on the slice before; empty where SAM 2 finds something else."""
         self._segmenter.set_image(self._image(k))
         masks = {name: np.zeros_like(mask) for name, mask in before.items()}
         for name, mask in before.items():

@@ -1,4 +1,4 @@
-"""On which slices of a stack a prompt is to be looked for: presence on all of them, coarse to fine."""
+"""Find the slices of a stack on which to segment a prompt, by its presence on all of them, coarse to fine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..segmentation.presence import presence
 from ..segmentation.segmenter import TextSegmenter
 
 FIRST_LOOK = 32
-"""Slices that are looked at first, evenly over the stack."""
+"""Number of slices encoded first, evenly over the stack."""
 FEW = 10
 BATCH = 8
 """Slices encoded together."""
@@ -25,10 +25,10 @@ def presence_profile(
     negative: str | None = None,
     context: RunContext = RunContext(),
 ) -> np.ndarray:
-    """How present each prompt is on each slice, (P, K) float32, 0 to 1.
+    """Compute the presence of each prompt on each slice, (P, K) float32, 0 to 1.
 
-    About `FIRST_LOOK` slices are looked at first, then the neighbors of those where any prompt is as present as the
-    threshold asks, at half the distance, until there is nothing between them; the rest is interpolated.
+    About `FIRST_LOOK` slices are encoded first, then the neighbors of those where any prompt reaches the
+    threshold, at half the distance, until there is nothing between them; the rest is interpolated.
 
     Args:
         image: slice number -> uint8 (H, W, 3).
@@ -37,6 +37,7 @@ def presence_profile(
         Cancelled. PromptError: see `TextSegmenter.saliency`.
     """
     text_features = [segmenter.text_features(prompt) for prompt in prompts]
+    modality = segmenter.settings.modality
     known: dict[int, np.ndarray] = {}
 
     def look(numbers: list[int]) -> None:
@@ -46,7 +47,7 @@ def presence_profile(
             pixels = segmenter.clip.preprocess(np.stack([image(k) for k in some]))
             features = segmenter.clip.encode_image(pixels)
             by_prompt = [
-                presence(segmenter.clip, features, text, prompt, negative, segmenter.encode_text)
+                presence(segmenter.clip, features, text, prompt, negative, segmenter.encode_text, modality)
                 for text, prompt in zip(text_features, prompts)
             ]
             known.update(
@@ -67,9 +68,9 @@ def presence_profile(
 
 
 def smooth(profile: np.ndarray) -> np.ndarray:
-    """The mean of each slice and its two neighbors, (K,): an object is on more than one slice, an error often not.
+    """Average each slice with its two neighbors, (K,): an object spans several slices, an error often does not.
 
-    In a stack of up to `FEW` slices, which are thick or few of many, every slice stands for itself.
+    In a stack of up to `FEW` slices, which are thick or a small part of a volume, the profile stays as it is.
     """
     if len(profile) <= FEW:
         return profile
@@ -78,7 +79,7 @@ def smooth(profile: np.ndarray) -> np.ndarray:
 
 
 def candidates(profile: np.ndarray, threshold: float, taken: np.ndarray, max_count: int) -> list[int]:
-    """The slices to look at first, best first: where the smoothed presence is highest, apart from each other.
+    """Choose slices to segment first, best first: where the smoothed presence is highest, apart from each other.
 
     Args:
         profile: (K,) presence of one prompt.

@@ -1,8 +1,8 @@
 """One prompt, a whole stack: the slices that show it best are segmented, and their masks carried to the others.
 
 1. Presence of the prompt on all slices, coarse to fine (`key_slices`): cheap, the text-image model only.
-2. The full pipeline on the best few; of these the key slice is the one with the highest score times contrast.
-3. Each part of its mask is an object of its own, carried in both directions until it ends (`carry`), or the prompt is
+2. The full pipeline on the best few; the key slice is the one among them with the highest score times contrast.
+3. Each part of its mask is a separate object, carried in both directions until it ends (`carry`), or the prompt is
    no longer present: past an object's end SAM 2 goes on to its neighbor, which the text-image model knows better.
 4. Where the prompt is present and nothing has arrived, there is another key slice, up to a number of them.
 """
@@ -29,11 +29,11 @@ from .key_slices import candidates
 
 @settings_class
 class PropagateSettings:
-    """How a stack is segmented from key slices.
+    """Settings of how a stack is segmented from key slices.
 
     Args:
         carry: how masks are carried.
-        keys: most key slices for a prompt.
+        keys: maximum key slices for a prompt.
         looks: slices on which the full pipeline is tried for a key.
         min_part: parts of a key slice's mask below this share of the largest are not carried on their own.
         fading: share of the presence threshold below which the prompt counts as no longer present on a slice.
@@ -60,7 +60,7 @@ def propagate(
     settings: PropagateSettings = PropagateSettings(),
     context: RunContext = RunContext(),
 ) -> dict[int, Result]:
-    """The slices on which a prompt was found, from key slices on; where nothing was found, the slice looked at.
+    """Segment a prompt on key slices of a stack and carry the masks to the other slices.
 
     Args:
         count: slices of the stack.
@@ -97,26 +97,31 @@ def propagate(
         for k, masks in carry(segmenter, count, image, objects, settings.carry, limits=limits, context=part):
             context.report(taken.mean(), message=f"slice {settings.first + k}: {prompt}", stage="carry")
             mask = np.any(list(masks.values()), axis=0)
-            if k in results:
-                mask = mask | results[k].mask
+            taken[k] = True
+            before = results.get(k)
+            if before is not None:
+                mask = mask | before.mask
+            if isinstance(before, PromptedResult):  # another key slice
+                results[k] = replace(before, mask=mask, expected_dsc=None)
+                continue
             where = f"carried from slice {settings.first + key} (score {found[key].score:.2f} there)"
             message, notes = f"Found '{prompt}': {where}.", found[key].notes
             results[k] = CarriedResult(prompt, mask, found[key].score, message, settings.first + key, notes=notes)
-            taken[k] = True
     if not results:
         k = candidates(profile, -1.0, np.zeros(count, bool), 1)[0]
         alone = look([k])[k]
         if alone.found:
-            where = f"it is present on slice {settings.first + k} alone and not on the slices beside it"
+            where = f"it is present on slice {settings.first + k} alone and not on the neighboring slices"
             message = f"Nothing found for '{prompt}': {where}."
-            alone = replace(alone, mask=np.zeros_like(alone.mask), score=0.0, message=message, seconds={})
+            nothing = np.zeros_like(alone.mask)
+            alone = replace(alone, mask=nothing, score=0.0, expected_dsc=None, message=message, seconds={})
             alone = replace(alone, sam_prompts=SamPrompts.none(), predicted_iou=np.zeros(0, np.float32))
         results[k] = alone
     return results
 
 
 def _limits(profile: np.ndarray, key: int, min_presence: float, beyond: int) -> tuple[int, int]:
-    """The lowest and the highest slice around `key` that lie not more than `beyond` from one of at least that presence.
+    """Find the lowest and highest slice around `key` within `beyond` slices of one with at least that presence.
 
     Gaps of up to twice as many slices do not end an object.
     """
@@ -135,7 +140,7 @@ def _segment_slices(
     negative: str | None,
     context: RunContext,
 ) -> dict[int, PromptedResult]:
-    """The full pipeline on some slices at once, or what the checkpoints hold of it."""
+    """Run the full pipeline on some slices at once, or read the results from the checkpoints."""
     stored = {k: load_results(context.checkpoints, f"key-{k}") for k in numbers}
     found = {k: results[prompt] for k, results in stored.items() if results}
     left = [k for k in numbers if k not in found]
@@ -149,13 +154,13 @@ def _segment_slices(
 
 
 def _contrast(result: PromptedResult) -> float:
-    """How much more salient the mask is than the rest of the image, 0 to 1."""
+    """Compute how much more salient the mask is than the rest of the image, 0 to 1."""
     saliency, mask = result.where.saliency, result.mask
     return float(max(0.0, saliency[mask].mean() - (saliency[~mask].mean() if not mask.all() else 0.0)))
 
 
 def _parts(mask: np.ndarray, min_share: float) -> list[np.ndarray]:
-    """The connected parts of a mask of which each becomes an object; small ones stay with the largest."""
+    """Split a mask into connected parts, each an object; small ones stay with the largest."""
     labels = label(mask, connectivity=2)
     areas = np.bincount(labels.ravel())
     areas[0] = 0

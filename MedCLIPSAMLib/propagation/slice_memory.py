@@ -1,12 +1,12 @@
-"""Masks carried from slice to slice by SAM 2's memory, which takes a stack of slices for a video.
+"""Carry masks from slice to slice by SAM 2's memory, with a stack of slices as its video.
 
     memory = SliceMemory(sam, len(stack), stack.image, stack.image_shape)
-    memory.give("tumour", 12, mask)                       # what is known, on as many slices as one likes
+    memory.give("tumour", 12, mask)                       # a known mask, on any number of slices
     for k, masks in memory.follow(12, len(stack) - 1):    # upwards; downwards when the end lies below the start
         masks["tumour"]                                   # bool (H, W)
 
-Slices are read and embedded one at a time as they are followed, and what lies too far back to be remembered is
-forgotten: memory does not grow with the stack (SAM 2, Ravi et al. 2024, section 4).
+Slices are read and embedded one at a time as they are followed, and the memory of slices that are too far back is
+dropped: it does not grow with the stack (SAM 2, Ravi et al. 2024, section 4).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REMEMBERED = ("maskmem_features", "obj_ptr")
 def _without_progress_bar(method: Callable) -> Callable:
     """Copy a method of the predictor, with a name `tqdm` that draws nothing: standard error is the worker's log.
 
-    The predictor has no option for it, and its module, which other code of the program may use, stays as it is.
+    The predictor has no option for it, and its module, which other code may use, stays unchanged.
     """
     original = method.__wrapped__  # type: ignore[attr-defined]  # below torch.inference_mode
     quiet = {**original.__globals__, "tqdm": lambda order, **options: order}
@@ -43,7 +43,7 @@ _propagate_in_video = _without_progress_bar(SAM2VideoPredictor.propagate_in_vide
 
 
 class _Images:
-    """A stack of slices as the predictor takes a video: (3, S, S) float32, normalized, made when it is asked for."""
+    """A stack of slices as the predictor's video: frames (3, S, S) float32, normalized, each made on access."""
 
     def __init__(self, count: int, image: Callable[[int], np.ndarray], transform: SamInput) -> None:
         self._count, self._image, self._transform = count, image, transform
@@ -89,10 +89,10 @@ class SliceMemory:
         }
 
     def give(self, name: str, k: int, mask: np.ndarray) -> None:
-        """Tell what an object looks like on slice k, bool (H, W); all of it before the first `follow`.
+        """Give the mask of an object on slice k, bool (H, W); all masks before the first `follow`.
 
         Raises:
-            InputError: a mask of another shape, or an empty one for an object that nothing is known of yet.
+            InputError: a mask of another shape, or an empty one for an object without an earlier mask.
         """
         if mask.shape != self._shape:
             raise InputError(f"Expected a mask of shape {self._shape}, got {mask.shape}.", "Give a mask of the slice.")
@@ -103,10 +103,10 @@ class SliceMemory:
     def follow(
         self, start: int, end: int, checkpoints: CheckpointFolder | None = None
     ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """The objects on the slices after `start` up to `end`, which lies above or below it: (slice, masks by name).
+        """Follow the objects from `start` to `end`, above or below it, yielding (slice, masks by name) of each slice.
 
-        A mask is empty where SAM 2 sees its object no more (object score below 0). What was given is given back as it
-        was. Stop to take slices when all objects have ended.
+        A mask is empty where SAM 2 no longer sees its object (object score below 0). Given masks are yielded as they
+        were. Stop iterating when all objects have ended.
 
         Args:
             checkpoints: where the masks, and the memory of the last slices, are stored and read again.
@@ -135,7 +135,7 @@ class SliceMemory:
             yield k, dict(zip(names, masks))
 
     def _memory_of(self, k: int) -> dict[str, torch.Tensor]:
-        """What later slices look back on, by object; nothing of those that were given on slice k."""
+        """Return the memory of slice k that later slices attend to, by object; none for masks given on slice k."""
         return {
             f"{index}.{name}": of_object["non_cond_frame_outputs"][k][name].contiguous()
             for index, of_object in self._state["output_dict_per_obj"].items()
@@ -144,7 +144,7 @@ class SliceMemory:
         }
 
     def _resume(self, slices: range, checkpoints: CheckpointFolder) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        """Take up the slices that are kept, up to the last one whose memory and that of those before it is whole."""
+        """Resume from the stored slices, up to the last one whose memory, and that of all before it, is complete."""
         masks = []
         for k in slices:
             arrays = checkpoints.load(f"{k}")

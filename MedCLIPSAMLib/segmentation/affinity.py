@@ -17,12 +17,12 @@ from pydantic import Field
 from ..validated import Share, settings_class
 
 SIDE = 64
-"""The finest features of at most so many rows and columns are taken: 4096 places, 64 MB of affinities."""
+"""Maximum rows and columns of the features taken: 4096 places, 64 MB of affinities."""
 
 
 @settings_class
 class AffinitySettings:
-    """How far the map is spread.
+    """Settings of how far the map is spread.
 
     Args:
         steps: how often; 0 leaves the map as it is.
@@ -31,7 +31,7 @@ class AffinitySettings:
         share: of the spread map in the result; the rest is the map as it was.
         reach: standard deviation, as a share of the image's side, of a Gaussian by which places count less the farther
             they are; 0 is everywhere alike, as published.
-        by_channel: features less their mean over the image, which no place is told apart by.
+        by_channel: subtract from each feature its mean over the image, which does not distinguish any places.
     """
 
     steps: Annotated[int, Field(ge=0, le=10)] = 0
@@ -44,7 +44,7 @@ class AffinitySettings:
 
 @torch.no_grad()
 def spread_map(values: torch.Tensor, features: torch.Tensor, settings: AffinitySettings) -> torch.Tensor:
-    """Average a map over the places that are alike: (T, h, w) float32 to (T, H, W) on the grid of the features.
+    """Average a map over similar places: (T, h, w) float32 to (T, H, W) on the grid of the features.
 
     Args:
         values: maps of one image by patch.
@@ -84,6 +84,6 @@ def nearness(grid: tuple[int, int], reach: float, like: torch.Tensor) -> torch.T
 
 
 def finest(levels: Sequence[torch.Tensor], side: int = SIDE) -> torch.Tensor:
-    """Choose the features of most places of those that have at most `side` rows and columns: (1, C, H, W) each."""
+    """Choose the finest of some features, (1, C, H, W) each, that has at most `side` rows and columns."""
     fitting = [level for level in levels if max(level.shape[-2:]) <= side]
     return max(fitting or [levels[-1]], key=lambda level: level.shape[-1])

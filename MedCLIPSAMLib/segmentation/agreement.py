@@ -1,13 +1,14 @@
-"""How far the two models agree: SAM 2's mask beside the coarse mask that its boxes were made of.
+"""How far the two models agree: SAM 2's mask compared with the coarse mask that its boxes were made from.
 
-The text-image model says where, SAM 2 what shape. SAM 2, asked for what lies in the box around a coarse mask, gives
+The text-image model says where, SAM 2 what shape. SAM 2, prompted with the box around a coarse mask, gives
 something like that mask where there is an object, and something else where there is none, or where the map shows no
-object. So their overlap says something of both without a truth mask.
+object. So their overlap says something about both without a truth mask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 @settings_class
 class AgreementSettings:
-    """What the agreement decides. With zeros it decides nothing, as in the paper; docs/results/real.md has figures.
+    """Thresholds on the agreement. With zeros it decides nothing, as in the paper; docs/results/real.md has figures.
 
     Args:
         min_iou: below this the coarse mask is the answer in place of SAM 2's, and the message says so.
         min_iou_in_doubt: a prompt that is not certain to be there is answered with "nothing found" below this.
-        certain: presence from which on it is certain.
+        certain: minimum presence of a prompt that is certain to be there.
     """
 
     min_iou: Share = 0.0
@@ -34,15 +35,23 @@ class AgreementSettings:
 
 
 def agreement_of(mask: np.ndarray, coarse: np.ndarray) -> float:
-    """Intersection over union of SAM 2's mask and the coarse mask, both (H, W) bool; 0 when both are empty."""
+    """Compute the IoU of SAM 2's mask and the coarse mask, both (H, W) bool; 0 when both are empty."""
     either = int((mask | coarse).sum())
     return int((mask & coarse).sum()) / either if either else 0.0
 
 
 def choose_result(results: Sequence[PromptedResult]) -> PromptedResult:
-    """Of results from several saliency maps of one image and prompt the one with the best agreement.
+    """Choose the result with the best agreement from those of several saliency maps of one image and prompt.
 
     A map of too few steps shows what stands out in the image whatever the text says, one of too many little but
-    noise. The first of equals.
+    noise. The first of equals. Its consistency with the others is computed.
     """
-    return max(results, key=lambda result: result.agreement)
+    best = max(results, key=lambda result: result.agreement)
+    others = [result.mask for result in results if result is not best]
+    return replace(best, consistency=float(np.mean([_dice(best.mask, mask) for mask in others]))) if others else best
+
+
+def _dice(mask: np.ndarray, other: np.ndarray) -> float:
+    """Compute the Dice coefficient of two masks, (H, W) bool; 0 when both are empty."""
+    size = int(mask.sum()) + int(other.sum())
+    return 2 * int((mask & other).sum()) / size if size else 0.0

@@ -1,4 +1,4 @@
-"""What stands before and after SAM 2: from a saliency map to its prompts, and from its masks to the answer."""
+"""The steps before and after SAM 2: from a saliency map to its prompts, and from its masks to the answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import Settings
 
 
 def draft_result(image: np.ndarray, prompt: str, where: Localization, settings: Settings) -> PromptedResult:
-    """All before SAM 2: a result that says why nothing was found, or one without a message that waits for it.
+    """Make the result up to SAM 2: with a message where nothing was found, else without one, for `finish_result`.
 
     Args:
         image: uint8 (H, W, 3).
@@ -39,7 +39,7 @@ def finish_result(
     settings: Settings,
     uncertainty: np.ndarray | None = None,
 ) -> PromptedResult:
-    """A draft with the mask that SAM 2 gave, (H, W) bool, its predicted quality, (B,), and what a vote leaves open."""
+    """Complete a draft with SAM 2's mask, (H, W) bool, its predicted quality, (B,), and the uncertainty of a vote."""
     prompt, present = draft.prompt, draft.where.presence.probability
     agreement, limits = agreement_of(mask, draft.coarse), settings.agreement
     draft = replace(draft, mask=mask, predicted_iou=quality, agreement=agreement, uncertainty=uncertainty)
@@ -77,7 +77,7 @@ def format_apart(value: float, other: float) -> tuple[str, str]:
 
 
 def _why_nothing(prompt: str, present: Presence, coarse_components: np.ndarray, threshold: float) -> str:
-    """The sentence that says why nothing was found; empty when something was."""
+    """Return the sentence that says why nothing was found; empty when something was."""
     if present.probability < threshold:
         if not present.meaningful:
             why = f"it describes the image no better than unrelated texts do (presence {present.probability:.2f})"

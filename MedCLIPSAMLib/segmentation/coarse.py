@@ -1,4 +1,4 @@
-"""A coarse mask from a saliency map: the map cut in two."""
+"""A coarse mask from a saliency map, by a threshold or by clustering."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..validated import Choice, Share, settings_class
 from .crf import CrfSettings, dense_crf
 
 LEVELS = (CoarseMethod.OTSU, CoarseMethod.THRESHOLD)
-"""The methods that look at each value by itself."""
+"""The methods that threshold each value by itself."""
 BINS = 1024
-"""Of the histogram from which the level of a cut is found."""
+"""Bins of the histogram from which the threshold is found."""
 KMEANS_SIDE = 256
 """Samples along a side of a map that k-means clusters."""
 
 
 @settings_class
 class CoarseSettings:
-    """How the map is cut.
+    """How the map is thresholded.
 
     Args:
         method: "otsu" (the paper; the exact two-means of the map), "kmeans" (the authors' code, for parity),
@@ -34,7 +34,7 @@ class CoarseSettings:
 
 
 def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarray | None = None) -> np.ndarray:
-    """The salient part of a map, (H, W) bool; empty for a constant map.
+    """Threshold a saliency map into a coarse mask, (H, W) bool; empty for a constant map.
 
     Args:
         saliency: (H, W) float, 0 to 1.
@@ -52,9 +52,9 @@ def coarse_mask(saliency: np.ndarray, settings: CoarseSettings, image: np.ndarra
 
 
 def cut_level(sample: np.ndarray, settings: CoarseSettings) -> float:
-    """The value above which a map is salient by one of the methods `LEVELS`, from an even sample of its values, 0 to 1.
+    """Find the threshold of a map by one of the methods in `LEVELS`, from an even sample of its values, 0 to 1.
 
-    The best two classes meet in the middle between their means, which a histogram tells nearly as well as the values.
+    The best two classes meet midway between their means, which a histogram gives nearly as well as the values.
     """
     if settings.method == CoarseMethod.THRESHOLD:
         return settings.threshold
@@ -85,10 +85,10 @@ def two_means_threshold(values: np.ndarray) -> float:
 
 
 def _kmeans(saliency: np.ndarray) -> np.ndarray:
-    """Cut the map as the authors' code does: 8 bits, 256 x 256, scikit-learn's k-means, without its darker cluster.
+    """Cluster the map as the authors' code does: 8 bits, 256 x 256, scikit-learn's k-means without its darker cluster.
 
-    Samples are the nearest by the floor rule, as OpenCV takes them, both ways; values run from 0 to 1; the clusters are
-    those of one start with the seed 10.
+    Samples are the nearest by the floor rule, as in OpenCV, both ways; values run from 0 to 1; k-means starts once,
+    with the seed 10.
     """
     from sklearn.cluster import KMeans
 

@@ -18,12 +18,12 @@ from .coarse import CoarseSettings, cut_level
 from .saliency_map import SaliencyMap
 
 SIDE = 256
-"""Samples along a side of an image, in which the level of a cut and the components are found."""
+"""Samples along a side of an image, in which the threshold and the components are found."""
 
 
 @settings_class
 class ComponentSettings:
-    """What is kept.
+    """Which components are kept.
 
     Args:
         keep: "confidence" keeps the components whose mean saliency is at least `confidence` times that of the best one;
@@ -40,9 +40,9 @@ class ComponentSettings:
 
 
 def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: ComponentSettings) -> np.ndarray:
-    """The kept components of a map that is cut at a level: (H, W) int, as of `components`.
+    """Threshold a map and label the components to keep: (H, W) int, as `components` returns.
 
-    The level and the components are found on a sample of the pixels, several to a patch; the outlines on all pixels
+    The threshold and the components are found on a sample of the pixels, several to a patch; the outlines on all pixels
     around each component.
 
     Args:
@@ -67,14 +67,14 @@ def components_of_map(saliency: SaliencyMap, cut: CoarseSettings, settings: Comp
 
 
 def _window_around(extent: slice, samples: int, pixels: int) -> tuple[slice, np.ndarray]:
-    """The pixels along a side of some samples and of one more on either end, and the sample nearest to each of them."""
+    """Find the pixels that samples along a side span, with one more at either end, and each one's nearest sample."""
     first, last = max(extent.start - 1, 0), min(extent.stop + 1, samples)
     window = slice(first * pixels // samples, -(-last * pixels // samples))
     return window, np.arange(window.start, window.stop) * samples // pixels
 
 
 def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettings) -> np.ndarray:
-    """The kept components of `mask`, (H, W) bool: (H, W) int, 0 outside and 1, 2, ... from the best to the worst.
+    """Label the components of `mask`, (H, W) bool, that are kept: (H, W) int, 0 outside and 1, 2, ... from the best.
 
     An empty mask stays empty: it means "nothing found".
 
@@ -103,6 +103,6 @@ def components(mask: np.ndarray, saliency: np.ndarray, settings: ComponentSettin
 
 
 def bounds(mask: np.ndarray) -> tuple[slice, slice]:
-    """The rows and columns that a mask, (H, W) bool and not empty, reaches over."""
+    """Find the rows and columns that a mask, (H, W) bool and not empty, spans."""
     rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)

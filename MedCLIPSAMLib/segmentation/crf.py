@@ -15,7 +15,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 @settings_class
 class CrfSettings:
-    """Parameters of the field of Kraehenbuehl and Koltun (NeurIPS 2011); the defaults are those of the authors' script.
+    """Parameters of the CRF of Kraehenbuehl and Koltun (NeurIPS 2011); the defaults are the authors'.
 
     Args:
         gaussian_sxy, gaussian_compat: reach in pixels and weight of the smoothness term.

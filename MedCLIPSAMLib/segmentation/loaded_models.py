@@ -36,12 +36,12 @@ class LoadedModels:
     Args:
         clip: the text-image model.
         sam: the SAM 2 model.
-        load_on_cpu: loads both anew on the CPU, for when a GPU is too small; None where that cannot be done.
-        make_locator: makes what gives the maps; None where M2IB does.
+        load_on_cpu: loads both again on the CPU, for when a GPU is too small; None where that cannot be done.
+        make_locator: makes the locator that computes the maps; None where M2IB does.
 
     Attributes:
         frugal: images and noise samples are computed one by one, because memory ran out.
-        parameters: how many both models have together.
+        parameters: their number in both models together.
     """
 
     def __init__(
@@ -58,15 +58,17 @@ class LoadedModels:
 
     @property
     def usable(self) -> bool:
-        """Whether the models are there: not when they had to leave a GPU and did not fit into memory either."""
+        """Whether the models are loaded: not after they were moved off a GPU and did not fit into memory either."""
         return self._loaded is not None
 
     @property
     def clip(self) -> ClipModel:
+        """Text-image model."""
         return self._require().clip
 
     @property
     def sam(self) -> Sam2:
+        """SAM 2 model."""
         return self._require().sam
 
     @property
@@ -76,7 +78,7 @@ class LoadedModels:
 
     @property
     def locator(self) -> Locator | None:
-        """What gives the maps in place of M2IB; None where M2IB does."""
+        """Locator that computes the maps in place of M2IB; None where M2IB does."""
         return self._require().locator
 
     @property
@@ -85,13 +87,13 @@ class LoadedModels:
         return self._require().captures
 
     def reduce_memory(self) -> str:
-        """Need less memory from now on: first in smaller steps, then on the CPU.
+        """Use less memory from now on: first in smaller steps, then on the CPU.
 
         Returns:
-            What was done, in a sentence for the user.
+            A sentence for the user on what was done.
 
         Raises:
-            DeviceError: nothing is left to be tried.
+            DeviceError: nothing is left to try.
         """
         device = self.clip.device
         if not self.frugal:

@@ -1,9 +1,9 @@
-"""Where prompts are in images: maps by M2IB or by a locator of the model's own, and whether they are there at all."""
+"""Where prompts are in images: maps by M2IB or by the model's locator, and whether they are there at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from ..choices import Precision
 from ..models.sam_image_batch import SamImageBatch
 from ..run_context import RunContext
 from .affinity import finest, spread_map
+from .image_batch import ImageBatch
 from .loaded_models import LoadedModels
 from .presence import presence
 from .result import Localization
@@ -22,26 +23,9 @@ from .settings import Settings
 STAGE = "saliency"
 
 
-@dataclass
-class ShownImages:
-    """The images that prompts are about, and what was computed of them.
-
-    Args:
-        images: uint8 (H, W, 3) each.
-        pixels: (N, 3, S, S) for the text-image model.
-        early: its activations before the bottleneck, see `saliency.m2ib`.
-        sam: the images before SAM 2, with their embeddings.
-    """
-
-    images: list[np.ndarray]
-    pixels: torch.Tensor
-    early: dict[tuple[int, bool, bool], torch.Tensor]
-    sam: SamImageBatch
-
-
 def locate(
     models: LoadedModels,
-    shown: ShownImages,
+    shown: ImageBatch,
     settings: Settings,
     prompts: Sequence[str],
     negative: str | None,
@@ -79,7 +63,9 @@ def locate(
         known = models.clip.familiarity
         strangeness = known.strangeness(seen).tolist() if known else [None] * len(seen)
         for column, prompt in enumerate(group):
-            present = presence(models.clip, seen, texts[prompt], prompt, negative, models.encode_text)
+            present = presence(
+                models.clip, seen, texts[prompt], prompt, negative, models.encode_text, settings.modality
+            )
             for at, image_presence in enumerate(present):
                 steps = maps[at, column].numpy()
                 where[at][prompt] = [
@@ -90,14 +76,14 @@ def locate(
 
 def _by_m2ib(
     models: LoadedModels,
-    shown: ShownImages,
+    shown: ImageBatch,
     settings: Settings,
     m2ib_settings: M2IBSettings,
     texts: torch.Tensor,
     batch: int,
     context: RunContext,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Maps on the CPU, (N, P, T, h, w), and the features of the images, (N, D)."""
+    """Compute M2IB maps on the CPU, (N, P, T, h, w), and the features of the images, (N, D)."""
     found = m2ib(
         models.clip,
         shown.pixels,
@@ -116,7 +102,7 @@ def _by_m2ib(
 def spread_by_sam(
     where: list[dict[str, list[Localization]]], images: SamImageBatch, settings: Settings, context: RunContext
 ) -> list[dict[str, list[Localization]]]:
-    """Spread maps among places that look alike to SAM 2, on those images that show a prompt; see `affinity`."""
+    """Spread maps among places that look alike to SAM 2, on the images that show a prompt; see `affinity`."""
     is_there = lambda localization: localization.presence.probability >= settings.presence_threshold
     wanted = [at for at, seen in enumerate(where) if any(is_there(maps[0]) for maps in seen.values())]
     images.embed(wanted, context)

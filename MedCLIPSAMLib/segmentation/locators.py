@@ -1,7 +1,7 @@
-"""Other ways than M2IB from texts to maps, which a model of the catalogue may bring: an interface of one method.
+"""Alternatives to M2IB for maps of texts, which a model of the catalogue may use: an interface of one method.
 
-A model's entry names its way (`catalogue.Model.map_by`). Presence, coarse mask, SAM 2 and all that follows stay as they
-are.
+A model's entry names its locator (`catalogue_entry.Model.map_by`). Presence, coarse mask, SAM 2 and the rest stay as
+they are.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 M2IB = "m2ib"
 ADAPTER = "adapter_config.json"
-"""A file by which transformers loads the weights of another folder."""
+"""A file that makes transformers load the weights of another folder."""
 
 
 class Locator(Protocol):
-    """Whatever says where in an image a text is answered to."""
+    """Anything that maps where in an image a text is answered to."""
 
     def maps(self, images: Sequence[np.ndarray], prompts: Sequence[str]) -> np.ndarray:
         """Make a map of each of N images, uint8 (H, W, 3) of one size, for each of P prompts: (N, P, h, w) float32.
 
-        h and w are the locator's own; the map is of the whole image, and of any scale: its minimum and maximum become
+        h and w depend on the locator; the map covers the whole image, on any scale: its minimum and maximum become
         0 and 1.
         """
 
@@ -62,7 +62,7 @@ class CosineMap:
 class ClipSeg:
     """CLIPSeg (Lueddecke and Ecker, CVPR 2022) as transformers has it, from the folder `clipseg` in the model's folder.
 
-    Its files are config.json, model.safetensors, preprocessor_config.json and those of its tokenizer; nothing is
+    Its files are config.json, model.safetensors, preprocessor_config.json and the tokenizer's; nothing is
     downloaded and no code of the folder is run.
 
     Raises:
@@ -115,21 +115,21 @@ LOCATORS: dict[str, Callable[[ClipModel, Path], Locator]] = {"cosine": CosineMap
 
 
 def locator_of(model: str, models_dir: Path | None = None) -> Callable[[ClipModel], Locator] | None:
-    """Find the maker of a model's locator; None where its maps are made by M2IB.
+    """Find the factory of a model's locator; None where its maps are made by M2IB.
 
     Args:
         model: name of a text-image model in the catalogue.
 
     Raises:
-        ModelError: no such model, or no such way.
+        ModelError: no such model, or no such locator.
     """
     entry = find(model, "clip", models_dir)
     if entry.map_by == M2IB:
         return None
     if entry.map_by not in LOCATORS:
         raise ModelError(
-            f"The model '{model}' wants its maps made by '{entry.map_by}', which is not known.",
-            f"Known are: {', '.join((M2IB, *LOCATORS))}.",
+            f"Expected maps of the model '{model}' by {', '.join((M2IB, *LOCATORS))}, got '{entry.map_by}'.",
+            "Correct the model's entry.",
         )
     folder = locate(entry, models_dir)
     return lambda clip: LOCATORS[entry.map_by](clip, folder)

@@ -1,4 +1,4 @@
-"""A mask as a prompt of SAM 2: the logits that it starts from, and the box around it."""
+"""A mask as a prompt of SAM 2: its logits, and the box around it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CONFIDENCE = 8.0
 
 
 def mask_logits(mask: np.ndarray, side: int) -> np.ndarray:
-    """Logits of a mask for `TextSegmenter.outline`: (H, W) bool to (side, side) float32.
+    """Convert a mask, (H, W) bool, to logits for `TextSegmenter.outline`, (side, side) float32.
 
     SAM 2 sees every image stretched to a square; the share of a cell that the mask covers becomes -CONFIDENCE ..
     CONFIDENCE.

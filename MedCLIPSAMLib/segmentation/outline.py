@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from ..choices import CoarseMethod, VoteMethod
 from ..models.sam_image_batch import SamImageBatch
+from ..run_context import RunContext
 from .result import PromptedResult
 from .saliency import normalize, upsample
 from .sam_prompts import SamPrompts, follows_points
 from .settings import Settings
 from .tidy import tidy
 from .vote import count_votes, uncertainty_of, ways_of_asking
+
+STAGE_STARTS = {"saliency": 0.0, "embedding": 0.5, "mask": 0.9}
+"""The stages of the work on a prompt, and roughly the share of it that is done when each begins."""
 
 
 class Outline(NamedTuple):
@@ -33,6 +39,10 @@ class Outline(NamedTuple):
     uncertainty: np.ndarray | None = None
 
 
+AskSam = Callable[[SamImageBatch], list[Outline]]
+"""Asks SAM 2 for outlines on images that are embedded."""
+
+
 def outlines(
     images: SamImageBatch,
     numbers: Sequence[int],
@@ -40,7 +50,7 @@ def outlines(
     min_part: float,
     enlarged: bool = False,
 ) -> list[Outline]:
-    """An outline for each of some prompts, whose objects are asked for together where they are of one kind.
+    """Outline the objects of each prompt; SAM 2 takes those with the same kinds of prompts together.
 
     Args:
         numbers: the image of each of `sam_prompts`.
@@ -63,8 +73,57 @@ def outlines(
     return [_union([found[at, row] for row in range(len(sam_prompt))]) for at, sam_prompt in enumerate(sam_prompts)]
 
 
+def outline_drafts(
+    images: SamImageBatch, numbers: Sequence[int], drafts: Sequence[PromptedResult], settings: Settings
+) -> list[Outline]:
+    """Outline each draft on the image of its number, by one mask or by the vote of several."""
+    if settings.vote.method != VoteMethod.NONE:
+        return [voted_outline(images, number, draft, settings) for number, draft in zip(numbers, drafts)]
+    prompts = [draft.sam_prompts for draft in drafts]
+    return outlines(images, numbers, prompts, settings.min_part, _tidies_enlarged(settings))
+
+
+def outline_prompts(
+    images: SamImageBatch, sam_prompts: SamPrompts, logits: np.ndarray | None, settings: Settings
+) -> Outline:
+    """Outline prompts on the first image, starting from masks where `logits` are given; see `TextSegmenter.outline`."""
+    if logits is None:
+        return outlines(images, [0], [sam_prompts], settings.min_part, _tidies_enlarged(settings))[0]
+    return predict_mask_respecting_clicks(images, 0, sam_prompts, logits, settings.min_part)
+
+
+def _tidies_enlarged(settings: Settings) -> bool:
+    """Tell whether masks are tidied at the size of the image, as they were for the paper's figures."""
+    return settings.coarse.method == CoarseMethod.KMEANS
+
+
+def embed_and_outline(
+    images: SamImageBatch,
+    numbers: Sequence[int],
+    ask: AskSam,
+    seconds: dict[str, float],
+    context: RunContext,
+) -> list[Outline]:
+    """Embed the images of `numbers` where they are not yet, and return what `ask` gives for them.
+
+    Args:
+        seconds: filled with the seconds of each stage, per number.
+        context: reports each stage, and is checked for cancellation within it.
+    """
+    started = time.perf_counter()
+    if not images.are_embedded(numbers):
+        context.report(STAGE_STARTS["embedding"], stage="embedding")
+        images.embed(numbers, context)
+    embedded = time.perf_counter()
+    context.report(STAGE_STARTS["mask"], stage="mask")
+    found = ask(images)
+    seconds["embedding"] = (embedded - started) / len(numbers)
+    seconds["mask"] = (time.perf_counter() - embedded) / len(numbers)
+    return found
+
+
 def voted_outline(images: SamImageBatch, number: int, draft: PromptedResult, settings: Settings) -> Outline:
-    """The outline for the prompts of a draft by the vote of several masks; see `vote.VoteSettings`."""
+    """Outline a draft's prompts by the vote of several masks; see `vote.VoteSettings`."""
     prompts, vote = draft.sam_prompts, settings.vote
     numbers = [number] * len(prompts)
     inside = _points_in_boxes(draft.coarse, prompts.boxes, vote.points, settings.prompts.seed)
@@ -100,7 +159,7 @@ def _mend(
     index: int,
     mask: np.ndarray,
 ) -> np.ndarray:
-    """The mask of an object, (h, w) bool of any size, tidied; points (B, P, 2) are in pixels of the image."""
+    """Tidy the mask of an object, (h, w) bool of any size; points (B, P, 2) are in pixels of the image."""
     if points is None or labels is None:
         return tidy(mask, min_part)
     (height, width), (rows, columns) = images.shape, mask.shape
@@ -110,7 +169,7 @@ def _mend(
 def predict_mask_respecting_clicks(
     images: SamImageBatch, number: int, sam_prompts: SamPrompts, logits: np.ndarray, min_part: float
 ) -> Outline:
-    """The outline of prompts on one image that starts from masks; see `TextSegmenter.outline`."""
+    """Outline prompts on one image, starting from masks; see `TextSegmenter.outline`."""
     return _union(
         [
             _predict_respecting_clicks(images, number, sam_prompts, row, logits, min_part)
@@ -141,7 +200,7 @@ def _predict_respecting_clicks(
         tried.append((followed, mask, float(quality[0])))
         if followed == points.shape[1]:
             break
-    _, mask, iou = max(tried, key=lambda item: item[0])  # the first of several that follow as many
+    _, mask, iou = max(tried, key=lambda item: item[0])  # the first one of equals
     return mask, iou
 
 

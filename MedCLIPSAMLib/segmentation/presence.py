@@ -1,4 +1,4 @@
-"""Whether what a prompt names is in the image at all: the prompt against its negation and against everyday texts.
+"""Whether the target of a prompt is in the image at all: the prompt against its negation and against everyday texts.
 
 A saliency map always has a maximum; it cannot say "absent". So the prompt competes, zero-shot, with statements that the
 target is not there and with texts that describe no medical image: softmax over exp(logit_scale) * cosine similarity, as
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .prompts import PromptSet, load_prompt_sets
+from .prompts import prompt_set_of
 
 if TYPE_CHECKING:
     from ..models.clip import ClipModel
 
 ABSENCE = ("no {}", "an image without a {}", "no {} is seen", "normal image, {} is absent")
-"""Negations of a prompt that has no prompt set of its own."""
+"""Negations of a prompt without a prompt set."""
 
 EVERYDAY = (
     "a dog in the park",
@@ -37,7 +37,7 @@ EVERYDAY = (
 
 @dataclass(frozen=True)
 class Presence:
-    """How sure the text-image model is that the target is there. The three probabilities sum to 1.
+    """How sure the text-image model is that the target is present. The three probabilities sum to 1.
 
     Args:
         probability: of the prompt among all its rivals.
@@ -57,21 +57,18 @@ class Presence:
         return self.probability > self.unrelated
 
 
-def absence_texts(prompt: str, negative: str | None = None) -> list[str]:
-    """List texts by which the target of `prompt` is absent: the negatives of its set, else negations; `negative`."""
-    for prompt_set in load_prompt_sets().values():
-        if prompt.strip().lower() in _prompts_of(prompt_set):
-            texts = [*prompt_set.negatives, f"no {prompt_set.target}"]
-            break
+def absence_texts(prompt: str, negative: str | None = None, modality: str | None = None) -> list[str]:
+    """List texts by which the target of `prompt` is absent: the negatives of its set, else negations; `negative`.
+
+    Args:
+        modality: of the image where it is known; see `prompts.prompt_set_of`.
+    """
+    prompt_set = prompt_set_of(prompt, modality)
+    if prompt_set:
+        texts = [*prompt_set.negatives, f"no {prompt_set.target}"]
     else:
         texts = [template.format(prompt) for template in ABSENCE]
     return texts + ([negative] if negative else [])
-
-
-def _prompts_of(prompt_set: PromptSet) -> set[str]:
-    """Collect the target and the prompts of all styles, in lower case."""
-    prompts = [prompt for style in prompt_set.styles.values() for prompts in style.values() for prompt in prompts]
-    return {prompt.lower() for prompt in (prompt_set.target, *prompts)}
 
 
 def presence(
@@ -81,6 +78,7 @@ def presence(
     prompt: str,
     negative: str | None = None,
     encode_text: Callable[[list[str]], torch.Tensor] | None = None,
+    modality: str | None = None,
 ) -> list[Presence]:
     """Compute the presence of one prompt in each of N images.
 
@@ -89,9 +87,10 @@ def presence(
         text_features: (D,) float, L2-normalized: of the prompt or of its ensemble.
         prompt: the prompt in words, from which the negations are made.
         negative: the user's own negative prompt.
-        encode_text: in place of `clip.encode_text`, such as one that remembers.
+        encode_text: in place of `clip.encode_text`, such as `prompts.RememberedTexts`.
+        modality: of the images where it is known.
     """
-    absent = absence_texts(prompt, negative)
+    absent = absence_texts(prompt, negative, modality)
     rivals = absent + list(EVERYDAY)
     features = torch.cat([text_features[None], (encode_text or clip.encode_text)(rivals)]).to(image_features)
     logits = clip.model.logit_scale.exp().to(image_features) * image_features @ features.T

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
 ENSEMBLES = ("P4", "P5")
 MODALITIES = ("US", "MR", "XR", "CT")
+X_RAYS = ("CR", "DX", "RG", "RF", "XA")
+"""What DICOM (0008,0060) calls the kinds of images that prompt sets call "XR"."""
 ANY_CLASS = "*"
 
 
@@ -62,14 +64,24 @@ class PromptSet:
             if not isinstance(texts, list) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
                 raise InputError(f"{where} holds {texts!r} where prompts belong.", "Give a list of one or more texts.")
 
+    @property
+    def texts(self) -> set[str]:
+        """The target and the prompts of all styles, in lower case."""
+        prompts = [prompt for style in self.styles.values() for prompts in style.values() for prompt in prompts]
+        return {prompt.lower() for prompt in (self.target, *prompts)}
+
+    def shows(self, modality: str | None) -> bool:
+        """Tell whether the set is for images of a modality, as DICOM (0008,0060) names it."""
+        return self.modality == ("XR" if modality in X_RAYS else modality)
+
     def prompts(self, style: str, kind: str = ANY_CLASS) -> list[str]:
-        """The prompts of a style; `kind` is the class for P1, P3 and P5.
+        """Return the prompts of a style; `kind` is the class for P1, P3 and P5.
 
         Raises:
             PromptError: no such style, or no such class in it.
         """
         if style not in self.styles:
-            raise PromptError(f"There is no prompt style '{style}'.", f"Choose one of: {', '.join(self.styles)}.")
+            raise PromptError(f"Expected a style of {', '.join(self.styles)}, got '{style}'.", "Choose one of them.")
         by_class = self.styles[style]
         if kind not in by_class:
             raise PromptError(
@@ -80,7 +92,7 @@ class PromptSet:
 
 @cache
 def load_prompt_sets() -> dict[str, PromptSet]:
-    """The shipped prompt sets by task."""
+    """Load the shipped prompt sets by task."""
     sets = {}
     for path in sorted(resource_path("prompts").glob("*.json")):
         try:
@@ -91,10 +103,22 @@ def load_prompt_sets() -> dict[str, PromptSet]:
     return sets
 
 
+def prompt_set_of(prompt: str, modality: str | None = None) -> PromptSet | None:
+    """Find the set whose target or one of whose prompts is `prompt`; None where there is none.
+
+    Args:
+        modality: of the image, as DICOM (0008,0060) names it, where it is known: it chooses among several such sets.
+            Where it does not, the first one is taken.
+    """
+    wanted = prompt.strip().lower()
+    fitting = [prompt_set for prompt_set in load_prompt_sets().values() if wanted in prompt_set.texts]
+    return next((prompt_set for prompt_set in fitting if prompt_set.shows(modality)), next(iter(fitting), None))
+
+
 def ensemble_features(
     encode_text: Callable[..., torch.Tensor], prompts: list[str], mean: EnsembleMean = EnsembleMean.UNIT
 ) -> torch.Tensor:
-    """The mean of the text features of `prompts`, L2-normalized: (D,) float32.
+    """Average the text features of `prompts` and L2-normalize the mean: (D,) float32.
 
     Args:
         mean: "unit", of features of length 1, as CLIP's authors average; "released", of features as the model gives
@@ -106,15 +130,17 @@ def ensemble_features(
 
 
 class RememberedTexts:
-    """`ClipModel.encode_text` that encodes each text once, for a model whose weights do not change: the texts that a
-    prompt is compared with are the same on every slice of a volume."""
+    """`ClipModel.encode_text` that encodes each text once, for a model whose weights do not change.
+
+    The texts that a prompt is compared with are the same on every slice of a volume.
+    """
 
     def __init__(self, clip: ClipModel) -> None:
         self._clip = clip
         self._features: dict[tuple[str, bool], torch.Tensor] = {}
 
     def __call__(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
-        """Features of N texts, float32 (N, D), see `ClipModel.encode_text`, also for errors."""
+        """Return features of N texts, float32 (N, D), see `ClipModel.encode_text`, also for errors."""
         import torch
 
         new = [text for text in dict.fromkeys(texts) if (text, normalized) not in self._features]
@@ -131,12 +157,13 @@ def prompt_features(
     clip: ClipModel,
     encode_text: Callable[..., torch.Tensor],
     mean: EnsembleMean = EnsembleMean.UNIT,
+    modality: str | None = None,
 ) -> torch.Tensor:
-    """(D,) float32, L2-normalized, of a prompt or of the ensemble that stands for it.
+    """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
 
     Args:
-        style, kind, mean: see `settings.Settings`.
-        encode_text: `clip.encode_text`, or one that remembers.
+        style, kind, mean, modality: see `settings.Settings`.
+        encode_text: `clip.encode_text`, or `RememberedTexts`.
 
     Raises:
         PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
@@ -153,6 +180,7 @@ def prompt_features(
                 + ", ".join(sorted({prompt_set.target for prompt_set in load_prompt_sets().values()}))
                 + ".",
             )
+        sets = [prompt_set for prompt_set in sets if prompt_set.shows(modality)] or sets
         fitting = [prompt_set for prompt_set in sets if kind in prompt_set.styles.get(style, {})] or sets
         prompts = [text for prompt_set in fitting for text in prompt_set.prompts(style, kind)]
     unknown = clip.unknown_words(prompt)

@@ -1,7 +1,7 @@
-"""Read the paragraph of a radiology report as prompts: a finding that is there each, with what was left out and why.
+"""Read the paragraph of a radiology report as prompts: one for each finding that is present, and what was left out.
 
 Rules on words, in English, no language model. A sentence is cut into clauses; in each, findings are nouns that are
-known, and what stands before or behind them says whether they are there: the nearest cue before counts, as in NegEx
+known, and the cues before or behind them say whether they are present: the nearest one before counts, as in NegEx
 (Chapman et al., J Biomed Inform 2001). Nothing is left out silently.
 """
 
@@ -28,11 +28,11 @@ from .report_words import (
 )
 
 MAX_CHARACTERS = 20_000
-"""Of a report: far more than a person writes, and read in a moment."""
+"""Maximum length of a report: far more than a person writes, and read in a moment."""
 
 ABSENT = "it says what is not there"
 NORMAL = "it says that what it names is normal"
-BEFORE = "it says what was before, or what is looked for"
+BEFORE = "it is about the past, or a question"
 UNKNOWN = "it names no finding that is known"
 UNCERTAIN = "the report is not certain of it"
 
@@ -69,12 +69,12 @@ _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 @dataclass(frozen=True)
 class Finding:
-    """A finding that a report says is there.
+    """A finding that a report says is present.
 
     Args:
         prompt: what to look for, in the report's words, spelled as the models know them.
         sentence: where it stands.
-        note: what the user should know of it, a sentence; or empty.
+        note: a sentence for the user about it; or empty.
     """
 
     prompt: str
@@ -92,7 +92,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Report:
-    """What a report says, in its order."""
+    """The findings of a report and the parts left out, in its order."""
 
     findings: tuple[Finding, ...]
     left_out: tuple[LeftOut, ...]
@@ -104,8 +104,8 @@ class Report:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know, a sentence each."""
-        said = [f"Of the report, '{part.text}' was left out: {part.reason}." for part in self.left_out]
+        """Sentences for the user about what was left out."""
+        said = [f"'{part.text}' in the report was left out: {part.reason}." for part in self.left_out]
         return [*(finding.note for finding in self.findings if finding.note), *said]
 
 
@@ -148,7 +148,7 @@ def parse_report(text: str) -> Report:
 
 
 def _clean(text: str) -> str:
-    """Replace what is no text, such as controls and signs of direction, by blanks, and write cues in one way."""
+    """Replace characters that are no text, such as controls and direction marks, by blanks; normalize cues."""
     text = unicodedata.normalize("NFKC", _COLOR_CODE.sub(" ", text)).replace("\u2019", "'")
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
@@ -165,7 +165,7 @@ def _sentences(text: str) -> Iterator[str]:
 
 
 def _clauses(sentence: str) -> Iterator[str]:
-    """Cut a sentence where something new is said of something else; lists stay whole, so that a "no" holds for all."""
+    """Split a sentence into clauses on different findings; lists stay whole, so that a "no" holds for all of it."""
     for part in _TURN.split(sentence):
         start, joints = 0, list(_JOINT.finditer(part))
         for joint, following in zip(joints, [*joints[1:], None]):
@@ -184,7 +184,7 @@ def _begins_anew(before: str, piece: str) -> bool:
 
 
 def _read_clause(clause: str, findings: dict[str, Finding], heads: dict[str, str], left_out: list[LeftOut]) -> None:
-    """Add what a clause says to the findings by prompt, to their prompts by head, and to what is left out."""
+    """Add the findings of a clause by prompt, their prompts by head, and the parts that are left out."""
     mentions = _mentions(clause)
     if not mentions:
         left_out.append(LeftOut(clause, _why_nothing(clause)))
@@ -199,7 +199,7 @@ def _read_clause(clause: str, findings: dict[str, Finding], heads: dict[str, str
         else:
             notes = [f"'{read}' is read where the report has '{written}'." for written, read in mention.corrected]
             if mention.cue == Cue.UNCERTAIN:
-                notes.insert(0, f"'{mention.phrase}' is looked for, but {UNCERTAIN}.")
+                notes.insert(0, f"'{mention.phrase}' is segmented, but {UNCERTAIN}.")
             findings[mention.phrase] = Finding(mention.phrase, clause, " ".join(notes))
             heads.setdefault(mention.head, mention.phrase)
 
@@ -251,7 +251,7 @@ def _adjoin(words: list[tuple[str, int, int]], at: int) -> bool:
 
 
 def _place_behind(read: list[Word], at: int, inside: Callable[[int], bool]) -> tuple[list[str], int]:
-    """The words of the place behind a finding, "in the left breast", and where they end."""
+    """Read the words of a place behind a finding, "in the left breast", and where they end."""
     for start in range(at + 1, min(at + 8, len(read))):
         if inside(start) or read[start].word in FINDINGS:
             break
@@ -267,7 +267,7 @@ def _place_behind(read: list[Word], at: int, inside: Callable[[int], bool]) -> t
 
 
 def _place_before(read: Sequence[Word], taken: Sequence[bool]) -> list[str]:
-    """The place that is the subject of a finding behind these words: "the left breast shows a mass"."""
+    """Read the place that is the subject of a finding behind these words: "the left breast shows a mass"."""
     end = next((at for at, word in enumerate(read) if is_place(word.word) and not taken[at]), None)
     if end is None:
         return []
@@ -278,7 +278,7 @@ def _place_before(read: Sequence[Word], taken: Sequence[bool]) -> list[str]:
 
 
 def _organ_subject(words: list[str]) -> list[_Mention]:
-    """An organ that a clause speaks of: "both lungs are seen", "enlarged heart"."""
+    """Find organs that are the subject of a clause: "both lungs are seen", "enlarged heart"."""
     start = 0
     while start < len(words) and words[start] in ("the", "a", "an", "both", "there", "is", "are"):
         start += 1
@@ -292,7 +292,7 @@ def _organ_subject(words: list[str]) -> list[_Mention]:
 
 
 def _cue_of(start: int, end: int, cues: list[FoundCue]) -> Cue:
-    """What the cues of a clause say of a finding at these signs: the nearest before, else the first behind."""
+    """Find the cue that applies to a finding at these signs: the nearest one before it, else the first behind it."""
     before = [cue.kind for cue in cues if cue.end <= start and cue.side in ("before", "both")]
     behind = [cue.kind for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
     first = before[-1] if before else Cue.PRESENT

@@ -1,4 +1,4 @@
-"""Cues of reports: what says that a finding is there, is not, may be, was, or that all is normal."""
+"""Cues of reports: words that say that a finding is present, absent, possible or past, or that all is normal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum, auto
 
 
 class Cue(Enum):
-    """What a report says of a finding."""
+    """What a report says about a finding."""
 
     PRESENT = auto()
     ABSENT = auto()
@@ -34,7 +34,7 @@ _SEE = (
 )
 _OUT = r"(?:excluded?|ruled? out)"
 _SURE = r"(?:(?:safely|entirely|completely|fully|definitely|clearly) )?"
-_CUES = (  # of those that begin at one place the first counts
+_CUES = (  # where several begin at one place, the first one counts
     (  # they look like other cues, and deny a change or a doubt, or name a study to compare with
         Cue.PRESENT,
         "before",
@@ -86,7 +86,7 @@ _PATTERN = re.compile(
 
 
 def find_cues(clause: str) -> list[FoundCue]:
-    """Find what says in a clause whether its findings are there, in its order."""
+    """Find the cues of a clause, in order."""
     found = []
     for match in _PATTERN.finditer(clause):
         kind, side, _ = _CUES[int(str(match.lastgroup)[1:])]

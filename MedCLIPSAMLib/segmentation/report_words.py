@@ -1,4 +1,4 @@
-"""The words of reports: findings, places, and what stands around them; plurals, and slips of spelling."""
+"""The words of reports: findings, places, and the words around them; plurals and misspellings."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _NO_MODIFIERS = _listed(
     "indicate indicates mean means"
 )
 _SHORT = 5
-"""Letters from which a slip of one is read over: "mask" is no "mass"."""
+"""Minimum letters of a word in which one wrong letter is corrected: "mask" is no "mass"."""
 _NO_SLIPS = frozenset({"lesson", "lessons", "heard", "breath", "braid", "spline", "river", "stones"})
-"""Words of their own, one letter from a known one."""
+"""Correct words that differ by one letter from a known one."""
 
 
 NOT_ITSELF = _listed("effect effects marker markers risk risks screening like protocol")
@@ -60,7 +60,7 @@ IN = _listed("in within of at on near involving along inside over")
 
 
 class Spelling(Enum):
-    """How a word stands in a report: as known, in the plural or British, or with a slip."""
+    """How a word is spelled in a report: as known, in the plural or British, or wrong."""
 
     KNOWN = auto()
     FORM = auto()
@@ -69,7 +69,7 @@ class Spelling(Enum):
 
 @dataclass(frozen=True)
 class Word:
-    """A word in lower case as it is read; findings in the singular and, of a tumour, in American spelling."""
+    """A word in lower case as it is read; findings in the singular and in American spelling ("tumor")."""
 
     written: str
     word: str
@@ -77,7 +77,7 @@ class Word:
 
 
 def read_word(written: str) -> Word:
-    """Read a word of a report: plural and singular of a finding are one, and one slip in a known word is mended."""
+    """Read a word of a report: findings become singular, and one wrong letter in a known word is corrected."""
     lowered = written.lower()
     one = _singular(lowered)
     if one in FINDINGS:
@@ -93,17 +93,17 @@ def read_word(written: str) -> Word:
 
 
 def is_place(word: str) -> bool:
-    """Whether a word names a part of the body."""
+    """Tell whether a word names a part of the body."""
     return not _PLACES.isdisjoint((word, word.removesuffix("s")))
 
 
 def is_size(word: str) -> bool:
-    """Whether a word is a number or a size, such as "2" or "3cm"."""
+    """Tell whether a word is a number or a size, such as "2" or "3cm"."""
     return bool(re.fullmatch(r"\d[\w-]*", word))
 
 
 def is_modifier(word: str) -> bool:
-    """Whether a word before a finding may belong to it: "irregular", "left", "brain"."""
+    """Tell whether a word before a finding may belong to it: "irregular", "left", "brain"."""
     return word not in _NO_MODIFIERS and word not in FINDINGS and not is_size(word) and len(word) > 1
 
 
@@ -113,14 +113,14 @@ def _singular(word: str) -> str:
 
 @cache
 def _vocabulary() -> dict[str, tuple[str, ...]]:
-    """Words of which slips are mended, by first letter: findings, their plurals, and places."""
+    """Collect the words whose misspellings are corrected, by first letter: findings, their plurals, and places."""
     known = FINDINGS | {word + "s" for word in FINDINGS} | _PLURALS.keys() | _PLACES
     words = sorted(word for word in known if len(word) >= _SHORT)
     return {letter: tuple(word for word in words if word[0] == letter) for letter in {word[0] for word in words}}
 
 
 def _one_slip(word: str, known: str) -> bool:
-    """Whether two words differ by one letter that is too much, lacks, or is another, or by two that changed places."""
+    """Tell whether two words differ by one letter inserted, deleted or replaced, or by two swapped neighbors."""
     if abs(len(word) - len(known)) > 1 or word == known:
         return False
     at = next((n for n, (a, b) in enumerate(zip(word, known)) if a != b), min(len(word), len(known)))

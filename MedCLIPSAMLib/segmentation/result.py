@@ -1,4 +1,4 @@
-"""What one prompt gave on one slice: segmented by the full pipeline, propagated from another slice, or voted for."""
+"""The result of one prompt on one slice: by the full pipeline, propagated from another slice, or by a vote."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Localization:
     Args:
         map: where, never whether.
         presence: whether.
-        strangeness: how unlike what the model has seen the image is, see `models.familiarity`; above 1 it is told. None
-            for a model that cannot tell.
+        strangeness: how unlike the training images this one is, see `models.familiarity`; above 1 there is a note. None
+            for a model without these statistics.
     """
 
     map: SaliencyMap
@@ -28,7 +28,7 @@ class Localization:
 
     @property
     def saliency(self) -> np.ndarray:
-        """The map by pixel, (H, W) float32, 0 to 1 within the image; made when it is first asked for."""
+        """The map by pixel, (H, W) float32, 0 to 1 within the image; computed at the first access."""
         return self.map.pixels
 
 
@@ -40,8 +40,8 @@ class Result:
         prompt: as the user typed it.
         mask: (H, W) bool; empty when nothing was found.
         score: 0 to 1; 0 when nothing was found.
-        message: one sentence for the user: what was found, or why nothing was.
-        notes: what else the user should know of it, a sentence each.
+        message: a sentence or two for the user: what was found, or why nothing was.
+        notes: further sentences for the user.
     """
 
     prompt: str
@@ -57,12 +57,13 @@ class Result:
 
     @property
     def found(self) -> bool:
+        """Whether the mask is not empty."""
         return bool(self.mask.any())
 
 
 @dataclass(frozen=True)
 class PromptedResult(Result):
-    """The answer of the full pipeline, with all that led to it.
+    """The result of the full pipeline, with its intermediate results.
 
     Its score is the presence times the mean mask quality (IoU) that SAM 2 predicts; times the agreement where the
     coarse mask stands in for SAM 2's.
@@ -74,6 +75,10 @@ class PromptedResult(Result):
         predicted_iou: (B,) float32, the quality that SAM 2 predicts for the mask of each component.
         seconds: by stage: "saliency", "embedding", "mask".
         agreement: IoU of the mask that SAM 2 gave and the coarse mask; 0 where it gave none.
+        consistency: mean Dice of the mask with those of the other saliency maps that it was chosen among; 1 where
+            there was one map alone.
+        expected_dsc: the DSC that masks with such signs reached, see `models.expected_dsc`; None where nothing was
+            found or nothing was fitted for these models and settings.
         uncertainty: (H, W) float32, the entropy of a vote of several masks in bits, 0 where all agree and 1 where half
             of them do; None where there was no vote.
     """
@@ -84,6 +89,8 @@ class PromptedResult(Result):
     predicted_iou: np.ndarray
     seconds: dict[str, float] = field(default_factory=dict)
     agreement: float = 0.0
+    consistency: float = 1.0
+    expected_dsc: float | None = None
     uncertainty: np.ndarray | None = None
 
 

@@ -16,12 +16,13 @@ from .saliency_map import SaliencyMap
 from .sam_prompts import SamPrompts
 
 _ARRAYS = ("mask", "saliency", "coarse", "boxes", "points", "labels", "predicted_iou", "uncertainty")
+_DESCRIBED = ("prompt", "score", "message", "notes", "seconds", "agreement", "consistency", "expected_dsc")
 _NONE = np.zeros((0, 0), np.float32)
 """In place of an array that a result does not have."""
 
 
 def load_results(checkpoints: CheckpointFolder | None, name: str) -> dict[str, PromptedResult] | None:
-    """Results by prompt, as `store_results` stored them; None when there are none, or they are damaged."""
+    """Load results by prompt from where `store_results` stored them; None when there are none or they are damaged."""
     arrays = checkpoints.load(name) if checkpoints else None
     if arrays is None:
         return None
@@ -55,7 +56,7 @@ def _to_arrays(result: PromptedResult) -> Arrays:
 
 
 def _describe(result: PromptedResult) -> dict[str, Any]:
-    named = {name: getattr(result, name) for name in ("prompt", "score", "message", "notes", "seconds", "agreement")}
+    named = {name: getattr(result, name) for name in _DESCRIBED}
     return named | {"presence": asdict(result.where.presence), "strangeness": result.where.strangeness}
 
 
@@ -76,5 +77,7 @@ def _from_arrays(described: Mapping[str, Any], arrays: Mapping[str, np.ndarray])
         predicted_iou=arrays["predicted_iou"],
         seconds=described["seconds"],
         agreement=described["agreement"],
+        consistency=described["consistency"],
+        expected_dsc=described["expected_dsc"],
         uncertainty=arrays["uncertainty"] if arrays["uncertainty"].size else None,
     )

@@ -38,7 +38,7 @@ ALPHA = 5.0
 PAIRS = 8
 """Pairs of image and text computed together on a GPU."""
 MAX_NOISES = 20
-"""Updates up to which their noise is kept for the next image."""
+"""Maximum updates whose noise is cached for the next image."""
 
 
 @settings_class
@@ -51,8 +51,8 @@ class M2IBSettings:
         layer: block whose output is blended, counted from 0.
         beta: weight of compression.
         steps: evaluations of lambda; one less than this are updates.
-        earliest: 0, and the map is that of the last step, as in the paper. Else the first step whose map may be taken:
-            which one of them up to the last is decided for each image, see `agreement.choose_result`.
+        earliest: 0 takes the map of the last step, as in the paper. Else the first step whose map may be taken:
+            which of them up to the last is decided for each image, see `agreement.choose_result`.
         mirror: the mean of the image's map and of its mirror image's, turned back; twice the work.
         finer: a map of twice as many rows and columns, by four shifted views; four times the work. See `views.Views`.
         samples: noise samples a step.
@@ -95,7 +95,7 @@ class Saliency:
 
     @property
     def maps(self) -> torch.Tensor:
-        """Those of the last step, (N, P, h, w)."""
+        """Maps of the last step, (N, P, h, w)."""
         return self.by_step[:, :, -1]
 
 
@@ -111,12 +111,12 @@ def m2ib(
     bfloat16: bool = False,
     captures: Captures | None = None,
 ) -> Saliency:
-    """M2IB saliency of every image for every text.
+    """Compute M2IB saliency of every image for every text.
 
     Args:
         pixels: (N, 3, S, S), as `clip.preprocess` gives them.
         text_features: (P, D), L2-normalized.
-        context: asked before every step whether the run was cancelled.
+        context: checked for cancellation before every step.
         batch: pairs of image and text computed together; None is 1 on a CPU, where a loop is faster, else `PAIRS`.
             It changes rounding only.
         noise_batch: noise samples computed together, all of them when None; fewer need less memory and change rounding
@@ -124,7 +124,7 @@ def m2ib(
         early: the activations before the bottleneck by layer and views: taken from here when they are there, else put
             there. Give the same dictionary for further texts on the same pixels.
         bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
-        captures: of this model, in which the search is recorded to be replayed; `context` is then asked before every
+        captures: of this model, in which the search is recorded to be replayed; `context` is then checked before every
             batch. A search of more than `MAX_NOISES` updates, or with `noise_batch`, is not recorded.
 
     Raises:
@@ -174,7 +174,7 @@ def _replay_bottleneck(
     tokens: torch.Tensor,
     texts: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`_bottleneck` by way of its recording, for the next power of two of pairs, so that few recordings do for all."""
+    """Replay a recording of `_bottleneck` for the next power of two of pairs, so that few recordings are needed."""
     context.raise_if_cancelled()
     count = len(tokens)
     missing = (1 << (count - 1).bit_length()) - count
@@ -195,9 +195,11 @@ def _bottleneck(
     tokens: torch.Tensor,
     texts: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """M pairs that do not influence each other: tokens (M, T, C) and texts (M, D) to the KL by patch token after each
-    of the candidate steps, (M, steps, h * w), and the similarity through the bottleneck, (M,). No step depends on a
-    value, so that it can be recorded."""
+    """Optimize the bottleneck of M independent pairs: tokens (M, T, C) and texts (M, D).
+
+    Returns the KL by patch token after each of the candidate steps, (M, steps, h * w), and the similarity through the
+    bottleneck, (M,). No step depends on a value, so that all of it can be recorded as a CUDA graph.
+    """
     count = len(tokens)
     alpha = torch.full_like(tokens, ALPHA).requires_grad_(True)
     update = _adam(alpha, settings.learning_rate)
@@ -225,8 +227,10 @@ def _bottleneck(
 def _adam(
     alpha: torch.Tensor, rate: float, mean_decay: float = 0.9, square_decay: float = 0.999
 ) -> Callable[[torch.Tensor], None]:
-    """Steps of Adam (Kingma and Ba, ICLR 2015, algorithm 1) on `alpha` by gradients, rounded as torch's are, which
-    reads the number of its step from a tensor and so cannot be recorded."""
+    """Return an Adam update of `alpha` (Kingma and Ba, ICLR 2015, algorithm 1), to be called with each gradient.
+
+    It rounds as torch.optim.Adam does, which reads its step number from a tensor and so cannot be recorded.
+    """
     mean, square = torch.zeros_like(alpha), torch.zeros_like(alpha)
     taken = itertools.count(1)
 
@@ -242,9 +246,9 @@ def _adam(
 
 
 class _Noises:
-    """The noise of every update, the same for all images and texts: drawn on the CPU, so on every device alike.
+    """The noise of every update, the same for all images and texts: drawn on the CPU, so the same on every device.
 
-    Unless there are many it is kept where it is used (54 MB for 9 updates of a ViT-B/16): for the next image, and by
+    Unless there are many updates it stays on the device (54 MB for 9 updates of a ViT-B/16): for the next image, and by
     this object, whose recordings read it where it lies.
     """
 
@@ -271,18 +275,18 @@ def _drawn(seed: int, count: int, shape: tuple[int, int, int], device: torch.dev
 
 
 def _information(alpha: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) by element, in nats; log(1 - lambda) is never log 0."""
+    """Compute KL(N(lambda X, (1 - lambda)^2) || N(0, 1)) by element, in nats; log(1 - lambda) is never log 0."""
     gate = alpha.sigmoid()
     return -0.5 * (1 + 2 * F.logsigmoid(-alpha) - (gate * tokens) ** 2 - (1 - gate) ** 2)
 
 
 def upsample(maps: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """Maps (N, P, h, w) bilinearly on an image's (H, W)."""
+    """Upsample maps (N, P, h, w) bilinearly to an image's (H, W)."""
     return F.interpolate(maps.float(), size=shape, mode="bilinear", align_corners=False)
 
 
 def normalize(maps: torch.Tensor) -> torch.Tensor:
-    """Each map (the last two axes) from its minimum and maximum to 0 and 1; zeros where it is constant."""
+    """Rescale each map (the last two axes) to 0 to 1 by its min and max; zeros where it is constant."""
     low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
     spread = (high - low).clamp(min=torch.finfo(maps.dtype).tiny)
     return torch.where(high > low, (maps - low) / spread, torch.zeros_like(maps))

@@ -30,16 +30,16 @@ class SaliencyMap:
         return normalize(values if self._by_pixel else upsample(values, self.shape))[0, 0].numpy()
 
     def at(self, rows: slice, columns: slice) -> np.ndarray:
-        """The map on some rows and columns of pixels, (R, C) float32, equal to `pixels` but for rounding."""
+        """Sample the map at some rows and columns of pixels, (R, C) float32, equal to `pixels` but for rounding."""
         if self._by_pixel:
             return self._scaled[rows, columns]
         down, across = (_weights(*sides) for sides in zip(self.values.shape, self.shape))
         return (down[rows] @ self._scaled) @ across[columns].T
 
     def sample(self, side: int) -> np.ndarray:
-        """The map on a grid of `side` by `side` over the whole image; of all pixels along a side that has no more.
+        """Sample the map on a grid of `side` by `side` over the image; on all pixels along a side that has no more.
 
-        Of row r and column c of an image of (H, W) the nearest of (h, w) samples is r * h // H, c * w // W.
+        The sample nearest to row r and column c of an image (H, W) is r * h // H, c * w // W of (h, w).
         """
         rows, columns = (min(pixels, side) for pixels in self.shape)
         if self._by_pixel:
@@ -71,7 +71,7 @@ class SaliencyMap:
 
 @lru_cache(maxsize=64)
 def _weights(patches: int, pixels: int) -> np.ndarray:
-    """The share of each patch in each pixel along a side, (pixels, patches) float32, as `saliency.upsample` has it."""
+    """Compute the weights of patches in pixels along a side, (pixels, patches) float32, as in `saliency.upsample`."""
     center = np.clip((np.arange(pixels) + 0.5) * patches / pixels - 0.5, 0, patches - 1)
     weights = 1 - np.abs(center[:, None] - np.arange(patches))
     return np.clip(weights, 0, None).astype(np.float32)
@@ -79,7 +79,7 @@ def _weights(patches: int, pixels: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _weights_near_centers(patches: int, pixels: int) -> np.ndarray:
-    """The weights of the pixels on both sides of the center of each patch, among which are the extremes of a map."""
+    """Return the weights of the pixels on both sides of each patch's center, where the extremes of a map lie."""
     center = (np.arange(patches) + 0.5) * pixels / patches - 0.5
     both = np.concatenate([np.floor(center), np.ceil(center)]).astype(int)
     return _weights(patches, pixels)[np.unique(np.clip(both, 0, pixels - 1))]

@@ -49,28 +49,28 @@ class SamPrompts:
 
     @classmethod
     def from_boxes(cls, boxes: np.ndarray) -> SamPrompts:
-        """Boxes alone, (B, 4)."""
+        """Make prompts from boxes alone, (B, 4)."""
         count = len(boxes)
         points, labels = np.zeros((count, 0, 2), np.float32), np.zeros((count, 0), np.int32)
         return cls(boxes.reshape(-1, 4).astype(np.float32), points, labels)
 
     @classmethod
     def none(cls) -> SamPrompts:
-        """Of no object."""
+        """Make prompts for no object."""
         return cls.from_boxes(np.zeros((0, 4), np.float32))
 
     def __len__(self) -> int:
         return len(self.points)
 
     def row(self, index: int) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-        """(box, points, labels) of one object, None for what it does not have."""
+        """Return (box, points, labels) of one object, None for what it does not have."""
         box = self.boxes[index] if len(self.boxes) else None
         has_points = self.points.shape[1] > 0
         return box, self.points[index] if has_points else None, self.labels[index] if has_points else None
 
 
 def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> SamPrompts:
-    """A prompt for every component of an (H, W) int array (see `components.components`); no component, no prompt.
+    """Make a prompt for every component of an (H, W) int array, see `components.components`; none for none.
 
     The same component gets the same points whatever else is in the array.
     """
@@ -96,7 +96,7 @@ def make_sam_prompts(components: np.ndarray, settings: SamPromptSettings) -> Sam
 
 
 def follows_points(mask: np.ndarray, points: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(P,) bool: whether each point inside (label 1) is in the mask (H, W) and each outside (0) is not."""
+    """Tell for each point whether the mask (H, W) follows it, (P,) bool: in it for label 1, outside for label 0."""
     columns, rows = np.floor(points).astype(int).T
     height, width = mask.shape
     return mask[np.clip(rows, 0, height - 1), np.clip(columns, 0, width - 1)] == (labels == 1)
@@ -110,7 +110,7 @@ def _box(rows: slice, columns: slice, margin: float, shape: tuple[int, ...]) -> 
 
 
 def _draw(rng: np.random.Generator, mask: np.ndarray, count: int) -> np.ndarray:
-    """`count` random pixel centers (x, y) inside the mask, with repetition only where it has fewer pixels."""
+    """Draw `count` random pixel centers (x, y) inside the mask, with repetition only where it has fewer pixels."""
     pixels = np.argwhere(mask)
     chosen = pixels[rng.choice(len(pixels), count, replace=len(pixels) < count)]
     return chosen[:, ::-1] + 0.5

@@ -34,18 +34,20 @@ class Settings:
         by_word: what differs for prompts that hold a word: {"nodule": {"steps": 10}}. The authors too set M2IB by task.
         coarse, components, prompts: saliency map -> coarse mask -> components -> SAM prompts.
         presence_threshold: a prompt less probable than this among its rivals is answered with "nothing found"; with 0
-            whatever the saliency map shows best is outlined, by the coarse mask where SAM 2 sees no object.
+            the most salient object is outlined, by the coarse mask where SAM 2 sees no object.
         agreement: what the overlap of SAM 2's mask and the coarse mask decides.
         affinity: whether and how the map is spread among places that look alike to SAM 2.
         vote: whether several masks of SAM 2 vote on the answer.
         min_part: parts and holes of a component's mask that are smaller than this share of it are removed and filled;
             0 leaves what SAM 2 gave.
-        precision: "f32"; "bf16" for matrix products of M2IB and of SAM 2's image encoder in bfloat16; or "auto", which
-            a segmenter replaces by one of them, see `TextSegmenter.settings`.
+        precision: "f32"; "bf16" for matrix products in bfloat16 of M2IB and of SAM 2's encoder and memory attention; or
+            "auto", which a segmenter replaces by one of them, see `TextSegmenter.settings`.
         at_once: images taken together where there are many; 0 is one on a CPU and `segmenter.TOGETHER` on a GPU.
         capture: on an NVIDIA GPU M2IB's search is recorded as a CUDA graph; see `models.acceleration.captures`.
         style: None, or a style of the prompt sets ("P0" to "P5") that replaces a prompt that names the target of a set.
         kind: the class for P1, P3 and P5.
+        modality: of the images as DICOM (0008,0060) names it, which chooses among prompt sets of one target what the
+            prompt is compared with; None where it is not known.
         ensemble_mean: of P4 and P5: "unit", the mean of normalized features; "released", as in the authors' code, where
             features are not normalized before the mean and M2IB takes one noise sample in place of `saliency.samples`.
     """
@@ -64,6 +66,7 @@ class Settings:
     capture: bool = True
     style: str | None = None
     kind: str = "*"
+    modality: str | None = None
     ensemble_mean: Choice[EnsembleMean] = EnsembleMean.UNIT
     by_word: dict[str, Any] = field(default_factory=dict)
 
@@ -72,9 +75,9 @@ class Settings:
             with_changes(self.saliency, changes, f"by_word.{word}")
 
     def saliency_for(self, prompt: str) -> M2IBSettings:
-        """The settings of M2IB for a prompt: those of the first of `by_word` that it holds, in singular or plural.
+        """Return the settings of M2IB for a prompt: those of the first of `by_word` that it holds, singular or plural.
 
-        A mirror image has left at its right: a prompt that names a side does without.
+        A mirror image swaps left and right: a prompt that names a side does without.
         """
         lowered = prompt.lower()
         changes = (
@@ -91,9 +94,9 @@ class Settings:
         return self.affinity.steps > 0
 
     def with_saliency(self, **changes: Any) -> Settings:
-        """The same with settings of M2IB that hold for every prompt.
+        """Return a copy with other settings of M2IB, which hold for every prompt.
 
-        A number of steps that is given is the one whose map is taken, unless `earliest` is given too.
+        With `steps` the map of that step is taken, unless `earliest` is given too.
         """
         if "steps" in changes:
             changes = {"earliest": 0} | changes
@@ -104,13 +107,15 @@ class Settings:
         return replace(self, saliency=replace(self.saliency, **changes), by_word=by_word)
 
     def deciding(self) -> dict[str, Any]:
-        """As JSON values, without what changes the time and the rounding only: runs that agree in it can be joined."""
+        """Return JSON values without what changes only time and rounding: runs that agree in them can be joined."""
         values = {name: value for name, value in asdict(self).items() if name not in ("at_once", "capture")}
+        if self.modality is None:  # so that runs can be joined that were begun before it was known
+            del values["modality"]
         return json.loads(json.dumps(values))
 
 
 def default_settings(model: str, models_dir: Path | None = None) -> Settings:
-    """The settings of the catalogue for a text-image model."""
+    """Return the settings of the catalogue for a text-image model."""
     entry = find(model, "clip", models_dir)
     by_word = {word: dict(changes) for word, changes in entry.by_word.items()}
     return with_changes(Settings(saliency=M2IBSettings(**entry.saliency), by_word=by_word), entry.answer)

@@ -14,7 +14,7 @@ from .components import bounds
 def tidy(
     mask: np.ndarray, min_part: float, points: np.ndarray | None = None, labels: np.ndarray | None = None
 ) -> np.ndarray:
-    """Parts of a mask, (H, W) bool, that are smaller than a share of its area are removed, then such holes filled.
+    """Remove the parts of a mask, (H, W) bool, that are smaller than a share of its area, then fill such holes.
 
     Args:
         min_part: share of the mask's area; 0 changes nothing. The largest part always stays.
@@ -42,7 +42,7 @@ def largest_parts(mask: np.ndarray, count: int) -> np.ndarray:
 
 
 def _tidy(mask: np.ndarray, min_area: float, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    """`tidy` for a mask that touches all four borders of its array: a hole does not."""
+    """Tidy a mask that touches all four borders of its array, as no hole does; see `tidy`."""
     parts, count = label(mask, connectivity=2, return_num=True)
     if count > 1:
         areas = np.bincount(parts.ravel())
@@ -51,7 +51,7 @@ def _tidy(mask: np.ndarray, min_area: float, inside: np.ndarray, outside: np.nda
         keep[0] = False
         mask = keep[parts]
     holes, count = label(np.pad(~mask, 1, constant_values=True), connectivity=1, return_num=True)
-    if count == 1:  # all that is not the mask reaches around it
+    if count == 1:  # no hole, only the background
         return mask
     holes = holes[1:-1, 1:-1]
     fill = np.bincount(holes.ravel(), minlength=count + 1) < min_area
@@ -63,7 +63,7 @@ def _tidy(mask: np.ndarray, min_area: float, inside: np.ndarray, outside: np.nda
 def _pixels(
     shape: tuple[int, int], part: tuple[slice, slice], points: np.ndarray | None, labels: np.ndarray | None, kind: int
 ) -> np.ndarray:
-    """(2, n) rows and columns, counted in a part of an image, of the points of a kind that lie in it."""
+    """Find the points of a kind that lie in a part of an image: (2, n) rows and columns, counted in that part."""
     if points is None:
         return np.zeros((2, 0), int)
     at = np.floor(points[labels == kind, ::-1]).astype(int).T

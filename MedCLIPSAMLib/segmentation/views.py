@@ -1,4 +1,4 @@
-"""Test-time views of an image for M2IB, and the one map that the maps of all views make."""
+"""Test-time views of an image for M2IB, and the merging of their maps into one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 @dataclass(frozen=True)
 class Views:
-    """Which views of an image are looked at; each is as much work as the image alone.
+    """Which views of an image are used; each is as much work as the image alone.
 
     Args:
         mirror: the mirror image too, whose map is turned back; the mean of both.
@@ -25,7 +25,7 @@ class Views:
 
     @property
     def count(self) -> int:
-        """How many views there are."""
+        """Number of views."""
         return (4 if self.finer else 1) * (2 if self.mirror else 1)
 
     @property
@@ -45,7 +45,7 @@ class Views:
         return torch.cat(views)
 
     def merge(self, maps: torch.Tensor) -> torch.Tensor:
-        """Make one map an image of those of all views: (count * N, ..., h, w) to (N, ..., h, w), or twice h and w."""
+        """Merge the maps of all views of each image: (count * N, ..., h, w) to (N, ..., h, w), or twice h and w."""
         by_view = maps.unflatten(0, (self.count, -1))
         if self.mirror:
             plain, mirrored = by_view.chunk(2)

@@ -1,7 +1,7 @@
 """A vision transformer cut in two at a block, so that what lies before the cut is computed once.
 
-Works on timm's VisionTransformer behind open_clip's TimmModel, as BiomedCLIP has it, and on that of our own small
-models. Nothing is installed in the model.
+Works on timm's VisionTransformer behind open_clip's TimmModel, as in BiomedCLIP, and on that of the small shipped
+models. The model is not modified.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class VisionTower:
         """Refuse a block after which the patch tokens reach nothing: the last one, with a class token.
 
         Raises:
-            InputError: naming the blocks that serve.
+            InputError: naming the possible blocks.
         """
         last = self.depth - (2 if self.trunk.global_pool == "token" else 1)
         if not 0 <= layer <= last:
-            raise InputError(f"M2IB cannot be put at block {layer} of this model.", f"Choose a layer from 0 to {last}.")
+            raise InputError(f"Expected a layer from 0 to {last} for M2IB, got {layer}.", "Choose one of these blocks.")
 
     @torch.no_grad()
     def tokens_at(self, pixels: torch.Tensor, layer: int) -> torch.Tensor:
@@ -64,7 +64,7 @@ class VisionTower:
         return tokens
 
     def features_from(self, tokens: torch.Tensor, layer: int) -> torch.Tensor:
-        """Image features of tokens (N, T, C) that leave block `layer`: (N, D), L2-normalized.
+        """Compute image features from tokens (N, T, C) that leave block `layer`: (N, D), L2-normalized.
 
         With class-token pooling only the class token's row of the last block is computed, which is exact.
         """

@@ -41,7 +41,7 @@ def count_votes(masks: np.ndarray, method: VoteMethod, saliency: np.ndarray) -> 
         saliency: (h, w) float32, 0 to 1.
     """
     if method == VoteMethod.STAPLE and masks.any() and not (masks == masks[:1]).all():
-        import SimpleITK as sitk  # here only: a machine without it segments by everything else
+        import SimpleITK as sitk  # imported here, as nothing else needs it
 
         found = sitk.GetArrayFromImage(
             sitk.STAPLE([sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in masks], 1.0)

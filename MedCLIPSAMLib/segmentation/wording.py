@@ -1,7 +1,7 @@
-"""Tell the user what the wording of a prompt cannot do: say what is absent, or hold words that the model does not know.
+"""Notes on the wording of a prompt: it cannot say what is absent, or hold words that the model does not know.
 
-A text-image model hardly takes up a negation: "not a tumor" is answered to where "a tumor" is. What is not wanted
-belongs into the negative prompt.
+A text-image model hardly understands a negation: "not a tumor" is answered to where "a tumor" is. What is not wanted
+belongs in the negative prompt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REMEDY = "name what to segment, and what to leave out as the negative prompt"
 
 
 def says_absent(prompt: str) -> bool:
-    """Whether a prompt names nothing but what is not there, so that there is nothing to segment."""
+    """Tell whether a prompt names nothing but what is not there, so that there is nothing to segment."""
     return _ABSENT.match(" ".join(prompt.split())) is not None
 
 
@@ -32,12 +32,12 @@ def absence_message(prompt: str) -> str:
 
 
 def notes(clip: ClipModel, prompt: str, negative: str | None = None) -> tuple[str, ...]:
-    """Return what the user should know of the wording, a sentence each."""
+    """Return sentences for the user on the wording."""
     sentences = []
     unknown = list(dict.fromkeys(clip.unknown_words(f"{prompt} {negative or ''}")))
     if unknown:
         sentences.append(f"The model '{clip.name}' does not know: {', '.join(unknown)}.")
     negation = _WITHIN.search(prompt)
     if negation and not says_absent(prompt):
-        sentences.append(f"The model hardly takes up '{negation[1].lower()}': {REMEDY}.")
+        sentences.append(f"The model hardly understands '{negation[1].lower()}': {REMEDY}.")
     return tuple(sentences)

@@ -24,7 +24,7 @@ def change_gradation(images: torch.Tensor, generator: torch.Generator, groups: i
 
     Args:
         images: (N, H, W) float32, 0 to 1.
-        groups: images that follow each other share their change, N / groups at a time; None changes each by itself.
+        groups: N / groups consecutive images share their change; None changes each by itself.
 
     Returns:
         (N, H, W) float32, 0 to 1.
@@ -47,7 +47,7 @@ def change_gradation(images: torch.Tensor, generator: torch.Generator, groups: i
 
 
 def draw_affine(count: int, generator: torch.Generator) -> torch.Tensor:
-    """Draw `count` maps from the output to the input for `F.affine_grid`, (count, 2, 3): turned, scaled and moved."""
+    """Draw `count` affine maps from output to input for `F.affine_grid`, (count, 2, 3): rotation, scale and shift."""
     angle = uniform((count,), -0.25, 0.25, generator)
     scale = torch.exp(uniform((count, 2), -0.17, 0.17, generator) + uniform((count, 1), -0.2, 0.2, generator))
     cosine, sine = angle.cos(), angle.sin()

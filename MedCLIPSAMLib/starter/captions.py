@@ -1,4 +1,4 @@
-"""Captions from what index.csv knows of a case, to fine-tune a text-image model on: a table for each split."""
+"""Captions from the columns of index.csv, to fine-tune a text-image model on: a table for each split."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def write_captions(folder: Path, out: Path, context: RunContext = RunContext()) 
         folder: of a set: breast_us_busbra or brain_mr_cheng.
 
     Returns:
-        How many captions each table has.
+        The number of captions in each table.
 
     Raises:
-        InputError: another set, or one that is not as it should be; see `read_index`. OutputError: the disk is full.
+        InputError: another set, or an invalid one; see `read_index`. OutputError: the disk is full.
     """
     if folder.name not in _SETS:
         raise InputError(f"Expected a folder named {' or '.join(_SETS)}, got '{folder}'.", "Name one of these sets.")
@@ -61,7 +61,7 @@ def write_captions(folder: Path, out: Path, context: RunContext = RunContext()) 
 
 
 def _describe_breast(row: dict[str, str], mask: np.ndarray) -> str:
-    """Say size, pathology, histology and BI-RADS category of a tumor."""
+    """Describe size, pathology, histology and BI-RADS category of a tumor."""
     share = mask.mean()
     size = "small " if share < SMALL else "large " if share > LARGE else ""
     return f"breast ultrasound of a {size}{row['pathology']} tumor, {row['histology']}, BI-RADS {row['birads']}"

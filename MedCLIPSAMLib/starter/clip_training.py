@@ -1,7 +1,7 @@
-"""Training of the starter CLIP: texts and images into one space, and what a text speaks of into its patches.
+"""Training of the starter CLIP: texts and images in one space, and the target of a text in its patches.
 
 Three losses, as for the demo CLIP (`demo_models.train_clip`): multi-positive InfoNCE over image and text, without pairs
-of which it is not known whether they match; cross-entropy and Dice of each patch against the region of a text; and the
+that may or may not match; cross-entropy and Dice of each patch against the region of a text; and the
 similarity of the text to its region alone and to all but its region, pooled with noise as M2IB does.
 """
 
@@ -27,7 +27,7 @@ IMAGE_SIZE, PATCH = 224, 8
 LAYOUT = ClipLayout("medclipsam_starter_vit", IMAGE_SIZE, width=192, layers=3, heads=6)
 GRID = IMAGE_SIZE // PATCH
 REGION_SIZE = 64
-"""Edge of a region's mask, of the share of the region in each cell."""
+"""Edge of the mask of a region, in cells."""
 SHARES = {
     "busbra": 0.20,
     "busbra_free": 0.08,
@@ -42,7 +42,7 @@ SHARES = {
     "phantom_xr": 0.05,
     "phantom_ct": 0.07,
 }
-"""Share of the draws by source; of a source that is not named, none is drawn."""
+"""Share of the draws by source; none are drawn from other sources."""
 _ALWAYS = ALWAYS | {"lungs", "heart", "left lung", "right lung"}
 
 
@@ -52,9 +52,9 @@ class ClipTraining:
 
     Args:
         batch_size: images a step.
-        texts, nowhere: texts drawn for a step beside those of its images, of those that may describe one and of those
+        texts, nowhere: texts drawn for a step besides those of its images: texts that may describe one, and texts
             that describe none.
-        dense_texts: texts an image whose region is aligned patch by patch; the last is one that is not there.
+        dense_texts: texts an image whose region is aligned patch by patch; the target of the last one is absent.
     """
 
     batch_size: int = 256
@@ -93,7 +93,7 @@ def train_clip(
 
 
 class _Lesson:
-    """All images and what the texts say of them, on the device, and the loss on a random batch."""
+    """All images and texts on the device, and the loss on a random batch."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class _Lesson:
         return torch.unique(torch.cat([own, others, nowhere, self._always]))
 
     def _draw_dense_texts(self, match: torch.Tensor, unknown: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Draw texts with a region in the image, lesions first, and one whose target is not there; (B, K)."""
+        """Draw texts with a region in the image, lesions first, and one whose target is absent; (B, K)."""
         count = self._settings.dense_texts - 1
         there = match & self._target
         lesion = there & self._lesion

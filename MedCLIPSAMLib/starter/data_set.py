@@ -1,4 +1,4 @@
-"""A set of real images: a folder of images/, masks/ and index.csv, read for training and for measuring alike.
+"""A set of real images: a folder of images/, masks/ and index.csv, for training and for measuring.
 
     DATA/breast_us_busbra/index.csv         image,patient,split,...
     DATA/breast_us_busbra/images/NAME.jpg   gray, upright
@@ -20,20 +20,20 @@ from PIL import Image, UnidentifiedImageError
 from ..errors import InputError
 
 SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test", "gap": "gap"}
-"""What index.csv says, and what it means; "gap" lies between two splits and is used by none."""
+"""Splits by their names in index.csv; "gap" lies between two splits and is used by none."""
 _UNREADABLE = (OSError, ValueError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError)
 
 
 class UnusableImageError(InputError):
-    """An image or a mask that cannot be decoded, or that does not suit the other: left out and listed."""
+    """An image or a mask that cannot be decoded, or that do not fit together: left out and listed."""
 
 
 def read_index(folder: Path, group: str = "patient", more: Sequence[str] = ()) -> list[dict[str, str]]:
-    """Read the rows of a set's index.csv, with the meaning of their split in place of what the table says.
+    """Read the rows of a set's index.csv, with the name of the split in `SPLITS` in place of the table's.
 
     Args:
-        group: the column of the patient, or of what stands for one: no two splits share one.
-        more: columns that are needed beside image, `group` and split.
+        group: the column of the patient, or a substitute: no two splits share one.
+        more: columns that are needed besides image, `group` and split.
 
     Raises:
         InputError: no table that can be read, one without a column that is needed, a row of another length, an unknown
@@ -84,12 +84,12 @@ def slice_number(row: dict[str, str]) -> int:
 
 
 def image_path(folder: Path, name: str) -> Path:
-    """Return where an image of a set lies."""
+    """Return the path of an image of a set."""
     return folder / "images" / name
 
 
 def mask_path(folder: Path, name: str) -> Path:
-    """Return where the mask of an image lies."""
+    """Return the path of the mask of an image."""
     return folder / "masks" / f"{Path(name).stem}.png"
 
 

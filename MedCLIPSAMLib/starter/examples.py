@@ -1,4 +1,4 @@
-"""Training examples: an image, its structures with what is true of them, and what is not known."""
+"""Training examples: an image, its structures with their facts, and what is not known."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Example:
         source: the data set, or "phantom_us" and the like; examples are drawn by it.
         group: patient, block or nodule, as the split was made.
         position: number of the slice within the group; 0 for single images.
-        unknown_facts: kinds of facts ("kind", "side") of which it is not known whether they hold.
+        unknown_facts: kinds of facts ("kind", "side") that are not known.
         unknown_organs: ends of the names of organs that may be in the image without a mask.
     """
 
@@ -62,17 +62,17 @@ class Example:
 
     @property
     def lesions(self) -> tuple[Structure, ...]:
-        """The structures that are lesions."""
+        """Structures that are lesions."""
         return tuple(structure for structure in self.structures if structure.name == LESION)
 
     @property
     def organs(self) -> tuple[Structure, ...]:
-        """The structures that are organs."""
+        """Structures that are organs."""
         return tuple(structure for structure in self.structures if structure.name != LESION)
 
 
 def describe(example: Example) -> Example:
-    """Add the facts that follow from the masks of a real image, and say what is not known of it.
+    """Add the facts that follow from the masks of a real image, and mark what is not known.
 
     Facts of shape are estimates from the outline, so that a text about another shape is no negative.
     """
@@ -105,12 +105,12 @@ def describe(example: Example) -> Example:
 
 
 def fits(name: str, organ: str) -> bool:
-    """Whether a structure of this name belongs to the organ of a text: "left lung" and "lungs" to "lung"."""
+    """Tell whether a structure of this name belongs to the organ of a text: "left lung" and "lungs" to "lung"."""
     return name.endswith(organ) or (organ == "lung" and name == "lungs")
 
 
 def from_phantom(phantom: Phantom) -> Example:
-    """Make an example of a phantom, of which everything is known."""
+    """Make an example of a phantom, with all facts known."""
     lesions = [Structure(LESION, _enlarge_mask(lesion.mask), lesion.facts) for lesion in phantom.lesions]
     organs = [Structure(name, _enlarge_mask(mask)) for name, mask in phantom.organs.items()]
     image = np.asarray(Image.fromarray(phantom.image).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
@@ -119,7 +119,7 @@ def from_phantom(phantom: Phantom) -> Example:
 
 
 def mirror(example: Example) -> Example:
-    """Mirror an example left to right; sides change their names with it. The arrays are views of the example's."""
+    """Mirror an example left to right, and swap the names of sides. The arrays are views of the example's."""
     structures = tuple(
         Structure(
             _swap(structure.name),

@@ -23,13 +23,13 @@ from .examples import SIZE, Example, Structure
 from .real_data import read_examples
 
 QUALITY = 72
-"""Of the WebP images."""
+"""Quality of the WebP images."""
 _MAX_INDEX = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """An example in index.json: what of it is no image, and how its structures are called."""
+    """An example in index.json: all but its images, and the names of its structures."""
 
     modality: str
     source: str
@@ -45,7 +45,7 @@ def write_pack(data: Path, path: Path, context: RunContext = RunContext()) -> in
     """Write the training examples under `data` into the file `path`.
 
     Returns:
-        How many there are.
+        Their number.
 
     Raises:
         InputError: see `read_examples`. OutputError: the file cannot be written.

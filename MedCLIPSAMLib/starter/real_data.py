@@ -18,9 +18,9 @@ from .data_set import UnusableImageError, decode, image_path, mask_path, read_in
 from .examples import LESION, SIZE, STACKS, Example, Structure, describe
 
 MIN_STACK = 8
-"""Slices of a nodule from which they serve as a stack, to train the memory."""
+"""Minimum slices of a nodule for a stack, to train the memory."""
 _MIN_PART = 12
-"""Pixels of the full image below which a part of a mask is a speck."""
+"""Minimum pixels of a part of a mask in the full image; smaller ones are specks."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def check_sets(data: Path) -> dict[str, list[dict[str, str]]]:
     """Read the tables of every known data set under `data`, by name.
 
     Raises:
-        InputError: no known data set, or a table that is missing or not as it should be; see `read_index`.
+        InputError: no known data set, or a table that is missing or invalid; see `read_index`.
     """
     present = [name for name in _SETS if (data / name).is_dir()]
     if not present:
@@ -112,7 +112,7 @@ def _generator(name: str) -> np.random.Generator:
 
 
 def _read_breast(rows: Iterator[_Row]) -> Iterator[Example]:
-    """Read whole images, a part without the tumor, and a part with it, so that the scale does not tell them apart."""
+    """Read whole images, a part without the tumor, and a part with it, so that scale is no cue."""
     for row in rows:
         kind = {f"kind:{row.fields['pathology']}"}
         lesions = [(LESION, part, kind) for part in _parts(row.mask)]
@@ -199,7 +199,7 @@ def _read_heads(rows: Iterator[_Row]) -> Iterator[Example]:
 
 @dataclass(frozen=True)
 class _Set:
-    """How a data set is read: its examples, the column of the patient or what stands for one, and further columns."""
+    """How a data set is read: its examples, the column of the patient or a substitute, and further columns."""
 
     read: Callable[[Iterator[_Row]], Iterator[Example]]
     group: str = "patient"

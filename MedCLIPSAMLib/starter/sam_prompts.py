@@ -17,7 +17,7 @@ from .augmentation import uniform
 BOX_LABELS = (2, 3)
 PAD_LABEL = -1
 _CANDIDATES = 8
-"""Boxes that are tried to find one around nothing."""
+"""Number of boxes tried to find one around nothing."""
 
 
 class Prompts(NamedTuple):
@@ -85,7 +85,7 @@ def draw_box_prompts(truth: torch.Tensor, occupied: torch.Tensor, generator: tor
 
 
 def draw_point_prompts(truth: torch.Tensor, max_clicks: int, generator: torch.Generator) -> Prompts:
-    """Draw 1 to `max_clicks` clicks inside, and for several now and then one beside; empty masks get a click beside.
+    """Draw 1 to `max_clicks` clicks inside, sometimes with one outside; empty masks get a click outside.
 
     Args:
         truth: (N, S, S) bool.

@@ -53,7 +53,7 @@ class SamTraining:
 
     Args:
         batch_size, prompts: images a step, and prompts an image.
-        balanced: share of the first stage in which the foreground weighs more, to leave the empty mask behind.
+        balanced: share of the first stage in which the foreground weighs more, to avoid the empty mask.
         memory: share of the budget for the memory.
         clips: stacks of slices a step of the memory's training.
     """
@@ -172,7 +172,7 @@ class _Lesson:
     def _batch(
         self, chosen: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return images (B, S, S), the structure of each prompt (B * prompts, S, S), and all structures likewise."""
+        """Return images (B, S, S), and the structure of each prompt and all structures, (B * prompts, S, S) each."""
         settings = self._settings
         slots, lesion = self._slots[chosen], self._lesion[chosen]
         weight = (slots > 0).float()
@@ -202,7 +202,7 @@ def _structures(example: Example) -> list[Structure]:
 
 
 def _model_input(images: torch.Tensor, generator: torch.Generator, groups: int | None = None) -> torch.Tensor:
-    """Change and normalize images (N, S, S) as the model takes them, (N, 3, IMAGE_SIZE, IMAGE_SIZE)."""
+    """Augment and normalize images (N, S, S) for the model, (N, 3, IMAGE_SIZE, IMAGE_SIZE)."""
     images = change_gradation(images, generator, groups)[:, None]
     images = F.interpolate(images, size=IMAGE_SIZE, mode="bilinear", antialias=True, align_corners=False)
     mean, std = (images.new_tensor(v).view(3, 1, 1) for v in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
@@ -260,7 +260,7 @@ class _Stacks:
 
 
 def _volume_stacks(volume: VolumePhantom) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the slices of a volume at `SIZE` with each object that may be followed."""
+    """Return the slices of a volume at `SIZE` with each object that can be followed."""
     lungs = [mask for name, mask in volume.organs.items() if name in ("left lung", "right lung")]
     found = []
     for mask in (*volume.lesions, *lungs):

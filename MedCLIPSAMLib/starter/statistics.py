@@ -1,4 +1,4 @@
-"""Statistics of what the starter CLIP has seen, from the training images, with limits from validation images."""
+"""Statistics of the starter CLIP's training images, with limits from validation images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "chest X-rays": ("chest_xray_covid",),
     "nodules cut from lung CT": ("lung_ct_lidc_crops",),
 }
-"""What the CLIP was shown of real images, for people, and the sets of it."""
+"""Kinds of real images that the CLIP was trained on, for people, and their sets."""
 GROUPS = {"brain_mr_cheng": "block"}
 PHANTOMS, MODALITIES = "phantoms", ("US", "MR", "XR", "CT")
 FALSE_WARNINGS = 0.03
 """Share of the validation images beyond the limit of their kind."""
 SHRINKAGE = 0.1
-"""Share of the mean variance that is added to every direction's."""
+"""Share of the mean variance that is added to the variance in every direction."""
 SEED = 0
 
 
@@ -68,10 +68,10 @@ def features_of(clip: ClipModel, images: Iterable[np.ndarray], context: RunConte
 
 
 def seen_images(data: Path, split: str, count: int) -> dict[str, Iterator[np.ndarray]]:
-    """Find up to `count` images of every kind that the model has seen, a quarter of that of each kind of phantoms.
+    """Find up to `count` images of every kind that the model was trained on, a quarter for each kind of phantoms.
 
     Raises:
-        InputError: a set is missing, or not as it should be.
+        InputError: a set is missing or invalid.
     """
     return {
         kind: (image for name in names for image in read_images(data, name, split, count))
@@ -86,7 +86,7 @@ def make_statistics(clip: ClipModel, data: Path, count: int, context: RunContext
         count: images of each set and split, at most.
 
     Raises:
-        InputError: a set is missing, or not as it should be.
+        InputError: a set is missing or invalid.
     """
     for name in (name for names in KINDS.values() for name in names):
         read_index(data / name, GROUPS.get(name, "patient"))

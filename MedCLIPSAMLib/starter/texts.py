@@ -1,7 +1,7 @@
 """The texts of the starter CLIP's training, and which of them describe an example.
 
 A text describes an example, or does not, or it is not known: whether an image shows a benign tumor is unknown where
-nobody has recorded it. Unknown pairs are no negatives.
+it was not recorded. Unknown pairs are no negatives.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..phantoms.captions import Text, all_texts, impossible_texts
 from .examples import LESION, Example, fits
 
 MAX_REGIONS = 12
-"""Regions of an example that texts may speak of; more are not aligned patch by patch."""
+"""Maximum regions of an example for texts; further ones are not aligned patch by patch."""
 
 _LESION_NAMES = {
     "US": ("breast tumor", "breast lesion", "breast mass", "breast cancer", "breast nodule", "tumor"),
@@ -65,7 +65,7 @@ def training_texts() -> tuple[list[Text], list[Text]]:
 
 
 def _real_texts() -> list[Text]:
-    """Ways in which people ask for what the real images show."""
+    """List texts in which people ask for what the real images show."""
     made = []
     for modality, names in _LESION_NAMES.items():
         here = frozenset({f"modality:{modality}"})
@@ -94,7 +94,7 @@ class TextMatches:
 
     Args:
         match, unknown: (N, T) bool; where neither holds the text does not describe the example.
-        region: (N, T) int8, number of the region that the text speaks of; -1 where it speaks of none.
+        region: (N, T) int8, number of the text's region; -1 where it has none.
         regions: of each example, the numbers of the structures that make up its regions, in order.
     """
 
@@ -151,7 +151,7 @@ class _FactTable:
         return row
 
     def compare(self, text: Text) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Whether a text describes each example, whether that is unknown, and a bit for each structure it speaks of."""
+        """Compare a text with each example: whether it is true, whether that is unknown, and its structures' bits."""
         nothing = np.zeros(self._count, bool)
         if text.impossible:
             return nothing, nothing, np.zeros(self._count, np.int64)
@@ -162,7 +162,7 @@ class _FactTable:
         return match, unknown, np.where(match, members, 0)
 
     def _missing(self, facts: frozenset[str], table: np.ndarray, unknown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Whether one of the facts does not hold, and whether none is known not to but one may or may not hold."""
+        """Return whether one of the facts is false, and whether none is false but one is unknown."""
         absent, unsure = np.zeros(len(table), bool), np.zeros(len(table), bool)
         for fact in facts:
             number = self._number[fact]
@@ -171,7 +171,7 @@ class _FactTable:
         return absent, unsure & ~absent
 
     def _target(self, text: Text) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Whether what the text names is in each example, whether it may be, and a bit for each structure it is."""
+        """Return whether a text's target is in each example, whether it may be, and bits for its structures."""
         members = np.zeros(self._count, np.int64)
         if text.lesion is not None:
             unknown = self._unknown[self._lesion_owner]

@@ -1,4 +1,4 @@
-"""Training of both starter models side by side, each in a process of its own.
+"""Training of both starter models side by side, each in its own process.
 
 Models this small leave a GPU idle between their launches, and gain little from a second thread on a CPU: two processes
 use either better than one after the other.
@@ -40,7 +40,7 @@ class StarterTraining:
         data: a folder of data sets, see `real_data`, or a file of `starter pack`.
         folder: where starter-clip/, starter-sam/ and the checkpoints are written.
         phantoms, volumes: synthetic images for each model, and volumes for the memory.
-        limit: use only so many real images, for a trial.
+        limit: maximum number of real images, for a trial.
         models: of `MODELS`.
     """
 
@@ -60,10 +60,10 @@ class StarterTraining:
 def train_starter(training: StarterTraining) -> None:
     """Train the starter models, printing their progress; SIGTERM and SIGINT end it after a checkpoint.
 
-    The data is prepared once. No GPU is touched before the processes part, since its state does not survive that.
+    The data is prepared once. No GPU is touched before the processes are forked, since its state does not survive that.
 
     Raises:
-        Cancelled: it was told to end.
+        Cancelled: by a signal.
         InputError: the data cannot be used. OutputError: the disk is full. DeviceError: there is no such device.
     """
     examples = read_training_examples(training, RunContext(on_notice=_print))
@@ -133,7 +133,7 @@ def _spread(examples: list[Example], limit: int) -> list[Example]:
 
 
 def _train(name: str, training: StarterTraining) -> None:
-    """Train one model; the whole of its process."""
+    """Train one model, as the main function of its process."""
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: stopped.append(number))
@@ -142,7 +142,7 @@ def _train(name: str, training: StarterTraining) -> None:
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         if not fast_bfloat16(device):
-            _print("This GPU has no bfloat16 of its own: matrix products are computed in float32, which takes longer.")
+            _print("This GPU does not support bfloat16: matrix products are computed in float32, which takes longer.")
     else:
         torch.set_num_threads(max(1, _workers() // len(training.models)))
     examples, volumes = _prepared

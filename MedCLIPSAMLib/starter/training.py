@@ -1,8 +1,8 @@
-"""What both trainings share: the budget, the schedule, averaged weights, and checkpoints that resume exactly.
+"""Parts that both trainings share: the budget, the schedule, averaged weights, and checkpoints that resume exactly.
 
-Every step draws its random numbers from a generator that is seeded by the step alone, so that a run that was stopped
-goes on as if it had not been. Under a budget in seconds the learning rate follows the clock, which never runs twice
-alike; there a resumed run goes on from the same weights and the same share of its time.
+Every step draws its random numbers from a generator that is seeded by the step alone, so that a stopped run resumes
+as if it had not been stopped. Under a budget in seconds the learning rate follows the clock, which differs between
+runs; there a resumed run continues from the same weights and the same share of its time.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _LOG_EVERY = 50
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a training lasts: so many steps, or so many seconds.
+    """How long a training lasts, in steps or in seconds.
 
     Args:
-        steps: optimizer steps; None for as many as the seconds allow.
+        steps: optimizer steps; None for all that the seconds allow.
         seconds: of the steps alone, without the preparation of the data.
     """
 
@@ -55,16 +55,16 @@ class Budget:
         return Budget(seconds=(self.seconds or 0) * part)
 
     def progress(self, step: int, seconds: float) -> float:
-        """Return how much is used after `step` steps and `seconds` seconds, from 0 to 1."""
+        """Return the share that is used after `step` steps and `seconds` seconds, 0 to 1."""
         return min(1.0, step / self.steps if self.steps is not None else seconds / (self.seconds or 1))
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """How a training is run.
+    """Settings of a training run.
 
     Args:
-        checkpoint: a file from which `resume` goes on.
+        checkpoint: a file from which `resume` continues.
     """
 
     budget: Budget
@@ -76,11 +76,11 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a training with an optimizer and a schedule of its own.
+    """A part of a training with its own optimizer and schedule.
 
     Args:
         number: counted from 0, in order.
-        learning_rate: the highest.
+        learning_rate: the maximum.
         warm_up: steps until then.
     """
 
@@ -107,7 +107,7 @@ class Trainee:
 
     Args:
         model: on its device, in training mode.
-        extra: parameters that are trained beside the model's and not shipped.
+        extra: parameters that are trained besides the model's and not shipped.
         weights: the file of the averaged weights, written with every checkpoint.
         settings: what the checkpoint belongs to; another run's is refused.
     """
@@ -132,7 +132,7 @@ class Trainee:
             self._resume()
 
     def _resume(self) -> None:
-        """Take up the checkpoint where there is one.
+        """Load the checkpoint where there is one.
 
         Raises:
             InputError: it is of a run with other settings, or damaged.
@@ -144,7 +144,7 @@ class Trainee:
             settings = state["settings"]
         except Exception as error:  # torch.load tells damage in many ways
             raise InputError(
-                f"'{self._path}' is no checkpoint: {error}.", "Remove it to start from the beginning."
+                f"Expected a checkpoint at '{self._path}': {error}.", "Remove it to start from the beginning."
             ) from error
         if settings != self._settings:
             raise InputError(
@@ -161,7 +161,7 @@ class Trainee:
         self._context.notify(f"{self._path.stem} goes on at step {self.step}.")
 
     def save(self) -> None:
-        """Write the checkpoint and the averaged weights, in float16; the last ones stay until these are whole.
+        """Write the checkpoint and the averaged weights, in float16; the last ones stay until these are complete.
 
         Raises:
             OutputError: they cannot be written.
@@ -189,8 +189,8 @@ class Trainee:
     def steps(self, stage: Stage) -> Iterator[tuple[int, float, Callable[[torch.Tensor], None]]]:
         """Yield (step of the stage, share of the stage's budget that is used, a function that takes the loss).
 
-        The loop calls the function once with the loss of each step; a checkpoint is written now and then and at the
-        end. A stage that the checkpoint has behind it yields nothing.
+        The loop calls the function once with the loss of each step; a checkpoint is written at intervals and at the
+        end. A stage that was finished before the checkpoint yields nothing.
 
         Raises:
             Cancelled: after a checkpoint. OutputError: the checkpoint cannot be written.
@@ -236,7 +236,7 @@ class Trainee:
         self.save()
 
     def _start(self, stage: Stage) -> None:
-        """Make the optimizer of a stage, over what may be trained; matrices decay, the rest does not."""
+        """Make the optimizer of a stage over its trained parameters; matrices decay, the rest does not."""
         free = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         groups = [
             {"params": [parameter for parameter in free if parameter.ndim > 1], "weight_decay": stage.weight_decay},

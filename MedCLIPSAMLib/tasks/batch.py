@@ -1,4 +1,4 @@
-"""The images of one command and the places of their outputs, checked and taken before models are loaded."""
+"""The images of one command and the paths of their outputs, checked and locked before models are loaded."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Batch:
     """The images of a command.
 
     Attributes:
-        work: images and the places of their outputs.
-        folders: that are written into; none where the output is a file.
-        overwrite: replace what is there.
+        work: images and the paths of their outputs.
+        folders: folders of outputs; none where the output is a file.
+        overwrite: replace existing files.
     """
 
     work: list[tuple[Input, Places]]
@@ -41,7 +41,7 @@ class Batch:
     overwrite: bool
 
     def claim(self, request: Mapping[str, Any], locks: ExitStack) -> None:
-        """Take the folders; they stay locked until `locks` closes.
+        """Lock the folders until `locks` closes.
 
         Args:
             request: what the results depend on; a folder holds results of one request.
@@ -53,7 +53,7 @@ class Batch:
             _take(folder, {"made by": MADE_BY, **request}, self.overwrite, locks)
 
     def split(self) -> tuple[list[tuple[Input, Places]], list[tuple[Input, Places]]]:
-        """Give what is to be done, and what the same command has written into the folders before."""
+        """Return the work to do, and the outputs that the same command has written before."""
         todo: list[tuple[Input, Places]] = []
         finished: list[tuple[Input, Places]] = []
         for image, places in self.work:
@@ -63,7 +63,7 @@ class Batch:
 
     @property
     def unfinished_steps(self) -> int:
-        """How many steps of long runs lie beside the outputs, to go on from."""
+        """Number of stored steps of long runs beside the outputs, from which they resume."""
         return sum(len(list(places.unfinished.glob(STEPS))) for _, places in self.work)
 
 
@@ -76,11 +76,11 @@ def prepare(
     phase: str | None = None,
     key: CaseKey | None = None,
 ) -> Batch:
-    """Find the images and the places of their outputs, and refuse places that cannot be.
+    """Find the images and the paths of their outputs, and refuse impossible ones.
 
     Args:
         labels: of the segments.
-        overwrite: replace what is there.
+        overwrite: replace existing files.
         series, phase: see `read_volume`.
         key: name the images by its numbers.
 
@@ -94,7 +94,7 @@ def prepare(
         if len(paths) > 1:
             raise InputError(
                 f"{len(paths)} inputs do not go into one file, '{outputs.out}'.",
-                "Give -o a folder: a name without an ending.",
+                "Give -o a folder: a name without a suffix.",
             )
         image = Input(clean_name(stem(paths[0])), paths[0], series, phase)
         (places,) = outputs.places([image.name], labels)

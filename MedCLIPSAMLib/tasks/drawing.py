@@ -1,4 +1,4 @@
-"""Draw what was found in an image: its best slice, and its slices side by side."""
+"""Draw the segments of an image: its best slice, and its slices side by side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw_overlay(path: Path, segmented: Segmented) -> None:
 
 
 def draw_montage(path: Path, segmented: Segmented) -> None:
-    """Write the slices on which something was found, or else those that were looked at, evenly spaced where many."""
+    """Write the slices on which something was found, or else all segmented ones, evenly spaced where many."""
     masks = [segment.mask for segment in segmented.segments.values()]
     looked = sorted({number for by_slice in segmented.results.values() for number in by_slice})
     found = [k for k in range(len(segmented.stack)) if any(segmented.stack.from_grid(mask, k).any() for mask in masks)]

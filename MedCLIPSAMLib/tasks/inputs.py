@@ -1,4 +1,4 @@
-"""The images that several files and folders are, each with a name that no other one has."""
+"""The images in several files and folders, each with a unique name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Input:
     """One image.
 
     Args:
-        name: for files made of it.
+        name: for its outputs.
         path: a file, or the folder of a DICOM series.
         series, phase: see `read_volume`.
         anonymous: reports name the image by its name only.
@@ -33,11 +33,11 @@ class Input:
 
     @property
     def shown(self) -> str:
-        """The image as reports name it."""
+        """Name of the image in reports."""
         return self.name if self.anonymous else str(self.path)
 
     def hide_names(self, text: str) -> str:
-        """Return a sentence as reports have it: without what names the image, where it is anonymous."""
+        """Remove from a sentence what names the image, where it is anonymous."""
         return hide_names(text, self.path, self.path.parent) if self.anonymous else text
 
     @property
@@ -54,9 +54,9 @@ class Input:
 
 
 def find_inputs(paths: Sequence[Path], series: str | None = None, phase: str | None = None) -> list[Input]:
-    """Find the images of files and folder trees: image files, DICOM series, and files that are named as they are.
+    """Find the images of files and folder trees: image files, DICOM series, and files named directly.
 
-    A file that is missing stays, as its reading says what is wrong with it.
+    A missing file stays in the list, as reading it reports what is wrong.
 
     Args:
         series: only the DICOM series of folders that it fits, by UID, number or part of the description.
@@ -78,7 +78,7 @@ def find_inputs(paths: Sequence[Path], series: str | None = None, phase: str | N
 
 
 def _names(short: Sequence[Path], images: Sequence[Path]) -> list[str]:
-    """Names by short paths; where two would be the same, by the paths from the folder that holds all images.
+    """Name images by short paths; where two would be equal, by their paths from the common folder.
 
     Args:
         images: the resolved path of each.

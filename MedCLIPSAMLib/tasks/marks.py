@@ -1,4 +1,4 @@
-"""Boxes, points and regions as they are typed, in voxel indices of the file, and their places on a slice.
+"""Boxes, points and regions as the user types them, in voxel indices of the file, and their places on a slice.
 
 Indices count from 0 along the axes i, j, k of the file, as ITK and 3D Slicer count them: a whole number is the center
 of a voxel. In an image i is the column, from the left, and j the row, from the top. Boxes and regions run from their
@@ -23,7 +23,7 @@ FRAME = "Indices count from 0: an image has x,y, a volume i,j,k, or two of them 
 
 @dataclass(frozen=True)
 class Marks:
-    """What the user drew, for SAM 2 to outline, on one slice.
+    """Boxes and points of the user on one slice, for SAM 2 to outline.
 
     Args:
         boxes: an object each: first and last voxel, (x0, y0, x1, y1) or (i0, j0, k0, i1, j1, k1).
@@ -46,7 +46,7 @@ class Marks:
         return bool(self.boxes or self.points)
 
     def within(self, region: Region, stack: SliceStack) -> Marks:
-        """Give the same marks in indices of what is cut by a region, on all slices of a stack.
+        """Return the same marks in indices of a region, on all slices of a stack.
 
         Raises:
             InputError: one lies outside of it.
@@ -65,7 +65,7 @@ class Marks:
         return Marks(tuple(map(moved, self.boxes)), points)
 
     def place(self, stack: SliceStack, number: int | None) -> tuple[int, SamPrompts]:
-        """Give the slice that the marks are on, and the prompts in pixels of its image.
+        """Return the slice of the marks, and the prompts in pixels of its image.
 
         Args:
             number: the slice, for marks of two indices.
@@ -103,7 +103,7 @@ class Region:
 
     @classmethod
     def of(cls, box: Numbers, stack: SliceStack) -> Region:
-        """Give the region of (x0, y0, x1, y1), on all slices of a stack, or of (i0, j0, k0, i1, j1, k1).
+        """Make the region of (x0, y0, x1, y1), on all slices of a stack, or of (i0, j0, k0, i1, j1, k1).
 
         Raises:
             InputError: outside of the image.
@@ -118,26 +118,26 @@ class Region:
         return cls((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
     def slices(self, stack: SliceStack) -> tuple[int, ...]:
-        """Give the slices of a stack that the region reaches."""
+        """Return the slices of a stack that the region covers."""
         axis = "IJK".index(stack.source_axis)
         ends = [round(stack.image_at(_along(axis, index))[0]) for index in (self.start[axis], self.stop[axis] - 1)]
         return tuple(range(min(ends), max(ends) + 1))
 
     def in_plane(self, stack: SliceStack) -> Region:
-        """Give the region on all slices of a stack."""
+        """Return the region on all slices of a stack."""
         axis, size = "IJK".index(stack.source_axis), stack.volume.shape[::-1]
         start, stop = list(self.start), list(self.stop)
         start[axis], stop[axis] = 0, size[axis]
         return Region((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
     def cut(self, volume: Volume) -> Volume:
-        """Give the voxels of the region as a volume at their place in the patient."""
+        """Crop a volume to the region, at its place in the patient."""
         place = volume.geometry.affine @ (*self.start, 1.0)
         geometry = replace(volume.geometry, origin=(float(place[0]), float(place[1]), float(place[2])))
         return replace(volume, array=volume.array[self._slices()], geometry=geometry)
 
     def paste(self, array: np.ndarray, volume: Volume) -> np.ndarray:
-        """Give an array on the region, (K, J, I), as one on the whole volume, 0 elsewhere."""
+        """Place an array on the region, (K, J, I), into one on the whole volume, 0 elsewhere."""
         full_array = np.zeros(volume.shape, array.dtype)
         full_array[self._slices()] = array
         return full_array
@@ -154,7 +154,9 @@ def parse_box(text: str, option: str = "--box") -> Numbers:
     """
     numbers = _numbers(text)
     if numbers is None or len(numbers) not in (4, 6):
-        raise InputError(f"{option} {text} is no box.", "Write x0,y0,x1,y1, or i0,j0,k0,i1,j1,k1 in a volume.")
+        raise InputError(
+            f"Expected a box for {option}, got '{text}'.", "Write x0,y0,x1,y1, or i0,j0,k0,i1,j1,k1 in a volume."
+        )
     half = len(numbers) // 2
     if any(last < first for first, last in zip(numbers[:half], numbers[half:])):
         raise InputError(f"{option} {text} ends before it begins.", "Write the smaller indices first.")
@@ -171,7 +173,9 @@ def parse_point(text: str) -> tuple[Numbers, bool]:
     inside = sign.strip() != "-"
     numbers = _numbers(place if comma and sign.strip() in ("+", "-") else text)
     if numbers is None or len(numbers) not in (2, 3):
-        raise InputError(f"--point {text} is no point.", "Write x,y or, in a volume, i,j,k; ,- behind it is outside.")
+        raise InputError(
+            f"Expected a --point, got '{text}'.", "Write x,y or, in a volume, i,j,k; ,- behind it is outside."
+        )
     return numbers, inside
 
 
@@ -184,7 +188,7 @@ def _numbers(text: str) -> Numbers | None:
 
 
 def _complete(index: Numbers, stack: SliceStack) -> tuple[float | None, ...]:
-    """Three indices of two or three, None along the slices where there are two."""
+    """Complete two or three indices to three, with None along the slices where there are two."""
     if len(index) == 3:
         return index
     axis = "IJK".index(stack.source_axis)
@@ -192,7 +196,7 @@ def _complete(index: Numbers, stack: SliceStack) -> tuple[float | None, ...]:
 
 
 def _full(index: Numbers, stack: SliceStack, number: int | None, option: str) -> Numbers:
-    """Both ends of a box, or a point, with three indices each."""
+    """Return both ends of a box, or a point, with three indices each."""
     ends = [index] if len(index) < 4 else [index[: len(index) // 2], index[len(index) // 2 :]]
     if len(ends[0]) == 2 and number is None:
         if len(stack) > 1:
@@ -206,7 +210,7 @@ def _full(index: Numbers, stack: SliceStack, number: int | None, option: str) ->
 
 
 def _box_ends(box: Numbers, stack: SliceStack) -> list[tuple[float, float, float]]:
-    """Two opposite corners of a box on its slice: (slice, x, y) in pixels of the image."""
+    """Return two opposite corners of a box on its slice: (slice, x, y) in pixels of the image."""
     axis = "IJK".index(stack.source_axis)
     for end in (box[:3], box[3:]):
         _check_inside(end, stack.volume, "--box")

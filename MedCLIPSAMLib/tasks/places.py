@@ -1,4 +1,4 @@
-"""Where the outputs of an image go: a file that the user named, or files in a folder, named after the image."""
+"""The paths of the outputs of an image: a file that the user named, or files in a folder, named after the image."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ ENDINGS = (*SEGMENTATION_SUFFIXES, ".dcm")
 
 @dataclass(frozen=True)
 class Places:
-    """The files that one image gives.
+    """The output files of one image.
 
     Attributes:
         masks: label -> file; one file under "" where all labels go into it.
-        saliency, overlay, montage: None where not wanted.
+        saliency, overlay, montage: None where not requested.
     """
 
     masks: dict[str, Path]
@@ -30,24 +30,24 @@ class Places:
 
     @property
     def files(self) -> list[Path]:
-        """All of them."""
+        """All files."""
         more = (self.saliency, self.overlay, self.montage)
         return [*self.masks.values(), *(path for path in more if path is not None)]
 
     @property
     def unfinished(self) -> Path:
-        """The folder beside the masks that a long run keeps its steps in."""
+        """Folder beside the masks in which a long run stores its steps."""
         first = next(iter(self.masks.values()))
         return first.with_name(f"{first.name}.unfinished")
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the user asked to be written.
+    """The outputs that the user requested.
 
     Args:
         out: a file, or a folder for the masks of many images.
-        form: of the masks; None goes by the ending of `out`, and is .seg.nrrd in a folder.
+        form: of the masks; None goes by the suffix of `out`, and is .seg.nrrd in a folder.
         layout: one file for all labels, or one for each.
         saliency, overlay, montage: files beside a file, folders beside a folder.
     """
@@ -61,14 +61,14 @@ class Outputs:
 
     @property
     def is_folder(self) -> bool:
-        """Whether the outputs go into folders: a path that is one, or that has no ending."""
+        """Whether the outputs go into folders: a path that is a folder, or has no suffix."""
         return self.out.is_dir() or not self.out.suffix
 
     def check(self) -> MaskFormat:
-        """Give the format of the masks.
+        """Return the format of the masks.
 
         Raises:
-            OutputError: an ending that nothing is written as, or that does not suit the format; a place that cannot be
+            OutputError: an unknown suffix, or one that does not fit the format; a path that cannot be
                 written.
         """
         if self.is_folder:
@@ -90,7 +90,7 @@ class Outputs:
         return self.form or own
 
     def places(self, names: Sequence[str], labels: Iterable[str]) -> list[Places]:
-        """Give the files for each image, by the names of the images, which are all different."""
+        """Return the files of each image, by the unique names of the images."""
         form = self.check()
         parts = _parts(labels) if self.layout == OutputLayout.FILE_PER_LABEL else {"": ""}
         if not self.is_folder:
@@ -110,13 +110,13 @@ class Outputs:
         ]
 
     def folders(self) -> list[Path]:
-        """Give the folders that are written into, each once; none where files were named."""
+        """Return the folders of outputs, each once; none where files were named."""
         wanted = (self.out, self.saliency, self.overlay, self.montage) if self.is_folder else ()
         return list(dict.fromkeys(folder for folder in wanted if folder is not None))
 
 
 def _parts(labels: Iterable[str]) -> dict[str, str]:
-    """Give what each label adds to the name of a file: different ones, on systems that are blind to case too."""
+    """Return what each label adds to the name of a file, unique also where the system ignores case."""
     parts: dict[str, str] = {}
     for label in labels:
         plain = clean_name(label).replace(" ", "_")

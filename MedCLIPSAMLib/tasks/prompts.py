@@ -1,4 +1,4 @@
-"""Prompts with the names of their segments, as they are typed: "brain tumor", or "tumor: brain tumor"."""
+"""Prompts with the names of their segments, as the user types them: "brain tumor", or "tumor: brain tumor"."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def parse_prompts(texts: Iterable[str]) -> dict[str, str]:
         before, colon, after = text.partition(":")
         label, prompt = (before.strip(), after.strip()) if colon else (text, text)
         if colon and not (label and prompt):
-            raise PromptError(f"'{text}' is no prompt with a label.", 'Write "label: prompt", or the prompt alone.')
+            raise PromptError(f"Expected \"label: prompt\", got '{text}'.", "Write both, or the prompt alone.")
         if label in found:
-            raise PromptError(f"The label '{label}' was given twice.", "Give each structure a label of its own.")
+            raise PromptError(f"The label '{label}' was given twice.", "Give each structure a different label.")
         found[label] = prompt
     return found

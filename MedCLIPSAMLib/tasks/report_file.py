@@ -8,7 +8,7 @@ from ..errors import InputError, PromptError
 from ..segmentation.report import MAX_CHARACTERS, Report, parse_report
 
 _LIMIT = 4 * MAX_CHARACTERS
-"""Bytes of a file: UTF-8 has at most four for a character."""
+"""Maximum bytes of a file: UTF-8 has at most four for a character."""
 
 
 def read_report(path: Path) -> Report:

@@ -1,7 +1,7 @@
 """Masks as a DICOM RT Structure Set: closed contours on the slices of the series they were made on.
 
 Written by pydicom, after DICOM PS3.3, A.19 and C.8.8.5 to C.8.8.8. Contours run half-way between the centers of voxels
-inside and outside, so that the voxels whose centers they enclose are the mask. Holes are joined to the contour around
+inside and outside, so that the mask is the voxels whose centers they enclose. Holes are joined to the contour around
 them by a line there and back (the keyhole of C.8.8.6.3), which every reader understands.
 """
 
@@ -67,7 +67,7 @@ def write_rtstruct(path: Path, segments: Sequence[Segment], volume: Volume) -> N
 
 
 def outlines(mask: np.ndarray) -> list[np.ndarray]:
-    """Give the closed contours of a mask (rows, columns), (N, 2) each, row and column; holes are joined to them."""
+    """Find the closed contours of a mask (rows, columns), (N, 2) each, row and column; holes are joined to them."""
     lines = [line[:-1] - 1 for line in find_contours(np.pad(mask, 1).astype(float), 0.5, fully_connected="low")]
     outer = [line for line in lines if _turns(line) > 0]
     holes: list[list[np.ndarray]] = [[] for _ in outer]
@@ -84,7 +84,7 @@ def _turns(line: np.ndarray) -> float:
 
 
 def _joined(line: np.ndarray, holes: list[np.ndarray]) -> np.ndarray:
-    """Give one line around all, that goes to each hole and back where they are nearest, the nearest hole first."""
+    """Join a contour and its holes to one line, which goes to each hole and back where they are nearest."""
     left = list(holes)
     while left:
         tree = cKDTree(line)

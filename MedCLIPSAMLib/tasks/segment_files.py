@@ -1,4 +1,4 @@
-"""Prompts on image files, one after the other with the same models: the failure of one is no other one's."""
+"""Segment image files one after the other with the same models; if one fails, the others go on."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """What is done with every image.
+    """What to do with every image.
 
     Args:
         labels: label -> prompt.
         request: of these prompts.
         form: of the masks.
-        marks: boxes and points that are outlined; the prompt is then not looked for.
-        roi: the part of the image that is looked at; see `marks.Region`.
+        marks: boxes and points to outline; the prompt is then only a name.
+        roi: the part of the image to segment; see `marks.Region`.
 
     Raises:
-        InputError: marks with several labels or slices, or slices beside those of `roi`.
+        InputError: marks with several labels or slices, or slices besides those of `roi`.
     """
 
     labels: dict[str, str]
@@ -63,7 +63,7 @@ class Task:
             raise InputError("--roi of six numbers says which slices.", "Give four numbers, or no slices.")
 
     def describe(self) -> dict[str, Any]:
-        """Collect what the results depend on beside the image, the models and their settings, as JSON values."""
+        """Collect what the results depend on besides the image, the models and their settings, as JSON values."""
         request = self.request
         described: dict[str, Any] = {
             "prompts": self.labels,
@@ -76,7 +76,7 @@ class Task:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What was marked, for the tags of segments."""
+        """The boxes and points, for the tags of segments."""
         text_of = lambda numbers: ",".join(f"{number:g}" for number in numbers)
         points = (f"{text_of(place)},{'+' if inside else '-'}" for place, inside in self.marks.points)
         marked = {
@@ -90,19 +90,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Failed:
-    """An image that gave nothing, and why."""
+    """An image that failed, and why."""
 
     image: Input
     error: MedCLIPSAMError
 
     def report(self) -> dict[str, Any]:
-        """Give the failure as plain values for machines."""
+        """Return the failure as JSON values."""
         problem, remedy = self.image.hide_names(self.error.problem), self.image.hide_names(self.error.remedy)
         return {"input": self.image.shown, "problem": problem, "remedy": remedy}
 
     @property
     def line(self) -> str:
-        """The failure for people."""
+        """Failure in a line for the user."""
         message = f"{self.error.problem} {self.error.remedy}".strip().replace("\n", " ")
         return f"failed: {self.image.name}: {self.image.hide_names(message)}"
 
@@ -112,7 +112,7 @@ class FileSegmenter:
 
     Args:
         task: what is done with every image.
-        load: gives the models; called once, when the first image was read.
+        load: loads the models; called once, after the first image was read.
     """
 
     def __init__(self, task: Task, load: Callable[[], TextSegmenter]) -> None:
@@ -120,7 +120,7 @@ class FileSegmenter:
         self._segmenter: TextSegmenter | None = None
 
     def segment(self, image: Input, places: Places, context: RunContext = RunContext()) -> Segmented | Failed:
-        """Segment and write one image, or say why that failed.
+        """Segment and write one image, or return why that failed.
 
         Raises:
             PromptError: the models cannot read a prompt. ModelError, DeviceError: by `load`. Cancelled: by the context.
@@ -177,7 +177,7 @@ def _read(image: Input, places: Places, task: Task) -> Volume:
 
 
 def _attempt(image: Input, work: Callable[[], Any]) -> Any:
-    """Return what `work` does, or why it failed: a fault of the program with one image must not end the run of many."""
+    """Return the result of `work`, or why it failed: a bug with one image must not end the run of many."""
     try:
         return work()
     except Cancelled:
@@ -193,7 +193,7 @@ def _attempt(image: Input, work: Callable[[], Any]) -> Any:
 def _outlined(
     segmenter: TextSegmenter, stack: SliceStack, marks: Marks, task: Task, context: RunContext
 ) -> VolumeResult:
-    """Outline boxes and points by SAM 2; the prompt is the name of that only."""
+    """Outline boxes and points by SAM 2; the prompt is only a name."""
     slices = task.request.slices
     number, sam_prompts = marks.place(stack, None if slices is None or slices == "all" else slices[0])
     image = stack.image(number)
@@ -207,7 +207,7 @@ def _outlined(
     mask, quality = run_within_memory(segmenter, work, context)
     ((label, prompt),) = task.labels.items()
     score = float(quality.mean()) if mask.any() else 0.0
-    outlined = f"Outlined '{label}' by what was marked: predicted mask quality {score:.2f}."
+    outlined = f"Outlined '{label}' by its boxes and points: predicted mask quality {score:.2f}."
     message = outlined if mask.any() else f"SAM 2 sees no object for '{label}' where it was marked."
     results: dict[str, dict[int, Result]] = {prompt: {number: Result(prompt, mask, score, message)}}
     resolved = ResolvedRequest((prompt,), None, (number,), Strategy.SLICES, task.request.window)

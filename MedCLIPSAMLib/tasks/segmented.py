@@ -1,4 +1,4 @@
-"""What one image gave: its segments on its grid, and the results behind them."""
+"""The segments of one image on its grid, and the results behind them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Segmented:
         volume: the image.
         stack: its slices.
         segments: by label, on the grid of the image.
-        results: label -> slice number -> result; masks and boxes are those of the region that was looked at.
-        slice_count: how many slices were looked at.
-        tags: what made them.
+        results: label -> slice number -> result; masks and boxes are on the segmented region.
+        slice_count: number of segmented slices.
+        tags: their provenance.
         places: the files that were written.
-        region: the part of the image that was looked at; None is all of it.
-        notes: what the user should know of the image and of its results, in sentences.
+        region: the part of the image that was segmented; None is all of it.
+        notes: sentences for the user on the image and its results.
     """
 
     name: str
@@ -56,11 +56,11 @@ class Segmented:
         region: Region | None = None,
         tags: Mapping[str, str] = MappingProxyType({}),
     ) -> Segmented:
-        """Give the results of a pipeline that ran on an image, or on a region of it, their labels.
+        """Make segments of the results of the pipeline on an image or a region of it.
 
         Args:
             labels: label -> prompt.
-            tags: more of what made them.
+            tags: further provenance.
         """
         by_prompt = dict(zip(found.results, found.segments()))
         segments = {}
@@ -75,7 +75,7 @@ class Segmented:
 
     @property
     def best_slice(self) -> int:
-        """The slice with the highest scores; of equals, key slices come first."""
+        """Number of the slice with the highest scores; among equals, key slices come first."""
         totals: dict[int, float] = {}
         for by_slice in self.results.values():
             for number, result in by_slice.items():
@@ -85,7 +85,7 @@ class Segmented:
 
     @property
     def statistics(self) -> list[SegmentStatistics]:
-        """The sizes of the segments."""
+        """Sizes of the segments."""
         return [measure(segment, self.volume, self.stack.source_axis) for segment in self.segments.values()]
 
     def score(self, label: str) -> float:
@@ -93,7 +93,7 @@ class Segmented:
         return max(result.score for result in self.results[label].values())
 
     def lines(self) -> Iterator[str]:
-        """Give a line for each label: its best slice, and on how many it was found."""
+        """Return a line for each label: its best slice, and on how many it was found."""
         for label, by_slice in self.results.items():
             best = max(by_slice, key=lambda number: by_slice[number].score)
             last = len(self.stack) - 1
@@ -104,7 +104,7 @@ class Segmented:
             yield f"{name}{where}{by_slice[best].text}{count}"
 
     def report(self, statistics: bool = False) -> dict[str, Any]:
-        """Give the results as plain values for machines."""
+        """Return the results as JSON values."""
         rows = []
         for label, by_slice in self.results.items():
             for number, result in by_slice.items():
@@ -116,6 +116,7 @@ class Segmented:
                     "boxes": [],
                     "predicted_iou": [],
                     "agreement": None,
+                    "expected_dsc": None,
                     "seconds": {},
                 }
                 if isinstance(result, PromptedResult):
@@ -123,6 +124,8 @@ class Segmented:
                     row["boxes"] = [self._in_whole(box) for box in result.sam_prompts.boxes.tolist()]
                     row["predicted_iou"] = [round(float(quality), 4) for quality in result.predicted_iou]
                     row["agreement"] = round(result.agreement, 4)
+                    if result.expected_dsc is not None:
+                        row["expected_dsc"] = round(result.expected_dsc, 4)
                     row["seconds"] = {stage: round(value, 4) for stage, value in result.seconds.items()}
                 rows.append(row)
         files = [str(path) for path in self.places.masks.values()]
@@ -138,7 +141,7 @@ class Segmented:
         return report_fields
 
     def _in_whole(self, box: list[float]) -> list[float]:
-        """Turn a box in pixels of the region's image, x0 y0 x1 y1, into one of the whole image."""
+        """Convert a box in pixels of the region's image, x0 y0 x1 y1, to one of the whole image."""
         if self.region is not None:
             part = SliceStack(self.region.cut(self.volume), self.stack.plane)
             moved: list[float] = []

@@ -17,7 +17,7 @@ from .segmented import Segmented
 
 
 def check_form(form: MaskFormat, path: Path, volume: Volume) -> None:
-    """Refuse a format that an image cannot be written in, before long work is done for it.
+    """Refuse a format that an image cannot be written in, before long work.
 
     Raises:
         OutputError: several slices into an image. InputError: no DICOM series for a DICOM object.
@@ -30,7 +30,7 @@ def check_form(form: MaskFormat, path: Path, volume: Volume) -> None:
 
 
 def write(segmented: Segmented, form: MaskFormat) -> Segmented:
-    """Write the files of an image, and return it with notes on what the masks lost in their format.
+    """Write the files of an image, and return it with notes on what the masks lost in the format.
 
     Raises:
         OutputError: a file cannot be written.
@@ -72,7 +72,7 @@ def write_masks(path: Path, form: MaskFormat, segments: Sequence[Segment], volum
 
 
 def saliency(segmented: Segmented) -> np.ndarray:
-    """Return the saliency of the first label on the image's grid, (K, J, I) float32, 0 where it was not looked at."""
+    """Return the saliency of the first label on the image's grid, (K, J, I) float32, 0 where there is none."""
     first = next(iter(segmented.results.values()))
     maps = {number: result.where.saliency for number, result in first.items() if isinstance(result, PromptedResult)}
     if segmented.region is None:

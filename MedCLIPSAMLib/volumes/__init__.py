@@ -1,6 +1,6 @@
 """Images in, upright slices for the models, masks out on the source voxels.
 
-Each name is imported when it is first asked for: what reads no file of an image needs no SimpleITK.
+Each name is imported on first access: code that reads no image file needs no SimpleITK.
 """
 
 from importlib import import_module
@@ -39,7 +39,7 @@ _MODULE_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for."""
+    """Import a name on first access."""
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

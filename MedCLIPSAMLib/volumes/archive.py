@@ -21,20 +21,20 @@ try:
 except ImportError:  # a Python without it, whose zipfile refuses such files by NotImplementedError or RuntimeError
     LZMAError = NotImplementedError  # type: ignore[misc, assignment]
 DAMAGED = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
-"""What zipfile raises on archives that are not what they say."""
+"""Errors of zipfile on damaged or unsupported archives."""
 
 
 def is_zip(path: Path) -> bool:
-    """Whether a file begins as zip files do."""
+    """Tell whether a file begins as zip files do."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
 
 @contextmanager
 def unpack_zip(path: Path) -> Iterator[Path]:
-    """A folder with the files of a zip file, removed at the end.
+    """Unpack a zip file into a folder that is removed at the end.
 
-    Files get plain numbers for names, each in a folder for its own folder in the archive, so no name of the archive
+    Files are named by numbers, each in a folder for its folder in the archive, so no name of the archive
     reaches the disk.
 
     Raises:

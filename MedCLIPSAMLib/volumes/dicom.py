@@ -13,12 +13,12 @@ from MedCLIPSAMLib.volumes.volume import Volume, clean_name
 
 
 def read_folder(folder: Path, series: str | None = None, phase: str | None = None) -> Volume:
-    """A DICOM series of a folder or its sub-folders, its slices in the order of their positions.
+    """Read a DICOM series of a folder or its sub-folders, its slices in the order of their positions.
 
     Args:
         series: its UID, its number, or part of its description; needed where there are several.
-        phase: the number of a phase, echo, b-value or time point in the list that the error without it gives, or part
-            of what is said of it there; needed where several images lie at one position.
+        phase: the number of a phase, echo, b-value or time point in the list that the error without it shows, or part
+            of its label there; needed where several images lie at one position.
 
     Raises:
         InputError: no series, several and none chosen, none that fits, or no single stack of images.
@@ -35,7 +35,7 @@ def read_folder(folder: Path, series: str | None = None, phase: str | None = Non
 
 
 def read_file(path: Path, phase: str | None = None) -> Volume:
-    """One DICOM file: a slice, a radiograph, or the frames of a multi-frame image; see `read_folder`.
+    """Read one DICOM file: a slice, a radiograph, or the frames of a multi-frame image; see `read_folder`.
 
     Raises:
         InputError: it holds no image, or is damaged.

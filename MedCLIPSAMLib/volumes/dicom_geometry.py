@@ -1,4 +1,4 @@
-"""The images of a series put in order by their positions, and the place of the volume that they make."""
+"""Sort the images of a series by their positions, and compute the geometry of their volume."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ TOMOGRAPHY = ("CT", "MR", "PT", "NM")
 SAME_AXES = 2e-3
 """Cosines: how far the orientations of slices of one stack may differ."""
 ODD_SHARE = 4
-"""Images of another size or orientation are left out where there are fewer than one in so many."""
+"""Images of another size or orientation are left out where there are fewer than one in this number."""
 MAX_LISTED = 40
 PLANES = ("sagittal", "coronal", "axial")
 
 
 def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
-    """The stacks in the images of one series; one, as a rule.
+    """Group the images of one series into stacks; there is one, as a rule.
 
-    Localizers among others, images of another size or orientation where they are few, and such without a position
-    beside others are left out, which goes to `notes`.
+    Localizers, images of another size or orientation where they are few, and images without a position
+    among others are left out, with a note in `notes`.
 
     Args:
         where: the series is, for messages.
@@ -48,7 +48,7 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
 
 
 def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, notes: list[str]) -> FrameGroup:
-    """The stack that is asked for by its number in the list (from 1) or part of its label, or the only one.
+    """Choose the stack by its number in the list (from 1) or part of its label, or the only one.
 
     Raises:
         InputError: none or several fit; with the list.
@@ -69,7 +69,7 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
         )
         raise InputError(
             f"{where} {what}:\n{listing}\n",
-            "Choose one with --phase: its number in this list, or part of what is said of it.",
+            "Choose one with --phase: its number in this list, or part of its label.",
         )
     wanted = " ".join(phase.split()).casefold()
     if wanted.isdigit() and 1 <= int(wanted) <= len(parts):
@@ -88,9 +88,9 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
 
 
 def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]:
-    """The images of a stack from the first along their normal to the last, and its geometry.
+    """Sort the images of a stack along their normal; also return its geometry.
 
-    The distance between slices is the mean one, as ITK and 3D Slicer have it; what is uneven goes to `notes`.
+    The distance between slices is the mean one, as in ITK and 3D Slicer; uneven distances are noted in `notes`.
 
     Raises:
         InputError: impossible distances.
@@ -118,7 +118,7 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
 
 
 def are_separate_images(frames: Sequence[Frame]) -> bool:
-    """Whether the images are single ones, such as radiographs: of several files, and none has a position."""
+    """Tell whether the images are single ones, such as radiographs: several files, none with a position."""
     if any(frame.position is not None and frame.orientation is not None for frame in frames):
         return False
     return len({frame.path for frame in frames}) > 1 and frames[0].text("Modality") not in TOMOGRAPHY
@@ -156,7 +156,7 @@ def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGrou
 
 
 def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, notes: list[str]) -> list[list[Frame]]:
-    """Groups of the same key, the largest first; only that where the others are few."""
+    """Group images by a key, the largest group first; only that one where the others are few."""
     groups: dict[Hashable, list[Frame]] = defaultdict(list)
     for frame in frames:
         groups[key(frame)].append(frame)
@@ -169,7 +169,7 @@ def _split(frames: list[Frame], key: Callable[[Frame], Hashable], what: str, not
 
 
 def _axes_of(frames: Sequence[Frame]) -> Callable[[Frame], Hashable]:
-    """A key that is the same for orientations within `SAME_AXES`."""
+    """Return a key function that is the same for orientations within `SAME_AXES`."""
     known: list[np.ndarray] = []
     keys: dict[Frame, int] = {}
     for frame in frames:
@@ -190,7 +190,7 @@ def _by_number(frames: list[Frame]) -> list[Frame]:
 
 
 def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]:
-    """(between rows, between columns), mm; from the aspect ratio, or 1, where it is unknown."""
+    """Return (between rows, between columns), mm; from the aspect ratio, or 1, where it is unknown."""
     known = [frame.pixel_spacing for frame in frames if frame.pixel_spacing is not None]
     if not known:
         aspect = frames[0].numbers("PixelAspectRatio")
@@ -208,7 +208,7 @@ def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]
 
 
 def _own_step(frame: Frame) -> float:
-    """The distance to the next slice that a single image tells: its spacing, its thickness, else 1 mm."""
+    """Return the distance to the next slice by a single image: its spacing, its thickness, else 1 mm."""
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
         values = frame.numbers(keyword)
         if values and np.isfinite(values[0]) and values[0] != 0:
@@ -217,7 +217,7 @@ def _own_step(frame: Frame) -> float:
 
 
 def _step(frames: list[Frame], notes: list[str]) -> float:
-    """The mean distance between slices that are in order; what is uneven or shifted goes to `notes`."""
+    """Compute the mean distance between sorted slices; uneven or shifted ones are noted in `notes`."""
     if len(frames) == 1:
         return _own_step(frames[0])
     positions = np.array([frame.position for frame in frames])

@@ -21,7 +21,7 @@ from pydicom.uid import UID
 from MedCLIPSAMLib.errors import InputError, without_controls
 
 DIRECTORY = "1.2.840.10008.1.3.10"
-"""A DICOMDIR: an index, no object of its own."""
+"""A DICOMDIR: an index, not an object."""
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 NO_IMAGES = {
     "66.4": "segmentation",
@@ -41,7 +41,7 @@ NO_IMAGES = {
     "4.2": "spectroscopy",
     "68.": "surface scan",
 }
-"""What objects that hold no image are, by the beginning of their class after `STORAGE`; the first that fits."""
+"""Kinds of objects that hold no image, by the beginning of their class after `STORAGE`; the first match counts."""
 RADIOTHERAPY_IMAGE = "481.1"
 DAMAGED = (
     OSError,
@@ -58,13 +58,13 @@ DAMAGED = (
     BytesLengthException,
     InvalidDicomError,
 )
-"""What readers raise on files that are not what they say."""
+"""Errors of readers on damaged files."""
 MAX_FRAMES = 1_000_000
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does, with a preamble or without one; whatever its name is."""
+    """Tell whether a file begins as DICOM does, with or without a preamble, whatever its name is."""
     try:
         with path.open("rb") as file:
             head = file.read(132)
@@ -84,13 +84,13 @@ def is_dicom(path: Path) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep pydicom from warning about values that other programs wrote wrongly; around all that reads DICOM."""
+    """Keep pydicom from warning about values that other programs wrote wrongly, wherever DICOM is read."""
     with warnings.catch_warnings(action="ignore"):
         yield
 
 
 def read_header(path: Path) -> Dataset:
-    """The tags of a file without its pixels.
+    """Read the tags of a file without its pixels.
 
     Raises:
         InputError: no DICOM, or damaged.
@@ -99,7 +99,7 @@ def read_header(path: Path) -> Dataset:
 
 
 def read_whole(path: Path) -> Dataset:
-    """The tags and the stored pixels of a file; see `read_header`."""
+    """Read the tags and the stored pixels of a file; see `read_header`."""
     return _read(path)
 
 
@@ -115,13 +115,13 @@ def _read(path: Path, **options: Any) -> Dataset:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """A tag as text; empty where it is absent."""
+    """Return a tag as text; empty where it is absent."""
     value = dataset.get(keyword)
     return "" if value is None else without_controls(str(value).strip(" \0"))
 
 
 def numbers(value: Any) -> list[float]:
-    """The numbers of a value with one or several; empty where it has none."""
+    """Return the numbers of a value with one or several; empty where it has none."""
     if value is None or value == "":
         return []
     values = [value] if isinstance(value, (str, bytes, int, float)) or not hasattr(value, "__iter__") else list(value)
@@ -132,12 +132,12 @@ def numbers(value: Any) -> list[float]:
 
 
 def object_class(dataset: Dataset) -> str:
-    """The UID of what a file holds."""
+    """Return the SOP class UID of a file."""
     return text(dataset, "SOPClassUID") or str(getattr(dataset, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
 
 
 def no_image(dataset: Dataset) -> str | None:
-    """What an object is that holds no image, such as "segmentation"; None for images."""
+    """Name the kind of an object that holds no image, such as "segmentation"; None for images."""
     uid = object_class(dataset)
     if uid.startswith(STORAGE) and uid != STORAGE + RADIOTHERAPY_IMAGE:
         own = uid.removeprefix(STORAGE)
@@ -167,7 +167,7 @@ class Frame:
     own: dict[str, Any] = field(default_factory=dict)
 
     def get(self, *keywords: str) -> Any:
-        """The value of the first of these tags that the frame has: its own, that of all frames, or of the file."""
+        """Return the first of these tags that is present, in the frame, in all frames, or in the file."""
         for keyword in keywords:
             value = self.own.get(keyword)
             if value is None:
@@ -177,21 +177,23 @@ class Frame:
         return None
 
     def text(self, *keywords: str) -> str:
+        """Return the first of these tags that is present, as text; empty where none is."""
         value = self.get(*keywords)
         return "" if value is None else str(value).strip(" \0")
 
     def numbers(self, *keywords: str) -> list[float]:
+        """Return the numbers of the first of these tags that is present; empty where none is."""
         return numbers(self.get(*keywords))
 
     @cached_property
     def position(self) -> np.ndarray | None:
-        """The center of its first pixel, LPS in mm; None where unknown."""
+        """Center of the first pixel, LPS in mm; None where unknown."""
         values = self.numbers("ImagePositionPatient")
         return np.array(values) if len(values) == 3 and np.isfinite(values).all() else None
 
     @cached_property
     def orientation(self) -> np.ndarray | None:
-        """(3, 3): columns are the unit vectors along a row, along a column, and their normal; None where unknown."""
+        """Unit vectors along a row, along a column, and their normal, as columns (3, 3); None where unknown."""
         values = self.numbers("ImageOrientationPatient")
         if len(values) != 6 or not np.isfinite(values).all():
             return None
@@ -203,12 +205,12 @@ class Frame:
 
     @property
     def size(self) -> tuple[int, int, int]:
-        """(rows, columns, samples a pixel)."""
+        """Rows, columns, and samples per pixel."""
         return int(self.header.Rows), int(self.header.Columns), int(self.header.get("SamplesPerPixel") or 1)
 
     @cached_property
     def pixel_spacing(self) -> tuple[float, float] | None:
-        """(between rows, between columns), mm; None where unknown."""
+        """Spacing (between rows, between columns), mm; None where unknown."""
         for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
             values = self.numbers(keyword)
             if len(values) == 2:
@@ -217,16 +219,17 @@ class Frame:
 
     @property
     def is_localizer(self) -> bool:
+        """Whether the image is marked as a localizer."""
         kind = self.get("ImageType", "FrameType")
         values = [kind] if isinstance(kind, str) else list(kind or [])
         return any(str(value).upper() in LOCALIZERS for value in values)
 
 
 def frames_of(path: Path, header: Dataset) -> list[Frame]:
-    """The image planes of a file, in the order in which they are stored."""
+    """List the image planes of a file, in the order in which they are stored."""
     count = int(numbers(header.get("NumberOfFrames"))[0]) if numbers(header.get("NumberOfFrames")) else 1
     if not 0 <= count <= min(MAX_FRAMES, path.stat().st_size):
-        raise InputError(f"'{path}' says that it has {count} frames, which it cannot hold.", "Export it again.")
+        raise InputError(f"'{path}' declares {count} frames, which it cannot hold.", "Export it again.")
     items = header.get("PerFrameFunctionalGroupsSequence") or []
     shared = header.get("SharedFunctionalGroupsSequence") or []
     if count <= 1 and not items:
@@ -241,7 +244,7 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
 
 
 def _flat(item: Dataset) -> dict[str, Any]:
-    """The tags of the functional groups of a frame, by keyword."""
+    """Collect the tags of the functional groups of a frame, by keyword."""
     found: dict[str, Any] = {}
     for element in item:
         if element.VR != "SQ":
@@ -254,7 +257,7 @@ def _flat(item: Dataset) -> dict[str, Any]:
 
 
 def _step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
-    """Places of frames that only the first one tells, by offsets or a step along the normal that may be negative.
+    """Compute the places of frames from the first one's, by offsets or a step along the normal that may be negative.
 
     Without either, the frames are no stack (a cine loop), and have no places.
     """

@@ -1,4 +1,4 @@
-"""What the DICOM series of a folder are, for a person to choose from."""
+"""List the DICOM series of a folder for the user to choose from."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """A series. Nothing of it names the patient, unless the description does.
+    """A series. Nothing in it names the patient, unless the description does.
 
     Attributes:
         what: "volume", "localizer", "3 images", "3 phases", "segmentation (no image)" and the like.
         files: their number.
         size: voxels along I, J and K, of the largest stack; empty where it is none.
-        spacing: mm, likewise.
+        spacing: mm, along the same axes.
         date: YYYY-MM-DD, or empty.
-        phases: what `--phase` chooses from, where there are several.
+        phases: the labels that `--phase` chooses from, where there are several.
         notes: on how it would be read.
     """
 
@@ -40,7 +40,7 @@ class SeriesSummary:
 
 
 def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
-    """The series of a folder and its sub-folders, or of a zip file, and notes on files that were left out.
+    """List the series of a folder and its sub-folders, or of a zip file, with notes on files that were left out.
 
     Raises:
         InputError: there is no DICOM object, or no such folder.

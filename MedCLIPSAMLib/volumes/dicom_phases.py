@@ -15,12 +15,12 @@ from MedCLIPSAMLib.volumes.dicom_header import Frame, numbers
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05
-"""How far images of one position may lie apart, as a share of the distance to the next position."""
+"""Maximum distance of images at one position, as a share of the distance to the next position."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameGroup:
-    """Images that make one stack, and what tells them from the others of the series ("" where there are none)."""
+    """Images that make one stack, and the label that distinguishes them in the series ("" where it is the only one)."""
 
     label: str
     frames: list[Frame]
@@ -48,7 +48,7 @@ def _text(*keywords: str) -> Value:
 
 
 def _time(*keywords: str) -> Value:
-    """A date and time, or a time, as a text that sorts."""
+    """Join a date and time, or a time, to a text that sorts."""
 
     def value(frame: Frame) -> Hashable | None:
         found = frame.text(*keywords)
@@ -59,7 +59,7 @@ def _time(*keywords: str) -> Value:
 
 
 def b_value(frame: Frame) -> Hashable | None:
-    """The b-value in s/mm2, by the standard's tag, those of Siemens, GE, Philips and UIH, or the sequence's name."""
+    """Read the b-value in s/mm2 from the standard tag, those of Siemens, GE, Philips and UIH, or the sequence name."""
     found = frame.numbers("DiffusionBValue")
     if found:
         return round(found[0])
@@ -77,13 +77,13 @@ def b_value(frame: Frame) -> Hashable | None:
             raw = None if plain is None else plain.value
         value = _first_number(raw)
         if value is not None:
-            return round(value % 100_000)  # GE adds 1e9 to tell that it is a b-value
+            return round(value % 100_000)  # GE adds 1e9 to mark it as a b-value
     match = re.search(r"b(\d+)", frame.text("SequenceName"))
     return int(match[1]) if match else None
 
 
 def _first_number(raw: Any) -> float | None:
-    """The first number of a private tag, which is bytes where its type is not known."""
+    """Read the first number of a private tag, which is bytes where its type is not known."""
     if isinstance(raw, bytes):
         try:
             raw = raw.decode("ascii").strip(" \0").split("\\")[0]
@@ -96,7 +96,7 @@ def _first_number(raw: Any) -> float | None:
     return found[0] if found else None
 
 
-# What tells images at one position apart, the most telling first: its name, its unit, its value.
+# Tags that distinguish images at one position, the most specific first: name, unit, value.
 TELLING: tuple[tuple[str, str, Value], ...] = (
     ("temporal position", "", _number("TemporalPositionIndex", "TemporalPositionIdentifier")),
     ("echo time", " ms", _number("EffectiveEchoTime", "EchoTime")),
@@ -121,7 +121,7 @@ TELLING: tuple[tuple[str, str, Value], ...] = (
     ("comment", "", _text("FrameComments", "ImageComments")),
     ("file", "", lambda frame: None if frame.single else frame.path.name),
 )
-# Of these the order at each position counts, where the values differ from slice to slice.
+# For these the order at each position counts, where the values differ from slice to slice.
 ORDERED = (
     "temporal position",
     "trigger time",
@@ -135,7 +135,7 @@ INSTANCE = ("instance number", "", _number("InstanceNumber"))
 
 
 def depths_of(frames: Sequence[Frame]) -> np.ndarray:
-    """Positions along the normal, mm, rounded so that images at one place have the same."""
+    """Compute positions along the normal, mm, rounded so that images at one place have the same."""
     normal = np.asarray(frames[0].orientation)[:, 2]
     depths = np.array([frame.position for frame in frames]) @ normal
     order = np.argsort(depths, kind="stable")
@@ -155,7 +155,7 @@ def depths_of(frames: Sequence[Frame]) -> np.ndarray:
 
 
 def tell_apart(frames: Sequence[Frame]) -> list[FrameGroup] | None:
-    """The stacks in images of one orientation and size, by the tags that tell them apart; None where none does."""
+    """Split images of one orientation and size into stacks by the tags that differ; None where none does."""
     depths = depths_of(frames)
     if len(set(depths)) == len(depths):
         return _split_interleaved(frames, depths)
@@ -188,7 +188,7 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
 
 
 def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
-    """Told apart by the order at each position, of times that differ from slice to slice."""
+    """Split images by their order at each position, where times differ from slice to slice."""
     by_place: dict[float, list[Frame]] = defaultdict(list)
     for frame in frames:
         by_place[depth[frame]].append(frame)
@@ -219,7 +219,7 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup
 
 
 def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
-    """Stacks over the same stretch whose positions do not coincide, where a tag makes each of them even."""
+    """Split stacks over the same range whose positions do not coincide, where a tag makes each of them even."""
     order = np.sort(depths)
     if len(order) < 4 or _is_even(order):
         return [FrameGroup("", list(frames))]
@@ -242,7 +242,7 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
 
 
 def is_uneven(gaps: np.ndarray) -> bool:
-    """Whether distances between slices differ by more than rounding."""
+    """Tell whether distances between slices differ by more than rounding."""
     return bool(np.ptp(gaps) > 0.05 * min(1.0, float(np.median(gaps))))
 
 

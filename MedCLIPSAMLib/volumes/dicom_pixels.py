@@ -1,7 +1,7 @@
 """The voxels of DICOM images: decoded, in the units of the modality, high values bright, and how to show them.
 
-Gray files that are not compressed, or by run lengths, are decoded by pydicom. GDCM decodes colors and the JPEG family,
-of a bare copy that holds nothing but the pixels: so no tag of the file can lead it to rescale or invert them, and what
+pydicom decodes gray files that are not compressed, or run-length encoded. GDCM decodes colors and the JPEG family,
+from a copy that holds nothing but the pixels: so no tag of the file can make it rescale or invert them, and what
 is nested in the file never reaches it.
 """
 
@@ -58,11 +58,11 @@ DEEP_NOTE = "16-bit RGB was reduced to 8-bit."
 
 
 def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, float | None]:
-    """The voxels of images in their order.
+    """Read the voxels of images in their order.
 
     Returns:
-        (K, J, I) in the units of the modality, or (K, J, I, 3) uint8; and the sum of a value of the file and the value
-        that it became, where high values were dark, else None.
+        (K, J, I) in the units of the modality, or (K, J, I, 3) uint8; and the sum of a value in the file and the value
+        it became, where high values were dark, else None.
 
     Raises:
         InputError: damaged, or compressed in a way that cannot be read.
@@ -76,7 +76,7 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
         for frame in of_file:
             if frame.index >= len(decoded):
                 raise InputError(
-                    f"'{path}' says that it has {frame.header.get('NumberOfFrames')} frames, but holds {len(decoded)}.",
+                    f"Expected {frame.header.get('NumberOfFrames')} frames in '{path}', got {len(decoded)}.",
                     "Copy or export it again.",
                 )
             stored = decoded[frame.index]
@@ -106,9 +106,9 @@ def read_voxels(frames: Sequence[Frame], notes: list[str]) -> tuple[np.ndarray, 
 
 
 def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float, float] | None, Curve | None]:
-    """The window (center, width) and the curve of the middle image, for the voxels that `read_voxels` gave.
+    """Return the window (center, width) and the curve of the middle image, for the voxels of `read_voxels`.
 
-    A table of values (VOI LUT) goes before a window.
+    A table of values (VOI LUT) takes precedence over a window.
     """
     frame = frames[len(frames) // 2]
     curve = _table(frame)
@@ -125,7 +125,7 @@ def shown_by(frames: Sequence[Frame], total: float | None) -> tuple[tuple[float,
 
 
 def _decode(path: Path) -> np.ndarray:
-    """The stored values of a file, (frames, J, I), or (frames, J, I, 3) with red, green and blue."""
+    """Decode the stored values of a file, (frames, J, I), or (frames, J, I, 3) with red, green and blue."""
     dataset = read_whole(path)
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
@@ -150,7 +150,7 @@ def _decode(path: Path) -> np.ndarray:
 
 
 def _transfer_syntax(dataset: Dataset) -> UID:
-    """How the file is encoded; by how it was read, where it does not say."""
+    """Return the encoding of a file; as it was read, where the file does not state it."""
     meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     dataset.file_meta = meta
     if "TransferSyntaxUID" not in meta:
@@ -185,7 +185,7 @@ def _by_gdcm(dataset: Dataset) -> np.ndarray:
 
 
 def _used_bits(array: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Whole numbers without what stands in the bits that are not used, with their sign."""
+    """Remove the unused bits of integers and restore their sign."""
     allocated, used = int(dataset.get("BitsAllocated") or 16), int(dataset.get("BitsStored") or 0)
     if array.dtype.kind not in "iu" or not 0 < used < allocated or allocated != array.itemsize * 8:
         return array
@@ -195,13 +195,13 @@ def _used_bits(array: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _stored_range(header: Dataset) -> tuple[int, int]:
-    """The lowest and the highest value that can be stored."""
+    """Return the lowest and the highest value that can be stored."""
     bits = int(header.get("BitsStored") or header.get("BitsAllocated") or 16)
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if header.get("PixelRepresentation") == 1 else (0, 2**bits - 1)
 
 
 def _in_units(stored: np.ndarray, frame: Frame) -> np.ndarray:
-    """Stored values in the units of the modality, such as Hounsfield units: by a table, or slope and intercept."""
+    """Convert stored values to units of the modality, such as Hounsfield units: by a table, or slope and intercept."""
     tables = frame.header.get("ModalityLUTSequence")
     if tables:
         table = _lut(tables[0], stored.min() < 0)
@@ -220,7 +220,7 @@ def _in_units(stored: np.ndarray, frame: Frame) -> np.ndarray:
 
 
 def _fitting(array: np.ndarray) -> np.ndarray:
-    """The array in the smallest usual type of 16 bits or more that holds its values; whole numbers stay so."""
+    """Cast an array to the smallest usual type of 16 bits or more that holds its values; integers stay integers."""
     if array.dtype == np.float64 and (array == np.rint(array)).all():
         array = array.astype(np.int64)
     if array.dtype.kind in "iu" and array.itemsize > 2:
@@ -231,7 +231,7 @@ def _fitting(array: np.ndarray) -> np.ndarray:
 
 
 def _table(frame: Frame) -> Curve | None:
-    """The curve of a VOI LUT; None where there is none, or it shows everything alike."""
+    """Return the curve of a VOI LUT; None where there is none, or it is constant."""
     tables = frame.get("VOILUTSequence")
     if not tables:
         return None
@@ -249,7 +249,7 @@ def _table(frame: Frame) -> Curve | None:
 
 
 def _lut(item: Dataset, negative: bool) -> tuple[int, np.ndarray, int] | None:
-    """(first value, outputs, bits of an output) of a table; None where it is damaged."""
+    """Read (first value, outputs, bits of an output) of a table; None where it is damaged."""
     described = [int(value) for value in numbers(item.get("LUTDescriptor"))]
     data: Any = item.get("LUTData")
     if len(described) != 3 or data is None:

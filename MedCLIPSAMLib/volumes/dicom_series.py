@@ -34,7 +34,7 @@ class Series:
     Attributes:
         uid: the SeriesInstanceUID.
         files: path -> header, in the order of the paths; copies of the same object are left out.
-        what: "" for images, else what it holds, such as "segmentation".
+        what: "" for images, else the kind of object, such as "segmentation".
         copies: how many files were left out as copies.
     """
 
@@ -56,23 +56,27 @@ class Series:
 
     @property
     def header(self) -> Dataset:
+        """Header of the first file."""
         return next(iter(self.files.values()))
 
     @property
     def number(self) -> str:
+        """Series number."""
         return text(self.header, "SeriesNumber")
 
     @property
     def description(self) -> str:
+        """Series description."""
         return text(self.header, "SeriesDescription")
 
     @property
     def modality(self) -> str:
+        """DICOM modality, such as "CT"."""
         return text(self.header, "Modality")
 
     @property
     def date(self) -> str:
-        """YYYY-MM-DD, empty where unknown."""
+        """Date as YYYY-MM-DD; empty where unknown."""
         for keyword in ("SeriesDate", "AcquisitionDate", "StudyDate", "ContentDate"):
             value = text(self.header, keyword)
             if len(value) == 8 and value.isdigit():
@@ -81,14 +85,15 @@ class Series:
 
     @property
     def is_localizer(self) -> bool:
+        """Whether all images are localizers."""
         return not self.what and all(frame.is_localizer for frame in self.frames())
 
     def frames(self) -> list[Frame]:
-        """All image planes, by files."""
+        """List all image planes, by files."""
         return [frame for path, header in self.files.items() for frame in frames_of(path, header)]
 
     def line(self) -> str:
-        """What a person chooses it by."""
+        """Describe the series in a line for the user to choose by."""
         count = len(self.files)
         parts = [self.modality, self.description or "no description", f"{count} file{'s' if count != 1 else ''}"]
         if self.what:
@@ -100,7 +105,7 @@ class Series:
 
 
 def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str]]:
-    """All series in a folder, by study, number and UID, and notes on files that were left out.
+    """Find all series in a folder, by study, number and UID, with notes on files that were left out.
 
     Args:
         deep: look into its sub-folders too.
@@ -145,12 +150,12 @@ def find_series(folder: Path, deep: bool = True) -> tuple[list[Series], list[str
 
 
 def choose_series(series: Sequence[Series], which: str | None, where: Path, notes: list[str]) -> Series:
-    """The series that is asked for, or the only one that holds images and is no localizer.
+    """Choose a series by `which`, or the only one that holds images and is no localizer.
 
     Args:
         which: its UID, its number, or part of its description.
-        where: they were found, for messages.
-        notes: what was left out is added.
+        where: the folder or file, for messages.
+        notes: filled with what was left out.
 
     Raises:
         InputError: none or several fit, with a list; or it holds no image.
@@ -179,7 +184,7 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
 
 
 def fitting(series: Sequence[Series], which: str) -> list[Series]:
-    """The series with this UID; or else number, description, or part of the description."""
+    """Find the series with this UID; or else number, description, or part of the description."""
     wanted = which.strip().casefold()
     tests = (
         lambda item: item.uid == wanted,

@@ -1,4 +1,4 @@
-"""Where the voxels of a grid lie in the patient."""
+"""The geometry of a voxel grid in the patient."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     import SimpleITK as sitk
 
 SPACINGS_MM = (1e-4, 1e3)
-"""The smallest and largest distance between voxels that is believed."""
+"""The smallest and largest plausible distance between voxels."""
 SQUARE_DEGREES = 2.0
-"""How far axes may be from right angles and count as rounded; more is shear."""
+"""Maximum deviation of axes from right angles that counts as rounding; more is shear."""
 EXACT = 1e-4
-"""Cosines: how far axes may be from right angles without a word."""
+"""Cosines: maximum deviation of axes from right angles without a note."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """The place of a grid, as ITK has it: patient positions in LPS (left, posterior, superior), mm.
+    """The geometry of a grid, as in ITK: patient positions in LPS (left, posterior, superior), mm.
 
     Attributes:
         origin: the center of voxel (0, 0, 0).
@@ -36,12 +36,12 @@ class Geometry:
 
     @property
     def cosines(self) -> np.ndarray:
-        """The direction as a 3 x 3 array."""
+        """Direction as a 3 x 3 array."""
         return np.array(self.direction).reshape(3, 3)
 
     @property
     def affine(self) -> np.ndarray:
-        """The 4 x 4 matrix from voxel indices (i, j, k, 1) to LPS, mm."""
+        """Matrix (4, 4) from voxel indices (i, j, k, 1) to LPS, mm."""
         matrix = np.eye(4)
         matrix[:3, :3] = self.cosines * self.spacing
         matrix[:3, 3] = self.origin
@@ -49,12 +49,12 @@ class Geometry:
 
     @property
     def voxel_ml(self) -> float:
-        """The volume of a voxel in ml."""
+        """Volume of a voxel in ml."""
         return float(np.prod(self.spacing)) / 1000
 
     @staticmethod
     def of(image: sitk.Image) -> Geometry:
-        """The geometry of a 3-D image as it is."""
+        """Return the geometry of a 3-D image."""
         return Geometry(image.GetOrigin(), image.GetSpacing(), image.GetDirection())
 
     def place(self, image: sitk.Image) -> None:
@@ -64,13 +64,13 @@ class Geometry:
         image.SetDirection(self.direction)
 
     def is_close(self, other: Geometry, tolerance: float = 1e-4) -> bool:
-        """Whether two geometries are the same within `tolerance`, in mm and cosines."""
+        """Tell whether two geometries are the same within `tolerance`, in mm and cosines."""
         own, others = ((*geometry.origin, *geometry.spacing, *geometry.direction) for geometry in (self, other))
         return bool(np.allclose(own, others, atol=tolerance))
 
 
 def check_spacing(spacing: tuple[float, ...], what: str) -> None:
-    """Refuse distances between voxels that cannot be.
+    """Refuse impossible distances between voxels.
 
     Raises:
         InputError: one is no number, not above 0, or outside of `SPACINGS_MM`; names `what`.
@@ -85,7 +85,7 @@ def check_spacing(spacing: tuple[float, ...], what: str) -> None:
 
 
 def straight(affine: np.ndarray, what: str, notes: list[str], remedy: str) -> Geometry:
-    """The geometry of a 4 x 4 matrix from voxel indices to LPS, whose axes may be rounded.
+    """Make a geometry from a 4 x 4 matrix from voxel indices to LPS, whose axes may be rounded.
 
     Axes within `SQUARE_DEGREES` of right angles become the nearest ones at right angles, with a note; the spacing and
     the place of the first voxel stay.
@@ -94,7 +94,7 @@ def straight(affine: np.ndarray, what: str, notes: list[str], remedy: str) -> Ge
         InputError: values that are no numbers, axes that coincide, or shear; with `remedy`.
     """
     if not np.isfinite(affine).all():
-        raise InputError(f"{what} has a position that is no number.", "Correct its header, or export it again.")
+        raise InputError(f"Expected a finite position of {what}.", "Correct its header, or export it again.")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     check_spacing(tuple(spacing.tolist()), what)
     axes = affine[:3, :3] / spacing

@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def _read(sitk, path: str, wanted: bool):
-    """What is known of an image, and its voxels where they are wanted."""
+    """Read the header of an image, and its voxels where they are wanted."""
     if not sitk.ImageFileReader.GetImageIOFromFileName(path):
         return {"known": False}, None
     reader = sitk.ImageFileReader()
@@ -51,7 +51,7 @@ def _read(sitk, path: str, wanted: bool):
 
 
 def _limit_memory() -> None:
-    """Allow as much as the machine has, so that a header that declares more ends this process and no other."""
+    """Limit memory to what the machine has, so that a header that declares more ends this process and no other."""
     with suppress(ImportError, OSError, ValueError):
         import resource
 

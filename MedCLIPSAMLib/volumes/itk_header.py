@@ -1,6 +1,6 @@
 """Headers of NRRD and MetaImage files, checked before ITK reads them.
 
-They may name any file as their voxels, and directions over which ITK computes without end.
+They may name any file as their voxels, and directions on which ITK's computation never ends.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ MAX_HEADER = 1 << 22
 META_NUMBERS = "TransformMatrix|Rotation|Orientation|Offset|Position|Origin|ElementSpacing"
 MAX_DIMENSIONS = 5
 MAX_NUMBER = 1e9
-"""Of a direction, a position or a spacing, in millimeters."""
+"""Maximum of a direction, a position or a spacing, in millimeters."""
 
 
 def check_header(path: Path) -> None:
-    """Refuse a header that leads to other files than those beside it, more than five dimensions, or absurd directions.
+    """Refuse a header that names files outside its folder, more than five dimensions, or absurd directions.
 
     Raises:
         InputError: naming what is wrong.
@@ -69,7 +69,7 @@ def _check_meta(head: bytes, path: Path) -> None:
 
 
 def _check_numbers(key: str, value: str, path: Path) -> None:
-    """Refuse numbers that are not finite or beyond all images; ITK's search for singular values may not end on them."""
+    """Refuse numbers that are not finite or far too large; ITK's singular value decomposition may not end on them."""
     for text in re.split(r"[\s,()]+", value):
         try:
             number = float(text)

@@ -1,4 +1,4 @@
-"""Names of files as ITK takes them: text in UTF-8, where Python also has names of other bytes."""
+"""File names for ITK: UTF-8 text, where Python also allows names of other bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import InputError
 
 
 def itk_path(path: Path) -> str:
-    """Return a path for ITK, which ends the whole process where a name is no text.
+    """Return a path for ITK, which ends the whole process where a name is not valid text.
 
     Raises:
         InputError: the name, or that of a folder, holds bytes that are no UTF-8.
@@ -18,6 +18,6 @@ def itk_path(path: Path) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise InputError(
-            f"The name of {text!r} is no text in UTF-8.", "Rename the file or folder, or copy it to another place."
+            f"Expected a name in UTF-8, got {text!r}.", "Rename the file or folder, or copy it to another place."
         ) from error
     return text

@@ -1,4 +1,4 @@
-"""Read files by ITK and GDCM in a process of its own: one that crashes them, or never ends, is one file's failure.
+"""Read files by ITK and GDCM in a child process, so that a file that crashes or hangs them fails alone.
 
 The process is started with the first file, serves all others, and ends with this one. It may use as much memory as the
 machine has, and has a minute for a file and a second more for each megabyte of it.
@@ -27,7 +27,7 @@ SECONDS_A_BYTE = 1e-6
 
 
 class _Reader:
-    """The process, by which one file is read at a time."""
+    """The child process, which reads one file at a time."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()

@@ -1,4 +1,4 @@
-"""The mark in masks, maps and overlays that this program writes, by which they are known as no images to segment."""
+"""The mark in masks, maps and overlays that this program writes, so that they are not taken for images to segment."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ MARK = "Result of MedCLIPSAM"
 
 KEY = "Description"
 HEAD = 1 << 15
-"""Bytes at the beginning of a file in which it stands."""
+"""Number of bytes at the beginning of a file that hold it."""
 
 
 def is_marked(path: Path) -> bool:
-    """Whether a file says that this program wrote it as a result; False where it cannot be read."""
+    """Tell whether a file is marked as a result of this program; False where it cannot be read."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)

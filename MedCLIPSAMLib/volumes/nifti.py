@@ -21,11 +21,11 @@ from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCANNER = 1
-"""The code of a matrix that leads to the scanner's coordinates."""
+"""The code of a matrix to scanner coordinates."""
 MILLIMETERS = {1: 1e3, 3: 1e-3}
-"""By the code of the unit of lengths: 1 is m, 3 is micrometers; all others are mm."""
+"""Millimeters by the code of the unit of length: 1 is m, 3 is micrometers; all others are mm."""
 MAX_COMPRESSION = 1100
-"""Deflate makes no file smaller than by this factor: a header that declares more is wrong."""
+"""Deflate shrinks no file by more than this factor: a header that declares more is wrong."""
 SHEAR_REMEDY = (
     'Resample it, for example: python -c "import nibabel as n, nibabel.processing as p; '
     "n.save(p.resample_to_output(n.load('{name}')), 'straight.nii.gz')\""
@@ -34,7 +34,7 @@ SHEAR_REMEDY = (
 
 @dataclass(frozen=True, eq=False)
 class NiftiMatrices:
-    """The matrices of a NIfTI file from voxels to RAS, in its own unit of lengths, each with its code (0: absent)."""
+    """The matrices of a NIfTI file from voxels to RAS, in its own unit of length, each with its code (0: absent)."""
 
     sform: np.ndarray
     sform_code: int
@@ -44,7 +44,7 @@ class NiftiMatrices:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether a file begins as NIfTI in one file does, compressed or not, whatever its name is."""
+    """Tell whether a file begins as single-file NIfTI does, compressed or not, whatever its name is."""
     try:
         with _open(path) as file:
             head = file.read(348)
@@ -65,13 +65,13 @@ def count_slices(path: Path) -> int:
 
 
 def read_nifti(path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
-    """Voxels (K, J, I), or (K, J, I, channels), as they are stored but for their scale, which makes them float32.
+    """Read voxels (K, J, I), or (K, J, I, channels), in their stored type; float32 where the file has a scale.
 
-    Where sform and qform disagree, the one that ITK and 3D Slicer take is taken, with a note. A file that knows no
-    place lies along left, posterior and superior, as there.
+    Where sform and qform disagree, the one that ITK and 3D Slicer use is used, with a note. A file without a
+    position lies along left, posterior and superior, as there.
 
     Returns:
-        The voxels, their geometry, and what else is known of the volume, by the attributes of `Volume`.
+        The voxels, their geometry, and further attributes of `Volume` by name.
 
     Raises:
         InputError: truncated, of several time points, impossible spacing or shear.
@@ -133,12 +133,17 @@ def write_nifti(
         image.to_stream(packed)
 
 
+def is_packed(path: Path) -> bool:
+    """Tell whether a file begins like gzip."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
 @contextmanager
 def _open(path: Path) -> Iterator[IO[bytes]]:
-    """The content of a file, which is unpacked where it is gzip."""
+    """Open the content of a file, unpacking gzip."""
+    packed = is_packed(path)
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
         if not packed:
             yield file
             return
@@ -162,7 +167,7 @@ def _header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
 
 
 def _channels(shape: list[int], path: Path) -> int:
-    """How many values a voxel has; a file of several time points is refused."""
+    """Return the number of values per voxel; a file of several time points is refused."""
     if min(shape) < 1:
         raise InputError(f"'{path}' has no voxels: its size is {tuple(shape)}.", "Export it again.")
     if any(extent > 1 for extent in shape[3:4] + shape[5:]):
@@ -201,7 +206,7 @@ def _voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...
     try:
         slope, intercept = header.get_slope_inter()
     except HeaderDataError as error:
-        raise InputError(f"'{path}' has a scale that is no number: {error}.", "Export it again.") from error
+        raise InputError(f"Expected a finite scale in '{path}': {error}.", "Export it again.") from error
     if slope is None or array.dtype.kind == "c" or (slope == 1 and not intercept):
         return array
     return (array * np.float64(slope) + (intercept or 0.0)).astype(np.float32)
@@ -255,7 +260,7 @@ def _place(
 
 
 def _with_normal(affine: np.ndarray, shape: list[int], steps: np.ndarray) -> np.ndarray:
-    """A matrix of a flat image whose third axis is left out, with its normal there."""
+    """Complete the matrix of a flat image, whose third axis is missing, with the normal."""
     if shape[2] != 1 or affine[:3, 2].any():
         return affine
     made = affine.copy()

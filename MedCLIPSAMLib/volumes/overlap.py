@@ -10,11 +10,11 @@ import numpy as np
 from .segment import Segment
 
 SCORE = "MedCLIPSAM.Score"
-"""Tag of a segment that says how sure its mask is."""
+"""Tag of a segment with the score of its mask."""
 
 
 def without_overlap(segments: Sequence[Segment]) -> tuple[list[Segment], list[str]]:
-    """Give voxels of several segments to the surest of them, by the tag of the score; of equals to the first.
+    """Assign voxels of several segments to the one with the highest score, by its tag; among equals to the first.
 
     Returns:
         The segments in their order, and a note for people for each that lost voxels.

@@ -1,4 +1,4 @@
-"""Images: PNG, JPEG, BMP and TIFF, by their content and whatever their ending."""
+"""Images: PNG, JPEG, BMP and TIFF, by their content whatever their suffix."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from MedCLIPSAMLib.volumes.volume import clean_name, stem
 RASTER_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 BEGINNINGS = (
-    (b"\x89PNG\r\n\x1a\n", "PNG", (".png",)),
-    (b"\xff\xd8\xff", "JPEG", (".jpg", ".jpeg")),
-    (b"BM", "BMP", (".bmp",)),
-    (b"II*\0", "TIFF", (".tif", ".tiff")),
-    (b"MM\0*", "TIFF", (".tif", ".tiff")),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"BM", "BMP"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
 )
 ALPHA_NOTE = "The alpha channel was left out."
 DEEP_NOTE = "16-bit RGB was reduced to 8-bit."
@@ -32,28 +32,25 @@ SIDEWAYS = (5, 6, 7, 8)
 
 
 def raster_format(path: Path) -> str | None:
-    """The format of an image by its first bytes; None for other files."""
+    """Return the format of an image by its first bytes; None for other files."""
     with path.open("rb") as file:
         head = file.read(8)
-    return next((name for beginning, name, _ in BEGINNINGS if head.startswith(beginning)), None)
+    return next((name for beginning, name in BEGINNINGS if head.startswith(beginning)), None)
 
 
 def read_raster(path: Path, notes: list[str], indices: bool = False) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
-    """The pixels of an image, upright as its EXIF orientation says: (pages, J, I), or (pages, J, I, 3) of uint8.
+    """Read the pixels of an image, upright by its EXIF orientation: (pages, J, I), or (pages, J, I, 3) of uint8.
 
     Args:
         indices: the numbers of a palette rather than its colors, for masks.
 
     Returns:
-        The pixels, their geometry as ITK has it, and what else is known, by the attributes of `Volume`.
+        The pixels, their geometry as in ITK, and further attributes of `Volume` by name.
 
     Raises:
         InputError: damaged, truncated, or larger than Pillow's limit.
     """
     kind = raster_format(path)
-    endings = next(suffixes for _, name, suffixes in BEGINNINGS if name == kind)
-    if path.suffix.lower() in RASTER_SUFFIXES and path.suffix.lower() not in endings:
-        notes.append(f"The file is a {kind} image, in spite of its ending {path.suffix}.")
     try:
         # A file that is open, not a path: what Pillow maps into memory it turns wrongly (TIFF, orientation 5 to 8).
         with (
@@ -91,7 +88,7 @@ def read_raster(path: Path, notes: list[str], indices: bool = False) -> tuple[np
 
 
 def _pixels(page: Image.Image, notes: list[str], indices: bool) -> np.ndarray:
-    """A page as an array: gray of its own depth, or RGB."""
+    """Convert a page to an array: gray at its bit depth, or RGB."""
     page.load()  # which raises on truncated data
     if page.mode == "P" and indices:
         return np.asarray(page)
@@ -106,7 +103,7 @@ def _pixels(page: Image.Image, notes: list[str], indices: bool) -> np.ndarray:
 
 
 def _spacing(path: Path) -> tuple[float, float]:
-    """(between columns, between rows) as ITK, and so 3D Slicer, takes it from the file; 1 where it does not."""
+    """Return (between columns, between rows) as ITK and 3D Slicer read it from the file; 1 where it has none."""
     try:
         header = itk_header(path)
     except (RuntimeError, InputError):

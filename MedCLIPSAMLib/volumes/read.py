@@ -17,7 +17,8 @@ from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
-from MedCLIPSAMLib.volumes.nifti import is_nifti, read_nifti
+from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
+from MedCLIPSAMLib.volumes.nifti import is_nifti, is_packed, read_nifti
 from MedCLIPSAMLib.volumes.raster import ALPHA_NOTE, DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
@@ -33,9 +34,9 @@ SHEAR_REMEDY = (
 def read_volume(path: str | Path, series: str | None = None, phase: str | None = None) -> Volume:
     """Read a DICOM folder or file, a zip file, NIfTI, NRRD, MetaImage, PNG, JPEG, BMP or TIFF.
 
-    A file is known by its content, not by its name. A 2-D image becomes a volume of one slice. RGBA loses its alpha;
-    16-bit RGB becomes 8-bit. NaN and infinite voxels become the lowest finite value. What was changed, left out or is
-    in doubt is said in `Volume.notes`.
+    The format is detected from the content, not the name. A 2-D image becomes a volume of one slice. RGBA loses alpha;
+    16-bit RGB becomes 8-bit. NaN and infinite voxels become the lowest finite value. `Volume.notes` says what was
+    changed, left out or is in doubt.
 
     Args:
         series: of a DICOM folder that holds several: its UID, its number, or part of its description.
@@ -53,7 +54,7 @@ def read_volume(path: str | Path, series: str | None = None, phase: str | None =
 
 
 def read_image(path: str | Path) -> sitk.Image:
-    """The voxels of one image file as they are, of any type and number of channels, 3-D; for masks and label maps.
+    """Read the voxels of one image file, of any type and number of channels, 3-D; for masks and label maps.
 
     Raises:
         InputError: as `read_volume` does, but for the checks of the voxels.
@@ -77,7 +78,7 @@ def _existing(path: str | Path) -> Path:
     try:
         there = path.exists()
     except OSError as error:  # a name that is too long
-        raise InputError(f"'{path}' is no path: {error.strerror}.", "Check the path.") from error
+        raise InputError(f"'{path}' is not a valid path: {error.strerror}.", "Check the path.") from error
     if not there:
         raise InputError(f"There is no file or folder '{path}'.", "Check the path.")
     if path.is_file() and path.stat().st_size == 0:
@@ -87,7 +88,7 @@ def _existing(path: str | Path) -> Path:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turn what the readers raise into an InputError."""
+    """Turn errors of the readers into an InputError."""
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         with quiet():
@@ -108,13 +109,16 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     if series is not None:
         raise InputError(f"'{path}' is a single file: it has no series '{series}'.", "Leave --series out.")
     if is_dicom(path):
-        return dicom.read_file(path, phase)
+        volume = dicom.read_file(path, phase)
+        return replace(volume, notes=[*misnamed_notes(path, "DICOM"), *volume.notes])
     if phase is not None:
-        raise InputError(f"'{path}' is no DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
+        raise InputError(f"'{path}' is not a DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
     notes: list[str] = []
-    if raster_format(path):
+    if raster := raster_format(path):
+        notes += misnamed_notes(path, f"a {raster} image")
         array, geometry, known = read_raster(path, notes)
     elif is_nifti(path):
+        notes += misnamed_notes(path, "NIfTI compressed by gzip" if is_packed(path) else "uncompressed NIfTI")
         array, geometry, known = read_nifti(path, notes)
     else:
         image = _by_itk(path, notes)
@@ -125,7 +129,7 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
 
 
 def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
-    """The DICOM series in a zip file, or its only image."""
+    """Read the DICOM series in a zip file, or its only image."""
     with unpack_zip(path) as folder:
         files = [path for path in folder.rglob("*") if path.is_file()]
         images = [path for path in files if path.name.lower().endswith((*VOLUME_SUFFIXES, *RASTER_SUFFIXES))]
@@ -141,7 +145,9 @@ def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
                     error.remedy.replace(inside, str(path)),
                 ) from error
         unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(path)) for path in images))
-        return replace(volume, path=path, name=clean_name(stem(path)) if unnamed else volume.name, files=())
+        notes = [*misnamed_notes(path, "a zip file"), *volume.notes]
+        name = clean_name(stem(path)) if unnamed else volume.name
+        return replace(volume, path=path, name=name, files=(), notes=notes)
 
 
 FLAT = "MedCLIPSAM.Flat"
@@ -149,10 +155,11 @@ FLAT = "MedCLIPSAM.Flat"
 
 
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
-    """A 3-D image whose axes are at right angles."""
+    """Read a 3-D image whose axes are at right angles."""
     check_header(path)
     header = itk_header(path)
     if header is None:
+        check_name(path)
         raise InputError(f"'{path}' is of no known image format.", f"Readable are: {FORMATS}.")
     size, spacing = header
     if any(extent > 1 for extent in size[3:]):
@@ -177,7 +184,7 @@ def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
 
 
 def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
-    """The voxels as numbers or RGB of uint8; what was changed goes to `notes`."""
+    """Convert voxels to numbers or RGB of uint8; changes are noted in `notes`."""
     if array.dtype.kind == "c":
         raise InputError(f"'{path}' holds complex numbers.", "Save the magnitude first.")
     if array.ndim == 3:
@@ -199,7 +206,7 @@ def _one_or_rgb(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
 
 
 def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
-    """The voxels with the lowest finite value where they were no number; what was changed goes to `notes`."""
+    """Replace voxels that are not finite by the lowest finite value, with a note in `notes`."""
     if array.dtype.kind == "f":
         finite = np.isfinite(array)
         if not finite.any():
@@ -213,7 +220,7 @@ def _finite(array: np.ndarray, path: Path, notes: list[str]) -> np.ndarray:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of an ITK message, without its class and address."""
+    """Return the last line of an ITK message, without its class and address."""
     line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
     line = line.split("): ")[-1].strip().rstrip(".")
     return "it is damaged or incomplete." if "No such file" in line else f"{line}."

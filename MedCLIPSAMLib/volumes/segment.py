@@ -11,7 +11,7 @@ from MedCLIPSAMLib.volumes.terminology import Color, Terminology, color_for, ter
 
 @dataclass(frozen=True)
 class Segment:
-    """A mask with what is shown of it.
+    """A mask with its name, color and terminology.
 
     Attributes:
         name: shown to the user, usually the prompt.

@@ -47,14 +47,14 @@ def read_segmentation(path: str | Path, volume: Volume | None = None) -> list[Se
     labels = _on_grid(image, volume)
     values = np.unique(labels)
     if values.size > MAX_LABELS or not np.array_equal(values, np.floor(values)):
-        raise InputError(f"'{path}' is no mask: it holds {values.size} different values.", "Give a label map.")
+        raise InputError(f"Expected a mask in '{path}', got {values.size} different values.", "Give a label map.")
     values = values[values != 0]
     name = stem(path)
     return [Segment(name if values.size == 1 else f"{name} {int(value)}", labels == value) for value in values]
 
 
 def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
-    """The image itself, or its first channel when red, green and blue are the same."""
+    """Return the image, or its first channel when red, green and blue are the same."""
     count = image.GetNumberOfComponentsPerPixel()
     if count == 1:
         return image
@@ -65,7 +65,7 @@ def _one_channel(image: sitk.Image, path: Path) -> sitk.Image:
 
 
 def _slicer_segments(image: sitk.Image, volume: Volume | None) -> list[Segment]:
-    """Segments by the Segment{n}_ fields; Slicer before 4.11 wrote a layer for each and no LabelValue."""
+    """Read segments by the Segment{n}_ fields; Slicer before 4.11 wrote a layer for each and no LabelValue."""
     layer_count = image.GetNumberOfComponentsPerPixel()
     layers = [image] if layer_count == 1 else [sitk.VectorIndexSelectionCast(image, n) for n in range(layer_count)]
     grids = [_on_grid(layer, volume) for layer in layers]
@@ -99,7 +99,7 @@ def _field(image: sitk.Image, key: str) -> str:
 
 
 def _on_grid(labels: sitk.Image, volume: Volume | None) -> np.ndarray:
-    """(K, J, I) label values on the grid of `volume`, 0 outside of the file's extent."""
+    """Place label values on the grid of `volume`, (K, J, I), 0 outside of the file's extent."""
     array = sitk.GetArrayFromImage(labels)
     if volume is None or (array.shape == volume.shape and Geometry.of(labels).is_close(volume.geometry)):
         return array

@@ -1,4 +1,4 @@
-"""How many slices an image has, by its header alone."""
+"""Count the slices of an image by its header alone."""
 
 from __future__ import annotations
 

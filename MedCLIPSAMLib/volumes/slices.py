@@ -32,7 +32,7 @@ PLANES: dict[str, tuple[tuple[int, int], ...]] = {
 }
 SQUARE_TOLERANCE = 0.01
 MAX_PIXELS = 20_000
-"""The longest side of an image of oblong voxels."""
+"""Maximum side of an image of anisotropic voxels, in pixels."""
 
 
 class SliceStack:
@@ -56,7 +56,7 @@ class SliceStack:
         window: (low, high) intensities shown as 0 and 255.
 
     Raises:
-        InputError: unknown plane or window, a plane across a volume that is a single slice, or voxels so oblong that an
+        InputError: unknown plane or window, a plane across a volume of a single slice, or voxels so anisotropic that an
             image of square pixels would be too large.
     """
 
@@ -82,7 +82,7 @@ class SliceStack:
         return len(self._voxels)
 
     def image(self, k: int) -> np.ndarray:
-        """Slice k, uint8 (H, W, 3), upright and windowed; raises InputError when k is not in 0 .. len - 1."""
+        """Return slice k, uint8 (H, W, 3), upright and windowed; raises InputError when k is not in 0 .. len - 1."""
         self._check(k)
         pixels = self._voxels[k]
         if not self.volume.is_rgb:
@@ -96,12 +96,12 @@ class SliceStack:
         )
 
     def voxels(self, k: int) -> np.ndarray:
-        """Slice k as it is stored, upright: (rows, columns), or (rows, columns, 3) of RGB; a view."""
+        """Return slice k as it is stored, upright: (rows, columns), or (rows, columns, 3) of RGB; a view."""
         self._check(k)
         return self._voxels[k]
 
     def source_index(self, k: int) -> int:
-        """The voxel index of slice k along the volume's own axis `source_axis`."""
+        """Return the voxel index of slice k along the volume's own axis `source_axis`."""
         self._check(k)
         return len(self) - 1 - k if self._flips[0] else k
 
@@ -111,7 +111,7 @@ class SliceStack:
         return "KJI"[self._axes[0]]
 
     def to_grid(self, images: Mapping[int, np.ndarray]) -> np.ndarray:
-        """Masks or saliency maps of slices, (H, W) each, to a (K, J, I) array on the source grid.
+        """Place masks or saliency maps of slices, (H, W) each, into a (K, J, I) array on the source grid.
 
         Boolean masks give a boolean array: a voxel is set when more than half of the pixels centered in it are.
         Anything else gives float32, the mean of these pixels. Slices that are not given are 0.
@@ -129,14 +129,14 @@ class SliceStack:
         return grid
 
     def to_slab(self, k: int, image: np.ndarray) -> np.ndarray:
-        """The mask or saliency map of slice k on the source grid: a (K, J, I) array that is 1 thick along the slices.
+        """Place the mask or saliency map of slice k into a (K, J, I) array that is 1 thick along the slices.
 
         Its place along `source_axis` is `source_index(k)`; see `to_grid` for the values and errors.
         """
         self._check(k)
         image = np.asarray(image)
         if image.shape != self.image_shape:
-            raise InputError(f"A map of shape {image.shape} came for slice {k}; its image is {self.image_shape}.")
+            raise InputError(f"Expected a map of shape {self.image_shape} for slice {k}, got {image.shape}.")
         is_mask = image.dtype == bool
         if self.image_shape != self.voxel_shape:
             image = _voxel_means(image, self.voxel_shape)
@@ -148,17 +148,17 @@ class SliceStack:
         return slab
 
     def from_grid(self, array: np.ndarray, k: int) -> np.ndarray:
-        """Slice k of a (K, J, I) mask or map as its image shows it, (H, W); `to_grid` gives it back exactly."""
+        """Return slice k of a (K, J, I) mask or map as its image shows it, (H, W); `to_grid` reverses it exactly."""
         self._check(k)
         if array.shape != self.volume.shape:
             raise InputError(
-                f"A mask of shape {array.shape} is not on the grid {self.volume.shape} of '{self.volume.name}'."
+                f"Expected a mask on the grid {self.volume.shape} of '{self.volume.name}', got {array.shape}."
             )
         rows, columns = (_voxel_of_pixel(n, voxels) for n, voxels in zip(self.image_shape, self.voxel_shape))
         return self._orient(array)[k][np.ix_(rows, columns)]
 
     def index_at(self, k: float, x: float, y: float) -> tuple[float, float, float]:
-        """The voxel index (i, j, k), whole at voxel centers, of a point of the image of slice k.
+        """Compute the voxel index (i, j, k), whole at voxel centers, of a point of the image of slice k.
 
         Args:
             k: slice number, whole in the middle of a slice.
@@ -172,7 +172,7 @@ class SliceStack:
         return index[0], index[1], index[2]
 
     def image_at(self, index: Sequence[float]) -> tuple[float, float, float]:
-        """(k, x, y) of a voxel index (i, j, k): the reverse of `index_at`."""
+        """Compute (k, x, y) of a voxel index (i, j, k): the reverse of `index_at`."""
         place = [
             self.volume.shape[axis] - 1 - index[2 - axis] if flip else index[2 - axis]
             for axis, flip in zip(self._axes, self._flips)
@@ -181,7 +181,7 @@ class SliceStack:
         return place[0], (place[2] + 0.5) * width / columns, (place[1] + 0.5) * height / rows
 
     def _orient(self, array: np.ndarray) -> np.ndarray:
-        """A view of a (K, J, I, ...) array as (slice, row, column, ...)."""
+        """View a (K, J, I, ...) array as (slice, row, column, ...)."""
         rest = tuple(range(3, array.ndim))
         return array.transpose(self._axes + rest)[tuple(slice(None, None, -1 if flip else 1) for flip in self._flips)]
 
@@ -193,19 +193,19 @@ class SliceStack:
 
 
 def check_plane(plane: str) -> None:
-    """Refuse a plane that there is not.
+    """Refuse an unknown plane.
 
     Raises:
         InputError: neither one of `PLANES` nor "natural", which images without orientation have.
     """
     if plane not in PLANES and plane != "natural":
-        raise InputError(f"There is no plane '{plane}'.", f"Choose one of: {', '.join(PLANES)}.")
+        raise InputError(f"Expected a plane of {', '.join(PLANES)}, got '{plane}'.", "Choose one of them.")
 
 
 def nearest_axes(direction: np.ndarray) -> tuple[int, int, int]:
-    """The voxel axis (0 = I, 1 = J, 2 = K) nearest to each of L, P and S, each used once.
+    """Find the voxel axis (0 = I, 1 = J, 2 = K) nearest to each of L, P and S, each used once.
 
-    Of the six assignments the one with the largest sum of |cosines|, so that two anatomical axes never share one.
+    Among the six assignments the one with the largest sum of |cosines| is taken, so that no two share an axis.
 
     Args:
         direction: 3 x 3, column a is the unit LPS vector of voxel axis a (ITK's direction matrix).
@@ -218,7 +218,7 @@ def nearest_axes(direction: np.ndarray) -> tuple[int, int, int]:
 
 
 def _array_axes(volume: Volume, plane: str) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """The axes of a (K, J, I) array that make (slice, row, column), and which of them to flip."""
+    """Return the axes of a (K, J, I) array that make (slice, row, column), and which of them to flip."""
     if plane == "natural":
         return (0, 1, 2), (False, False, False)
     direction = volume.geometry.cosines
@@ -229,7 +229,7 @@ def _array_axes(volume: Volume, plane: str) -> tuple[tuple[int, ...], tuple[bool
 
 
 def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple[int, int], tuple[float, float]]:
-    """(H, W) and (row_mm, col_mm) of the image with square pixels of the finer spacing."""
+    """Return (H, W) and (row_mm, col_mm) of the image with square pixels of the finer spacing."""
     finest = min(spacing)
     if max(spacing) <= finest * (1 + SQUARE_TOLERANCE):
         return shape, spacing
@@ -244,12 +244,12 @@ def _square(shape: tuple[int, int], spacing: tuple[float, float]) -> tuple[tuple
 
 
 def _voxel_of_pixel(pixels: int, voxels: int) -> np.ndarray:
-    """The voxel that the center of each pixel lies in, along one side; in whole numbers, so exact on voxel edges."""
+    """Find the voxel that the center of each pixel along a side lies in; in integers, so exact on voxel edges."""
     return (2 * np.arange(pixels) + 1) * voxels // (2 * pixels)
 
 
 def _voxel_means(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The mean of the pixels whose centers lie in each voxel, float32 of `shape`."""
+    """Average the pixels whose centers lie in each voxel, float32 of `shape`."""
     means: np.ndarray = image.astype(np.float32)
     for axis, voxels in enumerate(shape):
         owners = _voxel_of_pixel(image.shape[axis], voxels)

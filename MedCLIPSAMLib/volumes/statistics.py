@@ -1,4 +1,4 @@
-"""How large segments are: voxels, ml, mm²."""
+"""Statistics of segments: voxels, ml, mm²."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class SegmentStatistics:
 
     Attributes:
         segment: its name.
-        voxels: how many; pixels of an image.
-        slices: how many slices of the plane that was looked at hold some of them.
+        voxels: their number; pixels of an image.
+        slices: the number of slices with some of them, in the plane that was segmented.
         ml: None for an image, which has no depth.
         mm2: the area in an image; None for a volume, and where the size of a pixel is unknown.
     """
@@ -29,13 +29,13 @@ class SegmentStatistics:
 
     @property
     def size(self) -> str:
-        """The size for people."""
+        """Size in words, for the user."""
         if self.ml is not None:
             return f"{self.ml:.3f} ml"
         return f"{self.mm2:.1f} mm²" if self.mm2 is not None else "unknown"
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the values by name, for JSON."""
+        """Return the values by name, for JSON."""
         return {**asdict(self), "spacing": "unknown" if self.ml is None and self.mm2 is None else "known"}
 
 

@@ -72,7 +72,7 @@ SIDED = {"Kidney", "Lung", "Ovary", "Clavicle"}
 
 @dataclass(frozen=True)
 class Terminology:
-    """What a segment is: a category, a type in it, its side, and the region where it lies."""
+    """The terminology of a segment: a category, a type in it, its side, and its anatomic region."""
 
     category: Code = TISSUE
     type: Code = TISSUE
@@ -118,7 +118,7 @@ IRREGULAR = {"masses": "mass", "metastases": "metastasis", "arteries": "artery",
 
 
 def terminology_for(text: str) -> Terminology:
-    """Find what the words of `text` say: "left lung tumour" is a mass in the lung, "left lung" the lung, left.
+    """Find the terminology of `text`: "left lung tumour" is a mass in the lung, "left lung" the lung, left.
 
     A lesion wins over the organ it is in, which becomes its region. "Tissue" when no word is known.
     """
@@ -137,14 +137,14 @@ def terminology_for(text: str) -> Terminology:
 
 
 MIN_DIFFERENCE = 0.2
-"""Of two colors that can be told apart: of the channel that differs most, 0 to 1."""
+"""Minimum difference of two distinct colors in the channel that differs most, 0 to 1."""
 MAX_TURNS = 20
 GOLDEN_RATIO = 0.618
-"""Part of the circle of hues by which a color is turned: multiples of it spread evenly."""
+"""Share of the hue circle by which a color is rotated: multiples of it spread evenly."""
 
 
 def color_for(text: str) -> Color:
-    """Slicer's recommended color for an organ or tissue; for anything else a bright color fixed by the text itself.
+    """Return Slicer's recommended color for an organ or tissue; else a bright color derived from the text.
 
     Lesions take the latter, so that "benign tumour" and "malignant tumour" can be told apart.
     """
@@ -170,7 +170,7 @@ def distinct_colors(texts: Sequence[str]) -> list[Color]:
 
 
 def _words(text: str) -> list[str]:
-    """Lower-case words, plurals also in the singular."""
+    """Split text into lower-case words, plurals also in the singular."""
     words = []
     for word in re.findall(r"\w+", text.lower()):
         words.append(word)

@@ -1,4 +1,4 @@
-"""A volume: voxels with their place in the patient, and what is known about how to show them."""
+"""A volume: voxels with their geometry in the patient, and how to display them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Volume:
         path: the file or folder it was read from.
         files: the DICOM file of each slice, in their order; empty where there is no such file.
         forms: the matrices of a NIfTI file, which are kept in NIfTI files written for this volume.
-        notes: what the user should know about how it was read.
+        notes: sentences for the user on how it was read.
         natural: an image without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
         known_spacing: whether the spacing is that of the body. PNG, JPEG, TIFF and BMP know at most that of a printer.
     """
@@ -63,23 +63,24 @@ class Volume:
 
     @staticmethod
     def from_sitk(image: sitk.Image, name: str = "volume", **known: Any) -> Volume:
-        """The voxels and the place of a 3-D image; `known` are further attributes."""
+        """Make a volume from the voxels and the geometry of a 3-D image; `known` are further attributes."""
         import SimpleITK as sitk
 
         return Volume(sitk.GetArrayFromImage(image), Geometry.of(image), name, **known)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(K, J, I): the shape of arrays on this grid."""
+        """Shape of arrays on this grid, (K, J, I)."""
         k, j, i = self.array.shape[:3]
         return k, j, i
 
     @property
     def is_rgb(self) -> bool:
+        """Whether voxels are red, green and blue."""
         return self.array.ndim == 4
 
     def to_sitk(self, array: np.ndarray | None = None) -> sitk.Image:
-        """The volume as an image, or another array (K, J, I) on its grid; the voxels are copied."""
+        """Convert the volume, or another array (K, J, I) on its grid, to an image; the voxels are copied."""
         import SimpleITK as sitk
 
         if array is None:
@@ -92,14 +93,14 @@ class Volume:
 
 
 def clean_name(text: str) -> str:
-    """`text` as a short printable name without path separators and control characters; "volume" if none is left."""
+    """Shorten `text` to a printable name without path separators and control characters; "volume" if none is left."""
     text = unicodedata.normalize("NFC", text)
     text = re.sub(r"[^\w .,+()=-]+", "_", text)
     return re.sub(r"\s+", " ", text).strip(" ._")[:80] or "volume"
 
 
 def stem(path: Path) -> str:
-    """The file name without its suffix, taking .nii.gz and .seg.nrrd as one suffix."""
+    """Return the file name without its suffix, taking .nii.gz and .seg.nrrd as one suffix."""
     for suffix in FILE_SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]

@@ -11,7 +11,7 @@ from MedCLIPSAMLib.volumes.volume import Volume
 
 Window: TypeAlias = str | tuple[float, float] | None
 FROM_FILE: tuple[Window, ...] = (None, "file")
-"""The windows for which a curve of the file is taken."""
+"""The windows for which a curve in the file is used."""
 
 # Usual CT reading windows in Hounsfield units: (center, width).
 PRESETS: dict[str, tuple[float, float]] = {
@@ -28,11 +28,11 @@ PRESETS: dict[str, tuple[float, float]] = {
 }
 PERCENTILES = (0.5, 99.5)
 SAMPLE = 2_000_000
-USEFUL_SHARE = 0.01  # a window of the file that shows fewer foreground voxels in gray is not believed
+USEFUL_SHARE = 0.01  # a window of the file that shows fewer foreground voxels in gray is ignored
 
 
 def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
-    """(low, high) intensities that become 0 and 255, the same for the whole volume so that neighbors look alike.
+    """Return the (low, high) intensities that become 0 and 255, the same for all slices of the volume.
 
     Args:
         window: None for the best one known: the window of the file (unless it turns almost everything black or white),
@@ -60,7 +60,7 @@ def window_range(volume: Volume, window: Window = None) -> tuple[float, float]:
 
 
 def check_window(window: Window) -> None:
-    """Refuse a window that no volume can be shown by.
+    """Refuse a window that is invalid for every volume.
 
     Raises:
         InputError: an unknown name, or low >= high.
@@ -69,7 +69,9 @@ def check_window(window: Window) -> None:
         names = ("file", "percentiles", *PRESETS)
         if window not in names:
             known = ", ".join(names)
-            raise InputError(f"There is no window '{window}'.", f"Choose one of: {known}; or give low and high.")
+            raise InputError(
+                f"Expected a window of {known}, got '{window}'.", "Choose one of them, or give low and high."
+            )
     elif window is not None:
         low, high = (float(value) for value in window)
         if not low < high:
@@ -79,10 +81,10 @@ def check_window(window: Window) -> None:
 
 
 def percentile_range(array: np.ndarray) -> tuple[float, float]:
-    """The 0.5 and 99.5 percentiles of the voxels above the lowest value.
+    """Compute the 0.5 and 99.5 percentiles of the voxels above the lowest value.
 
     The lowest value is taken for background: padding outside the field of view, or zeros around a skull-stripped head.
-    Of large volumes two million voxels drawn with a fixed seed are used.
+    In large volumes two million voxels, drawn with a fixed seed, are used.
     """
     lowest, foreground = _foreground(array)
     if foreground.size == 0:
@@ -92,7 +94,7 @@ def percentile_range(array: np.ndarray) -> tuple[float, float]:
 
 
 def to_uint8(array: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Intensities to 0..255, linear between low and high, rounded; all 0 when low == high, and NaN. Any shape."""
+    """Map intensities of any shape to 0..255, linear between low and high, rounded; 0 when low == high, and for NaN."""
     if not low < high:
         return np.zeros(array.shape, np.uint8)
     scaled = np.clip((array.astype(np.float32) - low) * (255.0 / (high - low)), 0, 255)
@@ -118,7 +120,7 @@ def _best_range(volume: Volume) -> tuple[float, float]:
 
 
 def _foreground(array: np.ndarray) -> tuple[float, np.ndarray]:
-    """The lowest finite value, and the values above it (a sample of them in large volumes)."""
+    """Return the lowest finite value, and the values above it (a sample of them in large volumes)."""
     values = array.reshape(-1)
     if values.size > SAMPLE:
         values = values[np.random.default_rng(0).integers(0, values.size, SAMPLE)]

@@ -28,8 +28,8 @@ REPRESENTATION = "Binary labelmap"
 def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Volume) -> None:
     """Write masks on the grid of `volume`; the suffix chooses the format.
 
-    .seg.nrrd: a Slicer segmentation with names, colors, terminology and tags. Segments that overlap go to layers of
-        their own; those that do not share one.
+    .seg.nrrd: a Slicer segmentation with names, colors, terminology and tags. Segments that overlap go to separate
+        layers; the others share one.
     .nii.gz, .nii, .nrrd, .mha: a label map; segment n of the list is n (from 1), 0 is background. Cannot hold overlaps.
     .png: images only; one segment is 0 and 255, several are their numbers.
 
@@ -67,7 +67,7 @@ def write_saliency(path: str | Path, saliency: np.ndarray, volume: Volume) -> No
 def write_array(path: Path, array: np.ndarray, volume: Volume, marked: bool = False) -> None:
     """Write an array (K, J, I) on the grid of `volume`: .nii.gz, .nii, .nrrd or .mha.
 
-    NIfTI keeps the matrices of the NIfTI file that the volume came from, so that every program puts both at one place.
+    NIfTI keeps the matrices of the NIfTI file that the volume was read from, so that every program aligns both.
 
     Args:
         marked: with `mark.MARK`, as a result and no image.
@@ -102,7 +102,7 @@ def write_png(path: str | Path, image: np.ndarray, marked: bool = False) -> None
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse an output before long work is done for it: an unknown suffix or a place that cannot be written.
+    """Refuse an output before long work: an unknown suffix, or a path that cannot be written.
 
     Raises:
         OutputError: naming the path and what is wrong with it. InputError: see `itk_path`.
@@ -132,7 +132,7 @@ def fit(path: Path, segments: Sequence[Segment]) -> tuple[list[Segment], list[st
 
 
 def assign_layers(masks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
-    """(layer, label value) for each mask: the first layer where it overlaps nothing; values count from 1 in a layer."""
+    """Return (layer, label value) for each mask: the first layer where it overlaps nothing; values count from 1."""
     occupied: list[np.ndarray] = []
     values: list[int] = []
     places = []
@@ -148,7 +148,7 @@ def assign_layers(masks: Sequence[np.ndarray]) -> list[tuple[int, int]]:
 
 
 def _segmentation_image(segments: Sequence[Segment], volume: Volume) -> sitk.Image:
-    """Slicer's layout: one layer a component, and for each segment its Segment{n}_ fields in the header."""
+    """Make an image in Slicer's layout: one layer a component, and Segment{n}_ fields in the header."""
     places = assign_layers([segment.mask for segment in segments])
     layers = [
         np.zeros(volume.shape, _label_type(len(segments))) for _ in range(1 + max([n for n, _ in places], default=0))
@@ -223,7 +223,7 @@ def _label_type(count: int) -> type[np.unsignedinteger]:
 
 
 def _extent(mask: np.ndarray) -> str:
-    """The bounding box as Slicer writes it, "i0 i1 j0 j1 k0 k1"; "0 -1 0 -1 0 -1" for an empty mask."""
+    """Format the bounding box as Slicer does, "i0 i1 j0 j1 k0 k1"; "0 -1 0 -1 0 -1" for an empty mask."""
     bounds = []
     for axis in (2, 1, 0):
         used = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
@@ -232,5 +232,5 @@ def _extent(mask: np.ndarray) -> str:
 
 
 def _header_text(text: str, also: str = "") -> str:
-    """Text for one header line: no line breaks, and no '|', which separates tags."""
+    """Clean text for one header line: no line breaks, and no '|', which separates tags."""
     return re.sub(rf"[\s|{also}]+", " ", text).strip()

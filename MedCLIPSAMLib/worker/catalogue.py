@@ -1,4 +1,4 @@
-"""What the worker says of models and devices on its machine, and downloads that it makes there."""
+"""List models and devices on the worker's machine, and download models there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..models.catalogue import Kind
+from ..models.catalogue_entry import Kind
 from ..models.download import download
 from ..models.store import find, status, statuses
 from ..run_context import Progress, RunContext
@@ -32,10 +32,10 @@ def models_and_devices(models_dir: Path | None) -> dict[str, Any]:
 
 
 def download_model(name: str, kind: Kind | None, context: RunContext) -> dict[str, Any]:
-    """Download a model into the cache of this machine; an interrupted download goes on.
+    """Download a model into the cache of this machine; an interrupted download is resumed.
 
     Args:
-        context: told of a file's name and the fraction of it that is here, at most once for each per cent.
+        context: reports a file's name and the fraction downloaded, at most once per percent.
     """
     last_percent: dict[str, int] = {}
 

@@ -1,4 +1,4 @@
-"""The other end of the worker: requests go out, events come back. It needs no torch and has no threads or event loop.
+"""The client of the worker: it sends requests and receives events. It needs no torch, threads or event loop.
 
     transport = SubprocessTransport([sys.executable, "-m", "MedCLIPSAMLib.worker"])
     client = WorkerClient(transport, on_event=print_progress)
@@ -8,7 +8,7 @@
     transport.run_until(lambda: request.done)
     mask = request.value().parts[0].arrays["mask"]
 
-Whoever owns the transport passes on what it gets: `feed`, `feed_log` and `ended`, all from one thread.
+The owner of the transport passes on what it reads: `feed`, `feed_log` and `ended`, all from one thread.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from .protocol import Message
 from .request import Request
 
 MAX_IMAGES = 4
-"""Stacks of images that a fresh worker is given again; as many as the worker keeps."""
+"""Stacks of images that are sent again to a new worker; as many as the worker keeps."""
 
 
 class WorkerClient(Connection):
-    """The requests to a worker; a fresh one is given again the models and images that it needs. See `Connection`."""
+    """Requests to a worker; a new one is sent the models and images that it needs again. See `Connection`."""
 
     def __init__(
         self, transport: Transport, on_event: Callable[[Request | None, Message], None] = lambda request, message: None
@@ -50,12 +50,12 @@ class WorkerClient(Connection):
         return self._request("models", {"models_dir": models_dir and str(models_dir)})
 
     def download(self, name: str, kind: str | None = None) -> Request:
-        """Download a model to the worker's machine; "progress" tells file and fraction. Other requests wait for it."""
+        """Download a model to the worker's machine; "progress" has file and fraction. Other requests wait for it."""
         self._ensure_running()
         return self._request("download", {"name": name, "kind": kind})
 
     def load(self, clip: str, sam: str, device: str = "auto", models_dir: Path | str | None = None) -> Request:
-        """Load models of the catalogue; at once when they are loaded already. `models_dir` is on the worker's machine.
+        """Load models of the catalogue, unless they are loaded; `models_dir` is on the worker's machine.
 
         The result has device, device_name, torch, settings (defaults) and seconds.
         """
@@ -64,9 +64,9 @@ class WorkerClient(Connection):
         return self._send_load()
 
     def set_image(self, key: str, images: np.ndarray) -> Request:
-        """Give the worker images, uint8 (H, W, 3) or (N, H, W, 3), under a name.
+        """Send images, uint8 (H, W, 3) or (N, H, W, 3), to the worker under a key.
 
-        They are kept, not copied, to be given to a fresh worker: leave them unchanged.
+        They are kept, not copied, to be sent to a new worker: leave them unchanged.
         """
         self._images[key] = images
         self._images.move_to_end(key)
@@ -76,7 +76,7 @@ class WorkerClient(Connection):
         return self._send_image(key)
 
     def has_image(self, key: str) -> bool:
-        """Whether images of this name are kept, so that they need not be given again."""
+        """Tell whether images under this key are kept, so that they need not be sent again."""
         return key in self._images
 
     def segment(
@@ -89,10 +89,10 @@ class WorkerClient(Connection):
         saliency: bool = True,
         uncertainty: bool = False,
     ) -> Request:
-        """Segment what each prompt names on slices of images given before, all of them when None.
+        """Segment what each prompt names on slices of images sent before, all of them when None.
 
-        Each prompt on each slice comes as a part: prompt, slice, found, score, message, presence, seconds; arrays mask
-        (H, W) uint8, saliency (H, W) float32 unless declined, uncertainty (H, W) float32 where it is asked for and the
+        Each prompt on each slice is a part: prompt, slice, found, score, message, presence, seconds; arrays mask
+        (H, W) uint8, saliency (H, W) float32 unless declined, uncertainty (H, W) float32 where it is requested and the
         settings let several masks vote, boxes (B, 4), points (B, P, 2), labels (B, P) and predicted_iou (B,). The
         result has device, tags and seconds.
 
@@ -141,9 +141,9 @@ class WorkerClient(Connection):
         return self._request("outline", {"image": key, "slice": int(number)}, arrays)
 
     def set_slice(self, key: str, image: np.ndarray, number: int, count: int) -> Request:
-        """Give the worker one slice, uint8 (H, W, 3), of a stack of `count`, as large stacks are given one by one.
+        """Send one slice, uint8 (H, W, 3), of a stack of `count`; large stacks are sent slice by slice.
 
-        It is not kept: a fresh worker must be given all slices again.
+        It is not kept: a new worker must be sent all slices again.
         """
         self._ensure_running()
         return self._request("image", {"key": key, "slice": number, "of": count}, {"images": image})
@@ -153,7 +153,7 @@ class WorkerClient(Connection):
     ) -> Request:
         """Carry the masks of one object from some slices of a stack to the others.
 
-        A part comes for each slice arrived at: slice; mask (H, W) uint8. The result has device and seconds.
+        There is a part for each slice reached: slice; mask (H, W) uint8. The result has device and seconds.
 
         Args:
             masks: by slice number, (H, W) bool, not all of them empty; an empty one says that the object is not there.
@@ -174,7 +174,7 @@ class WorkerClient(Connection):
     ) -> Request:
         """Segment what each prompt names in a whole stack, from key slices that are carried to the others.
 
-        A part for each prompt and slice on which it was found, or looked for in vain: as in `segment`, without
+        There is a part for each prompt and slice on which it was segmented, found or not: as in `segment`, without
         saliency, points and predicted IoU. The result has device, tags and seconds.
         """
         fields = {"image": key, "prompts": list(prompts), "negative": negative, "settings": dict(settings or {})}
@@ -194,12 +194,12 @@ class WorkerClient(Connection):
     ) -> Request:
         """Fine-tune a text-image model; other requests wait for it. All paths are on the worker's machine.
 
-        "progress" has the fields of `finetune.train.StepFigures`, "notice" what the user should know of the data. The
-        result has model and run (folders), before and after (retrieval), step and steps.
+        "progress" has the fields of `finetune.step_log.StepFigures`, "notice" is a sentence for the user on the data.
+        The result has model and run (folders), before and after (retrieval), step and steps.
 
         Args:
             settings: changes to `finetune.settings.FineTuneSettings`.
-            out: folder of the run, which is gone on from; one for the name in the user's data when None.
+            out: folder of the run, which is resumed; one for the name in the user's data when None.
         """
         self._ensure_running()
         fields: dict[str, Any] = {"captions": captions, "name": name, "images": images, "validation": validation}
@@ -219,6 +219,7 @@ class WorkerClient(Connection):
         device: str = "auto",
         models_dir: str | None = None,
         retry: bool = False,
+        anonymous: str | None = None,
     ) -> Request:
         """Write pseudo-labels of a collection; other requests wait for it. All paths are on the worker's machine.
 
@@ -227,11 +228,13 @@ class WorkerClient(Connection):
         Args:
             prompts: by label.
             export: changes to `export.job.ExportSettings`; `settings` to `segmentation.settings.Settings`.
+            anonymous: the file of the key where cases are named by numbers; see `export.case_key.CaseKey`.
         """
         self._ensure_running()
         fields: dict[str, Any] = {"inputs": inputs, "prompts": dict(prompts), "out": out, "export": dict(export or {})}
         fields |= {"settings": dict(settings or {}), "negative": negative, "clip": clip, "sam": sam}
-        return self._request("export", {**fields, "device": device, "models_dir": models_dir, "retry": retry})
+        fields |= {"device": device, "models_dir": models_dir, "retry": retry, "anonymous": anonymous}
+        return self._request("export", fields)
 
     def _ensure_running(self) -> bool:
         started = super()._ensure_running()
@@ -240,7 +243,7 @@ class WorkerClient(Connection):
         return started
 
     def _ensure_given(self, key: str) -> None:
-        """Start a worker that has the models and the images, which a fresh one is given again."""
+        """Start a worker where none runs, and send it the models and images again."""
         self._ensure_running()
         if self._load and not self._load_given:
             self._send_load()

@@ -1,6 +1,6 @@
-"""Requests that go to a worker and what comes back of them, whatever they are about.
+"""Send requests of any kind to a worker and receive its messages.
 
-It needs no torch and has no threads or event loop. Whoever owns the transport passes on what it gets: `feed`,
+It needs no torch, threads or event loop. The owner of the transport passes on what it reads: `feed`,
 `feed_log` and `ended`, all from one thread.
 """
 
@@ -24,25 +24,25 @@ class Transport(Protocol):
     """A process and its three streams."""
 
     def start(self, client: Connection) -> None:
-        """Start a process, and from now on pass what it says to the client's `feed`, `feed_log` and `ended`.
+        """Start a process, and from now on pass its output to the client's `feed`, `feed_log` and `ended`.
 
         Raises:
-            OSError: it cannot be started; where that is known later only, `ended` is called with the reason.
+            OSError: it cannot be started; where that is only known later, `ended` is called with the reason.
         """
 
     def write(self, data: bytes) -> None:
-        """Send to its standard input; OSError when it is gone, or nothing and `ended` soon."""
+        """Write to its standard input; when it is gone there is an OSError, or nothing and `ended` soon."""
 
     def stop(self) -> None:
-        """End the process, if there is one; nothing of it is passed on from now on, not even `ended`."""
+        """End the process, if there is one; from now on nothing of it is passed on, not even `ended`."""
 
 
 class Connection:
     """A worker that is started at the first request, and again at the first one after it died.
 
     Args:
-        on_event: called with each message of the worker and the request that it belongs to, after the request took it
-            up: "progress" (stage, fraction, slice), "notice" (message), "part", "result", "error"; and with an "ended"
+        on_event: called with each message of the worker and the request that it belongs to, after the request handled
+            it: "progress" (stage, fraction, slice), "notice" (message), "part", "result", "error"; and with an "ended"
             (problem, remedy) and no request when the worker died.
     """
 
@@ -57,16 +57,16 @@ class Connection:
         self._log: deque[str] = deque(maxlen=LOG_LINES)
         self._log_rest = b""
         self.about: Mapping[str, Any] = {}
-        """What the running worker said of itself: version, host, python, pid."""
+        """Facts about the running worker: version, host, python, pid."""
 
     @property
     def running(self) -> bool:
-        """Whether the worker has been started and has not ended."""
+        """Whether the worker is running."""
         return self._running
 
     @property
     def busy(self) -> bool:
-        """Whether a request has no answer yet."""
+        """Whether a request is not answered yet."""
         return bool(self._pending)
 
     @property
@@ -75,7 +75,7 @@ class Connection:
         return "\n".join(self._log)
 
     def cancel(self, request: Request) -> None:
-        """Ask for the end of a request, which then fails with `errors.Cancelled`; nothing when it is done."""
+        """Cancel a request, which then fails with `errors.Cancelled`; nothing happens when it is done."""
         if request.id in self._pending:
             self._write(Message("cancel", 0, {"request": request.id}))
 
@@ -87,7 +87,7 @@ class Connection:
         self._fail_all(Cancelled())
 
     def feed(self, data: bytes) -> None:
-        """Take what the worker wrote to standard output, in pieces of any size."""
+        """Handle bytes that the worker wrote to standard output, in pieces of any size."""
         try:
             messages = self._parser.feed(data)
         except ProtocolError as error:
@@ -97,13 +97,13 @@ class Connection:
             self._receive(message)
 
     def feed_log(self, data: bytes) -> None:
-        """Take what the worker wrote to standard error, in any encoding."""
+        """Log bytes that the worker wrote to standard error, in any encoding."""
         *lines, self._log_rest = (self._log_rest + data).split(b"\n")
         self._log.extend(line.decode("utf-8", errors="replace").rstrip("\r") for line in lines)
         self._log_rest = self._log_rest[-10_000:]
 
     def ended(self, reason: str = "") -> None:
-        """Take note that the process is gone; `reason` such as "exit code 1"."""
+        """Handle the end of the process; `reason` is such as "exit code 1"."""
         if not self._running:
             return
         self.feed_log(b"\n" if self._log_rest else b"")

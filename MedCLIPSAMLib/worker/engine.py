@@ -1,4 +1,4 @@
-"""What the worker can do: models that stay loaded, images by key, requests on them. It reads and writes nothing."""
+"""The worker's handlers of requests: models that stay loaded, images by key. It does no input or output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from ..errors import DeviceError, InputError, MedCLIPSAMError
 from ..models.acceleration.memory import is_out_of_memory, release
-from ..models.catalogue import Kind
+from ..models.catalogue_entry import Kind
 from ..models.device import resolve_device
 from ..segmentation.segmenter import TextSegmenter, load_segmenter
 from ..segmentation.settings import Settings, default_settings
@@ -39,11 +39,12 @@ class ModelChoice:
 
     @classmethod
     def of(cls, message: Message) -> ModelChoice:
+        """Read the choice from the fields of a message."""
         clip, sam, device = (text_of(message, name, getattr(cls, name)) for name in ("clip", "sam", "device"))
         return cls(clip, sam, device, models_folder(message))
 
     def load(self, reply: Reply) -> TextSegmenter:
-        """Load the models on their device, or on the CPU where that has too little memory, which the user is told."""
+        """Load the models on their device, or on the CPU where that has too little memory, and notify the user."""
         try:
             return load_segmenter(self.clip, self.sam, self.device, self.models_dir)
         except Exception as error:
@@ -81,7 +82,7 @@ class Engine:
 
     @property
     def segmenter(self) -> TextSegmenter:
-        """The loaded models.
+        """Segmenter of the loaded models.
 
         Raises:
             MedCLIPSAMError: why they could not be loaded. InputError: nothing was loaded yet.
@@ -93,13 +94,15 @@ class Engine:
         return self._segmenter
 
     def handle(self, message: Message, reply: Reply) -> Answer:
-        """Answer a request: fields and arrays of its result.
+        """Answer a request with the fields and arrays of its result.
 
         Raises:
             MedCLIPSAMError: with a cause and a remedy.
         """
         if message.type not in self._handlers:
-            raise InputError(f"There is no request '{message.type}'.", f"Use one of: {', '.join(self._handlers)}.")
+            raise InputError(
+                f"Expected a request of {', '.join(self._handlers)}, got '{message.type}'.", "Use one of them."
+            )
         return self._handlers[message.type](message, reply)
 
     def _ready(self, message: Message) -> tuple[TextSegmenter, Settings, ImageStack]:
@@ -109,7 +112,7 @@ class Engine:
     def _download(self, message: Message, reply: Reply) -> Answer:
         name, kind = text_of(message, "name"), text_of(message, "kind", "")
         if kind not in ("", "clip", "sam"):
-            raise InputError(f"There is no kind of model '{kind}'.", "Choose one of: clip, sam.")
+            raise InputError(f"Expected clip or sam as the kind of model, got '{kind}'.", "Choose one of them.")
         return download_model(name, cast(Kind, kind) or None, run_context(reply, "download")), {}
 
     def _finetune(self, message: Message, reply: Reply) -> Answer:

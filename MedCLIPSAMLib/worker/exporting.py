@@ -8,6 +8,7 @@ from pathlib import Path
 from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from ..errors import InputError
 from ..run_context import Progress
+from ..segmentation.expected_dsc import require_predictor
 from ..segmentation.segmenter import load_segmenter
 from ..segmentation.settings import default_settings
 from ..validated import with_changes
@@ -18,6 +19,7 @@ from .reply import Answer, Reply, run_context
 
 def export_dataset(message: Message, reply: Reply) -> Answer:
     """Answer "export"; see `client.WorkerClient.export`."""
+    from ..export.case_key import CaseKey
     from ..export.cases import find_cases
     from ..export.engines import LocalEngine
     from ..export.export import check_request, export
@@ -25,7 +27,7 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
 
     text = lambda name: str(message.fields.get(name) or "")
     if not text("inputs") or not text("out"):
-        raise InputError("No inputs or no place for the dataset was given.", "Choose both.")
+        raise InputError("No inputs or no folder for the dataset was given.", "Choose both.")
     prompts = message.fields.get("prompts") or {}
     if not isinstance(prompts, dict) or not all(isinstance(prompt, str) for prompt in prompts.values()):
         raise InputError(f"Expected an object of prompts by label, got {prompts!r}.", 'Send {"tumor": "brain tumor"}.')
@@ -35,7 +37,10 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
     models_dir = models_folder(message)
     clip, sam, device = text("clip") or DEFAULT_MODEL, text("sam") or DEFAULT_SAM, text("device") or "auto"
     settings, out = settings_of(message, default_settings(clip, models_dir)), Path(text("out"))
-    check_request(cases, out, export_settings)
+    key = CaseKey(Path(text("anonymous"))) if text("anonymous") else None
+    check_request(cases, out, export_settings, key)
+    if export_settings.min_expected_dsc:
+        require_predictor(clip, sam, settings, models_dir)
     context = run_context(reply, "export")
     context.report(0.0, stage="loading")
     segmenter = load_segmenter(clip, sam, device, models_dir, settings)
@@ -45,5 +50,5 @@ def export_dataset(message: Message, reply: Reply) -> Answer:
         context.on_progress(replace(progress, details={**about, **progress.details}))
 
     engine, retry = LocalEngine(segmenter), bool(message.fields.get("retry"))
-    counts = export(cases, engine, out, export_settings, replace(context, on_progress=report), retry)
+    counts = export(cases, engine, out, export_settings, replace(context, on_progress=report), retry, key)
     return {"counts": counts, "cases": len(cases), "report": str(out / "report.html")}, {}

@@ -1,4 +1,4 @@
-"""What the fields and arrays of a message mean, checked; and a result as fields and arrays."""
+"""Read and check the fields and arrays of a message, and write a result as fields and arrays."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def models_folder(message: Message) -> Path | None:
 def require_slice(number: Any, count: int) -> None:
     """Raise InputError for what is no slice number of a stack of `count`."""
     if type(number) is not int or not 0 <= number < count:
-        raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {count - 1}.")
+        raise InputError(f"Expected a slice from 0 to {count - 1}, got {number!r}.", "Give a number in this range.")
 
 
 def sam_prompts_of(arrays: Mapping[str, np.ndarray]) -> SamPrompts:

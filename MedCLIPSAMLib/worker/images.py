@@ -11,12 +11,12 @@ from .fields import text_of
 from .protocol import Message
 
 MAX_IMAGES = 4
-"""Stacks that are kept; the one not used for the longest time goes first."""
+"""Number of stacks that are kept; the least recently used one is dropped."""
 
 MAX_SLICES = 10_000
-"""Of a stack that comes slice by slice."""
+"""Maximum slices of a stack that is sent slice by slice."""
 MAX_BYTES = 16 << 30
-"""The same; a CT of the whole body has a tenth of it."""
+"""Maximum bytes of such a stack; a CT of the whole body has a tenth of it."""
 
 
 class ImageStack:
@@ -29,23 +29,24 @@ class ImageStack:
         return len(self.images)
 
     def image(self, k: int) -> np.ndarray:
+        """Return the image of slice k."""
         return self.images[k]
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(H, W) of an image."""
+        """Size (H, W) of an image."""
         return self.images.shape[1], self.images.shape[2]
 
 
 class ReceivedImages:
-    """What the client sent: some stacks by key, and one large stack that comes slice by slice."""
+    """The images that the client sent: some stacks by key, and one large stack that is sent slice by slice."""
 
     def __init__(self) -> None:
         self._stacks: OrderedDict[str, np.ndarray] = OrderedDict()
         self._large: dict[str, np.ndarray] = {}
 
     def receive(self, message: Message) -> int:
-        """Take the images of a message, and give the number of slices of their stack.
+        """Store the images of a message, and return the number of slices of their stack.
 
         Raises:
             InputError: no images, or a slice that does not fit its stack.
@@ -59,7 +60,7 @@ class ReceivedImages:
             )
         if message.fields.get("of") is not None:
             stack = self._with_slice(key, stack, message.fields.get("slice"), message.fields["of"])
-            self._large = {key: stack}  # beside the images that the client counts on
+            self._large = {key: stack}  # besides the images that the client counts on
             return len(stack)
         self._stacks[key] = stack
         self._stacks.move_to_end(key)
@@ -71,7 +72,7 @@ class ReceivedImages:
         """Find the stack that a message is about.
 
         Raises:
-            InputError: it was never sent, or is kept no more.
+            InputError: it was never sent, or was dropped.
         """
         key = text_of(message, "image")
         if key in self._large:
@@ -82,11 +83,11 @@ class ReceivedImages:
         return ImageStack(self._stacks[key])
 
     def _with_slice(self, key: str, image: np.ndarray, number: object, count: object) -> np.ndarray:
-        """Put a slice into the stack of that name, which comes slice by slice, and return the stack."""
+        """Store a slice in the stack of that name, which is sent slice by slice, and return the stack."""
         if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= MAX_SLICES or len(image) != 1:
-            raise InputError(f"A slice of {count!r} came.", f"Send one image at a time, of {MAX_SLICES} at most.")
+            raise InputError(f"Expected 1 to {MAX_SLICES} slices of a stack, got {count!r}.", "Send each slice alone.")
         if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < count:
-            raise InputError(f"There is no slice {number!r}.", f"Slices are numbered 0 to {count - 1}.")
+            raise InputError(f"Expected a slice from 0 to {count - 1}, got {number!r}.", "Give a number in this range.")
         size = count * image[0].nbytes
         if size > MAX_BYTES:
             raise InputError(

@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import MedCLIPSAMError
 
 VERSION = 1
-"""Of the protocol; both sides must have the same."""
+"""Version of the protocol, which must be the same on both sides."""
 
 MAGIC = b"MCS1"
 DTYPES = {"uint8": "|u1", "int16": "<i2", "int32": "<i4", "float32": "<f4"}
@@ -34,7 +34,7 @@ _PREAMBLE = struct.Struct(">4sIQ")
 
 
 class ProtocolError(MedCLIPSAMError):
-    """Bytes that are no message. The stream cannot be used any further: nothing tells where the next frame begins."""
+    """Bytes that are no message. The stream is unusable from here: nothing tells where the next frame begins."""
 
     def __init__(self, problem: str, remedy: str = REMEDY) -> None:
         super().__init__(problem, remedy)
@@ -45,8 +45,8 @@ class Message:
     """One message in either direction.
 
     Args:
-        type: what it is, such as "segment" or "progress".
-        id: number of the request that it is or answers; 0 belongs to none.
+        type: such as "segment" or "progress".
+        id: number of the request that it is or answers; 0 for none.
         fields: JSON values by name.
         arrays: by name, of the types in DTYPES.
     """
@@ -86,7 +86,7 @@ class FrameParser:
     further call raises the same error.
 
     Args:
-        max_payload: frames with more array bytes are refused as soon as they say so.
+        max_payload: frames with more array bytes are refused from their header.
     """
 
     def __init__(self, max_payload: int = MAX_PAYLOAD) -> None:
@@ -100,7 +100,7 @@ class FrameParser:
         """Return the messages that are complete with these bytes.
 
         Raises:
-            ProtocolError: malformed or oversized; messages that came complete before the fault in the same piece are
+            ProtocolError: malformed or oversized; complete messages before the fault in the same piece are
                 lost with it.
         """
         if self._error:
@@ -153,8 +153,8 @@ class FrameParser:
 def _check_sizes(header: int, payload: int, max_payload: int) -> None:
     if header > MAX_HEADER or payload > max_payload:
         raise ProtocolError(
-            f"A message of {header} header bytes and {payload} array bytes is too large.",
-            f"At most {MAX_HEADER} and {max_payload} are taken; send the slices in several messages.",
+            f"Expected at most {MAX_HEADER} header and {max_payload} array bytes, got {header} and {payload}.",
+            "Send the slices in several messages.",
         )
 
 
@@ -165,10 +165,10 @@ def _read_header(data: bytearray, payload: int) -> dict[str, Any]:
         raise ProtocolError(f"The header of a message cannot be read: {str(error)[:200]}.") from None
     kinds = {"type": str, "id": int, "fields": dict, "arrays": list}
     if not isinstance(content, dict) or content.keys() != kinds.keys():
-        raise ProtocolError(f"The header of a message is no object of {', '.join(kinds)}.")
+        raise ProtocolError(f"Expected an object of {', '.join(kinds)} as the header of a message.")
     for name, kind in kinds.items():
         if type(content[name]) is not kind:
-            raise ProtocolError(f"'{name}' in the header of a message is no {kind.__name__}.")
+            raise ProtocolError(f"Expected {kind.__name__} as '{name}' in the header of a message.")
     if not 0 <= content["id"] < 1 << 53:
         raise ProtocolError("The number of a message is out of range.")
     _layout(content["arrays"], payload)
@@ -187,11 +187,11 @@ def _layout(arrays: list[Any], payload: int) -> list[tuple[str, str, list[int], 
             raise ProtocolError("An array is not described by name, dtype, shape and bytes.")
         name, dtype, shape, size = array["name"], array["dtype"], array["shape"], array["bytes"]
         if not isinstance(name, str) or name in names or not isinstance(dtype, str) or dtype not in DTYPES:
-            raise ProtocolError("An array has no name of its own or an unknown type.")
+            raise ProtocolError("An array has no unique name or an unknown type.")
         if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS or type(size) is not int:
-            raise ProtocolError(f"The array '{name[:80]}' has no proper shape.")
+            raise ProtocolError(f"The array '{name[:80]}' has an invalid shape.")
         if any(type(side) is not int or side < 0 for side in shape):
-            raise ProtocolError(f"The array '{name[:80]}' has no proper shape.")
+            raise ProtocolError(f"The array '{name[:80]}' has an invalid shape.")
         count = math.prod(shape)
         if size != count * np.dtype(DTYPES[dtype]).itemsize or math.prod(max(side, 1) for side in shape) > MAX_PAYLOAD:
             raise ProtocolError(f"The array '{name[:80]}' has another number of bytes than its shape.")

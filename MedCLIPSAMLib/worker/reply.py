@@ -1,4 +1,4 @@
-"""What a request is told while it runs, as messages and as the context of a run."""
+"""Messages to the client while its request runs, also as the context of a run."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
 class Reply(Protocol):
-    """The way back to the client of one request."""
+    """Sends messages to the client of one request."""
 
-    def send(self, type: str, fields: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None: ...
+    def send(self, type: str, fields: dict[str, Any], arrays: dict[str, np.ndarray] | None = None) -> None:
+        """Send a message; nothing once the request was cancelled."""
 
-    def cancelled(self) -> bool: ...
+    def cancelled(self) -> bool:
+        """Tell whether the request was cancelled."""
+        ...
 
 
 def run_context(reply: Reply, stage: str = "") -> RunContext:
     """Make the context of a run whose progress and notices go to the client.
 
-    "progress" has stage, fraction and slice, and the details that the run gives.
+    "progress" has stage, fraction and slice, and the details of the run.
 
     Args:
-        stage: of all progress that names none of its own.
+        stage: of progress that names none.
     """
 
     def on_progress(progress: Progress) -> None:

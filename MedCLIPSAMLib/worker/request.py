@@ -1,4 +1,4 @@
-"""A request to the worker: what came back for it, and the errors that it can end with."""
+"""A request to the worker: the messages that answer it, and the errors that it can end with."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class WorkerError(MedCLIPSAMError):
 
 @dataclass
 class Request:
-    """A request and what came back for it so far.
+    """A request and its answer so far.
 
     Args:
-        parts: results that come one by one, a prompt and a slice each.
+        parts: results sent one by one, of a prompt and a slice each.
         result: the last message, when all went well.
         error: why there is no result.
     """
@@ -67,7 +67,7 @@ _KINDS: dict[str, type[MedCLIPSAMError]] = {
 
 
 def error_from(fields: Mapping[str, Any], log: str) -> MedCLIPSAMError:
-    """Return the error of a message, of its own class where it is one of ours."""
+    """Return the error of a message, in its class of `errors` where it has one."""
     kind, problem, remedy = (str(fields.get(name, "")) for name in ("kind", "problem", "remedy"))
     if kind == Cancelled.__name__:
         return Cancelled()

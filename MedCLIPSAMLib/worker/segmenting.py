@@ -43,7 +43,7 @@ def segment(segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, mes
 def propagate(
     segmenter: TextSegmenter, defaults: Settings, stack: ImageStack, message: Message, reply: Reply
 ) -> Answer:
-    """Answer "propagate": a part for each prompt and slice on which something was found or looked for."""
+    """Answer "propagate": a part for each prompt and slice on which it was segmented, found or not."""
     method = _method_of(message)
     request = ResolvedRequest(*prompts_of(message), tuple(range(len(stack))), Strategy(method))
     return _run(segmenter, defaults, stack, request, message, reply, propagated_part_of)
@@ -99,7 +99,7 @@ def outline(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply
 
 
 def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, reply: Reply) -> Answer:
-    """Answer "carry": a part for each slice that a mask has been carried to.
+    """Answer "carry": a part for each slice that a mask was carried to.
 
     Fields: slices (the given ones), reach (slices beyond the outermost of them, or None), method. Arrays: masks, uint8
     (M, H, W), one for each of these slices.

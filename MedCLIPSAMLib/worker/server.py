@@ -1,7 +1,7 @@
-"""The worker process: requests come on standard input, answers go to standard output, all else to standard error.
+"""The worker process: it reads requests from standard input and writes answers to standard output, logs to stderr.
 
-One thread reads, so that a cancel is seen while the models compute; the main thread computes. The process ends by
-itself when its input ends, when nothing was asked for the idle time, and after bytes that are no message.
+One thread reads, so that a cancellation is seen while the models compute; the main thread computes. The process ends
+when its input ends, after the idle time without a request, and after bytes that are no message.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Server:
 
     Args:
         source, sink: file descriptors to read from and to write to.
-        idle_seconds: end after this time without a request; 0 waits for ever.
+        idle_seconds: end after this time without a request; 0 waits forever.
     """
 
     def __init__(self, source: int, sink: int, idle_seconds: float) -> None:
@@ -102,10 +102,11 @@ class Server:
         self._send(Message(type, request, fields, arrays or {}), last=True)
 
     def tell(self, request: int, type: str, fields: dict, arrays: dict[str, np.ndarray] | None = None) -> None:
-        """Send a message of a request that goes on; nothing once it was cancelled."""
+        """Send a message of a running request; nothing once it was cancelled."""
         self._send(Message(type, request, fields, arrays or {}), last=False)
 
     def is_open(self, request: int) -> bool:
+        """Tell whether a request is not answered yet."""
         return request in self._open
 
     def _send(self, message: Message, last: bool) -> None:
@@ -122,7 +123,7 @@ class Server:
         try:
             while view:
                 view = view[os.write(self._sink, view[: 1 << 20]) :]
-        except OSError:  # nobody reads any more
+        except OSError:  # the client is gone
             os._exit(0)
 
     def _read(self) -> None:
@@ -147,14 +148,14 @@ class Server:
                 self.answer(request, "error", _describe(Cancelled()))
             return
         if message.id == 0 or message.id in self._open:
-            raise ProtocolError(f"A request '{message.type}' came without a number of its own.")
+            raise ProtocolError(f"Expected a new number for the request '{message.type}', got {message.id}.")
         with self._lock:
             self._open.add(message.id)
         self._requests.put(message)
 
 
 class _Reply:
-    """What the engine sees of one request; a cancelled request is closed, and everything sent to it is dropped."""
+    """The engine's reply to one request; once it is cancelled, everything sent to it is dropped."""
 
     def __init__(self, server: Server, request: int) -> None:
         self._server, self._request = server, request
@@ -216,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _take_streams() -> tuple[int, int]:
-    """Take standard input and output for messages alone; whoever prints writes to standard error from here on."""
+    """Reserve standard input and output for messages; from here on everything printed goes to standard error."""
     if sys.platform == "win32":
         import msvcrt
 

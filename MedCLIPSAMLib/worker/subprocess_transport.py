@@ -1,4 +1,4 @@
-"""A worker as a child process of a program without an event loop: tests, the command line, clusters."""
+"""A worker as a child process of a program without an event loop, such as tests, the command line and clusters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .request import Request
 
 
 def worker_command(*options: str) -> list[str]:
-    """Return the worker with this Python on this machine."""
+    """Return the command of a worker with this Python on this machine."""
     return [sys.executable, "-m", "MedCLIPSAMLib.worker", *options]
 
 
@@ -67,7 +67,7 @@ class SubprocessTransport:
         self.stop()
 
     def run_until(self, done: Callable[[], bool], timeout: float | None = None) -> None:
-        """Pass on what comes until `done`.
+        """Pass on what the worker writes until `done`.
 
         Raises:
             TimeoutError: not done after `timeout` seconds.

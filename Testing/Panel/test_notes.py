@@ -61,7 +61,7 @@ def test_values_that_are_no_numbers_are_counted_and_do_no_harm(panel, phantom) -
     array[0, 0, 0] = np.inf  # on a slice that is not looked at
     slicer.util.updateVolumeFromArray(volume, array)
     segment(panel, volume)
-    assert "15 voxels that were looked at are NaN or infinite" in notes(panel)
+    assert "15 voxels of these slices are NaN or infinite" in notes(panel)
     again = slicer.util.arrayFromSegmentBinaryLabelmap(
         panel.parameters.segmentation, panel.corrections.segment(), volume
     )
@@ -79,7 +79,7 @@ def test_an_empty_slice_is_said(panel, phantom) -> None:
     volume = add_volume(phantom.image)
     show(volume, 0)
     segment(panel, volume)
-    assert "all of its voxels have the same value" in notes(panel)
+    assert "all of their voxels have the same value" in notes(panel)
 
 
 def test_a_tilted_gantry_is_said(panel, phantom) -> None:

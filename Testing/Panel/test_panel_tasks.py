@@ -1,24 +1,15 @@
-"""The long tasks of the panel: models, fine-tuning, pseudo-labels and review, each with a real worker."""
+"""The long tasks of the panel: models, fine-tuning and pseudo-labels, each with a real worker."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
-import slicer
-import slicer.util
 import standin
 from heads import add_volume, segment
-from MedCLIPSAMScene import overlay, segments
-from MedCLIPSAMScene.sliceGeometry import ijkToRAS
 
-from MedCLIPSAMLib.export.dataset import write_case, write_description
-from MedCLIPSAMLib.export.manifest import Manifest
-from MedCLIPSAMLib.nnunet.predict import Image, predict
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.write import write_png
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
@@ -190,60 +181,23 @@ def test_a_folder_is_exported_from_the_panel_and_gone_on_with(panel, tmp_path) -
     ui.exportCollapsibleButton.collapsed = True
 
 
-def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
-    """Predictions as a network leaves them; of the network only the probabilities are made up."""
-    ui, dataset, out = panel.ui, tmp_path / "Dataset031_Heads", tmp_path / "predictions"
-    manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
-    shape, truths = (1, 128, 128), {}
-    for number in range(3):
-        made, case = make_phantom("validation", number, "MR", 1), f"head{number}"
-        write_png(tmp_path / f"{case}.png", np.repeat(made.image[..., None], 3, 2))
-        truths[case] = made.lesion_mask[None]
-        files = write_case(
-            dataset, case, "nnunet", read_volume(tmp_path / f"{case}.png"), [Segment("tumor", np.zeros(shape, bool))]
-        )
-        manifest.write({"case": case, "image": "", "status": "found", "labels": {}, "files": files})
-    manifest.close()
-    write_description(dataset, "nnunet", ["tumor"], list(truths), "MR")
-
-    def fixed(volume, context):
-        case = volume.name.removesuffix("_0000")
-        tumor = truths[case].astype(np.float32) * (0.99 - 0.2 * int(case[-1]))
-        return SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
-
-    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=fixed)
-    predict(
-        [Image(case, dataset / "imagesTr" / f"{case}_0000.nii.gz") for case in truths], ensemble, out, dataset=dataset
-    )
-    assert not ui.listReviewButton.enabled
-    ui.reviewFolderEdit.currentPath = str(out)
-    ui.listReviewButton.click()
-    table = ui.reviewTable
-    assert [table.item(row, 0).text() for row in range(3)] == ["head2", "head1", "head0"]
-    assert "3 cases, 0 of them trusted" in ui.reviewLabel.text and not ui.trustButton.enabled
-    ui.nextReviewButton.click()
-    volume, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
-    assert volume.GetName() == "head2" and "correct the mask" in ui.reviewLabel.text, ui.reviewLabel.text
-    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
-    assert red.GetBackgroundVolumeID() == volume.GetID()
-    assert red.GetForegroundVolumeID() == overlay.uncertaintyOf(volume).GetID()
-    ui.uncertaintyBox.checked = False
-    assert red.GetForegroundVolumeID() is None
-    ui.uncertaintyBox.checked = True
-    ui.reviewCollapsibleButton.collapsed = False
-    standin.screenshot(panel.parent, SCREENSHOTS / "review.png")
-    ui.reviewCollapsibleButton.collapsed = True
-    ui.trustButton.click()
-    assert "one of 1" in ui.reviewLabel.text and table.item(0, 2).text() == "trusted", ui.reviewLabel.text
-    assert (read_segmentation(dataset / "labelsTr" / "head2.nii.gz")[0].mask == truths["head2"]).all()
-    ui.nextReviewButton.click()
-    assert panel.parameters.inputVolume.GetName() == "head1"
-    assert not slicer.mrmlScene.IsNodePresent(volume) and not slicer.mrmlScene.IsNodePresent(segmentation)
-    # A correction that is not saved stays in the scene, and that is said.
-    volume, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
-    identifier = segmentation.GetSegmentation().GetNthSegmentID(0)
-    segments.writeMask(segmentation, identifier, ~truths["head1"], ijkToRAS(volume))
-    table.setCurrentCell(2, 0)
-    ui.openReviewButton.click()
-    assert panel.parameters.inputVolume.GetName() == "head0" and "was not saved" in ui.reviewLabel.text
-    assert slicer.mrmlScene.IsNodePresent(segmentation)
+def test_an_export_names_cases_by_numbers_and_refuses_a_key_in_the_dataset(panel, tmp_path) -> None:
+    ui, export, out = panel.ui, panel.operations.export.task, tmp_path / "Dataset002_Heads"
+    (tmp_path / "in").mkdir()
+    write_png(tmp_path / "in" / "Mary.png", np.repeat(make_phantom("validation", 3, "MR", 1).image[..., None], 3, 2))
+    ui.promptEdit.setPlainText("brain tumor")
+    ui.exportInputsEdit.currentPath, ui.exportOutEdit.currentPath = str(tmp_path / "in"), str(out)
+    assert ui.exportButton.enabled and not ui.exportKeyEdit.enabled and not ui.exportKeyButton.enabled
+    ui.exportAnonymousBox.checked = True
+    assert ui.exportKeyEdit.enabled and "file for the key" in ui.exportButton.toolTip
+    for key, said in ((out / "key.csv", "is what others get"), (tmp_path / "key.csv", "1 cases: ")):
+        standin.answers["QFileDialog.getSaveFileName"] = str(key)
+        ui.exportKeyButton.click()
+        assert panel.parameters.export.key == str(key)
+        ui.exportButton.click()
+        standin.pump(lambda: not export.running, 60)
+        assert said in ui.exportLabel.text
+        assert out.exists() == key.exists() == (key.parent != out)
+    assert [json.loads(line)["case"] for line in (out / "manifest.jsonl").read_text().splitlines()] == ["case_0001"]
+    assert "Mary" in (tmp_path / "key.csv").read_text()
+    assert not [path for path in out.rglob("*") if path.is_file() and b"Mary" in path.name.encode() + path.read_bytes()]

@@ -26,7 +26,7 @@ def test_options_are_chosen_by_how_their_names_begin():
         *(name for name in OPTIONS if name.startswith("3 prompts x")),
     ]
     assert choose_options([]) == dict(OPTIONS)
-    with pytest.raises(InputError, match="no option 'magic'"):
+    with pytest.raises(InputError, match="got 'magic'"):
         choose_options(["magic"])
 
 

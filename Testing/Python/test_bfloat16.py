@@ -19,6 +19,7 @@ from MedCLIPSAMLib.models.acceleration.bfloat16 import ROWS, attention, in_bfloa
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.models.sam import load_sam
 from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
+from MedCLIPSAMLib.propagation.slice_memory import SliceMemory
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
 from MedCLIPSAMLib.segmentation.segmenter import TextSegmenter
 from MedCLIPSAMLib.segmentation.settings import default_settings
@@ -74,6 +75,18 @@ def test_the_search_and_the_encoder_use_it_in_bfloat16_alone(calls):
         images.set(image)
         images.embed([0])
         assert (searched > 0) == bfloat16 and (len(calls) > searched) == bfloat16
+
+
+def test_memory_attention_multiplies_in_bfloat16_with_the_encoder(calls):
+    sam, mask = load_sam("demo"), np.zeros((96, 96), bool)
+    mask[30:60, 30:60] = True
+    for bfloat16 in (False, True):
+        sam.bfloat16 = bfloat16
+        memory = SliceMemory(sam, 2, lambda _: np.zeros((96, 96, 3), np.uint8), mask.shape)
+        memory.give("object", 0, mask)  # embeds a slice, as the next one does it
+        encoder = len(calls)
+        list(memory.follow(0, 1))
+        assert (len(calls) > 2 * encoder) == bfloat16
 
 
 def test_an_image_is_embedded_anew_for_another_precision():

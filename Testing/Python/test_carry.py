@@ -62,6 +62,23 @@ def test_a_mask_of_one_slice_outlines_the_object_on_all(segmenter, tumour, metho
     assert not mask[: max(0, ends[0] - 3)].any() and not mask[ends[-1] + 4 :].any()
 
 
+def test_bfloat16_propagates_the_same_masks(segmenter, tumour):
+    truth, key = tumour.lesion_mask, widest(tumour)
+    propagated = lambda precision: {
+        k: masks["t"]
+        for k, masks in carry(
+            segmenter.with_settings(replace(segmenter.settings, precision=precision)),
+            len(truth),
+            images(tumour),
+            {"t": {key: truth[key]}},
+            reach=6,
+        )
+    }
+    exact, rounded = propagated("f32"), propagated("bf16")
+    assert exact.keys() == rounded.keys()
+    assert min(dsc(exact[k], rounded[k]) for k in exact) > 0.95
+
+
 def test_reach_and_given_slices_are_kept_to(segmenter, tumour):
     truth, key = tumour.lesion_mask, widest(tumour)
     given = {key - 1: truth[key - 1], key + 2: truth[key + 2]}

@@ -123,4 +123,4 @@ def test_a_gpu_by_number_is_a_device_everywhere(run, tmp_path):
             assert "cuda:N" in option.help, words
     image = ROOT / "Resources" / "samples" / "brain_mri.dcm"
     code, _, err = run("segment", image, "-p", "x", "-o", tmp_path / "o.nrrd", "--device", "cuda:7")
-    assert code == 2 and ("CUDA was asked for" in err or "GPU 7" in err)
+    assert code == 2 and ("CUDA was requested" in err or "GPU 7" in err)

@@ -169,5 +169,5 @@ def test_a_region_of_a_flipped_volume_takes_its_slices_and_voxels(run, tmp_path)
 
 @pytest.mark.parametrize("text", ["1", "1,2,3,4", "a,b", "1,2,x", "nan,2", "1,2,3,4,-"])
 def test_points_that_are_none_are_refused(text):
-    with pytest.raises(InputError, match="no point"):
+    with pytest.raises(InputError, match="Expected a --point"):
         parse_point(text)

@@ -35,8 +35,8 @@ def test_each_finding_is_a_segment_and_the_rest_is_said(run, head, tmp_path):
     assert json.loads(text)["results"][0]["pixels"] == said["results"][0]["pixels"]
     code, text, err = run("segment", head, "--report", tmp_path / "report.txt", "-o", out, "--overwrite")
     assert code == 0 and "Found 'brain tumor'" in text
-    assert "note: Of the report, 'No calcifications' was left out: it says what is not there." in err
-    assert "note: 'lesion of the skull' is looked for, but the report is not certain of it." in err
+    assert "note: 'No calcifications' in the report was left out: it says what is not there." in err
+    assert "note: 'lesion of the skull' is segmented, but the report is not certain of it." in err
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_a_volume_is_strange_where_more_than_half_of_its_slices_are(strange, bra
     monkeypatch.setattr(Familiarity, "strangeness", lambda self, features: torch.tensor([next(values)]))
     request = SegmentationRequest(("brain tumor",), slices="all", strategy=Strategy.SLICES)
     assert segment_volume(segmenter, volume, request).collect().notes == ()
-    assert segment_volume(segmenter, volume, request).collect().notes == (f"3 of 4 slices looked at are {SAID}",)
+    assert segment_volume(segmenter, volume, request).collect().notes == (f"3 of 4 segmented slices are {SAID}",)
 
 
 def test_a_model_without_statistics_says_nothing(segmenter, brain):
@@ -194,7 +194,7 @@ def test_statistics_of_sets_know_their_like_and_warn_of_noise(tmp_path):
         (tmp_path / name / "index.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     (tmp_path / "breast_us_busbra" / "images" / "train0.png").write_bytes(b"no image")
     clip = load_clip("demo")
-    with pytest.raises(InputError, match="does not know what it has seen"):
+    with pytest.raises(InputError, match="has no statistics of its images"):
         measure_strangeness(clip, tmp_path, 4)
     made = make_statistics(clip, tmp_path, 4)
     assert list(dict.fromkeys(made.kinds))[-1] == "phantoms"

@@ -121,7 +121,8 @@ def test_where_memory_runs_out_all_the_same_chunks_are_halved(gpu):
     chunks = Chunks(0, CudaMemory(torch.device("cuda")), RunContext(on_notice=notices.append))
     chunks.choose(64, device.step, lambda: 0)
     device.pair *= 5
-    assert chunks.run(64, device.step) == 32 and notices[-1] == "Memory ran out with 64 pairs at once: on with 32."
+    assert chunks.run(64, device.step) == 32
+    assert notices[-1] == "Memory ran out with 64 pairs at once: going on with 32."
     assert chunks.run(64, device.step) == 32 and len(notices) == 2
     device.pair = device.total
     with pytest.raises(DeviceError, match="1 pairs at once"):
@@ -241,5 +242,5 @@ def test_a_full_memory_in_training_repeats_the_step_with_half(pairs, tmp_path, m
 
     monkeypatch.setattr(training, "contrastive_backward", fill)
     train(pairs, tmp_path / "full", context=RunContext(on_notice=said.append))
-    assert sizes == [12, 6] and said[-1] == "Memory ran out with 12 pairs at once: on with 6."
+    assert sizes == [12, 6] and said[-1] == "Memory ran out with 12 pairs at once: going on with 6."
     assert_trained_alike(tmp_path / "full", tmp_path / "plain", "nor does the failed attempt")

@@ -97,7 +97,7 @@ def test_captions_are_cleaned():
         ("a.csv", "image,words\n1,2\n", "no column with captions"),
         ("a.csv", "", "no rows"),
         ("a.jsonl", "{not json", "cannot be read"),
-        ("a.jsonl", "[1, 2]\n", "no record"),
+        ("a.jsonl", "[1, 2]\n", "Expected records"),
         ("a.json", "5", "holds 5, no list"),
         ("a.json", "null", "holds None, no list"),
         ("a.json", '"image0.png"', "holds 'image0.png', no list"),

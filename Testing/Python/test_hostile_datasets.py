@@ -13,8 +13,9 @@ from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError
 from MedCLIPSAMLib.export.manifest import MANIFEST, Manifest, read_records
 from MedCLIPSAMLib.export.strike import strike
-from MedCLIPSAMLib.nnunet.ranking import dataset_of, rank_records
-from MedCLIPSAMLib.nnunet.trust import trust_file
+from MedCLIPSAMLib.nnunet.ranking import dataset_of, is_beside, rank_records
+from MedCLIPSAMLib.nnunet.trust import trust, trust_file
+from MedCLIPSAMLib.volumes import read_volume
 
 REQUEST = {"export": {"form": "nnunet"}, "labels": ["tumor"]}
 FILES = ["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz"]
@@ -61,6 +62,9 @@ HOSTILE = {
     "no files": {"files": None},
     "no labels": {"labels": None},
     "no label": {"labels": {"tumor": 1}},
+    "an expected DSC in words": {
+        "labels": {"tumor": {"status": "found", "unit": "ml", "score": 1, "size": 1, "expected_dsc": "high"}}
+    },
     "no score": {"labels": {"tumor": {"status": "found", "unit": "ml", "score": "high", "size": 1}}},
     "no name": {"case": 7},
     "no status": {"status": None},
@@ -116,6 +120,48 @@ def test_parts_of_a_dataset_that_lie_elsewhere_are_refused(dataset, name):
         with pytest.raises(InputError, match="link to another place"):
             change()
     assert contents(dataset.parent) == before
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["/etc", "..", "../victim", "../Dataset7_link", "../loop", "a\0b", "x" * 5000, 7, ["../victim"], {"a": 1}],
+    ids=lambda named: str(named)[:20].replace("\0", "0"),
+)
+def test_predictions_cannot_name_anything_but_a_dataset_to_write_into(dataset, named):
+    predictions = dataset.parent / "predictions"
+    predictions.mkdir()
+    (predictions / "export.json").write_text(json.dumps({"model": "", "dataset": named}))
+    (dataset.parent / "Dataset7_link").symlink_to(dataset.parent / "victim")
+    (dataset.parent / "loop").symlink_to(dataset.parent / "loop")
+    volume = read_volume(dataset / "imagesTr" / "a_0000.nii.gz")
+    before = contents(dataset.parent)
+    with pytest.raises(InputError):
+        trust(dataset_of(predictions), "a", {"tumor": np.ones(volume.shape, bool)}, volume)
+    assert contents(dataset.parent) == before
+
+
+@pytest.mark.parametrize("request_file", [["model"], "model", 7, None])
+def test_a_request_that_is_no_object_holds_no_predictions(tmp_path, request_file):
+    (tmp_path / "export.json").write_text(json.dumps(request_file), encoding="utf-8")
+    with pytest.raises(InputError, match="holds no predictions"):
+        dataset_of(tmp_path)
+
+
+def test_a_dataset_is_beside_predictions_where_it_lies_and_not_where_a_link_to_it_lies(dataset):
+    for folder in (dataset.parent / "predictions", dataset / "predictions", dataset.parent / "away" / "predictions"):
+        folder.mkdir(parents=True)
+    away = dataset.parent / "away"
+    (away / dataset.name).symlink_to(dataset)
+    name = lambda folder, named: (folder / "export.json").write_text(json.dumps({"model": "", "dataset": named}))
+    for folder, named, beside in (
+        (dataset.parent / "predictions", f"../{dataset.name}", True),
+        (dataset.parent / "predictions", str(dataset), True),
+        (dataset / "predictions", "..", True),
+        (away / "predictions", f"../{dataset.name}", False),
+        (away / "predictions", f"../../{dataset.name}", False),
+    ):
+        name(folder, named)
+        assert dataset_of(folder) == dataset.resolve() and is_beside(dataset_of(folder), folder) == beside
 
 
 @pytest.mark.parametrize("ending", ["/../../../victim/x.nii.gz", "/etc/passwd", "", ".nii/../x"])

@@ -54,10 +54,10 @@ def change(path, before, after):
 @pytest.mark.parametrize(
     "before, after, message",
     [
-        ("embed_dim: 32", "embed_dim: 32\n      weights_path: PICKLE", "'weights_path' is no setting of 'Hiera'"),
-        ("embed_dim: 32", "embed_dim: 32\n      drop_paths: 0", "'drop_paths' is no setting"),
-        ("scalp: 1", "scalp: 1\n    _args_: [1]", "'_args_' is no setting"),
-        ("scalp: 1", "scalp: 1\n    _partial_: true", "'_partial_' is no setting"),
+        ("embed_dim: 32", "embed_dim: 32\n      weights_path: PICKLE", "'weights_path' is not a setting of 'Hiera'"),
+        ("embed_dim: 32", "embed_dim: 32\n      drop_paths: 0", "'drop_paths' is not a setting"),
+        ("scalp: 1", "scalp: 1\n    _args_: [1]", "'_args_' is not a setting"),
+        ("scalp: 1", "scalp: 1\n    _partial_: true", "'_partial_' is not a setting"),
         ("scalp: 1", "scalp: ${oc.env:HOME}", "'scalp' cannot be"),
         ("scalp: 1", "scalp: !!python/object/apply:os.system ['touch PICKLE']", "could not determine a constructor"),
         ("scalp: 1", "scalp: {_target_: os.system, command: touch PICKLE}", "would run 'os.system'"),
@@ -69,7 +69,7 @@ def change(path, before, after):
         ("stages: [1, 2, 3, 1]", "stages: [1, 2, 999999999999, 1]", "'stages' cannot be"),
         ("sam2.modeling.sam2_base.SAM2Base", "os.system", "would run 'os.system'"),
         ("model:", "other: 1\nmodel:", "one entry 'model'"),
-        ("num_maskmem: 5", "sam_mask_decoder_extra_args: {transformer: 1, nonsense: 2}", "'nonsense' is no setting"),
+        ("num_maskmem: 5", "sam_mask_decoder_extra_args: {transformer: 1, nonsense: 2}", "'nonsense' is not a setting"),
     ],
 )
 def test_a_sam_configuration_has_known_settings_only(sam_folder, before, after, message):
@@ -113,7 +113,7 @@ def test_a_clip_configuration_asks_for_no_code(clip_folder, entry):
     path = clip_folder / "config.json"
     (clip_folder / "evil.py").write_text(f"open({str(clip_folder / 'ran')!r}, 'w')")
     path.write_text(json.dumps(json.loads(path.read_text()) | entry))
-    with pytest.raises(ModelError, match="asks for code"):
+    with pytest.raises(ModelError, match="asks for custom code"):
         load_clip("demo", models_dir=clip_folder.parent)
     assert not (clip_folder / "ran").exists()
 
@@ -175,14 +175,14 @@ def test_weights_that_are_no_numbers_are_refused(sam_folder, clip_folder, value,
         for name in list(state) if share == "all" else list(state)[3:4]:
             state[name].view(-1)[slice(None) if share == "all" else slice(1)] = value
         save_file(state, path)
-        with pytest.raises(ModelError, match="no finite numbers"):
+        with pytest.raises(ModelError, match="finite weights"):
             load("demo", models_dir=folder.parent)
         torch.save(state, path.with_suffix(".pt"))
         path.unlink()
         (folder / "pytorch_model.bin" if load is load_clip else path.with_suffix(".pt")).write_bytes(
             path.with_suffix(".pt").read_bytes()
         )
-        with pytest.raises(ModelError, match="no finite numbers"):
+        with pytest.raises(ModelError, match="finite weights"):
             load("demo", models_dir=folder.parent)
 
 
@@ -226,7 +226,7 @@ def test_a_kind_of_model_that_there_is_not_is_a_message():
 def test_weights_without_names_are_refused(clip_folder):
     (clip_folder / "open_clip_model.safetensors").unlink()
     torch.save({0: torch.zeros(2)}, clip_folder / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="not a table of weights"):
+    with pytest.raises(ModelError, match="Expected a table of weights"):
         load_clip("demo", models_dir=clip_folder.parent)
 
 

@@ -48,7 +48,7 @@ def test_nothing_is_asked_of_the_network(models_dir, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "change", "message"),
     [
-        ("config.json", lambda config: config | {"auto_map": {"AutoConfig": "x--y"}}, "code of its own"),
+        ("config.json", lambda config: config | {"auto_map": {"AutoConfig": "x--y"}}, "custom code"),
         (
             "open_clip_config.json",
             lambda config: config | {"model_cfg": with_tower(config["model_cfg"], "hf-hub:x/y")},
@@ -163,7 +163,7 @@ class RunsCode:
         (damaged(lambda content: b""), "damaged, or holds more than weights"),
         (damaged(lambda content: b"<html>sign in</html>"), "damaged, or holds more than weights"),
         (lambda path: torch.save({"a": RunsCode()}, path), "damaged, or holds more than weights"),
-        (lambda path: torch.save([1, 2], path), "not a table of weights"),
+        (lambda path: torch.save([1, 2], path), "Expected a table of weights"),
     ],
 )
 def test_a_file_that_is_no_table_of_weights_is_refused_and_nothing_in_it_is_run(

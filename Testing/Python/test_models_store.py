@@ -139,7 +139,7 @@ def test_devices():
         "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     )
     for name in ("gpu", "cpu:1", "cuda:x", ""):
-        with pytest.raises(DeviceError, match="There is no device"):
+        with pytest.raises(DeviceError, match="Expected a device"):
             resolve_device(name)
 
 

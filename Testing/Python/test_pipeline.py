@@ -170,8 +170,8 @@ def test_models_that_do_not_fit_a_gpu_are_loaded_on_the_cpu(segmenter, path, mon
     [
         ({"prompts": ()}, PromptError, "No prompt"),
         ({"prompts": ("a", "a")}, PromptError, "twice"),
-        ({"plane": "axail"}, InputError, "no plane 'axail'"),
-        ({"strategy": "magic"}, InputError, "no strategy 'magic'"),
+        ({"plane": "axail"}, InputError, "got 'axail'"),
+        ({"strategy": "magic"}, InputError, "got 'magic'"),
     ],
 )
 def test_requests_that_cannot_work_are_refused_before_models_are_loaded(wrong, error, words):

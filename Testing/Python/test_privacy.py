@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from dicom_made import image, save
+from recording_reply import RecordingReply
 from segmenting import models_stay_loaded, phantom_png, series
 
 from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.export.case_key import CaseKey
 from MedCLIPSAMLib.export.image_names import find_image, hide_names
 from MedCLIPSAMLib.export.manifest import read_records
+from MedCLIPSAMLib.worker.exporting import export_dataset
+from MedCLIPSAMLib.worker.protocol import Message
 
 FIXTURES = (models_stay_loaded,)
 PATIENT = "O'Neill Mary"
@@ -128,6 +131,28 @@ def test_a_dry_run_refuses_a_key_in_the_dataset_and_writes_none(run, scans, tmp_
     assert code == 2 and "is what others get" in err
     code, _, err = run(*ask, key)
     assert code == 0 and not key.exists() and not out.exists(), err
+
+
+def test_the_worker_numbers_cases_and_refuses_what_the_command_does_before_any_work(scans, tmp_path):
+    out, key = tmp_path / "out", tmp_path / "key.csv"
+    fields = {"inputs": str(scans), "out": str(out), "prompts": {"tumor": "brain tumor"}, "clip": "demo", "sam": "demo"}
+    ask = lambda reply, key, form: export_dataset(
+        Message("export", 1, fields | {"device": "cpu", "export": {"form": form}, "anonymous": str(key)}), reply
+    )
+    reply = RecordingReply()
+    for refused, form, said in (
+        (out / "key.csv", "nii.gz", "is what others get"),
+        (tmp_path / "absent" / "key.csv", "nii.gz", "does not exist"),
+        (scans / f"{PATIENT} broken.png", "nii.gz", "no key of cases"),
+    ):
+        with pytest.raises((InputError, OutputError), match=said):
+            ask(reply, refused, form)
+    assert not reply.messages and not out.exists() and not key.exists()
+    about, _ = ask(reply, key, "nii.gz")
+    assert about["cases"] == 4 and about["counts"]["failed"] == 1
+    assert sorted(read_records(out)) == ["case_0001", "case_0002", "case_0003", "case_0004"]
+    said = json.dumps([message.fields for message in reply.messages]) + json.dumps(texts(out))
+    assert "Neill" not in said and "skull" not in said and "case_0004" in said
 
 
 @pytest.mark.parametrize("form", ["dcm", "rtstruct"])

@@ -1,12 +1,15 @@
 """The shipped prompt sets: complete, usable by the demo model, and refused where something is missing."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 
 from MedCLIPSAMLib.errors import InputError, PromptError
 from MedCLIPSAMLib.models.clip import ClipModel, build_clip
+from MedCLIPSAMLib.phantoms.volumes import make_volume
+from MedCLIPSAMLib.pipeline.request import SegmentationRequest
+from MedCLIPSAMLib.pipeline.segment_volume import segment_volume
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.segmentation.presence import absence_texts
 from MedCLIPSAMLib.segmentation.prompts import (
@@ -17,6 +20,9 @@ from MedCLIPSAMLib.segmentation.prompts import (
     ensemble_features,
     load_prompt_sets,
 )
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+from MedCLIPSAMLib.segmentation.settings import default_settings
+from MedCLIPSAMLib.volumes import Volume
 
 TASKS = ("us_tumour", "mri_tumour", "xray_lungs", "ct_lungs")
 
@@ -62,7 +68,7 @@ def test_the_demo_model_knows_every_word(clip, task):
 
 def test_a_style_or_class_that_is_not_there_is_named():
     prompts = load_prompt_sets()["us_tumour"]
-    with pytest.raises(PromptError, match="P9.*P0, P1"):
+    with pytest.raises(PromptError, match="P0, P1.*got .P9"):
         prompts.prompts("P9")
     with pytest.raises(PromptError, match="glioma.*benign, malignant"):
         prompts.prompts("P3", "glioma")
@@ -108,6 +114,32 @@ def test_every_prompt_of_a_set_competes_with_the_negatives_of_the_set(task):
         found = set(absence_texts(prompt))
         assert any(set(other.negatives) <= found for other in load_prompt_sets().values()), prompt
     assert absence_texts("kidney")[0] == "no kidney"
+
+
+@pytest.mark.parametrize(
+    "modality, task",
+    [("CT", "ct_lungs"), ("CR", "xray_lungs"), ("DX", "xray_lungs"), ("MR", "xray_lungs"), (None, "xray_lungs")],
+)
+def test_lungs_compete_with_the_negatives_of_the_images_modality(modality, task):
+    negatives = load_prompt_sets()[task].negatives
+    assert absence_texts("Lungs", "heart", modality) == [*negatives, "no lungs", "heart"]
+    for prompt in ("brain tumor", "lung nodule", "kidney", "lungs with covid pneumonia"):
+        assert absence_texts(prompt, modality=modality) == absence_texts(prompt)
+
+
+def test_the_modality_of_a_volume_reaches_what_its_prompt_is_compared_with():
+    settings = replace(default_settings("demo").with_saliency(steps=1), presence_threshold=1.0)  # masks take longer
+    segmenter = load_segmenter("demo", "demo", "cpu", settings=settings)
+    phantom = make_volume("validation", 3, "CT", 1)
+    middle = len(phantom.slices) // 2
+    for strategy in ("slices", "memory"):
+        present = {}
+        for modality in (None, "CT", "DX"):
+            volume = Volume(phantom.slices[middle : middle + 2], modality=modality)
+            request = SegmentationRequest(("lungs",), slices="all", strategy=strategy, window=(0.0, 255.0))
+            present[modality] = [found.presence for found in segment_volume(segmenter, volume, request)]
+        assert present[None] and present[None] == present["DX"] != present["CT"]
+    assert segmenter.settings.modality is None and "modality" not in segmenter.settings.deciding()
 
 
 def test_remembered_texts_are_those_of_the_model_and_encoded_once(clip, monkeypatch):

@@ -20,8 +20,8 @@ def test_a_paragraph_becomes_its_findings_and_what_is_left_out_is_said():
         ("Lungs are clear", NORMAL),
     ]
     assert report.findings[0].note == ""
-    assert "'rib fracture' is looked for, but the report is not certain of it." in report.notes
-    assert "Of the report, 'No calcifications' was left out: it says what is not there." in report.notes
+    assert "'rib fracture' is segmented, but the report is not certain of it." in report.notes
+    assert "'No calcifications' in the report was left out: it says what is not there." in report.notes
 
 
 PRESENT = [
@@ -143,7 +143,7 @@ def test_what_is_not_there_is_no_prompt_and_is_said(text, reason):
 def test_what_is_uncertain_is_looked_for_with_a_note(text, prompt):
     report = parse_report(text)
     assert report.prompts == [prompt]
-    assert report.findings[0].note == f"'{prompt}' is looked for, but the report is not certain of it."
+    assert report.findings[0].note == f"'{prompt}' is segmented, but the report is not certain of it."
 
 
 @pytest.mark.parametrize(

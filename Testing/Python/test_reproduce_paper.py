@@ -169,7 +169,7 @@ def test_names_and_sizes_that_do_not_fit_are_named(data):
 def test_folders_that_are_not_there_are_named(data, tmp_path):
     with pytest.raises(InputError, match="holds none of the paper's test sets"):
         find_test_sets(tmp_path / "prompts")
-    with pytest.raises(InputError, match="no task 'pet'"):
+    with pytest.raises(InputError, match="got 'pet'"):
         find_test_sets(data, ["PET"])
     (data / "lungs_ct").mkdir()
     with pytest.raises(InputError, match="are both CT"):

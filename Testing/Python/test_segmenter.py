@@ -13,7 +13,7 @@ from MedCLIPSAMLib.experiments.search import SearchCase, search
 from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
-from MedCLIPSAMLib.segmentation import segmenter as module
+from MedCLIPSAMLib.segmentation import precision as module
 from MedCLIPSAMLib.segmentation.mask_prompt import mask_box, mask_logits
 from MedCLIPSAMLib.segmentation.outline import outlines
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings

@@ -17,8 +17,9 @@ from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.device_choice import describe_device
 from MedCLIPSAMLib.segmentation.sam_prompts import SamPromptSettings
-from MedCLIPSAMLib.segmentation.segmenter import TOGETHER, choices, load_segmenter
+from MedCLIPSAMLib.segmentation.segmenter import TOGETHER, load_segmenter
 from MedCLIPSAMLib.volumes import SliceStack
 from MedCLIPSAMLib.worker.engine import Engine
 from MedCLIPSAMLib.worker.protocol import Message
@@ -196,10 +197,10 @@ def test_images_that_differ_in_size_and_no_prompts_are_refused(segmenter, heads)
 
 
 def test_what_is_chosen_for_the_device_can_be_overridden(batched, monkeypatch):
-    assert batched.batch_size == 4 and "images 4 at once" in choices(batched)
+    assert batched.batch_size == 4 and "images 4 at once" in describe_device(batched)
     left_to_it = batched.with_settings(replace(batched.settings, at_once=0))
     monkeypatch.setattr(batched.clip, "device", torch.device("cpu"))
-    assert left_to_it.batch_size == 1 and "images one by one" in choices(left_to_it)
+    assert left_to_it.batch_size == 1 and "images one by one" in describe_device(left_to_it)
     monkeypatch.setattr(batched.clip, "device", torch.device("mps"))
     assert left_to_it.batch_size == TOGETHER
 

@@ -166,7 +166,7 @@ def test_what_is_no_mask_is_refused(tmp_path: Path, image: Volume) -> None:
     with pytest.raises(InputError, match="color image"):
         read_segmentation(tmp_path / "color.png")
     sitk.WriteImage(sitk.GetImageFromArray(rng.random((3, 4, 5))), str(tmp_path / "map.nrrd"))
-    with pytest.raises(InputError, match="no mask"):
+    with pytest.raises(InputError, match="Expected a mask"):
         read_segmentation(tmp_path / "map.nrrd")
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "other.png")
     with pytest.raises(InputError, match=r"\(9, 9, 1\)"):

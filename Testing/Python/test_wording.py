@@ -87,7 +87,7 @@ def test_a_negation_on_a_stack_finds_nothing(segmenter: TextSegmenter) -> None:
 def test_a_description_with_a_negation_in_it_is_segmented_with_a_note(segmenter: TextSegmenter) -> None:
     result = segmenter.segment("breast tumor without shadow")
     assert "says what is not there" not in result.message
-    assert len(result.notes) == 1 and "hardly takes up 'without'" in result.notes[0]
+    assert len(result.notes) == 1 and "hardly understands 'without'" in result.notes[0]
 
 
 def test_shipped_prompts_are_no_negations() -> None:

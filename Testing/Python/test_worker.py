@@ -105,8 +105,8 @@ def test_boxes_points_and_a_mask_are_outlined_as_in_process(worker, images, segm
         (lambda client: client.segment("brain", ["   "]), PromptError, "empty"),
         (lambda client: client.segment("brain", []), PromptError, "No prompt"),
         (lambda client: client.segment("elsewhere", ["tumor"]), InputError, "elsewhere"),
-        (lambda client: client.segment("brain", ["tumor"], [7]), InputError, "no slice 7"),
-        (lambda client: client.segment("brain", ["tumor"], settings={"speed": 1}), InputError, "no setting 'speed'"),
+        (lambda client: client.segment("brain", ["tumor"], [7]), InputError, "got 7"),
+        (lambda client: client.segment("brain", ["tumor"], settings={"speed": 1}), InputError, "got 'speed'"),
         (lambda client: client.segment("brain", ["tumor"], settings={"saliency": 1}), InputError, "an object"),
         (
             lambda client: client.segment("brain", ["t"], settings={"saliency": {"steps": "x"}}),

@@ -149,7 +149,7 @@ def test_the_images_used_last_are_kept(engine):
 
 
 def test_a_request_that_does_not_exist_is_refused(engine):
-    with pytest.raises(InputError, match="no request 'delete'"):
+    with pytest.raises(InputError, match="got 'delete'"):
         engine.handle(Message("delete", 1), RecordingReply())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -40,6 +41,21 @@ def test_a_prompt_becomes_a_segment_in_the_right_place(operations, phantom, matr
         and "steps" in tags["MedCLIPSAM.Settings"]
     )
     assert "SCT^4147007^Mass" in segment.GetTerminology()
+
+
+def test_the_modality_of_a_volume_from_dicom_reaches_the_models(operations, phantom) -> None:
+    volume = add_volume(phantom.image, axial())
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(volume) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), volume)
+    settings = []
+    for modality in ("", "MR"):
+        hierarchy.SetItemAttribute(item, "DICOM.Modality", modality)  # as Slicer's DICOM module does
+        for run in (operations.segment.run, operations.propagate.run):
+            result = run(volume, [PROMPT], slices=[1], timeout=TIMEOUT)
+            (segment,) = ids(result.segmentation)
+            tags = segments.tags(result.segmentation.GetSegmentation().GetSegment(segment))
+            settings.append(json.loads(tags["MedCLIPSAM.Settings"]))
+    assert [found.get("modality") for found in settings] == [None, None, "MR", "MR"]
 
 
 def test_images_unlike_what_the_model_has_seen_are_told_once_for_all_slices(operations, phantom, tmp_path) -> None:

@@ -15,7 +15,7 @@ __all__ = list(MedCLIPSAMLib.__all__)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for."""
+    """Import a public name on first access."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(MedCLIPSAMLib, name)

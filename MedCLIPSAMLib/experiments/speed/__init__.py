@@ -1,1 +1,1 @@
-"""What the pipeline costs, measured side by side with the mathematics of the paper's authors."""
+"""Time and memory of the pipeline, measured side by side with the mathematics of the paper's authors."""

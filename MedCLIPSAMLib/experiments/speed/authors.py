@@ -1,9 +1,9 @@
-"""The authors' way to a saliency map, written plainly from its description, as what ours is measured against.
+"""The authors' computation of a saliency map, written plainly from its description, as a baseline.
 
 At every one of ten steps the ten copies of the image run through the whole vision tower and the ten copies of the
-text through the whole text tower; the bottleneck sits behind one block; all parameters take gradients, which nobody
-uses; the last step's backward pass is computed too (MedCLIP-SAMv2, arXiv 2409.19483, and its repository; the code is
-ours).
+text through the whole text tower; the bottleneck is behind one block; all parameters take gradients, which are not
+used; the last step's backward pass is computed too (MedCLIP-SAMv2, arXiv 2409.19483, and its repository; the code is
+new).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def authors_saliency(
     """Compute the map (h, w) of one image (1, 3, S, S) for one text, token ids (1, L).
 
     Args:
-        noises: (10, T, C) for each step; drawn anew when None.
+        noises: (10, T, C) for each step; drawn at random when None.
     """
     model = clip.model.requires_grad_(True)
     trunk = model.visual.trunk
@@ -46,7 +46,7 @@ def authors_saliency(
         noise = torch.randn_like(output) if noises is None else noises[step]
         return mean + variance.sqrt() * noise
 
-    with torch.no_grad():  # the shape of the activations, found by a pass of its own
+    with torch.no_grad():  # the shape of the activations, by a separate pass
         model.encode_image(pixels)
     alpha = torch.full(trunk.pos_embed.shape, INITIAL, device=pixels.device, requires_grad=True)
     optimizer = torch.optim.Adam([alpha], lr=1.0)

@@ -1,4 +1,4 @@
-"""What an image costs between the networks, on one thread of the CPU whatever the device is."""
+"""Time of an image between the networks, on one thread of the CPU on any device."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ...segmentation.sam_prompts import SamPromptSettings, make_sam_prompts
 from ...segmentation.tidy import tidy
 
 MASK = 256
-"""Pixels along a side of the masks that SAM 2 gives for images of 1024 px."""
-SHOWN, PLAIN = "map by pixel, when asked for", "all of it on all pixels"
+"""Pixels along a side of SAM 2's masks for images of 1024 px."""
+SHOWN, PLAIN = "map by pixel, on access", "all of it on all pixels"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class BetweenCost:
 
     Args:
         pixels: its side.
-        ms: by step; and of the plain way, which other methods than two-means and a threshold go.
+        ms: by step; and of the plain way, for methods other than two-means and a threshold.
     """
 
     pixels: int
@@ -34,7 +34,7 @@ class BetweenCost:
 
     @property
     def total(self) -> float:
-        """Milliseconds of all that every image needs."""
+        """Milliseconds of all steps that every image needs."""
         return sum(ms for step, ms in self.ms.items() if step not in (SHOWN, PLAIN))
 
 
@@ -46,18 +46,20 @@ def between_cost(pixels: int, rounds: int = 50) -> BetweenCost:
         ms: dict[str, float] = {}
         values = _values()
         for _ in range(rounds):
-            fresh = SaliencyMap(values, (pixels, pixels))
-            labels = _time(
-                ms, "cut and components", lambda: components_of_map(fresh, CoarseSettings(), ComponentSettings())
-            )
-            _time(ms, "prompts", lambda: make_sam_prompts(labels, SamPromptSettings()))
-            mask: np.ndarray = labels[:: -(-pixels // MASK), :: -(-pixels // MASK)] == 1
-            _time(ms, "mask tidied", lambda: tidy(mask, 0.05))
-            _time(ms, SHOWN, lambda: fresh.pixels)
-            _time(ms, PLAIN, lambda: _on_all_pixels(values, pixels))
+            _time_round(ms, values, pixels)
         return BetweenCost(pixels, ms)
     finally:
         torch.set_num_threads(threads)
+
+
+def _time_round(ms: dict[str, float], values: np.ndarray, pixels: int) -> None:
+    fresh = SaliencyMap(values, (pixels, pixels))
+    labels = _time(ms, "cut and components", lambda: components_of_map(fresh, CoarseSettings(), ComponentSettings()))
+    _time(ms, "prompts", lambda: make_sam_prompts(labels, SamPromptSettings()))
+    mask: np.ndarray = labels[:: -(-pixels // MASK), :: -(-pixels // MASK)] == 1
+    _time(ms, "mask tidied", lambda: tidy(mask, 0.05))
+    _time(ms, SHOWN, lambda: fresh.pixels)
+    _time(ms, PLAIN, lambda: _on_all_pixels(values, pixels))
 
 
 def _on_all_pixels(values: np.ndarray, pixels: int) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Models of full size with random weights: time and memory do not depend on what the weights are.
+"""Models of full size with random weights: time and memory do not depend on the weights.
 
-BiomedCLIP is built through open_clip by the catalogue's own way from a configuration of its shape; SAM 2.1 from the
+BiomedCLIP is built by open_clip from a configuration of its shape, as for the catalogue; SAM 2.1 from the
 configurations of the package sam2; SAM ViT-H by the package segment_anything where that is installed.
 """
 
@@ -46,7 +46,7 @@ def biomedclip(device: torch.device | str = "cpu", fast: bool = True) -> ClipMod
     """Build a text-image model of BiomedCLIP's shape, ViT-B/16 at 224 px and BERT-base, 196 M parameters.
 
     Args:
-        fast: as `load_clip` gives it; else as open_clip does.
+        fast: as `load_clip` does; else as open_clip does.
     """
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as name:
@@ -66,7 +66,7 @@ def biomedclip(device: torch.device | str = "cpu", fast: bool = True) -> ClipMod
 
 
 def sam21(size: str, pixels: int = 1024, device: torch.device | str = "cpu") -> Sam2:
-    """SAM 2.1 "tiny", "small", "base-plus" or "large" for images of that many pixels a side (a multiple of 32)."""
+    """Build SAM 2.1 "tiny", "small", "base-plus" or "large" for images of `pixels` a side (a multiple of 32)."""
     torch.manual_seed(0)
     entry = find(f"sam2.1-{size}", "sam")
     config = Path(str(files("sam2").joinpath(entry.config)))

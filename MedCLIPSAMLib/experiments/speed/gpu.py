@@ -1,4 +1,4 @@
-"""What a GPU does: maps from recordings, whole images, stacks of slices, its memory, and what it waits for."""
+"""Performance on a GPU: maps from recordings, whole images, stacks of slices, memory, and a profile."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ...models.acceleration.captures import Captures
 from ...models.acceleration.memory import release
 from ...models.clip import ClipModel
 from ...run_context import RunContext
+from ...segmentation import drafts as drafting
 from ...segmentation import locate as locating
 from ...segmentation.components import ComponentSettings
 from ...segmentation.saliency import M2IBSettings, m2ib
@@ -30,9 +31,9 @@ from .parts import Place, kernel_seconds, time_parts
 from .saliency import difference, wait_for_device
 
 SLICES, TOGETHER = 64, (1, 8, 16, 32)
-"""Slices of 512 px, and how many of them at once."""
+"""Number of slices of 512 px, and batch sizes."""
 IMAGES, IMAGE_BATCH_SIZES = 16, (8, 16)
-"""Images of 1024 px, and how many of them at once."""
+"""Number of images of 1024 px, and batch sizes."""
 WIDE, NARROW = 1024, 512
 
 PLACES: dict[str, list[Place]] = {
@@ -40,7 +41,7 @@ PLACES: dict[str, list[Place]] = {
     "texts": [(ClipModel, "encode_text")],
     "CLIP up to the block": [(VisionTower, "tokens_at")],
     "M2IB": [(locating, "m2ib")],
-    "between the networks": [(TextSegmenter, "_drafts")],
+    "between the networks": [(drafting, "draft_each")],
     "SAM's encoder": [(sam_module.Sam2, "forward_image")],
     "SAM's decoder": [(sam_image_batch, "decode")],
     "masks tidied": [(sam_image_batch, "_mend_logits")],
@@ -50,7 +51,7 @@ PLACES: dict[str, list[Place]] = {
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table; without a value where its part failed, and `note` says why."""
+    """One line of the table; without a value where its part failed, with the reason in `note`."""
 
     name: str
     value: float | None
@@ -60,7 +61,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the time of a call goes.
+    """The profile of a call.
 
     Args:
         name: of the call.
@@ -77,14 +78,14 @@ class Profile:
 
 @dataclass(frozen=True)
 class GpuCost:
-    """Of models of full size, block 9, SAM 2.1 tiny but where another is named."""
+    """Figures of models of full size, block 9, SAM 2.1 tiny unless another is named."""
 
     figures: list[Figure] = field(default_factory=list)
     profiles: list[Profile] = field(default_factory=list)
 
 
 def gpu_cost(rounds: int, device: torch.device, context: RunContext) -> GpuCost:
-    """Measure all of it; what fails is told in a line of its own, and the rest goes on."""
+    """Measure all parts; a failure gets a separate line, and the rest goes on."""
     made, clip = GpuCost(), biomedclip(device)
     parts: dict[str, Callable[[], Iterator[Figure | Profile]]] = {
         "an image, SAM 2.1 tiny": lambda: _time_image(clip, "tiny", rounds),
@@ -154,7 +155,7 @@ def _time_image(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
 def _stack(
     clip: ClipModel, pixels: int, count: int, together: tuple[int, ...], rounds: int, context: RunContext
 ) -> Iterator[Figure]:
-    """Count images a second, with SAM 2 at their size, by how many are taken at once."""
+    """Count images a second by batch size, with SAM 2 at their size."""
     sam = sam21("tiny", pixels, clip.device)
     images = np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8)
 
@@ -177,7 +178,7 @@ def _stack(
 
 
 def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[Profile]:
-    """Find where the time of some images at once goes, which are new in every call."""
+    """Profile a batch of images, which are set again in every call."""
     segmenter = _segmenter(clip, "tiny", pixels, count)
     images = list(np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8))
 
@@ -207,7 +208,7 @@ def _forget_peak(device: torch.device) -> None:
 
 
 def _peak(name: str, device: torch.device) -> Iterator[Figure]:
-    """Tell the most memory of the GPU that torch held, with that of the models; nothing on a CPU."""
+    """Yield torch's peak memory on the GPU, including the models; nothing on a CPU."""
     if device.type == "cuda":
         yield Figure(name, torch.cuda.max_memory_reserved(device) / 2**20, "MiB")
 

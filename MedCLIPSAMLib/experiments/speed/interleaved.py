@@ -1,4 +1,4 @@
-"""Times of several variants that take turns, so that other load on the machine falls on all alike."""
+"""Times of several variants that take turns, so that other load on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def interleaved(
     once: tuple[str, ...] = (),
     context: RunContext = RunContext(),
 ) -> tuple[VariantTimes, dict[str, Made]]:
-    """Time each variant once a round, after a call of each that is not timed; and what the last calls gave.
+    """Time each variant once a round, after an untimed call of each; also return the results of the last calls.
 
     Args:
-        once: variants without the untimed call, for those of minutes.
+        once: variants without the untimed call, for those that take minutes.
         context: notified of every round.
     """
     for name, call in variants.items():

@@ -20,11 +20,11 @@ BOX = np.array([300.0, 300.0, 700.0, 700.0])
 
 @dataclass(frozen=True)
 class OutlineCost:
-    """Of one SAM at one size of image.
+    """Costs of one SAM at one image size.
 
     Args:
-        name, pixels: the model and the side of what it sees.
-        times: of embedding an image, "f32" and where the model has it "bf16".
+        name, pixels: the model and its image size.
+        times: of embedding an image, in "f32" and, where the model supports it, "bf16".
         box_ms: milliseconds of one box on an embedded image, the median of ten.
     """
 
@@ -37,7 +37,7 @@ class OutlineCost:
 def outline_costs(
     rounds: int, device: torch.device, context: RunContext, sizes: tuple[str, ...] = SIZES
 ) -> list[OutlineCost]:
-    """SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H where segment_anything is installed."""
+    """Measure SAM 2.1 of every size at 1024 and 512 px, and the authors' ViT-H where it is installed."""
     image = np.random.default_rng(0).integers(0, 256, (1024, 1024, 3), dtype=np.uint8)
     costs = []
     for size in sizes:

@@ -1,4 +1,4 @@
-"""Where the time of a call goes: named functions are timed while it runs, each without those inside it."""
+"""A profile of a call: named functions are timed while it runs, each without those inside it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Place = tuple[Any, str]
 
 
 class PartTimes:
-    """Seconds by part; what a GPU was asked for within a part is waited for at its end.
+    """Seconds by part, with the GPU synchronized at the end of each.
 
     Args:
         device: of the tensors.
@@ -51,7 +51,7 @@ class PartTimes:
         self._since = time.perf_counter()
 
     def end(self) -> None:
-        """Count what came after the last part."""
+        """Count the time after the last part."""
         self._switch(lambda: None)
 
 
@@ -69,7 +69,7 @@ def time_parts(places: Mapping[str, Sequence[Place]], device: torch.device) -> I
 
 
 def kernel_seconds(call: Callable[[], Any]) -> float:
-    """Return how long a GPU worked during a call: the union of the times of its kernels and copies."""
+    """Return the seconds that a GPU worked during a call: the union of the times of its kernels and copies."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as profiler:

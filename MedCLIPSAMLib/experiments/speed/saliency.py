@@ -1,4 +1,4 @@
-"""A saliency map at full size: the authors' loop and ours."""
+"""Time of a saliency map at full size: the authors' loop and this engine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AUTHORS, F32, BF16 = "authors' loop", "ours, f32", "ours, bf16"
 
 @dataclass(frozen=True)
 class SaliencyCost:
-    """Of one block.
+    """Costs of a map at one block.
 
     Args:
         layer: the block, counted from 0.
@@ -91,13 +91,13 @@ def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak
 
 
 def wait_for_device(tensor: torch.Tensor) -> torch.Tensor:
-    """Return the tensor once a GPU has really computed it."""
+    """Return the tensor after synchronizing the GPU."""
     if tensor.is_cuda:
         torch.cuda.synchronize()
     return tensor
 
 
 def difference(first: torch.Tensor, second: torch.Tensor) -> tuple[float, float]:
-    """Largest and mean difference of two maps scaled to 0..1."""
+    """Return the largest and mean difference of two maps scaled to 0..1."""
     apart = (normalize(first) - normalize(second)).abs()
     return apart.max().item(), apart.mean().item()

@@ -1,4 +1,4 @@
-"""How long the program takes to its first answer: commands from the shell, and the worker of Slicer."""
+"""Time to the first answer: of commands from the shell, and of Slicer's worker."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from ..phantom_benchmark import to_rgb
 
 @dataclass(frozen=True)
 class StartCost:
-    """The minimum of some rounds, because other load on the machine only adds to it.
+    """Minimum over some rounds, as other load on the machine only adds to it.
 
     Args:
         name: what was started.
-        processor: seconds of the processor, user and system; None where another process did the work.
+        processor: CPU seconds, user and system; None where another process did the work.
         seconds: until it had ended.
     """
 
@@ -37,7 +37,7 @@ class StartCost:
 
 
 def start_costs(rounds: int, context: RunContext = RunContext()) -> list[StartCost]:
-    """Measure it with the shipped starter models on the CPU, in rounds of all."""
+    """Measure with the shipped starter models on the CPU, in rounds of all commands."""
     with tempfile.TemporaryDirectory(prefix="w") as name:
         folder = Path(name)
         environment = {**os.environ, "XDG_RUNTIME_DIR": name, SWITCH: "off"}
@@ -79,7 +79,7 @@ def _command(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[
 
 
 def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
-    """Seconds of the processor and of the clock that Python takes with some arguments."""
+    """Run Python with some arguments; return the processor's and the clock's seconds."""
     before, started = os.times(), time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True, env=environment)
     seconds, after = time.perf_counter() - started, os.times()
@@ -88,7 +88,7 @@ def _run(arguments: Sequence[str], environment: Mapping[str, str]) -> tuple[floa
 
 
 def _first_answer() -> tuple[float, float]:
-    """Seconds from the start of a worker process to the first mask in it."""
+    """Measure the seconds from the start of a worker process to its first mask."""
     image = to_rgb(make_phantom("samples", 1, "MR", 1))
     transport = SubprocessTransport(worker_command())
     client = WorkerClient(transport)

@@ -1,8 +1,7 @@
-"""What a user waits for: further prompts on an image, and a stack of slices."""
+"""Waiting times of a user: further prompts on an image, and a stack of slices."""
 
 from __future__ import annotations
 
-import statistics
 import time
 from dataclasses import dataclass
 
@@ -37,7 +36,7 @@ class WaitingTimes:
 
 
 def waiting(rounds: int, device: torch.device, context: RunContext) -> WaitingTimes:
-    """Measure all of it; the models are of full size (SAM 2.1 tiny, 1024 px, random)."""
+    """Measure models of full size (SAM 2.1 tiny, 1024 px, random)."""
     settings = Settings(M2IBSettings(), components=ComponentSettings(ComponentRule.AREA), presence_threshold=0.0)
     segmenter = TextSegmenter(biomedclip(device), sam21("tiny", 1024, device), settings)
     words = PROMPT.split()
@@ -63,7 +62,3 @@ def waiting(rounds: int, device: torch.device, context: RunContext) -> WaitingTi
     slices = sum(seconds(image, prompts[0]) for image in images)
     context.notify(f"{SLICES} slices {slices:.1f} s")
     return WaitingTimes(first, second, eight, slices)
-
-
-def median(values: list[float]) -> float:
-    return statistics.median(values)

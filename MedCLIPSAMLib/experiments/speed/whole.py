@@ -1,4 +1,4 @@
-"""An image from text to mask: the authors' pipeline and ours, their seconds and the most memory they hold."""
+"""An image from text to mask: time and peak memory of the authors' pipeline and of this one."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ AUTHORS, LARGE, TINY = "authors' (ViT-H)", "ours, SAM 2.1 large", "ours, SAM 2.1
 
 @dataclass(frozen=True)
 class WholeCost:
-    """Of an image of 1024 x 1024 pixels at block 9; the authors' way is missing where segment_anything is.
+    """Costs of an image of 1024 x 1024 pixels at block 9; without the authors' where segment_anything is missing.
 
     Args:
         times: by pipeline and precision, such as "ours, SAM 2.1 tiny, bf16".
-        mib: the most memory that a process of its own held which did it once, its weights and libraries in it; None
+        mib: peak memory of a separate process that did it once, with weights and libraries; None
             where the system does not tell (Linux and CUDA do).
     """
 
@@ -44,7 +44,7 @@ class WholeCost:
 
 
 def whole_cost(rounds: int, device: torch.device, context: RunContext) -> WholeCost:
-    """Measure every pipeline, taking turns; then each once more in a process of its own for its memory."""
+    """Measure every pipeline, taking turns; then each once more in a separate process for its memory."""
     calls = {name: call for name in names() if (call := pipeline(name, device)) is not None}
     times, _ = interleaved(calls, rounds, once=(AUTHORS,), context=context)
     originals = list(calls)
@@ -53,12 +53,12 @@ def whole_cost(rounds: int, device: torch.device, context: RunContext) -> WholeC
 
 
 def names() -> list[str]:
-    """Of all pipelines, the authors' first."""
+    """List all pipelines, the authors' first."""
     return [AUTHORS, *(f"{sam}, {precision}" for sam in (LARGE, TINY) for precision in ("f32", "bf16"))]
 
 
 def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None:
-    """Return what one of `names` does with an image, its models loaded; None where they are not installed."""
+    """Return the function of one of `names` on an image, with models loaded; None where they are not installed."""
     image = _make_image()
     if name == AUTHORS:
         predictor = sam_vit_h(device)
@@ -80,7 +80,7 @@ def pipeline(name: str, device: torch.device) -> Callable[[], np.ndarray] | None
 
 
 def _authors(clip, predictor, image: np.ndarray) -> np.ndarray:
-    """Their way: ten whole passes for the map, k-means, the largest component, its box, ViT-H."""
+    """Run the authors' pipeline: ten whole passes for the map, k-means, the largest component, its box, ViT-H."""
     found = authors_saliency(clip, clip.preprocess(image[None]), clip.tokenize([PROMPT]), 9, 1.0)
     saliency = normalize(upsample(found[None, None], image.shape[:2]))[0, 0].cpu().numpy()
     labels = components(
@@ -99,7 +99,7 @@ def _make_image() -> np.ndarray:
 
 
 def _memory(name: str, device: torch.device) -> float | None:
-    """MiB: on a GPU what torch held of it at most, else the most of the process."""
+    """Return MiB: on a GPU torch's peak, else the process's; None where it cannot be told."""
     command = [sys.executable, "-m", __name__, name, str(device)]
     done = subprocess.run(
         command, capture_output=True, encoding="utf-8", check=True, cwd=Path(__file__).resolve().parents[3]

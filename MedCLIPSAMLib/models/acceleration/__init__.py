@@ -1,1 +1,1 @@
-"""The same results sooner or in less memory: CUDA graphs, bfloat16, oneDNN, a full device."""
+"""The same results faster or in less memory: CUDA graphs, bfloat16, oneDNN, freeing memory."""

@@ -1,7 +1,7 @@
 """Products of matrices in bfloat16, and what makes them faster on a CPU.
 
 There torch's fused attention takes two to three times as long as two products and a softmax; and autocast rounds the
-weights anew at every use, which counts where the same layers are used again and again.
+weights again at every use, which matters where the same layers are used many times.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class _OnCpu(TorchFunctionMode):
             return attention(*args)
         if self._again and function is F.linear and len(args) == 3 and not args[1].requires_grad:
             weight = args[1]
-            if id(weight) not in self._rounded:  # kept with its weight, whose number is not another one's meanwhile
+            if id(weight) not in self._rounded:  # kept with its weight, so that no other object gets its id
                 self._rounded[id(weight)] = weight, weight.bfloat16()
             args = args[0], self._rounded[id(weight)][1], args[2]
         return function(*args, **kwargs)
 
 
 def attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """softmax(q k^T / sqrt(C)) v, (..., L, C) of queries (..., L, C), keys and values (..., S, C)."""
+    """Compute softmax(q k^T / sqrt(C)) v, (..., L, C), of queries (..., L, C), keys and values (..., S, C)."""
     query, key = query * query.shape[-1] ** -0.5, key.transpose(-2, -1)
     parts = [(rows @ key).softmax(-1) @ value for rows in query.split(ROWS, -2)]
     return parts[0] if len(parts) == 1 else torch.cat(parts, -2)

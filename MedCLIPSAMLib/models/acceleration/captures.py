@@ -19,7 +19,7 @@ Function = Callable[..., Tensors]
 MAX_GRAPHS = 8
 """Maximum number of recordings, which share one memory pool."""
 MAX_DIFFERENCE = 1e-3
-"""From this difference to the plain computation on, a share of its largest value, a recording is not used."""
+"""Maximum difference to the plain computation, as a share of its largest value, for a recording to be used."""
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class Captures:
     """Recordings, each made when a computation is run for a second time on tensors of the same shapes.
 
-    One that fails, or gives something else than the plain computation, is not used: the log tells, and the computation
+    One that fails, or differs from the plain computation, is not used: a warning is logged, and the computation
     stays plain.
 
     Args:
@@ -58,7 +58,7 @@ class Captures:
         return plain
 
     def _record_checked(self, function: Function, inputs: Tensors, plain: Tensors) -> Function:
-        """Return the recording, or the function where that does not do the same."""
+        """Return the recording, or the function where the recording's outputs differ."""
         try:
             replay = self._record(function, inputs)
             same = all(map(_alike, replay(*inputs), plain))
@@ -66,7 +66,7 @@ class Captures:
             log.warning("Not recorded as a CUDA graph, so it takes longer: %s", error)
             return function
         if not same:
-            log.warning("A CUDA graph gave something else than the plain computation and is not used.")
+            log.warning("A CUDA graph differs from the plain computation and is not used.")
         return replay if same else function
 
 
@@ -92,7 +92,7 @@ class CudaGraphs:
             beside = torch.cuda.Stream()
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):
-                function(*static_inputs)  # libraries set up what they need on a stream when they are first called on it
+                function(*static_inputs)  # libraries initialize on a stream at their first call
             torch.cuda.current_stream().wait_stream(beside)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, pool=self._memory, stream=beside):

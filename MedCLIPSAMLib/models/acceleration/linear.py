@@ -1,7 +1,7 @@
-"""Linear layers in float32 by oneDNN, on processors on which torch's own library for them runs at half speed.
+"""Linear layers in float32 by oneDNN, on processors on which torch's default library runs at half speed.
 
 torch multiplies float32 matrices by MKL, which gives AMD's processors with AVX-512 no more than their AVX2. oneDNN,
-which torch uses for convolutions, does not ask who made the processor: a linear layer is a convolution of one pixel.
+which torch uses for convolutions, does not depend on the vendor: a linear layer is a convolution of one pixel.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class OneDnnLinear(nn.Linear):
     """The same layer for frozen weights; rounding differs."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(..., in_features) to (..., out_features)."""
+        """Apply the layer: (..., in_features) to (..., out_features)."""
         plain = inputs.device.type != "cpu" or inputs.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
         if plain or self.weight.requires_grad or inputs.numel() * self.out_features < MIN_PRODUCTS:
             return super().forward(inputs)
@@ -34,7 +34,7 @@ class OneDnnLinear(nn.Linear):
 
 
 def with_fast_linear(model: AnyModule) -> AnyModule:
-    """Give the model linear layers by oneDNN where that is faster; weights and their names stay. Returns the model."""
+    """Replace linear layers by oneDNN's where that is faster, and return the model; weights and their names stay."""
     for module in model.modules() if mkl_is_slow() else ():
         if type(module) is nn.Linear:
             module.__class__ = OneDnnLinear
@@ -43,7 +43,7 @@ def with_fast_linear(model: AnyModule) -> AnyModule:
 
 @cache
 def mkl_is_slow() -> bool:
-    """Whether this is a processor of AMD with AVX-512 and torch was built with MKL."""
+    """Tell whether this is an AMD processor with AVX-512 and torch was built with MKL."""
     described = Path("/proc/cpuinfo")
     maker = described.read_text(encoding="utf-8") if described.is_file() else platform.processor()
     capable = torch.backends.cpu.get_cpu_capability() == "AVX512"

@@ -1,4 +1,4 @@
-"""Models that stay loaded from one piece of work to the next in a process."""
+"""A cache of the models in use, so that a process does not load them again for each command."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .segmenter import TextSegmenter, load_segmenter
 from .settings import Settings, default_settings
 
 
-class KeptModels:
-    """The pair of models used last, and the device that it is on; another pair takes its place."""
+class ModelCache:
+    """Caches the pair of models used last on its device; loading another pair replaces it."""
 
     def __init__(self) -> None:
         self._segmenter: TextSegmenter | None = None
@@ -22,30 +22,30 @@ class KeptModels:
     def load(
         self, model: str, sam: str, device: str, models_dir: Path | None, settings: Settings | None = None
     ) -> TextSegmenter:
-        """See `load_segmenter`; nothing is loaded where the pair is there and its files are as they were.
+        """Return a segmenter as `load_segmenter` does, from the cache unless the files of the models have changed.
 
-        A pair for which memory ran out is loaded anew.
+        A pair for which memory ran out is loaded again.
         """
         key = (model, sam, resolve_device(device), *_stamps(model, sam, models_dir))
-        kept = self._segmenter
-        if kept is not None and key == self._key and kept.usable and not kept.frugal:
-            return kept.with_settings(settings or default_settings(model, models_dir))
-        self._segmenter = kept = None
+        cached = self._segmenter
+        if cached is not None and key == self._key and cached.usable and not cached.frugal:
+            return cached.with_settings(settings or default_settings(model, models_dir))
+        self._segmenter = cached = None  # so that both are freed before others are loaded
         release()
         self._segmenter = load_segmenter(model, sam, device, models_dir, settings)
         self._key = key
         return self._segmenter
 
     def describe(self) -> dict[str, str]:
-        """Name the models and their device; nothing where none are loaded."""
-        kept = self._segmenter
-        if kept is None or not kept.usable:
+        """Return the names of the cached models and their device; empty where none are loaded."""
+        cached = self._segmenter
+        if cached is None or not cached.usable:
             return {}
-        return {"model": kept.clip.name, "sam": kept.sam.name, "device": str(kept.clip.device)}
+        return {"model": cached.clip.name, "sam": cached.sam.name, "device": str(cached.clip.device)}
 
 
 def _stamps(model: str, sam: str, models_dir: Path | None) -> tuple[Any, ...]:
-    """Say which files the models are of, and when each was written."""
+    """Return path, modification time and size of each file of both models."""
     folders = locate(find(model, "clip", models_dir), models_dir), locate(find(sam, "sam", models_dir), models_dir)
     files = sorted(file for folder in folders for file in folder.iterdir())
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)

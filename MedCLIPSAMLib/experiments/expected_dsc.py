@@ -1,0 +1,234 @@
+"""How well the DSC of masks is predicted without truth masks, and the predictor that is fitted for it.
+
+A predictor is fitted on the split "validation", where it is judged on folds that it was not fitted to and on sets that
+were left out, and measured on "test".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from scipy.stats import bootstrap, spearmanr
+
+from ..errors import InputError
+from ..evaluation.metrics import dsc
+from ..models.expected_dsc import DscPredictor, Indicators, fit_predictor
+from ..run_context import RunContext
+from ..segmentation.expected_dsc import fitted_settings, indicators_of
+from ..segmentation.segmenter import TextSegmenter
+from .options import ImageSet
+from .real import RESAMPLES, mean_interval
+
+COVERAGE = (1.0, 0.9, 0.8, 0.7, 0.5)
+"""Shares of the masks that are kept, the surest first."""
+BINS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Bounds of the expected DSC between which masks are averaged."""
+MIN_FITTED = 15
+"""Masks below which nothing is fitted."""
+FOLDS = 5
+SEED = 12
+
+
+@dataclass(frozen=True)
+class MeasuredMask:
+    """A mask that was found, the models' scores for it, and its DSC.
+
+    Args:
+        set: of the image.
+        score: of the result, presence times predicted quality.
+    """
+
+    set: str
+    case: str
+    indicators: Indicators
+    score: float
+    dsc: float
+
+
+def measure_masks(
+    segmenter: TextSegmenter, sets: Mapping[str, ImageSet], context: RunContext = RunContext()
+) -> list[MeasuredMask]:
+    """Segment images with truth; those in which nothing was found are left out."""
+    measured = []
+    total, done = sum(len(one.images) for one in sets.values()), 0
+    for name, images in sets.items():
+        for case in images.images:
+            context.raise_if_cancelled()
+            segmenter.set_image(case.image)
+            result = segmenter.segment(images.prompt)
+            if result.found and result.predicted_iou.size:
+                score = dsc(result.mask, case.truth)
+                measured.append(MeasuredMask(name, case.name, indicators_of(result), result.score, score))
+            done += 1
+            context.report(done, total, name)
+    return measured
+
+
+def expected_without_target(
+    segmenter: TextSegmenter, prompt: str, images: Sequence[np.ndarray], context: RunContext = RunContext()
+) -> list[float]:
+    """Segment images, (H, W, 3) uint8, that do not show what a prompt names: the expected DSC of each false find."""
+    found = []
+    for done, image in enumerate(images, 1):
+        context.raise_if_cancelled()
+        segmenter.set_image(image)
+        expected = segmenter.segment(prompt).expected_dsc
+        found += [] if expected is None else [expected]
+        context.report(done, len(images), f"{prompt}, none there")
+    return found
+
+
+def fit(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> DscPredictor:
+    """Fit a predictor to measured masks, for the SAM 2 and the settings of the segmenter.
+
+    Raises:
+        InputError: too few masks.
+    """
+    if len(masks) < MIN_FITTED:
+        raise InputError(f"Expected at least {MIN_FITTED} masks to fit to, got {len(masks)}.", "Raise --cases.")
+    indicators, scores = [mask.indicators for mask in masks], [mask.dsc for mask in masks]
+    return fit_predictor(indicators, scores, segmenter.sam.name, fitted_settings(segmenter.settings))
+
+
+def predict(masks: Sequence[MeasuredMask], predictor: DscPredictor) -> np.ndarray:
+    """Predict the DSC of masks, (N,) float64."""
+    return np.array([predictor.predict(mask.indicators) for mask in masks])
+
+
+def predict_out_of_fold(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> np.ndarray:
+    """Predict the DSC of each mask by a predictor that was fitted to the other folds, (N,) float64.
+
+    The folds are of cases, at random; images of one patient are one case each in the sets of `benchmark real`.
+
+    Raises:
+        InputError: too few masks.
+    """
+    fold = np.random.default_rng(SEED).permutation(len(masks)) % FOLDS
+    expected = np.zeros(len(masks))
+    for number in range(FOLDS):
+        fitted = fit([mask for mask, of in zip(masks, fold) if of != number], segmenter)
+        expected[fold == number] = predict([mask for mask, of in zip(masks, fold) if of == number], fitted)
+    return expected
+
+
+def leave_one_set_out(masks: Sequence[MeasuredMask], segmenter: TextSegmenter) -> dict[str, dict[str, float]]:
+    """Judge each set by a predictor that was fitted to the other sets alone; {} where they are too few.
+
+    Returns:
+        {set: the figures of `judge`'s "sets"}.
+    """
+    found = {}
+    for name in dict.fromkeys(mask.set for mask in masks):
+        own = [mask for mask in masks if mask.set == name]
+        others = [mask for mask in masks if mask.set != name]
+        if len(others) >= MIN_FITTED:
+            found[name] = judge(own, predict(own, fit(others, segmenter)))["sets"][name]
+    return found
+
+
+def judge(masks: Sequence[MeasuredMask], expected: np.ndarray) -> dict[str, Any]:
+    """Compare predicted and measured DSC.
+
+    Args:
+        expected: (N,) float, the predicted DSC of each mask.
+
+    Returns:
+        JSON values: {"cases", "sets": {set: {"cases", "dsc", "expected", "mae", "spearman", "ranking"}}, "mae",
+        "mae_interval", "mae_of_mean", "spearman", "ranking", "ranking_of_score", "ranking_gain", "coverage": {share:
+        {"expected_dsc", "score", "random", "truth"}}, "calibration": [{"from", "to", "cases", "expected", "dsc"}]}.
+        "mae" is the mean absolute error, "mae_of_mean" that of the mean DSC as the prediction for all, "ranking" see
+        `ranking_quality`, "ranking_gain" its 95 % bootstrap interval above that of the score (images resampled),
+        "coverage" the mean DSC of the share that is kept by each order.
+
+    Raises:
+        InputError: no mask.
+    """
+    if not masks:
+        raise InputError("Expected masks to judge, got none: nothing was found in any image.")
+    truth = np.array([mask.dsc for mask in masks])
+    score = np.array([mask.score for mask in masks])
+    names = np.array([mask.set for mask in masks])
+    errors = np.abs(expected - truth)
+    sets = {}
+    for name in dict.fromkeys(names.tolist()):
+        own = names == name
+        sets[name] = {
+            "cases": int(own.sum()),
+            "dsc": float(truth[own].mean()),
+            "expected": float(expected[own].mean()),
+            "mae": float(errors[own].mean()),
+            "spearman": _spearman(expected[own], truth[own]),
+            "ranking": ranking_quality(expected[own], truth[own]),
+        }
+    orders = {"expected_dsc": expected, "score": score, "truth": truth}
+    coverage = {
+        f"{share:.0%}": {name: _mean_of_kept(order, truth, share) for name, order in orders.items()}
+        | {"random": float(truth.mean())}
+        for share in COVERAGE
+    }
+    return {
+        "cases": len(masks),
+        "sets": sets,
+        "mae": float(errors.mean()),
+        "mae_interval": mean_interval(errors),
+        "mae_of_mean": float(np.abs(truth - truth.mean()).mean()),
+        "spearman": _spearman(expected, truth),
+        "ranking": ranking_quality(expected, truth),
+        "ranking_of_score": ranking_quality(score, truth),
+        "ranking_gain": _ranking_gain(expected, score, truth),
+        "coverage": coverage,
+        "calibration": _calibration(expected, truth),
+    }
+
+
+def ranking_quality(order: np.ndarray, truth: np.ndarray) -> float:
+    """Return how far a ranking brings masks from a random order (0) to that by their true DSC (1).
+
+    Compared are areas under the curve of the mean DSC of the first n masks by n (the risk-coverage curve of selective
+    prediction, with 1 - DSC as the risk).
+    """
+    area = lambda values: float((np.cumsum(values) / np.arange(1, len(values) + 1)).mean())
+    random, best = float(truth.mean()), area(np.sort(truth)[::-1])
+    if best - random < 1e-9:
+        return 0.0
+    return (area(truth[np.argsort(-order, kind="stable")]) - random) / (best - random)
+
+
+def _ranking_gain(expected: np.ndarray, score: np.ndarray, truth: np.ndarray) -> list[float]:
+    gain = lambda *of: ranking_quality(of[0], of[2]) - ranking_quality(of[1], of[2])
+    if len(truth) < 3:
+        return [0.0, 0.0]
+    found = bootstrap(
+        (expected, score, truth),
+        gain,
+        paired=True,
+        vectorized=False,
+        n_resamples=RESAMPLES,
+        method="percentile",
+        random_state=np.random.default_rng(SEED),
+    )
+    return [float(found.confidence_interval.low), float(found.confidence_interval.high)]
+
+
+def _calibration(expected: np.ndarray, truth: np.ndarray) -> list[dict[str, float]]:
+    bins = []
+    for low, high in pairwise(BINS):
+        within = (expected >= low) & ((expected < high) | (high == BINS[-1]))
+        if within.any():
+            means = {"expected": float(expected[within].mean()), "dsc": float(truth[within].mean())}
+            bins.append({"from": low, "to": high, "cases": int(within.sum()), **means})
+    return bins
+
+
+def _mean_of_kept(order: np.ndarray, truth: np.ndarray, share: float) -> float:
+    return float(truth[np.argsort(-order, kind="stable")][: max(1, round(share * len(truth)))].mean())
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> float:
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return 0.0
+    return float(spearmanr(first, second).statistic)

@@ -1,0 +1,134 @@
+"""Predict the DSC of a mask without a truth mask, from the scores that a pair of models gives its own answer.
+
+Four indicators, each 0 to 1, cost nothing beyond the mask: the presence of the prompt, the IoU that SAM 2 predicts, the
+agreement (IoU) of the mask with the coarse mask, and its consistency (mean Dice) with the masks of the other saliency
+maps among which it was chosen. A logistic model, fitted to validation images with truth masks, turns them into the
+expected DSC. It is a file beside the weights of the text-image model, and holds for the SAM 2 and the settings that it
+was fitted with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ModelError
+from ..files.atomic import atomic_path
+from ..files.json_text import read_json
+
+EXPECTED_DSC = "expected_dsc.json"
+"""Name of the file in a model's folder."""
+MAX_BYTES = 1 << 16
+RIDGE = 0.02
+"""Penalty on the squares of the weights of standardized indicators: small, and not tuned."""
+_REMEDY = "Get the model again from its source, or remove that file: then no DSC is predicted."
+
+
+@dataclass(frozen=True)
+class Indicators:
+    """Scores of two models for a mask, 0 to 1 each.
+
+    Args:
+        presence: of the prompt in the image.
+        quality: mean IoU that SAM 2 predicts for its masks.
+        agreement: IoU of the mask and the coarse mask.
+        consistency: mean Dice of the mask with those of the other saliency maps; 1 where there was one map alone.
+    """
+
+    presence: float
+    quality: float
+    agreement: float
+    consistency: float
+
+
+NAMES = tuple(field.name for field in fields(Indicators))
+
+
+@dataclass(frozen=True)
+class DscPredictor:
+    """A logistic model of the DSC: 1 / (1 + exp(-(bias + weights . indicators))).
+
+    Args:
+        sam: name of the SAM 2 in the catalogue that it was fitted with.
+        settings: JSON values of the settings that it was fitted with.
+        bias, weights: of the logistic model, weights by indicator.
+        cases: number of masks it was fitted to.
+    """
+
+    sam: str
+    settings: Mapping[str, Any]
+    bias: float
+    weights: Mapping[str, float]
+    cases: int
+
+    def predict(self, indicators: Indicators) -> float:
+        """Return the expected DSC of a mask, 0 to 1."""
+        value = self.bias + sum(weight * getattr(indicators, name) for name, weight in self.weights.items())
+        return 1 / (1 + math.exp(-max(-30.0, min(30.0, value))))
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        content = {"sam": self.sam, "cases": self.cases, "bias": self.bias, "weights": dict(self.weights)}
+        with atomic_path(path) as temporary:
+            text = json.dumps(content | {"settings": self.settings}, indent=1) + "\n"
+            temporary.write_text(text, encoding="utf-8")
+
+
+def fit_predictor(
+    indicators: Sequence[Indicators], scores: Sequence[float], sam: str, settings: Mapping[str, Any]
+) -> DscPredictor:
+    """Fit the logistic model to the DSC of masks by cross entropy, with a ridge penalty on the weights.
+
+    Args:
+        indicators, scores: of each mask; the DSC is 0 to 1.
+        sam, settings: see `DscPredictor`.
+    """
+    from scipy.optimize import minimize
+
+    values = np.array([[getattr(one, name) for name in NAMES] for one in indicators], float)
+    truth = np.clip(np.asarray(scores, float), 0, 1)
+    mean, spread = values.mean(0), values.std(0)
+    spread[spread < 1e-6] = np.inf  # an indicator that never changes gets no weight
+    standardized = np.column_stack([np.ones(len(values)), (values - mean) / spread])
+
+    def loss(weights: np.ndarray) -> float:
+        logits = standardized @ weights
+        return float(np.mean(np.logaddexp(0, logits) - truth * logits) + RIDGE * np.sum(weights[1:] ** 2))
+
+    found = minimize(loss, np.zeros(standardized.shape[1])).x
+    weights = found[1:] / spread
+    bias = float(found[0] - weights @ mean)
+    return DscPredictor(sam, settings, bias, {name: float(weight) for name, weight in zip(NAMES, weights)}, len(values))
+
+
+def read_predictor(folder: Path) -> DscPredictor | None:
+    """Read the predictor of a model's folder; None where it has none.
+
+    Raises:
+        ModelError: the file is damaged.
+    """
+    path = folder / EXPECTED_DSC
+    if not path.exists():
+        return None
+    try:
+        content = read_json(path, MAX_BYTES)
+        weights = {name: float(content["weights"][name]) for name in NAMES}
+        sam, settings = content["sam"], content["settings"]
+        if not isinstance(sam, str) or not isinstance(settings, dict):
+            raise TypeError("the name of SAM 2 or the settings are of another type")
+        found = DscPredictor(sam, settings, float(content["bias"]), weights, int(content["cases"]))
+        if not all(map(math.isfinite, (found.bias, *weights.values()))):
+            raise ValueError("a weight is no finite number")
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise ModelError(f"Expected a DSC predictor in '{path}', got a damaged file: {error}.", _REMEDY) from error
+    return found

@@ -1,0 +1,58 @@
+"""The images that prompts are asked about, as both models take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+from ..models.clip import ClipModel
+from ..models.sam import Sam2
+from ..models.sam_image_batch import SamImageBatch
+
+
+@dataclass
+class ImageBatch:
+    """Images of one size, and what was computed for them.
+
+    Args:
+        images: uint8 (H, W, 3) each.
+        pixels: (N, 3, S, S) for the text-image model.
+        sam: the images for SAM 2, with their embeddings.
+        early: the text-image model's activations before the bottleneck, see `saliency.m2ib`.
+    """
+
+    images: list[np.ndarray]
+    pixels: torch.Tensor
+    sam: SamImageBatch
+    early: dict[tuple[int, bool, bool], torch.Tensor] = field(default_factory=dict)
+
+
+def check_images(images: Sequence[np.ndarray]) -> None:
+    """Check that images can be taken together.
+
+    Raises:
+        InputError: no image, another shape or type, or another size than the first one's.
+    """
+    for image in images:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+            raise InputError(
+                f"Expected an image of uint8 (H, W, 3), got {image.dtype} {image.shape}.", "Give an RGB image."
+            )
+    sizes = sorted({image.shape[:2] for image in images})
+    if len(sizes) != 1:
+        raise InputError(
+            f"Expected at least one image, and all of one size, got the sizes {sizes}.", "Give them one by one."
+        )
+
+
+def make_image_batch(clip: ClipModel, sam: Sam2, images: Sequence[np.ndarray]) -> ImageBatch:
+    """Copy checked images and prepare them for both models."""
+    copies = [image.copy() for image in images]
+    pixels = clip.preprocess(np.stack(copies))
+    sam_images = SamImageBatch(sam)
+    sam_images.set(copies)
+    return ImageBatch(copies, pixels, sam_images)

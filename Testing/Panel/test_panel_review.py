@@ -1,0 +1,146 @@
+"""Review in the panel: the least sure cases first, corrected, and written where the user sees and wants it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import slicer
+import slicer.util
+import standin
+from MedCLIPSAMScene import overlay, segments
+from MedCLIPSAMScene.sliceGeometry import ijkToRAS
+
+from MedCLIPSAMLib.export.dataset import write_case, write_description
+from MedCLIPSAMLib.export.manifest import Manifest
+from MedCLIPSAMLib.nnunet.predict import Image, predict
+from MedCLIPSAMLib.nnunet.trust import trusted_cases
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.volumes import Segment, read_segmentation, read_volume
+from MedCLIPSAMLib.volumes.write import write_png
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-output" / "panel"
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_said(panel) -> Iterator[None]:
+    """The panel is that of the whole session: what it says at the end is not for the next test."""
+    yield
+    panel.ui.reviewLabel.text = ""
+
+
+def predicted(folder: Path, count: int) -> tuple[Path, Path, dict[str, np.ndarray]]:
+    """A dataset of heads, and predictions of it as a network leaves them, of which only the probabilities are made up.
+
+    Returns:
+        Both folders, and the tumor of each case.
+    """
+    dataset, out = folder / "Dataset031_Heads", folder / "predictions"
+    manifest = Manifest(dataset, {"labels": ["tumor"], "export": {"form": "nnunet"}})
+    truths: dict[str, np.ndarray] = {}
+    for number in range(count):
+        made, case = make_phantom("validation", number, "MR", 1), f"head{number}"
+        write_png(folder / f"{case}.png", np.repeat(made.image[..., None], 3, 2))
+        truths[case] = made.lesion_mask[None]
+        files = write_case(
+            dataset,
+            case,
+            "nnunet",
+            read_volume(folder / f"{case}.png"),
+            [Segment("tumor", np.zeros((1, 128, 128), bool))],
+        )
+        manifest.write({"case": case, "image": "", "status": "found", "labels": {}, "files": files})
+    manifest.close()
+    write_description(dataset, "nnunet", ["tumor"], list(truths), "MR")
+
+    def fixed(volume, context):
+        case = volume.name.removesuffix("_0000")
+        tumor = truths[case].astype(np.float32) * (0.99 - 0.2 * int(case[-1]))
+        return SimpleNamespace(labels=(tumor > 0.5).astype(np.uint8), probabilities=np.stack([1 - tumor, tumor]))
+
+    ensemble = SimpleNamespace(name="fixed", labels={1: "tumor"}, predict=fixed)
+    predict(
+        [Image(case, dataset / "imagesTr" / f"{case}_0000.nii.gz") for case in truths], ensemble, out, dataset=dataset
+    )
+    return dataset, out, truths
+
+
+def test_the_least_sure_cases_are_reviewed_and_trusted(panel, tmp_path) -> None:
+    ui, (dataset, out, truths) = panel.ui, predicted(tmp_path, 3)
+    assert not ui.listReviewButton.enabled
+    ui.reviewFolderEdit.currentPath = str(out)
+    ui.listReviewButton.click()
+    table = ui.reviewTable
+    assert [table.item(row, 0).text() for row in range(3)] == ["head2", "head1", "head0"]
+    assert "3 cases, 0 of them trusted" in ui.reviewLabel.text and not ui.trustButton.enabled
+    assert ui.reviewTargetLabel.text == f"Corrections go into '{dataset}'."
+    ui.nextReviewButton.click()
+    volume, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
+    assert volume.GetName() == "head2" and "correct the mask" in ui.reviewLabel.text, ui.reviewLabel.text
+    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    assert red.GetBackgroundVolumeID() == volume.GetID()
+    assert red.GetForegroundVolumeID() == overlay.uncertaintyOf(volume).GetID()
+    ui.uncertaintyBox.checked = False
+    assert red.GetForegroundVolumeID() is None
+    ui.uncertaintyBox.checked = True
+    ui.reviewCollapsibleButton.collapsed = False
+    standin.screenshot(panel.parent, SCREENSHOTS / "review.png")
+    ui.reviewCollapsibleButton.collapsed = True
+    ui.trustButton.click()
+    assert not standin.messages, "a dataset beside the predictions is not asked about"
+    assert "one of 1" in ui.reviewLabel.text and table.item(0, 2).text() == "trusted", ui.reviewLabel.text
+    assert (read_segmentation(dataset / "labelsTr" / "head2.nii.gz")[0].mask == truths["head2"]).all()
+    ui.nextReviewButton.click()
+    assert panel.parameters.inputVolume.GetName() == "head1"
+    assert not slicer.mrmlScene.IsNodePresent(volume) and not slicer.mrmlScene.IsNodePresent(segmentation)
+    # A correction that is not saved stays in the scene, and that is said.
+    volume, segmentation = panel.parameters.inputVolume, panel.parameters.segmentation
+    identifier = segmentation.GetSegmentation().GetNthSegmentID(0)
+    segments.writeMask(segmentation, identifier, ~truths["head1"], ijkToRAS(volume))
+    table.setCurrentCell(2, 0)
+    ui.openReviewButton.click()
+    assert panel.parameters.inputVolume.GetName() == "head0" and "was not saved" in ui.reviewLabel.text
+    assert slicer.mrmlScene.IsNodePresent(segmentation)
+
+
+def test_a_dataset_that_only_the_predictions_name_is_asked_about_once(panel, tmp_path) -> None:
+    """The predictions came from elsewhere, and name a dataset of this machine that is not beside them."""
+    ui, (dataset, out, _) = panel.ui, predicted(tmp_path, 2)
+    (tmp_path / "elsewhere").mkdir()
+    out = out.rename(tmp_path / "elsewhere" / "predictions")
+    named = json.loads((out / "export.json").read_text()) | {"dataset": str(dataset)}
+    (out / "export.json").write_text(json.dumps(named))
+    assert not ui.reviewTargetLabel.text
+    ui.reviewFolderEdit.currentPath = str(out)
+    ui.listReviewButton.click()
+    assert ui.reviewTargetLabel.text == f"Corrections go into '{dataset}'."
+    ui.nextReviewButton.click()
+    standin.answers["confirm"] = False
+    ui.trustButton.click()
+    ((kind, asked),) = standin.messages
+    assert kind == "confirm" and str(dataset) in asked and str(out) in asked
+    assert "Nothing was written" in ui.reviewLabel.text and not trusted_cases(dataset)
+    standin.answers["confirm"] = True
+    for count in (1, 2):  # asked again after a no, and not after a yes
+        ui.trustButton.click()
+        assert f"one of {count}." in ui.reviewLabel.text and len(standin.messages) == 2
+        ui.nextReviewButton.click()
+
+
+def test_a_chosen_dataset_is_where_corrections_go_and_is_asked_about_where_it_is_not_beside_them(panel, tmp_path):
+    ui, (dataset, out, _) = panel.ui, predicted(tmp_path, 1)
+    (tmp_path / "elsewhere").mkdir()
+    out = out.rename(tmp_path / "elsewhere" / "predictions")
+    ui.reviewFolderEdit.currentPath = str(out)
+    ui.listReviewButton.click()
+    assert ui.reviewTargetLabel.text == f"Corrections go into '{out.parent / dataset.name}'."  # which is not there
+    ui.reviewDatasetEdit.currentPath = str(dataset)
+    assert ui.reviewTargetLabel.text == f"Corrections go into '{dataset}'."
+    ui.nextReviewButton.click()
+    standin.answers["confirm"] = True  # a scene from elsewhere may have filled the field
+    ui.trustButton.click()
+    assert "one of 1." in ui.reviewLabel.text and trusted_cases(dataset) and len(standin.messages) == 1

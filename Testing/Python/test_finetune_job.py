@@ -1,0 +1,130 @@
+"""`finetune.job.run`: from a table of captions or shards to a model of the catalogue, on the shipped demo model."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from dataclasses import replace
+from io import BytesIO
+
+import numpy as np
+import pytest
+from finetuning import QUICK, captions, pairs
+from PIL import Image
+
+from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, ModelError, OutputError
+from MedCLIPSAMLib.finetune.job import CaptionData, run
+from MedCLIPSAMLib.finetune.owner import claim_run
+from MedCLIPSAMLib.models.store import find, statuses
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
+
+FIXTURES = (captions, pairs)
+
+
+def test_a_fine_tuned_model_is_in_the_catalogue_and_segments_at_once(captions, tmp_path):
+    progress: list[str] = []
+    settings = replace(QUICK, epochs=1)
+    result, folder = run(
+        CaptionData(str(captions), share=0.3),
+        settings,
+        "mine",
+        tmp_path / "run",
+        "cpu",
+        tmp_path,
+        context=RunContext(on_notice=progress.append),
+    )
+    assert folder == tmp_path / "mine" and any("split by patient" in line for line in progress)
+    (unknown,) = [line for line in progress if "does not know" in line]
+    assert "'demo'" in unknown and "number" in unknown and "brain" not in unknown
+    assert find("mine", "clip", tmp_path).trained
+    (status,) = [model for model in statuses(tmp_path) if model.model.name == "mine"]
+    assert status.usable and "Apache-2.0" in status.model.licence
+    segmenter = load_segmenter("mine", "demo", "cpu", tmp_path)
+    assert segmenter.settings.saliency.layer == 3
+    segmenter.set_image(np.repeat(make_phantom("validation", 1, "MR", 1).image[..., None], 3, 2))
+    assert segmenter.segment("brain tumor").mask.shape == (128, 128)
+    assert result.before["pairs"] == result.after["pairs"] and (tmp_path / "run" / "dropped.csv").is_file()
+    with pytest.raises(ModelError, match="a model 'mine' already"):
+        run(CaptionData(str(captions), share=0.3), settings, "mine", tmp_path / "other", "cpu", tmp_path)
+
+
+ABSENT = [("biomedclip", "cpu", "biomedclip"), ("nothing", "cpu", "nothing"), ("demo", "tpu", "tpu")]
+
+
+@pytest.mark.parametrize("base, device, message", ABSENT)
+def test_a_model_or_device_that_is_not_there_is_said_before_images_are_read(
+    captions, tmp_path, monkeypatch, base, device, message
+):
+    monkeypatch.delenv("MEDCLIPSAM_MODELS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("MedCLIPSAMLib.finetune.job.readable", lambda *_: pytest.fail("images were read"))
+    with pytest.raises(MedCLIPSAMError, match=message):
+        run(CaptionData(str(captions), share=0.3), replace(QUICK, base=base), "m", tmp_path / "run", device, tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_replaces_only_the_model_that_it_made(captions, tmp_path):
+    settings, data, models = replace(QUICK, epochs=1), CaptionData(str(captions), share=0.3), tmp_path / "models"
+    models.mkdir()
+    for name in ("a1", "a2"):
+        run(data, settings, name, tmp_path / f"run-{name}", "cpu", models)
+    before = {path: path.read_bytes() for path in models.rglob("*") if path.is_file()}
+    with pytest.raises(ModelError, match="a model 'a1' already"):
+        run(data, settings, "a1", tmp_path / "run-a2", "cpu", models)
+    assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
+    run(data, settings, "a1", tmp_path / "run-a1", "cpu", models)  # its own, again
+    run(data, settings, "a1", tmp_path / "run-a2", "cpu", models, replace=True)
+    with pytest.raises(ModelError, match="a model 'a1' already"):
+        run(data, settings, "a1", tmp_path / "run-a1", "cpu", models)
+
+
+def test_a_run_keeps_off_a_folder_of_something_else_and_of_a_run_at_work(captions, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "dropped.csv").write_text("somebody's")
+    with pytest.raises(OutputError, match="not empty"):
+        run(CaptionData(str(captions), share=0.3), QUICK, "m", tmp_path / "mine", "cpu", tmp_path)
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["dropped.csv"]
+    with claim_run(tmp_path / "run"), pytest.raises(OutputError, match="Another run is writing"):
+        run(CaptionData(str(captions), share=0.3), QUICK, "m", tmp_path / "run", "cpu", tmp_path)
+
+
+def test_captions_that_all_say_the_same_and_too_few_pairs_are_refused(captions, tmp_path):
+    rows = [json.dumps({"image": f"{n}.png", "caption": "the very same caption"}) for n in range(9)]
+    (tmp_path / "same.jsonl").write_text("\n".join(rows))
+    with pytest.raises(InputError, match="all say the same"):
+        run(CaptionData(str(tmp_path / "same.jsonl"), captions.parent), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
+    with pytest.raises(InputError, match="too few to measure retrieval"):
+        run(CaptionData(str(captions), share=0.03), QUICK, "m", tmp_path / "r", "cpu", tmp_path)
+    with pytest.raises(InputError, match="do not fill a batch of 64"):
+        run(CaptionData(str(captions), share=0.3), replace(QUICK, batch=64), "m", tmp_path / "r", "cpu", tmp_path)
+    with pytest.raises(InputError, match="both the run and the model"):
+        run(CaptionData(str(captions)), QUICK, "x", tmp_path / "x", "cpu", tmp_path)
+    with pytest.raises(ModelError, match="cannot be the name"):
+        run(CaptionData(str(captions)), QUICK, "../m", tmp_path / "r", "cpu", tmp_path)
+    with pytest.raises(ModelError, match="has a model 'biomedclip' already"):
+        run(CaptionData(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
+
+
+def test_a_model_is_trained_on_shards(tmp_path):
+    for shard in range(3):
+        with tarfile.open(tmp_path / f"part-{shard}.tar", "w") as tar:
+            for number in range(6):
+                image = BytesIO()
+                Image.fromarray(np.full((40, 50), 20 * number + shard, np.uint8)).save(image, "PNG")
+                caption = f"the ultrasound image {shard} {number}".encode()
+                for ending, content in (("png", image.getvalue()), ("txt", caption)):
+                    member = tarfile.TarInfo(f"case{shard}{number}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, BytesIO(content))
+    pattern, progress = str(tmp_path / "part-{0..1}.tar"), []
+    settings = replace(QUICK, batch=4, epochs=1)
+    with pytest.raises(InputError, match="separate validation pairs"):
+        run(CaptionData(pattern), settings, "mine", tmp_path / "run", "cpu", tmp_path)
+    data = CaptionData(pattern, validation=str(tmp_path / "part-2.tar"))
+    result, folder = run(
+        data, settings, "mine", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_notice=progress.append)
+    )
+    assert result.steps == 3 and result.after["pairs"] == 4 and (folder / "medclipsam.json").is_file()
+    assert any("12 pairs" in line for line in progress)

@@ -1,0 +1,54 @@
+"""The weights that a training leaves: LoRA merged, and the layouts of open_clip and Hugging Face."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from MedCLIPSAMLib.errors import ModelError, OutputError
+from MedCLIPSAMLib.finetune.publish import export_model
+from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare
+from MedCLIPSAMLib.models import timm_towers
+from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
+from MedCLIPSAMLib.models.clip import load_clip
+
+
+def test_what_lora_learnt_is_in_the_merged_weights():
+    wrapped = prepare(load_clip("demo").model, lora_rank=4).eval()
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    plain = load_clip("demo").model
+    pixels, tokens = torch.randn(3, 3, 128, 128), torch.randint(5, 90, (3, 7))
+    with torch.no_grad():
+        expected, before = wrapped(pixels, tokens)[:2], plain(pixels, tokens)[:2]
+        plain.load_state_dict(merge_lora(wrapped))
+        found = plain(pixels, tokens)[:2]
+    for first, other, old in zip(expected, found, before):
+        assert torch.allclose(first, other, atol=1e-5) and not torch.allclose(first, old, atol=1e-3)
+
+
+def test_captions_longer_than_the_model_reads_are_cut_at_their_end():
+    clip = load_clip("demo")
+    tokens = clip.tokenize(["tumor " * 200, "brain tumor"], cut=True)
+    assert tokens.shape == (2, clip.context_length) and tokens[0, -1] == tokens[1][tokens[1] != 0][-1]
+
+
+def test_the_export_loads_in_open_clip_and_gives_the_same_features(tmp_path, monkeypatch):
+    import open_clip
+
+    timm_towers.register()
+    folder = export_model("demo", "open-clip", tmp_path / "exported")
+    clip = load_clip("demo")
+    monkeypatch.chdir(folder)  # the demo model's configuration names its BERT by "."
+    other = open_clip.create_model(f"local-dir:{folder}", pretrained_text=False, pretrained_image=False).eval()
+    pixels, tokens = torch.randn(2, 3, 128, 128), clip.tokenize(["brain tumor", "lungs"])
+    other = with_fast_linear(other.requires_grad_(False))
+    with torch.no_grad():
+        assert torch.equal(other.encode_image(pixels), clip.model.encode_image(pixels))
+        assert torch.equal(other.encode_text(tokens), clip.model.encode_text(tokens))
+    with pytest.raises(OutputError, match="there already"):
+        export_model("demo", "open-clip", folder)
+    with pytest.raises(ModelError, match="no names for"):
+        export_model("demo", "hugging-face", tmp_path / "hf")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["exported"]

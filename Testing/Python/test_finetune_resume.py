@@ -1,0 +1,122 @@
+"""A training that was killed, cancelled or ran out of disk resumes from its checkpoint, and refuses the wrong ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from finetuning import QUICK, captions, pairs, train
+
+from MedCLIPSAMLib.errors import Cancelled, ModelError, OutputError
+from MedCLIPSAMLib.finetune.checkpoint import read_checkpoint, write_checkpoint
+from MedCLIPSAMLib.finetune.publish import export_model
+from MedCLIPSAMLib.finetune.train import CHECKPOINT, LOG
+from MedCLIPSAMLib.run_context import RunContext
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURES = (captions, pairs)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
+    """Killed without warning in the second epoch, and started again; crops, order and Adam go on as if nothing was."""
+
+    def command(out: str) -> list[str]:
+        options = (
+            "--base demo --batch 4 --epochs 3 --patience 0 --lr 1e-4 --device cpu --workers 0 --validation-share 0.3"
+        )
+        start = [
+            sys.executable,
+            "-m",
+            "MedCLIPSAMLib",
+            "finetune",
+            str(captions),
+            "--name",
+            f"{out}-model",
+            "-o",
+            str(tmp_path / out),
+        ]
+        return [*start, *options.split(), "--models-dir", str(tmp_path), "--json"]
+
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(
+        command("killed"), cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    log = tmp_path / "killed" / LOG
+    while running.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 8):
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert (tmp_path / "killed" / CHECKPOINT).is_file() and not (tmp_path / "killed" / "medclipsam.json").exists()
+    for out in ("killed", "whole"):
+        done = subprocess.run(command(out), cwd=ROOT, env=environment, capture_output=True, encoding="utf-8")
+        assert done.returncode == 0, done.stderr
+    first, other = (torch.load(tmp_path / out / CHECKPOINT, weights_only=True)["model"] for out in ("killed", "whole"))
+    assert all(torch.equal(first[name], other[name]) for name in other)
+    steps = [json.loads(line)["step"] for line in log.read_text().splitlines()]
+    assert steps == sorted(set(steps)) and steps[0] == 1
+
+
+def test_a_run_killed_before_its_first_checkpoint_logs_each_step_once(pairs, tmp_path):
+    (tmp_path / LOG).write_text('{"step": 1, "loss": 1.0}\n{"step": 2, "lo')
+    train(pairs, tmp_path, replace(QUICK, epochs=1))
+    assert [json.loads(line)["step"] for line in (tmp_path / LOG).read_text().splitlines()] == [1, 2, 3, 4, 5]
+
+
+def test_a_cancelled_run_keeps_a_checkpoint_and_goes_on(pairs, tmp_path):
+    requested = iter([False] * 3 + [True] * 9)
+    with pytest.raises(Cancelled):
+        train(pairs, tmp_path, context=RunContext(is_cancelled=lambda: next(requested)))
+    seen = []
+    train(pairs, tmp_path, context=RunContext(seen.append))
+    assert [progress.done for progress in seen] == list(range(4, 11))
+
+
+def test_a_full_disk_is_said_and_the_last_checkpoint_stays(tmp_path):
+    path = tmp_path / CHECKPOINT
+    write_checkpoint(path, {"step": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot be written"):
+            write_checkpoint(path, {"step": 2, "model": torch.zeros(1_000_000)})
+        with pytest.raises(OutputError, match="cannot be written"):
+            export_model("demo", "open-clip", tmp_path / "exported")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert torch.load(path, weights_only=True) == {"step": 1} and [path.name for path in tmp_path.iterdir()] == [
+        CHECKPOINT
+    ]
+
+
+def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_path):
+    with pytest.raises(Cancelled):
+        train(pairs, tmp_path, context=RunContext(is_cancelled=iter([False, True]).__next__))
+    original = (tmp_path / CHECKPOINT).read_bytes()
+    with pytest.raises(ModelError, match="other settings or data"):
+        train(pairs, tmp_path, replace(QUICK, temperature=0.3))
+    with pytest.raises(ModelError, match="other settings or data"):
+        train(pairs, tmp_path, data="other.csv")
+    with pytest.raises(ModelError, match="another architecture.*differ"):
+        train(pairs, tmp_path, replace(QUICK, lora_rank=2))
+    assert (tmp_path / CHECKPOINT).read_bytes() == original
+    (tmp_path / CHECKPOINT).write_bytes(original[: len(original) // 2])
+    with pytest.raises(ModelError, match="damaged"):
+        train(pairs, tmp_path)
+
+
+@pytest.mark.parametrize("content", [[1], torch.zeros(2), {"model": 3, "fingerprint": ""}, {"model": {"a": 1}}])
+def test_a_file_that_is_no_checkpoint_is_named(tmp_path, content):
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(ModelError, match="last.ckpt' is damaged"):
+        read_checkpoint(tmp_path / "last.ckpt", "", {})
