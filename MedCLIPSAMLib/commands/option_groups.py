@@ -207,29 +207,30 @@ class OptionalStages:
     vote: Annotated[
         VoteMethod,
         typer.Option(
-            help="Ask SAM 2 for each object in three ways and count the masks: mean, staple, or map (weighed by the "
-            "saliency). Gives the uncertainty; the mask is hardly better or worse."
+            help="Prompt SAM 2 for each object in three ways and count the masks: mean, staple, or map (weighed by the "
+            "saliency). It gives the uncertainty; the DSC of 'mean' changed by -.02 to +.01, for a third more time."
         ),
     ] = VoteMethod.NONE
     vote_masks: Annotated[
         bool,
         typer.Option(
             "--vote-masks",
-            help="In a vote, count all three masks of each prompt. For SAM 2.1 of Meta; harms with the shipped SAM 2.",
+            help="Count all three masks of each prompt. Not with the shipped SAM 2s, trained on one mask an object: "
+            "-.34 to +.01 DSC.",
         ),
     ] = False
     affinity: Annotated[
         bool,
         typer.Option(
             "--affinity",
-            help="Spread the saliency map among places that look alike to SAM 2. A better coarse mask on most images, "
-            "no better final one.",
+            help="Spread the saliency map among places that look alike to SAM 2. The coarse mask gained .00 to "
+            ".03 DSC; the final one changed by -.01 to +.02.",
         ),
     ] = False
     mirror: Annotated[
         bool,
         typer.Option(
-            "--mirror", help="Average the saliency map with the mirror image's: twice the work, hardly a better mask."
+            "--mirror", help="Average the saliency map with the mirror image's: twice the work, hardly a gain."
         ),
     ] = False
     finer: Annotated[
