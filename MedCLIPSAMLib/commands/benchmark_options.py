@@ -57,7 +57,7 @@ def report(figures: dict) -> str:
     heads = [f"{name} ({row['cases']})" for name, row in figures.items()]
     lines = []
     for title, gain, interval, mean in (
-        ("Final DSC, and the gain with its 95 % interval.", "gain", "interval", "dsc"),
+        ("Final DSC, and the gain with its 95 % interval where there are several images.", "gain", "interval", "dsc"),
         ("DSC of the coarse mask, likewise.", "coarse_gain", "coarse_interval", "coarse_dsc"),
     ):
         lines += [title, "", _line("", *heads, "CPU seconds"), _line(*(["---"] * (len(heads) + 2)))]

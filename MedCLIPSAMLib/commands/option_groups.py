@@ -228,16 +228,10 @@ class OptionalStages:
         ),
     ] = False
     mirror: Annotated[
-        bool,
-        typer.Option(
-            "--mirror", help="Average the saliency map with the mirror image's: twice the work, hardly a gain."
-        ),
+        bool, typer.Option("--mirror", help="Average the map with the mirror image's: twice the work, hardly a gain.")
     ] = False
     finer: Annotated[
-        bool,
-        typer.Option(
-            "--finer", help="A saliency map of twice as many rows and columns: four times the work, no gain shown."
-        ),
+        bool, typer.Option("--finer", help="A map of twice the rows and columns: four times the work, no gain shown.")
     ] = False
 
     def apply(self, settings: Settings) -> Settings:
@@ -251,13 +245,11 @@ class OptionalStages:
 
         if self.vote_masks and self.vote == VoteMethod.NONE:
             raise InputError("--vote-masks was given without a vote.", "Add --vote mean, or leave it out.")
+        wanted: dict[str, Any] = {"affinity": SHARP} if self.affinity else {}
         if self.vote != VoteMethod.NONE:
-            vote = replace(settings.vote, method=self.vote, several=self.vote_masks)
-            settings = replace(settings, vote=vote)
-        if self.affinity:
-            settings = replace(settings, affinity=SHARP)
+            wanted["vote"] = replace(settings.vote, method=self.vote, several=self.vote_masks)
         views = {name: True for name in ("mirror", "finer") if getattr(self, name)}
-        return settings.with_saliency(**views)
+        return replace(settings.with_saliency(**views), **wanted)
 
 
 @dataclass(frozen=True)
