@@ -57,24 +57,23 @@ def report(figures: dict) -> str:
     heads = [f"{name} ({row['cases']})" for name, row in figures.items()]
     lines = []
     for title, gain, interval, mean in (
-        ("Final DSC, and the gain with its 95 % interval.", "gain", "interval", "dsc"),
+        ("Final DSC, and the gain with its 95 % interval where there are several images.", "gain", "interval", "dsc"),
         ("DSC of the coarse mask, and its gain.", "coarse_gain", "coarse_interval", "coarse_dsc"),
     ):
         lines += [title, "", _line("", *heads, "CPU seconds"), _line(*(["---"] * (len(heads) + 2)))]
         for name in names:
             rows = [row["options"][name] for row in figures.values()]
-            cells = [
-                f"{row[mean]:.3f}"
-                + (
-                    ""
-                    if name == names[0]
-                    else f" ({row[gain]:+.3f}, {row[interval][0]:+.3f} to {row[interval][1]:+.3f})"
-                )
-                for row in rows
-            ]
+            cells = [f"{row[mean]:.3f}" + _gain(row[gain], row[interval], name == names[0]) for row in rows]
             lines.append(_line(name, *cells, f"{sum(row['seconds'] for row in rows) / len(rows):.2f}"))
         lines.append("")
     return "\n".join(lines)
+
+
+def _gain(gain: float, interval: list[float] | None, is_base: bool) -> str:
+    """Write a gain with its interval; without one where one image was measured, and nothing for the base."""
+    if is_base:
+        return ""
+    return f" ({gain:+.3f})" if interval is None else f" ({gain:+.3f}, {interval[0]:+.3f} to {interval[1]:+.3f})"
 
 
 def _listed(text: str) -> list[str]:

@@ -207,36 +207,31 @@ class OptionalStages:
     vote: Annotated[
         VoteMethod,
         typer.Option(
-            help="Ask SAM 2 for each object in three ways and count the masks: mean, staple, or map (weighed by the "
-            "saliency). Gives the uncertainty; the mask is hardly better or worse."
+            help="Prompt SAM 2 for each object in three ways and count the masks: mean, staple, or map (weighed by the "
+            "saliency). It gives the uncertainty; the DSC of 'mean' changed by -.02 to +.01, for a third more time."
         ),
     ] = VoteMethod.NONE
     vote_masks: Annotated[
         bool,
         typer.Option(
             "--vote-masks",
-            help="In a vote, count all three masks of each prompt. For SAM 2.1 of Meta; harms with the shipped SAM 2.",
+            help="Count all three masks of each prompt. Not with the shipped SAM 2s, trained on one mask an object: "
+            "-.34 to +.01 DSC.",
         ),
     ] = False
     affinity: Annotated[
         bool,
         typer.Option(
             "--affinity",
-            help="Spread the saliency map among places that look alike to SAM 2. A better coarse mask on most images, "
-            "no better final one.",
+            help="Spread the saliency map among places that look alike to SAM 2. The coarse mask gained .00 to "
+            ".03 DSC; the final one changed by -.01 to +.02.",
         ),
     ] = False
     mirror: Annotated[
-        bool,
-        typer.Option(
-            "--mirror", help="Average the saliency map with the mirror image's: twice the work, hardly a better mask."
-        ),
+        bool, typer.Option("--mirror", help="Average the map with the mirror image's: twice the work, hardly a gain.")
     ] = False
     finer: Annotated[
-        bool,
-        typer.Option(
-            "--finer", help="A saliency map of twice as many rows and columns: four times the work, no gain shown."
-        ),
+        bool, typer.Option("--finer", help="A map of twice the rows and columns: four times the work, no gain shown.")
     ] = False
 
     def apply(self, settings: Settings) -> Settings:
@@ -250,13 +245,11 @@ class OptionalStages:
 
         if self.vote_masks and self.vote == VoteMethod.NONE:
             raise InputError("--vote-masks was given without a vote.", "Add --vote mean, or leave it out.")
+        wanted: dict[str, Any] = {"affinity": SHARP} if self.affinity else {}
         if self.vote != VoteMethod.NONE:
-            vote = replace(settings.vote, method=self.vote, several=self.vote_masks)
-            settings = replace(settings, vote=vote)
-        if self.affinity:
-            settings = replace(settings, affinity=SHARP)
+            wanted["vote"] = replace(settings.vote, method=self.vote, several=self.vote_masks)
         views = {name: True for name in ("mirror", "finer") if getattr(self, name)}
-        return settings.with_saliency(**views)
+        return replace(settings.with_saliency(**views), **wanted)
 
 
 @dataclass(frozen=True)

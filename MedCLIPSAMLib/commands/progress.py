@@ -33,7 +33,7 @@ def telling(context: RunContext, say: Callable[[Progress], str | None]) -> RunCo
 
 @contextmanager
 def progress_bar(
-    description: str, quiet: bool = False, unit: Literal["share", "count", "bytes"] = "share"
+    description: str, quiet: bool = False, unit: Literal["share", "count", "bytes"] = "share", lines: bool = False
 ) -> Iterator[RunContext]:
     """Yield the context of a run that draws a bar and prints notices on the error stream.
 
@@ -43,6 +43,7 @@ def progress_bar(
         description: shown until the run reports a message.
         quiet: neither bar nor notices.
         unit: how the bar shows progress: in percent, as a count, or as a size.
+        lines: where there is no terminal, such as in a log file, print a line for each report of a count.
     """
     from rich.console import Console
     from rich.markup import escape
@@ -58,6 +59,8 @@ def progress_bar(
         task = bar.add_task(description, total=None, left="")
 
         def show(progress: Progress) -> None:
+            if lines and not console.is_terminal:
+                notify(f"{progress.done:g} of {progress.total or 0:g}: {progress.message or description}")
             bar.update(task, completed=progress.done, total=progress.total)
             left = progress.seconds_left
             if left is None:

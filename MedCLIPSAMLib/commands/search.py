@@ -52,13 +52,17 @@ def search(
 
     Example: medclipsam search images masks -p "brain tumor" --layers 7,8,9
     """
+    from ..segmentation.vision_tower import VisionTower
+
     tried_layers = parse_numbers("--layers", layers, int)
     tried_betas = parse_numbers("--betas", betas, float)
     label_free = truth is None or without_masks
     tried_steps = parse_numbers("--steps", steps or ("5,20" if label_free else "10"), int)
     segmenter = models.load()
-    depth = len(segmenter.clip.model.visual.trunk.blocks)
-    tried_layers = tried_layers or list(range(depth))
+    tower = VisionTower(segmenter.clip.model.visual)
+    for layer in tried_layers:
+        tower.check_layer(layer)
+    tried_layers = tried_layers or list(tower.layers)
     cases = _cases(images, truth, prompt, suffix) if truth else _cases_without_masks(images, prompt, segmenter)
     if label_free:
         _search_without_masks(segmenter, cases, tried_layers, tried_betas, tried_steps, trials, as_json)
@@ -78,7 +82,7 @@ def _search_with_masks(
 
     from ..experiments.search import search as run
 
-    with progress_bar("searching", unit="count") as context:
+    with progress_bar("searching", unit="count", lines=True) as context:
         trials = run(segmenter, cases, layers, betas, steps, context)
     prompt = cases[0].prompt
     if as_json:
@@ -87,7 +91,7 @@ def _search_with_masks(
         )
         return
     _print(
-        f"'{prompt}' on {len(cases)} images (tuned on them: not zero-shot)",
+        f"'{prompt}' on {len(cases)} image{'s' if len(cases) > 1 else ''} (tuned on them: not zero-shot)",
         ("layer", "beta", "steps", "coarse DSC", "DSC"),
         [
             (str(trial.layer), f"{trial.beta:g}", str(trial.steps), f"{trial.coarse_dsc:.3f}", f"{trial.dsc:.3f}")
@@ -113,7 +117,7 @@ def _search_without_masks(
     if not betas or not steps:
         raise InputError("Expected numbers for --betas and --steps, got none.")
     space = Space(tuple(layers), (min(betas), max(betas)), (min(steps), max(steps)))
-    with progress_bar("searching", unit="count") as context:
+    with progress_bar("searching", unit="count", lines=True) as context:
         found = search_without_masks(segmenter, cases, space, trials, context=context)
     prompt, closed = cases[0].prompt, share_of_gap_closed(found)
     if as_json:
@@ -123,19 +127,29 @@ def _search_without_masks(
     with_truth = cases[0].truth is not None
     columns = ("", "layer", "beta", "steps", "score", "agreement", "stability", "quality")
     _print(
-        f"'{prompt}' on {len(cases)} images, judged by the models themselves",
+        f"'{prompt}' on {len(cases)} image{'s' if len(cases) > 1 else ''}, judged by the models themselves",
         columns + (("DSC",) if with_truth else ()),
         [_row(trial, with_truth) for trial in found],
     )
-    if closed is not None:
-        typer.echo(f"The first one has {closed:.0%} of the DSC between the default and the best by masks.")
-    elif with_truth:
-        typer.echo("By masks no trial is better than the default by .005 DSC.")
+    if with_truth:
+        typer.echo(_by_masks(found))
+
+
+def _by_masks(trials: list[LabelFreeTrial]) -> str:
+    """Say what the masks, which the search did not use, say of its choice: the first trial."""
+    default = next(trial.dsc or 0.0 for trial in trials if trial.default)
+    best = max(trials, key=lambda trial: trial.dsc or 0.0)
+    choice = "the default settings" if trials[0].default else f"the settings in the first row (default: {default:.3f})"
+    chosen = f"Compared with the masks, {choice} reach a DSC of {trials[0].dsc:.3f}"
+    if (best.dsc or 0.0) - default < 0.005:
+        return f"{chosen}; none of those tried is better than the default by .005 or more."
+    found = f"layer {best.layer}, beta {best.beta:.3g}, steps {best.step}"
+    return f"{chosen}; the best of those tried reach {best.dsc:.3f} ({found})."
 
 
 def _row(trial: LabelFreeTrial, with_truth: bool) -> tuple[str, ...]:
     scores = (trial.score, trial.agreement, trial.stability, trial.quality)
-    cells = ["default" if trial.default else "", str(trial.layer), f"{trial.beta:.3g}", str(trial.steps)]
+    cells = ["default" if trial.default else "", str(trial.layer), f"{trial.beta:.3g}", trial.step]
     return (*cells, *(f"{score:.3f}" for score in scores), *((f"{trial.dsc:.3f}",) if with_truth else ()))
 
 

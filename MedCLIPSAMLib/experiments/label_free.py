@@ -62,6 +62,8 @@ class LabelFreeTrial:
         score: what the search maximizes.
         dsc: the mean Dice of the final mask, where there are truth masks; the search does not use them.
         default: whether these are the settings of the model, which may differ by prompt and image.
+        earliest: the first step whose map may be taken, the agreement of the models chooses; `steps` where there is no
+            choice.
     """
 
     layer: int
@@ -73,6 +75,12 @@ class LabelFreeTrial:
     quality: float
     dsc: float | None
     default: bool = False
+    earliest: int = 0
+
+    @property
+    def step(self) -> str:
+        """The step whose map is taken, for people."""
+        return f"{self.earliest}-{self.steps}, by agreement" if 0 < self.earliest < self.steps else str(self.steps)
 
 
 def search_without_masks(
@@ -158,7 +166,10 @@ def _measure(settings: Settings, views: Sequence[_Views], default: bool = False)
     agreement, stability, quality = (float(value) for value in np.average(rows, axis=0, weights=weights))
     used = settings.saliency_for(views[0].case.prompt)
     truth = float(np.mean(scores)) if scores else None
-    return LabelFreeTrial(used.layer, used.beta, used.steps, score, agreement, stability, quality, truth, default)
+    first = used.candidates[0]
+    return LabelFreeTrial(
+        used.layer, used.beta, used.steps, score, agreement, stability, quality, truth, default, first
+    )
 
 
 def _study(seed: int) -> optuna.Study:

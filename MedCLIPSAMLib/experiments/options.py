@@ -164,8 +164,8 @@ def measure_options(
     Returns:
         {set: {"cases", "map_seconds", "options": {option: {"dsc", "coarse_dsc", "found", "seconds", "gain", "interval",
         "coarse_gain", "coarse_interval"}}}}: means, 0 to 1; gains are differences to the base image by image, with the
-        95 % bootstrap interval of their mean; seconds are CPU seconds from the text to the mask, without SAM 2's
-        embedding of the image, which all share.
+        95 % bootstrap interval of their mean, None of one image; seconds are CPU seconds from the text to the mask,
+        without SAM 2's embedding of the image, which all share.
     """
     figures: dict[str, Any] = {}
     for name, image_set in sets.items():
@@ -210,13 +210,14 @@ def _figures(rows: Sequence[tuple[float, float, bool, float]], base: Sequence[tu
     final_gain, coarse_gain = (
         values - np.array([row[at] for row in base]) for at, values in enumerate((final, coarse))
     )
+    interval = mean_interval if len(rows) > 1 else lambda gain: None
     return {
         "dsc": float(final.mean()),
         "coarse_dsc": float(coarse.mean()),
         "found": float(found.mean()),
         "seconds": float(seconds.mean()),
         "gain": float(final_gain.mean()),
-        "interval": mean_interval(final_gain),
+        "interval": interval(final_gain),
         "coarse_gain": float(coarse_gain.mean()),
-        "coarse_interval": mean_interval(coarse_gain),
+        "coarse_interval": interval(coarse_gain),
     }

@@ -94,7 +94,8 @@ def read_entry(folder: Path) -> Model:
 
 def _unusable(folder: Path, reason: str) -> ModelError:
     return ModelError(
-        f"The entry '{folder / ENTRY}' cannot be used: {reason}.", "docs/models.md has an example with all that it needs."
+        f"The entry '{folder / ENTRY}' cannot be used: {reason}.",
+        "docs/models.md has an example with all that it needs.",
     )
 
 

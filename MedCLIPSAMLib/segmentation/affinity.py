@@ -43,7 +43,7 @@ class AffinitySettings:
 
 
 SHARP = AffinitySettings(steps=1, sharpness=30.0, by_channel=True)
-"""The affinity that lost least of those measured; the defaults above with one step, as published, lose small objects."""
+"""The affinity of the commands' option; one step of the defaults, as published, loses small objects."""
 
 
 @torch.no_grad()

@@ -45,15 +45,21 @@ class VisionTower:
         self.depth, self.grid = len(self.trunk.blocks), self.trunk.grid_size
         self.prefix = self.trunk.num_prefix_tokens
 
+    @property
+    def layers(self) -> range:
+        """The blocks that M2IB can take: with a class token not the last one, whose patch tokens reach nothing."""
+        return range(self.depth - (self.trunk.global_pool == "token"))
+
     def check_layer(self, layer: int) -> None:
-        """Refuse a block after which the patch tokens reach nothing: the last one, with a class token.
+        """Refuse a block that is none of `layers`.
 
         Raises:
             InputError: naming the possible blocks.
         """
-        last = self.depth - (2 if self.trunk.global_pool == "token" else 1)
-        if not 0 <= layer <= last:
-            raise InputError(f"Expected a layer from 0 to {last} for M2IB, got {layer}.", "Choose one of these blocks.")
+        if layer not in self.layers:
+            raise InputError(
+                f"Expected a layer from 0 to {self.layers[-1]} for M2IB, got {layer}.", "Choose one of these blocks."
+            )
 
     @torch.no_grad()
     def tokens_at(self, pixels: torch.Tensor, layer: int) -> torch.Tensor:

@@ -25,8 +25,8 @@ class VoteSettings:
             fits the others; "map", which weighs each by its overlap with the saliency map.
         margin: a second box is wider by this share of its side, half of it on either end; 0 leaves that prompt out.
         points: random points of the coarse mask within the box, for a third prompt; 0 leaves that prompt out.
-        several: all three masks of each prompt vote, where SAM 2 was trained to give alternatives: the shipped ones were
-            not; else its own choice for each prompt.
+        several: all three masks of each prompt vote, for a SAM 2 that was trained to give alternatives, as the shipped
+            ones were not; else its own choice for each prompt.
     """
 
     method: Choice[VoteMethod] = VoteMethod.NONE

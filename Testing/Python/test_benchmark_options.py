@@ -75,3 +75,5 @@ def test_a_wording_is_measured_as_its_prompt_alone_and_leaves_other_prompts():
         assert measured["dsc"] == pytest.approx(dsc(alone.mask, phantom.lesion_mask), abs=1e-6)
         assert measured["coarse_dsc"] == pytest.approx(dsc(alone.coarse, phantom.lesion_mask), abs=1e-6)
         assert figures["other"]["options"][f"wording: {name}"]["coarse_gain"] == 0
+        assert measured["interval"] is measured["coarse_interval"] is None, "one image has no interval"
+    assert " to " not in report(figures) and "(+0.000)" in report(figures)

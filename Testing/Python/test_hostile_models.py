@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from contextlib import nullcontext
 import time
+from contextlib import nullcontext
 
 import pytest
 import torch

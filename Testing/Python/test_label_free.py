@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from MedCLIPSAMLib.commands.search import _by_masks, _row
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.label_free import Space, search_without_masks, share_of_gap_closed
+from MedCLIPSAMLib.experiments.label_free import LabelFreeTrial, Space, search_without_masks, share_of_gap_closed
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.search import SearchCase
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -85,7 +86,28 @@ def test_the_command_searches_a_folder_of_images(run, cases, tmp_path, masks):
     assert found["cases"] == 2 and len(found["trials"]) == 2
     assert all((trial["dsc"] is not None) == masks for trial in found["trials"])
     code, out, err = run(*ask)
-    assert code == 0 and "judged by the models" in out and ("DSC" in out) == masks
+    assert code == 0 and "judged by the models" in out and ("Compared with the masks" in out) == masks
+    assert "1 of 2: the model's own settings" in err and "2 of 2: layer 3" in err, "no terminal: a line for each trial"
+    code, out, err = run(*ask[:-1], "4", "--trials", 1)
+    assert code == 2 and "from 0 to 3 for M2IB, got 4" in err, "also where only the default would be tried"
+
+
+def test_what_the_masks_say_is_in_plain_words_and_the_choice_of_steps_is_shown():
+    default = LabelFreeTrial(7, 0.3, 12, 0.9, 0.9, 0.9, 0.9, 0.7, default=True, earliest=8)
+    other = replace(default, default=False, score=0.8, dsc=0.75, steps=5, earliest=5)
+    assert _row(default, True)[:4] == ("default", "7", "0.3", "8-12, by agreement") and _row(other, True)[3] == "5"
+    assert _by_masks([default, other]) == (
+        "Compared with the masks, the default settings reach a DSC of 0.700; the best of those tried reach 0.750 "
+        "(layer 7, beta 0.3, steps 5)."
+    )
+    assert "first row (default: 0.700) reach a DSC of 0.750; the best" in _by_masks([other, default])
+    assert "none of those tried is better" in _by_masks([default, replace(other, dsc=0.704)])
+
+
+def test_a_default_by_agreement_is_told_as_one(segmenter, cases):
+    by_agreement = segmenter.with_settings(segmenter.settings.with_saliency(steps=6, earliest=4))
+    (trial,) = search_without_masks(by_agreement, cases[:1], Space((3,)), trials=1)
+    assert trial.step == "4-6, by agreement"
 
 
 def test_without_masks_a_folder_is_needed(run, tmp_path):
