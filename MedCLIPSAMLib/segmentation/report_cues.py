@@ -134,9 +134,9 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
     if close:
         return close[-1]
-    if len(before) > 1 and before[-1].kind == Cue.READING and before[-2].kind == Cue.ABSENT:
-        if not _APART.search(clause, before[-2].end, before[-1].start):
-            return before[-2]
+    kinds = [cue.kind for cue in before[-2:]]
+    if kinds == [Cue.ABSENT, Cue.READING] and not _APART.search(clause, before[-2].end, before[-1].start):
+        return before[-2]
     if before and (before[-1].kind in (Cue.ABSENT, Cue.BEFORE) or not behind):
         return before[-1]
     return behind[0] if behind else None

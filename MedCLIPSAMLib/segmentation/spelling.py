@@ -11,7 +11,7 @@ MIN_LETTERS = 4
 def is_one_slip(word: str, known: str) -> bool:
     """Tell whether two words differ by one letter inserted, deleted or replaced, or by two swapped neighbors.
 
-    This is a distance of 1 as Damerau (Commun ACM 1964) counts it.
+    This is a distance of 1 as Damerau counts it (Communications of the ACM, 1964).
     """
     if abs(len(word) - len(known)) > 1 or word == known:
         return False
