@@ -136,7 +136,8 @@ class _Reader:
         if mention.other:
             return None
         loose = concluding or mention.again
-        return next((n for n, one in enumerate(self._described) if is_same(one, described, loose)), None)
+        same = [n for n, one in enumerate(self._described) if is_same(one, described, loose, mention.again)]
+        return min(same, key=lambda n: self._described[n].head != described.head, default=None)
 
     def _add_reading(self, number: int, reading: str) -> None:
         prompt = self.findings[number].prompt

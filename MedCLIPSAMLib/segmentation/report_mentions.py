@@ -30,7 +30,8 @@ _WORD = re.compile(r"[^\W_]+(?:-[^\W_]+)*")
 _APART = re.compile(r"\s*[,(:\u2013-]\s*")
 _OWN = re.compile(r"\b(?:and|with)\b|,", re.IGNORECASE)
 _WITH = re.compile(r"\b(?:and|with)\b", re.IGNORECASE)
-_JOINT = re.compile(r"[,;:()/]|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
+_JOINT = re.compile(r"[,;:()/]|\s[-\u2013]\s|\b(?:and|or|nor|with|without|but|plus)\b", re.IGNORECASE)
+_WHERE = re.compile(r"\s*((?:in|within) .*\S)", re.IGNORECASE)
 _OF_IT = re.compile(
     r"(?:this|these|it|they|which|that|findings?|(?:imaging )?(?:features?|appearances?)"
     r"|(?:highly |very |most )?(?:suspicious|concerning|worrisome|suggestive|compatible|consistent|typical|in keeping))"
@@ -227,7 +228,10 @@ def _others(clause: str, in_mention: bytearray, in_cue: bytearray, cues: list[Fo
         end = joint.start() if joint else len(clause)
         if not any(in_mention[start:end]):
             words = _name(list(_WORD.finditer(clause, start, end)), in_cue)
-            if words and not is_description(words[-1][0].lower()):
+            elsewhere = _WHERE.match(clause, start, end) if any(in_mention[:start]) else None
+            if elsewhere and any(is_place(word[0].lower()) for word in _WORD.finditer(clause, start, end)):
+                others.append((elsewhere[1], Cue.PRESENT))
+            elif words and not is_description(words[-1][0].lower()):
                 cue = cue_of(words[0].start(), words[-1].end(), cues, clause)
                 said = clause[words[0].start() : words[-1].end()]
                 others.append((said, Cue.PRESENT if cue is None else cue.kind))

@@ -14,6 +14,10 @@ _PARTS = frozenset({"lobe", "hemisphere", "cerebellum", "hilum", "apex", "base",
 _JOINTS = IN | {"of", "the", "a", "an", "and"}
 
 
+_GENERAL = frozenset({"lesion", "mass", "tumor", "neoplasm", "nodule"})
+"""Nouns that one finding is called by in turn."""
+
+
 @dataclass(frozen=True)
 class Described:
     """A finding by its noun, and the words around it by what they say."""
@@ -37,13 +41,16 @@ def describe(head: str, phrase: str) -> Described:
     return Described(head, frozenset(sides), frozenset(organs), frozenset(places & _PARTS), positions, frozenset(looks))
 
 
-def is_same(known: Described, said: Described, loose: bool = False) -> bool:
+def is_same(known: Described, said: Described, loose: bool = False, again: bool = False) -> bool:
     """Tell whether two phrases can speak of one finding.
 
     Args:
-        loose: they may look different, as where "the mass" or an impression speaks of what was described before.
+        loose: they may look different, as where "the mass" or an impression speaks of what was described before; and
+            in one place a mass may be called a lesion.
+        again: it was said that the finding is known, "the lesion", so that no place need be named.
     """
-    if known.head != said.head:
+    placed = bool(known.organs & said.organs or known.parts & said.parts)
+    if known.head != said.head and not (loose and (again or placed) and {known.head, said.head} <= _GENERAL):
         return False
     for one, other in ((known.sides, said.sides), (known.organs, said.organs), (known.parts, said.parts)):
         if one and other and one.isdisjoint(other):

@@ -95,6 +95,8 @@ AGAIN = [
     "Nodule in the right upper lobe measuring 8 mm. Nodules are stable.",
     "Nodule in the right upper lobe. Right lung nodule.",
     "Cyst in the left kidney. CONCLUSION: Left renal cyst.",
+    "There is a mass in the left breast. The lesion is irregular.",
+    "FINDINGS: Nodule in the right upper lobe. IMPRESSION: Right upper lobe mass.",
 ]
 
 
@@ -113,6 +115,7 @@ def test_what_is_said_again_in_other_words_is_one_finding(text):
         "A nodule in the right upper lobe. A second nodule in the right upper lobe.",
         "Nodule in the right upper lobe. Nodule in the right lower lobe.",
         "Mass in the liver. Mass in the spleen.",
+        "A mass in the breast. A lesion of the skin.",
     ],
 )
 def test_what_is_elsewhere_or_looks_otherwise_is_another_finding(text):
@@ -127,6 +130,8 @@ def test_what_is_elsewhere_or_looks_otherwise_is_another_finding(text):
         ("Brain tumor without midline shift or mass effect.", "mass effect", ABSENT),
         ("A mass with skin thickening.", "skin thickening", UNKNOWN),
         ("Resected meningioma with edema.", "meningioma", BEFORE),
+        ("Lung nodule - likely granuloma.", "granuloma", UNKNOWN),
+        ("Mass in the left breast and in the right breast.", "in the right breast", UNKNOWN),
     ],
 )
 def test_what_is_named_beside_a_finding_is_listed(text, named, reason):
