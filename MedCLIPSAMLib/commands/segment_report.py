@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,7 +13,7 @@ from .option_groups import ModelOptions
 from .table import print_table
 
 if TYPE_CHECKING:
-    from ..segmentation.report import Report
+    from ..segmentation.report import LeftOut, Report
     from ..segmentation.segmenter import TextSegmenter
     from ..tasks.inputs import Input
     from ..tasks.places import Outputs, Places
@@ -40,6 +41,7 @@ class SegmentReport:
         self._measured: list[tuple[str, SegmentStatistics]] = []
         self._failed: list[Failed] = []
         self._read: dict[str, Any] = {}
+        self._said_left_out = False
         self.finished: list[tuple[Input, Places]] = []
 
     def say_read(self, report: Report) -> None:
@@ -65,7 +67,9 @@ class SegmentReport:
             return
         known = experience([(self._models.model, "clip"), (self._models.sam, "sam")], self._models.models_dir)
         notes = [image.hide_names(note) for note in outcome.notes]
-        report = outcome.report(self._statistics) | {"input": image.shown, "notes": notes, "models": known}
+        self._say_left_out(outcome.left_out)
+        said = [*notes, *(part.note for part in outcome.left_out)]
+        report = outcome.report(self._statistics) | {"input": image.shown, "notes": said, "models": known}
         self._reports.append(report)
         if self._statistics:
             self._measured += [(outcome.name, row) for row in outcome.statistics]
@@ -105,6 +109,19 @@ class SegmentReport:
             self._print_summary()
         if self._failed:
             raise typer.Exit(1)
+
+    def _say_left_out(self, left_out: Sequence[LeftOut]) -> None:
+        """Print once which findings the model cannot take, and list them as left out of the report."""
+        from dataclasses import asdict
+
+        if not left_out or self._said_left_out:
+            return
+        self._said_left_out = True
+        texts, report = {part.text for part in left_out}, self._read["report"]
+        report["findings"] = [finding for finding in report["findings"] if finding["prompt"] not in texts]
+        report["left_out"] = [*report["left_out"], *map(asdict, left_out)]
+        for part in () if self._as_json else left_out:
+            typer.echo(f"note: {part.note}", err=True)
 
     def _fail(self, image: Input, failed: Failed) -> None:
         if self._outputs.is_folder:

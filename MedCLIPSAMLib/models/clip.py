@@ -83,6 +83,10 @@ class ClipModel:
         """List the words of `text` that the tokenizer does not know at all; see `unknown_words`."""
         return unknown_words(self._tokenizer, text)
 
+    def known_words(self) -> list[str]:
+        """List the whole words of the tokenizer's vocabulary."""
+        return [word for word in self._tokenizer.get_vocab() if word.isalpha()]
+
     @torch.inference_mode()
     def encode_text(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
         """Encode N texts: float32 (N, D) on the model's device, L2-normalized unless not `normalized`.

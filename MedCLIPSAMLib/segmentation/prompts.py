@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from ..choices import EnsembleMean
 from ..errors import InputError, PromptError
 from ..resources import resource_path
+from .wording import meant
 
 if TYPE_CHECKING:
     import torch
@@ -187,6 +188,6 @@ def prompt_features(
     if unknown and len(unknown) == len(prompt.split()):
         raise PromptError(
             f"The model '{clip.name}' knows no word of the prompt '{prompt}'.",
-            "Use other words, or a model with a larger vocabulary.",
+            f"{meant(clip, unknown)} Use other words, or a model with a larger vocabulary.".strip(),
         )
     return ensemble_features(encode_text, prompts, mean)

@@ -8,18 +8,23 @@ from enum import Enum, auto
 
 
 class Cue(Enum):
-    """What a report says about a finding."""
+    """What a report says about a finding; READING: it says what a finding named before may be."""
 
     PRESENT = auto()
     ABSENT = auto()
     UNCERTAIN = auto()
+    READING = auto()
     BEFORE = auto()
     NORMAL = auto()
 
 
 @dataclass(frozen=True)
 class FoundCue:
-    """A cue in a clause, and on which side of a finding it stands to say that: "before", "behind", "both" or "none"."""
+    """A cue in a clause, and on which side of a finding it stands to say that.
+
+    Args:
+        side: "before", "behind", "both" or "none"; "adjective" is directly before the words of the finding.
+    """
 
     kind: Cue
     side: str
@@ -34,6 +39,9 @@ _SEE = (
 )
 _OUT = r"(?:excluded?|ruled? out)"
 _SURE = r"(?:(?:safely|entirely|completely|fully|definitely|clearly) )?"
+_GONE = r"(?:(?:surgically|completely|totally|previously|recently) )?(?:resected|removed|excised|treated|ablated)"
+_STOP = r"(?=\s*(?:$|[,;:.()?]|(?:given|but|in|at|with|and|or|due|because)\b))"
+"""Nothing is named behind it: "a cyst is likely", not "it is likely a cyst"."""
 _CUES = (  # where several begin at one place, the first one counts
     (  # they look like other cues, and deny a change or a doubt, or name a study to compare with
         Cue.PRESENT,
@@ -41,15 +49,27 @@ _CUES = (  # where several begin at one place, the first one counts
         r"no (?:significant |interval |relevant )?(?:change|growth|increase|decrease|progression)s?(?: (?:in|of))?"
         r"|without (?:any |significant |interval )?change|no doubt|not only|not necessarily|not changed"
         r"|previously (?:seen|noted|described|known)"
-        r"|(?:compared (?:to|with)|since|than on) (?:the )?(?:prior|previous)(?: \w+)?",
+        r"|(?:compared (?:to|with)|since|than on) (?:the )?(?:prior|previous)(?: \w+)?"
+        r"|(?:partially|partly|subtotally|incompletely|not) (?:resected|removed|excised|treated|ablated)",
+    ),
+    (Cue.UNCERTAIN, "both", rf"versus|vs|(?:{_BE} )?(?:(?:more|less) likely than|favou?red over)"),
+    (
+        Cue.ABSENT,
+        "behind",
+        rf"(?:{_BE}|has been|have been) {_GONE}|(?:{_BE}|has been|have been) (?:ruled out|excluded)"
+        rf"|(?<=[,(] ){_GONE}{_STOP}|{_GONE}$|(?<=: )(?:no|negative|absent){_STOP}|none{_STOP}|nil{_STOP}"
+        rf"|none {_SEE}",
     ),
     (
         Cue.UNCERTAIN,
         "behind",
-        rf"(?:cannot|could not|may not|not) be {_SURE}{_OUT}|(?:{_BE} )?not {_OUT}|may be {_SEE}|suspected$"
-        rf"|{_BE} (?:possible|probable|likely|suspected|questionable|uncertain|equivocal)",
+        rf"(?:cannot|could not|may not|not) be {_SURE}{_OUT}|(?:{_BE} )?not {_OUT}|may be {_SEE}"
+        rf"|(?:(?:{_BE}|remains?|seems?) )?(?:(?:thought|considered|felt) )?(?:(?:less|more|most|also|still) )?"
+        rf"(?:possible|probable|likely|suspected|questionable|uncertain|equivocal|favou?red|questioned){_STOP}",
     ),
     (Cue.UNCERTAIN, "before", rf"(?:cannot|could not|not|does not|difficult to|unable to) {_SURE}{_OUT}"),
+    (Cue.BEFORE, "adjective", _GONE),
+    (Cue.BEFORE, "behind", r"(?:status post|s/p) (?:\w+ )?(?:resection|removal|excision|treatment|ablation|surgery)$"),
     (
         Cue.BEFORE,
         "before",
@@ -60,8 +80,7 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "behind",
-        rf"(?:{_BE}|has been|have been) (?:resected|removed|excised|ruled out|excluded)"
-        rf"|(?:(?:has|have|had|{_BE}) )?(?:resolved|gone|disappeared|vanished)"
+        rf"(?:(?:has|have|had|{_BE}) )?(?:resolved|gone|disappeared|vanished)"
         rf"|(?:{_BE} )?(?:absent|unlikely)|(?:{_BE} )?no longer {_SEE}|cannot be {_SURE}{_SEE}"
         rf"|(?:(?:{_BE}|do|does|did|could) )?not {_SURE}(?:be )?{_SEE}",
     ),
@@ -72,17 +91,26 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|cannot (?:see|identify|detect|find)|(?:rules|ruled) out|excludes|excluded",
     ),
     (
-        Cue.UNCERTAIN,
+        Cue.READING,
         "before",
-        r"possibl[ey]|probabl[ey]|likely|perhaps|suspected|suspicion of|suspicious for|may|might|could|questionable"
-        r"|equivocal|suggest(?:s|ive|ing)?|concern(?:ing)? for|presumed|presumably",
+        r"(?:(?:most|highly|very) )?(?:suspicious (?:for|of)|suspicion (?:of|for)|concern(?:ing)? for|worrisome for"
+        r"|suggest(?:s|ive of|ive|ing|ed)?|(?:compatible|consistent|in keeping|in line) with|diagnostic of"
+        r"|typical (?:of|for)|characteristic of)"
+        rf"|(?:{_BE} )?favou?r(?:s|ed|ing)?(?: to (?:be|represent|reflect))?"
+        rf"|(?:{_BE} )?(?:(?:less|more|most|very) )?likely(?: to (?:be|represent|reflect))?"
+        r"|probably|presumably|possibly|perhaps|presumed|represent(?:s|ing)?|reflect(?:s|ing)?"
+        rf"|(?:{_BE} )?(?:thought|felt|believed|presumed|considered) to (?:be|represent|reflect)"
+        r"|(?:may|might|could|would) (?:well )?(?:be|represent|reflect|indicate|correspond to)"
+        r"|differential(?: diagnosis)?(?: includes?)?",
     ),
-    (Cue.UNCERTAIN, "both", r"versus|vs"),
+    (Cue.UNCERTAIN, "before", r"possible|probable|suspected|may|might|could|questionable|equivocal|query"),
     (Cue.NORMAL, "none", r"normal|clear|unremarkable|intact|healthy|within normal limits|negative"),
 )
 _PATTERN = re.compile(
     "|".join(rf"(?P<c{n}>(?<![\w-])(?:{pattern})(?![\w-]))" for n, (_, _, pattern) in enumerate(_CUES)), re.IGNORECASE
 )
+
+_APART = re.compile(r",|\b(?:and|with|but)\b", re.IGNORECASE)
 
 
 def find_cues(clause: str) -> list[FoundCue]:
@@ -91,4 +119,24 @@ def find_cues(clause: str) -> list[FoundCue]:
     for match in _PATTERN.finditer(clause):
         kind, side, _ = _CUES[int(str(match.lastgroup)[1:])]
         found.append(FoundCue(kind, side, match.start(), match.end()))
+    if clause.rstrip().endswith("?"):
+        found.append(FoundCue(Cue.UNCERTAIN, "behind", len(clause.rstrip()) - 1, len(clause)))
     return found
+
+
+def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue | None:
+    """Find the cue that applies to a finding at these signs: the nearest one before it, else the first behind it.
+
+    "No sign suspicious for a mass" denies the mass: what something may be is denied with it. None: it is present.
+    """
+    before = [cue for cue in cues if cue.end <= start and cue.side in ("before", "both")]
+    close = [cue for cue in cues if cue.side == "adjective" and not clause[cue.end : start].strip()]
+    behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
+    if close:
+        return close[-1]
+    kinds = [cue.kind for cue in before[-2:]]
+    if kinds == [Cue.ABSENT, Cue.READING] and not _APART.search(clause, before[-2].end, before[-1].start):
+        return before[-2]
+    if before and (before[-1].kind in (Cue.ABSENT, Cue.BEFORE) or not behind):
+        return before[-1]
+    return behind[0] if behind else None

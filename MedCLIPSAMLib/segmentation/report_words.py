@@ -8,6 +8,7 @@ from enum import Enum, auto
 from functools import cache
 
 from ..volumes.terminology import ALTERED, ANATOMY, IRREGULAR, TERMS
+from .spelling import is_one_slip
 
 
 def _listed(words: str) -> frozenset[str]:
@@ -49,14 +50,42 @@ _NO_MODIFIERS = _listed(
 )
 _SHORT = 5
 """Minimum letters of a word in which one wrong letter is corrected: "mask" is no "mass"."""
-_NO_SLIPS = frozenset({"lesson", "lessons", "heard", "breath", "braid", "spline", "river", "stones"})
+_NO_SLIPS = _listed(
+    "lesson lessons heard breath braid spline river stones medical median annular interior literal fecal smell stall "
+    "sold lager lover"
+)
 """Correct words that differ by one letter from a known one."""
+SIDES = _listed("left right bilateral both")
+POSITIONS = _listed(
+    "upper lower middle mid anterior posterior superior inferior medial lateral central inner outer apical basal "
+    "proximal distal superficial deep frontal temporal parietal occipital subareolar"
+)
+"""Words that say where in an organ."""
+_DESCRIPTIONS = _listed(
+    "irregular hypoechoic hyperechoic anechoic isoechoic heterogeneous homogeneous spiculated enhancing hypodense "
+    "hyperdense hypointense hyperintense lobulated circumscribed indistinct angular round solid cystic complex small "
+    "large focal diffuse patchy suspicious malignant benign calcified necrotic hemorrhagic"
+)
+_AROUND = SIDES | POSITIONS | _DESCRIPTIONS
+"""Words around a finding whose misspellings are corrected."""
 
 
-NOT_ITSELF = _listed("effect effects marker markers risk risks screening like protocol")
-"""Words behind a finding that make it another thing: a mass effect is no mass."""
+NOT_ITSELF = _listed("effect effects shift shifts marker markers risk risks screening like protocol")
+"""Words behind a finding or a place that make it another thing: a mass effect is no mass."""
 ANAPHORA = _listed("the this that these those same")
+OTHER = _listed("another second third further additional separate other")
+"""Words before a finding that say it is none of those before."""
+REMAINING = _listed("residual recurrent remaining persistent")
+"""Words before a finding that say it is there after a treatment."""
 IN = _listed("in within of at on near involving along inside over")
+
+
+_ADJECTIVE = re.compile(r"(?:ed|ar|al|ic|ous|oid|ive|[ai]ble|ly|less|(?<!m)ent|ant|ish|shaped|er|est)$")
+_SAYINGS = _listed(
+    "bi-rads birads lung-rads pi-rads ti-rads comparison prior previous size o'clock clock patient year years new old "
+    "oval hazy large wide tall taller dense thin thick margins margin borders border mild moderate severe acute "
+    "evidence sign signs finding findings otherwise same here today side"
+)
 
 
 class Spelling(Enum):
@@ -76,25 +105,40 @@ class Word:
     spelling: Spelling = Spelling.KNOWN
 
 
+@cache
 def read_word(written: str) -> Word:
     """Read a word of a report: findings become singular, and one wrong letter in a known word is corrected."""
     lowered = written.lower()
     one = _singular(lowered)
     if one in FINDINGS:
         return Word(lowered, one.replace("tumour", "tumor"), Spelling.FORM)
-    if is_place(lowered):
+    if is_place(lowered) or lowered in _AROUND:
         return Word(lowered, lowered)
-    if len(lowered) >= _SHORT and lowered.isalpha() and lowered not in _NO_SLIPS and not lowered.endswith("ed"):
-        for known in _vocabulary().get(lowered[0], ()):
-            if _one_slip(lowered, known):
+    if len(lowered) >= _SHORT and lowered.isalpha() and lowered not in _NO_SLIPS:
+        for known in _vocabulary():
+            if _is_misspelled(lowered, known):
                 one = _singular(known)
                 return Word(lowered, one.replace("tumour", "tumor") if one in FINDINGS else known, Spelling.MENDED)
     return Word(lowered, lowered)
 
 
+def _is_misspelled(word: str, known: str) -> bool:
+    """Tell whether a word is a known one with a slip, and not likely another word or another form of it."""
+    if word.endswith("ed") and not known.endswith("ed"):
+        return False
+    if known in _AROUND and (word.startswith(known) or known.startswith(word)):
+        return False
+    return (word[0] == known[0] or word[:2] == known[1::-1]) and is_one_slip(word, known)
+
+
 def is_place(word: str) -> bool:
     """Tell whether a word names a part of the body."""
     return not _PLACES.isdisjoint((word, word.removesuffix("s")))
+
+
+def is_description(word: str) -> bool:
+    """Tell whether a word describes a finding rather than names one: "round", "stable", "well-defined"."""
+    return word in _AROUND | _SAYINGS or is_place(word) or is_size(word) or bool(_ADJECTIVE.search(word))
 
 
 def is_size(word: str) -> bool:
@@ -112,20 +156,7 @@ def _singular(word: str) -> str:
 
 
 @cache
-def _vocabulary() -> dict[str, tuple[str, ...]]:
-    """Collect the words whose misspellings are corrected, by first letter: findings, their plurals, and places."""
-    known = FINDINGS | {word + "s" for word in FINDINGS} | _PLURALS.keys() | _PLACES
-    words = sorted(word for word in known if len(word) >= _SHORT)
-    return {letter: tuple(word for word in words if word[0] == letter) for letter in {word[0] for word in words}}
-
-
-def _one_slip(word: str, known: str) -> bool:
-    """Tell whether two words differ by one letter inserted, deleted or replaced, or by two swapped neighbors."""
-    if abs(len(word) - len(known)) > 1 or word == known:
-        return False
-    at = next((n for n, (a, b) in enumerate(zip(word, known)) if a != b), min(len(word), len(known)))
-    if len(word) != len(known):
-        longer, shorter = sorted((word, known), key=len, reverse=True)
-        return longer[at + 1 :] == shorter[at:]
-    swapped = word[at : at + 2] == known[at : at + 2][::-1] and word[at + 2 :] == known[at + 2 :]
-    return swapped or word[at + 1 :] == known[at + 1 :]
+def _vocabulary() -> tuple[str, ...]:
+    """Collect the words whose misspellings are corrected, findings first."""
+    findings = FINDINGS | {word + "s" for word in FINDINGS} | _PLURALS.keys()
+    return tuple(word for words in (findings, _PLACES, _AROUND) for word in sorted(words) if len(word) >= _SHORT)

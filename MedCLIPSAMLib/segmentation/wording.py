@@ -7,8 +7,13 @@ belongs in the negative prompt.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from ..models.clip import ClipModel
+from .spelling import suggest
+
+if TYPE_CHECKING:
+    from ..models.clip import ClipModel
 
 _NEGATION = r"(?:no|not|without|absence of|absent|never|neither)\b"
 _ABSENT = re.compile(
@@ -31,12 +36,19 @@ def absence_message(prompt: str) -> str:
     return f"Nothing found for '{prompt}': it says what is not there; {REMEDY}."
 
 
+def meant(clip: ClipModel, unknown: Iterable[str]) -> str:
+    """Ask whether known words were meant that are one slip away from unknown ones; empty where there are none."""
+    known = clip.known_words()
+    near = dict.fromkeys(f"'{found}'" for word in unknown if (found := suggest(word, known)))
+    return f"Did you mean {' and '.join(near)}?" if near else ""
+
+
 def notes(clip: ClipModel, prompt: str, negative: str | None = None) -> tuple[str, ...]:
     """Return sentences for the user on the wording."""
     sentences = []
     unknown = list(dict.fromkeys(clip.unknown_words(f"{prompt} {negative or ''}")))
     if unknown:
-        sentences.append(f"The model '{clip.name}' does not know: {', '.join(unknown)}.")
+        sentences.append(f"The model '{clip.name}' does not know: {', '.join(unknown)}. {meant(clip, unknown)}".strip())
     negation = _WITHIN.search(prompt)
     if negation and not says_absent(prompt):
         sentences.append(f"The model hardly understands '{negation[1].lower()}': {REMEDY}.")

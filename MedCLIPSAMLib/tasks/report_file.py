@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError, PromptError
@@ -9,6 +10,13 @@ from ..segmentation.report import MAX_CHARACTERS, Report, parse_report
 
 _LIMIT = 4 * MAX_CHARACTERS
 """Maximum bytes of a file: UTF-8 has at most four for a character."""
+
+
+class FindingPrompt(str):
+    """A prompt that a report names: where the model cannot take it, it is left out and the others are segmented.
+
+    One that the user gave is refused instead, before the work.
+    """
 
 
 def read_report(path: Path) -> Report:
@@ -31,4 +39,5 @@ def read_report(path: Path) -> Report:
     report = parse_report(text)
     if not report.findings:
         raise PromptError(f"The report '{path}' names nothing that is there. {' '.join(report.notes)}", "Give -p.")
-    return report
+    findings = (replace(finding, prompt=FindingPrompt(finding.prompt)) for finding in report.findings)
+    return replace(report, findings=tuple(findings))

@@ -13,19 +13,21 @@ import numpy as np
 
 from ..checkpoints import CheckpointFolder
 from ..choices import MaskFormat, Strategy
-from ..errors import Cancelled, InputError, MedCLIPSAMError
+from ..errors import Cancelled, InputError, MedCLIPSAMError, PromptError
 from ..files.unfinished import hold_unfinished
 from ..pipeline.memory_fallback import run_within_memory
 from ..pipeline.request import ResolvedRequest, SegmentationRequest
 from ..pipeline.segment_volume import segment_volume
 from ..pipeline.volume_result import VolumeResult, provenance
 from ..run_context import RunContext
+from ..segmentation.report import LeftOut
 from ..segmentation.result import Result
 from ..segmentation.segmenter import TextSegmenter
 from ..volumes import SliceStack, Volume
 from .inputs import Input
 from .marks import Marks, Numbers, Region
 from .places import Places
+from .report_file import FindingPrompt
 from .segmented import Segmented
 from .writing import check_form, write
 
@@ -118,26 +120,55 @@ class FileSegmenter:
     def __init__(self, task: Task, load: Callable[[], TextSegmenter]) -> None:
         self._task, self._load = task, load
         self._segmenter: TextSegmenter | None = None
+        self._left_out: tuple[LeftOut, ...] = ()
 
     def segment(self, image: Input, places: Places, context: RunContext = RunContext()) -> Segmented | Failed:
         """Segment and write one image, or return why that failed.
 
         Raises:
-            PromptError: the models cannot read a prompt. ModelError, DeviceError: by `load`. Cancelled: by the context.
+            PromptError: the models cannot read a prompt that the user gave, or none of a report. ModelError,
+                DeviceError: by `load`. Cancelled: by the context.
         """
         volume = _attempt(image, lambda: _read(image, places, self._task))
         if isinstance(volume, Failed):
             return volume
         segmenter = self._ready()
-        return _attempt(image, lambda: segment_file(segmenter, image.name, volume, places, self._task, context))
+        segmented = _attempt(image, lambda: segment_file(segmenter, image.name, volume, places, self._task, context))
+        return segmented if isinstance(segmented, Failed) else replace(segmented, left_out=self._left_out)
 
     def _ready(self) -> TextSegmenter:
         if self._segmenter is None:
             segmenter = self._load()
-            for prompt in () if self._task.marks else self._task.request.prompts:
-                segmenter.text_features(prompt)
+            if not self._task.marks:
+                self._task, self._left_out = _leave_out(segmenter, self._task)
             self._segmenter = segmenter
         return self._segmenter
+
+
+def _leave_out(segmenter: TextSegmenter, task: Task) -> tuple[Task, tuple[LeftOut, ...]]:
+    """Leave out the findings of a report that the model cannot take, such as words that it does not know.
+
+    Raises:
+        PromptError: one that the user gave cannot be taken, or none of a report.
+    """
+    left_out, first = list[LeftOut](), None
+    for prompt in task.request.prompts:
+        try:
+            segmenter.text_features(prompt)
+        except PromptError as error:
+            if not isinstance(prompt, FindingPrompt):
+                raise
+            first = first or error
+            reason = error.problem[:1].lower() + error.problem[1:].rstrip(".")
+            left_out.append(LeftOut(str(prompt), reason))
+    if not left_out or first is None:
+        return task, ()
+    labels = {label: prompt for label, prompt in task.labels.items() if prompt not in {part.text for part in left_out}}
+    if not labels:
+        problems = " ".join(f"'{part.text}': {part.reason}." for part in left_out)
+        raise PromptError(f"No finding of the report can be segmented. {problems}", first.remedy)
+    request = replace(task.request, prompts=tuple(dict.fromkeys(labels.values())))
+    return replace(task, labels=labels, request=request), tuple(left_out)
 
 
 def segment_file(

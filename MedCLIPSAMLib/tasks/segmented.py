@@ -8,12 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 from ..pipeline.volume_result import VolumeResult
+from ..segmentation.report import LeftOut
 from ..segmentation.result import CarriedResult, PromptedResult, Result
 from ..volumes import Segment, SliceStack, Volume
 from ..volumes.statistics import SegmentStatistics, measure
 from ..volumes.terminology import distinct_colors
 from .marks import Region
 from .places import Places
+from .same_masks import notes_on_same_masks
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Segmented:
         places: the files that were written.
         region: the part of the image that was segmented; None is all of it.
         notes: sentences for the user on the image and its results.
+        left_out: findings of a report that the model cannot take.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Segmented:
     places: Places
     region: Region | None = None
     notes: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
     def of(
@@ -69,6 +73,10 @@ class Segmented:
             mask = segment.mask if region is None else region.paste(segment.mask, volume)
             segments[label] = replace(segment, name=label, mask=mask, color=color, tags={**segment.tags, **tags})
         results = {label: found.results[prompt] for label, prompt in labels.items()}
+        for label, note in notes_on_same_masks(segments).items():
+            by_slice = results[label].items()
+            results[label] = {k: replace(one, notes=(*one.notes, note)) if one.found else one for k, one in by_slice}
+            segments[label] = replace(segments[label], tags={**segments[label].tags, "MedCLIPSAM.Notes": note})
         notes = (*volume.notes, *found.notes)
         slice_count = len(found.request.slices)
         return cls(name, volume, stack, segments, results, slice_count, {**found.tags, **tags}, places, region, notes)
@@ -128,7 +136,7 @@ class Segmented:
                         row["expected_dsc"] = round(result.expected_dsc, 4)
                     row["seconds"] = {stage: round(value, 4) for stage, value in result.seconds.items()}
                 rows.append(row)
-        files = [str(path) for path in self.places.masks.values()]
+        files = [str(path) for label, path in self.places.masks.items() if not label or label in self.segments]
         report_fields: dict[str, Any] = {"input": str(self.volume.path), "output": files[0], "outputs": files}
         report_fields |= {
             "plane": self.stack.plane,

@@ -39,6 +39,33 @@ def test_each_finding_is_a_segment_and_the_rest_is_said(run, head, tmp_path):
     assert "note: 'lesion of the skull' is segmented, but the report is not certain of it." in err
 
 
+def test_a_finding_that_the_model_cannot_take_is_left_out_and_the_others_are_segmented(run, head, tmp_path):
+    (tmp_path / "report.txt").write_text("A brain tumor. A qwxzy calculus. A brain tumour lesion.", encoding="utf-8")
+    note = "'qwxzy calculus' in the report was left out: the model 'demo' knows no word of the prompt 'qwxzy calculus'."
+    same = "'brain tumor lesion' is the same mask as 'brain tumor' (IoU "
+    out = tmp_path / "masks"
+    code, text, err = run("segment", head, "--report", tmp_path / "report.txt", "-o", out, "--json")
+    assert code == 0, err
+    said = json.loads(text)
+    assert [row["label"] for row in said["images"][0]["results"]] == ["brain tumor", "brain tumor lesion"]
+    assert [finding["prompt"] for finding in said["report"]["findings"]] == ["brain tumor", "brain tumor lesion"]
+    assert [part["text"] for part in said["report"]["left_out"]] == ["qwxzy calculus"]
+    assert note in said["images"][0]["notes"]
+    assert [any(same in text for text in row["notes"]) for row in said["images"][0]["results"]] == [False, True]
+    one = tmp_path / "one.nii.gz"
+    layout = ("--output-layout", "one-file-per-label")
+    code, text, err = run("segment", head, "--report", tmp_path / "report.txt", "-o", one, *layout)
+    assert code == 0 and f"note: {note}" in err and same in text
+    assert len(list(tmp_path.glob("one_*.nii.gz"))) == 2
+
+
+def test_a_report_of_which_the_model_can_take_nothing_is_refused(run, head, tmp_path):
+    (tmp_path / "report.txt").write_text("A qwxzy calculus. An ulcer.", encoding="utf-8")
+    code, _, err = run("segment", head, "--report", tmp_path / "report.txt", "-o", tmp_path / "out.nii.gz")
+    assert code == 2 and "No finding of the report can be segmented" in err and not (tmp_path / "out.nii.gz").exists()
+    assert "'ulcer'" in err and "'qwxzy calculus'" in err
+
+
 @pytest.mark.parametrize(
     "content, more, told",
     [

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from MedCLIPSAMLib.checkpoints import CheckpointFolder
+from MedCLIPSAMLib.errors import PromptError
 from MedCLIPSAMLib.propagation.propagate import propagate
 from MedCLIPSAMLib.resources import resource_path
 from MedCLIPSAMLib.segmentation.prompts import load_prompt_sets
@@ -33,6 +34,15 @@ def test_words_that_the_model_does_not_know_are_named(segmenter: TextSegmenter) 
     assert result.text == f"{result.message} {result.notes[0]}"
 
 
+def test_a_known_word_one_slip_away_is_suggested_and_the_prompt_stays(segmenter: TextSegmenter) -> None:
+    result = segmenter.segment("brest tumor")
+    assert result.prompt == "brest tumor"
+    assert result.notes == ("The model 'demo' does not know: brest. Did you mean 'breast'?",)
+    with pytest.raises(PromptError, match="knows no word") as refused:
+        segmenter.segment("brest")
+    assert refused.value.remedy.startswith("Did you mean 'breast'?")
+
+
 def test_a_run_that_was_stopped_still_has_its_notes(segmenter: TextSegmenter, tmp_path: Path) -> None:
     result = segmenter.segment("breast tumor xylophone")
     folder = CheckpointFolder(tmp_path / "out.unfinished")
@@ -44,7 +54,7 @@ def test_a_run_that_was_stopped_still_has_its_notes(segmenter: TextSegmenter, tm
 
 def test_a_prompt_of_known_words_gets_no_note(segmenter: TextSegmenter) -> None:
     result = segmenter.segment("breast tumor")
-    assert result.message.startswith("Found 'breast tumor': score") and result.message.endswith(").")
+    assert result.message.startswith("Found 'breast tumor': score") and ")." in result.message
     assert result.notes == () and result.text == result.message
 
 

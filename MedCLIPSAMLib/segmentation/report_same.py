@@ -1,0 +1,61 @@
+"""Whether two phrases of a report speak of one finding: the same noun, and nothing in place and look against it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..volumes.terminology import TERMS
+from .report_words import IN, POSITIONS, SIDES, is_place
+
+_REGIONS = frozenset({"chest", "abdomen", "pelvis", "neck", "head", "midline"})
+"""Parts of the body that hold organs: a nodule of the chest may be one of the lung."""
+_PARTS = frozenset({"lobe", "hemisphere", "cerebellum", "hilum", "apex", "base", "cortex", "quadrant", "axilla"})
+"""Parts of organs, which do not say of which one."""
+_JOINTS = IN | {"of", "the", "a", "an", "and"}
+
+
+_GENERAL = frozenset({"lesion", "mass", "tumor", "neoplasm", "nodule"})
+"""Nouns that one finding is called by in turn."""
+
+
+@dataclass(frozen=True)
+class Described:
+    """A finding by its noun, and the words around it by what they say."""
+
+    head: str
+    sides: frozenset[str]
+    organs: frozenset[str]
+    parts: frozenset[str]
+    positions: frozenset[str]
+    looks: frozenset[str]
+
+
+def describe(head: str, phrase: str) -> Described:
+    """Sort the words of a phrase by what they say."""
+    words = [word for word in phrase.split() if word != head and word not in _JOINTS]
+    sides = {"left", "right"} if {"both", "bilateral"} & set(words) else {"left", "right"} & set(words)
+    places = {word.removesuffix("s") if not word.endswith("ss") else word for word in words if is_place(word)}
+    organs = {TERMS[place].code[1] if place in TERMS else place for place in places - _REGIONS - _PARTS}
+    positions = POSITIONS & set(words)
+    looks = {word for word in words if word not in SIDES | POSITIONS and not is_place(word)}
+    return Described(head, frozenset(sides), frozenset(organs), frozenset(places & _PARTS), positions, frozenset(looks))
+
+
+def is_same(known: Described, said: Described, loose: bool = False, again: bool = False) -> bool:
+    """Tell whether two phrases can speak of one finding.
+
+    Args:
+        loose: they may look different, as where "the mass" or an impression speaks of what was described before; and
+            in one place a mass may be called a lesion.
+        again: it was said that the finding is known, "the lesion", so that no place need be named.
+    """
+    placed = bool(known.organs & said.organs or known.parts & said.parts)
+    if known.head != said.head and not (loose and (again or placed) and {known.head, said.head} <= _GENERAL):
+        return False
+    for one, other in ((known.sides, said.sides), (known.organs, said.organs), (known.parts, said.parts)):
+        if one and other and one.isdisjoint(other):
+            return False
+    nested = lambda one, other: not one or not other or one <= other or other <= one
+    if not nested(known.positions, said.positions):
+        return False
+    return loose or nested(known.looks, said.looks)

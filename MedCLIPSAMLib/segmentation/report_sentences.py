@@ -1,0 +1,106 @@
+"""The sentences of a report and their clauses: each on findings of one kind, so that a "no" holds for all of them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z]|\d+[.)]\s))")
+_UNFINISHED = re.compile(
+    r"(\b(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
+    re.IGNORECASE,
+)
+"""The end of a line that is no end of a sentence."""
+_HEADING = re.compile(
+    r"^[\s\-*•]*(?:\d+[.)]\s*)?(finding|impression|conclusion|opinion|summary|assessment|result)s?\s*(?::\s*|$)",
+    re.IGNORECASE,
+)
+_CONCLUDING = ("impression", "conclusion", "opinion", "summary", "assessment")
+_ASKING = re.compile(
+    r"^[\s\-*•]*(?:clinical )?(indication|history|technique|comparison|question|reason|procedure|recommendation)s?"
+    r"(?: for \w+)?\s*:",
+    re.IGNORECASE,
+)
+_TURN = re.compile(
+    r"\b(?:but|however|although|though|whereas|while|except(?: for)?|other than|apart from|aside from)\b", re.IGNORECASE
+)
+LETTER = re.compile(r"[^\W\d_]")
+VERB = re.compile(
+    r"\b(?:is|are|was|were|has|have|shows?|demonstrates?|reveals?|contains?|measures?|appears?|lies|remains?|"
+    r"seen|noted|present|identified|found|cannot)\b",
+    re.IGNORECASE,
+)
+_JOINT = re.compile(r",\s*(?:and\s+)?|\s+and\s+", re.IGNORECASE)
+_NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several)\b", re.IGNORECASE)
+_WHERE = re.compile(r"(?:in|within|at|on)\b", re.IGNORECASE)
+_TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
+_GOES_ON = re.compile(r"(?:or|nor|which|that|measuring)\b", re.IGNORECASE)
+_COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A sentence of a report.
+
+    Args:
+        text: without the heading before it.
+        asking: it is no finding: history, a question, a technique, a recommendation.
+        concluding: it stands in the impression, where findings are said again.
+    """
+
+    text: str
+    asking: bool = False
+    concluding: bool = False
+
+
+def clean_text(text: str) -> str:
+    """Replace characters that are no text, such as controls and direction marks, by blanks; normalize cues."""
+    text = unicodedata.normalize("NFKC", _COLOR_CODE.sub(" ", text)).replace("\u2019", "'")
+    kept = "".join(
+        sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
+    )
+    kept = re.sub(r"(?<![\w?])\?[^\S\n]*(?=\w)", "possible ", kept)  # "?fracture"
+    kept = re.sub(r"\bcan(?:'t|\s+not)\b", "cannot", kept, flags=re.IGNORECASE)
+    return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
+
+
+def read_sentences(text: str) -> Iterator[Sentence]:
+    """Yield the sentences of a cleaned text; a heading on a line of its own holds until the next one."""
+    asking = concluding = False
+    for part in _END.split(_UNFINISHED.sub(r"\1 ", text)):
+        sentence = " ".join(part.split()).strip(" .!-*•")
+        if not LETTER.search(sentence):
+            continue
+        heading, question = _HEADING.match(sentence), _ASKING.match(sentence)
+        if heading:
+            asking, concluding = False, heading[1].lower() in _CONCLUDING
+            sentence = sentence[heading.end() :]
+        elif question:
+            asking = question.end() == len(sentence)
+            if asking:
+                continue
+        if LETTER.search(sentence):
+            yield Sentence(sentence, asking or bool(question), concluding)
+
+
+def split_clauses(sentence: str) -> Iterator[str]:
+    """Split a sentence into clauses on different findings; lists stay whole, so that a "no" holds for all of it."""
+    for part in _TURN.split(sentence):
+        start, joints = 0, list(_JOINT.finditer(part))
+        for joint, following in zip(joints, [*joints[1:], None]):
+            piece = part[joint.end() : following.start() if following else len(part)]
+            if _begins_anew(part[start : joint.start()], piece):
+                yield part[start : joint.start()].strip(" ,")
+                start = joint.end()
+        yield part[start:].strip(" ,.")
+
+
+def _begins_anew(before: str, piece: str) -> bool:
+    verb = VERB.search(piece)
+    if ":" in piece and (":" in before or VERB.search(before)):
+        return True
+    if not verb or not verb.start() or _GOES_ON.match(piece) or (_WHERE.match(before) and not VERB.search(before)):
+        return False
+    return bool(VERB.search(before) or _NEW_SUBJECT.match(piece))

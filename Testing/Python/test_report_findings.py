@@ -1,0 +1,154 @@
+"""Which words of a report are one finding: misspelled, said again, read as something, or named beside it."""
+
+from __future__ import annotations
+
+import pytest
+
+from MedCLIPSAMLib.segmentation.report import ABSENT, BEFORE, UNKNOWN, parse_report
+from MedCLIPSAMLib.segmentation.spelling import is_one_slip, suggest
+
+
+@pytest.mark.parametrize(
+    "written, read",
+    [
+        ("lession", "lesion"),
+        ("noduel", "nodule"),
+        ("tumuor", "tumor"),
+        ("calcifcations", "calcification"),
+        ("elsion", "lesion"),
+    ],
+)
+def test_a_slip_in_a_known_word_is_mended_and_said(written, read):
+    report = parse_report(f"There is a small {written}.")
+    assert report.prompts == [f"small {read}"]
+    assert report.notes == [f"'{read}' is read where the report has '{written}'."]
+
+
+@pytest.mark.parametrize(
+    "written, read",
+    [("Ireegular", "irregular"), ("hypoecohic", "hypoechoic"), ("malignnat", "malignant"), ("spiculted", "spiculated")],
+)
+def test_a_slip_in_a_word_beside_a_finding_is_mended_too(written, read):
+    report = parse_report(f"{written} mass.")
+    assert report.prompts == [f"{read} mass"]
+    assert report.notes == [f"'{read}' is read where the report has '{written.lower()}'."]
+
+
+@pytest.mark.parametrize("word", ["medical", "median", "annular", "larger", "smaller", "rounded"])
+def test_a_correct_word_beside_a_finding_stays(word):
+    assert parse_report(f"A {word} mass.").prompts == [f"{word} mass"]
+
+
+@pytest.mark.parametrize("word", ["mask", "mess", "lesson", "cost", "nodes", "river", "fat"])
+def test_other_words_are_not_taken_for_slips(word):
+    assert parse_report(f"There is a {word} here.").prompts == []
+
+
+def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
+    report = parse_report("A mass in the left breast. The mass is irregular. A mass in the left breast is seen again.")
+    assert report.prompts == ["mass in the left breast"]
+    assert [part.reason for part in report.left_out] == ["it speaks of 'mass in the left breast' again"] * 2
+
+
+@pytest.mark.parametrize(
+    "text, prompt, reading",
+    [
+        ("A breast mass is seen, likely a cyst.", "breast mass", "cyst"),
+        ("2 cm spiculated mass at 3 o'clock, suspicious for malignancy.", "spiculated mass", "malignancy"),
+        ("Extra-axial mass compatible with meningioma.", "extra-axial mass", "meningioma"),
+        ("The mass is favored to represent a meningioma.", "mass", "meningioma"),
+        ("Lung opacity. This likely represents pneumonia.", "lung opacity", "pneumonia"),
+    ],
+)
+def test_what_a_mass_may_be_is_doubt_about_it_and_no_finding_of_its_own(text, prompt, reading):
+    report = parse_report(text)
+    assert report.prompts == [prompt]
+    assert report.findings[0].note == (
+        f"'{prompt}' is segmented, but the report is not certain what it is: '{reading}'."
+    )
+    assert (reading, f"it says what '{prompt}' may be") in [(part.text, part.reason) for part in report.left_out]
+
+
+def test_a_reading_may_be_one_of_two():
+    report = parse_report("Mass in the left breast, likely fibroadenoma or cyst.")
+    assert report.prompts == ["mass in the left breast"]
+    assert [part.text for part in report.left_out] == ["fibroadenoma", "cyst"]
+
+
+@pytest.mark.parametrize(
+    "text", ["Glioma vs metastasis.", "Glioma versus metastasis", "Glioma favored over metastasis."]
+)
+def test_alternatives_are_both_looked_for_in_doubt(text):
+    report = parse_report(text)
+    assert report.prompts == ["glioma", "metastasis"] and all(finding.note for finding in report.findings)
+
+
+def test_a_mass_that_is_not_suspicious_is_there_and_what_it_would_be_is_not():
+    report = parse_report("Calcifications, not suspicious for malignancy.")
+    assert report.prompts == ["calcification"] and report.findings[0].note == ""
+    assert [(part.text, part.reason) for part in report.left_out] == [("malignancy", ABSENT)]
+
+
+AGAIN = [
+    "FINDINGS: An irregular hypoechoic mass in the left breast. IMPRESSION: Irregular hypoechoic mass, left breast.",
+    "FINDINGS:\nIrregular mass in the left breast.\n\nIMPRESSION:\n1. Suspicious left breast mass, BI-RADS 5.",
+    "Nodule in the right upper lobe measuring 8 mm. Nodules are stable.",
+    "Nodule in the right upper lobe. Right lung nodule.",
+    "Cyst in the left kidney. CONCLUSION: Left renal cyst.",
+    "There is a mass in the left breast. The lesion is irregular.",
+    "FINDINGS: Nodule in the right upper lobe. IMPRESSION: Right upper lobe mass.",
+]
+
+
+@pytest.mark.parametrize("text", AGAIN)
+def test_what_is_said_again_in_other_words_is_one_finding(text):
+    report = parse_report(text)
+    assert len(report.prompts) == 1
+    assert report.left_out[0].reason == f"it speaks of '{report.prompts[0]}' again"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FINDINGS: Cyst in the left kidney. IMPRESSION: Cyst in the right kidney.",
+        "Small mass in the breast. Large mass in the breast.",
+        "A nodule in the right upper lobe. A second nodule in the right upper lobe.",
+        "Nodule in the right upper lobe. Nodule in the right lower lobe.",
+        "Mass in the liver. Mass in the spleen.",
+        "A mass in the breast. A lesion of the skin.",
+    ],
+)
+def test_what_is_elsewhere_or_looks_otherwise_is_another_finding(text):
+    assert len(parse_report(text).prompts) == 2
+
+
+@pytest.mark.parametrize(
+    "text, named, reason",
+    [
+        ("Brain tumor with mild midline shift.", "mild midline shift", UNKNOWN),
+        ("Brain tumor with edema and 4 mm of midline shift.", "midline shift", UNKNOWN),
+        ("Brain tumor without midline shift or mass effect.", "mass effect", ABSENT),
+        ("A mass with skin thickening.", "skin thickening", UNKNOWN),
+        ("Resected meningioma with edema.", "meningioma", BEFORE),
+        ("Lung nodule - likely granuloma.", "granuloma", UNKNOWN),
+        ("Mass in the left breast and in the right breast.", "in the right breast", UNKNOWN),
+    ],
+)
+def test_what_is_named_beside_a_finding_is_listed(text, named, reason):
+    report = parse_report(text)
+    assert report.prompts and (named, reason) in [(part.text, part.reason) for part in report.left_out]
+
+
+def test_words_that_only_describe_are_not_listed():
+    report = parse_report("An oval, well-defined, hypoechoic mass is seen at 3 o'clock, stable and 12 x 8 mm.")
+    assert report.left_out == ()
+
+
+@pytest.mark.parametrize("written", ["brest", "breasst", "breest", "braest", "reast", "rbeast"])
+def test_a_letter_too_few_too_many_another_or_two_swapped_is_one_slip(written):
+    assert is_one_slip(written, "breast") and suggest(f"{written},", ["brain", "breast"]) == "breast"
+
+
+@pytest.mark.parametrize("written", ["breast", "beats", "brsaet", "xylophone", "brt"])
+def test_more_is_more_than_one_slip(written):
+    assert not is_one_slip(written, "breast") and suggest(written, ["brain", "breast"]) is None
