@@ -33,7 +33,7 @@ READ: dict[str, tuple[tuple[int, int, int], str]] = {
     "enhanced-ct/enh/gap.dcm": ((7, 40, 36), "1 slice seems to be missing"),
     "jpeg-named-png/p_jpeg_named.png": ((1, 128, 128), "JPEG"),
     "mixed-image-sizes/sizes": (STACK, "another size"),
-    "nii-gz-not-zipped/n_notgz.nii.gz": ((12, 30, 24), ""),
+    "nii-gz-not-zipped/n_notgz.nii.gz": ((12, 30, 24), "uncompressed NIfTI"),
     "one-slice-twice/dup": (STACK, "twice"),
     "sform-qform-disagree/n_s_q_disagree.nii.gz": ((12, 30, 24), "50.0 mm apart"),
     "sform-rounded/n_rounded_sform.nii.gz": ((12, 30, 24), "right angles"),
