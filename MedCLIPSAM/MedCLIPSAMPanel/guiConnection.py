@@ -19,6 +19,7 @@ from .parameters import (
     Plane,
     SamPromptKind,
     Strategy,
+    VoteMethod,
 )
 
 LABELS: dict[str, Mapping[Any, str]] = {
@@ -42,6 +43,12 @@ LABELS: dict[str, Mapping[Any, str]] = {
         SamPromptKind.BOXES: _("boxes"),
         SamPromptKind.POINTS: _("points"),
         SamPromptKind.BOTH: _("boxes and points"),
+    },
+    "voteBox": {
+        VoteMethod.NONE: _("none (the paper)"),
+        VoteMethod.MEAN: _("mean of the masks"),
+        VoteMethod.STAPLE: "STAPLE",
+        VoteMethod.MAP: _("weighed by the saliency map"),
     },
     "exportFormatBox": {
         ExportFormat.NNUNET: _("nnU-Net dataset"),

@@ -9,7 +9,7 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
 
 import MedCLIPSAMLib.choices as choices
-from MedCLIPSAMLib.choices import ExportFormat, Plane, SamPromptKind
+from MedCLIPSAMLib.choices import ExportFormat, Plane, SamPromptKind, VoteMethod
 
 
 class Extent(enum.StrEnum):
@@ -54,6 +54,7 @@ class MethodSettings:
     coarse: CoarseMethod = CoarseMethod.OTSU
     coarseThreshold: Annotated[float, WithinRange(0, 1)] = 0.3
     samPrompts: SamPromptKind = SamPromptKind.BOXES
+    vote: VoteMethod = VoteMethod.NONE
     layer: Annotated[int, WithinRange(0, 24)] = 0
     beta: Annotated[float, WithinRange(0, 10)] = 0.0
     steps: Annotated[int, WithinRange(0, 100)] = 0
@@ -126,6 +127,7 @@ class MedCLIPSAMParameters(_Wrapper):
     prompts: str = ""
     negative: str = ""
     showSaliency: bool = True
+    showUncertainty: bool = False
     saliencyFrom: Annotated[float, WithinRange(1, 100)] = 30.0
     reach: Annotated[int, WithinRange(0, 500)] = 0
     clip: str = choices.DEFAULT_MODEL
@@ -149,7 +151,8 @@ def engineSettings(method: MethodSettings) -> dict:
     """Return changes to the defaults of the model, by the names in `segmentation.settings.Settings`."""
     saliency = {"seed": method.seed}
     saliency |= {name: value for name in ("layer", "beta", "steps") if (value := getattr(method, name))}
-    return {
+    votes = method.vote != VoteMethod.NONE and method.samPrompts != SamPromptKind.POINTS
+    return ({"vote": {"method": str(method.vote)}} if votes else {}) | {
         "saliency": saliency,
         "presence_threshold": method.presence,
         "coarse": {"method": str(method.coarse), "threshold": method.coarseThreshold},

@@ -1,4 +1,4 @@
-"""Result: the segments and their scores, the saliency map, and SAM's boxes."""
+"""Result: the segments and their scores, the maps over the image, and SAM's boxes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ResultSection:
         ui.segmentBoxesButton.connect("clicked(bool)", lambda *_arguments: self._segmentFromBoxes())
 
     def update(self) -> None:
-        """Show or hide the saliency map as chosen, and enable the possible actions."""
+        """Show or hide the maps as chosen, and enable the possible actions."""
         ui, parameters = self._panel.ui, self._panel.parameters
         if not self._showsRun:
             self._showKept()
@@ -35,15 +35,24 @@ class ResultSection:
         reason = _("Choose an input volume first.") if volume is None else self._panel.whyBusy()
         for button in (ui.addBoxButton, ui.removeBoxesButton, ui.segmentBoxesButton):
             enable(button, reason)
+        vote = volume and overlay.voteOf(volume)
+        noVote = _(
+            "There is no map of a vote: choose a vote under Settings, and segment a slice, or a few each on its own."
+        )
+        enable(ui.uncertaintyCheckBox, "" if vote else noVote)
+        uncertain = bool(vote) and parameters.showUncertainty
+        enable(ui.saliencyCheckBox, _("The uncertainty is shown in its place: hide it first.") if uncertain else "")
         if volume is not None:
             saliency = overlay.saliencyOf(volume)
             if saliency is not None:
                 overlay.setThreshold(saliency, parameters.saliencyFrom / 100)
             # Only when something has changed: in between the foreground of the views is the user's.
-            state = volume.GetID(), saliency and saliency.GetID(), parameters.showSaliency
+            ids = volume.GetID(), saliency and saliency.GetID(), vote and vote.GetID()
+            state = *ids, parameters.showSaliency, uncertain
             if state != self._shownState:
                 self._shownState = state
-                overlay.showSaliency(volume, parameters.showSaliency)
+                overlay.showVote(volume, uncertain)
+                overlay.showSaliency(volume, parameters.showSaliency and not uncertain)
 
     def show(self, result: SceneResult) -> None:
         """Show a finished run, and choose the segment that it made."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from MedCLIPSAMScene.strings import _
 
 from .enabling import enable
-from .parameters import CoarseMethod, MethodSettings
+from .parameters import CoarseMethod, MethodSettings, SamPromptKind
 
 
 class SettingsSection:
@@ -16,11 +16,16 @@ class SettingsSection:
         panel.ui.defaultSettingsButton.connect("clicked(bool)", lambda *_arguments: self._reset())
 
     def update(self) -> None:
-        """Enable the threshold for the one kind of coarse mask that uses it."""
-        byThreshold = self._panel.parameters.method.coarse == CoarseMethod.THRESHOLD
+        """Enable the threshold of the coarse mask and the vote where they are used."""
+        method = self._panel.parameters.method
+        byThreshold = method.coarse == CoarseMethod.THRESHOLD
         enable(
             self._panel.ui.coarseThresholdBox,
             "" if byThreshold else _("Choose the coarse mask by threshold to set it."),
+        )
+        byPoints = method.samPrompts == SamPromptKind.POINTS
+        enable(
+            self._panel.ui.voteBox, _("By points alone SAM is asked once: choose boxes for a vote.") if byPoints else ""
         )
 
     def _reset(self) -> None:

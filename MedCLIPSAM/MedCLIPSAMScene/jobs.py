@@ -35,6 +35,7 @@ class SliceAnswer:
         saliency: (H, W) float32, 0 to 1, or None.
         boxes: (B, 4) float32, x0 y0 x1 y1 in pixels.
         score, presence: 0 to 1; see `segmentation.result.PromptedResult`.
+        uncertainty: (H, W) float32, 0 to 1, or None; see there, too.
         message: one sentence for the user.
         notes: further sentences for the user.
     """
@@ -44,6 +45,7 @@ class SliceAnswer:
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     score: float = 0.0
     presence: float = 0.0
+    uncertainty: np.ndarray | None = None
     message: str = ""
     notes: tuple[str, ...] = ()
 
@@ -277,6 +279,7 @@ def answerOf(part: Message) -> SliceAnswer:
         boxes=part.arrays["boxes"],
         score=float(fields["score"]),
         presence=float(fields["presence"]["probability"]),
+        uncertainty=part.arrays.get("uncertainty"),
         message=str(fields["message"]),
         notes=tuple(map(str, fields.get("notes", ()))),
     )

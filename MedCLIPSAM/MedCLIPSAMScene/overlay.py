@@ -1,4 +1,4 @@
-"""Maps over the image, each a separate volume: the saliency of a prompt, and the uncertainty of an ensemble."""
+"""Maps over the image, each a separate volume: saliency, and the uncertainty of a vote and of an ensemble."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from .strings import _
 
 SALIENCY_OF = "MedCLIPSAM.SaliencyOf"
 """Node reference from a saliency map to its volume."""
+VOTE_OF = "MedCLIPSAM.VoteOf"
+"""Node reference from a map of the uncertainty of a vote of masks to its volume."""
 UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
-"""Node reference from a map of the uncertainty to its volume."""
+"""Node reference from a map of the uncertainty of an ensemble to its volume."""
+MAPS = SALIENCY_OF, VOTE_OF, UNCERTAINTY_OF
+"""The roles of maps, which are never the user's foreground."""
 FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.ForegroundOpacity"
 """Attributes of a slice composite node: the ID and the opacity of the foreground that a map has replaced."""
 MAP_OPACITY = 0.5
@@ -38,11 +42,13 @@ def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarra
     Returns:
         The scalar volume node, 8 bits.
     """
-    block, corner = slices.slabs({k: np.asarray(values, np.float32) for k, values in maps.items()})
-    matrix = slices.ijkToRAS.copy()
-    matrix[:3, 3] = (slices.ijkToRAS @ (*corner, 1))[:3]
-    name = _("Saliency of '{prompt}'").format(prompt=prompt)
-    return _writeMap(slices.volumeNode, SALIENCY_OF, name, block, matrix, threshold)
+    return _writeSlices(slices, SALIENCY_OF, _("Saliency of '{prompt}'").format(prompt=prompt), maps, threshold)
+
+
+def writeVote(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray]):
+    """Add the uncertainty of a vote of masks to the scene in the same way, in percent: 0 where all agree."""
+    name = _("Uncertainty of the vote on '{prompt}'").format(prompt=prompt)
+    return _writeSlices(slices, VOTE_OF, name, maps, MIN_UNCERTAINTY)
 
 
 def writeUncertainty(volumeNode, uncertainty: np.ndarray):
@@ -56,6 +62,14 @@ def writeUncertainty(volumeNode, uncertainty: np.ndarray):
     """
     name = _("Uncertainty in '{volume}'").format(volume=volumeNode.GetName())
     return _writeMap(volumeNode, UNCERTAINTY_OF, name, uncertainty, ijkToRAS(volumeNode), MIN_UNCERTAINTY)
+
+
+def _writeSlices(slices: SceneSlices, role: str, name: str, maps: Mapping[int, np.ndarray], threshold: float):
+    """Make or replace the map of a role for the given slices of a volume."""
+    block, corner = slices.slabs({k: np.asarray(values, np.float32) for k, values in maps.items()})
+    matrix = slices.ijkToRAS.copy()
+    matrix[:3, 3] = (slices.ijkToRAS @ (*corner, 1))[:3]
+    return _writeMap(slices.volumeNode, role, name, block, matrix, threshold)
 
 
 def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.ndarray, threshold: float):
@@ -79,9 +93,18 @@ def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.nd
 
 def removeSaliency(volumeNode) -> None:
     """Remove the saliency map of a volume, which belongs to an earlier prompt."""
-    node = saliencyOf(volumeNode)
+    _removeMap(volumeNode, SALIENCY_OF)
+
+
+def removeVote(volumeNode) -> None:
+    """Remove the map of an earlier vote."""
+    _removeMap(volumeNode, VOTE_OF)
+
+
+def _removeMap(volumeNode, role: str) -> None:
+    node = _mapOf(volumeNode, role)
     if node is not None:
-        showSaliency(volumeNode, False)
+        _showMap(node, volumeNode, False, None)
         removeNode(node)
 
 
@@ -90,8 +113,13 @@ def saliencyOf(volumeNode):
     return _mapOf(volumeNode, SALIENCY_OF)
 
 
+def voteOf(volumeNode):
+    """Return the map of the uncertainty of a vote on a volume, or None."""
+    return _mapOf(volumeNode, VOTE_OF)
+
+
 def uncertaintyOf(volumeNode):
-    """Return the map of the uncertainty of a volume, or None."""
+    """Return the map of the uncertainty of an ensemble for a volume, or None."""
     return _mapOf(volumeNode, UNCERTAINTY_OF)
 
 
@@ -118,8 +146,13 @@ def showSaliency(volumeNode, shown: bool, opacity: float | None = None) -> None:
     _showMap(saliencyOf(volumeNode), volumeNode, shown, opacity)
 
 
+def showVote(volumeNode, shown: bool) -> None:
+    """Show the uncertainty of a vote in the same way, or hide it."""
+    _showMap(voteOf(volumeNode), volumeNode, shown, None)
+
+
 def showUncertainty(volumeNode, shown: bool, opacity: float | None = None) -> None:
-    """Show the uncertainty of a volume in the same way, or hide it."""
+    """Show the uncertainty of an ensemble in the same way, or hide it."""
     _showMap(uncertaintyOf(volumeNode), volumeNode, shown, opacity)
 
 
@@ -142,7 +175,7 @@ def _showMap(node, volumeNode, shown: bool, opacity: float | None) -> None:
 def _keepForeground(composite) -> None:
     """Store the user's foreground, such as a PET, unless it is a map itself."""
     foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
-    if foreground is None or not any(foreground.GetNodeReferenceID(role) for role in (SALIENCY_OF, UNCERTAINTY_OF)):
+    if foreground is None or not any(foreground.GetNodeReferenceID(role) for role in MAPS):
         composite.SetAttribute(FOREGROUND, composite.GetForegroundVolumeID() or "")
         composite.SetAttribute(FOREGROUND_OPACITY, str(composite.GetForegroundOpacity()))
 

@@ -67,6 +67,7 @@ class PropagateOperation:
 
         def write(found: Found) -> SceneResult:
             overlay.removeSaliency(volumeNode)
+            overlay.removeVote(volumeNode)
             return writeFound(self._session, segmentationNode, found)
 
         return self.startMasks(

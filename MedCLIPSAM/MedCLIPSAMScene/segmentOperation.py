@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from MedCLIPSAMLib.worker.request import Request
 
 from . import overlay, segments
@@ -68,7 +70,7 @@ class SegmentOperation:
             negative: what to leave out.
             settings: changes to the model's defaults, by the names in `segmentation.settings.Settings`.
             keepSaliency: write the saliency map of the first prompt as a volume, where the slices follow one another
-                and are at most MAX_SALIENCY_SLICES.
+                and are at most MAX_SALIENCY_SLICES; and the uncertainty of a vote, where the settings have one.
 
         Raises:
             InputError, PromptError: invalid arguments. WorkerError: the worker cannot be started.
@@ -78,10 +80,16 @@ class SegmentOperation:
             result = writeFound(self._session, segmentationNode, found)
             answers = next(iter(found.answers.values()))
             maps = {number: answer.saliency for number, answer in answers.items() if answer.saliency is not None}
+            votes = {number: answer.uncertainty for number, answer in answers.items() if answer.uncertainty is not None}
             if maps:
                 overlay.writeSaliency(found.geometry, result.prompts[0].prompt, maps)
             else:
                 overlay.removeSaliency(volumeNode)
+            if votes:
+                agreed = {number: np.zeros_like(values) for number, values in maps.items()}  # where nothing was found
+                overlay.writeVote(found.geometry, result.prompts[0].prompt, agreed | votes)
+            else:
+                overlay.removeVote(volumeNode)
             return result
 
         return self.startMasks(
@@ -117,7 +125,7 @@ class SegmentOperation:
         Args:
             write: called when everything has been received and the volume and the segmentation still exist.
             segmentationNode: for the masks; None when there is none yet.
-            keepSaliency: keep the saliency maps of the first prompt, as in `start`, which documents the other arguments
+            keepSaliency: keep the maps of the first prompt, as in `start`, which documents the other arguments
                 and the errors, too.
         """
         geometry = SceneSlices(volumeNode, plane)
@@ -129,16 +137,17 @@ class SegmentOperation:
         answers: Answers = {prompt: {} for prompt in prompts}
         masks = {prompt: SliceMasks(geometry, numbers) for prompt in prompts}
         client = self._session.client
+        keepVotes = keepSaliency and "vote" in (settings or {})
 
         def ask(key: str, number: int) -> Request:
-            return client.segment(key, prompts, [0], negative, settings, keepSaliency)
+            return client.segment(key, prompts, [0], negative, settings, keepSaliency, keepVotes)
 
         def take(number: int, request: Request) -> None:
             for part in request.parts:
                 answer = answerOf(part)
                 prompt = part.fields["prompt"]
                 if prompt != prompts[0]:
-                    answer.saliency = None
+                    answer.saliency = answer.uncertainty = None
                 answers[prompt][number] = answer
                 masks[prompt].put(number, part.arrays["mask"] > 0)
 

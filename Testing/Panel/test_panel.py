@@ -53,6 +53,29 @@ def test_a_prompt_becomes_a_segment_with_score_overlay_and_boxes(panel, phantom)
     assert node.GetSegmentation().GetNumberOfSegments() == 0
 
 
+def test_a_vote_shows_its_uncertainty_in_place_of_the_saliency(panel, phantom) -> None:
+    ui, volume = panel.ui, add_volume(phantom.image)
+    composite = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+    assert "vote" not in engineSettings(panel.parameters.method)
+    ui.voteBox.setCurrentIndex(1)
+    assert engineSettings(panel.parameters.method)["vote"] == {"method": "mean"}
+    segment(panel, volume)
+    vote, saliency = overlay.voteOf(volume), overlay.saliencyOf(volume)
+    assert slicer.util.arrayFromVolume(vote).any() and composite.GetForegroundVolumeID() == saliency.GetID()
+    assert ui.uncertaintyCheckBox.enabled and "key slices" in ui.uncertaintyCheckBox.toolTip
+    ui.uncertaintyCheckBox.checked = True
+    assert composite.GetForegroundVolumeID() == vote.GetID()
+    assert not ui.saliencyCheckBox.enabled and "in its place" in ui.saliencyCheckBox.toolTip
+    ui.uncertaintyCheckBox.checked = False
+    assert composite.GetForegroundVolumeID() == saliency.GetID() and ui.saliencyCheckBox.enabled
+    ui.uncertaintyCheckBox.checked = True
+    ui.samPromptsBox.setCurrentIndex(1)
+    assert not ui.voteBox.enabled and "asked once" in ui.voteBox.toolTip
+    segment(panel, volume)
+    assert overlay.voteOf(volume) is None and composite.GetForegroundVolumeID() == saliency.GetID()
+    assert not ui.uncertaintyCheckBox.enabled and "choose a vote" in ui.uncertaintyCheckBox.toolTip
+
+
 def test_nothing_found_is_said_plainly(panel) -> None:
     segment(panel, add_volume(make_phantom("validation", 2, "MR", 0).image))
     assert "Nothing found" in panel.ui.resultLabel.text
