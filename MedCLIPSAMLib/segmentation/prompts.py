@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from ..models.clip import ClipModel
+    from .settings import Settings
 
 STYLES = ("P0", "P1", "P2", "P3", "P4", "P5")
 ENSEMBLES = ("P4", "P5")
@@ -152,18 +153,12 @@ class RememberedTexts:
 
 
 def prompt_features(
-    prompt: str,
-    style: str | None,
-    kind: str,
-    clip: ClipModel,
-    encode_text: Callable[..., torch.Tensor],
-    mean: EnsembleMean = EnsembleMean.UNIT,
-    modality: str | None = None,
+    prompt: str, settings: Settings, clip: ClipModel, encode_text: Callable[..., torch.Tensor]
 ) -> torch.Tensor:
     """Encode a prompt, or the ensemble that stands for it: (D,) float32, L2-normalized.
 
     Args:
-        style, kind, mean, modality: see `settings.Settings`.
+        settings: whose style, kind, modality and mean of an ensemble count.
         encode_text: `clip.encode_text`, or `RememberedTexts`.
 
     Raises:
@@ -171,7 +166,7 @@ def prompt_features(
     """
     if not prompt.strip():
         raise PromptError("The prompt is empty.", "Say what to segment, such as 'brain tumor'.")
-    prompts = [prompt]
+    prompts, style, kind = [prompt], settings.style, settings.kind
     if style:
         sets = [prompt_set for prompt_set in load_prompt_sets().values() if prompt_set.target == prompt.strip().lower()]
         if not sets:
@@ -181,7 +176,7 @@ def prompt_features(
                 + ", ".join(sorted({prompt_set.target for prompt_set in load_prompt_sets().values()}))
                 + ".",
             )
-        sets = [prompt_set for prompt_set in sets if prompt_set.shows(modality)] or sets
+        sets = [prompt_set for prompt_set in sets if prompt_set.shows(settings.modality)] or sets
         fitting = [prompt_set for prompt_set in sets if kind in prompt_set.styles.get(style, {})] or sets
         prompts = [text for prompt_set in fitting for text in prompt_set.prompts(style, kind)]
     unknown = clip.unknown_words(prompt)
@@ -190,4 +185,4 @@ def prompt_features(
             f"The model '{clip.name}' knows no word of the prompt '{prompt}'.",
             f"{meant(clip, unknown)} Use other words, or a model with a larger vocabulary.".strip(),
         )
-    return ensemble_features(encode_text, prompts, mean)
+    return ensemble_features(encode_text, prompts, settings.ensemble_mean)

@@ -278,16 +278,7 @@ class TextSegmenter:
         Raises:
             PromptError: empty, too long, no word of it known to the model, or no ensemble where a style is set.
         """
-        settings, models = self._settings, self._models
-        return prompt_features(
-            prompt,
-            settings.style,
-            settings.kind,
-            models.clip,
-            models.encode_text,
-            settings.ensemble_mean,
-            settings.modality,
-        )
+        return prompt_features(prompt, self._settings, self._models.clip, self._models.encode_text)
 
     def _require_images(self) -> ImageBatch:
         if not self._shown:
