@@ -12,7 +12,13 @@ from PIL import Image
 from MedCLIPSAMLib.commands.search import _by_masks, _row
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
-from MedCLIPSAMLib.experiments.label_free import LabelFreeTrial, Space, search_without_masks, share_of_gap_closed
+from MedCLIPSAMLib.experiments.label_free import (
+    LabelFreeTrial,
+    Space,
+    _choice_first,
+    search_without_masks,
+    share_of_gap_closed,
+)
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.experiments.search import SearchCase
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -39,7 +45,9 @@ def test_the_best_by_the_models_own_word_is_no_worse_than_the_default_and_masks_
     blind = search_without_masks(segmenter, [replace(case, truth=None) for case in cases], space, trials=3)
     assert segmenter.settings == before and len(found) == 3
     assert [replace(trial, dsc=None) for trial in found] == blind
-    assert [trial.score for trial in found] == sorted((trial.score for trial in found), reverse=True)
+    scores = [trial.score for trial in found]
+    assert scores == sorted(scores, reverse=True) or found[0].default
+    assert scores[1:] == sorted(scores[1:], reverse=True)
     (default,) = (trial for trial in found if trial.default)
     assert (default.layer, default.beta, default.steps) == (3, 0.3, 10)
     tried = [trial for trial in found if not trial.default]
@@ -49,6 +57,17 @@ def test_the_best_by_the_models_own_word_is_no_worse_than_the_default_and_masks_
     segmenter.set_image(cases[1].image)
     assert default.dsc == pytest.approx((first + dsc(segmenter.segment("brain tumor").mask, cases[1].truth)) / 2)
     assert share_of_gap_closed(blind) is None
+
+
+@pytest.mark.parametrize(
+    "gains, chosen", [((0.1, 0.2, 0.1), "best"), ((0.3, -0.1, -0.1), "default"), ((0.2,), "default")]
+)
+def test_a_trial_is_chosen_where_it_beats_the_default_beyond_doubt(gains, chosen):
+    default = LabelFreeTrial(3, 0.3, 10, 0.5, 0.5, 0.5, 0.5, None, True, by_image=(0.5,) * len(gains))
+    best = replace(default, default=False, score=0.6, by_image=tuple(0.5 + gain for gain in gains))
+    worse = replace(best, score=0.4)
+    first, *rest = _choice_first([default, worse, best])
+    assert (first is best) == (chosen == "best") and rest[-1] is worse
 
 
 def test_noise_scores_below_a_find(segmenter, cases):
