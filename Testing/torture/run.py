@@ -104,7 +104,8 @@ def _scenes(inputs: Path, work: Path, parts: Sequence[str] | None) -> Iterator[S
     for names, make in makers:
         if parts is None or any(part in names or names in part for part in parts):
             scenes = make()
-            _warm(scenes[0], work)
+            if scenes[0].warm:
+                _warm(scenes[0], work)
             yield from (scene for scene in scenes if parts is None or any(part in scene.name for part in parts))
 
 

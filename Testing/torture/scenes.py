@@ -32,6 +32,7 @@ class Scene:
         before: a folder that `out` is a copy of at the start; empty where it is None.
         share: of the number of tries; quick commands are tried more often.
         main: what runs instead of the command line.
+        warm: import what it needs before the forks; not what leaves threads behind, as nnU-Net does.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scene:
     before: Path | None = None
     share: float = 1.0
     main: Callable[[], None] = run_main
+    warm: bool = True
 
     def begin(self, folder: Path) -> Path:
         """Make a folder to run in; its `out`."""
@@ -139,4 +141,4 @@ def weak_scene(inputs: Path, work: Path) -> Scene:
     if done.fault():
         raise RuntimeError(f"Expected a trained network, got: {done.err}")
     arguments = ("weak", "predict", str(work / "run"), str(inputs / "heads"), "-o", "out/predicted")
-    return Scene("weak predict", (*arguments, *DEVICE), share=0.5)
+    return Scene("weak predict", (*arguments, *DEVICE), share=0.5, warm=False)
