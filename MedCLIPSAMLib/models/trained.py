@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,19 +112,14 @@ def _clip_entry(entry: dict, folder: Path) -> Model:
     return Model(
         name=name,
         kind="clip",
-        title=_line(entry["title"], 200),
-        purpose=_line(entry["purpose"], 400),
-        licence=_line(entry["licence"], 200),
+        **_about(entry, folder),
         source=_line(entry["base"], 200),
-        folder=folder.name,
         image_size=int(entry["image_size"]),
         files=tuple(map(ModelFile, (*CLIP_FILES, WEIGHTS_FILE, *(CLIPSEG_FILES if map_by == "clipseg" else ())))),
-        seen=_line(entry["purpose"], 400),
         saliency=_numbers(entry["saliency"]),
         by_word=by_word,
         map_by=map_by,
         answer=with_current_names(_object(entry.get("answer", {}))),
-        trained=True,
     )
 
 
@@ -142,18 +137,20 @@ def _sam_entry(entry: dict, folder: Path) -> Model:
     return Model(
         name=name,
         kind="sam",
-        title=_line(entry["title"], 200),
-        purpose=_line(entry["purpose"], 400),
-        licence=_line(entry["licence"], 200),
+        **_about(entry, folder),
         source=_line(entry.get("source", base.source), 200),
-        folder=folder.name,
         image_size=size,
         files=(),
-        seen=_line(entry["purpose"], 400),
         config=base.config,
         options=dict(base.options) | {"image_size": size},
-        trained=True,
     )
+
+
+def _about(entry: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Collect what an entry of either kind says of itself."""
+    purpose = _line(entry["purpose"], 400)
+    words = {"title": _line(entry["title"], 200), "licence": _line(entry["licence"], 200), "purpose": purpose}
+    return words | {"seen": purpose, "folder": folder.name, "trained": True}
 
 
 def _line(value: object, limit: int) -> str:

@@ -42,8 +42,8 @@ class TrainSettings:
         configuration: of nnU-Net: "2d" or "3d_fullres".
         batch: images a step; None leaves it to nnU-Net's planner.
         width: channels of the first stage of the network; None leaves it to nnU-Net (32 for a new plan).
-        seed: of weights, batches and augmentation; None draws anew. A machine of more than four cores augments in
-            processes that draw on their own, and a run that was stopped draws again what it drew at its start.
+        seed: of weights, batches and augmentation; None is another one at every run. With more than four cores nnU-Net
+            augments in processes that no seed reaches, and a run that was stopped repeats the numbers of its start.
     """
 
     schedule: Schedule = field(default_factory=Schedule)

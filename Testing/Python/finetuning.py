@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import json
 
-import numpy as np
 import pytest
+from helpers.datasets import write_caption_set
 
 from MedCLIPSAMLib.finetune.batches import PairSource
 from MedCLIPSAMLib.finetune.captions import Pair
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import fine_tune
-from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.volumes.write import write_png
 
-NAMES = {"US": "breast ultrasound", "MR": "brain MRI", "XR": "chest X-ray", "CT": "chest CT"}
 QUICK = FineTuneSettings(base="demo", batch=4, epochs=2, learning_rate=3e-5, crop=0.9, patience=0)
 
 
 @pytest.fixture(scope="module")
 def captions(tmp_path_factory):
     """32 phantoms with captions, each of another patient."""
-    folder = tmp_path_factory.mktemp("captions")
-    rows = []
-    for number in range(32):
-        phantom = make_phantom("train", number)
-        write_png(folder / f"{number}.png", np.repeat(phantom.image[..., None], 3, 2))
-        seen = "two masses" if len(phantom.lesions) > 1 else "one mass" if phantom.lesions else "no mass"
-        text = f"{NAMES[phantom.modality]} number {number} showing {seen}"
-        rows.append(json.dumps({"image": f"{number}.png", "caption": text, "patient": f"p{number}"}))
-    (folder / "captions.jsonl").write_text("\n".join(rows) + "\n")
-    return folder / "captions.jsonl"
+    return write_caption_set(tmp_path_factory.mktemp("captions"), 32)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,27 @@
-"""Sets of real images as they are laid out, made up."""
+"""Sets of images made up: real ones as they are laid out, and phantoms with captions."""
+
+import json
 
 import numpy as np
 from PIL import Image
+
+from MedCLIPSAMLib.phantoms.dataset import make_phantom
+from MedCLIPSAMLib.volumes.write import write_png
+
+NAMES = {"US": "breast ultrasound", "MR": "brain MRI", "XR": "chest X-ray", "CT": "chest CT"}
+
+
+def write_caption_set(folder, count):
+    """Write phantoms, each of another patient, and captions.jsonl of them; return its path."""
+    rows = []
+    for number in range(count):
+        phantom = make_phantom("train", number)
+        write_png(folder / f"{number}.png", np.repeat(phantom.image[..., None], 3, 2))
+        seen = "two masses" if len(phantom.lesions) > 1 else "one mass" if phantom.lesions else "no mass"
+        caption = f"{NAMES[phantom.modality]} number {number} showing {seen}"
+        rows.append(json.dumps({"image": f"{number}.png", "caption": caption, "patient": f"p{number}"}))
+    (folder / "captions.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder / "captions.jsonl"
 
 
 def write_breast_set(folder, rows=("1,train", "2,train", "3,test")):

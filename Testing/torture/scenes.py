@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from helpers.datasets import write_caption_set
 
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.volumes.write import write_png
@@ -18,7 +18,6 @@ from .forks import forked, run_main
 from .server import patched_catalogue, serve
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = {"US": "breast ultrasound", "MR": "brain MRI", "XR": "chest X-ray", "CT": "chest CT"}
 DEVICE = ("--device", "cpu")
 
 
@@ -66,14 +65,7 @@ def make_inputs(folder: Path) -> None:
     sitk.WriteImage(image, str(folder / "head.nrrd"))
     sitk.WriteImage(image, str(folder / "head.nii.gz"))
     shutil.copyfile(ROOT / "Resources" / "samples" / "brain_mri.dcm", folder / "brain.dcm")
-    rows = []
-    for number in range(16):
-        phantom = make_phantom("train", number)
-        write_png(folder / f"{number}.png", np.repeat(phantom.image[..., None], 3, 2))
-        seen = "two masses" if len(phantom.lesions) > 1 else "one mass" if phantom.lesions else "no mass"
-        caption = f"{NAMES[phantom.modality]} number {number} showing {seen}"
-        rows.append(json.dumps({"image": f"{number}.png", "caption": caption, "patient": f"p{number}"}))
-    (folder / "captions.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    write_caption_set(folder, 16)
 
 
 def segment_scenes(inputs: Path) -> list[Scene]:
