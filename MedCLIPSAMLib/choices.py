@@ -77,6 +77,11 @@ class VoteMethod(StrEnum):
     MAP = "map"
 
 
+def has_vote(method: VoteMethod, kind: SamPromptKind, several: bool = False) -> bool:
+    """Tell whether several masks vote: by points alone SAM 2 is prompted once, for one mask unless `several` count."""
+    return method != VoteMethod.NONE and (kind != SamPromptKind.POINTS or several)
+
+
 class Precision(StrEnum):
     """Precision of matrix products; AUTO is bfloat16 for large models on devices that are fast at it."""
 

@@ -151,7 +151,7 @@ def engineSettings(method: MethodSettings) -> dict:
     """Return changes to the defaults of the model, by the names in `segmentation.settings.Settings`."""
     saliency = {"seed": method.seed}
     saliency |= {name: value for name in ("layer", "beta", "steps") if (value := getattr(method, name))}
-    votes = method.vote != VoteMethod.NONE and method.samPrompts != SamPromptKind.POINTS
+    votes = choices.has_vote(method.vote, method.samPrompts)
     return ({"vote": {"method": str(method.vote)}} if votes else {}) | {
         "saliency": saliency,
         "presence_threshold": method.presence,

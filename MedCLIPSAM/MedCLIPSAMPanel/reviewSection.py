@@ -69,7 +69,7 @@ class ReviewSection:
 
     def forget(self) -> None:
         """Clear the opened case, which is removed with a closed scene."""
-        self._opened = None
+        self._opened = self._shownState = None
 
     def _describeTarget(self) -> str:
         """Say which dataset corrections go into; empty before predictions are listed."""
@@ -138,7 +138,7 @@ class ReviewSection:
         panel, parameters = self._panel, self._panel.parameters
         opened = self._review.open(parameters.review.folder, case, parameters.review.dataset)
         kept = self._leave()
-        self._opened, self._before = opened, self._review.masks(opened)
+        self._opened, self._before, self._shownState = opened, self._review.masks(opened), None
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             composite.SetBackgroundVolumeID(opened.volume.GetID())
         if slicer.app.layoutManager() is not None:  # None without a main window
@@ -173,14 +173,13 @@ class ReviewSection:
         opened = self._opened
         if opened is None:
             return
-        folder = self._panel.parameters.review.folder
-        target = self._target() or opened.dataset  # which it is with a case open
+        target = self._target() or opened.dataset  # with a case open it is never None
         if not self._mayWriteInto(target, opened.predictions):
             self._panel.ui.reviewLabel.text = _("Nothing was written. Choose another dataset above, then press Trust.")
             return
         count = self._review.save(replace(opened, dataset=target))
         self._before = self._review.masks(opened)
-        self._cases = self._review.cases(folder, str(target))
+        self._cases = self._review.cases(str(opened.predictions), str(target))
         self._fill()
         self._panel.ui.reviewLabel.text = _(
             "'{case}' is a trusted label now, one of {count}. Train the next round on the dataset into a new folder."

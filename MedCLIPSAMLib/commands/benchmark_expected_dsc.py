@@ -71,7 +71,8 @@ def expected_dsc(
         figures = judge(masks, expected)
         figures["without_target"] = _without_target(segmenter, data, split, cases)
     else:
-        fit(masks, segmenter, list(dict.fromkeys(one.prompt for one in sets.values()))).write(predictor_file)
+        found = list(dict.fromkeys(sets[mask.set].prompt for mask in masks))
+        fit(masks, segmenter, found).write(predictor_file)
         expected = predict_out_of_fold(masks, segmenter)
         figures = judge(masks, expected) | {"set_left_out": leave_one_set_out(masks, segmenter)}
     title = f"Masks of the {split} split that were found" + (", each left out of its fit" if predictor_file else "")
@@ -108,7 +109,7 @@ def _without_target(segmenter: TextSegmenter, data: Path | None, split: str, cas
     from ..experiments.real import without_target
     from ..experiments.real_sets import REAL_SETS
 
-    counts, found = 0, list[float]()
+    counts, found = 0, list[float | None]()
     if data is None:
         return {"images": 0, "found": 0, "expected": [], "above": 0}
     for name, real in REAL_SETS.items():
@@ -116,7 +117,12 @@ def _without_target(segmenter: TextSegmenter, data: Path | None, split: str, cas
             with progress_bar(kind, unit="count") as context:
                 found += expected_without_target(segmenter, real.prompt, images, context)
             counts += len(images)
-    return {"images": counts, "found": len(found), "expected": found, "above": sum(value >= 0.7 for value in found)}
+    return {
+        "images": counts,
+        "found": len(found),
+        "expected": found,
+        "above": sum((value or 0) >= 0.7 for value in found),
+    }
 
 
 def sets_table(figures: dict[str, Any], title: str) -> Table:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..choices import MaskFormat, OutputLayout, Strategy, VoteMethod
+from ..choices import MaskFormat, OutputLayout, Strategy, VoteMethod, has_vote
 from .engine import import_engine
 from .option_groups import (
     ComputeOptions,
@@ -175,6 +175,11 @@ def check_vote(settings: Settings, output: OutputOptions, task: Task) -> None:
     votes = settings.vote.method != VoteMethod.NONE
     if output.uncertainty is not None and not votes:
         raise InputError("--uncertainty is that of a vote, and there is none.", "Add --vote mean.")
+    if votes and not has_vote(settings.vote.method, settings.prompts.kind, settings.vote.several):
+        raise InputError(
+            "By points alone SAM 2 gives one mask, so that there is nothing to vote on.",
+            "Choose --prompts boxes, or add --vote-masks.",
+        )
     if votes and task.marks:
         raise InputError("Boxes and points are outlined by one mask, without a vote.", "Leave --vote out.")
     if output.uncertainty is not None and task.request.strategy == Strategy.PLANES:
@@ -235,7 +240,7 @@ def segment(
     with ExitStack() as locks:
         batch.claim({**task.describe(), **about}, locks)
         todo, report.finished = batch.split()
-        segmenter = FileSegmenter(task, load)
+        segmenter = FileSegmenter(task, load, batch.record_left_out)
         try:
             for number, (image, places) in enumerate(todo, 1):
                 title = f"{number} of {len(todo)}, {image.name}" if outputs.is_folder else ""

@@ -94,8 +94,10 @@ class SegmentReport:
         """
         if steps:
             typer.echo(f"Stopped after {steps} steps; the same command goes on from there.", err=True)
-        elif self.finished or self._reports:
+        elif self._outputs.is_folder:
             typer.echo("Stopped; the same command goes on with the next image.", err=True)
+        else:
+            typer.echo("Stopped; nothing was written.", err=True)
 
     def finish(self) -> None:
         """Print the summary.
@@ -150,7 +152,11 @@ class SegmentReport:
 
         used = find(self._models.model, "clip", self._models.models_dir)
         if self._reports and used.shipped:
-            typer.echo(f"note: The model '{self._models.model}' has seen: {used.seen}", err=True)
+            typer.echo(
+                f"note: '{self._models.model}' was trained on few kinds of images (docs/starter.md): elsewhere it is "
+                "worse or wrong.",
+                err=True,
+            )
         if self._statistics:
             _print_statistics(self._measured)
         if self._outputs.is_folder:

@@ -70,14 +70,18 @@ def measure_masks(
 
 def expected_without_target(
     segmenter: TextSegmenter, prompt: str, images: Sequence[np.ndarray], context: RunContext = RunContext()
-) -> list[float]:
-    """Segment images, (H, W, 3) uint8, that do not show what a prompt names: the expected DSC of each false find."""
-    found = []
+) -> list[float | None]:
+    """Segment images, (H, W, 3) uint8, that do not show what a prompt names.
+
+    Returns:
+        The expected DSC of each false find; None where none is given.
+    """
+    found: list[float | None] = []
     for done, image in enumerate(images, 1):
         context.raise_if_cancelled()
         segmenter.set_image(image)
-        expected = segmenter.segment(prompt).expected_dsc
-        found += [] if expected is None else [expected]
+        result = segmenter.segment(prompt)
+        found += [result.expected_dsc] if result.found else []
         context.report(done, len(images), f"{prompt}, none there")
     return found
 

@@ -65,7 +65,7 @@ class LabelFreeTrial:
         default: whether these are the settings of the model, which may differ by prompt and image.
         earliest: the first step whose map may be taken, the agreement of the models chooses; `steps` where there is no
             choice.
-        by_image: the score of each image.
+        by_image: the part of each image in the score, which is their mean.
     """
 
     layer: int
@@ -139,7 +139,7 @@ def _choice_first(trials: Sequence[LabelFreeTrial]) -> list[LabelFreeTrial]:
 
 
 def share_of_gap_closed(trials: Sequence[LabelFreeTrial]) -> float | None:
-    """Return the share of the Dice gain from the default to the best by masks that the best trial by score has.
+    """Return the share of the Dice gain from the default to the best by masks that the choice, the first trial, has.
 
     None without masks, or where no trial is better than the default by .005.
     """
@@ -181,8 +181,8 @@ def _measure(settings: Settings, views: Sequence[_Views], default: bool = False)
         weights.append(result.where.presence.probability + 1e-9)
         if view.case.truth is not None:
             scores.append(dsc(result.mask, view.case.truth))
-    by_image = np.prod(rows, axis=1) ** (1 / 3)
-    score = float(np.average(by_image, weights=weights))
+    by_image = np.prod(rows, axis=1) ** (1 / 3) * weights / np.mean(weights)
+    score = float(by_image.mean())
     agreement, stability, quality = (float(value) for value in np.average(rows, axis=0, weights=weights))
     used = settings.saliency_for(views[0].case.prompt)
     truth = float(np.mean(scores)) if scores else None

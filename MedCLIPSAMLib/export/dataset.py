@@ -44,7 +44,8 @@ def check_folder(folder: Path, form: str) -> None:
     name = folder.absolute().name
     if form == "nnunet" and not DATASET.fullmatch(name):
         raise InputError(
-            f"nnU-Net would not read a dataset in '{name}'.", "Name the folder such as Dataset101_BrainTumor."
+            f"nnU-Net would not read a dataset in '{name}'.",
+            "Name the folder such as Dataset101_BrainTumor, or choose another format.",
         )
 
 
@@ -61,14 +62,19 @@ def check_labels(labels: Sequence[str]) -> None:
             raise InputError(f"{label!r} cannot be a label.", "Use letters, digits and signs that can be printed.")
 
 
-def check_slices(form: str, cases: Sequence[Case]) -> None:
-    """Refuse volumes for a format of images, by their headers, before models are loaded for them.
+def check_slices(form: str, cases: Sequence[Case], min_expected_dsc: float = 0.0) -> None:
+    """Refuse volumes where images of one slice are needed, by their headers, before models are loaded for them.
 
     Raises:
         InputError: naming the first one.
     """
-    for case in cases if form == "png" else ():
+    for case in cases if form == "png" or min_expected_dsc else ():
         count = slice_count(case.image, case.series)
+        if count is not None and count > 1 and min_expected_dsc:
+            raise InputError(
+                f"'{case.name}' has {count} slices, and a DSC is expected of flat images alone.",
+                "Leave out the minimum of the expected DSC (that of the score is for every image), or the volumes.",
+            )
         if count is not None and count > 1:
             raise InputError(
                 f"'{case.name}' has {count} slices, which no PNG holds.",

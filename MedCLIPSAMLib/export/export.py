@@ -97,7 +97,7 @@ def check_request(cases: Sequence[Case], out: Path, settings: ExportSettings, ke
             the dataset, or its format holds the patient's identity.
     """
     check_folder(out, settings.form)
-    check_slices(settings.form, cases)
+    check_slices(settings.form, cases, settings.min_expected_dsc)
     check_dicom_cases(settings.form, cases)
     if key is None:
         return

@@ -139,7 +139,8 @@ def describing(
 def failures(out: Path) -> list[str]:
     """Describe each failed case and its reason, a line each."""
     failed = (record for record in read_records(out).values() if record["status"] == "failed")
-    return [f"{record['case']}: {record.get('problem', '')}".replace("\n", " ") for record in failed]
+    words = lambda record: " ".join(filter(None, (record.get("problem"), record.get("remedy"))))
+    return [f"{record['case']}: {words(record)}".replace("\n", " ") for record in failed]
 
 
 def _describe(case: Case, images: ImageNames) -> dict[str, Any]:

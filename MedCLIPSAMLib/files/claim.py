@@ -77,7 +77,7 @@ def _stamp(folder: Path, stamp: str, request: dict[str, Any]) -> None:
 def _differences(before: Any, now: Any, path: str = "") -> list[str]:
     """List which values within two JSON objects differ, and how; nothing for what is no object."""
     if not isinstance(before, dict) or not isinstance(now, dict):
-        shown, wanted = (repr(value) if len(repr(value)) <= 40 else "another" for value in (before, now))
+        shown, wanted = map(_shown, (before, now))
         return [f"{path} was {shown}, is {wanted}"] if path else []
     missing = object()
     names = [name for name in {**before, **now} if before.get(name, missing) != now.get(name, missing)]
@@ -86,6 +86,10 @@ def _differences(before: Any, now: Any, path: str = "") -> list[str]:
         for name in names
         for line in _differences(before.get(name), now.get(name), f"{path}.{name}" if path else str(name))
     ]
+
+
+def _shown(value: Any) -> str:
+    return "not given" if value is None else repr(value) if len(repr(value)) <= 40 else "another"
 
 
 def refuse_foreign(folder: Path, stamp: str) -> None:

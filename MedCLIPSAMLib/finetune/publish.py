@@ -14,7 +14,7 @@ from ..models.clip import build_clip, load_weights
 from ..models.clip_config import read_preprocessing
 from ..models.layouts import to_hugging_face
 from ..models.store import find, locate
-from ..models.trained import ENTRY, WEIGHTS_FILE, Training, trained_folder, write_trained
+from ..models.trained import CLIPSEG_FILES, ENTRY, WEIGHTS_FILE, Training, trained_folder, write_trained
 from ..models.weights import load_strictly, read_weights, write_weights
 from .owner import sign
 from .retrieval import top1
@@ -43,8 +43,7 @@ def publish(
     source = locate(base, models_dir)
 
     def write_model(folder: Path) -> None:
-        for file in CLIP_FILES:
-            shutil.copyfile(source / file, folder / file)
+        _copy_files(source, folder, base.map_by)
         shutil.copyfile(result.weights, folder / WEIGHTS_FILE)
         load_strictly(build_clip(folder), read_weights(folder / WEIGHTS_FILE), folder / WEIGHTS_FILE)
         sign(result.weights.parent, folder)
@@ -69,14 +68,14 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
         raise InputError(f"Expected a layout of {', '.join(LAYOUTS)}, got '{layout}'.", "Choose one of them.")
     if out.exists():
         raise OutputError(f"'{out}' is there already.", "Give the name of a new folder.")
-    folder = locate(find(name, "clip", models_dir), models_dir)
+    entry = find(name, "clip", models_dir)
+    folder = locate(entry, models_dir)
     model = build_clip(folder)
     load_weights(model, folder)
     state = {key: tensor.contiguous() for key, tensor in model.state_dict().items()}
     weights = to_hugging_face(state) if layout == "hugging-face" else state
     with atomic_folder(out) as temporary:
-        for file in CLIP_FILES:
-            shutil.copyfile(folder / file, temporary / file)
+        _copy_files(folder, temporary, entry.map_by)
         if (folder / ENTRY).is_file():
             shutil.copyfile(folder / ENTRY, temporary / ENTRY)
         file = "model.safetensors" if layout == "hugging-face" else WEIGHTS_FILE
@@ -84,6 +83,13 @@ def export_model(name: str, layout: str, out: Path, models_dir: Path | None = No
         if layout == "hugging-face":
             _write_hugging_face_config(temporary)
     return out
+
+
+def _copy_files(source: Path, folder: Path, map_by: str) -> None:
+    """Copy what a text-image model needs beside its weights, with the files of CLIPSeg where it makes the maps."""
+    for file in (*CLIP_FILES, *(CLIPSEG_FILES if map_by == "clipseg" else ())):
+        (folder / file).parent.mkdir(exist_ok=True)
+        shutil.copyfile(source / file, folder / file)
 
 
 def _write_hugging_face_config(folder: Path) -> None:

@@ -12,11 +12,13 @@ from ..errors import InputError
 from ..models.expected_dsc import DscPredictor, Indicators, read_predictor
 from ..models.store import find, locate
 from .agreement import choose_result
+from .report_words import DESCRIPTIONS
 from .result import PromptedResult
 from .settings import Settings
 
 TUMORS = {"tumor", "tumour", "lesion", "mass", "masses", "nodule", "cancer", "neoplasm"}
-FILLERS = {"a", "an", "the", "in", "of", "left", "right"}
+FILLERS = {"a", "an", "the", "in", "of"}
+SIDES = {"left", "right"}
 
 
 def indicators_of(result: PromptedResult) -> Indicators:
@@ -37,7 +39,10 @@ def holds_for(predictor: DscPredictor | None, sam: str, settings: Settings) -> b
 
 
 def knows_target(predictor: DscPredictor, prompt: str) -> bool:
-    """Tell whether a prompt names a target that the predictor was fitted to, in other words or on one side too."""
+    """Tell whether a prompt names a target that the predictor was fitted to, in other words too.
+
+    A tumor of one side is a tumor; one of two lungs is another target than both.
+    """
     return _target(prompt) in map(_target, predictor.prompts)
 
 
@@ -72,6 +77,7 @@ def choose_with_expected_dsc(
 ) -> PromptedResult:
     """Choose the result of one of several saliency maps, and add its expected DSC.
 
+    A find that is none of the targets that the models were measured on gets a note that says so.
     None is added where nothing was found, or where the predictor does not hold for SAM 2, the settings or the target.
 
     Args:
@@ -81,14 +87,26 @@ def choose_with_expected_dsc(
     result = choose_result(results)
     if predictor is None or not result.found or not result.predicted_iou.size:
         return result
+    if not _may_be_target(predictor, result.prompt):
+        targets = ", ".join(predictor.prompts)
+        note = f"The models were measured on {targets} alone: check whether this mask shows '{result.prompt}'."
+        return replace(result, notes=(*result.notes, note))
     if not holds_for(predictor, sam, settings) or not knows_target(predictor, result.prompt):
         return result
     expected = predictor.predict(indicators_of(result))
     return replace(result, expected_dsc=expected, message=f"{result.message} Expected DSC {expected:.2f}.")
 
 
+def _may_be_target(predictor: DscPredictor, prompt: str) -> bool:
+    """Tell whether a prompt may name a target that the predictor was fitted to, which it describes or leaves open."""
+    words = _target(prompt) - DESCRIPTIONS - SIDES
+    targets = [target for target in map(_target, predictor.prompts) if ("tumor" in target) == ("tumor" in words)]
+    return bool(words) and any(words <= target for target in targets)
+
+
 def _target(prompt: str) -> frozenset[str]:
-    """Return the words that name a target: without articles and sides, singular, one word for any kind of tumor."""
+    """Return the words that name a target: without articles, singular, one word for any kind of tumor of any side."""
     words = set(re.findall(r"[\w-]+", prompt.lower())) - FILLERS
-    singular = {word.removesuffix("s") if word not in TUMORS else word for word in words}
-    return frozenset("tumor" if word in TUMORS else word for word in singular)
+    singular = {word if word in TUMORS else word.removesuffix("s") for word in words}
+    named = {"tumor" if word in TUMORS else word for word in singular}
+    return frozenset(named - SIDES if "tumor" in named else named)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..errors import PromptError
+from .languages import is_foreign
 from .report_cues import Cue, find_cues
 from .report_mentions import Mention, read_clause
 from .report_same import Described, describe, is_same
@@ -114,14 +115,14 @@ class _Reader:
         if mention.cue in (Cue.ABSENT, Cue.BEFORE):
             self.left_out.append(LeftOut(said, _WHY[mention.cue]))
             return None
-        doubt = f"'{mention.phrase}' is segmented, but {UNCERTAIN}." if mention.cue == Cue.UNCERTAIN else ""
+        doubt = f"'{mention.phrase}' is looked for, but {UNCERTAIN}." if mention.cue == Cue.UNCERTAIN else ""
         described = describe(mention.head, mention.phrase)
         number = self._find(mention, described, concluding)
         if number is not None:
             known = self.findings[number]
             self.left_out.append(LeftOut(said, f"it speaks of '{known.prompt}' again"))
             if doubt:
-                self._note(number, f"'{known.prompt}' is segmented, but {UNCERTAIN}.")
+                self._note(number, f"'{known.prompt}' is looked for, but {UNCERTAIN}.")
             return number
         mended = [f"'{read}' is read where the report has '{written}'." for written, read in mention.corrected]
         self.findings.append(Finding(mention.phrase, clause, " ".join(filter(None, [doubt, *mended]))))
@@ -141,7 +142,7 @@ class _Reader:
 
     def _add_reading(self, number: int, reading: str) -> None:
         prompt = self.findings[number].prompt
-        self._note(number, f"'{prompt}' is segmented, but the report is not certain what it is: '{reading}'.")
+        self._note(number, f"'{prompt}' is looked for, but the report is not certain what it is: '{reading}'.")
         self.left_out.append(LeftOut(reading, f"it says what '{prompt}' may be"))
 
     def _note(self, number: int, note: str) -> None:
@@ -157,7 +158,7 @@ def parse_report(text: str) -> Report:
     """Read a report.
 
     Raises:
-        PromptError: it is empty, or longer than `MAX_CHARACTERS`.
+        PromptError: it is empty, longer than `MAX_CHARACTERS`, or not in English.
     """
     if len(text) > MAX_CHARACTERS:
         raise PromptError(
@@ -167,6 +168,11 @@ def parse_report(text: str) -> Report:
     clean = clean_text(text)
     if not clean.strip():
         raise PromptError("The report is empty.", "Write what is seen, such as 'There is a mass in the left breast.'")
+    if is_foreign(clean):
+        raise PromptError(
+            "Expected a report in English, got one in another language, whose denials would not be read.",
+            "Translate it, or say what to segment as a prompt, such as 'breast tumor'.",
+        )
     reader = _Reader()
     for sentence in read_sentences(clean):
         if sentence.asking:

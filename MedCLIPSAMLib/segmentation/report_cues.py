@@ -40,6 +40,13 @@ _SEE = (
 _OUT = r"(?:excluded?|ruled? out)"
 _SURE = r"(?:(?:safely|entirely|completely|fully|definitely|clearly) )?"
 _GONE = r"(?:(?:surgically|completely|totally|previously|recently) )?(?:resected|removed|excised|treated|ablated)"
+_FULLY = r"(?:(?:completely|fully|entirely|totally|since|now|all|both|also|already) ){0,3}"
+_VANISHED = r"(?:resolved|gone|disappeared|vanished|cleared)"
+_VANISHING = r"(?:resolution|disappearance|clearing|clearance)"
+_SHOW = r"(?:show|demonstrate|reveal|identify|detect|visuali[sz]e|see|find|depict|disclose|confirm)"
+_NUMBERED = r"(?<![.,\d])(?<!rads )(?<!grade )(?<!stage )(?<!score )(?<!category )(?<!type )(?<!slice )"
+"""No number behind it counts findings: "BI-RADS 0 mass"."""
+_UNIT = r"(?:mm|cm|ml|cc|x|to|of|and|or)"
 _STOP = r"(?=\s*(?:$|[,;:.()?]|(?:given|but|in|at|with|and|or|due|because)\b))"
 """Nothing is named behind it: "a cyst is likely", not "it is likely a cyst"."""
 _CUES = (  # where several begin at one place, the first one counts
@@ -50,7 +57,12 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|without (?:any |significant |interval )?change|no doubt|not only|not necessarily|not changed"
         r"|previously (?:seen|noted|described|known)"
         r"|(?:compared (?:to|with)|since|than on) (?:the )?(?:prior|previous)(?: \w+)?"
-        r"|(?:partially|partly|subtotally|incompletely|not) (?:resected|removed|excised|treated|ablated)",
+        r"|(?:partially|partly|subtotally|incompletely|not) (?:resected|removed|excised|treated|ablated)"
+        rf"|(?:partially|partly|incompletely|nearly|almost|mostly|not|never) (?:yet )?{_FULLY}(?:{_VANISHED}|resolve)"
+        r"|(?:(?:incomplete|partial|near(?:ly)?|almost|near-complete|no|without(?: any)?|lack of|not"
+        rf"|(?:fails?|failed) to {_SHOW}) )(?:(?:complete|full|interval|significant) ){{0,2}}{_VANISHING}(?: of)?"
+        rf"|(?:(?<=, )|(?<=and ))(?:one|two|three|four|five|[1-9]\d?)(?= (?!{_UNIT}\b)[a-z])"
+        r"|nothing (?:(?:more|else|other) than|besides|(?:has )?changed)",
     ),
     (Cue.UNCERTAIN, "both", rf"versus|vs|(?:{_BE} )?(?:(?:more|less) likely than|favou?red over)"),
     (
@@ -58,6 +70,8 @@ _CUES = (  # where several begin at one place, the first one counts
         "behind",
         rf"(?:{_BE}|has been|have been) {_GONE}|(?:{_BE}|has been|have been) (?:ruled out|excluded)"
         rf"|(?<=[,(] ){_GONE}{_STOP}|{_GONE}$|(?<=: )(?:no|negative|absent){_STOP}|none{_STOP}|nil{_STOP}"
+        r"|(?<=\()(?:no|none|nil|negative|absent)(?=\s*\))|(?<=[,\u2013-] )(?:no|negative|absent)$"
+        rf"|free(?:{_STOP}|(?= (?:brain|liver|lungs?|breasts?|kidneys?|margins?|borders?)\b))"
         rf"|none {_SEE}",
     ),
     (
@@ -67,7 +81,11 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"|(?:(?:{_BE}|remains?|seems?) )?(?:(?:thought|considered|felt) )?(?:(?:less|more|most|also|still) )?"
         rf"(?:possible|probable|likely|suspected|questionable|uncertain|equivocal|favou?red|questioned){_STOP}",
     ),
-    (Cue.UNCERTAIN, "before", rf"(?:cannot|could not|not|does not|difficult to|unable to) {_SURE}{_OUT}"),
+    (
+        Cue.UNCERTAIN,
+        "before",
+        rf"(?:cannot|could not|not|does not|difficult to|unable to|(?:fails?|failed) to) {_SURE}{_OUT}",
+    ),
     (Cue.BEFORE, "adjective", _GONE),
     (Cue.BEFORE, "behind", r"(?:status post|s/p) (?:\w+ )?(?:resection|removal|excision|treatment|ablation|surgery)$"),
     (
@@ -80,15 +98,25 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "behind",
-        rf"(?:(?:has|have|had|{_BE}) )?(?:resolved|gone|disappeared|vanished)"
-        rf"|(?:{_BE} )?(?:absent|unlikely)|(?:{_BE} )?no longer {_SEE}|cannot be {_SURE}{_SEE}"
+        rf"(?:has|have|had|{_BE}) {_FULLY}{_VANISHED}(?! (?:of|from)\b)"
+        rf"|{_FULLY}{_VANISHED}(?:{_STOP}|(?= (?:since|on|over|from|after|by|completely|fully|compared|now)\b))"
+        rf"|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING}{_STOP}"
+        rf"|(?:{_BE} )?unlikely|{_BE} absent|absent(?:{_STOP}|(?= (?:on|from|since|today)\b))"
+        rf"|(?:{_BE} )?no longer (?:{_SEE}|apparent|exists?|persists?)"
+        rf"|cannot be {_SURE}{_SEE}"
         rf"|(?:(?:{_BE}|do|does|did|could) )?not {_SURE}(?:be )?{_SEE}",
     ),
+    (Cue.ABSENT, "adjective", rf"{_FULLY}(?:resolved|vanished|disappeared)"),
+    (Cue.ABSENT, "none", r"[a-z]+-free"),
     (
         Cue.ABSENT,
         "before",
         r"no|not|without|w/o|never|neither|nor|none of|absence of|absent|lack of|free of|free from|negative for"
-        r"|cannot (?:see|identify|detect|find)|(?:rules|ruled) out|excludes|excluded",
+        r"|clear(?:ed)? (?:of|from)|devoid of|den(?:y|ies|ied|ying)|nothing|rather than|instead of|as opposed to"
+        rf"|(?:resolution|disappearance) of|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING} of"
+        rf"|non-?visuali[sz]ation of|(?:cannot|unable to|(?:fails?|failed|failing|failure) to) {_SHOW}"
+        rf"|{_NUMBERED}(?:0|zero)(?= (?!{_UNIT}\b)[a-z])"
+        r"|(?:rules|ruled) out|excludes|excluded",
     ),
     (
         Cue.READING,
@@ -130,7 +158,8 @@ def cue_of(start: int, end: int, cues: list[FoundCue], clause: str) -> FoundCue 
     "No sign suspicious for a mass" denies the mass: what something may be is denied with it. None: it is present.
     """
     before = [cue for cue in cues if cue.end <= start and cue.side in ("before", "both")]
-    close = [cue for cue in cues if cue.side == "adjective" and not clause[cue.end : start].strip()]
+    adjectives = [cue for cue in cues if cue.end <= start and cue.side == "adjective"]
+    close = [cue for cue in adjectives if not clause[cue.end : start].strip()]
     behind = [cue for cue in cues if cue.start >= end and cue.side in ("behind", "both")]
     if close:
         return close[-1]

@@ -61,12 +61,12 @@ POSITIONS = _listed(
     "proximal distal superficial deep frontal temporal parietal occipital subareolar"
 )
 """Words that say where in an organ."""
-_DESCRIPTIONS = _listed(
+DESCRIPTIONS = _listed(
     "irregular hypoechoic hyperechoic anechoic isoechoic heterogeneous homogeneous spiculated enhancing hypodense "
     "hyperdense hypointense hyperintense lobulated circumscribed indistinct angular round solid cystic complex small "
     "large focal diffuse patchy suspicious malignant benign calcified necrotic hemorrhagic"
 )
-_AROUND = SIDES | POSITIONS | _DESCRIPTIONS
+_AROUND = SIDES | POSITIONS | DESCRIPTIONS
 """Words around a finding whose misspellings are corrected."""
 
 

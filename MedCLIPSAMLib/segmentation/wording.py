@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .languages import FOREIGN_DENIAL
 from .spelling import suggest
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _NEGATION = r"(?:no|not|without|absence of|absent|never|neither)\b"
 _ABSENT = re.compile(
     rf"(?:there (?:is|are) )?{_NEGATION}"  # no tumor; there is no tumor
+    rf"|{FOREIGN_DENIAL}"  # kein Tumor
     r"|(?:(?:an?|the) )?(?:normal )?(?:image|picture|scan|slice|ct|mri|x-ray|ultrasound)s? (?:without|with no)\b"
     r"|.*\b(?:is|are) (?:absent|not (?:seen|present|visible|there|shown))\b",
     re.IGNORECASE,

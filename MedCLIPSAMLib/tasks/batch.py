@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,8 @@ from .inputs import Input, find_inputs
 from .places import Outputs, Places
 
 MADE_BY = "medclipsam segment"
+LEFT_OUT = "left out"
+"""Name in the marker of a folder under which the labels stand that the models cannot take."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,32 @@ class Batch:
             _take(folder, {"made by": MADE_BY, **request}, self.overwrite, locks)
 
     def split(self) -> tuple[list[tuple[Input, Places]], list[tuple[Input, Places]]]:
-        """Return the work to do, and the outputs that the same command has written before."""
+        """Return the work to do, and the outputs that the same command has written before.
+
+        An image is finished when all is there that was to be written for it: labels that were left out have no file.
+        Masks that are there are kept also where others of their image are missing.
+        """
+        if not self.folders or self.overwrite:
+            return self.work, []
         todo: list[tuple[Input, Places]] = []
         finished: list[tuple[Input, Places]] = []
+        left_out = _left_out(self.folders[0])
         for image, places in self.work:
-            ready = self.folders and not self.overwrite and all(path.exists() for path in places.files)
-            (finished if ready else todo).append((image, places))
+            masks = {label: path for label, path in places.masks.items() if label not in left_out or path.exists()}
+            written = replace(places, masks=masks)
+            if masks and all(path.exists() for path in written.files):
+                finished.append((image, written))
+            else:
+                kept = frozenset(path for path in masks.values() if path.exists())
+                todo.append((image, replace(places, kept=kept)))
         return todo, finished
+
+    def record_left_out(self, labels: Iterable[str]) -> None:
+        """Record in the claimed folder which labels no image gets a mask for, before the first one is written."""
+        if self.folders:
+            known = _left_out(self.folders[0])
+            recorded = [*known, *(label for label in labels if label not in known)]
+            _write_marker(self.folders[0], _read_marker(self.folders[0]) | {LEFT_OUT: recorded})
 
     @property
     def unfinished_steps(self) -> int:
@@ -133,13 +154,27 @@ def _number(images: Sequence[Input], key: CaseKey, outputs: Outputs) -> list[Inp
 
 def _take(folder: Path, request: dict[str, Any], overwrite: bool, locks: ExitStack) -> None:
     """Claim a folder; with `overwrite` also one of another request of this command, which becomes this one."""
-    marker = folder / MARKER
-    before = None
-    if overwrite and marker.is_file():
-        with suppress(OSError, ValueError):
-            before = read_json(marker)
-    replaced = isinstance(before, dict) and before.get("made by") == MADE_BY
-    locks.callback(claim(folder, MARKER, before if replaced and isinstance(before, dict) else request).close)
+    before = _read_marker(folder)
+    replaced = overwrite and before.get("made by") == MADE_BY
+    recorded = {LEFT_OUT: before[LEFT_OUT]} if LEFT_OUT in before else {}
+    locks.callback(claim(folder, MARKER, before if replaced else request | recorded).close)
     if replaced:
-        with atomic_path(marker) as temporary:
-            temporary.write_text(json.dumps(request, indent=1) + "\n", encoding="utf-8")
+        _write_marker(folder, request)
+
+
+def _left_out(folder: Path) -> list[str]:
+    labels = _read_marker(folder).get(LEFT_OUT)
+    return [label for label in labels if isinstance(label, str)] if isinstance(labels, list) else []
+
+
+def _read_marker(folder: Path) -> dict[str, Any]:
+    """Read the marker of a folder; empty where there is none that can be read."""
+    with suppress(OSError, ValueError):
+        marker = read_json(folder / MARKER)
+        return marker if isinstance(marker, dict) else {}
+    return {}
+
+
+def _write_marker(folder: Path, content: dict[str, Any]) -> None:
+    with atomic_path(folder / MARKER) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -21,6 +21,7 @@ class Places:
     Attributes:
         masks: label -> file; one file under "" where all labels go into it.
         saliency, uncertainty, overlay, montage: None where not requested.
+        kept: masks that an earlier run has written, and that are not replaced.
     """
 
     masks: dict[str, Path]
@@ -28,6 +29,7 @@ class Places:
     uncertainty: Path | None = None
     overlay: Path | None = None
     montage: Path | None = None
+    kept: frozenset[Path] = frozenset()
 
     @property
     def files(self) -> list[Path]:

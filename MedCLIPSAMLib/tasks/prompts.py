@@ -11,7 +11,7 @@ def parse_prompts(texts: Iterable[str]) -> dict[str, str]:
     """Read prompts as label -> prompt; a prompt without a label is its own.
 
     Raises:
-        PromptError: nothing stands before or after the first colon, or a label was given twice.
+        PromptError: it is empty, nothing stands before or after the first colon, or a label was given twice.
     """
     found: dict[str, str] = {}
     for text in texts:
@@ -19,6 +19,8 @@ def parse_prompts(texts: Iterable[str]) -> dict[str, str]:
         label, prompt = (before.strip(), after.strip()) if colon else (text, text)
         if colon and not (label and prompt):
             raise PromptError(f"Expected \"label: prompt\", got '{text}'.", "Write both, or the prompt alone.")
+        if not prompt.strip():
+            raise PromptError("The prompt is empty.", "Say what to segment, such as 'brain tumor'.")
         if label in found:
             raise PromptError(f"The label '{label}' was given twice.", "Give each structure a different label.")
         found[label] = prompt

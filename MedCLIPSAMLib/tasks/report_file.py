@@ -29,13 +29,15 @@ def read_report(path: Path) -> Report:
     try:
         with path.open("rb") as file:
             content = file.read(_LIMIT + 1)
-        text = content[:_LIMIT].decode("utf-8-sig", "strict" if len(content) <= _LIMIT else "ignore")
+        if len(content) > _LIMIT:
+            raise PromptError(f"Expected a report of at most {_LIMIT} bytes, got more in '{path}'.", "Give one report.")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise InputError(f"The report '{path}' cannot be read: {error.strerror}.", "Check the path.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"Expected a text in UTF-8, got '{path}'.", "Save the report as plain text.") from error
-    if len(content) > _LIMIT:
-        raise PromptError(f"Expected a report of at most {_LIMIT} bytes, got more in '{path}'.", "Give one report.")
+        raise InputError(
+            f"Expected a text in UTF-8, got '{path}'.", "Save the report as plain text with the encoding UTF-8."
+        ) from error
     report = parse_report(text)
     if not report.findings:
         raise PromptError(f"The report '{path}' names nothing that is there. {' '.join(report.notes)}", "Give -p.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
@@ -115,10 +115,16 @@ class FileSegmenter:
     Args:
         task: what is done with every image.
         load: loads the models; called once, after the first image was read.
+        record_left_out: is told the labels that the models cannot take, before the first mask is written.
     """
 
-    def __init__(self, task: Task, load: Callable[[], TextSegmenter]) -> None:
-        self._task, self._load = task, load
+    def __init__(
+        self,
+        task: Task,
+        load: Callable[[], TextSegmenter],
+        record_left_out: Callable[[Sequence[str]], None] = lambda labels: None,
+    ) -> None:
+        self._task, self._load, self._record_left_out = task, load, record_left_out
         self._segmenter: TextSegmenter | None = None
         self._left_out: tuple[LeftOut, ...] = ()
 
@@ -140,7 +146,10 @@ class FileSegmenter:
         if self._segmenter is None:
             segmenter = self._load()
             if not self._task.marks:
+                labels = self._task.labels
                 self._task, self._left_out = _leave_out(segmenter, self._task)
+                if self._left_out:
+                    self._record_left_out([label for label in labels if label not in self._task.labels])
             self._segmenter = segmenter
         return self._segmenter
 

@@ -30,7 +30,9 @@ def check_form(form: MaskFormat, path: Path, volume: Volume) -> None:
 
 
 def write(segmented: Segmented, form: MaskFormat) -> Segmented:
-    """Write the files of an image, and return it with notes on what the masks lost in the format.
+    """Write the files of an image, and return it with notes on what the masks lost in the format, or were not written.
+
+    Masks of an earlier run that are kept are not written: a person may have corrected them.
 
     Raises:
         OutputError: a file cannot be written.
@@ -38,11 +40,13 @@ def write(segmented: Segmented, form: MaskFormat) -> Segmented:
     places = segmented.places
     segments = list(segmented.segments.values())
     notes: list[str] = []
-    if "" in places.masks:
-        notes += write_masks(places.masks[""], form, segments, segmented.volume)
-    else:
-        for segment in segments:
-            notes += write_masks(places.masks[segment.name], form, [segment], segmented.volume)
+    parts = {"": segments} if "" in places.masks else {segment.name: [segment] for segment in segments}
+    for label, part in parts.items():
+        path = places.masks[label]
+        if path in places.kept:
+            notes.append(f"'{path.name}' was there before and stays as it is; --overwrite replaces it.")
+        else:
+            notes += write_masks(path, form, part, segmented.volume)
     if places.saliency is not None:
         write_saliency(places.saliency, saliency(segmented), segmented.volume)
     if places.uncertainty is not None:

@@ -144,3 +144,27 @@ def test_a_chosen_dataset_is_where_corrections_go_and_is_asked_about_where_it_is
     standin.answers["confirm"] = True  # a scene from elsewhere may have filled the field
     ui.trustButton.click()
     assert "one of 1." in ui.reviewLabel.text and trusted_cases(dataset) and len(standin.messages) == 1
+
+
+def test_what_was_trusted_is_said_also_when_the_field_holds_another_folder_by_then(panel, tmp_path) -> None:
+    ui, (dataset, out, _) = panel.ui, predicted(tmp_path, 2)
+    ui.reviewFolderEdit.currentPath = str(out)
+    ui.listReviewButton.click()
+    ui.nextReviewButton.click()
+    ui.reviewFolderEdit.currentPath = str(tmp_path / "elsewhere")
+    ui.trustButton.click()
+    assert "one of 1." in ui.reviewLabel.text
+    assert trusted_cases(dataset)
+
+
+def test_the_uncertainty_is_shown_again_for_a_case_of_another_scene(panel, tmp_path) -> None:
+    """A closed scene gives its identifiers free: the next case may have that of the one before."""
+    ui, (_, out, _) = panel.ui, predicted(tmp_path, 1)
+    for _ in range(2):
+        ui.reviewFolderEdit.currentPath = str(out)
+        ui.listReviewButton.click()
+        ui.nextReviewButton.click()
+        volume = panel.parameters.inputVolume
+        red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed")
+        assert red.GetForegroundVolumeID() == overlay.uncertaintyOf(volume).GetID()
+        slicer.mrmlScene.Clear(0)

@@ -36,7 +36,7 @@ def test_each_finding_is_a_segment_and_the_rest_is_said(run, head, tmp_path):
     code, text, err = run("segment", head, "--report", tmp_path / "report.txt", "-o", out, "--overwrite")
     assert code == 0 and "Found 'brain tumor'" in text
     assert "note: 'No calcifications' in the report was left out: it says what is not there." in err
-    assert "note: 'lesion of the skull' is segmented, but the report is not certain of it." in err
+    assert "note: 'lesion of the skull' is looked for, but the report is not certain of it." in err
 
 
 def test_a_finding_that_the_model_cannot_take_is_left_out_and_the_others_are_segmented(run, head, tmp_path):
@@ -57,6 +57,46 @@ def test_a_finding_that_the_model_cannot_take_is_left_out_and_the_others_are_seg
     code, text, err = run("segment", head, "--report", tmp_path / "report.txt", "-o", one, *layout)
     assert code == 0 and f"note: {note}" in err and same in text
     assert len(list(tmp_path.glob("one_*.nii.gz"))) == 2
+
+
+def test_masks_are_not_written_again_where_a_finding_was_left_out(run, head, tmp_path):
+    (tmp_path / "report.txt").write_text("A brain tumor. A qwxzy calculus. A skull lesion.", encoding="utf-8")
+    out, form = tmp_path / "masks", ("--format", "nii.gz", "--output-layout", "one-file-per-label", "--json")
+    command = ("segment", head, "--report", tmp_path / "report.txt", "-o", out, *form)
+    code, _, err = run(*command)
+    assert code == 0, err
+    tumor, skull = out / "head_brain_tumor.nii.gz", out / "head_skull_lesion.nii.gz"
+    assert sorted(out.glob("*.nii.gz")) == [tumor, skull]
+    corrected = b"a mask that the user corrected"
+    tumor.write_bytes(corrected)
+    code, text, err = run(*command)
+    assert code == 0, err
+    assert tumor.read_bytes() == corrected
+    said = json.loads(text)
+    assert said["images"] == [] and [image["outputs"] for image in said["kept"]] == [[str(tumor), str(skull)]]
+
+    skull.unlink()
+    code, text, err = run(*command)
+    assert code == 0, err
+    assert skull.exists() and tumor.read_bytes() == corrected
+    note = "'head_brain_tumor.nii.gz' was there before and stays as it is; --overwrite replaces it."
+    assert note in json.loads(text)["images"][0]["notes"]
+    code, _, err = run(*command, "--overwrite")
+    assert code == 0, err
+    assert tumor.read_bytes() != corrected
+    tumor.write_bytes(corrected)
+    assert run(*command)[0] == 0 and tumor.read_bytes() == corrected
+
+
+def test_a_corrected_mask_stays_where_only_its_saliency_is_missing(run, head, tmp_path):
+    out, maps = tmp_path / "masks", tmp_path / "maps"
+    command = ("segment", head, "-p", "brain tumor", "-o", out, "--saliency", maps)
+    assert run(*command)[0] == 0
+    (out / "head.seg.nrrd").write_bytes(b"corrected")
+    (maps / "head_saliency.nii.gz").unlink()
+    code, _, err = run(*command)
+    assert code == 0 and "'head.seg.nrrd' was there before and stays as it is" in err
+    assert (out / "head.seg.nrrd").read_bytes() == b"corrected" and (maps / "head_saliency.nii.gz").exists()
 
 
 def test_a_report_of_which_the_model_can_take_nothing_is_refused(run, head, tmp_path):

@@ -16,6 +16,7 @@ from MedCLIPSAMLib.export.cases import find_cases
 from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.job import ExportSettings
+from MedCLIPSAMLib.export.known import failures
 from MedCLIPSAMLib.export.manifest import read_records
 from MedCLIPSAMLib.models.expected_dsc import EXPECTED_DSC, DscPredictor, Indicators, fit_predictor, read_predictor
 from MedCLIPSAMLib.models.store import find, locate
@@ -145,6 +146,20 @@ def test_other_targets_are_not_known(prompt):
     assert not knows_target(BY_QUALITY, prompt)
 
 
+def test_one_of_two_lungs_is_another_target_than_both():
+    lungs = replace(BY_QUALITY, prompts=("lungs",))
+    assert knows_target(lungs, "the lungs") and not knows_target(lungs, "left lung")
+
+
+@pytest.mark.parametrize("prompt, told", [("brain", True), ("tumor", False), ("large enhancing brain tumor", False)])
+def test_a_find_that_was_not_measured_is_told(segmenter, brain, prompt, told):
+    segmenter.set_image(brain)
+    everything = replace(segmenter.settings, presence_threshold=0.0)
+    result = segmenter.with_settings(everything).segment(prompt)
+    assert result.found
+    assert any("measured on brain tumor alone" in note for note in result.notes) == told
+
+
 def test_precision_and_modality_do_not_matter(segmenter):
     changed = replace(segmenter.settings, precision="bf16", modality="MR", at_once=4)
     assert holds_for(BY_QUALITY, "demo", changed)
@@ -179,19 +194,23 @@ def test_an_export_writes_it_down_and_leaves_out_what_is_below(segmenter, brain,
 def test_what_has_no_expected_dsc_is_a_failure_with_a_reason_and_not_filtered(segmenter, brain, tmp_path):
     wanted = ExportSettings("nii.gz", min_expected_dsc=0.1)
     write_png(tmp_path / "a.png", brain)
-    write_array(tmp_path / "stack.nii.gz", volume_of(STACK).array, volume_of(STACK))
-    flat, stack = (find_cases(tmp_path / name, {"tumor": "brain tumor"}) for name in ("a.png", "stack.nii.gz"))
+    flat = find_cases(tmp_path / "a.png", {"tumor": "brain tumor"})
     voting = segmenter.with_settings(replace(segmenter.settings, vote=VoteSettings("mean")))
     for number, (cases, engine, got) in enumerate(
-        (
-            (stack, segmenter, "24 slices"),
-            (flat, voting, "others"),
-            ([replace(flat[0], negative="skull")], segmenter, "no negative prompt"),
-        )
+        ((flat, voting, "others"), ([replace(flat[0], negative="skull")], segmenter, "no negative prompt"))
     ):
         out = tmp_path / str(number)
         assert export(cases, LocalEngine(engine), out, wanted) == {"failed": 1}
         assert got in next(iter(read_records(out).values()))["problem"]
+        assert "Leave the minimum" in failures(out)[0]
+
+
+def test_volumes_are_refused_before_the_work(segmenter, tmp_path):
+    write_array(tmp_path / "stack.nii.gz", volume_of(STACK).array, volume_of(STACK))
+    stack = find_cases(tmp_path / "stack.nii.gz", {"tumor": "brain tumor"})
+    with pytest.raises(InputError, match="has 24 slices, and a DSC is expected of flat images"):
+        export(stack, LocalEngine(segmenter), tmp_path / "out", ExportSettings("nii.gz", min_expected_dsc=0.1))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 
@@ -11,6 +14,8 @@ from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare
 from MedCLIPSAMLib.models import timm_towers
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.models.store import find, locate
+from MedCLIPSAMLib.models.trained import CLIPSEG_FILES, ENTRY
 
 
 def test_what_lora_learnt_is_in_the_merged_weights():
@@ -52,3 +57,15 @@ def test_the_export_loads_in_open_clip_and_gives_the_same_features(tmp_path, mon
     with pytest.raises(ModelError, match="no names for"):
         export_model("demo", "hugging-face", tmp_path / "hf")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["exported"]
+
+
+def test_a_model_whose_maps_are_clipsegs_takes_its_files_along(tmp_path):
+    folder = shutil.copytree(locate(find("demo", "clip")), tmp_path / "models" / "mine")
+    about = dict.fromkeys(("title", "purpose", "licence"), "mine") | {"name": "mine", "base": "demo", "image_size": 128}
+    about |= {"saliency": {"layer": 3, "beta": 0.3, "steps": 10}, "by_word": {}, "map_by": "clipseg"}
+    (folder / ENTRY).write_text(json.dumps(about), encoding="utf-8")
+    (folder / "clipseg").mkdir()
+    for file in CLIPSEG_FILES:
+        (folder / file).write_text(file, encoding="utf-8")
+    out = export_model("mine", "open-clip", tmp_path / "exported", tmp_path / "models")
+    assert [(out / file).read_text(encoding="utf-8") for file in CLIPSEG_FILES] == list(CLIPSEG_FILES)

@@ -20,7 +20,7 @@ def test_a_paragraph_becomes_its_findings_and_what_is_left_out_is_said():
         ("Lungs are clear", NORMAL),
     ]
     assert report.findings[0].note == ""
-    assert "'rib fracture' is segmented, but the report is not certain of it." in report.notes
+    assert "'rib fracture' is looked for, but the report is not certain of it." in report.notes
     assert "'No calcifications' in the report was left out: it says what is not there." in report.notes
 
 
@@ -57,6 +57,27 @@ PRESENT = [
     ("Brain tumor with mass effect.", ["brain tumor"]),
     ("Partially resected meningioma.", ["meningioma"]),
     ("Residual meningioma status post resection.", ["residual meningioma"]),
+    ("Mass, not resolved.", ["mass"]),
+    ("The pneumonia has not completely resolved.", ["pneumonia"]),
+    ("The pneumonia has partially resolved.", ["pneumonia"]),
+    ("Incomplete resolution of the pneumonia.", ["pneumonia"]),
+    ("Near complete resolution of the pneumonia.", ["pneumonia"]),
+    ("No resolution of the pneumonia.", ["pneumonia"]),
+    ("Unresolved pneumonia.", ["unresolved pneumonia"]),
+    ("Clear margins of the mass.", ["mass"]),
+    ("Nothing has changed in the mass.", ["mass"]),
+    ("A 0.5 cm mass.", ["mass"]),
+    ("BI-RADS 0 mass.", ["mass"]),
+    ("A mass with free air.", ["mass"]),
+    # what is denied beside them
+    ("A mass and resolved pneumonia.", ["mass"]),
+    ("A mass and resected meningioma.", ["mass"]),
+    ("There are zero nodules and one cyst.", ["cyst"]),
+    ("0 masses, 2 cysts.", ["cyst"]),
+    ("A mass rather than a cyst in the left breast.", ["mass"]),
+    ("Instead of a cyst, a mass is seen.", ["mass"]),
+    ("Pneumonia has resolved, a nodule remains.", ["nodule"]),
+    ("The lungs are clear of nodules, but a mass is seen in the liver.", ["mass in the liver"]),
     # places
     ("Mass in the upper outer quadrant of the right breast.", ["mass in the upper outer quadrant of the right breast"]),
     ("In the upper outer quadrant of the right breast there is a mass.",
@@ -113,6 +134,40 @@ def test_what_is_there_is_a_prompt(text, prompts):
         ("No acute abnormality.", ABSENT),
         ("No mass effect.", ABSENT),
         ("CT has ruled out a fracture.", ABSENT),
+        ("The lungs are clear of nodules.", ABSENT),
+        ("The lungs have been cleared of nodules.", ABSENT),
+        ("Complete resolution of pneumonia in the right lung.", ABSENT),
+        ("Resolution of the pneumonia.", ABSENT),
+        ("Pneumonia with complete resolution.", ABSENT),
+        ("Resolved pneumonia.", ABSENT),
+        ("Completely resolved right lower lobe pneumonia.", ABSENT),
+        ("The pneumonia has since resolved.", ABSENT),
+        ("Pneumonia resolved since the last study.", ABSENT),
+        ("The pneumonia has cleared.", ABSENT),
+        ("The nodule disappeared.", ABSENT),
+        ("Interval disappearance of the nodule.", ABSENT),
+        ("Interval clearing of the pneumonia.", ABSENT),
+        ("Exam fails to demonstrate a nodule.", ABSENT),
+        ("The exam failed to show a nodule.", ABSENT),
+        ("Unable to identify a nodule.", ABSENT),
+        ("Mass (no)", ABSENT),
+        ("Mass (none).", ABSENT),
+        ("Mass - no", ABSENT),
+        ("Mass, no.", ABSENT),
+        ("Tumor-free brain.", ABSENT),
+        ("The brain is tumor-free.", ABSENT),
+        ("The brain is tumor free.", ABSENT),
+        ("Tumor free brain.", ABSENT),
+        ("The liver is devoid of metastases.", ABSENT),
+        ("Denies mass.", ABSENT),
+        ("The patient denied a breast mass.", ABSENT),
+        ("There are 0 nodules.", ABSENT),
+        ("zero nodules", ABSENT),
+        ("There is nothing to suggest a mass.", ABSENT),
+        ("Nothing suspicious for a tumor.", ABSENT),
+        ("Absence of a mass.", ABSENT),
+        ("Absent nodule.", ABSENT),
+        ("The mass no longer exists.", ABSENT),
         ("Lungs are clear.", NORMAL),
         ("The heart is normal.", NORMAL),
         ("Normal brain.", NORMAL),
@@ -168,7 +223,14 @@ def test_what_is_not_there_is_no_prompt_and_is_said(text, reason):
 def test_what_is_uncertain_is_looked_for_with_a_note(text, prompt):
     report = parse_report(text)
     assert report.prompts == [prompt]
-    assert report.findings[0].note == f"'{prompt}' is segmented, but the report is not certain of it."
+    assert report.findings[0].note == f"'{prompt}' is looked for, but the report is not certain of it."
+
+
+@pytest.mark.parametrize("words", ["rather than", "instead of", "as opposed to", "not"])
+def test_what_a_mass_is_not_is_left_out(words):
+    report = parse_report(f"A mass {words} a cyst in the left breast.")
+    assert report.prompts == ["mass"]
+    assert [(part.text, part.reason) for part in report.left_out] == [("cyst in the left breast", ABSENT)]
 
 
 def test_a_mass_with_and_without_says_both():
@@ -195,9 +257,30 @@ def test_signs_without_words_give_nothing(text):
 
 
 @pytest.mark.parametrize(
-    "word", ["no ", "a mass, ", "mass and ", "not ", "x", "possible mass is not seen and ", "\n", "in the "]
+    "word", ["no ", "a mass, ", "mass and ", "not ", "x", "possible mass is not seen and ", "\n", "in the ", "now "]
 )
 def test_the_longest_report_is_read_at_once(word):
     started = time.process_time()
     parse_report("mass " + word * ((MAX_CHARACTERS - 5) // len(word)))
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Kein Tumor. Unauffälliger Befund beidseits.",
+        "Absence de masse. Pas de tumeur ni de nodule.",
+        "Sin evidencia de tumor.",
+        "Nessun tumore rilevato.",
+        "Sem evidência de massa ou tumor.",
+        "Geen tumor zichtbaar.",
+    ],
+)
+def test_a_report_in_another_language_is_refused_as_its_denials_would_not_be_read(text):
+    with pytest.raises(PromptError, match="in English"):
+        parse_report(text)
+
+
+@pytest.mark.parametrize("text", ["Breast mass.", "Mass, left breast", "A de novo mass in the left breast."])
+def test_short_reports_in_english_are_read(text):
+    assert parse_report(text).findings

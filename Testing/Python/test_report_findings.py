@@ -64,7 +64,7 @@ def test_what_a_mass_may_be_is_doubt_about_it_and_no_finding_of_its_own(text, pr
     report = parse_report(text)
     assert report.prompts == [prompt]
     assert report.findings[0].note == (
-        f"'{prompt}' is segmented, but the report is not certain what it is: '{reading}'."
+        f"'{prompt}' is looked for, but the report is not certain what it is: '{reading}'."
     )
     assert (reading, f"it says what '{prompt}' may be") in [(part.text, part.reason) for part in report.left_out]
 

@@ -63,6 +63,16 @@ def test_an_object_is_asked_for_by_its_box_a_wider_one_and_with_points():
     assert len(ways_of_asking(prompts, inside, VoteSettings("mean", margin=0, points=0), (64, 64))) == 1
 
 
+def test_where_all_masks_agree_nothing_is_uncertain():
+    """Also not along the outline, where a vote that is enlarged lies between 0 and 1."""
+    segmenter = load_segmenter("demo", "demo", "cpu")
+    phantom = TASKS["mri_tumour"].phantom("validation", 3)
+    segmenter.set_image(to_rgb(phantom))
+    alone = VoteSettings("mean", margin=0, points=0)
+    found = segmenter.with_settings(replace(segmenter.settings, vote=alone)).segment("brain tumor")
+    assert found.found and not found.uncertainty.any()
+
+
 @pytest.mark.parametrize("method", ["mean", "staple", "map"])
 def test_a_vote_gives_a_mask_and_where_the_masks_disagree(method):
     segmenter = load_segmenter("demo", "demo", "cpu")
@@ -138,6 +148,7 @@ def test_segment_writes_the_uncertainty_of_a_vote_beside_the_masks(tmp_path, run
     [
         (("--uncertainty", "u.nii.gz"), "Add --vote mean"),
         (("--vote-masks",), "Add --vote mean"),
+        (("--vote", "mean", "--prompts", "points"), "nothing to vote on"),
         (("--vote", "mean", "--box", "1,1,9,9"), "Boxes and points are outlined by one mask"),
         (("--vote", "mean", "--uncertainty", "u.nii.gz", "--propagate", "planes"), "planes gives no uncertainty"),
         (("--vote", "mean", "--uncertainty", "u.png"), "u.png"),

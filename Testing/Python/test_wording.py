@@ -37,7 +37,11 @@ def test_words_that_the_model_does_not_know_are_named(segmenter: TextSegmenter) 
 def test_a_known_word_one_slip_away_is_suggested_and_the_prompt_stays(segmenter: TextSegmenter) -> None:
     result = segmenter.segment("brest tumor")
     assert result.prompt == "brest tumor"
-    assert result.notes == ("The model 'demo' does not know: brest. Did you mean 'breast'?",)
+    assert result.notes == (
+        "The models were measured on breast tumor, brain tumor, lungs, lung nodule alone: check whether this mask shows "
+        "'brest tumor'.",
+        "The model 'demo' does not know: brest. Did you mean 'breast'?",
+    )
     with pytest.raises(PromptError, match="knows no word") as refused:
         segmenter.segment("brest")
     assert refused.value.remedy.startswith("Did you mean 'breast'?")
@@ -109,3 +113,10 @@ def test_shipped_prompts_are_no_negations() -> None:
 @pytest.mark.parametrize("prompt", ["nodule", "node", "nose", "notch", "non-small cell lung cancer", "normal lung"])
 def test_words_that_begin_alike_are_no_negations(prompt: str) -> None:
     assert not says_absent(prompt)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["kein Tumor", "sans tumeur", "pas de masse", "sin tumor", "nessun tumore", "geen tumor"]
+)
+def test_a_denial_in_another_language_names_nothing_either(prompt):
+    assert says_absent(prompt)
