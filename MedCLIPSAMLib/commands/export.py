@@ -176,10 +176,12 @@ def export(
     defaults = models.default_settings()
     threshold = defaults.presence_threshold if presence is None else presence
     chosen = stages.apply(replace(defaults, presence_threshold=threshold))
+    prompts = sorted({prompt for case in cases for prompt in case.prompts.values()})
     if settings.min_expected_dsc:
-        prompts = {prompt for case in cases for prompt in case.prompts.values()}
-        require_predictor(models.model, models.sam, chosen, sorted(prompts), models.models_dir)
+        require_predictor(models.model, models.sam, chosen, prompts, models.models_dir)
     running = engine.start(models, compute.apply(chosen))
+    for note in running.notes_on(prompts):
+        typer.echo(f"note: {note}", err=True)
     try:
         with progress_bar("exporting", quiet=as_json, unit="count") as context:
             counts = run(cases, running, out, settings, context, retry, key)

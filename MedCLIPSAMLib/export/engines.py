@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from ..run_context import RunContext
+from ..segmentation import wording
 from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings
 from .cases import Case
@@ -33,6 +34,13 @@ class Engine(Protocol):
     def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
         """Do every case, hand its line to `write`, and yield it; cancelled by the context."""
 
+    def notes_on(self, prompts: Sequence[str]) -> list[str]:
+        """Return what the user should know of the wording of prompts; none where the models are elsewhere.
+
+        Raises:
+            PromptError: a prompt that the model cannot take.
+        """
+
 
 class LocalEngine:
     """The models in this process. The next image is read, and the last one written, while they segment this one."""
@@ -42,6 +50,12 @@ class LocalEngine:
         self.clip: str = segmenter.clip.name
         self.sam: str = segmenter.sam.name
         self.settings = segmenter.settings
+
+    def notes_on(self, prompts: Sequence[str]) -> list[str]:
+        """See `Engine`."""
+        for prompt in prompts:
+            self._segmenter.text_features(prompt)
+        return [note for prompt in prompts for note in wording.notes(self._segmenter.clip, prompt)]
 
     def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
         """See `Engine`."""

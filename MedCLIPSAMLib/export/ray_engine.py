@@ -124,6 +124,10 @@ class RayEngine:
         self._count = workers or gpus or max(1, int(there.get("CPU", 1)) // 2)
         self._resources = {"num_gpus": 1, "num_cpus": 1} if gpus else {"num_cpus": 1}
 
+    def notes_on(self, prompts: Sequence[str]) -> list[str]:
+        """See `Engine`."""
+        return []
+
     def run(self, cases: Sequence[Case], job: ExportJob, write: Write, context: RunContext) -> Iterator[dict]:
         """See `engines.Engine`; a cancelled run ends after the next finished case.
 

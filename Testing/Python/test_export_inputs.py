@@ -155,3 +155,12 @@ def test_labels_of_prompts_are_those_of_the_dataset(run, tmp_path):
     assert code == 0, err
     described = json.loads((tmp_path / "Dataset007_X" / "dataset.json").read_text(encoding="utf-8"))
     assert described["labels"] == {"background": 0, "lesion": 1}
+
+
+def test_words_that_the_model_does_not_know_are_told_before_the_work(run, tmp_path):
+    write_png(tmp_path / "a.png", np.zeros((40, 40, 3), np.uint8))
+    ask = ("export", tmp_path / "a.png", "--format", "png", "--model", "demo", "--sam", "demo", "--device", "cpu")
+    code, _, err = run(*ask, "-o", tmp_path / "out", "-p", "brest tumor")
+    assert code == 0 and err.count("note: The model 'demo' does not know: brest. Did you mean 'breast'?") == 1
+    code, _, err = run(*ask, "-o", tmp_path / "none", "-p", "zorblax")
+    assert code == 2 and "knows no word of the prompt 'zorblax'" in err and not (tmp_path / "none").exists()

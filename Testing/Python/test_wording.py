@@ -38,8 +38,8 @@ def test_a_known_word_one_slip_away_is_suggested_and_the_prompt_stays(segmenter:
     result = segmenter.segment("brest tumor")
     assert result.prompt == "brest tumor"
     assert result.notes == (
-        "The models were measured on breast tumor, brain tumor, lungs, lung nodule alone: check whether this mask shows "
-        "'brest tumor'.",
+        "The models were measured on breast tumor, brain tumor, lungs, lung nodule alone: "
+        "check whether this mask shows 'brest tumor'.",
         "The model 'demo' does not know: brest. Did you mean 'breast'?",
     )
     with pytest.raises(PromptError, match="knows no word") as refused:
