@@ -57,6 +57,7 @@ class FineTuneSection:
             "epochs": fineTune.epochs,
             "batch": fineTune.batchSize,
             "chunk": fineTune.chunkSize,
+            "freeze": str(fineTune.freeze),
             "lora_rank": fineTune.loraRank,
         }
         self._panel.ui.fineTuneLabel.text = _("Reading the captions and their images...")
@@ -81,11 +82,14 @@ class FineTuneSection:
 
     def _progress(self, progress) -> None:
         ui = self._panel.ui
+        ui.fineTuneBar.value = int(100 * progress["fraction"])
+        if "loss" not in progress:
+            ui.fineTuneLabel.text = _("Encoding the images, {percent}%...").format(percent=ui.fineTuneBar.value)
+            return
         self._losses.append(progress["loss"])
         checked = progress["validation"]
         if checked:
             self._validation.append((len(self._losses), checked["loss"], checked["top1"]))
-        ui.fineTuneBar.value = int(100 * progress["fraction"])
         message = _("Step {step} of {steps}, loss {loss:.3f}, {minutes:.0f} min left at most.").format(
             step=progress["step"],
             steps=progress["steps"],

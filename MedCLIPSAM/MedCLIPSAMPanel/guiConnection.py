@@ -14,6 +14,7 @@ from .parameters import (
     CoarseMethod,
     ExportFormat,
     Extent,
+    Freeze,
     Loss,
     MedCLIPSAMParameters,
     Plane,
@@ -63,6 +64,13 @@ LABELS: dict[str, Mapping[Any, str]] = {
         Loss.HN_NCE: "HN-NCE",
         Loss.DCL: "DCL",
         Loss.SIGLIP: "SigLIP",
+    },
+    "fineTuneFreezeBox": {
+        Freeze.NOTHING: _("all weights (the paper)"),
+        Freeze.IMAGE: _("the text encoder"),
+        Freeze.TEXT: _("the image encoder"),
+        Freeze.LOWER_HALF: _("the upper half of both encoders"),
+        Freeze.ALL_BUT_HEADS: _("the projections alone (fast)"),
     },
 }
 """Combo box of an enum -> text of each of its members."""

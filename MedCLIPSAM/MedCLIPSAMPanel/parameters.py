@@ -9,7 +9,7 @@ from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper, parameterPack
 
 import MedCLIPSAMLib.choices as choices
-from MedCLIPSAMLib.choices import ExportFormat, Plane, SamPromptKind, VoteMethod
+from MedCLIPSAMLib.choices import ExportFormat, Freeze, Plane, SamPromptKind, VoteMethod
 
 
 class Extent(enum.StrEnum):
@@ -86,7 +86,7 @@ class ReviewSettings:
 
 @parameterPack
 class FineTuneSettings:
-    """Settings of a fine-tuning. A chunk of 0 takes what fits, a LoRA rank of 0 trains all weights."""
+    """Settings of a fine-tuning. A chunk of 0 takes what fits, a LoRA rank of 0 trains the weights themselves."""
 
     captions: str = ""
     images: str = ""
@@ -95,6 +95,7 @@ class FineTuneSettings:
     epochs: Annotated[int, WithinRange(1, 1000)] = 32
     batchSize: Annotated[int, WithinRange(2, 4096)] = 64
     chunkSize: Annotated[int, WithinRange(0, 4096)] = 0
+    freeze: Freeze = Freeze.NOTHING
     loraRank: Annotated[int, WithinRange(0, 256)] = 0
 
 

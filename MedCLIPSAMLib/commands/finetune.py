@@ -70,11 +70,22 @@ class FineTuneOptions:
     ] = 0
     epochs: Annotated[int, typer.Option(help="At most.")] = 32
     patience: Annotated[int, typer.Option(help="End after this many epochs without a gain; 0: never.")] = 5
-    learning_rate: Annotated[float | None, typer.Option("--lr", help="Max: 1e-6, with LoRA 1e-4, by default.")] = None
+    learning_rate: Annotated[
+        float | None,
+        typer.Option("--lr", help="Max; 1e-6, LoRA 1e-4, heads alone 1e-3.", show_default="by what is trained"),
+    ] = None
     warm_up: Annotated[float, typer.Option(help="Share of the steps in which the learning rate rises.")] = 0.1
     weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1
-    crop: Annotated[float, typer.Option(help="Min share of an image that random crops keep; 1: no crops.")] = 0.9
-    freeze: Annotated[Freeze, typer.Option(help="Part of the model to freeze.")] = Freeze.NOTHING
+    crop: Annotated[
+        float | None,
+        typer.Option(
+            help="Min share of an image that random crops keep; 1: no crops.", show_default="0.9; 1 for heads alone"
+        ),
+    ] = None
+    freeze: Annotated[
+        Freeze,
+        typer.Option(help="Part of the model to freeze; 'all-but-heads' encodes each image once: minutes on a CPU."),
+    ] = Freeze.NOTHING
     lora: Annotated[int, typer.Option(help="Rank of LoRA, such as 8; 0 trains the weights themselves.")] = 0
     precision: Annotated[TrainingPrecision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")] = (
         TrainingPrecision.AUTO
@@ -199,7 +210,7 @@ def _sentence(figures: dict) -> str:
 
 def _epoch(progress: Progress) -> str | None:
     """Describe how an epoch ended; nothing within one."""
-    figures = progress.details["validation"]
+    figures = progress.details.get("validation")
     if not figures:
         return None
     return (

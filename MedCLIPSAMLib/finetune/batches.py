@@ -157,15 +157,16 @@ class PairSource:
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See the head of this file."""
-        order = self.order(epoch)[start:]
-        own = [numbers[self.rank :: self.world] for numbers in order]
-        loader = DataLoader(
+        yield from self.load([numbers[self.rank :: self.world] for numbers in self.order(epoch)[start:]], epoch)
+
+    def load(self, batches: list[list[int]], epoch: int = 0) -> Iterator[Batch]:
+        """Yield the pairs of each list of numbers, with the crops of an epoch."""
+        yield from DataLoader(
             _Images(self, epoch),
-            batch_sampler=own,
-            num_workers=min(self.workers, len(own)),
+            batch_sampler=batches,
+            num_workers=min(self.workers, len(batches)),
             collate_fn=lambda items: (torch.stack([item[0] for item in items]), [item[1] for item in items]),
         )
-        yield from loader
 
     def order(self, epoch: int) -> list[list[int]]:
         """Return the numbers of the pairs in each batch of an epoch."""

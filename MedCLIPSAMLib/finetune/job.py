@@ -157,7 +157,7 @@ def _sources(
                 f"{len(sides[0])} training pairs do not fill a batch of {settings.batch}.",
                 "Give more pairs or a smaller batch.",
             )
-        return source(0, size, settings.batch, settings.crop, rank, world)
+        return source(0, size, settings.batch, settings.min_crop, rank, world)
 
     made_of: list[Any] = [data.captions, data.validation, data.min_characters]
     made_of += [(str(pair.image), pair.caption) for pairs in sides for pair in pairs or ()]

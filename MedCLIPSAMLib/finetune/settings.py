@@ -24,11 +24,12 @@ class FineTuneSettings:
         batch: pairs a step over all processes; each pair has `batch` - 1 negatives.
         chunk: pairs that go through the model at once, with the same result; 0 takes what fits, see `chunks`.
         epochs: at most; see `patience`.
-        learning_rate: at its highest; None takes 1e-6, or 1e-4 with LoRA.
+        learning_rate: at its highest; None takes 1e-6, 1e-4 with LoRA, or 1e-3 where the heads alone are trained.
         warm_up: share of the steps in which it rises from 0; then it falls to 0 along a cosine.
         weight_decay: AdamW's, of matrices only.
         clip_norm: maximum norm of the gradient.
-        crop: minimum share of an image's area that a random crop keeps; 1 takes images whole.
+        crop: minimum share of an image's area that a random crop keeps; 1 takes images whole. None takes 0.9, or 1 where
+            the heads alone are trained, see `heads`.
         freeze: see `trainable.prepare`; `lora_rank` too.
         patience: epochs without a better retrieval on validation pairs after which training ends; 0 never ends it.
         precision: "auto" takes bf16 on a GPU that has it, else 16 bits there, and 32 on a CPU.
@@ -47,7 +48,7 @@ class FineTuneSettings:
     warm_up: Annotated[float, Field(ge=0, lt=1)] = 0.1
     weight_decay: NotNegative = 0.1
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
-    crop: Annotated[float, Field(gt=0, le=1)] = 0.9
+    crop: Annotated[float | None, Field(gt=0, le=1)] = None
     freeze: Choice[Freeze] = Freeze.NOTHING
     lora_rank: Annotated[int, Field(ge=0)] = 0
     patience: Annotated[int, Field(ge=0)] = 5
@@ -57,9 +58,19 @@ class FineTuneSettings:
     @property
     def rate(self) -> float:
         """Maximum learning rate."""
-        return self.learning_rate or (1e-4 if self.lora_rank else 1e-6)
+        return self.learning_rate or (1e-4 if self.lora_rank else 1e-3 if self.heads_alone else 1e-6)
+
+    @property
+    def min_crop(self) -> float:
+        """Minimum share of an image's area that a random crop keeps."""
+        return self.crop or (1.0 if self.heads_alone else 0.9)
+
+    @property
+    def heads_alone(self) -> bool:
+        """Whether both towers stay as they are."""
+        return self.freeze is Freeze.ALL_BUT_HEADS
 
     def fingerprint(self) -> str:
         """Return what a checkpoint must agree with to be resumed; patience, chunk and precision may change."""
         values = {name: value for name, value in asdict(self).items() if name not in ("patience", "chunk", "precision")}
-        return json.dumps(values, sort_keys=True)
+        return json.dumps(values | {"crop": self.min_crop}, sort_keys=True)

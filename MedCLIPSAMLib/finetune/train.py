@@ -28,11 +28,13 @@ from .checkpoint import read_checkpoint, write_checkpoint
 from .chunks import Chunks, full_memory
 from .fabric import launch_fabric
 from .gradients import contrastive_backward
+from .heads import encode_once
 from .losses import make_loss
 from .memory import memory_of
 from .retrieval import best_scale, retrieval, top1
 from .settings import FineTuneSettings
 from .step_log import StepFigures, StepLog
+from .task import Task, whole_model
 from .trainable import merge_lora, prepare, trained_state
 
 CHECKPOINT, BEST, LOG, DONE = "last.ckpt", "best.safetensors", "log.jsonl", "result.json"
@@ -87,19 +89,22 @@ def fine_tune(
     clip = load_clip(settings.base, fabric.device, models_dir=models_dir)
     torch.manual_seed(settings.seed)
     model = prepare(clip.model, settings.freeze, settings.lora_rank)
-    run = _Run(fabric, clip, model, settings, out, f"{settings.fingerprint()} {data}", context)
-    return run.train(training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size))
+    sources = training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size)
+    task = whole_model(clip, model, *sources)
+    if settings.heads_alone and fabric.world_size == 1:
+        task = encode_once(task, clip, fabric, context)
+    return _Run(fabric, task, settings, out, f"{settings.fingerprint()} {data}", context).train()
 
 
 class _Run:
-    def __init__(self, fabric, clip: ClipModel, model, settings, out, fingerprint, context: RunContext) -> None:
-        self._fabric, self._clip, self._settings, self._out = fabric, clip, settings, out
+    def __init__(self, fabric, task: Task, settings: FineTuneSettings, out: Path, fingerprint, context) -> None:
+        self._fabric, self._task, self._settings, self._out = fabric, task, settings, out
         self._context = context
         self._log = StepLog(fabric, out / LOG, context)
         self._fingerprint = hashlib.sha256(fingerprint.encode()).hexdigest()
         self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
-        self._plain = model
-        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self._plain = task.trained
+        trained = [parameter for parameter in self._plain.parameters() if parameter.requires_grad]
         matrices, rest = (
             [parameter for parameter in trained if (parameter.ndim > 1) is wide] for wide in (True, False)
         )
@@ -107,15 +112,16 @@ class _Run:
             [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}],
             lr=settings.rate,
         )
-        self._model, self._optimizer = fabric.setup(model, optimizer)
+        self._model, self._optimizer = fabric.setup(self._plain, optimizer)
         self._memory = memory_of(fabric.device)
         self._chunks = Chunks(settings.chunk, self._memory, context, fabric.world_size == 1)
         self._step = 0
         self._best: dict[str, Any] = {}
         self._before: dict[str, Any] = {}
 
-    def train(self, training: Source, validation: Source) -> FineTuned:
+    def train(self) -> FineTuned:
         settings, fabric = self._settings, self._fabric
+        training, validation = self._task.training, self._task.validation
         steps = settings.epochs * training.steps
         if fabric.is_global_zero:
             self._out.mkdir(parents=True, exist_ok=True)
@@ -128,13 +134,13 @@ class _Run:
         started, begun = time.monotonic(), self._step
         while self._step < steps and not self._stale(training.steps):
             epoch, start = divmod(self._step, training.steps)
-            for rgb, captions in training.batches(epoch, start):
+            for images, captions in training.batches(epoch, start):
                 if fabric.broadcast(self._context.is_cancelled()):
                     self._save()
                     raise Cancelled
                 rate = self._rate(self._step, steps)
                 try:
-                    loss = self._one_step(rgb, captions, rate)
+                    loss = self._one_step(images, captions, rate)
                 except torch.OutOfMemoryError as error:  # in AdamW's step, which cannot be repeated
                     raise full_memory(self._chunks.size) from error
                 self._step += 1
@@ -147,14 +153,14 @@ class _Run:
                 self._log.report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
         return self._finish()
 
-    def _one_step(self, rgb: torch.Tensor, captions: list[str], rate: float) -> float:
+    def _one_step(self, images: torch.Tensor, captions: list[str], rate: float) -> float:
         settings, fabric = self._settings, self._fabric
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._model.train()
-        batch = len(captions)
-        self._chunks.choose(batch, lambda pairs: self._try_pairs(rgb, captions, pairs), lambda: self._beside(batch))
-        loss = self._chunks.run(batch, lambda size: self._backward(rgb, captions, size))
+        try_pairs = lambda pairs: self._try_pairs(images, captions, pairs)
+        self._chunks.choose(len(captions), try_pairs, lambda: self._beside(images))
+        loss = self._chunks.run(len(captions), lambda size: self._backward(images, captions, size))
         if not math.isfinite(loss):
             raise InputError(
                 f"The loss is {loss} at step {self._step}.",
@@ -164,32 +170,27 @@ class _Run:
         self._optimizer.step()
         return loss
 
-    def _beside(self, batch: int) -> int:
-        """Return the bytes of the pixels of a batch, and of AdamW's two means where they are not there yet."""
-        pixels = self._clip.image_size**2 * 3 * torch.float32.itemsize * batch
+    def _beside(self, images: torch.Tensor) -> int:
+        """Return the bytes of the images of a batch, and of AdamW's two means where they are not there yet."""
+        inputs = images.numel() * torch.float32.itemsize
         means = 2 * sum(parameter.nbytes for parameter in self._plain.parameters() if parameter.requires_grad)
-        return pixels if self._optimizer.state_dict()["state"] else pixels + means
+        return inputs if self._optimizer.state_dict()["state"] else inputs + means
 
-    def _try_pairs(self, rgb: torch.Tensor, captions: list[str], pairs: int) -> None:
+    def _try_pairs(self, images: torch.Tensor, captions: list[str], pairs: int) -> None:
         """Run the pairs with the longest captions forward and backward as a chunk, to measure its memory."""
         longest = sorted(range(len(captions)), key=lambda index: len(captions[index]))[-pairs:]
-        pixels = self._clip.preprocess(rgb[longest].numpy())
-        tokens = self._clip.tokenize([captions[index] for index in longest], True)
+        inputs = self._task.inputs(images[longest], [captions[index] for index in longest])
         with self._fabric.no_backward_sync(self._model):
-            image, text = self._model(pixels, tokens)[:2]
+            image, text = self._model(*inputs)[:2]
             self._fabric.backward(image.sum() + text.sum())
 
-    def _backward(self, rgb: torch.Tensor, captions: list[str], size: int) -> float:
+    def _backward(self, images: torch.Tensor, captions: list[str], size: int) -> float:
         """Compute the gradients of a batch in chunks of a size, from zero; return the loss."""
         settings, fabric = self._settings, self._fabric
         torch.manual_seed((settings.seed * 1_000_003 + self._step) * 1009 + fabric.global_rank)
         self._optimizer.zero_grad(set_to_none=True)
         chunks = [
-            (
-                self._clip.preprocess(rgb[at : at + size].numpy()),
-                self._clip.tokenize(captions[at : at + size], True),
-            )
-            for at in range(0, len(captions), size)
+            self._task.inputs(images[at : at + size], captions[at : at + size]) for at in range(0, len(captions), size)
         ]
         loss = contrastive_backward(
             self._model,
@@ -216,9 +217,8 @@ class _Run:
         images: list[torch.Tensor] = []
         texts: list[torch.Tensor] = []
         all_captions: list[str] = []
-        for rgb, captions in source.batches(0):
-            pixels, tokens = self._clip.preprocess(rgb.numpy()), self._clip.tokenize(captions, True)
-            image, text = (features.float() for features in self._model(pixels, tokens)[:2])
+        for batch, captions in source.batches(0):
+            image, text = (features.float() for features in self._model(*self._task.inputs(batch, captions))[:2])
             losses.append(self._loss(image, text).item())
             images.append(image.cpu())
             texts.append(text.cpu())
@@ -237,7 +237,7 @@ class _Run:
     def _keep_best(self) -> None:
         if not self._fabric.is_global_zero:
             return
-        weights = merge_lora(self._plain)
+        weights = merge_lora(self._task.model)
         weights["logit_scale"] = torch.tensor(math.log(self._best["figures"]["scale"]))
         write_weights(self._out / BEST, weights)
 

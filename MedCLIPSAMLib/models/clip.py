@@ -83,18 +83,26 @@ class ClipModel:
         """List the words of `text` that the tokenizer does not know at all; see `unknown_words`."""
         return unknown_words(self._tokenizer, text)
 
+    def known_part(self, text: str) -> str:
+        """Return a text without the words that the tokenizer does not know at all; as it is where it knows none."""
+        unknown = set(self.unknown_words(text))
+        known = [word for word in text.split() if word not in unknown]
+        return " ".join(known) if unknown and known else text
+
     def known_words(self) -> list[str]:
         """List the whole words of the tokenizer's vocabulary."""
         return [word for word in self._tokenizer.get_vocab() if word.isalpha()]
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
-        """Encode N texts: float32 (N, D) on the model's device, L2-normalized unless not `normalized`.
+        """Encode the known words of N texts: float32 (N, D) on the model's device, L2-normalized unless not `normalized`.
+
+        Unknown words would all be the same token, of which the model has learned nothing; see `known_part`.
 
         Raises:
             PromptError: a text of more tokens than the model can take.
         """
-        features = self.model.encode_text(self.tokenize(texts)).float()
+        features = self.model.encode_text(self.tokenize([self.known_part(text) for text in texts])).float()
         return F.normalize(features, dim=-1) if normalized else features
 
     def preprocess(self, images: np.ndarray) -> torch.Tensor:

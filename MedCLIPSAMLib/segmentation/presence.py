@@ -85,12 +85,12 @@ def presence(
     Args:
         image_features: (N, D) float, L2-normalized.
         text_features: (D,) float, L2-normalized: of the prompt or of its ensemble.
-        prompt: the prompt in words, from which the negations are made.
+        prompt: the prompt in words, from whose known ones the negations are made.
         negative: the user's own negative prompt.
         encode_text: in place of `clip.encode_text`, such as `prompts.RememberedTexts`.
         modality: of the images where it is known.
     """
-    absent = absence_texts(prompt, negative, modality)
+    absent = absence_texts(clip.known_part(prompt), negative, modality)
     rivals = absent + list(EVERYDAY)
     features = torch.cat([text_features[None], (encode_text or clip.encode_text)(rivals)]).to(image_features)
     logits = clip.model.logit_scale.exp().to(image_features) * image_features @ features.T

@@ -50,7 +50,8 @@ def notes(clip: ClipModel, prompt: str, negative: str | None = None) -> tuple[st
     sentences = []
     unknown = list(dict.fromkeys(clip.unknown_words(f"{prompt} {negative or ''}")))
     if unknown:
-        sentences.append(f"The model '{clip.name}' does not know: {', '.join(unknown)}. {meant(clip, unknown)}".strip())
+        left_out = f"The model '{clip.name}' does not know, and leaves out: {', '.join(unknown)}."
+        sentences.append(f"{left_out} {meant(clip, unknown)}".strip())
     negation = _WITHIN.search(prompt)
     if negation and not says_absent(prompt):
         sentences.append(f"The model hardly understands '{negation[1].lower()}': {REMEDY}.")

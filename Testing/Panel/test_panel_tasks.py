@@ -134,7 +134,11 @@ def test_a_model_is_fine_tuned_stopped_gone_on_with_and_chosen(panel, phantom, t
     standin.pump(lambda: not training.running, 60)
     assert "other settings or data" in ui.fineTuneLabel.text
     ui.fineTuneNameEdit.text = "mine-2"
+    heads = ui.fineTuneFreezeBox.findText("the projections alone (fast)")
+    assert ui.fineTuneFreezeBox.currentText == "all weights (the paper)" and heads > 0
+    ui.fineTuneFreezeBox.currentIndex = heads
     ui.fineTuneButton.click()
+    standin.pump(lambda: ui.fineTuneLabel.text.startswith("Encoding the images"), 60)
     standin.pump(lambda: not training.running, 60)
     assert "'mine-2' retrieves" in ui.fineTuneLabel.text
     boxed = lambda: [ui.clipBox.itemText(index) for index in range(ui.clipBox.count)]

@@ -29,4 +29,4 @@ def pairs(captions):
 
 def train(pairs, out, settings=QUICK, **options):
     source = lambda part, crop: lambda size, rank=0, world=1: PairSource(part, size, settings.batch, crop)
-    return fine_tune(source(pairs[:20], settings.crop), source(pairs[20:], 1.0), settings, out, "cpu", **options)
+    return fine_tune(source(pairs[:20], settings.min_crop), source(pairs[20:], 1.0), settings, out, "cpu", **options)

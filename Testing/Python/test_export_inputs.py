@@ -161,6 +161,9 @@ def test_words_that_the_model_does_not_know_are_told_before_the_work(run, tmp_pa
     write_png(tmp_path / "a.png", np.zeros((40, 40, 3), np.uint8))
     ask = ("export", tmp_path / "a.png", "--format", "png", "--model", "demo", "--sam", "demo", "--device", "cpu")
     code, _, err = run(*ask, "-o", tmp_path / "out", "-p", "brest tumor")
-    assert code == 0 and err.count("note: The model 'demo' does not know: brest. Did you mean 'breast'?") == 1
+    assert (
+        code == 0
+        and err.count("note: The model 'demo' does not know, and leaves out: brest. Did you mean 'breast'?") == 1
+    )
     code, _, err = run(*ask, "-o", tmp_path / "none", "-p", "zorblax")
     assert code == 2 and "knows no word of the prompt 'zorblax'" in err and not (tmp_path / "none").exists()

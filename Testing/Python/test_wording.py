@@ -30,8 +30,14 @@ def test_words_that_the_model_does_not_know_are_named(segmenter: TextSegmenter) 
     result = segmenter.segment("breast tumor xylophone", negative="zeppelin lung")
     assert result.found
     assert result.message.startswith("Found 'breast tumor xylophone'")
-    assert result.notes == ("The model 'demo' does not know: xylophone, zeppelin.",)
+    assert result.notes == ("The model 'demo' does not know, and leaves out: xylophone, zeppelin.",)
     assert result.text == f"{result.message} {result.notes[0]}"
+
+
+def test_words_that_the_model_does_not_know_change_nothing(segmenter: TextSegmenter) -> None:
+    result, alone = segmenter.segment("xylophone breast tumor xylophones"), segmenter.segment("breast tumor")
+    assert result.where.presence == alone.where.presence
+    np.testing.assert_array_equal(result.mask, alone.mask)
 
 
 def test_a_known_word_one_slip_away_is_suggested_and_the_prompt_stays(segmenter: TextSegmenter) -> None:
@@ -40,7 +46,7 @@ def test_a_known_word_one_slip_away_is_suggested_and_the_prompt_stays(segmenter:
     assert result.notes == (
         "The models were measured on breast tumor, brain tumor, lungs, lung nodule alone: "
         "check whether this mask shows 'brest tumor'.",
-        "The model 'demo' does not know: brest. Did you mean 'breast'?",
+        "The model 'demo' does not know, and leaves out: brest. Did you mean 'breast'?",
     )
     with pytest.raises(PromptError, match="knows no word") as refused:
         segmenter.segment("brest")

@@ -1,0 +1,106 @@
+"""Training of the heads alone: the towers run once, and the weights are those of a training that runs them always."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+import torch
+from finetuning import QUICK, captions, pairs
+from safetensors.torch import load_file
+
+from MedCLIPSAMLib.errors import Cancelled, InputError
+from MedCLIPSAMLib.finetune.batches import PairSource, read_raster
+from MedCLIPSAMLib.finetune.settings import FineTuneSettings
+from MedCLIPSAMLib.finetune.train import fine_tune
+from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.run_context import RunContext
+
+FIXTURES = (captions, pairs)
+HEADS = replace(QUICK, freeze="all-but-heads", crop=None, learning_rate=None, epochs=3)
+
+
+def train(pairs, out, settings=HEADS, wrapped=lambda source: source, read=read_raster, **options):
+    """Train on 20 pairs and validate on 12; `wrapped` hides what kind of source it is."""
+
+    def source(part, crop):
+        return lambda size, rank=0, world=1: wrapped(PairSource(part, size, settings.batch, crop, read=read))
+
+    training, validation = source(pairs[:20], settings.min_crop), source(pairs[20:], 1.0)
+    return fine_tune(training, validation, settings, out, "cpu", **options)
+
+
+class Streamed:
+    """A source that yields batches and tells nothing else of its pairs, as shards do."""
+
+    def __init__(self, source):
+        self._source, self.steps, self.batch = source, source.steps, source.batch
+
+    def batches(self, epoch, start=0):
+        return self._source.batches(epoch, start)
+
+
+def test_every_image_is_read_once_and_the_weights_are_those_of_running_the_towers_always(pairs, tmp_path):
+    read = Counter()
+
+    def counted(path):
+        read[path] += 1
+        return read_raster(path)
+
+    once = train(pairs, tmp_path / "once", read=counted)
+    always = train(pairs, tmp_path / "always", wrapped=Streamed)
+    assert set(read) == {pair.image for pair in pairs} and set(read.values()) == {1}
+    assert once.before["image_to_text"] == always.before["image_to_text"]
+    assert once.step == always.step > 0
+    weights, other = load_file(once.weights), load_file(always.weights)
+    base = load_clip("demo").model.state_dict()
+    assert weights.keys() == other.keys() == base.keys()
+    for name, tensor in weights.items():
+        torch.testing.assert_close(tensor, other[name], rtol=1e-3, atol=2e-5)
+        if name.startswith(("visual.head.", "text.proj.")):
+            assert not torch.equal(tensor, base[name].float())
+        elif name != "logit_scale":
+            torch.testing.assert_close(tensor, base[name].float(), rtol=0, atol=0)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_same_weights(pairs, tmp_path):
+    steps = []
+    stop = RunContext(lambda progress: steps.append(progress.details.get("step")), is_cancelled=lambda: 7 in steps)
+    with pytest.raises(Cancelled):
+        train(pairs, tmp_path / "stopped", context=stop)
+    resumed, whole = train(pairs, tmp_path / "stopped"), train(pairs, tmp_path / "whole")
+    weights, other = load_file(resumed.weights), load_file(whole.weights)
+    assert all(torch.equal(weights[name], other[name]) for name in other)
+
+
+def test_encoding_reports_progress_and_can_be_cancelled(pairs, tmp_path):
+    seen = []
+    context = RunContext(seen.append, is_cancelled=lambda: bool(seen))
+    with pytest.raises(Cancelled):
+        train(pairs, tmp_path, context=context)
+    assert [(progress.done, progress.total, progress.message) for progress in seen] == [(20, 20, "encoding images")]
+
+
+def test_crops_are_made_where_they_are_asked_for(pairs, tmp_path):
+    read = Counter()
+
+    def counted(path):
+        read[path] += 1
+        return read_raster(path)
+
+    train(pairs, tmp_path, replace(HEADS, crop=0.8), read=counted)
+    assert {read[pair.image] for pair in pairs[:20]} == {HEADS.epochs}
+
+
+def test_the_defaults_follow_what_is_trained():
+    rates = [FineTuneSettings(**options).rate for options in ({}, {"lora_rank": 8}, {"freeze": "all-but-heads"})]
+    assert rates == [1e-6, 1e-4, 1e-3]
+    assert FineTuneSettings().min_crop == 0.9 and FineTuneSettings(freeze="all-but-heads").min_crop == 1
+    assert FineTuneSettings(freeze="all-but-heads", crop=0.8).min_crop == 0.8
+    assert FineTuneSettings().fingerprint() == FineTuneSettings(crop=0.9).fingerprint()
+
+
+def test_lora_leaves_nothing_to_train_of_the_heads(pairs, tmp_path):
+    with pytest.raises(InputError, match="Nothing is left to train"):
+        train(pairs, tmp_path, replace(HEADS, lora_rank=4))
