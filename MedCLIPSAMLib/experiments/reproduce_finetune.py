@@ -147,7 +147,7 @@ def _train(plan: FineTunePlan, loss: str, temperature: float, seed: int, folder:
         precision=TrainingPrecision.BF16,
         seed=seed,
     )
-    training = lambda size, rank, world: _source(folder, "train", size, settings.batch, settings.crop, seed)
+    training = lambda size, rank, world: _source(folder, "train", size, settings.batch, settings.min_crop, seed)
     validation = lambda size: _source(folder, "validation", size, 50)
     result = fine_tune(training, validation, settings, folder / name, "cpu")
     return result.weights, top1(result.after)

@@ -28,8 +28,8 @@ class FineTuneSettings:
         warm_up: share of the steps in which it rises from 0; then it falls to 0 along a cosine.
         weight_decay: AdamW's, of matrices only.
         clip_norm: maximum norm of the gradient.
-        crop: minimum share of an image's area that a random crop keeps; 1 takes images whole. None takes 0.9, or 1 where
-            the heads alone are trained, see `heads`.
+        crop: minimum share of an image's area that a random crop keeps; 1 takes images whole. None takes 0.9, or 1
+            where the heads alone are trained, see `heads`.
         freeze: see `trainable.prepare`; `lora_rank` too.
         patience: epochs without a better retrieval on validation pairs after which training ends; 0 never ends it.
         precision: "auto" takes bf16 on a GPU that has it, else 16 bits there, and 32 on a CPU.

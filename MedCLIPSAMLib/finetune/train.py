@@ -20,7 +20,7 @@ import torch
 
 from ..errors import Cancelled, InputError
 from ..files.atomic import atomic_path
-from ..models.clip import ClipModel, load_clip
+from ..models.clip import load_clip
 from ..models.weights import write_weights
 from ..run_context import RunContext
 from .batches import Source

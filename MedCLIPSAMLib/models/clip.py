@@ -95,7 +95,7 @@ class ClipModel:
 
     @torch.inference_mode()
     def encode_text(self, texts: list[str], normalized: bool = True) -> torch.Tensor:
-        """Encode the known words of N texts: float32 (N, D) on the model's device, L2-normalized unless not `normalized`.
+        """Encode the known words of N texts: float32 (N, D) on the model's device, L2-normalized if `normalized`.
 
         Unknown words would all be the same token, of which the model has learned nothing; see `known_part`.
 
