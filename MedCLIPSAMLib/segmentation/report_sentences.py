@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .spelling import is_one_slip
+
 _END = re.compile(r"(?<=[.!?])\s+|;|\n\s*\n|\n(?=\s*(?:[-*•A-Z]|\d+[.)]\s))")
 _UNFINISHED = re.compile(
     r"(\b(?:an?|the|no|not|without|nor?|of|in|on|at|for|with|and|or|is|are|was|were|be|to|than)|,)[^\S\n]*\n\s*",
@@ -37,6 +39,8 @@ _NEW_SUBJECT = re.compile(r"(?:there|an?|the|this|one|two|three|multiple|several
 _WHERE = re.compile(r"(?:in|within|at|on)\b", re.IGNORECASE)
 _TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
 _GOES_ON = re.compile(r"(?:or|nor|which|that|measuring)\b", re.IGNORECASE)
+_DENIALS = ("without", "negative", "absent", "absence", "unlikely")
+"""Words of a denial that no other English word is one slip away from."""
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -56,14 +60,22 @@ class Sentence:
 
 
 def clean_text(text: str) -> str:
-    """Replace characters that are no text, such as controls and direction marks, by blanks; normalize cues."""
+    """Replace characters that are no text, such as controls and direction marks, by blanks; normalize and mend cues."""
     text = unicodedata.normalize("NFKC", _COLOR_CODE.sub(" ", text)).replace("\u2019", "'")
     kept = "".join(
         sign if sign == "\n" or unicodedata.category(sign)[0] != "C" else " " for sign in text.replace("\r\n", "\n")
     )
     kept = re.sub(r"(?<![\w?])\?[^\S\n]*(?=\w)", "possible ", kept)  # "?fracture"
     kept = re.sub(r"\bcan(?:'t|\s+not)\b", "cannot", kept, flags=re.IGNORECASE)
+    kept = re.sub(r"[A-Za-z]{5,}", lambda word: _mended(word[0]), kept)
     return _TITLE.sub(r"\1", re.sub(r"n't\b", " not", kept, flags=re.IGNORECASE))
+
+
+def _mended(word: str) -> str:
+    """Return the word of a denial that is one slip away from a word, such as "withuot"; else the word itself."""
+    if word.lower() in _DENIALS:
+        return word
+    return next((denial for denial in _DENIALS if is_one_slip(word.lower(), denial)), word)
 
 
 def read_sentences(text: str) -> Iterator[Sentence]:

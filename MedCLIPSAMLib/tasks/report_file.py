@@ -40,6 +40,10 @@ def read_report(path: Path) -> Report:
         ) from error
     report = parse_report(text)
     if not report.findings:
-        raise PromptError(f"The report '{path}' names nothing that is there. {' '.join(report.notes)}", "Give -p.")
+        reasons = "".join(f"\n  {note}" for note in report.notes)
+        raise PromptError(
+            f"The report '{path}' names nothing that is there, so nothing was segmented.{reasons}",
+            "Name what to look for all the same with -p.",
+        )
     findings = (replace(finding, prompt=FindingPrompt(finding.prompt)) for finding in report.findings)
     return replace(report, findings=tuple(findings))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +26,8 @@ from MedCLIPSAMLib.volumes.volume import Volume
 LABELMAP_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 SEGMENTATION_SUFFIXES = (".seg.nrrd", *LABELMAP_SUFFIXES, ".png")
 REPRESENTATION = "Binary labelmap"
+FULL_DISK = 1 << 16
+"""Free bytes below which a disk is called full: ITK does not say why a file is not whole."""
 
 
 def write_segmentation(path: str | Path, segments: Sequence[Segment], volume: Volume) -> None:
@@ -215,7 +220,8 @@ def _write_image(path: Path, image: sitk.Image) -> None:
             if not complete:
                 raise RuntimeError("the file is not whole")
         except RuntimeError as error:
-            raise OutputError(f"Cannot write '{path}'.", "Check the permissions and the free space.") from error
+            full = shutil.disk_usage(temporary.parent).free < FULL_DISK
+            raise OSError(errno.EIO, os.strerror(errno.ENOSPC) if full else str(error)) from error
 
 
 def _label_type(count: int) -> type[np.unsignedinteger]:

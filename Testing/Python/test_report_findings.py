@@ -44,6 +44,13 @@ def test_other_words_are_not_taken_for_slips(word):
     assert parse_report(f"There is a {word} here.").prompts == []
 
 
+@pytest.mark.parametrize(
+    "text", ["Liver withuot mass.", "Negativ for a mass.", "Absense of a mass.", "A mass is unlikly."]
+)
+def test_a_slip_in_a_denial_denies_all_the_same(text):
+    assert not parse_report(text).findings
+
+
 def test_one_finding_is_one_prompt_however_often_it_is_spoken_of():
     report = parse_report("A mass in the left breast. The mass is irregular. A mass in the left breast is seen again.")
     assert report.prompts == ["mass in the left breast"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -243,6 +244,25 @@ except OutputError as error:
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.startswith("refused: Cannot write")
     assert path.read_bytes() == b"good" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 32 KiB; skips where none can be mounted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32k", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("no disk can be mounted")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("name", ["x.nii.gz", "x.nrrd", "x.seg.nrrd", "x.png"])
+def test_a_full_disk_is_named_as_the_reason(tiny_disk: Path, name: str) -> None:
+    mask = np.random.default_rng(0).random((1, 900, 900)) > 0.5
+    with pytest.raises(OutputError, match="No space left on device"):
+        write_segmentation(tiny_disk / name, [Segment("x", mask)], Volume(mask.astype(np.uint8), natural=True))
+    assert not list(tiny_disk.iterdir())
 
 
 def test_numbers_of_64_bits_are_written(tmp_path: Path) -> None:
