@@ -86,6 +86,13 @@ class FineTuneOptions:
         Freeze,
         typer.Option(help="Part of the model to freeze; 'all-but-heads' encodes each image once: minutes on a CPU."),
     ] = Freeze.NOTHING
+    blend: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of what was learned in the result; the rest is the base's, which keeps what it can.",
+            show_default="1; 0.5 for heads alone",
+        ),
+    ] = None
     lora: Annotated[int, typer.Option(help="Rank of LoRA, such as 8; 0 trains the weights themselves.")] = 0
     precision: Annotated[TrainingPrecision, typer.Option(help="'auto': bf16 on a GPU, 32 bits on a CPU.")] = (
         TrainingPrecision.AUTO

@@ -16,6 +16,7 @@ from torch import nn
 from ..models.clip import ClipModel
 from ..models.image_text import TextImageModel
 from ..run_context import RunContext
+from ..segmentation.presence import EVERYDAY
 from .batches import Batch, PairSource
 from .task import Task
 
@@ -70,7 +71,8 @@ def encode_once(task: Task, clip: ClipModel, fabric: Any, context: RunContext) -
     if len(sources) < 2 or any(source.crop < 1 for source in sources):
         return task
     training, validation = (EncodedSource(source, _encode_images(clip, source, fabric, context)) for source in sources)
-    texts = _encode_captions(clip, [pair.caption for source in sources for pair in source.pairs], fabric)
+    captions = [pair.caption for source in sources for pair in source.pairs]
+    texts = _encode_captions(clip, [*captions, *EVERYDAY], fabric)
     inputs = lambda images, captions: (images, torch.stack([texts[caption] for caption in captions]))
     return Task(Heads(clip.model), task.model, training, validation, inputs)
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from scipy.stats import t as student
 
 from ..errors import InputError
@@ -72,25 +71,14 @@ def top1(figures: dict) -> float:
     return (figures["image_to_text"]["top1"]["mean"] + figures["text_to_image"]["top1"]["mean"]) / 2
 
 
-def best_scale(image_features: torch.Tensor, text_features: torch.Tensor, batch: int = BATCH) -> float:
-    """Find the scale of the logits under which the right captions are most likely, 1 to 100.
+def spread_of(image_features: torch.Tensor, text_features: torch.Tensor) -> float:
+    """Compute how far apart texts lie for an image: the standard deviation of its cosines, mean over the images.
 
-    Fine-tuning at a fixed temperature moves the cosines, and the scale of the presence (`segmentation.presence`)
-    must follow: temperature scaling (Guo et al. 2017) of CLIP's own softmax, on validation pairs.
+    Args:
+        image_features: (N, D), L2-normalized.
+        text_features: (M, D), L2-normalized, two or more.
     """
-    order = np.random.default_rng(0).permutation(len(image_features))
-    batch = min(batch, len(order))
-    parts = [order[start : start + batch] for start in range(0, len(order) - batch + 1, batch)]
-    tables = [(image_features[part] @ text_features[part].T).double().cpu() for part in parts]
-
-    def loss(log_scale: float) -> float:
-        total = 0.0
-        for table in tables:
-            logits = float(np.exp(log_scale)) * table
-            total += (logits.logsumexp(0) + logits.logsumexp(1) - 2 * logits.diagonal()).mean().item()
-        return total
-
-    return float(np.exp(minimize_scalar(loss, bounds=(0.0, np.log(100.0)), method="bounded").x))
+    return (image_features @ text_features.T).float().std(1).mean().item()
 
 
 def _with_interval(values: list[float]) -> dict:

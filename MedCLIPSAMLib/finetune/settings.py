@@ -31,6 +31,8 @@ class FineTuneSettings:
         crop: minimum share of an image's area that a random crop keeps; 1 takes images whole. None takes 0.9, or 1
             where the heads alone are trained, see `heads`.
         freeze: see `trainable.prepare`; `lora_rank` too.
+        blend: share of what was learned in the result, see `blend`. None takes 1, or 0.5 where the heads alone are
+            trained, whose high learning rate would cost what the base can do beside the captions.
         patience: epochs without a better retrieval on validation pairs after which training ends; 0 never ends it.
         precision: "auto" takes bf16 on a GPU that has it, else 16 bits there, and 32 on a CPU.
         seed: of the order, crops, dropout and LoRA's first weights.
@@ -51,6 +53,7 @@ class FineTuneSettings:
     crop: Annotated[float | None, Field(gt=0, le=1)] = None
     freeze: Choice[Freeze] = Freeze.NOTHING
     lora_rank: Annotated[int, Field(ge=0)] = 0
+    blend: Annotated[float | None, Field(gt=0, le=1)] = None
     patience: Annotated[int, Field(ge=0)] = 5
     precision: Choice[TrainingPrecision] = TrainingPrecision.AUTO
     seed: int = 12
@@ -66,6 +69,11 @@ class FineTuneSettings:
         return self.crop or (1.0 if self.heads_alone else 0.9)
 
     @property
+    def learned_share(self) -> float:
+        """Share of what was learned that the result has."""
+        return self.blend or (0.5 if self.heads_alone else 1.0)
+
+    @property
     def heads_alone(self) -> bool:
         """Whether both towers stay as they are."""
         return self.freeze is Freeze.ALL_BUT_HEADS
@@ -73,4 +81,4 @@ class FineTuneSettings:
     def fingerprint(self) -> str:
         """Return what a checkpoint must agree with to be resumed; patience, chunk and precision may change."""
         values = {name: value for name, value in asdict(self).items() if name not in ("patience", "chunk", "precision")}
-        return json.dumps(values | {"crop": self.min_crop}, sort_keys=True)
+        return json.dumps(values | {"crop": self.min_crop, "blend": self.learned_share}, sort_keys=True)

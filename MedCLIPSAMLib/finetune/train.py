@@ -23,7 +23,9 @@ from ..files.atomic import atomic_path
 from ..models.clip import load_clip
 from ..models.weights import write_weights
 from ..run_context import RunContext
+from ..segmentation.presence import EVERYDAY
 from .batches import Source
+from .blend import Blend
 from .checkpoint import read_checkpoint, write_checkpoint
 from .chunks import Chunks, full_memory
 from .fabric import launch_fabric
@@ -31,7 +33,7 @@ from .gradients import contrastive_backward
 from .heads import encode_once
 from .losses import make_loss
 from .memory import memory_of
-from .retrieval import best_scale, retrieval, top1
+from .retrieval import retrieval, spread_of, top1
 from .settings import FineTuneSettings
 from .step_log import StepFigures, StepLog
 from .task import Task, whole_model
@@ -113,6 +115,7 @@ class _Run:
             lr=settings.rate,
         )
         self._model, self._optimizer = fabric.setup(self._plain, optimizer)
+        self._blend = Blend(self._plain, settings.learned_share)
         self._memory = memory_of(fabric.device)
         self._chunks = Chunks(settings.chunk, self._memory, context, fabric.world_size == 1)
         self._step = 0
@@ -147,7 +150,8 @@ class _Run:
                 left = (steps - self._step) * (time.monotonic() - started) / (self._step - begun)
                 figures = None
                 if self._step % training.steps == 0:
-                    figures = self._compare(self._validate(validation))
+                    with self._blend.applied():
+                        figures = self._compare(self._validate(validation))
                 if figures or self._step % SAVE_EVERY == 0:
                     self._save()
                 self._log.report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
@@ -211,7 +215,7 @@ class _Run:
 
     @torch.no_grad()
     def _validate(self, source: Source) -> dict:
-        """Compute loss and retrieval on the validation pairs, in every process the same."""
+        """Compute loss, retrieval and the spread of texts on the validation pairs, in every process the same."""
         self._plain.eval()
         losses: list[float] = []
         images: list[torch.Tensor] = []
@@ -223,9 +227,22 @@ class _Run:
             images.append(image.cpu())
             texts.append(text.cpu())
             all_captions.extend(captions)
+            everyday = self._encode_everyday(batch)
         both = [torch.nn.functional.normalize(torch.cat(features), dim=-1) for features in (images, texts)]
         figures = retrieval(both[0], both[1], all_captions)
-        return figures | {"loss": sum(losses) / len(losses), "scale": best_scale(both[0], both[1])}
+        different = [all_captions.index(caption) for caption in dict.fromkeys(all_captions)]
+        spread = spread_of(both[0], torch.cat([both[1][different], everyday.cpu()]))
+        return figures | {"loss": sum(losses) / len(losses), "spread": spread}
+
+    def _encode_everyday(self, images: torch.Tensor) -> torch.Tensor:
+        """Encode the texts that the presence of a prompt is compared with, (M, D), L2-normalized.
+
+        Args:
+            images: of a batch, which go through the model beside them.
+        """
+        parts = [EVERYDAY[at : at + len(images)] for at in range(0, len(EVERYDAY), len(images))]
+        texts = [self._model(*self._task.inputs(images[: len(part)], list(part)))[1] for part in parts]
+        return torch.nn.functional.normalize(torch.cat(texts).float(), dim=-1)
 
     def _compare(self, figures: dict) -> dict:
         """Keep the weights where they are the best so far."""
@@ -238,7 +255,8 @@ class _Run:
         if not self._fabric.is_global_zero:
             return
         weights = merge_lora(self._task.model)
-        weights["logit_scale"] = torch.tensor(math.log(self._best["figures"]["scale"]))
+        # The scale makes probabilities of cosines: where these spread, it falls, and the presence stays as sharp.
+        weights["logit_scale"] += math.log(self._before["spread"] / self._best["figures"]["spread"])
         write_weights(self._out / BEST, weights)
 
     def _stale(self, epoch_steps: int) -> bool:

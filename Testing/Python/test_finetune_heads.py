@@ -12,8 +12,10 @@ from safetensors.torch import load_file
 
 from MedCLIPSAMLib.errors import Cancelled, InputError
 from MedCLIPSAMLib.finetune.batches import PairSource, read_raster
+from MedCLIPSAMLib.finetune.blend import Blend
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import fine_tune
+from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import RunContext
 
@@ -104,3 +106,43 @@ def test_the_defaults_follow_what_is_trained():
 def test_lora_leaves_nothing_to_train_of_the_heads(pairs, tmp_path):
     with pytest.raises(InputError, match="Nothing is left to train"):
         train(pairs, tmp_path, replace(HEADS, lora_rank=4))
+
+
+def test_a_blend_lies_between_the_base_and_what_was_learned(pairs, tmp_path):
+    settings = replace(HEADS, epochs=1)
+    learned = load_file(train(pairs, tmp_path / "whole", replace(settings, blend=1.0)).weights)
+    blended = load_file(train(pairs, tmp_path / "part", replace(settings, blend=0.25)).weights)
+    base = {name: weight.float() for name, weight in load_clip("demo").model.state_dict().items()}
+    for name in ("visual.head.proj.weight", "text.proj.weight"):
+        assert not torch.equal(learned[name], base[name])
+        torch.testing.assert_close(blended[name], 0.75 * base[name] + 0.25 * learned[name])
+    checkpoints = [torch.load(tmp_path / out / "last.ckpt", weights_only=True)["model"] for out in ("whole", "part")]
+    assert all(torch.equal(checkpoints[0][name], checkpoints[1][name]) for name in checkpoints[0])
+    assert settings.learned_share == 0.5 and FineTuneSettings().learned_share == 1
+
+
+def test_a_blend_of_lora_has_its_share_of_what_was_learned():
+    model = prepare(load_clip("demo").model, lora_rank=2)
+    base, blend = merge_lora(model), Blend(model, 0.25)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.requires_grad:
+                weight += 0.1 * torch.randn_like(weight)
+    learned = merge_lora(model)
+    with blend.applied():
+        blended = merge_lora(model)
+    name = "visual.trunk.blocks.0.attn.qkv.weight"
+    assert (learned[name] - base[name]).abs().max() > 1e-3
+    torch.testing.assert_close(blended[name] - base[name], 0.25 * (learned[name] - base[name]), rtol=1e-3, atol=1e-6)
+    assert torch.equal(merge_lora(model)[name], learned[name])
+
+
+def test_the_scale_of_the_logits_keeps_the_presence_as_sharp_as_it_was(pairs, tmp_path):
+    """Training moves texts apart; the probabilities of the presence are no surer for that."""
+    result = train(pairs, tmp_path, replace(HEADS, blend=1.0))
+    assert result.step > 0
+    scale = load_file(result.weights)["logit_scale"].exp()
+    base = load_clip("demo").model.logit_scale.exp()
+    torch.testing.assert_close(scale * result.after["spread"], base * result.before["spread"])
+    assert abs(scale / base - 1) > 0.02

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from MedCLIPSAMLib import cli
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.finetune.batches import read_raster
-from MedCLIPSAMLib.finetune.retrieval import best_scale, retrieval, top1
+from MedCLIPSAMLib.finetune.retrieval import retrieval, spread_of, top1
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.phantoms.captions import all_texts
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
@@ -66,20 +66,10 @@ def test_what_is_left_over_of_a_shuffle_is_left_out_and_a_pair_is_too_few():
         retrieval(unit(1, 8), unit(1, 8))
 
 
-def test_the_best_scale_is_where_the_right_captions_are_most_likely():
-    images = unit(200, 8)
-    texts = F.normalize(images + 0.4 * unit(200, 8, seed=3), dim=-1)
-    scale = best_scale(images, texts)
-
-    def loss(value):
-        order = np.random.default_rng(0).permutation(200)
-        total = 0.0
-        for start in range(0, 200, 50):
-            logits = value * images[order[start : start + 50]] @ texts[order[start : start + 50]].T
-            total += F.cross_entropy(logits, torch.arange(50)) + F.cross_entropy(logits.T, torch.arange(50))
-        return total.item()
-
-    assert 1 < scale < 100 and loss(scale) <= min(loss(scale * 0.9), loss(scale * 1.1))
+def test_the_spread_is_that_of_the_texts_around_each_image():
+    images = torch.eye(2)
+    texts = F.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), dim=-1)
+    assert spread_of(images, texts) == pytest.approx(np.std([1, 0, 0.5**0.5], ddof=1))
 
 
 def test_the_command_compares_models(tmp_path, monkeypatch, capsys):
