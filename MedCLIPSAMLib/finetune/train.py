@@ -23,7 +23,6 @@ from ..files.atomic import atomic_path
 from ..models.clip import load_clip
 from ..models.weights import write_weights
 from ..run_context import RunContext
-from ..segmentation.presence import EVERYDAY
 from .batches import Source
 from .blend import Blend
 from .checkpoint import read_checkpoint, write_checkpoint
@@ -33,11 +32,12 @@ from .gradients import contrastive_backward
 from .heads import encode_once
 from .losses import make_loss
 from .memory import memory_of
-from .retrieval import retrieval, spread_of, top1
+from .retrieval import top1
 from .settings import FineTuneSettings
 from .step_log import StepFigures, StepLog
 from .task import Task, whole_model
 from .trainable import merge_lora, prepare, trained_state
+from .validation import validate
 
 CHECKPOINT, BEST, LOG, DONE = "last.ckpt", "best.safetensors", "log.jsonl", "result.json"
 SAVE_EVERY = 250
@@ -124,14 +124,14 @@ class _Run:
 
     def train(self) -> FineTuned:
         settings, fabric = self._settings, self._fabric
-        training, validation = self._task.training, self._task.validation
+        training = self._task.training
         steps = settings.epochs * training.steps
         if fabric.is_global_zero:
             self._out.mkdir(parents=True, exist_ok=True)
         fabric.barrier()
         self._go_on()
         if not self._before:
-            self._before = self._validate(validation)
+            self._before = self._validate()
             self._best = {"step": 0, "figures": self._before}
             self._keep_best()
         started, begun = time.monotonic(), self._step
@@ -151,7 +151,7 @@ class _Run:
                 figures = None
                 if self._step % training.steps == 0:
                     with self._blend.applied():
-                        figures = self._compare(self._validate(validation))
+                        figures = self._compare(self._validate())
                 if figures or self._step % SAVE_EVERY == 0:
                     self._save()
                 self._log.report(StepFigures(self._step, steps, epoch, loss, rate, left, figures))
@@ -213,36 +213,9 @@ class _Run:
         share = (step + 1) / warm if step < warm else 0.5 + 0.5 * math.cos(math.pi * (step - warm) / (steps - warm))
         return self._settings.rate * share
 
-    @torch.no_grad()
-    def _validate(self, source: Source) -> dict:
-        """Compute loss, retrieval and the spread of texts on the validation pairs, in every process the same."""
+    def _validate(self) -> dict:
         self._plain.eval()
-        losses: list[float] = []
-        images: list[torch.Tensor] = []
-        texts: list[torch.Tensor] = []
-        all_captions: list[str] = []
-        for batch, captions in source.batches(0):
-            image, text = (features.float() for features in self._model(*self._task.inputs(batch, captions))[:2])
-            losses.append(self._loss(image, text).item())
-            images.append(image.cpu())
-            texts.append(text.cpu())
-            all_captions.extend(captions)
-            everyday = self._encode_everyday(batch)
-        both = [torch.nn.functional.normalize(torch.cat(features), dim=-1) for features in (images, texts)]
-        figures = retrieval(both[0], both[1], all_captions)
-        different = [all_captions.index(caption) for caption in dict.fromkeys(all_captions)]
-        spread = spread_of(both[0], torch.cat([both[1][different], everyday.cpu()]))
-        return figures | {"loss": sum(losses) / len(losses), "spread": spread}
-
-    def _encode_everyday(self, images: torch.Tensor) -> torch.Tensor:
-        """Encode the texts that the presence of a prompt is compared with, (M, D), L2-normalized.
-
-        Args:
-            images: of a batch, which go through the model beside them.
-        """
-        parts = [EVERYDAY[at : at + len(images)] for at in range(0, len(EVERYDAY), len(images))]
-        texts = [self._model(*self._task.inputs(images[: len(part)], list(part)))[1] for part in parts]
-        return torch.nn.functional.normalize(torch.cat(texts).float(), dim=-1)
+        return validate(self._model, self._task, self._loss)
 
     def _compare(self, figures: dict) -> dict:
         """Keep the weights where they are the best so far."""
