@@ -83,7 +83,7 @@ class FineTuneSection:
     def _progress(self, progress) -> None:
         ui = self._panel.ui
         ui.fineTuneBar.value = int(100 * progress["fraction"])
-        if "loss" not in progress:
+        if progress["stage"] == "encoding":
             ui.fineTuneLabel.text = _("Encoding the images, {percent}%...").format(percent=ui.fineTuneBar.value)
             return
         self._losses.append(progress["loss"])

@@ -39,7 +39,8 @@ class FineTuneOperation:
         transport: see `LongRun`.
 
     Attributes:
-        task: the run; its `onProgress` gets the fields of `finetune.step_log.StepFigures` after every step.
+        task: the run; its `onProgress` gets the fields of `finetune.step_log.StepFigures` after every step, and before
+            them, in the stage "encoding" of a training of the heads alone, the fraction.
     """
 
     def __init__(self, transport) -> None:

@@ -29,12 +29,12 @@ def write_checkpoint(path: Path, state: dict[str, Any]) -> None:
         ) from error
 
 
-def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size]) -> dict[str, Any]:
+def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size] | None = None) -> dict[str, Any]:
     """Read a checkpoint of this training, without running code from the file.
 
     Args:
         fingerprint: of the settings and data, see `FineTuneSettings.fingerprint`.
-        shapes: of the parameters that are trained.
+        shapes: of the parameters that are trained; None takes any.
 
     Raises:
         ModelError: damaged, of other settings, or of a model of another architecture; the message says which.
@@ -56,7 +56,7 @@ def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size])
     ) as error:
         reason = str(error).partition("\n")[0][:200]
         raise ModelError(f"The checkpoint '{path}' is damaged: {reason}.", start_over) from error
-    if found != shapes:
+    if shapes is not None and found != shapes:
         differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
         raise ModelError(f"The checkpoint '{path}' is of another architecture: {some(differing)} differ.", start_over)
     if written != fingerprint:

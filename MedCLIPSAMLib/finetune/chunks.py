@@ -90,8 +90,8 @@ class Chunks:
         left = self._memory.free() - needed_later - max(0, few - FEW * pair)
         fits = min(batch, max(1, left // pair))
         self._context.notify(
-            f"{_even(fits, batch)} of the {batch} pairs of a batch at once: a pair takes {pair / 2**20:.0f} MiB, and "
-            f"{max(0, left) / 2**30:.1f} GiB may be taken."
+            f"{_even(fits, batch)} of the {batch} pairs of a batch at once: a pair takes "
+            f"{max(1, round(pair / 2**20))} MiB, and {max(0, left) / 2**30:.1f} GiB may be taken."
         )
         return fits
 

@@ -7,6 +7,7 @@ These are computed once, so that an epoch takes less than a second in place of m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,8 +19,10 @@ from ..models.image_text import TextImageModel
 from ..run_context import RunContext
 from ..segmentation.presence import EVERYDAY
 from .batches import Batch, PairSource
+from .checkpoint import read_checkpoint, write_checkpoint
 from .task import Task
 
+STAGE = "encoding"
 TOGETHER = 32
 """Number of images or captions that are encoded at once."""
 
@@ -60,54 +63,75 @@ class EncodedSource:
             yield self._images[numbers], [self._source.pairs[number].caption for number in numbers]
 
 
-def encode_once(task: Task, clip: ClipModel, fabric: Any, context: RunContext) -> Task:
+def encode_once(task: Task, clip: ClipModel, fabric: Any, store: Path, fingerprint: str, context: RunContext) -> Task:
     """Run the towers once on all images and captions, and train the heads on their features.
 
     Args:
         task: training of a model whose towers are frozen. It stays as it is where its pairs are in shards, which may be
             more than memory holds, or its images are cropped.
+        store: file of the features of images, from which a run that was stopped goes on.
+        fingerprint: of the training; a store of another one is refused.
+        context: reports the stage "encoding", and is checked between batches.
+
+    Raises:
+        Cancelled: the features so far are stored. ModelError: see `checkpoint.read_checkpoint`.
     """
     sources = [source for source in (task.training, task.validation) if isinstance(source, PairSource)]
     if len(sources) < 2 or any(source.crop < 1 for source in sources):
         return task
-    training, validation = (EncodedSource(source, _encode_images(clip, source, fabric, context)) for source in sources)
-    captions = [pair.caption for source in sources for pair in source.pairs]
-    texts = _encode_captions(clip, [*captions, *EVERYDAY], fabric)
+    pairs = [pair for source in sources for pair in source.pairs]
+    every = PairSource(pairs, sources[0].size, 2, workers=sources[0].workers, read=sources[0].read)
+    known = read_checkpoint(store, fingerprint)["model"]["images"] if store.is_file() else None
+    found = [] if known is None else [known.to(clip.device)]
+    try:
+        _encode_images(clip, every, found, fabric, context)
+    finally:
+        if sum(map(len, found)) > (0 if known is None else len(known)):
+            store.parent.mkdir(parents=True, exist_ok=True)
+            write_checkpoint(store, {"model": {"images": torch.cat(found).cpu()}, "fingerprint": fingerprint})
+    texts = _encode_captions(clip, [*(pair.caption for pair in pairs), *EVERYDAY], fabric, context)
+    parts = torch.cat(found).split([len(source.pairs) for source in sources])
+    training, validation = (EncodedSource(source, part) for source, part in zip(sources, parts))
     inputs = lambda images, captions: (images, torch.stack([texts[caption] for caption in captions]))
     return Task(Heads(clip.model), task.model, training, validation, inputs)
 
 
 @torch.no_grad()
-def _encode_images(clip: ClipModel, source: PairSource, fabric: Any, context: RunContext) -> torch.Tensor:
-    """Run the image tower on every pair of a source: float32 (N, W) on the model's device."""
-    count = len(source.pairs)
-    batches = [list(range(at, min(at + TOGETHER, count))) for at in range(0, count, TOGETHER)]
-    features: list[torch.Tensor] = []
-    for images, _captions in source.load(batches):
+def _encode_images(
+    clip: ClipModel, source: PairSource, found: list[torch.Tensor], fabric: Any, context: RunContext
+) -> None:
+    """Run the image tower on the pairs of a source that are not found yet, and add float32 (b, W) of each batch."""
+    done, total = sum(map(len, found)), len(source.pairs)
+    left = range(done, total)
+    for images, _captions in source.load([list(left[at : at + TOGETHER]) for at in range(0, len(left), TOGETHER)]):
         context.raise_if_cancelled()
         with fabric.autocast():
-            features.append(_input_of(clip.model.visual.head, clip.model.encode_image, clip.preprocess(images.numpy())))
-        context.report(sum(map(len, features)), count, "encoding images")
-    return torch.cat(features)
+            found.append(_input_of(clip.model.visual.head, clip.model.encode_image, clip.preprocess(images.numpy())))
+        done += len(images)
+        context.report(done, total, "encoding images", stage=STAGE)
 
 
 @torch.no_grad()
-def _encode_captions(clip: ClipModel, captions: list[str], fabric: Any) -> dict[str, torch.Tensor]:
+def _encode_captions(clip: ClipModel, captions: list[str], fabric: Any, context: RunContext) -> dict[str, torch.Tensor]:
     """Run the text tower on every caption: float32 (V,) each on the model's device."""
     features: dict[str, torch.Tensor] = {}
-    unique = list(dict.fromkeys(captions))
+    unique = sorted(set(captions), key=len)
     for at in range(0, len(unique), TOGETHER):
+        context.raise_if_cancelled()
         chunk = unique[at : at + TOGETHER]
         with fabric.autocast():
             rows = _input_of(clip.model.text.proj, clip.model.encode_text, clip.tokenize(chunk, True))
         features.update(zip(chunk, rows))
+        context.report(len(features), len(unique), "encoding captions", stage=STAGE)
     return features
 
 
 def _input_of(head: nn.Module, encode: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
-    """Return what a head is given when a tower encodes inputs."""
+    """Return a copy of what a head is given when a tower encodes inputs, which may be a part of all its tokens."""
     given: list[torch.Tensor] = []
-    hook = head.register_forward_pre_hook(lambda _head, arguments: given.append(arguments[0].float()))
+    hook = head.register_forward_pre_hook(
+        lambda _head, arguments: given.append(arguments[0].detach().to(torch.float32, copy=True))
+    )
     try:
         encode(inputs)
     finally:

@@ -82,6 +82,7 @@ def run(
         MedCLIPSAMError: see `train.fine_tune` and `captions.read_captions`; a missing model or device is reported
             before the images are read.
     """
+    settings = settings.resolved()
     check_name(name)
     tokenizer = load_tokenizer(locate(find(settings.base, "clip", models_dir), models_dir))
     resolve_device(device)

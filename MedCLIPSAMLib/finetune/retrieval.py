@@ -17,6 +17,8 @@ from ..errors import InputError
 
 BATCH = 50
 TOP = (1, 2)
+SPREAD_TOGETHER = 256
+"""Images whose cosines with all texts are in memory at once."""
 
 
 def retrieval(
@@ -78,7 +80,8 @@ def spread_of(image_features: torch.Tensor, text_features: torch.Tensor) -> floa
         image_features: (N, D), L2-normalized.
         text_features: (M, D), L2-normalized, two or more.
     """
-    return (image_features @ text_features.T).float().std(1).mean().item()
+    parts = [(part @ text_features.T).float().std(1) for part in image_features.split(SPREAD_TOGETHER)]
+    return torch.cat(parts).mean().item()
 
 
 def _with_interval(values: list[float]) -> dict:

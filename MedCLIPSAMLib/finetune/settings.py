@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -70,7 +70,7 @@ class FineTuneSettings:
 
     @property
     def learned_share(self) -> float:
-        """Share of what was learned that the result has."""
+        """Share of what was learned in the result."""
         return self.blend or (0.5 if self.heads_alone else 1.0)
 
     @property
@@ -78,7 +78,12 @@ class FineTuneSettings:
         """Whether both towers stay as they are."""
         return self.freeze is Freeze.ALL_BUT_HEADS
 
+    def resolved(self) -> FineTuneSettings:
+        """Return the settings with the values in use in place of None, but for the temperature, which the loss has."""
+        return replace(self, learning_rate=self.rate, crop=self.min_crop, blend=self.learned_share)
+
     def fingerprint(self) -> str:
         """Return what a checkpoint must agree with to be resumed; patience, chunk and precision may change."""
-        values = {name: value for name, value in asdict(self).items() if name not in ("patience", "chunk", "precision")}
-        return json.dumps(values | {"crop": self.min_crop, "blend": self.learned_share}, sort_keys=True)
+        values = asdict(self.resolved())
+        kept = {name: value for name, value in values.items() if name not in ("patience", "chunk", "precision")}
+        return json.dumps(kept, sort_keys=True)

@@ -39,7 +39,7 @@ from .task import Task, whole_model
 from .trainable import merge_lora, prepare, trained_state
 from .validation import validate
 
-CHECKPOINT, BEST, LOG, DONE = "last.ckpt", "best.safetensors", "log.jsonl", "result.json"
+CHECKPOINT, BEST, LOG, DONE, FEATURES = "last.ckpt", "best.safetensors", "log.jsonl", "result.json", "features.ckpt"
 SAVE_EVERY = 250
 """Steps between checkpoints within an epoch."""
 
@@ -78,10 +78,12 @@ def fine_tune(
     Args:
         training: (edge of the image, rank, processes) -> source of training batches.
         validation: edge of the image -> source of validation batches, whole images.
-        out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/.
+        out: folder of the run: last.ckpt, best.safetensors, log.jsonl, result.json, tensorboard/; features.ckpt where
+            the heads alone are trained.
         data: identifies the data; a checkpoint of other data is not resumed.
-        context: reports every step in the first process, with `StepFigures` as details; checked at every step, and a
-            checkpoint is written before a cancelled training ends.
+        context: reports every step in the first process, with `StepFigures` as details, and the stage "encoding"
+            before them where the heads alone are trained; checked at every step, and a checkpoint is written before a
+            cancelled training ends.
 
     Raises:
         InputError: settings or data that cannot work. ModelError: the base is absent, or the checkpoint in `out` does
@@ -93,9 +95,10 @@ def fine_tune(
     model = prepare(clip.model, settings.freeze, settings.lora_rank)
     sources = training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size)
     task = whole_model(clip, model, *sources)
+    fingerprint = hashlib.sha256(f"{settings.fingerprint()} {data}".encode()).hexdigest()
     if settings.heads_alone and fabric.world_size == 1:
-        task = encode_once(task, clip, fabric, context)
-    return _Run(fabric, task, settings, out, f"{settings.fingerprint()} {data}", context).train()
+        task = encode_once(task, clip, fabric, out / FEATURES, fingerprint, context)
+    return _Run(fabric, task, settings, out, fingerprint, context).train()
 
 
 class _Run:
@@ -103,7 +106,7 @@ class _Run:
         self._fabric, self._task, self._settings, self._out = fabric, task, settings, out
         self._context = context
         self._log = StepLog(fabric, out / LOG, context)
-        self._fingerprint = hashlib.sha256(fingerprint.encode()).hexdigest()
+        self._fingerprint = fingerprint
         self._loss = make_loss(settings.loss, settings.temperature, settings.beta_image, settings.beta_text)
         self._plain = task.trained
         trained = [parameter for parameter in self._plain.parameters() if parameter.requires_grad]
@@ -161,7 +164,7 @@ class _Run:
         settings, fabric = self._settings, self._fabric
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._model.train()
+        self._model.train(not settings.heads_alone)  # frozen towers give the same with every batch
         try_pairs = lambda pairs: self._try_pairs(images, captions, pairs)
         self._chunks.choose(len(captions), try_pairs, lambda: self._beside(images))
         loss = self._chunks.run(len(captions), lambda size: self._backward(images, captions, size))
@@ -271,7 +274,7 @@ class _Run:
         peak = self._memory.peak()
         result = FineTuned(self._out / BEST, self._before, best["figures"], best["step"], self._step, peak)
         if self._fabric.is_global_zero:
-            written = {**asdict(result), "weights": BEST, "settings": asdict(self._settings)}
+            written = {**asdict(result), "weights": BEST, "settings": asdict(self._settings.resolved())}
             with atomic_path(self._out / DONE) as temporary:
                 temporary.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
         self._fabric.barrier()

@@ -35,7 +35,7 @@ def validate(
         text_parts.append(text.cpu())
         captions.extend(some)
     images, texts = F.normalize(torch.cat(image_parts), dim=-1), F.normalize(torch.cat(text_parts), dim=-1)
-    different = [captions.index(caption) for caption in dict.fromkeys(captions)]
+    different = list({caption: number for number, caption in enumerate(captions)}.values())
     spread = spread_of(images, torch.cat([texts[different], _encode_everyday(model, task, batch)]))
     return retrieval(images, texts, captions) | {"loss": sum(losses) / len(losses), "spread": spread}
 

@@ -13,14 +13,15 @@ FOREIGN_DENIAL = (
 )
 """How a denial begins in other languages of Latin script."""
 _FOREIGN = {
-    "German": "kein keine keinen keiner nicht und der die das des dem den ein eine mit ohne im von",
-    "French": "le la les une de du et dans avec sans pas aucun aucune ni est",
-    "Spanish": "el los las una con sin se en del por",
-    "Italian": "il lo gli di della con senza nessun nessuna e",
-    "Portuguese": "os um uma com sem da do não ou",
-    "Dutch": "het een geen zonder niet van en met",
-    "Scandinavian": "ingen inget och med utan av ikke og uden",
+    "German": "kein keine keinen keiner nicht und der dem ein eine mit ohne vom zur",
+    "French": "les une dans avec sans pas aucun aucune ni sur",
+    "Spanish": "los las una sin por y",
+    "Italian": "gli di della nel senza nessun nessuna",
+    "Portuguese": "uma com sem da do não",
+    "Dutch": "het een geen zonder niet van op",
+    "Scandinavian": "ingen inget och utan ikke og uden",
 }
+"""Function words that are no words or abbreviations of English reports, such as "im" (image), "av" or "en bloc"."""
 _ENGLISH = (
     "the of is are was were and or with without no not there this in on at to for a an right left seen has have been "
     "from by"
@@ -28,7 +29,14 @@ _ENGLISH = (
 
 
 def is_foreign(text: str) -> bool:
-    """Tell whether a text holds more function words of other languages than English ones."""
+    """Tell whether a text is in another language.
+
+    It holds two different function words of other languages, or a denial in one, and more of them than English ones.
+    """
     words = re.findall(r"[^\W\d_]+", text.lower())
     foreign, english = set(" ".join(_FOREIGN.values()).split()), set(_ENGLISH.split())
-    return sum(word in foreign for word in words) > sum(word in english for word in words)
+    denials = len(re.findall(rf"\b{FOREIGN_DENIAL}", text, re.IGNORECASE))
+    found = [word for word in words if word in foreign]
+    if not denials and len(set(found)) < 2:
+        return False
+    return max(len(found), denials) > sum(word in english for word in words)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from .languages import FOREIGN_DENIAL
+
 
 class Cue(Enum):
     """What a report says about a finding; READING: it says what a finding named before may be."""
@@ -43,8 +45,12 @@ _GONE = r"(?:(?:surgically|completely|totally|previously|recently) )?(?:resected
 _FULLY = r"(?:(?:completely|fully|entirely|totally|since|now|all|both|also|already) ){0,3}"
 _VANISHED = r"(?:resolved|gone|disappeared|vanished|cleared)"
 _VANISHING = r"(?:resolution|disappearance|clearing|clearance)"
+_IN_PART = r"(?:incomplete|partial|mild|minimal|slight|slow|some|moderate|gradual|delayed|early|ongoing|continued)"
 _SHOW = r"(?:show|demonstrate|reveal|identify|detect|visuali[sz]e|see|find|depict|disclose|confirm)"
-_NUMBERED = r"(?<![.,\d])(?<!rads )(?<!grade )(?<!stage )(?<!score )(?<!category )(?<!type )(?<!slice )"
+_NUMBERED = (
+    r"(?<![.,\d])(?<!rads )(?<!grade )(?<!stage )(?<!score )(?<!category )(?<!type )(?<!slice )"
+    r"(?<!series )(?<!image )(?<!se )(?<!im )"
+)
 """No number behind it counts findings: "BI-RADS 0 mass"."""
 _UNIT = r"(?:mm|cm|ml|cc|x|to|of|and|or)"
 _STOP = r"(?=\s*(?:$|[,;:.()?]|(?:given|but|in|at|with|and|or|due|because)\b))"
@@ -59,7 +65,7 @@ _CUES = (  # where several begin at one place, the first one counts
         r"|(?:compared (?:to|with)|since|than on) (?:the )?(?:prior|previous)(?: \w+)?"
         r"|(?:partially|partly|subtotally|incompletely|not) (?:resected|removed|excised|treated|ablated)"
         rf"|(?:partially|partly|incompletely|nearly|almost|mostly|not|never) (?:yet )?{_FULLY}(?:{_VANISHED}|resolve)"
-        r"|(?:(?:incomplete|partial|near(?:ly)?|almost|near-complete|no|without(?: any)?|lack of|not"
+        rf"|(?:(?:{_IN_PART}|near(?:ly)?|almost|near-complete|no|without(?: any)?|lack of|not"
         rf"|(?:fails?|failed) to {_SHOW}) )(?:(?:complete|full|interval|significant) ){{0,2}}{_VANISHING}(?: of)?"
         rf"|(?:(?<=, )|(?<=and ))(?:one|two|three|four|five|[1-9]\d?)(?= (?!{_UNIT}\b)[a-z])"
         r"|nothing (?:(?:more|else|other) than|besides|(?:has )?changed)",
@@ -71,7 +77,7 @@ _CUES = (  # where several begin at one place, the first one counts
         rf"(?:{_BE}|has been|have been) {_GONE}|(?:{_BE}|has been|have been) (?:ruled out|excluded)"
         rf"|(?<=[,(] ){_GONE}{_STOP}|{_GONE}$|(?<=: )(?:no|negative|absent){_STOP}|none{_STOP}|nil{_STOP}"
         r"|(?<=\()(?:no|none|nil|negative|absent)(?=\s*\))|(?<=[,\u2013-] )(?:no|negative|absent)$"
-        rf"|free(?:{_STOP}|(?= (?:brain|liver|lungs?|breasts?|kidneys?|margins?|borders?)\b))"
+        r"|free(?=\s*(?:$|[,;:.()?])| (?:brain|liver|lungs?|breasts?|kidneys?|margins?|borders?)\b)"
         rf"|none {_SEE}",
     ),
     (
@@ -111,11 +117,13 @@ _CUES = (  # where several begin at one place, the first one counts
     (
         Cue.ABSENT,
         "before",
-        r"no|not|without|w/o|never|neither|nor|none of|absence of|absent|lack of|free of|free from|negative for"
-        r"|clear(?:ed)? (?:of|from)|devoid of|den(?:y|ies|ied|ying)|nothing|rather than|instead of|as opposed to"
-        rf"|(?:resolution|disappearance) of|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING} of"
+        rf"{FOREIGN_DENIAL}|no|not|without|w/o|never|neither|nor|none of|absence of|absent|lack of|free of|free from"
+        r"|negative for|clear(?:ed)? (?:of|from)|devoid of|den(?:y|ies|ied|ying)|nothing|rather than|instead of"
+        r"|as opposed to"
+        rf"|(?:resolution|disappearance) of(?!.*\b{_IN_PART}\b)"
+        rf"|(?:(?:complete|full|total|interval) ){{1,2}}{_VANISHING} of"
         rf"|non-?visuali[sz]ation of|(?:cannot|unable to|(?:fails?|failed|failing|failure) to) {_SHOW}"
-        rf"|{_NUMBERED}(?:0|zero)(?= (?!{_UNIT}\b)[a-z])"
+        rf"|{_NUMBERED}(?:0|zero)(?= (?!{_UNIT}\b|doubt\b)[a-z])"
         r"|(?:rules|ruled) out|excludes|excluded",
     ),
     (

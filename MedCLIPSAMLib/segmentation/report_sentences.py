@@ -40,7 +40,8 @@ _WHERE = re.compile(r"(?:in|within|at|on)\b", re.IGNORECASE)
 _TITLE = re.compile(r"\b(dr|mr|mrs|ms|prof|approx|vs)\.", re.IGNORECASE)
 _GOES_ON = re.compile(r"(?:or|nor|which|that|measuring)\b", re.IGNORECASE)
 _DENIALS = ("without", "negative", "absent", "absence", "unlikely")
-"""Words of a denial that no other English word is one slip away from."""
+_NO_SLIPS = ("assent", "absents", "absences", "negatives")
+"""Words that are one letter away from those of a denial, and are none."""
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -73,7 +74,7 @@ def clean_text(text: str) -> str:
 
 def _mended(word: str) -> str:
     """Return the word of a denial that is one slip away from a word, such as "withuot"; else the word itself."""
-    if word.lower() in _DENIALS:
+    if word.lower() in (*_DENIALS, *_NO_SLIPS):
         return word
     return next((denial for denial in _DENIALS if is_one_slip(word.lower(), denial)), word)
 

@@ -220,8 +220,9 @@ def _write_image(path: Path, image: sitk.Image) -> None:
             if not complete:
                 raise RuntimeError("the file is not whole")
         except RuntimeError as error:
-            full = shutil.disk_usage(temporary.parent).free < FULL_DISK
-            raise OSError(errno.EIO, os.strerror(errno.ENOSPC) if full else str(error)) from error
+            if shutil.disk_usage(temporary.parent).free < FULL_DISK:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+            raise OutputError(f"Cannot write '{path}'.", "Check the permissions and the free space.") from error
 
 
 def _label_type(count: int) -> type[np.unsignedinteger]:

@@ -194,7 +194,8 @@ class WorkerClient(Connection):
     ) -> Request:
         """Fine-tune a text-image model; other requests wait for it. All paths are on the worker's machine.
 
-        "progress" has the fields of `finetune.step_log.StepFigures`, "notice" is a sentence for the user on the data.
+        "progress" has the fields of `finetune.step_log.StepFigures`, but in the stage "encoding", and "notice" is a
+        sentence for the user on the data.
         The result has model and run (folders), before and after (retrieval), step and steps.
 
         Args:

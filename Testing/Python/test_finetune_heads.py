@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from unittest.mock import ANY
 
 import pytest
 import torch
 from finetuning import QUICK, captions, pairs
 from safetensors.torch import load_file
 
-from MedCLIPSAMLib.errors import Cancelled, InputError
+from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
+from MedCLIPSAMLib.finetune import heads
+from MedCLIPSAMLib.finetune import train as fine_tuning
 from MedCLIPSAMLib.finetune.batches import PairSource, read_raster
 from MedCLIPSAMLib.finetune.blend import Blend
+from MedCLIPSAMLib.finetune.evaluate import features
+from MedCLIPSAMLib.finetune.retrieval import retrieval
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import fine_tune
 from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.presence import EVERYDAY
 
 FIXTURES = (captions, pairs)
 HEADS = replace(QUICK, freeze="all-but-heads", crop=None, learning_rate=None, epochs=3)
@@ -43,8 +49,16 @@ class Streamed:
         return self._source.batches(epoch, start)
 
 
-def test_every_image_is_read_once_and_the_weights_are_those_of_running_the_towers_always(pairs, tmp_path):
+def test_every_image_is_read_once_and_the_weights_are_those_of_running_the_towers_always(pairs, tmp_path, monkeypatch):
+    """Also of a model with dropout, which does not change what a frozen tower gives."""
     read = Counter()
+
+    def load_with_dropout(*arguments, **options):
+        clip = load_clip(*arguments, **options)
+        clip.model.text.transformer.embeddings.dropout.p = 0.3
+        return clip
+
+    monkeypatch.setattr(fine_tuning, "load_clip", load_with_dropout)
 
     def counted(path):
         read[path] += 1
@@ -76,12 +90,32 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(pairs, tmp_path):
     assert all(torch.equal(weights[name], other[name]) for name in other)
 
 
-def test_encoding_reports_progress_and_can_be_cancelled(pairs, tmp_path):
-    seen = []
-    context = RunContext(seen.append, is_cancelled=lambda: bool(seen))
+def test_encoding_reports_progress_and_goes_on_where_it_was_cancelled(pairs, tmp_path, monkeypatch):
+    monkeypatch.setattr(heads, "TOGETHER", 8)
+    seen, read = [], Counter()
+
+    def counted(path):
+        read[path] += 1
+        return read_raster(path)
+
     with pytest.raises(Cancelled):
-        train(pairs, tmp_path, context=context)
-    assert [(progress.done, progress.total, progress.message) for progress in seen] == [(20, 20, "encoding images")]
+        train(pairs, tmp_path, read=counted, context=RunContext(seen.append, is_cancelled=lambda: len(seen) == 2))
+    assert [(progress.done, progress.total, progress.stage) for progress in seen] == [
+        (8, 32, "encoding"),
+        (16, 32, "encoding"),
+    ]
+    read.clear()
+    result = train(pairs, tmp_path, read=counted)
+    assert result.steps == 15 and not read.keys() & {pair.image for pair in pairs[:16]}
+    read.clear()
+    assert train(pairs, tmp_path, read=counted) == replace(result, peak_memory=ANY) and not read
+
+
+def test_features_of_another_training_are_refused(pairs, tmp_path):
+    train(pairs, tmp_path, replace(HEADS, epochs=1))
+    (tmp_path / "last.ckpt").unlink()
+    with pytest.raises(ModelError, match=r"features.ckpt.*other settings or data"):
+        train(pairs, tmp_path, replace(HEADS, epochs=2))
 
 
 def test_crops_are_made_where_they_are_asked_for(pairs, tmp_path):
@@ -138,11 +172,25 @@ def test_a_blend_of_lora_has_its_share_of_what_was_learned():
     assert torch.equal(merge_lora(model)[name], learned[name])
 
 
-def test_the_scale_of_the_logits_keeps_the_presence_as_sharp_as_it_was(pairs, tmp_path):
+def test_the_written_model_is_the_blend_whose_figures_are_given_and_as_sharp_as_the_base(pairs, tmp_path):
     """Training moves texts apart; the probabilities of the presence are no surer for that."""
-    result = train(pairs, tmp_path, replace(HEADS, blend=1.0))
+    result = train(pairs, tmp_path)
     assert result.step > 0
-    scale = load_file(result.weights)["logit_scale"].exp()
-    base = load_clip("demo").model.logit_scale.exp()
-    torch.testing.assert_close(scale * result.after["spread"], base * result.before["spread"])
-    assert abs(scale / base - 1) > 0.02
+    clips = load_clip("demo"), load_clip("demo")
+    clips[1].model.load_state_dict(load_file(result.weights))
+    sharpness = []
+    for clip, figures in zip(clips, (result.before, result.after)):
+        images, texts = features(clip, pairs[20:])
+        assert (
+            retrieval(images, texts, [pair.caption for pair in pairs[20:]])["image_to_text"] == figures["image_to_text"]
+        )
+        every = torch.cat([texts, clip.encode_text(list(EVERYDAY))])
+        sharpness.append((clip.model.logit_scale.exp() * images @ every.T).std(1).mean())
+    torch.testing.assert_close(sharpness[0], sharpness[1], rtol=1e-3, atol=0)
+
+
+def test_what_is_kept_of_an_image_is_its_features_alone():
+    """A class token is a view of all tokens, which would stay in memory with it."""
+    head, tokens = torch.nn.Linear(8, 4), torch.rand(2, 50, 8)
+    kept = heads._input_of(head, lambda inputs: head(inputs[:, 0]), tokens)
+    assert torch.equal(kept, tokens[:, 0]) and kept.untyped_storage().nbytes() == kept.nbytes

@@ -281,6 +281,40 @@ def test_a_report_in_another_language_is_refused_as_its_denials_would_not_be_rea
         parse_report(text)
 
 
-@pytest.mark.parametrize("text", ["Breast mass.", "Mass, left breast", "A de novo mass in the left breast."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Breast mass.",
+        "Mass, left breast",
+        "A de novo mass in the left breast.",
+        "5 mm nodule left upper lobe (se 4, im 123).",
+        "AV malformation, frontal lobe mass, 3 cm.",
+        "8 mm solid nodule RUL (im 45).",
+        "Mass en bloc resected, cyst remains.",
+        "Brain met, 12 mm mass.",
+    ],
+)
 def test_short_reports_in_english_are_read(text):
+    assert parse_report(text).findings
+
+
+@pytest.mark.parametrize("denial", ["Kein Tumor", "Sin tumor", "Geen nodule", "Brak tumor", "Pas de nodule"])
+def test_a_denial_in_another_language_within_an_english_report_denies(denial):
+    report = parse_report(f"There is a cyst in the liver. {denial}.")
+    assert report.prompts == ["cyst in the liver"] and denial in [part.text for part in report.left_out]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A stone is lying free in the bladder.",
+        "Mild resolution of the hematoma.",
+        "Slow resolution of the mass.",
+        "Resolution of the mass is incomplete.",
+        "Series 0 nodule in the lung.",
+        "Zero doubt: there is a mass in the breast.",
+        "Assent of the tumor board; mass in the breast.",
+    ],
+)
+def test_what_only_looks_like_a_denial_leaves_the_finding(text):
     assert parse_report(text).findings
