@@ -72,7 +72,7 @@ class FineTuneOptions:
     patience: Annotated[int, typer.Option(help="End after this many epochs without a gain; 0: never.")] = 5
     learning_rate: Annotated[
         float | None,
-        typer.Option("--lr", help="Max; 1e-6, LoRA 1e-4, heads alone 1e-3.", show_default="by what is trained"),
+        typer.Option("--lr", help="Max; 1e-6, LoRA 1e-4, heads alone 3e-4.", show_default="by what is trained"),
     ] = None
     warm_up: Annotated[float, typer.Option(help="Share of the steps in which the learning rate rises.")] = 0.1
     weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = 0.1

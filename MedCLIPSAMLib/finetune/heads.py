@@ -70,7 +70,7 @@ def encode_once(task: Task, clip: ClipModel, fabric: Any, store: Path, fingerpri
         task: training of a model whose towers are frozen. It stays as it is where its pairs are in shards, which may be
             more than memory holds, or its images are cropped.
         store: file of the features of images, from which a run that was stopped goes on.
-        fingerprint: of the training; a store of another one is refused.
+        fingerprint: of the base and the data; a store of others is refused.
         context: reports the stage "encoding", and is checked between batches.
 
     Raises:

@@ -24,7 +24,7 @@ class FineTuneSettings:
         batch: pairs a step over all processes; each pair has `batch` - 1 negatives.
         chunk: pairs that go through the model at once, with the same result; 0 takes what fits, see `chunks`.
         epochs: at most; see `patience`.
-        learning_rate: at its highest; None takes 1e-6, 1e-4 with LoRA, or 1e-3 where the heads alone are trained.
+        learning_rate: at its highest; None takes 1e-6, 1e-4 with LoRA, or 3e-4 where the heads alone are trained.
         warm_up: share of the steps in which it rises from 0; then it falls to 0 along a cosine.
         weight_decay: AdamW's, of matrices only.
         clip_norm: maximum norm of the gradient.
@@ -61,7 +61,7 @@ class FineTuneSettings:
     @property
     def rate(self) -> float:
         """Maximum learning rate."""
-        return self.learning_rate or (1e-4 if self.lora_rank else 1e-3 if self.heads_alone else 1e-6)
+        return self.learning_rate or (1e-4 if self.lora_rank else 3e-4 if self.heads_alone else 1e-6)
 
     @property
     def min_crop(self) -> float:

@@ -95,10 +95,13 @@ def fine_tune(
     model = prepare(clip.model, settings.freeze, settings.lora_rank)
     sources = training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size)
     task = whole_model(clip, model, *sources)
-    fingerprint = hashlib.sha256(f"{settings.fingerprint()} {data}".encode()).hexdigest()
     if settings.heads_alone and fabric.world_size == 1:
-        task = encode_once(task, clip, fabric, out / FEATURES, fingerprint, context)
-    return _Run(fabric, task, settings, out, fingerprint, context).train()
+        task = encode_once(task, clip, fabric, out / FEATURES, _digest(f"{settings.base} {data}"), context)
+    return _Run(fabric, task, settings, out, _digest(f"{settings.fingerprint()} {data}"), context).train()
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class _Run:

@@ -111,11 +111,14 @@ def test_encoding_reports_progress_and_goes_on_where_it_was_cancelled(pairs, tmp
     assert train(pairs, tmp_path, read=counted) == replace(result, peak_memory=ANY) and not read
 
 
-def test_features_of_another_training_are_refused(pairs, tmp_path):
+def test_features_of_other_data_are_refused_and_serve_other_settings(pairs, tmp_path):
     train(pairs, tmp_path, replace(HEADS, epochs=1))
     (tmp_path / "last.ckpt").unlink()
     with pytest.raises(ModelError, match=r"features.ckpt.*other settings or data"):
-        train(pairs, tmp_path, replace(HEADS, epochs=2))
+        train(pairs, tmp_path, data="others")
+    read = Counter()
+    train(pairs, tmp_path, replace(HEADS, epochs=2), read=lambda path: read.update([path]))
+    assert not read
 
 
 def test_crops_are_made_where_they_are_asked_for(pairs, tmp_path):
@@ -131,7 +134,7 @@ def test_crops_are_made_where_they_are_asked_for(pairs, tmp_path):
 
 def test_the_defaults_follow_what_is_trained():
     rates = [FineTuneSettings(**options).rate for options in ({}, {"lora_rank": 8}, {"freeze": "all-but-heads"})]
-    assert rates == [1e-6, 1e-4, 1e-3]
+    assert rates == [1e-6, 1e-4, 3e-4]
     assert FineTuneSettings().min_crop == 0.9 and FineTuneSettings(freeze="all-but-heads").min_crop == 1
     assert FineTuneSettings(freeze="all-but-heads", crop=0.8).min_crop == 0.8
     assert FineTuneSettings().fingerprint() == FineTuneSettings(crop=0.9).fingerprint()
