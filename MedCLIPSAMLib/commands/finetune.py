@@ -89,7 +89,7 @@ class FineTuneOptions:
     blend: Annotated[
         float | None,
         typer.Option(
-            help="Share of what was learned in the result; the rest is the base's, which keeps what it can.",
+            help="Share of what was learned in the result, above 0 to 1; the rest is the base's.",
             show_default="1; 0.5 for heads alone",
         ),
     ] = None
@@ -133,6 +133,7 @@ def finetune(
     Example: medclipsam finetune captions.csv --name mine --base biomedclip
     """
     from ..finetune.job import run
+    from ..finetune.train import CHECKPOINT, FEATURES
 
     folder = out or Path(f"{name}-run")
     first = os.environ.get("RANK", "0") == "0"
@@ -147,7 +148,9 @@ def finetune(
             )
     except KeyboardInterrupt:
         if first:
-            typer.echo(f"Stopped; the same command goes on from the last checkpoint in '{folder}'.", err=True)
+            resumes = any((folder / file).is_file() for file in (CHECKPOINT, FEATURES))
+            how = f"goes on from what is stored in '{folder}'" if resumes else "begins again"
+            typer.echo(f"Stopped; the same command {how}.", err=True)
         raise
     if first and as_json:
         figures = {"before": result.before, "after": result.after, "step": result.step}
@@ -205,6 +208,7 @@ def _say_result(result: FineTuned, name: str, model: Path) -> None:
         typer.echo("No epoch retrieved better than the base model: the base's weights were kept.")
     typer.echo(f"Memory at most: {result.peak_memory / 2**30:.1f} GiB.")
     typer.echo(f"Best at step {result.step} of {result.steps}. Use it by --model {name} ({model}).")
+    typer.echo("Captions of one kind can make prompts absent: compare its masks with the base's before you rely on it.")
 
 
 def _sentence(figures: dict) -> str:

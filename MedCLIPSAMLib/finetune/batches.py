@@ -12,6 +12,7 @@ A source is any object with these members; `PairSource` reads files, `shards.Sha
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -124,11 +125,12 @@ class PairSource:
     Args:
         pairs: at least two.
         size: edge of the image that the model sees.
-        batch: pairs a batch over all processes; the rest at an epoch's end is dropped.
+        batch: pairs a batch over all processes; the rest at an epoch's end is dropped, or kept.
         crop: minimum share of an image's area that a random crop keeps; 1 takes it whole.
         rank, world: number of this process, and of all; each takes every `world`-th pair of a batch.
         workers: processes that read images.
         read: path of an image file -> uint8 (H, W, 3).
+        keep_rest: the rest at an epoch's end is a smaller batch of two or more, or one pair in the last batch.
 
     Raises:
         InputError: a batch of less than 2, or not a multiple of `world`, or fewer pairs than a batch.
@@ -145,6 +147,7 @@ class PairSource:
         world: int = 1,
         workers: int = 0,
         read: Callable[[Path], np.ndarray] = read_raster,
+        keep_rest: bool = False,
     ) -> None:
         check_batch(batch, world)
         if len(pairs) < batch:
@@ -153,7 +156,8 @@ class PairSource:
             )
         self.pairs, self.size, self.batch, self.crop = pairs, size, batch, crop
         self.seed, self.rank, self.world, self.workers = seed, rank, world, workers
-        self.steps, self.read = len(pairs) // batch, read
+        self.read, self.keep_rest = read, keep_rest
+        self.steps = len(pairs) // batch + (keep_rest and len(pairs) % batch > 1)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """See the head of this file."""
@@ -165,6 +169,7 @@ class PairSource:
             _Images(self, epoch),
             batch_sampler=batches,
             num_workers=min(self.workers, len(batches)),
+            worker_init_fn=_leave_signals_to_parent,
             collate_fn=lambda items: (torch.stack([item[0] for item in items]), [item[1] for item in items]),
         )
 
@@ -172,7 +177,7 @@ class PairSource:
         """Return the numbers of the pairs in each batch of an epoch."""
         drawn = np.random.default_rng([self.seed, epoch]).permutation(len(self.pairs)).tolist()
         batches: list[list[int]] = []
-        while len(batches) < self.steps:
+        while len(batches) < len(self.pairs) // self.batch:
             taken: list[int] = []
             put_off: list[int] = []
             chosen_captions: set[str] = set()
@@ -186,6 +191,10 @@ class PairSource:
             lacking = self.batch - len(taken)  # too few different captions are left
             batches.append(taken + put_off[:lacking])
             drawn = put_off[lacking:]
+        if self.keep_rest and len(drawn) == 1:
+            batches[-1] += drawn
+        elif self.keep_rest and drawn:
+            batches.append(drawn)
         return batches
 
 
@@ -202,6 +211,12 @@ class _Images(Dataset):
         if source.crop < 1:
             crop = draw_crop(np.random.default_rng([source.seed, self._epoch, number]), source.crop)
         return square(source.read(pair.image), source.size, crop), pair.caption
+
+
+def _leave_signals_to_parent(_number: int) -> None:
+    """Let a process that reads images outlive the signals to its group: its parent ends it, and may wait for it."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def check_batch(batch: int, world: int) -> None:

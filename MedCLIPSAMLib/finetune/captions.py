@@ -68,7 +68,8 @@ class Captions:
         """Return how many pairs there are, and how many were dropped for which reason."""
         counts = Counter(reason for reason, _ in self.dropped)
         dropped = "".join(f"; {count} {reason}" for reason, count in counts.most_common())
-        same = len(self.pairs) - len({pair.caption for pair in self.pairs})
+        times = Counter(pair.caption for pair in self.pairs)
+        same = sum(count for count in times.values() if count > 1)
         repeated = f"; {same} captions belong to another image too" if same else ""
         return f"{len(self.pairs)} pairs{dropped}{repeated}"
 
@@ -124,7 +125,10 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
                 patient = str(row.get(patient_field) or "").strip() if patient_field else ""
                 found.pairs.append(Pair(image, caption, patient or name))
     if not found.pairs:
-        raise InputError(f"'{table}' holds no pair that can be used: {found.summary()}.", "See docs/finetune.md.")
+        raise InputError(
+            f"'{table}' holds no pair that can be used, with the images in '{folder}': {found.summary()}.",
+            "Give the folder of the images (--images), or correct the table; see docs/finetune.md.",
+        )
     return found
 
 

@@ -60,5 +60,5 @@ def read_checkpoint(path: Path, fingerprint: str, shapes: dict[str, torch.Size] 
         differing = sorted(name for name in found.keys() | shapes.keys() if found.get(name) != shapes.get(name))
         raise ModelError(f"The checkpoint '{path}' is of another architecture: {some(differing)} differ.", start_over)
     if written != fingerprint:
-        raise ModelError(f"The checkpoint '{path}' is of a training with other settings or data.", start_over)
+        raise ModelError(f"The checkpoint '{path}' is of a training with other settings, data or version.", start_over)
     return state

@@ -134,7 +134,8 @@ def _sources(
     def source(side: int, size: int, batch: int, crop: float, rank: int = 0, world: int = 1) -> Source:
         pairs = sides[side]
         if pairs is not None:
-            return PairSource(pairs, size, min(batch, len(pairs)), crop, settings.seed, rank, world, workers)
+            several = min(batch, len(pairs))
+            return PairSource(pairs, size, several, crop, settings.seed, rank, world, workers, keep_rest=side == 1)
         try:
             from .shards import ShardSource, expand_shards
         except ImportError as error:

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ..choices import Freeze, Loss, TrainingPrecision
+from ..errors import InputError
 from ..validated import Choice, settings_class
 
 NotNegative = Annotated[float, Field(ge=0)]
@@ -57,6 +58,13 @@ class FineTuneSettings:
     patience: Annotated[int, Field(ge=0)] = 5
     precision: Choice[TrainingPrecision] = TrainingPrecision.AUTO
     seed: int = 12
+
+    def __post_init__(self) -> None:
+        if self.heads_alone and self.lora_rank:
+            raise InputError(
+                "LoRA is trained in the encoders, which are frozen where the heads alone are trained.",
+                "Leave LoRA out, or freeze less.",
+            )
 
     @property
     def rate(self) -> float:

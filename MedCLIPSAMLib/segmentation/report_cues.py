@@ -42,6 +42,8 @@ _SEE = (
 _OUT = r"(?:excluded?|ruled? out)"
 _SURE = r"(?:(?:safely|entirely|completely|fully|definitely|clearly) )?"
 _GONE = r"(?:(?:surgically|completely|totally|previously|recently) )?(?:resected|removed|excised|treated|ablated)"
+_WHEN = r"(?= (?:in|since) (?:19|20)\d\d\b| (?:[a-z]+|\d+) (?:day|week|month|year)s? ago\b)"
+_RELATIVE = r"(?:father|mother|parent|brother|sister|sibling|son|daughter|uncle|aunt|grandfather|grandmother|cousin)s?"
 _FULLY = r"(?:(?:completely|fully|entirely|totally|since|now|all|both|also|already) ){0,3}"
 _VANISHED = r"(?:resolved|gone|disappeared|vanished|cleared)"
 _VANISHING = r"(?:resolution|disappearance|clearing|clearance)"
@@ -56,6 +58,7 @@ _UNIT = r"(?:mm|cm|ml|cc|x|to|of|and|or)"
 _STOP = r"(?=\s*(?:$|[,;:.()?]|(?:given|but|in|at|with|and|or|due|because)\b))"
 """Nothing is named behind it: "a cyst is likely", not "it is likely a cyst"."""
 _CUES = (  # where several begin at one place, the first one counts
+    (Cue.ABSENT, "before", rf"no longer {_SEE}(?=\s*:)"),
     (  # they look like other cues, and deny a change or a doubt, or name a study to compare with
         Cue.PRESENT,
         "before",
@@ -75,7 +78,8 @@ _CUES = (  # where several begin at one place, the first one counts
         Cue.ABSENT,
         "behind",
         rf"(?:{_BE}|has been|have been) {_GONE}|(?:{_BE}|has been|have been) (?:ruled out|excluded)"
-        rf"|(?<=[,(] ){_GONE}{_STOP}|{_GONE}$|(?<=: )(?:no|negative|absent){_STOP}|none{_STOP}|nil{_STOP}"
+        rf"|(?<=[,(] ){_GONE}{_STOP}|{_GONE}(?:$|{_WHEN})|(?:ruled out|excluded)(?=\s*(?:$|[,;.]|(?:in|on|by)\b))"
+        rf"|(?<=: )(?:no|negative|absent){_STOP}|(?<=: )(?:0|zero)(?=\s*$)|none{_STOP}|nil{_STOP}"
         r"|(?<=\()(?:no|none|nil|negative|absent)(?=\s*\))|(?<=[,\u2013-] )(?:no|negative|absent)$"
         r"|free(?=\s*(?:$|[,;:.()?])| (?:brain|liver|lungs?|breasts?|kidneys?|margins?|borders?)\b)"
         rf"|none {_SEE}",
@@ -99,7 +103,8 @@ _CUES = (  # where several begin at one place, the first one counts
         "before",
         r"(?:to )?(?:rule out|exclude)|r/o|(?:evaluate|assess|check|screen|screening|query|evaluation|assessment) for"
         r"|(?:(?:family|past|prior|previous) )*history of|status post|s/p|previously|prior|previous|former"
-        r"|(?:resection|removal) of",
+        r"|(?:resection|removal|excision|lumpectomy|mastectomy|enucleation) of|(?:craniotomy|surgery) for"
+        rf"|{_RELATIVE} (?:had|has|with|died of)",
     ),
     (
         Cue.ABSENT,

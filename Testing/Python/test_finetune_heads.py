@@ -114,7 +114,7 @@ def test_encoding_reports_progress_and_goes_on_where_it_was_cancelled(pairs, tmp
 def test_features_of_other_data_are_refused_and_serve_other_settings(pairs, tmp_path):
     train(pairs, tmp_path, replace(HEADS, epochs=1))
     (tmp_path / "last.ckpt").unlink()
-    with pytest.raises(ModelError, match=r"features.ckpt.*other settings or data"):
+    with pytest.raises(ModelError, match=r"features.ckpt.*other settings, data or version"):
         train(pairs, tmp_path, data="others")
     read = Counter()
     train(pairs, tmp_path, replace(HEADS, epochs=2), read=lambda path: read.update([path]))
@@ -140,9 +140,18 @@ def test_the_defaults_follow_what_is_trained():
     assert FineTuneSettings().fingerprint() == FineTuneSettings(crop=0.9).fingerprint()
 
 
-def test_lora_leaves_nothing_to_train_of_the_heads(pairs, tmp_path):
-    with pytest.raises(InputError, match="Nothing is left to train"):
-        train(pairs, tmp_path, replace(HEADS, lora_rank=4))
+def test_lora_and_the_heads_alone_exclude_each_other():
+    with pytest.raises(InputError, match="LoRA"):
+        replace(HEADS, lora_rank=4)
+
+
+def test_all_validation_pairs_count(pairs):
+    source = PairSource(pairs[:11], 32, 4, keep_rest=True)
+    numbers = [len(captions) for _images, captions in source.batches(0)]
+    assert numbers == [4, 4, 3] and source.steps == 3
+    alone = PairSource(pairs[:9], 32, 4, keep_rest=True)
+    assert [len(captions) for _images, captions in alone.batches(0)] == [4, 5] and alone.steps == 2
+    assert PairSource(pairs[:11], 32, 4).steps == 2
 
 
 def test_a_blend_lies_between_the_base_and_what_was_learned(pairs, tmp_path):

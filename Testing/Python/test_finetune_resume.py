@@ -65,6 +65,25 @@ def test_a_killed_run_goes_on_to_the_same_weights(captions, tmp_path):
     assert steps == sorted(set(steps)) and steps[0] == 1
 
 
+def test_a_signal_to_the_whole_group_ends_a_run_with_its_workers(captions, tmp_path):
+    """Queues and `timeout` send SIGTERM to the processes that read images too."""
+    command = [sys.executable, "-m", "MedCLIPSAMLib", "finetune", str(captions), "--name", "ended"]
+    command += ["-o", str(tmp_path / "run"), "--models-dir", str(tmp_path)]
+    command += "--base demo --batch 4 --epochs 500 --patience 0 --device cpu --workers 2 --validation-share 0.3".split()
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with (tmp_path / "err").open("w") as errors:
+        running = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=errors, stderr=errors, start_new_session=True
+        )
+        log = tmp_path / "run" / LOG
+        while running.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 7):
+            time.sleep(0.02)
+        os.killpg(running.pid, signal.SIGTERM)
+        assert running.wait(60) == 143
+    said = (tmp_path / "err").read_text()
+    assert "the same command goes on from what is stored" in said and "Traceback" not in said
+
+
 def test_a_run_killed_before_its_first_checkpoint_logs_each_step_once(pairs, tmp_path):
     (tmp_path / LOG).write_text('{"step": 1, "loss": 1.0}\n{"step": 2, "lo')
     train(pairs, tmp_path, replace(QUICK, epochs=1))
@@ -103,9 +122,9 @@ def test_checkpoints_that_do_not_belong_are_refused_and_left_alone(pairs, tmp_pa
     with pytest.raises(Cancelled):
         train(pairs, tmp_path, context=RunContext(is_cancelled=iter([False, True]).__next__))
     original = (tmp_path / CHECKPOINT).read_bytes()
-    with pytest.raises(ModelError, match="other settings or data"):
+    with pytest.raises(ModelError, match="other settings, data or version"):
         train(pairs, tmp_path, replace(QUICK, temperature=0.3))
-    with pytest.raises(ModelError, match="other settings or data"):
+    with pytest.raises(ModelError, match="other settings, data or version"):
         train(pairs, tmp_path, data="other.csv")
     with pytest.raises(ModelError, match="another architecture.*differ"):
         train(pairs, tmp_path, replace(QUICK, lora_rank=2))

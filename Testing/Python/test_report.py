@@ -298,6 +298,26 @@ def test_short_reports_in_english_are_read(text):
     assert parse_report(text).findings
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Patient had a tumor removed in 2015.",
+        "Lumpectomy of a tumor. Mass removed two years ago.",
+        "No longer visible: the mass at 6 o'clock.",
+        "Father had a brain tumor.",
+        "Lesions: 0.",
+        "Mass ruled out in left breast",
+    ],
+)
+def test_what_was_removed_or_is_denied_in_a_few_words_is_no_prompt(text):
+    assert not parse_report(text).findings
+
+
+@pytest.mark.parametrize("text", ["Mass: 0.5 cm.", "A nodule along the resected tumor bed."])
+def test_what_is_there_beside_such_words_is_a_prompt(text):
+    assert parse_report(text).findings
+
+
 @pytest.mark.parametrize("denial", ["Kein Tumor", "Sin tumor", "Geen nodule", "Brak tumor", "Pas de nodule"])
 def test_a_denial_in_another_language_within_an_english_report_denies(denial):
     report = parse_report(f"There is a cyst in the liver. {denial}.")
