@@ -15,6 +15,7 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -165,13 +166,15 @@ class PairSource:
 
     def load(self, batches: list[list[int]], epoch: int = 0) -> Iterator[Batch]:
         """Yield the pairs of each list of numbers, with the crops of an epoch."""
-        yield from DataLoader(
+        loader = DataLoader(
             _Images(self, epoch),
             batch_sampler=batches,
             num_workers=min(self.workers, len(batches)),
-            worker_init_fn=_leave_signals_to_parent,
             collate_fn=lambda items: (torch.stack([item[0] for item in items]), [item[1] for item in items]),
         )
+        with _without_signals():
+            batch_iterator = iter(loader)
+        yield from batch_iterator
 
     def order(self, epoch: int) -> list[list[int]]:
         """Return the numbers of the pairs in each batch of an epoch."""
@@ -213,10 +216,20 @@ class _Images(Dataset):
         return square(source.read(pair.image), source.size, crop), pair.caption
 
 
-def _leave_signals_to_parent(_number: int) -> None:
-    """Let a process that reads images outlive the signals to its group: its parent ends it, and may wait for it."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
+@contextmanager
+def _without_signals() -> Iterator[None]:
+    """Let processes that are started in the block outlive the signals to their group: their parent ends them.
+
+    A parent whose workers are gone before it has ended may wait for them for ever.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows, where a group gets no signals
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def check_batch(batch: int, world: int) -> None:
