@@ -38,6 +38,12 @@ def holds_for(predictor: DscPredictor | None, sam: str, settings: Settings) -> b
     return predictor is not None and predictor.sam == sam and predictor.settings == fitted_settings(settings)
 
 
+def _differing(predictor: DscPredictor, settings: Settings) -> list[str]:
+    """Name the settings that differ from those that a predictor was fitted with."""
+    here, fitted = fitted_settings(settings), predictor.settings
+    return sorted(name for name in here.keys() | fitted.keys() if here.get(name) != fitted.get(name))
+
+
 def knows_target(predictor: DscPredictor, prompt: str) -> bool:
     """Tell whether a prompt names a target that the predictor was fitted to, in other words too.
 
@@ -58,9 +64,7 @@ def require_predictor(
     remedy = "Choose masks by their score instead, or fit a predictor: medclipsam benchmark expected-dsc --fit."
     if predictor is None or predictor.sam != sam:
         raise InputError(f"Expected models whose DSC is predicted, got '{model}' with '{sam}'.", remedy)
-    if not holds_for(predictor, sam, settings):
-        here, fitted = fitted_settings(settings), predictor.settings
-        changed = sorted(name for name in here.keys() | fitted.keys() if here.get(name) != fitted.get(name))
+    if changed := _differing(predictor, settings):
         raise InputError(
             f"Expected the settings that the DSC of '{model}' is predicted for, got another {', '.join(changed)}.",
             remedy,
@@ -77,8 +81,8 @@ def choose_with_expected_dsc(
 ) -> PromptedResult:
     """Choose the result of one of several saliency maps, and add its expected DSC.
 
-    A find that is none of the targets that the models were measured on gets a note that says so.
-    None is added where nothing was found, or where the predictor does not hold for SAM 2, the settings or the target.
+    None is added where nothing was found, or where the predictor does not hold for SAM 2, the settings or the target; a
+    note says so.
 
     Args:
         predictor: of the text-image model; None where it has none.
@@ -91,8 +95,11 @@ def choose_with_expected_dsc(
         targets = ", ".join(predictor.prompts)
         note = f"The models were measured on {targets} alone: check whether this mask shows '{result.prompt}'."
         return replace(result, notes=(*result.notes, note))
-    if not holds_for(predictor, sam, settings) or not knows_target(predictor, result.prompt):
+    if not knows_target(predictor, result.prompt):
         return result
+    if not holds_for(predictor, sam, settings):
+        other = ", ".join(_differing(predictor, settings)) or "SAM 2"
+        return replace(result, notes=(*result.notes, f"No DSC is expected, as it was measured with another {other}."))
     expected = predictor.predict(indicators_of(result))
     return replace(result, expected_dsc=expected, message=f"{result.message} Expected DSC {expected:.2f}.")
 

@@ -21,7 +21,7 @@ _FOREIGN = {
     "Dutch": "het een geen zonder niet van op",
     "Scandinavian": "ingen inget och utan ikke og uden",
 }
-"""Function words that are no words or abbreviations of English reports, such as "im" (image), "av" or "en bloc"."""
+"""Function words that are no words or abbreviations of English reports, such as "im" (image)."""
 _ENGLISH = (
     "the of is are was were and or with without no not there this in on at to for a an right left seen has have been "
     "from by"

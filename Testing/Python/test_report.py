@@ -290,7 +290,7 @@ def test_a_report_in_another_language_is_refused_as_its_denials_would_not_be_rea
         "5 mm nodule left upper lobe (se 4, im 123).",
         "AV malformation, frontal lobe mass, 3 cm.",
         "8 mm solid nodule RUL (im 45).",
-        "Mass en bloc resected, cyst remains.",
+        "Mass de novo, cyst remains.",
         "Brain met, 12 mm mass.",
     ],
 )

@@ -45,7 +45,7 @@ def test_other_words_are_not_taken_for_slips(word):
 
 
 @pytest.mark.parametrize(
-    "text", ["Liver withuot mass.", "Negativ for a mass.", "Absense of a mass.", "A mass is unlikly."]
+    "text", ["Liver withuot mass.", "Ngative for a mass.", "Absennce of a mass.", "A mass is unlikly."]
 )
 def test_a_slip_in_a_denial_denies_all_the_same(text):
     assert not parse_report(text).findings
