@@ -9,7 +9,8 @@ from unittest.mock import ANY
 import pytest
 import torch
 from finetuning import QUICK, captions, pairs
-from safetensors.torch import load_file
+from helpers.clip_layouts import write_architecture
+from safetensors.torch import load_file, save_file
 
 from MedCLIPSAMLib.errors import Cancelled, InputError, ModelError
 from MedCLIPSAMLib.finetune import heads
@@ -21,7 +22,7 @@ from MedCLIPSAMLib.finetune.retrieval import retrieval
 from MedCLIPSAMLib.finetune.settings import FineTuneSettings
 from MedCLIPSAMLib.finetune.train import fine_tune
 from MedCLIPSAMLib.finetune.trainable import merge_lora, prepare
-from MedCLIPSAMLib.models.clip import load_clip
+from MedCLIPSAMLib.models.clip import build_clip, load_clip
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.presence import EVERYDAY
 
@@ -78,6 +79,30 @@ def test_every_image_is_read_once_and_the_weights_are_those_of_running_the_tower
             assert not torch.equal(tensor, base[name].float())
         elif name != "logit_scale":
             torch.testing.assert_close(tensor, base[name].float(), rtol=0, atol=0)
+
+
+def test_the_heads_of_biomedclips_architecture_are_trained_the_same_way(pairs, tmp_path):
+    """Of open_clip: a class token, BERT with dropout, and an MLP as the projection of texts."""
+    folder = tmp_path / "models" / "biomedclip"
+    write_architecture(folder)
+    torch.manual_seed(0)
+    state = {name: tensor.contiguous() for name, tensor in build_clip(folder).state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    settings = replace(HEADS, base="biomedclip", epochs=1, learning_rate=1e-2)
+    texts = ["brain tumor in the mri", "lungs of a chest", "a brain", "the chest", "tumor in the lungs"]
+    some = [replace(pair, caption=texts[number % 5]) for number, pair in enumerate(pairs)]
+    learned = []
+    for name, wrapped in (("once", lambda source: source), ("always", Streamed)):
+        train(some, tmp_path / name, settings, wrapped=wrapped, models_dir=tmp_path / "models")
+        learned.append(torch.load(tmp_path / name / "last.ckpt", weights_only=True)["model"])
+    assert (
+        learned[0].keys()
+        == learned[1].keys()
+        == {"visual.head.proj.weight", "text.proj.0.weight", "text.proj.2.weight"}
+    )
+    for name, tensor in learned[0].items():
+        assert not torch.equal(tensor, state[name])
+        torch.testing.assert_close(tensor, learned[1][name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(pairs, tmp_path):
