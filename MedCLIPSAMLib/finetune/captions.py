@@ -127,7 +127,7 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
     if not found.pairs:
         raise InputError(
             f"'{table}' holds no pair that can be used, with the images in '{folder}': {found.summary()}.",
-            "Give the folder of the images (--images), or correct the table; see docs/finetune.md.",
+            "Give the folder of the images, or correct the table; see docs/finetune.md.",
         )
     return found
 
