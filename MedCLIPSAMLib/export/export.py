@@ -15,6 +15,7 @@ from typing import Any
 from .. import __version__
 from ..choices import ExportFormat
 from ..errors import InputError, OutputError
+from ..files.atomic import sweep
 from ..run_context import RunContext
 from .case_key import CaseKey
 from .cases import Case
@@ -78,6 +79,7 @@ def export(
             left = (len(todo) - finished) * (time.monotonic() - started) / finished
             done, name = len(cases) - len(todo) + finished, record["case"]
             context.report(done, len(cases), name, seconds_left=left, status=record["status"])
+        sweep(out)  # what a worker that died had half written
     finally:
         try:
             refresh(out, settings.form, labels)

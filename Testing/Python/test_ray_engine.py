@@ -100,6 +100,9 @@ def test_a_worker_that_is_killed_in_the_middle_loses_nothing(cases, cluster, loc
         if progress.done == 2:
             os.kill(cluster.pids[0], signal.SIGKILL)
             killed.append(cluster.pids[0])
+            half_written = out / "report" / ".0badcafe.partial"  # as the worker leaves it, if it is killed just then
+            half_written.mkdir()
+            (half_written / "data.png").touch()
 
     export(cases, cluster, out, context=RunContext(kill_one))
     assert killed and lines_of(out) == lines_of(local) and files_of(out) == files_of(local)
