@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..errors import ModelError
 from ..models.clip import ClipModel
 from ..models.image_text import TextImageModel
 from ..run_context import RunContext
@@ -81,12 +82,12 @@ def encode_once(task: Task, clip: ClipModel, fabric: Any, store: Path, fingerpri
         return task
     pairs = [pair for source in sources for pair in source.pairs]
     every = PairSource(pairs, sources[0].size, 2, workers=sources[0].workers, read=sources[0].read)
-    known = read_checkpoint(store, fingerprint)["model"]["images"] if store.is_file() else None
-    found = [] if known is None else [known.to(clip.device)]
+    found = [_read_features(store, fingerprint, len(pairs)).to(clip.device)] if store.is_file() else []
+    known = sum(map(len, found))
     try:
         _encode_images(clip, every, found, fabric, context)
     finally:
-        if sum(map(len, found)) > (0 if known is None else len(known)):
+        if sum(map(len, found)) > known:
             store.parent.mkdir(parents=True, exist_ok=True)
             write_checkpoint(store, {"model": {"images": torch.cat(found).cpu()}, "fingerprint": fingerprint})
     texts = _encode_captions(clip, [*(pair.caption for pair in pairs), *EVERYDAY], fabric, context)
@@ -94,6 +95,14 @@ def encode_once(task: Task, clip: ClipModel, fabric: Any, store: Path, fingerpri
     training, validation = (EncodedSource(source, part) for source, part in zip(sources, parts))
     inputs = lambda images, captions: (images, torch.stack([texts[caption] for caption in captions]))
     return Task(Heads(clip.model), task.model, training, validation, inputs)
+
+
+def _read_features(store: Path, fingerprint: str, most: int) -> torch.Tensor:
+    """Read the features of the first images, float32 (n, W), of at most so many."""
+    found = read_checkpoint(store, fingerprint)["model"].get("images")
+    if found is None or found.ndim != 2 or len(found) > most or not found.isfinite().all():
+        raise ModelError(f"The features '{store}' are damaged.", "Remove the file: the images are encoded again.")
+    return found
 
 
 @torch.no_grad()

@@ -29,8 +29,8 @@ class Task:
     inputs: Callable[[torch.Tensor, list[str]], tuple[torch.Tensor, torch.Tensor]]
 
 
-def whole_model(clip: ClipModel, model: torch.nn.Module, training: Source, validation: Source) -> Task:
-    """Train on pixels and tokens.
+def make_task(clip: ClipModel, model: torch.nn.Module, training: Source, validation: Source) -> Task:
+    """Make the task that trains a whole model on pixels and tokens.
 
     Args:
         model: that of `clip`, perhaps wrapped by LoRA.

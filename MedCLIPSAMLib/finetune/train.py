@@ -35,7 +35,7 @@ from .memory import memory_of
 from .retrieval import top1
 from .settings import FineTuneSettings
 from .step_log import StepFigures, StepLog
-from .task import Task, whole_model
+from .task import Task, make_task
 from .trainable import merge_lora, prepare, trained_state
 from .validation import validate
 
@@ -94,7 +94,7 @@ def fine_tune(
     torch.manual_seed(settings.seed)
     model = prepare(clip.model, settings.freeze, settings.lora_rank)
     sources = training(clip.image_size, fabric.global_rank, fabric.world_size), validation(clip.image_size)
-    task = whole_model(clip, model, *sources)
+    task = make_task(clip, model, *sources)
     if settings.heads_alone and fabric.world_size == 1:
         task = encode_once(task, clip, fabric, out / FEATURES, _digest(f"{settings.base} {data}"), context)
     return _Run(fabric, task, settings, out, _digest(f"{settings.fingerprint()} {data}"), context).train()

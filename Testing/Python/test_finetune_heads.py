@@ -146,6 +146,18 @@ def test_features_of_other_data_are_refused_and_serve_other_settings(pairs, tmp_
     assert not read
 
 
+@pytest.mark.parametrize(
+    "content",
+    [{"others": torch.zeros(3, 4)}, {"images": torch.zeros(99, 4)}, {"images": torch.full((3, 4), torch.nan)}],
+)
+def test_damaged_features_are_refused(pairs, tmp_path, content):
+    train(pairs, tmp_path, replace(HEADS, epochs=1))
+    store = tmp_path / "features.ckpt"
+    torch.save(torch.load(store, weights_only=True) | {"model": content}, store)
+    with pytest.raises(ModelError, match=r"features.ckpt' are damaged"):
+        train(pairs, tmp_path, replace(HEADS, epochs=1))
+
+
 def test_crops_are_made_where_they_are_asked_for(pairs, tmp_path):
     read = Counter()
 
