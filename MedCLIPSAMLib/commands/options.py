@@ -62,7 +62,7 @@ Presence = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result, or the error, as JSON.")]
 AtOnce = Annotated[int, typer.Option(min=0, help="Batch size of slices; 0 is one on a CPU and several on a GPU.")]
 Capture = Annotated[
-    bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, M2IB recorded as a CUDA graph.")
+    bool, typer.Option("--capture/--no-capture", help="On an NVIDIA GPU, networks recorded as CUDA graphs.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 Anonymous = Annotated[

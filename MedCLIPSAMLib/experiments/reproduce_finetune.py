@@ -144,7 +144,7 @@ def _train(plan: FineTunePlan, loss: str, temperature: float, seed: int, folder:
         epochs=plan.epochs,
         learning_rate=plan.learning_rate,
         patience=0,
-        precision=TrainingPrecision.BF16,
+        precision=TrainingPrecision.FULL,
         seed=seed,
     )
     training = lambda size, rank, world: _source(folder, "train", size, settings.batch, settings.min_crop, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ class ClipModel:
         self._mean = torch.tensor(preprocess.mean, device=self.device).view(3, 1, 1)
         self._std = torch.tensor(preprocess.std, device=self.device).view(3, 1, 1)
         self._tokenizer = load_tokenizer(folder)
+        self._unknown_words = lru_cache(1024)(partial(unknown_words, self._tokenizer))
 
     def tokenize(self, texts: list[str], cut: bool = False) -> torch.Tensor:
         """Tokenize N texts: int64 (N, L) on the model's device, with L the length of the longest one.
@@ -81,7 +83,7 @@ class ClipModel:
 
     def unknown_words(self, text: str) -> list[str]:
         """List the words of `text` that the tokenizer does not know at all; see `unknown_words`."""
-        return unknown_words(self._tokenizer, text)
+        return list(self._unknown_words(text))
 
     def known_part(self, text: str) -> str:
         """Return a text without the words that the tokenizer does not know at all; as it is where it knows none."""

@@ -57,8 +57,9 @@ class TimmTrunk:
         self.num_prefix_tokens: int = module.num_prefix_tokens
 
     def dtypes(self) -> set[torch.dtype]:
-        """Return the data types of the weights."""
-        return {parameter.dtype for parameter in self._trunk.parameters()}
+        """Return the data types of the weights of the patch embedding and the first block; the others are alike."""
+        parts = (self._trunk.patch_embed, self.blocks[0])
+        return {parameter.dtype for part in parts for parameter in part.parameters()}
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """Compute the tokens before the first block: (N, 3, S, S) to (N, T, C)."""

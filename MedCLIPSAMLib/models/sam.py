@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from ..errors import ModelError
 from .acceleration.bfloat16 import in_bfloat16
+from .acceleration.captures import Captures
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .device import OnCpu, images_to
@@ -27,6 +29,8 @@ from .weights import load_strictly, read_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and std of the three channels of SAM 2's input, on the scale 0 to 1."""
+MAX_RECORDED_PIXELS, MAX_RECORDED_PROMPTS = 1024**2, 4
+"""Maximum of a batch for which a recording is used: more keep a GPU busy without one, and take its memory twice."""
 
 
 class Sam2(SAM2VideoPredictor):
@@ -36,10 +40,12 @@ class Sam2(SAM2VideoPredictor):
         name: in the catalogue, once it is loaded.
         bfloat16: the image encoder and the memory attention multiply matrices in bfloat16; their outputs, and all else,
             are float32.
+        captures: where the image encoder and the decoder are recorded, to be replayed; None computes plainly.
     """
 
     name: str
     bfloat16 = False
+    captures: Captures | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -49,14 +55,20 @@ class Sam2(SAM2VideoPredictor):
 
     def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
         """Encode images (N, 3, S, S); overrides the method of sam2."""
-        with in_bfloat16(img_batch.device, self.bfloat16):
-            found = super().forward_image(img_batch)
-        features = [level.float() for level in found["backbone_fpn"]]
+        if self.captures and len(img_batch) * self.image_size**2 <= MAX_RECORDED_PIXELS:
+            levels = self.captures.run(("image encoder", self.bfloat16), self._encode, img_batch)
+        else:
+            levels = self._encode(img_batch)
         return {
-            "vision_features": found["vision_features"].float(),
-            "backbone_fpn": features,
-            "vision_pos_enc": [self.image_encoder.neck.position_encoding(level) for level in features],
+            "vision_features": levels[-1],
+            "backbone_fpn": list(levels),
+            "vision_pos_enc": [self.image_encoder.neck.position_encoding(level) for level in levels],
         }
+
+    def _encode(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Encode images (N, 3, S, S) to the levels of the feature pyramid, finest first."""
+        with in_bfloat16(images.device, self.bfloat16):
+            return tuple(level.float() for level in super().forward_image(images)["backbone_fpn"])
 
     def _prepare_memory_conditioned_features(self, *args: Any, **options: Any) -> torch.Tensor:
         """Condition the features of a slice, (1, C, h, w), on the memory of the slices before."""
@@ -158,7 +170,7 @@ def decode(
     sam: Sam2,
     embedding: torch.Tensor,
     fine: Sequence[torch.Tensor],
-    points: tuple[torch.Tensor | None, torch.Tensor | None],
+    points: tuple[torch.Tensor, torch.Tensor],
     masks: torch.Tensor | None = None,
     multimask: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -171,7 +183,26 @@ def decode(
         masks: (N, 1, h, w) logits to start from.
         multimask: several answers to one prompt.
     """
-    sparse, dense = sam.sam_prompt_encoder(points=points, boxes=None, masks=masks)
+    inputs = (embedding, *points, *(() if masks is None else (masks,)), *fine)
+    predict = partial(_decode, sam, masks is not None, multimask)
+    if sam.captures and len(embedding) <= MAX_RECORDED_PROMPTS:
+        logits, quality, score = sam.captures.run(("decoder", masks is not None, multimask), predict, *inputs)
+        return logits, quality, score
+    return predict(*inputs)
+
+
+def _decode(
+    sam: Sam2,
+    masked: bool,
+    multimask: bool,
+    embedding: torch.Tensor,
+    places: torch.Tensor,
+    labels: torch.Tensor,
+    *rest: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Decode as `decode` says; `rest` are the masks to start from, if there are any, and the finer features."""
+    masks, fine = (rest[0], rest[1:]) if masked else (None, rest)
+    sparse, dense = sam.sam_prompt_encoder(points=(places, labels), boxes=None, masks=masks)
     logits, quality, _, score = sam.sam_mask_decoder(
         image_embeddings=embedding,
         image_pe=sam.sam_prompt_encoder.get_dense_pe(),

@@ -145,18 +145,21 @@ class SamImageBatch:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Predict mask logits (B, M, h, w) and IoU (B, M)."""
         device = self._sam.device
-        places, kinds = None, None
-        if points is not None:
-            places = torch.from_numpy(self._scaled(points)).to(device)
-            kinds = torch.as_tensor(labels, dtype=torch.int32, device=device)
+        places, kinds = [], []
         if boxes is not None:  # a box is its two corners, with labels 2 and 3
-            corners = torch.from_numpy(self._scaled(boxes.reshape(-1, 2, 2))).to(device)
-            both = torch.tensor([[2, 3]], dtype=torch.int32, device=device).expand(len(corners), 2)
-            places = corners if places is None else torch.cat([corners, places], 1)
-            kinds = both if kinds is None else torch.cat([both, kinds], 1)
+            places.append(boxes.reshape(-1, 2, 2))
+            kinds.append(np.broadcast_to([2, 3], (len(boxes), 2)))
+        if points is not None:
+            places.append(points)
+            kinds.append(labels)
+        prompts = (
+            torch.from_numpy(self._scaled(np.concatenate(places, 1))).to(device),
+            torch.from_numpy(np.concatenate(kinds, 1, dtype=np.int32, casting="unsafe")).to(device),
+        )
         start = None if logits is None else torch.as_tensor(logits[:, None], dtype=torch.float32, device=device)
-        *fine, coarse = (torch.cat(levels) for levels in zip(*(self._features[number] for number in numbers)))
-        found, quality, _ = decode(self._sam, coarse, fine, (places, kinds), start, several)
+        levels = [self._features[number] for number in numbers]
+        *fine, coarse = levels[0] if len(levels) == 1 else map(torch.cat, zip(*levels))
+        found, quality, _ = decode(self._sam, coarse, fine, prompts, start, several)
         return found, quality
 
     def _scaled(self, places: np.ndarray) -> np.ndarray:

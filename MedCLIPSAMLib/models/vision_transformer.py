@@ -114,8 +114,9 @@ class VisionTransformer(nn.Module):
         self._initialize()
 
     def dtypes(self) -> set[torch.dtype]:
-        """Return the data types of the weights."""
-        return {parameter.dtype for parameter in self.parameters()}
+        """Return the data types of the weights of the patch embedding and the first block; the others are alike."""
+        parts = (self.patch_embed, self.blocks[0])
+        return {parameter.dtype for part in parts for parameter in part.parameters()}
 
     def embed(self, pixels: torch.Tensor) -> torch.Tensor:
         """Compute the tokens before the first block: (N, 3, S, S) to (N, T, C), the class token first."""

@@ -111,7 +111,7 @@ class _Memory:
     """Carries by SAM 2's memory, from all given masks on either side."""
 
     def __init__(self, segmenter: TextSegmenter, count: int, image: SliceImage, objects: Objects) -> None:
-        segmenter.apply_precision()
+        segmenter.set_up_sam()
         self._blocks = segmenter.sam.image_encoder.trunk.blocks
         first = next(iter(next(iter(objects.values())).values()))
         self._memory = SliceMemory(segmenter.sam, count, image, first.shape)

@@ -14,7 +14,7 @@ def describe_device(segmenter: TextSegmenter) -> str:
     own = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     fast = "with" if fast_bfloat16(device) else "without"
     together = "one by one" if segmenter.batch_size == 1 else f"{segmenter.batch_size} at once"
-    recorded = ", saliency recorded as a CUDA graph" if device.type == "cuda" and segmenter.settings.capture else ""
+    recorded = ", networks recorded as CUDA graphs" if device.type == "cuda" and segmenter.settings.capture else ""
     return (
         f"{device} ({own}, {fast} bfloat16): {segmenter.settings.precision} for '{clip.name}' and "
         f"'{segmenter.sam.name}', images {together}{recorded}."

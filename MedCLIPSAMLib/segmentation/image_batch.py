@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..models.clip import ClipModel
 from ..models.sam import Sam2
 from ..models.sam_image_batch import SamImageBatch
+from .saliency import Early
 
 
 @dataclass
@@ -22,13 +23,13 @@ class ImageBatch:
         images: uint8 (H, W, 3) each.
         pixels: (N, 3, S, S) for the text-image model.
         sam: the images for SAM 2, with their embeddings.
-        early: the text-image model's activations before the bottleneck, see `saliency.m2ib`.
+        early: what the text-image model computes whatever the text, see `saliency.m2ib`.
     """
 
     images: list[np.ndarray]
     pixels: torch.Tensor
     sam: SamImageBatch
-    early: dict[tuple[int, bool, bool], torch.Tensor] = field(default_factory=dict)
+    early: Early = field(default_factory=dict)
 
 
 def check_images(images: Sequence[np.ndarray]) -> None:
@@ -51,8 +52,7 @@ def check_images(images: Sequence[np.ndarray]) -> None:
 
 def make_image_batch(clip: ClipModel, sam: Sam2, images: Sequence[np.ndarray]) -> ImageBatch:
     """Copy checked images and prepare them for both models."""
-    copies = [image.copy() for image in images]
-    pixels = clip.preprocess(np.stack(copies))
+    copies = np.stack(images)
     sam_images = SamImageBatch(sam)
-    sam_images.set(copies)
-    return ImageBatch(copies, pixels, sam_images)
+    sam_images.set(list(copies))
+    return ImageBatch(list(copies), clip.preprocess(copies), sam_images)

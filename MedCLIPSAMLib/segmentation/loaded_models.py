@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..errors import DeviceError
 from ..models.acceleration.captures import Captures
@@ -27,7 +27,7 @@ class _Loaded:
     sam: Sam2
     encode_text: RememberedTexts
     locator: Locator | None
-    captures: Captures = field(default_factory=Captures)
+    captures: Captures | None
 
 
 class LoadedModels:
@@ -82,8 +82,8 @@ class LoadedModels:
         return self._require().locator
 
     @property
-    def captures(self) -> Captures:
-        """CUDA graphs of the text-image model."""
+    def captures(self) -> Captures | None:
+        """Recordings of both models' computations; None on other devices than CUDA, and where memory is short."""
         return self._require().captures
 
     def reduce_memory(self) -> str:
@@ -98,6 +98,7 @@ class LoadedModels:
         device = self.clip.device
         if not self.frugal:
             self.frugal = True
+            self.sam.captures = self._require().captures = None  # a recording has its memory for itself
             return "Memory ran out; working in smaller steps, which takes longer."
         if device.type == "cpu":
             raise DeviceError("The memory of this machine ran out.", "Close other programs, or choose smaller models.")
@@ -117,7 +118,8 @@ class LoadedModels:
 
     def _with_all(self, clip: ClipModel, sam: Sam2) -> _Loaded:
         locator = self._make_locator(clip) if self._make_locator else None
-        return _Loaded(clip, sam, RememberedTexts(clip), locator)
+        captures = Captures() if clip.device.type == "cuda" else None
+        return _Loaded(clip, sam, RememberedTexts(clip), locator, captures)
 
     def _require(self) -> _Loaded:
         if self._loaded is None:

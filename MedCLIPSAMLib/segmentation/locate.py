@@ -94,7 +94,7 @@ def _by_m2ib(
         noise_batch=1 if models.frugal else None,
         early=shown.early,
         bfloat16=settings.precision == Precision.BF16,
-        captures=models.captures if settings.capture and shown.pixels.is_cuda else None,
+        captures=models.captures if settings.capture else None,
     )
     return found.by_step.cpu(), found.image_features
 

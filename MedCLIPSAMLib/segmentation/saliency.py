@@ -41,6 +41,10 @@ MAX_NOISES = 20
 """Maximum updates whose noise is cached for the next image."""
 
 
+Early = dict[tuple[int, bool, bool], tuple[torch.Tensor, torch.Tensor]]
+"""By layer and views: tokens of all views of N images, (views * N, T, C), and features of the images, (N, D)."""
+
+
 @settings_class
 class M2IBSettings:
     """Settings of M2IB; the defaults are the authors' for breast ultrasound with BiomedCLIP.
@@ -107,7 +111,7 @@ def m2ib(
     context: RunContext = RunContext(),
     batch: int | None = None,
     noise_batch: int | None = None,
-    early: dict[tuple[int, bool, bool], torch.Tensor] | None = None,
+    early: Early | None = None,
     bfloat16: bool = False,
     captures: Captures | None = None,
 ) -> Saliency:
@@ -121,11 +125,13 @@ def m2ib(
             It changes rounding only.
         noise_batch: noise samples computed together, all of them when None; fewer need less memory and change rounding
             only.
-        early: the activations before the bottleneck by layer and views: taken from here when they are there, else put
-            there. Give the same dictionary for further texts on the same pixels.
+        early: what does not depend on the text, by layer and views: the activations before the bottleneck and the
+            features of the images. Taken from here when it is there, else put there. Give the same dictionary for
+            further texts on the same pixels.
         bfloat16: matrix products of the search for lambda in bfloat16, its residual stream in float32.
-        captures: of this model, in which the search is recorded to be replayed; `context` is then checked before every
-            batch. A search of more than `MAX_NOISES` updates, or with `noise_batch`, is not recorded.
+        captures: of this model, in which the blocks before the bottleneck and the search are recorded to be replayed;
+            `context` is then checked before every batch. A search of more than `MAX_NOISES` updates, or with
+            `noise_batch`, is not recorded.
 
     Raises:
         InputError: a layer that the model does not have. ModelError: another kind of vision tower. Cancelled.
@@ -137,53 +143,39 @@ def m2ib(
     views = Views(settings.mirror, settings.finer, pixels.shape[-1] // tower.grid[1])
     key, count = (settings.layer, settings.mirror, settings.finer), len(pixels)
     if key not in early:
-        early[key] = tower.tokens_at(views.of(pixels), settings.layer)
-    tokens = early[key]
-    with torch.no_grad():
-        features = tower.features_from(tokens, settings.layer)
-        plain = (
-            features
-            if views.plain_first
-            else tower.features_from(tower.tokens_at(pixels, settings.layer), settings.layer)
-        )
+        encode = partial(_before_bottleneck, tower, views, settings.layer)
+        by_image = captures.run(("tokens", *key), encode, pixels) if captures else encode(pixels)
+        early[key] = by_image[0].transpose(0, 1).flatten(0, 1), by_image[1]
+    tokens, image_features = early[key]
     noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
-    search = partial(_bottleneck, tower, settings, noises, context, noise_batch)
+    search: Callable[..., tuple[torch.Tensor, ...]] = partial(
+        _bottleneck, tower, settings, noises, context, noise_batch
+    )
     if captures and not noise_batch and 1 < settings.steps <= MAX_NOISES + 1:
-        search = partial(_replay_bottleneck, captures, tower, settings, noises, context, bfloat16)
+        recorded = partial(_bottleneck, tower, settings, noises, RunContext(), None)
+        search = partial(captures.run, ("search", settings, bfloat16), recorded)
     with in_bfloat16(pixels.device, bfloat16, again=True):
         pairs = [(image, text) for image in range(len(tokens)) for text in range(len(text_features))]
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
         found = []
         for start in range(0, len(pairs), batch):
+            context.raise_if_cancelled()
             images, texts = map(list, zip(*pairs[start : start + batch]))
             found.append(search(tokens[images], text_features[texts]))
     maps, gate = map(torch.cat, zip(*found))
     shape = len(tokens), len(text_features)
     maps, gate = maps.reshape(*shape, -1, *tower.grid), gate.reshape(views.count, count, -1).mean(0)
-    image_features = plain[:count]
     return Saliency(views.merge(maps), image_features @ text_features.T, gate, image_features)
 
 
-def _replay_bottleneck(
-    captures: Captures,
-    tower: VisionTower,
-    settings: M2IBSettings,
-    noises: _Noises,
-    context: RunContext,
-    bfloat16: bool,
-    tokens: torch.Tensor,
-    texts: torch.Tensor,
+@torch.no_grad()
+def _before_bottleneck(
+    tower: VisionTower, views: Views, layer: int, pixels: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Replay a recording of `_bottleneck` for the next power of two of pairs, so that few recordings are needed."""
-    context.raise_if_cancelled()
-    count = len(tokens)
-    missing = (1 << (count - 1).bit_length()) - count
-    given = (torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) for tensor in (tokens, texts))
-    found = captures.run(
-        (settings, bfloat16), partial(_bottleneck, tower, settings, noises, RunContext(), None), *given
-    )
-    maps, fit = (tensor[:count] for tensor in found)
-    return maps, fit
+    """Compute the tokens of all views of N images at a block, (N, views, T, C), and the images' features, (N, D)."""
+    tokens = tower.tokens_at(views.of(pixels), layer).unflatten(0, (views.count, -1)).transpose(0, 1)
+    plain = tokens[:, 0] if views.plain_first else tower.tokens_at(pixels, layer)
+    return tokens, tower.features_from(plain, layer)
 
 
 def _bottleneck(

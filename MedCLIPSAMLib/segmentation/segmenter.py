@@ -130,9 +130,10 @@ class TextSegmenter:
         self._warn_of_precision()
         return done
 
-    def apply_precision(self) -> None:
-        """Set SAM 2 to the precision of these settings, for callers that use it directly."""
+    def set_up_sam(self) -> None:
+        """Set SAM 2 to the precision of these settings, and recorded or not, for callers that use it directly."""
         self.sam.bfloat16 = self.settings.precision == Precision.BF16
+        self.sam.captures = self._models.captures if self._settings.capture else None
 
     def _warn_of_precision(self) -> None:
         if self.settings.precision == Precision.BF16:
@@ -209,7 +210,7 @@ class TextSegmenter:
         settings = self.settings
         where = located or self.locate(prompts, negative, context)
         if settings.by_sam:
-            self.apply_precision()
+            self.set_up_sam()
             where = spread_by_sam(where, self._require_images().sam, settings, context)
         drafts = Drafts(images, where, settings)
         notes_of = {prompt: notes(self.clip, prompt, negative) for prompt in prompts}
@@ -269,7 +270,7 @@ class TextSegmenter:
             return []
         images = self._require_images().sam
         images.at_once = self.batch_size > 1
-        self.apply_precision()
+        self.set_up_sam()
         return embed_and_outline(images, numbers, ask, seconds, context)
 
     def text_features(self, prompt: str) -> torch.Tensor:

@@ -122,7 +122,7 @@ def test_what_is_measured_on_a_gpu_runs_and_is_told(monkeypatch):
     assert [figure.name for figure in failed] == ["an image, SAM 2.1 large"], [figure.note for figure in failed]
     assert [profile.name for profile in cost.profiles] == ["1 image of 160 px", "2 images of 96 px"]
     for profile in cost.profiles:
-        assert set(profile.parts) >= {"M2IB", "CLIP up to the block", "SAM's encoder", "between the networks", "else"}
+        assert set(profile.parts) >= {"CLIP's image tower and M2IB", "SAM's encoder", "between the networks", "else"}
         assert sum(profile.parts.values()) > 0.5 * profile.ms and profile.kernels is None
     table = shown(speed_tables.gpu_table(cost))
     assert "0e+00, 0e+00" in table and "failed: OutOfMemoryError" in table and "2 at once" in table

@@ -16,7 +16,7 @@ import torch
 Tensors = tuple[torch.Tensor, ...]
 Function = Callable[..., Tensors]
 
-MAX_GRAPHS = 8
+MAX_GRAPHS = 16
 """Maximum number of recordings, which share one memory pool."""
 MAX_DIFFERENCE = 1e-3
 """Maximum difference to the plain computation, as a share of its largest value, for a recording to be used."""
@@ -39,29 +39,38 @@ class Captures:
         self._graphs: OrderedDict[Hashable, Function | None] = OrderedDict()
 
     def run(self, name: Hashable, function: Function, *inputs: torch.Tensor) -> Tensors:
-        """Return the outputs of `function` for some tensors, all on one device.
+        """Return the outputs of `function` for a batch: the first axis of all inputs and outputs, on one device.
+
+        The batch is filled up to the next power of two by its last row, so that few recordings are needed.
 
         Args:
             name: with shapes, types and device of the tensors it says which computation this is.
         """
-        key = name, *((tensor.shape, tensor.dtype, tensor.device) for tensor in inputs)
+        count = len(inputs[0])
+        missing = (1 << (count - 1).bit_length()) - count
+        key = name, count + missing, *((tensor.shape[1:], tensor.dtype, tensor.device) for tensor in inputs)
         if key not in self._graphs:
             self._graphs[key] = None
             if len(self._graphs) > MAX_GRAPHS:
                 self._graphs.popitem(last=False)
             return function(*inputs)
         self._graphs.move_to_end(key)
+        if missing:
+            inputs = tuple(torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) for tensor in inputs)
         if replay := self._graphs[key]:
-            return replay(*inputs)
-        plain = function(*inputs)
-        self._graphs[key] = self._record_checked(function, inputs, plain)
-        return plain
+            outputs = replay(*inputs)
+        else:
+            outputs = function(*inputs)
+            self._graphs[key] = self._record_checked(function, inputs, outputs)
+        return tuple(tensor[:count] for tensor in outputs) if missing else outputs
 
     def _record_checked(self, function: Function, inputs: Tensors, plain: Tensors) -> Function:
         """Return the recording, or the function where the recording's outputs differ."""
-        try:
-            replay = self._record(function, inputs)
-            same = all(map(_alike, replay(*inputs), plain))
+        with_gradients = torch.is_grad_enabled()
+        try:  # outside of inference mode, whose tensors cannot be written to after it
+            with torch.inference_mode(False), torch.set_grad_enabled(with_gradients):
+                replay = self._record(function, inputs)
+                same = all(map(_alike, replay(*inputs), plain))
         except RuntimeError as error:
             log.warning("Not recorded as a CUDA graph, so it takes longer: %s", error)
             return function
@@ -95,7 +104,8 @@ class CudaGraphs:
                 function(*static_inputs)  # libraries initialize on a stream at their first call
             torch.cuda.current_stream().wait_stream(beside)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._memory, stream=beside):
+            # Other threads may copy images to the GPU meanwhile.
+            with torch.cuda.graph(graph, pool=self._memory, stream=beside, capture_error_mode="thread_local"):
                 outputs = function(*static_inputs)
         return _Replay(function, graph, static_inputs, outputs)
 
