@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from ..choices import TrainingPrecision
 from ..errors import InputError
-from ..models.device import resolve_device, warn_of_slow_bfloat16
+from ..models.device import fast_bfloat16, resolve_device, warn_of_slow_bfloat16
 from .settings import FineTuneSettings
 
 
@@ -38,8 +36,7 @@ def launch_fabric(settings: FineTuneSettings, device: str, out: Path) -> Any:
     chosen = resolve_device(device)
     precision: Any = settings.precision
     if precision == TrainingPrecision.AUTO:
-        bf16 = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
-        mixed = TrainingPrecision.BF16 if bf16 else TrainingPrecision.HALF
+        mixed = TrainingPrecision.BF16 if fast_bfloat16(chosen) else TrainingPrecision.HALF
         precision = mixed if chosen.type == "cuda" else TrainingPrecision.FULL
     if precision == TrainingPrecision.BF16:
         warn_of_slow_bfloat16(chosen)

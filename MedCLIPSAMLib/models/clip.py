@@ -14,7 +14,7 @@ from ..errors import InputError, ModelError, PromptError
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
 from .clip_config import read_config, read_preprocessing, refuse_code
-from .device import images_to
+from .device import scale, to_device
 from .expected_dsc import DscPredictor, read_predictor
 from .familiarity import Familiarity, read_familiarity
 from .image_text import TextImageModel, build, is_own
@@ -107,7 +107,7 @@ class ClipModel:
         features = self.model.encode_text(self.tokenize([self.known_part(text) for text in texts])).float()
         return F.normalize(features, dim=-1) if normalized else features
 
-    def preprocess(self, images: np.ndarray) -> torch.Tensor:
+    def preprocess(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Convert images, uint8 (N, H, W, 3), to the model's input, float32 (N, 3, S, S) on its device.
 
         The whole image is resized to the square, bicubic with antialias, without a crop: every part gets a patch.
@@ -115,11 +115,11 @@ class ClipModel:
         Raises:
             InputError: another shape or type.
         """
-        if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
+        if images.ndim != 4 or images.shape[3] != 3 or images.dtype not in (np.uint8, torch.uint8):
             raise InputError(
-                f"Expected images of uint8 (N, H, W, 3), got {images.dtype} {images.shape}.", "Give RGB images."
+                f"Expected images of uint8 (N, H, W, 3), got {images.dtype} {tuple(images.shape)}.", "Give RGB images."
             )
-        pixels = images_to(self.device, images)
+        pixels = scale(to_device(self.device, images))
         size = (self.image_size, self.image_size)
         if pixels.shape[2:] != size:
             pixels = F.interpolate(pixels, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)

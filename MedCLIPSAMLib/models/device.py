@@ -49,7 +49,8 @@ def fast_bfloat16(device: torch.device) -> bool:
     For Arm processors and Apple's GPUs the answer is no: nothing was measured there.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(device):
+            return torch.cuda.is_bf16_supported(including_emulation=False)
     checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
     return device.type == "cpu" and any(supported() for supported in checks if supported)
 
@@ -64,12 +65,17 @@ def warn_of_slow_bfloat16(device: torch.device) -> None:
         )
 
 
-def images_to(device: torch.device, images: np.ndarray) -> torch.Tensor:
-    """Copy images, uint8 (N, H, W, 3), to a device as bytes, and convert them there to float32 (N, 3, H, W), 0 to 1."""
-    bytes_ = torch.from_numpy(np.ascontiguousarray(images))
-    if device.type == "cuda":
-        bytes_ = bytes_.pin_memory().to(device, non_blocking=True)
-    return bytes_.to(device).permute(0, 3, 1, 2).float() / 255
+def scale(images: torch.Tensor) -> torch.Tensor:
+    """Convert images, uint8 (N, H, W, 3), to float32 (N, 3, H, W), 0 to 1, on their device."""
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def to_device(device: torch.device, array: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Copy an array to a device; from the host to CUDA through pinned memory, so that the host does not wait."""
+    tensor = torch.from_numpy(np.ascontiguousarray(array)) if isinstance(array, np.ndarray) else array
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def to_host(*tensors: torch.Tensor) -> list[np.ndarray]:

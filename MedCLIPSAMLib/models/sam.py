@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.resources import files
@@ -22,7 +23,7 @@ from .acceleration.bfloat16 import in_bfloat16
 from .acceleration.captures import Captures
 from .acceleration.linear import with_fast_linear
 from .acceleration.memory import is_out_of_memory
-from .device import OnCpu, images_to
+from .device import OnCpu, scale, to_device
 from .sam_config import read_sam_config
 from .store import WEIGHTS, find, locate
 from .weights import load_strictly, read_weights
@@ -40,23 +41,48 @@ class Sam2(SAM2VideoPredictor):
         name: in the catalogue, once it is loaded.
         bfloat16: the image encoder and the memory attention multiply matrices in bfloat16; their outputs, and all else,
             are float32.
-        captures: where the image encoder and the decoder are recorded, to be replayed; None computes plainly.
     """
 
     name: str
     bfloat16 = False
-    captures: Captures | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self._captures: weakref.ref[Captures] | None = None
+        self.register_buffer("_mean", torch.tensor(MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("_std", torch.tensor(STD).view(3, 1, 1), persistent=False)
         trunk, positions = self.image_encoder.trunk, self.image_encoder.neck.position_encoding
         trunk._get_pos_embed = _cache_embedding(trunk, trunk._get_pos_embed)
         positions.forward = _cache_positions(positions.forward)
 
+    @property
+    def captures(self) -> Captures | None:
+        """Recordings that replay the image encoder and the decoder; None computes plainly.
+
+        They are another's, and hold this model, which therefore does not hold them.
+        """
+        return self._captures() if self._captures else None
+
+    @captures.setter
+    def captures(self, captures: Captures | None) -> None:
+        self._captures = None if captures is None else weakref.ref(captures)
+
+    def preprocess(self, images: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Convert images, uint8 (N, H, W, 3), to the model's input, float32 (N, 3, S, S) on its device.
+
+        sam2 itself does the same, but for rounding, with torchvision on the CPU, image by image.
+        """
+        pixels = scale(to_device(self.device, images)).contiguous()
+        size = self.image_size, self.image_size
+        if pixels.shape[2:] != size:
+            pixels = F.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)
+        return (pixels - self._mean) / self._std
+
     def forward_image(self, img_batch: torch.Tensor) -> dict[str, Any]:
         """Encode images (N, 3, S, S); overrides the method of sam2."""
-        if self.captures and len(img_batch) * self.image_size**2 <= MAX_RECORDED_PIXELS:
-            levels = self.captures.run(("image encoder", self.bfloat16), self._encode, img_batch)
+        captures = None if torch.is_grad_enabled() else self.captures
+        if captures and len(img_batch) * self.image_size**2 <= MAX_RECORDED_PIXELS:
+            levels = captures.run(("image encoder", self.bfloat16), self._encode, img_batch)
         else:
             levels = self._encode(img_batch)
         return {
@@ -185,8 +211,9 @@ def decode(
     """
     inputs = (embedding, *points, *(() if masks is None else (masks,)), *fine)
     predict = partial(_decode, sam, masks is not None, multimask)
-    if sam.captures and len(embedding) <= MAX_RECORDED_PROMPTS:
-        logits, quality, score = sam.captures.run(("decoder", masks is not None, multimask), predict, *inputs)
+    captures = None if torch.is_grad_enabled() else sam.captures
+    if captures and len(embedding) <= MAX_RECORDED_PROMPTS:
+        logits, quality, score = captures.run(("decoder", masks is not None, multimask), predict, *inputs)
         return logits, quality, score
     return predict(*inputs)
 
@@ -213,24 +240,6 @@ def _decode(
         high_res_features=fine,
     )
     return logits, quality, score
-
-
-class SamInput:
-    """Preprocessing of SAM 2's images, all at once on the model's device.
-
-    sam2 itself does the same, but for rounding, with torchvision on the CPU, image by image.
-    """
-
-    def __init__(self, sam: Sam2) -> None:
-        self._size = sam.image_size, sam.image_size
-        self._mean, self._std = (torch.tensor(values, device=sam.device).view(3, 1, 1) for values in (MEAN, STD))
-
-    def __call__(self, images: Sequence[np.ndarray]) -> torch.Tensor:
-        """Convert images of one size, uint8 (H, W, 3) each, to float32 (N, 3, S, S)."""
-        pixels = images_to(self._mean.device, np.stack(images)).contiguous()
-        if pixels.shape[2:] != self._size:
-            pixels = F.interpolate(pixels, self._size, mode="bilinear", antialias=True, align_corners=False)
-        return (pixels - self._mean) / self._std
 
 
 def embed(sam: Sam2, pixels: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from ..run_context import RunContext
-from .device import to_host
+from .device import to_device, to_host
 from .interrupt import interruptible
-from .sam import Sam2, SamInput, decode, embed
+from .sam import Sam2, decode, embed
 from .threads import on_threads
 
 PIXELS = 4 * 1024**2
@@ -33,13 +33,13 @@ class SamImageBatch:
 
     def __init__(self, sam: Sam2) -> None:
         self.at_once = sam.device.type != "cpu"
-        self._sam, self._input = sam, SamInput(sam)
-        self._images: Sequence[np.ndarray] = ()
+        self._sam = sam
+        self._images = torch.empty(0)
         self._by_precision: dict[bool, dict[int, list[torch.Tensor]]] = {}
 
-    def set(self, images: Sequence[np.ndarray]) -> None:
-        """Set images, uint8 (H, W, 3) each, in place of the previous ones."""
-        self._images, self._by_precision = images, {}
+    def set(self, images: np.ndarray | torch.Tensor) -> None:
+        """Set images, uint8 (N, H, W, 3), in place of the previous ones."""
+        self._images, self._by_precision = to_device(self._sam.device, images), {}
 
     @property
     def _features(self) -> dict[int, list[torch.Tensor]]:
@@ -49,7 +49,7 @@ class SamImageBatch:
     @property
     def shape(self) -> tuple[int, int]:
         """Size (H, W) of the images."""
-        height, width = self._images[0].shape[:2]
+        height, width = self._images.shape[1:3]
         return height, width
 
     def are_embedded(self, numbers: Sequence[int]) -> bool:
@@ -63,7 +63,9 @@ class SamImageBatch:
         for start in range(0, len(left), together):
             some = left[start : start + together]
             with torch.no_grad(), interruptible(self._sam.image_encoder.trunk.blocks, context):
-                embedding, fine = embed(self._sam, self._input([self._images[number] for number in some]))
+                embedding, fine = embed(
+                    self._sam, self._sam.preprocess(torch.stack([self._images[number] for number in some]))
+                )
             for row, number in enumerate(some):
                 self._features[number] = [level[row : row + 1] for level in (*fine, embedding)]
 
@@ -153,10 +155,10 @@ class SamImageBatch:
             places.append(points)
             kinds.append(labels)
         prompts = (
-            torch.from_numpy(self._scaled(np.concatenate(places, 1))).to(device),
-            torch.from_numpy(np.concatenate(kinds, 1, dtype=np.int32, casting="unsafe")).to(device),
+            to_device(device, self._scaled(np.concatenate(places, 1))),
+            to_device(device, np.concatenate(kinds, 1, dtype=np.int32, casting="unsafe")),
         )
-        start = None if logits is None else torch.as_tensor(logits[:, None], dtype=torch.float32, device=device)
+        start = None if logits is None else to_device(device, np.asarray(logits[:, None], np.float32))
         levels = [self._features[number] for number in numbers]
         *fine, coarse = levels[0] if len(levels) == 1 else map(torch.cat, zip(*levels))
         found, quality, _ = decode(self._sam, coarse, fine, prompts, start, several)
@@ -174,6 +176,6 @@ def _mend_logits(mend: Mend, first: int, logits: torch.Tensor) -> torch.Tensor:
     wanted = np.stack(on_threads(mend, range(first, first + len(masks)), masks))
     if np.array_equal(wanted, masks):
         return logits
-    changed, inside = (torch.from_numpy(changed)[:, None].to(logits.device) for changed in (wanted != masks, wanted))
+    changed, inside = (to_device(logits.device, changed)[:, None] for changed in (wanted != masks, wanted))
     size = logits.abs() + torch.finfo(logits.dtype).tiny
     return torch.where(changed, torch.where(inside, size, -size), logits)

@@ -23,7 +23,7 @@ from sam2.sam2_video_predictor import SAM2VideoPredictor
 
 from ..checkpoints import CheckpointFolder
 from ..errors import InputError
-from ..models.sam import SamInput
+from ..models.sam import Sam2
 
 _REMEMBERED = ("maskmem_features", "obj_ptr")
 
@@ -45,14 +45,14 @@ _propagate_in_video = _without_progress_bar(SAM2VideoPredictor.propagate_in_vide
 class _Images:
     """A stack of slices as the predictor's video: frames (3, S, S) float32, normalized, each made on access."""
 
-    def __init__(self, count: int, image: Callable[[int], np.ndarray], transform: SamInput) -> None:
-        self._count, self._image, self._transform = count, image, transform
+    def __init__(self, count: int, image: Callable[[int], np.ndarray], sam: Sam2) -> None:
+        self._count, self._image, self._sam = count, image, sam
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, k: int) -> torch.Tensor:
-        return self._transform([self._image(k)])[0]
+        return self._sam.preprocess(self._image(k)[None])[0]
 
 
 class SliceMemory:
@@ -65,9 +65,7 @@ class SliceMemory:
         shape: (H, W).
     """
 
-    def __init__(
-        self, sam: SAM2VideoPredictor, count: int, image: Callable[[int], np.ndarray], shape: tuple[int, int]
-    ) -> None:
+    def __init__(self, sam: Sam2, count: int, image: Callable[[int], np.ndarray], shape: tuple[int, int]) -> None:
         self._sam, self._shape = sam, shape
         self._kept = max(sam.num_maskmem, sam.max_obj_ptrs_in_encoder) + 1
         by_object = ("point_inputs_per_obj", "mask_inputs_per_obj", "output_dict_per_obj", "temp_output_dict_per_obj")
@@ -75,7 +73,7 @@ class SliceMemory:
             name: {} for name in (*by_object, "frames_tracked_per_obj", "cached_features", "constants")
         }
         self._state |= {
-            "images": _Images(count, image, SamInput(sam)),
+            "images": _Images(count, image, sam),
             "num_frames": count,
             "offload_video_to_cpu": False,
             "offload_state_to_cpu": False,

@@ -10,6 +10,7 @@ import torch
 
 from ..errors import InputError
 from ..models.clip import ClipModel
+from ..models.device import to_device
 from ..models.sam import Sam2
 from ..models.sam_image_batch import SamImageBatch
 from .saliency import Early
@@ -53,6 +54,7 @@ def check_images(images: Sequence[np.ndarray]) -> None:
 def make_image_batch(clip: ClipModel, sam: Sam2, images: Sequence[np.ndarray]) -> ImageBatch:
     """Copy checked images and prepare them for both models."""
     copies = np.stack(images)
+    on_device = to_device(clip.device, copies)
     sam_images = SamImageBatch(sam)
-    sam_images.set(list(copies))
-    return ImageBatch(list(copies), clip.preprocess(copies), sam_images)
+    sam_images.set(on_device)
+    return ImageBatch(list(copies), clip.preprocess(on_device), sam_images)

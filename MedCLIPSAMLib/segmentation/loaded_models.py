@@ -13,6 +13,7 @@ from ..models.clip import ClipModel
 from ..models.sam import Sam2
 from .locators import Locator
 from .prompts import RememberedTexts
+from .saliency import forget_noises
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class LoadedModels:
         return self._require().captures
 
     def reduce_memory(self) -> str:
-        """Use less memory from now on: first in smaller steps, then on the CPU.
+        """Use less memory from now on: first without recordings, then in smaller steps, then on the CPU.
 
         Returns:
             A sentence for the user on what was done.
@@ -96,9 +97,12 @@ class LoadedModels:
             DeviceError: nothing is left to try.
         """
         device = self.clip.device
+        loaded = self._require()
+        recordings, loaded.captures, self.sam.captures = loaded.captures, None, None
+        if recordings and recordings.count:
+            return "Memory ran out; working without recorded computations, which takes a little longer."
         if not self.frugal:
             self.frugal = True
-            self.sam.captures = self._require().captures = None  # a recording has its memory for itself
             return "Memory ran out; working in smaller steps, which takes longer."
         if device.type == "cpu":
             raise DeviceError("The memory of this machine ran out.", "Close other programs, or choose smaller models.")
@@ -106,6 +110,7 @@ class LoadedModels:
             raise DeviceError(f"The memory of {device} is too small for this image.", "Choose the CPU as the device.")
         log.warning("moving both models from %s to the CPU", device)
         self._loaded = None
+        forget_noises()
         release()
         try:
             clip, sam = self._load_on_cpu()

@@ -37,6 +37,8 @@ ALPHA = 5.0
 """Initial alpha: lambda begins at 0.993."""
 PAIRS = 8
 """Pairs of image and text computed together on a GPU."""
+MAX_RECORDED_VIEWS = 16
+"""Maximum images, or views of them, whose encoding is recorded: more keep a GPU busy without that."""
 MAX_NOISES = 20
 """Maximum updates whose noise is cached for the next image."""
 
@@ -144,7 +146,8 @@ def m2ib(
     key, count = (settings.layer, settings.mirror, settings.finer), len(pixels)
     if key not in early:
         encode = partial(_before_bottleneck, tower, views, settings.layer)
-        by_image = captures.run(("tokens", *key), encode, pixels) if captures else encode(pixels)
+        few = captures if views.count * count <= MAX_RECORDED_VIEWS else None
+        by_image = few.run(("tokens", *key), encode, pixels) if few else encode(pixels)
         early[key] = by_image[0].transpose(0, 1).flatten(0, 1), by_image[1]
     tokens, image_features = early[key]
     noises = _Noises(settings.seed, settings.steps - 1, (settings.samples, *tokens.shape[1:]), tokens.device)
@@ -155,13 +158,13 @@ def m2ib(
         recorded = partial(_bottleneck, tower, settings, noises, RunContext(), None)
         search = partial(captures.run, ("search", settings, bfloat16), recorded)
     with in_bfloat16(pixels.device, bfloat16, again=True):
-        pairs = [(image, text) for image in range(len(tokens)) for text in range(len(text_features))]
+        pairs = len(tokens) * len(text_features)
         batch = batch or (1 if pixels.device.type == "cpu" else PAIRS)
         found = []
-        for start in range(0, len(pairs), batch):
+        for start in range(0, pairs, batch):
             context.raise_if_cancelled()
-            images, texts = map(list, zip(*pairs[start : start + batch]))
-            found.append(search(tokens[images], text_features[texts]))
+            pair = torch.arange(start, min(start + batch, pairs), device=tokens.device)
+            found.append(search(tokens[pair // len(text_features)], text_features[pair % len(text_features)]))
     maps, gate = map(torch.cat, zip(*found))
     shape = len(tokens), len(text_features)
     maps, gate = maps.reshape(*shape, -1, *tower.grid), gate.reshape(views.count, count, -1).mean(0)
@@ -253,6 +256,11 @@ class _Noises:
             return _drawn(*self._of)
         self._kept = self._kept or _cache_noises(*self._of)
         return iter(self._kept)
+
+
+def forget_noises() -> None:
+    """Forget the noise that is kept on a device for the next image."""
+    _cache_noises.cache_clear()
 
 
 @lru_cache(maxsize=1)

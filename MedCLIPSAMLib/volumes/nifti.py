@@ -1,4 +1,7 @@
-"""NIfTI files: read once, checked, and written with the matrices of their source."""
+"""NIfTI files: read once, checked, and written with the matrices of their source.
+
+nibabel is imported at the first file: 3D Slicer, which loads this module with its own, does not bring it.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import nibabel
 import numpy as np
-from nibabel.spatialimages import HeaderDataError
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
+
+if TYPE_CHECKING:
+    import nibabel
 
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SCANNER = 1
@@ -41,6 +45,17 @@ class NiftiMatrices:
     qform: np.ndarray
     qform_code: int
     unit: int
+
+
+def _load_nibabel() -> Any:
+    try:
+        import nibabel
+    except ImportError as error:
+        raise InputError(
+            f"NIfTI files need a package that is not installed: {error.name}.",
+            "In 3D Slicer press Install under Installation, elsewhere run: pip install nibabel",
+        ) from error
+    return nibabel
 
 
 def is_nifti(path: Path) -> bool:
@@ -110,6 +125,7 @@ def write_nifti(
     """
     if array.dtype.itemsize == 8 and array.dtype.kind in "iu":  # which few programs read
         array = array.astype(np.int32 if np.abs(array).max() <= np.iinfo(np.int32).max else np.float64)
+    nibabel = _load_nibabel()
     kind = nibabel.Nifti2Image if max(array.shape) > np.iinfo(np.int16).max else nibabel.Nifti1Image
     affine = RAS_TO_LPS @ geometry.affine
     image = kind(array.T, affine)
@@ -152,6 +168,7 @@ def _open(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
+    nibabel = _load_nibabel()
     head = file.read(348)
     kind = nibabel.Nifti1Header
     if head[344:348] != b"n+1\0":
@@ -160,8 +177,8 @@ def _header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
     try:
         header = kind(head, check=False)
         if not 1 <= int(header["dim"][0]) <= 7 or header.get_data_dtype().itemsize == 0:
-            raise HeaderDataError("impossible dimensions or type")
-    except (HeaderDataError, KeyError, ValueError) as error:
+            raise ValueError("impossible dimensions or type")
+    except (nibabel.spatialimages.HeaderDataError, KeyError, ValueError) as error:
         raise InputError(f"'{path}' has a damaged NIfTI header: {error}.", "Copy or export it again.") from error
     return header
 
@@ -205,7 +222,7 @@ def _voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...
         array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
     try:
         slope, intercept = header.get_slope_inter()
-    except HeaderDataError as error:
+    except _load_nibabel().spatialimages.HeaderDataError as error:
         raise InputError(f"Expected a finite scale in '{path}': {error}.", "Export it again.") from error
     if slope is None or array.dtype.kind == "c" or (slope == 1 and not intercept):
         return array
@@ -227,7 +244,7 @@ def _place(
         codes = int(header["sform_code"]), int(header["qform_code"])
         sform = header.get_sform()
         qform = header.get_qform() if codes[1] > 0 else np.eye(4)
-    except (HeaderDataError, ValueError) as error:
+    except (_load_nibabel().spatialimages.HeaderDataError, ValueError) as error:
         raise InputError(f"'{path}' has a damaged position: {error}.", "Correct its header.") from error
     forms = NiftiMatrices(sform, codes[0], qform, codes[1], unit)
     in_mm = np.diag([scale, scale, scale, 1.0])

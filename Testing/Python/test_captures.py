@@ -13,6 +13,7 @@ from recorders import Reads, Traced
 
 from MedCLIPSAMLib.errors import Cancelled
 from MedCLIPSAMLib.models.acceleration.captures import MAX_GRAPHS, Captures
+from MedCLIPSAMLib.models.acceleration.memory import release
 from MedCLIPSAMLib.models.clip import load_clip
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.saliency import MAX_NOISES, M2IBSettings, _adam, m2ib, normalize
@@ -120,6 +121,49 @@ def test_a_recording_that_fails_is_told_once_and_the_computation_goes_on(caplog)
     assert caplog.text.count("stream is capturing") == 1
 
 
+def test_memory_that_runs_out_in_a_recording_lets_go_of_the_others():
+    record = Traced()
+
+    def too_large(function, given):
+        if given[0].shape[1] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return record(function, given)
+
+    captures, double = Captures(too_large), lambda tensor: (tensor * 2,)
+    for length in (1, 2):
+        for _ in range(3):
+            assert captures.run("double", double, torch.ones(1, length))[0].tolist() == [[2.0] * length]
+    assert record.made == 1 and not captures.count
+    assert not record.replays[0]()
+
+
+def test_a_computation_that_cannot_be_recorded_is_not_filled_up():
+    lengths = []
+
+    def fails(function, given):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    def double(tensor):
+        lengths.append(len(tensor))
+        return (tensor * 2,)
+
+    captures = Captures(fails)
+    for _ in range(4):
+        captures.run("double", double, torch.ones(5, 1))
+    assert lengths == [5, 8, 5, 5]
+
+
+def test_what_is_run_once_does_not_push_out_recordings():
+    record = Traced()
+    captures, double = Captures(record), lambda tensor: (tensor * 2,)
+    for _ in range(2):
+        captures.run("double", double, torch.ones(1, 1))
+    for length in range(2, 3 * MAX_GRAPHS):
+        captures.run("double", double, torch.ones(1, length))
+    captures.run("double", double, torch.ones(1, 1))
+    assert (record.made, record.replayed) == (1, 2)
+
+
 def test_only_the_latest_recordings_are_kept():
     record = Traced()
     captures, double = Captures(record), lambda tensor: (tensor * 2,)
@@ -147,7 +191,7 @@ def test_steps_are_those_of_torch_to_the_bit():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_cuda_graph_gives_the_map_of_the_plain_search(monkeypatch):
+def test_a_cuda_graph_gives_the_map_of_the_plain_search(monkeypatch, caplog):
     replays, replay = [], torch.cuda.CUDAGraph.replay
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: replays.append(graph) or replay(graph))
     clip = load_clip("demo", "cuda")
@@ -159,4 +203,19 @@ def test_a_cuda_graph_gives_the_map_of_the_plain_search(monkeypatch):
         slow = m2ib(on_cpu, pixels_of(on_cpu, seed), text.cpu(), SETTINGS)
         assert (normalize(plain.maps.cpu()) - normalize(slow.maps)).abs().mean() < 0.02
         assert torch.allclose(found.maps, plain.maps, rtol=1e-4, atol=1e-3)
-    assert replays, "the graph was used, not the plain search"
+    assert len(replays) == 6, "blocks and search: checked, then used twice"
+    assert "CUDA graph" not in caplog.text
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_after_a_recording_that_fails_the_gpu_works_as_before(caplog):
+    captures, reads_a_value = Captures(), lambda tensor: (tensor * tensor.sum().item(),)
+    for _ in range(3):
+        assert captures.run("value", reads_a_value, torch.full((2,), 3.0, device="cuda"))[0].tolist() == [18.0] * 2
+    assert caplog.text.count("Not recorded") == 1
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    release()
+    assert torch.randn(3, device="cuda").isfinite().all()
+    for number in range(3):
+        (doubled,) = captures.run("double", lambda tensor: (tensor * 2,), torch.tensor([float(number)], device="cuda"))
+        assert doubled.tolist() == [2.0 * number]

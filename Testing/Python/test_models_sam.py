@@ -20,7 +20,7 @@ from MedCLIPSAMLib.models import weights as module
 from MedCLIPSAMLib.models.acceleration.linear import with_fast_linear
 from MedCLIPSAMLib.models.catalogue import MODELS, find
 from MedCLIPSAMLib.models.clip import build_clip
-from MedCLIPSAMLib.models.sam import SamInput, build_sam, load_sam
+from MedCLIPSAMLib.models.sam import build_sam, load_sam
 from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.models.weights import read_weights
 from MedCLIPSAMLib.resources import resource_path
@@ -101,11 +101,11 @@ def test_boxes_points_and_masks_are_answered_as_sam2s_own_predictor_does(small_f
     generator = np.random.default_rng(0)
     image = generator.integers(0, 256, (90, 140, 3), dtype=np.uint8)
     theirs = SAM2ImagePredictor(sam)
-    theirs._transforms.forward_batch = SamInput(sam)
+    theirs._transforms.forward_batch = lambda images: sam.preprocess(np.stack(images))
     theirs._bb_feat_sizes = [(sam.image_size // stride,) * 2 for stride in (4, 8, 16)]
     theirs.set_image_batch([image])
     ours = SamImageBatch(sam)
-    ours.set([image])
+    ours.set(image[None])
     boxes = np.array([[10, 10, 60, 50], [70, 5, 139, 89]], np.float32)
     points, labels = np.array([[[30, 20], [100, 80]]] * 2, np.float32), np.array([[1, 0]] * 2, np.int32)
     side = sam.image_size // 4

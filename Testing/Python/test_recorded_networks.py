@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from recorders import Reads, Traced
 from MedCLIPSAMLib.experiments.phantom_benchmark import TASKS, to_rgb
 from MedCLIPSAMLib.models import sam as sam_module
 from MedCLIPSAMLib.models.acceleration.captures import Captures
-from MedCLIPSAMLib.models.sam import MAX_RECORDED_PROMPTS, SamInput, load_sam
+from MedCLIPSAMLib.models.sam import MAX_RECORDED_PROMPTS, load_sam
 from MedCLIPSAMLib.models.sam_image_batch import SamImageBatch
 from MedCLIPSAMLib.segmentation import locate as locating
 from MedCLIPSAMLib.segmentation import segmenter as segmenting
@@ -33,13 +34,14 @@ def sam():
 def recorded(sam):
     """Recordings of SAM 2, which computes plainly again afterwards."""
     record = Traced()
-    sam.captures = Captures(record)
+    captures = Captures(record)
+    sam.captures = captures
     yield record
     sam.captures = None
 
 
 def images_of(seed, count=1, size=96):
-    return list(np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8))
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
 def masks_of(sam, images, numbers, boxes=None, points=None, logits=None):
@@ -88,7 +90,7 @@ def test_large_batches_are_not_recorded(sam, recorded, monkeypatch):
 
 
 def test_the_encoder_is_recorded_within_inference_mode_and_used_without_it(sam, recorded):
-    pixels = SamInput(sam)(images_of(0))
+    pixels = sam.preprocess(images_of(0))
     with torch.inference_mode():
         for _ in range(2):
             sam.forward_image(pixels)
@@ -101,7 +103,8 @@ def test_the_encoder_is_recorded_within_inference_mode_and_used_without_it(sam, 
 
 def test_recordings_of_sam_keep_what_they_read_where_it_lies():
     sam, reads = load_sam("demo", "cpu"), Reads()
-    sam.captures = Captures(reads)
+    captures = Captures(reads)
+    sam.captures = captures
     for _ in range(2):
         masks_of(sam, images_of(0), [0], np.array([[20.0, 10, 70, 60]], np.float32))
     gc.collect()
@@ -151,12 +154,26 @@ def test_when_memory_is_short_recordings_are_let_go_of():
         segment(segmenter, phantom(index))
     made = record.made
     assert made and all(replay() for replay in record.replays)
-    segmenter.reduce_memory()
-    gc.collect()
+    assert "without recorded" in segmenter.reduce_memory() and not segmenter.frugal
     assert not any(replay() for replay in record.replays)
     for index in range(2):
         segment(segmenter, phantom(index))
     assert record.made == made
+    assert "smaller steps" in segmenter.reduce_memory()
+
+
+def test_a_segmenter_that_is_dropped_takes_its_recordings_along():
+    record = Traced()
+    segmenter = segmenter_that_records(record)
+    for index in range(2):
+        segment(segmenter, phantom(index))
+    assert record.made and all(replay() for replay in record.replays)
+    gc.disable()  # memory of a GPU does not wait for the collector
+    try:
+        del segmenter
+        assert not any(replay() for replay in record.replays)
+    finally:
+        gc.enable()
 
 
 def test_nothing_between_image_and_masks_waits_for_a_value_or_mixes_devices(monkeypatch):
@@ -195,12 +212,13 @@ def test_nothing_between_image_and_masks_waits_for_a_value_or_mixes_devices(monk
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_cuda_graphs_of_all_networks_give_the_masks_of_the_plain_way(monkeypatch):
-    replays, replay = set(), torch.cuda.CUDAGraph.replay
-    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: replays.add(id(graph)) or replay(graph))
+def test_cuda_graphs_of_all_networks_give_the_masks_of_the_plain_way(monkeypatch, caplog):
+    replays, replay = Counter(), torch.cuda.CUDAGraph.replay
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", lambda graph: replays.update([id(graph)]) or replay(graph))
     recorded = load_segmenter(device="cuda")
     plain = recorded.with_settings(replace(recorded.settings, capture=False))
     for index in range(6):
         found, expected = segment(recorded, phantom(index)), segment(plain, phantom(index))
         assert found.found == expected.found and (found.mask != expected.mask).mean() < 1e-3
-    assert len(replays) >= 4, "the blocks, the search, SAM 2's encoder and decoder"
+    assert len(replays) >= 4 and min(replays.values()) >= 2, "the blocks, the search, SAM 2's encoder and decoder: used"
+    assert "CUDA graph" not in caplog.text

@@ -233,7 +233,7 @@ def test_bfloat16_outlines_the_same(segmenter):
 def test_a_mask_that_is_mended_before_it_is_enlarged_comes_out_so(segmenter):
     """Not square, and larger than SAM 2's own mask: the part that is left lies where it does on the whole image."""
     images = SamImageBatch(segmenter.sam)
-    images.set([np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)])
+    images.set(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)[None])
     boxes, requested = np.array([[30, 40, 200, 150], [10, 10, 90, 90]], np.float32), []
     plain, quality = images.masks([0, 0], boxes)
 

@@ -36,7 +36,7 @@ IMAGES, IMAGE_BATCH_SIZES = 16, (8, 16)
 WIDE, NARROW = 1024, 512
 
 PLACES: dict[str, list[Place]] = {
-    "images made inputs": [(ClipModel, "preprocess"), (sam_module.SamInput, "__call__")],
+    "images made inputs": [(ClipModel, "preprocess"), (sam_module.Sam2, "preprocess")],
     "texts": [(ClipModel, "encode_text")],
     "CLIP's image tower and M2IB": [(locating, "m2ib")],
     "between the networks": [(drafting, "draft_each")],
@@ -130,7 +130,7 @@ def _saliency(clip: ClipModel, rounds: int, context: RunContext) -> Iterator[Fig
 
 
 def _time_image(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
-    """Time a new image to its mask, and another prompt on it, by recordings and, on a GPU, without them in turns."""
+    """Time a new image to its mask, and another prompt with new texts; on a GPU also without recordings, in turns."""
     _forget_peak(clip.device)
     recorded, words = _segmenter(clip, size, WIDE), PROMPT.split()
     plain = recorded.with_settings(replace(recorded.settings, capture=False))
@@ -152,13 +152,13 @@ def _time_image(clip: ClipModel, size: str, rounds: int) -> Iterator[Figure]:
             seconds.setdefault(f"another prompt on it, {size}{way}", []).append(time.perf_counter() - started)
     for name, times in seconds.items():
         yield Figure(name, 1e3 * statistics.median(times[2:]), "ms")
-    yield from _peak(f"memory for it, {size}", clip.device)
+    yield from _peak(f"memory for it, both ways, {size}", clip.device)
 
 
 def _stack(
     clip: ClipModel, pixels: int, count: int, together: tuple[int, ...], rounds: int, context: RunContext
 ) -> Iterator[Figure]:
-    """Count images a second by batch size, with SAM 2 at their size."""
+    """Count images a second by batch size, with SAM 2 at their size; memory includes the recordings."""
     sam = sam21("tiny", pixels, clip.device)
     images = np.random.default_rng(0).integers(0, 256, (count, pixels, pixels, 3), dtype=np.uint8)
 
@@ -173,9 +173,12 @@ def _stack(
         return work
 
     for size in together:
+        name, work = f"{pixels} px, {size} at once", in_parts(size)
+        sam.captures = None  # with the segmenter before, which is gone
+        release()
         _forget_peak(clip.device)
-        times, _ = interleaved({f"{pixels} px, {size} at once": in_parts(size)}, rounds, context=context)
-        (name,) = times.seconds
+        work()  # recorded at the second call
+        times, _ = interleaved({name: work}, rounds, context=context)
         yield Figure(f"images of {name}", count / times.median(name), "a second")
         yield from _peak(f"memory for {size} at once", clip.device)
 
@@ -198,7 +201,7 @@ def _profile(clip: ClipModel, pixels: int, count: int, rounds: int) -> Iterator[
         seconds.append(time.perf_counter() - started)
     with time_parts(PLACES, clip.device) as times:
         work()
-    kernels = 1e3 * kernel_seconds(work) if clip.device.type == "cuda" else None
+    kernels = 1e3 * kernel_seconds(work, clip.device) if clip.device.type == "cuda" else None
     parts = {name: 1e3 * seconds for name, seconds in times.seconds.items()}
     name = f"{count} image{'s' if count > 1 else ''} of {pixels} px"
     yield Profile(name, 1e3 * statistics.median(seconds), parts, kernels)

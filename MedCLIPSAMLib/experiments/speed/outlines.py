@@ -47,7 +47,7 @@ def outline_costs(
 
             def embed(bfloat16: bool, sam=sam, images=images) -> None:
                 sam.bfloat16 = bfloat16
-                images.set([image])
+                images.set(image[None])
                 images.embed([0])
                 _wait(device)
 
@@ -83,4 +83,4 @@ def _milliseconds(call: Callable[[], object], count: int = 10) -> float:
 
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)

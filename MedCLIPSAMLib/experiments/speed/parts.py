@@ -68,13 +68,13 @@ def time_parts(places: Mapping[str, Sequence[Place]], device: torch.device) -> I
         times.end()
 
 
-def kernel_seconds(call: Callable[[], Any]) -> float:
+def kernel_seconds(call: Callable[[], Any], device: torch.device) -> float:
     """Return the seconds that a GPU worked during a call: the union of the times of its kernels and copies."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as profiler:
         call()
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(device)
     spans = sorted(
         (event.time_range.start, event.time_range.end)
         for event in profiler.events() or ()

@@ -74,8 +74,9 @@ def saliency_cost(layer: int, rounds: int, device: torch.device, context: RunCon
     return SaliencyCost(layer, times, gflop, apart, difference(other, maps[AUTHORS]))
 
 
-def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> PeakThroughput:
+def matmul_peak(device: torch.device, tries: int = 10) -> PeakThroughput:
     """Time the best of several products of square matrices, in f32 by each of torch's two libraries on a CPU."""
+    size = 2048 if device.type == "cpu" else 8192  # a small one takes a GPU no longer than its launch
 
     def best(layer: torch.nn.Linear, dtype: torch.dtype) -> float:
         layer, matrix = layer.requires_grad_(False).to(device, dtype), torch.randn(size, size).to(device, dtype)
@@ -93,7 +94,7 @@ def matmul_peak(device: torch.device, size: int = 2048, tries: int = 10) -> Peak
 def wait_for_device(tensor: torch.Tensor) -> torch.Tensor:
     """Return the tensor after synchronizing the GPU."""
     if tensor.is_cuda:
-        torch.cuda.synchronize()
+        torch.cuda.synchronize(tensor.device)
     return tensor
 
 

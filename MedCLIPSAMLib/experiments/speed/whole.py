@@ -114,7 +114,7 @@ def _main() -> None:
         raise SystemExit(f"'{name}' is not installed.")
     work()
     if device.type == "cuda":
-        mib: float | None = torch.cuda.max_memory_allocated() / 2**20
+        mib: float | None = torch.cuda.max_memory_allocated(device) / 2**20
     else:
         status = Path("/proc/self/status")  # of Linux; getrusage counts the parent in
         found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii")) if status.is_file() else None

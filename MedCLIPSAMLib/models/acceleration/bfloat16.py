@@ -26,7 +26,8 @@ def in_bfloat16(device: torch.device, enabled: bool, again: bool = False) -> Ite
         again: the same layers are used many times in it; their rounded weights are kept until it ends.
     """
     on_cpu = _OnCpu(again) if enabled and device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, torch.bfloat16, enabled=enabled), on_cpu:
+    # A recording would read cached weights that are gone.
+    with torch.autocast(device.type, torch.bfloat16, enabled=enabled, cache_enabled=device.type != "cuda"), on_cpu:
         yield
 
 
