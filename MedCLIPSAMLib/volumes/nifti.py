@@ -143,7 +143,7 @@ def write_nifti(
         if forms.unit in MILLIMETERS and not forms.qform_code:
             image.header["pixdim"][1:4] = np.array(geometry.spacing) / MILLIMETERS[forms.unit]
     if not compress:
-        image.to_stream(file)  # type: ignore[arg-type]
+        image.to_stream(file)
         return
     with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
         image.to_stream(packed)
