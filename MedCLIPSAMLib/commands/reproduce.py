@@ -36,7 +36,7 @@ def finetune(
     processes: Annotated[int, typer.Option(min=1, help="Trainings side by side, a core each.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="A minute's trial whose figures mean nothing.")] = False,
 ) -> None:
-    """Fine-tune the demo CLIP on phantoms by DHN-NCE and by other losses (under an hour on two cores).
+    """Fine-tune the demo CLIP on phantoms by DHN-NCE and by other losses (an hour or two on two cores).
 
     Example: medclipsam reproduce finetune --quick --json figures.json
     """
