@@ -131,6 +131,8 @@ ORDERED = (
     "acquisition time",
     "content time",
 )
+# These differ within one stack whose slices were acquired in turns, the odd ones first.
+IN_TURNS = ("trigger time", "frame reference time", "acquisition time", "content time", "comment", "file")
 INSTANCE = ("instance number", "", _number("InstanceNumber"))
 
 
@@ -219,12 +221,19 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup
 
 
 def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
-    """Split stacks over the same range whose positions do not coincide, where a tag makes each of them even."""
+    """Split stacks over the same range whose positions do not coincide, where a tag makes each of them even.
+
+    Where all positions together are even too, only a tag of contrast or time point tells stacks from one stack that was
+    acquired in turns, and the stacks have the same distances and, within one, the same number of images.
+    """
     order = np.sort(depths)
-    if len(order) < 4 or _is_even(order):
+    even = _is_even(order)
+    if len(order) < 4:
         return [FrameGroup("", list(frames))]
     depth = dict(zip(frames, depths))
     for name, unit, value in TELLING:
+        if even and (name in IN_TURNS or (name == "acquisition" and _fills_gaps(frames, order))):
+            continue
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
@@ -233,12 +242,24 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
         stacks = [np.sort([depth[frame] for frame in group]) for group in groups.values()]
         lowest, highest = max(stack[0] for stack in stacks), min(stack[-1] for stack in stacks)
         overlap = highest - lowest > 0.5 * max(stack[-1] - stack[0] for stack in stacks)
+        if even:
+            sizes = [len(stack) for stack in stacks]
+            steps = np.array([(stack[-1] - stack[0]) / max(len(stack) - 1, 1) for stack in stacks])
+            overlap &= max(sizes) - min(sizes) <= 1 and not is_uneven(steps)
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
-            return [
-                FrameGroup(f"{name} {_format_value(found)}{unit}" if found is not None else f"no {name}", groups[found])
-                for found in sorted(groups, key=_order)
-            ]
+            parts = []
+            for found in sorted(groups, key=_order):
+                label = f"{name} {_format_value(found)}{unit}" if found is not None else f"no {name}"
+                further = tell_apart(groups[found]) or [FrameGroup("", groups[found])]
+                parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
+            return parts
     return [FrameGroup("", list(frames))]
+
+
+def _fills_gaps(frames: Sequence[Frame], order: np.ndarray) -> bool:
+    """Tell whether slices are no thicker than the mean distance of all of them: what came later lies in the gaps."""
+    thickness = [value for frame in frames for value in frame.numbers("SliceThickness")[:1]]
+    return bool(thickness) and max(thickness) <= 1.05 * (order[-1] - order[0]) / (len(order) - 1)
 
 
 def is_uneven(gaps: np.ndarray) -> bool:
