@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_geometry import TOMOGRAPHY, choose_part, find_parts, in_order
+from MedCLIPSAMLib.volumes.dicom_geometry import choose_part, find_parts, in_order, is_flat
 from MedCLIPSAMLib.volumes.dicom_header import DIRECTORY, Frame, frames_of, no_image, object_class, read_header
 from MedCLIPSAMLib.volumes.dicom_pixels import read_voxels, shown_by
 from MedCLIPSAMLib.volumes.dicom_series import choose_series, find_series
@@ -71,6 +71,6 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
         path,
         files=tuple(frame.path for frame in ordered) if all(frame.single for frame in ordered) else (),
         notes=notes,
-        natural=middle.orientation is None and modality not in TOMOGRAPHY,
+        natural=middle.orientation is None and is_flat(middle),
         known_spacing=any(frame.pixel_spacing is not None for frame in ordered),
     )

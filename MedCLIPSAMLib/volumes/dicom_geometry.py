@@ -10,7 +10,9 @@ import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_nuclear import split_views
 from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
+from MedCLIPSAMLib.volumes.dicom_steps import SLICE
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
 TOMOGRAPHY = ("CT", "MR", "PT", "NM")
@@ -43,7 +45,11 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
     for group in groups:
         rows, columns, _ = group[0].size
         label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""
-        parts += [FrameGroup(_join_labels(label, part.label), part.frames) for part in _stacks(group, where, notes)]
+        for view in split_views(group):
+            parts += [
+                FrameGroup(_join_labels(label, view.label, part.label), part.frames)
+                for part in _stacks(view.frames, where, notes)
+            ]
     return parts
 
 
@@ -64,7 +70,7 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
         places = len({tuple(frame.position.round(2)) for frame in frames if frame.position is not None})
         what = (
             f"has several images at one position: {len(frames)} images at {places} positions in {len(parts)} phases"
-            if places < len(frames)
+            if 0 < places < len(frames)
             else f"holds {len(frames)} images in {len(parts)} stacks"
         )
         raise InputError(
@@ -102,7 +108,7 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
         step = _own_step(frames[0])
         axes = frames[0].orientation
         origin = frames[0].position
-        if (axes is not None and origin is None) or (len(frames) > 1 and frames[0].text("Modality") in TOMOGRAPHY):
+        if (axes is not None and origin is None) or (len(frames) > 1 and not is_flat(frames[0])):
             notes.append("The DICOM images carry no patient positions: slices are in the order of their numbers.")
     else:
         axes = frames[0].orientation
@@ -121,7 +127,12 @@ def are_separate_images(frames: Sequence[Frame]) -> bool:
     """Tell whether the images are single ones, such as radiographs: several files, none with a position."""
     if any(frame.position is not None and frame.orientation is not None for frame in frames):
         return False
-    return len({frame.path for frame in frames}) > 1 and frames[0].text("Modality") not in TOMOGRAPHY
+    return len({frame.path for frame in frames}) > 1 and is_flat(frames[0])
+
+
+def is_flat(frame: Frame) -> bool:
+    """Tell whether an image that carries no position is one by itself, such as a radiograph, and no slice of a body."""
+    return frame.is_projection or frame.text("Modality") not in TOMOGRAPHY
 
 
 def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
@@ -186,7 +197,7 @@ def _plane(frame: Frame) -> str:
 
 def _by_number(frames: list[Frame]) -> list[Frame]:
     number = lambda frame: (frame.numbers("InstanceNumber") or [0.0])[0]
-    return sorted(frames, key=lambda frame: (number(frame), str(frame.path), frame.index))
+    return sorted(frames, key=lambda frame: (number(frame), str(frame.path), frame.own.get(SLICE, 0), frame.index))
 
 
 def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from MedCLIPSAMLib.volumes.dicom_header import Frame, numbers
+from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05

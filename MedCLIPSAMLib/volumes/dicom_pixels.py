@@ -27,7 +27,8 @@ from pydicom.uid import (
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.curve import Curve
-from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, numbers, read_whole
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, Frame, read_whole
+from MedCLIPSAMLib.volumes.dicom_values import numbers
 from MedCLIPSAMLib.volumes.itk_read import itk_image
 
 try:

@@ -18,11 +18,11 @@ from MedCLIPSAMLib.volumes.dicom_header import (
     frames_of,
     is_dicom,
     no_image,
-    numbers,
     object_class,
     read_header,
     text,
 )
+from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 MAX_LISTED = 40
 
