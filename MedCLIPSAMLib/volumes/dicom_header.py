@@ -246,13 +246,14 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
 
 
 def _flat(item: Dataset) -> dict[str, Any]:
-    """Collect the tags of the functional groups of a frame, by keyword."""
+    """Collect the tags of the functional groups of a frame, by keyword; what is in private ones is not of the image."""
     found: dict[str, Any] = {}
     for element in item:
+        if element.tag.is_private:
+            continue
         if element.VR != "SQ":
             found.setdefault(element.keyword, element.value)
         elif element.value:
             for name, value in _flat(element.value[0]).items():
                 found.setdefault(name, value)
-    found.pop("", None)
     return found
