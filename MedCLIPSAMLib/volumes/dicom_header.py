@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID
 
 from MedCLIPSAMLib.errors import InputError, without_controls
@@ -91,6 +92,15 @@ def quiet() -> Iterator[None]:
     """Keep pydicom from warning about values that other programs wrote wrongly, wherever DICOM is read."""
     with warnings.catch_warnings(action="ignore"):
         yield
+
+
+def is_directory(path: Path) -> bool:
+    """Tell whether a file is a DICOMDIR, the index of the folder that it is in."""
+    try:
+        with quiet():
+            return bool(read_file_meta_info(path).get("MediaStorageSOPClassUID") == DIRECTORY)
+    except DAMAGED:
+        return False
 
 
 def read_header(path: Path) -> Dataset:

@@ -39,7 +39,7 @@ def read_volume(path: str | Path, series: str | None = None, phase: str | None =
     changed, left out or is in doubt.
 
     Args:
-        series: of a DICOM folder that holds several: its UID, its number, or part of its description.
+        series: of a DICOM folder that holds several: its UID, its number, or words of its description.
         phase: of a DICOM series with several images at one position: see `dicom.read_folder`.
 
     Raises:
@@ -106,11 +106,11 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
         return dicom.read_folder(path, series, phase)
     if is_zip(path):
         return _read_zip(path, series, phase)
+    if is_dicom(path):
+        volume = dicom.read_file(path, series, phase)
+        return replace(volume, notes=[*misnamed_notes(path, "DICOM"), *volume.notes])
     if series is not None:
         raise InputError(f"'{path}' is a single file: it has no series '{series}'.", "Leave --series out.")
-    if is_dicom(path):
-        volume = dicom.read_file(path, phase)
-        return replace(volume, notes=[*misnamed_notes(path, "DICOM"), *volume.notes])
     if phase is not None:
         raise InputError(f"'{path}' is not a DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
     notes: list[str] = []

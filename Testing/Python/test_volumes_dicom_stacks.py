@@ -66,3 +66,21 @@ def test_echoes_of_time_points_a_quarter_of_a_slice_apart_are_told_apart(tmp_pat
         save(slice_at((0, 0, n), n, Modality="MR", **tags), tmp_path / f"{n}.dcm")
     volume = read_volume(tmp_path, phase="temporal position 2, echo time 15 ms")
     assert volume.array[:, 0, 0].tolist() == [3, 7, 11, 15, 19]
+
+
+def test_slices_acquired_again_are_a_phase_of_their_own(tmp_path: Path) -> None:
+    for k in range(20):
+        save(slice_at((0, 0, 2.0 * k), k, AcquisitionNumber=1), tmp_path / f"{k}.dcm")
+    for k in range(5, 11):
+        save(slice_at((0, 0, 2.0 * k), 50 + k, AcquisitionNumber=2), tmp_path / f"again {k}.dcm")
+    with pytest.raises(InputError, match="acquisition 1, 20 images\n  2  acquisition 2, 6 images"):
+        read_volume(tmp_path)
+    assert read_volume(tmp_path, phase="acquisition 1").array[:, 0, 0].tolist() == list(range(20))
+    volume = read_volume(tmp_path, phase="2")
+    assert volume.array[:, 0, 0].tolist() == list(range(55, 61)) and volume.geometry.origin[2] == 10
+
+
+def test_a_mosaic_is_said_to_be_one(tmp_path: Path) -> None:
+    kind = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    note = read_volume(save(slice_at((0, 0, 0), 3, Modality="MR", ImageType=kind), tmp_path / "x.dcm")).notes[0]
+    assert "mosaic" in note and "dcm2niix" in note
