@@ -84,4 +84,5 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
         notes=notes,
         natural=middle.orientation is None and is_flat(middle),
         known_spacing=any(frame.pixel_spacing is not None for frame in ordered),
+        magnification=middle.magnification,
     )

@@ -221,6 +221,16 @@ class Frame:
         return None
 
     @property
+    def magnification(self) -> float:
+        """How many times larger than in the body things are at its pixel spacing, as that is the detector's; 1 else.
+
+        Pixel Spacing is in the body where it is there; Imager Pixel Spacing is not (PS3.3 10.7.1.3).
+        """
+        values = self.numbers("EstimatedRadiographicMagnificationFactor")
+        at_detector = not self.numbers("PixelSpacing") and len(self.numbers("ImagerPixelSpacing")) == 2
+        return values[0] if at_detector and values and np.isfinite(values[0]) and values[0] > 0 else 1.0
+
+    @property
     def image_type(self) -> list[str]:
         """The values of Image Type, in capitals."""
         kind = self.get("ImageType", "FrameType")

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from dicom_made import CR, image, save, write_series
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.volumes.archive import unpack_zip
 
 PIXELS = np.zeros((4, 6), np.int16)
 
@@ -95,3 +97,51 @@ def test_damaged_zip_files_are_a_message(tmp_path: Path, method: int) -> None:
 def test_one_image_in_a_zip_file_is_read(tmp_path: Path) -> None:
     save(image(PIXELS + 5, CR, "CR"), tmp_path / "x" / "one.dcm")
     assert read_volume(zipped(tmp_path / "x", tmp_path / "x.zip")).array.max() == 5
+
+
+@pytest.mark.parametrize("ending", ["mhd", "nhdr", "hdr"])
+def test_voxels_beside_their_header_are_found_in_a_zip_file(tmp_path: Path, ending: str) -> None:
+    voxels = np.arange(24, dtype=np.int16).reshape(4, 3, 2)
+    written = sitk.GetImageFromArray(voxels)
+    written.SetSpacing((2, 3, 4))
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    sitk.WriteImage(written, str(tmp_path / "in" / "sub" / f"my-scan_1.{ending}"))
+    volume = read_volume(zipped(tmp_path / "in", tmp_path / "x.zip"))
+    assert np.array_equal(volume.array, voxels) and volume.geometry.spacing == (2, 3, 4) and volume.name == "x"
+
+
+@pytest.mark.parametrize("name", ["nul.raw", "a b.raw", "x.", "ü.raw", "-x.raw", "COM1"])
+def test_names_that_are_not_plain_do_not_reach_the_disk(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.mhd", "x")
+        archive.writestr(name, "x")
+    with unpack_zip(tmp_path / "x.zip") as folder:
+        found = sorted(path.name for path in folder.rglob("*") if path.is_file())
+    assert "a.mhd" in found and len(found) == 2 and name not in found
+
+
+def test_a_zip_file_of_something_else_says_what_it_holds(tmp_path: Path) -> None:
+    empty, two, nested = (tmp_path / f"{name}.zip" for name in ("empty", "two", "nested"))
+    zipfile.ZipFile(empty, "w").close()
+    with zipfile.ZipFile(two, "w") as archive:
+        for name in ("a.nii", "sub/b.nii"):
+            archive.writestr(name, "x")
+    with zipfile.ZipFile(nested, "w") as archive:
+        archive.write(two, "inner.zip")
+    for path, expected in (
+        (empty, "empty.zip' is a zip file that holds no files"),
+        (two, "two.zip' holds 2 images, and no DICOM: a.nii, sub/b.nii"),
+        (nested, "nested.zip' holds no image, but zip files: inner.zip"),
+    ):
+        with pytest.raises(InputError, match=expected) as caught:
+            read_volume(path)
+        assert caught.value.remedy and "medclipsam-" not in str(caught.value)
+
+
+def test_what_is_wrong_with_the_image_in_a_zip_file_is_said_of_the_zip_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.nii", "x" * 400)
+    for which in ({}, {"series": "2"}):
+        with pytest.raises(InputError, match="x.zip'") as caught:
+            read_volume(tmp_path / "x.zip", **which)
+        assert "medclipsam-" not in str(caught.value)
