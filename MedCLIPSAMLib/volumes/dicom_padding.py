@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import SimpleITK as sitk
 from pydicom.dataset import Dataset
 
 from MedCLIPSAMLib.volumes.dicom_values import numbers
@@ -32,7 +33,9 @@ def find_padding(words: np.ndarray, values: np.ndarray, header: Dataset) -> np.n
 def without_padding(array: np.ndarray, padded: np.ndarray, modality: str, notes: list[str]) -> np.ndarray:
     """Set padding to the lowest value of the image, with a note, unless it is one value below all, which is background.
 
-    Of CT, which pads by values below air and has windows of its own, only padding above all of the image is changed.
+    Of CT, which pads by values below air and has windows of its own, only padding above all of the image is changed. A
+    padding value amid those of the image is taken for padding where it reaches the edge, as programs write a padding
+    value of 0 with images that hold zeros.
     """
     image, others = array[~padded], array[padded]
     if not image.size or others.max() == others.min() < image.min():
@@ -40,7 +43,23 @@ def without_padding(array: np.ndarray, padded: np.ndarray, modality: str, notes:
     if modality == "CT" and others.max() <= image.max():
         return array
     lowest = image.min()
+    amid = padded & (lowest <= array) & (array <= image.max())
+    padded = padded & ~amid | _reaching_edge(amid)
+    if not padded.any():
+        return array
     notes.append(
-        f"{len(others)} voxels are padding, no image data (0028,0120): they were set to the lowest value, {lowest:g}."
+        f"{np.count_nonzero(padded)} voxels are padding, no image data (0028,0120): they were set to the lowest value, "
+        f"{lowest:g}."
     )
     return np.where(padded, lowest, array)
+
+
+def _reaching_edge(mask: np.ndarray) -> np.ndarray:
+    """Keep what is joined to the edge of its image, (K, J, I)."""
+    edge = np.ones(mask.shape[1:], bool)
+    edge[1:-1, 1:-1] = False
+    kept = np.zeros_like(mask)
+    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+        whole, seeds = (sitk.GetImageFromArray(part.astype(np.uint8)) for part in (mask[k], mask[k] & edge))
+        kept[k] = sitk.GetArrayFromImage(sitk.BinaryReconstructionByDilation(seeds, whole, 0, 1)) > 0
+    return kept

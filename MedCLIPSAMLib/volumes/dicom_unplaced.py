@@ -49,9 +49,11 @@ def order_unplaced(frames: Sequence[Frame]) -> tuple[list[Frame], str, np.ndarra
         The slices; by what they are sorted, in words; and their heights in mm where it is by these.
     """
     heights = [frame.numbers("SliceLocation")[:1] for frame in frames]
-    if all(heights) and len({height[0] for height in heights}) == len(frames) > 1:
+    if all(heights) and len(frames) > 1:
         order = np.argsort(np.ravel(heights), kind="stable")
-        return [frames[place] for place in order], "slice locations", np.ravel(heights)[order]
+        ordered = np.ravel(heights)[order]
+        if np.isfinite(ordered).all() and np.diff(ordered).min() > SAME_PLACE_MM:
+            return [frames[place] for place in order], "slice locations", ordered
     files = {frame.path: frame.numbers("InstanceNumber")[:1] for frame in frames}
     if len(files) == 1:
         by = "numbers" if all(SLICE in frame.own for frame in frames) else "places in the file"

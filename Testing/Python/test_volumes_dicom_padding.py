@@ -29,22 +29,30 @@ def padded(path: Path, padding: int, low: int, dtype: type = np.uint16, kind: st
 
 @pytest.mark.parametrize(
     ("bits", "padding"),
-    [(16, 65535), (12, 4095), (12, 65535), (16, 600)],  # above the image, in unused bits, between its values
+    [(16, 65535), (12, 4095), (12, 65535), (16, 600)],  # above the image, in unused bits, amid its values
 )
 def test_padding_above_the_image_is_dark_and_not_in_the_window(tmp_path: Path, bits: int, padding: int) -> None:
     path = padded(tmp_path / "x.dcm", padding, 500, BitsStored=bits, HighBit=bits - 1)
     volume = read_volume(path)
-    image_data = np.ones((32, 32), bool)
-    image_data[INSIDE] = RAMP + 500 != padding
-    image_data[:8] = image_data[24:] = image_data[:, :8] = image_data[:, 24:] = False
-    assert np.array_equal(volume.array[0][INSIDE][RAMP + 500 != padding], (RAMP + 500)[RAMP + 500 != padding])
-    assert (volume.array[0][~image_data] == 500).all()
+    assert np.array_equal(volume.array[0][INSIDE], RAMP + 500)  # 600, which does not reach the edge, stays there
+    outside = np.ones((32, 32), bool)
+    outside[INSIDE] = False
+    assert (volume.array[0][outside] == 500).all()
     # The percentiles 0.5 and 99.5 of 501 to 755: 254 steps, so 1.27 above the lowest and below the highest
     low, high = window_range(volume)
     assert low == pytest.approx(502.27, abs=0.02) and high == pytest.approx(753.73, abs=0.02)
     assert SliceStack(volume).image(0)[0, 0, 0] == 0
     (note,) = volume.notes
-    assert f"{32 * 32 - image_data.sum()} voxels are padding" in note and "500" in note
+    assert "768 voxels are padding" in note and "500" in note
+
+
+def test_zeros_of_a_phase_image_with_a_padding_value_of_0_stay(tmp_path: Path) -> None:
+    pixels = np.full((8, 8), -1000, np.int16)
+    pixels[3:5, 3:5], pixels[0] = 0, 1000
+    place = {"ImagePositionPatient": [0.0, 0.0, 0.0], "ImageOrientationPatient": [float(a) for a in AXIAL]}
+    made = image(pixels, MR, "MR", PixelSpacing=[1.0, 1.0], PixelPaddingValue=0, **place)
+    volume = read_volume(save(made, tmp_path / "x.dcm"))
+    assert np.array_equal(volume.array[0], pixels) and volume.notes == []
 
 
 def test_a_range_of_padding_is_left_out(tmp_path: Path) -> None:

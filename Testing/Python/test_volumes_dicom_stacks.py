@@ -81,6 +81,6 @@ def test_slices_acquired_again_are_a_phase_of_their_own(tmp_path: Path) -> None:
 
 
 def test_a_mosaic_is_said_to_be_one(tmp_path: Path) -> None:
-    kind = ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]
+    kind = ["ORIGINAL", "PRIMARY", "M", "NORM", "MOSAIC"]
     note = read_volume(save(slice_at((0, 0, 0), 3, Modality="MR", ImageType=kind), tmp_path / "x.dcm")).notes[0]
     assert "mosaic" in note and "dcm2niix" in note
