@@ -12,6 +12,7 @@ from dicom_made import AXIAL, CORONAL, CR, NM, SAGITTAL, enhanced, image, item, 
 from pydicom.sequence import Sequence
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.dicom_seg import source_slices
 from MedCLIPSAMLib.volumes import Segment, SliceStack, read_segmentation, read_volume, write_segmentation
 
 ANGLE = np.radians(30)
@@ -171,6 +172,8 @@ def test_positions_without_orientation_give_order_and_distance(
     np.testing.assert_allclose(volume.geometry.cosines, np.transpose([row, column, normal]), atol=1e-9)
     (note,) = volume.notes
     assert "positions but no orientation" in note and plane in note
+    with pytest.raises(InputError, match="no DICOM series with positions and orientation"):
+        source_slices(volume)  # of which DICOM objects are made
 
 
 def test_positions_on_no_line_give_no_order(tmp_path: Path) -> None:
