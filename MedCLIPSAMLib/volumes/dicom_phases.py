@@ -158,7 +158,9 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
             continue
         stacks = [np.sort([depth[frame] for frame in group]) for group in groups.values()]
         lowest, highest = max(stack[0] for stack in stacks), min(stack[-1] for stack in stacks)
-        overlap = highest - lowest > 0.5 * max(stack[-1] - stack[0] for stack in stacks)
+        extents = [stack[-1] - stack[0] for stack in stacks]
+        some = all(len(stack) > 2 for stack in stacks)  # slices acquired again, amid those of the whole stretch
+        overlap = highest - lowest > 0.5 * (min(extents) if some else max(extents))
         if even:
             sizes = [len(stack) for stack in stacks]
             steps = np.array([(stack[-1] - stack[0]) / max(len(stack) - 1, 1) for stack in stacks])

@@ -80,6 +80,24 @@ def test_slices_acquired_again_are_a_phase_of_their_own(tmp_path: Path) -> None:
     assert volume.array[:, 0, 0].tolist() == list(range(55, 61)) and volume.geometry.origin[2] == 10
 
 
+def test_slices_acquired_again_between_the_others_are_a_phase_of_their_own(tmp_path: Path) -> None:
+    for k in range(20):
+        save(slice_at((0, 0, 2.0 * k), k, AcquisitionNumber=1), tmp_path / f"{k}.dcm")
+    for k in range(5, 11):
+        save(slice_at((0, 0, 2.0 * k + 1), 50 + k, AcquisitionNumber=2), tmp_path / f"again {k}.dcm")
+    volume = read_volume(tmp_path, phase="acquisition 2")
+    assert volume.array[:, 0, 0].tolist() == list(range(55, 61)) and volume.geometry.origin[2] == 11
+    assert volume.geometry.spacing[2] == 2 and volume.notes == ["Phase 2 of 2: acquisition 2."]
+
+
+def test_finer_slices_after_the_others_are_of_one_stack(tmp_path: Path) -> None:
+    for k in range(10):
+        height = 5.0 * k if k < 5 else 20 + 2.5 * (k - 4)
+        save(slice_at((0, 0, height), k, AcquisitionNumber=1 + (k > 4)), tmp_path / f"{k}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == list(range(10)) and "Uneven" in volume.notes[0]
+
+
 def test_a_mosaic_is_said_to_be_one(tmp_path: Path) -> None:
     kind = ["ORIGINAL", "PRIMARY", "M", "NORM", "MOSAIC"]
     note = read_volume(save(slice_at((0, 0, 0), 3, Modality="MR", ImageType=kind), tmp_path / "x.dcm")).notes[0]
