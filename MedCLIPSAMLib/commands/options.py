@@ -13,7 +13,7 @@ SeriesName = Annotated[
     str | None,
     typer.Option(
         "--series",
-        help="Series of a DICOM folder with several: UID, number or part of its description (medclipsam series DIR).",
+        help="Series of a DICOM folder with several: UID, number or words of its description (medclipsam series DIR).",
         show_default=False,
     ),
 ]
@@ -22,7 +22,7 @@ Phase = Annotated[
     typer.Option(
         "--phase",
         help="Phase of a DICOM series with several images at one position: its number in the list shown without it, "
-        "or part of its label there, such as 'echo time 4.9'.",
+        "or words of its label there, such as 'echo time 4.9'.",
         show_default=False,
     ),
 ]

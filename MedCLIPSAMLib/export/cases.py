@@ -89,7 +89,7 @@ class Choice:
     """The choice of images in a folder tree.
 
     Args:
-        series: only the DICOM series that it fits, by UID, number or part of the description.
+        series: only the DICOM series that it fits, by UID, number or words of the description.
         include: patterns such as "*.dcm" or "patient1/*", of which one fits the path or the name; all where there are
             none. They take masks too, which are else left out.
         exclude: patterns of which none does.

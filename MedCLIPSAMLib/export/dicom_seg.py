@@ -182,8 +182,11 @@ def source_slices(volume: Volume) -> list:
         datasets = [pydicom.dcmread(file, stop_before_pixels=True) for file in volume.files]
     except (InvalidDicomError, OSError) as error:
         raise InputError(f"'{volume.path}' cannot be read again: {error}.", "Choose another format.") from error
-    if any("ImagePositionPatient" not in dataset for dataset in datasets):
-        raise InputError(f"'{volume.path}' is no DICOM series with positions.", "Choose another format.")
+    places = ("ImagePositionPatient", "ImageOrientationPatient")
+    if any(keyword not in dataset for dataset in datasets for keyword in places):
+        raise InputError(
+            f"'{volume.path}' is no DICOM series with positions and orientation.", "Choose another format."
+        )
     frame = pydicom.uid.generate_uid()
     for dataset in datasets:
         if not dataset.get("SpecificCharacterSet", "x"):

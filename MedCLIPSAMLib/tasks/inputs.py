@@ -12,6 +12,8 @@ from ..errors import InputError
 from ..export.cases import Choice, case_names, images_below
 from ..export.image_names import hide_names
 from ..volumes import Volume, read_volume
+from ..volumes.archive import is_zip
+from ..volumes.dicom_header import is_directory
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,10 @@ class Input:
 def find_inputs(paths: Sequence[Path], series: str | None = None, phase: str | None = None) -> list[Input]:
     """Find the images of files and folder trees: image files, DICOM series, and files named directly.
 
-    A missing file stays in the list, as reading it reports what is wrong.
+    A DICOMDIR stands for the folder that it is in. A missing file stays in the list: reading it reports what is wrong.
 
     Args:
-        series: only the DICOM series of folders that it fits, by UID, number or part of the description.
+        series: only the DICOM series of folders and zip files that it fits, by UID, number or words of the description.
         phase: of series with several images at one position.
 
     Raises:
@@ -67,8 +69,11 @@ def find_inputs(paths: Sequence[Path], series: str | None = None, phase: str | N
     """
     found: dict[tuple[Path, str | None], tuple[Path, Path]] = {}
     for path in paths:
+        if path.is_file() and is_directory(path):
+            path = path.parent
         if not path.is_dir():
-            found.setdefault((path.resolve(), None), (Path(path.name), path))
+            within = series if path.is_file() and is_zip(path) else None
+            found.setdefault((path.resolve(), within), (Path(path.name), path))
             continue
         for inside, image, uid in images_below(path, Choice(series)):
             short = inside if inside.parts else Path(path.resolve().name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import stat
 import tempfile
@@ -11,11 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.errors import InputError, without_controls
 
 MAX_BYTES = 16 << 30
 MAX_FILES = 200_000
 BLOCK = 1 << 20
+MAX_NAMED = 4
+HEADERS = (".mhd", ".nhdr", ".hdr")
+"""Endings of headers whose voxels are files beside them, by name."""
+PLAIN = re.compile(
+    r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_][a-z0-9_.-]{0,99}(?<![.-])", re.IGNORECASE | re.ASCII
+)
+"""Names of files that are safe on every system."""
 try:
     from lzma import LZMAError
 except ImportError:  # a Python without it, whose zipfile refuses such files by NotImplementedError or RuntimeError
@@ -25,9 +33,16 @@ DAMAGED = (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedEr
 
 
 def is_zip(path: Path) -> bool:
-    """Tell whether a file begins as zip files do."""
+    """Tell whether a file begins as zip files do, empty ones too."""
     with path.open("rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+
+
+def names_in(path: Path, endings: tuple[str, ...]) -> str:
+    """List the first files of a zip file whose names end so, for messages."""
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.lower().endswith(endings) and not _is_hidden(name)]
+    return without_controls(", ".join(names[:MAX_NAMED])) + (", ..." if len(names) > MAX_NAMED else "")
 
 
 @contextmanager
@@ -35,7 +50,7 @@ def unpack_zip(path: Path) -> Iterator[Path]:
     """Unpack a zip file into a folder that is removed at the end.
 
     Files are named by numbers, each in a folder for its folder in the archive, so no name of the archive
-    reaches the disk.
+    reaches the disk; but plain names of letters and digits beside a header that names its voxels, such as scan.mhd.
 
     Raises:
         InputError: damaged, encrypted, names that lead out of it, or more than 16 GiB or the free space holds.
@@ -60,6 +75,11 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
             "Unpack it yourself, and give the folder.",
         )
     folders: dict[str, Path] = {}
+    of_headers = {
+        str(PurePosixPath(member.filename.replace("\\", "/")).parent)
+        for member in members
+        if member.filename.lower().endswith(HEADERS)
+    }
     for number, member in enumerate(members):
         name = PurePosixPath(member.filename.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or ":" in name.parts[0]:
@@ -68,12 +88,15 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
             raise InputError(f"'{path}' holds the link '{member.filename}'.", "Do not use it.")
         if member.flag_bits & 1:
             raise InputError(f"'{path}' is encrypted.", "Unpack it yourself, and give the folder.")
-        if any(part.startswith((".", "__MACOSX")) for part in name.parts):
+        if _is_hidden(str(name)):
             continue
         parent = folders.setdefault(str(name.parent), folder / f"{len(folders)}")
         parent.mkdir(exist_ok=True)
         suffixes = "".join(suffix for suffix in name.suffixes[-2:] if suffix[1:].isalnum() and len(suffix) < 8)
-        with archive.open(member) as source, (parent / f"{number:06d}{suffixes}").open("wb") as target:
+        target_path = parent / f"{number:06d}{suffixes}"
+        if str(name.parent) in of_headers and PLAIN.fullmatch(name.name) and not (parent / name.name).exists():
+            target_path = parent / name.name
+        with archive.open(member) as source, target_path.open("wb") as target:
             left = room
             while block := source.read(BLOCK):
                 left -= len(block)
@@ -81,3 +104,7 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
                     raise InputError(f"'{path}' unpacks to more than it says.", "Do not use it.")
                 target.write(block)
         room = left
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name.replace("\\", "/")).parts)

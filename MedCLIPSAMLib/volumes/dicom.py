@@ -5,18 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.dicom_geometry import TOMOGRAPHY, choose_part, find_parts, in_order
-from MedCLIPSAMLib.volumes.dicom_header import DIRECTORY, Frame, frames_of, no_image, object_class, read_header
+from MedCLIPSAMLib.volumes.dicom_geometry import choose_part, find_parts, in_order, is_flat
+from MedCLIPSAMLib.volumes.dicom_header import Frame, frames_of, is_directory, no_image, read_header
 from MedCLIPSAMLib.volumes.dicom_pixels import read_voxels, shown_by
 from MedCLIPSAMLib.volumes.dicom_series import choose_series, find_series
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name
+
+MOSAIC_NOTE = (
+    "The image is a mosaic: the slices of a volume side by side in one picture (Siemens), which is shown as it is. "
+    "dcm2niix converts it to a volume."
+)
 
 
 def read_folder(folder: Path, series: str | None = None, phase: str | None = None) -> Volume:
     """Read a DICOM series of a folder or its sub-folders, its slices in the order of their positions.
 
     Args:
-        series: its UID, its number, or part of its description; needed where there are several.
+        series: its UID, its number, or words of its description; needed where there are several.
         phase: the number of a phase, echo, b-value or time point in the list that the error without it shows, or part
             of its label there; needed where several images lie at one position.
 
@@ -34,15 +39,19 @@ def read_folder(folder: Path, series: str | None = None, phase: str | None = Non
     return _volume(chosen.frames(), phase, where, name, folder, notes)
 
 
-def read_file(path: Path, phase: str | None = None) -> Volume:
+def read_file(path: Path, series: str | None = None, phase: str | None = None) -> Volume:
     """Read one DICOM file: a slice, a radiograph, or the frames of a multi-frame image; see `read_folder`.
 
+    A DICOMDIR stands for the folder that it is in.
+
     Raises:
-        InputError: it holds no image, or is damaged.
+        InputError: it holds no image, is damaged, or a series is chosen of a file that has one only.
     """
+    if is_directory(path):
+        return read_folder(path.parent, series, phase)
+    if series is not None:
+        raise InputError(f"'{path}' is a single file: it has no series '{series}'.", "Leave --series out.")
     header = read_header(path)
-    if object_class(header) == DIRECTORY:
-        return read_folder(path.parent, phase=phase)
     what = no_image(header)
     if what:
         raise InputError(
@@ -58,6 +67,8 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
     part = choose_part(find_parts(frames, where, notes), phase, where, notes)
     ordered, geometry = in_order(part, notes)
     array, total = read_voxels(ordered, notes)
+    if any("MOSAIC" in frame.image_type for frame in ordered):
+        notes.append(MOSAIC_NOTE)
     window, curve = shown_by(ordered, total)
     middle = ordered[len(ordered) // 2]
     modality = middle.text("Modality") or None
@@ -71,6 +82,7 @@ def _volume(frames: list[Frame], phase: str | None, where: str, name: str, path:
         path,
         files=tuple(frame.path for frame in ordered) if all(frame.single for frame in ordered) else (),
         notes=notes,
-        natural=middle.orientation is None and modality not in TOMOGRAPHY,
+        natural=middle.orientation is None and is_flat(middle),
         known_spacing=any(frame.pixel_spacing is not None for frame in ordered),
+        magnification=middle.magnification,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -10,7 +11,9 @@ import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_nuclear import split_views
 from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
+from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
 TOMOGRAPHY = ("CT", "MR", "PT", "NM")
@@ -20,7 +23,6 @@ SAME_AXES = 2e-3
 ODD_SHARE = 4
 """Images of another size or orientation are left out where there are fewer than one in this number."""
 MAX_LISTED = 40
-PLANES = ("sagittal", "coronal", "axial")
 
 
 def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
@@ -41,14 +43,20 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
     groups = _split(images or list(frames), lambda frame: frame.size, "another size", notes)
     parts: list[FrameGroup] = []
     for group in groups:
+        if not is_flat(group[0]):
+            assume_orientation(group, notes)
         rows, columns, _ = group[0].size
         label = f"{columns} x {rows} pixels" if len(groups) > 1 else ""
-        parts += [FrameGroup(_join_labels(label, part.label), part.frames) for part in _stacks(group, where, notes)]
+        for view in split_views(group):
+            parts += [
+                FrameGroup(_join_labels(label, view.label, part.label), part.frames)
+                for part in _stacks(view.frames, where, notes)
+            ]
     return parts
 
 
 def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, notes: list[str]) -> FrameGroup:
-    """Choose the stack by its number in the list (from 1) or part of its label, or the only one.
+    """Choose the stack by its number in the list (from 1) or words of its label, or the only one.
 
     Raises:
         InputError: none or several fit; with the list.
@@ -64,19 +72,20 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
         places = len({tuple(frame.position.round(2)) for frame in frames if frame.position is not None})
         what = (
             f"has several images at one position: {len(frames)} images at {places} positions in {len(parts)} phases"
-            if places < len(frames)
+            if 0 < places < len(frames)
             else f"holds {len(frames)} images in {len(parts)} stacks"
         )
         raise InputError(
             f"{where} {what}:\n{listing}\n",
-            "Choose one with --phase: its number in this list, or part of its label.",
+            "Choose one with --phase: its number in this list, or words of its label.",
         )
     wanted = " ".join(phase.split()).casefold()
     if wanted.isdigit() and 1 <= int(wanted) <= len(parts):
         fitting = [parts[int(wanted) - 1]]
     else:
         fitting = [part for part in parts if wanted == part.label.casefold()]
-        fitting = fitting or [part for part in parts if wanted and wanted in part.label.casefold()]
+        words = re.compile(rf"(?<![\w.]){re.escape(wanted)}(?![\w.])")
+        fitting = fitting or [part for part in parts if wanted and words.search(part.label.casefold())]
     if len(fitting) != 1:
         what = "no phase" if not fitting else f"{len(fitting)} phases"
         if len(parts) == 1:
@@ -98,12 +107,13 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
     frames = list(part.frames)
     rows, columns = _pixel_spacing(frames, notes)
     if any(frame.position is None or frame.orientation is None for frame in frames):
-        frames = _by_number(frames)
-        step = _own_step(frames[0])
+        frames, order, heights = order_unplaced(frames)
+        step = _own_step(frames[0]) if heights is None else _even_step(heights, notes)
         axes = frames[0].orientation
         origin = frames[0].position
-        if (axes is not None and origin is None) or (len(frames) > 1 and frames[0].text("Modality") in TOMOGRAPHY):
-            notes.append("The DICOM images carry no patient positions: slices are in the order of their numbers.")
+        if (axes is not None and origin is None) or (len(frames) > 1 and not is_flat(frames[0])):
+            what = "no patient positions" if origin is None else "no orientation that fits their positions"
+            notes.append(f"The DICOM images carry {what}: slices are in the order of their {order}.")
     else:
         axes = frames[0].orientation
         depths = depths_of(frames)
@@ -121,7 +131,12 @@ def are_separate_images(frames: Sequence[Frame]) -> bool:
     """Tell whether the images are single ones, such as radiographs: several files, none with a position."""
     if any(frame.position is not None and frame.orientation is not None for frame in frames):
         return False
-    return len({frame.path for frame in frames}) > 1 and frames[0].text("Modality") not in TOMOGRAPHY
+    return len({frame.path for frame in frames}) > 1 and is_flat(frames[0])
+
+
+def is_flat(frame: Frame) -> bool:
+    """Tell whether an image that carries no position is one by itself, such as a radiograph, and no slice of a body."""
+    return frame.is_projection or frame.text("Modality") not in TOMOGRAPHY
 
 
 def _stacks(frames: list[Frame], where: str, notes: list[str]) -> list[FrameGroup]:
@@ -184,11 +199,6 @@ def _plane(frame: Frame) -> str:
     return PLANES[int(np.abs(np.asarray(frame.orientation)[:, 2]).argmax())]
 
 
-def _by_number(frames: list[Frame]) -> list[Frame]:
-    number = lambda frame: (frame.numbers("InstanceNumber") or [0.0])[0]
-    return sorted(frames, key=lambda frame: (number(frame), str(frame.path), frame.index))
-
-
 def _pixel_spacing(frames: list[Frame], notes: list[str]) -> tuple[float, float]:
     """Return (between rows, between columns), mm; from the aspect ratio, or 1, where it is unknown."""
     known = [frame.pixel_spacing for frame in frames if frame.pixel_spacing is not None]
@@ -222,7 +232,19 @@ def _step(frames: list[Frame], notes: list[str]) -> float:
         return _own_step(frames[0])
     positions = np.array([frame.position for frame in frames])
     normal = np.asarray(frames[0].orientation)[:, 2]
-    gaps = np.diff(positions @ normal)
+    _even_step(positions @ normal, notes)
+    shifts = positions - positions[0]
+    sideways = float(np.linalg.norm(shifts - np.outer(shifts @ normal, normal), axis=1).max())
+    if sideways > 0.5:
+        notes.append(
+            f"Slices are shifted sideways by {sideways:.1f} mm over the stack (gantry tilt): shown as straight."
+        )
+    return float(np.linalg.norm(positions[-1] - positions[0])) / (len(frames) - 1)
+
+
+def _even_step(heights: np.ndarray, notes: list[str]) -> float:
+    """Compute the mean distance between sorted heights; uneven ones are noted in `notes`."""
+    gaps = np.diff(heights)
     if is_uneven(gaps):
         low, high = gaps.min(), gaps.max()
         missing = np.rint(gaps / np.median(gaps)) - 1
@@ -232,13 +254,7 @@ def _step(frames: list[Frame], notes: list[str]) -> float:
             f"Uneven slice spacing ({low:.2f} to {high:.2f} mm): missing slices?{guess} Positions along the stack and "
             "volumes are inexact."
         )
-    shifts = positions - positions[0]
-    sideways = float(np.linalg.norm(shifts - np.outer(shifts @ normal, normal), axis=1).max())
-    if sideways > 0.5:
-        notes.append(
-            f"Slices are shifted sideways by {sideways:.1f} mm over the stack (gantry tilt): shown as straight."
-        )
-    return float(np.linalg.norm(positions[-1] - positions[0])) / (len(frames) - 1)
+    return float(gaps.mean())
 
 
 def _make_right_angled(axes: np.ndarray, notes: list[str]) -> np.ndarray:

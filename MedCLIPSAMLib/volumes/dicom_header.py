@@ -16,9 +16,12 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_file_meta_info
 from pydicom.uid import UID
 
 from MedCLIPSAMLib.errors import InputError, without_controls
+from MedCLIPSAMLib.volumes.dicom_steps import step_places
+from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 DIRECTORY = "1.2.840.10008.1.3.10"
 """A DICOMDIR: an index, not an object."""
@@ -61,6 +64,8 @@ DAMAGED = (
 """Errors of readers on damaged files."""
 MAX_FRAMES = 1_000_000
 LOCALIZERS = {"LOCALIZER", "SCOUT", "TOPOGRAM", "SURVIEW"}
+NUCLEAR_MEDICINE = STORAGE + "20"
+PROJECTIONS = {"STATIC", "DYNAMIC", "GATED", "WHOLE BODY", "TOMO", "GATED TOMO"}
 
 
 def is_dicom(path: Path) -> bool:
@@ -87,6 +92,15 @@ def quiet() -> Iterator[None]:
     """Keep pydicom from warning about values that other programs wrote wrongly, wherever DICOM is read."""
     with warnings.catch_warnings(action="ignore"):
         yield
+
+
+def is_directory(path: Path) -> bool:
+    """Tell whether a file is a DICOMDIR, the index of the folder that it is in."""
+    try:
+        with quiet():
+            return bool(read_file_meta_info(path).get("MediaStorageSOPClassUID") == DIRECTORY)
+    except DAMAGED:
+        return False
 
 
 def read_header(path: Path) -> Dataset:
@@ -118,17 +132,6 @@ def text(dataset: Dataset, keyword: str) -> str:
     """Return a tag as text; empty where it is absent."""
     value = dataset.get(keyword)
     return "" if value is None else without_controls(str(value).strip(" \0"))
-
-
-def numbers(value: Any) -> list[float]:
-    """Return the numbers of a value with one or several; empty where it has none."""
-    if value is None or value == "":
-        return []
-    values = [value] if isinstance(value, (str, bytes, int, float)) or not hasattr(value, "__iter__") else list(value)
-    try:
-        return [float(value) for value in values]
-    except (TypeError, ValueError):
-        return []
 
 
 def object_class(dataset: Dataset) -> str:
@@ -188,13 +191,13 @@ class Frame:
     @cached_property
     def position(self) -> np.ndarray | None:
         """Center of the first pixel, LPS in mm; None where unknown."""
-        values = self.numbers("ImagePositionPatient")
+        values = [] if self.is_projection else self.numbers("ImagePositionPatient")
         return np.array(values) if len(values) == 3 and np.isfinite(values).all() else None
 
     @cached_property
     def orientation(self) -> np.ndarray | None:
         """Unit vectors along a row, along a column, and their normal, as columns (3, 3); None where unknown."""
-        values = self.numbers("ImageOrientationPatient")
+        values = [] if self.is_projection else self.numbers("ImageOrientationPatient")
         if len(values) != 6 or not np.isfinite(values).all():
             return None
         row, column = np.array(values[:3]), np.array(values[3:])
@@ -218,11 +221,30 @@ class Frame:
         return None
 
     @property
+    def magnification(self) -> float:
+        """How many times larger than in the body things are at its pixel spacing, as that is the detector's; 1 else.
+
+        Pixel Spacing is in the body where it is there; Imager Pixel Spacing is not (PS3.3 10.7.1.3).
+        """
+        values = self.numbers("EstimatedRadiographicMagnificationFactor")
+        at_detector = not self.numbers("PixelSpacing") and len(self.numbers("ImagerPixelSpacing")) == 2
+        return values[0] if at_detector and values and np.isfinite(values[0]) and values[0] > 0 else 1.0
+
+    @property
+    def image_type(self) -> list[str]:
+        """The values of Image Type, in capitals."""
+        kind = self.get("ImageType", "FrameType")
+        return [str(value).upper() for value in ([kind] if isinstance(kind, str) else list(kind or []))]
+
+    @property
     def is_localizer(self) -> bool:
         """Whether the image is marked as a localizer."""
-        kind = self.get("ImageType", "FrameType")
-        values = [kind] if isinstance(kind, str) else list(kind or [])
-        return any(str(value).upper() in LOCALIZERS for value in values)
+        return not LOCALIZERS.isdisjoint(self.image_type)
+
+    @cached_property
+    def is_projection(self) -> bool:
+        """Whether it is a view of nuclear medicine through the body, no slice (PS3.3 C.8.4.9.1.1)."""
+        return object_class(self.header) == NUCLEAR_MEDICINE and not PROJECTIONS.isdisjoint(self.image_type[2:3])
 
 
 def frames_of(path: Path, header: Dataset) -> list[Frame]:
@@ -235,7 +257,7 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
     if count <= 1 and not items:
         return [Frame(path, header)]
     common = _flat(shared[0]) if shared else {}
-    stepped = [] if items else _step_places(header, count)
+    stepped = [] if items else step_places(header, count)
     frames = []
     for index in range(count):
         own = {**common, **(_flat(items[index]) if index < len(items) else {}), **(stepped[index] if stepped else {})}
@@ -244,36 +266,14 @@ def frames_of(path: Path, header: Dataset) -> list[Frame]:
 
 
 def _flat(item: Dataset) -> dict[str, Any]:
-    """Collect the tags of the functional groups of a frame, by keyword."""
+    """Collect the tags of the functional groups of a frame, by keyword; what is in private ones is not of the image."""
     found: dict[str, Any] = {}
     for element in item:
+        if element.tag.is_private:
+            continue
         if element.VR != "SQ":
             found.setdefault(element.keyword, element.value)
         elif element.value:
             for name, value in _flat(element.value[0]).items():
                 found.setdefault(name, value)
-    found.pop("", None)
     return found
-
-
-def _step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
-    """Compute the places of frames from the first one's, by offsets or a step along the normal that may be negative.
-
-    Without either, the frames are no stack (a cine loop), and have no places.
-    """
-    detectors = header.get("DetectorInformationSequence")
-    first = detectors[0] if detectors and "ImagePositionPatient" in detectors[0] else header
-    origin, axes = numbers(first.get("ImagePositionPatient")), numbers(first.get("ImageOrientationPatient"))
-    if len(origin) != 3 or len(axes) != 6:
-        return []
-    offsets, step = numbers(header.get("GridFrameOffsetVector")), numbers(header.get("SpacingBetweenSlices"))
-    if len(offsets) != count:
-        offsets = [index * step[0] for index in range(count)] if step and step[0] else []
-    normal = np.cross(axes[:3], axes[3:])
-    return [
-        {
-            "ImagePositionPatient": (np.array(origin) + offsets[index] * normal).tolist() if offsets else [],
-            "ImageOrientationPatient": axes,
-        }
-        for index in range(count)
-    ]

@@ -8,7 +8,7 @@ from pathlib import Path
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_geometry import are_separate_images, find_parts, in_order
-from MedCLIPSAMLib.volumes.dicom_header import quiet
+from MedCLIPSAMLib.volumes.dicom_header import is_directory, quiet
 from MedCLIPSAMLib.volumes.dicom_series import Series, find_series
 
 
@@ -42,12 +42,16 @@ class SeriesSummary:
 def list_series(folder: Path) -> tuple[list[SeriesSummary], list[str]]:
     """List the series of a folder and its sub-folders, or of a zip file, with notes on files that were left out.
 
+    A DICOMDIR stands for the folder that it is in.
+
     Raises:
         InputError: there is no DICOM object, or no such folder.
     """
     if not folder.exists():
         raise InputError(f"There is no folder '{folder}'.", "Check the path.")
     if folder.is_file():
+        if is_directory(folder):
+            return list_series(folder.parent)
         if not is_zip(folder):
             raise InputError(f"'{folder}' is a file.", "Give a folder or a zip file.")
         with unpack_zip(folder) as inside:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import struct
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from MedCLIPSAMLib.volumes.dicom_header import Frame, numbers
+from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_telling import INSTANCE, TELLING
 
 SAME_PLACE_MM = 0.01
 JITTER = 0.05
@@ -26,101 +24,6 @@ class FrameGroup:
     frames: list[Frame]
 
 
-Value = Callable[[Frame], Hashable | None]
-
-
-def _number(*keywords: str, digits: int = 2) -> Value:
-    def value(frame: Frame) -> Hashable | None:
-        found = frame.numbers(*keywords)
-        return round(found[0], digits) if found else None
-
-    return value
-
-
-def _text(*keywords: str) -> Value:
-    def value(frame: Frame) -> Hashable | None:
-        found = frame.get(*keywords)
-        if found is None:
-            return None
-        return found if isinstance(found, str) else " ".join(str(value) for value in np.atleast_1d(found))
-
-    return value
-
-
-def _time(*keywords: str) -> Value:
-    """Join a date and time, or a time, to a text that sorts."""
-
-    def value(frame: Frame) -> Hashable | None:
-        found = frame.text(*keywords)
-        match = re.match(r"\d{6,14}(\.\d+)?", found.replace(":", ""))
-        return match[0] if match else None
-
-    return value
-
-
-def b_value(frame: Frame) -> Hashable | None:
-    """Read the b-value in s/mm2 from the standard tag, those of Siemens, GE, Philips and UIH, or the sequence name."""
-    found = frame.numbers("DiffusionBValue")
-    if found:
-        return round(found[0])
-    header, maker = frame.header, frame.text("Manufacturer").upper()
-    for group, element, creator, name in (
-        (0x0019, 0x0C, "SIEMENS MR HEADER", "SIEMENS"),
-        (0x0043, 0x39, "GEMS_PARM_01", "GE"),
-        (0x2001, 0x03, "Philips Imaging DD 001", "PHILIPS"),
-        (0x0065, 0x09, "Image Private Header", "UIH"),
-    ):
-        try:
-            raw = header.private_block(group, creator)[element].value
-        except KeyError:
-            plain = header.get((group, 0x1000 + element)) if name in maker else None
-            raw = None if plain is None else plain.value
-        value = _first_number(raw)
-        if value is not None:
-            return round(value % 100_000)  # GE adds 1e9 to mark it as a b-value
-    match = re.search(r"b(\d+)", frame.text("SequenceName"))
-    return int(match[1]) if match else None
-
-
-def _first_number(raw: Any) -> float | None:
-    """Read the first number of a private tag, which is bytes where its type is not known."""
-    if isinstance(raw, bytes):
-        try:
-            raw = raw.decode("ascii").strip(" \0").split("\\")[0]
-            return float(raw)
-        except (UnicodeDecodeError, ValueError):
-            sizes = {4: "<f", 8: "<d"}
-            value = struct.unpack(sizes[len(raw)], raw)[0] if isinstance(raw, bytes) and len(raw) in sizes else None
-            return value if value is not None and 0 <= value < 1e5 else None
-    found = numbers(raw)
-    return found[0] if found else None
-
-
-# Tags that distinguish images at one position, the most specific first: name, unit, value.
-TELLING: tuple[tuple[str, str, Value], ...] = (
-    ("temporal position", "", _number("TemporalPositionIndex", "TemporalPositionIdentifier")),
-    ("echo time", " ms", _number("EffectiveEchoTime", "EchoTime")),
-    ("echo", "", _text("EchoNumbers")),
-    ("b-value", "", b_value),
-    ("diffusion direction", "", _text("DiffusionGradientOrientation")),
-    ("cardiac phase", " %", _number("NominalPercentageOfCardiacPhase")),
-    ("trigger time", " ms", _number("NominalCardiacTriggerDelayTime", "TriggerTime")),
-    ("inversion time", " ms", _number("InversionTime", "InversionTimes")),
-    ("flip angle", " degrees", _number("FlipAngle")),
-    ("image type", "", _text("FrameType", "ImageType")),
-    ("component", "", _text("ComplexImageComponent")),
-    ("tube voltage", " kV", _number("KVP")),
-    ("kernel", "", _text("ConvolutionKernel")),
-    ("pixel spacing", " mm", lambda frame: frame.pixel_spacing and round(frame.pixel_spacing[0], 3)),
-    ("slice thickness", " mm", _number("SliceThickness")),
-    ("frame reference time", " ms", _number("FrameReferenceTime")),
-    ("acquisition", "", _number("FrameAcquisitionNumber", "AcquisitionNumber")),
-    ("acquisition time", "", _time("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")),
-    ("content time", "", _time("FrameReferenceDateTime", "ContentTime")),
-    ("repetition time", " ms", _number("RepetitionTime")),
-    ("comment", "", _text("FrameComments", "ImageComments")),
-    ("file", "", lambda frame: None if frame.single else frame.path.name),
-)
 # For these the order at each position counts, where the values differ from slice to slice.
 ORDERED = (
     "temporal position",
@@ -131,7 +34,8 @@ ORDERED = (
     "acquisition time",
     "content time",
 )
-INSTANCE = ("instance number", "", _number("InstanceNumber"))
+# These differ within one stack whose slices were acquired in turns, the odd ones first.
+IN_TURNS = ("trigger time", "frame reference time", "acquisition time", "content time", "comment", "file")
 
 
 def depths_of(frames: Sequence[Frame]) -> np.ndarray:
@@ -159,7 +63,8 @@ def tell_apart(frames: Sequence[Frame]) -> list[FrameGroup] | None:
     depths = depths_of(frames)
     if len(set(depths)) == len(depths):
         return _split_interleaved(frames, depths)
-    return _split_by_tag(list(frames), dict(zip(frames, depths)))
+    depth = dict(zip(frames, depths))
+    return _split_by_tag(list(frames), depth) or _split_partly(frames, depth)
 
 
 def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
@@ -180,11 +85,25 @@ def _split_by_tag(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameG
             further = _split_by_tag(groups[found], depth)
             if further is None:
                 break
-            label = f"{name} {_format_value(found)}{unit}" if found is not None else f"no {name}"
+            label = _label(name, found, unit)
             parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
         else:
             return parts
     return _by_order(frames, depth)
+
+
+def _split_partly(frames: Sequence[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
+    """Split images by a tag of which some values cover a part of the positions only: slices were acquired again."""
+    largest = max(Counter(depth[frame] for frame in frames).values())
+    for name, unit, value in TELLING:
+        groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
+        for frame in frames:
+            groups[value(frame)].append(frame)
+        if 2 <= len(groups) <= largest and all(
+            len({depth[frame] for frame in group}) == len(group) for group in groups.values()
+        ):
+            return [FrameGroup(_label(name, found, unit), groups[found]) for found in sorted(groups, key=_order)]
+    return None
 
 
 def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup] | None:
@@ -219,12 +138,19 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup
 
 
 def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
-    """Split stacks over the same range whose positions do not coincide, where a tag makes each of them even."""
+    """Split stacks over the same range whose positions do not coincide, where a tag makes each of them even.
+
+    Where all positions together are even too, only a tag of contrast or time point tells stacks from one stack that was
+    acquired in turns, and the stacks have the same distances and, within one, the same number of images.
+    """
     order = np.sort(depths)
-    if len(order) < 4 or _is_even(order):
+    even = _is_even(order)
+    if len(order) < 4:
         return [FrameGroup("", list(frames))]
     depth = dict(zip(frames, depths))
     for name, unit, value in TELLING:
+        if even and (name in IN_TURNS or (name == "acquisition" and _fills_gaps(frames, order))):
+            continue
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
@@ -232,13 +158,27 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
             continue
         stacks = [np.sort([depth[frame] for frame in group]) for group in groups.values()]
         lowest, highest = max(stack[0] for stack in stacks), min(stack[-1] for stack in stacks)
-        overlap = highest - lowest > 0.5 * max(stack[-1] - stack[0] for stack in stacks)
+        extents = [stack[-1] - stack[0] for stack in stacks]
+        some = all(len(stack) > 2 for stack in stacks)  # slices acquired again, amid those of the whole stretch
+        overlap = highest - lowest > 0.5 * (min(extents) if some else max(extents))
+        if even:
+            sizes = [len(stack) for stack in stacks]
+            steps = np.array([(stack[-1] - stack[0]) / max(len(stack) - 1, 1) for stack in stacks])
+            overlap &= max(sizes) - min(sizes) <= 1 and not is_uneven(steps)
         if overlap and all(len(stack) > 1 and _is_even(stack) for stack in stacks):
-            return [
-                FrameGroup(f"{name} {_format_value(found)}{unit}" if found is not None else f"no {name}", groups[found])
-                for found in sorted(groups, key=_order)
-            ]
+            parts = []
+            for found in sorted(groups, key=_order):
+                label = _label(name, found, unit)
+                further = tell_apart(groups[found]) or [FrameGroup("", groups[found])]
+                parts += [FrameGroup(", ".join(filter(None, (label, part.label))), part.frames) for part in further]
+            return parts
     return [FrameGroup("", list(frames))]
+
+
+def _fills_gaps(frames: Sequence[Frame], order: np.ndarray) -> bool:
+    """Tell whether slices are no thicker than the mean distance of all of them: what came later lies in the gaps."""
+    thickness = [value for frame in frames for value in frame.numbers("SliceThickness")[:1]]
+    return bool(thickness) and max(thickness) <= 1.05 * (order[-1] - order[0]) / (len(order) - 1)
 
 
 def is_uneven(gaps: np.ndarray) -> bool:
@@ -254,6 +194,10 @@ def _order(value: Hashable | None) -> tuple:
     if value is None:
         return (0, 0.0, "")
     return (1, float(value), "") if isinstance(value, (int, float)) else (2, 0.0, str(value))
+
+
+def _label(name: str, value: Hashable | None, unit: str) -> str:
+    return f"{name} {_format_value(value)}{unit}" if value is not None else f"no {name}"
 
 
 def _format_value(value: Hashable | None) -> str:

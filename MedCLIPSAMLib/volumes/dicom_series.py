@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +19,11 @@ from MedCLIPSAMLib.volumes.dicom_header import (
     frames_of,
     is_dicom,
     no_image,
-    numbers,
     object_class,
     read_header,
     text,
 )
+from MedCLIPSAMLib.volumes.dicom_values import numbers
 
 MAX_LISTED = 40
 
@@ -153,7 +154,7 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
     """Choose a series by `which`, or the only one that holds images and is no localizer.
 
     Args:
-        which: its UID, its number, or part of its description.
+        which: its UID, its number, or words of its description.
         where: the folder or file, for messages.
         notes: filled with what was left out.
 
@@ -162,7 +163,7 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
     """
     images = [item for item in series if not item.what]
     if which is not None:
-        return _find_requested(series, which, where)
+        return _find_requested(series, which, where, notes)
     if not images:
         kinds = " and ".join(sorted({item.what for item in series}))
         modalities = ", ".join(sorted({item.modality for item in series}))
@@ -175,7 +176,7 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
     if len(chosen) > 1:
         raise InputError(
             f"'{where}' holds {len(chosen)} DICOM series:\n{_listing(chosen)}\n",
-            "Choose one with --series: its UID, its number, or part of its description.",
+            "Choose one with --series: its UID, its number, or words of its description.",
         )
     for item in images:
         if item is not chosen[0]:
@@ -184,22 +185,31 @@ def choose_series(series: Sequence[Series], which: str | None, where: Path, note
 
 
 def fitting(series: Sequence[Series], which: str) -> list[Series]:
-    """Find the series with this UID; or else number, description, or part of the description."""
+    """Find the series with this UID; or else number, description, or words of the description.
+
+    A number is no word: it would find "T1 3D" where there is no series 3.
+    """
     wanted = which.strip().casefold()
-    tests = (
+    number = wanted.lstrip("0") if wanted.isdigit() else wanted
+    tests: list[Callable[[Series], bool]] = [
         lambda item: item.uid == wanted,
-        lambda item: item.number == wanted,
+        lambda item: bool(wanted) and item.number.lstrip("0" if wanted.isdigit() else "") == number,
         lambda item: item.description.casefold() == wanted,
-        lambda item: bool(wanted) and wanted in item.description.casefold(),
-    )
+    ]
+    if wanted and not wanted.isdigit():
+        words = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+        tests.append(lambda item: words.search(item.description.casefold()) is not None)
     return next((found for test in tests if (found := [item for item in series if test(item)])), [])
 
 
-def _find_requested(series: Sequence[Series], which: str, where: Path) -> Series:
+def _find_requested(series: Sequence[Series], which: str, where: Path, notes: list[str]) -> Series:
     found = fitting(series, which)
     images = [item for item in found if not item.what]
     if len(images) == 1:
-        return images[0]
+        (chosen,) = images
+        if which.strip().casefold() not in (chosen.uid, chosen.number, chosen.description.casefold()):
+            notes.append(f"For '{which}' the series {chosen.number or chosen.uid} was taken: '{chosen.description}'.")
+        return chosen
     if len(found) == 1:
         raise InputError(
             f"The DICOM series '{which}' in '{where}' holds no image: {found[0].what}.",

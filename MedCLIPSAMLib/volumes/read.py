@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
 from MedCLIPSAMLib.volumes import dicom
-from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
+from MedCLIPSAMLib.volumes.archive import HEADERS, is_zip, names_in, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
@@ -23,6 +23,8 @@ from MedCLIPSAMLib.volumes.raster import ALPHA_NOTE, DEEP_NOTE, RASTER_SUFFIXES,
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+IN_ZIP = tuple({*VOLUME_SUFFIXES, *RASTER_SUFFIXES, *HEADERS})
+"""Endings of the images that are read from zip files."""
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
 SHEAR_REMEDY = (
     "Resample it, for example: python -c \"import SimpleITK as s; i = s.ReadImage('{name}'); "
@@ -39,7 +41,7 @@ def read_volume(path: str | Path, series: str | None = None, phase: str | None =
     changed, left out or is in doubt.
 
     Args:
-        series: of a DICOM folder that holds several: its UID, its number, or part of its description.
+        series: of a DICOM folder that holds several: its UID, its number, or words of its description.
         phase: of a DICOM series with several images at one position: see `dicom.read_folder`.
 
     Raises:
@@ -106,11 +108,11 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
         return dicom.read_folder(path, series, phase)
     if is_zip(path):
         return _read_zip(path, series, phase)
+    if is_dicom(path):
+        volume = dicom.read_file(path, series, phase)
+        return replace(volume, notes=[*misnamed_notes(path, "DICOM"), *volume.notes])
     if series is not None:
         raise InputError(f"'{path}' is a single file: it has no series '{series}'.", "Leave --series out.")
-    if is_dicom(path):
-        volume = dicom.read_file(path, phase)
-        return replace(volume, notes=[*misnamed_notes(path, "DICOM"), *volume.notes])
     if phase is not None:
         raise InputError(f"'{path}' is not a DICOM file: it has no phase '{phase}'.", "Leave --phase out.")
     notes: list[str] = []
@@ -132,22 +134,45 @@ def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
     """Read the DICOM series in a zip file, or its only image."""
     with unpack_zip(path) as folder:
         files = [path for path in folder.rglob("*") if path.is_file()]
-        images = [path for path in files if path.name.lower().endswith((*VOLUME_SUFFIXES, *RASTER_SUFFIXES))]
-        if len(images) == 1 and not any(is_dicom(path) for path in files):
-            volume = _read(images[0], series, phase)
-        else:
-            try:
-                volume = dicom.read_folder(folder, series, phase)
-            except MedCLIPSAMError as error:
-                inside = str(folder)
-                raise InputError(
-                    error.problem.replace(f"The folder '{inside}'", f"'{path}'").replace(inside, str(path)),
-                    error.remedy.replace(inside, str(path)),
-                ) from error
+        images = [path for path in files if path.name.lower().endswith(IN_ZIP)]
+        has_dicom = any(is_dicom(path) for path in files)
+        if not has_dicom:
+            _check_zip(path, files, images)
+        inside = folder if has_dicom or not images else images[0]
+        try:
+            volume = _read(inside, series, phase)
+        except MedCLIPSAMError as error:
+            raise InputError(
+                *(
+                    said.replace(f"The folder '{inside}'", f"'{path}'").replace(str(inside), str(path))
+                    for said in (error.problem, error.remedy)
+                )
+            ) from error
         unnamed = volume.name in (clean_name(folder.name), *(clean_name(stem(path)) for path in images))
         notes = [*misnamed_notes(path, "a zip file"), *volume.notes]
         name = clean_name(stem(path)) if unnamed else volume.name
         return replace(volume, path=path, name=name, files=(), notes=notes)
+
+
+def _check_zip(path: Path, files: list[Path], images: list[Path]) -> None:
+    """Refuse a zip file without DICOM that holds nothing, several images, or other zip files alone.
+
+    Raises:
+        InputError: with what it holds.
+    """
+    if not files:
+        raise InputError(f"'{path}' is a zip file that holds no files.", "Zip the images again.")
+    if len(images) > 1:
+        raise InputError(
+            f"'{path}' holds {len(images)} images, and no DICOM: {names_in(path, IN_ZIP)}.",
+            "Unpack it, and give one of them.",
+        )
+    packed = [file for file in files if file.stat().st_size and is_zip(file)]
+    if packed and not images:
+        raise InputError(
+            f"'{path}' holds no image, but zip files: {names_in(path, ('.zip',)) or len(packed)}.",
+            "Unpack it, and give one of them.",
+        )
 
 
 FLAT = "MedCLIPSAM.Flat"

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from MedCLIPSAMLib.errors import MedCLIPSAMError
-from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, frames_of, is_dicom, quiet, read_header
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, frames_of, is_dicom, is_directory, quiet, read_header
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header
@@ -32,6 +32,8 @@ def _count(path: Path, series: str | None) -> int | None:
     if path.is_dir():
         found = [item for item in find_series(path, deep=False)[0] if not item.what and series in (None, item.uid)]
         return len(found[0].frames()) if len(found) == 1 else None
+    if is_directory(path):
+        return _count(path.parent, series)
     if is_dicom(path):
         return len(frames_of(path, read_header(path)))
     if raster_format(path):

@@ -18,7 +18,8 @@ class SegmentStatistics:
         voxels: their number; pixels of an image.
         slices: the number of slices with some of them, in the plane that was segmented.
         ml: None for an image, which has no depth.
-        mm2: the area in an image; None for a volume, and where the size of a pixel is unknown.
+        mm2: the area in an image, the largest one of several (a cine loop); None for a volume, and where the size of a
+            pixel is unknown.
     """
 
     segment: str
@@ -51,5 +52,7 @@ def measure(segment: Segment, volume: Volume, axis: str = "K") -> SegmentStatist
         return SegmentStatistics(segment.name, voxels, slices, None, None)
     if volume.natural:
         i, j, _ = volume.geometry.spacing
-        return SegmentStatistics(segment.name, voxels, slices, None, round(voxels * i * j, 4))
+        pixels = int(segment.mask.sum(axis=in_slice).max())
+        area = pixels * i * j / volume.magnification**2
+        return SegmentStatistics(segment.name, voxels, slices, None, round(area, 4))
     return SegmentStatistics(segment.name, voxels, slices, round(voxels * volume.geometry.voxel_ml, 6), None)

@@ -39,6 +39,7 @@ class Volume:
         notes: sentences for the user on how it was read.
         natural: an image without anatomical orientation (PNG, ultrasound, radiograph): shown as it is stored.
         known_spacing: whether the spacing is that of the body. PNG, JPEG, TIFF and BMP know at most that of a printer.
+        magnification: how many times larger than in the body things are at the spacing of a radiograph, the detector's.
     """
 
     array: np.ndarray
@@ -53,6 +54,7 @@ class Volume:
     notes: list[str] = field(default_factory=list)
     natural: bool = False
     known_spacing: bool = True
+    magnification: float = 1.0
 
     def __post_init__(self) -> None:
         if self.array.ndim != 3 and not (self.array.ndim == 4 and self.array.shape[3] == 3):

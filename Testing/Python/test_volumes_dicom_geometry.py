@@ -12,6 +12,7 @@ from dicom_made import AXIAL, CORONAL, CR, NM, SAGITTAL, enhanced, image, item, 
 from pydicom.sequence import Sequence
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.export.dicom_seg import source_slices
 from MedCLIPSAMLib.volumes import Segment, SliceStack, read_segmentation, read_volume, write_segmentation
 
 ANGLE = np.radians(30)
@@ -131,6 +132,56 @@ def test_slices_without_positions_are_in_the_order_of_their_numbers(tmp_path: Pa
     volume = read_volume(tmp_path)
     assert volume.array[:, 0, 0].tolist() == [1, 2, 3] and volume.geometry.spacing[2] == 4
     assert "no patient positions" in volume.notes[0]
+
+
+def test_slices_without_positions_and_numbers_are_in_the_order_of_their_locations(tmp_path: Path) -> None:
+    tags = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "SliceThickness": 9.0}
+    for n in range(4):
+        save(slice_at((0, 0, 0), n, SliceLocation=2.5 * n - 50, InstanceNumber=9 - n, **tags), tmp_path / f"{9 - n}")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and volume.geometry.spacing[2] == 2.5
+    (note,) = volume.notes
+    assert "no patient positions" in note and "slice locations" in note
+    for n in range(3):
+        save(slice_at((0, 0, 0), n, InstanceNumber=None, **tags), tmp_path / "names" / f"{n}")
+    volume = read_volume(tmp_path / "names")
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2] and "names of their files" in volume.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("along", "plane", "row", "column", "normal"),
+    [
+        ((0, 0, 1), "axial", (1, 0, 0), (0, 1, 0), (0, 0, 1)),
+        ((0, 1, 0), "coronal", (1, 0, 0), (0, 0, -1), (0, 1, 0)),
+        ((1, 0, 0), "sagittal", (0, 1, 0), (0, 0, -1), (-1, 0, 0)),
+        ((0, -0.6, 0.8), "axial", (1, 0, 0), (0, 0.8, 0.6), (0, -0.6, 0.8)),
+    ],
+)
+def test_positions_without_orientation_give_order_and_distance(
+    tmp_path: Path, along: Any, plane: str, row: Any, column: Any, normal: Any
+) -> None:
+    for n in range(4):  # numbered against the line
+        place = np.array([5.0, 6.0, 7.0]) + 3.0 * n * np.array(along)
+        save(slice_at(place, n, ImageOrientationPatient=None, InstanceNumber=9 - n), tmp_path / f"{n}")
+    volume = read_volume(tmp_path)
+    forward = np.dot(along, normal) > 0
+    assert volume.array[:, 0, 0].tolist() == ([0, 1, 2, 3] if forward else [3, 2, 1, 0])
+    assert volume.geometry.spacing == pytest.approx((0.5, 0.7, 3.0)) and not volume.natural
+    first = np.array([5.0, 6.0, 7.0]) + (0 if forward else 9.0) * np.array(along)
+    np.testing.assert_allclose(volume.geometry.origin, first, atol=1e-9)
+    np.testing.assert_allclose(volume.geometry.cosines, np.transpose([row, column, normal]), atol=1e-9)
+    (note,) = volume.notes
+    assert "positions but no orientation" in note and plane in note
+    with pytest.raises(InputError, match="no DICOM series with positions and orientation"):
+        source_slices(volume)  # of which DICOM objects are made
+
+
+def test_positions_on_no_line_give_no_order(tmp_path: Path) -> None:
+    for n, place in enumerate(((0, 0, 0), (0, 5, 3), (9, 0, 6))):
+        save(slice_at(place, n, ImageOrientationPatient=None), tmp_path / f"{n}")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2]
+    assert "no orientation that fits" in volume.notes[0] and "their numbers" in volume.notes[0]
 
 
 def test_radiographs_are_natural_and_know_their_pixels(tmp_path: Path) -> None:

@@ -133,6 +133,15 @@ def test_two_tags_together_tell_apart(tmp_path: Path) -> None:
     assert volume.array[:, 0, 0].tolist() == [10, 11, 12, 13, 14]
 
 
+def test_a_number_within_a_number_is_no_word_of_a_label(tmp_path: Path) -> None:
+    write(tmp_path, 3, lambda p, k: {"EchoTime": (5.0, 12.5, 50.0)[p]})
+    assert read_volume(tmp_path, phase="echo time 5").array[0, 0, 0] == 0
+    assert read_volume(tmp_path, phase="50").array[0, 0, 0] == 20
+    for which in ("25", "0", "12", "2.5", "echo time 1", "ech"):
+        with pytest.raises(InputError, match="no phase"):
+            read_volume(tmp_path, phase=which)
+
+
 def test_echoes_of_time_points_are_told_apart(tmp_path: Path) -> None:
     write(tmp_path, 4, lambda p, k: {"TemporalPositionIdentifier": 1 + p // 2, "EchoTime": 5.0 * (1 + p % 2)})
     volume = read_volume(tmp_path, phase="temporal position 2, echo time 10 ms")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,17 @@ import pydicom
 import pytest
 import SimpleITK as sitk
 from dicom_made import CR, CT, enhanced, image, item, save, sequence, slice_at
+from PIL import Image
+from pydicom.encaps import encapsulate
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    RLELossless,
+)
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.export.dataset import gray
@@ -62,6 +71,20 @@ def test_monochrome1_with_sign_slope_and_several_slices(tmp_path: Path) -> None:
         save(made, tmp_path / f"{n}.dcm")
     volume = read_volume(tmp_path)  # stored -2048 to 2047, so -4196 to 3994: v becomes -202 - v
     assert volume.array[:, 0, 0].tolist() == [-202 - (2 * n - 100) for n in range(3)]
+
+
+@pytest.mark.parametrize("dark", [0, 1, 2])
+def test_only_slices_that_say_so_are_inverted(tmp_path: Path, dark: int) -> None:
+    for n in range(3):
+        stored = 4095 - 100 * n if n == dark else 100 * n
+        tags = {"BitsStored": 12, "HighBit": 11, "WindowCenter": 4095 - 150 if n == dark else 150, "WindowWidth": 300}
+        kind = "MONOCHROME1" if n == dark else "MONOCHROME2"
+        made = slice_at((0, 0, n), n, PhotometricInterpretation=kind, **tags)
+        made.PixelData, made.PixelRepresentation = np.full((4, 6), stored, np.uint16).tobytes(), 0
+        save(made, tmp_path / f"{n}.dcm")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == [0, 100, 200] and volume.window == (150, 300)
+    assert volume.notes == ["High values are dark in the file in 1 of 3 images (MONOCHROME1): they were inverted."]
 
 
 def voi(first: int, outputs: list[int], bits: int) -> Sequence:
@@ -115,6 +138,18 @@ def test_the_frame_s_own_window_and_scale_are_used(tmp_path: Path) -> None:
     assert volume.array[:, 0, 0].tolist() == [-1000, -980, -940] and volume.window == (-600, 1500)
 
 
+def test_what_is_in_private_sequences_is_not_of_the_frame(tmp_path: Path) -> None:
+    made = enhanced([(0, 0, n) for n in range(3)])
+    made.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence = sequence(
+        RescaleSlope=2.0, RescaleIntercept=0.0
+    )
+    for group in made.PerFrameFunctionalGroupsSequence:
+        block = group.private_block(0x2005, "Philips MR Imaging DD 005", create=True)
+        block.add_new(0x0F, "SQ", sequence(RescaleSlope=7.0, RescaleIntercept=1.0, PixelSpacing=[9.0, 9.0]))
+    volume = read_volume(save(made, tmp_path / "x.dcm"))
+    assert volume.array[:, 0, 0].tolist() == [0, 2, 4] and volume.geometry.spacing == (0.5, 0.7, 1)
+
+
 def test_each_slice_has_its_own_slope(tmp_path: Path) -> None:
     for n in range(3):
         made = slice_at((0, 0, n), 100, Modality="PT", RescaleSlope=0.5 * (n + 1), RescaleIntercept=0)
@@ -153,6 +188,37 @@ def test_transfer_syntaxes_give_the_same_voxels(tmp_path: Path, syntax: str) -> 
         made.PixelData = RAMP.astype(">u2").tobytes()
     volume = read_volume(save(made, tmp_path / "x.dcm", syntax))
     assert np.array_equal(volume.array[0], RAMP)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_bits_lie_below_the_high_bit(tmp_path: Path, signed: bool) -> None:
+    values = np.array([[0, 100, 2047, -2048 if signed else 4095]])
+    stored = ((values << 4) & 0xFFFF).astype(np.uint16) | np.uint16(5)  # an overlay below
+    tags = {"BitsStored": 12, "HighBit": 15, "PixelRepresentation": int(signed)}
+    assert np.array_equal(read_volume(written(tmp_path, stored, **tags)).array[0], values)
+
+
+def test_what_gdcm_refuses_is_read_by_pydicom(tmp_path: Path) -> None:
+    # R = Y + 1.402 (Cr - 128), G = Y - 0.344 (Cb - 128) - 0.714 (Cr - 128), B = Y + 1.772 (Cb - 128); PS3.3 C.7.6.3.1.2
+    pixels = np.full((4, 6, 3), (100, 128, 178), np.uint8)
+    made = image(np.zeros((4, 6), np.uint8), CR, "US")
+    made.SamplesPerPixel, made.PlanarConfiguration, made.PhotometricInterpretation = 3, 0, "YBR_FULL"
+    made.PixelData = pixels.tobytes()
+    made.file_meta = pydicom.dataset.FileMetaDataset()
+    made.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1"
+    made.compress(RLELossless)
+    volume = read_volume(save(made, tmp_path / "rle.dcm", RLELossless))
+    np.testing.assert_allclose(volume.array[0, 0, 0], (170.1, 64.3, 100), atol=1)
+    frames = []
+    for color in ((200, 30, 40), (20, 180, 60)):
+        file = io.BytesIO()
+        Image.new("RGB", (8, 8), color).save(file, "JPEG", quality=98, subsampling=0)
+        frames.append(file.getvalue())
+    made = image(np.zeros((2, 8, 8), np.uint8), CR, "US")
+    made.SamplesPerPixel, made.PlanarConfiguration, made.PhotometricInterpretation = 3, 0, "YBR_FULL_422"
+    made.PixelData = encapsulate(frames, fragments_per_frame=2)
+    volume = read_volume(save(made, tmp_path / "jpeg.dcm", JPEGBaseline8Bit))
+    np.testing.assert_allclose(volume.array[:, 3, 3], [(200, 30, 40), (20, 180, 60)], atol=2)
 
 
 def readable(path: Path) -> bool:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import stat
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +27,6 @@ from dicom_made import (
     slice_at,
     write_series,
 )
-from pydicom.fileset import FileSet
 from pydicom.uid import ImplicitVRLittleEndian
 
 from MedCLIPSAMLib.errors import InputError
@@ -66,31 +63,6 @@ def test_files_without_preamble_are_understood(tmp_path: Path) -> None:
     for number in range(3):
         save(slice_at((0, 0, number), number), tmp_path / f"old{number}", ImplicitVRLittleEndian, whole=False)
     assert values(tmp_path) == [0, 1, 2]
-
-
-def test_a_dicomdir_leads_to_the_series_beside_it(tmp_path: Path) -> None:
-    made = FileSet()
-    for number in range(3):
-        dataset = slice_at((0, 0, number), number, PatientName="x", StudyID="1", StudyTime="120000")
-        made.add(save(dataset, tmp_path / "source" / str(number)))
-    made.write(tmp_path / "disc")
-    assert (tmp_path / "disc" / "DICOMDIR").is_file()
-    assert values(tmp_path / "disc") == values(tmp_path / "disc" / "DICOMDIR") == [0, 1, 2]
-
-
-def test_a_series_is_chosen_by_uid_number_or_description(tmp_path: Path) -> None:
-    write_series(tmp_path, range(3), SeriesInstanceUID="1.9.1", SeriesNumber="3", SeriesDescription="T1 native")
-    write_series(tmp_path, range(5), SeriesInstanceUID="1.9.2", SeriesNumber="12", SeriesDescription="T1 venous")
-    for which, count in (("1.9.1", 3), ("1.9.2", 5), ("3", 3), ("12", 5), ("NATIVE", 3), ("t1 venous", 5)):
-        assert len(values(tmp_path, series=which)) == count
-    with pytest.raises(InputError, match="2 DICOM series") as caught:
-        read_volume(tmp_path)
-    for expected in ("number 3", "T1 native", "3 files", "1.9.1", "number 12", "1.9.2", "2026-01-02", "--series"):
-        assert expected in str(caught.value)
-    with pytest.raises(InputError, match="2 DICOM series in .* fit 'T1'"):
-        read_volume(tmp_path, series="T1")
-    with pytest.raises(InputError, match="no DICOM series 'T2'"):
-        read_volume(tmp_path, series="T2")
 
 
 def test_two_studies_and_two_patients_are_told_apart(tmp_path: Path) -> None:
@@ -204,85 +176,6 @@ def test_damaged_files_are_left_out_with_a_note(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match="s-001.dcm"):
         read_volume(tmp_path)
-
-
-# Zip files
-
-
-def zipped(folder: Path, path: Path) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(folder.rglob("*")):
-            archive.write(file, file.relative_to(folder.parent))
-    return path
-
-
-def test_a_zip_file_is_read_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(temporary))
-    write_series(tmp_path / "study" / "a", range(3), SeriesInstanceUID="1.9.1", SeriesNumber="1")
-    write_series(tmp_path / "study" / "b", range(5), SeriesInstanceUID="1.9.2", SeriesNumber="2")
-    path = zipped(tmp_path / "study", tmp_path / "study.zip")
-    assert len(values(path, series="2")) == 5
-    volume = read_volume(path, series="1")
-    assert volume.path == path and volume.shape == (3, 4, 6)
-    with pytest.raises(InputError, match="study.zip' holds 2 DICOM series") as caught:
-        read_volume(path)
-    assert "temporary" not in str(caught.value)
-    assert list(temporary.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["../out.dcm", "/abs.dcm", "a/../../out.dcm", "..\\out.dcm", "C:\\out.dcm"])
-def test_zip_files_that_lead_outside_are_refused(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "in" / "bad.zip"
-    path.parent.mkdir()
-    with zipfile.ZipFile(path, "w") as archive:
-        member = zipfile.ZipInfo("x")
-        member.filename = name
-        archive.writestr(member, "x")
-    with pytest.raises(InputError, match="leads out of it"):
-        read_volume(path)
-    assert not (tmp_path / "out.dcm").exists()
-
-
-def test_zip_files_with_links_or_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    link = zipfile.ZipInfo("link")
-    link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
-        archive.writestr(link, "/etc/passwd")
-    with pytest.raises(InputError, match="link"):
-        read_volume(tmp_path / "link.zip")
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros", bytes(3 << 20))
-    monkeypatch.setattr("MedCLIPSAMLib.volumes.archive.MAX_BYTES", 1 << 20)
-    with pytest.raises(InputError, match="would unpack to"):
-        read_volume(tmp_path / "bomb.zip")
-    data = bytearray((tmp_path / "bomb.zip").read_bytes())
-    for at in (data.find(b"PK\x03\x04") + 22, data.find(b"PK\x01\x02") + 24):
-        data[at : at + 4] = (10).to_bytes(4, "little")  # says that it is small
-    (tmp_path / "liar.zip").write_bytes(data)
-    with pytest.raises(InputError):
-        read_volume(tmp_path / "liar.zip")
-    (tmp_path / "cut.zip").write_bytes(data[:100])
-    with pytest.raises(InputError, match="cannot be unpacked"):
-        read_volume(tmp_path / "cut.zip")
-
-
-@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_damaged_zip_files_are_a_message(tmp_path: Path, method: int) -> None:
-    path = tmp_path / "damaged.zip"
-    with zipfile.ZipFile(path, "w", method) as archive:
-        archive.writestr("scan.nii", np.random.default_rng(0).bytes(5000))
-    data = bytearray(path.read_bytes())
-    data[60:2000] = bytes(1940)
-    path.write_bytes(data)
-    with pytest.raises(InputError, match="cannot be unpacked"):
-        read_volume(path)
-
-
-def test_one_image_in_a_zip_file_is_read(tmp_path: Path) -> None:
-    save(image(PIXELS + 5, CR, "CR"), tmp_path / "x" / "one.dcm")
-    assert read_volume(zipped(tmp_path / "x", tmp_path / "x.zip")).array.max() == 5
 
 
 # What commands make of it

@@ -1,0 +1,186 @@
+"""The stored values of DICOM files, decoded.
+
+pydicom decodes gray files that are not compressed, or run-length encoded. GDCM decodes colors and the JPEG family,
+from a copy that holds nothing but the pixels: so no tag of the file can make it rescale or invert them, and what
+is nested in the file never reaches it. What GDCM refuses is left to pydicom.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+    generate_uid,
+)
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, read_whole
+from MedCLIPSAMLib.volumes.dicom_padding import find_padding
+from MedCLIPSAMLib.volumes.dicom_tables import entries
+from MedCLIPSAMLib.volumes.dicom_values import numbers
+from MedCLIPSAMLib.volumes.itk_read import itk_image
+
+try:
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    WHOLE_FILE: dict[str, bool] = {"enforce_file_format": True}
+except ImportError:  # pydicom 2.4, as in 3D Slicer 5.10
+    from pydicom.pixel_data_handlers.util import apply_color_lut, convert_color_space  # type: ignore[no-redef]
+
+    WHOLE_FILE = {"write_like_original": False}
+
+    def pixel_array(src: Dataset) -> np.ndarray:  # type: ignore[misc]
+        """Decode the pixels of a data set, colors to red, green and blue."""
+        kind = src.PhotometricInterpretation
+        return convert_color_space(src.pixel_array, kind, "RGB") if kind.startswith("YBR") else src.pixel_array
+
+
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+PIXEL_TAGS = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelData",
+)
+PALETTES = tuple(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue"))
+
+
+def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decode the stored values of a file.
+
+    Returns:
+        (frames, J, I), or (frames, J, I, 3) with red, green and blue; and where gray ones are padding, if it says so.
+    """
+    dataset = read_whole(path)
+    if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        raise InputError(f"'{path}' is DICOM, but holds no complete image.", "Copy or export it again.")
+    syntax = _transfer_syntax(dataset)
+    gray = int(dataset.get("SamplesPerPixel") or 1) == 1
+    kind = dataset.get("PhotometricInterpretation")
+    # GDCM exchanges the bytes of colors of 16 bits that are compressed by run lengths
+    plain = gray or (kind == "RGB" and syntax == RLELossless)
+    as_words = plain and (not syntax.is_compressed or syntax in (RLELossless, DeflatedExplicitVRLittleEndian))
+    try:
+        array = _in_frames(_words(dataset) if as_words else _by_gdcm_or_pydicom(dataset), dataset)
+        if kind == "PALETTE COLOR":
+            return _colors(array, dataset), None
+    except DAMAGED as error:
+        how = f" (compressed by {syntax.name})" if syntax.is_compressed else ""
+        reason = str(error).strip().splitlines()[-1].split("): ")[-1][:200] if str(error).strip() else "damaged"
+        raise InputError(f"The pixels of '{path}' cannot be read{how}: {reason}", "Copy or export it again.") from error
+    if not gray:
+        return array, None
+    values = _used_bits(array, dataset, as_words)
+    return values, find_padding(array, values, dataset)
+
+
+def _in_frames(array: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Give an array its axis of frames, where it has one only."""
+    gray = int(dataset.get("SamplesPerPixel") or 1) == 1
+    frames = int((numbers(dataset.get("NumberOfFrames")) or [1])[0])
+    return array.reshape((max(frames, 1), *array.shape[-2 if gray else -3 :]))
+
+
+def _words(dataset: Dataset) -> np.ndarray:
+    """Return the words of a file with all of their bits, of which pydicom cuts those that it takes for unused."""
+    stored = {keyword: dataset.get(keyword) for keyword in ("BitsStored", "HighBit")}
+    allocated = int(dataset.get("BitsAllocated") or 0)
+    if allocated % 8 == 0 and None not in stored.values():
+        dataset.BitsStored, dataset.HighBit = allocated, allocated - 1
+    array = dataset.pixel_array
+    for keyword, value in stored.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    return array
+
+
+def _by_gdcm_or_pydicom(dataset: Dataset) -> np.ndarray:
+    """Decode by GDCM; by pydicom what that refuses: YBR_FULL by run lengths, several fragments a frame (PS3.5 A.4)."""
+    try:
+        return _in_frames(_by_gdcm(dataset), dataset)
+    except DAMAGED:
+        with suppress(*DAMAGED):
+            return pixel_array(dataset)
+        raise
+
+
+def _colors(array: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Replace the values of a palette by its colors, uint8; entries of 8 bits may be in words (PS3.3 C.7.6.3.1.6)."""
+    for keyword in PALETTES:
+        if keyword in dataset:
+            dataset[keyword].value = entries(dataset[keyword], dataset)
+    colors = apply_color_lut(array, dataset)[..., :3]
+    if colors.dtype != np.uint16:
+        return colors
+    count, first = (int(value) for value in dataset.RedPaletteColorLookupTableDescriptor[:2])
+    table = apply_color_lut(np.arange(first, first + (count or 65536)), dataset)[..., :3]
+    return (colors >> 8 if table.max() > 255 else colors).astype(np.uint8)
+
+
+def _transfer_syntax(dataset: Dataset) -> UID:
+    """Return the encoding of a file; as it was read, where the file does not state it."""
+    meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
+    dataset.file_meta = meta
+    if "TransferSyntaxUID" not in meta:
+        implicit, little = getattr(dataset, "original_encoding", None) or (
+            dataset.is_implicit_VR,
+            dataset.is_little_endian,
+        )
+        big = ExplicitVRBigEndian if little is False else ExplicitVRLittleEndian
+        meta.TransferSyntaxUID = big if implicit is False else ImplicitVRLittleEndian
+    return meta.TransferSyntaxUID
+
+
+def _by_gdcm(dataset: Dataset) -> np.ndarray:
+    bare = Dataset()
+    for keyword in PIXEL_TAGS:
+        if keyword in dataset:
+            bare[keyword] = dataset[keyword]
+    if int(dataset.get("SamplesPerPixel") or 1) == 1:
+        bare.PhotometricInterpretation = "MONOCHROME2"
+    syntax = dataset.file_meta.TransferSyntaxUID
+    bare.SOPClassUID, bare.SOPInstanceUID = SECONDARY_CAPTURE, generate_uid()
+    bare["PixelData"].is_undefined_length = syntax.is_encapsulated
+    bare.is_little_endian, bare.is_implicit_VR = syntax.is_little_endian, syntax.is_implicit_VR
+    bare.file_meta = FileMetaDataset()
+    bare.file_meta.TransferSyntaxUID = syntax
+    bare.file_meta.MediaStorageSOPClassUID = bare.SOPClassUID
+    bare.file_meta.MediaStorageSOPInstanceUID = bare.SOPInstanceUID
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "pixels.dcm"
+        bare.save_as(copy, **WHOLE_FILE)
+        return sitk.GetArrayFromImage(itk_image(copy))
+
+
+def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarray:
+    """Remove the unused bits of integers and restore their sign.
+
+    Args:
+        as_words: these are the words of the file, in which the bits lie below the high bit (PS3.5 8.1.1).
+    """
+    allocated, used = int(dataset.get("BitsAllocated") or 16), int(dataset.get("BitsStored") or 0)
+    if array.dtype.kind not in "iu" or not 0 < used < allocated or allocated != array.itemsize * 8:
+        return array
+    signed = int(dataset.get("PixelRepresentation") or 0) == 1
+    array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
+    high = int(dataset.get("HighBit") or 0)
+    above = allocated - 1 - high if as_words and used <= high + 1 <= allocated else allocated - used
+    return (array << above) >> (allocated - used)

@@ -1,0 +1,65 @@
+"""Padding of DICOM images: pixels around them that are no image data (PS3.3 C.7.5.1.1.2)."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+from pydicom.dataset import Dataset
+
+from MedCLIPSAMLib.volumes.dicom_values import numbers
+
+
+def find_padding(words: np.ndarray, values: np.ndarray, header: Dataset) -> np.ndarray | None:
+    """Find the pixels of the padding value, or between it and the limit of its range; None where there is none.
+
+    Args:
+        words: as stored, with unused bits, which the padding value may set.
+        values: without them.
+    """
+    first = numbers(header.get("PixelPaddingValue"))
+    if not first or words.dtype.kind not in "iu":
+        return None
+    ends = (int(first[0]), int((numbers(header.get("PixelPaddingRangeLimit")) or first)[0]))
+    padded = np.zeros(values.shape, bool)
+    signed = header.get("PixelRepresentation") == 1
+    for array in (words,) if words is values else (words, values):
+        array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
+        # Programs write the value with and without its sign, whatever that of the pixels
+        low, high = sorted(int(np.array(end & (2 ** (8 * array.itemsize) - 1)).astype(array.dtype)) for end in ends)
+        padded |= (low <= array) & (array <= high)
+    return padded if padded.any() else None
+
+
+def without_padding(array: np.ndarray, padded: np.ndarray, modality: str, notes: list[str]) -> np.ndarray:
+    """Set padding to the lowest value of the image, with a note, unless it is one value below all, which is background.
+
+    Of CT, which pads by values below air and has windows of its own, only padding above all of the image is changed. A
+    padding value amid those of the image is taken for padding where it reaches the edge, as programs write a padding
+    value of 0 with images that hold zeros.
+    """
+    image, others = array[~padded], array[padded]
+    if not image.size or others.max() == others.min() < image.min():
+        return array
+    if modality == "CT" and others.max() <= image.max():
+        return array
+    lowest = image.min()
+    amid = padded & (lowest <= array) & (array <= image.max())
+    padded = padded & ~amid | _reaching_edge(amid)
+    if not padded.any():
+        return array
+    notes.append(
+        f"{np.count_nonzero(padded)} voxels are padding, no image data (0028,0120): they were set to the lowest value, "
+        f"{lowest:g}."
+    )
+    return np.where(padded, lowest, array)
+
+
+def _reaching_edge(mask: np.ndarray) -> np.ndarray:
+    """Keep what is joined to the edge of its image, (K, J, I)."""
+    edge = np.ones(mask.shape[1:], bool)
+    edge[1:-1, 1:-1] = False
+    kept = np.zeros_like(mask)
+    for k in np.flatnonzero(mask.any(axis=(1, 2))):
+        whole, seeds = (sitk.GetImageFromArray(part.astype(np.uint8)) for part in (mask[k], mask[k] & edge))
+        kept[k] = sitk.GetArrayFromImage(sitk.BinaryReconstructionByDilation(seeds, whole, 0, 1)) > 0
+    return kept

@@ -1,0 +1,110 @@
+"""The tags that tell images at one position apart: phases, echoes, b-values, times."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+
+from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_values import numbers
+
+Value = Callable[[Frame], Hashable | None]
+
+
+def _number(*keywords: str, digits: int = 2) -> Value:
+    def value(frame: Frame) -> Hashable | None:
+        found = frame.numbers(*keywords)
+        return round(found[0], digits) if found else None
+
+    return value
+
+
+def _text(*keywords: str) -> Value:
+    def value(frame: Frame) -> Hashable | None:
+        found = frame.get(*keywords)
+        if found is None:
+            return None
+        return found if isinstance(found, str) else " ".join(str(value) for value in np.atleast_1d(found))
+
+    return value
+
+
+def _time(*keywords: str) -> Value:
+    """Join a date and time, or a time, to a text that sorts."""
+
+    def value(frame: Frame) -> Hashable | None:
+        found = frame.text(*keywords)
+        match = re.match(r"\d{6,14}(\.\d+)?", found.replace(":", ""))
+        return match[0] if match else None
+
+    return value
+
+
+def b_value(frame: Frame) -> Hashable | None:
+    """Read the b-value in s/mm2 from the standard tag, those of Siemens, GE, Philips and UIH, or the sequence name."""
+    found = frame.numbers("DiffusionBValue")
+    if found:
+        return round(found[0])
+    header, maker = frame.header, frame.text("Manufacturer").upper()
+    for group, element, creator, name in (
+        (0x0019, 0x0C, "SIEMENS MR HEADER", "SIEMENS"),
+        (0x0043, 0x39, "GEMS_PARM_01", "GE"),
+        (0x2001, 0x03, "Philips Imaging DD 001", "PHILIPS"),
+        (0x0065, 0x09, "Image Private Header", "UIH"),
+    ):
+        try:
+            raw = header.private_block(group, creator)[element].value
+        except KeyError:
+            plain = header.get((group, 0x1000 + element)) if name in maker else None
+            raw = None if plain is None else plain.value
+        value = _first_number(raw)
+        if value is not None:
+            return round(value % 100_000)  # GE adds 1e9 to mark it as a b-value
+    match = re.search(r"b(\d+)", frame.text("SequenceName"))
+    return int(match[1]) if match else None
+
+
+def _first_number(raw: Any) -> float | None:
+    """Read the first number of a private tag, which is bytes where its type is not known."""
+    if isinstance(raw, bytes):
+        try:
+            raw = raw.decode("ascii").strip(" \0").split("\\")[0]
+            return float(raw)
+        except (UnicodeDecodeError, ValueError):
+            sizes = {4: "<f", 8: "<d"}
+            value = struct.unpack(sizes[len(raw)], raw)[0] if isinstance(raw, bytes) and len(raw) in sizes else None
+            return value if value is not None and 0 <= value < 1e5 else None
+    found = numbers(raw)
+    return found[0] if found else None
+
+
+# Tags that distinguish images at one position, the most specific first: name, unit, value.
+TELLING: tuple[tuple[str, str, Value], ...] = (
+    ("temporal position", "", _number("TemporalPositionIndex", "TemporalPositionIdentifier")),
+    ("echo time", " ms", _number("EffectiveEchoTime", "EchoTime")),
+    ("echo", "", _text("EchoNumbers")),
+    ("b-value", "", b_value),
+    ("diffusion direction", "", _text("DiffusionGradientOrientation")),
+    ("cardiac phase", " %", _number("NominalPercentageOfCardiacPhase")),
+    ("trigger time", " ms", _number("NominalCardiacTriggerDelayTime", "TriggerTime")),
+    ("inversion time", " ms", _number("InversionTime", "InversionTimes")),
+    ("flip angle", " degrees", _number("FlipAngle")),
+    ("image type", "", _text("FrameType", "ImageType")),
+    ("component", "", _text("ComplexImageComponent")),
+    ("tube voltage", " kV", _number("KVP")),
+    ("kernel", "", _text("ConvolutionKernel")),
+    ("pixel spacing", " mm", lambda frame: frame.pixel_spacing and round(frame.pixel_spacing[0], 3)),
+    ("slice thickness", " mm", _number("SliceThickness")),
+    ("frame reference time", " ms", _number("FrameReferenceTime")),
+    ("acquisition", "", _number("FrameAcquisitionNumber", "AcquisitionNumber")),
+    ("acquisition time", "", _time("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")),
+    ("content time", "", _time("FrameReferenceDateTime", "ContentTime")),
+    ("repetition time", " ms", _number("RepetitionTime")),
+    ("comment", "", _text("FrameComments", "ImageComments")),
+    ("file", "", lambda frame: None if frame.single else frame.path.name),
+)
+INSTANCE = ("instance number", "", _number("InstanceNumber"))

@@ -1,0 +1,65 @@
+"""Slices whose headers do not say how they lie in the patient: their order by what else is there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from MedCLIPSAMLib.volumes.dicom_header import Frame
+from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM
+from MedCLIPSAMLib.volumes.dicom_steps import SLICE
+
+PLANES = ("sagittal", "coronal", "axial")
+ROWS = ((0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (1.0, 0.0, 0.0))
+"""Directions of a row of the usual images of each plane, LPS."""
+NORMALS = ((-1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+OFF_LINE = 0.05
+"""How far positions may be off their common line, as a share of the mean distance."""
+
+
+def assume_orientation(frames: Sequence[Frame], notes: list[str]) -> None:
+    """Take slices with positions on one line and no orientation for upright ones across it, with a note in `notes`."""
+    positions = [frame.position for frame in frames if frame.position is not None]
+    if len(positions) < 2 or any(frame.orientation is not None for frame in frames):
+        return
+    points = np.array(positions)
+    points -= points.mean(axis=0)
+    line = np.linalg.svd(points, full_matrices=False)[2][0]
+    along = points @ line
+    off = np.linalg.norm(points - np.outer(along, line), axis=1).max()
+    if np.ptp(along) < SAME_PLACE_MM or off > OFF_LINE * np.ptp(along) / (len(points) - 1) + SAME_PLACE_MM:
+        return
+    axis = int(np.abs(line).argmax())
+    normal = line * np.sign(line @ np.array(NORMALS[axis]))
+    row = np.array(ROWS[axis]) - (np.array(ROWS[axis]) @ normal) * normal
+    row /= np.linalg.norm(row)
+    for frame in frames:
+        frame.orientation = np.stack([row, np.cross(normal, row), normal], axis=1)
+    notes.append(
+        f"The DICOM images carry positions but no orientation: they were taken for upright {PLANES[axis]} slices, "
+        "in the order of their positions. Left and right, or top and bottom, may be exchanged."
+    )
+
+
+def order_unplaced(frames: Sequence[Frame]) -> tuple[list[Frame], str, np.ndarray | None]:
+    """Sort slices without places.
+
+    Returns:
+        The slices; by what they are sorted, in words; and their heights in mm where it is by these.
+    """
+    heights = [frame.numbers("SliceLocation")[:1] for frame in frames]
+    if all(heights) and len(frames) > 1:
+        order = np.argsort(np.ravel(heights), kind="stable")
+        ordered = np.ravel(heights)[order]
+        if np.isfinite(ordered).all() and np.diff(ordered).min() > SAME_PLACE_MM:
+            return [frames[place] for place in order], "slice locations", ordered
+    files = {frame.path: frame.numbers("InstanceNumber")[:1] for frame in frames}
+    if len(files) == 1:
+        by = "numbers" if all(SLICE in frame.own for frame in frames) else "places in the file"
+    elif all(files.values()) and len({number for (number,) in files.values()}) == len(files):
+        by = "numbers"
+    else:
+        by = "numbers, and of the names of their files where these are missing or the same"
+    key = lambda frame: (files[frame.path] or [0.0], str(frame.path), frame.own.get(SLICE, 0), frame.index)
+    return sorted(frames, key=key), by, None

@@ -1,0 +1,147 @@
+"""Zip files are unpacked, read and removed; what cannot be read of them is said."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from dicom_made import CR, image, save, write_series
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import read_volume
+from MedCLIPSAMLib.volumes.archive import unpack_zip
+
+PIXELS = np.zeros((4, 6), np.int16)
+
+
+def values(folder: Path, **which: str) -> list[int]:
+    """The value of each slice: n where the slices are in order."""
+    return read_volume(folder, **which).array[:, 0, 0].tolist()
+
+
+def zipped(folder: Path, path: Path) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            archive.write(file, file.relative_to(folder.parent))
+    return path
+
+
+def test_a_zip_file_is_read_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    write_series(tmp_path / "study" / "a", range(3), SeriesInstanceUID="1.9.1", SeriesNumber="1")
+    write_series(tmp_path / "study" / "b", range(5), SeriesInstanceUID="1.9.2", SeriesNumber="2")
+    path = zipped(tmp_path / "study", tmp_path / "study.zip")
+    assert len(values(path, series="2")) == 5
+    volume = read_volume(path, series="1")
+    assert volume.path == path and volume.shape == (3, 4, 6)
+    with pytest.raises(InputError, match="study.zip' holds 2 DICOM series") as caught:
+        read_volume(path)
+    assert "temporary" not in str(caught.value)
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../out.dcm", "/abs.dcm", "a/../../out.dcm", "..\\out.dcm", "C:\\out.dcm"])
+def test_zip_files_that_lead_outside_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "in" / "bad.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        member = zipfile.ZipInfo("x")
+        member.filename = name
+        archive.writestr(member, "x")
+    with pytest.raises(InputError, match="leads out of it"):
+        read_volume(path)
+    assert not (tmp_path / "out.dcm").exists()
+
+
+def test_zip_files_with_links_or_too_much_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = zipfile.ZipInfo("link")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
+        archive.writestr(link, "/etc/passwd")
+    with pytest.raises(InputError, match="link"):
+        read_volume(tmp_path / "link.zip")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(3 << 20))
+    monkeypatch.setattr("MedCLIPSAMLib.volumes.archive.MAX_BYTES", 1 << 20)
+    with pytest.raises(InputError, match="would unpack to"):
+        read_volume(tmp_path / "bomb.zip")
+    data = bytearray((tmp_path / "bomb.zip").read_bytes())
+    for at in (data.find(b"PK\x03\x04") + 22, data.find(b"PK\x01\x02") + 24):
+        data[at : at + 4] = (10).to_bytes(4, "little")  # says that it is small
+    (tmp_path / "liar.zip").write_bytes(data)
+    with pytest.raises(InputError):
+        read_volume(tmp_path / "liar.zip")
+    (tmp_path / "cut.zip").write_bytes(data[:100])
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        read_volume(tmp_path / "cut.zip")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damaged_zip_files_are_a_message(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "damaged.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("scan.nii", np.random.default_rng(0).bytes(5000))
+    data = bytearray(path.read_bytes())
+    data[60:2000] = bytes(1940)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        read_volume(path)
+
+
+def test_one_image_in_a_zip_file_is_read(tmp_path: Path) -> None:
+    save(image(PIXELS + 5, CR, "CR"), tmp_path / "x" / "one.dcm")
+    assert read_volume(zipped(tmp_path / "x", tmp_path / "x.zip")).array.max() == 5
+
+
+@pytest.mark.parametrize("ending", ["mhd", "nhdr", "hdr"])
+def test_voxels_beside_their_header_are_found_in_a_zip_file(tmp_path: Path, ending: str) -> None:
+    voxels = np.arange(24, dtype=np.int16).reshape(4, 3, 2)
+    written = sitk.GetImageFromArray(voxels)
+    written.SetSpacing((2, 3, 4))
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    sitk.WriteImage(written, str(tmp_path / "in" / "sub" / f"my-scan_1.{ending}"))
+    volume = read_volume(zipped(tmp_path / "in", tmp_path / "x.zip"))
+    assert np.array_equal(volume.array, voxels) and volume.geometry.spacing == (2, 3, 4) and volume.name == "x"
+
+
+@pytest.mark.parametrize("name", ["nul.raw", "a b.raw", "x.", "ü.raw", "-x.raw", "COM1"])
+def test_names_that_are_not_plain_do_not_reach_the_disk(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.mhd", "x")
+        archive.writestr(name, "x")
+    with unpack_zip(tmp_path / "x.zip") as folder:
+        found = sorted(path.name for path in folder.rglob("*") if path.is_file())
+    assert "a.mhd" in found and len(found) == 2 and name not in found
+
+
+def test_a_zip_file_of_something_else_says_what_it_holds(tmp_path: Path) -> None:
+    empty, two, nested = (tmp_path / f"{name}.zip" for name in ("empty", "two", "nested"))
+    zipfile.ZipFile(empty, "w").close()
+    with zipfile.ZipFile(two, "w") as archive:
+        for name in ("a.nii", "sub/b.nii"):
+            archive.writestr(name, "x")
+    with zipfile.ZipFile(nested, "w") as archive:
+        archive.write(two, "inner.zip")
+    for path, expected in (
+        (empty, "empty.zip' is a zip file that holds no files"),
+        (two, "two.zip' holds 2 images, and no DICOM: a.nii, sub/b.nii"),
+        (nested, "nested.zip' holds no image, but zip files: inner.zip"),
+    ):
+        with pytest.raises(InputError, match=expected) as caught:
+            read_volume(path)
+        assert caught.value.remedy and "medclipsam-" not in str(caught.value)
+
+
+def test_what_is_wrong_with_the_image_in_a_zip_file_is_said_of_the_zip_file(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a.nii", "x" * 400)
+    for which in ({}, {"series": "2"}):
+        with pytest.raises(InputError, match="x.zip'") as caught:
+            read_volume(tmp_path / "x.zip", **which)
+        assert "medclipsam-" not in str(caught.value)
