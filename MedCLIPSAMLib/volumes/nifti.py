@@ -134,14 +134,12 @@ def write_nifti(
     image.set_sform(affine, SCANNER)
     image.set_qform(affine, SCANNER)
     if forms is not None:
-        image.set_sform(forms.sform, forms.sform_code)
-        if forms.qform_code:
-            image.set_qform(forms.qform, forms.qform_code)
-        else:
-            image.header["qform_code"] = 0
         image.header["xyzt_units"] = forms.unit
         if forms.unit in MILLIMETERS and not forms.qform_code:
             image.header["pixdim"][1:4] = np.array(geometry.spacing) / MILLIMETERS[forms.unit]
+        image.set_sform(forms.sform, forms.sform_code)
+        # The last one, after which nibabel knows the image's affine: saving writes another one over the sform.
+        image.set_qform(forms.qform if forms.qform_code else None, forms.qform_code)
     if not compress:
         image.to_stream(file)
         return
