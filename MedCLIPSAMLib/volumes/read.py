@@ -18,11 +18,12 @@ from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
-from MedCLIPSAMLib.volumes.nifti import is_nifti, is_packed, read_nifti
+from MedCLIPSAMLib.volumes.nifti import read_nifti
+from MedCLIPSAMLib.volumes.nifti_file import find_nifti, is_packed
 from MedCLIPSAMLib.volumes.raster import ALPHA_NOTE, DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
 SHEAR_REMEDY = (
     "Resample it, for example: python -c \"import SimpleITK as s; i = s.ReadImage('{name}'); "
@@ -65,9 +66,12 @@ def read_image(path: str | Path) -> sitk.Image:
     with _reading(path):
         if is_dicom(path):
             return dicom.read_file(path).to_sitk()
-        if not (raster_format(path) or is_nifti(path)):
+        if raster_format(path):
+            array, geometry, _ = read_raster(path, [], indices=True)
+        elif nifti := find_nifti(path):
+            array, geometry, _ = read_nifti(nifti, path, [])
+        else:
             return _by_itk(path, [])
-        array, geometry, _ = read_raster(path, [], indices=True) if raster_format(path) else read_nifti(path, [])
         image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
         geometry.place(image)
         return image
@@ -117,9 +121,9 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     if raster := raster_format(path):
         notes += misnamed_notes(path, f"a {raster} image")
         array, geometry, known = read_raster(path, notes)
-    elif is_nifti(path):
+    elif nifti := find_nifti(path):
         notes += misnamed_notes(path, "NIfTI compressed by gzip" if is_packed(path) else "uncompressed NIfTI")
-        array, geometry, known = read_nifti(path, notes)
+        array, geometry, known = read_nifti(nifti, path, notes)
     else:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)

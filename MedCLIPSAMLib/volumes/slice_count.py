@@ -11,7 +11,7 @@ from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, frames_of, is_dicom, qui
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header
-from MedCLIPSAMLib.volumes.nifti import count_slices, is_nifti
+from MedCLIPSAMLib.volumes.nifti_file import count_slices, find_nifti
 from MedCLIPSAMLib.volumes.raster import raster_format
 
 
@@ -37,8 +37,8 @@ def _count(path: Path, series: str | None) -> int | None:
     if raster_format(path):
         with Image.open(path) as image:
             return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
-    if is_nifti(path):
-        return count_slices(path)
+    if nifti := find_nifti(path):
+        return count_slices(nifti)
     check_header(path)
     header = itk_header(path)
     if header is None:
