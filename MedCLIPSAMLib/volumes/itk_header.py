@@ -18,14 +18,26 @@ MAX_NUMBER = 1e9
 """Maximum of a direction, a position or a spacing, in millimeters."""
 
 
+JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+"""The beginnings of a file of JPEG 2000 (ISO/IEC 15444-1, annexes I and A): with boxes, and without."""
+
+
 def check_header(path: Path) -> None:
     """Refuse a header that names files outside its folder, more than five dimensions, or absurd directions.
+
+    JPEG 2000 is refused too: ITK reads it, but as RGB of 8 bits, and with a size in millimeters that it does not have.
 
     Raises:
         InputError: naming what is wrong.
     """
     with path.open("rb") as file:
         head = file.read(MAX_HEADER)
+    if head.startswith(JPEG_2000):
+        raise InputError(
+            f"'{path}' is a JPEG 2000 image, which is not read.",
+            'Save it as PNG, for example: python -c "from PIL import Image; '
+            f"Image.open('{path.name}').save('image.png')\"",
+        )
     if head.startswith(b"NRRD"):
         _check_nrrd(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0].decode("latin-1"), path)
     elif path.suffix.lower() in (".mha", ".mhd"):

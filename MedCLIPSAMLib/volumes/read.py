@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
 from MedCLIPSAMLib.volumes import dicom
+from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE
 from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
@@ -20,7 +21,7 @@ from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
 from MedCLIPSAMLib.volumes.nifti_file import find_nifti, is_packed
-from MedCLIPSAMLib.volumes.raster import ALPHA_NOTE, DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
+from MedCLIPSAMLib.volumes.raster import DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -67,7 +68,7 @@ def read_image(path: str | Path) -> sitk.Image:
         if is_dicom(path):
             return dicom.read_file(path).to_sitk()
         if raster_format(path):
-            array, geometry, _ = read_raster(path, [], indices=True)
+            array, geometry, _ = read_raster(path, [], is_mask=True)
         elif nifti := find_nifti(path):
             array, geometry, _ = read_nifti(nifti, path, [])
         else:
