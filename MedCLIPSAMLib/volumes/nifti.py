@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
+from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.nifti_file import NiftiFile, load_nibabel, open_content, read_header, read_voxels
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
@@ -151,9 +151,7 @@ def _place(
     qform = RAS_TO_LPS @ in_mm @ qform
     if codes[0] <= 0 and codes[1] <= 0:
         if len(shape) > 2 and int(header["dim"][0]) > 2:
-            notes.append(
-                "The file does not say how it lies in the patient: its axes are taken for left, posterior and superior."
-            )
+            notes.append(UNPLACED_NOTE)
         return Geometry(spacing=(spacing[0], spacing[1], spacing[2])), forms
     by_sform = codes[0] > 0 and (codes[0] == SCANNER or codes[1] <= 0)
     if codes[0] > 0 and codes[1] > 0:

@@ -161,7 +161,7 @@ FLAT = "MedCLIPSAM.Flat"
 
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     """Read a 3-D image whose axes are at right angles."""
-    check_header(path)
+    check_header(path, notes)
     header = itk_header(path)
     if header is None:
         check_name(path)

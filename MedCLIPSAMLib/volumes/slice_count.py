@@ -39,7 +39,7 @@ def _count(path: Path, series: str | None) -> int | None:
             return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
     if nifti := find_nifti(path):
         return count_slices(nifti)
-    check_header(path)
+    check_header(path, [])
     header = itk_header(path)
     if header is None:
         return None
