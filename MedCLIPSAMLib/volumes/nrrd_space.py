@@ -1,6 +1,6 @@
 """What the header of an NRRD file says of the space that its voxels lie in, where ITK takes no notice of it.
 
-See the definition of the format (https://teem.sourceforge.net/nrrd/format.html): its fields about space and orientation.
+See "space and orientation information" of the format: https://teem.sourceforge.net/nrrd/format.html
 """
 
 from __future__ import annotations

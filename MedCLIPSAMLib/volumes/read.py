@@ -13,9 +13,10 @@ import SimpleITK as sitk
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE
+from MedCLIPSAMLib.volumes.analyze import find_analyze, read_values
 from MedCLIPSAMLib.volumes.archive import is_zip, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
-from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
+from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
@@ -128,6 +129,9 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     else:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)
+        if analyze := find_analyze(path):
+            array = read_values(analyze)
+            notes.append(UNPLACED_NOTE)
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
     voxels = np.ascontiguousarray(_one_or_rgb(array, path, notes))
     return Volume(voxels, geometry, notes=notes, **known)

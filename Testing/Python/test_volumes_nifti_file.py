@@ -82,3 +82,16 @@ def test_what_is_wrong_with_a_compressed_file_is_said(tmp_path: Path) -> None:
             read_volume(tmp_path / f"{name}.nii.gz")
     (tmp_path / "padded.nii.gz").write_bytes(packed + bytes(100))
     assert np.array_equal(read_volume(tmp_path / "padded.nii.gz").array, ARRAY.T)
+
+
+@pytest.mark.parametrize("kind", ["AnalyzeImage", "Spm99AnalyzeImage"])
+@pytest.mark.parametrize("order", "<>")
+def test_analyze_keeps_its_values_and_says_that_it_has_no_place(tmp_path: Path, kind: str, order: str) -> None:
+    array = np.full((4, 5, 6), 50, np.float32)
+    array[0, 0, 0], array[1, 2, 3] = np.nan, -1000
+    made = getattr(nibabel, kind)
+    nibabel.save(made(array, np.eye(4), made.header_class(endianness=order), dtype=np.float32), tmp_path / "x.img")
+    for name in ("x.hdr", "x.img"):
+        volume = read_volume(tmp_path / name)
+        assert volume.array[0, 0, 0] == volume.array[3, 2, 1] == -1000 and volume.shape == (6, 5, 4)
+        assert len(volume.notes) == 2 and "does not say how it lies" in volume.notes[0] and "1 NaN" in volume.notes[1]
