@@ -17,14 +17,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import InputError
-from ..files.claim import LOCK
-from ..files.outputs import MARKER
-from ..files.unfinished import DESCRIPTION
 from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
 from ..volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, beside
 from ..volumes.read import RASTER_SUFFIXES, VOLUME_SUFFIXES
+from .folder_tree import is_own, walk
 from .left_out import say_left_out
 from .masks_beside import masks_among
 
@@ -33,11 +31,8 @@ log = logging.getLogger(__name__)
 DICOM_SUFFIXES = (".dcm", ".ima")
 IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PAIR_SUFFIXES, *RASTER_SUFFIXES)
 SEGMENTATION = ".seg.nrrd"
-REQUEST = "export.json"
-"""File in the dataset of an export with its request."""
-
-UNFINISHED = ".unfinished"
-
+OF_MACOS = "._"
+"""Beginning of the names of files in which macOS keeps what other disks cannot hold of a file."""
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
 
@@ -152,14 +147,14 @@ def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Pa
     Raises:
         InputError: there is none, or this program wrote the folder.
     """
-    if _is_own(folder):
+    if is_own(folder):
         raise InputError(f"'{folder}' holds an export or other results itself.", "Give the folder of the images.")
     found: list[tuple[Path, Path, str | None]] = []
     segmentations: list[Path] = []
     others: list[Path] = []
     dicom: dict[Path, str] = {}
     seen: set[Path] = set()
-    for path in _walk(folder):
+    for path in walk(folder):
         inside = path.relative_to(folder)
         if path.resolve() in seen:
             continue
@@ -169,6 +164,8 @@ def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Pa
                 found += [(inside / name, image, uid) for name, image, uid in _series(path, choice.series, dicom)]
         elif choice.series is not None or not path.is_file():
             continue
+        elif path.name.startswith("."):
+            others += [path] if _is_image(path) and not path.name.startswith(OF_MACOS) else []
         elif path.name.lower().endswith(SEGMENTATION):
             segmentations.append(path)
         elif _is_image(path):
@@ -203,23 +200,6 @@ def _without_masks(
         more = f" and {len(masks) - 1} more" if len(masks) > 1 else ""
         log.warning("Left out as masks or results: %s%s; --include takes them.", first, more)
     return [path for path in found if path[1] not in masks]
-
-
-def _walk(folder: Path) -> list[Path]:
-    """List a folder and its entries, sorted, files and folders before links to them."""
-    paths = [folder]
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _is_own(Path(place, name))]
-        paths += [Path(place, name) for name in (*folders, *files) if not name.startswith(".")]
-    return sorted(paths, key=lambda path: (path.is_symlink(), path))
-
-
-def _is_own(folder: Path) -> bool:
-    """Tell whether this program wrote a folder: a dataset, predictions, results, the steps of a run."""
-    locked = (folder / LOCK).is_file()
-    return (locked and any((folder / name).is_file() for name in (REQUEST, MARKER))) or (
-        folder.name.endswith(UNFINISHED) and (folder / DESCRIPTION).is_file()
-    )
 
 
 def _series(folder: Path, which: str | None, dicom: dict[Path, str]) -> list[tuple[str, Path, str | None]]:

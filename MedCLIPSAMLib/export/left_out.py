@@ -18,7 +18,7 @@ DETACHED_SUFFIXES = (".mhd", ".nhdr")
 """Headers of MetaImage and NRRD whose voxels lie in files beside them, under names of their own."""
 RAW_SUFFIXES = (".raw", ".zraw", ".raw.gz")
 DIRECTORY = "dicomdir"
-MAX_KINDS = 8
+MAX_KINDS = 20
 
 
 def say_left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[Path, str]) -> None:
@@ -40,16 +40,19 @@ def say_left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[P
         )
         if dicom.get(path) == "" or is_voxels or name == DIRECTORY:
             continue
-        if path in dicom:
+        if name.startswith("."):
+            kinds["hidden"] += 1
+        elif path in dicom:
             kinds[f"DICOM ({dicom[path]})"] += 1
         elif is_dicom(path):
             kinds["DICOM (damaged, or a copy)"] += 1
         else:
             kinds[_ending(path)] += 1
-    told = [f"{count} {kind}" for kind, count in sorted(kinds.items(), key=lambda item: (-item[1], item[0]))]
-    more = f" and {len(told) - MAX_KINDS} more kinds" if len(told) > MAX_KINDS else ""
+    ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    told = [f"{count} {kind}" for kind, count in ordered[:MAX_KINDS]]
+    more = sum(count for _, count in ordered[MAX_KINDS:])
     if told:
-        log.warning("Left out as no images: %s%s.", ", ".join(told[:MAX_KINDS]), more)
+        log.warning("Left out as no images: %s.", ", ".join([*told, f"{more} of other kinds"] if more else told))
 
 
 def _ending(path: Path) -> str:

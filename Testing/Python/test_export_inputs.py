@@ -123,13 +123,16 @@ def test_files_that_are_left_out_are_counted_by_kind(tmp_path, caplog):
         "alone2.hdr",
         "s.seg.nrrd",
         "README",
+        ".h.nii.gz",
+        "._a.png",
+        ".DS_Store",
         "1.2.3.4",
     ):
         (tmp_path / name).write_bytes(b"x")
     assert names(tmp_path) == ["d", "a", "b", "c"]
     assert [record.message for record in caplog.records] == [
         "Left out as no images: 2 .gif, 2 without an ending, 1 .hdr, 1 .img, 1 .mgz, 1 .seg.nrrd, 1 .tar.gz, "
-        "1 DICOM (segmentation)."
+        "1 DICOM (segmentation), 1 hidden."
     ]
 
 
