@@ -24,7 +24,7 @@ def slice_count(path: Path, series: str | None = None) -> int | None:
     try:
         with quiet():
             return _count(path, series)
-    except (MedCLIPSAMError, Image.DecompressionBombError, *DAMAGED):
+    except (MedCLIPSAMError, Image.DecompressionBombError, SyntaxError, *DAMAGED):  # SyntaxError: Pillow's, of TIFF
         return None
 
 

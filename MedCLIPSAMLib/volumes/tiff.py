@@ -5,8 +5,11 @@ tifffile is imported at the first such file; scikit-image brings it.
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +40,8 @@ TURNS = {
     8: lambda pixels: np.rot90(pixels),
 }
 """What makes a stored image upright, by the value of Orientation; 1 is upright."""
+MAX_COMPRESSION = 10_000
+"""A header that declares pixels of more than so many times the bytes of its file is wrong."""
 REMEDY = "Save it as gray of 8, 16 or 32 bits in which black is the lowest value, or as RGB of 8 bits{example}."
 EXAMPLE = ", for example: python -c \"import tifffile as t; t.imwrite('gray.tif', {pixels})\""
 
@@ -84,7 +89,7 @@ def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndar
         zlib.error,
     )
     try:
-        with tifffile.TiffFile(path) as file:
+        with _unlogged(), tifffile.TiffFile(path) as file:
             tag = file.pages[0].tags.get("Orientation")
             turned = int(tag.value) if tag is not None else 1
             turn = TURNS.get(turned, lambda pixels: pixels)
@@ -93,6 +98,17 @@ def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndar
         raise InputError(
             f"'{path}' cannot be read as TIFF: {error}.", "Is the file complete? " + REMEDY.format(example="")
         ) from error
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep tifffile from logging what is wrong with a file, which the error says."""
+    log = logging.getLogger("tifffile")
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _load_tifffile() -> Any:
@@ -116,6 +132,8 @@ def _pixels(page: Any, path: Path, notes: list[str], is_mask: bool) -> np.ndarra
     limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
     if limit and page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel > 4 * limit:
         raise InputError(f"'{path}' is too large: over {limit} pixels.", "Cut it, or save it smaller.")
+    if page.nbytes > MAX_COMPRESSION * path.stat().st_size or not page.dataoffsets or not all(page.dataoffsets):
+        raise InputError(f"'{path}' is truncated: pixels are missing.", "Copy or export it again.")
     photometric, samples = int(page.photometric), int(page.samplesperpixel)
     channels = CHANNELS.get(photometric)
     kind = FORMATS.get(int(page.sampleformat))

@@ -16,6 +16,7 @@ from PIL import Image
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 from MedCLIPSAMLib.volumes.read import read_image
+from MedCLIPSAMLib.volumes.slice_count import slice_count
 
 KINDS: dict[str, tuple[list, list]] = {
     "uint8": ([0, 7, 255], [0, 7, 255]),
@@ -134,12 +135,17 @@ def test_other_kinds_are_refused_by_name(tmp_path: Path, pixels: np.ndarray, opt
         assert read_volume(tmp_path / "gray.tif").shape == (1, 4, 4)
 
 
-def test_damaged_and_hostile_files_end_in_a_message(tmp_path: Path) -> None:
+def test_damaged_and_hostile_files_end_in_a_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     whole = save(tmp_path / "x.tif", np.random.default_rng(0).random((64, 64))).read_bytes()
     for length in (9, 60, len(whole) - 300):
         (tmp_path / "short.tif").write_bytes(whole[:length])
         with pytest.raises(InputError, match=r"short.tif"):
             read_volume(tmp_path / "short.tif")
+    offsets = whole.index(b"\x11\x01\x04\x00\x01\0\0\0")  # StripOffsets (273), one long number
+    (tmp_path / "nowhere.tif").write_bytes(whole[: offsets + 8] + bytes(4) + whole[offsets + 12 :])
+    with pytest.raises(InputError, match="pixels are missing"):
+        read_volume(tmp_path / "nowhere.tif")
+    assert not caplog.records
     tag = whole.index(bytes([0, 1, 4, 0]))  # ImageWidth (256), a long number
     large = bytearray(whole)
     for place in (tag, tag + 12):  # and ImageLength
@@ -153,6 +159,7 @@ def test_pages_of_kinds_that_differ_are_left_out_with_a_note(tmp_path: Path) -> 
     with tifffile.TiffWriter(tmp_path / "x.tif") as file:
         for page in (np.full((2, 3), 7, np.uint8), np.full((2, 3), -1, np.int8), np.full((2, 3), 0.5)):
             file.write(page, photometric="minisblack", contiguous=False)
+    assert slice_count(tmp_path / "x.tif") is None
     volume = read_volume(tmp_path / "x.tif")
     assert volume.array.tolist() == [[[7] * 3] * 2] and "2 pages of another size or kind" in volume.notes[0]
 
