@@ -11,13 +11,14 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import Geometry
+from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES
 from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.segmentation import read_segmentation
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 JPEG = (".jpg", ".jpeg")
 RASTER_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", *JPEG)
-MASK_SUFFIXES = (".nrrd", ".nii.gz", ".nii", ".mha", *RASTER_MASK_SUFFIXES)
+MASK_SUFFIXES = (".nrrd", ".nhdr", ".nii.gz", ".nii", *PAIR_SUFFIXES, ".mha", ".mhd", *RASTER_MASK_SUFFIXES)
 PARALLEL = 1e-3
 """Maximum divergence of axes that count as parallel, in voxels per voxel."""
 OFF_LATTICE = 0.01

@@ -17,25 +17,22 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from ..errors import InputError
-from ..files.claim import LOCK
-from ..files.outputs import MARKER
-from ..files.unfinished import DESCRIPTION
 from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
+from ..volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, beside
 from ..volumes.read import RASTER_SUFFIXES, VOLUME_SUFFIXES
+from .folder_tree import is_own, walk
+from .left_out import say_left_out
 from .masks_beside import masks_among
 
 log = logging.getLogger(__name__)
 
 DICOM_SUFFIXES = (".dcm", ".ima")
-IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *RASTER_SUFFIXES)
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PAIR_SUFFIXES, *RASTER_SUFFIXES)
 SEGMENTATION = ".seg.nrrd"
-REQUEST = "export.json"
-"""File in the dataset of an export with its request."""
-
-UNFINISHED = ".unfinished"
-
+OF_MACOS = "._"
+"""Beginning of the names of files in which macOS keeps what other disks cannot hold of a file."""
 COLUMNS = ("image", "prompt", "label", "negative", "case")
 
 
@@ -144,29 +141,38 @@ def find_cases(
 def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Path, str | None]]:
     """Find images: a relative path for the name, the file or folder, and the UID where other series are beside it.
 
-    Hidden files and folders, results of this program, segmentations, masks beside images, and duplicates
-    by links are left out.
+    Hidden files and folders, results of this program, and duplicates by links are left out; so are segmentations, masks
+    beside images, and files that are no images, whose number and kinds are logged.
 
     Raises:
         InputError: there is none, or this program wrote the folder.
     """
-    if _is_own(folder):
+    if is_own(folder):
         raise InputError(f"'{folder}' holds an export or other results itself.", "Give the folder of the images.")
     found: list[tuple[Path, Path, str | None]] = []
     segmentations: list[Path] = []
+    others: list[Path] = []
+    dicom: dict[Path, str] = {}
     seen: set[Path] = set()
-    for path in _walk(folder):
+    for path in walk(folder):
         inside = path.relative_to(folder)
         if path.resolve() in seen:
             continue
         seen.add(path.resolve())
         if path.is_dir():
             with quiet():
-                found += [(inside / name, image, uid) for name, image, uid in _series(path, choice.series)]
-        elif choice.series is None and path.is_file() and path.name.lower().endswith(SEGMENTATION):
+                found += [(inside / name, image, uid) for name, image, uid in _series(path, choice.series, dicom)]
+        elif choice.series is not None or not path.is_file():
+            continue
+        elif path.name.startswith("."):
+            others += [path] if _is_image(path) and not path.name.startswith(OF_MACOS) else []
+        elif path.name.lower().endswith(SEGMENTATION):
             segmentations.append(path)
-        elif choice.series is None and path.is_file() and path.name.lower().endswith(IMAGE_SUFFIXES):
+        elif _is_image(path):
             found.append((inside, path, None))
+        else:
+            others.append(path)
+    say_left_out([*segmentations, *others], [image for _, image, _ in found], dicom)
     if not choice.include:
         found = _without_masks(found, segmentations)
     taken = [path for path in found if choice.takes(path[0])]
@@ -175,6 +181,12 @@ def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Pa
         which += " that --include and --exclude take" if found else ""
         raise InputError(f"'{folder}' holds no images{which}.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
     return taken
+
+
+def _is_image(path: Path) -> bool:
+    """Tell by the name whether a file is an image; the header of a NIfTI pair is one where its voxels are beside it."""
+    name = path.name.lower()
+    return name.endswith(IMAGE_SUFFIXES) and not (name.endswith(PAIR_SUFFIXES) and beside(path, VOXEL_SUFFIXES) is None)
 
 
 def _without_masks(
@@ -190,30 +202,20 @@ def _without_masks(
     return [path for path in found if path[1] not in masks]
 
 
-def _walk(folder: Path) -> list[Path]:
-    """List a folder and its entries, sorted, files and folders before links to them."""
-    paths = [folder]
-    for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".") and not _is_own(Path(place, name))]
-        paths += [Path(place, name) for name in (*folders, *files) if not name.startswith(".")]
-    return sorted(paths, key=lambda path: (path.is_symlink(), path))
+def _series(folder: Path, which: str | None, dicom: dict[Path, str]) -> list[tuple[str, Path, str | None]]:
+    """Find the DICOM series of images in a folder, not below it: a name, the folder or file, and the UID.
 
-
-def _is_own(folder: Path) -> bool:
-    """Tell whether this program wrote a folder: a dataset, predictions, results, the steps of a run."""
-    locked = (folder / LOCK).is_file()
-    return (locked and any((folder / name).is_file() for name in (REQUEST, MARKER))) or (
-        folder.name.endswith(UNFINISHED) and (folder / DESCRIPTION).is_file()
-    )
-
-
-def _series(folder: Path, which: str | None) -> list[tuple[str, Path, str | None]]:
-    """Find the DICOM series of images in a folder, not below it: a name, the folder or file, and the UID."""
+    Args:
+        dicom: filled with the DICOM files, and why they are left out; "" where they are not.
+    """
     try:
-        every = [item for item in find_series(folder, deep=False)[0] if not item.what]
+        there = find_series(folder, deep=False)[0]
     except InputError:  # none
         return []
-    every = [item for item in every if not item.is_localizer] or every
+    images = [item for item in there if not item.what]
+    every = [item for item in images if not item.is_localizer] or images
+    for item in there:
+        dicom |= dict.fromkeys(item.files, "" if item in every else item.what or "localizer")
     found: list[tuple[str, Path, str | None]] = []
     for item in every if which is None else fitting(every, which):
         mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import InputError, OutputError
 from ..files.claim import claim
 from ..files.json_text import parse_json
-from .cases import REQUEST
+from .folder_tree import REQUEST
 from .record import check_own, check_record
 
 MANIFEST = "manifest.jsonl"

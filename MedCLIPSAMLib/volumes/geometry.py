@@ -19,6 +19,8 @@ SQUARE_DEGREES = 2.0
 EXACT = 1e-4
 """Cosines: maximum deviation of axes from right angles without a note."""
 
+UNPLACED_NOTE = "The file does not say how it lies in the patient: its axes are taken for left, posterior and superior."
+
 
 @dataclass(frozen=True)
 class Geometry:

@@ -10,35 +10,55 @@ import re
 from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.nrrd_space import check_space, refuse_unit
 
 MAX_HEADER = 1 << 22
 META_NUMBERS = "TransformMatrix|Rotation|Orientation|Offset|Position|Origin|ElementSpacing"
+META_LENGTHS = ("um", "cm")
+"""The units of MetaImage that are no millimeters."""
 MAX_DIMENSIONS = 5
 MAX_NUMBER = 1e9
 """Maximum of a direction, a position or a spacing, in millimeters."""
 
 
-def check_header(path: Path) -> None:
+JPEG_2000 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+"""The beginnings of a file of JPEG 2000 (ISO/IEC 15444-1, annexes I and A): with boxes, and without."""
+
+
+def check_header(path: Path, notes: list[str]) -> None:
     """Refuse a header that names files outside its folder, more than five dimensions, or absurd directions.
+
+    JPEG 2000 is refused too: ITK reads it, but as RGB of 8 bits, and with a size in millimeters that it does not have.
+
+    Args:
+        notes: filled with what a header of NRRD does not say.
 
     Raises:
         InputError: naming what is wrong.
     """
     with path.open("rb") as file:
         head = file.read(MAX_HEADER)
+    if head.startswith(JPEG_2000):
+        raise InputError(
+            f"'{path}' is a JPEG 2000 image, which is not read.",
+            'Save it as PNG, for example: python -c "from PIL import Image; '
+            f"Image.open('{path.name}').save('image.png')\"",
+        )
     if head.startswith(b"NRRD"):
-        _check_nrrd(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0].decode("latin-1"), path)
+        _check_nrrd(re.split(rb"\r?\n\r?\n", head, maxsplit=1)[0].decode("latin-1"), path, notes)
     elif path.suffix.lower() in (".mha", ".mhd"):
         _check_meta(head, path)
 
 
-def _check_nrrd(header: str, path: Path) -> None:
+def _check_nrrd(header: str, path: Path, notes: list[str]) -> None:
     lines = header.splitlines()
+    fields: dict[str, str] = {}
     for number, line in enumerate(lines):
         key, separator, value = line.partition(":")
         if not separator or value.startswith("=") or line.startswith("#"):
             continue
         key, value = key.strip().lower(), value.strip()
+        fields[key] = value
         if key == "dimension":
             _check_dimension(value, path)
         elif key in ("space directions", "space origin", "spacings"):
@@ -49,14 +69,21 @@ def _check_nrrd(header: str, path: Path) -> None:
             else:
                 names = [value]
             _check_names(names, path)
+    check_space(fields, path, notes)
 
 
 def _check_meta(head: bytes, path: Path) -> None:
     text = head.decode("latin-1")
-    for match in re.finditer(rf"^\s*(NDims|ElementDataFile|{META_NUMBERS})\s*[=:]\s*([^\r\n]*)", text, re.MULTILINE):
+    for match in re.finditer(
+        rf"^\s*(NDims|DistanceUnits|ElementDataFile|{META_NUMBERS})\s*[=:]\s*([^\r\n]*)", text, re.MULTILINE
+    ):
         key, value = match[1], match[2].strip()
         if re.fullmatch(META_NUMBERS, key):
             _check_numbers(key, value, path)
+            continue
+        if key == "DistanceUnits":
+            if value.lower() in META_LENGTHS:
+                refuse_unit(value, path)
             continue
         if key == "NDims":
             _check_dimension(value, path)

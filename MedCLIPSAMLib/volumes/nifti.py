@@ -1,15 +1,9 @@
-"""NIfTI files: read once, checked, and written with the matrices of their source.
-
-nibabel is imported at the first file: 3D Slicer, which loads this module with its own, does not bring it.
-"""
+"""NIfTI files: read once, checked, and written with the matrices of their source."""
 
 from __future__ import annotations
 
 import gzip
-import math
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,7 +11,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
+from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
+from MedCLIPSAMLib.volumes.nifti_file import NiftiFile, load_nibabel, open_content, read_header, read_voxels
 from MedCLIPSAMLib.volumes.volume import clean_name, stem
 
 if TYPE_CHECKING:
@@ -28,8 +23,6 @@ SCANNER = 1
 """The code of a matrix to scanner coordinates."""
 MILLIMETERS = {1: 1e3, 3: 1e-3}
 """Millimeters by the code of the unit of length: 1 is m, 3 is micrometers; all others are mm."""
-MAX_COMPRESSION = 1100
-"""Deflate shrinks no file by more than this factor: a header that declares more is wrong."""
 SHEAR_REMEDY = (
     'Resample it, for example: python -c "import nibabel as n, nibabel.processing as p; '
     "n.save(p.resample_to_output(n.load('{name}')), 'straight.nii.gz')\""
@@ -47,43 +40,14 @@ class NiftiMatrices:
     unit: int
 
 
-def _load_nibabel() -> Any:
-    try:
-        import nibabel
-    except ImportError as error:
-        raise InputError(
-            f"NIfTI files need a package that is not installed: {error.name}.",
-            "In 3D Slicer press Install under Installation, elsewhere run: pip install nibabel",
-        ) from error
-    return nibabel
-
-
-def is_nifti(path: Path) -> bool:
-    """Tell whether a file begins as single-file NIfTI does, compressed or not, whatever its name is."""
-    try:
-        with _open(path) as file:
-            head = file.read(348)
-    except (OSError, EOFError, zlib.error):
-        return False
-    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
-
-
-def count_slices(path: Path) -> int:
-    """Count the slices along K by the header.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    with _open(path) as file:
-        dimensions = _header(file, path)["dim"]
-    return int(dimensions[3]) if int(dimensions[0]) > 2 else 1
-
-
-def read_nifti(path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
+def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict[str, Any]]:
     """Read voxels (K, J, I), or (K, J, I, channels), in their stored type; float32 where the file has a scale.
 
     Where sform and qform disagree, the one that ITK and 3D Slicer use is used, with a note. A file without a
     position lies along left, posterior and superior, as there.
+
+    Args:
+        path: as the user named it.
 
     Returns:
         The voxels, their geometry, and further attributes of `Volume` by name.
@@ -91,12 +55,14 @@ def read_nifti(path: Path, notes: list[str]) -> tuple[np.ndarray, Geometry, dict
     Raises:
         InputError: truncated, of several time points, impossible spacing or shear.
     """
-    with _open(path) as file:
-        header = _header(file, path)
+    with open_content(file.header) as content:
+        header = read_header(content, file.header)
         shape = [int(extent) for extent in header["dim"][1 : 1 + int(header["dim"][0])]]
         channels = _channels(shape, path)
         shape = (shape + [1, 1, 1])[:3]
-        array = _voxels(file, header, (*shape, channels) if channels > 1 else tuple(shape), path)
+        size = (*shape, channels) if channels > 1 else tuple(shape)
+        with nullcontext(content) if file.voxels == file.header else open_content(file.voxels) as voxels:
+            array = read_voxels(voxels, header, size, file.voxels)
     geometry, forms = _place(header, shape, path, notes)
     low, high = float(header["cal_min"]), float(header["cal_max"])
     flat = int(header["dim"][0]) == 2 and not (forms.sform_code or forms.qform_code)
@@ -125,7 +91,7 @@ def write_nifti(
     """
     if array.dtype.itemsize == 8 and array.dtype.kind in "iu":  # which few programs read
         array = array.astype(np.int32 if np.abs(array).max() <= np.iinfo(np.int32).max else np.float64)
-    nibabel = _load_nibabel()
+    nibabel = load_nibabel()
     kind = nibabel.Nifti2Image if max(array.shape) > np.iinfo(np.int16).max else nibabel.Nifti1Image
     affine = RAS_TO_LPS @ geometry.affine
     image = kind(array.T, affine)
@@ -134,53 +100,17 @@ def write_nifti(
     image.set_sform(affine, SCANNER)
     image.set_qform(affine, SCANNER)
     if forms is not None:
-        image.set_sform(forms.sform, forms.sform_code)
-        if forms.qform_code:
-            image.set_qform(forms.qform, forms.qform_code)
-        else:
-            image.header["qform_code"] = 0
         image.header["xyzt_units"] = forms.unit
         if forms.unit in MILLIMETERS and not forms.qform_code:
             image.header["pixdim"][1:4] = np.array(geometry.spacing) / MILLIMETERS[forms.unit]
+        image.set_sform(forms.sform, forms.sform_code)
+        # The last one, after which nibabel knows the image's affine: saving writes another one over the sform.
+        image.set_qform(forms.qform if forms.qform_code else None, forms.qform_code)
     if not compress:
         image.to_stream(file)
         return
     with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed:
         image.to_stream(packed)
-
-
-def is_packed(path: Path) -> bool:
-    """Tell whether a file begins like gzip."""
-    with path.open("rb") as file:
-        return file.read(2) == b"\x1f\x8b"
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[IO[bytes]]:
-    """Open the content of a file, unpacking gzip."""
-    packed = is_packed(path)
-    with path.open("rb") as file:
-        if not packed:
-            yield file
-            return
-        with gzip.open(file) as content:
-            yield content  # type: ignore[misc]
-
-
-def _header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
-    nibabel = _load_nibabel()
-    head = file.read(348)
-    kind = nibabel.Nifti1Header
-    if head[344:348] != b"n+1\0":
-        head += file.read(540 - 348)
-        kind = nibabel.Nifti2Header
-    try:
-        header = kind(head, check=False)
-        if not 1 <= int(header["dim"][0]) <= 7 or header.get_data_dtype().itemsize == 0:
-            raise ValueError("impossible dimensions or type")
-    except (nibabel.spatialimages.HeaderDataError, KeyError, ValueError) as error:
-        raise InputError(f"'{path}' has a damaged NIfTI header: {error}.", "Copy or export it again.") from error
-    return header
 
 
 def _channels(shape: list[int], path: Path) -> int:
@@ -196,45 +126,14 @@ def _channels(shape: list[int], path: Path) -> int:
     return shape[4] if len(shape) > 4 else 1
 
 
-def _voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    kind = header.get_data_dtype()
-    size, start = kind.itemsize * math.prod(shape), int(header["vox_offset"])
-    max_size = path.stat().st_size * (MAX_COMPRESSION if isinstance(file, gzip.GzipFile) else 1)
-    data = b""
-    try:
-        if size <= max_size:
-            file.read(max(start - file.tell(), 0))
-            data = file.read(size)
-            file.read(1)  # which checks the sum at the end of a compressed file
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        data = b""
-    if len(data) < size:
-        raise InputError(f"'{path}' is truncated: voxels are missing at its end.", "Copy or export it again.")
-    array = np.frombuffer(data, kind)
-    if kind.names:  # RGB or RGBA
-        array = array.view(np.uint8).reshape(len(kind.names), *shape, order="F")
-        return np.moveaxis(array, 0, -1).transpose(2, 1, 0, 3)
-    array = array.reshape(shape, order="F")
-    array = array.transpose(2, 1, 0, *range(3, len(shape)))
-    if not kind.isnative:
-        array = array.astype(kind.newbyteorder("="))
-    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
-        array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
-    try:
-        slope, intercept = header.get_slope_inter()
-    except _load_nibabel().spatialimages.HeaderDataError as error:
-        raise InputError(f"Expected a finite scale in '{path}': {error}.", "Export it again.") from error
-    if slope is None or array.dtype.kind == "c" or (slope == 1 and not intercept):
-        return array
-    return (array * np.float64(slope) + (intercept or 0.0)).astype(np.float32)
-
-
 def _place(
     header: nibabel.Nifti1Header, shape: list[int], path: Path, notes: list[str]
 ) -> tuple[Geometry, NiftiMatrices]:
     unit = int(header["xyzt_units"]) & 7
     scale = MILLIMETERS.get(unit, 1.0)
     steps = header["pixdim"]
+    if steps[0] == 0:
+        steps[0] = 1  # as nifti1.h says of its "qfac"
     for axis, extent in enumerate(shape, 1):
         if extent == 1 and steps[axis] == 0:
             steps[axis] = 1  # no distance is needed
@@ -244,7 +143,7 @@ def _place(
         codes = int(header["sform_code"]), int(header["qform_code"])
         sform = header.get_sform()
         qform = header.get_qform() if codes[1] > 0 else np.eye(4)
-    except (_load_nibabel().spatialimages.HeaderDataError, ValueError) as error:
+    except (load_nibabel().spatialimages.HeaderDataError, ValueError) as error:
         raise InputError(f"'{path}' has a damaged position: {error}.", "Correct its header.") from error
     forms = NiftiMatrices(sform, codes[0], qform, codes[1], unit)
     in_mm = np.diag([scale, scale, scale, 1.0])
@@ -252,9 +151,7 @@ def _place(
     qform = RAS_TO_LPS @ in_mm @ qform
     if codes[0] <= 0 and codes[1] <= 0:
         if len(shape) > 2 and int(header["dim"][0]) > 2:
-            notes.append(
-                "The file does not say how it lies in the patient: its axes are taken for left, posterior and superior."
-            )
+            notes.append(UNPLACED_NOTE)
         return Geometry(spacing=(spacing[0], spacing[1], spacing[2])), forms
     by_sform = codes[0] > 0 and (codes[0] == SCANNER or codes[1] <= 0)
     if codes[0] > 0 and codes[1] > 0:

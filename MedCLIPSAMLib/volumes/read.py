@@ -12,17 +12,20 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
 from MedCLIPSAMLib.volumes import dicom
+from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE
+from MedCLIPSAMLib.volumes.analyze import find_analyze, read_values
 from MedCLIPSAMLib.volumes.archive import HEADERS, is_zip, names_in, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
-from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing, straight
+from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
-from MedCLIPSAMLib.volumes.nifti import is_nifti, is_packed, read_nifti
-from MedCLIPSAMLib.volumes.raster import ALPHA_NOTE, DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
+from MedCLIPSAMLib.volumes.nifti import read_nifti
+from MedCLIPSAMLib.volumes.nifti_file import find_nifti, is_packed
+from MedCLIPSAMLib.volumes.raster import DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 IN_ZIP = tuple({*VOLUME_SUFFIXES, *RASTER_SUFFIXES, *HEADERS})
 """Endings of the images that are read from zip files."""
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
@@ -67,9 +70,12 @@ def read_image(path: str | Path) -> sitk.Image:
     with _reading(path):
         if is_dicom(path):
             return dicom.read_file(path).to_sitk()
-        if not (raster_format(path) or is_nifti(path)):
+        if raster_format(path):
+            array, geometry, _ = read_raster(path, [], is_mask=True)
+        elif nifti := find_nifti(path):
+            array, geometry, _ = read_nifti(nifti, path, [])
+        else:
             return _by_itk(path, [])
-        array, geometry, _ = read_raster(path, [], indices=True) if raster_format(path) else read_nifti(path, [])
         image = sitk.GetImageFromArray(array, isVector=array.ndim == 4)
         geometry.place(image)
         return image
@@ -119,12 +125,15 @@ def _read(path: Path, series: str | None, phase: str | None) -> Volume:
     if raster := raster_format(path):
         notes += misnamed_notes(path, f"a {raster} image")
         array, geometry, known = read_raster(path, notes)
-    elif is_nifti(path):
+    elif nifti := find_nifti(path):
         notes += misnamed_notes(path, "NIfTI compressed by gzip" if is_packed(path) else "uncompressed NIfTI")
-        array, geometry, known = read_nifti(path, notes)
+        array, geometry, known = read_nifti(nifti, path, notes)
     else:
         image = _by_itk(path, notes)
         array, geometry = sitk.GetArrayFromImage(image), Geometry.of(image)
+        if analyze := find_analyze(path):
+            array = read_values(analyze)
+            notes.append(UNPLACED_NOTE)
         known = {"name": clean_name(stem(path)), "path": path, "natural": image.HasMetaDataKey(FLAT)}
     voxels = np.ascontiguousarray(_one_or_rgb(array, path, notes))
     return Volume(voxels, geometry, notes=notes, **known)
@@ -181,7 +190,7 @@ FLAT = "MedCLIPSAM.Flat"
 
 def _by_itk(path: Path, notes: list[str]) -> sitk.Image:
     """Read a 3-D image whose axes are at right angles."""
-    check_header(path)
+    check_header(path, notes)
     header = itk_header(path)
     if header is None:
         check_name(path)

@@ -11,7 +11,7 @@ from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, frames_of, is_dicom, is_
 from MedCLIPSAMLib.volumes.dicom_series import find_series
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header
-from MedCLIPSAMLib.volumes.nifti import count_slices, is_nifti
+from MedCLIPSAMLib.volumes.nifti_file import count_slices, find_nifti
 from MedCLIPSAMLib.volumes.raster import raster_format
 
 
@@ -24,7 +24,7 @@ def slice_count(path: Path, series: str | None = None) -> int | None:
     try:
         with quiet():
             return _count(path, series)
-    except (MedCLIPSAMError, Image.DecompressionBombError, *DAMAGED):
+    except (MedCLIPSAMError, Image.DecompressionBombError, SyntaxError, *DAMAGED):  # SyntaxError: Pillow's, of TIFF
         return None
 
 
@@ -39,9 +39,9 @@ def _count(path: Path, series: str | None) -> int | None:
     if raster_format(path):
         with Image.open(path) as image:
             return int(getattr(image, "n_frames", 1)) if image.format == "TIFF" else 1
-    if is_nifti(path):
-        return count_slices(path)
-    check_header(path)
+    if nifti := find_nifti(path):
+        return count_slices(nifti)
+    check_header(path, [])
     header = itk_header(path)
     if header is None:
         return None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from MedCLIPSAMLib.volumes.curve import Curve
     from MedCLIPSAMLib.volumes.nifti import NiftiMatrices
 
-FILE_SUFFIXES = (".seg.nrrd", ".nii.gz")
+FILE_SUFFIXES = (".seg.nrrd", ".nii.gz", ".hdr.gz", ".img.gz")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def clean_name(text: str) -> str:
 
 
 def stem(path: Path) -> str:
-    """Return the file name without its suffix, taking .nii.gz and .seg.nrrd as one suffix."""
+    """Return the file name without its suffix, taking .nii.gz, .seg.nrrd and the like as one suffix."""
     for suffix in FILE_SUFFIXES:
         if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]

@@ -48,6 +48,15 @@ def test_words_at_the_end_of_names_do_not_count(tmp_path, prediction, truth):
     assert sorted(score.dsc for score in found.scores) == pytest.approx([2 / 3, 1.0]) and not found.missing
 
 
+@pytest.mark.parametrize("ending", [".hdr", ".mhd", ".nhdr"])
+def test_masks_whose_voxels_lie_in_a_file_beside_are_compared(tmp_path, ending):
+    truth = np.zeros((4, 5, 6))
+    truth[1:3, 1:3, 1:5] = 1
+    volume_of(tmp_path / "p" / "a.nii.gz", truth), volume_of(tmp_path / "t" / f"a{ending}", truth)
+    (score,) = evaluate_folders(tmp_path / "p", tmp_path / "t").scores
+    assert score.dsc == 1 and score.difference_ml == 0
+
+
 def test_a_suffix_chooses_among_several_masks_of_an_image(run, tmp_path):
     """As the phantoms' truth is written: NAME_lesion.png, NAME_lungs.png."""
     for name in ("a", "b"):

@@ -1,13 +1,16 @@
 """What an export takes of a folder tree: images, never masks, overlays or its own outputs."""
 
+import gzip
 import json
 import shutil
 import time
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from dicom_made import image, save
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError
@@ -92,6 +95,45 @@ def test_what_the_program_wrote_is_no_case_whatever_it_is_called(tmp_path, endin
         write_saliency(tmp_path / f"where{ending}", volume.array / 255, volume)
     write_png(tmp_path / "image.png", np.stack([volume.array[0]] * 3, -1), marked=True)
     assert names(tmp_path) == ["a"]
+
+
+def test_a_pair_of_files_is_one_case(tmp_path):
+    made = nibabel.Nifti1Pair(np.arange(60, dtype=np.int16).reshape(3, 4, 5), np.eye(4))
+    nibabel.save(made, tmp_path / "a.hdr")
+    for ending in (".hdr", ".img"):
+        (tmp_path / f"b{ending}.gz").write_bytes(gzip.compress((tmp_path / f"a{ending}").read_bytes()))
+    cases = find_cases(tmp_path, PROMPTS)
+    assert [(case.name, case.image.name) for case in cases] == [("a", "a.hdr"), ("b", "b.hdr.gz")]
+    assert all(read_volume(case.image).shape == (5, 4, 3) for case in cases)
+
+
+def test_files_that_are_left_out_are_counted_by_kind(tmp_path, caplog):
+    scan(tmp_path / "a.png"), scan(tmp_path / "b.mhd", 2), scan(tmp_path / "c.nhdr", 2)
+    assert names(tmp_path) == ["a", "b", "c"] and not caplog.records  # b.raw and c.raw.gz are their voxels
+    shutil.copy(ROOT / "Resources" / "samples" / "brain_mri.dcm", tmp_path / "d")
+    slide = image(np.zeros((4, 6), np.uint16), "1.2.840.10008.5.1.4.1.1.66.4", "SEG")
+    save(slide, tmp_path / "e")
+    (tmp_path / "sub").mkdir()
+    for name in (
+        "x.gif",
+        "sub/y.GIF",
+        "z.mgz",
+        "t.tar.gz",
+        "alone.img",
+        "alone2.hdr",
+        "s.seg.nrrd",
+        "README",
+        ".h.nii.gz",
+        "._a.png",
+        ".DS_Store",
+        "1.2.3.4",
+    ):
+        (tmp_path / name).write_bytes(b"x")
+    assert names(tmp_path) == ["d", "a", "b", "c"]
+    assert [record.message for record in caplog.records] == [
+        "Left out as no images: 2 .gif, 2 without an ending, 1 .hdr, 1 .img, 1 .mgz, 1 .seg.nrrd, 1 .tar.gz, "
+        "1 DICOM (segmentation), 1 hidden."
+    ]
 
 
 def test_results_folders_inside_of_the_inputs_are_no_cases(run, tmp_path):

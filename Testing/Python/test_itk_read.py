@@ -31,7 +31,7 @@ def scan(tmp_path):
 @pytest.fixture()
 def crash(tmp_path, monkeypatch):
     """A header of 16 dimensions, which crashes ITK, and a program that no longer knows that."""
-    monkeypatch.setattr("MedCLIPSAMLib.volumes.read.check_header", lambda path: None)
+    monkeypatch.setattr("MedCLIPSAMLib.volumes.read.check_header", lambda path, notes: None)
     path = tmp_path / "crash.nrrd"
     sizes = " ".join(["1"] * 16)
     path.write_text(f"NRRD0004\ntype: uchar\ndimension: 16\nsizes: {sizes}\nencoding: raw\n\n0")

@@ -140,3 +140,91 @@ def test_the_place_of_a_voxel_in_an_oblique_flipped_nrrd(tmp_path: Path) -> None
         by_hand = np.array([1, -2, 3]) + direction @ np.array([0.5 * 1, 2 * 2, 3 * 3])
         np.testing.assert_allclose((volume.geometry.affine @ (1, 2, 3, 1))[:3], by_hand, atol=1e-5)
         assert volume.array[3, 2, 1] == 23
+
+
+THREE = "space directions: (2,0,0) (0,3,0) (0,0,4)\nspace origin: (10,20,30)\n"
+FOUR = "space directions: (2,0,0,0) (0,3,0,0) (0,0,4,0) (0,0,0,1)\nspace origin: (10,20,30,0)\n"
+UNPLACED = "The file does not say how it lies in the patient: its axes are taken for left, posterior and superior."
+UNSIZED = "The file does not say how large its voxels are: they are taken for 1 mm."
+
+
+def nrrd_of(path: Path, more: str, sizes: str = "2 3 4") -> Path:
+    text = f"NRRD0005\ntype: uchar\ndimension: {len(sizes.split())}\nsizes: {sizes}\nencoding: raw\n{more}\n"
+    path.write_bytes(text.encode() + VOXELS.tobytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    "space, place",  # of voxel (1, 1, 1) in LPS: 10 + 2, 20 + 3 and 30 + 4 along the axes of the space
+    [
+        ("right-anterior-superior", (-12, -23, 34)),
+        ("RAS", (-12, -23, 34)),
+        ("Left-Anterior-Superior", (12, -23, 34)),
+        ("LPS", (12, 23, 34)),
+        ("left-posterior-superior-time", (12, 23, 34)),
+        ("LPST", (12, 23, 34)),
+    ],
+)
+def test_a_voxel_of_nrrd_lies_where_its_space_says(tmp_path: Path, space: str, place: tuple[int, ...]) -> None:
+    in_time = space.lower().endswith("t") or "time" in space
+    path = nrrd_of(
+        tmp_path / "x.nrrd", f"space: {space}\n{FOUR if in_time else THREE}", "2 3 4 1" if in_time else "2 3 4"
+    )
+    volume = read_volume(path)
+    assert tuple((volume.geometry.affine @ (1, 1, 1, 1))[:3]) == place and volume.notes == []
+    assert volume.array[1, 1, 1] == 1 + 2 + 6
+
+
+@pytest.mark.parametrize("space", ["right-anterior-superior-time", "RAST", "left-anterior-superior-time", "last"])
+def test_spaces_with_time_that_itk_takes_for_another_are_refused(tmp_path: Path, space: str) -> None:
+    path = nrrd_of(tmp_path / "x.nrrd", f"space: {space}\n{FOUR}", "2 3 4 1")
+    for read in (read_volume, read_segmentation):
+        with pytest.raises(InputError, match=f"got '{space.lower()}', which is read as another one") as caught:
+            read(path)
+    short = caught.value.remedy.split("'space: ")[1].split("'")[0]
+    nrrd_of(path, f"space: {short}\n{THREE}")
+    assert (read_volume(path).geometry.affine @ (1, 1, 1, 1))[1] == -23  # as the remedy says
+
+
+@pytest.mark.parametrize("unit", ["cm", "m", "um", "µm", "Microns", "inches"])
+@pytest.mark.parametrize("field", ["space units", "units"])
+def test_units_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, field: str) -> None:
+    place = f"space: LPS\n{THREE}" if field == "space units" else "spacings: 2 3 4\n"
+    path = nrrd_of(tmp_path / "x.nrrd", place + " ".join([f"{field}:", *[f'"{unit}"'] * 3]) + "\n")
+    with pytest.raises(InputError, match=f"Expected millimeters in '.*x.nrrd', got the unit '{unit}'"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("unit, is_read", [("cm", False), ("um", False), ("mm", True), ("?", True)])
+def test_units_of_meta_image_that_are_no_millimeters_are_refused(tmp_path: Path, unit: str, is_read: bool) -> None:
+    path = tmp_path / "x.mha"
+    path.write_bytes(
+        META.format(f"DistanceUnits = {unit}\nElementSpacing = 2 3 4\n", "LOCAL").encode() + VOXELS.tobytes()
+    )
+    if is_read:
+        assert read_volume(path).geometry.spacing == (2, 3, 4)
+        return
+    with pytest.raises(InputError, match=f"Expected millimeters in '.*x.mha', got the unit '{unit}'"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize(
+    "header, notes",
+    [
+        (f'space: LPS\nspace units: "mm" "mm" "mm"\n{THREE}', []),
+        ('spacings: 2 3 4\nunits: "mm" "mm" "ms"\n', [UNPLACED]),
+        (f"space: 3D-right-handed\n{THREE}", [UNPLACED]),
+        (f"space: scanner-xyz\n{THREE}", [UNPLACED]),
+        (f"space dimension: 3\n{THREE}", [UNPLACED]),
+        ("spacings: 2 3 4\n", [UNPLACED]),
+        ("", [UNSIZED, UNPLACED]),
+    ],
+)
+def test_what_a_header_of_nrrd_does_not_say_is_noted(tmp_path: Path, header: str, notes: list[str]) -> None:
+    volume = read_volume(nrrd_of(tmp_path / "x.nrrd", header))
+    assert volume.notes == notes and volume.geometry.spacing == ((1, 1, 1) if UNSIZED in notes else (2, 3, 4))
+
+
+def test_flat_colors_in_nrrd_have_no_place_in_the_patient(tmp_path: Path) -> None:
+    kinds = "kinds: RGB-color domain domain\nspacings: nan 1 1\n"
+    assert read_volume(nrrd_of(tmp_path / "x.nrrd", kinds, "3 2 4")).notes == []

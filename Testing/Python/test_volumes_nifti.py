@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from nifti_made import ARRAY, LPS, patched, save, turned
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes import (
@@ -24,36 +25,6 @@ from MedCLIPSAMLib.volumes import (
     write_segmentation,
 )
 from MedCLIPSAMLib.volumes.read import read_image
-
-LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-ARRAY = np.arange(4 * 5 * 6, dtype=np.int16).reshape(4, 5, 6)  # (i, j, k)
-
-
-def turned(degrees: float, spacing: tuple[float, float, float], origin: tuple[float, float, float]) -> np.ndarray:
-    """An oblique, anisotropic affine with a flipped second axis, in RAS."""
-    angle = np.radians(degrees)
-    rotation = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1.0]])
-    affine = np.eye(4)
-    affine[:3, :3] = rotation @ np.diag([1, -1, 1]) * spacing
-    affine[:3, 3] = origin
-    return affine
-
-
-def save(path: Path, affine: np.ndarray | None, array: np.ndarray = ARRAY, **codes: Any) -> Path:
-    image = nibabel.Nifti1Image(array, affine)
-    image.header.set_xyzt_units("mm")
-    for name, (matrix, code) in codes.items():
-        getattr(image, f"set_{name}")(matrix, code)
-    nibabel.save(image, path)
-    return path
-
-
-def patched(path: Path, offset: int, kind: str, *values: float) -> Path:
-    raw = bytearray(path.read_bytes())
-    data = np.array(values, kind).tobytes()
-    raw[offset : offset + len(data)] = data
-    path.write_bytes(raw)
-    return path
 
 
 def patched_spacing(path: Path, *values: float) -> Path:
@@ -93,6 +64,36 @@ def test_sform_and_qform_that_disagree_are_noted_and_both_kept(tmp_path: Path, c
         assert np.argwhere(nibabel.load(tmp_path / f"{name}.nii.gz").get_fdata()).tolist() == [[3, 1, 2]]
     (back,) = read_segmentation(tmp_path / "mask.nii.gz", volume)
     assert np.array_equal(back.mask, mask)
+
+
+@pytest.mark.parametrize("unit", ["unknown", "mm", "micron"])
+@pytest.mark.parametrize("codes", list(itertools.product((0, 1, 2), repeat=2)))
+def test_a_mask_lies_as_its_scan_whatever_the_codes(tmp_path: Path, codes: tuple[int, int], unit: str) -> None:
+    scale = 1000.0 if unit == "micron" else 1.0
+    first, second = turned(25, (0.8, 1.2, 3.0), (5.0, -7.0, 11.0)), turned(70, (0.8, 1.2, 3.0), (9.0, 3.0, -2.0))
+    first[:3], second[:3] = first[:3] * scale, second[:3] * scale
+    image = nibabel.Nifti1Image(ARRAY, None)
+    image.header.set_xyzt_units(unit)
+    image.header.set_zooms(np.array([0.8, 1.2, 3.0]) * scale)
+    image.set_sform(first, codes[0])
+    if codes[1]:
+        image.set_qform(second, codes[1])
+    nibabel.save(image, tmp_path / "scan.nii.gz")
+    scan = nibabel.load(tmp_path / "scan.nii.gz")
+    center = np.array([[-0.8, 0, 0, 1.2], [0, 1.2, 0, -2.4], [0, 0, 3.0, -7.5]]) * scale  # by NIfTI-1's method 1
+    by_hand = first if codes[0] else second if codes[1] else np.vstack([center, [0, 0, 0, 1]])
+    np.testing.assert_allclose(scan.affine, by_hand, rtol=1e-5, atol=1e-5 * scale)
+    volume = read_volume(tmp_path / "scan.nii.gz")
+    mask = np.zeros(volume.shape, bool)
+    mask[2, 1, 3] = True
+    write_segmentation(tmp_path / "mask.nii.gz", [Segment("x", mask)], volume)
+    written = nibabel.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_allclose(written.affine, by_hand, rtol=1e-5, atol=1e-5 * scale)
+    assert tuple(int(written.header[name]) for name in ("sform_code", "qform_code")) == codes
+    assert np.argwhere(written.get_fdata()).tolist() == [[3, 1, 2]]
+    itk = [sitk.ReadImage(str(tmp_path / name)) for name in ("scan.nii.gz", "mask.nii.gz")]
+    places = [image.TransformIndexToPhysicalPoint((3, 1, 2)) for image in itk]
+    np.testing.assert_allclose(places[1], places[0], rtol=1e-5, atol=1e-4)
 
 
 def test_matrices_in_other_units_are_kept(tmp_path: Path) -> None:

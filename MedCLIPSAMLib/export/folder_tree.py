@@ -1,0 +1,32 @@
+"""The files and folders below a folder, without those that this program wrote."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..files.claim import LOCK
+from ..files.outputs import MARKER
+from ..files.unfinished import DESCRIPTION
+
+REQUEST = "export.json"
+"""File in the dataset of an export with its request."""
+
+UNFINISHED = ".unfinished"
+
+
+def walk(folder: Path) -> list[Path]:
+    """List a folder and what is below it but hidden folders, sorted, files and folders before links to them."""
+    paths = [folder]
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".") and not is_own(Path(place, name))]
+        paths += [Path(place, name) for name in (*folders, *files)]
+    return sorted(paths, key=lambda path: (path.is_symlink(), path))
+
+
+def is_own(folder: Path) -> bool:
+    """Tell whether this program wrote a folder: a dataset, predictions, results, the steps of a run."""
+    locked = (folder / LOCK).is_file()
+    return (locked and any((folder / name).is_file() for name in (REQUEST, MARKER))) or (
+        folder.name.endswith(UNFINISHED) and (folder / DESCRIPTION).is_file()
+    )

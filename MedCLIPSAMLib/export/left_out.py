@@ -1,0 +1,61 @@
+"""Say which files of a folder tree are no images that can be read: how many of each kind."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..volumes.dicom_header import is_dicom
+from ..volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES
+from ..volumes.volume import stem
+
+log = logging.getLogger(__name__)
+
+DETACHED_SUFFIXES = (".mhd", ".nhdr")
+"""Headers of MetaImage and NRRD whose voxels lie in files beside them, under names of their own."""
+RAW_SUFFIXES = (".raw", ".zraw", ".raw.gz")
+DIRECTORY = "dicomdir"
+MAX_KINDS = 20
+
+
+def say_left_out(files: Sequence[Path], images: Sequence[Path], dicom: Mapping[Path, str]) -> None:
+    """Log how many files are left out by kind; nothing where none is.
+
+    Args:
+        files: those that are no images by their names.
+        images: the files and folders that are.
+        dicom: DICOM files -> what those are that are left out, such as "segmentation"; "" for images.
+    """
+    headers = {image for image in images if image.name.lower().endswith((*DETACHED_SUFFIXES, *PAIR_SUFFIXES))}
+    pairs = {(image.parent, stem(image).lower()) for image in headers}
+    detached = {image.parent for image in headers if image.name.lower().endswith(DETACHED_SUFFIXES)}
+    kinds: Counter[str] = Counter()
+    for path in files:
+        name = path.name.lower()
+        is_voxels = name.endswith((*VOXEL_SUFFIXES, *RAW_SUFFIXES)) and (
+            (path.parent, stem(path).lower()) in pairs or (path.parent in detached and name.endswith(RAW_SUFFIXES))
+        )
+        if dicom.get(path) == "" or is_voxels or name == DIRECTORY:
+            continue
+        if name.startswith("."):
+            kinds["hidden"] += 1
+        elif path in dicom:
+            kinds[f"DICOM ({dicom[path]})"] += 1
+        elif is_dicom(path):
+            kinds["DICOM (damaged, or a copy)"] += 1
+        else:
+            kinds[_ending(path)] += 1
+    ordered = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    told = [f"{count} {kind}" for kind, count in ordered[:MAX_KINDS]]
+    more = sum(count for _, count in ordered[MAX_KINDS:])
+    if told:
+        log.warning("Left out as no images: %s.", ", ".join([*told, f"{more} of other kinds"] if more else told))
+
+
+def _ending(path: Path) -> str:
+    """Return the ending of a name: the last one, with the one before it where that is only a compression."""
+    match = re.search(r"((?:\.seg|\.[a-z]\w{0,7}(?=\.gz))?\.[a-z]\w{0,7})$", path.name.lower())
+    return match[1] if match else "without an ending"

@@ -1,0 +1,187 @@
+"""NIfTI files as they lie on the disk: one file or a pair, compressed or not; their headers and voxels.
+
+nibabel is imported at the first file: 3D Slicer, which loads this module with its own, does not bring it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.volume import stem
+
+if TYPE_CHECKING:
+    import nibabel
+
+SINGLE = (b"n+1\0", b"n+2\0")
+PAIR = (b"ni1\0", b"ni2\0")
+"""How NIfTI-1 and NIfTI-2 mark a file that holds its voxels, and a header whose voxels are in a file beside it."""
+PAIR_SUFFIXES = (".hdr", ".hdr.gz")
+VOXEL_SUFFIXES = (".img", ".img.gz")
+MAX_COMPRESSION = 1100
+"""Deflate shrinks no file by more than this factor: a header that declares more is wrong."""
+
+
+@dataclass(frozen=True)
+class NiftiFile:
+    """Where the header and the voxels of an image lie: in one file, or in two."""
+
+    header: Path
+    voxels: Path
+
+
+def load_nibabel() -> Any:
+    """Import nibabel.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import nibabel
+    except ImportError as error:
+        raise InputError(
+            f"NIfTI files need a package that is not installed: {error.name}.",
+            "In 3D Slicer press Install under Installation, elsewhere run: pip install nibabel",
+        ) from error
+    return nibabel
+
+
+def find_nifti(path: Path) -> NiftiFile | None:
+    """Find the header and the voxels of a NIfTI image by either file of it, whatever its name; None for other files.
+
+    Raises:
+        InputError: it is a header, and there is no file of its voxels.
+    """
+    magic = _magic(path)
+    if magic in SINGLE:
+        return NiftiFile(path, path)
+    if magic in PAIR:
+        voxels = beside(path, VOXEL_SUFFIXES)
+        if voxels is None:
+            raise InputError(
+                f"Expected the voxels of '{path}' beside it, in '{stem(path)}.img' or '{stem(path)}.img.gz', got none.",
+                "Copy both files.",
+            )
+        return NiftiFile(path, voxels)
+    header = beside(path, PAIR_SUFFIXES) if path.name.lower().endswith(VOXEL_SUFFIXES) else None
+    return NiftiFile(header, path) if header is not None and _magic(header) in PAIR else None
+
+
+def beside(path: Path, suffixes: tuple[str, ...]) -> Path | None:
+    """Find the other file of a pair: one of the same name with one of the suffixes, in small letters or capitals."""
+    places = [path.with_name(stem(path) + made) for suffix in suffixes for made in (suffix, suffix.upper())]
+    return next((place for place in places if place.is_file()), None)
+
+
+def count_slices(file: NiftiFile) -> int:
+    """Count the slices along K by the header.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    with open_content(file.header) as content:
+        dimensions = read_header(content, file.header)["dim"]
+    return int(dimensions[3]) if int(dimensions[0]) > 2 else 1
+
+
+def is_packed(path: Path) -> bool:
+    """Tell whether a file begins like gzip."""
+    with path.open("rb") as file:
+        return file.read(2) == b"\x1f\x8b"
+
+
+@contextmanager
+def open_content(path: Path) -> Iterator[IO[bytes]]:
+    """Open the content of a file, unpacking gzip."""
+    packed = is_packed(path)
+    with path.open("rb") as file:
+        if not packed:
+            yield file
+            return
+        with gzip.open(file) as content:
+            yield content  # type: ignore[misc]
+
+
+def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
+    """Read a header from the beginning of its file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    nibabel = load_nibabel()
+    head = file.read(348)
+    kind = nibabel.Nifti1Header
+    if head[344:348] not in (SINGLE[0], PAIR[0]):
+        head += file.read(540 - 348)
+        kind = nibabel.Nifti2Header
+    try:
+        header = kind(head, check=False)
+        if not 1 <= int(header["dim"][0]) <= 7 or header.get_data_dtype().itemsize == 0:
+            raise ValueError("impossible dimensions or type")
+    except (nibabel.spatialimages.HeaderDataError, KeyError, ValueError) as error:
+        raise InputError(f"'{path}' has a damaged NIfTI header: {error}.", "Copy or export it again.") from error
+    return header
+
+
+def read_voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    """Read the voxels (K, J, I), or (K, J, I, channels), from where a file is, scaled where the header has a scale.
+
+    Args:
+        file: the file of a header, behind it, or that of the voxels.
+        shape: (I, J, K), or (I, J, K, channels).
+
+    Raises:
+        InputError: truncated, damaged, or a scale that is no number.
+    """
+    kind = header.get_data_dtype()
+    size, start = kind.itemsize * math.prod(shape), int(header["vox_offset"])
+    max_size = path.stat().st_size * (MAX_COMPRESSION if isinstance(file, gzip.GzipFile) else 1)
+    data = b""
+    try:
+        if size <= max_size:
+            file.read(max(start - file.tell(), 0))
+            data = file.read(size)
+            file.read(1)  # which checks the sum at the end of a compressed file
+    except EOFError:
+        data = b""
+    except (zlib.error, gzip.BadGzipFile) as error:
+        after = "Not a gzipped file" in str(error)  # of what follows: its beginning was looked at before
+        what = "other bytes follow its compressed content" if after else f"it cannot be unpacked ({error})"
+        raise InputError(f"'{path}' is damaged: {what}.", "Copy or export it again.") from error
+    if len(data) < size:
+        raise InputError(f"'{path}' is truncated: voxels are missing at its end.", "Copy or export it again.")
+    array = np.frombuffer(data, kind)
+    if kind.names:  # RGB or RGBA
+        array = array.view(np.uint8).reshape(len(kind.names), *shape, order="F")
+        return np.moveaxis(array, 0, -1).transpose(2, 1, 0, 3)
+    array = array.reshape(shape, order="F")
+    array = array.transpose(2, 1, 0, *range(3, len(shape)))
+    if not kind.isnative:
+        array = array.astype(kind.newbyteorder("="))
+    if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):
+        array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+    try:
+        slope, intercept = header.get_slope_inter()
+    except load_nibabel().spatialimages.HeaderDataError as error:
+        raise InputError(f"Expected a finite scale in '{path}': {error}.", "Export it again.") from error
+    if slope is None or array.dtype.kind == "c" or (slope == 1 and not intercept):
+        return array
+    return (array * np.float64(slope) + (intercept or 0.0)).astype(np.float32)
+
+
+def _magic(path: Path) -> bytes:
+    try:
+        with open_content(path) as file:
+            head = file.read(348)
+    except (OSError, EOFError, zlib.error):
+        return b""
+    return next((magic for magic in (head[344:348], head[4:8]) if magic in SINGLE + PAIR), b"")

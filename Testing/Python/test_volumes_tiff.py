@@ -1,0 +1,204 @@
+"""TIFF of every kind is read with its values, or refused by name: never as other values."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import tifffile
+from PIL import Image
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes import read_segmentation, read_volume
+from MedCLIPSAMLib.volumes.read import read_image
+from MedCLIPSAMLib.volumes.slice_count import slice_count
+
+KINDS: dict[str, tuple[list, list]] = {
+    "uint8": ([0, 7, 255], [0, 7, 255]),
+    "int8": ([-128, -1, 127], [-128, -1, 127]),
+    "uint16": ([0, 300, 65535], [0, 300, 65535]),
+    "int16": ([-32768, -5, 32767], [-32768, -5, 32767]),
+    "uint32": ([0, 1, 4_000_000_000], [0, 1, 4_000_000_000]),
+    "int32": ([-2_000_000_000, 0, 9], [-2_000_000_000, 0, 9]),
+    "float16": ([0, 0.5, 1000], [0, 0.5, 1000]),
+    "float32": ([-0.25, 0, 1e9], [-0.25, 0, 1e9]),
+    "float64": ([-0.125, 0, 1e12], [-0.125, 0, 1e12]),
+}
+
+
+def save(path: Path, pixels: Any, **options: Any) -> Path:
+    tifffile.imwrite(path, pixels, **{"photometric": "minisblack", **options})
+    return path
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("big", [False, True])
+def test_gray_of_every_kind_keeps_its_values(tmp_path: Path, kind: str, order: str, big: bool) -> None:
+    stored, values = KINDS[kind]
+    path = save(tmp_path / "x.tif", np.array([stored, stored[::-1]], kind), byteorder=order, bigtiff=big)
+    volume = read_volume(path)
+    assert volume.array.tolist() == [[values, values[::-1]]]
+    assert volume.natural and not volume.known_spacing and volume.notes == []
+    assert sitk.GetArrayFromImage(read_image(path)).tolist() == [[values, values[::-1]]]
+
+
+@pytest.mark.parametrize("kind, white", [("uint8", 255), ("uint16", 65535), ("uint32", 4_294_967_295)])
+def test_high_values_are_bright_where_white_is_0(tmp_path: Path, kind: str, white: int) -> None:
+    stored = np.array([[0, 1, 100], [white, 0, 0]], kind)  # TIFF 6.0: 0 is white, the highest value is black
+    path = save(tmp_path / "x.tif", stored, photometric="miniswhite")
+    assert read_volume(path).array.tolist() == [[[white, white - 1, white - 100], [0, white, white]]]
+    stored = np.array([[white, 0, white]], kind)
+    (mask,) = read_segmentation(save(tmp_path / "mask.tif", stored, photometric="miniswhite"))
+    assert mask.mask.tolist() == [[[False, True, False]]]
+
+
+UPRIGHT = {  # of [[0, 1, 2], [3, 4, 5]], by TIFF 6.0: where its row 0 and its column 0 are
+    1: [[0, 1, 2], [3, 4, 5]],
+    2: [[2, 1, 0], [5, 4, 3]],
+    3: [[5, 4, 3], [2, 1, 0]],
+    4: [[3, 4, 5], [0, 1, 2]],
+    5: [[0, 3], [1, 4], [2, 5]],
+    6: [[3, 0], [4, 1], [5, 2]],
+    7: [[5, 2], [4, 1], [3, 0]],
+    8: [[2, 5], [1, 4], [0, 3]],
+}
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("kind", ["uint16", "float64"])
+@pytest.mark.parametrize("big", [False, True])
+def test_every_kind_is_upright(tmp_path: Path, orientation: int, kind: str, big: bool) -> None:
+    tag = (274, "H", 1, orientation, True)
+    path = save(tmp_path / "x.tif", np.arange(6).reshape(2, 3).astype(kind), extratags=[tag], bigtiff=big)
+    volume = read_volume(path)
+    assert volume.array[0].tolist() == UPRIGHT[orientation]
+    assert volume.notes == (["The image was turned upright, as its EXIF orientation says."] if orientation > 1 else [])
+
+
+def test_big_files_are_as_large_as_small_ones(tmp_path: Path) -> None:
+    pages = np.arange(24, dtype=np.uint16).reshape(2, 3, 4) * 100
+    for big in (False, True):
+        path = save(tmp_path / "x.tif", pages, bigtiff=big, resolution=(100, 50), resolutionunit="CENTIMETER")
+        volume = read_volume(path)
+        assert np.array_equal(volume.array, pages) and not volume.known_spacing
+        assert volume.geometry.spacing == pytest.approx((0.1, 0.2, 1))
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("extra", ["unassalpha", "unspecified"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+@pytest.mark.parametrize("kind", ["uint8", "uint16"])
+def test_further_samples_are_left_out_with_a_note(
+    tmp_path: Path, samples: int, extra: str, planes: str, kind: str
+) -> None:
+    stored = np.zeros((2, 4, samples + 1), kind)
+    stored[..., 0], stored[1, 0, 0], stored[..., -1] = 100, 50, 9
+    scale = 257 if kind == "uint16" and samples == 3 else 1
+    path = save(
+        tmp_path / "x.tif",
+        np.moveaxis(stored * scale, -1, 0) if planes == "separate" else stored * scale,
+        planarconfig=planes,
+        photometric="rgb" if samples == 3 else "minisblack",
+        extrasamples=[extra],
+    )
+    volume = read_volume(path)
+    gray = volume.array[0] if samples == 1 else volume.array[0, ..., 0]
+    assert gray.tolist() == [[100, 100, 100, 100], [50, 100, 100, 100]]
+    said = "The alpha channel was left out." if extra == "unassalpha" else "neither gray nor RGB were left out"
+    assert any(said in note for note in volume.notes)
+
+
+@pytest.mark.parametrize(
+    "pixels, options, said",
+    [
+        (np.zeros((4, 4, 5), np.uint16), {"planarconfig": "contig"}, "16-bit unsigned, 5 per pixel"),
+        (np.eye(4, dtype=np.float32), {"photometric": "miniswhite"}, "32-bit floating-point, 1 per pixel"),
+        (np.eye(4, dtype=np.int16), {"photometric": "miniswhite"}, "16-bit signed, 1 per pixel"),
+        (np.eye(4, dtype=np.complex64), {}, "64-bit undefined, 1 per pixel"),
+        (np.zeros((4, 4, 3), np.float32), {"photometric": "rgb"}, "3 values per voxel"),
+    ],
+)
+def test_other_kinds_are_refused_by_name(tmp_path: Path, pixels: np.ndarray, options: dict, said: str) -> None:
+    path = save(tmp_path / "x.tif", pixels, **options)
+    with pytest.raises(InputError, match=said) as caught:
+        read_volume(path)
+    assert caught.value.remedy and "\n" not in str(caught.value)
+    if "python -c" in caught.value.remedy:
+        command = caught.value.remedy.split("python -c ")[1].rstrip(".").strip('"')
+        subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+        assert read_volume(tmp_path / "gray.tif").shape == (1, 4, 4)
+
+
+def test_damaged_and_hostile_files_end_in_a_message(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = save(tmp_path / "x.tif", np.random.default_rng(0).random((64, 64))).read_bytes()
+    for length in (9, 60, len(whole) - 300):
+        (tmp_path / "short.tif").write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"short.tif"):
+            read_volume(tmp_path / "short.tif")
+    offsets = whole.index(b"\x11\x01\x04\x00\x01\0\0\0")  # StripOffsets (273), one long number
+    (tmp_path / "nowhere.tif").write_bytes(whole[: offsets + 8] + bytes(4) + whole[offsets + 12 :])
+    with pytest.raises(InputError, match="pixels are missing"):
+        read_volume(tmp_path / "nowhere.tif")
+    assert not caplog.records
+    tag = whole.index(bytes([0, 1, 4, 0]))  # ImageWidth (256), a long number
+    large = bytearray(whole)
+    for place in (tag, tag + 12):  # and ImageLength
+        large[place + 2 : place + 12] = b"\x04\0\x01\0\0\0" + (60_000).to_bytes(4, "little")
+    (tmp_path / "large.tif").write_bytes(large)
+    with pytest.raises(InputError, match="too large"):
+        read_volume(tmp_path / "large.tif")
+
+
+def test_pages_of_kinds_that_differ_are_left_out_with_a_note(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "x.tif") as file:
+        for page in (np.full((2, 3), 7, np.uint8), np.full((2, 3), -1, np.int8), np.full((2, 3), 0.5)):
+            file.write(page, photometric="minisblack", contiguous=False)
+    assert slice_count(tmp_path / "x.tif") is None
+    volume = read_volume(tmp_path / "x.tif")
+    assert volume.array.tolist() == [[[7] * 3] * 2] and "2 pages of another size or kind" in volume.notes[0]
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+@pytest.mark.parametrize("ending", [".png", ".tif"])
+@pytest.mark.parametrize("color", [0, 255])
+def test_what_may_be_a_mask_in_an_alpha_channel_is_refused_with_a_remedy_that_works(
+    tmp_path: Path, mode: str, ending: str, color: int
+) -> None:
+    alpha = np.zeros((8, 8), np.uint8)
+    alpha[2:5, 1:3] = 255
+    colors = [np.full((8, 8), color, np.uint8)] * (len(mode) - 1)
+    Image.fromarray(np.dstack([*colors, alpha]), mode).save(tmp_path / f"x{ending}")
+    with pytest.raises(InputError, match="not in its alpha channel") as caught:
+        read_segmentation(tmp_path / f"x{ending}")
+    command = caught.value.remedy.split("python -c ")[1].strip('"')
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    (mask,) = read_segmentation(tmp_path / "mask.png")
+    assert np.array_equal(mask.mask[0], alpha > 0)
+    assert "alpha" in read_volume(tmp_path / f"x{ending}").notes[0]
+
+
+def test_a_mask_beside_an_alpha_channel_is_read(tmp_path: Path) -> None:
+    gray = np.zeros((8, 8), np.uint8)
+    gray[2:5, 1:3] = 255
+    for name, alpha in (("opaque", np.full_like(gray, 255)), ("both", gray)):
+        Image.fromarray(np.dstack([gray, alpha]), "LA").save(tmp_path / f"{name}.png")
+        (mask,) = read_segmentation(tmp_path / f"{name}.png")
+        assert np.array_equal(mask.mask[0], gray > 0)
+
+
+@pytest.mark.parametrize("ending", [".jp2", ".j2k", ".png"])
+def test_jpeg_2000_is_refused_with_a_remedy_that_works(tmp_path: Path, ending: str) -> None:
+    values = np.arange(256, dtype=np.uint16).reshape(16, 16) * 200
+    Image.fromarray(values).save(tmp_path / f"x{ending}", format="JPEG2000", no_jp2=ending == ".j2k")
+    for read in (read_volume, read_segmentation):
+        with pytest.raises(InputError, match="is a JPEG 2000 image") as caught:
+            read(tmp_path / f"x{ending}")
+    command = caught.value.remedy.split("python -c ")[1].strip('"')
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    assert np.array_equal(read_volume(tmp_path / "image.png").array[0], values)
