@@ -143,12 +143,13 @@ def read_voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int,
         InputError: truncated, damaged, or a scale that is no number.
     """
     kind = header.get_data_dtype()
-    size, start = kind.itemsize * math.prod(shape), int(header["vox_offset"])
+    size, behind_header = kind.itemsize * math.prod(shape), file.tell() + 4 if file.tell() else 0
+    start = max(int(header["vox_offset"]), behind_header)  # four bytes say which extensions follow (nifti1.h)
     max_size = path.stat().st_size * (MAX_COMPRESSION if isinstance(file, gzip.GzipFile) else 1)
     data = b""
     try:
-        if size <= max_size:
-            file.read(max(start - file.tell(), 0))
+        if start + size <= max_size:
+            file.seek(start)  # in blocks: a hostile header may say any number
             data = file.read(size)
             file.read(1)  # which checks the sum at the end of a compressed file
     except EOFError:

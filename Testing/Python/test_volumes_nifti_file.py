@@ -84,6 +84,22 @@ def test_what_is_wrong_with_a_compressed_file_is_said(tmp_path: Path) -> None:
     assert np.array_equal(read_volume(tmp_path / "padded.nii.gz").array, ARRAY.T)
 
 
+@pytest.mark.parametrize("offset", [0, 348, -1e15])
+def test_voxels_of_a_single_file_begin_behind_its_header(tmp_path: Path, offset: float) -> None:
+    path = patched(save(tmp_path / "x.nii", np.eye(4)), 108, "<f4", offset)
+    assert np.array_equal(read_volume(path).array, ARRAY.T)
+
+
+@pytest.mark.parametrize("offset", [1e15, 1e30, np.inf, np.nan])
+def test_where_a_hostile_header_puts_its_voxels_takes_no_memory(tmp_path: Path, offset: float) -> None:
+    path = patched(save(tmp_path / "x.nii", np.eye(4)), 108, "<f4", offset)
+    (tmp_path / "y.nii.gz").write_bytes(gzip.compress(path.read_bytes()))
+    for name in ("x.nii", "y.nii.gz"):
+        with pytest.raises(InputError, match="truncated|damaged|cannot be read") as refused:
+            read_volume(tmp_path / name)
+        assert "memory" not in str(refused.value)
+
+
 @pytest.mark.parametrize("kind", ["AnalyzeImage", "Spm99AnalyzeImage"])
 @pytest.mark.parametrize("order", "<>")
 def test_analyze_keeps_its_values_and_says_that_it_has_no_place(tmp_path: Path, kind: str, order: str) -> None:
