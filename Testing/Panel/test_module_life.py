@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
+import subprocess
 import sys
 import unittest
 from pathlib import Path
@@ -120,6 +122,29 @@ def test_a_case_is_reviewed_without_a_main_window(fresh, tmp_path) -> None:
             assert made.parameters.inputVolume.GetName() == "head" and made.ui.trustButton.enabled
         finally:
             made.cleanup()
+
+
+def in_a_fresh_slicer(folder: Path, *options: str) -> dict:
+    command = [sys.executable, Path(__file__).with_name("fresh_slicer.py"), folder, *options]
+    ran = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def test_the_panel_of_a_fresh_slicer_says_what_to_install(tmp_path) -> None:
+    """Slicer brings no nibabel, and of Resources/requirements.txt only what is named in fresh_slicer.py."""
+    said = in_a_fresh_slicer(predictions(tmp_path))
+    assert said["install"]
+    for name in ("nibabel", "torch", "pydantic", "open_clip_torch"):
+        assert name in said["warning"].partition("must be installed first")[0]
+        assert any(line.split()[:2] == [name, "-"] for line in said["report"].splitlines())
+    assert "pydicom" not in said["warning"] and "numpy" not in said["warning"]
+    assert said["review"].startswith("NIfTI files need a package") and "Install" in said["review"]
+
+
+def test_the_panel_imports_nothing_that_install_does_not_get(tmp_path) -> None:
+    said = in_a_fresh_slicer(predictions(tmp_path), "--installed")
+    assert not said["install"] and "correct the mask" in said["review"]
 
 
 def test_keys_are_there_once_after_a_reload(fresh) -> None:
