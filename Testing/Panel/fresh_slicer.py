@@ -1,4 +1,4 @@
-"""A Python as a fresh Slicer has it: run as a program, it builds the panel there, opens a case, and prints what is said.
+"""A Python as a fresh Slicer has it: this program builds the panel there, opens a case, and prints what is said.
 
     python fresh_slicer.py PREDICTIONS [--installed]
 
