@@ -34,6 +34,7 @@ class CorrectSection:
         editor = ui.segmentEditor
         editor.setMaximumNumberOfUndoStates(MAX_UNDO_STATES)
         editor.segmentationNodeSelectorVisible = editor.sourceVolumeNodeSelectorVisible = False  # the panel has them
+        editor.autoShowSourceVolumeNode = False  # what the views show is chosen above, and is the user's
         editor.connect("segmentationNodeChanged(vtkMRMLSegmentationNode*)", self._editorSegmentationChanged)
         ui.refineButton.connect("clicked(bool)", lambda *_arguments: self._refineShown())
         ui.propagateButton.connect("clicked(bool)", lambda *_arguments: self._propagate())

@@ -28,21 +28,6 @@ def shortcuts(keys: str) -> int:
     return sum(shortcut.key() == QtGui.QKeySequence(keys) for shortcut in found)
 
 
-@pytest.fixture
-def fresh(scene, monkeypatch):
-    """A module of its own that nobody has entered, and the main window without the shared panel's keys."""
-    slicer.util.selectModule("Welcome")
-    module = slicer.qSlicerScriptedLoadableModule(str(MODULE))
-    for name in ("medclipsam", "MedCLIPSAMWidget", "MedCLIPSAMInstance"):
-        monkeypatch.setattr(slicer.modules, name, getattr(slicer.modules, name, None), raising=False)
-    monkeypatch.setitem(sys.modules, "MedCLIPSAM", sys.modules.get("MedCLIPSAM"))
-    if sys.modules["MedCLIPSAM"] is None:
-        del sys.modules["MedCLIPSAM"]
-    module.load()
-    monkeypatch.setattr(slicer.modules, "medclipsam", module)
-    return module
-
-
 TEMPLATE = "Base/QTCore/Testing/Python/qSlicerModuleGenericTest.py.in"
 
 

@@ -332,6 +332,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             node.CreateDefaultDisplayNodes()
             if node.GetSegmentation().GetNumberOfSegments():
                 self._look.segments.select(node.GetSegmentation().GetNthSegmentID(0))
+            self._look.hide_labels()
         self._segmentation_changed.emit(node)
 
     def _updateSource(self) -> None:
