@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import slicer
 import slicer.util
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
@@ -19,7 +21,7 @@ class InputSection:
 
     def __init__(self, panel) -> None:
         self._panel = panel
-        self._volume = None
+        self._volume: Any = None
         self._left: dict[str, str] = {}  # by the ID of a volume, that of the segmentation that was chosen with it
         self._layoutManager = slicer.app.layoutManager()
         if self._layoutManager is not None:
