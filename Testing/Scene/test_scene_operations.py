@@ -181,6 +181,23 @@ def test_the_saliency_map_lies_where_the_image_does(operations) -> None:
     assert result.prompts[0].boxes.shape[1] == 4
 
 
+def test_every_map_has_a_name_and_so_a_file_of_its_own(scene, phantom) -> None:
+    """Slicer saves hidden nodes into files named by them; two of the volumes have one name."""
+    volumes = [add_volume(phantom.image, axial()) for _ in range(3)]
+    volumes[2].SetName("neck")
+    maps = {1: np.ones(phantom.image.shape, np.float32)}
+    write = {
+        "saliency": lambda node, prompt: overlay.writeSaliency(SceneSlices(node), prompt, maps),
+        "vote": lambda node, prompt: overlay.writeVote(SceneSlices(node), prompt, maps),
+        "ensemble": lambda node, _: overlay.writeUncertainty(node, np.zeros((3, *phantom.image.shape), np.float32)),
+    }
+    for kind, make in write.items():
+        names = [make(volume, PROMPT).GetName() for volume in volumes]
+        assert len(set(names)) == 3 and "neck" in names[2], kind
+        assert [make(volume, PROMPT).GetName() for volume in volumes] == names, "the same map keeps its name"
+        assert kind == "ensemble" or make(volumes[0], "edema").GetName() not in names
+
+
 def test_the_uncertainty_of_a_vote_lies_where_its_masks_disagree(operations, phantom) -> None:
     volume = add_volume(phantom.image, axial())
     vote = {"vote": {"method": "mean"}}
