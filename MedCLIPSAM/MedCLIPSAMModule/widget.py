@@ -172,10 +172,14 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self) -> None:
         """Connect to the scene's parameter node, or make one; choose a first volume of the scene."""
+        from MedCLIPSAMPanel.otherVersions import takeDefaults
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
         node = self.logic.getParameterNode()
         if self._wrapper is None or self._wrapper.parameterNode is not node:
+            takeDefaults(node)
+            # Before the wrapper's own observers: the scenes that are loaded later write into the same node.
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onValuesModified, priority=1.0)
             # One wrapper a node: the observers that connect it to widgets live as long as the node.
             self._wrapper = MedCLIPSAMParameters(node)
             self.gui.connect(self._wrapper)
@@ -191,6 +195,12 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.parameters = parameters
         if parameters is not None:
             self.addObserver(parameters.parameterNode, modified, self.onParametersModified)
+
+    def onValuesModified(self, node, _event) -> None:
+        """Take defaults in place of values that a scene of another version has brought."""
+        from MedCLIPSAMPanel.otherVersions import takeDefaults
+
+        takeDefaults(node)
 
     def onParametersModified(self, _caller=None, _event=None) -> None:
         """Show the parameter node that has changed."""
