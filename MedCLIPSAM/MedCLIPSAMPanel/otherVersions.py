@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from slicer.parameterNodeWrapper import isParameterPack, unannotatedType
+from slicer.parameterNodeWrapper import Default, isParameterPack, unannotatedType
 
 from .parameters import MedCLIPSAMParameters
 
@@ -17,7 +17,8 @@ def takeDefaults(parameterNode, owner: Any = MedCLIPSAMParameters, prefix: str =
     to nodes are left alone: while a scene is loaded they are not those of its nodes yet.
     """
     for name, parameter in owner.allParameters.items():
-        full, kind, default = prefix + name, unannotatedType(parameter.unalteredType), parameter.default.value
+        full, kind, default = prefix + name, unannotatedType(parameter.unalteredType), parameter.default
+        default = default.value if isinstance(default, Default) else default  # in a pack it is the value itself
         if isParameterPack(kind):
             takeDefaults(parameterNode, kind, f"{full}.")
         elif default is not None and not _isUsable(parameterNode, full, parameter.serializer):

@@ -96,7 +96,7 @@ def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.nd
 
 
 def _freeName(name: str) -> str:
-    """Return a name that no node has: Slicer saves a map, as it is hidden, into a file of its name, whatever is there."""
+    """Return a name that no node has: Slicer saves a hidden node into a file of its name, whatever is there."""
     scene = slicer.mrmlScene
     return name if scene.GetFirstNodeByName(name) is None else scene.GenerateUniqueName(name)
 
