@@ -6,6 +6,7 @@ mouse.
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,39 @@ def test_the_lock_shown_is_that_of_the_slice_shown(panel) -> None:
     assert not panel.ui.lockSliceButton.checked
     move_to(1)
     assert panel.ui.lockSliceButton.checked
+
+
+@pytest.fixture
+def layouts(scene):
+    """The layout manager, with the views of the first layout alone after the test."""
+    yield slicer.app.layoutManager()
+    standin.unwrap(slicer.app.layoutManager()).forget()
+
+
+def test_the_lock_shown_is_that_of_the_slice_in_a_view_of_another_layout(panel, layouts) -> None:
+    head = shown_volume()
+    choose(panel, head, segmentation(head, "one", "A"), "A")
+    layouts.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutThreeOverThreeView)
+    panel.ui.viewBox.setCurrentIndex(panel.ui.viewBox.findData("Red+"))
+    view = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed+")
+    for number in (1, 3, 2):
+        view.SetSliceOffset(2.0 * number)
+        assert panel.ui.lockSliceButton.text == f"Lock axial {number}"
+
+
+def test_a_segmentation_that_was_shown_is_let_go_of(panel) -> None:
+    head, gone = shown_volume(), []
+    node = segmentation(head, "one", "A")
+    choose(panel, head, node, "A")
+    panel.ui.lockSegmentButton.click()
+    slicer.util.selectModule("Data")
+    slicer.util.selectModule("MedCLIPSAM")
+    choose(panel, head, segmentation(head, "two", "B"), "B")
+    node.AddObserver("DeleteEvent", lambda *_event: gone.append(True))
+    slicer.mrmlScene.RemoveNode(node)
+    del node
+    gc.collect()
+    assert gone
 
 
 def test_a_refused_lock_leaves_no_button_pressed(panel) -> None:
