@@ -29,7 +29,9 @@ class SceneHistory:
         self._histories: dict[str, Any] = {}
 
     def save(self, segmentationNode) -> None:
-        """See `History`."""
+        """See `History`. The states of segmentations that were removed from the scene are dropped."""
+        scene = slicer.mrmlScene
+        self._histories = {name: history for name, history in self._histories.items() if scene.GetNodeByID(name)}
         segmentation = segmentationNode.GetSegmentation()
         history = self._histories.get(segmentationNode.GetID())
         if history is None or history.GetSegmentation() is not segmentation:

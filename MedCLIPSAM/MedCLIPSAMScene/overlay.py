@@ -21,7 +21,7 @@ UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
 MAPS = SALIENCY_OF, VOTE_OF, UNCERTAINTY_OF
 """The roles of maps, which are never the user's foreground."""
 FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.ForegroundOpacity"
-"""Attributes of a slice composite node: the ID and the opacity of the foreground that a map has replaced."""
+"""Node reference of a slice composite node to the foreground that a map has replaced, and attribute: its opacity."""
 MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
 """Initial minimum of the saliency that is shown, 0 to 1."""
@@ -186,13 +186,13 @@ def _keepForeground(composite) -> None:
     """Store the user's foreground, such as a PET, unless it is a map itself."""
     foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
     if foreground is None or not any(foreground.GetNodeReferenceID(role) for role in MAPS):
-        composite.SetAttribute(FOREGROUND, composite.GetForegroundVolumeID() or "")
+        composite.SetNodeReferenceID(FOREGROUND, composite.GetForegroundVolumeID())
         composite.SetAttribute(FOREGROUND_OPACITY, str(composite.GetForegroundOpacity()))
 
 
 def _bringForegroundBack(composite) -> None:
-    foreground, opacity = composite.GetAttribute(FOREGROUND), composite.GetAttribute(FOREGROUND_OPACITY)
-    composite.SetForegroundVolumeID(foreground if foreground and slicer.mrmlScene.GetNodeByID(foreground) else None)
+    foreground, opacity = composite.GetNodeReference(FOREGROUND), composite.GetAttribute(FOREGROUND_OPACITY)
+    composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
     if opacity:
         composite.SetForegroundOpacity(float(opacity))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import slicer
 import slicer.util
+from MedCLIPSAMScene import overlay
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
 from parts import shown_volume
 
 VIEWS = "Red", "Green", "Yellow"
@@ -112,3 +114,19 @@ def test_a_scene_that_is_loaded_shows_what_it_showed(panel, tmp_path) -> None:
         slicer.util.selectModule("MedCLIPSAM")
         assert shown() == views, module
         assert panel.parameters.inputVolume.GetName() == "A"
+
+
+def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_another(panel, tmp_path) -> None:
+    head, pet = shown_volume("head"), add_twin("pet", 0)
+    composite("Red").SetForegroundVolumeID(pet.GetID())
+    overlay.writeSaliency(SceneSlices(head), "tumor", {1: np.ones((12, 16), np.float32)})
+    overlay.showSaliency(head, True)
+    assert shown()[0][1] == "Saliency of 'tumor' in 'head'"
+    path, identifier = stored(tmp_path), pet.GetID()
+    slicer.mrmlScene.Clear(0)
+    taken = [add_twin(name, 0).GetID() for name in ("first", "second", "third")]
+    assert identifier in taken, "the PET gets another ID when it is loaded"
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Import() == 1
+    overlay.showSaliency(slicer.util.getNode("head"), False)
+    assert shown()[0][:2] == ("head", "pet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 
@@ -13,7 +14,9 @@ import torch
 import vtk
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
 from MedCLIPSAMScene import overlay, segments
+from MedCLIPSAMScene.history import SceneHistory
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
+from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -122,6 +125,45 @@ def test_several_prompts_give_several_segments_and_undo_takes_all_back(operation
     assert operations.session.undo(segmentation)
     assert ids(segmentation) == [before]
     assert not operations.session.undo(segmentation)
+
+
+def test_a_segment_that_was_written_is_in_progress(scene, phantom) -> None:
+    """Its status is what the Segment Editor's list shows; a person's own choice stays."""
+    logic, volume = slicer.vtkSlicerSegmentationsModuleLogic, add_volume(phantom.image, axial())
+    node, slices, made = segments.newSegmentation(volume), SceneSlices(volume), {}
+    empty, mask = np.zeros(phantom.image.shape, bool), np.zeros(phantom.image.shape, bool)
+    mask[3:9, 4:8] = True
+    for name in ("empty", "slices", "whole", "done"):
+        identifier = segments.addSegment(node, name)
+        made[name] = node.GetSegmentation().GetSegment(identifier)
+        if name == "done":
+            logic.SetSegmentStatus(made[name], logic.Completed)
+        if name == "whole":
+            segments.writeMask(node, identifier, np.stack([empty, mask, empty]), slices.ijkToRAS)
+        else:
+            segments.writeSlices(node, identifier, SliceMasks.of(slices, {1: empty if name == "empty" else mask}))
+    assert {name: logic.GetSegmentStatus(segment) for name, segment in made.items()} == {
+        "empty": logic.NotStarted,
+        "slices": logic.InProgress,
+        "whole": logic.InProgress,
+        "done": logic.Completed,
+    }
+
+
+def test_the_history_holds_no_segmentation_that_was_removed(scene, phantom) -> None:
+    history, gone, volume = SceneHistory(), [], add_volume(phantom.image, axial())
+    removed, kept = (segments.newSegmentation(volume) for _ in range(2))
+    for node in (removed, kept):
+        history.save(node)
+        segments.addSegment(node, "first")
+    removed.GetSegmentation().AddObserver("DeleteEvent", lambda *_event: gone.append(True))
+    scene.RemoveNode(removed)
+    del removed, node
+    history.save(kept)
+    gc.collect()
+    assert gone
+    segments.addSegment(kept, "second")
+    assert history.undo(kept) and ids(kept) == ["first"]
 
 
 def test_the_same_prompt_on_another_slice_keeps_the_first(operations, phantom) -> None:
