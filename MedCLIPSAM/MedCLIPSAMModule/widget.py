@@ -46,7 +46,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMPanel.correctSection import CorrectSection
         from MedCLIPSAMPanel.exportSection import ExportSection
         from MedCLIPSAMPanel.fineTuneSection import FineTuneSection
-        from MedCLIPSAMPanel.guiConnection import GuiConnection
+        from MedCLIPSAMPanel.guiConnection import GuiConnection, namedWidgets
         from MedCLIPSAMPanel.inputSection import InputSection
         from MedCLIPSAMPanel.installationSection import InstallationSection
         from MedCLIPSAMPanel.modelsSection import ModelsSection
@@ -57,9 +57,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMScene.machineSettings import MachineSettings
 
         ScriptedLoadableModuleWidget.setup(self)
-        panel = self.content = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
+        path = self.resourcePath("UI/MedCLIPSAM.ui")
+        panel = self.content = slicer.util.loadUI(path)
         self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
+        self.ui = namedWidgets(panel, path)
         panel.setMRMLScene(slicer.mrmlScene)
         self.machine = MachineSettings()
         self.models = ModelsSection(self)
