@@ -16,6 +16,12 @@ from pathlib import Path
 import slicer
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule
 
+if sys.version_info < (3, 11):  # noqa: UP036  # Slicer 5.8 reads this file with Python 3.9, and shows the message
+    raise ImportError(
+        f"MedCLIPSAM needs Slicer 5.10 or later; this is {slicer.app.applicationVersion} "
+        f"with Python {sys.version_info[0]}.{sys.version_info[1]}."
+    )
+
 _HERE = Path(__file__).resolve().parent
 if str(_HERE) not in sys.path:
     sys.path.insert(0, str(_HERE))
@@ -45,6 +51,8 @@ from MedCLIPSAMModule.selfTest import MedCLIPSAMTest  # noqa: E402
 from MedCLIPSAMModule.widget import MedCLIPSAMWidget  # noqa: E402
 from MedCLIPSAMScene.strings import _, translate  # noqa: E402
 
+DOCUMENTATION = "https://github.com/MedCLIPSAM/SlicerMedCLIPSAM/blob/main/docs/slicer.md"
+
 __all__ = ["MedCLIPSAM", "MedCLIPSAMLogic", "MedCLIPSAMTest", "MedCLIPSAMWidget"]
 
 
@@ -63,6 +71,7 @@ class MedCLIPSAM(ScriptedLoadableModule):
             "answers to the words (M2IB saliency), SAM 2 outlines it, and the result is a segment to be corrected with "
             "points, boxes and the Segment Editor. For research only, not for diagnosis."
         )
+        parent.helpText += f'<p><a href="{DOCUMENTATION}">{_("Documentation")}</a></p>'
         parent.acknowledgementText = _(
             "The method is that of MedCLIP-SAMv2 (Koleilat, Asgariandehkordi, Rivaz, Xiao; arXiv 2409.19483)."
         )
@@ -71,9 +80,13 @@ class MedCLIPSAM(ScriptedLoadableModule):
 
 
 def _registerSamples() -> None:
-    from MedCLIPSAMScene.samples import registerSampleData
+    """Offer the samples in the Sample Data module; an application without that module starts without them."""
+    try:
+        from MedCLIPSAMScene.samples import registerSampleData
 
-    registerSampleData()
+        registerSampleData()
+    except Exception:
+        logging.exception("MedCLIPSAM: the Sample Data module gets no samples")
 
 
 def _registerEffect() -> None:

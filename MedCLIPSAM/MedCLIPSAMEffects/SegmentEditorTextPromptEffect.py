@@ -105,7 +105,8 @@ class SegmentEditorTextPromptEffect(AbstractScriptedSegmentEditorEffect):
             widget.disconnect(signal, slot)
 
     def activate(self) -> None:
-        """Follow the panel's choices."""
+        """Follow the panel's choices, and the layout: effects hear of another one only while one of them is active."""
+        self.layoutChanged()
         self._update()
 
     def deactivate(self) -> None:

@@ -37,6 +37,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.parameters: MedCLIPSAMParameters | None = None
         self._wrapper: MedCLIPSAMParameters | None = None
         self._storedChoices: dict[str, str] = {}
+        self._importedUnseen = False
         VTKObservationMixin.__init__(self)
         ScriptedLoadableModuleWidget.__init__(self, parent)
 
@@ -45,7 +46,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMPanel.correctSection import CorrectSection
         from MedCLIPSAMPanel.exportSection import ExportSection
         from MedCLIPSAMPanel.fineTuneSection import FineTuneSection
-        from MedCLIPSAMPanel.guiConnection import GuiConnection
+        from MedCLIPSAMPanel.guiConnection import GuiConnection, namedWidgets
         from MedCLIPSAMPanel.inputSection import InputSection
         from MedCLIPSAMPanel.installationSection import InstallationSection
         from MedCLIPSAMPanel.modelsSection import ModelsSection
@@ -56,9 +57,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         from MedCLIPSAMScene.machineSettings import MachineSettings
 
         ScriptedLoadableModuleWidget.setup(self)
-        panel = self.content = slicer.util.loadUI(self.resourcePath("UI/MedCLIPSAM.ui"))
+        path = self.resourcePath("UI/MedCLIPSAM.ui")
+        panel = self.content = slicer.util.loadUI(path)
         self.layout.addWidget(panel)
-        self.ui = slicer.util.childWidgetVariables(panel)
+        self.ui = namedWidgets(panel, path)
         panel.setMRMLScene(slicer.mrmlScene)
         self.machine = MachineSettings()
         self.models = ModelsSection(self)
@@ -79,7 +81,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndBatchProcessEvent, self.onSceneEndBatchProcess)
         self.initializeParameterNode()
         # Reload builds a second panel while the module is shown, and does not enter it.
-        if getattr(self.parent, "isEntered", False):
+        if self.isShown:
             self.enter()
 
     def cleanup(self) -> None:
@@ -104,7 +106,10 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self) -> None:
         """Connect to the scene when the module is shown."""
-        self.initializeParameterNode()
+        if self._importedUnseen:
+            self._beginScene()
+        else:
+            self.initializeParameterNode()
         self.corrections.enter()
         self.ui.promptEdit.setFocus()
 
@@ -142,12 +147,15 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._beginScene()
 
     def onSceneEndImport(self, _caller, _event) -> None:
-        """Connect to a scene that was loaded."""
-        self._beginScene()
+        """Connect to a scene that was loaded; while another module is shown, with the next entry."""
+        if self.isShown:
+            self._beginScene()
+        else:
+            self._importedUnseen = True
 
     def onSceneEndBatchProcess(self, _caller, _event) -> None:
-        """Let the editor show its segmentation again, which it may have released while a scene was loaded."""
-        if self.parameters is not None and not slicer.mrmlScene.IsClosing():
+        """Show what was not shown meanwhile; the editor may have released its segmentation, too."""
+        if not self._importedUnseen:
             self.update()
 
     def _beginHistory(self) -> None:
@@ -157,6 +165,7 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.session.history = EditorHistory(self.ui.segmentEditor, volumeShown)
 
     def _beginScene(self) -> None:
+        self._importedUnseen = False
         self._beginHistory()
         self.prompts.beginScene()
         self.initializeParameterNode()
@@ -164,29 +173,21 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self) -> None:
         """Connect to the scene's parameter node, or make one; choose a first volume of the scene."""
+        from MedCLIPSAMPanel.otherVersions import takeDefaults
         from MedCLIPSAMPanel.parameters import MedCLIPSAMParameters
 
         node = self.logic.getParameterNode()
         if self._wrapper is None or self._wrapper.parameterNode is not node:
+            takeDefaults(node)
+            # Before the wrapper's own observers: the scenes that are loaded later write into the same node.
+            self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self.onValuesModified, priority=1.0)
             # One wrapper a node: the observers that connect it to widgets live as long as the node.
             self._wrapper = MedCLIPSAMParameters(node)
             self.gui.connect(self._wrapper)
         self._setParameters(self._wrapper)
-        if self._wrapper.inputVolume is None:
-            self._wrapper.inputVolume = self._volumeToBeginWith()
+        self.inputs.begin()
         self.corrections.sceneOpened()
         self.update()
-
-    def _volumeToBeginWith(self):
-        """Return the volume that a view shows, else the first of the scene, or None."""
-        volumes = [
-            node
-            for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-            if not node.GetHideFromEditors() and not node.IsA("vtkMRMLLabelMapVolumeNode")
-        ]
-        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
-        shown = {composite.GetBackgroundVolumeID() for composite in composites}
-        return next((node for node in volumes if node.GetID() in shown), next(iter(volumes), None))
 
     def _setParameters(self, parameters) -> None:
         modified = vtk.vtkCommand.ModifiedEvent
@@ -196,18 +197,33 @@ class MedCLIPSAMWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if parameters is not None:
             self.addObserver(parameters.parameterNode, modified, self.onParametersModified)
 
+    def onValuesModified(self, node, _event) -> None:
+        """Take defaults in place of values that a scene of another version has brought."""
+        from MedCLIPSAMPanel.otherVersions import takeDefaults
+
+        takeDefaults(node)
+
     def onParametersModified(self, _caller=None, _event=None) -> None:
         """Show the parameter node that has changed."""
         self.update()
 
     def update(self) -> None:
-        """Show the parameters and the state of the work in every section."""
-        if self.parameters is None:
+        """Show the parameters and the state of the work in every section.
+
+        Not while a scene is loaded: the parameters refer to nodes of the scene before until it is there.
+        """
+        scene = slicer.mrmlScene
+        if self.parameters is None or scene.IsClosing() or scene.IsBatchProcessing():
             return
         # First the corrections: they set the editor's segmentation, and the others use the segment chosen in it.
         sections = (self.corrections, self.inputs, self.prompts, self.results, self.settings, self.models)
         for section in (*sections, self.export, self.fineTune, self.review):
             section.update()
+
+    @property
+    def isShown(self) -> bool:
+        """Whether the module is the one that the user works with."""
+        return bool(getattr(self.parent, "isEntered", False))
 
     @property
     def busy(self) -> bool:

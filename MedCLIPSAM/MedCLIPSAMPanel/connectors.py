@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import ctk
 import qt
-from slicer.parameterNodeWrapper import GuiConnector, parameterNodeGuiConnector, unannotatedType
+from slicer.parameterNodeWrapper import GuiConnector
 
 
-@parameterNodeGuiConnector
-class PlainTextConnector(GuiConnector):
-    """Connects a QPlainTextEdit to a text. The cursor stays where it is while the user types."""
+class _WidgetConnector(GuiConnector):
+    """The base of these. They are not registered with Slicer, which asks those of before a Reload first."""
 
     @staticmethod
     def canRepresent(widget, datatype) -> bool:
-        return type(widget) is qt.QPlainTextEdit and unannotatedType(datatype) is str
+        return False
 
     @staticmethod
     def create(widget, datatype):
-        return PlainTextConnector(widget) if PlainTextConnector.canRepresent(widget, datatype) else None
+        return None
 
     def __init__(self, widget) -> None:
         super().__init__()
         self._widget = widget
+
+    def widget(self):
+        return self._widget
+
+
+class PlainTextConnector(_WidgetConnector):
+    """Connects a QPlainTextEdit to a text. The cursor stays where it is while the user types."""
 
     def _connect(self) -> None:
         self._widget.textChanged.connect(self.changed)
 
     def _disconnect(self) -> None:
         self._widget.textChanged.disconnect(self.changed)
-
-    def widget(self):
-        return self._widget
 
     def read(self) -> str:
         return self._widget.plainText
@@ -40,25 +43,15 @@ class PlainTextConnector(GuiConnector):
             self._widget.setPlainText(value)
 
 
-@parameterNodeGuiConnector
-class PathTextConnector(GuiConnector):
+class PathTextConnector(_WidgetConnector):
     """Connects a ctkPathLineEdit to a text. An empty path stays empty, which a pathlib.Path cannot be.
 
     The widget signals valid paths only, so what the user is typing is not overwritten by the last
     one of these.
     """
 
-    @staticmethod
-    def canRepresent(widget, datatype) -> bool:
-        return type(widget) is ctk.ctkPathLineEdit and unannotatedType(datatype) is str
-
-    @staticmethod
-    def create(widget, datatype):
-        return PathTextConnector(widget) if PathTextConnector.canRepresent(widget, datatype) else None
-
     def __init__(self, widget) -> None:
-        super().__init__()
-        self._widget = widget
+        super().__init__(widget)
         self._path: str | None = None
 
     def _connect(self) -> None:
@@ -68,9 +61,6 @@ class PathTextConnector(GuiConnector):
     def _disconnect(self) -> None:
         self._widget.currentPathChanged.disconnect(self.changed)
         self._widget.validInputChanged.disconnect(self.changed)
-
-    def widget(self):
-        return self._widget
 
     def read(self) -> str:
         self._path = self._widget.currentPath
@@ -82,20 +72,11 @@ class PathTextConnector(GuiConnector):
             self._widget.currentPath = value
 
 
-class ItemConnector(GuiConnector):
+class ItemConnector(_WidgetConnector):
     """Connects a QComboBox to a text that is the data of one of its items, which may be added at any time."""
 
-    @staticmethod
-    def canRepresent(widget, datatype) -> bool:
-        return type(widget) is qt.QComboBox and unannotatedType(datatype) is str
-
-    @staticmethod
-    def create(widget, datatype):
-        return ItemConnector(widget) if ItemConnector.canRepresent(widget, datatype) else None
-
     def __init__(self, widget) -> None:
-        super().__init__()
-        self._widget = widget
+        super().__init__(widget)
         self._value = ""
 
     def _connect(self) -> None:
@@ -104,9 +85,6 @@ class ItemConnector(GuiConnector):
     def _disconnect(self) -> None:
         self._widget.currentIndexChanged.disconnect(self.changed)
 
-    def widget(self):
-        return self._widget
-
     def read(self) -> str:
         data = self._widget.itemData(self._widget.currentIndex) if self._widget.currentIndex >= 0 else None
         return self._value if data is None else str(data)
@@ -114,3 +92,11 @@ class ItemConnector(GuiConnector):
     def write(self, value: str) -> None:
         self._value = value
         self._widget.setCurrentIndex(self._widget.findData(value))
+
+
+def connectorOf(widget):
+    """Return a widget's connector where Slicer has none for it, else the widget."""
+    for kind, connector in ((qt.QPlainTextEdit, PlainTextConnector), (ctk.ctkPathLineEdit, PathTextConnector)):
+        if type(widget) is kind:
+            return connector(widget)
+    return widget

@@ -13,6 +13,7 @@ from MedCLIPSAMLib.errors import InputError
 
 from .enabling import enable
 from .lockButtons import LockButtons
+from .observed import Observed
 from .pointButtons import PointButtons
 from .shortcuts import Shortcuts
 
@@ -25,7 +26,13 @@ class CorrectSection:
 
     def __init__(self, panel) -> None:
         self._panel, ui = panel, panel.ui
-        self._observedSegmentation = None
+        modified, kinds = vtk.vtkCommand.ModifiedEvent, slicer.vtkSegmentation
+        self._segmentation = Observed(
+            (kinds.SegmentAdded, kinds.SegmentRemoved, kinds.SegmentModified), self._segmentsChanged
+        )
+        self._editorNode = Observed((modified,), self._editorChanged)
+        self._views = Observed((modified,), self._sliceMoved)
+        self._scene = Observed((slicer.vtkMRMLScene.NodeAddedEvent,), self._nodeAdded)
         self._following = False
         self._shown = False
         self._shownSegment: str | None = None
@@ -34,6 +41,7 @@ class CorrectSection:
         editor = ui.segmentEditor
         editor.setMaximumNumberOfUndoStates(MAX_UNDO_STATES)
         editor.segmentationNodeSelectorVisible = editor.sourceVolumeNodeSelectorVisible = False  # the panel has them
+        editor.autoShowSourceVolumeNode = False  # what the views show is chosen above, and is the user's
         editor.connect("segmentationNodeChanged(vtkMRMLSegmentationNode*)", self._editorSegmentationChanged)
         ui.refineButton.connect("clicked(bool)", lambda *_arguments: self._refineShown())
         ui.propagateButton.connect("clicked(bool)", lambda *_arguments: self._propagate())
@@ -55,12 +63,9 @@ class CorrectSection:
             editor.setMRMLSegmentEditorNode(node)  # before the scene
         editor.setMRMLScene(slicer.mrmlScene)
         editor.updateWidgetFromMRML()
-        modified = vtk.vtkCommand.ModifiedEvent
-        if not self._panel.hasObserver(node, modified, self._editorChanged):
-            self._panel.addObserver(node, modified, self._editorChanged)
-        for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
-            if not self._panel.hasObserver(sliceNode, vtk.vtkCommand.ModifiedEvent, self._sliceMoved):
-                self._panel.addObserver(sliceNode, vtk.vtkCommand.ModifiedEvent, self._sliceMoved)
+        self._editorNode.follow([node])
+        self._views.follow(slicer.util.getNodesByClass("vtkMRMLSliceNode"))
+        self._scene.follow([slicer.mrmlScene])
 
     def enter(self) -> None:
         """Listen to the keyboard and the views while the module is shown."""
@@ -88,7 +93,7 @@ class CorrectSection:
         if volume is not None and node is not None and editor.sourceVolumeNode() is not volume:
             editor.setSourceVolumeNode(volume)
         self._following = False
-        self._observe(node)
+        self._segmentation.follow([node] if node is not None else [])
         absent, unchosen = self._whyAbsent(), self._whyUnchosen()
         busy = self._panel.whyBusy()
         self.points.update(_("Choose an input volume first.") if volume is None else "")
@@ -103,6 +108,8 @@ class CorrectSection:
         """Release the editor before the panel is removed: Slicer only hides a panel that is reloaded."""
         self.exit()
         self.forget()
+        for observed in (self._editorNode, self._views, self._scene):
+            observed.follow([])
         self._factory.disconnect("effectRegistered(QString)", self._effectRegistered)
         editor = self._panel.ui.segmentEditor
         editor.setSegmentationNode(None)
@@ -170,28 +177,12 @@ class CorrectSection:
     def forget(self) -> None:
         """Release the nodes of a scene before it is closed."""
         self.points.forget()
-        self._observe(None)
+        self._segmentation.follow([])
         self._shownSegment = None
         if self._panel.ui.segmentEditor.mrmlSegmentEditorNode() is not None:
             self._following = True
             self._panel.ui.segmentEditor.setSegmentationNode(None)
             self._following = False
-
-    def _observe(self, segmentationNode) -> None:
-        """Observe the segments of a node, in place of the previous one's."""
-        if self._observedSegmentation is segmentationNode:
-            return
-        events = (
-            slicer.vtkSegmentation.SegmentAdded,
-            slicer.vtkSegmentation.SegmentRemoved,
-            slicer.vtkSegmentation.SegmentModified,
-        )
-        for event in events:
-            if self._observedSegmentation is not None:
-                self._panel.removeObserver(self._observedSegmentation, event, self._segmentsChanged)
-            if segmentationNode is not None:
-                self._panel.addObserver(segmentationNode, event, self._segmentsChanged)
-        self._observedSegmentation = segmentationNode
 
     def _segmentsChanged(self, _caller=None, _event=None) -> None:
         self.points.dropUndone()
@@ -218,6 +209,12 @@ class CorrectSection:
         parameters = self._panel.parameters
         if not self._following and parameters is not None and parameters.segmentation is not node:
             parameters.segmentation = node
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _nodeAdded(self, _caller, _event, node) -> None:
+        """Follow the views that another layout has made."""
+        if node.IsA("vtkMRMLSliceNode"):
+            self._views.follow(slicer.util.getNodesByClass("vtkMRMLSliceNode"))
 
     def _sliceMoved(self, _caller=None, _event=None) -> None:
         if self._shown and self._panel.parameters is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import slicer
-from MedCLIPSAMScene.history import SceneHistory
+from MedCLIPSAMScene.history import SceneHistory, changesOf
 
 
 class EditorHistory:
@@ -43,15 +43,6 @@ class EditorHistory:
 
     def _changes(self, segmentationNode) -> bool:
         """Undo in the editor, and return whether segments have changed."""
-        changed: list[object] = []
-        segmentation, events = segmentationNode.GetSegmentation(), slicer.vtkSegmentation
-        tags = [
-            segmentation.AddObserver(event, lambda *_arguments: changed.append(True))
-            for event in (events.SegmentAdded, events.SegmentRemoved, events.SegmentModified)
-        ]
-        try:
+        with changesOf(segmentationNode) as changed:
             self._editor.undo()
-        finally:
-            for tag in tags:
-                segmentation.RemoveObserver(tag)
         return bool(changed)

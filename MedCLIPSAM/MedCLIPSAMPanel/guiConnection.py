@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
+from xml.etree import ElementTree
 
 from MedCLIPSAMScene.strings import _
 from slicer.parameterNodeWrapper import SlicerParameterNamePropertyName
 
-from .connectors import ItemConnector
+from .connectors import ItemConnector, connectorOf
 from .parameters import (
     CoarseMethod,
     ExportFormat,
@@ -78,6 +80,23 @@ ITEM_BOXES = {"view": "viewBox", "clip": "clipBox", "sam": "samBox"}
 """Parameter -> combo box whose items are known only at run time."""
 
 
+def namedWidgets(panel, path: str) -> SimpleNamespace:
+    """Return the widgets of a panel by their names in its .ui file.
+
+    What is inside of one of them is not the panel's: the options of an effect in the editor may have any name.
+    """
+    elements = {element.get("name"): element for element in ElementTree.parse(path).iter("widget")}
+    found, parents = SimpleNamespace(), [panel]
+    while parents:
+        for child in parents.pop().children():
+            name = str(child.objectName)
+            if name in elements:
+                setattr(found, name, child)
+            if name not in elements or elements[name].find(".//widget") is not None:
+                parents.append(child)
+    return found
+
+
 class GuiConnection:
     """Synchronizes the widgets and one parameter node, in both directions.
 
@@ -98,7 +117,7 @@ class GuiConnection:
         if parameters is None:
             return
         mapping = {
-            str(name): widget
+            str(name): connectorOf(widget)
             for widget in vars(self._ui).values()
             if (name := widget.property(SlicerParameterNamePropertyName))
         }

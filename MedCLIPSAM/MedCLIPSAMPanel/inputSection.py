@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import slicer
 import slicer.util
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
@@ -19,7 +21,7 @@ class InputSection:
 
     def __init__(self, panel) -> None:
         self._panel = panel
-        self._volume = None
+        self._volume: Any = None
         self._left: dict[str, str] = {}  # by the ID of a volume, that of the segmentation that was chosen with it
         self._layoutManager = slicer.app.layoutManager()
         if self._layoutManager is not None:
@@ -31,12 +33,22 @@ class InputSection:
         if self._layoutManager is not None:
             self._layoutManager.disconnect("layoutChanged(int)", self._offerViews)
 
+    def begin(self) -> None:
+        """Take up the volume of a scene, or choose one; the views show what they show."""
+        parameters = self._panel.parameters
+        self._volume = parameters.inputVolume
+        if self._volume is None:
+            self._volume = parameters.inputVolume = _volumeToBeginWith(parameters.view)
+            self._takeUpSegmentation()
+
     def update(self) -> None:
         """Show the widgets of the chosen extent, and follow another volume that is chosen."""
         ui, parameters = self._panel.ui, self._panel.parameters
         if parameters.inputVolume is not self._volume:
             self._volume = parameters.inputVolume
-            self._takeUpVolume()
+            if self._volume is not None and self._panel.isShown:
+                self._showVolume()
+            self._takeUpSegmentation()
         for selector in (ui.inputVolumeSelector, ui.segmentationSelector):
             node = selector.currentNode()  # its name may be longer than the panel is wide
             selector.toolTip = node.GetName() if node is not None else ""
@@ -52,14 +64,21 @@ class InputSection:
             except MedCLIPSAMError as error:
                 ui.sliceCountLabel.text = error.problem
 
-    def _takeUpVolume(self) -> None:
-        """Show a volume that was chosen in the views, with the segmentation that was chosen with it before."""
+    def _showVolume(self) -> None:
+        """Show a volume that the user has chosen in the views, which are fitted to one that is elsewhere in space."""
+        volume, view = self._volume, self._panel.parameters.view
+        if volumeShownIn(view) is volume:
+            return
+        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+            composite.SetBackgroundVolumeID(volume.GetID())
+        if slicer.app.layoutManager() is not None and not _isInView(volume, view):
+            slicer.util.resetSliceViews()
+
+    def _takeUpSegmentation(self) -> None:
+        """Choose the segmentation that was chosen with the volume before."""
         volume, parameters = self._volume, self._panel.parameters
         if volume is None:
             return
-        if volumeShownIn(parameters.view) not in (None, volume):
-            for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
-                composite.SetBackgroundVolumeID(volume.GetID())
         segmentation = parameters.segmentation
         of = segmentationVolume(segmentation) if segmentation is not None else None
         if of is not None and of is not volume:
@@ -141,6 +160,27 @@ def volumeShownIn(view: str):
     composite = next((node for node in composites if node.GetLayoutName() == view), None)
     identifier = composite.GetBackgroundVolumeID() if composite is not None else None
     return slicer.mrmlScene.GetNodeByID(identifier) if identifier else None
+
+
+def _volumeToBeginWith(view: str):
+    """Return the volume that a view shows, else that of another view, else the first of the scene, or None."""
+    volumes = [
+        node
+        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if not node.GetHideFromEditors() and not node.IsA("vtkMRMLLabelMapVolumeNode")
+    ]
+    shown = [volumeShownIn(name) for name in (view, *sliceViewNames())]
+    return next((node for node in (*shown, *volumes) if node in volumes), None)
+
+
+def _isInView(volumeNode, view: str) -> bool:
+    """Return whether the middle of a slice view is in the box of a volume."""
+    node, bounds = sliceNodeOf(view), [0.0] * 6
+    if node is None:
+        return False
+    volumeNode.GetRASBounds(bounds)
+    middle = [node.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
+    return all(low <= at <= high for low, at, high in zip(bounds[::2], middle, bounds[1::2]))
 
 
 def shownInView(volumeNode, name: str) -> tuple[str, int]:

@@ -91,6 +91,7 @@ def missing() -> list[Dependency]:
 def report() -> str:
     """Write a page for the user: versions, what is missing, and what to do about it."""
     checked = check()
+    states = {"ok": _("ok"), "missing": _("missing"), "unfit": _("unfit")}
     width = max(len(dependency.name) for dependency in checked)
     lines = [
         _("Python {version} on {system}: {executable}").format(
@@ -100,7 +101,7 @@ def report() -> str:
     for dependency in checked:
         wanted = f"  ({dependency.requirement.specifier})" if dependency.state != "ok" else ""
         shown = dependency.installed or ("Slicer" if dependency.state == "ok" else "-")
-        lines.append(f"{dependency.name:<{width}}  {shown:<14} {_(dependency.state)}{wanted}")
+        lines.append(f"{dependency.name:<{width}}  {shown:<14} {states[dependency.state]}{wanted}")
     absent = [dependency for dependency in checked if dependency.state != "ok"]
     if not absent:
         lines.append(_("All is there."))

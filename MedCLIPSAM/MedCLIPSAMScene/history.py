@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import slicer
@@ -27,7 +29,9 @@ class SceneHistory:
         self._histories: dict[str, Any] = {}
 
     def save(self, segmentationNode) -> None:
-        """See `History`."""
+        """See `History`. The states of segmentations that were removed from the scene are dropped."""
+        scene = slicer.mrmlScene
+        self._histories = {name: history for name, history in self._histories.items() if scene.GetNodeByID(name)}
         segmentation = segmentationNode.GetSegmentation()
         history = self._histories.get(segmentationNode.GetID())
         if history is None or history.GetSegmentation() is not segmentation:
@@ -41,3 +45,27 @@ class SceneHistory:
         """See `History`."""
         history = self._histories.get(segmentationNode.GetID())
         return bool(history and history.IsRestorePreviousStateAvailable() and history.RestorePreviousState())
+
+
+@contextmanager
+def changesOf(segmentationNode) -> Iterator[list[bool]]:
+    """Collect the changes of segments: those by which vtkSegmentationHistory tells that the saved state is past.
+
+    Without one of them its previous state is that before the state saved last.
+    """
+    changed: list[bool] = []
+    segmentation, events = segmentationNode.GetSegmentation(), slicer.vtkSegmentation
+    tags = [
+        segmentation.AddObserver(event, lambda *_arguments: changed.append(True))
+        for event in (
+            events.SegmentAdded,
+            events.SegmentRemoved,
+            events.SegmentModified,
+            events.SourceRepresentationModified,
+        )
+    ]
+    try:
+        yield changed
+    finally:
+        for tag in tags:
+            segmentation.RemoveObserver(tag)

@@ -21,7 +21,7 @@ UNCERTAINTY_OF = "MedCLIPSAM.UncertaintyOf"
 MAPS = SALIENCY_OF, VOTE_OF, UNCERTAINTY_OF
 """The roles of maps, which are never the user's foreground."""
 FOREGROUND, FOREGROUND_OPACITY = "MedCLIPSAM.Foreground", "MedCLIPSAM.ForegroundOpacity"
-"""Attributes of a slice composite node: the ID and the opacity of the foreground that a map has replaced."""
+"""Node reference of a slice composite node to the foreground that a map has replaced, and attribute: its opacity."""
 MAP_OPACITY = 0.5
 SALIENCY_FROM = 0.3
 """Initial minimum of the saliency that is shown, 0 to 1."""
@@ -42,12 +42,15 @@ def writeSaliency(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarra
     Returns:
         The scalar volume node, 8 bits.
     """
-    return _writeSlices(slices, SALIENCY_OF, _("Saliency of '{prompt}'").format(prompt=prompt), maps, threshold)
+    name = _("Saliency of '{prompt}' in '{volume}'").format(prompt=prompt, volume=slices.volumeNode.GetName())
+    return _writeSlices(slices, SALIENCY_OF, name, maps, threshold)
 
 
 def writeVote(slices: SceneSlices, prompt: str, maps: Mapping[int, np.ndarray]):
     """Add the uncertainty of a vote of masks to the scene in the same way, in percent: 0 where all agree."""
-    name = _("Uncertainty of the vote on '{prompt}'").format(prompt=prompt)
+    name = _("Uncertainty of the vote on '{prompt}' in '{volume}'").format(
+        prompt=prompt, volume=slices.volumeNode.GetName()
+    )
     return _writeSlices(slices, VOTE_OF, name, maps, MIN_UNCERTAINTY)
 
 
@@ -75,7 +78,8 @@ def _writeSlices(slices: SceneSlices, role: str, name: str, maps: Mapping[int, n
 def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.ndarray, threshold: float):
     """Make or replace the map of a role for a volume: `block` is 0 to 1, `matrix` its IJK to the volume's RAS."""
     node = _mapOf(volumeNode, role) or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    node.SetName(name)
+    if name not in (node.GetName(), (node.GetName() or "").rpartition("_")[0]):
+        node.SetName(_freeName(name))
     node.SetNodeReferenceID(role, volumeNode.GetID())
     slicer.util.updateVolumeFromArray(node, np.rint(np.clip(block, 0, 1) * 100).astype(np.uint8))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
@@ -89,6 +93,12 @@ def _writeMap(volumeNode, role: str, name: str, block: np.ndarray, matrix: np.nd
     display.SetWindowLevelMinMax(0, 100)
     setThreshold(node, threshold)
     return node
+
+
+def _freeName(name: str) -> str:
+    """Return a name that no node has: Slicer saves a hidden node into a file of its name, whatever is there."""
+    scene = slicer.mrmlScene
+    return name if scene.GetFirstNodeByName(name) is None else scene.GenerateUniqueName(name)
 
 
 def removeSaliency(volumeNode) -> None:
@@ -176,13 +186,13 @@ def _keepForeground(composite) -> None:
     """Store the user's foreground, such as a PET, unless it is a map itself."""
     foreground = slicer.mrmlScene.GetNodeByID(composite.GetForegroundVolumeID() or "")
     if foreground is None or not any(foreground.GetNodeReferenceID(role) for role in MAPS):
-        composite.SetAttribute(FOREGROUND, composite.GetForegroundVolumeID() or "")
+        composite.SetNodeReferenceID(FOREGROUND, composite.GetForegroundVolumeID())
         composite.SetAttribute(FOREGROUND_OPACITY, str(composite.GetForegroundOpacity()))
 
 
 def _bringForegroundBack(composite) -> None:
-    foreground, opacity = composite.GetAttribute(FOREGROUND), composite.GetAttribute(FOREGROUND_OPACITY)
-    composite.SetForegroundVolumeID(foreground if foreground and slicer.mrmlScene.GetNodeByID(foreground) else None)
+    foreground, opacity = composite.GetNodeReference(FOREGROUND), composite.GetAttribute(FOREGROUND_OPACITY)
+    composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
     if opacity:
         composite.SetForegroundOpacity(float(opacity))
 

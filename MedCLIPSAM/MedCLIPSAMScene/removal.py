@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import slicer
+import slicer.util
 
 
 def removeNode(node) -> None:
@@ -14,3 +18,22 @@ def removeNode(node) -> None:
     for item in (*displays, node):
         if item is not None and slicer.mrmlScene.IsNodePresent(item):
             slicer.mrmlScene.RemoveNode(item)
+
+
+@contextmanager
+def removedOnError() -> Iterator[None]:
+    """Remove the volumes and segmentations that were added to the scene when something fails after that."""
+
+    def present() -> list:
+        return [
+            node for name in ("Volume", "Segmentation") for node in slicer.util.getNodesByClass(f"vtkMRML{name}Node")
+        ]
+
+    before = present()
+    try:
+        yield
+    except BaseException:
+        for node in present():
+            if node not in before:
+                removeNode(node)
+        raise

@@ -21,7 +21,7 @@ from MedCLIPSAMLib.volumes.read import read_image
 from MedCLIPSAMLib.volumes.slices import SliceStack
 
 from . import overlay, segments
-from .removal import removeNode
+from .removal import removedOnError, removeNode
 from .sliceGeometry import RAS_TO_LPS, ijkToRAS, transformToWorld
 from .strings import _
 
@@ -114,14 +114,17 @@ class ReviewOperation:
             masks = {raw.labels[number]: values == number for number in sorted(raw.labels)}
         elif (root / mask_file(case)).is_file():
             masks |= {segment.name: segment.mask for segment in read_segmentation(root / mask_file(case), source)}
-        volume = _addVolume(source, case)
-        segmentation = segments.newSegmentation(volume, _("{case} reviewed").format(case=case))
-        for label in labels:
-            identifier = segments.addSegment(segmentation, label)
-            if masks[label].any():
-                segments.writeMask(segmentation, identifier, masks[label], ijkToRAS(volume))
-        if (root / uncertainty_file(case)).is_file():
-            overlay.writeUncertainty(volume, _onGrid(root / uncertainty_file(case), source))
+        unsure = root / uncertainty_file(case)
+        uncertainty = _onGrid(unsure, source) if unsure.is_file() else None
+        with removedOnError():
+            volume = _addVolume(source, case)
+            segmentation = segments.newSegmentation(volume, _("{case} reviewed").format(case=case))
+            for label in labels:
+                identifier = segments.addSegment(segmentation, label)
+                if masks[label].any():
+                    segments.writeMask(segmentation, identifier, masks[label], ijkToRAS(volume))
+            if uncertainty is not None:
+                overlay.writeUncertainty(volume, uncertainty)
         return OpenCase(case, root, target, image, volume, segmentation, series)
 
     def save(self, opened: OpenCase) -> int:
@@ -192,7 +195,7 @@ def _addVolume(source: Volume, name: str):
     """Add a volume node with the voxels, the geometry and the display window of a volume."""
     kind = "vtkMRMLVectorVolumeNode" if source.is_rgb else "vtkMRMLScalarVolumeNode"
     node = slicer.mrmlScene.AddNewNodeByClass(kind, name)
-    slicer.util.updateVolumeFromArray(node, source.array)
+    slicer.util.updateVolumeFromArray(node, _inTypeOfVtk(source.array))
     node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(RAS_TO_LPS @ source.geometry.affine))
     node.CreateDefaultDisplayNodes()
     if not source.is_rgb:
@@ -200,3 +203,12 @@ def _addVolume(source: Volume, name: str):
         node.GetDisplayNode().SetAutoWindowLevel(False)
         node.GetDisplayNode().SetWindowLevelMinMax(low, high)
     return node
+
+
+def _inTypeOfVtk(array: np.ndarray) -> np.ndarray:
+    """Convert integers of 64 bits, with which Slicer's histograms and views do nothing, to 32 bits or to float64."""
+    if array.dtype.kind not in "iu" or array.dtype.itemsize < 8:
+        return array
+    limits = np.iinfo(np.int32)
+    fits = not array.size or (int(array.min()) >= limits.min and int(array.max()) <= limits.max)
+    return array.astype(np.int32 if fits else np.float64)

@@ -28,12 +28,12 @@ def registerSampleData() -> None:
         thumbnail = ICONS / f"{Path(file).name.split('.')[0]}.png"
         SampleDataLogic.registerCustomSampleDataSource(
             category="MedCLIPSAM",
-            sampleName=sample,
+            sampleName=name,  # on the button
             uris=resource_path(f"samples/{file}").as_uri(),
             fileNames=file,
             nodeNames=name,
             thumbnailFileName=str(thumbnail),
-            customDownloader=lambda source: [loadSample(source.sampleName)],
+            customDownloader=lambda _source, sample=sample: [loadSample(sample)],
         )
 
 

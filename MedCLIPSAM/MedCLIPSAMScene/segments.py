@@ -117,6 +117,7 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
     for covered, block, corner in masks.runs():
         used = _usedExtent(segmentationNode, segmentId, matrix, covered)
         before = cut(used, covered)
+        _markBegun(segmentation.GetSegment(segmentId), block)
         if before and before == used and block.size:
             _merge(segmentationNode, segmentId, orientedImage(block, corner, matrix), REPLACE)
             continue
@@ -130,6 +131,7 @@ def writeSlices(segmentationNode, segmentId: str, masks: SliceMasks) -> None:
 
 def writeMask(segmentationNode, segmentId: str, mask: np.ndarray, matrix: np.ndarray) -> None:
     """Replace a whole segment by a (K, J, I) bool mask; `matrix` is from its voxels to the node's RAS."""
+    _markBegun(segmentationNode.GetSegmentation().GetSegment(segmentId), mask)
     _merge(segmentationNode, segmentId, orientedImage(mask, (0, 0, 0), matrix), REPLACE)
 
 
@@ -189,20 +191,8 @@ def tags(segment) -> dict[str, str]:
 
 
 TAGS = (
-    "Score",
-    "Slices",
-    "Version",
-    "Model",
-    "Sam",
-    "Date",
-    "Settings",
-    "Negative",
-    "Plane",
-    "Device",
-    "Corrected",
-    "Strategy",
-    "Points",
-    "Notes",
+    *("Score", "Slices", "Version", "Model", "Sam", "Date", "Settings"),
+    *("Negative", "Plane", "Device", "Corrected", "Strategy", "Points", "Notes"),
 )
 """Tags of a segment besides its prompt, each as MedCLIPSAM.NAME."""
 
@@ -263,6 +253,13 @@ def _merge(segmentationNode, segmentId: str, image, mode: int) -> None:
         image, segmentationNode, segmentId, mode, image.GetExtent()
     ):
         raise RuntimeError(f"the segment '{segmentId}' of '{segmentationNode.GetName()}' could not be written")
+
+
+def _markBegun(segment, mask: np.ndarray) -> None:
+    """Let the Segment Editor show a segment that gets voxels as in progress, unless its status says more already."""
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    if mask.any() and logic.GetSegmentStatus(segment) == logic.NotStarted:
+        logic.SetSegmentStatus(segment, logic.InProgress)
 
 
 def _usedExtent(segmentationNode, segmentId: str, matrix: np.ndarray, covered: Extent) -> Extent | None:

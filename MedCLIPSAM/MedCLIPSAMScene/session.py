@@ -18,7 +18,7 @@ from MedCLIPSAMLib.worker.client import WorkerClient
 from MedCLIPSAMLib.worker.protocol import Message
 from MedCLIPSAMLib.worker.request import Request, WorkerError
 
-from .history import History, SceneHistory
+from .history import History, SceneHistory, changesOf
 from .jobs import Job, Listeners
 from .results import SceneResult
 from .sliceGeometry import SceneSlices
@@ -110,9 +110,11 @@ class Session:
         self.history.save(segmentationNode)
         modified = segmentationNode.StartModify()
         try:
-            write()
+            with changesOf(segmentationNode) as changed:
+                write()
         except Exception:
-            self.history.undo(segmentationNode)
+            if changed:  # else undo would take back the change before
+                self.history.undo(segmentationNode)
             raise
         finally:
             segmentationNode.EndModify(modified)

@@ -98,11 +98,23 @@ class QProcessTransport:
         def failed(error) -> None:
             if self._process is process and error == qt.QProcess.FailedToStart:
                 client.ended(f"'{program}' cannot be started: {process.errorString()}")
+                qt.QTimer.singleShot(0, release)
 
-        process.connect("readyReadStandardOutput()", fromPresent(output))
-        process.connect("readyReadStandardError()", fromPresent(log))
-        process.connect("finished(int,QProcess::ExitStatus)", fromPresent(finished))
-        process.connect("errorOccurred(QProcess::ProcessError)", failed)
+        connections = (
+            ("readyReadStandardOutput()", fromPresent(output)),
+            ("readyReadStandardError()", fromPresent(log)),
+            ("finished(int,QProcess::ExitStatus)", fromPresent(finished)),
+            ("finished(int,QProcess::ExitStatus)", lambda *_arguments: qt.QTimer.singleShot(0, release)),
+            ("errorOccurred(QProcess::ProcessError)", failed),
+        )
+
+        def release() -> None:
+            """Let go of the process, which its own slots keep."""
+            for signal, slot in connections:
+                process.disconnect(signal, slot)
+
+        for signal, slot in connections:
+            process.connect(signal, slot)
         process.start(program, arguments)
 
     def write(self, data: bytes) -> None:

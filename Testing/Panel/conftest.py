@@ -95,6 +95,23 @@ def panel(scene: object, widget: object) -> Iterator[object]:
     slicer.mrmlScene.Clear(0)
 
 
+@pytest.fixture
+def fresh(scene: object, monkeypatch: pytest.MonkeyPatch) -> object:
+    """A module of its own that nobody has entered, and the main window without the shared panel's keys."""
+    import slicer
+
+    slicer.util.selectModule("Welcome")
+    module = slicer.qSlicerScriptedLoadableModule(str(MODULE))
+    for name in ("medclipsam", "MedCLIPSAMWidget", "MedCLIPSAMInstance"):
+        monkeypatch.setattr(slicer.modules, name, getattr(slicer.modules, name, None), raising=False)
+    monkeypatch.setitem(sys.modules, "MedCLIPSAM", sys.modules.get("MedCLIPSAM"))
+    if sys.modules["MedCLIPSAM"] is None:
+        del sys.modules["MedCLIPSAM"]
+    module.load()
+    monkeypatch.setattr(slicer.modules, "medclipsam", module)
+    return module
+
+
 @pytest.fixture(scope="session")
 def phantom() -> object:
     """A brain MRI with a tumor that is not small."""

@@ -30,6 +30,30 @@ def test_the_effect_is_there_once_and_a_slicer_without_effects_starts(editor, ca
     assert "gets no text prompt" in caplog.text
 
 
+def test_the_views_of_the_layout_are_offered(editor, panel, phantom) -> None:
+    """Slicer tells effects of a layout only while one of them is active."""
+    _, effect = edit(editor, head(phantom))
+    offered = lambda: [effect.whereBox.itemData(index) for index in range(effect.whereBox.count)]
+    views = ["view Red", "view Yellow", "view Green"]
+    more = [f"{view}+" for view in views]
+    kinds, layouts = slicer.vtkMRMLLayoutNode, slicer.app.layoutManager()
+    try:
+        assert offered()[:-3] == views
+        layouts.setLayout(kinds.SlicerLayoutThreeOverThreeView)
+        assert offered()[:-3] == views + more
+        effect.whereBox.setCurrentIndex(3)
+        editor.setActiveEffectByName("")
+        layouts.setLayout(kinds.SlicerLayoutFourUpView)
+        editor.setActiveEffectByName(NAME)
+        assert offered()[:-3] == views and effect.whereBox.currentIndex == 0
+        editor.setActiveEffectByName("")
+        layouts.setLayout(kinds.SlicerLayoutThreeOverThreeView)
+        editor.setActiveEffectByName(NAME)
+        assert offered()[:-3] == views + more and effect.whereBox.currentIndex == 3, "as it was chosen"
+    finally:
+        standin.unwrap(layouts).forget()
+
+
 def test_the_selected_segment_becomes_what_the_panel_finds(editor, panel, phantom) -> None:
     volume = head(phantom)
     expected = by_panel(panel, volume, slices=[1])

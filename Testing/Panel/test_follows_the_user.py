@@ -263,6 +263,20 @@ def test_the_foreground_of_the_user_comes_back(panel, phantom) -> None:
     assert composite.GetForegroundVolumeID() == pet.GetID()
 
 
+def test_a_change_that_fails_is_not_undone_with_the_one_before(panel, phantom) -> None:
+    node = outlined(panel, add_volume(phantom.image))
+    panel.operations.addSegment(node, "A")
+
+    def fail() -> None:
+        raise RuntimeError("full disk")
+
+    with pytest.raises(RuntimeError, match="full disk"):
+        panel.session.change(node, fail)
+    assert list(node.GetSegmentation().GetSegmentIDs()) == ["A"]
+    panel.ui.undoButton.click()
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+
+
 def test_nothing_to_undo_is_said(panel, phantom) -> None:
     outlined(panel, add_volume(phantom.image))
     panel.ui.undoButton.click()

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import gc
 import importlib.util
+import json
 import os
+import re
+import subprocess
 import sys
 import unittest
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +23,8 @@ import standin
 from parts import shown_volume
 from PySide6 import QtGui
 
-MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "MedCLIPSAM" / "MedCLIPSAM.py"
 
 
 def shortcuts(keys: str) -> int:
@@ -26,19 +33,66 @@ def shortcuts(keys: str) -> int:
     return sum(shortcut.key() == QtGui.QKeySequence(keys) for shortcut in found)
 
 
-@pytest.fixture
-def fresh(scene, monkeypatch):
-    """A module of its own that nobody has entered, and the main window without the shared panel's keys."""
-    slicer.util.selectModule("Welcome")
-    module = slicer.qSlicerScriptedLoadableModule(str(MODULE))
-    for name in ("medclipsam", "MedCLIPSAMWidget", "MedCLIPSAMInstance"):
-        monkeypatch.setattr(slicer.modules, name, getattr(slicer.modules, name, None), raising=False)
-    monkeypatch.setitem(sys.modules, "MedCLIPSAM", sys.modules.get("MedCLIPSAM"))
-    if sys.modules["MedCLIPSAM"] is None:
-        del sys.modules["MedCLIPSAM"]
-    module.load()
-    monkeypatch.setattr(slicer.modules, "medclipsam", module)
-    return module
+def test_an_older_slicer_is_told_what_is_needed(monkeypatch) -> None:
+    """Slicer 5.8 has Python 3.9, which must be able to read the file."""
+    source = MODULE.read_text(encoding="utf-8")
+    ast.parse(source, feature_version=(3, 9))
+    compiled = compile(source, str(MODULE), "exec")
+    monkeypatch.setattr(sys, "version_info", (3, 9, 10, "final", 0))
+    with pytest.raises(ImportError, match=r"needs Slicer 5\.10 or later; this is .* with Python 3\.9"):
+        exec(compiled, {"__name__": "MedCLIPSAM", "__file__": str(MODULE)})
+
+
+def test_the_help_leads_to_the_documentation(fresh) -> None:
+    (address,) = re.findall(r'href="([^"]+)"', fresh.helpText)
+    home, _, page = address.partition("/blob/main/")
+    assert f"homepage {home}\n" in (ROOT / "MedCLIPSAM.s4ext").read_text() and (ROOT / page).is_file()
+
+
+OPTIONS = """
+import qt
+from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
+
+
+class SegmentEditorNamesakeEffect(AbstractScriptedSegmentEditorEffect):
+    def __init__(self, scriptedEffect):
+        scriptedEffect.name = "Namesake"
+        AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
+
+    def clone(self):
+        import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+        made = effects.qSlicerSegmentEditorScriptedEffect(None)
+        made.setPythonSource(__file__)
+        return made
+
+    def setupOptionsFrame(self):
+        for name in ("coarseBox", "installButton"):
+            widget = qt.QComboBox()
+            widget.objectName = name
+            widget.setProperty("SlicerParameterName", "method.coarse")
+            self.scriptedEffect.addOptionsWidget(widget)
+"""
+
+
+def test_options_of_an_effect_may_have_the_names_of_the_panels_widgets(fresh, tmp_path) -> None:
+    import qSlicerSegmentationsEditorEffectsPythonQt as effects
+
+    path = tmp_path / "SegmentEditorNamesakeLib" / "SegmentEditorNamesakeEffect.py"
+    path.parent.mkdir()
+    path.write_text(OPTIONS)
+    effect = effects.qSlicerSegmentEditorScriptedEffect(None)
+    assert effect.setPythonSource(str(path))
+    effect.self().register()
+    made = fresh.widgetRepresentation().self()
+    try:
+        assert made.ui.segmentEditor.effectByName("Namesake") is not None
+        assert "Install" in made.ui.installButton.text and made.ui.coarseBox.count == 3
+        made.ui.coarseBox.setCurrentIndex(1)
+        assert made.parameters.method.coarse == "kmeans"
+    finally:
+        made.cleanup()
+        standin.unwrap(slicer.qSlicerSegmentEditorEffectFactory.instance()).forget("Namesake")
 
 
 TEMPLATE = "Base/QTCore/Testing/Python/qSlicerModuleGenericTest.py.in"
@@ -122,6 +176,29 @@ def test_a_case_is_reviewed_without_a_main_window(fresh, tmp_path) -> None:
             made.cleanup()
 
 
+def in_a_fresh_slicer(folder: Path, *options: str) -> dict:
+    command = [sys.executable, Path(__file__).with_name("fresh_slicer.py"), folder, *options]
+    ran = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def test_the_panel_of_a_fresh_slicer_says_what_to_install(tmp_path) -> None:
+    """Slicer brings no nibabel, and of Resources/requirements.txt only what is named in fresh_slicer.py."""
+    said = in_a_fresh_slicer(predictions(tmp_path))
+    assert said["install"]
+    for name in ("nibabel", "torch", "pydantic", "open_clip_torch"):
+        assert name in said["warning"].partition("must be installed first")[0]
+        assert any(line.split()[:2] == [name, "-"] for line in said["report"].splitlines())
+    assert "pydicom" not in said["warning"] and "numpy" not in said["warning"]
+    assert said["review"].startswith("NIfTI files need a package") and "Install" in said["review"]
+
+
+def test_the_panel_imports_nothing_that_install_does_not_get(tmp_path) -> None:
+    said = in_a_fresh_slicer(predictions(tmp_path), "--installed")
+    assert not said["install"] and "correct the mask" in said["review"]
+
+
 def test_keys_are_there_once_after_a_reload(fresh) -> None:
     panel = fresh.widgetRepresentation()
     first = panel.self()
@@ -176,3 +253,36 @@ def test_a_reload_takes_up_every_file_of_the_module(fresh) -> None:
         panel.exit()
     finally:
         panel.self().cleanup()
+
+
+def test_a_reload_takes_up_what_connects_widgets(fresh, monkeypatch) -> None:
+    """Slicer keeps the connectors that a module registers, and asks the oldest one first."""
+    panel = fresh.widgetRepresentation()
+    panel.self().onReload()
+    try:
+        changed = sys.modules["MedCLIPSAMPanel.connectors"].PlainTextConnector
+        monkeypatch.setattr(changed, "read", lambda self: "as it is read now")
+        panel.self().ui.promptEdit.setPlainText("brain tumor")
+        assert panel.self().parameters.prompts == "as it is read now"
+    finally:
+        panel.self().cleanup()
+
+
+def test_a_worker_that_has_ended_is_let_go_of(fresh) -> None:
+    """The first one is killed, the next ends by itself, and that after it cannot be started."""
+    from MedCLIPSAMScene.transport import QProcessTransport, WorkerCommand
+
+    commands = [[sys.executable, "-c", "input()"], [sys.executable, "-c", "print(1)"], ["/nowhere/python"]]
+    ended, processes = [], []
+    client = SimpleNamespace(feed=len, feed_log=len, ended=ended.append)
+    transport = QProcessTransport(lambda: WorkerCommand(commands[len(processes)], {}))
+    for _ in commands:
+        transport.start(client)
+        processes.append(weakref.ref(standin.unwrap(transport._process)))
+        if len(processes) == 1:
+            transport.stop()
+        else:
+            standin.pump(lambda: len(ended) == len(processes) - 1, 20)
+    transport.close()
+    standin.pump(lambda: gc.collect() >= 0 and not any(process() for process in processes), 10)
+    assert "exit code 0" in ended[0] and "cannot be started" in ended[1]

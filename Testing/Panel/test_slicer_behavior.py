@@ -6,6 +6,7 @@ mouse.
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,39 @@ def test_the_lock_shown_is_that_of_the_slice_shown(panel) -> None:
     assert not panel.ui.lockSliceButton.checked
     move_to(1)
     assert panel.ui.lockSliceButton.checked
+
+
+@pytest.fixture
+def layouts(scene):
+    """The layout manager, with the views of the first layout alone after the test."""
+    yield slicer.app.layoutManager()
+    standin.unwrap(slicer.app.layoutManager()).forget()
+
+
+def test_the_lock_shown_is_that_of_the_slice_in_a_view_of_another_layout(panel, layouts) -> None:
+    head = shown_volume()
+    choose(panel, head, segmentation(head, "one", "A"), "A")
+    layouts.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutThreeOverThreeView)
+    panel.ui.viewBox.setCurrentIndex(panel.ui.viewBox.findData("Red+"))
+    view = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed+")
+    for number in (1, 3, 2):
+        view.SetSliceOffset(2.0 * number)
+        assert panel.ui.lockSliceButton.text == f"Lock axial {number}"
+
+
+def test_a_segmentation_that_was_shown_is_let_go_of(panel) -> None:
+    head, gone = shown_volume(), []
+    node = segmentation(head, "one", "A")
+    choose(panel, head, node, "A")
+    panel.ui.lockSegmentButton.click()
+    slicer.util.selectModule("Data")
+    slicer.util.selectModule("MedCLIPSAM")
+    choose(panel, head, segmentation(head, "two", "B"), "B")
+    node.AddObserver("DeleteEvent", lambda *_event: gone.append(True))
+    slicer.mrmlScene.RemoveNode(node)
+    del node
+    gc.collect()
+    assert gone
 
 
 def test_a_refused_lock_leaves_no_button_pressed(panel) -> None:
@@ -370,3 +404,54 @@ def test_the_module_is_in_slicers_own_category(scene) -> None:
         assert list(module.categories) == ["Segmentierung"]
     finally:
         vars(slicer.modules).update(kept)
+
+
+OF_A_LATER_VERSION = {
+    "extent": "CUBE",
+    "strategy": "",
+    "saliencyFrom": "4000",
+    "firstSlice": "one",
+    "method.coarse": "MAGIC",
+    "method.seed": "7",
+    "fineTune.loss": "NONE",
+}
+
+
+def check_defaults(made) -> None:
+    parameters = made.parameters
+    assert (str(parameters.extent), str(parameters.strategy)) == ("slice", "memory")
+    assert (parameters.saliencyFrom, parameters.firstSlice) == (30, 0)
+    assert (str(parameters.method.coarse), parameters.method.seed) == ("otsu", 7)
+    assert parameters.method.vote.name == "NONE" and str(parameters.fineTune.loss) == "dhn-nce"
+    assert made.ui.extentBox.currentIndex == 0
+
+
+def test_the_panel_opens_with_choices_that_only_another_version_has(fresh) -> None:
+    """Its parameter node names choices that are unknown here, and lacks a part of a pack."""
+    from MedCLIPSAM import MedCLIPSAMLogic
+
+    node = MedCLIPSAMLogic().getParameterNode()
+    for name, value in OF_A_LATER_VERSION.items():
+        node.SetParameter(name, value)
+    node.UnsetParameter("method.vote")
+    made = fresh.widgetRepresentation().self()
+    try:
+        check_defaults(made)
+    finally:
+        made.cleanup()
+
+
+def test_a_scene_with_such_choices_is_loaded_into_the_open_panel(panel, tmp_path) -> None:
+    node = panel.parameters.parameterNode
+    slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
+    assert slicer.mrmlScene.Commit() == 1
+    text = (tmp_path / "scene.mrml").read_text()
+    for name, value in OF_A_LATER_VERSION.items():
+        pair = f"{name} {node.GetParameter(name)}"
+        assert text.count(pair) == 1, pair
+        text = text.replace(pair, f"{name} {value}")
+    (tmp_path / "scene.mrml").write_text(text)
+    panel.parameters.firstSlice = 5
+    assert slicer.mrmlScene.Import() == 1
+    standin.check()
+    check_defaults(panel)

@@ -80,6 +80,40 @@ def test_effects_are_found_by_name_and_end_when_the_mouse_places_points(editor) 
     assert editor.activeEffect() is None
 
 
+def test_the_views_follow_the_editor_as_in_slicer(editor) -> None:
+    """Choosing a segmentation empties the label layers and shows the source volume where it is not shown yet."""
+    red, green = (slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceCompositeNode{view}") for view in ("Red", "Green"))
+    head, other, labels = volume("head"), volume("other"), volume("labels")
+    red.SetBackgroundVolumeID(head.GetID())
+    red.SetForegroundVolumeID(other.GetID())
+    green.SetBackgroundVolumeID(other.GetID())
+    node = segmentation("one", "a")
+    kinds, layouts = slicer.vtkMRMLLayoutNode, slicer.app.layoutManager()
+    try:
+        red.SetLabelVolumeID(labels.GetID())
+        editor.autoShowSourceVolumeNode = False
+        editor.setSegmentationNode(node)
+        assert red.GetLabelVolumeID() is None
+        editor.setSourceVolumeNode(head)
+        assert green.GetBackgroundVolumeID() == other.GetID()
+        editor.autoShowSourceVolumeNode = True
+        editor.setSourceVolumeNode(other)
+        editor.setSourceVolumeNode(head)
+        assert green.GetBackgroundVolumeID() == head.GetID() and red.GetForegroundVolumeID() == other.GetID()
+        editor.removeViewObservations()
+        layouts.setLayout(kinds.SlicerLayoutThreeOverThreeView)
+        assert "Red+" in layouts.sliceViewNames()
+        more = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceCompositeNodeRed+")
+        assert more.GetBackgroundVolumeID() is None, "the views are not observed"
+        layouts.setLayout(kinds.SlicerLayoutFourUpView)
+        assert not slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed+").IsMappedInLayout()
+        editor.setupViewObservations()
+        layouts.setLayout(kinds.SlicerLayoutThreeOverThreeView)
+        assert more.GetBackgroundVolumeID() == head.GetID()
+    finally:
+        standin.unwrap(layouts).forget()
+
+
 EFFECT = """
 import qt, slicer, vtk
 from SegmentEditorEffects import *
@@ -99,6 +133,7 @@ class SegmentEditorFillEffect(AbstractScriptedSegmentEditorEffect):
         return made
 
     def setupOptionsFrame(self):
+        assert self.scriptedEffect.parameter("What") == "all"  # the node and its defaults come first
         self.edit = qt.QLineEdit()
         self.label = self.scriptedEffect.addLabeledOptionsWidget("What:", self.edit)
         self.button = qt.QPushButton("Apply")

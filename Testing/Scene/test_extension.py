@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -88,6 +89,22 @@ def test_the_descriptions_agree() -> None:
     assert entry["build_dependencies"] == old["depends"].split() == re.findall(r'EXTENSION_DEPENDS "(.+)"', cmakelists)
     assert f'"{old["description"]}"' in cmakelists
     assert (ROOT / "LICENSE").is_file()
+
+
+def test_the_cmake_version_is_that_of_slicers_template_for_extensions() -> None:
+    """Utilities/Templates/Extensions/Default/CMakeLists.txt of Slicer 5.10, the oldest that is supported."""
+    first = (ROOT / "CMakeLists.txt").read_text().splitlines()[0]
+    assert first == "cmake_minimum_required(VERSION 3.20.6...3.22.6 FATAL_ERROR)"
+
+
+def test_every_text_that_is_translated_can_be_extracted() -> None:
+    """Slicer's tool reads the sources, so it finds texts and no variables."""
+    found = []
+    for path in (ROOT / "MedCLIPSAM").rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in ("_", "translate"):
+                found += [f"{path.name}:{call.lineno}"] if any(type(it) is not ast.Constant for it in call.args) else []
+    assert found == []
 
 
 def test_what_is_installed_here_is_found_to_fit() -> None:
@@ -195,5 +212,9 @@ def test_every_sample_is_offered_with_its_file_and_thumbnail(monkeypatch: pytest
     samples.registerSampleData()
     shipped = {path.name for path in resource_path("samples").iterdir() if "truth" not in path.name}
     assert {options["fileNames"] for options in offered} == shipped
+    titles = {options["sampleName"]: options for options in offered}
+    assert titles.keys() == {name for _, name, _ in samples.SAMPLES.values()} and "Breast ultrasound phantom" in titles
+    monkeypatch.setattr(samples, "loadSample", lambda sample: sample)
+    assert titles["Lung CT phantom"]["customDownloader"](None) == ["MedCLIPSAMLungCT"]
     for options in offered:
         assert Path(options["thumbnailFileName"]).is_file() and options["category"] == "MedCLIPSAM"

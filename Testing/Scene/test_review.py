@@ -145,3 +145,39 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(scene, predictions,
     with pytest.raises(InputError, match="belong to no dataset"):
         logic.open(str(out), "calm")
     assert logic.open(str(out), "calm", str(dataset)).dataset == Path(dataset)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "offset", "expected"), [(np.int64, -7, np.int32), (np.uint64, 0, np.int32), (np.int64, 2**40, np.float64)]
+)
+def test_an_image_of_64_bits_is_opened(scene, predictions, dtype, offset: int, expected) -> None:
+    dataset, out = predictions
+    values = np.arange(np.prod(SHAPE), dtype=dtype).reshape(SHAPE) + dtype(offset)
+    image = sitk.GetImageFromArray(values)
+    image.CopyInformation(oblique(0))
+    sitk.WriteImage(image, str(dataset / "imagesTr" / "calm_0000.nii.gz"))
+    shown = slicer.util.arrayFromVolume(ReviewOperation().open(str(out), "calm").volume)
+    assert shown.dtype == expected and np.array_equal(shown, values)
+
+
+@pytest.mark.parametrize(
+    ("where", "fails"),
+    [
+        (slicer.util, "updateVolumeFromArray"),
+        (segments, "newSegmentation"),
+        (segments, "writeMask"),
+        (overlay, "writeUncertainty"),
+    ],
+)
+def test_a_case_that_cannot_be_opened_leaves_nothing(scene, predictions, monkeypatch, where, fails: str) -> None:
+    _, out = predictions
+    kept = ReviewOperation().open(str(out), "calm")
+    before = scene.GetNumberOfNodes()
+
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(where, fails, fail)
+    with pytest.raises(RuntimeError, match="no memory"):
+        ReviewOperation().open(str(out), "doubtful")
+    assert scene.GetNumberOfNodes() == before and slicer.mrmlScene.IsNodePresent(kept.volume)

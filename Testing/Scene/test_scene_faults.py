@@ -105,3 +105,27 @@ def test_tags_of_this_program_that_make_no_sense_are_left_out(operations, phanto
         protect.requireUnlocked(segmentation, segment, "axial", [0, 1, 2])
     segments.setTags(segmentation, segment, {protect.WRITTEN_TAG: "nowhere 1=0"})
     assert protect.planeOf(segmentation, segment) is None
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["before it writes", "halfway"])
+def test_a_change_that_fails_leaves_what_was_there_and_its_undo(operations, phantom, begun: bool) -> None:
+    """There are two segments: the first change is not undone in place of the one that failed, and still can be."""
+    session, node = operations.session, segments.newSegmentation(add_volume(phantom.image, axial()))
+    operations.addSegment(node, "first")
+    operations.addSegment(node, "second")
+
+    def fail() -> None:
+        if begun:
+            node.GetSegmentation().RemoveSegment("first")
+            segments.addSegment(node, "third")
+        raise InputError("Refused.")
+
+    for _ in range(2):
+        with pytest.raises(InputError, match="Refused"):
+            session.change(node, fail)
+        assert list(node.GetSegmentation().GetSegmentIDs()) == ["first", "second"]
+    assert session.undo(node)
+    assert list(node.GetSegmentation().GetSegmentIDs()) == ["first"]
+    assert session.undo(node)
+    assert node.GetSegmentation().GetNumberOfSegments() == 0
+    assert not session.undo(node)

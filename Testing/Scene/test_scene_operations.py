@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 
@@ -13,7 +14,9 @@ import torch
 import vtk
 from helpers.scene import PROMPT, TIMEOUT, add_volume, axial, ids, mask_on, oblique
 from MedCLIPSAMScene import overlay, segments
+from MedCLIPSAMScene.history import SceneHistory
 from MedCLIPSAMScene.sliceGeometry import SceneSlices, shownSlice
+from MedCLIPSAMScene.sliceMasks import SliceMasks
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.metrics import dsc
@@ -124,6 +127,45 @@ def test_several_prompts_give_several_segments_and_undo_takes_all_back(operation
     assert not operations.session.undo(segmentation)
 
 
+def test_a_segment_that_was_written_is_in_progress(scene, phantom) -> None:
+    """Its status is what the Segment Editor's list shows; a person's own choice stays."""
+    logic, volume = slicer.vtkSlicerSegmentationsModuleLogic, add_volume(phantom.image, axial())
+    node, slices, made = segments.newSegmentation(volume), SceneSlices(volume), {}
+    empty, mask = np.zeros(phantom.image.shape, bool), np.zeros(phantom.image.shape, bool)
+    mask[3:9, 4:8] = True
+    for name in ("empty", "slices", "whole", "done"):
+        identifier = segments.addSegment(node, name)
+        made[name] = node.GetSegmentation().GetSegment(identifier)
+        if name == "done":
+            logic.SetSegmentStatus(made[name], logic.Completed)
+        if name == "whole":
+            segments.writeMask(node, identifier, np.stack([empty, mask, empty]), slices.ijkToRAS)
+        else:
+            segments.writeSlices(node, identifier, SliceMasks.of(slices, {1: empty if name == "empty" else mask}))
+    assert {name: logic.GetSegmentStatus(segment) for name, segment in made.items()} == {
+        "empty": logic.NotStarted,
+        "slices": logic.InProgress,
+        "whole": logic.InProgress,
+        "done": logic.Completed,
+    }
+
+
+def test_the_history_holds_no_segmentation_that_was_removed(scene, phantom) -> None:
+    history, gone, volume = SceneHistory(), [], add_volume(phantom.image, axial())
+    removed, kept = (segments.newSegmentation(volume) for _ in range(2))
+    for node in (removed, kept):
+        history.save(node)
+        segments.addSegment(node, "first")
+    removed.GetSegmentation().AddObserver("DeleteEvent", lambda *_event: gone.append(True))
+    scene.RemoveNode(removed)
+    del removed, node
+    history.save(kept)
+    gc.collect()
+    assert gone
+    segments.addSegment(kept, "second")
+    assert history.undo(kept) and ids(kept) == ["first"]
+
+
 def test_the_same_prompt_on_another_slice_keeps_the_first(operations, phantom) -> None:
     volume = add_volume(phantom.image, axial(), slices=4)
     array = slicer.util.arrayFromVolume(volume)
@@ -179,6 +221,23 @@ def test_the_saliency_map_lies_where_the_image_does(operations) -> None:
     ras = matrix.MultiplyPoint((brightest[1], brightest[0], 1, 1))
     assert own.MultiplyPoint(ras)[:3] == pytest.approx((brightest[1], brightest[0], 0), abs=1e-4)
     assert result.prompts[0].boxes.shape[1] == 4
+
+
+def test_every_map_has_a_name_and_so_a_file_of_its_own(scene, phantom) -> None:
+    """Slicer saves hidden nodes into files named by them; two of the volumes have one name."""
+    volumes = [add_volume(phantom.image, axial()) for _ in range(3)]
+    volumes[2].SetName("neck")
+    maps = {1: np.ones(phantom.image.shape, np.float32)}
+    write = {
+        "saliency": lambda node, prompt: overlay.writeSaliency(SceneSlices(node), prompt, maps),
+        "vote": lambda node, prompt: overlay.writeVote(SceneSlices(node), prompt, maps),
+        "ensemble": lambda node, _: overlay.writeUncertainty(node, np.zeros((3, *phantom.image.shape), np.float32)),
+    }
+    for kind, make in write.items():
+        names = [make(volume, PROMPT).GetName() for volume in volumes]
+        assert len(set(names)) == 3 and "neck" in names[2], kind
+        assert [make(volume, PROMPT).GetName() for volume in volumes] == names, "the same map keeps its name"
+        assert kind == "ensemble" or make(volumes[0], "edema").GetName() not in names
 
 
 def test_the_uncertainty_of_a_vote_lies_where_its_masks_disagree(operations, phantom) -> None:

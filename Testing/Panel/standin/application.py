@@ -46,17 +46,17 @@ class SliceWidget(QtCore.QObject):
 
 
 class LayoutManager(QtCore.QObject):
-    """The three slice views; there is no 3D view."""
+    """Slice views alone; there is no 3D view. Those of a layout are made when it is chosen, and stay after it."""
 
     layoutChanged = Signal(int)
 
     def __init__(self, application_logic: Any) -> None:
         super().__init__()
-        self._layout = 3  # SlicerLayoutFourUpView
+        self._layout, self._application = slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView, application_logic
         self._widgets = {name: SliceWidget(name, application_logic) for name in scene.VIEWS}
 
     def sliceViewNames(self) -> tuple[str, ...]:
-        return tuple(scene.VIEWS)
+        return tuple(self._widgets)
 
     def sliceWidget(self, name: str) -> SliceWidget:
         return self._widgets[name]
@@ -68,13 +68,28 @@ class LayoutManager(QtCore.QObject):
         return logics
 
     def setLayout(self, layout: int) -> None:
-        if layout != self._layout:
-            self._layout = layout
-            self.layoutChanged.emit(layout)
+        if layout == self._layout:
+            return
+        self._layout = layout
+        names = tuple(scene.VIEWS)
+        if layout == slicer.vtkMRMLLayoutNode.SlicerLayoutThreeOverThreeView:
+            names += tuple(f"{name}+" for name in scene.VIEWS)
+        scene.show_layout(names)
+        for name in names:
+            self._widgets.setdefault(name, SliceWidget(name, self._application))
+        self.layoutChanged.emit(layout)
+
+    def forget(self) -> None:
+        """Go back to the first layout, and forget the views of others, which Slicer cannot; for tests."""
+        self.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutFourUpView)
+        for name in set(self._widgets) - set(scene.VIEWS):
+            del self._widgets[name]
+            for cls in ("vtkMRMLSliceCompositeNode", "vtkMRMLSliceNode"):
+                slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(f"{cls}{name}"))
 
     def resetSliceViews(self) -> None:
-        for name in scene.VIEWS:
-            self._widgets[name].sliceLogic().FitSliceToAll()
+        for widget in self._widgets.values():
+            widget.sliceLogic().FitSliceToAll()
 
     layout = Property(int, lambda self: self._layout, setLayout)
     threeDViewCount = Property(int, lambda self: 0, constant=True)

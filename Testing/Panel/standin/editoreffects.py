@@ -51,8 +51,10 @@ class EditorEffects:
         """
         for effect in qSlicerSegmentEditorEffectFactory.instance().registeredEffects():
             if effect.name not in self._effects:
-                self._effects[effect.name] = effect.clone()
-                self._effects[effect.name].setupOptionsFrame()
+                made = self._effects[effect.name] = effect.clone()
+                made.attach(self._editor)
+                self.initialize(node)  # before there are widgets
+                made.setupOptionsFrame()
         for effect in self._effects.values():
             effect.attach(self._editor)
         self.initialize(node)
@@ -63,6 +65,10 @@ class EditorEffects:
     def tell_source_changed(self) -> None:
         for effect in self._effects.values():
             effect.sourceVolumeNodeChanged()
+
+    def tell_layout_changed(self) -> None:
+        for effect in self._effects.values():
+            effect.layoutChanged()
 
     def mouse_changed(self, node: Any) -> None:
         """The mouse has another mode."""
@@ -77,9 +83,12 @@ class EditorEffects:
         if self.active is not None:
             self.active.deactivate()
         if effect is not None:
+            self._editor.setupViewObservations()
             mouse = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
             if mouse is not None and mouse.GetCurrentInteractionMode() != mouse.ViewTransform:
                 mouse.SetCurrentInteractionMode(mouse.ViewTransform)
             effect.activate()
+        else:
+            self._editor.removeViewObservations()
         self._look.check_effect(effect)
         self.last, self.active = self.active, effect

@@ -169,6 +169,12 @@ class EditorLook:
                 composite.SetForegroundVolumeID(None)
                 composite.SetLabelVolumeID(None)
 
+    def hide_labels(self) -> None:
+        """Empty the label layer of every slice view."""
+        manager = slicer.app.layoutManager()
+        for logic in manager.mrmlSliceLogics() if manager is not None else ():
+            logic.GetSliceCompositeNode().SetLabelVolumeID(None)
+
     def shortcuts(self, window: QtWidgets.QWidget | None) -> list[QtGui.QShortcut]:
         """The keys of the editor in a window."""
         editor, logic = self._editor, self._editor.logic()

@@ -87,7 +87,7 @@ class _Pack:
             raise TypeError(f"Expected values of {list(self.allParameters)}, got {values} and {named}")
         object.__setattr__(self, "_values", {})
         for name, member in self.allParameters.items():
-            self._put(name, given.get(name, member.default.value))
+            self._put(name, given.get(name, member.default))
 
     def _put(self, name: str, value: Any) -> None:
         self.allParameters[name].serializer.validate(value)
@@ -187,11 +187,12 @@ def parameterPack(cls: type | None = None) -> Any:
     """
     if cls is None:
         return parameterPack
-    found = members(cls)
+    # In a pack a default is the value itself, in a wrapped class it is a Default.
+    found = {name: dataclasses.replace(member, default=member.default.value) for name, member in members(cls).items()}
     if not found:
         raise ValueError(f"Expected annotated fields in {cls.__name__}, got none")
     for member in found.values():
-        member.serializer.validate(member.default.value)
+        member.serializer.validate(member.default)
     reserved = [name for name in found if hasattr(_Pack, name)]
     if reserved:
         raise ValueError(f"Cannot use the reserved names {reserved} in a parameterPack")

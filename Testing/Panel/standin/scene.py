@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import slicer
+import slicer.util
 
 VIEWS = {"Red": "Axial", "Yellow": "Sagittal", "Green": "Coronal"}
 LOGICS = {
@@ -49,7 +50,7 @@ def make() -> tuple[object, dict[str, object]]:
 
 
 def add_singletons() -> None:
-    """The nodes that Slicer's scene is never without."""
+    """The nodes that Slicer's scene is never without; slice views of the layout are marked as such."""
     scene = slicer.mrmlScene
     if scene.GetDefaultNodeByClass("vtkMRMLSliceNode") is None:
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
@@ -60,13 +61,15 @@ def add_singletons() -> None:
             node.SetName(name)
             node.SetLayoutName(name)
             node.SetSingletonTag(name)
-            node.SetOrientation(VIEWS[name])
+            node.SetOrientation(VIEWS[name.rstrip("+")])
             scene.AddNode(node)
         if scene.GetNodeByID(f"vtkMRMLSliceCompositeNode{name}") is None:
             composite = slicer.vtkMRMLSliceCompositeNode()
             composite.SetLayoutName(name)
             composite.SetSingletonTag(name)
             scene.AddNode(composite)
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        node.SetMappedInLayout(node.GetLayoutName() in _shown)
     for cls in ("vtkMRMLSelectionNode", "vtkMRMLInteractionNode"):
         if scene.GetNodeByID(f"{cls}Singleton") is None:
             node = getattr(slicer, cls)()
@@ -74,13 +77,19 @@ def add_singletons() -> None:
             scene.AddNode(node)
 
 
+def show_layout(names: tuple[str, ...]) -> None:
+    """Let the layout have these views; the nodes of others stay in the scene."""
+    _shown.clear()
+    _shown.update(names)
+    add_singletons()
+
+
 def show_views(shown: bool) -> None:
     """Give the scene the nodes of the slice views, or take them away: without a main window it has none."""
-    _shown.clear()
     if shown:
-        _shown.update(VIEWS)
-        add_singletons()
+        show_layout(tuple(VIEWS))
         return
+    _shown.clear()
     for name in VIEWS:
         for cls in ("vtkMRMLSliceCompositeNode", "vtkMRMLSliceNode"):
             slicer.mrmlScene.RemoveNode(slicer.mrmlScene.GetNodeByID(f"{cls}{name}"))

@@ -94,6 +94,9 @@ class qSlicerSegmentEditorScriptedEffect(qSlicerSegmentEditorAbstractEffect):
     def sourceVolumeNodeChanged(self) -> None:
         self._call("sourceVolumeNodeChanged")
 
+    def layoutChanged(self) -> None:
+        self._call("layoutChanged")
+
     def interactionNodeModified(self, node) -> None:
         if not self._call("interactionNodeModified", node):
             super().interactionNodeModified(node)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import slicer
 import slicer.util
-from PySide6 import QtGui, QtWidgets
+from PySide6 import QtCore, QtGui, QtWidgets
 from PySide6.QtCore import Property, Signal, Slot
 
 from .editoreffects import EditorEffects
@@ -45,7 +45,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self._options = dict.fromkeys(names, True)
         self._options |= {"readOnly": False, "effectColumnCount": 2, "jumpToSelectedSegmentEnabled": False}
         self._node, self._segmentation, self._source = None, None, None
-        self._observed = Observations(self)
+        self._observed, self._views_observed = Observations(self), False
         self._shortcuts: list[QtGui.QShortcut] = []
         self._logic, self._history = slicer.vtkSlicerSegmentEditorLogic(), slicer.vtkSegmentationHistory()
         self._logic.SetSegmentationHistory(self._history)
@@ -121,6 +121,9 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         super().setMRMLScene(scene)
         self._logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self._logic.SetMRMLScene(scene)
+        if slicer.app.layoutManager() is not None:
+            layouts = unwrap(slicer.app.layoutManager())
+            layouts.layoutChanged.connect(self.onLayoutChanged, QtCore.Qt.ConnectionType.UniqueConnection)
         mouse = scene.GetNodeByID("vtkMRMLInteractionNodeSingleton") if scene is not None else None
         self._observed.set("mouse", mouse, ("ModifiedEvent", lambda node, _event: self._effects.mouse_changed(node)))
         self.updateWidgetFromMRML()
@@ -287,10 +290,17 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         self.setActiveEffect(None if effect is self.activeEffect() else effect)
 
     def setupViewObservations(self) -> None:
-        """There are no views to listen to."""
+        """Let effects hear of layouts; the mouse in views is not imitated."""
+        self._views_observed = True
 
     def removeViewObservations(self) -> None:
-        """There are no views to listen to."""
+        self._views_observed = False
+
+    @Slot(int)
+    def onLayoutChanged(self, _layout: int) -> None:
+        if self._views_observed:
+            self._showSource()
+            self._effects.tell_layout_changed()
 
     # From MRML
 
@@ -332,6 +342,7 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
             node.CreateDefaultDisplayNodes()
             if node.GetSegmentation().GetNumberOfSegments():
                 self._look.segments.select(node.GetSegmentation().GetNthSegmentID(0))
+            self._look.hide_labels()
         self._segmentation_changed.emit(node)
 
     def _updateSource(self) -> None:
@@ -342,7 +353,10 @@ class qMRMLSegmentEditorWidget(qMRMLWidget):
         blocked = self._look.sourceSelector.blockSignals(True)
         self._look.sourceSelector.setCurrentNode(node)
         self._look.sourceSelector.blockSignals(blocked)
-        if node is not None and self.autoShowSourceVolumeNode and slicer.app.layoutManager() is not None:
-            self._look.show_source(node)
+        self._showSource()
         self._source_changed.emit(node)
         self._effects.tell_source_changed()
+
+    def _showSource(self) -> None:
+        if self._source is not None and self.autoShowSourceVolumeNode and slicer.app.layoutManager() is not None:
+            self._look.show_source(self._source)

@@ -104,6 +104,9 @@ class qSlicerSegmentEditorAbstractEffect(QtCore.QObject):
     def sourceVolumeNodeChanged(self) -> None:
         """For subclasses."""
 
+    def layoutChanged(self) -> None:
+        """For subclasses."""
+
     def updateGUIFromMRML(self) -> None:
         """For subclasses."""
 

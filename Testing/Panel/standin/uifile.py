@@ -51,11 +51,18 @@ def load_ui(path: Path | str) -> QtWidgets.QWidget:
         tree.remove(part)
     _number_filters(tree)
     widget = _load(ElementTree.tostring(tree), path)
-    everything = {child.objectName(): child for child in [widget, *widget.findChildren(QtCore.QObject)]}
+    children = [child for child in widget.findChildren(QtCore.QObject) if not _is_in_editor(child)]
+    everything = {child.objectName(): child for child in [widget, *children]}
     _check_properties(tree, everything, path)
     for connection in connections:
         _connect(everything, *(connection.findtext(tag) for tag in ("sender", "signal", "receiver", "slot")))
     return widget
+
+
+def _is_in_editor(child: QtCore.QObject) -> bool:
+    """Whether an object is part of a Segment Editor, whose effects may name their options as they like."""
+    parent = child.parent()
+    return parent is not None and (isinstance(parent, qMRMLSegmentEditorWidget) or _is_in_editor(parent))
 
 
 def _number_filters(tree: ElementTree.Element) -> None:

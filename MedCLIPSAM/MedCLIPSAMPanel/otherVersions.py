@@ -1,0 +1,36 @@
+"""Parameters in the scene of another version, which Slicer's wrapper of the node would stumble over."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from slicer.parameterNodeWrapper import Default, isParameterPack, unannotatedType
+
+from .parameters import MedCLIPSAMParameters
+
+
+def takeDefaults(parameterNode, owner: Any = MedCLIPSAMParameters, prefix: str = "") -> None:
+    """Write the default of each parameter whose value is absent, or means nothing to this version.
+
+    Such are the name of a choice that a later version has, and the part of a pack that an earlier one lacks. References
+    to nodes are left alone: while a scene is loaded they are not those of its nodes yet.
+    """
+    for name, parameter in owner.allParameters.items():
+        full, kind, default = prefix + name, unannotatedType(parameter.unalteredType), parameter.default
+        default = default.value if isinstance(default, Default) else default  # in a pack it is the value itself
+        if isParameterPack(kind):
+            takeDefaults(parameterNode, kind, f"{full}.")
+        elif default is not None and not _isUsable(parameterNode, full, parameter.serializer):
+            parameter.serializer.write(parameterNode, full, default)
+
+
+def _isUsable(parameterNode, name: str, serializer: Any) -> bool:
+    if not serializer.isIn(parameterNode, name):
+        return False
+    try:
+        serializer.validate(serializer.read(parameterNode, name))
+    except (ValueError, TypeError) as error:
+        logging.warning("MedCLIPSAM: '%s' in the scene is of another version, the default is taken: %s", name, error)
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""What the slice views show is changed by the user's own choice of a volume only."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import slicer.util
+from MedCLIPSAMScene import overlay
+from MedCLIPSAMScene.sliceGeometry import SceneSlices
+from parts import shown_volume
+
+VIEWS = "Red", "Green", "Yellow"
+
+
+def composite(view: str):
+    return slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceCompositeNode{view}")
+
+
+def shown() -> list[tuple[str, ...]]:
+    """The names of the images in each view."""
+    layers = "Background", "Foreground", "Label"
+    nodes = [[getattr(composite(view), f"Get{layer}VolumeID")() for layer in layers] for view in VIEWS]
+    return [tuple(slicer.mrmlScene.GetNodeByID(node).GetName() if node else "" for node in view) for view in nodes]
+
+
+def three_volumes() -> list[tuple[str, ...]]:
+    """A in Green, B in Red with C over it and labels, C in Yellow; A is the first of the scene."""
+    a, b, c = (shown_volume(name) for name in "ABC")
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
+    composite("Green").SetBackgroundVolumeID(a.GetID())
+    composite("Red").SetBackgroundVolumeID(b.GetID())
+    composite("Red").SetForegroundVolumeID(c.GetID())
+    composite("Red").SetLabelVolumeID(labels.GetID())
+    composite("Yellow").SetBackgroundVolumeID(c.GetID())
+    return [("B", "C", "labels"), ("A", "", ""), ("C", "", "")]
+
+
+def test_the_panel_begins_with_the_volume_of_its_view_and_changes_no_view(fresh) -> None:
+    views = three_volumes()
+    made = fresh.widgetRepresentation().self()
+    try:
+        assert made.parameters.inputVolume.GetName() == "B"
+        assert shown() == views
+        fresh.widgetRepresentation().enter()
+        assert shown() == views
+        fresh.widgetRepresentation().exit()
+    finally:
+        made.cleanup()
+
+
+def test_a_segmentation_leaves_the_images_in_the_views(panel) -> None:
+    three_volumes()
+    panel.ui.inputVolumeSelector.setCurrentNode(slicer.util.getNode("B"))
+    composite("Green").SetBackgroundVolumeID(slicer.util.getNode("A").GetID())
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "by hand")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(slicer.util.getNode("B"))
+    panel.ui.segmentationSelector.setCurrentNode(node)
+    assert panel.ui.segmentEditor.sourceVolumeNode().GetName() == "B"
+    assert [view[0] for view in shown()] == ["B", "A", "C"]
+
+
+def test_a_volume_that_is_chosen_elsewhere_in_space_is_brought_into_view(panel) -> None:
+    """The Red view is in the middle of `near`, which ends at x = 15.5, y = 11.5, z = 7."""
+    shown_volume("near")
+    panel.ui.inputVolumeSelector.setCurrentNode(slicer.util.getNode("near"))
+    red = slicer.mrmlScene.GetNodeByID("vtkMRMLSliceNodeRed")
+    for row, value in enumerate((8, 6, 2)):
+        red.GetSliceToRAS().SetElement(row, 3, value)
+    red.UpdateMatrices()
+    middle = lambda: [red.GetSliceToRAS().GetElement(row, 3) for row in range(3)]
+    twin = add_twin("twin", 0)
+    panel.ui.inputVolumeSelector.setCurrentNode(twin)
+    assert [view[0] for view in shown()] == ["twin"] * 3
+    assert middle() == [8, 6, 2], "a volume in the same place is compared on the same slice"
+    panel.ui.inputVolumeSelector.setCurrentNode(add_twin("far", 500))
+    x, y, z = middle()
+    assert [view[0] for view in shown()] == ["far"] * 3
+    assert 499 < x < 516 and 499 < y < 512 and 498 < z < 508
+
+
+def add_twin(name: str, at: float):
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+    slicer.util.updateVolumeFromArray(node, np.zeros((4, 12, 16), np.int16))
+    node.SetSpacing(1, 1, 2)
+    node.SetOrigin(at, at, at)
+    return node
+
+
+def stored(folder) -> str:
+    """A scene in which Red shows B, and the panel's volume is A."""
+    path = str(folder / "scene.mrml")
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Commit() == 1
+    return path
+
+
+def test_a_scene_that_is_loaded_shows_what_it_showed(panel, tmp_path) -> None:
+    views = three_volumes()
+    panel.ui.inputVolumeSelector.setCurrentNode(slicer.util.getNode("A"))
+    composite("Red").SetBackgroundVolumeID(slicer.util.getNode("B").GetID())
+    composite("Red").SetForegroundVolumeID(slicer.util.getNode("C").GetID())
+    composite("Yellow").SetBackgroundVolumeID(slicer.util.getNode("C").GetID())
+    composite("Red").SetLabelVolumeID(slicer.util.getNode("labels").GetID())
+    assert shown() == views
+    path = stored(tmp_path)
+    for module in ("MedCLIPSAM", "Data"):
+        slicer.util.selectModule(module)
+        slicer.mrmlScene.Clear(0)
+        shown_volume("other")  # its ID is that of A in the file
+        panel.ui.inputVolumeSelector.setCurrentNode(slicer.util.getNode("other"))
+        slicer.mrmlScene.SetURL(path)
+        assert slicer.mrmlScene.Import() == 1
+        assert shown() == views, module
+        slicer.util.selectModule("MedCLIPSAM")
+        assert shown() == views, module
+        assert panel.parameters.inputVolume.GetName() == "A"
+
+
+def test_the_foreground_of_the_user_comes_back_in_a_scene_that_was_loaded_into_another(panel, tmp_path) -> None:
+    head, pet = shown_volume("head"), add_twin("pet", 0)
+    composite("Red").SetForegroundVolumeID(pet.GetID())
+    overlay.writeSaliency(SceneSlices(head), "tumor", {1: np.ones((12, 16), np.float32)})
+    overlay.showSaliency(head, True)
+    assert shown()[0][1] == "Saliency of 'tumor' in 'head'"
+    path, identifier = stored(tmp_path), pet.GetID()
+    slicer.mrmlScene.Clear(0)
+    taken = [add_twin(name, 0).GetID() for name in ("first", "second", "third")]
+    assert identifier in taken, "the PET gets another ID when it is loaded"
+    slicer.mrmlScene.SetURL(path)
+    assert slicer.mrmlScene.Import() == 1
+    overlay.showSaliency(slicer.util.getNode("head"), False)
+    assert shown()[0][:2] == ("head", "pet")
