@@ -62,7 +62,7 @@ def read_nifti(file: NiftiFile, path: Path, notes: list[str]) -> tuple[np.ndarra
         shape = (shape + [1, 1, 1])[:3]
         size = (*shape, channels) if channels > 1 else tuple(shape)
         with nullcontext(content) if file.voxels == file.header else open_content(file.voxels) as voxels:
-            array = read_voxels(voxels, header, size, file.voxels)
+            array = read_voxels(voxels, header, size, file.voxels, is_single=file.voxels == file.header)
     geometry, forms = _place(header, shape, path, notes)
     low, high = float(header["cal_min"]), float(header["cal_max"])
     flat = int(header["dim"][0]) == 2 and not (forms.sform_code or forms.qform_code)

@@ -66,6 +66,8 @@ def find_nifti(path: Path) -> NiftiFile | None:
         return NiftiFile(path, path)
     if magic in PAIR:
         voxels = beside(path, VOXEL_SUFFIXES)
+        if voxels is None and not path.name.lower().endswith(PAIR_SUFFIXES) and _has_more(path, magic):
+            return NiftiFile(path, path)  # a single file that is marked as a pair, which ITK reads too
         if voxels is None:
             raise InputError(
                 f"Expected the voxels of '{path}' beside it, in '{stem(path)}.img' or '{stem(path)}.img.gz', got none.",
@@ -132,25 +134,33 @@ def read_header(file: IO[bytes], path: Path) -> nibabel.Nifti1Header:
     return header
 
 
-def read_voxels(file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    """Read the voxels (K, J, I), or (K, J, I, channels), from where a file is, scaled where the header has a scale.
+def read_voxels(
+    file: IO[bytes], header: nibabel.Nifti1Header, shape: tuple[int, ...], path: Path, is_single: bool = False
+) -> np.ndarray:
+    """Read the voxels (K, J, I), or (K, J, I, channels), of a file, scaled where the header has a scale.
+
+    They begin at vox_offset. Where that lies within the header of a single file they begin behind it and the four bytes
+    that say which extensions follow (nifti1.h), or at once behind it where the file is too short for these bytes.
 
     Args:
-        file: the file of a header, behind it, or that of the voxels.
         shape: (I, J, K), or (I, J, K, channels).
+        is_single: the file holds the header, too.
 
     Raises:
         InputError: truncated, damaged, or a scale that is no number.
     """
     kind = header.get_data_dtype()
-    size, behind_header = kind.itemsize * math.prod(shape), file.tell() + 4 if file.tell() else 0
-    start = max(int(header["vox_offset"]), behind_header)  # four bytes say which extensions follow (nifti1.h)
+    size, offset = kind.itemsize * math.prod(shape), int(header["vox_offset"])
+    start = max(offset, header.template_dtype.itemsize if is_single else 0)
     max_size = path.stat().st_size * (MAX_COMPRESSION if isinstance(file, gzip.GzipFile) else 1)
     data = b""
     try:
         if start + size <= max_size:
             file.seek(start)  # in blocks: a hostile header may say any number
+            extension = file.read(4) if start > offset and is_single else b""
             data = file.read(size)
+            if len(data) < size:
+                data = (extension + data)[:size]
             file.read(1)  # which checks the sum at the end of a compressed file
     except EOFError:
         data = b""
@@ -186,3 +196,10 @@ def _magic(path: Path) -> bytes:
     except (OSError, EOFError, zlib.error):
         return b""
     return next((magic for magic in (head[344:348], head[4:8]) if magic in SINGLE + PAIR), b"")
+
+
+def _has_more(path: Path, magic: bytes) -> bool:
+    """Tell whether a header is not the whole file."""
+    size = 348 if magic == PAIR[0] else 540
+    with open_content(path) as file:
+        return len(file.read(size + 1)) > size

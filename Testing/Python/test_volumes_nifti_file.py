@@ -84,10 +84,33 @@ def test_what_is_wrong_with_a_compressed_file_is_said(tmp_path: Path) -> None:
     assert np.array_equal(read_volume(tmp_path / "padded.nii.gz").array, ARRAY.T)
 
 
-@pytest.mark.parametrize("offset", [0, 348, -1e15])
-def test_voxels_of_a_single_file_begin_behind_its_header(tmp_path: Path, offset: float) -> None:
-    path = patched(save(tmp_path / "x.nii", np.eye(4)), 108, "<f4", offset)
-    assert np.array_equal(read_volume(path).array, ARRAY.T)
+@pytest.mark.parametrize("kind, field, kind_of_field, size", [("1", 108, "<f4", 348), ("2", 168, "<i8", 540)])
+@pytest.mark.parametrize(
+    "stated, gap", [(-1e15, 0), (-1e15, 4), (0, 0), (0, 4), (100, 4), (None, 0), (None, 1), (None, 3), (None, 4)]
+)
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_voxels_of_a_single_file_begin_where_its_header_says_or_behind_it(
+    tmp_path: Path, kind: str, field: int, kind_of_field: str, size: int, stated: float | None, gap: int, ending: str
+) -> None:
+    """An offset into the header means behind it, and behind the four bytes of nifti1.h where the file holds as much."""
+    nibabel.save(getattr(nibabel, f"Nifti{kind}Image")(ARRAY, np.eye(4)), tmp_path / "made.nii")
+    offset = size + gap if stated is None else stated
+    whole = patched(tmp_path / "made.nii", field, kind_of_field, offset).read_bytes()
+    content = whole[:size] + bytes(gap) + whole[size + 4 :]
+    (tmp_path / f"x{ending}").write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    assert np.array_equal(read_volume(tmp_path / f"x{ending}").array, ARRAY.T)
+
+
+@pytest.mark.parametrize("kind, magic", [("1", 344), ("2", 4)])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_single_file_that_is_marked_as_a_pair_is_read(tmp_path: Path, kind: str, magic: int, ending: str) -> None:
+    nibabel.save(getattr(nibabel, f"Nifti{kind}Image")(ARRAY, np.eye(4)), tmp_path / "made.nii")
+    content = patched(tmp_path / "made.nii", magic, "u1", *f"ni{kind}".encode()).read_bytes()
+    (tmp_path / f"x{ending}").write_bytes(gzip.compress(content) if ending == ".nii.gz" else content)
+    assert np.array_equal(read_volume(tmp_path / f"x{ending}").array, ARRAY.T)
+    (tmp_path / "alone.nii").write_bytes(content[: 348 if kind == "1" else 540])
+    with pytest.raises(InputError, match="Expected the voxels of '.*alone.nii' beside it"):
+        read_volume(tmp_path / "alone.nii")
 
 
 @pytest.mark.parametrize("offset", [1e15, 1e30, np.inf, np.nan])
