@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -20,8 +21,7 @@ from ..errors import InputError
 from ..volumes.dicom_geometry import are_separate_images
 from ..volumes.dicom_header import quiet
 from ..volumes.dicom_series import find_series, fitting
-from ..volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, beside
-from ..volumes.read import RASTER_SUFFIXES, VOLUME_SUFFIXES
+from ..volumes.read import IMAGE_SUFFIXES, is_image
 from .folder_tree import is_own, walk
 from .left_out import say_left_out
 from .masks_beside import masks_among
@@ -29,7 +29,6 @@ from .masks_beside import masks_among
 log = logging.getLogger(__name__)
 
 DICOM_SUFFIXES = (".dcm", ".ima")
-IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PAIR_SUFFIXES, *RASTER_SUFFIXES)
 SEGMENTATION = ".seg.nrrd"
 OF_MACOS = "._"
 """Beginning of the names of files in which macOS keeps what other disks cannot hold of a file."""
@@ -165,10 +164,10 @@ def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Pa
         elif choice.series is not None or not path.is_file():
             continue
         elif path.name.startswith("."):
-            others += [path] if _is_image(path) and not path.name.startswith(OF_MACOS) else []
+            others += [path] if is_image(path) and not path.name.startswith(OF_MACOS) else []
         elif path.name.lower().endswith(SEGMENTATION):
             segmentations.append(path)
-        elif _is_image(path):
+        elif is_image(path):
             found.append((inside, path, None))
         else:
             others.append(path)
@@ -181,12 +180,6 @@ def images_below(folder: Path, choice: Choice = Choice()) -> list[tuple[Path, Pa
         which += " that --include and --exclude take" if found else ""
         raise InputError(f"'{folder}' holds no images{which}.", f"Readable are DICOM and {', '.join(IMAGE_SUFFIXES)}.")
     return taken
-
-
-def _is_image(path: Path) -> bool:
-    """Tell by the name whether a file is an image; the header of a NIfTI pair is one where its voxels are beside it."""
-    name = path.name.lower()
-    return name.endswith(IMAGE_SUFFIXES) and not (name.endswith(PAIR_SUFFIXES) and beside(path, VOXEL_SUFFIXES) is None)
 
 
 def _without_masks(
@@ -214,8 +207,9 @@ def _series(folder: Path, which: str | None, dicom: dict[Path, str]) -> list[tup
         return []
     images = [item for item in there if not item.what]
     every = [item for item in images if not item.is_localizer] or images
+    taken = set(every)
     for item in there:
-        dicom |= dict.fromkeys(item.files, "" if item in every else item.what or "localizer")
+        dicom |= dict.fromkeys(item.files, "" if item in taken else item.what or "localizer")
     found: list[tuple[str, Path, str | None]] = []
     for item in every if which is None else fitting(every, which):
         mixed = len(every) > 1 or any(path.name.lower().endswith(IMAGE_SUFFIXES) for path in folder.iterdir())
@@ -225,8 +219,8 @@ def _series(folder: Path, which: str | None, dicom: dict[Path, str]) -> list[tup
             found.append(("", folder, item.uid if which is not None else None))
         else:
             found.append(("_".join(filter(None, (item.number, item.description or item.uid))), folder, item.uid))
-    names = [name for name, _, _ in found]
-    return [(f"{name}_{uid}" if uid and names.count(name) > 1 else name, image, uid) for name, image, uid in found]
+    names = Counter(name for name, _, _ in found)
+    return [(f"{name}_{uid}" if uid and names[name] > 1 else name, image, uid) for name, image, uid in found]
 
 
 def _from_table(table: Path, prompts: Mapping[str, str] | None) -> list[Case]:

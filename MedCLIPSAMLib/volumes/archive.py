@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from MedCLIPSAMLib.errors import InputError, without_controls
+from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES
 
 MAX_BYTES = 16 << 30
 MAX_FILES = 200_000
 BLOCK = 1 << 20
 MAX_NAMED = 4
-HEADERS = (".mhd", ".nhdr", ".hdr")
+HEADERS = (".mhd", ".nhdr", *PAIR_SUFFIXES)
 """Endings of headers whose voxels are files beside them, by name."""
 PLAIN = re.compile(
     r"(?!(con|prn|aux|nul|com\d|lpt\d)(\.|$))[a-z0-9_][a-z0-9_.-]{0,99}(?<![.-])", re.IGNORECASE | re.ASCII
@@ -51,6 +52,7 @@ def unpack_zip(path: Path) -> Iterator[Path]:
 
     Files are named by numbers, each in a folder for its folder in the archive, so no name of the archive
     reaches the disk; but plain names of letters and digits beside a header that names its voxels, such as scan.mhd.
+    Numbers begin with a plus, which no plain name does: no file is written over another one.
 
     Raises:
         InputError: damaged, encrypted, names that lead out of it, or more than 16 GiB or the free space holds.
@@ -93,10 +95,10 @@ def _unpack(archive: zipfile.ZipFile, folder: Path, path: Path) -> None:
         parent = folders.setdefault(str(name.parent), folder / f"{len(folders)}")
         parent.mkdir(exist_ok=True)
         suffixes = "".join(suffix for suffix in name.suffixes[-2:] if suffix[1:].isalnum() and len(suffix) < 8)
-        target_path = parent / f"{number:06d}{suffixes}"
+        target_path = parent / f"+{number:06d}{suffixes}"
         if str(name.parent) in of_headers and PLAIN.fullmatch(name.name) and not (parent / name.name).exists():
             target_path = parent / name.name
-        with archive.open(member) as source, target_path.open("wb") as target:
+        with archive.open(member) as source, target_path.open("xb") as target:
             left = room
             while block := source.read(BLOCK):
                 left -= len(block)

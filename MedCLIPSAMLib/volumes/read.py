@@ -14,20 +14,19 @@ from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, without_controls
 from MedCLIPSAMLib.volumes import dicom
 from MedCLIPSAMLib.volumes.alpha import ALPHA_NOTE
 from MedCLIPSAMLib.volumes.analyze import find_analyze, read_values
-from MedCLIPSAMLib.volumes.archive import HEADERS, is_zip, names_in, unpack_zip
+from MedCLIPSAMLib.volumes.archive import is_zip, names_in, unpack_zip
 from MedCLIPSAMLib.volumes.dicom_header import DAMAGED, is_dicom, quiet
 from MedCLIPSAMLib.volumes.geometry import UNPLACED_NOTE, Geometry, check_spacing, straight
 from MedCLIPSAMLib.volumes.itk_header import check_header
 from MedCLIPSAMLib.volumes.itk_read import itk_header, itk_image
 from MedCLIPSAMLib.volumes.misnamed import check_name, misnamed_notes
 from MedCLIPSAMLib.volumes.nifti import read_nifti
-from MedCLIPSAMLib.volumes.nifti_file import find_nifti, is_packed
+from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES, VOXEL_SUFFIXES, beside, find_nifti, is_packed
 from MedCLIPSAMLib.volumes.raster import DEEP_NOTE, RASTER_SUFFIXES, raster_format, read_raster
 from MedCLIPSAMLib.volumes.volume import Volume, clean_name, stem
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
-IN_ZIP = tuple({*VOLUME_SUFFIXES, *RASTER_SUFFIXES, *HEADERS})
-"""Endings of the images that are read from zip files."""
+IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PAIR_SUFFIXES, *RASTER_SUFFIXES)
 FORMATS = "DICOM (a file, a folder or a zip file), NIfTI, NRRD, MetaImage, PNG, JPEG, BMP, TIFF"
 SHEAR_REMEDY = (
     "Resample it, for example: python -c \"import SimpleITK as s; i = s.ReadImage('{name}'); "
@@ -56,6 +55,12 @@ def read_volume(path: str | Path, series: str | None = None, phase: str | None =
     notes = list(volume.notes)
     array = _finite(volume.array, path, notes)
     return replace(volume, array=array, notes=[without_controls(note).replace("\n", " ") for note in notes])
+
+
+def is_image(path: Path) -> bool:
+    """Tell by the name whether a file is an image; the header of a NIfTI pair is one where its voxels are beside it."""
+    name = path.name.lower()
+    return name.endswith(IMAGE_SUFFIXES) and not (name.endswith(PAIR_SUFFIXES) and beside(path, VOXEL_SUFFIXES) is None)
 
 
 def read_image(path: str | Path) -> sitk.Image:
@@ -143,7 +148,10 @@ def _read_zip(path: Path, series: str | None, phase: str | None) -> Volume:
     """Read the DICOM series in a zip file, or its only image."""
     with unpack_zip(path) as folder:
         files = [path for path in folder.rglob("*") if path.is_file()]
-        images = [path for path in files if path.name.lower().endswith(IN_ZIP)]
+        images = [path for path in files if is_image(path)]
+        images = images or [
+            path for path in files if path.name.lower().endswith(PAIR_SUFFIXES)
+        ]  # which says what lacks
         has_dicom = any(is_dicom(path) for path in files)
         if not has_dicom:
             _check_zip(path, files, images)
@@ -172,8 +180,9 @@ def _check_zip(path: Path, files: list[Path], images: list[Path]) -> None:
     if not files:
         raise InputError(f"'{path}' is a zip file that holds no files.", "Zip the images again.")
     if len(images) > 1:
+        endings = tuple(end for end in IMAGE_SUFFIXES if any(image.name.lower().endswith(end) for image in images))
         raise InputError(
-            f"'{path}' holds {len(images)} images, and no DICOM: {names_in(path, IN_ZIP)}.",
+            f"'{path}' holds {len(images)} images, and no DICOM: {names_in(path, endings)}.",
             "Unpack it, and give one of them.",
         )
     packed = [file for file in files if file.stat().st_size and is_zip(file)]

@@ -99,15 +99,48 @@ def test_one_image_in_a_zip_file_is_read(tmp_path: Path) -> None:
     assert read_volume(zipped(tmp_path / "x", tmp_path / "x.zip")).array.max() == 5
 
 
-@pytest.mark.parametrize("ending", ["mhd", "nhdr", "hdr"])
+@pytest.mark.parametrize("ending", ["mhd", "nhdr", "hdr", "hdr.gz"])
 def test_voxels_beside_their_header_are_found_in_a_zip_file(tmp_path: Path, ending: str) -> None:
     voxels = np.arange(24, dtype=np.int16).reshape(4, 3, 2)
     written = sitk.GetImageFromArray(voxels)
     written.SetSpacing((2, 3, 4))
     (tmp_path / "in" / "sub").mkdir(parents=True)
-    sitk.WriteImage(written, str(tmp_path / "in" / "sub" / f"my-scan_1.{ending}"))
+    sitk.WriteImage(written, str(tmp_path / "in" / "sub" / f"my-scan_1.{ending.replace('hdr.gz', 'img.gz')}"))
     volume = read_volume(zipped(tmp_path / "in", tmp_path / "x.zip"))
     assert np.array_equal(volume.array, voxels) and volume.geometry.spacing == (2, 3, 4) and volume.name == "x"
+
+
+@pytest.mark.parametrize("name", ["envi.hdr", "sub/envi.hdr"])
+def test_a_header_without_voxels_beside_an_image_in_a_zip_file_is_none(tmp_path: Path, name: str) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(PIXELS[None] + 5), str(tmp_path / "scan.nii.gz"))
+    for path, others in (("x.zip", []), ("two.zip", ["other.nii.gz"])):
+        with zipfile.ZipFile(tmp_path / path, "w") as archive:
+            archive.writestr(name, "ENVI")
+            for inside in ("scan.nii.gz", *others):
+                archive.write(tmp_path / "scan.nii.gz", inside)
+    assert np.array_equal(read_volume(tmp_path / "x.zip").array, PIXELS[None] + 5)
+    with pytest.raises(InputError, match="holds 2 images, and no DICOM: scan.nii.gz, other.nii.gz. Unpack"):
+        read_volume(tmp_path / "two.zip")
+
+
+def test_a_header_alone_in_a_zip_file_says_what_lacks(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(PIXELS[None]), str(tmp_path / "scan.hdr"))
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(tmp_path / "scan.hdr", "scan.hdr")
+    with pytest.raises(InputError, match="Expected the voxels of '.*x.zip' beside it, in 'scan.img'"):
+        read_volume(tmp_path / "x.zip")
+
+
+def test_no_file_of_a_zip_file_replaces_another_one(tmp_path: Path) -> None:
+    """Files without a plain name get numbers, which may be the name of another file: here of the voxels, 1 and 2."""
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = 000002.raw\n"
+    ones, twos = bytes([1] * 8), bytes([2] * 8)
+    for order in (("000002.raw", "other file.raw"), ("other file.raw", "000002.raw")):
+        with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+            archive.writestr("h.mhd", header)
+            for name, content in zip(order, (ones, twos)):
+                archive.writestr(name, content)
+        assert np.unique(read_volume(tmp_path / "x.zip").array).tolist() == [order.index("000002.raw") + 1]
 
 
 @pytest.mark.parametrize("name", ["nul.raw", "a b.raw", "x.", "ü.raw", "-x.raw", "COM1"])
