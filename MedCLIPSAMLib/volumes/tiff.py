@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ TURNS = {
 }
 """What makes a stored image upright, by the value of Orientation; 1 is upright."""
 MAX_COMPRESSION = 10_000
-"""A header that declares pixels of more than so many times the bytes of its file is wrong."""
+"""Headers that declare pixels of more than so many times the bytes of their file, all pages together, are wrong."""
 REMEDY = "Save it as gray of 8, 16 or 32 bits in which black is the lowest value, or as RGB of 8 bits{example}."
 EXAMPLE = ", for example: python -c \"import tifffile as t; t.imwrite('gray.tif', {pixels})\""
 
@@ -93,6 +93,7 @@ def read_tiff(path: Path, notes: list[str], is_mask: bool) -> tuple[list[np.ndar
             tag = file.pages[0].tags.get("Orientation")
             turned = int(tag.value) if tag is not None else 1
             turn = TURNS.get(turned, lambda pixels: pixels)
+            _check_size(file.pages, path)
             return [turn(_pixels(page, path, notes, is_mask)) for page in file.pages], False, turned
     except (*damaged, OSError, ValueError, RuntimeError) as error:
         raise InputError(
@@ -128,12 +129,16 @@ def _tag(page: Image.Image, number: int, missing: int) -> int:
     return int(values[0]) if values.size else missing
 
 
-def _pixels(page: Any, path: Path, notes: list[str], is_mask: bool) -> np.ndarray:
-    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-    if limit and page.imagewidth * page.imagelength * page.imagedepth * page.samplesperpixel > 4 * limit:
+def _check_size(pages: Sequence[Any], path: Path) -> None:
+    limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # as Pillow's
+    if limit and any(page.imagewidth * page.imagelength * page.imagedepth > limit for page in pages):
         raise InputError(f"'{path}' is too large: over {limit} pixels.", "Cut it, or save it smaller.")
-    if page.nbytes > MAX_COMPRESSION * path.stat().st_size or not page.dataoffsets or not all(page.dataoffsets):
+    lacks_pixels = any(not page.dataoffsets or not all(page.dataoffsets) for page in pages)
+    if lacks_pixels or sum(page.nbytes for page in pages) > MAX_COMPRESSION * path.stat().st_size:
         raise InputError(f"'{path}' is truncated: pixels are missing.", "Copy or export it again.")
+
+
+def _pixels(page: Any, path: Path, notes: list[str], is_mask: bool) -> np.ndarray:
     photometric, samples = int(page.photometric), int(page.samplesperpixel)
     channels = CHANNELS.get(photometric)
     kind = FORMATS.get(int(page.sampleformat))

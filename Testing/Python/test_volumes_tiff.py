@@ -155,6 +155,30 @@ def test_damaged_and_hostile_files_end_in_a_message(tmp_path: Path, caplog: pyte
         read_volume(tmp_path / "large.tif")
 
 
+def test_pages_of_more_pixels_than_are_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30)  # of which Pillow reads twice as many
+    for kind in (np.uint16, np.float64):  # which Pillow opens, and does not
+        path = save(tmp_path / "x.tif", np.ones((6, 10), kind))
+        assert read_volume(path).shape == (1, 6, 10)
+        path = save(tmp_path / "x.tif", np.ones((6, 11), kind))
+        with pytest.raises(InputError, match="too large"):
+            read_volume(path)
+
+
+def test_pages_that_together_declare_far_more_than_the_file_has_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a file of many pages with the same bytes would: here 20 pages of 40,000 bytes, each in fewer than 1000."""
+    monkeypatch.setattr("MedCLIPSAMLib.volumes.tiff.MAX_COMPRESSION", 10)
+    pages = np.zeros((20, 100, 100), np.uint32)
+    path = save(tmp_path / "x.tif", pages, compression="zlib", metadata=None)
+    assert 10 * path.stat().st_size in range(40_000, 20 * 40_000)
+    with pytest.raises(InputError, match="x.tif' is truncated: pixels are missing"):
+        read_volume(path)
+    monkeypatch.setattr("MedCLIPSAMLib.volumes.tiff.MAX_COMPRESSION", 1000)
+    assert np.array_equal(read_volume(path).array, pages)
+
+
 def test_pages_of_kinds_that_differ_are_left_out_with_a_note(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "x.tif") as file:
         for page in (np.full((2, 3), 7, np.uint8), np.full((2, 3), -1, np.int8), np.full((2, 3), 0.5)):
