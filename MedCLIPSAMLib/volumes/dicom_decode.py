@@ -174,13 +174,15 @@ def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarra
     """Remove the unused bits of integers and restore their sign.
 
     Args:
-        as_words: these are the words of the file, in which the bits lie below the high bit (PS3.5 8.1.1).
+        as_words: these are the words of the file, in which the bits lie below the high bit (PS3.5 8.1.1), unless
+            there are values below them: then the high bit is wrong.
     """
     allocated, used = int(dataset.get("BitsAllocated") or 16), int(dataset.get("BitsStored") or 0)
     if array.dtype.kind not in "iu" or not 0 < used < allocated or allocated != array.itemsize * 8:
         return array
     signed = int(dataset.get("PixelRepresentation") or 0) == 1
     array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
-    high = int(dataset.get("HighBit") or 0)
-    above = allocated - 1 - high if as_words and used <= high + 1 <= allocated else allocated - used
-    return (array << above) >> (allocated - used)
+    below = int(dataset.get("HighBit") or 0) + 1 - used
+    if not (as_words and 0 < below <= allocated - used) or (array & ((1 << below) - 1)).any():
+        below = 0
+    return (array << (allocated - used - below)) >> (allocated - used)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from MedCLIPSAMLib.volumes.dicom_header import Frame
 from MedCLIPSAMLib.volumes.dicom_nuclear import split_views
 from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced
+from MedCLIPSAMLib.volumes.dicom_values import holds_words
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
 TOMOGRAPHY = ("CT", "MR", "PT", "NM")
@@ -84,8 +84,7 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
         fitting = [parts[int(wanted) - 1]]
     else:
         fitting = [part for part in parts if wanted == part.label.casefold()]
-        words = re.compile(rf"(?<![\w.]){re.escape(wanted)}(?![\w.])")
-        fitting = fitting or [part for part in parts if wanted and words.search(part.label.casefold())]
+        fitting = fitting or [part for part in parts if holds_words(part.label, wanted)]
     if len(fitting) != 1:
         what = "no phase" if not fitting else f"{len(fitting)} phases"
         if len(parts) == 1:

@@ -193,9 +193,11 @@ def test_transfer_syntaxes_give_the_same_voxels(tmp_path: Path, syntax: str) -> 
 @pytest.mark.parametrize("signed", [False, True])
 def test_bits_lie_below_the_high_bit(tmp_path: Path, signed: bool) -> None:
     values = np.array([[0, 100, 2047, -2048 if signed else 4095]])
-    stored = ((values << 4) & 0xFFFF).astype(np.uint16) | np.uint16(5)  # an overlay below
+    stored = ((values << 4) & 0xFFFF).astype(np.uint16)
     tags = {"BitsStored": 12, "HighBit": 15, "PixelRepresentation": int(signed)}
     assert np.array_equal(read_volume(written(tmp_path, stored, **tags)).array[0], values)
+    wrong = (values & 0xFFF).astype(np.uint16)  # a high bit that is not where the values are
+    assert np.array_equal(read_volume(written(tmp_path, wrong, **tags)).array[0], values)
 
 
 def test_what_gdcm_refuses_is_read_by_pydicom(tmp_path: Path) -> None:
