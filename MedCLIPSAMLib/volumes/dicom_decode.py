@@ -95,8 +95,11 @@ def decode(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
 def _in_frames(array: np.ndarray, dataset: Dataset) -> np.ndarray:
     """Give an array its axis of frames, where it has one only."""
     gray = int(dataset.get("SamplesPerPixel") or 1) == 1
-    frames = int((numbers(dataset.get("NumberOfFrames")) or [1])[0])
-    return array.reshape((max(frames, 1), *array.shape[-2 if gray else -3 :]))
+    return array.reshape((_frame_count(dataset), *array.shape[-2 if gray else -3 :]))
+
+
+def _frame_count(dataset: Dataset) -> int:
+    return max(int((numbers(dataset.get("NumberOfFrames")) or [1])[0]), 1)
 
 
 def _words(dataset: Dataset) -> np.ndarray:
@@ -114,12 +117,27 @@ def _words(dataset: Dataset) -> np.ndarray:
 
 def _by_gdcm_or_pydicom(dataset: Dataset) -> np.ndarray:
     """Decode by GDCM; by pydicom what that refuses: YBR_FULL by run lengths, several fragments a frame (PS3.5 A.4)."""
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        _check_length(dataset)
     try:
         return _in_frames(_by_gdcm(dataset), dataset)
     except DAMAGED:
         with suppress(*DAMAGED):
             return pixel_array(dataset)
         raise
+
+
+def _check_length(dataset: Dataset) -> None:
+    """Refuse pixels that end early, for which GDCM gives what is in memory; 4:2:2 takes 2/3 (PS3.3 C.7.6.3.1.2)."""
+    pixels = int(dataset.Rows) * int(dataset.Columns) * _frame_count(dataset)
+    bits = pixels * int(dataset.get("SamplesPerPixel") or 1) * int(dataset.BitsAllocated)
+    if str(dataset.get("PhotometricInterpretation")).endswith("_422"):
+        bits = bits * 2 // 3
+    length = len(dataset.PixelData)
+    if length * 8 < bits:
+        raise ValueError(
+            f"The number of bytes of pixel data is less than expected ({length} vs {-(-bits // 8)} bytes)."
+        )
 
 
 def _colors(array: np.ndarray, dataset: Dataset) -> np.ndarray:
@@ -174,13 +192,15 @@ def _used_bits(array: np.ndarray, dataset: Dataset, as_words: bool) -> np.ndarra
     """Remove the unused bits of integers and restore their sign.
 
     Args:
-        as_words: these are the words of the file, in which the bits lie below the high bit (PS3.5 8.1.1).
+        as_words: these are the words of the file, in which the bits lie below the high bit (PS3.5 8.1.1), unless
+            there are values below them: then the high bit is wrong.
     """
     allocated, used = int(dataset.get("BitsAllocated") or 16), int(dataset.get("BitsStored") or 0)
     if array.dtype.kind not in "iu" or not 0 < used < allocated or allocated != array.itemsize * 8:
         return array
     signed = int(dataset.get("PixelRepresentation") or 0) == 1
     array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
-    high = int(dataset.get("HighBit") or 0)
-    above = allocated - 1 - high if as_words and used <= high + 1 <= allocated else allocated - used
-    return (array << above) >> (allocated - used)
+    below = int(dataset.get("HighBit") or 0) + 1 - used
+    if not (as_words and 0 < below <= allocated - used) or (array & ((1 << below) - 1)).any():
+        below = 0
+    return (array << (allocated - used - below)) >> (allocated - used)

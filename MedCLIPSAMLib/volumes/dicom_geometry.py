@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.dicom_header import Frame
-from MedCLIPSAMLib.volumes.dicom_nuclear import split_views
+from MedCLIPSAMLib.volumes.dicom_nuclear import split_views, take_for_views
 from MedCLIPSAMLib.volumes.dicom_phases import SAME_PLACE_MM, FrameGroup, depths_of, is_uneven, tell_apart
 from MedCLIPSAMLib.volumes.dicom_unplaced import PLANES, assume_orientation, order_unplaced
+from MedCLIPSAMLib.volumes.dicom_values import holds_words
 from MedCLIPSAMLib.volumes.geometry import Geometry, check_spacing
 
 TOMOGRAPHY = ("CT", "MR", "PT", "NM")
@@ -37,6 +37,7 @@ def find_parts(frames: Sequence[Frame], where: str, notes: list[str]) -> list[Fr
     Raises:
         InputError: separate images, or images at one position that no tag tells apart.
     """
+    take_for_views(frames)
     images = [frame for frame in frames if not frame.is_localizer]
     if images and len(images) < len(frames):
         notes.append(f"Left out: {_images(len(frames) - len(images))} of the series marked as localizer.")
@@ -84,8 +85,7 @@ def choose_part(parts: Sequence[FrameGroup], phase: str | None, where: str, note
         fitting = [parts[int(wanted) - 1]]
     else:
         fitting = [part for part in parts if wanted == part.label.casefold()]
-        words = re.compile(rf"(?<![\w.]){re.escape(wanted)}(?![\w.])")
-        fitting = fitting or [part for part in parts if wanted and words.search(part.label.casefold())]
+        fitting = fitting or [part for part in parts if holds_words(part.label, wanted)]
     if len(fitting) != 1:
         what = "no phase" if not fitting else f"{len(fitting)} phases"
         if len(parts) == 1:
@@ -129,6 +129,7 @@ def in_order(part: FrameGroup, notes: list[str]) -> tuple[list[Frame], Geometry]
 
 def are_separate_images(frames: Sequence[Frame]) -> bool:
     """Tell whether the images are single ones, such as radiographs: several files, none with a position."""
+    take_for_views(frames)
     if any(frame.position is not None and frame.orientation is not None for frame in frames):
         return False
     return len({frame.path for frame in frames}) > 1 and is_flat(frames[0])

@@ -241,10 +241,16 @@ class Frame:
         """Whether the image is marked as a localizer."""
         return not LOCALIZERS.isdisjoint(self.image_type)
 
+    @property
+    def has_type_of_views(self) -> bool:
+        """Whether its type is that of views of nuclear medicine through the body (PS3.3 C.8.4.9.1.1)."""
+        return object_class(self.header) == NUCLEAR_MEDICINE and not PROJECTIONS.isdisjoint(self.image_type[2:3])
+
     @cached_property
     def is_projection(self) -> bool:
-        """Whether it is a view of nuclear medicine through the body, no slice (PS3.3 C.8.4.9.1.1)."""
-        return object_class(self.header) == NUCLEAR_MEDICINE and not PROJECTIONS.isdisjoint(self.image_type[2:3])
+        """Whether it is a view through the body: not where it is alone in its file, and has a plane of its own."""
+        plane = len(self.numbers("ImagePositionPatient")), len(self.numbers("ImageOrientationPatient"))
+        return self.has_type_of_views and not (self.single and plane == (3, 6))
 
 
 def frames_of(path: Path, header: Dataset) -> list[Frame]:

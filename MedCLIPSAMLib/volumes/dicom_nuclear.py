@@ -13,6 +13,14 @@ APART = ("EnergyWindowVector", "DetectorVector", "RotationVector")
 """What sets views through the body apart; times and angles make a loop of them."""
 
 
+def take_for_views(frames: Sequence[Frame]) -> None:
+    """Take images with the type of views through the body for views where all state one place: it is no slice's."""
+    places = {None if frame.position is None else tuple(frame.position.round(2)) for frame in frames}
+    if len(frames) > 1 and len(places) == 1 and all(frame.has_type_of_views for frame in frames):
+        for frame in frames:
+            frame.position, frame.orientation, frame.is_projection = None, None, True
+
+
 def split_views(frames: Sequence[Frame]) -> list[FrameGroup]:
     """Split the frames of nuclear medicine by energy window, detector, gate and time; other images are one group."""
     names = [

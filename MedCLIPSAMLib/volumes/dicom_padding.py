@@ -23,9 +23,12 @@ def find_padding(words: np.ndarray, values: np.ndarray, header: Dataset) -> np.n
     padded = np.zeros(values.shape, bool)
     signed = header.get("PixelRepresentation") == 1
     for array in (words,) if words is values else (words, values):
+        bits = 8 * array.itemsize
+        if not all(-(1 << bits - 1) <= end < 1 << bits for end in ends):
+            continue  # of 16 bits, in an image derived from one, of 8 bits
         array = array.view(np.dtype(f"{'i' if signed else 'u'}{array.itemsize}"))
         # Programs write the value with and without its sign, whatever that of the pixels
-        low, high = sorted(int(np.array(end & (2 ** (8 * array.itemsize) - 1)).astype(array.dtype)) for end in ends)
+        low, high = sorted(int(np.array(end & ((1 << bits) - 1)).astype(array.dtype)) for end in ends)
         padded |= (low <= array) & (array <= high)
     return padded if padded.any() else None
 

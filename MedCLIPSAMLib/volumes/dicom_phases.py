@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -34,8 +35,22 @@ ORDERED = (
     "acquisition time",
     "content time",
 )
-# These differ within one stack whose slices were acquired in turns, the odd ones first.
-IN_TURNS = ("trigger time", "frame reference time", "acquisition time", "content time", "comment", "file")
+# Of stacks whose positions together are as even as those of one stack acquired in turns, these tell.
+CONTRAST = (
+    "echo time",
+    "echo",
+    "b-value",
+    "inversion time",
+    "flip angle",
+    "component",
+    "cardiac phase",
+    "tube voltage",
+    "kernel",
+)
+SAME_CONTRAST = 0.05
+"""Maximum difference of two values of one contrast, as a share of the largest: scanners adjust them slice by slice."""
+OVERLAPPING = 1.5
+"""Minimum thickness of slices, in distances of all together, of stacks each of which covers the body by itself."""
 
 
 def depths_of(frames: Sequence[Frame]) -> np.ndarray:
@@ -140,8 +155,8 @@ def _by_order(frames: list[Frame], depth: dict[Frame, float]) -> list[FrameGroup
 def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[FrameGroup]:
     """Split stacks over the same range whose positions do not coincide, where a tag makes each of them even.
 
-    Where all positions together are even too, only a tag of contrast or time point tells stacks from one stack that was
-    acquired in turns, and the stacks have the same distances and, within one, the same number of images.
+    Where all positions together are even too, the stacks have the same distances and, within one, the same number of
+    images, see also `_tells_stacks`.
     """
     order = np.sort(depths)
     even = _is_even(order)
@@ -149,12 +164,12 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
         return [FrameGroup("", list(frames))]
     depth = dict(zip(frames, depths))
     for name, unit, value in TELLING:
-        if even and (name in IN_TURNS or (name == "acquisition" and _fills_gaps(frames, order))):
+        if even and not _tells_stacks(name, frames, order):
             continue
         groups: dict[Hashable | None, list[Frame]] = defaultdict(list)
         for frame in frames:
             groups[value(frame)].append(frame)
-        if not 2 <= len(groups) <= len(frames) // 2:
+        if not 2 <= len(groups) <= len(frames) // 2 or (even and not _differ(groups)):
             continue
         stacks = [np.sort([depth[frame] for frame in group]) for group in groups.values()]
         lowest, highest = max(stack[0] for stack in stacks), min(stack[-1] for stack in stacks)
@@ -175,10 +190,25 @@ def _split_interleaved(frames: Sequence[Frame], depths: np.ndarray) -> list[Fram
     return [FrameGroup("", list(frames))]
 
 
-def _fills_gaps(frames: Sequence[Frame], order: np.ndarray) -> bool:
-    """Tell whether slices are no thicker than the mean distance of all of them: what came later lies in the gaps."""
+def _tells_stacks(name: str, frames: Sequence[Frame], order: np.ndarray) -> bool:
+    """Tell whether a tag may set stacks apart whose positions, `order`, are even together.
+
+    A contrast does. Time points and acquisitions do where the slices overlap, as far as their thickness is known;
+    all others differ within one stack whose slices were acquired in turns, the odd ones first.
+    """
+    if name not in ("temporal position", "acquisition"):
+        return name in CONTRAST
     thickness = [value for frame in frames for value in frame.numbers("SliceThickness")[:1]]
-    return bool(thickness) and max(thickness) <= 1.05 * (order[-1] - order[0]) / (len(order) - 1)
+    if not thickness:
+        return name == "temporal position"
+    return min(thickness) > OVERLAPPING * (order[-1] - order[0]) / (len(order) - 1)
+
+
+def _differ(values: Iterable[Hashable | None]) -> bool:
+    """Tell whether numbers differ by more than `SAME_CONTRAST`, all of them; whatever is no number does."""
+    numbers = sorted(value for value in values if isinstance(value, (int, float)))
+    gaps = [second - first for first, second in pairwise(numbers)]
+    return not gaps or min(gaps) > SAME_CONTRAST * max(map(abs, numbers))
 
 
 def is_uneven(gaps: np.ndarray) -> bool:

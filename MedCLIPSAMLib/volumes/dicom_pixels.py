@@ -73,7 +73,8 @@ def _bright_is_high(array: np.ndarray, frames: Sequence[Frame], notes: list[str]
     ends = _in_units(np.array([low, high]), example)
     total = float(ends[0]) + float(ends[-1])
     inverted = array.astype(np.float64)
-    inverted[dark] = total - inverted[dark]
+    for k in dark:
+        np.subtract(total, inverted[k], out=inverted[k])
     inverted = _fitting(inverted)
     if inverted.dtype.kind in "iu" and array.dtype.kind in "iu":
         limits = np.iinfo(array.dtype)

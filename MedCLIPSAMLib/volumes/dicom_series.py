@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from MedCLIPSAMLib.volumes.dicom_header import (
     read_header,
     text,
 )
-from MedCLIPSAMLib.volumes.dicom_values import numbers
+from MedCLIPSAMLib.volumes.dicom_values import holds_words, numbers
 
 MAX_LISTED = 40
 
@@ -197,8 +196,7 @@ def fitting(series: Sequence[Series], which: str) -> list[Series]:
         lambda item: item.description.casefold() == wanted,
     ]
     if wanted and not wanted.isdigit():
-        words = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
-        tests.append(lambda item: words.search(item.description.casefold()) is not None)
+        tests.append(lambda item: holds_words(item.description, wanted))
     return next((found for test in tests if (found := [item for item in series if test(item)])), [])
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 
 from MedCLIPSAMLib.volumes.dicom_values import numbers
@@ -31,8 +32,7 @@ def step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
     numbers of a frame in the vectors of nuclear medicine are tags of it. Without offsets and step, the frames are no
     stack (a cine loop), and have no places.
     """
-    known = {name: numbers(header.get(name)) for name in (*VECTORS, SLICE)}
-    vectors = {name: [int(value) for value in values] for name, values in known.items() if len(values) == count}
+    vectors = _vectors(header, count)
     frames: list[dict[str, Any]] = [{name: values[index] for name, values in vectors.items()} for index in range(count)]
     slices = vectors.get(SLICE) or _count_slices(frames)
     offsets, step = numbers(header.get("GridFrameOffsetVector")), numbers(header.get("SpacingBetweenSlices"))
@@ -48,6 +48,21 @@ def step_places(header: Dataset, count: int) -> list[dict[str, Any]]:
             place = (np.array(origin) + offsets[index] * normal).tolist() if offsets else []
             frame.update(ImagePositionPatient=place, ImageOrientationPatient=axes)
     return frames
+
+
+def _vectors(header: Dataset, count: int) -> dict[str, list[int]]:
+    """Return the vectors of nuclear medicine that count frames.
+
+    Those that Frame Increment Pointer names count alone, where it names any: others are left over (PS3.3 C.8.4.8). One
+    number for all slices tells no slices apart.
+    """
+    tags = numbers(header.get("FrameIncrementPointer"))
+    named = [name for name in (*VECTORS, SLICE) if tag_for_keyword(name) in tags]
+    known = {name: numbers(header.get(name)) for name in named or (*VECTORS, SLICE)}
+    vectors = {name: [int(value) for value in values] for name, values in known.items() if len(values) == count}
+    if len(set(vectors.get(SLICE, ()))) == 1:
+        del vectors[SLICE]
+    return vectors
 
 
 def _count_slices(frames: list[dict[str, Any]]) -> list[int]:

@@ -21,7 +21,7 @@ OFF_LINE = 0.05
 def assume_orientation(frames: Sequence[Frame], notes: list[str]) -> None:
     """Take slices with positions on one line and no orientation for upright ones across it, with a note in `notes`."""
     positions = [frame.position for frame in frames if frame.position is not None]
-    if len(positions) < 2 or any(frame.orientation is not None for frame in frames):
+    if not 2 <= len(positions) == len(frames) or any(frame.orientation is not None for frame in frames):
         return
     points = np.array(positions)
     points -= points.mean(axis=0)

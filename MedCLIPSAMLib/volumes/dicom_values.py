@@ -1,7 +1,8 @@
-"""Numbers of DICOM tags, as programs write them."""
+"""Numbers and words of DICOM tags, as programs write them."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -14,3 +15,9 @@ def numbers(value: Any) -> list[float]:
         return [float(value) for value in values]
     except (TypeError, ValueError):
         return []
+
+
+def holds_words(text: str, words: str) -> bool:
+    """Tell whether a text holds words as they are, in any case; "_" ends a word, and 5 is no word of 1.5."""
+    pattern = rf"(?<![^\W_])(?<!\d\.){re.escape(words.casefold())}(?![^\W_])(?!\.\d)"
+    return bool(words) and re.search(pattern, text.casefold()) is not None

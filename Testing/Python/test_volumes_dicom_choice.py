@@ -62,6 +62,15 @@ def test_a_number_is_a_series_number_and_words_are_whole_ones(tmp_path: Path) ->
         assert re.search(f"For '{which}' the {said}", volume.notes[0])
 
 
+def test_underscores_end_words(tmp_path: Path) -> None:
+    write_series(tmp_path, range(3), SeriesInstanceUID="1.9.1", SeriesNumber="2", SeriesDescription="t1_mprage_sag_p2")
+    write_series(tmp_path, range(5), SeriesInstanceUID="1.9.2", SeriesNumber="7", SeriesDescription="ep2d_diff_ADC 1.5")
+    for which, count in (("mprage", 3), ("T1", 3), ("t1_mprage", 3), ("adc", 5), ("diff", 5), ("1.5", 5)):
+        assert read_volume(tmp_path, series=which).shape[0] == count
+    with pytest.raises(InputError, match="no DICOM series"):
+        read_volume(tmp_path, series="ep2")
+
+
 def test_a_dicomdir_with_several_series_is_its_folder(tmp_path: Path) -> None:
     made = FileSet()
     for number in (2, 7):

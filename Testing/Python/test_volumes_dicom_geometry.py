@@ -184,6 +184,15 @@ def test_positions_on_no_line_give_no_order(tmp_path: Path) -> None:
     assert "no orientation that fits" in volume.notes[0] and "their numbers" in volume.notes[0]
 
 
+def test_slices_of_which_some_only_carry_positions_are_all_kept(tmp_path: Path) -> None:
+    for n in range(10):
+        place = None if n in (4, 7) else [0.0, 0.0, -3.0 * n]
+        save(slice_at((0, 0, 0), n, ImageOrientationPatient=None, ImagePositionPatient=place), tmp_path / f"{n}")
+    volume = read_volume(tmp_path)
+    assert volume.array[:, 0, 0].tolist() == list(range(10))
+    assert len(volume.notes) == 1 and "order of their numbers" in volume.notes[0]
+
+
 def test_radiographs_are_natural_and_know_their_pixels(tmp_path: Path) -> None:
     pixels = np.zeros((4, 6), np.uint16)
     path = save(image(pixels, CR, "CR", ImagerPixelSpacing=[0.2, 0.1]), tmp_path / "a.dcm")

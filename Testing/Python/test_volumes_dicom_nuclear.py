@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dicom_made import AXIAL, NM, image, item, save
+from dicom_made import AXIAL, NM, image, item, save, slice_at
 from pydicom.sequence import Sequence
 
 from MedCLIPSAMLib.errors import InputError
@@ -97,3 +97,35 @@ def test_a_loop_of_views_stays_one(tmp_path: Path) -> None:
 def test_slices_of_two_detectors_lie_where_each_says(tmp_path: Path) -> None:
     path = write(tmp_path / "x.dcm", 4, "RECON TOMO", 2, DetectorVector=[1, 1, 2, 2], SliceVector=[1, 2, 1, 2])
     assert read_volume(path, phase="detector 2").geometry.origin == (0, 0, 200)
+
+
+@pytest.mark.parametrize("left_over", ["AngularViewVector", "RotationVector", "DetectorVector"])
+def test_vectors_that_the_frame_increment_pointer_does_not_name_are_left_over(tmp_path: Path, left_over: str) -> None:
+    vectors = {"FrameIncrementPointer": 0x00540080, "SliceVector": [3, 2, 1], left_over: [1, 2, 3]}
+    volume = read_volume(write(tmp_path / "x.dcm", 3, "RECON TOMO", **vectors))
+    assert volume.array[:, 0, 0].tolist() == [2, 1, 0] and volume.notes == []
+    assert volume.geometry.origin == (0, 0, 90) and volume.geometry.spacing[2] == 5
+    both = vectors | {"FrameIncrementPointer": [0x00540080, 0x00540050], "RotationVector": [1, 1, 2]}
+    assert values(write(tmp_path / "y.dcm", 3, "RECON TOMO", **both), phase="rotation 1") == [1, 0]
+    none = {"FrameIncrementPointer": 0x00181063, "DetectorVector": [1, 1, 2]}  # the frame time, of a loop
+    assert values(write(tmp_path / "z.dcm", 3, "DYNAMIC", detectors=2, **none), phase="detector 1") == [0, 1]
+
+
+def test_one_number_for_all_slices_tells_none_apart(tmp_path: Path) -> None:
+    volume = read_volume(write(tmp_path / "x.dcm", 4, "RECON TOMO", SliceVector=[1] * 4))
+    assert volume.array[:, 0, 0].tolist() == [0, 1, 2, 3] and volume.geometry.spacing[2] == 5
+    slots = {"TimeSlotVector": [1, 1, 2, 2], "SliceVector": [1] * 4}
+    assert values(write(tmp_path / "y.dcm", 4, "RECON GATED TOMO", **slots), phase="time slot 2") == [2, 3]
+
+
+@pytest.mark.parametrize("kind", ["TOMO", "STATIC"])
+def test_files_with_planes_of_their_own_are_slices(tmp_path: Path, kind: str) -> None:
+    tags = {"kind": NM, "modality": "NM", "ImageType": ["DERIVED", "SECONDARY", kind], "NumberOfFrames": 1}
+    for n in range(8):
+        save(slice_at((0, 0, 28 - 4 * n), n, **tags), tmp_path / "slices" / f"{n}.dcm")
+        save(slice_at((0, 0, 28), n, **tags), tmp_path / "views" / f"{n}.dcm")
+    volume = read_volume(tmp_path / "slices")
+    assert volume.array[:, 0, 0].tolist() == [7, 6, 5, 4, 3, 2, 1, 0] and volume.notes == []
+    assert volume.geometry.spacing == (0.5, 0.7, 4) and volume.geometry.origin == (0, 0, 0) and not volume.natural
+    with pytest.raises(InputError, match="8 separate images"):  # all at the place of the detector
+        read_volume(tmp_path / "views")

@@ -11,6 +11,7 @@ import pytest
 from dicom_made import AXIAL, CR, CT, MR, image, save
 
 from MedCLIPSAMLib.volumes import SliceStack, read_volume
+from MedCLIPSAMLib.volumes.dicom_decode import SECONDARY_CAPTURE
 from MedCLIPSAMLib.volumes.window import window_range
 
 INSIDE = (slice(8, 24), slice(8, 24))
@@ -53,6 +54,14 @@ def test_zeros_of_a_phase_image_with_a_padding_value_of_0_stay(tmp_path: Path) -
     made = image(pixels, MR, "MR", PixelSpacing=[1.0, 1.0], PixelPaddingValue=0, **place)
     volume = read_volume(save(made, tmp_path / "x.dcm"))
     assert np.array_equal(volume.array[0], pixels) and volume.notes == []
+
+
+@pytest.mark.parametrize("padding", [63536, 65535])
+def test_the_padding_value_of_16_bits_is_none_of_8(tmp_path: Path, padding: int) -> None:
+    pixels = np.full((8, 8), 100, np.uint8)
+    pixels[0], pixels[1] = 255, 48  # the lower halves of both values
+    made = image(pixels, SECONDARY_CAPTURE, "OT", PixelPaddingValue=padding)
+    assert np.array_equal(read_volume(save(made, tmp_path / "x.dcm")).array[0], pixels)
 
 
 def test_a_range_of_padding_is_left_out(tmp_path: Path) -> None:

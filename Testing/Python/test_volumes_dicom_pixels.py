@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGBaseline8Bit,
     RLELossless,
@@ -85,6 +87,16 @@ def test_only_slices_that_say_so_are_inverted(tmp_path: Path, dark: int) -> None
     volume = read_volume(tmp_path)
     assert volume.array[:, 0, 0].tolist() == [0, 100, 200] and volume.window == (150, 300)
     assert volume.notes == ["High values are dark in the file in 1 of 3 images (MONOCHROME1): they were inverted."]
+
+
+def test_inversion_takes_no_copy_of_all_images(tmp_path: Path) -> None:
+    path = written(tmp_path, np.zeros((16, 128, 128), np.uint16), PhotometricInterpretation="MONOCHROME1")
+    tracemalloc.start()
+    volume = read_volume(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert volume.array.min() == volume.array.max() == 65535
+    assert peak / volume.array.size < 24  # bytes a voxel: float64 and its rounding beside what was read
 
 
 def voi(first: int, outputs: list[int], bits: int) -> Sequence:
@@ -193,9 +205,11 @@ def test_transfer_syntaxes_give_the_same_voxels(tmp_path: Path, syntax: str) -> 
 @pytest.mark.parametrize("signed", [False, True])
 def test_bits_lie_below_the_high_bit(tmp_path: Path, signed: bool) -> None:
     values = np.array([[0, 100, 2047, -2048 if signed else 4095]])
-    stored = ((values << 4) & 0xFFFF).astype(np.uint16) | np.uint16(5)  # an overlay below
+    stored = ((values << 4) & 0xFFFF).astype(np.uint16)
     tags = {"BitsStored": 12, "HighBit": 15, "PixelRepresentation": int(signed)}
     assert np.array_equal(read_volume(written(tmp_path, stored, **tags)).array[0], values)
+    wrong = (values & 0xFFF).astype(np.uint16)  # a high bit that is not where the values are
+    assert np.array_equal(read_volume(written(tmp_path, wrong, **tags)).array[0], values)
 
 
 def test_what_gdcm_refuses_is_read_by_pydicom(tmp_path: Path) -> None:
@@ -219,6 +233,20 @@ def test_what_gdcm_refuses_is_read_by_pydicom(tmp_path: Path) -> None:
     made.PixelData = encapsulate(frames, fragments_per_frame=2)
     volume = read_volume(save(made, tmp_path / "jpeg.dcm", JPEGBaseline8Bit))
     np.testing.assert_allclose(volume.array[:, 3, 3], [(200, 30, 40), (20, 180, 60)], atol=2)
+
+
+@pytest.mark.parametrize(
+    ("kind", "whole"), [("RGB", 2 * 24 * 3), ("YBR_FULL", 2 * 24 * 3), ("YBR_FULL_422", 2 * 24 * 2)]
+)
+def test_colors_that_end_early_are_refused(tmp_path: Path, kind: str, whole: int) -> None:
+    made = image(np.zeros((2, 4, 6), np.uint8), CR, "US")
+    made.SamplesPerPixel, made.PlanarConfiguration, made.PhotometricInterpretation = 3, 0, kind
+    for syntax in (ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian):
+        made.PixelData = bytes(whole)
+        assert read_volume(save(made, tmp_path / "whole.dcm", syntax)).array.shape == (2, 4, 6, 3)
+        made.PixelData = bytes(whole - 2)
+        with pytest.raises(InputError, match=rf"less than expected \({whole - 2} vs {whole} bytes\)"):
+            read_volume(save(made, tmp_path / "cut.dcm", syntax))
 
 
 def readable(path: Path) -> bool:

@@ -15,7 +15,7 @@ from MedCLIPSAMLib.volumes import read_volume
 STACKS: dict[str, tuple[Callable[[int, int], dict[str, Any]], list[str]]] = {
     "echo time": (lambda p, k: {"EchoTime": (5.0, 90.0)[p]}, ["echo time 5 ms", "echo time 90 ms"]),
     "time point": (lambda p, k: {"TemporalPositionIdentifier": p + 1}, ["position 1", "position 2"]),
-    "acquisition": (lambda p, k: {"AcquisitionNumber": p + 1}, ["acquisition 1", "acquisition 2"]),
+    "flip angle": (lambda p, k: {"FlipAngle": (20.0, 70.0)[p]}, ["flip angle 20 degrees", "flip angle 70 degrees"]),
     "overlapping acquisitions": (
         lambda p, k: {"AcquisitionNumber": p + 1, "SliceThickness": 2.0},
         ["acquisition 1", "acquisition 2"],
@@ -25,6 +25,13 @@ ONE_STACK: dict[str, Callable[[int, int], dict[str, Any]]] = {
     "odd slices first": lambda p, k: {"AcquisitionTime": f"1000{p:02d}", "ContentTime": f"1001{p:02d}"},
     "a time a slice": lambda p, k: {"AcquisitionTime": f"10{p:02d}{k:02d}", "TriggerTime": 700.0 * p},
     "acquisitions that fill the gaps": lambda p, k: {"AcquisitionNumber": p + 1, "SliceThickness": 1.0},
+    "acquisitions of unknown thickness": lambda p, k: {"AcquisitionNumber": p + 1},
+    "acquisitions of slices that overlap a little": lambda p, k: {"AcquisitionNumber": p + 1, "SliceThickness": 1.3},
+    "time points that fill the gaps": lambda p, k: {"TemporalPositionIdentifier": p + 1, "SliceThickness": 1.0},
+    "repetition times of respiratory triggers": lambda p, k: {"RepetitionTime": (3571.43, 4285.71)[p]},
+    "adjusted echo times": lambda p, k: {"EchoTime": (2.34, 2.35)[p]},
+    "adjusted flip angles": lambda p, k: {"FlipAngle": (150.0, 149.9)[p], "InversionTime": (150.0, 151.2)[p]},
+    "normalized or not": lambda p, k: {"ImageType": ["ORIGINAL", "PRIMARY", "M", *(("ND",), ("NORM", "ND"))[p]]},
     "an acquisition a slice": lambda p, k: {"AcquisitionNumber": 2 * k + p, "EchoTime": 2.0 + 0.1 * (2 * k + p)},
     "blocks of acquisitions": lambda p, k: {"AcquisitionNumber": k // 5},
     "no pattern": lambda p, k: {"AcquisitionNumber": (1, 2, 2, 1, 2)[(2 * k + p) % 5]},
