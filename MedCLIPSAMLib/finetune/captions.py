@@ -35,6 +35,17 @@ MIN_CHARACTERS = 20
 """Minimum length of a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
 
 
+MARKUP = re.compile(
+    r"""<!--.{0,1000}?--> | <[!?][^<>]{1,200}> | https?://\S+ | www\.\S+
+    | </?[a-z][a-z0-9:]* (?: \s+ [\w:-]+ \s*=\s* (?: "[^"]*" | '[^']*' | [^\s"'<>]+ ) )* \s*/?>""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+"""Comments, declarations, links, and tags with their attributes."""
+
+SIGNS = {"−": "-", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "⁄": "/"}  # noqa: RUF001
+"""Signs as a caption has them; every dash is "-"."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """An image and its caption.
@@ -75,9 +86,13 @@ class Captions:
 
 
 def clean_caption(text: str) -> str:
-    """Clean a caption of markup, links, control characters and meaningless signs; "" when nothing is left."""
+    """Clean a caption of markup, links, control characters and meaningless signs; "" when nothing is left.
+
+    What says more or less stays: "<3 cm" is no markup, and dashes and signs beyond ASCII are written in it.
+    """
     text = unicodedata.normalize("NFKC", html.unescape(text))
-    text = re.sub(r"<[^<>]{1,200}>|https?://\S+|www\.\S+", " ", text)
+    text = MARKUP.sub(" ", text)
+    text = "".join("-" if unicodedata.category(letter) == "Pd" else SIGNS.get(letter, letter) for letter in text)
     text = "".join(letter if letter.isalnum() or letter in " .,;:()/%+-'\"<>=" else " " for letter in text)
     return re.sub(r"\s+([.,;:)])", r"\1", re.sub(r"\s+", " ", text)).strip()
 

@@ -86,8 +86,23 @@ def test_captions_are_cleaned():
         clean_caption("  <b>MRI</b>\nof the&nbsp;brain ★ (T2) , see https://x.org/a?b=1 .")
         == "MRI of the brain (T2), see."
     )
-    assert clean_caption("Größe 3 cm – Läsion\u0007") == "Größe 3 cm Läsion"
+    assert clean_caption("Größe 3 cm – Läsion\u0007") == "Größe 3 cm - Läsion"
     assert clean_caption("★★★") == ""
+
+
+@pytest.mark.parametrize(
+    "text, cleaned",
+    [
+        ("Cyst <3 cm. No nodule; mass >5 cm in the liver", "Cyst <3 cm. No nodule; mass >5 cm in the liver"),
+        ("ADC &lt; 1.0 and &gt; 50 percent", "ADC < 1.0 and > 50 percent"),
+        ("Cyst <three cm. No nodule; mass >five cm", "Cyst <three cm. No nodule; mass >five cm"),
+        ("2–3 cm between L4—L5, HU −50", "2-3 cm between L4-L5, HU -50"),  # noqa: RUF001
+        ("4 × 5 mm ± 1, ≤ 2 and ≥3", "4 x 5 mm +- 1, <= 2 and >=3"),  # noqa: RUF001
+        ("<p class='a b' id=c>Left<br/>lung<!-- 2 > 1 --></p>", "Left lung"),
+    ],
+)
+def test_no_sign_that_says_more_or_less_is_lost(text, cleaned):
+    assert clean_caption(text) == cleaned
 
 
 @pytest.mark.parametrize(
