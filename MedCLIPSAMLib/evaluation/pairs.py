@@ -18,6 +18,9 @@ AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
 BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
 """Names of files that `medclipsam weak predict` and `segment` write beside a mask."""
 
+NO_MASKS = (".json", ".txt", ".csv", ".log", ".html", ".md", ".npz", ".pkl")
+"""What programs write beside a mask of that name."""
+
 
 @dataclass(frozen=True)
 class MaskPairs:
@@ -45,6 +48,9 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
     """
     found = _mask_files(predictions)
     true = {name.removesuffix(suffix): path for name, path in _mask_files(truths).items() if name.endswith(suffix)}
+    found |= _other_formats(predictions, true.keys() - found.keys())
+    for name, path in _other_formats(truths, {f"{name}{suffix}" for name in found.keys() - true.keys()}).items():
+        true[name.removesuffix(suffix)] = path
     if not true:
         which = f" with a name that ends with '{suffix}'" if suffix else ""
         raise InputError(f"The folder '{truths}' holds no mask{which}.", f"Readable are: {', '.join(MASK_SUFFIXES)}.")
@@ -104,8 +110,14 @@ def label_names(path: Path) -> dict[str, str]:
         except (OSError, ValueError):
             continue
         labels = content.get("labels", content) if isinstance(content, Mapping) else {}
-        if isinstance(labels, Mapping) and all(isinstance(value, int) for value in labels.values()):
-            return {str(value): str(name).lower() for name, value in labels.items()}
+        if not isinstance(labels, Mapping) or not all(isinstance(value, int) for value in labels.values()):
+            continue
+        names = {str(value): str(name).lower() for name, value in labels.items()}
+        if len(names) < len(labels):  # a class of each file, for example
+            continue
+        if len(set(names.values())) < len(names):
+            raise InputError(f"Labels of '{place}' differ in case only.", "Give each label a name of its own.")
+        return names
     return {}
 
 
@@ -118,6 +130,13 @@ def _plain(names: Iterable[str]) -> dict[str, str]:
     if twice:
         raise InputError(f"'{twice[0]}' and '{twice[1]}' are the same case.", "Keep one, or name the pairs in a table.")
     return {name: masks[0] for name, masks in plain.items()}
+
+
+def _other_formats(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Find what has the name of a case, in a format that cannot be scored: it must not count as absent."""
+    wanted = set(names)
+    others = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and stem(path) in wanted]
+    return {stem(path): path for path in others if not path.name.lower().endswith((*MASK_SUFFIXES, *NO_MASKS))}
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:
