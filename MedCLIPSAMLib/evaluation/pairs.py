@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.masks import MASK_SUFFIXES
+from MedCLIPSAMLib.files.csv_text import read_rows
 from MedCLIPSAMLib.files.json_text import read_json
 from MedCLIPSAMLib.volumes.volume import stem
 
@@ -67,20 +67,18 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
 def pairs_of_table(table: Path) -> MaskPairs:
     """Read pairs from a CSV with the columns prediction and truth, and case where names are wanted.
 
-    Paths are relative to the table; an empty prediction is a missing one.
+    Commas, semicolons or tabs. Paths are relative to the table; an empty prediction is a missing one.
 
     Raises:
         InputError: unreadable, other columns, no truth in a line, or a case twice.
     """
     try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            rows = [
-                {str(k).strip().lower(): (v or "").strip() for k, v in row.items() if k} for row in csv.DictReader(file)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = read_rows(table.read_text(encoding="utf-8-sig"), table)
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"'{table}' cannot be read: {error}.", "It must be CSV in UTF-8.") from error
     cases: dict[str, tuple[Path | None, Path]] = {}
-    for line, row in enumerate(rows, 2):
+    for line, fields in rows:
+        row = {name: text.strip() for name, text in fields.items()}
         if not row.keys() >= {"prediction", "truth"} or not row["truth"]:
             raise InputError(
                 f"Line {line} of '{table}' names no truth.",
