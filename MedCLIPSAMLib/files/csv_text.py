@@ -31,7 +31,7 @@ def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
     lines = io.StringIO(text, newline="\n")
     reader = csv.reader(lines, delimiter=delimiter_of(text.split("\n", 1)[0]), strict=True)
     columns: list[str] | None = None
-    rows = []
+    rows: list[tuple[int, dict[str, str]]] = []
     while True:
         line = reader.line_num + 1
         try:

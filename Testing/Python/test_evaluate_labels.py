@@ -148,6 +148,6 @@ def test_labels_of_an_image_stay_labels(tmp_path):
 
 def test_white_of_16_bits_is_white(tmp_path):
     for name, kind, white in (("a", np.uint8, 255), ("b", np.uint16, 65535)):
-        picture(tmp_path / "p" / f"{name}.png", square(white, kind=kind))
-        picture(tmp_path / "t" / f"{name}.png", square(255))
+        picture(tmp_path / "p" / f"{name}.png", square(255))
+        picture(tmp_path / "t" / f"{name}.png", square(white, kind=kind))
     assert [score.dsc for score in evaluate_folders(tmp_path / "p", tmp_path / "t").scores] == [1.0, 1.0]
