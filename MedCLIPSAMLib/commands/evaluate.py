@@ -62,6 +62,8 @@ def evaluate(
         typer.echo(json.dumps(_as_dict(evaluation), indent=2))
     else:
         _print_table(evaluation)
+    for note in evaluation.notes:
+        typer.echo(f"note: {note}", err=True)
     for case, why in evaluation.failed.items():
         typer.echo(f"failed: {case}: {why}".replace("\n", " "), err=True)
     if evaluation.failed:
@@ -115,6 +117,7 @@ def _as_dict(evaluation: Evaluation) -> dict:
         "missing": evaluation.missing,
         "extra": evaluation.extra,
         "failed": evaluation.failed,
+        "notes": evaluation.notes,
     }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from MedCLIPSAMLib.errors import InputError
-from MedCLIPSAMLib.evaluation.masks import common_grid, read_masks
+from MedCLIPSAMLib.evaluation.masks import RASTER_MASK_SUFFIXES, WHITE, common_grid, gray_levels, read_masks
 from MedCLIPSAMLib.evaluation.metrics import dsc, hd95, nsd
 from MedCLIPSAMLib.evaluation.pairs import MaskPairs, label_names, pairs_of_folders
 from MedCLIPSAMLib.files.atomic import atomic_path
@@ -62,6 +62,7 @@ class Evaluation:
         extra: predictions without a truth: cases, or "case: segment".
         tolerance: of the NSD, in mm (pixels for images).
         failed: why cases could not be scored, by case.
+        notes: sentences for the user on how files were read.
     """
 
     scores: list[Score]
@@ -69,6 +70,7 @@ class Evaluation:
     extra: list[str] = field(default_factory=list)
     tolerance: float = 2.0
     failed: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def segments(self) -> list[str]:
@@ -95,26 +97,30 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
     """Score predictions against their truth.
 
     A missing prediction scores 0. Where no file has more than one segment and the truth knows only one, masks are
-    compared whatever their names. Otherwise segments are matched by name (ignoring case) or label
-    value, or by the names of values beside the files; a predicted segment that the truth has in other cases
-    only is a false positive and scores 0. Cases that cannot be scored are in `Evaluation.failed`.
+    compared whatever their names. Otherwise segments are matched by name (ignoring case) or label value: by the names
+    of values beside the files where both sides have them, or where nothing else is common. A predicted segment that
+    the truth has in other cases only is a false positive and scores 0. Cases that cannot be scored are in
+    `Evaluation.failed`.
 
     Volumes of one slice are measured by their contour. Lengths are mm; pixels where both files are images.
 
     Raises:
         InputError: no case can be scored, or the names of the segments have nothing in common.
     """
-    names, failed = _names(pairs)
+    names, failed, notes = _names(pairs)
     cases = {case: pair for case, pair in pairs.cases.items() if case not in failed}
-    renamed: dict[Path, dict[str, str]] = {}
-    known = set().union(*(names[truth] for _, truth in cases.values()))
-    predicted = set().union(*(names[pred] for pred, _ in cases.values() if pred))
-    single = len(known) <= 1 and max(map(len, names.values()), default=0) <= 1
+    failed |= _gray_levels(cases, names)
+    cases = {case: pair for case, pair in cases.items() if case not in failed}
+    names = {path: names[path] for pair in cases.values() for path in pair if path is not None}
+    labels = {path: label_names(path) for path in names}
+    both = any(pred and labels[pred] and labels[truth] for pred, truth in cases.values())
+    renamed = labels if both else {}
+    known, predicted = _segments(cases, names, renamed)
+    declared = max((len(found.keys() - {"0"}) for found in renamed.values()), default=0)
+    single = len(known) <= 1 and max(map(len, names.values()), default=0) <= 1 and declared <= 1
     if not single and predicted and not known & predicted:
-        renamed = {path: label_names(path) for path in names}
-        names = {path: {renamed[path].get(name, name) for name in found} for path, found in names.items()}
-        known = set().union(*(names[truth] for _, truth in cases.values()))
-        predicted = set().union(*(names[pred] for pred, _ in cases.values() if pred))
+        renamed = labels
+        known, predicted = _segments(cases, names, renamed)
         if not known & predicted:
             raise InputError(
                 f"The predictions have other segments than the truth: {_listing(predicted)} and {_listing(known)}.",
@@ -129,25 +135,53 @@ def evaluate(pairs: MaskPairs, tolerance: float = 2.0, context: RunContext = Run
             failed[case] = f"{error.problem} {error.remedy}".strip()
             continue
         if not single and pred is not None:
-            extra += [f"{case}: {segment}" for segment in sorted(names[pred] - known)]
+            extra += [f"{case}: {segment}" for segment in sorted(_renamed(names, renamed, pred) - known)]
     if failed and not scores:
         raise InputError(next(iter(failed.values())), "" if len(failed) == 1 else f"So are {len(failed)} cases, all.")
     missing = sorted(case for case, (pred, _) in cases.items() if pred is None)
-    return Evaluation(scores, missing, extra, tolerance, dict(sorted(failed.items())))
+    return Evaluation(scores, missing, extra, tolerance, dict(sorted(failed.items())), notes)
 
 
-def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[str, str]]:
-    """Read the segments of every file, and why the files of a case cannot be read."""
+def _names(pairs: MaskPairs) -> tuple[dict[Path, set[str]], dict[str, str], list[str]]:
+    """Read the segments of every file, why the files of a case cannot be read, and notes on those that can."""
     names: dict[Path, set[str]] = {}
     failed: dict[str, str] = {}
+    notes: list[str] = []
     for case, pair in pairs.cases.items():
         try:
-            found = {path: set(read_masks(path).masks) for path in pair if path is not None}
+            found = [read_masks(path) for path in pair if path is not None]
         except InputError as error:
             failed[case] = f"{error.problem} {error.remedy}".strip()
             continue
-        names |= found
-    return names, failed
+        names |= {masks.path: set(masks.masks) for masks in found}
+        notes += [note for masks in found for note in masks.notes if note not in notes]
+    return names, failed, notes
+
+
+def _renamed(names: Mapping[Path, set[str]], renamed: Mapping[Path, Mapping[str, str]], path: Path) -> set[str]:
+    return {renamed.get(path, {}).get(name, name) for name in names[path]}
+
+
+def _segments(
+    cases: Mapping[str, tuple[Path | None, Path]],
+    names: Mapping[Path, set[str]],
+    renamed: Mapping[Path, Mapping[str, str]],
+) -> tuple[set[str], set[str]]:
+    """Return the segments of the truth and of the predictions, of all cases."""
+    known = set().union(*(_renamed(names, renamed, truth) for _, truth in cases.values()))
+    return known, set().union(*(_renamed(names, renamed, pred) for pred, _ in cases.values() if pred))
+
+
+def _gray_levels(cases: Mapping[str, tuple[Path | None, Path]], names: Mapping[Path, set[str]]) -> dict[str, str]:
+    """Find cases with an image of several values up to white, which is no label of the other side."""
+    known, predicted = _segments(cases, names, {})
+    failed = {}
+    for case, (pred, truth) in cases.items():
+        for path, others in ((pred, known), (truth, predicted)):
+            white = {str(value) for value in WHITE} - others
+            if path and len(names[path]) > 1 and names[path] & white and path.suffix.lower() in RASTER_MASK_SUFFIXES:
+                failed[case] = str(gray_levels(path, len(names[path]) + 1))
+    return failed
 
 
 def summarize(values: np.ndarray, seed: int = 0) -> Summary:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,17 @@ from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES
 from MedCLIPSAMLib.volumes.read import read_image
+from MedCLIPSAMLib.volumes.segment import Segment
 from MedCLIPSAMLib.volumes.segmentation import read_segmentation
 from MedCLIPSAMLib.volumes.volume import Volume, stem
 
 JPEG = (".jpg", ".jpeg")
 RASTER_MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", *JPEG)
 MASK_SUFFIXES = (".nrrd", ".nhdr", ".nii.gz", ".nii", *PAIR_SUFFIXES, ".mha", ".mhd", *RASTER_MASK_SUFFIXES)
+WHITE = (255, 65535)
+"""The value of a mask image of 8 and of 16 bits."""
+MAX_LEVELS, BRIGHT = 16, 200
+"""An image of more values than labels have, up to a bright one, has gray levels."""
 PARALLEL = 1e-3
 """Maximum divergence of axes that count as parallel, in voxels per voxel."""
 OFF_LATTICE = 0.01
@@ -29,12 +35,14 @@ OFF_LATTICE = 0.01
 class Masks:
     """The masks of one file, (K, J, I) bool by lower-case name (Slicer segmentation) or label value, and its grid.
 
-    White (255) in an image of one mask is label 1. JPEG changes values: the brighter half of the range is label 1.
+    White (255, of 16 bits 65535) in an image of one mask is label 1. JPEG changes values: the brighter half of the
+    range is label 1. `notes` are sentences for the user on how the file was read.
     """
 
     path: Path
     masks: dict[str, np.ndarray]
     grid: sitk.Image
+    notes: list[str] = field(default_factory=list)
 
     @property
     def is_raster(self) -> bool:
@@ -62,18 +70,73 @@ def read_masks(path: Path) -> Masks:
     Raises:
         InputError: the file cannot be read as a mask.
     """
+    _check_format(path)
     grid = read_image(path)
     if path.suffix.lower() in JPEG:
         gray = sitk.GetArrayViewFromImage(grid)
         return Masks(path, {"1": (gray if gray.ndim == 3 else gray.max(-1)) > 127}, grid)
     segments = read_segmentation(path)
     if grid.HasMetaDataKey("Segment0_ID"):
-        return Masks(path, {segment.name.lower(): segment.mask for segment in segments}, grid)
-    if len(segments) != 1:
-        return Masks(path, {segment.name.removeprefix(stem(path)).strip(): segment.mask for segment in segments}, grid)
+        return _by_name(path, segments, grid)
     value = sitk.GetArrayViewFromImage(grid).max()
+    if len(segments) != 1:
+        masks = Masks(path, {segment.name.removeprefix(stem(path)).strip(): segment.mask for segment in segments}, grid)
+        if masks.is_raster and len(segments) >= MAX_LEVELS and value >= BRIGHT:
+            raise gray_levels(path, len(segments) + 1)
+        return masks
     only = Masks(path, {f"{value:g}": segments[0].mask}, grid)
-    return Masks(path, {"1": segments[0].mask}, grid) if only.is_raster and value == 255 else only
+    return Masks(path, {"1": segments[0].mask}, grid) if only.is_raster and value in WHITE else only
+
+
+def gray_levels(path: Path, count: int) -> InputError:
+    """Make the error on a mask image with gray levels in place of labels, as blurred borders make them."""
+    return InputError(
+        f"Expected a mask in '{path}', got an image of {count} gray levels.",
+        "Threshold it, so that it has two values, or save one label value per pixel, without smoothed borders.",
+    )
+
+
+def _check_format(path: Path) -> None:
+    """Refuse what is there but is no format of masks; what is not there is told by who reads it."""
+    if path.name.lower().endswith(MASK_SUFFIXES) or not path.exists():
+        return
+    what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(MASK_SUFFIXES)}."
+    if path.is_dir():
+        what = "a folder"
+    elif path.suffix.lower() == ".dcm" or _is_dicom(path):
+        what, remedy = "DICOM", "Open it in 3D Slicer (DICOM SEG: with QuantitativeReporting) and save it as .seg.nrrd."
+    raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", remedy)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Tell whether a file has the prefix of DICOM behind its preamble (PS3.10, 7.1)."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _by_name(path: Path, segments: list[Segment], grid: sitk.Image) -> Masks:
+    """Find segments by lower-case name; those of one name are one mask, with a note."""
+    masks: dict[str, np.ndarray] = {}
+    names: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for segment in segments:
+        key = segment.name.lower()
+        if names.setdefault(key, segment.name) != segment.name:
+            raise InputError(
+                f"'{path}' has the segments '{names[key]}' and '{segment.name}', which differ in case only.",
+                "Give them different names, or the same name to score them as one.",
+            )
+        masks[key] = masks[key] | segment.mask if key in masks else segment.mask
+        counts[segment.name] += 1
+    notes = [
+        f"'{path}' has {count} segments '{name}': they are scored as one."
+        for name, count in counts.items()
+        if count > 1
+    ]
+    return Masks(path, masks, grid, notes)
 
 
 def common_grid(case: str, pred: Masks, truth: Masks) -> tuple[Masks, Masks, tuple[float, float, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from MedCLIPSAMLib.errors import InputError
 from MedCLIPSAMLib.evaluation.masks import MASK_SUFFIXES
+from MedCLIPSAMLib.files.csv_text import read_rows
 from MedCLIPSAMLib.files.json_text import read_json
 from MedCLIPSAMLib.volumes.volume import stem
 
@@ -17,6 +17,9 @@ WORD = r"(mask|seg|segmentation|gt|groundtruth|ground[_-]truth|truth|label|label
 AFTER = re.compile(rf"(.+?)[ ._-]{WORD}", re.IGNORECASE)
 BESIDE = ("_uncertainty", "_saliency", "_overlay", "_montage")
 """Names of files that `medclipsam weak predict` and `segment` write beside a mask."""
+
+NO_MASKS = (".json", ".txt", ".csv", ".log", ".html", ".md", ".npz", ".pkl")
+"""What programs write beside a mask of that name."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,9 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
     """
     found = _mask_files(predictions)
     true = {name.removesuffix(suffix): path for name, path in _mask_files(truths).items() if name.endswith(suffix)}
+    found |= _other_formats(predictions, true.keys() - found.keys())
+    for name, path in _other_formats(truths, {f"{name}{suffix}" for name in found.keys() - true.keys()}).items():
+        true[name.removesuffix(suffix)] = path
     if not true:
         which = f" with a name that ends with '{suffix}'" if suffix else ""
         raise InputError(f"The folder '{truths}' holds no mask{which}.", f"Readable are: {', '.join(MASK_SUFFIXES)}.")
@@ -61,20 +67,18 @@ def pairs_of_folders(predictions: Path, truths: Path, suffix: str = "") -> MaskP
 def pairs_of_table(table: Path) -> MaskPairs:
     """Read pairs from a CSV with the columns prediction and truth, and case where names are wanted.
 
-    Paths are relative to the table; an empty prediction is a missing one.
+    Commas, semicolons or tabs. Paths are relative to the table; an empty prediction is a missing one.
 
     Raises:
         InputError: unreadable, other columns, no truth in a line, or a case twice.
     """
     try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            rows = [
-                {str(k).strip().lower(): (v or "").strip() for k, v in row.items() if k} for row in csv.DictReader(file)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = read_rows(table.read_text(encoding="utf-8-sig"), table)
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"'{table}' cannot be read: {error}.", "It must be CSV in UTF-8.") from error
     cases: dict[str, tuple[Path | None, Path]] = {}
-    for line, row in enumerate(rows, 2):
+    for line, fields in rows:
+        row = {name: text.strip() for name, text in fields.items()}
         if not row.keys() >= {"prediction", "truth"} or not row["truth"]:
             raise InputError(
                 f"Line {line} of '{table}' names no truth.",
@@ -104,8 +108,14 @@ def label_names(path: Path) -> dict[str, str]:
         except (OSError, ValueError):
             continue
         labels = content.get("labels", content) if isinstance(content, Mapping) else {}
-        if isinstance(labels, Mapping) and all(isinstance(value, int) for value in labels.values()):
-            return {str(value): str(name).lower() for name, value in labels.items()}
+        if not isinstance(labels, Mapping) or not all(isinstance(value, int) for value in labels.values()):
+            continue
+        names = {str(value): str(name).lower() for name, value in labels.items()}
+        if len(names) < len(labels):  # a class of each file, for example
+            continue
+        if len(set(names.values())) < len(names):
+            raise InputError(f"Labels of '{place}' differ in case only.", "Give each label a name of its own.")
+        return names
     return {}
 
 
@@ -118,6 +128,13 @@ def _plain(names: Iterable[str]) -> dict[str, str]:
     if twice:
         raise InputError(f"'{twice[0]}' and '{twice[1]}' are the same case.", "Keep one, or name the pairs in a table.")
     return {name: masks[0] for name, masks in plain.items()}
+
+
+def _other_formats(folder: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Find what has the name of a case, in a format that cannot be scored: it must not count as absent."""
+    wanted = set(names)
+    others = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".") and stem(path) in wanted]
+    return {stem(path): path for path in others if not path.name.lower().endswith((*MASK_SUFFIXES, *NO_MASKS))}
 
 
 def _mask_files(folder: Path) -> dict[str, Path]:

@@ -10,7 +10,6 @@ These are read by the names of their columns or fields:
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import html
 import re
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..files.csv_text import delimiter_of, read_rows
 from ..files.json_text import parse_json
 
 IMAGE_FIELDS = ("image", "filepath", "image_path", "path", "file_name", "filename", "file", "name", "id")
@@ -33,6 +33,17 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".nii.gz", ".nii",
 
 MIN_CHARACTERS = 20
 """Minimum length of a caption; shorter ones say little (arXiv 2409.19483, section 4.1)."""
+
+
+MARKUP = re.compile(
+    r"""<!--.{0,1000}?--> | <[!?][^<>]{1,200}> | https?://\S+ | www\.\S+
+    | </?[a-z][a-z0-9:]* (?: \s+ [\w:-]+ \s*=\s* (?: "[^"]*" | '[^']*' | [^\s"'<>]+ ) )* \s*/?>""",
+    re.IGNORECASE | re.DOTALL | re.VERBOSE,
+)
+"""Comments, declarations, links, and tags with their attributes."""
+
+SIGNS = {"−": "-", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "⁄": "/"}  # noqa: RUF001
+"""Signs as a caption has them; every dash is "-"."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +68,14 @@ class Captions:
     Args:
         pairs: the usable ones.
         dropped: (reason, name) of each row that cannot be used.
-        patients: whether the table says whose each image is.
+        patients: whether the table says whose images these are.
+        unknown: how many of the pairs it says no patient of.
     """
 
     pairs: list[Pair]
     dropped: list[tuple[str, str]] = field(default_factory=list)
     patients: bool = False
+    unknown: int = 0
 
     def summary(self) -> str:
         """Return how many pairs there are, and how many were dropped for which reason."""
@@ -75,9 +88,13 @@ class Captions:
 
 
 def clean_caption(text: str) -> str:
-    """Clean a caption of markup, links, control characters and meaningless signs; "" when nothing is left."""
+    """Clean a caption of markup, links, control characters and meaningless signs; "" when nothing is left.
+
+    What says more or less stays: "<3 cm" is no markup, and dashes and signs beyond ASCII are written in it.
+    """
     text = unicodedata.normalize("NFKC", html.unescape(text))
-    text = re.sub(r"<[^<>]{1,200}>|https?://\S+|www\.\S+", " ", text)
+    text = MARKUP.sub(" ", text)
+    text = "".join("-" if unicodedata.category(letter) == "Pd" else SIGNS.get(letter, letter) for letter in text)
     text = "".join(letter if letter.isalnum() or letter in " .,;:()/%+-'\"<>=" else " " for letter in text)
     return re.sub(r"\s+([.,;:)])", r"\1", re.sub(r"\s+", " ", text)).strip()
 
@@ -99,12 +116,12 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
         raise InputError(f"The folder of images '{folder}' does not exist.", "Choose another one.")
     try:
         rows = list(_rows(table))
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"'{table}' cannot be read: {error}.", "It must be UTF-8, CSV or JSON lines.") from error
     if not rows:
         raise InputError(f"'{table}' holds no rows.", "Give a table of images and captions.")
-    image_field, caption_field = (_field(table, rows[0], names) for names in (IMAGE_FIELDS, CAPTION_FIELDS))
-    patient_field = next((name for name in PATIENT_FIELDS if name in rows[0]), None)
+    image_field, caption_field = (_field(table, rows, names) for names in (IMAGE_FIELDS, CAPTION_FIELDS))
+    patient_field = next((name for name in PATIENT_FIELDS if any(_text(row.get(name)) for row in rows)), None)
     found = Captions([], patients=patient_field is not None)
     seen: set[tuple[Path, str]] = set()
     for row in rows:
@@ -122,7 +139,8 @@ def read_captions(table: Path, images: Path | None = None, min_characters: int =
                 found.dropped.append(("pairs are there twice", f"{name}: {caption}"))
             else:
                 seen.add((image, caption))
-                patient = str(row.get(patient_field) or "").strip() if patient_field else ""
+                patient = _text(row.get(patient_field)) if patient_field else ""
+                found.unknown += not patient
                 found.pairs.append(Pair(image, caption, patient or name))
     if not found.pairs:
         raise InputError(
@@ -161,7 +179,7 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
     text = table.read_text(encoding="utf-8-sig")
     if table.suffix.lower() in (".jsonl", ".ndjson", ".json"):
         parse = partial(parse_json, constants=True)
-        records = parse(text) if table.suffix.lower() == ".json" else map(parse, filter(None, _lines(text)))
+        records = parse(text) if table.suffix.lower() == ".json" else map(parse, filter(str.strip, text.split("\n")))
         if isinstance(records, dict):
             records = [{"image": name, "caption": caption} for name, caption in records.items()]
         if not isinstance(records, list | map):
@@ -177,29 +195,28 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
             }
             yield {name.lower(): value for name, value in (record | inner).items()}
         return
-    lines = text.splitlines(keepends=True)
-    first = lines[0] if lines else ""
-    delimiter = max("\t,;", key=first.count)
-    names = {name.strip().strip('"').lower() for name in first.strip().split(delimiter)}
+    lines = text.split("\n")
+    names = {name.strip().strip('"').lower() for name in lines[0].split(delimiter_of(lines[0]))}
     header = bool(names & set(IMAGE_FIELDS)) and bool(names & set(CAPTION_FIELDS))
-    if not header and table.suffix.lower() == ".txt" and "\t" in first:
-        yield from (dict(zip(("image", "caption"), line.rstrip("\n").split("\t", 1))) for line in lines if "\t" in line)
+    if not header and table.suffix.lower() == ".txt" and "\t" in lines[0]:
+        yield from (dict(zip(("image", "caption"), line.split("\t", 1))) for line in lines if "\t" in line)
         return
-    for row in csv.DictReader(lines, delimiter=delimiter):
-        yield {str(name).strip().lower(): value for name, value in row.items() if name is not None}
+    yield from (row for _, row in read_rows(text, table))
 
 
-def _lines(text: str) -> list[str]:
-    return [line.strip() for line in text.splitlines()]
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
-def _field(table: Path, row: Mapping[str, Any], names: tuple[str, ...]) -> str:
-    for name in names:
-        if name in row and not isinstance(row[name], dict):
-            return name
+def _field(table: Path, rows: list[Mapping[str, Any]], names: tuple[str, ...]) -> str:
+    """Choose the name that most records have, the first of equals."""
+    counts = {name: sum(name in row and not isinstance(row[name], dict) for row in rows) for name in names}
+    most = max(names, key=counts.__getitem__)
+    if counts[most]:
+        return most
     what = "images" if names is IMAGE_FIELDS else "captions"
     raise InputError(
-        f"'{table}' has no column with {what}; its columns are {', '.join(map(str, row))}.",
+        f"'{table}' has no column with {what}; its columns are {', '.join(map(str, rows[0]))}.",
         f"Name one of them {' or '.join(names[:3])}.",
     )
 

@@ -172,6 +172,8 @@ def _read(table: str, data: CaptionData, out: Path, dropped: list[tuple[str, str
     context.notify(f"{Path(table).name}: {found.summary()}.")
     if not found.patients:
         context.notify("The table has no patients: every image counts as a separate patient.")
+    elif found.unknown:
+        context.notify(f"{found.unknown} pairs have no patient: each of their images counts as a separate patient.")
     pairs, unreadable = readable(found.pairs, out / "images.json", context.without_progress())
     if unreadable:
         context.notify(f"{len(unreadable)} images cannot be read and are left out; see {out / DROPPED}.")

@@ -96,6 +96,18 @@ def test_a_table_names_the_pairs(run, tmp_path):
         assert code == 2 and "pairs.csv" in err and len(err.strip().splitlines()) == 2
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_a_table_has_any_delimiter(tmp_path, delimiter):
+    mask(tmp_path / "one.png"), mask(tmp_path / "two.png", slice(2, 4))
+    lines = [["case", "prediction", "truth"], ["a", "one.png", "two.png"], ["b", "", "two.png"]]
+    text = "".join(f"{delimiter.join(line)}\n" for line in lines)
+    (tmp_path / "pairs.csv").write_text(text, encoding="utf-8")
+    assert pairs_of_table(tmp_path / "pairs.csv").cases == {
+        "a": (tmp_path / "one.png", tmp_path / "two.png"),
+        "b": (None, tmp_path / "two.png"),
+    }
+
+
 def test_bad_cases_are_lines_and_the_others_are_scored(run, tmp_path):
     for name in ("good", "other", "broken", "gone"):
         mask(tmp_path / "t" / f"{name}.png")

@@ -86,8 +86,23 @@ def test_captions_are_cleaned():
         clean_caption("  <b>MRI</b>\nof the&nbsp;brain ★ (T2) , see https://x.org/a?b=1 .")
         == "MRI of the brain (T2), see."
     )
-    assert clean_caption("Größe 3 cm – Läsion\u0007") == "Größe 3 cm Läsion"
+    assert clean_caption("Größe 3 cm – Läsion\u0007") == "Größe 3 cm - Läsion"
     assert clean_caption("★★★") == ""
+
+
+@pytest.mark.parametrize(
+    "text, cleaned",
+    [
+        ("Cyst <3 cm. No nodule; mass >5 cm in the liver", "Cyst <3 cm. No nodule; mass >5 cm in the liver"),
+        ("ADC &lt; 1.0 and &gt; 50 percent", "ADC < 1.0 and > 50 percent"),
+        ("Cyst <three cm. No nodule; mass >five cm", "Cyst <three cm. No nodule; mass >five cm"),
+        ("2–3 cm between L4—L5, HU −50", "2-3 cm between L4-L5, HU -50"),  # noqa: RUF001
+        ("4 × 5 mm ± 1, ≤ 2 and ≥3", "4 x 5 mm +- 1, <= 2 and >=3"),  # noqa: RUF001
+        ("<p class='a b' id=c>Left<br/>lung<!-- 2 > 1 --></p>", "Left lung"),
+    ],
+)
+def test_no_sign_that_says_more_or_less_is_lost(text, cleaned):
+    assert clean_caption(text) == cleaned
 
 
 @pytest.mark.parametrize(
@@ -105,11 +120,45 @@ def test_captions_are_cleaned():
         ("a.json", "[" * 100_000, "cannot be read"),
         ("a.csv", "image,caption\nimage0.png,short\n", "no pair that can be used.*less than 20"),
         ("a.csv", "image,caption\n\u00e9", "no pair"),
+        ("a.csv", "image,caption\nimage0.png,A mass, 3 cm wide, malignant\n", "Line 2 of .* 4 fields for 2 columns"),
+        ("a.csv", f'image,caption\nimage0.png,{LONG}\nimage1.png,"{LONG}\nimage2.png,{LONG}\n', "Line 3 of"),
+        ("a.csv", f'image,caption\nimage0.png,"{LONG}\nimage1.png,"{LONG}, left"\n', "Line 2 of"),
+        ("a.csv", f"image,caption, Caption\nimage0.png,{LONG},{LONG}\n", "two columns 'caption'"),
     ],
 )
 def test_tables_that_cannot_be_used_are_refused(folder, name, text, message):
     with pytest.raises(InputError, match=message):
         read_captions(table(folder, name, text))
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\x0b", "\x85"])
+def test_lines_end_at_ends_of_lines_only(folder, sign):
+    long = f"{LONG}{sign}on the left"
+    rows = [{"image": "image0.png", "caption": long}, {"image": "image1.png", "caption": LONG}]
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    texts = {"a.csv": f"image,caption\r\nimage0.png,{long}\r\nimage1.png,{LONG}\r\n", "a.jsonl": lines}
+    texts["a.txt"] = f"image0.png\t{long}\nimage1.png\t{LONG}\n"
+    for name, text in texts.items():
+        (folder / name).write_bytes(text.encode())
+        assert [pair.caption for pair in read_captions(folder / name).pairs] == [f"{LONG} on the left", LONG]
+
+
+def test_fields_without_a_column_are_no_surplus_while_they_are_empty(folder):
+    """As spreadsheets and pandas write them: empty columns at the end, an index without a name, an empty line."""
+    path = table(folder, "a.csv", f"image,caption,,\nimage0.png,{LONG},,\n\nimage1.png,{LONG},\n")
+    assert len(read_captions(path).pairs) == 2
+    path = table(folder, "a.csv", f",image,caption\n0,image0.png,{LONG}\n")
+    assert [pair.image.name for pair in read_captions(path).pairs] == ["image0.png"]
+
+
+def test_all_records_say_whether_there_are_patients(folder):
+    rows: list[dict] = [{"image": f"image{number}.png", "caption": LONG} for number in range(4)]
+    rows[1]["patient"], rows[2]["patient"], rows[3]["patient"] = "P7", 0, " "
+    found = read_captions(table(folder, "a.jsonl", "\n".join(map(json.dumps, rows))))
+    assert found.patients and found.unknown == 2
+    assert [pair.patient for pair in found.pairs] == ["image0.png", "P7", "0", "image3.png"]
+    blank = read_captions(table(folder, "a.csv", f"image,caption,patient\nimage0.png,{LONG},\n"))
+    assert not blank.patients
 
 
 def test_absent_tables_and_folders_are_refused(folder):

@@ -107,6 +107,17 @@ def test_captions_that_all_say_the_same_and_too_few_pairs_are_refused(captions, 
         run(CaptionData(str(captions)), QUICK, "biomedclip", tmp_path / "r", "cpu", tmp_path)
 
 
+def test_records_without_a_patient_are_counted(captions, tmp_path):
+    rows = [{"image": f"{n}.png", "caption": "the very same caption"} for n in range(9)]
+    rows[4]["patient"] = "P7"
+    (tmp_path / "same.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    notes: list[str] = []
+    data = CaptionData(str(tmp_path / "same.jsonl"), captions.parent)
+    with pytest.raises(InputError, match="all say the same"):
+        run(data, QUICK, "m", tmp_path / "r", "cpu", tmp_path, context=RunContext(on_notice=notes.append))
+    assert any(note.startswith("8 pairs have no patient") for note in notes), notes
+
+
 def test_a_model_is_trained_on_shards(tmp_path):
     for shard in range(3):
         with tarfile.open(tmp_path / f"part-{shard}.tar", "w") as tar:

@@ -1,0 +1,66 @@
+"""Tables as text: commas, semicolons or tabs, with nothing dropped or shifted in silence."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from pathlib import Path
+
+from ..errors import InputError
+
+
+def delimiter_of(line: str) -> str:
+    """Return the comma, semicolon or tab that a line has most of."""
+    return max("\t,;", key=line.count)
+
+
+def read_rows(text: str, table: Path) -> list[tuple[int, dict[str, str]]]:
+    """Read the rows of a table with names of columns in its first line: the line each begins at, and fields by name.
+
+    Names are in lower case, and columns without one are left out. Lines end at line feeds; other characters that break
+    lines belong to their field. Fields that are not there are "".
+
+    Args:
+        text: read with universal newlines.
+        table: for messages.
+
+    Raises:
+        InputError: two columns of one name, more fields than columns, or quotes that do not close; names the line.
+    """
+    lines = io.StringIO(text, newline="\n")
+    reader = csv.reader(lines, delimiter=delimiter_of(text.split("\n", 1)[0]), strict=True)
+    columns: list[str] | None = None
+    rows: list[tuple[int, dict[str, str]]] = []
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            raise InputError(
+                f"Line {line} of '{table}' cannot be read: {error}.",
+                'Close every quote, and write a quote within a quoted field twice ("").',
+            ) from error
+        if fields is None:
+            return rows
+        if columns is None:
+            columns = _columns(fields, table)
+        elif any(field.strip() for field in fields[len(columns) :]):
+            raise InputError(
+                f"Line {line} of '{table}' has {len(fields)} fields for {len(columns)} columns.",
+                "Put a field that holds the delimiter in quotes.",
+            )
+        elif fields:
+            fields += [""] * (len(columns) - len(fields))
+            rows.append((line, {name: field for name, field in zip(columns, fields) if name}))
+
+
+def _columns(fields: list[str], table: Path) -> list[str]:
+    """Return the names of the columns, without those at the end that have none."""
+    names = [field.strip().lower() for field in fields]
+    while names and not names[-1]:
+        names.pop()
+    twice = next((name for name, count in Counter(filter(None, names)).items() if count > 1), None)
+    if twice is not None:
+        raise InputError(f"Line 1 of '{table}' has two columns '{twice}'.", "Rename or remove one of them.")
+    return names

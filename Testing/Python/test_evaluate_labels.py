@@ -1,0 +1,153 @@
+"""`medclipsam evaluate`: which values and names are the same segment, and files that are no masks."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.evaluation.folders import evaluate_folders
+from MedCLIPSAMLib.volumes import Segment, Volume, write_segmentation
+
+FIRST = (slice(0, 1), slice(1, 4), slice(1, 5))
+SECOND = (slice(1, 2), slice(5, 8), slice(0, 8))
+
+
+def labels(path: Path, first: int, second: int, names: dict[str, int] | None = None, beside: str = "labels.json"):
+    """Two boxes with those values, and the names of values beside the file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    voxels = np.zeros((2, 8, 8), np.uint8)
+    voxels[FIRST], voxels[SECOND] = first, second
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
+    if names is not None:
+        content = {"labels": {"background": 0, **names}} if beside == "dataset.json" else names
+        (path.parent / beside).write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize("beside", ["labels.json", "dataset.json"])
+def test_values_that_both_sides_name_go_by_their_names(tmp_path, beside):
+    """The first box is the liver on both sides, with other values."""
+    labels(tmp_path / "p" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2}, beside)
+    labels(tmp_path / "t" / "a.nii.gz", 2, 1, {"tumor": 1, "liver": 2}, beside)
+    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    assert {score.segment: score.dsc for score in found.scores} == {"liver": 1.0, "tumor": 1.0}
+
+
+def test_equal_values_of_other_names_are_other_segments(tmp_path):
+    labels(tmp_path / "p" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2})
+    labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"spleen": 1, "cyst": 2})
+    with pytest.raises(InputError, match="'liver', 'tumor' and 'cyst', 'spleen'"):
+        evaluate_folders(tmp_path / "p", tmp_path / "t")
+    labels(tmp_path / "p" / "a.nii.gz", 1, 0, {"liver": 1, "tumor": 2})
+    labels(tmp_path / "t" / "a.nii.gz", 1, 0, {"tumor": 1, "liver": 2})
+    with pytest.raises(InputError, match="'liver' and 'tumor'"):
+        evaluate_folders(tmp_path / "p", tmp_path / "t")
+
+
+def test_names_on_one_side_leave_common_values_as_they_are(tmp_path):
+    labels(tmp_path / "p" / "a.nii.gz", 1, 2)
+    labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"liver": 1, "tumor": 2})
+    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    assert {score.segment: score.dsc for score in found.scores} == {"1": 1.0, "2": 1.0}
+
+
+def test_labels_that_differ_in_case_only_are_refused(tmp_path):
+    labels(tmp_path / "p" / "a.nii.gz", 1, 2)
+    labels(tmp_path / "t" / "a.nii.gz", 1, 2, {"liver": 1, "Liver": 2})
+    with pytest.raises(InputError, match="labels.json' differ in case only"):
+        evaluate_folders(tmp_path / "p", tmp_path / "t")
+
+
+def segments(path: Path, *names: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    masks = [np.zeros((2, 8, 8), bool), np.zeros((2, 8, 8), bool)]
+    masks[0][FIRST], masks[1][SECOND] = True, True
+    drawn = [Segment(name, mask) for name, mask in zip(names, masks)]
+    write_segmentation(path, drawn, Volume(np.zeros((2, 8, 8), np.int16)))
+
+
+def test_segments_of_one_name_are_one_mask(run, tmp_path):
+    """The truth is both boxes."""
+    segments(tmp_path / "p" / "a.seg.nrrd", "lesion", "lesion")
+    labels(tmp_path / "t" / "a.nii.gz", 1, 1)
+    code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json")
+    assert code == 0, err
+    report = json.loads(text)
+    assert [row["dsc"] for row in report["cases"]] == [1.0]
+    (note,) = report["notes"]
+    assert "2 segments 'lesion'" in note and f"note: {note}" in err
+
+
+def test_segments_whose_names_differ_in_case_only_are_refused(tmp_path):
+    segments(tmp_path / "p" / "a.seg.nrrd", "Lesion", "lesion")
+    labels(tmp_path / "t" / "a.nii.gz", 1, 1)
+    with pytest.raises(InputError, match="'Lesion' and 'lesion', which differ in case only"):
+        evaluate_folders(tmp_path / "p", tmp_path / "t")
+
+
+@pytest.mark.parametrize("side", ["p", "t"])
+@pytest.mark.parametrize(
+    "name, what", [("b.dcm", "DICOM"), ("b", "DICOM"), ("b.mat", "a file '.mat'"), ("b/", "a folder")]
+)
+def test_a_file_of_another_format_is_not_absent(run, tmp_path, side, name, what):
+    other = "t" if side == "p" else "p"
+    for folder in ("p", "t"):
+        labels(tmp_path / folder / "a.nii.gz", 1, 1)
+    labels(tmp_path / other / "b.nii.gz", 1, 1)
+    path = tmp_path / side / name
+    path.mkdir() if name.endswith("/") else path.write_bytes(bytes(128) + (b"DICM" if what == "DICOM" else b""))
+    code, text, err = run("evaluate", tmp_path / "p", tmp_path / "t", "--json")
+    report = json.loads(text)
+    assert code == 1 and not report["missing"] and not report["extra"], err
+    assert f"got {what}, which cannot be scored" in report["failed"]["b"]
+    assert [row["case"] for row in report["cases"]] == ["a"]
+
+
+def test_what_stands_beside_a_mask_is_no_prediction(tmp_path):
+    for folder, name in (("p", "a"), ("t", "a"), ("t", "b")):
+        labels(tmp_path / folder / f"{name}.nii.gz", 1, 1)
+    (tmp_path / "p" / "b.json").write_text("{}", encoding="utf-8")
+    assert evaluate_folders(tmp_path / "p", tmp_path / "t").missing == ["b"]
+
+
+def picture(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def square(value: int, border: tuple[int, ...] = (), kind: type = np.uint8) -> np.ndarray:
+    pixels = np.zeros((20, 20), kind)
+    pixels[5:10, 5:10] = value
+    for row, level in enumerate(border):
+        pixels[row, 0] = level
+    return pixels
+
+
+@pytest.mark.parametrize("border", [range(10, 200, 10), (64, 128)], ids=["many", "few"])
+@pytest.mark.parametrize("gray", ["p", "t"])
+def test_smoothed_borders_are_no_labels(tmp_path, border, gray):
+    for folder in ("p", "t"):
+        picture(tmp_path / folder / "a.png", square(255))
+        picture(tmp_path / folder / "b.png", square(255, tuple(border) if folder == gray else ()))
+    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    assert [(score.case, score.segment, score.dsc) for score in found.scores] == [("a", "mask", 1.0)]
+    assert "gray levels. Threshold it" in found.failed["b"]
+
+
+def test_labels_of_an_image_stay_labels(tmp_path):
+    """Up to white where both sides have it, and many that are dark."""
+    for folder in ("p", "t"):
+        picture(tmp_path / folder / "a.png", square(255, (128,)))
+        picture(tmp_path / folder / "b.png", square(40, tuple(range(1, 19))))
+    found = evaluate_folders(tmp_path / "p", tmp_path / "t")
+    assert not found.failed and len(found.scores) == 2 + 19 and {score.dsc for score in found.scores} == {1.0}
+
+
+def test_white_of_16_bits_is_white(tmp_path):
+    for name, kind, white in (("a", np.uint8, 255), ("b", np.uint16, 65535)):
+        picture(tmp_path / "p" / f"{name}.png", square(255))
+        picture(tmp_path / "t" / f"{name}.png", square(white, kind=kind))
+    assert [score.dsc for score in evaluate_folders(tmp_path / "p", tmp_path / "t").scores] == [1.0, 1.0]
