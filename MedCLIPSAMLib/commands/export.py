@@ -86,7 +86,11 @@ class DatasetOptions:
     min_ml: Annotated[float, typer.Option(help="Leave out finds that are smaller (2-D images: 1000 pixels).")] = 0.0
     max_ml: Annotated[float | None, typer.Option(help="Leave out finds that are larger.", show_default=False)] = None
     keep_empty: Annotated[
-        bool, typer.Option("--keep-empty", help="Keep images in which nothing was found, with an empty mask.")
+        bool,
+        typer.Option(
+            "--keep-empty",
+            help="Keep images in which nothing was found, with an empty mask; not those whose finds are left out.",
+        ),
     ] = False
 
     def settings(self) -> ExportSettings:
@@ -212,8 +216,10 @@ def _say_outcome(out: Path, count: int, counts: dict[str, int], as_json: bool) -
     Raises:
         typer.Exit: with 1 where cases failed, with 0 else.
     """
-    from ..export.known import failures
+    from ..export.known import failures, overlaid
 
+    for line in overlaid(out):
+        typer.echo(f"note: {line} --format seg.nrrd keeps overlaps.", err=True)
     for line in failures(out):
         typer.echo(f"failed: {line}", err=True)
     if as_json:

@@ -215,7 +215,7 @@ def segment(
     import_engine()
     from ..export.case_key import CaseKey
     from ..tasks.batch import prepare
-    from ..tasks.segment_files import FileSegmenter
+    from ..tasks.segment_files import Failed, FileSegmenter
 
     outputs = output.outputs(out)
     read = written.read(text, marks)
@@ -240,6 +240,7 @@ def segment(
     with ExitStack() as locks:
         batch.claim({**task.describe(), **about}, locks)
         todo, report.finished = batch.split()
+        report.say_exchanged(batch.exchanged())
         segmenter = FileSegmenter(task, load, batch.record_left_out)
         try:
             for number, (image, places) in enumerate(todo, 1):
@@ -247,6 +248,8 @@ def segment(
                 with progress_bar(title or "loading", quiet=as_json) as run_context:
                     outcome = segmenter.segment(image, places, run_context.titled(title) if title else run_context)
                 report.add(image, outcome)
+                if not isinstance(outcome, Failed):
+                    batch.record_source(image, places)
         except KeyboardInterrupt:
             report.say_stopped(batch.unfinished_steps)
             raise

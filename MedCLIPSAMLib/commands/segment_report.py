@@ -42,6 +42,7 @@ class SegmentReport:
         self._failed: list[Failed] = []
         self._read: dict[str, Any] = {}
         self._said_left_out = False
+        self._exchanged: list[str] = []
         self.finished: list[tuple[Input, Places]] = []
 
     def say_read(self, report: Report) -> None:
@@ -85,6 +86,16 @@ class SegmentReport:
         from ..segmentation.device_choice import describe_device
 
         typer.echo(describe_device(segmenter), err=True)
+
+    def say_exchanged(self, images: Sequence[Input]) -> None:
+        """Print which masks stay although they were made of other files."""
+        self._exchanged = [image.shown for image in images]
+        for image in images:
+            typer.echo(
+                f"note: {image.name}: the mask in the folder stays, but was made from other files than the image has "
+                "now. Remove it to have it made again; --overwrite replaces all.",
+                err=True,
+            )
 
     def say_stopped(self, steps: int) -> None:
         """Print how to resume after Ctrl+C.
@@ -144,6 +155,7 @@ class SegmentReport:
         ]
         failures = [failed.report() for failed in self._failed]
         summary = {"folder": str(self._outputs.out), "images": self._reports, "kept": before, "failed": failures}
+        summary["exchanged"] = self._exchanged
         summary |= self._read
         print(json.dumps(summary, indent=1))
 

@@ -89,6 +89,11 @@ def case_files(name: str, form: str) -> list[str]:
     return [f"{name}.{form}"]
 
 
+def is_label_map(form: str) -> bool:
+    """Tell whether the masks of a format are label maps, in which a voxel has one label."""
+    return form not in ("seg.nrrd", "dcm")
+
+
 def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Sequence[Segment]) -> list[str]:
     """Write a case, with its image for nnU-Net, and return the files' names, relative to `folder`.
 
@@ -101,7 +106,7 @@ def write_case(folder: Path, name: str, form: str, volume: Volume, segments: Seq
     files = case_files(name, form)
     if form == "png" and volume.shape[0] > 1:
         raise InputError(f"'{name}' has {volume.shape[0]} slices, which no PNG holds.", "Export as nii.gz.")
-    if form not in ("seg.nrrd", "dcm"):
+    if is_label_map(form):
         segments, _ = without_overlap(segments)
     try:
         for file in files:

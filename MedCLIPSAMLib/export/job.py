@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,12 +24,13 @@ from ..segmentation.expected_dsc import holds_for, knows_target
 from ..segmentation.result import PromptedResult
 from ..segmentation.segmenter import TextSegmenter
 from ..validated import Choice, Share, settings_class
-from ..volumes import SliceStack, Volume, read_volume
+from ..volumes import Segment, SliceStack, Volume, read_volume
+from ..volumes.overlap import SCORE, without_overlap
 from ..volumes.terminology import color_for
 from ..volumes.window import Window, check_window
 from ..volumes.write import write_png
 from .cases import Case
-from .dataset import segments_of, write_case, write_uncertainty
+from .dataset import is_label_map, segments_of, write_case, write_uncertainty
 from .known import Sources
 from .report import IMAGE_FOLDER
 
@@ -51,7 +52,8 @@ class ExportSettings:
         min_expected_dsc: and one of a lower expected DSC, 0 to 1; for images of one slice and models that predict it.
         min_ml, max_ml: and one of a smaller or larger volume, in ml (for images, without a thickness, in 1000
             pixels).
-        keep_empty: cases in which nothing was found are in the dataset too, with an empty mask.
+        keep_empty: cases in which nothing was found are in the dataset too, with an empty mask; not those in which
+            something was found that the minimums and maximums leave out.
     """
 
     form: Choice[ExportFormat] = ExportFormat.NNUNET
@@ -190,30 +192,51 @@ def _write_files(case: Case, outcome: Segmented, job: ExportJob) -> dict[str, An
     """Write masks and image of a case, and return their fields of the manifest."""
     volume, result, settings = outcome.volume, outcome.result, job.settings
     record: dict[str, Any] = {}
-    by_prompt = {segment.name: segment for segment in result.segments()}
-    labels: dict[str, dict[str, Any]] = {}
-    masks, tags = {}, {}
-    for label, prompt in case.prompts.items():
-        mask = by_prompt[prompt].mask
-        labels[label] = _about(result, prompt, mask, volume)
-        labels[label]["status"] = _status(labels[label], settings)
-        masks[label] = mask if labels[label]["status"] == "found" else np.zeros_like(mask)
-        tags[label] = by_prompt[prompt].tags
+    labels, segments, lost = _judge(case, outcome, job)
+    masks, tags = ({label: getattr(one, name) for label, one in segments.items()} for name in ("mask", "tags"))
     states = [label["status"] for label in labels.values()]
     record["labels"] = labels
     record["status"] = next((state for state in ("found", "filtered") if state in states), "empty")
     record["modality"] = volume.modality
-    record["notes"] = [*volume.notes, *result.notes]
-    if record["status"] == "found" or settings.keep_empty:
+    record["notes"] = [*volume.notes, *result.notes, *lost]
+    if record["status"] == "found" or (settings.keep_empty and record["status"] == "empty"):
         try:
-            segments = segments_of(job.labels, masks, tags)
-            files = write_case(job.out, case.name, settings.form, volume, segments)
+            ordered = segments_of(job.labels, masks, tags)
+            files = write_case(job.out, case.name, settings.form, volume, ordered)
             uncertain = [result.uncertainty(prompt) for prompt in case.prompts.values()]
             record["files"] = [*files[:-1], *write_uncertainty(job.out, case.name, volume, uncertain), files[-1]]
         except InputError as error:
             record |= {"status": "failed", "problem": error.problem, "remedy": error.remedy}
     record["slice"] = _write_overlay(job.out, case, result, masks)
     return record
+
+
+def _judge(
+    case: Case, outcome: Segmented, job: ExportJob
+) -> tuple[dict[str, dict[str, Any]], dict[str, Segment], list[str]]:
+    """Decide which labels are found, each by the voxels that it has in the file: in a label map surer ones are first.
+
+    Returns:
+        The fields of the manifest and the segment of each label, empty where it is not found; and notes on overlaps.
+    """
+    by_prompt = {segment.name: segment for segment in outcome.result.segments()}
+    labels: dict[str, dict[str, Any]] = {label: {} for label in case.prompts}
+    segments: dict[str, Segment] = {}
+    notes: list[str] = []
+    sureness = lambda label: -float(by_prompt[case.prompts[label]].tags[SCORE])
+    for label in sorted(filter(case.prompts.__contains__, job.labels), key=sureness):
+        prompt = case.prompts[label]
+        segment = replace(by_prompt[prompt], name=label)
+        about = _about(outcome.result, prompt, segment.mask, outcome.volume)
+        status = _status(about, job.settings)
+        if about["voxels"] and is_label_map(job.settings.form) and _is_sure(about, job.settings):
+            (*_, segment), lost = without_overlap([*segments.values(), segment])
+            notes += lost
+            about = _about(outcome.result, prompt, segment.mask, outcome.volume)
+            status = _status(about, job.settings) if about["voxels"] else "filtered"
+        labels[label] = about | {"status": status}
+        segments[label] = segment if status == "found" else replace(segment, mask=np.zeros_like(segment.mask))
+    return labels, {label: segments[label] for label in case.prompts}, notes
 
 
 def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) -> dict[str, Any]:
@@ -237,9 +260,12 @@ def _about(result: VolumeResult, prompt: str, mask: np.ndarray, volume: Volume) 
 def _status(about: Mapping, settings: ExportSettings) -> str:
     if not about["voxels"]:
         return "empty"
-    fits = about["score"] >= settings.min_score and (about["expected_dsc"] or 0) >= settings.min_expected_dsc
-    fits = fits and settings.min_ml <= about["size"] <= settings.max_ml
+    fits = _is_sure(about, settings) and settings.min_ml <= about["size"] <= settings.max_ml
     return "found" if fits else "filtered"
+
+
+def _is_sure(about: Mapping, settings: ExportSettings) -> bool:
+    return about["score"] >= settings.min_score and (about["expected_dsc"] or 0) >= settings.min_expected_dsc
 
 
 def _write_overlay(out: Path, case: Case, result: VolumeResult, masks: Mapping[str, np.ndarray]) -> int:

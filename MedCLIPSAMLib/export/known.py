@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,19 @@ def failures(out: Path) -> list[str]:
     failed = (record for record in read_records(out).values() if record["status"] == "failed")
     words = lambda record: " ".join(filter(None, (record.get("problem"), record.get("remedy"))))
     return [f"{record['case']}: {words(record)}".replace("\n", " ") for record in failed]
+
+
+def overlaid(out: Path) -> list[str]:
+    """Describe each label that was found and has no voxel in a label map, as surer ones have them all, a line each."""
+    counted: Counter[str] = Counter()
+    for record in read_records(out).values():
+        if "trusted" not in record:
+            about = record["labels"].items()
+            counted.update(name for name, label in about if (label["status"], label.get("voxels")) == ("filtered", 0))
+    return [
+        f"'{label}' has no voxel left in {count} case{'s' if count > 1 else ''}: surer labels overlap it wholly."
+        for label, count in counted.items()
+    ]
 
 
 def _describe(case: Case, images: ImageNames) -> dict[str, Any]:

@@ -6,14 +6,16 @@ that was struck out is restored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import SimpleITK as sitk
 
 from ..errors import InputError, OutputError
+from ..evaluation.masks import Masks, common_grid, read_masks
 from ..export.cases import check_case
 from ..export.dataset import segments_of, write_case
 from ..export.image_names import ImageNames
@@ -22,7 +24,7 @@ from ..export.strike import FOLDER as STRUCK_FOLDER
 from ..export.upkeep import read_struck, refresh, write_struck
 from ..files.atomic import atomic_path
 from ..files.json_text import read_json
-from ..volumes import Segment, Volume, read_segmentation, read_volume
+from ..volumes import Volume, read_segmentation, read_volume
 from ..volumes.write import write_segmentation
 from .raw_dataset import RawDataset, read_dataset
 
@@ -93,17 +95,23 @@ def trust(dataset: Path, case: str, masks: Mapping[str, np.ndarray], volume: Vol
 
 
 def trust_file(dataset: Path, case: str, mask: Path, image: Path | None = None) -> int:
-    """Trust a mask from a file, see `trust`; a single unnamed segment is the dataset's only label.
+    """Trust a mask from a file, see `trust`: segments go by their names, label maps by their values.
+
+    A single segment, whatever its name, is the dataset's only label. A case that was struck out has its image there.
 
     Raises:
-        InputError: see `trust`; or the dataset lacks the case and no image was given.
+        InputError: see `trust`; the mask lies on another grid than the image, see `evaluation.masks.common_grid`; or
+            the dataset lacks the case and no image was given.
     """
     found = read_dataset(dataset)
     check_case(case)
-    if case not in found.cases and image is None:
+    places = (found.image(case), image, _outside(found, found.image(case)))
+    own = next((path for path in places if path is not None and (path == image or path.is_file())), None)
+    if own is None:
         raise InputError(f"'{found.folder.name}' has no case '{case}'.", "Give its image too, by --image.")
-    volume = read_volume(image if image and case not in found.cases else found.image(case))
-    return trust(dataset, case, _masks_by_label(read_segmentation(mask, volume), found, mask), volume)
+    volume = read_volume(own)
+    masks = _on_image(case, _masks_by_label(mask, found), own, volume)
+    return trust(dataset, case, masks, volume)
 
 
 def _describe(dataset: Path, case: str, volume: Volume, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,21 +126,40 @@ def trusted_cases(dataset: Path) -> set[str]:
     return {name for name, record in read_records(dataset).items() if "trusted" in record}
 
 
-def _masks_by_label(segments: Sequence[Segment], dataset: RawDataset, path: Path) -> dict[str, np.ndarray]:
-    """Return masks by label: by the segments' names, by label values, or the only one."""
-    names = set(dataset.labels.values())
-    if all(segment.name in names for segment in segments):
-        return {segment.name: segment.mask for segment in segments}
-    if len(segments) == 1 and len(names) == 1:
-        return {next(iter(names)): segments[0].mask}
-    by_value = {f"{value}": name for value, name in dataset.labels.items()}
-    values = [segment.name.rpartition(" ")[2] for segment in segments]
-    if all(value in by_value for value in values):
-        return {by_value[value]: segment.mask for value, segment in zip(values, segments)}
-    raise InputError(
-        f"'{path}' has the segments {', '.join(segment.name for segment in segments)}.",
-        f"Name them as the dataset does: {', '.join(sorted(names))}.",
-    )
+def _masks_by_label(path: Path, dataset: RawDataset) -> Masks:
+    """Read masks by label: by the names of segments, by the values of a label map."""
+    read = read_masks(path)
+    if read.grid.HasMetaDataKey("Segment0_ID"):
+        segments = read_segmentation(path)
+        known, given = {name: name for name in dataset.labels.values()}, [segment.name for segment in segments]
+        masks = {segment.name: segment.mask for segment in segments}
+        if len(given) == len(known) == 1:
+            known = dict(zip(given, known))
+    else:
+        known, masks, given = {f"{value}": name for value, name in dataset.labels.items()}, read.masks, [*read.masks]
+    nameless = not masks and sitk.GetArrayViewFromImage(read.grid).any()
+    if nameless or len(masks) != len(given) or not masks.keys() <= known.keys():
+        raise InputError(
+            f"'{path}' has the segments {', '.join(given) or 'without names'}.",
+            f"Each is one of the dataset's labels: {', '.join(f'{n} ({name})' for n, name in dataset.labels.items())}.",
+        )
+    return Masks(path, {known[name]: mask for name, mask in masks.items()}, read.grid)
+
+
+def _on_image(case: str, masks: Masks, image: Path, volume: Volume) -> dict[str, np.ndarray]:
+    """Return masks on the grid of the image; those of a segmentation that was cropped are padded."""
+    grid = volume.to_sitk(np.zeros(volume.shape, np.uint8))
+    try:
+        placed, _, _ = common_grid(case, masks, Masks(image, {}, grid))
+    except InputError as error:
+        raise InputError(error.problem, "Correct the mask on the image of the dataset.") from error
+    if placed.grid.GetSize() == grid.GetSize():
+        return placed.masks
+    start = np.rint(placed.grid.TransformPhysicalPointToContinuousIndex(grid.GetOrigin())).astype(int)[::-1]
+    part = tuple(slice(first, first + extent) for first, extent in zip(start, volume.shape))
+    if any(mask.sum() != mask[part].sum() for mask in placed.masks.values()):
+        raise InputError(f"The mask of '{case}' reaches beyond its image.", "Erase what lies outside.")
+    return {name: mask[part] for name, mask in placed.masks.items()}
 
 
 def _same_grid(dataset: RawDataset, case: str, volume: Volume) -> None:

@@ -13,11 +13,13 @@ from typing import Any
 from ..choices import MaskFormat
 from ..errors import InputError, OutputError
 from ..export.case_key import CaseKey
+from ..export.known import Sources
 from ..files.atomic import atomic_path
 from ..files.claim import claim, refuse_foreign
 from ..files.json_text import read_json
 from ..files.outputs import MARKER, check_outputs
 from ..files.unfinished import STEPS, check_unfinished
+from ..volumes.archive import is_zip
 from ..volumes.slice_count import slice_count
 from ..volumes.volume import clean_name, stem
 from .inputs import Input, find_inputs
@@ -26,6 +28,9 @@ from .places import Outputs, Places
 MADE_BY = "medclipsam segment"
 LEFT_OUT = "left out"
 """Name in the marker of a folder under which the labels stand that the models cannot take."""
+
+SOURCES = "images"
+"""Name in the marker of a folder under which the files stand that its masks were made from."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,18 @@ class Batch:
         """Lock the folders until `locks` closes.
 
         Args:
-            request: what the results depend on; a folder holds results of one request.
+            request: what the results depend on besides the chosen phase, and the series of zip files, whose outputs
+                have no other name than that of the file; a folder holds results of one request.
 
         Raises:
             OutputError: another run has one of them, or it holds results of another request.
         """
+        zipped = {image.series for image, _ in self.work if image.path.is_file() and is_zip(image.path)}
+        chosen = {"phase": {image.phase for image, _ in self.work}, "series": zipped}
+        given = {name: sorted(filter(None, values)) for name, values in chosen.items()}
+        wanted = {"made by": MADE_BY, **request, **{name: values for name, values in given.items() if values}}
         for folder in self.folders:
-            _take(folder, {"made by": MADE_BY, **request}, self.overwrite, locks)
+            _take(folder, wanted, self.overwrite, locks)
 
     def split(self) -> tuple[list[tuple[Input, Places]], list[tuple[Input, Places]]]:
         """Return the work to do, and the outputs that the same command has written before.
@@ -81,6 +91,23 @@ class Batch:
             known = _left_out(self.folders[0])
             recorded = [*known, *(label for label in labels if label not in known)]
             _write_marker(self.folders[0], _read_marker(self.folders[0]) | {LEFT_OUT: recorded})
+
+    def record_source(self, image: Input, places: Places) -> None:
+        """Record in the claimed folder which files the masks of an image were made from; kept ones are of others."""
+        if self.folders and not places.kept:
+            marker = _read_marker(self.folders[0])
+            sources = _sources(marker) | {image.name: Sources().of(image.path)}
+            _write_marker(self.folders[0], marker | {SOURCES: sources})
+
+    def exchanged(self) -> list[Input]:
+        """Find the images with masks that stay and that were made when the image's files were others."""
+        if not self.folders or self.overwrite:
+            return []
+        known, sources = _sources(_read_marker(self.folders[0])), Sources()
+        staying = (image for image, places in self.work if any(path.exists() for path in places.masks.values()))
+        return [
+            image for image in staying if known.get(image.name) and not sources.is_same(image.path, known[image.name])
+        ]
 
     @property
     def unfinished_steps(self) -> int:
@@ -156,15 +183,21 @@ def _take(folder: Path, request: dict[str, Any], overwrite: bool, locks: ExitSta
     """Claim a folder; with `overwrite` also one of another request of this command, which becomes this one."""
     before = _read_marker(folder)
     replaced = overwrite and before.get("made by") == MADE_BY
-    recorded = {LEFT_OUT: before[LEFT_OUT]} if LEFT_OUT in before else {}
+    recorded = {name: before[name] for name in (LEFT_OUT, SOURCES) if name in before}
     locks.callback(claim(folder, MARKER, before if replaced else request | recorded).close)
     if replaced:
-        _write_marker(folder, request)
+        _write_marker(folder, request | {SOURCES: _sources(before)})
 
 
 def _left_out(folder: Path) -> list[str]:
     labels = _read_marker(folder).get(LEFT_OUT)
     return [label for label in labels if isinstance(label, str)] if isinstance(labels, list) else []
+
+
+def _sources(marker: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    known = marker.get(SOURCES)
+    known = known if isinstance(known, dict) else {}
+    return {name: source for name, source in known.items() if isinstance(source, dict)}
 
 
 def _read_marker(folder: Path) -> dict[str, Any]:

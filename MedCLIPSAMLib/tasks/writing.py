@@ -44,7 +44,10 @@ def write(segmented: Segmented, form: MaskFormat) -> Segmented:
     for label, part in parts.items():
         path = places.masks[label]
         if path in places.kept:
-            notes.append(f"'{path.name}' was there before and stays as it is; --overwrite replaces it.")
+            notes.append(
+                f"'{path.name}' was there before and stays as it is; --overwrite replaces it. Scores, sizes, maps and "
+                "pictures are those of a new mask, which is not in that file."
+            )
         else:
             notes += write_masks(path, form, part, segmented.volume)
     if places.saliency is not None:

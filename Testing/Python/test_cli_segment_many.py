@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 import time
+import zipfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,12 @@ from dicom_made import image, save
 from PIL import Image, ImageDraw
 from segmenting import TURNED, models_stay_loaded, phantom_png, series, turned_volume
 
+from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.segmentation import segmenter as segmenters
+from MedCLIPSAMLib.tasks.batch import prepare
 from MedCLIPSAMLib.tasks.inputs import find_inputs
+from MedCLIPSAMLib.tasks.places import Outputs
 from MedCLIPSAMLib.volumes import read_segmentation, read_volume
 
 FIXTURES = (models_stay_loaded,)
@@ -208,3 +213,51 @@ def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path)
         ".medclipsam.json",
         *(f"{number}.seg.nrrd" for number in range(12)),
     }
+
+
+def test_a_folder_holds_masks_of_one_phase_and_of_one_series_of_a_zip_file(run, tmp_path):
+    for k in range(2):
+        for echo in (1, 2):
+            pixels = np.full((40, 50), 100, np.int16)
+            pixels[10:20, (5, 30)[echo - 1] :][:, :10] = 900
+            tags = {"ImagePositionPatient": [0, 0, 2.0 * k], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0]}
+            tags |= {"EchoTime": str(10 * echo), "InstanceNumber": str(2 * k + echo), "SeriesInstanceUID": "1.2.3.9"}
+            made = image(pixels, "1.2.840.10008.5.1.4.1.1.4", "MR", PixelSpacing=[1, 1], **tags)
+            save(made, tmp_path / "scan" / f"{k}_{echo}.dcm")
+    ask = ("segment", tmp_path / "scan", "--box", "5,10,14,19", "--slice", 0, "-o", tmp_path / "out")
+    code, text, err = run(*ask, "--phase", "1")
+    assert code == 0 and "1 written" in text, err
+    code, text, err = run(*ask, "--phase", "2")
+    assert code == 2 and "other phase" in err and "there before" not in text
+    code, text, err = run(*ask, "--phase", "1")
+    assert code == 0 and "1 there before" in text, err
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as file:
+        for number, path in enumerate(sorted((tmp_path / "scan").iterdir())):
+            file.write(path, f"{number}.dcm")
+    work = prepare([tmp_path / "scans.zip"], Outputs(tmp_path / "zipped"), ["x"], series="1.2.3.9")
+    with ExitStack() as locks:
+        work.claim({}, locks)
+    work = prepare([tmp_path / "scans.zip"], Outputs(tmp_path / "zipped"), ["x"], series="1.2.3.8")
+    with pytest.raises(OutputError, match="other series"), ExitStack() as locks:
+        work.claim({}, locks)
+
+
+def test_a_mask_of_an_image_that_was_exchanged_stays_and_it_is_said(run, tmp_path):
+    head, out = phantom_png(tmp_path / "head.png"), tmp_path / "out"
+    ask = ("segment", head, "--box", "20,20,60,60", "-o", out)
+    assert run(*ask)[0] == 0
+    head.touch()  # another time, the same content
+    code, text, err = run(*ask, "--json")
+    assert code == 0 and json.loads(text)["exchanged"] == [] and "other files" not in err
+    phantom_png(head, 0)
+    before = (out / "head.seg.nrrd").read_bytes()
+    for _ in range(2):
+        code, text, err = run(*ask, "--json")
+        assert code == 0 and json.loads(text)["exchanged"] == [str(head)] and "note: head: the mask" in err
+        assert len(json.loads(text)["kept"]) == 1 and (out / "head.seg.nrrd").read_bytes() == before
+    (out / "head.seg.nrrd").unlink()
+    for _ in range(2):
+        code, text, err = run(*ask, "--json")
+        assert code == 0 and json.loads(text)["exchanged"] == [] and "other files" not in err
+    phantom_png(head, 1)
+    assert "other files" not in run(*ask, "--overwrite")[2] and "other files" not in run(*ask)[2]

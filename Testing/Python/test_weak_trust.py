@@ -11,9 +11,10 @@ from helpers.weak import command, write_dataset
 
 from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.export.cases import find_cases
+from MedCLIPSAMLib.export.dataset import segments_of, write_case, write_description
 from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
-from MedCLIPSAMLib.export.manifest import read_records
+from MedCLIPSAMLib.export.manifest import Manifest, read_records
 from MedCLIPSAMLib.export.strike import strike
 from MedCLIPSAMLib.files.claim import lock_folder
 from MedCLIPSAMLib.nnunet.raw_dataset import read_dataset
@@ -94,3 +95,105 @@ def test_a_correction_that_does_not_fit_changes_nothing(exported, tmp_path):
         trust(out, "0", {"tumor": mask}, volume)
     lock.close()
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+@pytest.fixture
+def two_labels(tmp_path):
+    """A dataset with tumor = 1 and lung = 2 of an image of 4 x 6 x 5 voxels (I, J, K), of 1 x 2 x 3 mm."""
+    out = tmp_path / "Dataset301_X"
+    volume = sitk.GetImageFromArray(np.arange(120, dtype=np.int16).reshape(5, 6, 4))
+    volume.SetSpacing((1.0, 2.0, 3.0))
+    sitk.WriteImage(volume, str(tmp_path / "a.nii.gz"))
+    image = read_volume(tmp_path / "a.nii.gz")
+    request = {"made by": "a test", "labels": ["tumor", "lung"], "export": {"form": "nnunet"}}
+    manifest = Manifest(out, request)
+    for name in ("a", "b"):
+        segments = segments_of(["tumor", "lung"], {"tumor": np.ones(image.shape, bool)}, {})
+        files = write_case(out, name, "nnunet", image, segments)
+        manifest.write({"case": name, "image": "a.nii.gz", "status": "found", "labels": {}, "files": files})
+    manifest.close()
+    write_description(out, "nnunet", ["tumor", "lung"], ["a", "b"], "CT")
+    return out, image
+
+
+def save(image, array, path, change=lambda image: image):
+    """Write an array as a label map on the grid of an image, changed."""
+    sitk.WriteImage(change(image.to_sitk(array.astype(np.uint8))), str(path))
+    return path
+
+
+def values_of(dataset, case):
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / "labelsTr" / f"{case}.nii.gz")))
+
+
+def test_the_values_of_a_label_map_decide_and_the_name_of_the_file_says_nothing(two_labels, tmp_path):
+    out, image = two_labels
+    mask = np.zeros(image.shape, np.uint8)
+    mask[1, 2, 3] = 1
+    trust_file(out, "a", save(image, mask, tmp_path / "patient 2.nii.gz"))
+    assert np.array_equal(values_of(out, "a"), mask)
+    trust_file(out, "a", save(image, mask * 2, tmp_path / "patient 1.nii.gz"))
+    assert np.array_equal(values_of(out, "a"), mask * 2)
+    with pytest.raises(InputError, match="segments 3"):
+        trust_file(out, "a", save(image, mask * 3, tmp_path / "patient 1.nii.gz"))
+    write_segmentation(tmp_path / "named 1.seg.nrrd", [Segment("lung", mask == 1)], image)
+    trust_file(out, "b", tmp_path / "named 1.seg.nrrd")
+    assert np.array_equal(values_of(out, "b"), mask * 2)
+    for names in (["Segment 1"], ["lung", "lung"]):
+        write_segmentation(tmp_path / "other.seg.nrrd", [Segment(name, mask == 1) for name in names], image)
+        with pytest.raises(InputError, match="segments " + ", ".join(names)):
+            trust_file(out, "b", tmp_path / "other.seg.nrrd")
+
+
+def test_a_mask_on_another_grid_is_refused_and_turned_axes_are_not(two_labels, tmp_path):
+    out, image = two_labels
+    mask = np.zeros(image.shape, np.uint8)
+    mask[1, 2, 3] = 1
+
+    def moved(image):
+        image.SetOrigin((0.5, 0.0, 0.0))
+        return image
+
+    for name, change in (
+        ("moved", moved),
+        ("cut", lambda image: image[:, :, :4]),
+        ("coarse", lambda image: sitk.Shrink(image, (2, 1, 1))),
+    ):
+        with pytest.raises(InputError, match="different grids"):
+            trust_file(out, "a", save(image, mask, tmp_path / f"{name}.nii.gz", change))
+    assert values_of(out, "a").all() and not trusted_cases(out)
+    trust_file(
+        out, "a", save(image, mask, tmp_path / "flipped.nii.gz", lambda image: sitk.Flip(image, (True, False, True)))
+    )
+    assert np.array_equal(values_of(out, "a"), mask)
+    # A segmentation of Slicer, cropped to its content, or drawn beyond the image.
+    write_segmentation(tmp_path / "whole.seg.nrrd", [Segment("tumor", mask == 1)], image)
+    whole = sitk.ReadImage(str(tmp_path / "whole.seg.nrrd"))
+
+    def save_segments(image, name):
+        for key in whole.GetMetaDataKeys():
+            image.SetMetaData(key, whole.GetMetaData(key))
+        sitk.WriteImage(image, str(tmp_path / name))
+        return tmp_path / name
+
+    wide = sitk.ConstantPad(whole, (0, 0, 0), (1, 0, 0), 0)
+    for part in (whole[2:4, 1:3, 1:2], wide):
+        trust_file(out, "b", save_segments(part, "part.seg.nrrd"))
+        assert np.array_equal(values_of(out, "b"), mask)
+    with pytest.raises(InputError, match="beyond its image"):
+        trust_file(out, "b", save_segments(sitk.ConstantPad(whole, (0, 0, 0), (1, 0, 0), 1), "beyond.seg.nrrd"))
+    for key in whole.GetMetaDataKeys():
+        whole.EraseMetaData(key)
+    sitk.WriteImage(whole, str(tmp_path / "nameless.seg.nrrd"))
+    with pytest.raises(InputError, match="without names"):
+        trust_file(out, "b", tmp_path / "nameless.seg.nrrd")
+
+
+def test_a_case_that_was_struck_out_comes_back_with_its_own_image(two_labels, tmp_path):
+    out, image = two_labels
+    mask = np.zeros(image.shape, np.uint8)
+    mask[1, 2, 3] = 2
+    strike(out, ["b"])
+    assert read_dataset(out).cases == ("a",)
+    trust_file(out, "b", save(image, mask, tmp_path / "mine.nii.gz"))
+    assert read_dataset(out).cases == ("a", "b") and np.array_equal(values_of(out, "b"), mask)
