@@ -96,7 +96,9 @@ class Batch:
         """Record in the claimed folder which files the masks of an image were made from; kept ones are of others."""
         if self.folders and not places.kept:
             marker = _read_marker(self.folders[0])
-            sources = _sources(marker) | {image.name: Sources().of(image.path)}
+            source = Sources().of(image.path)
+            own = {name: source[name] for name in source if name != "time" or not image.anonymous}
+            sources = _sources(marker) | {image.name: own}
             _write_marker(self.folders[0], marker | {SOURCES: sources})
 
     def exchanged(self) -> list[Input]:

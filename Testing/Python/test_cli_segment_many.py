@@ -261,3 +261,7 @@ def test_a_mask_of_an_image_that_was_exchanged_stays_and_it_is_said(run, tmp_pat
         assert code == 0 and json.loads(text)["exchanged"] == [] and "other files" not in err
     phantom_png(head, 1)
     assert "other files" not in run(*ask, "--overwrite")[2] and "other files" not in run(*ask)[2]
+    assert run(*ask[:-1], tmp_path / "numbered", "--anonymous", tmp_path / "key.csv")[0] == 0
+    (marker,) = (path for path in (tmp_path / "numbered").iterdir() if path.suffix == ".json")
+    (source,) = json.loads(marker.read_text())["images"].values()
+    assert source.keys() == {"size", "sha256"}  # no date of an anonymous image
