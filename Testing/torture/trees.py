@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from MedCLIPSAMLib.files.outputs import MARKER
 from MedCLIPSAMLib.resources import resource_path
+from MedCLIPSAMLib.tasks.batch import SOURCES
 
 OURS = re.compile(r"(.*/)?(\.[^/]*\.partial(/.*)?|[^/]+\.partial(\.state)?|[^/]+\.unfinished(/.*)?)")
 """Names that say a run had not finished with it: temporaries, downloads, steps of long runs."""
@@ -17,7 +19,7 @@ PASSING = re.compile(r"(.*/)?(\.lock|\.[^/]+\.lock|run\.json)|(.*/)?tensorboard/
 """Locks, and curves that nobody goes on from."""
 MADE_ANEW = ("dataset.json", "report.html", "labels.json", "review.csv")
 """Made of the manifest at the end of a run."""
-STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "manifest.json", "struck.txt")
+STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "manifest.json", "struck.txt", MARKER)
 """Files of a state that a later one replaces."""
 VOLUMES = (".nii.gz", ".nrrd", ".png", ".dcm", ".mha", ".nii")
 REPORT_END = resource_path("pages/export_report.html").read_text(encoding="utf-8")[-40:]
@@ -76,7 +78,9 @@ def content(path: Path) -> Any:
     if path.name.endswith(".jsonl"):
         return _lines(path)
     if path.suffix == ".json":
-        return json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8"))
+        # A run that goes on does not know what a mask was made from that was written last before its end.
+        return {name: said[name] for name in said if name != SOURCES} if path.name == MARKER else said
     if path.name == "run-id.txt":
         return len(path.read_bytes())
     if path.name == "report.html":
