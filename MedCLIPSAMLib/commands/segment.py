@@ -215,7 +215,7 @@ def segment(
     import_engine()
     from ..export.case_key import CaseKey
     from ..tasks.batch import prepare
-    from ..tasks.segment_files import Failed, FileSegmenter
+    from ..tasks.segment_files import FileSegmenter
 
     outputs = output.outputs(out)
     read = written.read(text, marks)
@@ -245,11 +245,10 @@ def segment(
         try:
             for number, (image, places) in enumerate(todo, 1):
                 title = f"{number} of {len(todo)}, {image.name}" if outputs.is_folder else ""
+                batch.record_source(image, places)
                 with progress_bar(title or "loading", quiet=as_json) as run_context:
                     outcome = segmenter.segment(image, places, run_context.titled(title) if title else run_context)
                 report.add(image, outcome)
-                if not isinstance(outcome, Failed):
-                    batch.record_source(image, places)
         except KeyboardInterrupt:
             report.say_stopped(batch.unfinished_steps)
             raise

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import InputError
+from MedCLIPSAMLib.volumes.dicom_header import is_dicom
 from MedCLIPSAMLib.volumes.geometry import Geometry
 from MedCLIPSAMLib.volumes.nifti_file import PAIR_SUFFIXES
 from MedCLIPSAMLib.volumes.read import read_image
@@ -103,18 +104,9 @@ def _check_format(path: Path) -> None:
     what, remedy = f"a file '{path.suffix}'", f"Convert it to one of {', '.join(MASK_SUFFIXES)}."
     if path.is_dir():
         what = "a folder"
-    elif path.suffix.lower() == ".dcm" or _is_dicom(path):
+    elif path.suffix.lower() == ".dcm" or is_dicom(path):
         what, remedy = "DICOM", "Open it in 3D Slicer (DICOM SEG: with QuantitativeReporting) and save it as .seg.nrrd."
     raise InputError(f"Expected a mask in '{path}', got {what}, which cannot be scored.", remedy)
-
-
-def _is_dicom(path: Path) -> bool:
-    """Tell whether a file has the prefix of DICOM behind its preamble (PS3.10, 7.1)."""
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
 
 
 def _by_name(path: Path, segments: list[Segment], grid: sitk.Image) -> Masks:

@@ -23,14 +23,12 @@ from ..volumes.archive import is_zip
 from ..volumes.slice_count import slice_count
 from ..volumes.volume import clean_name, stem
 from .inputs import Input, find_inputs
+from .mask_sources import add_source, read_sources
 from .places import Outputs, Places
 
 MADE_BY = "medclipsam segment"
 LEFT_OUT = "left out"
 """Name in the marker of a folder under which the labels stand that the models cannot take."""
-
-SOURCES = "images"
-"""Name in the marker of a folder under which the files stand that its masks were made from."""
 
 
 @dataclass(frozen=True)
@@ -93,19 +91,17 @@ class Batch:
             _write_marker(self.folders[0], _read_marker(self.folders[0]) | {LEFT_OUT: recorded})
 
     def record_source(self, image: Input, places: Places) -> None:
-        """Record in the claimed folder which files the masks of an image were made from; kept ones are of others."""
+        """Record the files that new masks of an image are made from, where they go into a folder."""
         if self.folders and not places.kept:
-            marker = _read_marker(self.folders[0])
             source = Sources().of(image.path)
             own = {name: source[name] for name in source if name != "time" or not image.anonymous}
-            sources = _sources(marker) | {image.name: own}
-            _write_marker(self.folders[0], marker | {SOURCES: sources})
+            add_source(self.folders[0], image.name, own)
 
     def exchanged(self) -> list[Input]:
-        """Find the images with masks that stay and that were made when the image's files were others."""
+        """Find the images whose masks stay, and were made from other files than the image has now."""
         if not self.folders or self.overwrite:
             return []
-        known, sources = _sources(_read_marker(self.folders[0])), Sources()
+        known, sources = read_sources(self.folders[0]), Sources()
         staying = (image for image, places in self.work if any(path.exists() for path in places.masks.values()))
         return [
             image for image in staying if known.get(image.name) and not sources.is_same(image.path, known[image.name])
@@ -185,21 +181,15 @@ def _take(folder: Path, request: dict[str, Any], overwrite: bool, locks: ExitSta
     """Claim a folder; with `overwrite` also one of another request of this command, which becomes this one."""
     before = _read_marker(folder)
     replaced = overwrite and before.get("made by") == MADE_BY
-    recorded = {name: before[name] for name in (LEFT_OUT, SOURCES) if name in before}
+    recorded = {LEFT_OUT: before[LEFT_OUT]} if LEFT_OUT in before else {}
     locks.callback(claim(folder, MARKER, before if replaced else request | recorded).close)
     if replaced:
-        _write_marker(folder, request | {SOURCES: _sources(before)})
+        _write_marker(folder, request)
 
 
 def _left_out(folder: Path) -> list[str]:
     labels = _read_marker(folder).get(LEFT_OUT)
     return [label for label in labels if isinstance(label, str)] if isinstance(labels, list) else []
-
-
-def _sources(marker: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    known = marker.get(SOURCES)
-    known = known if isinstance(known, dict) else {}
-    return {name: source for name, source in known.items() if isinstance(source, dict)}
 
 
 def _read_marker(folder: Path) -> dict[str, Any]:

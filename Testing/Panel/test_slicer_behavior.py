@@ -21,16 +21,6 @@ MODULE = Path(__file__).resolve().parents[2] / "MedCLIPSAM" / "MedCLIPSAM.py"
 
 WIDEST = 420
 """Pixels that a panel may be wide at default fonts; Slicer's qSlicerModuleWidgetGenericTest allows 500."""
-PATHS = {
-    "modelsFolderEdit": "getExistingDirectory",
-    "exportInputsEdit": "getExistingDirectory",
-    "exportOutEdit": "getExistingDirectory",
-    "reviewFolderEdit": "getExistingDirectory",
-    "reviewDatasetEdit": "getExistingDirectory",
-    "fineTuneCaptionsEdit": "getOpenFileName",
-    "fineTuneImagesEdit": "getExistingDirectory",
-}
-"""Path edit -> the dialog that its button opens."""
 
 
 def segmentation(of, name: str, *segments: str):
@@ -184,33 +174,6 @@ def test_what_needs_a_segment_is_disabled_when_the_only_one_goes(panel, how: str
     for button in buttons:
         button.click()
     standin.check()
-
-
-@pytest.mark.parametrize("name", PATHS)
-def test_browse_opens_the_dialog_that_the_path_needs(panel, name: str) -> None:
-    edit = getattr(panel.ui, name)
-    if not edit.showBrowseButton:
-        pytest.skip("the path has buttons of its own")
-    for dialog in ("getExistingDirectory", "getOpenFileName", "getSaveFileName"):
-        standin.answers[f"QFileDialog.{dialog}"] = ""  # the user gives up
-    standin.messages.clear()
-    edit.browse()
-    assert [kind for kind, _text in standin.messages] == [f"QFileDialog.{PATHS[name]}"]
-
-
-def test_an_empty_path_is_shown_empty(panel) -> None:
-    shown = {name: getattr(panel.ui, name).currentPath for name in PATHS}
-    assert shown == dict.fromkeys(PATHS, "")
-
-
-def test_a_path_that_is_cleared_counts_as_empty(panel) -> None:
-    panel.ui.reviewFolderEdit.currentPath = "/predictions"
-    assert panel.ui.listReviewButton.enabled
-    panel.ui.reviewFolderEdit.currentPath = ""
-    assert not panel.ui.listReviewButton.enabled
-    panel.ui.reviewFolderEdit.currentPath = "/predictions/"
-    panel.parameters.parameterNode.Modified()
-    assert panel.ui.reviewFolderEdit.currentPath.rstrip("/") == "/predictions" and panel.ui.listReviewButton.enabled
 
 
 @pytest.mark.parametrize("persistent", [0, 1])
@@ -404,54 +367,3 @@ def test_the_module_is_in_slicers_own_category(scene) -> None:
         assert list(module.categories) == ["Segmentierung"]
     finally:
         vars(slicer.modules).update(kept)
-
-
-OF_A_LATER_VERSION = {
-    "extent": "CUBE",
-    "strategy": "",
-    "saliencyFrom": "4000",
-    "firstSlice": "one",
-    "method.coarse": "MAGIC",
-    "method.seed": "7",
-    "fineTune.loss": "NONE",
-}
-
-
-def check_defaults(made) -> None:
-    parameters = made.parameters
-    assert (str(parameters.extent), str(parameters.strategy)) == ("slice", "memory")
-    assert (parameters.saliencyFrom, parameters.firstSlice) == (30, 0)
-    assert (str(parameters.method.coarse), parameters.method.seed) == ("otsu", 7)
-    assert parameters.method.vote.name == "NONE" and str(parameters.fineTune.loss) == "dhn-nce"
-    assert made.ui.extentBox.currentIndex == 0
-
-
-def test_the_panel_opens_with_choices_that_only_another_version_has(fresh) -> None:
-    """Its parameter node names choices that are unknown here, and lacks a part of a pack."""
-    from MedCLIPSAM import MedCLIPSAMLogic
-
-    node = MedCLIPSAMLogic().getParameterNode()
-    for name, value in OF_A_LATER_VERSION.items():
-        node.SetParameter(name, value)
-    node.UnsetParameter("method.vote")
-    made = fresh.widgetRepresentation().self()
-    try:
-        check_defaults(made)
-    finally:
-        made.cleanup()
-
-
-def test_a_scene_with_such_choices_is_loaded_into_the_open_panel(panel, tmp_path) -> None:
-    node = panel.parameters.parameterNode
-    slicer.mrmlScene.SetURL(str(tmp_path / "scene.mrml"))
-    assert slicer.mrmlScene.Commit() == 1
-    text = (tmp_path / "scene.mrml").read_text()
-    for name, value in OF_A_LATER_VERSION.items():
-        pair = f"{name} {node.GetParameter(name)}"
-        assert text.count(pair) == 1, pair
-        text = text.replace(pair, f"{name} {value}")
-    (tmp_path / "scene.mrml").write_text(text)
-    panel.parameters.firstSlice = 5
-    assert slicer.mrmlScene.Import() == 1
-    standin.check()
-    check_defaults(panel)

@@ -211,6 +211,7 @@ def test_a_run_over_a_folder_that_is_ended_goes_on_with_the_next_image(tmp_path)
     assert {path.name for path in out.iterdir()} == {
         ".lock",
         ".medclipsam.json",
+        ".medclipsam-images.jsonl",
         *(f"{number}.seg.nrrd" for number in range(12)),
     }
 
@@ -249,6 +250,8 @@ def test_a_mask_of_an_image_that_was_exchanged_stays_and_it_is_said(run, tmp_pat
     head.touch()  # another time, the same content
     code, text, err = run(*ask, "--json")
     assert code == 0 and json.loads(text)["exchanged"] == [] and "other files" not in err
+    with next(out.glob(".*.jsonl")).open("a") as sources:
+        sources.write('\n{"image": "he')  # of a run that was killed
     phantom_png(head, 0)
     before = (out / "head.seg.nrrd").read_bytes()
     for _ in range(2):
@@ -262,6 +265,6 @@ def test_a_mask_of_an_image_that_was_exchanged_stays_and_it_is_said(run, tmp_pat
     phantom_png(head, 1)
     assert "other files" not in run(*ask, "--overwrite")[2] and "other files" not in run(*ask)[2]
     assert run(*ask[:-1], tmp_path / "numbered", "--anonymous", tmp_path / "key.csv")[0] == 0
-    (marker,) = (path for path in (tmp_path / "numbered").iterdir() if path.suffix == ".json")
-    (source,) = json.loads(marker.read_text())["images"].values()
-    assert source.keys() == {"size", "sha256"}  # no date of an anonymous image
+    (sources,) = (tmp_path / "numbered").glob(".*.jsonl")
+    (source,) = (json.loads(line) for line in sources.read_text().split("\n") if line)
+    assert source.keys() == {"image", "size", "sha256"} and source["image"] != "head"  # no date, no name

@@ -45,7 +45,7 @@ def images_of(seed, count=1, size=96):
 
 
 def masks_of(sam, images, numbers, boxes=None, points=None, logits=None):
-    """Masks and their IoU, of images that are embedded anew."""
+    """Embed images, and predict masks and their IoU."""
     batch = SamImageBatch(sam)
     batch.set(images)
     batch.at_once = True

@@ -9,9 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from MedCLIPSAMLib.files.outputs import MARKER
 from MedCLIPSAMLib.resources import resource_path
-from MedCLIPSAMLib.tasks.batch import SOURCES
+from MedCLIPSAMLib.tasks.mask_sources import SOURCES
 
 OURS = re.compile(r"(.*/)?(\.[^/]*\.partial(/.*)?|[^/]+\.partial(\.state)?|[^/]+\.unfinished(/.*)?)")
 """Names that say a run had not finished with it: temporaries, downloads, steps of long runs."""
@@ -19,7 +18,7 @@ PASSING = re.compile(r"(.*/)?(\.lock|\.[^/]+\.lock|run\.json)|(.*/)?tensorboard/
 """Locks, and curves that nobody goes on from."""
 MADE_ANEW = ("dataset.json", "report.html", "labels.json", "review.csv")
 """Made of the manifest at the end of a run."""
-STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "manifest.json", "struck.txt", MARKER)
+STATES = (".ckpt", ".safetensors", "images.json", "result.json", "run-id.txt", "manifest.json", "struck.txt")
 """Files of a state that a later one replaces."""
 VOLUMES = (".nii.gz", ".nrrd", ".png", ".dcm", ".mha", ".nii")
 REPORT_END = resource_path("pages/export_report.html").read_text(encoding="utf-8")[-40:]
@@ -78,9 +77,7 @@ def content(path: Path) -> Any:
     if path.name.endswith(".jsonl"):
         return _lines(path)
     if path.suffix == ".json":
-        said = json.loads(path.read_text(encoding="utf-8"))
-        # A run that goes on does not know what a mask was made from that was written last before its end.
-        return {name: said[name] for name in said if name != SOURCES} if path.name == MARKER else said
+        return json.loads(path.read_text(encoding="utf-8"))
     if path.name == "run-id.txt":
         return len(path.read_bytes())
     if path.name == "report.html":
@@ -129,8 +126,9 @@ def _lines(path: Path, cut: bool = False) -> list[dict[str, Any]]:
                 raise
             continue
         found.append({key: value for key, value in record.items() if key not in UNTOLD})
-    if path.name == "manifest.jsonl":  # of which the last line of a case counts
-        found = list({record["case"]: record for record in found}.values())
+    key = {"manifest.jsonl": "case", SOURCES: "image"}.get(path.name)
+    if key is not None:  # the last line of each counts
+        found = list({record[key]: record for record in found}.values())
     return sorted(found, key=lambda record: json.dumps(record, sort_keys=True))
 
 
