@@ -1,6 +1,7 @@
 """The process in which ITK and GDCM read files of unknown origin; see `itk_read`. It imports nothing of this package.
 
-A line of JSON, {"path": ..., "voxels": true}, is answered by a line of JSON, and with voxels by their bytes behind it.
+A line of JSON, {"path": ..., "voxels": true, "number": 1}, is answered by a line of JSON with the same number, and with
+voxels by their bytes behind it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def main() -> None:
             about, voxels = _read(sitk, os.fsdecode(bytes.fromhex(request["path"])), request["voxels"])
         except Exception as error:
             about, voxels = {"error": type(error).__name__, "said": str(error)[-4000:]}, None
-        answers.write(json.dumps(about).encode() + b"\n")
+        answers.write(json.dumps({**about, "number": request["number"]}).encode() + b"\n")
         if voxels is not None:
             answers.write(memoryview(voxels).cast("B"))
         answers.flush()

@@ -33,9 +33,12 @@ class _Reader:
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
+        self._asked = self._answered = 0  # numbers of requests
 
     def ask(self, path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
         """Return the process's answer for a file; see `itk_child`.
+
+        A process whose answer was not read to its end, such as at Ctrl+C, is ended: the next one to ask would get it.
 
         Raises:
             InputError: it crashed, or took too long. RuntimeError: what ITK said of the file.
@@ -50,8 +53,8 @@ class _Reader:
                 process.kill()
 
             watch = threading.Timer(seconds, end)
-            watch.start()
             try:
+                watch.start()
                 answer = self._answer(process, path, voxels)
             except (OSError, ValueError) as error:
                 self.stop()
@@ -61,6 +64,9 @@ class _Reader:
                     else "crashes the library that reads it"
                 )
                 raise InputError(f"'{path}' {why}: it is damaged, or made to.", "Leave it out.") from error
+            except BaseException:
+                self.stop()
+                raise
             finally:
                 watch.cancel()
         about, data = answer
@@ -85,7 +91,8 @@ class _Reader:
                     pipe.close()
 
     def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+        idle = self._answered == self._asked  # not where a second interrupt came while the first ended it
+        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None or not idle:
             if self._owner == os.getpid():
                 self.stop()
             child = Path(__file__).with_name("itk_child.py")
@@ -98,22 +105,25 @@ class _Reader:
                 start_new_session=True,  # Ctrl+C is for the program, which ends it
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # of Windows, where it would open one
             )
-            self._owner = os.getpid()
+            self._owner, self._answered = os.getpid(), self._asked
         return self._process
 
-    @staticmethod
-    def _answer(process: subprocess.Popen[bytes], path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
+    def _answer(self, process: subprocess.Popen[bytes], path: Path, voxels: bool) -> tuple[dict[str, Any], bytes]:
+        self._asked += 1
         assert process.stdin is not None
         assert process.stdout is not None
-        request = {"path": os.fsencode(itk_path(path)).hex(), "voxels": voxels}
+        request = {"path": os.fsencode(itk_path(path)).hex(), "voxels": voxels, "number": self._asked}
         process.stdin.write(json.dumps(request).encode() + b"\n")
         process.stdin.flush()
         line = process.stdout.readline()
         about = json.loads(line)  # a ValueError where the process has ended
+        if about["number"] != self._asked:
+            raise ValueError("it answers another request")
         count = int(np.prod(about["shape"])) * np.dtype(about["dtype"]).itemsize if "shape" in about else 0
         data = process.stdout.read(count)
         if len(data) != count:
             raise ValueError("it ended")
+        self._answered = self._asked
         return about, data
 
 

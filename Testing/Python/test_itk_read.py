@@ -1,5 +1,6 @@
 """A file that crashes ITK, or never ends, is the failure of that file: the process that reads it is another one."""
 
+import json
 import os
 import signal
 import subprocess
@@ -63,6 +64,53 @@ def test_a_file_that_takes_too_long_is_refused(scan, monkeypatch):
         read_volume(scan)
     monkeypatch.setattr(itk_read, "SECONDS", 60)
     assert read_volume(scan).shape == (3, 40, 40)
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, MemoryError])
+def test_after_an_interrupt_the_next_file_is_read_and_not_the_one_before(scan, tmp_path, interrupt):
+    """The reader of the first file is stopped until the interrupt, so that its answer comes after it."""
+    other = tmp_path / "other.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 8, 8), 7, np.int16)), str(other))
+    itk_read.itk_header(scan)
+    (reader,) = readers()
+    os.kill(reader.pid, signal.SIGSTOP)
+
+    def stop(*_) -> None:
+        raise interrupt
+
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(interrupt):
+            itk_read.itk_image(scan)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    if reader.is_running():
+        os.kill(reader.pid, signal.SIGCONT)
+    image = itk_read.itk_image(other)
+    assert image.GetSize() == (8, 8, 2) and (sitk.GetArrayFromImage(image) == 7).all()
+
+
+def test_an_interrupt_while_the_reader_is_ended_leaves_no_answer_either(scan, tmp_path, monkeypatch):
+    other = tmp_path / "other.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 8, 8), 7, np.int16)), str(other))
+    with monkeypatch.context() as patch:
+        patch.setattr(itk_read.json, "loads", lambda line: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(itk_read._reader, "stop", lambda: None)
+        with pytest.raises(KeyboardInterrupt):
+            itk_read.itk_image(scan)
+    assert itk_read.itk_image(other).GetSize() == (8, 8, 2)
+
+
+def test_an_answer_to_another_request_is_not_taken_for_the_file(scan, tmp_path):
+    other = tmp_path / "other.nrrd"
+    sitk.WriteImage(sitk.GetImageFromArray(np.full((2, 8, 8), 7, np.int16)), str(other))
+    itk_read.itk_header(scan)
+    stray = {"path": os.fsencode(scan).hex(), "voxels": True, "number": 0}
+    itk_read._reader._process.stdin.write(json.dumps(stray).encode() + b"\n")
+    with pytest.raises(InputError, match=r"other\.nrrd"):
+        itk_read.itk_image(other)
+    assert itk_read.itk_image(other).GetSize() == (8, 8, 2)
 
 
 def test_a_real_crash_of_itk_is_one_case_of_an_export(scan, crash, tmp_path, monkeypatch, capsys):
