@@ -127,10 +127,10 @@ class EngineOptions:
             from ..export.engines import LocalEngine
 
             return LocalEngine(models.load(settings))
-        from ..export.ray_engine import Models, RayEngine
+        from ..export.ray_engine import RayEngine
 
         folder = models.models_dir.resolve() if models.models_dir else None
-        return RayEngine(Models(models.model, models.sam, models.device, folder, settings), self.workers, self.address)
+        return RayEngine(replace(models.choice(settings), models_dir=folder), self.workers, self.address)
 
 
 @option_groups

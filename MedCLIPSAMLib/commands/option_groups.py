@@ -43,11 +43,10 @@ from .parsing import parse_slices, parse_window
 if TYPE_CHECKING:
     from ..models.clip import ClipModel
     from ..pipeline.request import SegmentationRequest
+    from ..segmentation.model_cache import ModelCache
+    from ..segmentation.model_choice import ModelChoice
     from ..segmentation.segmenter import TextSegmenter
     from ..segmentation.settings import Settings
-
-
-Loader = Callable[..., "TextSegmenter"]
 
 
 def option_groups(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -99,15 +98,16 @@ class ModelOptions:
 
         return default_settings(self.model, self.models_dir)
 
-    def load(self, settings: Settings | None = None, loader: Loader | None = None) -> TextSegmenter:
-        """Load the models; errors as `load_segmenter`.
+    def choice(self, settings: Settings | None = None) -> ModelChoice:
+        """Return them as a choice, with these settings or those of the catalogue."""
+        from ..segmentation.model_choice import ModelChoice
 
-        Args:
-            loader: in place of `load_segmenter`.
-        """
-        from ..segmentation.segmenter import load_segmenter
+        return ModelChoice(self.model, self.sam, self.device, self.models_dir, settings)
 
-        return (loader or load_segmenter)(self.model, self.sam, self.device, self.models_dir, settings)
+    def load(self, settings: Settings | None = None, cache: ModelCache | None = None) -> TextSegmenter:
+        """Load the models, from a cache where there is one; errors as `load_segmenter`."""
+        choice = self.choice(settings)
+        return cache.load(choice) if cache else choice.load()
 
 
 @dataclass(frozen=True)

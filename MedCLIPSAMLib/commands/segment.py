@@ -24,7 +24,7 @@ from .option_groups import (
 from .options import Anonymous, AsJson, Overwrite, UseWorker
 from .progress import progress_bar
 from .segment_report import SegmentReport
-from .session import segmenter_loader
+from .session import model_cache
 
 if TYPE_CHECKING:
     from ..segmentation.report import Report
@@ -231,7 +231,7 @@ def segment(
         report.say_read(read)
 
     def load() -> TextSegmenter:
-        segmenter = models.load(settings, segmenter_loader(context))
+        segmenter = models.load(settings, model_cache(context))
         if verbose:
             report.say_choices(segmenter)
         return segmenter

@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     import typer
 
     from ..segmentation.model_cache import ModelCache
-    from ..segmentation.segmenter import TextSegmenter
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,7 @@ class Session:
     cache: ModelCache | None = None
 
 
-def segmenter_loader(context: typer.Context) -> Callable[..., TextSegmenter]:
-    """Return the function that loads a segmenter: `load_segmenter`, or that of the session's cache of models."""
-    from ..segmentation.segmenter import load_segmenter
-
+def model_cache(context: typer.Context) -> ModelCache | None:
+    """Return the session's cache of models; None where it has none."""
     session = context.obj
-    return session.cache.load if isinstance(session, Session) and session.cache is not None else load_segmenter
+    return session.cache if isinstance(session, Session) else None

@@ -12,8 +12,9 @@ from ..export.cases import Case
 from ..export.export import export
 from ..export.job import ExportJob, ExportSettings
 from ..export.manifest import read_records
-from ..export.ray_engine import Models, RayEngine
+from ..export.ray_engine import RayEngine
 from ..run_context import RunContext
+from ..segmentation.model_choice import ModelChoice
 from .sleeping_worker import SleepingWorker
 
 
@@ -53,7 +54,7 @@ class _SleepingEngine(RayEngine):
     """The engine of a real cluster, with workers that sleep."""
 
     def __init__(self, workers: int, seconds: float, spread: float, deaths: float, seed: int) -> None:
-        super().__init__(Models(device="cpu"), workers)
+        super().__init__(ModelChoice(device="cpu"), workers)
         self._arguments = seconds, spread, deaths, seed
         self.started = 0.0
 

@@ -12,14 +12,15 @@ import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM, Precision
+from ..choices import Precision
 from ..errors import DeviceError, InputError, MedCLIPSAMError
 from ..run_context import RunContext
-from ..segmentation.segmenter import TextSegmenter, load_segmenter
-from ..segmentation.settings import Settings, default_settings
+from ..segmentation.model_choice import ModelChoice
+from ..segmentation.segmenter import TextSegmenter
+from ..segmentation.settings import default_settings
 from .cases import Case
 from .engines import Write
 from .job import ExportJob, FailedCase, LoadedCase, new_record, read_case, segment_case, write_result
@@ -32,21 +33,10 @@ START = 600.0
 """Seconds after which an export goes on without the workers that the cluster has no room for."""
 
 
-@dataclass(frozen=True)
-class Models:
-    """The models of a worker: see `segmentation.segmenter.load_segmenter`."""
-
-    clip: str = DEFAULT_MODEL
-    sam: str = DEFAULT_SAM
-    device: str = "auto"
-    models_dir: Path | None = None
-    settings: Settings | None = None
-
-
 class _Worker:
     """A Ray actor with the models."""
 
-    def __init__(self, models: Models) -> None:
+    def __init__(self, models: ModelChoice) -> None:
         self._models = models
         self._segmenter: TextSegmenter | None = None
         self._reader = ThreadPoolExecutor(1)
@@ -68,8 +58,7 @@ class _Worker:
     def _load(self) -> TextSegmenter:
         """Return the models, loaded by the first call, so that errors in them are raised by this call."""
         if self._segmenter is None:
-            models = self._models
-            self._segmenter = load_segmenter(models.clip, models.sam, models.device, models.models_dir, models.settings)
+            self._segmenter = self._models.load()
         return self._segmenter
 
 
@@ -88,7 +77,7 @@ class RayEngine:
         InputError: ray is not installed. DeviceError: no cluster under that address. ModelError: an unknown model.
     """
 
-    def __init__(self, models: Models, workers: int | None = None, address: str | None = None) -> None:
+    def __init__(self, models: ModelChoice, workers: int | None = None, address: str | None = None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray

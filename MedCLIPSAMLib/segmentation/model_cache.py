@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ..models.acceleration.memory import release
+from ..models.catalogue_entry import Kind
 from ..models.device import resolve_device
 from ..models.store import find, locate
-from .segmenter import TextSegmenter, load_segmenter
-from .settings import Settings, default_settings
+from .model_choice import ModelChoice
+from .segmenter import TextSegmenter
+from .settings import default_settings
 
 
 class ModelCache:
@@ -19,20 +20,18 @@ class ModelCache:
         self._segmenter: TextSegmenter | None = None
         self._key: tuple[Any, ...] = ()
 
-    def load(
-        self, model: str, sam: str, device: str, models_dir: Path | None, settings: Settings | None = None
-    ) -> TextSegmenter:
-        """Return a segmenter as `load_segmenter` does, from the cache unless the files of the models have changed.
+    def load(self, choice: ModelChoice) -> TextSegmenter:
+        """Load a segmenter as `load_segmenter` does, from the cache unless the files of the models have changed.
 
         A pair for which memory ran out is loaded again.
         """
-        key = (model, sam, resolve_device(device), *_stamps(model, sam, models_dir))
+        key = (choice.clip, choice.sam, resolve_device(choice.device), *_stamps(choice))
         cached = self._segmenter
         if cached is not None and key == self._key and cached.usable and not cached.frugal:
-            return cached.with_settings(settings or default_settings(model, models_dir))
+            return cached.with_settings(choice.settings or default_settings(choice.clip, choice.models_dir))
         self._segmenter = cached = None  # so that both are freed before others are loaded
         release()
-        self._segmenter = load_segmenter(model, sam, device, models_dir, settings)
+        self._segmenter = choice.load()
         self._key = key
         return self._segmenter
 
@@ -44,8 +43,9 @@ class ModelCache:
         return {"model": cached.clip.name, "sam": cached.sam.name, "device": str(cached.clip.device)}
 
 
-def _stamps(model: str, sam: str, models_dir: Path | None) -> tuple[Any, ...]:
-    """Return path, modification time and size of each file of both models."""
-    folders = locate(find(model, "clip", models_dir), models_dir), locate(find(sam, "sam", models_dir), models_dir)
-    files = sorted(file for folder in folders for file in folder.iterdir())
+def _stamps(choice: ModelChoice) -> tuple[Any, ...]:
+    """Compute path, modification time and size of each file of both models."""
+    named: tuple[tuple[str, Kind], ...] = (choice.clip, "clip"), (choice.sam, "sam")
+    folders = [locate(find(name, kind, choice.models_dir), choice.models_dir) for name, kind in named]
+    files = sorted(file for folder in folders for file in folder.rglob("*"))
     return tuple((str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files)

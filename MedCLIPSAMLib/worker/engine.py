@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import torch
 
-from ..choices import DEFAULT_MODEL, DEFAULT_SAM
 from ..errors import DeviceError, InputError, MedCLIPSAMError
 from ..models.acceleration.memory import is_out_of_memory, release
 from ..models.catalogue_entry import Kind
 from ..models.device import resolve_device
-from ..segmentation.segmenter import TextSegmenter, load_segmenter
+from ..segmentation.model_cache import ModelCache
+from ..segmentation.model_choice import ModelChoice
+from ..segmentation.segmenter import TextSegmenter
 from ..segmentation.settings import Settings, default_settings
 from .catalogue import download_model, models_and_devices
 from .fields import models_folder, text_of
@@ -28,41 +28,11 @@ from .segmenting import carry_masks, outline, propagate, segment
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class ModelChoice:
-    """Which models to load, and where."""
-
-    clip: str = DEFAULT_MODEL
-    sam: str = DEFAULT_SAM
-    device: str = "auto"
-    models_dir: Path | None = None
-
-    @classmethod
-    def of(cls, message: Message) -> ModelChoice:
-        """Read the choice from the fields of a message."""
-        clip, sam, device = (text_of(message, name, getattr(cls, name)) for name in ("clip", "sam", "device"))
-        return cls(clip, sam, device, models_folder(message))
-
-    def load(self, reply: Reply) -> TextSegmenter:
-        """Load the models on their device, or on the CPU where that has too little memory, and notify the user."""
-        try:
-            return load_segmenter(self.clip, self.sam, self.device, self.models_dir)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-        release()  # outside of the handler, whose traceback holds tensors
-        if resolve_device(self.device).type == "cpu":
-            raise DeviceError("The models do not fit into this machine's memory.", "Choose smaller models.")
-        run_context(reply).notify(
-            "The models do not fit into the memory of the GPU and run on the CPU, which is slower."
-        )
-        return load_segmenter(self.clip, self.sam, "cpu", self.models_dir)
-
-
 class Engine:
     """The state of a worker; one request at a time."""
 
     def __init__(self) -> None:
+        self._models = ModelCache()
         self._segmenter: TextSegmenter | None = None
         self._choice = ModelChoice()
         self._failure: MedCLIPSAMError | None = None
@@ -127,18 +97,32 @@ class Engine:
 
     def _load(self, message: Message, reply: Reply) -> Answer:
         started = time.perf_counter()
-        choice = ModelChoice.of(message)
-        if choice != self._choice or self._segmenter is None or not self._segmenter.usable:
-            self._segmenter = None
-            release()
-            run_context(reply).report(0.0, stage="loading")
-            try:
-                self._segmenter = choice.load(reply)
-            except MedCLIPSAMError as error:
-                self._failure = error
-                raise
-            self._choice, self._failure = choice, None
+        clip, sam, device = (text_of(message, name, getattr(ModelChoice, name)) for name in ("clip", "sam", "device"))
+        choice = ModelChoice(clip, sam, device, models_folder(message))
+        self._segmenter = None  # so that the cache can free it
+        run_context(reply).report(0.0, stage="loading")
+        try:
+            self._segmenter = self._load_models(choice, reply)
+        except MedCLIPSAMError as error:
+            self._failure = error
+            raise
+        self._choice, self._failure = choice, None
         return self._description() | {"seconds": time.perf_counter() - started}, {}
+
+    def _load_models(self, choice: ModelChoice, reply: Reply) -> TextSegmenter:
+        """Load models on their device, or on the CPU where that has too little memory, and notify the user."""
+        try:
+            return self._models.load(choice)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        release()  # outside of the handler, whose traceback holds tensors
+        if resolve_device(choice.device).type == "cpu":
+            raise DeviceError("The models do not fit into this machine's memory.", "Choose smaller models.")
+        run_context(reply).notify(
+            "The models do not fit into the memory of the GPU and run on the CPU, which is slower."
+        )
+        return self._models.load(replace(choice, device="cpu"))
 
     def _description(self) -> dict[str, Any]:
         segmenter = self.segmenter

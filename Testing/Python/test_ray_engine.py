@@ -19,9 +19,10 @@ from MedCLIPSAMLib.export.engines import LocalEngine
 from MedCLIPSAMLib.export.export import export
 from MedCLIPSAMLib.export.job import ExportSettings
 from MedCLIPSAMLib.export.manifest import MANIFEST, read_records
-from MedCLIPSAMLib.export.ray_engine import Models, RayEngine
+from MedCLIPSAMLib.export.ray_engine import RayEngine
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.segmentation.model_choice import ModelChoice
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes.write import write_png
 
@@ -45,7 +46,7 @@ def cluster():
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    engine = RayEngine(Models(device="cpu"), workers=2)
+    engine = RayEngine(ModelChoice(device="cpu"), workers=2)
     yield engine
     engine.close()
     assert not ray.is_initialized()
@@ -133,7 +134,7 @@ def test_a_case_that_kills_every_worker_is_recorded_and_the_run_goes_on(cases, c
         return done, others
 
     monkeypatch.setattr(ray, "wait", wait)
-    counts = export([long, cases[0]], RayEngine(Models(device="cpu"), workers=1), out, ExportSettings("nii.gz"))
+    counts = export([long, cases[0]], RayEngine(ModelChoice(device="cpu"), workers=1), out, ExportSettings("nii.gz"))
     record = read_records(out)["long"]
     assert len(killed) == 2 and counts["failed"] == 1 and sum(counts.values()) == 2
     assert "died" in record["problem"] and "--retry" in record["remedy"]
@@ -141,14 +142,14 @@ def test_a_case_that_kills_every_worker_is_recorded_and_the_run_goes_on(cases, c
 
 def test_a_cluster_without_room_for_a_worker_is_said_to_have_none(cases, cluster, monkeypatch, tmp_path):
     monkeypatch.setattr(ray_engine, "START", 2.0)
-    engine = RayEngine(Models(device="cpu"), workers=1)
+    engine = RayEngine(ModelChoice(device="cpu"), workers=1)
     engine._resources = {"num_cpus": 1000}
     with pytest.raises(DeviceError, match="No worker could start.*CPU"):
         export(cases[:1], engine, tmp_path / "out", ExportSettings("nii.gz"))
 
 
 def test_what_a_worker_cannot_load_ends_the_run_with_the_cause(cases, cluster, tmp_path):
-    engine = RayEngine(Models("biomedclip", "demo", "cpu", tmp_path), workers=1)
+    engine = RayEngine(ModelChoice("biomedclip", "demo", "cpu", tmp_path), workers=1)
     with pytest.raises(ModelError, match="biomedclip"):
         export(cases[:1], engine, tmp_path / "out", ExportSettings("nii.gz"))
     assert read_records(tmp_path / "out") == {}

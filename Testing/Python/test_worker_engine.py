@@ -1,17 +1,22 @@
 """Memory that runs out, and what is kept between prompts, in the worker's engine with the demo models."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from recording_reply import RecordingReply
+from safetensors.torch import load_file, save_file
 
 from MedCLIPSAMLib.choices import Precision
 from MedCLIPSAMLib.errors import Cancelled, DeviceError, InputError
 from MedCLIPSAMLib.experiments.phantom_benchmark import to_rgb
 from MedCLIPSAMLib.models.catalogue import find
-from MedCLIPSAMLib.models.store import status
+from MedCLIPSAMLib.models.store import locate, status
+from MedCLIPSAMLib.models.trained import ENTRY
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
 from MedCLIPSAMLib.segmentation.saliency import M2IBSettings, m2ib
 from MedCLIPSAMLib.segmentation.settings import Settings
@@ -72,6 +77,35 @@ def test_memory_that_stays_short_is_named_with_a_remedy_and_the_worker_goes_on(e
     reply = RecordingReply()
     engine.handle(SEGMENT, reply)
     assert reply.of("part")
+
+
+def test_models_whose_memory_ran_out_are_loaded_again_in_full_on_request(engine):
+    load = Message("load", 1, {"device": "cpu"})
+    clip = engine.segmenter.clip
+    engine.handle(load, RecordingReply())
+    assert engine.segmenter.clip is clip
+    engine.segmenter.reduce_memory()
+    engine.handle(load, RecordingReply())
+    assert engine.segmenter.clip is not clip and not engine.segmenter.frugal
+
+
+def test_weights_that_were_replaced_are_the_ones_used_after_the_next_load(tmp_path):
+    """The weight of the first cell is 1 more in the new file."""
+    folder = shutil.copytree(locate(find("demo", "clip")), tmp_path / "mine")
+    about = dict.fromkeys(("title", "purpose", "licence"), "mine") | {"name": "mine", "base": "demo", "by_word": {}}
+    about |= {"image_size": 128, "saliency": {"layer": 3, "beta": 0.3, "steps": 10}}
+    (folder / ENTRY).write_text(json.dumps(about))
+    engine = Engine()
+    load = Message("load", 1, {"clip": "mine", "sam": "demo", "device": "cpu", "models_dir": str(tmp_path)})
+    cell = lambda: engine.segmenter.clip.model.visual.head.proj.weight[0, 0].item()
+    engine.handle(load, RecordingReply())
+    before, path = cell(), folder / "open_clip_model.safetensors"
+    weights = load_file(path)
+    weights["visual.head.proj.weight"] = weights["visual.head.proj.weight"] + 1
+    save_file(weights, tmp_path / "new")
+    (tmp_path / "new").rename(path)
+    engine.handle(load, RecordingReply())
+    assert cell() == pytest.approx(before + 1, abs=1e-3)  # float16
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
