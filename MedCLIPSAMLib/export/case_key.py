@@ -8,10 +8,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from ..errors import InputError, OutputError
 from ..files.atomic import atomic_path, check_writable
+from ..files.claim import hold_lock
 
 COLUMNS = ("case", "image", "series")
 _CASE = re.compile("case_[0-9]{4,9}")
@@ -49,17 +48,22 @@ class CaseKey:
         """Return a name such as case_0001 for each image and series; new ones are added to the file.
 
         Raises:
-            OutputError: the file cannot be written.
+            OutputError: the file cannot be written, or not be locked.
         """
-        with FileLock(self.path.with_name(f".{self.path.name}.lock")):
-            names = self._read()
-            highest = max((int(name.removeprefix("case_")) for name in names.values()), default=0)
-            wanted = [(str(image.resolve()), series or "") for image, series in images]
-            for place in dict.fromkeys(wanted):
-                if place not in names:
-                    highest += 1
-                    names[place] = f"case_{highest:04d}"
-            self._write(names)
+        wanted = [(str(image.resolve()), series or "") for image, series in images]
+        try:
+            with hold_lock(self.path.with_name(f".{self.path.name}.lock"), wait=True):
+                names = self._read()
+                highest = max((int(name.removeprefix("case_")) for name in names.values()), default=0)
+                for place in dict.fromkeys(wanted):
+                    if place not in names:
+                        highest += 1
+                        names[place] = f"case_{highest:04d}"
+                self._write(names)
+        except OSError as error:
+            raise OutputError(
+                f"The key '{self.path}' cannot be written: {error.strerror or error}.", "Choose another place for it."
+            ) from error
         return [names[place] for place in wanted]
 
     def _read(self) -> dict[tuple[str, str], str]:

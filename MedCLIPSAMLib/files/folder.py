@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..errors import OutputError
-from .claim import LOCK, lock_file
+from .claim import hold_lock
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder for `path`; when the block succeeds it replaces `path`, else it is removed.
 
-    It is beside `path` and locked. The next run for the same path removes what a killed run left.
+    It is beside `path`, as is the lock that keeps other runs for the same path out until the end. The next run removes
+    what a killed run left, and puts back what that had moved aside.
 
     Raises:
         OutputError: another run is writing it, or it cannot be written; what was at `path` is left as it was.
     """
-    temporary, old = (path.with_name(f".{path.name}{ending}") for ending in (".partial", ".old.partial"))
+    token = secrets.token_hex(4)
+    temporary, old = (path.with_name(f".{path.name}.{token}{ending}") for ending in (".partial", ".old.partial"))
     try:
-        if temporary.is_symlink() or old.is_symlink():
-            raise OutputError(f"'{temporary}' or '{old}' is a link.", "Remove it.")
-        temporary.mkdir(parents=True, exist_ok=True)
-        lock = lock_file(temporary / LOCK)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with hold_lock(path.with_name(f".{path.name}.lock")):
+            _clean_up(path)
+            try:
+                temporary.mkdir()
+                yield temporary
+                if path.exists():
+                    path.rename(old)
+                temporary.rename(path)
+            finally:
+                _clean_up(path)
     except BlockingIOError as error:
         raise OutputError(f"Another run is writing '{path}'.", "Wait for it, or choose another name.") from error
     except OSError as error:
-        raise OutputError(f"'{path}' cannot be written: {error.strerror}.", "Choose another place.") from error
-    try:
-        for left in temporary.iterdir():
-            if left.name != LOCK:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
-        yield temporary
-        lock.close()  # Windows renames no folder with an open file
-        (temporary / LOCK).unlink()
-        shutil.rmtree(old, ignore_errors=True)
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
         raise OutputError(
-            f"'{path}' cannot be written: {error.strerror or error}.", "Make room on the disk."
+            f"'{path}' cannot be written: {error.strerror or error}.", "Make room on the disk, or choose another place."
         ) from error
-    finally:
-        lock.close()
-        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _clean_up(path: Path) -> None:
+    """Put back what was moved aside and not replaced, and remove all else that runs for `path` left beside it."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}(\.old)?\.partial")
+    with suppress(OSError):
+        for left in sorted(path.parent.iterdir()):
+            found = name.fullmatch(left.name)
+            if not found:
+                continue
+            if left.is_symlink() or not left.is_dir():
+                left.unlink()
+            elif found[1] and not path.exists():
+                left.rename(path)
+            else:
+                shutil.rmtree(left, ignore_errors=True)

@@ -33,9 +33,9 @@ def hold_unfinished(folder: Path) -> Iterator[None]:
         sweep(folder)
         yield
     finally:
-        if [path.name for path in folder.iterdir()] == [LOCK]:
-            with suppress(OSError):
-                (folder / LOCK).unlink()  # while it is held, so that nobody else can be waiting with it
+        with suppress(OSError):  # the folder may be gone
+            if [path.name for path in folder.iterdir()] == [LOCK]:
+                (folder / LOCK).unlink()  # while it is held, so that it is not that of another run
         lock.close()
         with suppress(OSError):
             folder.rmdir()

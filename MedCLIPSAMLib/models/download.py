@@ -14,7 +14,7 @@ from .. import __version__
 from ..errors import ModelError, OutputError
 from ..files.atomic import sweep
 from ..files.checksums import read_recorded, record, sha256_of
-from ..files.claim import lock_file
+from ..files.claim import hold_lock
 from ..run_context import RunContext
 from .catalogue_entry import Model, ModelFile
 from .store import cache_folder
@@ -63,7 +63,7 @@ def download(
     folder = folder or cache_folder() / model.folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with lock_file(folder.with_name(f".{folder.name}.lock")):
+        with hold_lock(folder.with_name(f".{folder.name}.lock")):
             sweep(folder)
             for file in model.files:
                 expected = file.sha256 or read_recorded(folder).get(file.name)

@@ -191,7 +191,7 @@ def trained_models(folders: list[Path]) -> tuple[list[Model], list[UnusableEntry
     """Find the entries of the trained models in some folders of models; the first of a name counts."""
     found: dict[str, Model] = {}
     unusable: list[UnusableEntry] = []
-    for path in (path.parent for parent in folders for path in sorted(parent.glob(f"*/{ENTRY}"))):
+    for path in (path.parent for parent in folders for path in sorted(parent.glob(f"[!.]*/{ENTRY}"))):
         try:
             entry = read_entry(path)
             if entry.folder != entry.name:

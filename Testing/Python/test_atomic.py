@@ -1,6 +1,9 @@
 """Files appear whole or not at all, and what a kill leaves is neither taken for data nor kept."""
 
+import errno
+import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +14,7 @@ import SimpleITK as sitk
 
 from MedCLIPSAMLib.errors import OutputError
 from MedCLIPSAMLib.files.atomic import atomic_path, sweep
-from MedCLIPSAMLib.files.claim import claim
+from MedCLIPSAMLib.files.claim import claim, lock_file
 from MedCLIPSAMLib.files.folder import atomic_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +92,7 @@ def test_a_folder_appears_whole_and_what_a_kill_left_goes_with_the_next(tmp_path
     script = script.replace("temporary.write_bytes", "(temporary / 'weights').write_bytes")
     path, command = tmp_path / "mine", [sys.executable, "-c", script, str(tmp_path / "mine")]
     done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=False)
-    assert done.returncode == -signal.SIGKILL and os.listdir(tmp_path) == [".mine.partial"]
+    assert done.returncode == -signal.SIGKILL and not path.exists() and len(list(tmp_path.rglob("weights"))) == 1
     with atomic_folder(path) as temporary:
         assert not (temporary / "weights").exists()
         (temporary / "a.txt").write_text("first")
@@ -102,7 +105,79 @@ def test_a_folder_appears_whole_and_what_a_kill_left_goes_with_the_next(tmp_path
     with atomic_folder(path) as temporary:
         (temporary / "b.txt").write_text("second")
     assert os.listdir(tmp_path) == ["mine"] and os.listdir(path) == ["b.txt"]
-    (tmp_path / ".link.partial").symlink_to(path)
-    with pytest.raises(OutputError, match="link"), atomic_folder(tmp_path / "link"):
-        pass
-    assert os.listdir(path) == ["b.txt"]
+    (tmp_path / ".mine.0123abcd.partial").symlink_to(path)
+    with atomic_folder(path) as temporary:
+        (temporary / "c.txt").write_text("third")
+    assert os.listdir(tmp_path) == ["mine"] and os.listdir(path) == ["c.txt"]
+
+
+def test_a_second_run_has_to_wait_until_the_first_one_has_replaced_the_folder(tmp_path, monkeypatch):
+    """It tries while the content before is being moved, and while it is being removed."""
+    path, refused = tmp_path / "mine", []
+    with atomic_folder(path) as temporary:
+        (temporary / "a.txt").write_text("first")
+
+    def disturbed(function):
+        def run(*arguments, **named):
+            if len(refused) < 3:
+                with pytest.raises(OutputError, match="Another run") as caught, atomic_folder(path) as other:
+                    (other / "half").write_text("second")
+                refused.append(caught.value)
+            return function(*arguments, **named)
+
+        return run
+
+    with atomic_folder(path) as temporary:
+        (temporary / "b.txt").write_text("complete")
+        monkeypatch.setattr(Path, "rename", disturbed(Path.rename))
+        monkeypatch.setattr("MedCLIPSAMLib.files.folder.shutil.rmtree", disturbed(shutil.rmtree))
+    assert len(refused) == 3 and os.listdir(path) == ["b.txt"] and os.listdir(tmp_path) == ["mine"]
+
+
+def test_a_folder_that_cannot_be_moved_into_place_leaves_what_was_there(tmp_path, monkeypatch):
+    path, rename = tmp_path / "mine", Path.rename
+    with atomic_folder(path) as temporary:
+        (temporary / "a.txt").write_text("first")
+
+    def full(self, target):
+        if self.name.endswith(".partial") and ".old." not in self.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(OutputError, match="No space left"), atomic_folder(path) as temporary:
+        (temporary / "b.txt").write_text("second")
+    assert os.listdir(tmp_path) == ["mine"] and os.listdir(path) == ["a.txt"]
+
+
+def test_what_a_killed_run_had_moved_aside_is_put_back_by_the_next_one(tmp_path):
+    (tmp_path / ".mine.0123abcd.old.partial").mkdir()
+    (tmp_path / ".mine.0123abcd.old.partial" / "a.txt").write_text("first")
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "mine"):
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["mine"] and os.listdir(tmp_path / "mine") == ["a.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_a_file_system_without_locks_is_named_and_no_other_run(tmp_path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OutputError, match="cannot be locked") as caught:
+        claim(tmp_path, "run.json", {})
+    assert os.strerror(number) in str(caught.value) and "Another run" not in str(caught.value)
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_on_the_new_file(tmp_path, monkeypatch):
+    """Between the opening and the locking of the file, who had it before removes it."""
+    path, flock = tmp_path / ".lock", fcntl.flock
+
+    def removed_first(file, how):
+        monkeypatch.setattr("fcntl.flock", flock)
+        path.unlink()
+        flock(file, how)
+
+    monkeypatch.setattr("fcntl.flock", removed_first)
+    with lock_file(path), pytest.raises(BlockingIOError):
+        lock_file(path)

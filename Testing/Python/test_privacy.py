@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import stat
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from MedCLIPSAMLib.errors import InputError, OutputError
 from MedCLIPSAMLib.export.case_key import CaseKey
 from MedCLIPSAMLib.export.image_names import find_image, hide_names
 from MedCLIPSAMLib.export.manifest import read_records
+from MedCLIPSAMLib.files.claim import lock_file
 from MedCLIPSAMLib.worker.exporting import export_dataset
 from MedCLIPSAMLib.worker.protocol import Message
 
@@ -199,3 +202,16 @@ def test_sentences_lose_what_names_an_image(tmp_path):
     said = "a.png: a mask of 21 voxels at 0.1 mm, slice 1."
     assert hide_names(said, tmp_path / "a.png", tmp_path) == "...: ... mask of 21 voxels at 0.1 mm, slice 1."
     assert hide_names("case a_1 is absent", tmp_path / "a.png", tmp_path) == "case ..._1 is absent"
+
+
+def test_a_run_waits_for_another_one_that_writes_the_key(tmp_path):
+    """Until it has written its case, which has number 1."""
+    key, numbers = tmp_path / "key.csv", []
+    other = threading.Thread(target=lambda: numbers.extend(CaseKey(key).number([(tmp_path / "b.png", None)])))
+    with lock_file(tmp_path / ".key.csv.lock"):
+        other.start()
+        other.join(0.2)
+        assert not numbers
+        key.write_text(f"case,image,series\ncase_0001,{tmp_path / 'a.png'},\n")
+    other.join(10)
+    assert numbers == ["case_0002"] and sorted(os.listdir(tmp_path)) == ["key.csv"]

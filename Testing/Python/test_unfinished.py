@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +57,15 @@ def test_what_the_user_put_into_a_runs_folder_stays(tmp_path):
     assert files(folder) == {"notes.txt"}
     with pytest.raises(OutputError, match="something else"):
         discard_unfinished(folder)
+
+
+def test_a_folder_that_was_removed_during_the_run_hides_no_error_and_keeps_no_lock(tmp_path):
+    folder = tmp_path / "out.unfinished"
+    opened = lambda: [target for target in map(os.path.realpath, Path("/proc/self/fd").iterdir()) if ".lock" in target]
+    with pytest.raises(ValueError, match="of the run"), hold_unfinished(folder):
+        shutil.rmtree(folder)
+        raise ValueError("of the run")
+    assert not opened()
 
 
 def test_two_runs_for_one_output_keep_off_each_other(run, head, tmp_path):
