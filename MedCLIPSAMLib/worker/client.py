@@ -37,9 +37,9 @@ class WorkerClient(Connection):
     ) -> None:
         super().__init__(transport, on_event)
         self._load: dict[str, Any] | None = None
-        self._load_given = False
+        self._load_request: Request | None = None
         self._images: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._given: set[str] = set()
+        self._image_requests: dict[str, Request] = {}
 
     def models(self, models_dir: Path | str | None = None) -> Request:
         """Ask for the models and devices of the worker's machine.
@@ -71,7 +71,7 @@ class WorkerClient(Connection):
         self._images[key] = images
         self._images.move_to_end(key)
         while len(self._images) > MAX_IMAGES:
-            self._given.discard(self._images.popitem(last=False)[0])
+            self._image_requests.pop(self._images.popitem(last=False)[0], None)
         self._ensure_running()
         return self._send_image(key)
 
@@ -162,6 +162,7 @@ class WorkerClient(Connection):
         """
         numbers = sorted(masks)
         arrays = {"masks": np.stack([np.asarray(masks[k], np.uint8) for k in numbers])}
+        self._ensure_given(key)
         return self._request("carry", {"image": key, "slices": numbers, "reach": reach, "method": method}, arrays)
 
     def propagate(
@@ -178,6 +179,7 @@ class WorkerClient(Connection):
         saliency, points and predicted IoU. The result has device, tags and seconds.
         """
         fields = {"image": key, "prompts": list(prompts), "negative": negative, "settings": dict(settings or {})}
+        self._ensure_given(key)
         return self._request("propagate", {**fields, "method": method})
 
     def finetune(
@@ -240,23 +242,29 @@ class WorkerClient(Connection):
     def _ensure_running(self) -> bool:
         started = super()._ensure_running()
         if started:
-            self._load_given, self._given = False, set()
+            self._load_request, self._image_requests = None, {}
         return started
 
     def _ensure_given(self, key: str) -> None:
-        """Start a worker where none runs, and send it the models and images again."""
+        """Start a worker where none runs, and send it the models and images that it does not have."""
         self._ensure_running()
-        if self._load and not self._load_given:
+        if self._load and not _is_given(self._load_request):
             self._send_load()
         if key in self._images:
             self._images.move_to_end(key)
-            if key not in self._given:
+            if not _is_given(self._image_requests.get(key)):
                 self._send_image(key)
 
     def _send_load(self) -> Request:
-        self._load_given = True
-        return self._request("load", self._load or {})
+        self._load_request = self._request("load", self._load or {})
+        return self._load_request
 
     def _send_image(self, key: str) -> Request:
-        self._given.add(key)
-        return self._request("image", {"key": key}, {"images": self._images[key]})
+        fields = {"key": key, "keep": list(self._images)}
+        self._image_requests[key] = self._request("image", fields, {"images": self._images[key]})
+        return self._image_requests[key]
+
+
+def _is_given(request: Request | None) -> bool:
+    """Tell whether the worker has what a request gives, or will have it before it handles the next request."""
+    return request is not None and request.error is None and not request.cancelled

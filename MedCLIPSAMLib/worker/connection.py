@@ -77,6 +77,7 @@ class Connection:
     def cancel(self, request: Request) -> None:
         """Cancel a request, which then fails with `errors.Cancelled`; nothing happens when it is done."""
         if request.id in self._pending:
+            request.cancelled = True
             self._write(Message("cancel", 0, {"request": request.id}))
 
     def shutdown(self) -> None:
@@ -129,6 +130,8 @@ class Connection:
         return True
 
     def _request(self, type: str, fields: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None) -> Request:
+        if not self._running:
+            raise WorkerError("The worker does not run.", "Start it first.", self.log)
         self._last_id += 1
         request = Request(self._last_id, type)
         message = Message(type, request.id, fields, arrays or {})

@@ -11,7 +11,7 @@ from .fields import text_of
 from .protocol import Message
 
 MAX_IMAGES = 4
-"""Number of stacks that are kept; the least recently used one is dropped."""
+"""Maximum number of stacks that are kept; the least recently used one is dropped."""
 
 MAX_SLICES = 10_000
 """Maximum slices of a stack that is sent slice by slice."""
@@ -48,6 +48,8 @@ class ReceivedImages:
     def receive(self, message: Message) -> int:
         """Store the images of a message, and return the number of slices of their stack.
 
+        Stacks that "keep" of the message does not name are dropped, so that the client knows which are there.
+
         Raises:
             InputError: no images, or a slice that does not fit its stack.
         """
@@ -64,6 +66,10 @@ class ReceivedImages:
             return len(stack)
         self._stacks[key] = stack
         self._stacks.move_to_end(key)
+        keep = message.fields.get("keep")
+        if isinstance(keep, list):
+            for other in [other for other in self._stacks if other != key and other not in keep]:
+                del self._stacks[other]
         while len(self._stacks) > MAX_IMAGES:
             self._stacks.popitem(last=False)
         return len(stack)

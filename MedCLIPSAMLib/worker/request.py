@@ -27,6 +27,7 @@ class Request:
         parts: results sent one by one, of a prompt and a slice each.
         result: the last message, when all went well.
         error: why there is no result.
+        cancelled: the worker was told to cancel it; it is done when it has answered.
     """
 
     id: int
@@ -34,6 +35,7 @@ class Request:
     parts: list[Message] = field(default_factory=list)
     result: Message | None = None
     error: MedCLIPSAMError | None = None
+    cancelled: bool = False
 
     @property
     def done(self) -> bool:

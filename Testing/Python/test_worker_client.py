@@ -1,0 +1,148 @@
+"""What the client sends a worker again, after cancellations and failures, with a worker that keeps images alone."""
+
+import numpy as np
+import pytest
+
+from MedCLIPSAMLib.errors import Cancelled, InputError
+from MedCLIPSAMLib.worker.client import WorkerClient
+from MedCLIPSAMLib.worker.images import ReceivedImages
+from MedCLIPSAMLib.worker.protocol import FrameParser, Message, encode
+from MedCLIPSAMLib.worker.request import WorkerError
+
+IMAGE = np.zeros((8, 8, 3), np.uint8)
+MASK = np.ones((8, 8), bool)
+BOX = np.array([[1, 1, 4, 4]])
+
+
+class ImageWorker:
+    """A worker without models: "image" is stored, requests on images ask for them, and it works when it is told to."""
+
+    def start(self, client):
+        self.client, self.parser, self.images, self.queue = client, FrameParser(), ReceivedImages(), []
+        self.refused, self.seen = set(), []
+
+    def write(self, data):
+        for message in self.parser.feed(data):
+            if message.type == "cancel":
+                number = message.fields["request"]
+                self.queue = [queued for queued in self.queue if queued.id != number]
+                self.answer(number, "error", {"kind": "Cancelled"})
+            else:
+                self.queue.append(message)
+
+    def work(self):
+        """Handle what was sent; return the types of the requests."""
+        queue, self.queue = self.queue, []
+        for message in queue:
+            if message.type in self.refused:
+                self.answer(message.id, "error", {"kind": "DeviceError", "problem": "Memory ran out."})
+                continue
+            try:
+                if message.type == "image":
+                    self.images.receive(message)
+                elif "image" in message.fields:
+                    self.images.find(message)
+                self.answer(message.id, "result", {"protocol": 1})
+            except InputError as error:
+                self.answer(message.id, "error", {"kind": "InputError", "problem": error.problem})
+        return [message.type for message in queue if message.type != "hello"]
+
+    def answer(self, number, type, fields):
+        self.client.feed(encode(Message(type, number, fields)))
+
+    def stop(self):
+        self.client = None
+
+
+@pytest.fixture()
+def client():
+    return WorkerClient(ImageWorker())
+
+
+@pytest.fixture()
+def worker(client):
+    return client._transport
+
+
+ON_A_STACK = {
+    "carry": lambda client, key: client.carry(key, {0: MASK}),
+    "propagate": lambda client, key: client.propagate(key, ["tumor"]),
+    "outline": lambda client, key: client.outline(key, 0, BOX),
+    "segment": lambda client, key: client.segment(key, ["tumor"]),
+}
+
+
+@pytest.mark.parametrize("ask", ON_A_STACK.values(), ids=ON_A_STACK)
+def test_every_request_on_images_starts_the_worker_and_counts_as_their_use(client, worker, ask):
+    """Five stacks, of which four are kept: the one that was used last but one is not the one that goes."""
+    client.load("demo", "demo", "cpu")
+    for key in "abcd":
+        client.set_image(key, IMAGE)
+    worker.work()
+    client.ended("exit code 1")
+    request = ask(client, "a")
+    assert worker.work() == ["load", "image", request.type] and request.value()
+    for key in "bcd":
+        client.set_image(key, IMAGE)
+    ask(client, "a")
+    client.set_image("e", IMAGE)
+    assert not client.has_image("b")
+    requests = [ask(client, key) for key in "acde"]
+    assert worker.work() == ["image"] * 3 + [request.type] + ["image"] + [request.type] * 4
+    assert all(request.value() for request in requests)
+
+
+def test_a_request_without_a_worker_raises_and_is_not_waited_for(client):
+    with pytest.raises(WorkerError, match="does not run"):
+        client._request("propagate", {"image": "a"})
+    assert not client.busy
+
+
+def test_what_was_cancelled_before_the_worker_had_it_is_sent_again(client, worker):
+    client.cancel(client.load("demo", "demo", "cpu"))
+    client.cancel(client.set_image("a", IMAGE))
+    assert worker.work() == []
+    request = client.segment("a", ["tumor"])
+    assert worker.work() == ["load", "image", "segment"] and request.value()
+    client.segment("a", ["tumor"])
+    assert worker.work() == ["segment"]
+
+
+def test_models_that_were_refused_are_sent_again_with_the_next_request(client, worker):
+    client.load("demo", "demo", "cuda")
+    client.set_image("a", IMAGE)
+    worker.refused = {"load"}
+    worker.work()
+    worker.refused = set()
+    client.segment("a", ["tumor"])
+    assert worker.work() == ["load", "segment"]
+
+
+def test_a_cancelled_use_of_images_leaves_both_sides_with_the_same_ones(client, worker):
+    """The client used "a" last, the worker did not: it drops what the client dropped."""
+    for key in "abcd":
+        client.set_image(key, IMAGE)
+    worker.work()
+    cancelled = client.outline("a", 0, BOX)
+    client.cancel(cancelled)
+    with pytest.raises(Cancelled):
+        cancelled.value()
+    client.set_image("e", IMAGE)
+    requests = [client.outline(key, 0, BOX) for key in "acde"]
+    worker.work()
+    assert all(request.value() for request in requests) and not client.has_image("b")
+
+
+def test_images_that_another_client_sends_without_a_list_are_the_four_used_last():
+    images = ReceivedImages()
+    for key in "abcd":
+        images.receive(Message("image", 1, {"key": key}, {"images": IMAGE}))
+    images.find(Message("outline", 1, {"image": "a"}))
+    images.receive(Message("image", 1, {"key": "e"}, {"images": IMAGE}))
+    with pytest.raises(InputError, match="no images 'b'"):
+        images.find(Message("outline", 1, {"image": "b"}))
+    for keep in (["a", {}], ["a", 1]):
+        images.receive(Message("image", 1, {"key": "e", "keep": keep}, {"images": IMAGE}))
+    assert len(images.find(Message("outline", 1, {"image": "a"}))) == 1
+    with pytest.raises(InputError, match="no images 'c'"):
+        images.find(Message("outline", 1, {"image": "c"}))
