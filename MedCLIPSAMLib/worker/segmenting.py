@@ -119,13 +119,15 @@ def carry_masks(segmenter: TextSegmenter, stack: ImageStack, message: Message, r
     known = {k: mask > 0 for k, mask in zip(numbers, masks)}
     settings, context = CarrySettings(_method_of(message)), run_context(reply)
 
-    def work() -> None:
-        carried = carry(segmenter, len(stack), stack.image, {"": known}, settings, reach, context=context)
-        for done, (k, found) in enumerate(carried, 1):
-            reply.send("part", {"slice": k}, {"mask": found[""].astype(np.uint8)})
-            context.report(done / len(stack), stage="carry", slice=k)
+    def work() -> dict[int, np.ndarray]:
+        carried, found = carry(segmenter, len(stack), stack.image, {"": known}, settings, reach, context=context), {}
+        for k, objects in carried:
+            found[k] = objects[""].astype(np.uint8)
+            context.report(len(found) / len(stack), stage="carry", slice=k)
+        return found
 
-    run_within_memory(segmenter, work, context)
+    for k, mask in run_within_memory(segmenter, work, context).items():
+        reply.send("part", {"slice": k}, {"mask": mask})
     return {"device": str(segmenter.clip.device), "seconds": time.perf_counter() - started}, {}
 
 

@@ -108,6 +108,26 @@ def test_weights_that_were_replaced_are_the_ones_used_after_the_next_load(tmp_pa
     assert cell() == pytest.approx(before + 1, abs=1e-3)  # float16
 
 
+def test_a_carry_that_is_begun_again_sends_each_slice_once_and_none_of_the_first_try(engine, monkeypatch):
+    """Memory runs out after slices 1 and 2; in smaller steps the object ends at slice 1."""
+    tries = []
+
+    def carry(*_, **__):
+        tries.append(1)
+        yield 1, {"": np.full((8, 8), len(tries) == 2)}
+        if len(tries) == 1:
+            yield 2, {"": np.ones((8, 8), bool)}
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("MedCLIPSAMLib.worker.segmenting.carry", carry)
+    images, reply = np.zeros((3, 8, 8, 3), np.uint8), RecordingReply()
+    engine.handle(Message("image", 1, {"key": "stack"}, {"images": images}), reply)
+    mask = {"masks": np.ones((1, 8, 8), np.uint8)}
+    engine.handle(Message("carry", 1, {"image": "stack", "slices": [0]}, mask), reply)
+    (part,) = reply.of("part")
+    assert len(tries) == 2 and part.fields["slice"] == 1 and part.arrays["mask"].all()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_a_gpu_without_memory_is_answered_with_the_cpu():
     engine, reply = Engine(), RecordingReply()
