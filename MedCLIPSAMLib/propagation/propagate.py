@@ -104,6 +104,9 @@ def propagate(
             if isinstance(before, PromptedResult):  # another key slice
                 results[k] = replace(before, mask=mask, expected_dsc=None)
                 continue
+            if before is not None and before.score >= found[key].score:
+                results[k] = replace(before, mask=mask)
+                continue
             where = f"carried from slice {settings.first + key} (score {found[key].score:.2f} there)"
             message, notes = f"Found '{prompt}': {where}.", found[key].notes
             results[k] = CarriedResult(prompt, mask, found[key].score, message, settings.first + key, notes=notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from MedCLIPSAMLib.experiments.volume_benchmark import WINDOW, volume_of
 from MedCLIPSAMLib.phantoms.volumes import make_volume
 from MedCLIPSAMLib.propagation.carry import CarrySettings, carry
 from MedCLIPSAMLib.propagation.key_slices import FIRST_LOOK, candidates, presence_profile, smooth
-from MedCLIPSAMLib.propagation.propagate import _limits, _parts
+from MedCLIPSAMLib.propagation.propagate import _limits, _parts, propagate
 from MedCLIPSAMLib.run_context import RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 from MedCLIPSAMLib.volumes import Geometry, SliceStack, Volume
@@ -158,6 +159,31 @@ def test_masks_are_not_carried_past_where_the_prompt_is_present(segmenter, tumou
     assert _limits(profile, 7, 0.1, 2) == (0, 11)
     assert _limits(np.zeros(5), 3, 0.1, 0) == (3, 3)
     assert _limits(np.zeros(5), 3, 0.0, 2) == (0, 4)  # without a presence check there is no limit
+
+
+def test_a_slice_reached_from_two_keys_has_the_better_score_with_its_source_and_both_masks(monkeypatch):
+    """Key 1 with score 0.9 reaches slices 2 and 3, then key 5 with 0.4 slices 3 and 4: 0.9 of slice 1 on slice 3."""
+    module = "MedCLIPSAMLib.propagation.propagate"
+    row = lambda *columns: np.isin(np.arange(4), columns)[None]
+    where = SimpleNamespace(saliency=row(0).astype(float))
+    keys = {
+        k: SimpleNamespace(found=True, score=score, mask=row(0), notes=(), where=where)
+        for k, score in ((1, 0.9), (5, 0.4))
+    }
+    reached = {1: {2: row(0), 3: row(0)}, 5: {4: row(1), 3: row(1)}}
+    waiting: list[list[int]] = []
+    monkeypatch.setattr(f"{module}.candidates", lambda *_: waiting.pop(0))
+    monkeypatch.setattr(f"{module}._segment_slices", lambda s, i, numbers, *_: {k: keys[k] for k in numbers})
+    given = lambda objects: next(iter(objects["0"]))
+    carried = lambda s, c, i, objects, *_, **__: ((k, {"0": m}) for k, m in reached[given(objects)].items())
+    monkeypatch.setattr(f"{module}.carry", carried)
+    segmenter = SimpleNamespace(settings=SimpleNamespace(presence_threshold=0.5), batch_size=1)
+    for order in ([[1], [5], []], [[5], [1], []]):
+        waiting[:] = order
+        results = propagate(segmenter, 7, None, "tumor", np.zeros(7))
+        sources = {k: (results[k].score, results[k].source) for k in (2, 3, 4)}
+        assert sources == {2: (0.9, 1), 3: (0.9, 1), 4: (0.4, 5)}
+        assert np.array_equal(results[3].mask, row(0, 1)) and "slice 1 (score 0.90 there)" in results[3].message
 
 
 def test_candidates_are_the_middles_of_runs_apart_from_what_is_taken():
