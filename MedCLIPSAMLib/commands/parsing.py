@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from ..errors import InputError
@@ -19,15 +20,10 @@ def parse_slices(number: int | None, span: str | None, every: bool) -> tuple[int
     if every:
         return "all"
     if span is not None:
-        first, separator, last = span.partition(":")
-        if (
-            not separator
-            or not first.strip().lstrip("-").isdigit()
-            or not last.strip().lstrip("-").isdigit()
-            or int(first) > int(last)
-        ):
+        ends = re.fullmatch(r"\s*(-?[0-9]{1,6})\s*:\s*(-?[0-9]{1,6})\s*", span)
+        if not ends or int(ends[1]) > int(ends[2]):
             raise InputError(f"Expected a range A:B for --slices, got '{span}'.", "Write A not above B, such as 40:60.")
-        return tuple(range(int(first), int(last) + 1))
+        return tuple(range(int(ends[1]), int(ends[2]) + 1))
     return None if number is None else (number,)
 
 

@@ -182,6 +182,8 @@ BAD_INPUT = {
     "only NaN": (lambda folder: _write(folder / "nan.nrrd", np.full((2, 8, 8), np.nan, np.float32)), [], "NaN"),
     "slice out of range": (None, ["--slice", "7"], "7"),
     "slices backwards": (None, ["--slices", "5:2"], "5:2"),
+    "slices that are no numbers": (None, ["--slices=--5:7"], "--5:7"),
+    "slices beyond all volumes": (None, ["--slices=0:99999999999"], "range A:B"),
     "two ways to choose": (None, ["--slice", "0", "--all"], "one"),
     "unknown model": (None, ["--model", "clippy"], "clippy"),
     "unknown SAM": (None, ["--sam", "sam9"], "sam9"),
