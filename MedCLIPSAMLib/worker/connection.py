@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -145,8 +144,13 @@ class Connection:
 
     def _write(self, message: Message) -> None:
         data = encode(message)
-        with suppress(OSError):  # it has ended; the transport says so after its last output, which tells why
+        try:
             self._transport.write(data)
+        except OSError:  # it has ended; the transport says so after its last output, which tells why
+            pass
+        except BaseException:  # Ctrl+C, say: the worker would take the next message for the rest of this one
+            self._give_up(WorkerError("A message to the worker was interrupted.", "The next request starts another."))
+            raise
 
     def _receive(self, message: Message) -> None:
         request = self._pending.get(message.id)

@@ -98,6 +98,24 @@ def test_a_request_without_a_worker_raises_and_is_not_waited_for(client):
     assert not client.busy
 
 
+def test_an_interrupted_message_ends_the_worker_which_would_read_on_in_the_next_one(client, worker):
+    client.set_image("a", IMAGE)
+    worker.work()
+    write, parsers = worker.write, [worker.parser]
+
+    def interrupted(data):
+        write(data[:100])
+        raise KeyboardInterrupt
+
+    worker.write = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        client.set_image("b", IMAGE)
+    worker.write = write
+    assert not client.running and not client.busy
+    request = client.outline("b", 0, BOX)
+    assert worker.work() == ["image", "outline"] and request.value() and worker.parser not in parsers
+
+
 def test_what_was_cancelled_before_the_worker_had_it_is_sent_again(client, worker):
     client.cancel(client.load("demo", "demo", "cpu"))
     client.cancel(client.set_image("a", IMAGE))
