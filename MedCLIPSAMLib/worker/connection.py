@@ -120,9 +120,10 @@ class Connection:
         self._running = True
         try:
             self._transport.start(self)
-        except Exception as error:
+        except BaseException as error:
             self._running = False
             if not isinstance(error, OSError):
+                self._transport.stop()
                 raise
             raise WorkerError(f"The worker cannot be started: {error}.", "Check the command of the worker.") from error
         self._request("hello", {})

@@ -116,6 +116,19 @@ def test_an_interrupted_message_ends_the_worker_which_would_read_on_in_the_next_
     assert worker.work() == ["image", "outline"] and request.value() and worker.parser not in parsers
 
 
+def test_a_start_that_was_interrupted_is_made_again_by_the_next_request(client, worker, monkeypatch):
+    def interrupted(client):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(worker, "start", interrupted)
+        client.load("demo", "demo", "cpu")
+    assert not client.running
+    client.set_image("a", IMAGE)
+    request = client.segment("a", ["tumor"])
+    assert worker.work() == ["image", "load", "segment"] and request.value()
+
+
 def test_what_was_cancelled_before_the_worker_had_it_is_sent_again(client, worker):
     client.cancel(client.load("demo", "demo", "cpu"))
     client.cancel(client.set_image("a", IMAGE))
