@@ -87,18 +87,25 @@ def run(
     tokenizer = load_tokenizer(locate(find(settings.base, "clip", models_dir), models_dir))
     resolve_device(device)
     model = (models_dir or trained_folder()) / name
-    if model.exists() and not replace and not owns(out, model):
-        raise ModelError(
-            f"There is a model '{name}' already, in '{model}'.", "Choose another name, or have it replaced."
-        )
+    _check_name_is_free(model, out, replace)
     if model.resolve() == out.resolve():
         raise InputError(f"'{out}' would hold both the run and the model.", "Choose another folder for the run.")
     with claim_run(out):
         training, validation, about = _sources(data, settings, out, workers, tokenizer, context)
         result = fine_tune(training, validation, settings, out, device, models_dir, about, context)
         if os.environ.get("RANK", "0") == "0":
+            _check_name_is_free(model, out, replace)  # again: another run may have ended meanwhile
             publish(result, settings, name, Path(data.captions).name, models_dir)
     return result, model
+
+
+def _check_name_is_free(model: Path, out: Path, replace: bool) -> None:
+    """Refuse to replace the model of another run, unless that is wanted; ModelError."""
+    if model.exists() and not replace and not owns(out, model):
+        raise ModelError(
+            f"There is a model '{model.name}' already, in '{model}'.",
+            "Choose another name for the same folder of the run, or have it replaced.",
+        )
 
 
 def _sources(

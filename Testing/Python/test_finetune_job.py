@@ -13,11 +13,12 @@ from finetuning import QUICK, captions, pairs
 from PIL import Image
 
 from MedCLIPSAMLib.errors import InputError, MedCLIPSAMError, ModelError, OutputError
+from MedCLIPSAMLib.finetune import job
 from MedCLIPSAMLib.finetune.job import CaptionData, run
 from MedCLIPSAMLib.finetune.owner import claim_run
 from MedCLIPSAMLib.models.store import find, statuses
 from MedCLIPSAMLib.phantoms.dataset import make_phantom
-from MedCLIPSAMLib.run_context import RunContext
+from MedCLIPSAMLib.run_context import Progress, RunContext
 from MedCLIPSAMLib.segmentation.segmenter import load_segmenter
 
 FIXTURES = (captions, pairs)
@@ -78,6 +79,24 @@ def test_a_run_replaces_only_the_model_that_it_made(captions, tmp_path):
     run(data, settings, "a1", tmp_path / "run-a2", "cpu", models, replace=True)
     with pytest.raises(ModelError, match="a model 'a1' already"):
         run(data, settings, "a1", tmp_path / "run-a1", "cpu", models)
+
+
+def test_a_run_that_ends_second_does_not_replace_the_model_of_the_first(captions, tmp_path, monkeypatch):
+    """The other run, of the same name, ends while this one trains; under another name what was trained is there."""
+    settings, data, fine_tune = replace(QUICK, epochs=1), CaptionData(str(captions), share=0.3), job.fine_tune
+
+    def overtaken(*arguments):
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "mine" / "weights").write_text("of the other run")
+        return fine_tune(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(ModelError, match="a model 'mine' already"):
+        patch.setattr(job, "fine_tune", overtaken)
+        run(data, settings, "mine", tmp_path / "run", "cpu", tmp_path)
+    assert (tmp_path / "mine" / "weights").read_text() == "of the other run"
+    steps: list[Progress] = []
+    run(data, settings, "yours", tmp_path / "run", "cpu", tmp_path, context=RunContext(on_progress=steps.append))
+    assert find("yours", "clip", tmp_path).trained and not any("loss" in step.details for step in steps)
 
 
 def test_a_run_keeps_off_a_folder_of_something_else_and_of_a_run_at_work(captions, tmp_path):
