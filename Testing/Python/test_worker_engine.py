@@ -145,7 +145,7 @@ def test_the_images_used_last_are_kept(engine):
     engine.handle(Message("image", 1, {"key": "more"}, {"images": np.zeros((8, 8, 3), np.uint8)}), RecordingReply())
     engine.handle(SEGMENT, RecordingReply())
     with pytest.raises(InputError, match="no images '0'"):
-        engine.handle(Message("outline", 1, {"image": "0"}), RecordingReply())
+        engine.handle(Message("predict_mask", 1, {"image": "0"}), RecordingReply())
 
 
 def test_a_request_that_does_not_exist_is_refused(engine):
